@@ -1,0 +1,58 @@
+//! A request on its way to the line, and what comes back.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::settings::UnitId;
+use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+
+/// Who asks: line time is shared fairly between addresses, then between the connections of one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The client's address.
+    pub address: IpAddr,
+    /// One of its connections; no two connections of a process have the same number.
+    pub connection: u64,
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One unit.
+    Unit(UnitId),
+    /// All units of the line, which do not answer.
+    Broadcast,
+}
+
+/// One request of a client. `T` is where the reply goes; only the room that made it looks inside.
+#[derive(Clone, Debug)]
+pub struct Request<T> {
+    /// Where the reply goes.
+    pub to: T,
+    /// Who asks.
+    pub source: Source,
+    /// Whom it is for.
+    pub target: Target,
+    /// What is asked.
+    pub pdu: RequestPdu,
+    /// The request is answered before this instant.
+    pub deadline: Instant,
+    /// Oldest data a read may be given, counted from when its request began to be sent.
+    pub max_age: Duration,
+}
+
+/// The one answer every request gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The unit's reply PDU, a Modbus exception of the unit included, untouched.
+    Reply(Bytes),
+    /// A broadcast is on the line in full; nobody answers it.
+    Sent,
+    /// The gateway's own exception, after the line was used or waited for.
+    Failed(ExceptionCode),
+    /// The gateway's own exception, given without cost to the line; the client gets it a moment later, so
+    /// that one looping on it burns nothing.
+    Refused(ExceptionCode),
+}

@@ -1,0 +1,117 @@
+//! What one line is told to obey. The file's keys are translated into these by `config`.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The identifier of one unit on the line, 1 to 247 (MODBUS over Serial Line V1.02, chapter 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitId(u8);
+
+impl UnitId {
+    /// The highest identifier a unit may have; 248 to 255 are reserved.
+    pub const MAX: u8 = 247;
+
+    /// `None` outside 1 to 247.
+    #[must_use]
+    pub fn new(id: u8) -> Option<Self> {
+        (1..=Self::MAX).contains(&id).then_some(Self(id))
+    }
+
+    /// The byte on the line.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Parity bit of a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even parity.
+    Even,
+    /// Odd parity.
+    Odd,
+}
+
+/// How characters stand on the wire: one start bit, eight data bits, these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// Bits per second.
+    pub baud_rate: u32,
+    /// Parity bit.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// Whether the adapter hands back what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// Found out on requests that cannot equal their answer.
+    Auto,
+    /// Every request comes back first.
+    On,
+    /// Nothing comes back.
+    Off,
+}
+
+/// Both must be met before a unit counts as off-line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfflineAfter {
+    /// Failed transactions in a row.
+    pub failures: u32,
+    /// Time since the first of them began.
+    pub time: Duration,
+}
+
+/// One unit of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitSettings {
+    /// Its identifier on the line.
+    pub id: UnitId,
+    /// What people call it.
+    pub name: Option<String>,
+    /// End of the request on the wire to the first byte of the answer.
+    pub response_timeout: Duration,
+    /// Silence before a request to this unit, where longer than 3.5 characters.
+    pub request_gap: Duration,
+}
+
+/// One line. Durations and limits are those of contract section 1, already checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineSettings {
+    /// The bus's name, for logs.
+    pub name: String,
+    /// How characters stand on the wire.
+    pub framing: Framing,
+    /// For units that are not configured one by one, and the ceiling of what is learned.
+    pub response_timeout: Duration,
+    /// Silence before a request, where longer than 3.5 characters.
+    pub request_gap: Duration,
+    /// Silence after a broadcast, for the units to act on it.
+    pub turnaround_delay: Duration,
+    /// How long after a timeout an answer is still taken for a late one.
+    pub late_guard: Duration,
+    /// Further attempts of a read that was not answered.
+    pub retries: u32,
+    /// Requests waiting; each connection may always have one.
+    pub queue_limit: usize,
+    /// Share of line time for probing off-line units, 0 to 1.
+    pub failure_share: f64,
+    /// When a unit counts as off-line.
+    pub offline_after: OfflineAfter,
+    /// Longest pause between two probes of an off-line unit.
+    pub probe_max: Duration,
+    /// Whether the adapter hands back what is sent.
+    pub echo: Echo,
+    /// The units, in order of identifier, each once.
+    pub units: Vec<UnitSettings>,
+}

@@ -1,0 +1,40 @@
+//! metergate: one serial line of Modbus RTU meters, any number of Modbus TCP clients.
+//!
+//! The rooms, and who may import whom (`tests/tidy.rs` holds it):
+//!
+//! ```text
+//! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
+//!            |             config -> the settings types that bus and io define
+//! ```
+//!
+//! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
+//! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
+//! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
+//! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
+//! - [`config`]: YAML text in, a checked configuration out.
+//! - [`gateway`]: wiring; the order of start, reload and stop.
+//! - [`cli`]: the command line's definition, and the subcommands other than `run`.
+//!
+//! The two inner rooms never read a clock, never spawn, never await and never touch a file; clippy denies it.
+
+/// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod modbus {
+    pub mod mbap;
+    pub mod pdu;
+    pub mod reply;
+    pub mod rtu;
+}
+
+/// One serial line, as decisions. Time and bytes are arguments; nothing here waits.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod bus {
+    pub mod request;
+    pub mod settings;
+}
+
+/// The outside world: tasks, sockets and ports. Decides nothing.
+pub mod io {
+    pub mod handle;
+    pub mod settings;
+}

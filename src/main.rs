@@ -1,0 +1,3 @@
+//! The process: arguments, logging, signals, exit codes.
+
+fn main() {}
