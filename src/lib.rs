@@ -29,8 +29,17 @@ pub mod modbus {
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod bus {
+    pub mod echo;
+    pub(crate) mod exchange;
+    pub mod line;
+    pub mod queue;
+    pub mod receive;
     pub mod request;
+    pub(crate) mod schedule;
     pub mod settings;
+    pub(crate) mod transaction;
+    pub mod unit;
+    pub mod view;
 }
 
 /// The outside world: tasks, sockets and ports. Decides nothing.

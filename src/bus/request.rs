@@ -18,7 +18,7 @@ pub struct Source {
 }
 
 /// Whom a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// One unit.
     Unit(UnitId),

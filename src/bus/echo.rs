@@ -1,0 +1,129 @@
+//! Local echo: whether the adapter hands back what is sent, and taking the echo off the front of an answer.
+//!
+//! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, so an echo can be told from an answer only on
+//! other requests. The verdict is formed on those, and two disagreeing verdicts in a row change it.
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::RequestPdu;
+
+use super::settings::Echo;
+
+/// What is known about the adapter's echo.
+#[derive(Debug)]
+pub struct EchoDetector {
+    setting: Echo,
+    verdict: Option<bool>,
+    contrary: u32,
+}
+
+/// The echo of the request on the wire.
+#[derive(Debug)]
+pub enum Phase {
+    /// The first bytes may be, or by the verdict must be, this request coming back.
+    Watching(Bytes),
+    /// It came back and was taken off.
+    Seen,
+    /// The bytes differ from it, or none is looked for.
+    Absent,
+}
+
+/// What the first bytes after a request turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// So many bytes of echo, to be taken off.
+    Echo(usize),
+    /// All bytes so far equal the request; more are needed to tell.
+    Undecided,
+    /// No echo.
+    Other,
+    /// No echo where one was due: something else was on the line at the same time.
+    Collision,
+}
+
+impl EchoDetector {
+    /// A detector that obeys `setting`.
+    #[must_use]
+    pub fn new(setting: Echo) -> Self {
+        let verdict = match setting {
+            Echo::Auto => None,
+            Echo::On => Some(true),
+            Echo::Off => Some(false),
+        };
+        Self { setting, verdict, contrary: 0 }
+    }
+
+    /// A port was opened: with `auto`, nothing is known about its adapter.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.setting);
+    }
+
+    /// Whether the adapter echoes, if that is known.
+    #[must_use]
+    pub fn verdict(&self) -> Option<bool> {
+        self.verdict
+    }
+
+    /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
+    #[must_use]
+    pub fn may_send(&self, request: &RequestPdu) -> bool {
+        self.verdict.is_some() || differs_from_its_answer(request)
+    }
+
+    /// What to look for after `request` went out as `adu`.
+    #[must_use]
+    pub fn watch(&self, request: &RequestPdu, adu: &Bytes) -> Phase {
+        let looks = match self.setting {
+            Echo::On => true,
+            Echo::Off => false,
+            Echo::Auto => self.verdict == Some(true) || differs_from_its_answer(request),
+        };
+        if looks { Phase::Watching(adu.clone()) } else { Phase::Absent }
+    }
+
+    /// Judges the first bytes received after a request, while `phase` still watches for it.
+    pub fn judge(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
+        let Phase::Watching(sent) = phase else { return Front::Other };
+        let common = sent.len().min(received.len());
+        if sent[..common] != received[..common] {
+            *phase = Phase::Absent;
+            return if self.verdict == Some(true) { Front::Collision } else { Front::Other };
+        }
+        if common < sent.len() {
+            return Front::Undecided;
+        }
+        let length = sent.len();
+        *phase = Phase::Seen;
+        Front::Echo(length)
+    }
+
+    /// The transaction ended: by a valid answer, or without a single byte, which both tell about the echo.
+    /// Garbled bytes tell nothing and must not be passed.
+    pub fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
+        if self.setting != Echo::Auto || !differs_from_its_answer(request) {
+            return;
+        }
+        let seen = match phase {
+            Phase::Seen => true,
+            Phase::Absent | Phase::Watching(_) => false,
+        };
+        match self.verdict {
+            Some(verdict) if verdict == seen => self.contrary = 0,
+            Some(_) if self.contrary + 1 < VERDICTS_TO_CHANGE => self.contrary += 1,
+            Some(_) | None => {
+                self.verdict = Some(seen);
+                self.contrary = 0;
+            }
+        }
+    }
+}
+
+/// Whether a right answer to the request can never equal the request itself: 0x01 to 0x04, 0x0F, 0x10, 0x11,
+/// 0x17 and 0x2B.
+#[must_use]
+pub fn differs_from_its_answer(request: &RequestPdu) -> bool {
+    matches!(request.function().0, 0x01..=0x04 | 0x0F..=0x11 | 0x17 | 0x2B)
+}
+
+/// Disagreeing verdicts in a row that change what is believed.
+const VERDICTS_TO_CHANGE: u32 = 2;

@@ -1,0 +1,163 @@
+//! Bytes from the line into frames: by length, never by the silence between bytes.
+//!
+//! Owns the bytes that are not yet a frame. It knows no time: its caller says when nothing more will come.
+//! USB adapters hand over bytes in lumps of up to 16 ms, so a pause inside a frame means nothing; only a
+//! frame of unknown length ends at a pause. Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::RequestPdu;
+use crate::modbus::reply::{self, Length};
+use crate::modbus::rtu;
+
+use super::settings::UnitId;
+
+/// A whole frame with a right CRC. Whose it is, and whether it is wanted, is not decided here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The unit identifier it carries.
+    pub unit: UnitId,
+    /// The PDU, function code first.
+    pub pdu: Bytes,
+}
+
+/// How much more may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// More bytes may come at any moment.
+    Open,
+    /// The line has been quiet for [`QUIET`](super::line::QUIET): a frame of unknown length may end here.
+    Quiet,
+    /// Nothing more will come: what is no frame by now is noise.
+    Over,
+}
+
+/// The bytes of the line that are not yet a frame.
+#[derive(Debug, Default)]
+pub struct Receiver {
+    buffer: Vec<u8>,
+    expected: usize,
+    noise: u64,
+    garbled: bool,
+    truncated: bool,
+}
+
+impl Receiver {
+    /// Takes bytes as they came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Forgets what came before a new request, apart from the count of noise.
+    pub fn begin(&mut self) {
+        self.noise += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.garbled = false;
+        self.truncated = false;
+    }
+
+    /// Bytes not yet a frame.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Bytes still missing of the frame that seems to be arriving, as far as its head tells.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.expected.saturating_sub(self.buffer.len())
+    }
+
+    /// Whether a frame as long as the awaited answer, with its unit and function, came with a wrong CRC.
+    #[must_use]
+    pub fn is_garbled(&self) -> bool {
+        self.garbled
+    }
+
+    /// Whether the awaited answer began to arrive and broke off.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Bytes dropped since the last call because they were part of no frame.
+    #[must_use]
+    pub fn take_noise(&mut self) -> u64 {
+        std::mem::take(&mut self.noise)
+    }
+
+    /// Drops the first `count` bytes, known to be an echo.
+    pub fn strip(&mut self, count: usize) {
+        self.buffer.drain(..count);
+    }
+
+    /// The bytes not yet a frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The next frame. `request_of` gives the request that this unit and function would answer, and whether
+    /// it is the one on the wire (rather than one whose answer is late).
+    pub fn next<'a>(
+        &mut self,
+        request_of: impl Fn(UnitId, u8) -> Option<(&'a RequestPdu, bool)>,
+        finality: Finality,
+    ) -> Option<Frame> {
+        // A line that never falls silent must not fill memory: past two frames, what leads to none is noise.
+        let finality = if self.buffer.len() > 2 * rtu::ADU_MAX { Finality::Over } else { finality };
+        loop {
+            self.expected = 0;
+            let unit = UnitId::new(*self.buffer.first()?);
+            let Some((unit, function)) = unit.zip(self.buffer.get(1).map(|code| code & 0x7F)) else {
+                if unit.is_none() || finality == Finality::Over {
+                    self.drop_noise();
+                    continue;
+                }
+                self.expected = rtu::OVERHEAD + 2;
+                return None;
+            };
+            let asked = request_of(unit, function);
+            let length = match asked {
+                _ if function == 0 => Length::Exact(0),
+                Some((request, _)) => reply::length(request, &self.buffer[1..]),
+                None => reply::length_by_counts(&self.buffer[1..]),
+            };
+            let total = match length {
+                Length::Exact(0) => 0,
+                Length::Exact(pdu) => pdu + rtu::OVERHEAD,
+                // A right CRC at the end of everything that came.
+                Length::Unknown if finality != Finality::Open && rtu::crc_is_right(&self.buffer) => {
+                    self.buffer.len()
+                }
+                Length::Unknown | Length::Pending => rtu::ADU_MAX,
+            };
+            if total > self.buffer.len() {
+                if finality == Finality::Over {
+                    self.truncated |= asked.is_some_and(|(_, awaited)| awaited);
+                    self.drop_noise();
+                    continue;
+                }
+                self.expected = total;
+                return None;
+            }
+            if total > 0 && rtu::crc_is_right(&self.buffer[..total]) {
+                return Some(self.take(unit, total));
+            }
+            // The awaited head, and every byte its length asks for: the answer came, damaged.
+            self.garbled |= total > 0 && asked.is_some_and(|(_, awaited)| awaited);
+            self.drop_noise();
+        }
+    }
+
+    fn take(&mut self, unit: UnitId, total: usize) -> Frame {
+        let pdu = Bytes::copy_from_slice(&self.buffer[1..total - 2]);
+        self.buffer.drain(..total);
+        Frame { unit, pdu }
+    }
+
+    fn drop_noise(&mut self) {
+        self.buffer.remove(0);
+        self.noise += 1;
+    }
+}

@@ -1,0 +1,354 @@
+//! The line while something is on the wire: whose answer a frame is, and how a request ends.
+//!
+//! The second part of [`Line`]. Every end of a request passes one of two functions here, `succeed` and
+//! `fail`, so that no request can be answered twice or forgotten.
+
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+use crate::modbus::reply;
+
+use super::echo::Front;
+use super::exchange::{Exchange, Failure, Purpose};
+use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
+use super::queue::{Item, Waiter};
+use super::receive::{Finality, Frame};
+use super::request::{Answer, Request, Target};
+use super::settings::UnitId;
+use super::unit::Unit;
+use super::view::PortState;
+
+impl<T> Line<T> {
+    /// Takes bytes in and notes what their arrival alone means.
+    pub(super) fn note_bytes(&mut self, bytes: &[u8], now: Instant) {
+        // A pause shows that the line can fall silent.
+        if self.last_byte.is_none_or(|last| now.saturating_duration_since(last) > QUIET) {
+            self.noisy_since = None;
+        }
+        self.noisy_since.get_or_insert(now);
+        self.last_byte = Some(now);
+        self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
+        if self.receiver.pending() == 0 {
+            self.head_at = Some(now);
+        }
+        self.receiver.push(bytes);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.any_byte = true;
+        }
+    }
+
+    /// Takes whole frames out of what has arrived.
+    pub(super) fn take_frames(&mut self, finality: Finality, now: Instant) {
+        if !self.pass_echo(finality, now) {
+            return;
+        }
+        while let Some(frame) = self.next_frame(finality) {
+            self.noisy_since = None;
+            self.take_frame(frame, now);
+            self.head_at = Some(now);
+        }
+        if let Some(failure) = self.damage(finality) {
+            self.fail(failure, now);
+        }
+    }
+
+    /// When the bytes that are not yet a frame are to be looked at again.
+    pub(super) fn pending_due(&self) -> Option<Instant> {
+        let last = self.last_byte.filter(|_| self.receiver.pending() > 0)?;
+        let over = self.pending_over(last);
+        let quiet = last + QUIET;
+        Some(if self.quiet_looked_at == Some(last) { over } else { over.min(quiet) })
+    }
+
+    /// The line has been quiet with an unfinished frame.
+    pub(super) fn end_of_quiet(&mut self, now: Instant) {
+        let Some(last) = self.last_byte.filter(|_| self.receiver.pending() > 0) else { return };
+        if now >= self.pending_over(last) {
+            self.take_frames(Finality::Over, now);
+        } else if now >= last + QUIET && self.quiet_looked_at != Some(last) {
+            self.quiet_looked_at = Some(last);
+            self.take_frames(Finality::Quiet, now);
+        }
+    }
+
+    /// Ends the request on the wire when its time is over.
+    pub(super) fn judge_exchange(&mut self, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        if exchange.is_broadcast() {
+            if now >= exchange.wire_end {
+                self.finish_broadcast(now);
+            }
+            return;
+        }
+        if now >= exchange.hard_deadline {
+            self.take_frames(Finality::Over, now);
+        }
+        let Some(exchange) = &self.exchange else { return };
+        let waiting_for_rest = self.receiver.pending() > 0 && now < exchange.hard_deadline;
+        if now >= exchange.response_deadline && !waiting_for_rest {
+            self.fail(Failure::Silent, now);
+        }
+    }
+
+    /// Declares the line occupied when bytes come without a pause and without a frame.
+    pub(super) fn watch_for_babble(&mut self, now: Instant) {
+        let Some(since) = self.noisy_since.filter(|_| self.port == PortState::Open) else { return };
+        let limit = OCCUPIED_AFTER.max(self.wire_time(2 * crate::modbus::rtu::ADU_MAX));
+        if self.exchange.is_some() || now.saturating_duration_since(since) < limit {
+            return;
+        }
+        self.port = PortState::Occupied;
+        self.counters.occupied += 1;
+        warn!(bus = %self.settings.name, "line occupied: bytes without end, nothing is sent into them; \
+            look for a unit that keeps sending, a missing termination or the wrong baud rate");
+        self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+    }
+
+    /// Waiters whose deadline has come while their request is on the wire are told so; the request goes on.
+    pub(super) fn expire_on_the_wire(&mut self, now: Instant) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let (late, stay): (Vec<_>, Vec<_>) =
+            exchange.item.waiters.drain(..).partition(|waiter| waiter.deadline <= now);
+        exchange.item.waiters = stay;
+        for waiter in late {
+            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+    }
+
+    /// When what is pending will be no frame any more: its rest has not come within its wire time and a
+    /// slack. With nothing awaited, a pause is enough.
+    fn pending_over(&self, last: Instant) -> Instant {
+        if self.exchange.is_some() || self.units.values().any(|unit| unit.owed.is_some()) {
+            last + self.wire_time(self.receiver.missing()) + REST_SLACK
+        } else {
+            last + QUIET
+        }
+    }
+
+    /// Takes an echo off the front. False while it cannot be told yet whether one is coming.
+    fn pass_echo(&mut self, finality: Finality, now: Instant) -> bool {
+        let Some(exchange) = &mut self.exchange else { return true };
+        let front = self.echo.judge(&mut exchange.echo, self.receiver.bytes());
+        match front {
+            Front::Echo(length) => {
+                self.receiver.strip(length);
+                self.head_at = Some(now);
+                self.noisy_since = None;
+                true
+            }
+            Front::Undecided => finality != Finality::Open,
+            Front::Other => true,
+            Front::Collision => {
+                self.counters.collisions += 1;
+                true
+            }
+        }
+    }
+
+    fn next_frame(&mut self, finality: Finality) -> Option<Frame> {
+        let (exchange, units) = (&self.exchange, &self.units);
+        self.receiver.next(
+            |unit, function| {
+                let awaited = exchange
+                    .as_ref()
+                    .filter(|exchange| exchange.item.target == Target::Unit(unit))
+                    .map(|exchange| (&exchange.item.pdu, true));
+                let owed = || units.get(&unit)?.owed.as_ref().map(|owed| (&owed.request, false));
+                awaited.or_else(owed).filter(|(request, _)| request.function().0 == function)
+            },
+            finality,
+        )
+    }
+
+    /// Whose frame this is.
+    fn take_frame(&mut self, frame: Frame, now: Instant) {
+        let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
+        let target = Target::Unit(frame.unit);
+        if let Some(exchange) = self.exchange.take_if(|ex| ex.item.target == target && fits(&ex.item.pdu)) {
+            self.succeed(exchange, &frame, now);
+            return;
+        }
+        let awaited_elsewhere = self.exchange.as_ref().is_some_and(|exchange| exchange.item.target != target);
+        self.counters.foreign_frames += u64::from(awaited_elsewhere);
+        self.changed = true;
+        let Some(unit) = self.units.get_mut(&frame.unit) else { return };
+        if unit.owed.as_ref().is_some_and(|owed| fits(&owed.request)) {
+            self.take_late_answer(&frame, now);
+        } else {
+            unit.note_unexpected(now);
+        }
+    }
+
+    /// The answer to a request that was given up: it ends the guard, and answers whoever still waits for it
+    /// and takes data of that age.
+    fn take_late_answer(&mut self, frame: &Frame, now: Instant) {
+        let Some(unit) = self.units.get_mut(&frame.unit) else { return };
+        let Some(owed) = unit.note_late(now) else { return };
+        Self::note_exception(unit, frame);
+        let changed = unit.note_answer(&owed.request, None, now);
+        self.log_state(frame.unit, changed);
+        let Some(item) = owed.item.and_then(|key| self.queue.remove(key)) else { return };
+        let Item { waiters, .. } = item;
+        let (fresh, rest): (Vec<_>, Vec<_>) =
+            waiters.into_iter().partition(|waiter| waiter.takes_data_of(owed.sent_at));
+        if !rest.is_empty() {
+            self.queue.put_back(Item { waiters: rest, ..item });
+        }
+        self.answer_all(fresh, &owed.request, frame, now);
+    }
+
+    /// The unit answered, with data or an exception of its own.
+    fn succeed(&mut self, exchange: Exchange<T>, frame: &Frame, now: Instant) {
+        self.counters.busy += exchange.line_time(now);
+        let head = self.head_at.unwrap_or(now);
+        let response_time = head.saturating_duration_since(exchange.wire_end);
+        self.echo.conclude(&exchange.item.pdu, &exchange.echo);
+        let Exchange { item, .. } = exchange;
+        if let Some(unit) = self.units.get_mut(&frame.unit) {
+            Self::note_exception(unit, frame);
+            let changed = unit.note_answer(&item.pdu, Some(response_time), now);
+            self.log_state(frame.unit, changed);
+        }
+        self.changed = true;
+        self.answer_all(item.waiters, &item.pdu, frame, now);
+    }
+
+    /// Gives each waiter its part of the answer. Who asked for less than what was refused with 0x02 or 0x03
+    /// asks again, alone.
+    fn answer_all(&mut self, waiters: Vec<Waiter<T>>, asked: &RequestPdu, frame: &Frame, now: Instant) {
+        let exception = (frame.pdu[0] & 0x80 != 0).then(|| ExceptionCode(frame.pdu[1]));
+        let of_the_range = exception.is_some_and(|code| {
+            code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
+        });
+        let asked = asked.range();
+        for waiter in waiters {
+            let wanted = waiter.pdu.range();
+            if of_the_range && wanted != asked {
+                self.ask_again(waiter, Target::Unit(frame.unit), now);
+                continue;
+            }
+            let part = match (exception, asked, wanted) {
+                (None, Some(asked), Some(wanted)) => asked.cut(&frame.pdu, &wanted),
+                _ => Some(frame.pdu.clone()),
+            };
+            let answer =
+                part.map_or(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
+            self.reply(waiter.to, answer);
+        }
+    }
+
+    fn ask_again(&mut self, waiter: Waiter<T>, target: Target, now: Instant) {
+        let Waiter { to, source, pdu, since: _, max_age, deadline } = waiter;
+        let cost = self.cost(&pdu, target);
+        if let Err(request) =
+            self.queue.push(Request { to, source, target, pdu, deadline, max_age }, cost, now)
+        {
+            self.reply(request.to, Answer::Failed(ExceptionCode::SERVER_DEVICE_BUSY));
+        }
+    }
+
+    /// The request on the wire got no good answer.
+    fn fail(&mut self, failure: Failure, now: Instant) {
+        let Some(exchange) = self.exchange.take() else { return };
+        self.counters.busy += exchange.line_time(now);
+        self.counters.failures += 1;
+        self.changed = true;
+        if failure == Failure::Silent && !exchange.any_byte {
+            self.echo.conclude(&exchange.item.pdu, &exchange.echo);
+        }
+        let Exchange { item, purpose, sent_at, response_deadline, .. } = exchange;
+        let Target::Unit(id) = item.target else { return };
+        let limits = self.settings.offline_after;
+        let probe_pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        match failure {
+            Failure::Silent => unit.counters.timeouts += 1,
+            Failure::Truncated | Failure::Garbled => unit.counters.crc_errors += 1,
+        }
+        let became_offline = unit.note_failure(sent_at, now, limits);
+        if purpose == Purpose::Probe {
+            unit.note_probe_failure(now, probe_pause);
+        }
+        let again = item.pdu.is_read()
+            && item.attempts <= self.settings.retries
+            && !unit.is_offline()
+            && purpose == Purpose::Client;
+        // A whole answer, though damaged, has come: nothing is owed.
+        if failure != Failure::Garbled {
+            let key = again.then_some(item.key);
+            unit.owe(item.pdu.clone(), sent_at, key, response_deadline.max(now));
+        }
+        self.log_state(id, became_offline);
+        self.retry_or_give_up(item, again, now);
+        if became_offline {
+            self.flush(id);
+        }
+    }
+
+    /// Back into the queue for whoever can still be answered in time; 0x0B for the others.
+    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, now: Instant) {
+        let Target::Unit(id) = item.target else { return };
+        let held = self.units.get(&id).and_then(Unit::held_until).unwrap_or(now);
+        let earliest = held + self.cost(&item.pdu, item.target);
+        let (stay, out): (Vec<_>, Vec<_>) =
+            item.waiters.drain(..).partition(|waiter| again && waiter.deadline > earliest);
+        for waiter in out {
+            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+        if !stay.is_empty() {
+            item.waiters = stay;
+            self.queue.put_back(item);
+        }
+    }
+
+    /// The unit is off-line: nothing that waits for it will reach it.
+    fn flush(&mut self, id: UnitId) {
+        for (_, waiter) in self.queue.remove_waiters(|item, _| item.target == Target::Unit(id)) {
+            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+    }
+
+    fn finish_broadcast(&mut self, now: Instant) {
+        let Some(exchange) = self.exchange.take() else { return };
+        self.counters.busy += exchange.line_time(now) + self.settings.turnaround_delay;
+        self.turnaround_until = Some(exchange.wire_end + self.settings.turnaround_delay);
+        self.changed = true;
+        for waiter in exchange.item.waiters {
+            self.reply(waiter.to, Answer::Sent);
+        }
+    }
+
+    /// Whether the awaited answer came, but not intact.
+    fn damage(&self, finality: Finality) -> Option<Failure> {
+        self.exchange.as_ref().filter(|exchange| !exchange.is_broadcast())?;
+        if self.receiver.pending() > 0 {
+            None
+        } else if self.receiver.is_garbled() {
+            Some(Failure::Garbled)
+        } else if self.receiver.is_truncated() && finality == Finality::Over {
+            Some(Failure::Truncated)
+        } else {
+            None
+        }
+    }
+
+    fn note_exception(unit: &mut Unit, frame: &Frame) {
+        if frame.pdu[0] & 0x80 != 0 {
+            unit.counters.exceptions += 1;
+            unit.last_exception = Some(ExceptionCode(frame.pdu[1]));
+        }
+    }
+
+    /// One line per change of state, not per failure.
+    fn log_state(&self, id: UnitId, changed: bool) {
+        let Some(unit) = self.units.get(&id).filter(|_| changed) else { return };
+        let bus = &self.settings.name;
+        if unit.is_offline() {
+            warn!(%bus, unit = %id, "off-line: no answer for {:?}; probing it now and then", self.settings.offline_after.time);
+        } else {
+            info!(%bus, unit = %id, "{}", unit.state());
+        }
+    }
+}

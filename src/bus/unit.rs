@@ -1,0 +1,304 @@
+//! One unit of the line: its health, what it still owes, how fast it answers, and its counters.
+//!
+//! ```text
+//!              first good answer                 both offline_after criteria
+//! never seen ────────────────────► on-line ──────────────────────────────────► off-line
+//!      │                            ▲   ▲                                        │  ▲
+//!      │     both criteria          │   └────── next good answer ── recovering ◄─┘  │ both
+//!      └────────────────────────────┼──────────────► off-line       first answer    │ criteria
+//!                                   │                                   └───────────┘
+//! ```
+//!
+//! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
+
+use super::settings::{OfflineAfter, UnitSettings};
+use super::view::UnitView;
+
+/// Whether the unit answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitState {
+    /// No good answer yet, and not enough failures to call it off-line.
+    NeverSeen,
+    /// It answers.
+    Online,
+    /// It does not; it is probed now and then.
+    Offline,
+    /// It answered once after having been off-line.
+    Recovering,
+}
+
+impl fmt::Display for UnitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NeverSeen => "never seen",
+            Self::Online => "on-line",
+            Self::Offline => "off-line",
+            Self::Recovering => "recovering",
+        })
+    }
+}
+
+/// What happened to one unit since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCounters {
+    /// Requests sent to it, probes and further attempts included.
+    pub transactions: u64,
+    /// Of these, without an answer in time.
+    pub timeouts: u64,
+    /// Answers with a wrong CRC.
+    pub crc_errors: u64,
+    /// Answers to a request that had been given up.
+    pub late_answers: u64,
+    /// Frames of this unit that answer nothing it was asked.
+    pub unexpected: u64,
+    /// Modbus exceptions it answered.
+    pub exceptions: u64,
+}
+
+/// A request given up without an answer, which may still come.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// What it would answer.
+    pub request: RequestPdu,
+    /// When the request began to be sent.
+    pub sent_at: Instant,
+    /// The queued item that still waits for it.
+    pub item: Option<u64>,
+    /// Until when an answer is taken for a late one, and nothing is sent to the unit.
+    pub until: Instant,
+}
+
+/// One unit.
+#[derive(Debug)]
+pub struct Unit {
+    /// What it is told to obey.
+    pub settings: UnitSettings,
+    /// What happened to it.
+    pub counters: UnitCounters,
+    /// The exception it answered last.
+    pub last_exception: Option<ExceptionCode>,
+    /// When it last gave a good answer, or a Modbus exception.
+    pub last_good: Option<Instant>,
+    /// Smoothed time from the end of a request to the first byte of its answer.
+    pub response_time: Option<Duration>,
+    /// What it still owes.
+    pub owed: Option<Owed>,
+    state: UnitState,
+    failures: u32,
+    failing_since: Option<Instant>,
+    gave_up_at: Option<Instant>,
+    guard: Duration,
+    last_read: Option<RequestPdu>,
+    probed_at: Option<Instant>,
+    probe_pause: Duration,
+    view: Arc<UnitView>,
+}
+
+impl Unit {
+    /// A unit never heard of, whose late answers are guarded against for `late_guard`.
+    #[must_use]
+    pub fn new(settings: UnitSettings, late_guard: Duration) -> Self {
+        let view = Arc::new(UnitView {
+            id: settings.id,
+            name: settings.name.clone(),
+            state: UnitState::NeverSeen,
+            counters: UnitCounters::default(),
+            last_exception: None,
+            last_good: None,
+            response_time: None,
+        });
+        Self {
+            view,
+            settings,
+            counters: UnitCounters::default(),
+            last_exception: None,
+            last_good: None,
+            response_time: None,
+            owed: None,
+            state: UnitState::NeverSeen,
+            failures: 0,
+            failing_since: None,
+            gave_up_at: None,
+            guard: late_guard,
+            last_read: None,
+            probed_at: None,
+            probe_pause: PROBE_PAUSE_MIN,
+        }
+    }
+
+    /// The unit as others may see it; the same value as long as nothing changes.
+    #[must_use]
+    pub fn view(&mut self) -> Arc<UnitView> {
+        let seen = &self.view;
+        let same = seen.state == self.state
+            && seen.counters == self.counters
+            && seen.last_exception == self.last_exception
+            && seen.last_good == self.last_good
+            && seen.response_time == self.response_time;
+        if !same {
+            self.view = Arc::new(UnitView {
+                id: self.settings.id,
+                name: self.settings.name.clone(),
+                state: self.state,
+                counters: self.counters,
+                last_exception: self.last_exception,
+                last_good: self.last_good,
+                response_time: self.response_time,
+            });
+        }
+        Arc::clone(&self.view)
+    }
+
+    /// Whether it answers.
+    #[must_use]
+    pub fn state(&self) -> UnitState {
+        self.state
+    }
+
+    /// Whether it is off-line: nothing but probes is sent to it.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.state == UnitState::Offline
+    }
+
+    /// Whether it has answered and is not off-line.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        match self.state {
+            UnitState::Online | UnitState::Recovering => true,
+            UnitState::NeverSeen | UnitState::Offline => false,
+        }
+    }
+
+    /// It answered, an exception included. `response_time` counts from the end of the request.
+    /// True when the state changed.
+    pub fn note_answer(
+        &mut self,
+        request: &RequestPdu,
+        response_time: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        if request.is_read() {
+            self.last_read = Some(request.clone());
+        }
+        if let Some(sample) = response_time {
+            self.response_time = Some(match self.response_time {
+                None => sample,
+                Some(mean) => (mean * 7 + sample) / 8,
+            });
+        }
+        self.last_good = Some(now);
+        self.failures = 0;
+        self.failing_since = None;
+        self.probe_pause = PROBE_PAUSE_MIN;
+        let before = self.state;
+        self.state = match before {
+            UnitState::Offline => UnitState::Recovering,
+            UnitState::NeverSeen | UnitState::Online | UnitState::Recovering => UnitState::Online,
+        };
+        before != self.state
+    }
+
+    /// An attempt begun at `sent_at` got no good answer. True when the unit has just become off-line.
+    pub fn note_failure(&mut self, sent_at: Instant, now: Instant, limits: OfflineAfter) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let since = *self.failing_since.get_or_insert(sent_at);
+        let both = self.failures >= limits.failures && now.saturating_duration_since(since) >= limits.time;
+        let became_offline = both && self.state != UnitState::Offline;
+        if became_offline {
+            self.state = UnitState::Offline;
+            self.probed_at = Some(now);
+            self.probe_pause = PROBE_PAUSE_MIN;
+        }
+        became_offline
+    }
+
+    /// Starts the guard after an attempt that ended without an answer. `deadline` is when it was due.
+    pub fn owe(&mut self, request: RequestPdu, sent_at: Instant, item: Option<u64>, deadline: Instant) {
+        self.gave_up_at = Some(deadline);
+        self.owed = Some(Owed { request, sent_at, item, until: deadline + self.guard });
+    }
+
+    /// The answer that was owed has come, `now`. The guard grows with how late it was.
+    pub fn note_late(&mut self, now: Instant) -> Option<Owed> {
+        self.counters.late_answers += 1;
+        self.learn_lateness(now);
+        self.owed.take()
+    }
+
+    /// Ends the guard when its time is over.
+    pub fn release(&mut self, now: Instant) {
+        if self.owed.as_ref().is_some_and(|owed| owed.until <= now) {
+            self.owed = None;
+        }
+    }
+
+    /// A frame came that answers nothing asked. After a timeout it is the best evidence of how late this
+    /// unit can be, and lengthens the guard accordingly, within [`GUARD_MAX`].
+    pub fn note_unexpected(&mut self, now: Instant) {
+        self.counters.unexpected += 1;
+        self.learn_lateness(now);
+    }
+
+    fn learn_lateness(&mut self, now: Instant) {
+        if let Some(given_up) = self.gave_up_at.take() {
+            let lateness = now.saturating_duration_since(given_up);
+            if lateness <= GUARD_MAX {
+                self.guard = self.guard.max((lateness * 5 / 4).min(GUARD_MAX));
+            }
+        }
+    }
+
+    /// When nothing more is sent to the unit because of what it owes.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        self.owed.as_ref().map(|owed| owed.until)
+    }
+
+    /// The request a probe repeats: the last read the unit answered, else one holding register.
+    #[must_use]
+    pub fn probe(&self) -> RequestPdu {
+        self.last_read.clone().unwrap_or_else(first_register)
+    }
+
+    /// How long a probe waits for the first byte: four times what the unit usually takes.
+    #[must_use]
+    pub fn probe_timeout(&self) -> Duration {
+        let limit = self.settings.response_timeout;
+        self.response_time.map_or(limit, |usual| (usual * 4).max(PROBE_TIMEOUT_MIN).min(limit))
+    }
+
+    /// When the next probe of an off-line unit is due: after the pause that was learned, or after the shortest
+    /// one while no unit of the line is on-line (`nobody_online`).
+    #[must_use]
+    pub fn probe_due(&self, nobody_online: bool) -> Option<Instant> {
+        let pause = if nobody_online { PROBE_PAUSE_MIN } else { self.probe_pause };
+        self.probed_at.filter(|_| self.is_offline()).map(|at| at + pause)
+    }
+
+    /// A probe got no answer: the pause doubles, up to `pause_max`.
+    pub fn note_probe_failure(&mut self, now: Instant, pause_max: Duration) {
+        self.probed_at = Some(now);
+        self.probe_pause = (self.probe_pause * 2).min(pause_max).max(PROBE_PAUSE_MIN);
+    }
+}
+
+/// The smallest read there is: one holding register, address 0.
+pub(crate) fn first_register() -> RequestPdu {
+    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 1 }.into()
+}
+
+/// Shortest pause between two probes.
+pub const PROBE_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Shortest wait for the answer to a probe.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+/// How far what is learned may lengthen the guard.
+pub const GUARD_MAX: Duration = Duration::from_secs(5);
