@@ -45,5 +45,8 @@ pub mod bus {
 /// The outside world: tasks, sockets and ports. Decides nothing.
 pub mod io {
     pub mod handle;
+    pub mod port;
+    pub mod serial;
     pub mod settings;
+    pub mod timer;
 }

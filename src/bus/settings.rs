@@ -52,6 +52,18 @@ pub struct Framing {
     pub stop_bits: u8,
 }
 
+impl fmt::Display for Framing {
+    /// The short form people know: `19200 8N1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parity = match self.parity {
+            Parity::None => 'N',
+            Parity::Even => 'E',
+            Parity::Odd => 'O',
+        };
+        write!(f, "{} 8{parity}{}", self.baud_rate, self.stop_bits)
+    }
+}
+
 /// Whether the adapter hands back what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Echo {

@@ -1,0 +1,225 @@
+//! The task of one bus: opens the port, drives a [`Line`], publishes its view.
+//!
+//! Owns the port and the line, by value. It obeys the line and decides nothing but when to try the port
+//! again. It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
+
+use std::fmt;
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::bus::line::{Line, Output, PortEvent};
+use crate::bus::request::Request;
+use crate::bus::settings::LineSettings;
+use crate::bus::view::View;
+
+use super::handle::ReplyTo;
+use super::port::OpenPort;
+use super::timer::Timer;
+
+/// What a bus task is given to live on.
+#[derive(Debug)]
+pub struct BusParts {
+    /// What its line obeys.
+    pub line: LineSettings,
+    /// Requests of clients; when all senders are gone, the task answers what waits and ends.
+    pub requests: mpsc::Receiver<Request<ReplyTo>>,
+    /// Where it publishes.
+    pub view: Arc<ArcSwap<View>>,
+    /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
+    pub stop: CancellationToken,
+}
+
+/// Runs a bus until its requests end or it is stopped. `open` opens the port, by name, each time anew.
+pub async fn run<S, E, F>(parts: BusParts, open: F, timer: Timer)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: fmt::Display,
+    F: FnMut() -> Result<OpenPort<S>, E>,
+{
+    let BusParts { line, requests, view, stop } = parts;
+    let name = line.name.clone();
+    let task = BusTask {
+        line: Line::new(line),
+        name,
+        open,
+        port: None,
+        view,
+        timer,
+        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
+    };
+    task.run(requests, stop).await;
+}
+
+struct BusTask<S, F> {
+    line: Line<ReplyTo>,
+    name: String,
+    open: F,
+    port: Option<S>,
+    view: Arc<ArcSwap<View>>,
+    timer: Timer,
+    reopen: Reopen,
+}
+
+/// When the port is tried again, and what was last said about it.
+struct Reopen {
+    at: Instant,
+    pause: Duration,
+    complaint: Option<String>,
+}
+
+impl<S, E, F> BusTask<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: fmt::Display,
+    F: FnMut() -> Result<OpenPort<S>, E>,
+{
+    async fn run(mut self, mut requests: mpsc::Receiver<Request<ReplyTo>>, stop: CancellationToken) {
+        let mut buffer = vec![0; READ_SIZE];
+        let (mut ended, mut stopping) = (false, false);
+        // Before the first request is taken: a bus that has just been started must not refuse what a moment
+        // later it could do.
+        self.try_open();
+        loop {
+            self.obey().await;
+            if (ended || stopping) && (self.port.is_none() || self.line.is_idle()) {
+                break;
+            }
+            let wake = self.line.poll_timeout();
+            let reopen_at = self.reopen.at;
+            tokio::select! {
+                // The order is the design: an answer that is already in the buffer must beat the timeout
+                // that is due in the same instant, and both come before new work.
+                biased;
+                read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
+                () = self.timer.sleep_until(wake) => {
+                    self.line.drop_requests(ReplyTo::is_gone);
+                    self.line.handle_timeout(Instant::now().into_std());
+                }
+                () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.line.close_queue();
+                }
+                request = requests.recv(), if !ended && !stopping => match request {
+                    Some(request) => {
+                        self.line.drop_requests(ReplyTo::is_gone);
+                        self.line.handle_request(request, Instant::now().into_std());
+                    }
+                    None => ended = true,
+                },
+            }
+        }
+        self.refuse_the_rest(requests).await;
+    }
+
+    /// Does what the line wants, until it wants nothing more.
+    async fn obey(&mut self) {
+        while let Some(output) = self.line.poll_output() {
+            match output {
+                Output::Transmit(adu) => self.transmit(&adu).await,
+                Output::Publish(view) => self.view.store(Arc::new(view)),
+                Output::Reply { to, answer } => to.send(answer),
+            }
+        }
+    }
+
+    async fn transmit(&mut self, adu: &Bytes) {
+        let Some(port) = &mut self.port else { return };
+        // A port takes a whole frame into its buffer at once; one that does not is stuck.
+        let written = match timeout(WRITE_TIMEOUT, port.write_all(adu)).await {
+            Ok(written) => written,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes")),
+        };
+        if let Err(error) = written {
+            self.lose_port(&error);
+        }
+    }
+
+    fn take_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
+        match read {
+            // A serial port that reads nothing has lost its other end; trying again would spin.
+            Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
+            Ok(length) => self.line.handle_bytes(&buffer[..length], Instant::now().into_std()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.lose_port(&error),
+        }
+    }
+
+    fn try_open(&mut self) {
+        match (self.open)() {
+            Ok(OpenPort { stream, report }) => {
+                info!(bus = %self.name, "port open: {report}");
+                self.port = Some(stream);
+                self.reopen.pause = REOPEN_MIN;
+                self.reopen.complaint = None;
+                self.line.handle_port(PortEvent::Opened, Instant::now().into_std());
+            }
+            Err(error) => {
+                let complaint = error.to_string();
+                if self.reopen.complaint.as_ref() == Some(&complaint) {
+                    debug!(bus = %self.name, "port still closed: {complaint}");
+                } else {
+                    error!(bus = %self.name, "cannot open the port: {complaint}; trying again");
+                }
+                self.reopen.complaint = Some(complaint);
+                self.schedule_reopen();
+            }
+        }
+    }
+
+    /// Closes the descriptor at once, so that the device's name is free for its return.
+    fn lose_port(&mut self, error: &io::Error) {
+        warn!(bus = %self.name, "port lost: {error}; clients get 0x0A until it is back");
+        self.port = None;
+        self.reopen.pause = REOPEN_MIN;
+        self.schedule_reopen();
+        self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
+    }
+
+    fn schedule_reopen(&mut self) {
+        self.reopen.at = Instant::now() + self.reopen.pause;
+        self.reopen.pause = (self.reopen.pause * 2).min(REOPEN_MAX);
+    }
+
+    /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
+    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplyTo>>) {
+        self.port = None;
+        self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            self.line.handle_request(request, Instant::now().into_std());
+        }
+        self.obey().await;
+        info!(bus = %self.name, "bus stopped");
+    }
+}
+
+/// The next bytes of the port; never returns while there is none.
+async fn read_some<S: AsyncRead + Unpin>(port: &mut Option<S>, buffer: &mut [u8]) -> io::Result<usize> {
+    match port {
+        Some(port) => port.read(buffer).await,
+        None => future::pending().await,
+    }
+}
+
+/// Two frames: more than a port delivers at once at any baud rate in use.
+const READ_SIZE: usize = 512;
+
+/// First pause before a lost port is tried again; good replies are back within a second of the device.
+const REOPEN_MIN: Duration = Duration::from_millis(250);
+
+/// Longest pause between two tries.
+const REOPEN_MAX: Duration = Duration::from_secs(1);
+
+/// How long a port may take to accept a frame into its buffer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
