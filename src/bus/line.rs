@@ -75,6 +75,7 @@ pub struct Line<T> {
     pub(super) noisy_since: Option<Instant>,
     /// Until when units may still be acting on a broadcast.
     pub(super) turnaround_until: Option<Instant>,
+    pub(super) closing: bool,
 }
 
 impl<T> Line<T> {
@@ -102,6 +103,7 @@ impl<T> Line<T> {
             quiet_looked_at: None,
             noisy_since: None,
             turnaround_until: None,
+            closing: false,
             settings,
         }
     }
@@ -178,9 +180,10 @@ impl<T> Line<T> {
         }
     }
 
-    /// The bus is being stopped: everything that waits is answered, nothing more is sent. The request on the
-    /// wire goes on; [`is_idle`](Self::is_idle) tells when it has ended.
-    pub fn close_queue(&mut self) {
+    /// The bus is being stopped: what waits and what still comes is answered 0x0A, nothing more is sent. The
+    /// request on the wire goes on; [`is_idle`](Self::is_idle) tells when it has ended.
+    pub fn close(&mut self) {
+        self.closing = true;
         for (_, waiter) in self.queue.remove_waiters(|_, _| true) {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
         }
@@ -220,11 +223,8 @@ impl<T> Line<T> {
 
     /// Why a request is not even queued.
     fn refusal(&self, request: &Request<T>, now: Instant) -> Option<Answer> {
-        match self.port {
-            PortState::Closed | PortState::Occupied => {
-                return Some(Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
-            }
-            PortState::Open => {}
+        if self.closing || self.port != PortState::Open {
+            return Some(Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
         }
         if let Target::Unit(id) = request.target {
             match self.units.get(&id) {

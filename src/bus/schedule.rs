@@ -100,7 +100,10 @@ impl<T> Line<T> {
     }
 
     fn is_free(&self) -> bool {
-        self.exchange.is_none() && self.port == PortState::Open && self.receiver.pending() == 0
+        !self.closing
+            && self.exchange.is_none()
+            && self.port == PortState::Open
+            && self.receiver.pending() == 0
     }
 
     /// When the silence every request needs is over.

@@ -241,6 +241,10 @@ impl<T> Line<T> {
 
     fn ask_again(&mut self, waiter: Waiter<T>, target: Target, now: Instant) {
         let Waiter { to, source, pdu, since: _, max_age, deadline } = waiter;
+        if self.closing {
+            self.reply(to, Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+            return;
+        }
         let cost = self.cost(&pdu, target);
         if let Err(request) =
             self.queue.push(Request { to, source, target, pdu, deadline, max_age }, cost, now)
@@ -274,7 +278,8 @@ impl<T> Line<T> {
         let again = item.pdu.is_read()
             && item.attempts <= self.settings.retries
             && !unit.is_offline()
-            && purpose == Purpose::Client;
+            && purpose == Purpose::Client
+            && !self.closing;
         // A whole answer, though damaged, has come: nothing is owed.
         if failure != Failure::Garbled {
             let key = again.then_some(item.key);

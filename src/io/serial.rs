@@ -108,9 +108,9 @@ where
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    self.line.close_queue();
+                    self.line.close();
                 }
-                request = requests.recv(), if !ended && !stopping => match request {
+                request = requests.recv(), if !ended => match request {
                     Some(request) => {
                         self.line.drop_requests(ReplyTo::is_gone);
                         self.line.handle_request(request, Instant::now().into_std());

@@ -1,0 +1,232 @@
+//! The task of a bus over in-memory pipes, with the clock paused: order of arms, reopening, stop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::view::{PortState, View};
+use metergate::io::handle::{BusHandle, ReplyTo};
+use metergate::io::port::OpenPort;
+use metergate::io::serial::{self, BusParts};
+use metergate::io::timer::Timer;
+use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
+use metergate::modbus::rtu;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A running bus task, and the far ends of the ports it will open, one after another.
+struct Rig {
+    handle: BusHandle,
+    view: Arc<ArcSwap<View>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    reply: mpsc::UnboundedSender<(u64, Answer)>,
+}
+
+type Ports = Arc<Mutex<VecDeque<io::Result<DuplexStream>>>>;
+
+impl Rig {
+    fn start(ports: impl IntoIterator<Item = io::Result<DuplexStream>>) -> Self {
+        let ports: Ports = Arc::new(Mutex::new(ports.into_iter().collect()));
+        let (handle, requests) = BusHandle::new("riser");
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let stop = CancellationToken::new();
+        let parts = BusParts { line: line(), requests, view: Arc::clone(&view), stop: stop.clone() };
+        let open = move || {
+            let next = ports.lock().unwrap().pop_front();
+            let stream = next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
+            Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe") })
+        };
+        let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
+        let (reply, answers) = mpsc::unbounded_channel();
+        Self { handle, view, stop, task, answers, reply }
+    }
+
+    async fn ask(&self, key: u64, unit: u8) {
+        self.ask_for(ReplyTo::new(self.reply.clone(), key), unit).await;
+    }
+
+    async fn ask_for(&self, to: ReplyTo, unit: u8) {
+        let request = Request {
+            to,
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
+            target: Target::Unit(UnitId::new(unit).unwrap()),
+            pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
+            deadline: (Instant::now() + Duration::from_secs(3)).into_std(),
+            max_age: Duration::ZERO,
+        };
+        self.handle.send(request).await.unwrap();
+    }
+
+    async fn answer(&mut self) -> (u64, Answer) {
+        self.answers.recv().await.unwrap()
+    }
+}
+
+const READ: [u8; 5] = [0x03, 0, 0, 0, 1];
+const REPLY: [u8; 4] = [0x03, 2, 0x12, 0x34];
+const NO_PATH: Answer = Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+const NO_PATH_AT_ONCE: Answer = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+
+fn line() -> LineSettings {
+    let unit = |id| UnitSettings {
+        id: UnitId::new(id).unwrap(),
+        name: None,
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+    };
+    LineSettings {
+        name: String::from("riser"),
+        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+        turnaround_delay: Duration::from_millis(100),
+        late_guard: Duration::from_millis(500),
+        retries: 1,
+        queue_limit: 1024,
+        failure_share: 0.02,
+        offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
+        probe_max: Duration::from_secs(60),
+        echo: Echo::Auto,
+        units: vec![unit(1), unit(2)],
+    }
+}
+
+/// Reads one request off the far end and checks whom it is for.
+async fn expect_request(far: &mut DuplexStream, unit: u8) {
+    let mut adu = [0; READ.len() + rtu::OVERHEAD];
+    far.read_exact(&mut adu).await.unwrap();
+    assert_eq!(adu[..], rtu::encode(unit, &READ)[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_out_and_its_answer_comes_back() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(7, 1).await;
+    expect_request(&mut far, 1).await;
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await, (7, Answer::Reply(Bytes::from_static(&REPLY))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_already_in_the_buffer_beats_the_timeout_due_at_the_same_instant() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    // Advancing the clock does not run the bus task: timeout and answer are due when it next runs.
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(rig.answer().await, (1, Answer::Reply(Bytes::from_static(&REPLY))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_unit_is_answered_for_within_the_deadline() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    let asked = Instant::now();
+    rig.ask(1, 1).await;
+    let answer = rig.answer().await;
+    assert_eq!(answer, (1, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)));
+    assert!(asked.elapsed() < Duration::from_secs(3));
+    expect_request(&mut far, 1).await;
+    expect_request(&mut far, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_port_refuses_with_0a_and_is_opened_again_by_name() {
+    let (near, mut far) = duplex(256);
+    let (near_again, mut far_again) = duplex(256);
+    let mut rig = Rig::start([Ok(near), Err(io::ErrorKind::NotFound.into()), Ok(near_again)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    drop(far);
+    assert_eq!(rig.answer().await, (1, NO_PATH));
+    rig.ask(2, 1).await;
+    assert_eq!(rig.answer().await, (2, NO_PATH_AT_ONCE));
+    let lost = Instant::now();
+    while rig.view.load().port != PortState::Open {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(lost.elapsed() <= Duration::from_secs(1), "back after {:?}", lost.elapsed());
+    rig.ask(3, 1).await;
+    expect_request(&mut far_again, 1).await;
+    far_again.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await, (3, Answer::Reply(Bytes::from_static(&REPLY))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_finishes_the_request_on_the_wire_and_refuses_what_waits() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    rig.ask(2, 2).await;
+    rig.stop.cancel();
+    assert_eq!(rig.answer().await, (2, NO_PATH_AT_ONCE));
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await, (1, Answer::Reply(Bytes::from_static(&REPLY))));
+    rig.task.await.unwrap();
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "sent after the stop: {rest:02X?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_ends_when_nobody_can_ask_any_more() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    let Rig { handle, task, mut answers, .. } = rig;
+    drop(handle);
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(answers.recv().await.unwrap().1, Answer::Reply(Bytes::from_static(&REPLY)));
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_asked_that_left_never_reaches_the_wire() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    let (gone, receiver) = mpsc::unbounded_channel();
+    rig.ask_for(ReplyTo::new(gone, 2), 2).await;
+    tokio::task::yield_now().await;
+    drop(receiver);
+    rig.ask(3, 1).await;
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await.0, 1);
+    expect_request(&mut far, 1).await;
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await.0, 3);
+    rig.stop.cancel();
+    rig.task.await.unwrap();
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "sent for a client that left: {rest:02X?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_handed_over_while_the_first_opening_fails_is_refused_and_the_port_is_tried_on() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Err(io::ErrorKind::PermissionDenied.into()), Ok(near)]);
+    rig.ask(1, 1).await;
+    assert_eq!(rig.answer().await, (1, NO_PATH_AT_ONCE));
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    rig.ask(2, 1).await;
+    expect_request(&mut far, 1).await;
+}
