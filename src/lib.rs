@@ -44,9 +44,16 @@ pub mod bus {
 
 /// The outside world: tasks, sockets and ports. Decides nothing.
 pub mod io {
+    pub mod admission;
+    pub mod connection;
+    mod exchange;
     pub mod handle;
     pub mod port;
     pub mod serial;
     pub mod settings;
     pub mod timer;
+    pub mod routes;
+    pub mod settings;
+    pub mod tcp;
+    pub mod throttle;
 }

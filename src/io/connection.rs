@@ -1,0 +1,374 @@
+//! One Modbus TCP client: bytes in, requests to the buses, replies out in whatever order they come.
+//!
+//! Owns the connection's task: framing, limits, timers, and its end. It decides nothing about the line and
+//! spawns nothing: requests wait as entries of a table, not as tasks.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
+
+use std::collections::VecDeque;
+use std::future::{pending, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, trace};
+
+use super::admission::Presence;
+use super::exchange::{Exchange, Header, Purpose};
+pub use super::exchange::{FUSE, REFUSAL_DELAY};
+use super::handle::{BusHandle, ReplyTo};
+use super::routes::{Listening, Refusal, Verdict};
+use super::throttle::Throttle;
+use crate::bus::request::{Answer, Request, Source, Target};
+use crate::modbus::mbap::{self, ADU_MAX, Adu};
+use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+
+/// What a connection knows of its client and its listener.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// No two connections of a process have the same.
+    pub number: u64,
+    /// What the listener obeys at the moment.
+    pub listening: Arc<ArcSwap<Listening>>,
+    /// How the listener sees the connection, and tells it to close.
+    pub presence: Arc<Presence>,
+    /// Shared by the connections of a listener, for lines that any stranger can cause.
+    pub throttle: Arc<Throttle>,
+}
+
+/// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. What
+/// is in flight then is still answered, unless the client is gone or does not read.
+pub async fn run<R, W>(reader: R, writer: W, client: Client)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut connection = Connection::new(reader, writer, client);
+    debug!("connected");
+    while connection.phase != Phase::Gone {
+        connection.take_requests(Instant::now());
+        connection.show_presence(Instant::now());
+        if connection.phase == Phase::Draining && connection.exchange.in_flight() == 0 {
+            connection.close().await;
+            break;
+        }
+        let event = connection.next_event().await;
+        connection.handle_event(event, Instant::now());
+    }
+    debug!("closed");
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are read.
+    Open,
+    /// What is in flight is answered, nothing more is read.
+    Draining,
+    /// Nobody is left to answer.
+    Gone,
+}
+
+/// What can wake a connection.
+#[derive(Debug)]
+enum Event {
+    Close,
+    Written(io::Result<usize>),
+    Answered(u64, Answer),
+    HandedOver(bool),
+    Timeout,
+    Read(io::Result<usize>),
+}
+
+/// A request on its way to a bus whose queue has no room at the moment.
+#[derive(Debug)]
+struct Outgoing {
+    key: u64,
+    bus: BusHandle,
+    request: Request<ReplyTo>,
+}
+
+struct Connection<R, W> {
+    reader: R,
+    writer: W,
+    client: Client,
+    phase: Phase,
+    /// Less than one ADU before each read, so it stays within its first capacity.
+    input: BytesMut,
+    exchange: Exchange,
+    /// Not more than is in flight, times the buses for broadcasts.
+    outgoing: VecDeque<Outgoing>,
+    answer: mpsc::UnboundedSender<(u64, Answer)>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    /// `None` while anything is in flight.
+    idle_since: Option<Instant>,
+    /// Since when an ADU is incomplete.
+    partial_since: Option<Instant>,
+    hinted: bool,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
+    fn new(reader: R, writer: W, client: Client) -> Self {
+        let (answer, answers) = mpsc::unbounded_channel();
+        Self {
+            reader,
+            writer,
+            client,
+            phase: Phase::Open,
+            input: BytesMut::with_capacity(READ_BUFFER),
+            exchange: Exchange::default(),
+            outgoing: VecDeque::new(),
+            answer,
+            answers,
+            idle_since: None,
+            partial_since: None,
+            hinted: false,
+        }
+    }
+
+    /// Waits for the next thing to do. What ends work comes before what makes work.
+    async fn next_event(&mut self) -> Event {
+        let wake = self.poll_timeout();
+        let open = self.phase == Phase::Open;
+        let may_read = open && self.has_room();
+        if may_read {
+            // Moves what is there to the front rather than growing: the rest is less than one ADU.
+            self.input.reserve(ADU_MAX.saturating_sub(self.input.len()));
+        }
+        let output = self.exchange.output();
+        tokio::select! {
+            biased;
+            () = self.client.presence.closing().cancelled(), if open => Event::Close,
+            written = self.writer.write_buf(output), if !output.is_empty() => Event::Written(written),
+            Some((key, answer)) = self.answers.recv() => Event::Answered(key, answer),
+            () = sleep_until(wake) => Event::Timeout,
+            taken = hand_over(&self.outgoing) => Event::HandedOver(taken),
+            read = self.reader.read_buf(&mut self.input), if may_read => Event::Read(read),
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Close => self.drain(),
+            Event::Written(Ok(count)) if count > 0 => self.exchange.handle_written(count),
+            Event::Written(_) => self.phase = Phase::Gone,
+            Event::Answered(key, answer) => self.exchange.handle_answer(key, answer, now),
+            Event::HandedOver(taken) => self.handle_handed_over(taken, now),
+            Event::Timeout => self.handle_timeout(now),
+            // The client closed its side, but may still wait for replies.
+            Event::Read(Ok(0)) => self.drain(),
+            Event::Read(Ok(_)) => {}
+            Event::Read(Err(error)) => {
+                debug!(%error, "the client is gone");
+                self.phase = Phase::Gone;
+            }
+        }
+    }
+
+    /// Takes the whole ADUs that have come, as far as there is room for them in flight.
+    fn take_requests(&mut self, now: Instant) {
+        while self.phase == Phase::Open && self.has_room() {
+            match mbap::decode(&mut self.input) {
+                Ok(Some(adu)) => {
+                    self.partial_since = None;
+                    self.handle_request(adu, now);
+                }
+                Ok(None) if self.input.is_empty() => return self.partial_since = None,
+                Ok(None) => {
+                    self.partial_since.get_or_insert(now);
+                    return;
+                }
+                Err(error) => {
+                    self.log_closing(now, &error.to_string());
+                    self.drain();
+                }
+            }
+        }
+        // Whatever is left was held back by us, not by the client.
+        self.partial_since = None;
+    }
+
+    fn handle_request(&mut self, adu: Adu, now: Instant) {
+        let listening = self.client.listening.load_full();
+        if !listening.admits(self.client.peer.ip().to_canonical()) {
+            self.log_closing(now, "its address is no longer in `allow`");
+            return self.drain();
+        }
+        let header = Header::of(&adu);
+        trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
+        match listening.judge(adu.unit, adu.pdu) {
+            Verdict::Refused(refusal) => {
+                self.hint(refusal, &listening, header, now);
+                self.exchange.refuse(header, refusal.code(), now);
+            }
+            Verdict::Unit { bus, unit, pdu } => {
+                let deadline = now + listening.settings.request_deadline;
+                let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline);
+                self.send(bus, key, Target::Unit(unit), pdu, &listening, now);
+            }
+            Verdict::Broadcast { buses, pdu, acknowledge } => {
+                let purpose = if acknowledge {
+                    Purpose::AcknowledgedBroadcast(pdu.acknowledgement())
+                } else {
+                    Purpose::SilentBroadcast
+                };
+                let deadline = now + listening.settings.request_deadline;
+                let key = self.exchange.open(header, purpose, buses.len(), deadline);
+                for bus in buses {
+                    self.send(bus, key, Target::Broadcast, pdu.clone(), &listening, now);
+                }
+            }
+        }
+    }
+
+    /// Lays a request out for its bus; the next rounds of the loop hand it over.
+    fn send(
+        &mut self,
+        bus: &BusHandle,
+        key: u64,
+        target: Target,
+        pdu: RequestPdu,
+        listening: &Listening,
+        now: Instant,
+    ) {
+        let allowed = listening.settings.request_deadline;
+        let deadline = now + allowed - DEADLINE_MARGIN.min(allowed / 4);
+        let request = Request {
+            to: ReplyTo::new(self.answer.clone(), key),
+            source: Source { address: self.client.peer.ip().to_canonical(), connection: self.client.number },
+            target,
+            pdu,
+            deadline: deadline.into_std(),
+            max_age: listening.settings.max_age,
+        };
+        self.outgoing.push_back(Outgoing { key, bus: bus.clone(), request });
+    }
+
+    fn handle_handed_over(&mut self, taken: bool, now: Instant) {
+        let Some(Outgoing { key, bus, .. }) = self.outgoing.pop_front() else { return };
+        if !taken {
+            debug!(bus = bus.name(), "the bus is being stopped");
+            let refused = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+            self.exchange.handle_answer(key, refused, now);
+        }
+    }
+
+    /// When something falls due by itself.
+    fn poll_timeout(&self) -> Instant {
+        let idle = self.idle_since.map(|since| since + self.idle_timeout());
+        let partial = self.partial_since.map(|since| since + PARTIAL_ADU_TIMEOUT);
+        let stalled = self.exchange.unsent_since().map(|since| since + WRITE_TIMEOUT);
+        let due = [self.exchange.poll_timeout(), idle, partial, stalled].into_iter().flatten().min();
+        due.unwrap_or_else(|| Instant::now() + WRITE_TIMEOUT)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let past = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
+        if past(self.exchange.unsent_since(), WRITE_TIMEOUT) {
+            self.log_closing(now, "it does not read its replies");
+            return self.phase = Phase::Gone;
+        }
+        for key in self.exchange.handle_timeout(now) {
+            // The client has been told that it failed, so it must not happen any more.
+            self.outgoing.retain(|outgoing| outgoing.key != key);
+        }
+        if past(self.partial_since, PARTIAL_ADU_TIMEOUT) {
+            self.log_closing(now, "it sent half a request and no more");
+            self.drain();
+        }
+        if past(self.idle_since, self.idle_timeout()) {
+            debug!("idle for too long");
+            self.drain();
+        }
+    }
+
+    /// Lets the listener see whether the connection may be evicted.
+    fn show_presence(&mut self, now: Instant) {
+        let idle = self.exchange.in_flight() == 0;
+        if idle && self.idle_since.is_none() {
+            self.client.presence.set_idle(now);
+            self.idle_since = Some(now);
+        } else if !idle && self.idle_since.take().is_some() {
+            self.client.presence.set_busy();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.exchange.in_flight() < self.client.listening.load().settings.max_in_flight
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        self.client.listening.load().settings.idle_timeout
+    }
+
+    fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        self.partial_since = None;
+    }
+
+    /// Once per connection, tells the integrator about a unit identifier that leads nowhere.
+    fn hint(&mut self, refusal: Refusal, listening: &Listening, header: Header, now: Instant) {
+        let Header { unit, function, .. } = header;
+        debug!(unit, %function, code = %refusal.code(), "refused");
+        if let Some(hint) = refusal.hint(unit).filter(|_| !self.hinted) {
+            self.hinted = true;
+            if let Some(held_back) = self.client.throttle.permit(now) {
+                info!(unit, %function, configured = %listening.routes, held_back, "{hint}");
+            }
+        }
+    }
+
+    fn log_closing(&self, now: Instant, why: &str) {
+        if let Some(held_back) = self.client.throttle.permit(now) {
+            info!(held_back, "closing the connection: {why}");
+        }
+    }
+
+    /// Ends the connection in order: all replies are with the kernel.
+    async fn close(&mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        // Closing a socket with bytes unread is a reset, and a reset can destroy replies on their way.
+        for _ in 0..DISCARDED_READS {
+            self.input.clear();
+            tokio::select! {
+                biased;
+                Ok(1..) = self.reader.read_buf(&mut self.input) => {}
+                () = ready(()) => return,
+            }
+        }
+    }
+}
+
+/// Waits until the bus takes the first of `outgoing`; `false` if it never will. Nothing is lost when the wait
+/// is given up, because the bus gets a copy.
+async fn hand_over(outgoing: &VecDeque<Outgoing>) -> bool {
+    match outgoing.front() {
+        Some(Outgoing { bus, request, .. }) => bus.send(request.clone()).await.is_ok(),
+        None => pending().await,
+    }
+}
+
+/// The deadline a bus is given is earlier by this, so that its answer is out in time even if it is a refusal
+/// that is held back for [`REFUSAL_DELAY`]. At most a quarter of the deadline.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(25);
+
+/// An ADU whose first byte came so long ago and whose last has not closes the connection.
+pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A reply that so long after it was ready could not be handed to the kernel closes the connection.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Room for the rest of a begun ADU and a whole one more, bytes.
+const READ_BUFFER: usize = 2 * ADU_MAX;
+
+/// Reads thrown away, at most, when a connection is closed with requests unread.
+const DISCARDED_READS: usize = 256;

@@ -1,0 +1,215 @@
+//! The requests one client has in flight: from the whole ADU until the kernel took the last byte of its reply.
+//!
+//! Owns their count, which bounds all memory a client can claim, the delay of refusals, and the fuse that
+//! answers in place of a bus that does not. It never reads a socket or a clock; `now` is an argument.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3 (responses).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::time::Instant;
+use tracing::{debug, trace, warn};
+
+use crate::bus::request::Answer;
+use crate::modbus::mbap::Adu;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
+
+/// All a client has in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    waiting: BTreeMap<u64, Waiting>,
+    next_key: u64,
+    /// The delay is the same for all, so the first in is the first due.
+    delayed: VecDeque<(Instant, Option<Adu>)>,
+    output: BytesMut,
+    /// For each reply in `output`: its bytes still there, and since when it has been there.
+    unsent: VecDeque<(usize, Instant)>,
+}
+
+/// The request's side of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    /// Chosen by the client.
+    pub(crate) transaction_id: u16,
+    /// As the client addressed it.
+    pub(crate) unit: u8,
+    /// As the client sent it, 0 and 0x80 to 0xFF included.
+    pub(crate) function: FunctionCode,
+}
+
+/// What the client is told when no bus failed.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// What the unit says.
+    Unit(Option<Bytes>),
+    /// Nothing.
+    SilentBroadcast,
+    /// This, on the gateway's own account.
+    AcknowledgedBroadcast(Bytes),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    header: Header,
+    purpose: Purpose,
+    buses_left: usize,
+    failure: Option<Answer>,
+    fuse: Instant,
+}
+
+impl Header {
+    /// The header of a request whose PDU has at least a function code, as every decoded ADU has.
+    pub(crate) fn of(adu: &Adu) -> Self {
+        let function = FunctionCode(adu.pdu.first().copied().unwrap_or_default());
+        Self { transaction_id: adu.transaction_id, unit: adu.unit, function }
+    }
+
+    fn reply(self, pdu: Bytes) -> Adu {
+        Adu { transaction_id: self.transaction_id, unit: self.unit, pdu }
+    }
+}
+
+impl Exchange {
+    /// Requests in flight, those included whose reply the kernel has not taken yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.waiting.len() + self.delayed.len() + self.unsent.len()
+    }
+
+    /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
+    /// `deadline` and [`FUSE`], the client is told 0x0B without them.
+    pub(crate) fn open(&mut self, header: Header, purpose: Purpose, buses: usize, deadline: Instant) -> u64 {
+        let key = self.next_key;
+        self.next_key += 1;
+        let fuse = deadline + FUSE;
+        self.waiting.insert(key, Waiting { header, purpose, buses_left: buses, failure: None, fuse });
+        key
+    }
+
+    /// Refuses a request that no bus has seen.
+    pub(crate) fn refuse(&mut self, header: Header, code: ExceptionCode, now: Instant) {
+        self.delayed
+            .push_back((now + REFUSAL_DELAY, Some(header.reply(exception_reply(header.function, code)))));
+    }
+
+    /// Takes the answer of one bus.
+    pub(crate) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) {
+        let Some(waiting) = self.waiting.get_mut(&key) else {
+            debug!("an answer came after its request was given up; dropped");
+            return;
+        };
+        match answer {
+            Answer::Reply(pdu) => {
+                if let Purpose::Unit(reply) = &mut waiting.purpose {
+                    *reply = Some(pdu);
+                }
+            }
+            Answer::Sent => {}
+            Answer::Failed(_) | Answer::Refused(_) => {
+                waiting.failure.get_or_insert(answer);
+            }
+        }
+        waiting.buses_left = waiting.buses_left.saturating_sub(1);
+        if waiting.buses_left == 0
+            && let Some(waiting) = self.waiting.remove(&key)
+        {
+            self.finish(waiting, now);
+        }
+    }
+
+    /// Does what has become due: delayed refusals, and fuses. Gives the keys of requests answered by a fuse.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<u64> {
+        while let Some((_, reply)) = self.delayed.pop_front_if(|(due, _)| *due <= now) {
+            if let Some(reply) = reply {
+                self.queue(&reply, now);
+            }
+        }
+        let mut blown = Vec::new();
+        while let Some(entry) = self.waiting.first_entry()
+            && entry.get().fuse <= now
+        {
+            let (key, mut waiting) = entry.remove_entry();
+            let Header { unit, function, .. } = waiting.header;
+            warn!(unit, %function, "the bus did not answer by the deadline; answering 0x0B in its place");
+            waiting.failure = Some(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            self.finish(waiting, now);
+            blown.push(key);
+        }
+        blown
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    ///
+    /// The oldest request's fuse stands for all. Only after a reload that shortened the deadline may a later
+    /// one be due before it, and it then blows together with the oldest.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let refusal = self.delayed.front().map(|(due, _)| *due);
+        let fuse = self.waiting.first_key_value().map(|(_, waiting)| waiting.fuse);
+        refusal.into_iter().chain(fuse).min()
+    }
+
+    /// Since when the oldest reply has been waiting for the client to make room.
+    pub(crate) fn unsent_since(&self) -> Option<Instant> {
+        self.unsent.front().map(|(_, since)| *since)
+    }
+
+    /// The bytes of replies not sent yet. Whoever takes some off the front tells [`Self::handle_written`].
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// The kernel took `count` bytes of the output.
+    pub(crate) fn handle_written(&mut self, mut count: usize) {
+        while let Some((length, _)) = self.unsent.front_mut() {
+            let taken = count.min(*length);
+            *length -= taken;
+            count -= taken;
+            if *length > 0 {
+                break;
+            }
+            self.unsent.pop_front();
+        }
+        if !self.output.has_remaining() && self.output.capacity() > IDLE_CAPACITY {
+            self.output = BytesMut::new();
+        }
+    }
+
+    /// Says what there is to say of a request that every bus has answered.
+    fn finish(&mut self, waiting: Waiting, now: Instant) {
+        let Waiting { header, purpose, failure, .. } = waiting;
+        let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+        let silent = matches!(purpose, Purpose::SilentBroadcast);
+        let answer = failure.unwrap_or(match purpose {
+            Purpose::Unit(reply) => reply.map_or(unit_failed, Answer::Reply),
+            Purpose::SilentBroadcast => Answer::Sent,
+            Purpose::AcknowledgedBroadcast(acknowledgement) => Answer::Reply(acknowledgement),
+        });
+        let exception = |code| (!silent).then(|| header.reply(exception_reply(header.function, code)));
+        let reply = match answer {
+            // A silent one that cost nothing keeps its place just as long: looping on it burns nothing either.
+            Answer::Refused(code) => return self.delayed.push_back((now + REFUSAL_DELAY, exception(code))),
+            Answer::Failed(code) => exception(code),
+            Answer::Reply(pdu) => Some(header.reply(pdu)),
+            Answer::Sent => None,
+        };
+        if let Some(reply) = reply {
+            self.queue(&reply, now);
+        }
+    }
+
+    fn queue(&mut self, reply: &Adu, now: Instant) {
+        let before = self.output.len();
+        reply.encode(&mut self.output);
+        self.unsent.push_back((self.output.len() - before, now));
+        trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
+    }
+}
+
+/// How long a refusal that cost nothing is held back, so that a client looping on it burns nothing.
+pub const REFUSAL_DELAY: Duration = Duration::from_millis(10);
+
+/// How long after its deadline a request is still waited for. A bus answers before; this is for its failing.
+pub const FUSE: Duration = Duration::from_secs(1);
+
+/// An output buffer larger than this is given back once it is empty, bytes.
+const IDLE_CAPACITY: usize = 512;

@@ -1,0 +1,195 @@
+//! What a listener lets through: from the unit identifier a client uses to a bus and a unit on its line.
+//!
+//! Owns the routing table and the judgement of a request before any line hears of it. It never looks at a
+//! socket, never waits, and never changes a byte of what it lets through.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.1 (unit identifiers).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::handle::BusHandle;
+use super::settings::{Broadcast, ListenerSettings, Writes};
+use crate::bus::settings::UnitId;
+use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+
+/// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
+#[derive(Debug)]
+pub struct Listening {
+    /// Limits and permissions.
+    pub settings: ListenerSettings,
+    /// Where requests go.
+    pub routes: Routes,
+}
+
+/// From the unit identifiers clients use to units on the lines of this listener's buses.
+#[derive(Debug)]
+pub struct Routes {
+    buses: Vec<BusHandle>,
+    table: Box<[Option<Route>; 256]>,
+}
+
+/// One entry of the table.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    bus: usize,
+    unit: UnitId,
+}
+
+/// What becomes of one request.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// The client is told at once; no line is used.
+    Refused(Refusal),
+    /// Goes to one unit.
+    Unit {
+        /// Whose line the unit is on.
+        bus: &'a BusHandle,
+        /// Its identifier on that line.
+        unit: UnitId,
+        /// The request, within the standard's limits.
+        pdu: RequestPdu,
+    },
+    /// Goes to every unit of every bus.
+    Broadcast {
+        /// At least one.
+        buses: &'a [BusHandle],
+        /// The request, within the standard's limits.
+        pdu: RequestPdu,
+        /// Whether the client is answered once the request was sent.
+        acknowledge: bool,
+    },
+}
+
+/// Why a request is refused before the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is configured under the unit identifier.
+    NoRoute,
+    /// Unit 0 on a listener that refuses broadcasts or has no bus.
+    NoBroadcast,
+    /// Unit 0 with a function that only makes sense for one unit.
+    NotForAll,
+    /// The PDU breaks the standard; which exception that earns.
+    Pdu(ExceptionCode),
+    /// A write on a listener that denies writes.
+    WriteDenied,
+}
+
+impl Listening {
+    /// Judges a request, in this order:
+    ///
+    /// 1. The unit identifier. Without a route the PDU is nobody's to judge, and whoever typed a wrong unit
+    ///    sees 0x0A whatever else is wrong.
+    /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
+    /// 3. For unit 0, whether the function may be broadcast: 0x0A.
+    /// 4. Permission to write: 0x01.
+    #[must_use]
+    pub fn judge(&self, unit: u8, pdu: Bytes) -> Verdict<'_> {
+        let route = self.routes.table[usize::from(unit)];
+        let broadcast = unit == BROADCAST_UNIT;
+        if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
+            return Verdict::Refused(Refusal::NoBroadcast);
+        }
+        if !broadcast && route.is_none() {
+            return Verdict::Refused(Refusal::NoRoute);
+        }
+        let pdu = match RequestPdu::decode(pdu) {
+            Ok(pdu) => pdu,
+            Err(code) => return Verdict::Refused(Refusal::Pdu(code)),
+        };
+        if broadcast && !pdu.may_be_broadcast() {
+            return Verdict::Refused(Refusal::NotForAll);
+        }
+        if self.settings.writes == Writes::Deny && !pdu.is_read() {
+            return Verdict::Refused(Refusal::WriteDenied);
+        }
+        match route.filter(|_| !broadcast) {
+            Some(Route { bus, unit }) => Verdict::Unit { bus: &self.routes.buses[bus], unit, pdu },
+            None => Verdict::Broadcast {
+                buses: &self.routes.buses,
+                pdu,
+                acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
+            },
+        }
+    }
+
+    /// Whether a client at this address may connect and stay.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let allow = &self.settings.allow;
+        allow.is_empty() || allow.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Routes {
+    /// For each bus, the units clients reach there by the identifiers they use.
+    ///
+    /// Identifiers are unique over all buses, which `config` has checked; of two the first would win.
+    #[must_use]
+    pub fn new(buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>) -> Self {
+        let mut table = Box::new([None; 256]);
+        let mut handles = Vec::with_capacity(buses.len());
+        for (bus, (handle, units)) in buses.into_iter().enumerate() {
+            handles.push(handle);
+            for (identifier, unit) in units {
+                table[usize::from(identifier)].get_or_insert(Route { bus, unit });
+            }
+        }
+        Self { buses: handles, table }
+    }
+}
+
+impl fmt::Display for Routes {
+    /// The identifiers that lead somewhere, as `1-8, 11`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routed: Vec<usize> = (0..self.table.len()).filter(|&unit| self.table[unit].is_some()).collect();
+        if routed.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, run) in routed.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            match run {
+                [] => {}
+                [unit] => write!(f, "{comma}{unit}")?,
+                [first, .., last] => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// The exception the client is given (contract, section 3).
+    #[must_use]
+    pub fn code(self) -> ExceptionCode {
+        match self {
+            Self::NoRoute | Self::NoBroadcast | Self::NotForAll => ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
+            Self::Pdu(code) => code,
+            Self::WriteDenied => ExceptionCode::ILLEGAL_FUNCTION,
+        }
+    }
+
+    /// What an integrator should know about a unit identifier that leads nowhere; `None` when the refusal is
+    /// not about the unit identifier.
+    #[must_use]
+    pub fn hint(self, unit: u8) -> Option<&'static str> {
+        match self {
+            Self::NoRoute if unit == UNIT_NOT_SET => {
+                Some("255 is what many clients send when no unit is set: set the meter's unit identifier")
+            }
+            Self::NoRoute => Some("no meter is configured under this unit identifier here"),
+            Self::NoBroadcast => Some("unit 0 is broadcast, which this listener refuses (key `broadcast`)"),
+            Self::NotForAll => Some("unit 0 is broadcast, and only functions 05, 06, 0F and 10 may be"),
+            Self::Pdu(_) | Self::WriteDenied => None,
+        }
+    }
+}
+
+/// The unit identifier of a broadcast.
+const BROADCAST_UNIT: u8 = 0;
+
+/// What the messaging guide recommends for a server that is no gateway.
+const UNIT_NOT_SET: u8 = 255;

@@ -1,0 +1,62 @@
+//! A bound on log lines that strangers can cause.
+//!
+//! Owns the count of lines within a stretch of time. It never writes a line itself and never delays anything.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lets [`LINES`] lines pass within [`STRETCH`], and counts the rest.
+#[derive(Debug, Default)]
+pub struct Throttle(Mutex<Stretch>);
+
+#[derive(Debug, Default)]
+struct Stretch {
+    began: Option<Instant>,
+    lines: u32,
+    held_back: u64,
+}
+
+impl Throttle {
+    /// Whether a line may be written now; if so, how many were held back since the last one.
+    #[must_use]
+    pub fn permit(&self, now: Instant) -> Option<u64> {
+        let mut stretch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stretch.began.is_none_or(|began| now.saturating_duration_since(began) >= STRETCH) {
+            stretch.began = Some(now);
+            stretch.lines = 0;
+        }
+        if stretch.lines < LINES {
+            stretch.lines += 1;
+            Some(std::mem::take(&mut stretch.held_back))
+        } else {
+            stretch.held_back += 1;
+            None
+        }
+    }
+}
+
+/// Lines let through within one stretch.
+const LINES: u32 = 10;
+
+/// How long a stretch is.
+const STRETCH: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_minute_pass_and_the_rest_are_counted() {
+        let throttle = Throttle::default();
+        let start = Instant::now();
+        for _ in 0..LINES {
+            assert_eq!(throttle.permit(start), Some(0));
+        }
+        assert_eq!(throttle.permit(start), None);
+        assert_eq!(throttle.permit(start + STRETCH - Duration::from_millis(1)), None);
+        assert_eq!(throttle.permit(start + STRETCH), Some(2));
+        assert_eq!(throttle.permit(start + STRETCH), Some(0));
+    }
+}
