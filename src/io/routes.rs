@@ -193,3 +193,58 @@ const BROADCAST_UNIT: u8 = 0;
 
 /// What the messaging guide recommends for a server that is no gateway.
 const UNIT_NOT_SET: u8 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(identifiers: &[(u8, u8)]) -> (Routes, BusHandle) {
+        let (bus, _requests) = BusHandle::new("riser-a");
+        let units = identifiers.iter().map(|&(from, to)| (from, UnitId::new(to).unwrap())).collect();
+        (Routes::new(vec![(bus.clone(), units)]), bus)
+    }
+
+    #[test]
+    fn identifiers_are_listed_as_ranges() {
+        for (identifiers, expected) in [
+            (&[][..], "none"),
+            (&[7], "7"),
+            (&[1, 2], "1-2"),
+            (&[1, 2, 3, 11, 20, 21, 247], "1-3, 11, 20-21, 247"),
+        ] {
+            let pairs: Vec<_> = identifiers.iter().map(|&identifier| (identifier, 1)).collect();
+            assert_eq!(routes(&pairs).0.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_unit_is_reached_by_the_identifier_clients_use_and_no_other() {
+        let (routes, bus) = routes(&[(11, 1)]);
+        let settings = ListenerSettings {
+            address: ([127, 0, 0, 1], 502).into(),
+            max_age: std::time::Duration::ZERO,
+            writes: Writes::Deny,
+            broadcast: Broadcast::Refuse,
+            request_deadline: std::time::Duration::from_secs(3),
+            max_in_flight: 16,
+            max_connections: 1,
+            max_connections_per_ip: 1,
+            idle_timeout: std::time::Duration::from_secs(600),
+            allow: Vec::new(),
+        };
+        let listening = Listening { settings, routes };
+        for identifier in 0..=255 {
+            match listening.judge(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
+                Verdict::Unit { bus: to, unit, .. } => {
+                    assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
+                }
+                Verdict::Refused(refusal) => {
+                    assert_eq!(refusal.code(), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+                    assert!(refusal.hint(identifier).is_some());
+                    assert_ne!(identifier, 11);
+                }
+                Verdict::Broadcast { .. } => panic!("broadcasts are refused here"),
+            }
+        }
+    }
+}

@@ -38,10 +38,10 @@ impl Throttle {
 }
 
 /// Lines let through within one stretch.
-const LINES: u32 = 10;
+pub const LINES: u32 = 10;
 
 /// How long a stretch is.
-const STRETCH: Duration = Duration::from_secs(60);
+pub const STRETCH: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
