@@ -57,3 +57,24 @@ pub mod io {
     pub mod tcp;
     pub mod throttle;
 }
+
+/// YAML text in, a checked configuration out, or everything that is wrong with it, by key and line.
+pub mod config {
+    mod bus;
+    mod cross;
+    mod device;
+    mod file;
+    mod keys;
+    mod listener;
+    mod problem;
+    mod section;
+    mod settings;
+    mod tree;
+    mod value;
+    mod words;
+
+    pub use file::{load, parse};
+    pub use keys::{Key, Part};
+    pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
+    pub use settings::{Bus, Config, Listener, Loaded, LogLevel};
+}

@@ -1,0 +1,60 @@
+//! What the file system says about a device's name.
+//!
+//! Follows links, never opens a device. A device that is not there now is no fault: it may be plugged in later.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The device behind a name, links followed where they lead somewhere.
+pub(super) fn resolved(device: &Path) -> PathBuf {
+    // Without the device, what can be said is said by the name: doubled slashes and dots leave it.
+    fs::canonicalize(device).unwrap_or_else(|_| device.components().collect())
+}
+
+/// What to say of a name that the kernel hands out in order of plugging in.
+pub(super) fn unstable(device: &Path) -> Option<String> {
+    let name = device.to_str()?;
+    let numbered = |prefix: &str| {
+        let rest = name.strip_prefix(prefix);
+        rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if !numbered("/dev/ttyUSB") && !numbered("/dev/ttyACM") {
+        return None;
+    }
+    let advice = match stable_name(Path::new(STABLE_NAMES), device) {
+        Some(stable) => format!("it is now {}, which does not change", stable.display()),
+        None => format!("use its link below {STABLE_NAMES}, which does not change"),
+    };
+    Some(format!("the name {name} may belong to another adapter after the next plug-in or restart; {advice}"))
+}
+
+/// The first link in `names`, in order of the alphabet, that leads to the device.
+fn stable_name(names: &Path, device: &Path) -> Option<PathBuf> {
+    let device = fs::canonicalize(device).ok()?;
+    let links = fs::read_dir(names).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    links.filter(|link| fs::canonicalize(link).is_ok_and(|target| target == device)).min()
+}
+
+const STABLE_NAMES: &str = "/dev/serial/by-id";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_the_device_is_its_stable_name() {
+        let directory = std::env::temp_dir().join(format!("metergate-names-{}", std::process::id()));
+        let names = directory.join("by-id");
+        fs::create_dir_all(&names).unwrap();
+        let (device, other) = (directory.join("ttyUSB0"), directory.join("ttyUSB1"));
+        fs::write(&device, "").unwrap();
+        fs::write(&other, "").unwrap();
+        for (name, target) in [("usb-B", &device), ("usb-A", &other), ("usb-C", &device)] {
+            std::os::unix::fs::symlink(target, names.join(name)).unwrap();
+        }
+        let found = stable_name(&names, &device);
+        let expected = names.join("usb-B");
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found, Some(expected));
+    }
+}

@@ -1,0 +1,212 @@
+//! One mapping of the file, read key by key.
+//!
+//! Reports unknown keys, keys not built yet and values a rule refuses, each at its place, and goes on.
+//! A value that was reported is `None` from then on, and whoever would need it leaves its check out.
+//! Knows no particular key. Contract section 1.
+
+use super::keys::{Key, Part, Takes, nearest};
+use super::problem::{Faults, Place, Spot};
+use super::tree::{Entry, Kind, Node, shorten};
+use super::value::Judged;
+
+/// A mapping whose keys are known.
+pub(super) struct Section<'n> {
+    part: Part,
+    entries: &'n [Entry],
+    /// Where the mapping begins.
+    pub(super) place: Place,
+}
+
+/// A key that may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field<T> {
+    /// Not in the file.
+    Absent,
+    /// In the file, and reported.
+    Faulty,
+    /// In the file.
+    Given(T),
+}
+
+impl<T> Field<T> {
+    /// The value, or what absence stands for; `None` where the one that counts was reported.
+    pub(super) fn or(self, absent: Option<T>) -> Option<T> {
+        match self {
+            Self::Absent => absent,
+            Self::Faulty => None,
+            Self::Given(value) => Some(value),
+        }
+    }
+}
+
+impl<'n> Section<'n> {
+    /// Looks at all keys of the mapping. `None`: it is no mapping, and that is reported.
+    pub(super) fn open(node: &'n Node, key: &str, part: Part, faults: &mut Faults<'_>) -> Option<Self> {
+        let place = Place { spot: node.spot, key: key.to_owned() };
+        let entries = match &node.kind {
+            Kind::Mapping(entries) => entries,
+            Kind::Refused => return None,
+            Kind::Empty | Kind::Scalar { .. } | Kind::List(_) => {
+                let allowed = format!("a mapping with keys of {}: {}", part.title(), names(part));
+                faults.error(&place, format!("found {}; allowed: {allowed}", node.describe()));
+                return None;
+            }
+        };
+        let section = Self { part, entries, place };
+        for entry in entries.iter().filter(|entry| !entry.doubled) {
+            section.judge_key(entry, faults);
+        }
+        Some(section)
+    }
+
+    /// The value of a key as it stands in the file.
+    pub(super) fn node(&self, name: &str) -> Option<&'n Node> {
+        debug_assert!(self.part.keys().iter().any(|key| key.name == name), "{name} is in the table of keys");
+        self.entries.iter().find(|entry| entry.key == name && !entry.doubled).map(|entry| &entry.value)
+    }
+
+    /// The place of a key's value, or of the section where the key is absent.
+    pub(super) fn place_of(&self, name: &str) -> Place {
+        let spot = self.node(name).map_or(self.place.spot, |node| node.spot);
+        Place { spot, key: join(&self.place.key, name) }
+    }
+
+    /// A key that may be absent.
+    pub(super) fn field<T>(
+        &self,
+        name: &str,
+        faults: &mut Faults<'_>,
+        rule: impl FnOnce(&Node) -> Judged<T>,
+    ) -> Field<T> {
+        let Some(node) = self.node(name) else { return Field::Absent };
+        judge(node, &self.place_of(name), faults, rule).map_or(Field::Faulty, Field::Given)
+    }
+
+    /// A key with a default, or one that must be there.
+    pub(super) fn value<T>(
+        &self,
+        name: &str,
+        faults: &mut Faults<'_>,
+        rule: impl FnOnce(&Node) -> Judged<T>,
+    ) -> Option<T> {
+        if self.node(name).is_none() {
+            if let Some(default) = self.part.default_of(name) {
+                return judge(&Node::plain(default), &self.place_of(name), faults, rule);
+            }
+            let allowed = match rule(&Node { spot: Spot::START, kind: Kind::Empty }) {
+                Ok(_) => String::new(),
+                Err(refused) => format!("; allowed: {}", refused.0),
+            };
+            faults.error(&self.place_of(name), format!("the key is missing{allowed}"));
+            return None;
+        }
+        self.field(name, faults, rule).or(None)
+    }
+
+    /// The entries of a list that must be there and hold 1 to `most`, with their paths.
+    /// `None`: there is no usable list, and that is reported.
+    pub(super) fn list(&self, name: &str, most: usize, faults: &mut Faults<'_>) -> Option<Listed<'n>> {
+        let place = self.place_of(name);
+        let allowed = format!("a list of 1 to {most}, each beginning with a dash");
+        let Some(node) = self.node(name) else {
+            faults.error(&place, format!("the key is missing; allowed: {allowed}"));
+            return None;
+        };
+        let items = match &node.kind {
+            Kind::List(items) => items,
+            Kind::Refused => return None,
+            Kind::Empty | Kind::Scalar { .. } | Kind::Mapping(_) => {
+                faults.error(&place, format!("found {}; allowed: {allowed}", node.describe()));
+                return None;
+            }
+        };
+        if items.is_empty() {
+            faults.error(&place, format!("found an empty list; allowed: {allowed}"));
+            return None;
+        }
+        if items.len() > most {
+            faults.error(&place, format!("found a list of {}; allowed: {allowed}", items.len()));
+        }
+        Some(listed(&place.key, items, most))
+    }
+
+    /// The entries of lists whose key stood before: read for their faults, never for their values.
+    pub(super) fn list_again(&self, name: &str, most: usize) -> Listed<'n> {
+        let again = self.entries.iter().filter(|entry| entry.doubled && entry.key == name);
+        let lists = again.filter_map(|entry| match &entry.value.kind {
+            Kind::List(items) => Some(listed(&join(&self.place.key, name), items, most)),
+            Kind::Empty | Kind::Scalar { .. } | Kind::Mapping(_) | Kind::Refused => None,
+        });
+        lists.flatten().take(most).collect()
+    }
+
+    fn judge_key(&self, entry: &Entry, faults: &mut Faults<'_>) {
+        let key = join(&self.place.key, &shorten(&entry.key));
+        if !self.part.keys().iter().any(|known| known.name == entry.key) {
+            faults.error(&Place { spot: entry.key_spot, key }, self.unknown(&entry.key));
+            return;
+        }
+        let (takes, reported) = (self.part.not_built(&entry.key), matches!(entry.value.kind, Kind::Refused));
+        let Some(takes) = takes.filter(|_| !reported) else { return };
+        let text = entry.value.text();
+        let (fits, accepted) = match takes {
+            Takes::Only([]) => (false, "leaving the key out".to_owned()),
+            Takes::Only(texts) => (
+                text.is_some_and(|text| texts.contains(&text)),
+                format!("{}, or leaving the key out", texts.join(" or ")),
+            ),
+            Takes::AllBut(refused, others) => (text != Some(refused), others.to_owned()),
+        };
+        if !fits {
+            let found = entry.value.describe();
+            let message = format!("found {found}, which is not yet supported; accepted so far: {accepted}");
+            faults.error(&Place { spot: entry.value.spot, key }, message);
+        }
+    }
+
+    fn unknown(&self, typed: &str) -> String {
+        let own = nearest(typed, self.part.keys().iter().map(|key| key.name));
+        let elsewhere = |part: &&Part| part.keys().iter().any(|key| key.name == typed);
+        let hint = match (own, Part::ALL.iter().find(elsewhere)) {
+            (_, Some(part)) => format!(" (it is a key of {})", part.title()),
+            (Some(near), None) => format!(" (did you mean {near}?)"),
+            (None, None) => String::new(),
+        };
+        format!("found an unknown key{hint}; allowed here: {}", names(self.part))
+    }
+}
+
+/// Entries of a list with their paths.
+pub(super) type Listed<'n> = Vec<(String, &'n Node)>;
+
+/// Applies a rule; what it refuses is reported.
+pub(super) fn judge<T>(
+    node: &Node,
+    place: &Place,
+    faults: &mut Faults<'_>,
+    rule: impl FnOnce(&Node) -> Judged<T>,
+) -> Option<T> {
+    if matches!(node.kind, Kind::Refused) {
+        return None;
+    }
+    match rule(node) {
+        Ok(value) => Some(value),
+        Err(refused) => {
+            faults.error(place, format!("found {}; allowed: {}", node.describe(), refused.0));
+            None
+        }
+    }
+}
+
+fn listed<'n>(path: &str, items: &'n [Node], most: usize) -> Listed<'n> {
+    let items = items.iter().take(most).enumerate();
+    items.map(|(index, item)| (format!("{path}[{index}]"), item)).collect()
+}
+
+fn names(part: Part) -> String {
+    part.keys().iter().map(|key: &Key| key.name).collect::<Vec<_>>().join(", ")
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

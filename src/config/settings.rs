@@ -1,0 +1,69 @@
+//! The checked configuration, as the other rooms receive it.
+//!
+//! Holds what was understood, in the settings types of `bus` and `io`; never text, positions or defaults to be.
+//! The only way to a [`Config`] is [`super::parse`] or [`super::load`], so whoever holds one may rely on it.
+//! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
+
+use std::collections::BTreeMap;
+
+use super::problem::Problem;
+use crate::bus::settings::{LineSettings, UnitId};
+use crate::io::settings::{ListenerSettings, PortSettings};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// At least one, no two on one address.
+    pub listeners: Vec<Listener>,
+    /// At least one, no two of one name or on one device.
+    pub buses: Vec<Bus>,
+    /// What the log shows.
+    pub log_level: LogLevel,
+}
+
+/// One TCP listener and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listener {
+    /// What the listener obeys.
+    pub settings: ListenerSettings,
+    /// Indexes into [`Config::buses`], at least one, each once; all of them where the file names none.
+    pub buses: Vec<usize>,
+}
+
+/// One serial line: its port, its units, and what clients call them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Bus {
+    /// How the port is opened.
+    pub port: PortSettings,
+    /// What the line obeys.
+    pub line: LineSettings,
+    /// The identifier clients use, 1 to 247, and the unit it stands for; every unit stands here once.
+    pub aliases: BTreeMap<u8, UnitId>,
+}
+
+/// What the log shows: this and everything graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What stopped working.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Changes of state.
+    Info,
+    /// Connections and decisions.
+    Debug,
+    /// Frames.
+    Trace,
+}
+
+/// A configuration, and what is odd about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What works but was hardly meant, in order of the file.
+    pub warnings: Vec<Problem>,
+}
