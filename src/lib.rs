@@ -72,6 +72,7 @@ pub mod config {
     mod tree;
     mod value;
     mod words;
+    mod write;
 
     pub use file::{load, parse};
     pub use keys::{Key, Part};
