@@ -52,8 +52,7 @@ fn check_addresses(listeners: &[Option<ListenerRead>], faults: &mut Faults<'_>) 
         if let Some((first, first_at)) = known[..index].iter().find(|(earlier, _)| collide(earlier, address))
         {
             let message = format!(
-                "found {address}, which {} on line {} takes already with {first}; \
-                 allowed: each address and port once",
+                "found {address}, but {} on line {} already takes {first}; allowed: each address and port once",
                 first_at.key, first_at.spot.line
             );
             faults.error(place, message);
@@ -232,8 +231,9 @@ fn check_deadline(
     let (Some(deadline), Some((slow, unit))) = (listener.request_deadline, slowest) else { return };
     let needed = slow + DEADLINE_SLACK;
     if deadline < needed {
+        let found = if listener.deadline_given { "found" } else { "the key is missing, and its default is" };
         let message = format!(
-            "found {}, too short for one attempt: the response_timeout of {} on line {} is {}; \
+            "{found} {}, too short for one attempt: the response_timeout of {} on line {} is {}; \
              allowed: at least {}",
             show_duration(deadline),
             unit.place.key,

@@ -23,6 +23,8 @@ pub(super) struct ListenerRead {
     pub(super) address_at: Place,
     pub(super) request_deadline: Option<Duration>,
     pub(super) request_deadline_at: Place,
+    /// Whether the deadline stands in the file.
+    pub(super) deadline_given: bool,
     /// The names of its buses; absent: all.
     pub(super) buses: Field<Vec<BusName>>,
 }
@@ -73,6 +75,7 @@ pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<L
         address_at: section.place_of("address"),
         request_deadline: deadline,
         request_deadline_at: section.place_of("request_deadline"),
+        deadline_given: section.node("request_deadline").is_some(),
         buses,
     })
 }

@@ -104,7 +104,8 @@ impl fmt::Display for Problem {
             let margin = " ".repeat(number.len());
             let Excerpt { text, before, width } = &self.excerpt;
             let (indent, carets) = (" ".repeat(*before), "^".repeat(*width));
-            write!(f, "\n {number} | {text}\n {margin} | {indent}{carets}")?;
+            let quoted = format!(" {number} | {text}");
+            write!(f, "\n{}\n {margin} | {indent}{carets}", quoted.trim_end())?;
         }
         Ok(())
     }
