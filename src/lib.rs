@@ -79,3 +79,11 @@ pub mod config {
     pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel};
 }
+
+/// Meters that do not exist, on a pseudo terminal that keeps the wire's time.
+pub mod simulator {
+    mod load;
+    pub mod meter;
+    mod registers;
+    mod setup;
+}
