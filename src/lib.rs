@@ -82,8 +82,11 @@ pub mod config {
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time.
 pub mod simulator {
+    pub mod chain;
+    pub mod link;
     mod load;
     pub mod meter;
     mod registers;
     mod setup;
+    pub mod wire;
 }

@@ -1,0 +1,138 @@
+//! A chain of simulated meters on a pseudo terminal: the tasks and descriptors around [`Wire`].
+//!
+//! Owns the terminal pair and the clock. It decides nothing about requests or timing: that is `wire`'s.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{OptionalActions, ioctl_tiocnxcl};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::wire::{ChainSettings, Counters, Wire};
+
+/// Meters behind a serial device that programs can open like any other.
+#[derive(Debug)]
+pub struct Chain {
+    settings: ChainSettings,
+    device: PathBuf,
+    reader: pipe::Receiver,
+    writer: pipe::Sender,
+    /// The clients' side, held open so that they may come and go.
+    clients_side: OwnedFd,
+}
+
+impl Chain {
+    /// Makes a pseudo terminal in raw mode. Nothing answers on it before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// Whatever the system says when it gives no pseudo terminal.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn open(settings: ChainSettings) -> io::Result<Self> {
+        let meters_side =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        rustix::pty::grantpt(&meters_side)?;
+        rustix::pty::unlockpt(&meters_side)?;
+        let name = rustix::pty::ptsname(&meters_side, Vec::new())?;
+        let device = PathBuf::from(name.into_string().map_err(io::Error::other)?);
+        let clients_side =
+            rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
+        let mut termios = rustix::termios::tcgetattr(&clients_side)?;
+        termios.make_raw();
+        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
+        rustix::io::ioctl_fionbio(&meters_side, true)?;
+        let reader = pipe::Receiver::from_owned_fd_unchecked(meters_side.try_clone()?)?;
+        let writer = pipe::Sender::from_owned_fd_unchecked(meters_side)?;
+        Ok(Self { settings, device, reader, writer, clients_side })
+    }
+
+    /// The device a client opens.
+    #[must_use]
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// Answers until `stop` is cancelled; then the device is gone.
+    ///
+    /// # Errors
+    /// Whatever the system says when the pseudo terminal can no longer be read or written.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<Counters> {
+        let stream = tokio::io::join(self.reader, self.writer);
+        tokio::select! {
+            counters = serve(stream, self.settings, stop) => counters,
+            never = forget_exclusive_use(self.clients_side) => match never {},
+        }
+    }
+}
+
+/// Answers on any stream of bytes, at the pace of the wire, until `stop` is cancelled or the stream ends.
+///
+/// # Errors
+/// Whatever the stream says when it can no longer be read or written.
+pub async fn serve<S>(mut stream: S, settings: ChainSettings, stop: CancellationToken) -> io::Result<Counters>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut wire = Wire::new(settings, Instant::now().into_std());
+    let mut buffer = [0; READ_BUFFER];
+    loop {
+        while let Some(bytes) = wire.poll_output() {
+            // A client that does not read loses bytes, as on a wire. What it left unread must not hold up
+            // the others.
+            if let Ok(written) = timeout(PATIENCE, stream.write_all(&bytes)).await {
+                written?;
+            }
+        }
+        let due = wire.poll_timeout();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(wire.counters()),
+            read = stream.read(&mut buffer) => match read? {
+                0 => return Ok(wire.counters()),
+                count => wire.handle_bytes(&buffer[..count], Instant::now().into_std()),
+            },
+            () = until(due) => wire.handle_timeout(Instant::now().into_std()),
+        }
+    }
+}
+
+async fn until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Takes back the exclusive use that a client asked for, again and again.
+///
+/// A real port forgets it when its last user closes it. This one is never closed, so a client that is not
+/// root could open it once only. The lock on the file, which ends with its holder, still keeps two clients
+/// apart.
+async fn forget_exclusive_use(clients_side: OwnedFd) -> std::convert::Infallible {
+    let mut ticks = interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // It cannot fail on a terminal that is open, and if it did the line would still work.
+        let _unneeded = ioctl_tiocnxcl(&clients_side);
+    }
+}
+
+/// Bytes taken from the terminal at once: some requests' worth.
+const READ_BUFFER: usize = 1024;
+
+/// How long a client that does not read may hold up a piece of a reply before the piece is lost.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How soon after its last user left the device can be opened again.
+const FORGET_EVERY: Duration = Duration::from_millis(200);

@@ -1,0 +1,64 @@
+//! A stable name for a device whose own name changes with every start.
+//!
+//! Owns one symbolic link from its creation to its removal. It never replaces or removes anything else.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// A symbolic link that is removed when this is dropped, unless it points elsewhere by then.
+#[derive(Debug)]
+pub struct Link {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Link {
+    /// Makes `path` a link to `target`, in one step. A symbolic link that is already there is replaced.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something that is not a symbolic link stands at `path`; else what the system says.
+    pub fn create(path: &Path, target: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.is_symlink() => {
+                let text = format!("{} exists and is not a symbolic link", path.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let name = path.file_name().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
+        })?;
+        // Renaming is what makes it one step: nobody sees the name missing or half made.
+        let mut fresh = OsString::from(".");
+        fresh.push(name);
+        fresh.push(format!(".{}", std::process::id()));
+        let fresh = path.with_file_name(fresh);
+        symlink(target, &fresh)?;
+        if let Err(error) = fs::rename(&fresh, path) {
+            // The error worth telling is the first one.
+            let _second = fs::remove_file(&fresh);
+            return Err(error);
+        }
+        Ok(Self { path: path.to_owned(), target: target.to_owned() })
+    }
+
+    /// Where the link is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if fs::read_link(&self.path).is_ok_and(|target| target == self.target) {
+            // Nobody is left to be told that it could not be removed.
+            let _untold = fs::remove_file(&self.path);
+        }
+    }
+}
