@@ -90,3 +90,14 @@ pub mod simulator {
     mod setup;
     pub mod wire;
 }
+
+/// The command line: its definition, its subcommands, what they print and how they end.
+pub mod cli {
+    pub mod args;
+    pub mod completions;
+    pub mod exit;
+    pub mod logging;
+    pub mod output;
+    pub mod signals;
+    pub mod simulate;
+}

@@ -1,3 +1,53 @@
-//! The process: arguments, logging, signals, exit codes.
+//! The process: arguments, the runtime, exit codes. What a command does is the library's.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use metergate::cli::args::{Args, Command, LogLevel, Simulate};
+use metergate::cli::exit::Exit;
+use metergate::cli::logging::Logs;
+use metergate::cli::{completions, output, signals, simulate};
+use tokio::runtime::{Builder, Runtime};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are "errors" too; whoever closed stdout does not want to read them.
+            let _unread = error.print();
+            return u8::try_from(error.exit_code()).map_or(Exit::Usage.into(), ExitCode::from);
+        }
+    };
+    let exit = match &args.command {
+        Command::Completions { shell } => completions::completions(*shell),
+        Command::Man { command } => completions::man(command.as_deref()),
+        Command::Simulate(simulate) => start(&args, |_, runtime| runtime.block_on(run_simulate(simulate))),
+    };
+    exit.into()
+}
+
+/// Starts the log and the runtime, the two things every long-running command needs.
+fn start(args: &Args, command: impl FnOnce(&Logs, &Runtime) -> Exit) -> Exit {
+    let logs = Logs::start(args.log_level.unwrap_or(LogLevel::Info)).map_err(|error| error.to_string());
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    match (logs, runtime) {
+        (Ok(logs), Ok(runtime)) => command(&logs, &runtime),
+        (Err(error), _) => cannot_start(&error),
+        (_, Err(error)) => cannot_start(&error.to_string()),
+    }
+}
+
+async fn run_simulate(args: &Simulate) -> Exit {
+    match signals::stop_on_signals() {
+        Ok(stop) => simulate::simulate(args, stop).await,
+        Err(error) => cannot_start(&error.to_string()),
+    }
+}
+
+fn cannot_start(error: &str) -> Exit {
+    output::complain(&format!("cannot start: {error}"));
+    Exit::CannotStart
+}
+
+/// Threads of the runtime: a gateway waits far more than it computes.
+const WORKERS: usize = 2;

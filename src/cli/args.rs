@@ -1,0 +1,266 @@
+//! The command line's definition: help, completions and man pages all come from it.
+//!
+//! Owns names, defaults and ranges of arguments. It never acts on them. Source: contract section 2.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// The whole command line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "metergate", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Args {
+    /// How much to log; overrides the configuration file
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 900)]
+    pub log_level: Option<LogLevel>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a chain of Leviton 4000-R meters on a serial device of its own
+    ///
+    /// Makes a pseudo terminal that any Modbus RTU program can open like a serial port, and answers on it as
+    /// the meters would, at the speed of the wire. Ends with Ctrl-C.
+    #[command(after_help = SIMULATE_HELP)]
+    Simulate(Simulate),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a manual page
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// The command the page is about; without it, the page is about metergate
+        command: Option<String>,
+    },
+}
+
+/// Arguments of `simulate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Simulate {
+    /// Where to put a symbolic link to the device; removed at the end
+    #[arg(long, value_name = "PATH")]
+    pub link: PathBuf,
+    /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
+    #[arg(long, value_name = "UNITS")]
+    pub units: Units,
+    /// Bits per second, 300 to 1000000
+    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    pub baud: NonZeroU32,
+    /// Parity bit; only its time on the wire is simulated
+    #[arg(long, value_enum, default_value_t = Parity::None)]
+    pub parity: Parity,
+    /// Stop bits, 1 or 2
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stop_bits: u8,
+    /// A meter's pause before it answers, such as 5ms or 1s; 10s at most
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_turnaround)]
+    pub turnaround: Duration,
+    /// Equal seeds make equal meters
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Parity bit of a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Parity {
+    /// No parity bit
+    None,
+    /// Even parity
+    Even,
+    /// Odd parity
+    Odd,
+}
+
+impl Parity {
+    /// The letter between data and stop bits in short forms such as 8N1.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::None => 'N',
+            Self::Even => 'E',
+            Self::Odd => 'O',
+        }
+    }
+}
+
+impl fmt::Display for Parity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Even => "even",
+            Self::Odd => "odd",
+        })
+    }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What stops something from working
+    Error,
+    /// And what somebody should look at
+    Warn,
+    /// And every change of state
+    Info,
+    /// And what helps to find a fault
+    Debug,
+    /// And every frame
+    Trace,
+}
+
+/// Unit identifiers, each once, in order: `1-8` or `1,3,10-12`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Units(Vec<u8>);
+
+impl Units {
+    /// The identifiers, ascending.
+    #[must_use]
+    pub fn ids(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromStr for Units {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut ids = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (parse_unit(first)?, parse_unit(last)?);
+            if first > last {
+                return Err(format!("{part}: the first unit is higher than the last"));
+            }
+            ids.extend(first..=last);
+        }
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("unit {} is named twice", pair[0])),
+            None => Ok(Self(ids)),
+        }
+    }
+}
+
+impl fmt::Display for Units {
+    /// Runs are joined again: 1, 2, 3 and 5 show as `1-3,5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = self.0.chunk_by(|one, next| one + 1 == *next);
+        for (index, run) in runs.enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match run {
+                [first, .., last] => write!(f, "{comma}{first}-{last}")?,
+                [] | [_] => run.iter().try_for_each(|only| write!(f, "{comma}{only}"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_unit(text: &str) -> Result<u8, String> {
+    match text.trim().parse() {
+        Ok(id) if (1..=UNIT_MAX).contains(&id) => Ok(id),
+        Ok(_) | Err(_) => Err(format!("'{text}' is not a unit identifier from 1 to {UNIT_MAX}")),
+    }
+}
+
+fn parse_baud_rate(text: &str) -> Result<NonZeroU32, String> {
+    match text.parse::<NonZeroU32>() {
+        Ok(rate) if (300..=1_000_000).contains(&rate.get()) => Ok(rate),
+        Ok(_) | Err(_) => Err("a number from 300 to 1000000 is expected".to_owned()),
+    }
+}
+
+fn parse_turnaround(text: &str) -> Result<Duration, String> {
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    let duration = match text.strip_suffix("ms") {
+        Some(digits) => number(digits).map(|count| Duration::from_millis(count.into())),
+        None => text.strip_suffix('s').and_then(number).map(|count| Duration::from_secs(count.into())),
+    };
+    duration
+        .filter(|duration| *duration <= TURNAROUND_MAX)
+        .ok_or_else(|| "a time of at most 10s is expected, such as 5ms or 1s".to_owned())
+}
+
+/// Highest unit identifier on a line.
+const UNIT_MAX: u8 = 247;
+
+/// Longest pause a simulated meter may make.
+const TURNAROUND_MAX: Duration = Duration::from_secs(10);
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  ok
+  1  ran and found a fault
+  2  the command line is wrong
+  3  the configuration is wrong
+  4  an address cannot be listened on
+  5  cannot start";
+
+const SIMULATE_HELP: &str = "\
+Example: eight meters, then a look at the real power of the first one (register 261)
+  metergate simulate --link /tmp/meters --units 1-8
+  mbpoll -m rtu -b 19200 -P none -a 1 -t 4:float -B -r 261 -1 /tmp/meters
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 5 the device or the link cannot be made";
+
+const COMPLETIONS_HELP: &str = "\
+Example, for bash:
+  metergate completions bash > /etc/bash_completion.d/metergate";
+
+const MAN_HELP: &str = "\
+Examples:
+  metergate man | man -l -
+  metergate man simulate > metergate-simulate.1";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn units_are_lists_and_ranges_in_order_and_once_each() {
+        let shown = |text: &str| text.parse::<Units>().map(|units| units.to_string());
+        assert_eq!(shown("1-8"), Ok("1-8".to_owned()));
+        assert_eq!(shown("12,1,3-4, 2,247"), Ok("1-4,12,247".to_owned()));
+        assert_eq!(shown("7"), Ok("7".to_owned()));
+        for wrong in ["", "0", "248", "256", "3-1", "1,1", "1-3,2", "1-", "-1", "a", "1,,2"] {
+            assert!(shown(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_turnaround_is_at_most_ten_seconds() {
+        assert_eq!(parse_turnaround("5ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(parse_turnaround("0ms"), Ok(Duration::ZERO));
+        assert_eq!(parse_turnaround("10s"), Ok(Duration::from_secs(10)));
+        for wrong in ["10001ms", "11s", "5", "ms", "-1ms", "1.5s"] {
+            assert!(parse_turnaround(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_baud_rate_is_from_300_to_a_million() {
+        assert!(parse_baud_rate("300").is_ok() && parse_baud_rate("1000000").is_ok());
+        for wrong in ["0", "299", "1000001", "fast"] {
+            assert!(parse_baud_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where the log goes and what its lines look like.
+//!
+//! On a terminal: colours. Under systemd: no time (the journal has its own), a priority the journal reads.
+//! Elsewhere: plain lines with the time. Always stderr; stdout belongs to results.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use super::args::LogLevel;
+
+/// The running log: its level can change while the program runs.
+#[derive(Debug)]
+pub struct Logs {
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+impl Logs {
+    /// Starts logging for the whole process.
+    ///
+    /// # Errors
+    /// If logging has been started before.
+    pub fn start(level: LogLevel) -> Result<Self, TryInitError> {
+        let (filter, handle) = reload::Layer::new(filter(level));
+        let registry = tracing_subscriber::registry().with(filter);
+        // A log line that cannot be written must not become a panic about stderr.
+        let lines = layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
+        if stderr_is_the_journal() {
+            registry.with(lines.with_ansi(false).event_format(JournalLine::default())).try_init()?;
+        } else {
+            registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()?;
+        }
+        Ok(Self { level: handle })
+    }
+
+    /// Logs as much as `level` says from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        // It fails only when nothing is logged any more, at the very end of the process.
+        let _at_the_end = self.level.reload(filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Whether stderr is the very stream that systemd says goes to the journal; it may have been redirected since.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// A line as the journal wants it: a syslog priority in angle brackets, then the text (sd-daemon(3)).
+struct JournalLine(Format<Full, ()>);
+
+impl Default for JournalLine {
+    fn default() -> Self {
+        Self(Format::default().without_time().with_level(false).with_target(false).with_ansi(false))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for JournalLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
+    }
+}
+
+/// The syslog priority of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().map_err(|_| io::ErrorKind::Other)?.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_for_the_journal_has_a_priority_and_neither_time_nor_colour() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = layer().with_writer(move || writer.clone()).with_ansi(false);
+        let log = tracing_subscriber::registry().with(lines.event_format(JournalLine::default()));
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(bus = "riser-a", "the port is gone");
+            tracing::error!("no");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "<4>the port is gone bus=\"riser-a\"\n<3>no\n");
+    }
+}

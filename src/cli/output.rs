@@ -1,0 +1,24 @@
+//! What commands say to the person or script that started them: results to stdout, complaints to stderr.
+//!
+//! A reader that went away (`metergate ... | head`) is no reason to panic, nor a fault of the command.
+
+use std::io::{self, Write};
+
+use super::exit::Exit;
+
+/// Writes a result to stdout. [`Exit::Fault`] if it could not be written for another reason than that the
+/// reader went away.
+#[must_use]
+pub fn print(result: &[u8]) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(result).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Ok,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(_) => Exit::Fault,
+    }
+}
+
+/// Says on stderr what went wrong. If even that cannot be written, the exit code still tells.
+pub fn complain(text: &str) {
+    let _untold = writeln!(io::stderr().lock(), "metergate: {text}");
+}

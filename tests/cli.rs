@@ -1,0 +1,139 @@
+//! The built program as a user or a service manager starts it: what it prints and how it ends.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_metergate"))
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A folder of its own for each test, so that they may run at once.
+fn folder(test: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("metergate-cli-{}-{test}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    for part in ["simulate", "completions", "man", "--log-level", "  4  an address cannot be listened on"] {
+        assert!(help.contains(part), "{part}");
+    }
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn version_is_the_packages() {
+    assert_eq!(text(&run(&["--version"]).stdout), concat!("metergate ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
+    let simulate = |units| vec!["simulate", "--link", "/nowhere/line", "--units", units];
+    for arguments in [
+        vec![],
+        vec!["nonsense"],
+        vec!["simulate"],
+        simulate("0-3"),
+        simulate("1,1"),
+        [simulate("1"), vec!["--baud", "299"]].concat(),
+        [simulate("1"), vec!["--stop-bits", "3"]].concat(),
+        [simulate("1"), vec!["--turnaround", "5"]].concat(),
+        vec!["completions", "cmd"],
+        vec!["man", "nonsense"],
+        vec!["--log-level", "loud", "man"],
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("turnaround"), "{shell}");
+    }
+}
+
+#[test]
+fn manual_pages_are_there_for_the_program_and_its_commands() {
+    let page = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stdout).to_owned()
+    };
+    assert!(page(&["man"]).contains(".TH metergate 1"));
+    assert!(page(&["man", "simulate"]).contains(".TH metergate-simulate 1"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    for arguments in [&["man"][..], &["--help"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program().args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    }
+}
+
+#[test]
+fn simulate_ends_cleanly_on_either_signal_and_removes_its_link() {
+    let folder = folder("signals");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let link = folder.join("line");
+        let mut child = program()
+            .args(["simulate", "--units", "1-8", "--parity", "even", "--link"])
+            .arg(&link)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let device = fs::read_link(&link).unwrap();
+        assert!(
+            first.contains(link.to_str().unwrap()) && first.contains(device.to_str().unwrap()),
+            "{first}"
+        );
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("units 1-8, 19200 baud 8E1, answering after 5ms, seed 1"), "{rest}");
+        assert!(rest.ends_with("0 requests, 0 replies, 0 garbled, 0 collisions\n"), "{rest}");
+        assert!(!link.is_symlink());
+    }
+    fs::remove_dir(folder).unwrap();
+}
+
+#[test]
+fn simulate_that_cannot_make_its_link_ends_with_5_and_says_why() {
+    let folder = folder("file");
+    let link = folder.join("line");
+    fs::write(&link, "precious").unwrap();
+    let output = run(&["simulate", "--units", "1", "--link", link.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(text(&output.stderr).contains("exists and is not a symbolic link"));
+    assert_eq!(fs::read_to_string(&link).unwrap(), "precious");
+    fs::remove_dir_all(folder).unwrap();
+}
