@@ -49,13 +49,12 @@ pub mod io {
     mod exchange;
     pub mod handle;
     pub mod port;
-    pub mod serial;
-    pub mod settings;
-    pub mod timer;
     pub mod routes;
+    pub mod serial;
     pub mod settings;
     pub mod tcp;
     pub mod throttle;
+    pub mod timer;
 }
 
 /// YAML text in, a checked configuration out, or everything that is wrong with it, by key and line.
@@ -101,3 +100,5 @@ pub mod cli {
     pub mod signals;
     pub mod simulate;
 }
+
+pub mod gateway;

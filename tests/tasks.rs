@@ -1,5 +1,7 @@
 //! The task of a bus over in-memory pipes, with the clock paused: order of arms, reopening, stop.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -187,7 +189,7 @@ async fn stop_finishes_the_request_on_the_wire_and_refuses_what_waits() {
 #[tokio::test(start_paused = true)]
 async fn the_task_ends_when_nobody_can_ask_any_more() {
     let (near, mut far) = duplex(256);
-    let mut rig = Rig::start([Ok(near)]);
+    let rig = Rig::start([Ok(near)]);
     rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
     let Rig { handle, task, mut answers, .. } = rig;

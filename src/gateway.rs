@@ -1,0 +1,301 @@
+//! Wiring: buses and listeners out of a configuration; the order of start, reload and stop.
+//!
+//! Start: every address is bound before a port is opened, so that a taken address ends the program with
+//! nothing done. Reload: what did not change goes on undisturbed. Stop: clients first, each with its answers,
+//! then the buses, each with the request on its wire.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::bus::view::View;
+use crate::config::{self, Config};
+use crate::io::handle::BusHandle;
+use crate::io::port;
+use crate::io::serial::{self, BusParts};
+use crate::io::tcp::{self, Listening, Routes};
+use crate::io::timer::Timer;
+
+/// Why the gateway could not start, or not take over a new configuration.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Bind {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Bind { address, error } = self;
+        write!(f, "cannot listen on {address}: {error}")?;
+        let remedy = if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+        } else if error.kind() == io::ErrorKind::AddrInUse {
+            "; another program listens there already, `ss -ltnp` tells which"
+        } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+            "; this machine has no such address, 0.0.0.0 stands for all it has"
+        } else {
+            ""
+        };
+        f.write_str(remedy)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    buses: Vec<RunningBus>,
+    listeners: Vec<RunningListener>,
+    /// Listeners a reload took away, still answering what is in flight.
+    retired: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct RunningBus {
+    settings: config::Bus,
+    handle: BusHandle,
+    view: Arc<ArcSwap<View>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct RunningListener {
+    /// As configured; the port may be 0.
+    configured: SocketAddr,
+    address: SocketAddr,
+    listening: Arc<ArcSwap<Listening>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Binds every listener, then starts the buses. A port that cannot be opened is no error: its bus is
+    /// down, says so, and goes on trying.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; nothing has been started then.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let bound: Vec<TcpListener> = config
+            .listeners
+            .iter()
+            .map(|listener| bind(listener.settings.address))
+            .collect::<Result<_, _>>()?;
+        let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
+        let listeners = config
+            .listeners
+            .iter()
+            .zip(bound)
+            .map(|(settings, socket)| RunningListener::start(settings, socket, &buses))
+            .collect();
+        Ok(Self { buses, listeners, retired: Vec::new() })
+    }
+
+    /// Takes over a new configuration. Buses and connections it does not touch are not disturbed; a bus whose
+    /// settings changed finishes the request on its wire and starts anew.
+    ///
+    /// # Errors
+    /// When a new address cannot be bound. Then the old configuration goes on, unless the new address could
+    /// only be had by giving up an old one on the same port.
+    pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
+        let sockets = self.bind_new(config).await?;
+        self.replace_buses(config).await;
+        for (settings, socket) in config.listeners.iter().zip(sockets) {
+            match (socket, self.listener(settings.settings.address)) {
+                (None, Some(running)) => {
+                    running.listening.store(Arc::new(listening(settings, &self.buses)));
+                }
+                (Some(socket), _) => {
+                    let started = RunningListener::start(settings, socket, &self.buses);
+                    self.listeners.push(started);
+                }
+                (None, None) => {}
+            }
+        }
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|listener| {
+                config.listeners.iter().any(|kept| kept.settings.address == listener.configured)
+            });
+        self.listeners = kept;
+        for listener in gone {
+            info!(address = %listener.address, "listener closed");
+            listener.stop.cancel();
+            self.retired.push(listener.task);
+        }
+        self.retired.retain(|task| !task.is_finished());
+        Ok(())
+    }
+
+    /// Stops: no new requests, answers for those in flight within their deadlines, then the buses. No frame
+    /// is cut on a line.
+    pub async fn stop(self) {
+        for listener in &self.listeners {
+            listener.stop.cancel();
+        }
+        for task in self.listeners.into_iter().map(|listener| listener.task).chain(self.retired) {
+            join(task, "listener").await;
+        }
+        for bus in &self.buses {
+            bus.stop.cancel();
+        }
+        for bus in self.buses {
+            join(bus.task, "bus").await;
+        }
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports the system chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// The buses by name, and where each publishes its view.
+    #[must_use]
+    pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
+        self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    fn listener(&self, configured: SocketAddr) -> Option<&RunningListener> {
+        self.listeners.iter().find(|listener| listener.configured == configured)
+    }
+
+    /// Sockets for the listeners that are new; `None` for those that run already.
+    async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
+        let mut sockets = Vec::new();
+        for settings in &config.listeners {
+            let address = settings.settings.address;
+            if self.listener(address).is_some() {
+                sockets.push(None);
+                continue;
+            }
+            let socket = match bind(address) {
+                Err(StartError::Bind { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
+                    self.bind_in_place_of(address, config).await?
+                }
+                bound => bound?,
+            };
+            sockets.push(Some(socket));
+        }
+        Ok(sockets)
+    }
+
+    /// Binds `address` after closing listeners on the same port that `config` has no more, as when 0.0.0.0
+    /// becomes one address of this machine.
+    async fn bind_in_place_of(
+        &self,
+        address: SocketAddr,
+        config: &Config,
+    ) -> Result<TcpListener, StartError> {
+        let in_the_way = self.listeners.iter().filter(|running| {
+            running.address.port() == address.port()
+                && !config.listeners.iter().any(|kept| kept.settings.address == running.configured)
+        });
+        for running in in_the_way {
+            running.stop.cancel();
+        }
+        let mut bound = bind(address);
+        for _ in 0..REBIND_TRIES {
+            if bound.is_ok() {
+                break;
+            }
+            tokio::time::sleep(REBIND_PAUSE).await;
+            bound = bind(address);
+        }
+        bound
+    }
+
+    /// Keeps the buses whose settings are the same, ends the others, starts what is new.
+    async fn replace_buses(&mut self, config: &Config) {
+        let (mut kept, replaced): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buses)
+            .into_iter()
+            .partition(|running| config.buses.iter().any(|wanted| running.serves(wanted)));
+        // A device must be free before the bus that takes it over can open it.
+        for bus in &replaced {
+            bus.stop.cancel();
+        }
+        for bus in replaced {
+            join(bus.task, "bus").await;
+        }
+        for wanted in &config.buses {
+            let running = match kept.iter().position(|running| running.serves(wanted)) {
+                Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
+                None => RunningBus::start(wanted),
+            };
+            self.buses.push(running);
+        }
+    }
+}
+
+impl RunningBus {
+    fn start(settings: &config::Bus) -> Self {
+        let (handle, requests) = BusHandle::new(&settings.line.name);
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let stop = CancellationToken::new();
+        let parts =
+            BusParts { line: settings.line.clone(), requests, view: Arc::clone(&view), stop: stop.clone() };
+        let port = settings.port.clone();
+        let task = tokio::spawn(async move {
+            serial::run(parts, || port::open(&port), Timer::fine()).await;
+        });
+        Self { settings: settings.clone(), handle, view, stop, task }
+    }
+
+    /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.
+    fn serves(&self, wanted: &config::Bus) -> bool {
+        self.settings.line == wanted.line && self.settings.port == wanted.port && !self.task.is_finished()
+    }
+}
+
+impl RunningListener {
+    fn start(settings: &config::Listener, socket: TcpListener, buses: &[RunningBus]) -> Self {
+        let configured = settings.settings.address;
+        let address = socket.local_addr().unwrap_or(configured);
+        let listening = Arc::new(ArcSwap::from_pointee(listening(settings, buses)));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
+        info!(%address, "listening");
+        Self { configured, address, listening, stop, task }
+    }
+}
+
+/// What a listener obeys: its settings, and the way to each unit it shows.
+fn listening(listener: &config::Listener, buses: &[RunningBus]) -> Listening {
+    let routed = listener
+        .buses
+        .iter()
+        .filter_map(|&index| buses.get(index))
+        .map(|bus| (bus.handle.clone(), bus.settings.aliases.clone()))
+        .collect();
+    Listening { settings: listener.settings.clone(), routes: Routes::new(routed) }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    tcp::bind(address).map_err(|error| StartError::Bind { address, error })
+}
+
+/// Waits for a task to end; one that panicked is reported, and stops nobody else from ending.
+async fn join(task: JoinHandle<()>, what: &str) {
+    if let Err(error) = task.await {
+        warn!("a {what} task ended badly: {error}");
+    }
+}
+
+/// How often an address is tried again while its old listener closes.
+const REBIND_TRIES: u32 = 100;
+
+/// Pause between two tries.
+const REBIND_PAUSE: Duration = Duration::from_millis(20);
