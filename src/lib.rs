@@ -13,7 +13,7 @@
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
-//! - [`cli`]: the command line's definition, and the subcommands other than `run`.
+//! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
 //! The two inner rooms never read a clock, never spawn, never await and never touch a file; clippy denies it.
 
@@ -93,10 +93,12 @@ pub mod simulator {
 /// The command line: its definition, its subcommands, what they print and how they end.
 pub mod cli {
     pub mod args;
+    pub mod check;
     pub mod completions;
     pub mod exit;
     pub mod logging;
     pub mod output;
+    pub mod run;
     pub mod signals;
     pub mod simulate;
 }

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use metergate::cli::args::{Args, Command, LogLevel, Simulate};
+use metergate::cli::args::{Args, Command, Configured, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
-use metergate::cli::{completions, output, signals, simulate};
+use metergate::cli::{check, completions, output, run, signals, simulate};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -19,21 +19,35 @@ fn main() -> ExitCode {
         }
     };
     let exit = match &args.command {
+        Command::Run(configured) => {
+            start(&args, LogLevel::Info, |logs, runtime| runtime.block_on(run_gateway(configured, logs)))
+        }
+        Command::Check(configured) => check::check(&configured.config),
+        Command::Simulate(simulate) => {
+            start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
+        }
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => completions::man(command.as_deref()),
-        Command::Simulate(simulate) => start(&args, |_, runtime| runtime.block_on(run_simulate(simulate))),
     };
     exit.into()
 }
 
 /// Starts the log and the runtime, the two things every long-running command needs.
-fn start(args: &Args, command: impl FnOnce(&Logs, &Runtime) -> Exit) -> Exit {
-    let logs = Logs::start(args.log_level.unwrap_or(LogLevel::Info)).map_err(|error| error.to_string());
+fn start(args: &Args, otherwise: LogLevel, command: impl FnOnce(&Logs, &Runtime) -> Exit) -> Exit {
+    let logs = Logs::start(args.log_level, otherwise).map_err(|error| error.to_string());
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     match (logs, runtime) {
         (Ok(logs), Ok(runtime)) => command(&logs, &runtime),
         (Err(error), _) => cannot_start(&error),
         (_, Err(error)) => cannot_start(&error.to_string()),
+    }
+}
+
+async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {
+    // Before anything else, so that no signal ends the process half started.
+    match (signals::stop_on_signals(), signals::reload_signals()) {
+        (Ok(stop), Ok(reload)) => run::run(&args.config, logs, reload, stop).await,
+        (Err(error), _) | (_, Err(error)) => cannot_start(&error.to_string()),
     }
 }
 

@@ -33,7 +33,15 @@ fn help_names_every_command_and_the_exit_codes() {
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for part in ["simulate", "completions", "man", "--log-level", "  4  an address cannot be listened on"] {
+    for part in [
+        "run",
+        "check",
+        "simulate",
+        "completions",
+        "man",
+        "--log-level",
+        "  4  an address cannot be listened on",
+    ] {
         assert!(help.contains(part), "{part}");
     }
     assert!(output.stderr.is_empty());

@@ -11,6 +11,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::config;
+
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "metergate", version, about, after_help = EXIT_CODES, max_term_width = 100)]
@@ -23,9 +25,33 @@ pub struct Args {
     pub command: Command,
 }
 
+impl From<config::LogLevel> for LogLevel {
+    fn from(level: config::LogLevel) -> Self {
+        match level {
+            config::LogLevel::Error => Self::Error,
+            config::LogLevel::Warn => Self::Warn,
+            config::LogLevel::Info => Self::Info,
+            config::LogLevel::Debug => Self::Debug,
+            config::LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway
+    ///
+    /// SIGHUP reads the file again: what did not change goes on undisturbed, and a file with faults changes
+    /// nothing. SIGTERM or Ctrl-C answers what is in flight and ends.
+    #[command(after_help = RUN_HELP)]
+    Run(Configured),
+    /// Check a configuration without opening any port
+    ///
+    /// Warnings and errors go to stderr, each with its line. A good configuration is shown as it will be
+    /// obeyed, every default filled in, and then "ok".
+    #[command(after_help = CHECK_HELP)]
+    Check(Configured),
     /// Simulate a chain of Leviton 4000-R meters on a serial device of its own
     ///
     /// Makes a pseudo terminal that any Modbus RTU program can open like a serial port, and answers on it as
@@ -44,6 +70,14 @@ pub enum Command {
         /// The command the page is about; without it, the page is about metergate
         command: Option<String>,
     },
+}
+
+/// Arguments of `run` and `check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Configured {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
+    pub config: PathBuf,
 }
 
 /// Arguments of `simulate`.
@@ -130,6 +164,12 @@ impl Units {
     pub fn ids(&self) -> &[u8] {
         &self.0
     }
+
+    /// The entries of `units:` in a configuration file.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        self.to_string().split(',').map(|run| format!("{{id: {run}}}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl FromStr for Units {
@@ -207,6 +247,19 @@ Exit status:
   3  the configuration is wrong
   4  an address cannot be listened on
   5  cannot start";
+
+const RUN_HELP: &str = "\
+Example:
+  metergate run --config /etc/metergate/metergate.yaml
+
+Exit status: 0 ended by a signal, 2 wrong usage, 3 the configuration is wrong, 4 an address cannot be
+listened on, 5 cannot start";
+
+const CHECK_HELP: &str = "\
+Example:
+  metergate check --config /etc/metergate/metergate.yaml
+
+Exit status: 0 ok, 2 wrong usage, 3 the configuration is wrong";
 
 const SIMULATE_HELP: &str = "\
 Example: eight meters, then a look at the real power of the first one (register 261)

@@ -21,15 +21,18 @@ use super::args::LogLevel;
 #[derive(Debug)]
 pub struct Logs {
     level: reload::Handle<LevelFilter, Registry>,
+    /// The command line named the level: the configuration has no say.
+    is_fixed: bool,
 }
 
 impl Logs {
-    /// Starts logging for the whole process.
+    /// Starts logging for the whole process: as much as the command line says, or else `otherwise`, until
+    /// a configuration says more.
     ///
     /// # Errors
     /// If logging has been started before.
-    pub fn start(level: LogLevel) -> Result<Self, TryInitError> {
-        let (filter, handle) = reload::Layer::new(filter(level));
+    pub fn start(named: Option<LogLevel>, otherwise: LogLevel) -> Result<Self, TryInitError> {
+        let (filter, level) = reload::Layer::new(filter(named.unwrap_or(otherwise)));
         let registry = tracing_subscriber::registry().with(filter);
         // A log line that cannot be written must not become a panic about stderr.
         let lines = layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
@@ -38,11 +41,14 @@ impl Logs {
         } else {
             registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()?;
         }
-        Ok(Self { level: handle })
+        Ok(Self { level, is_fixed: named.is_some() })
     }
 
-    /// Logs as much as `level` says from now on.
+    /// Logs as much as a configuration says from now on, unless the command line named the level.
     pub fn set_level(&self, level: LogLevel) {
+        if self.is_fixed {
+            return;
+        }
         // It fails only when nothing is logged any more, at the very end of the process.
         let _at_the_end = self.level.reload(filter(level));
     }

@@ -2,6 +2,7 @@
 //!
 //! A reader that went away (`metergate ... | head`) is no reason to panic, nor a fault of the command.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::exit::Exit;
@@ -21,4 +22,9 @@ pub fn print(result: &[u8]) -> Exit {
 /// Says on stderr what went wrong. If even that cannot be written, the exit code still tells.
 pub fn complain(text: &str) {
     let _untold = writeln!(io::stderr().lock(), "metergate: {text}");
+}
+
+/// Shows a text that already names its file and place, such as the problems of a configuration, on stderr.
+pub fn report(text: &impl Display) {
+    let _untold = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,9 +1,9 @@
-//! The signals that end a command.
+//! The signals a command obeys: SIGINT and SIGTERM end it, SIGHUP has it read its configuration again.
 
 use std::io;
 use std::process;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -33,4 +33,15 @@ pub fn stop_on_signals() -> io::Result<CancellationToken> {
         }
     });
     Ok(stop)
+}
+
+/// Each SIGHUP, from now on.
+///
+/// # Errors
+/// What the system says when it takes no handler.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn reload_signals() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -80,20 +80,11 @@ fn introduction(args: &Simulate, link: &Link, chain: &Chain) -> String {
     line(format_args!(
         "  buses: [{{name: simulated, device: {path}, baud_rate: {baud}, parity: {parity}, \
          stop_bits: {stop_bits}, units: [{}]}}]",
-        yaml_units(args.units.ids())
+        args.units.to_yaml()
     ));
     line(format_args!(""));
     line(format_args!("Ctrl-C ends it."));
     text
-}
-
-/// The units as the configuration file wants them.
-fn yaml_units(ids: &[u8]) -> String {
-    let runs = ids.chunk_by(|one, next| one + 1 == *next).map(|run| match run {
-        [first, .., last] => format!("{{id: {first}-{last}}}"),
-        [] | [_] => run.iter().map(|id| format!("{{id: {id}}}")).collect(),
-    });
-    runs.collect::<Vec<_>>().join(", ")
 }
 
 fn summary(counters: Counters) -> String {

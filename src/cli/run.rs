@@ -1,0 +1,84 @@
+//! `run`: the gateway, from its configuration to a signal that ends it; SIGHUP reads the file again.
+
+use std::path::Path;
+
+use tokio::signal::unix::Signal;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::exit::Exit;
+use super::logging::Logs;
+use super::output;
+use crate::config::{self, Loaded, Problem};
+use crate::gateway::{Gateway, StartError};
+
+/// Runs the gateway until `stop` is cancelled.
+pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: CancellationToken) -> Exit {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            output::report(&problems);
+            return Exit::Configuration;
+        }
+    };
+    take_over_log(logs, &loaded);
+    let mut gateway = match Gateway::start(&loaded.config) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            error!("{error}");
+            return exit_of(&error);
+        }
+    };
+    info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "started");
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = reload.recv() => reload_from(path, logs, &mut gateway).await,
+        }
+    }
+    info!("stopping");
+    gateway.stop().await;
+    info!("stopped");
+    Exit::Ok
+}
+
+/// How a process ends that could not start its gateway.
+#[must_use]
+pub fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Bind { .. } => Exit::CannotBind,
+    }
+}
+
+/// Reads the file again. Whatever is wrong with it, the gateway goes on as it was.
+async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway) {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            for problem in problems.errors() {
+                error!("{}", problem.headline());
+            }
+            error!(configuration = %path.display(), "not reloaded: the old configuration stays");
+            return;
+        }
+    };
+    match gateway.reload(&loaded.config).await {
+        Ok(()) => {
+            take_over_log(logs, &loaded);
+            info!(configuration = %path.display(), "reloaded");
+        }
+        Err(error) => error!("not reloaded: {error}"),
+    }
+}
+
+fn take_over_log(logs: &Logs, loaded: &Loaded) {
+    logs.set_level(loaded.config.log_level.into());
+    warn_of(&loaded.warnings);
+}
+
+/// Logs what is odd about a configuration.
+pub fn warn_of(warnings: &[Problem]) {
+    for warning in warnings {
+        warn!("{}", warning.headline());
+    }
+}
