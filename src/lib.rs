@@ -92,9 +92,11 @@ pub mod simulator {
 
 /// The command line: its definition, its subcommands, what they print and how they end.
 pub mod cli {
+    pub mod activity;
     pub mod args;
     pub mod check;
     pub mod completions;
+    pub mod demo;
     pub mod exit;
     pub mod logging;
     pub mod output;

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use metergate::cli::args::{Args, Command, Configured, LogLevel, Simulate};
+use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
-use metergate::cli::{check, completions, output, run, signals, simulate};
+use metergate::cli::{check, completions, demo, output, run, signals, simulate};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
             start(&args, LogLevel::Info, |logs, runtime| runtime.block_on(run_gateway(configured, logs)))
         }
         Command::Check(configured) => check::check(&configured.config),
+        // Below the redrawn line of the demo only what somebody should look at has a place.
+        Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),
         Command::Simulate(simulate) => {
             start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
         }
@@ -48,6 +50,13 @@ async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {
     match (signals::stop_on_signals(), signals::reload_signals()) {
         (Ok(stop), Ok(reload)) => run::run(&args.config, logs, reload, stop).await,
         (Err(error), _) | (_, Err(error)) => cannot_start(&error.to_string()),
+    }
+}
+
+async fn run_demo(args: &Demo) -> Exit {
+    match signals::stop_on_signals() {
+        Ok(stop) => demo::demo(args, stop).await,
+        Err(error) => cannot_start(&error.to_string()),
     }
 }
 

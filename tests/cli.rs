@@ -36,6 +36,7 @@ fn help_names_every_command_and_the_exit_codes() {
     for part in [
         "run",
         "check",
+        "demo",
         "simulate",
         "completions",
         "man",

@@ -104,14 +104,38 @@ fn a_wrong_configuration_ends_check_and_run_with_3_and_names_key_and_line() {
 }
 
 #[test]
-fn a_taken_address_ends_run_with_4() {
+fn a_taken_address_ends_run_and_demo_with_4() {
     let folder = folder("taken");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run("run", &configuration(&folder, &address));
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
+    let output = program().args(["demo", "--listen", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
     fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn demo_answers_modbus_tcp_and_ends_cleanly() {
+    let mut child = program()
+        .args(["demo", "--listen", "127.0.0.1:0", "--units", "1,3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(read_power(address).unwrap() > 0.0);
+    send(&child, Signal::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(&format!("mbpoll -m tcp -p {} -a 1", address.port())), "{rest}");
 }
 
 #[test]

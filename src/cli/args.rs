@@ -3,6 +3,7 @@
 //! Owns names, defaults and ranges of arguments. It never acts on them. Source: contract section 2.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -52,6 +53,9 @@ pub enum Command {
     /// obeyed, every default filled in, and then "ok".
     #[command(after_help = CHECK_HELP)]
     Check(Configured),
+    /// Try it out: simulated meters behind a gateway, nothing to wire or configure
+    #[command(after_help = DEMO_HELP)]
+    Demo(Demo),
     /// Simulate a chain of Leviton 4000-R meters on a serial device of its own
     ///
     /// Makes a pseudo terminal that any Modbus RTU program can open like a serial port, and answers on it as
@@ -78,6 +82,20 @@ pub struct Configured {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
     pub config: PathBuf,
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Demo {
+    /// Where Modbus TCP clients connect
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5020")]
+    pub listen: SocketAddr,
+    /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
+    #[arg(long, value_name = "UNITS", default_value = "1-8")]
+    pub units: Units,
+    /// Bits per second of the simulated line, 300 to 1000000
+    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    pub baud: NonZeroU32,
 }
 
 /// Arguments of `simulate`.
@@ -260,6 +278,12 @@ Example:
   metergate check --config /etc/metergate/metergate.yaml
 
 Exit status: 0 ok, 2 wrong usage, 3 the configuration is wrong";
+
+const DEMO_HELP: &str = "\
+Example: sixteen meters, for clients on other machines too
+  metergate demo --listen 0.0.0.0:5020 --units 1-16
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 4 the address cannot be listened on, 5 cannot start";
 
 const SIMULATE_HELP: &str = "\
 Example: eight meters, then a look at the real power of the first one (register 261)

@@ -1,0 +1,155 @@
+//! `demo`: simulated meters and a gateway in one process, to try a client against before anything is wired.
+
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::activity::Activity;
+use super::args::Demo;
+use super::exit::Exit;
+use super::output;
+use super::run::{exit_of, warn_of};
+use crate::config;
+use crate::gateway::Gateway;
+use crate::simulator::chain::Chain;
+use crate::simulator::wire::ChainSettings;
+
+/// Runs chain and gateway until `stop` is cancelled.
+pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
+    let chain = match Chain::open(settings(args)) {
+        Ok(chain) => chain,
+        Err(error) => {
+            output::complain(&format!("no pseudo terminal can be had: {error}"));
+            return Exit::CannotStart;
+        }
+    };
+    let loaded = match config::parse(&configuration(args, chain.device()), "the demo's configuration") {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            output::report(&problems);
+            return Exit::CannotStart;
+        }
+    };
+    warn_of(&loaded.warnings);
+    let gateway = match Gateway::start(&loaded.config) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            output::complain(&error.to_string());
+            return exit_of(&error);
+        }
+    };
+    let meters_stop = CancellationToken::new();
+    let meters = tokio::spawn(chain.run(meters_stop.clone()));
+    let addresses = gateway.addresses();
+    let address = addresses.first().copied().unwrap_or(args.listen);
+    // The gateway serves clients even if nobody wants to read about it.
+    let _unread = output::print(introduction(args, address).as_bytes());
+    show_activity(&gateway, &stop).await;
+    gateway.stop().await;
+    meters_stop.cancel();
+    match meters.await {
+        Ok(Ok(_counters)) => Exit::Ok,
+        Ok(Err(error)) => failed(&error.to_string()),
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn failed(error: &str) -> Exit {
+    output::complain(&format!("the simulated meters failed: {error}"));
+    Exit::Fault
+}
+
+/// Shows what the line does until `stop` is cancelled: one line redrawn each second on a terminal, a line of
+/// its own every ten seconds elsewhere.
+async fn show_activity(gateway: &Gateway, stop: &CancellationToken) {
+    let on_a_terminal = io::stdout().is_terminal();
+    let period = if on_a_terminal { REDRAW } else { REPORT };
+    let views = gateway.views();
+    let Some((_, view)) = views.first() else {
+        return stop.cancelled().await;
+    };
+    let started = Instant::now();
+    let mut activity = Activity::new(&view.load(), started.into_std());
+    let mut ticks = interval_at(started + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => {
+                let line = activity.line(&view.load(), Instant::now().into_std());
+                let text = if on_a_terminal { format!("\r{line}\x1b[K") } else { format!("{line}\n") };
+                let _unread = output::print(text.as_bytes());
+            }
+        }
+    }
+    if on_a_terminal {
+        let _unread = output::print(b"\n");
+    }
+}
+
+fn settings(args: &Demo) -> ChainSettings {
+    ChainSettings {
+        baud_rate: args.baud,
+        character_bits: 10,
+        turnaround: TURNAROUND,
+        units: args.units.ids().to_vec(),
+        seed: 1,
+    }
+}
+
+/// The configuration a user would write for these meters; whatever it does not name has its default.
+fn configuration(args: &Demo, device: &Path) -> String {
+    format!(
+        "listeners:\n  - address: \"{}\"\nbuses:\n  - name: demo\n    device: {}\n    baud_rate: {}\n    \
+         units: [{}]\n",
+        args.listen,
+        device.display(),
+        args.baud,
+        args.units.to_yaml()
+    )
+}
+
+fn introduction(args: &Demo, address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    let (port, unit) = (address.port(), args.units.ids()[0]);
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _never = write!(
+        text,
+        "\
+Simulated Leviton 4000-R meters behind a gateway: Modbus TCP on {address}
+units {}, {} baud 8N1 on the simulated line
+
+Real, reactive and apparent power of unit {unit}, from another terminal:
+  mbpoll -m tcp -p {port} -a {unit} -t 4:float -B -r 261 -c 3 -1 {host}
+
+The same in Python, with pymodbus 3.10 or later:
+  from pymodbus.client import ModbusTcpClient
+  with ModbusTcpClient(\"{host}\", port={port}) as client:
+      reply = client.read_holding_registers(260, count=6, device_id={unit})
+      print(client.convert_from_registers(reply.registers, client.DATATYPE.FLOAT32))
+
+Ctrl-C ends it.
+",
+        args.units, args.baud
+    );
+    text
+}
+
+/// Between two drawings of the line on a terminal.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Between two lines elsewhere.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// The simulated meters' pause before they answer.
+const TURNAROUND: Duration = Duration::from_millis(5);
