@@ -29,10 +29,11 @@ impl Activity {
         };
         let requests = of(|counters| counters.transactions) as f64 / seconds;
         let busy = view.counters.busy.saturating_sub(before.counters.busy).as_secs_f64() / seconds * 100.0;
-        let online = view.units.iter().filter(|unit| unit.state == UnitState::Online).count();
+        // Units nobody has asked yet are no fault, so those that fail are counted.
+        let offline = view.units.iter().filter(|unit| unit.state == UnitState::Offline).count();
         format!(
             "{requests:.1} requests/s on the line, {busy:.0} % busy, {} waiting, {} failed, \
-             {online} of {} units on-line{}",
+             {offline} of {} units off-line{}",
             view.waiting,
             of(|counters| counters.failures),
             view.units.len(),
@@ -69,11 +70,11 @@ mod tests {
         let first = activity.line(&view(120, 8, 10_500), start + Duration::from_secs(2));
         assert_eq!(
             first,
-            "10.0 requests/s on the line, 75 % busy, 0 waiting, 1 failed, 0 of 0 units on-line"
+            "10.0 requests/s on the line, 75 % busy, 0 waiting, 1 failed, 0 of 0 units off-line"
         );
         let idle = activity.line(&view(120, 8, 10_500), start + Duration::from_secs(3));
-        assert_eq!(idle, "0.0 requests/s on the line, 0 % busy, 0 waiting, 0 failed, 0 of 0 units on-line");
+        assert_eq!(idle, "0.0 requests/s on the line, 0 % busy, 0 waiting, 0 failed, 0 of 0 units off-line");
         let closed = activity.line(&View::default(), start + Duration::from_secs(3));
-        assert!(closed.ends_with("units on-line, port closed"));
+        assert!(closed.ends_with("units off-line, port closed"));
     }
 }
