@@ -4,6 +4,7 @@ mod clients;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use clients::{Peer, READ, answer, answering_bus, bytes_of, read_from, reply_of, serve, settings, units};
@@ -11,7 +12,7 @@ use metergate::io::handle::BusHandle;
 use metergate::io::settings::ListenerSettings;
 use metergate::io::tcp::{self, Listening, Routes};
 use metergate::modbus::pdu::ExceptionCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_modbus::client::Reader;
 use tokio_modbus::prelude::{Slave, SlaveContext};
@@ -230,6 +231,42 @@ async fn a_stop_answers_what_is_in_flight_and_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn closing_with_requests_unread_does_not_cost_the_replies_before_them() {
+    let (bus, mut requests) = BusHandle::new("riser-a");
+    let settings = ListenerSettings { max_in_flight: 1, ..settings() };
+    let server = serve(settings, vec![(bus, units([1]))]);
+    let mut peer = Peer::connect(&server).await;
+    // More than the gateway's own buffer takes: the rest stays with the kernel.
+    for transaction in 0..1000 {
+        peer.send(transaction, 1, READ).await;
+    }
+    let request = requests.recv().await.unwrap();
+    server.stop.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {}
+    answer(request);
+    server.task.await.unwrap();
+    assert_eq!(peer.receive().await.unwrap().transaction_id, 0);
+    assert_eq!(peer.stream.read(&mut [0]).await.unwrap(), 0);
+    assert!(peer.stream.take_error().unwrap().is_none(), "closed, not reset");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_longer_than_its_grace_period() {
+    let (bus, mut requests) = BusHandle::new("riser-a");
+    let patient = ListenerSettings { request_deadline: Duration::from_secs(600), ..settings() };
+    let server = serve(patient, vec![(bus, units([1]))]);
+    let mut peer = Peer::connect(&server).await;
+    peer.send(1, 1, READ).await;
+    let request = requests.recv().await.unwrap();
+    let hasty = ListenerSettings { request_deadline: Duration::from_millis(1), ..settings() };
+    server.listening.store(Arc::new(Listening { settings: hasty, routes: Routes::new(Vec::new()) }));
+    server.stop.cancel();
+    server.task.await.unwrap();
+    assert!(request.to.is_gone());
+    assert_eq!(peer.receive().await, None);
+}
+
+#[tokio::test]
 async fn an_address_can_be_bound_again_at_once_and_not_twice() {
     let server = answering_server(settings());
     assert!(tcp::bind(server.address).is_err());
@@ -248,7 +285,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("no test panics while it writes a line").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
