@@ -48,6 +48,7 @@ pub mod io {
     pub mod connection;
     mod exchange;
     pub mod handle;
+    pub mod ioctl;
     pub mod port;
     pub mod routes;
     pub mod serial;

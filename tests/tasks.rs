@@ -47,7 +47,7 @@ impl Rig {
         let open = move || {
             let next = ports.lock().unwrap().pop_front();
             let stream = next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
-            Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe") })
+            Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe"), line_errors: |_| None })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
         let (reply, answers) = mpsc::unbounded_channel();

@@ -23,6 +23,7 @@ use crate::bus::settings::LineSettings;
 use crate::bus::view::View;
 
 use super::handle::ReplyTo;
+use super::ioctl::LineErrors;
 use super::port::OpenPort;
 use super::timer::Timer;
 
@@ -53,6 +54,8 @@ where
         name,
         open,
         port: None,
+        line_errors: LineErrors::default(),
+        look_at: Instant::now(),
         view,
         timer,
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
@@ -64,7 +67,10 @@ struct BusTask<S, F> {
     line: Line<ReplyTo>,
     name: String,
     open: F,
-    port: Option<S>,
+    port: Option<OpenPort<S>>,
+    /// What the driver had counted when it was last asked, and when it is asked again.
+    line_errors: LineErrors,
+    look_at: Instant,
     view: Arc<ArcSwap<View>>,
     timer: Timer,
     reopen: Reopen,
@@ -95,7 +101,7 @@ where
                 break;
             }
             let wake = self.line.poll_timeout();
-            let reopen_at = self.reopen.at;
+            let (reopen_at, look_at) = (self.reopen.at, self.look_at);
             tokio::select! {
                 // The order is the design: an answer that is already in the buffer must beat the timeout
                 // that is due in the same instant, and both come before new work.
@@ -106,6 +112,7 @@ where
                     self.line.handle_timeout(Instant::now().into_std());
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
+                () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();
@@ -134,9 +141,9 @@ where
     }
 
     async fn transmit(&mut self, adu: &Bytes) {
-        let Some(port) = &mut self.port else { return };
+        let Some(OpenPort { stream, .. }) = &mut self.port else { return };
         // A port takes a whole frame into its buffer at once; one that does not is stuck.
-        let written = match timeout(WRITE_TIMEOUT, port.write_all(adu)).await {
+        let written = match timeout(WRITE_TIMEOUT, stream.write_all(adu)).await {
             Ok(written) => written,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes")),
         };
@@ -157,9 +164,11 @@ where
 
     fn try_open(&mut self) {
         match (self.open)() {
-            Ok(OpenPort { stream, report }) => {
-                info!(bus = %self.name, "port open: {report}");
-                self.port = Some(stream);
+            Ok(port) => {
+                info!(bus = %self.name, "port open: {}", port.report);
+                self.line_errors = (port.line_errors)(&port.stream).unwrap_or_default();
+                self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+                self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.complaint = None;
                 self.line.handle_port(PortEvent::Opened, Instant::now().into_std());
@@ -174,6 +183,17 @@ where
                 self.reopen.complaint = Some(complaint);
                 self.schedule_reopen();
             }
+        }
+    }
+
+    /// Says when the driver has seen faulty characters, which show as wrong checksums at best.
+    fn look_at_line_errors(&mut self) {
+        self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+        let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
+        if now != self.line_errors {
+            let before = std::mem::replace(&mut self.line_errors, now);
+            warn!(bus = %self.name, "the driver counts faulty characters, {}: wrong baud rate or parity, noise, \
+                missing termination or bias", now.since(&before));
         }
     }
 
@@ -205,9 +225,12 @@ where
 }
 
 /// The next bytes of the port; never returns while there is none.
-async fn read_some<S: AsyncRead + Unpin>(port: &mut Option<S>, buffer: &mut [u8]) -> io::Result<usize> {
+async fn read_some<S: AsyncRead + Unpin>(
+    port: &mut Option<OpenPort<S>>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
     match port {
-        Some(port) => port.read(buffer).await,
+        Some(port) => port.stream.read(buffer).await,
         None => future::pending().await,
     }
 }
@@ -220,6 +243,9 @@ const REOPEN_MIN: Duration = Duration::from_millis(250);
 
 /// Longest pause between two tries.
 const REOPEN_MAX: Duration = Duration::from_secs(1);
+
+/// How often the driver's counters are looked at, and at most one line is written about them.
+const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
 
 /// How long a port may take to accept a frame into its buffer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
