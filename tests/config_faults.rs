@@ -315,7 +315,6 @@ buses:
         poll: auto
         poll_slow: 5m
         blocks: [floats]
-    direction: rs485
     poll_share: 50%
     learn_limit: 10
 diagnostics_unit: 247
@@ -335,28 +334,25 @@ m.yaml:10:20: error: buses[0].units[0].poll_slow: found 5m, which is not yet sup
 m.yaml:11:17: error: buses[0].units[0].blocks: found a list, which is not yet supported; accepted so far: leaving the key out
  11 |         blocks: [floats]
     |                 ^
-m.yaml:12:16: error: buses[0].direction: found rs485, which is not yet supported; accepted so far: auto, none
- 12 |     direction: rs485
-    |                ^^^^^
-m.yaml:13:17: error: buses[0].poll_share: found 50%, which is not yet supported; accepted so far: 60% or 0%, or leaving the key out
- 13 |     poll_share: 50%
+m.yaml:12:17: error: buses[0].poll_share: found 50%, which is not yet supported; accepted so far: 60% or 0%, or leaving the key out
+ 12 |     poll_share: 50%
     |                 ^^^
-m.yaml:14:18: error: buses[0].learn_limit: found 10, which is not yet supported; accepted so far: 256 or 0, or leaving the key out
- 14 |     learn_limit: 10
+m.yaml:13:18: error: buses[0].learn_limit: found 10, which is not yet supported; accepted so far: 256 or 0, or leaving the key out
+ 13 |     learn_limit: 10
     |                  ^^
-m.yaml:15:19: error: diagnostics_unit: found 247, which is not yet supported; accepted so far: off, or leaving the key out
- 15 | diagnostics_unit: 247
+m.yaml:14:19: error: diagnostics_unit: found 247, which is not yet supported; accepted so far: off, or leaving the key out
+ 14 | diagnostics_unit: 247
     |                   ^^^
-m.yaml:16:11: error: profiles: found /srv/profiles, which is not yet supported; accepted so far: /etc/metergate/profiles, or leaving the key out
- 16 | profiles: /srv/profiles
+m.yaml:15:11: error: profiles: found /srv/profiles, which is not yet supported; accepted so far: /etc/metergate/profiles, or leaving the key out
+ 15 | profiles: /srv/profiles
     |           ^^^^^^^^^^^^^
-m.yaml:17:9: error: status: found a mapping (keys with values), which is not yet supported; accepted so far: off, or leaving the key out
- 17 | status: {address: 127.0.0.1:8502}
+m.yaml:16:9: error: status: found a mapping (keys with values), which is not yet supported; accepted so far: off, or leaving the key out
+ 16 | status: {address: 127.0.0.1:8502}
     |         ^
-m.yaml:18:8: error: audit: found a mapping (keys with values), which is not yet supported; accepted so far: leaving the key out
- 18 | audit: {file: /var/log/a}
+m.yaml:17:8: error: audit: found a mapping (keys with values), which is not yet supported; accepted so far: leaving the key out
+ 17 | audit: {file: /var/log/a}
     |        ^
-m.yaml: 11 errors";
+m.yaml: 10 errors";
     assert_eq!(faults(text), expected);
 }
 

@@ -60,34 +60,25 @@ impl Part {
         self.keys().iter().find(|key| key.name == name).and_then(|key| key.default)
     }
 
-    /// What a key of this section still takes, where its feature is not built.
-    pub(super) fn not_built(self, name: &str) -> Option<Takes> {
+    /// The texts a key of this section takes, where its feature is not built: the first is what absence
+    /// means, none: only absence. Leaving the key out is always right.
+    pub(super) fn not_built(self, name: &str) -> Option<&'static [&'static str]> {
         NOT_BUILT.iter().find(|entry| entry.0 == self && entry.1 == name).map(|entry| entry.2)
     }
 }
 
-/// What a key takes whose feature is not built yet. Leaving the key out is always right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// These texts; the first is what absence means, none: only absence.
-    Only(&'static [&'static str]),
-    /// Everything the key may say but the first text; the second names the others.
-    AllBut(&'static str, &'static str),
-}
-
 /// THE KEYS NOT BUILT YET. Building a feature deletes its entry here and reads the key in its section.
-const NOT_BUILT: &[(Part, &str, Takes)] = &[
-    (Part::File, "diagnostics_unit", Takes::Only(&["off"])),
-    (Part::File, "profiles", Takes::Only(&["/etc/metergate/profiles"])),
-    (Part::File, "status", Takes::Only(&["off"])),
-    (Part::File, "audit", Takes::Only(&[])),
-    (Part::Bus, "direction", Takes::AllBut("rs485", "auto, none")),
-    (Part::Bus, "poll_share", Takes::Only(&["60%", "0%"])),
-    (Part::Bus, "learn_limit", Takes::Only(&["256", "0"])),
-    (Part::Unit, "profile", Takes::Only(&[])),
-    (Part::Unit, "poll", Takes::Only(&["off"])),
-    (Part::Unit, "poll_slow", Takes::Only(&["60s"])),
-    (Part::Unit, "blocks", Takes::Only(&[])),
+const NOT_BUILT: &[(Part, &str, &[&str])] = &[
+    (Part::File, "diagnostics_unit", &["off"]),
+    (Part::File, "profiles", &["/etc/metergate/profiles"]),
+    (Part::File, "status", &["off"]),
+    (Part::File, "audit", &[]),
+    (Part::Bus, "poll_share", &["60%", "0%"]),
+    (Part::Bus, "learn_limit", &["256", "0"]),
+    (Part::Unit, "profile", &[]),
+    (Part::Unit, "poll", &["off"]),
+    (Part::Unit, "poll_slow", &["60s"]),
+    (Part::Unit, "blocks", &[]),
 ];
 
 const fn key(name: &'static str, default: &'static str) -> Key {

@@ -4,7 +4,7 @@
 //! A value that was reported is `None` from then on, and whoever would need it leaves its check out.
 //! Knows no particular key. Contract section 1.
 
-use super::keys::{Key, Part, Takes, nearest};
+use super::keys::{Key, Part, nearest};
 use super::problem::{Faults, Place, Spot};
 use super::tree::{Entry, Kind, Node, shorten};
 use super::value::Judged;
@@ -149,15 +149,11 @@ impl<'n> Section<'n> {
         let (takes, reported) = (self.part.not_built(&entry.key), matches!(entry.value.kind, Kind::Refused));
         let Some(takes) = takes.filter(|_| !reported) else { return };
         let text = entry.value.text();
-        let (fits, accepted) = match takes {
-            Takes::Only([]) => (false, "leaving the key out".to_owned()),
-            Takes::Only(texts) => (
-                text.is_some_and(|text| texts.contains(&text)),
-                format!("{}, or leaving the key out", texts.join(" or ")),
-            ),
-            Takes::AllBut(refused, others) => (text != Some(refused), others.to_owned()),
+        let accepted = match takes {
+            [] => "leaving the key out".to_owned(),
+            texts => format!("{}, or leaving the key out", texts.join(" or ")),
         };
-        if !fits {
+        if !text.is_some_and(|text| takes.contains(&text)) {
             let found = entry.value.describe();
             let message = format!("found {found}, which is not yet supported; accepted so far: {accepted}");
             faults.error(&Place { spot: entry.value.spot, key }, message);

@@ -5,7 +5,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::keys::{Part, Takes};
+use super::keys::Part;
 use super::settings::{Bus, Config, Listener};
 use super::value::{show_duration, show_share};
 use super::words;
@@ -120,8 +120,8 @@ impl Section {
             let own = self.values.iter().position(|(name, _)| *name == key.name);
             let value = match (own, self.part.not_built(key.name)) {
                 (Some(index), _) => Some(self.values.swap_remove(index).1),
-                (None, Some(Takes::Only([first, ..]))) => Some(unquoted(first)),
-                (None, Some(Takes::Only([]) | Takes::AllBut(..)) | None) => None,
+                (None, Some([first, ..])) => Some(unquoted(first)),
+                (None, Some([]) | None) => None,
             };
             if let Some(value) = value {
                 mapping.insert(Value::from(key.name), value);
