@@ -188,6 +188,21 @@ async fn what_is_in_flight_is_answered_before_the_program_ends() {
 }
 
 #[tokio::test]
+async fn a_direction_asked_for_by_name_and_refused_keeps_its_bus_down_and_the_process_up() {
+    let folder = Folder::new();
+    let link = folder.path("chain");
+    let _meters = chain(&link, "1-3");
+    let text =
+        config(&link, &listener("127.0.0.1:0", "")).replace("    units:", "    direction: rs485\n    units:");
+    let file = folder.write("metergate.yaml", &text);
+    let mut gateway = run(&file);
+    let address = gateway.listening();
+    gateway.line_with("cannot open the port: `direction: rs485`");
+    let refused = client(address, 1).await.read_holding_registers(0, 2).await;
+    assert_eq!(code(refused), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+}
+
+#[tokio::test]
 async fn two_risers_numbered_alike_are_told_apart_by_listener_and_by_alias() {
     let folder = Folder::new();
     let (link_a, link_b) = (folder.path("a"), folder.path("b"));

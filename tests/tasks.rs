@@ -13,7 +13,7 @@ use bytes::Bytes;
 use metergate::bus::request::{Answer, Request, Source, Target};
 use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use metergate::bus::view::{PortState, View};
-use metergate::io::handle::{BusHandle, ReplyTo};
+use metergate::io::handle::{BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
@@ -32,7 +32,7 @@ struct Rig {
     stop: CancellationToken,
     task: JoinHandle<()>,
     answers: mpsc::UnboundedReceiver<(u64, Answer)>,
-    reply: mpsc::UnboundedSender<(u64, Answer)>,
+    back: Arc<WayBack>,
 }
 
 type Ports = Arc<Mutex<VecDeque<io::Result<DuplexStream>>>>;
@@ -50,12 +50,12 @@ impl Rig {
             Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe"), line_errors: |_| None })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
-        let (reply, answers) = mpsc::unbounded_channel();
-        Self { handle, view, stop, task, answers, reply }
+        let (answer, answers) = mpsc::unbounded_channel();
+        Self { handle, view, stop, task, answers, back: WayBack::new(answer) }
     }
 
     async fn ask(&self, key: u64, unit: u8) {
-        self.ask_for(ReplyTo::new(self.reply.clone(), key), unit).await;
+        self.ask_for(ReplyTo::new(&self.back, key), unit).await;
     }
 
     async fn ask_for(&self, to: ReplyTo, unit: u8) {
@@ -206,7 +206,7 @@ async fn what_a_client_asked_that_left_never_reaches_the_wire() {
     rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
     let (gone, receiver) = mpsc::unbounded_channel();
-    rig.ask_for(ReplyTo::new(gone, 2), 2).await;
+    rig.ask_for(ReplyTo::new(&WayBack::new(gone), 2), 2).await;
     tokio::task::yield_now().await;
     drop(receiver);
     rig.ask(3, 1).await;

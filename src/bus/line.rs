@@ -171,12 +171,11 @@ impl<T> Line<T> {
         self.send_next(now);
     }
 
-    /// Nobody waits any more for the replies for which `gone` holds: what is not on the wire yet stays off it.
+    /// Nobody waits any more for the replies for which `gone` holds: what is not on the wire yet stays off it,
+    /// and is answered 0x06 in case somebody does. What is on the wire goes on.
     pub fn drop_requests(&mut self, gone: impl Fn(&T) -> bool) {
-        let dropped = self.queue.remove_waiters(|_, waiter| gone(&waiter.to));
-        self.changed |= !dropped.is_empty();
-        if let Some(exchange) = &mut self.exchange {
-            exchange.item.waiters.retain(|waiter| !gone(&waiter.to));
+        for (attempts, waiter) in self.queue.remove_waiters(|_, waiter| gone(&waiter.to)) {
+            self.give_up(attempts, waiter);
         }
     }
 

@@ -78,15 +78,20 @@ impl<T> Line<T> {
     /// Tells those who have waited too long: nothing is sent that could not be answered in time.
     pub(super) fn expire(&mut self, now: Instant) {
         for (attempts, waiter) in self.queue.remove_waiters(|item, waiter| expiry(item, waiter) <= now) {
-            let code = if attempts == 0 {
-                ExceptionCode::SERVER_DEVICE_BUSY
-            } else {
-                ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND
-            };
-            self.reply(waiter.to, Answer::Failed(code));
-            self.changed = true;
+            self.give_up(attempts, waiter);
         }
         self.expire_on_the_wire(now);
+    }
+
+    /// Answers one whose request will not be sent any more, after so many attempts.
+    pub(super) fn give_up(&mut self, attempts: u32, waiter: Waiter<T>) {
+        let code = if attempts == 0 {
+            ExceptionCode::SERVER_DEVICE_BUSY
+        } else {
+            ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND
+        };
+        self.reply(waiter.to, Answer::Failed(code));
+        self.changed = true;
     }
 
     /// The longest pause between two probes that cost `cost` each, so that all off-line units together take

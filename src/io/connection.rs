@@ -21,7 +21,7 @@ use tracing::{debug, info, trace};
 use super::admission::Presence;
 use super::exchange::{Exchange, Header, Purpose};
 pub use super::exchange::{FUSE, REFUSAL_DELAY};
-use super::handle::{BusHandle, ReplyTo};
+use super::handle::{BusHandle, ReplyTo, WayBack};
 use super::routes::{Listening, Refusal, Verdict};
 use super::throttle::Throttle;
 use crate::bus::request::{Answer, Request, Source, Target};
@@ -105,7 +105,7 @@ struct Connection<R, W> {
     exchange: Exchange,
     /// Not more than is in flight, times the buses for broadcasts.
     outgoing: VecDeque<Outgoing>,
-    answer: mpsc::UnboundedSender<(u64, Answer)>,
+    back: Arc<WayBack>,
     answers: mpsc::UnboundedReceiver<(u64, Answer)>,
     /// `None` while anything is in flight.
     idle_since: Option<Instant>,
@@ -125,7 +125,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             input: BytesMut::with_capacity(READ_BUFFER),
             exchange: Exchange::default(),
             outgoing: VecDeque::new(),
-            answer,
+            back: WayBack::new(answer),
             answers,
             idle_since: None,
             partial_since: None,
@@ -162,8 +162,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             Event::Answered(key, answer) => self.exchange.handle_answer(key, answer, now),
             Event::HandedOver(taken) => self.handle_handed_over(taken, now),
             Event::Timeout => self.handle_timeout(now),
-            // The client closed its side, but may still wait for replies.
-            Event::Read(Ok(0)) => self.drain(),
+            Event::Read(Ok(0)) => {
+                // The client closed its side. Nearly always it has given up: what waits for a line stays off
+                // it. One that only closed its side still gets the answer that is on the wire, and 0x06 for
+                // the rest.
+                self.back.leave();
+                self.drain();
+            }
             Event::Read(Ok(_)) => {}
             Event::Read(Err(error)) => {
                 debug!(%error, "the client is gone");
@@ -241,7 +246,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let allowed = listening.settings.request_deadline;
         let deadline = now + allowed - DEADLINE_MARGIN.min(allowed / 4);
         let request = Request {
-            to: ReplyTo::new(self.answer.clone(), key),
+            to: ReplyTo::new(&self.back, key),
             source: Source { address: self.client.peer.ip().to_canonical(), connection: self.client.number },
             target,
             pdu,

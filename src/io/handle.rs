@@ -1,6 +1,7 @@
 //! The two ends of a request's way: to the task of a bus, and back to the connection that asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -9,27 +10,47 @@ use crate::bus::request::{Answer, Request};
 /// Where a reply goes: the channel of one connection, and the connection's own key for the request.
 #[derive(Clone, Debug)]
 pub struct ReplyTo {
-    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    back: Arc<WayBack>,
     key: u64,
 }
 
-impl ReplyTo {
+/// The way back to one connection.
+#[derive(Debug)]
+pub struct WayBack {
+    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    left: AtomicBool,
+}
+
+impl WayBack {
     /// A way back into `answers`. The channel never holds more than its connection has in flight, which is
     /// why it needs no bound of its own and a bus never waits for a client.
     #[must_use]
-    pub fn new(answers: mpsc::UnboundedSender<(u64, Answer)>, key: u64) -> Self {
-        Self { answers, key }
+    pub fn new(answers: mpsc::UnboundedSender<(u64, Answer)>) -> Arc<Self> {
+        Arc::new(Self { answers, left: AtomicBool::new(false) })
+    }
+
+    /// The client asks nothing more and most likely has gone: what is not on a wire yet need not go there.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ReplyTo {
+    /// The way back for the request with the connection's `key`.
+    #[must_use]
+    pub fn new(back: &Arc<WayBack>, key: u64) -> Self {
+        Self { back: Arc::clone(back), key }
     }
 
     /// Delivers the answer. A client that left in the meantime is no error.
     pub fn send(self, answer: Answer) {
-        let _ = self.answers.send((self.key, answer));
+        let _ = self.back.answers.send((self.key, answer));
     }
 
-    /// Whether nobody is left to take the answer.
+    /// Whether nobody is left who would take the answer.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.answers.is_closed()
+        self.back.left.load(Ordering::Relaxed) || self.back.answers.is_closed()
     }
 }
 
