@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use tokio_modbus::client::{Context, tcp};
 use tokio_modbus::prelude::{Reader, Slave, SlaveContext, Writer};
 
-use common::{Folder, Program, chain};
+use program::{Folder, Program, chain};
 
-mod common;
+mod program;
 
 /// Wire address of the first word of the energy float (register 257), and of the system type (register 130).
 const FLOATS: u16 = 256;
