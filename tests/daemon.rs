@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use metergate::modbus::pdu::ExceptionCode;
 use nix::sys::signal::Signal;
@@ -31,6 +31,28 @@ fn listener(address: &str, rest: &str) -> String {
     format!("  - address: {address}\n{rest}")
 }
 
+/// A chain of three meters, a gateway that reads it and a fourth that is not there, its port open.
+struct Site {
+    folder: Folder,
+    link: PathBuf,
+    meters: Program,
+    gateway: Program,
+    address: SocketAddr,
+}
+
+impl Site {
+    fn start(listeners: &str) -> Self {
+        let folder = Folder::new();
+        let link = folder.path("chain");
+        let meters = chain(&link, "1-3");
+        let file = folder.write("metergate.yaml", &config(&link, listeners));
+        let mut gateway = run(&file);
+        let address = gateway.listening();
+        gateway.line_with("port open");
+        Self { folder, link, meters, gateway, address }
+    }
+}
+
 fn run(config: &Path) -> Program {
     Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()])
 }
@@ -47,16 +69,10 @@ fn code<T: std::fmt::Debug>(result: tokio_modbus::Result<T>) -> ExceptionCode {
 
 #[tokio::test]
 async fn a_strange_client_reads_each_meter_through_the_gateway() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let _meters = chain(&link, "1-3");
-    let file = folder.write("metergate.yaml", &config(&link, &listener("127.0.0.1:0", "")));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
+    let site = Site::start(&listener("127.0.0.1:0", ""));
     let mut seen = Vec::new();
     for unit in 1..=3 {
-        let mut client = client(address, unit).await;
+        let mut client = client(site.address, unit).await;
         let floats = client.read_holding_registers(FLOATS, 60).await.unwrap().unwrap();
         assert_eq!(floats.len(), 60);
         let system_type = client.read_input_registers(SYSTEM_TYPE, 1).await.unwrap().unwrap();
@@ -68,14 +84,8 @@ async fn a_strange_client_reads_each_meter_through_the_gateway() {
 
 #[tokio::test]
 async fn each_refusal_has_its_own_exception_and_the_connection_lives_on() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let _meters = chain(&link, "1-3");
-    let file = folder.write("metergate.yaml", &config(&link, &listener("127.0.0.1:0", "")));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
-    let mut client = client(address, 2).await;
+    let site = Site::start(&listener("127.0.0.1:0", ""));
+    let mut client = client(site.address, 2).await;
     assert_eq!(code(client.write_single_register(PHASE_LOSS, 20).await), ExceptionCode::ILLEGAL_FUNCTION);
     assert_eq!(code(client.read_holding_registers(60, 1).await), ExceptionCode::ILLEGAL_DATA_ADDRESS);
     assert_eq!(code(client.read_coils(0, 1).await), ExceptionCode::ILLEGAL_FUNCTION);
@@ -95,16 +105,9 @@ async fn each_refusal_has_its_own_exception_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn a_write_that_is_allowed_arrives_and_reads_back() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let _meters = chain(&link, "1-3");
-    let listeners = listener("127.0.0.1:0", "    writes: allow\n");
-    let file = folder.write("metergate.yaml", &config(&link, &listeners));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
-    let mut writer = client(address, 1).await;
-    let mut reader = client(address, 1).await;
+    let site = Site::start(&listener("127.0.0.1:0", "    writes: allow\n"));
+    let mut writer = client(site.address, 1).await;
+    let mut reader = client(site.address, 1).await;
     for value in [11, 22, 33] {
         writer.write_single_register(PHASE_LOSS, value).await.unwrap().unwrap();
         assert_eq!(reader.read_holding_registers(PHASE_LOSS, 1).await.unwrap().unwrap(), [value]);
@@ -113,13 +116,8 @@ async fn a_write_that_is_allowed_arrives_and_reads_back() {
 
 #[tokio::test]
 async fn a_chain_that_goes_away_gives_0a_and_comes_back_by_itself() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let meters = chain(&link, "1-3");
-    let file = folder.write("metergate.yaml", &config(&link, &listener("127.0.0.1:0", "")));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
+    let Site { folder: _folder, link, meters, mut gateway, address } =
+        Site::start(&listener("127.0.0.1:0", ""));
     let mut client = client(address, 1).await;
     client.read_holding_registers(0, 2).await.unwrap().unwrap();
     meters.signal(Signal::SIGTERM);
@@ -133,14 +131,8 @@ async fn a_chain_that_goes_away_gives_0a_and_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_reload_changes_what_it_must_and_disturbs_no_connection() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let _meters = chain(&link, "1-3");
-    let first = listener("127.0.0.1:0", "");
-    let file = folder.write("metergate.yaml", &config(&link, &first));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
+    let Site { folder, link, meters: _meters, mut gateway, address } =
+        Site::start(&listener("127.0.0.1:0", ""));
     let mut client = client(address, 1).await;
     client.read_holding_registers(0, 2).await.unwrap().unwrap();
 
@@ -169,22 +161,16 @@ async fn a_reload_changes_what_it_must_and_disturbs_no_connection() {
 
 #[tokio::test]
 async fn what_is_in_flight_is_answered_before_the_program_ends() {
-    let folder = Folder::new();
-    let link = folder.path("chain");
-    let _meters = chain(&link, "1-3");
-    let file = folder.write("metergate.yaml", &config(&link, &listener("127.0.0.1:0", "")));
-    let mut gateway = run(&file);
-    let address = gateway.listening();
-    gateway.line_with("port open");
-    let mut silent = client(address, 9).await;
+    let site = Site::start(&listener("127.0.0.1:0", ""));
+    let mut silent = client(site.address, 9).await;
     // Held up by a unit that never answers, so that the signal finds it in flight.
     let (answer, ()) = tokio::join!(silent.read_holding_registers(0, 1), async {
-        let mut other = client(address, 1).await;
+        let mut other = client(site.address, 1).await;
         other.read_holding_registers(0, 2).await.unwrap().unwrap();
-        gateway.signal(Signal::SIGTERM);
+        site.gateway.signal(Signal::SIGTERM);
     });
     assert_eq!(code(answer), ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
-    assert_eq!(gateway.exit().0.code(), Some(0));
+    assert_eq!(site.gateway.exit().0.code(), Some(0));
 }
 
 #[tokio::test]
