@@ -1,0 +1,47 @@
+"""All peers, one after another, against the program given as the only argument. Started by `run`."""
+
+import sys
+import time
+
+import by_mbpoll
+import by_nmap
+import by_pymodbus
+import by_sockets
+import by_tshark
+import programs
+from report import Report
+from stage import raised
+
+# The capture is dissected last: it holds what all the others sent.
+PEERS = [
+    ("the program", programs.BEFORE),
+    ("mbpoll", by_mbpoll.CHECKS),
+    ("pymodbus", by_pymodbus.CHECKS),
+    ("raw sockets", by_sockets.CHECKS),
+    ("nmap modbus-discover", by_nmap.CHECKS),
+    ("the program again", programs.AFTER),
+    ("tshark", by_tshark.CHECKS),
+]
+
+
+def main():
+    """Runs every check; 0 if all passed."""
+    report = Report()
+    started = time.monotonic()
+    try:
+        with raised(sys.argv[1]) as stage:
+            for name, checks in PEERS:
+                print(f"\n== {name}")
+                report.run(checks, stage)
+            if report.failed:
+                print(f"\n== what the gateway logged, its end\n{stage.logged('run')[-4000:]}")
+    except (OSError, RuntimeError) as error:
+        report.failed += 1
+        print(f"FAIL the stage cannot be set up or taken down\n       {error}")
+    print(f"\npeer tests: {time.monotonic() - started:.0f} s")
+    print(report.totals())
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
