@@ -126,10 +126,8 @@ impl Receiver {
             let total = match length {
                 Length::Exact(0) => 0,
                 Length::Exact(pdu) => pdu + rtu::OVERHEAD,
-                // A right CRC at the end of everything that came.
-                Length::Unknown if finality != Finality::Open && rtu::crc_is_right(&self.buffer) => {
-                    self.buffer.len()
-                }
+                // A right CRC at the end of everything that came, if that is not more than a frame can be.
+                Length::Unknown if finality != Finality::Open && self.is_one_frame() => self.buffer.len(),
                 Length::Unknown | Length::Pending => rtu::ADU_MAX,
             };
             if total > self.buffer.len() {
@@ -148,6 +146,10 @@ impl Receiver {
             self.garbled |= total > 0 && asked.is_some_and(|(_, awaited)| awaited);
             self.drop_noise();
         }
+    }
+
+    fn is_one_frame(&self) -> bool {
+        self.buffer.len() <= rtu::ADU_MAX && rtu::crc_is_right(&self.buffer)
     }
 
     fn take(&mut self, unit: UnitId, total: usize) -> Frame {
