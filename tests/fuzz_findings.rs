@@ -1,12 +1,56 @@
 //! What fuzzing found, each as a test that says what holds since.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
+use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::receive::{Finality, Receiver};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
 
+fn unit(id: u8) -> UnitId {
+    UnitId::new(id).expect("1 to 247")
+}
+
 fn request(pdu: &'static [u8]) -> RequestPdu {
     RequestPdu::decode(Bytes::from_static(pdu)).expect("a good request")
+}
+
+fn settings() -> LineSettings {
+    let settings = UnitSettings {
+        id: unit(1),
+        name: None,
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+    };
+    LineSettings {
+        name: "test".into(),
+        framing: Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 },
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+        turnaround_delay: Duration::from_millis(100),
+        late_guard: Duration::from_millis(500),
+        retries: 1,
+        queue_limit: 1024,
+        failure_share: 0.02,
+        offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
+        probe_max: Duration::from_secs(60),
+        echo: Echo::Off,
+        units: vec![settings],
+    }
+}
+
+fn last_view(line: &mut Line<u32>) -> Option<View> {
+    let mut view = None;
+    while let Some(output) = line.poll_output() {
+        match output {
+            Output::Publish(published) => view = Some(published),
+            Output::Transmit(_) | Output::Reply { .. } => {}
+        }
+    }
+    view
 }
 
 /// Zeros behind a frame leave its CRC right; a client can be given 253 bytes at most.
@@ -23,4 +67,21 @@ fn a_frame_of_unknown_length_is_no_longer_than_a_frame_can_be() {
         let pdu = frame.map_or(0, |frame| frame.pdu.len());
         assert_eq!(pdu, (length - rtu::OVERHEAD).min(PDU_MAX), "{length} bytes");
     }
+}
+
+#[test]
+fn a_line_that_babbles_for_ever_keeps_none_of_its_bytes() {
+    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    line.handle_port(PortEvent::Opened, now);
+    let mut sent = 0;
+    for _ in 0..2_000 {
+        now += Duration::from_millis(10);
+        line.handle_bytes(&[0x55; 20], now);
+        sent += 20;
+        line.handle_timeout(now);
+    }
+    line.handle_port(PortEvent::Lost, now);
+    let view = last_view(&mut line).expect("a lost port is published");
+    let kept = sent - view.counters.noise_bytes;
+    assert!(kept <= 2 * rtu::ADU_MAX as u64, "{kept} of {sent} bytes are still kept");
 }
