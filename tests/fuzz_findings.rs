@@ -1,10 +1,12 @@
 //! What fuzzing found, each as a test that says what holds since.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::receive::{Finality, Receiver};
+use metergate::bus::request::{Request, Source, Target};
 use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
@@ -40,6 +42,12 @@ fn settings() -> LineSettings {
         echo: Echo::Off,
         units: vec![settings],
     }
+}
+
+fn ask(line: &mut Line<u32>, to: u32, target: Target, pdu: RequestPdu, now: Instant) {
+    let source = Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: u64::from(to) };
+    let deadline = now + Duration::from_secs(3);
+    line.handle_request(Request { to, source, target, pdu, deadline, max_age: Duration::ZERO }, now);
 }
 
 fn last_view(line: &mut Line<u32>) -> Option<View> {
@@ -84,4 +92,22 @@ fn a_line_that_babbles_for_ever_keeps_none_of_its_bytes() {
     let view = last_view(&mut line).expect("a lost port is published");
     let kept = sent - view.counters.noise_bytes;
     assert!(kept <= 2 * rtu::ADU_MAX as u64, "{kept} of {sent} bytes are still kept");
+}
+
+#[test]
+fn a_read_behind_a_broadcast_asks_for_no_call_before_the_broadcast_may_go() {
+    let mut settings = settings();
+    // The broadcast needs more silence than the read behind it.
+    settings.request_gap = Duration::from_millis(15);
+    let (mut line, now) = (Line::new(settings), Instant::now());
+    line.handle_port(PortEvent::Opened, now);
+    ask(&mut line, 0, Target::Broadcast, request(&[6, 0, 1, 0, 3]), now);
+    ask(&mut line, 1, Target::Unit(unit(1)), request(&[3, 0, 1, 0, 1]), now);
+    let called = line.poll_timeout().expect("two requests wait");
+    line.handle_timeout(called);
+    let mut outputs = std::iter::from_fn(|| line.poll_output());
+    assert!(
+        outputs.any(|output| matches!(output, Output::Transmit(_))),
+        "called, but nothing was to be done"
+    );
 }

@@ -221,6 +221,14 @@ impl<T> Queue<T> {
         self.items.values()
     }
 
+    /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent.
+    #[must_use]
+    pub fn behind_a_write(&self, item: &Item<T>) -> bool {
+        [lane(item.target), BROADCAST].iter().any(|lane| {
+            self.writes.get(lane).and_then(BTreeSet::first).is_some_and(|&write| write < item.key)
+        })
+    }
+
     fn flow(&self, source: Source) -> Option<&Flow> {
         self.addresses.get(&source.address)?.connections.get(&source.connection)
     }
@@ -314,12 +322,6 @@ impl<T> Queue<T> {
             passed.push(item.target);
         }
         None
-    }
-
-    fn behind_a_write(&self, item: &Item<T>) -> bool {
-        [lane(item.target), BROADCAST].iter().any(|lane| {
-            self.writes.get(lane).and_then(BTreeSet::first).is_some_and(|&write| write < item.key)
-        })
     }
 
     fn charge(&mut self, ip: IpAddr, connection: u64, item: &Item<T>) {
