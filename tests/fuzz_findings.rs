@@ -111,3 +111,42 @@ fn a_read_behind_a_broadcast_asks_for_no_call_before_the_broadcast_may_go() {
         "called, but nothing was to be done"
     );
 }
+
+/// Sends `first`, loses the port and has it back at once, and sends a read to unit 1: when, counted from
+/// the first.
+fn time_to_the_next_after_a_loss(target: Target, first: RequestPdu) -> Duration {
+    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    line.handle_port(PortEvent::Opened, now);
+    ask(&mut line, 0, target, first, now);
+    let sent = transmitted(&mut line, &mut now);
+    line.handle_port(PortEvent::Lost, now);
+    line.handle_port(PortEvent::Opened, now);
+    ask(&mut line, 1, Target::Unit(unit(1)), request(&[3, 0, 1, 0, 1]), now);
+    transmitted(&mut line, &mut now) - sent
+}
+
+/// Lets time pass until something is sent.
+fn transmitted(line: &mut Line<u32>, now: &mut Instant) -> Instant {
+    loop {
+        while let Some(output) = line.poll_output() {
+            if matches!(output, Output::Transmit(_)) {
+                return *now;
+            }
+        }
+        *now = line.poll_timeout().expect("something waits to be sent");
+        line.handle_timeout(*now);
+    }
+}
+
+#[test]
+fn a_unit_still_owes_its_answer_when_the_port_was_lost_and_is_back() {
+    let held = time_to_the_next_after_a_loss(Target::Unit(unit(1)), request(&[3, 0, 9, 0, 1]));
+    // Response timeout and guard: an answer to the first must not be taken for one to the second.
+    assert!(held >= Duration::from_secs(1), "asked again after {held:?}");
+}
+
+#[test]
+fn units_still_act_on_a_broadcast_when_the_port_was_lost_and_is_back() {
+    let held = time_to_the_next_after_a_loss(Target::Broadcast, request(&[6, 0, 1, 0, 3]));
+    assert!(held >= settings().turnaround_delay, "sent after {held:?}");
+}

@@ -157,6 +157,7 @@ impl<T> Line<T> {
             }
             PortEvent::Lost => {
                 self.port = PortState::Closed;
+                self.leave_the_wire(now);
                 self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
             }
         }

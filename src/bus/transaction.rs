@@ -106,6 +106,19 @@ impl<T> Line<T> {
         self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
+    /// The port is gone, but the units may have heard what was sent: they still act on it and answer it.
+    pub(super) fn leave_the_wire(&mut self, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        let Exchange { item, sent_at, wire_end, response_deadline, .. } = exchange;
+        match item.target {
+            Target::Broadcast => self.turnaround_until = Some(*wire_end + self.settings.turnaround_delay),
+            Target::Unit(id) => {
+                let Some(unit) = self.units.get_mut(&id) else { return };
+                unit.owe(item.pdu.clone(), *sent_at, None, now.max(*response_deadline));
+            }
+        }
+    }
+
     /// Waiters whose deadline has come while their request is on the wire are told so; the request goes on.
     pub(super) fn expire_on_the_wire(&mut self, now: Instant) {
         let Some(exchange) = &mut self.exchange else { return };
