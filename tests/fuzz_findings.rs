@@ -150,3 +150,18 @@ fn units_still_act_on_a_broadcast_when_the_port_was_lost_and_is_back() {
     let held = time_to_the_next_after_a_loss(Target::Broadcast, request(&[6, 0, 1, 0, 3]));
     assert!(held >= settings().turnaround_delay, "sent after {held:?}");
 }
+
+#[test]
+fn half_a_late_answer_holds_the_line_no_longer_than_the_guard() {
+    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    line.handle_port(PortEvent::Opened, now);
+    ask(&mut line, 0, Target::Unit(unit(1)), request(&[3, 0, 0, 0, 125]), now);
+    let wire_end = transmitted(&mut line, &mut now) + rtu::wire_time(8, 10, 19_200);
+    let guard_end = wire_end + settings().response_timeout + settings().late_guard;
+    while line.poll_timeout().is_some_and(|at| at < guard_end) {
+        now = line.poll_timeout().expect("just seen");
+        line.handle_timeout(now);
+    }
+    line.handle_bytes(&[1, 3, 250], guard_end - Duration::from_millis(25));
+    assert!(transmitted(&mut line, &mut now) <= guard_end, "sent again {:?} late", now - guard_end);
+}

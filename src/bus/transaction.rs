@@ -131,13 +131,15 @@ impl<T> Line<T> {
     }
 
     /// When what is pending will be no frame any more: its rest has not come within its wire time and a
-    /// slack. With nothing awaited, a pause is enough.
+    /// slack. With nothing awaited, or no longer, a pause is enough.
     fn pending_over(&self, last: Instant) -> Instant {
-        if self.exchange.is_some() || self.units.values().any(|unit| unit.owed.is_some()) {
-            last + self.wire_time(self.receiver.missing()) + REST_SLACK
-        } else {
-            last + QUIET
+        let rest = last + self.wire_time(self.receiver.missing()) + REST_SLACK;
+        if self.exchange.is_some() {
+            return rest;
         }
+        let quiet = last + QUIET;
+        let guard = self.units.values().filter_map(Unit::held_until).max();
+        guard.map_or(quiet, |guard| rest.min(quiet.max(guard)))
     }
 
     /// Takes an echo off the front. False while it cannot be told yet whether one is coming.
