@@ -4,18 +4,19 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
-//!            |             config -> the settings types that bus and io define
+//!            |             config -> yaml, and the settings types that bus and io define
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
+//! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The two inner rooms never read a clock, never spawn, never await and never touch a file; clippy denies it.
+//! The inner rooms (`modbus`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -58,6 +59,20 @@ pub mod io {
     pub mod timer;
 }
 
+/// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod yaml {
+    pub(crate) mod nearest;
+    pub(crate) mod problem;
+    pub(crate) mod section;
+    pub(crate) mod text;
+    pub(crate) mod tree;
+    pub(crate) mod value;
+
+    pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
+    pub use section::Key;
+}
+
 /// YAML text in, a checked configuration out, or everything that is wrong with it, by key and line.
 pub mod config {
     mod bus;
@@ -66,17 +81,14 @@ pub mod config {
     mod file;
     mod keys;
     mod listener;
-    mod problem;
-    mod section;
     mod settings;
-    mod tree;
     mod value;
     mod words;
     mod write;
 
+    pub use crate::yaml::{Key, MAX_ERRORS, Problem, Problems, Severity};
     pub use file::{load, parse};
-    pub use keys::{Key, Part};
-    pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
+    pub use keys::Part;
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel};
 }
 

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use super::device;
 use super::keys::Part;
-use super::problem::{Faults, Place};
-use super::section::{Field, Section};
 use super::settings::Bus;
-use super::tree::Node;
-use super::value::{self, alias, choice, count, duration, share, size, unit_ids};
+use super::value::{alias, device as device_path, share, unit_ids};
 use super::words;
 use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use crate::io::settings::{Direction, PortSettings};
+use crate::yaml::problem::{Faults, Place};
+use crate::yaml::section::{Field, Section};
+use crate::yaml::tree::Node;
+use crate::yaml::value::{self, choice, count, duration, size};
 
 /// A bus as read; `None`: reported.
 pub(super) struct BusRead {
@@ -72,7 +73,7 @@ impl BusRead {
 pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<BusRead> {
     let section = Section::open(node, path, Part::Bus, faults)?;
     let name = section.value("name", faults, value::name);
-    let found = section.value("device", faults, value::device);
+    let found = section.value("device", faults, device_path);
     if let Some(warning) = found.as_deref().and_then(device::unstable) {
         faults.warning(&section.place_of("device"), warning);
     }
@@ -103,7 +104,7 @@ struct LineRead {
     request_gap: Option<Duration>,
 }
 
-fn read_line(section: &Section<'_>, name: Option<String>, faults: &mut Faults<'_>) -> LineRead {
+fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Faults<'_>) -> LineRead {
     let framing = read_framing(section, faults);
     let echo = section.value("echo", faults, |n| choice(n, words::ECHOES, words::echo));
     let response_timeout =
@@ -138,7 +139,7 @@ fn read_line(section: &Section<'_>, name: Option<String>, faults: &mut Faults<'_
     LineRead { settings: settings(), response_timeout, request_gap }
 }
 
-fn read_framing(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Framing> {
+fn read_framing(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Framing> {
     let baud_rate = section.value("baud_rate", faults, |n| count(n, MIN_BAUD_RATE, MAX_BAUD_RATE));
     let parity = section.value("parity", faults, |n| choice(n, words::PARITIES, words::parity));
     let stop_bits = section.value("stop_bits", faults, |n| count(n, 1, 2));
@@ -156,7 +157,7 @@ fn read_framing(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Framin
     Some(Framing { baud_rate: baud_rate?, parity: parity?, stop_bits })
 }
 
-fn read_offline_after(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<OfflineAfter> {
+fn read_offline_after(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<OfflineAfter> {
     let path = section.place_of("offline_after").key;
     let absent = Node::empty_mapping(section.place.spot);
     let node = section.node("offline_after").unwrap_or(&absent);

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::bus::{BusRead, UnitRead};
 use super::device;
-use super::keys::nearest;
 use super::listener::ListenerRead;
-use super::problem::Faults;
-use super::section::Field;
 use super::settings::Listener;
-use super::value::show_duration;
 use crate::io::settings::ListenerSettings;
+use crate::yaml::nearest::nearest;
+use crate::yaml::problem::Faults;
+use crate::yaml::section::Field;
+use crate::yaml::value::show_duration;
 
 /// Compares everything; gives for each listener the buses it leads to, `None` where that was reported.
 pub(super) fn check(

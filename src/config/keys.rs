@@ -3,6 +3,9 @@
 //! One table, read by the reader, the writer and the tests; decides nothing about values.
 //! Contract section 1.
 
+use crate::yaml::Key;
+use crate::yaml::section::KeyTable;
+
 /// A section of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -16,15 +19,6 @@ pub enum Part {
     OfflineAfter,
     /// An entry of a bus's `units`.
     Unit,
-}
-
-/// One key of a section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// As written.
-    pub name: &'static str,
-    /// What holds where it is absent, as written; `None`: needed, or absence means something of its own.
-    pub default: Option<&'static str>,
 }
 
 impl Part {
@@ -54,15 +48,20 @@ impl Part {
             Self::Unit => "a unit",
         }
     }
+}
 
-    /// The default of a key, as text.
-    pub(super) fn default_of(self, name: &str) -> Option<&'static str> {
-        self.keys().iter().find(|key| key.name == name).and_then(|key| key.default)
+impl KeyTable for Part {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn keys(self) -> &'static [Key] {
+        Self::keys(self)
     }
 
-    /// The texts a key of this section takes, where its feature is not built: the first is what absence
-    /// means, none: only absence. Leaving the key out is always right.
-    pub(super) fn not_built(self, name: &str) -> Option<&'static [&'static str]> {
+    fn title(self) -> &'static str {
+        Self::title(self)
+    }
+
+    fn not_built(self, name: &str) -> Option<&'static [&'static str]> {
         NOT_BUILT.iter().find(|entry| entry.0 == self && entry.1 == name).map(|entry| entry.2)
     }
 }
@@ -148,37 +147,3 @@ const UNIT: &[Key] = &[
     bare("response_timeout"),
     bare("request_gap"),
 ];
-
-/// The known word nearest to a mistyped one, where one is near enough to be meant.
-pub(super) fn nearest<'w>(typed: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let letters = |word: &str| word.to_lowercase().replace(['-', ' '], "_").chars().collect::<Vec<_>>();
-    if typed.len() > LONGEST_TYPED {
-        return None;
-    }
-    let typed = letters(typed);
-    let near = (typed.len() / 3).max(1);
-    let measured = known.map(|word| (distance(&typed, &letters(word)), word));
-    measured.filter(|(far, _)| *far <= near).min_by_key(|(far, _)| *far).map(|(_, word)| word)
-}
-
-/// Letters put in, left out, changed, or swapped with their neighbour (Damerau, optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, to) in b.iter().enumerate() {
-            let changed = row[j] + usize::from(from != to);
-            let mut least = changed.min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && a[i - 1] == *to && b[j - 1] == *from {
-                least = least.min(before[j - 1] + 1);
-            }
-            next.push(least);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[b.len()]
-}
-
-/// Bytes of a word that is still compared with the known ones.
-const LONGEST_TYPED: usize = 64;

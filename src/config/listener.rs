@@ -9,12 +9,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::keys::Part;
-use super::problem::{Faults, Place};
-use super::section::{Field, Section, judge};
-use super::tree::Node;
-use super::value::{self, address, choice, duration, network, size};
+use super::value::{address, network};
 use super::words;
 use crate::io::settings::{Broadcast, ListenerSettings, Writes};
+use crate::yaml::problem::{Faults, Place};
+use crate::yaml::section::{Field, Section, judge};
+use crate::yaml::tree::Node;
+use crate::yaml::value::{self, choice, duration, size};
 
 /// A listener as read; `None`: reported.
 pub(super) struct ListenerRead {
@@ -80,7 +81,7 @@ pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<L
     })
 }
 
-fn read_buses(section: &Section<'_>, faults: &mut Faults<'_>) -> Field<Vec<BusName>> {
+fn read_buses(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Field<Vec<BusName>> {
     if section.node("buses").is_none() {
         return Field::Absent;
     }
@@ -94,7 +95,7 @@ fn read_buses(section: &Section<'_>, faults: &mut Faults<'_>) -> Field<Vec<BusNa
 }
 
 /// An empty list is refused: read as "nobody" or as "anybody", it would surprise somebody.
-fn read_allow(section: &Section<'_>, faults: &mut Faults<'_>) -> Field<Vec<IpNet>> {
+fn read_allow(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Field<Vec<IpNet>> {
     if section.node("allow").is_none() {
         return Field::Absent;
     }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::Problem;
 use crate::bus::settings::{LineSettings, UnitId};
 use crate::io::settings::{ListenerSettings, PortSettings};
+use crate::yaml::Problem;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,9 +7,11 @@ use serde_yaml::{Mapping, Value};
 
 use super::keys::Part;
 use super::settings::{Bus, Config, Listener};
-use super::value::{show_duration, show_share};
+use super::value::show_share;
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
+use crate::yaml::section::KeyTable;
+use crate::yaml::value::show_duration;
 
 impl Config {
     /// The resolved configuration as a file of its own, every default written out.

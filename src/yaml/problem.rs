@@ -8,22 +8,22 @@ use std::sync::Arc;
 
 /// A place in the text: line and column from 1, columns and width in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) width: usize,
+pub(crate) struct Spot {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) width: usize,
 }
 
 impl Spot {
     /// The first character of the file.
-    pub(super) const START: Self = Self { line: 1, column: 1, width: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1, width: 1 };
 }
 
 /// A place in the text and the path of the key that stands there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) spot: Spot,
-    pub(super) key: String,
+pub(crate) struct Place {
+    pub(crate) spot: Spot,
+    pub(crate) key: String,
 }
 
 /// Whether the file can be used all the same.
@@ -35,7 +35,7 @@ pub enum Severity {
     Warning,
 }
 
-/// One thing wrong with a configuration file. Its `Display` is the full text, of several lines.
+/// One thing wrong with a file. Its `Display` is the full text, of several lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     severity: Severity,
@@ -154,7 +154,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Collects what is wrong while the file is read, so that no fault hides another.
-pub(super) struct Faults<'t> {
+pub(crate) struct Faults<'t> {
     file: Arc<str>,
     lines: Vec<&'t str>,
     errors: Vec<Problem>,
@@ -164,13 +164,13 @@ pub(super) struct Faults<'t> {
 
 impl<'t> Faults<'t> {
     /// For a file of that name and text.
-    pub(super) fn new(file: &str, text: &'t str) -> Self {
+    pub(crate) fn new(file: &str, text: &'t str) -> Self {
         let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
         Self { file: file.into(), lines, errors: Vec::new(), warnings: Vec::new(), left_out: 0 }
     }
 
     /// Notes an error at a key.
-    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) {
         if self.errors.len() == MAX_ERRORS {
             self.left_out += 1;
             return;
@@ -180,7 +180,7 @@ impl<'t> Faults<'t> {
     }
 
     /// Notes a warning at a key.
-    pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn warning(&mut self, place: &Place, message: impl Into<String>) {
         if self.warnings.len() < MAX_ERRORS {
             let problem = self.problem(Severity::Warning, place, message.into());
             self.warnings.push(problem);
@@ -188,12 +188,12 @@ impl<'t> Faults<'t> {
     }
 
     /// The text of one line, from 1; empty beyond the last.
-    pub(super) fn line(&self, line: usize) -> &'t str {
+    pub(crate) fn line(&self, line: usize) -> &'t str {
         line.checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or("")
     }
 
     /// The warnings, where there was no error; else everything.
-    pub(super) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
+    pub(crate) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
         self.errors.sort_by_key(|problem| problem.spot);
         self.warnings.sort_by_key(|problem| problem.spot);
         if self.errors.is_empty() {
@@ -217,7 +217,7 @@ impl<'t> Faults<'t> {
 }
 
 /// The only problem of a file that could not even be read.
-pub(super) fn unreadable(file: &str, message: String) -> Problems {
+pub(crate) fn unreadable(file: &str, message: String) -> Problems {
     let file: Arc<str> = file.into();
     let excerpt = Excerpt { text: String::new(), before: 0, width: 0 };
     let problem = Problem {

@@ -1,7 +1,7 @@
 //! YAML text into a small tree that knows where each part stood.
 //!
 //! Owns everything that makes a text no usable YAML: syntax, doubled keys, several documents, depth, and
-//! the parts of YAML a configuration does without (anchors, aliases, merge keys, tags). Never looks at what
+//! the parts of YAML these files do without (anchors, aliases, merge keys, tags). Never looks at what
 //! a key means. Every scalar stays the text that was written: `on`, `no` and `007` are not reinterpreted.
 //! YAML 1.2.2, chapters 3 and 6 to 9.
 
@@ -13,14 +13,14 @@ use super::problem::{Faults, Place, Spot};
 
 /// One value of the file.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) spot: Spot,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) spot: Spot,
+    pub(crate) kind: Kind,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Nothing written, `~` or `null`.
     Empty,
     /// Text as written; `plain`: without quotes.
@@ -35,27 +35,27 @@ pub(super) enum Kind {
 
 /// One key and its value.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_spot: Spot,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_spot: Spot,
+    pub(crate) value: Node,
     /// The key stood before in this mapping; that is reported, and the earlier value counts.
-    pub(super) doubled: bool,
+    pub(crate) doubled: bool,
 }
 
 impl Node {
     /// A plain text, as if it stood in the file.
-    pub(super) fn plain(text: &str) -> Self {
+    pub(crate) fn plain(text: &str) -> Self {
         Self { spot: Spot::START, kind: Kind::Scalar { text: text.to_owned(), plain: true } }
     }
 
     /// A mapping without keys, as if it stood at that place.
-    pub(super) fn empty_mapping(spot: Spot) -> Self {
+    pub(crate) fn empty_mapping(spot: Spot) -> Self {
         Self { spot, kind: Kind::Mapping(Vec::new()) }
     }
 
     /// The text of a scalar.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar { text, plain: _ } => Some(text),
             Kind::Empty | Kind::List(_) | Kind::Mapping(_) | Kind::Refused => None,
@@ -63,7 +63,7 @@ impl Node {
     }
 
     /// The text of a scalar without quotes.
-    pub(super) fn plain_text(&self) -> Option<&str> {
+    pub(crate) fn plain_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar { text, plain: true } => Some(text),
             Kind::Scalar { .. } | Kind::Empty | Kind::List(_) | Kind::Mapping(_) | Kind::Refused => None,
@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// What it is, for "found ...".
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Empty => "nothing".to_owned(),
             Kind::Scalar { text, plain: true } => shorten(text),
@@ -83,8 +83,9 @@ impl Node {
     }
 }
 
-/// Reads a text. `None`: it is no usable YAML, and the faults say why.
-pub(super) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Node> {
+/// Reads a text; `expected` says what a file of this kind holds. `None`: it is no usable YAML, and the faults
+/// say why.
+pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Option<Node> {
     let mut builder = Builder { stack: Vec::new(), root: None, documents: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
@@ -101,18 +102,18 @@ pub(super) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Node> {
         }
     }
     if builder.root.is_none() {
-        faults.error(&top(Spot::START), "the file is empty; allowed: a mapping with listeners and buses");
+        faults.error(&top(Spot::START), format!("the file is empty; allowed: {expected}"));
     }
     builder.root
 }
 
 /// The place of the file as a whole.
-pub(super) fn top(spot: Spot) -> Place {
+pub(crate) fn top(spot: Spot) -> Place {
     Place { spot, key: String::new() }
 }
 
 /// Text cut to what fits into a message, on one line.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let line: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
     if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
@@ -322,7 +323,7 @@ fn spot_of(span: Span) -> Spot {
     Spot { line: span.start.line(), column: span.start.col() + 1, width }
 }
 
-/// Levels of lists and mappings; the configuration needs six.
+/// Levels of lists and mappings; the configuration and the profiles need six.
 const MAX_DEPTH: usize = 16;
 
 /// Characters of the file's text repeated in a message.

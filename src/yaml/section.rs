@@ -2,24 +2,49 @@
 //!
 //! Reports unknown keys, keys not built yet and values a rule refuses, each at its place, and goes on.
 //! A value that was reported is `None` from then on, and whoever would need it leaves its check out.
-//! Knows no particular key. Contract section 1.
+//! Knows no particular key: each kind of file brings its table of them.
 
-use super::keys::{Key, Part, nearest};
+use super::nearest::nearest;
 use super::problem::{Faults, Place, Spot};
 use super::tree::{Entry, Kind, Node, shorten};
 use super::value::Judged;
 
+/// One key of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// As written.
+    pub name: &'static str,
+    /// What holds where it is absent, as written; `None`: needed, or absence means something of its own.
+    pub default: Option<&'static str>,
+}
+
+/// The sections of one kind of file and the keys each of them has.
+pub(crate) trait KeyTable: Copy + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// The keys of the section, in the order they are shown.
+    fn keys(self) -> &'static [Key];
+
+    /// What people call it, after "of".
+    fn title(self) -> &'static str;
+
+    /// The texts a key of this section takes, where its feature is not built: the first is what absence
+    /// means, none: only absence. Leaving the key out is always right.
+    fn not_built(self, name: &str) -> Option<&'static [&'static str]>;
+}
+
 /// A mapping whose keys are known.
-pub(super) struct Section<'n> {
-    part: Part,
+pub(crate) struct Section<'n, P> {
+    part: P,
     entries: &'n [Entry],
     /// Where the mapping begins.
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 /// A key that may be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<T> {
+pub(crate) enum Field<T> {
     /// Not in the file.
     Absent,
     /// In the file, and reported.
@@ -30,7 +55,7 @@ pub(super) enum Field<T> {
 
 impl<T> Field<T> {
     /// The value, or what absence stands for; `None` where the one that counts was reported.
-    pub(super) fn or(self, absent: Option<T>) -> Option<T> {
+    pub(crate) fn or(self, absent: Option<T>) -> Option<T> {
         match self {
             Self::Absent => absent,
             Self::Faulty => None,
@@ -39,9 +64,9 @@ impl<T> Field<T> {
     }
 }
 
-impl<'n> Section<'n> {
+impl<'n, P: KeyTable> Section<'n, P> {
     /// Looks at all keys of the mapping. `None`: it is no mapping, and that is reported.
-    pub(super) fn open(node: &'n Node, key: &str, part: Part, faults: &mut Faults<'_>) -> Option<Self> {
+    pub(crate) fn open(node: &'n Node, key: &str, part: P, faults: &mut Faults<'_>) -> Option<Self> {
         let place = Place { spot: node.spot, key: key.to_owned() };
         let entries = match &node.kind {
             Kind::Mapping(entries) => entries,
@@ -60,19 +85,19 @@ impl<'n> Section<'n> {
     }
 
     /// The value of a key as it stands in the file.
-    pub(super) fn node(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
         debug_assert!(self.part.keys().iter().any(|key| key.name == name), "{name} is in the table of keys");
         self.entries.iter().find(|entry| entry.key == name && !entry.doubled).map(|entry| &entry.value)
     }
 
     /// The place of a key's value, or of the section where the key is absent.
-    pub(super) fn place_of(&self, name: &str) -> Place {
+    pub(crate) fn place_of(&self, name: &str) -> Place {
         let spot = self.node(name).map_or(self.place.spot, |node| node.spot);
         Place { spot, key: join(&self.place.key, name) }
     }
 
     /// A key that may be absent.
-    pub(super) fn field<T>(
+    pub(crate) fn field<T>(
         &self,
         name: &str,
         faults: &mut Faults<'_>,
@@ -83,14 +108,14 @@ impl<'n> Section<'n> {
     }
 
     /// A key with a default, or one that must be there.
-    pub(super) fn value<T>(
+    pub(crate) fn value<T>(
         &self,
         name: &str,
         faults: &mut Faults<'_>,
         rule: impl FnOnce(&Node) -> Judged<T>,
     ) -> Option<T> {
         if self.node(name).is_none() {
-            if let Some(default) = self.part.default_of(name) {
+            if let Some(default) = self.default_of(name) {
                 return judge(&Node::plain(default), &self.place_of(name), faults, rule);
             }
             let allowed = match rule(&Node { spot: Spot::START, kind: Kind::Empty }) {
@@ -105,7 +130,7 @@ impl<'n> Section<'n> {
 
     /// The entries of a list that must be there and hold 1 to `most`, with their paths.
     /// `None`: there is no usable list, and that is reported.
-    pub(super) fn list(&self, name: &str, most: usize, faults: &mut Faults<'_>) -> Option<Listed<'n>> {
+    pub(crate) fn list(&self, name: &str, most: usize, faults: &mut Faults<'_>) -> Option<Listed<'n>> {
         let place = self.place_of(name);
         let allowed = format!("a list of 1 to {most}, each beginning with a dash");
         let Some(node) = self.node(name) else {
@@ -131,13 +156,18 @@ impl<'n> Section<'n> {
     }
 
     /// The entries of lists whose key stood before: read for their faults, never for their values.
-    pub(super) fn list_again(&self, name: &str, most: usize) -> Listed<'n> {
+    pub(crate) fn list_again(&self, name: &str, most: usize) -> Listed<'n> {
         let again = self.entries.iter().filter(|entry| entry.doubled && entry.key == name);
         let lists = again.filter_map(|entry| match &entry.value.kind {
             Kind::List(items) => Some(listed(&join(&self.place.key, name), items, most)),
             Kind::Empty | Kind::Scalar { .. } | Kind::Mapping(_) | Kind::Refused => None,
         });
         lists.flatten().take(most).collect()
+    }
+
+    /// The default of a key, as text.
+    fn default_of(&self, name: &str) -> Option<&'static str> {
+        self.part.keys().iter().find(|key| key.name == name).and_then(|key| key.default)
     }
 
     fn judge_key(&self, entry: &Entry, faults: &mut Faults<'_>) {
@@ -162,8 +192,8 @@ impl<'n> Section<'n> {
 
     fn unknown(&self, typed: &str) -> String {
         let own = nearest(typed, self.part.keys().iter().map(|key| key.name));
-        let elsewhere = |part: &&Part| part.keys().iter().any(|key| key.name == typed);
-        let hint = match (own, Part::ALL.iter().find(elsewhere)) {
+        let elsewhere = |part: &&P| part.keys().iter().any(|key| key.name == typed);
+        let hint = match (own, P::ALL.iter().find(elsewhere)) {
             (_, Some(part)) => format!(" (it is a key of {})", part.title()),
             (Some(near), None) => format!(" (did you mean {near}?)"),
             (None, None) => String::new(),
@@ -173,10 +203,10 @@ impl<'n> Section<'n> {
 }
 
 /// Entries of a list with their paths.
-pub(super) type Listed<'n> = Vec<(String, &'n Node)>;
+pub(crate) type Listed<'n> = Vec<(String, &'n Node)>;
 
 /// Applies a rule; what it refuses is reported.
-pub(super) fn judge<T>(
+pub(crate) fn judge<T>(
     node: &Node,
     place: &Place,
     faults: &mut Faults<'_>,
@@ -199,7 +229,7 @@ fn listed<'n>(path: &str, items: &'n [Node], most: usize) -> Listed<'n> {
     items.map(|(index, item)| (format!("{path}[{index}]"), item)).collect()
 }
 
-fn names(part: Part) -> String {
+fn names<P: KeyTable>(part: P) -> String {
     part.keys().iter().map(|key: &Key| key.name).collect::<Vec<_>>().join(", ")
 }
 
