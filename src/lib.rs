@@ -4,10 +4,12 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
+//!                                bus -> meter -> modbus, yaml
 //!            |             config -> yaml, and the settings types that bus and io define
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
+//! - [`meter`]: what the registers mean: profiles, and registers into values with units.
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
@@ -16,7 +18,7 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch a file; clippy denies it.
+//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -25,6 +27,21 @@ pub mod modbus {
     pub mod pdu;
     pub mod reply;
     pub mod rtu;
+}
+
+/// What the registers mean: the profile of a meter, and its registers into values with units.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod meter {
+    mod builtin;
+    mod cross;
+    pub mod decimal;
+    pub mod decode;
+    pub mod keys;
+    mod point;
+    pub mod profile;
+    mod read;
+    mod value;
+    pub mod words;
 }
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.

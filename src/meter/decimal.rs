@@ -1,0 +1,78 @@
+//! Decimal numbers as meters mean them: a count of steps, times a power of ten.
+//!
+//! Owns exact scaling and exact text: 1234 steps of 0.1 are 123.4, never 123.40000000000001.
+//! Never rounds; a float is made only where somebody asks for one.
+
+use std::fmt;
+
+/// `digits` times ten to the power of `exponent`, exactly.
+///
+/// Equality is of both parts: 10 x 10^-1 and 1 x 10^0 are shown differently and compare as different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// The whole number in front.
+    pub digits: i128,
+    /// The power of ten behind it.
+    pub exponent: i8,
+}
+
+impl Decimal {
+    /// A whole number.
+    #[must_use]
+    pub fn whole(digits: i128) -> Self {
+        Self { digits, exponent: 0 }
+    }
+
+    /// Digits with at most one point, such as `0.0001` or `10`; no sign, [`MOST_DIGITS`] digits at most.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        let pointed = text.contains('.');
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || pointed == fraction.is_empty() {
+            return None;
+        }
+        if whole.len() + fraction.len() > MOST_DIGITS {
+            return None;
+        }
+        let exponent = i8::try_from(fraction.len()).ok()?;
+        Some(Self { digits: format!("{whole}{fraction}").parse().ok()?, exponent: -exponent })
+    }
+
+    /// So many steps of this size. `None` beyond what can be counted, which no register reaches.
+    #[must_use]
+    pub fn steps(self, raw: i128) -> Option<Self> {
+        Some(Self { digits: self.digits.checked_mul(raw)?, exponent: self.exponent })
+    }
+
+    /// The nearest float.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a float is what is asked for")]
+    pub fn to_f64(self) -> f64 {
+        // Powers of ten up to 22 are exact floats, so that dividing rounds once only.
+        let power = 10_f64.powi(i32::from(self.exponent.unsigned_abs()));
+        if self.exponent < 0 { self.digits as f64 / power } else { self.digits as f64 * power }
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = usize::from(self.exponent.unsigned_abs());
+        let digits = self.digits.unsigned_abs().to_string();
+        let sign = if self.digits < 0 { "-" } else { "" };
+        let text = match self.exponent {
+            0 => digits,
+            1.. if self.digits == 0 => digits,
+            1.. => digits + &"0".repeat(places),
+            i8::MIN..0 => {
+                let digits = format!("{digits:0>width$}", width = places + 1);
+                let (whole, fraction) = digits.split_at(digits.len() - places);
+                format!("{whole}.{fraction}")
+            }
+        };
+        f.pad(&format!("{sign}{text}"))
+    }
+}
+
+/// Digits of a step, before and after the point.
+pub const MOST_DIGITS: usize = 12;
