@@ -18,7 +18,8 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch a file; clippy denies it.
+//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch
+//! a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -40,8 +40,8 @@ pub(super) fn check(
     }
     check_validity(extras, &names, faults);
     check_commands(extras, &names, faults);
-    if let Some(version) = &extras.identification.version {
-        names.find(version, &extras.version_at, faults);
+    if let Some((version, place)) = &extras.version {
+        names.find(version, place, faults);
     }
 }
 
@@ -94,10 +94,10 @@ fn check_overlaps(blocks: &[&BlockRead], mirrored: bool, faults: &mut Faults<'_>
         });
         if let Some((earlier, others)) = earlier.and_then(|e| Some((e, e.registers.as_ref()?))) {
             let message = format!(
-                "registers {} overlap {} of the block on line {}; allowed: each register in one block",
+                "found {}, but the block on line {} has {}; allowed: each register in one block",
                 show(own),
-                show(others),
-                earlier.range_at.spot.line
+                earlier.range_at.spot.line,
+                show(others)
             );
             faults.error(&block.range_at, message);
         }
@@ -108,7 +108,7 @@ fn check_gaps(block: &BlockRead, gaps: &[GapRead], faults: &mut Faults<'_>) {
     let Some(own) = &block.registers else { return };
     for gap in gaps.iter().filter(|gap| overlap(own, &gap.registers)) {
         let message = format!(
-            "registers {} reach into the gap {}; allowed: blocks on either side of it",
+            "found {}, but {} is a gap; allowed: blocks on either side of it",
             show(own),
             show(&gap.registers)
         );
@@ -126,9 +126,8 @@ fn check_points(block: &BlockRead, faults: &mut Faults<'_>) {
     for (registers, point) in sorted {
         if !own.contains(registers.start()) || !own.contains(registers.end()) {
             let message = format!(
-                "{} {} outside the block's {}; allowed: points that lie whole in their block",
+                "found {}, but the block has {}; allowed: points that lie whole in their block",
                 count(registers),
-                if own.contains(registers.start()) { "reach" } else { "lie" },
                 show(own)
             );
             faults.error(&point.register_at, message);
@@ -138,8 +137,9 @@ fn check_points(block: &BlockRead, faults: &mut Faults<'_>) {
         }
         if *registers.start() < next {
             let message = format!(
-                "{} already belong to the point before; allowed: each register in one point",
-                count(registers)
+                "found {}, but another point reaches up to {}; allowed: each register in one point",
+                count(registers),
+                next - 1
             );
             faults.error(&point.register_at, message);
         } else if *registers.start() > next && block.complete {
@@ -154,8 +154,8 @@ fn check_points(block: &BlockRead, faults: &mut Faults<'_>) {
 
 fn report_hole(block: &BlockRead, hole: RangeInclusive<u32>, faults: &mut Faults<'_>) {
     let message = format!(
-        "{} of the block belong to no point; allowed: a point for each, of group reserved where it means \
-         nothing, or two blocks",
+        "no point has {} of the block; allowed: a point for each, of group reserved where it means nothing, \
+         or two blocks",
         count(&hole)
     );
     faults.error(&block.range_at, message);
@@ -164,11 +164,7 @@ fn report_hole(block: &BlockRead, hole: RangeInclusive<u32>, faults: &mut Faults
 fn check_core(block: &BlockRead, faults: &mut Faults<'_>) {
     let (Some(own), Some(core)) = (&block.registers, &block.core) else { return };
     if !own.contains(core.start()) || !own.contains(core.end()) {
-        let message = format!(
-            "registers {} are not all in the block's {}; allowed: a part of it",
-            show(core),
-            show(own)
-        );
+        let message = format!("found {}, but the block has {}; allowed: a part of it", show(core), show(own));
         faults.error(&block.core_at, message);
         return;
     }
@@ -178,7 +174,8 @@ fn check_core(block: &BlockRead, faults: &mut Faults<'_>) {
         (inside[0] != inside[1]).then_some(registers)
     });
     if let Some(cut) = cut {
-        let message = format!("registers {} cut {}; allowed: whole points", show(core), count(cut));
+        let message =
+            format!("found {}, which cuts the point at {}; allowed: whole points", show(core), count(cut));
         faults.error(&block.core_at, message);
     }
 }
@@ -213,7 +210,7 @@ fn check_copy(point: &Point, place: &Place, names: &Names<'_>, faults: &mut Faul
 }
 
 fn check_validity(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
-    for (name, place) in &extras.named {
+    for (name, place) in &extras.valid_points {
         let found = names.find(name, place, faults);
         if let Some(original) = found.and_then(|point| point.copy_of.as_ref()) {
             let message =
@@ -221,8 +218,8 @@ fn check_validity(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
             faults.error(place, message);
         }
     }
-    let Some(validity) = &extras.validity else { return };
-    let Some(point) = names.find(&validity.point, &extras.validity_at, faults) else { return };
+    let Some((name, place)) = &extras.validity_point else { return };
+    let Some(point) = names.find(name, place, faults) else { return };
     for (code, place) in &extras.type_codes {
         if !point.codes.iter().any(|known| known.code == *code) {
             let known: Vec<_> = point.codes.iter().map(|known| known.code.to_string()).collect();
@@ -233,10 +230,10 @@ fn check_validity(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
 }
 
 fn check_commands(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
-    let named = extras.commands.iter().map(|(command, _, place)| (Some(command.name.as_str()), place));
+    let named = extras.command_names.iter().map(|(name, place)| (Some(name.as_str()), place));
     check_once(named, "a command", faults);
-    for (command, place, _) in &extras.commands {
-        let Some(point) = names.find(&command.point, place, faults) else { continue };
+    for (name, place) in &extras.command_points {
+        let Some(point) = names.find(name, place, faults) else { continue };
         if point.access != Access::ReadWrite || point.range.quantity != 1 {
             let message =
                 format!("{} is not a single register that can be written; allowed: one that is", point.name);

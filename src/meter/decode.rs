@@ -234,15 +234,22 @@ fn number<'p>(step: Decimal, count: i128) -> Value<'p> {
 
 /// A number that is not scaled.
 fn plain(point: &Point, count: i128) -> Value<'_> {
-    let word = u16::try_from(count).ok();
-    match (point.format, word) {
-        (Format::Bits, Some(bits)) => {
-            let set = point.bits.iter().filter(|bit| bits >> bit.bit & 1 == 1).collect();
-            Value::Bits { bits, set }
+    let Ok(word) = u16::try_from(count) else { return Value::Number(Decimal::whole(count)) };
+    match point.format {
+        Format::Bits => {
+            let set = point.bits.iter().filter(|bit| word >> bit.bit & 1 == 1).collect();
+            Value::Bits { bits: word, set }
         }
-        (Format::Version, Some(number)) => Value::Version { major: number / 1000, minor: number % 1000 },
-        (_, word) => match point.codes.iter().find(|code| Some(code.code) == word) {
-            Some(code) => Value::Code { code: code.code, means: &code.means },
+        Format::Version => Value::Version { major: word / 1000, minor: word % 1000 },
+        Format::U16
+        | Format::I16
+        | Format::U32
+        | Format::I32
+        | Format::U64
+        | Format::I64
+        | Format::F32
+        | Format::Exponent => match point.codes.iter().find(|code| code.code == word) {
+            Some(code) => Value::Code { code: word, means: &code.means },
             None => Value::Number(Decimal::whole(count)),
         },
     }

@@ -41,19 +41,29 @@ pub(super) struct GapRead {
     pub(super) registers: RangeInclusive<u32>,
 }
 
-/// What is read beside the blocks, with the places comparisons need.
+/// A name in the file that leads to a point, and where it stands.
+pub(super) type Named = (String, Place);
+
+/// What is read beside the blocks, and each name in it that must lead somewhere, whatever else was reported.
+#[derive(Default)]
 pub(super) struct Extras {
-    pub(super) validity: Option<Validity>,
-    pub(super) validity_at: Place,
-    /// For each type, the entries of its lists with their places.
-    pub(super) named: Vec<(String, Place)>,
-    /// For each type, its code with its place.
+    validity: Option<Validity>,
+    /// The point of `validity`.
+    pub(super) validity_point: Option<Named>,
+    /// The points its types name.
+    pub(super) valid_points: Vec<Named>,
+    /// The codes of its types.
     pub(super) type_codes: Vec<(u16, Place)>,
-    pub(super) commands: Vec<(Command, Place, Place)>,
-    pub(super) identification: Identification,
-    pub(super) version_at: Place,
-    /// Nothing of it was reported.
-    sound: bool,
+    commands: Vec<Command>,
+    /// The points commands are written to.
+    pub(super) command_points: Vec<Named>,
+    /// What the commands are called.
+    pub(super) command_names: Vec<Named>,
+    identification: Identification,
+    /// The point of the firmware's version.
+    pub(super) version: Option<Named>,
+    /// Something of it was reported.
+    faulty: bool,
 }
 
 impl Profile {
@@ -88,7 +98,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Profile> {
     let extras = read_extras(&section, faults);
     let known: Vec<_> = blocks.iter().flatten().collect();
     cross::check(&known, gaps.as_deref().unwrap_or_default(), mirrored.unwrap_or(false), &extras, faults);
-    if !extras.sound {
+    if extras.faulty {
         return None;
     }
     let mut profile = Profile {
@@ -102,7 +112,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Profile> {
         blocks: Vec::new(),
         points: Vec::new(),
         validity: extras.validity,
-        commands: extras.commands.into_iter().map(|(command, _, _)| command).collect(),
+        commands: extras.commands,
         identification: extras.identification,
     };
     for block in blocks {
@@ -235,46 +245,35 @@ fn is_one_read(found: &RangeInclusive<u32>, place: &Place, faults: &mut Faults<'
 }
 
 fn read_extras(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Extras {
-    let mut extras = Extras {
-        validity: None,
-        validity_at: section.place_of("validity"),
-        named: Vec::new(),
-        type_codes: Vec::new(),
-        commands: Vec::new(),
-        identification: Identification::default(),
-        version_at: section.place_of("identification"),
-        sound: true,
-    };
+    let mut extras = Extras::default();
     if let Some(node) = section.node("validity") {
         extras.validity = read_validity(node, &mut extras, faults);
-        extras.sound &= extras.validity.is_some();
+        extras.faulty |= extras.validity.is_none();
     }
-    match entries(section, "commands", MAX_COMMANDS, faults) {
-        Some(items) => {
-            for (path, item) in items {
-                let read = read_command(item, &path, faults);
-                extras.sound &= read.is_some();
-                extras.commands.extend(read);
-            }
-        }
-        None => extras.sound = false,
+    let commands = entries(section, "commands", MAX_COMMANDS, faults);
+    extras.faulty |= commands.is_none();
+    for (path, item) in commands.unwrap_or_default() {
+        let command = read_command(item, &path, &mut extras, faults);
+        extras.faulty |= command.is_none();
+        extras.commands.extend(command);
     }
     if let Some(node) = section.node("identification") {
-        match read_identification(node, faults) {
-            Some((identification, version_at)) => {
-                extras.identification = identification;
-                extras.version_at = version_at;
-            }
-            None => extras.sound = false,
-        }
+        let identification = read_identification(node, &mut extras, faults);
+        extras.faulty |= identification.is_none();
+        extras.identification = identification.unwrap_or_default();
     }
     extras
+}
+
+/// A key's name for a point, with its place; nothing where it is absent or was reported.
+fn named(section: &Section<'_, Part>, key: &str, name: Option<&String>) -> Option<Named> {
+    name.map(|name| (name.clone(), section.place_of(key)))
 }
 
 fn read_validity(node: &Node, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Validity> {
     let section = Section::open(node, "validity", Part::Validity, faults)?;
     let point = section.value("point", faults, word);
-    extras.validity_at = section.place_of("point");
+    extras.validity_point = named(&section, "point", point.as_ref());
     let confidence =
         section.value("confidence", faults, |n| choice(n, words::CONFIDENCES, words::confidence));
     let mut types = Vec::new();
@@ -303,7 +302,7 @@ fn read_type(node: &Node, path: &str, extras: &mut Extras, faults: &mut Faults<'
             let place = Place { spot: item.spot, key: path };
             match judge(item, &place, faults, word) {
                 Some(name) => {
-                    extras.named.push((name.clone(), place));
+                    extras.valid_points.push((name.clone(), place));
                     names.push(name);
                 }
                 None => sound = false,
@@ -315,7 +314,7 @@ fn read_type(node: &Node, path: &str, extras: &mut Extras, faults: &mut Faults<'
     Some(SystemType { code: code?, not_valid: not_valid?, uncertain: uncertain? })
 }
 
-fn read_command(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<(Command, Place, Place)> {
+fn read_command(node: &Node, path: &str, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Command> {
     let section = Section::open(node, path, Part::Command, faults)?;
     let point = section.value("point", faults, word);
     let code = section.value("code", faults, |n| count(n, 0, u32::from(u16::MAX)));
@@ -324,18 +323,19 @@ fn read_command(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<(Com
     let interval = section.value("min_interval", faults, |n| duration(n, Duration::ZERO, MAX_INTERVAL));
     let confidence =
         section.value("confidence", faults, |n| choice(n, words::CONFIDENCES, words::confidence));
-    let command = Command {
+    extras.command_points.extend(named(&section, "point", point.as_ref()));
+    extras.command_names.extend(named(&section, "name", name.as_ref()));
+    Some(Command {
         point: point?,
         code: u16::try_from(code?).ok()?,
         name: name?,
         effect: effect?,
         min_interval: interval?,
         confidence: confidence?,
-    };
-    Some((command, section.place_of("point"), section.place_of("name")))
+    })
 }
 
-fn read_identification(node: &Node, faults: &mut Faults<'_>) -> Option<(Identification, Place)> {
+fn read_identification(node: &Node, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Identification> {
     let section = Section::open(node, "identification", Part::Identification, faults)?;
     let server_id = optional(section.field("server_id", faults, |n| count(n, 0, u32::from(u8::MAX))));
     let texts = entries(&section, "server_text", MAX_TEXTS, faults).map(|items| {
@@ -346,14 +346,14 @@ fn read_identification(node: &Node, faults: &mut Faults<'_>) -> Option<(Identifi
     let vendor = optional(section.field("vendor", faults, name));
     let product = optional(section.field("product", faults, name));
     let version = optional(section.field("version", faults, word));
-    let identification = Identification {
+    extras.version = named(&section, "version", version.as_ref().and_then(Option::as_ref));
+    Some(Identification {
         server_id: server_id?.and_then(|id| u8::try_from(id).ok()),
         server_text: texts?.into_iter().collect::<Option<_>>()?,
         vendor: vendor?,
         product: product?,
         version: version?,
-    };
-    Some((identification, section.place_of("version")))
+    })
 }
 
 fn table(function: FunctionCode) -> &'static str {
