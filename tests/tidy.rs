@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 /// Each room and what it may import besides itself: a room, or one module of a room. No row, no room.
 const ROOMS: &[(&str, Imports)] = &[
     ("modbus", Imports::Only(&[])),
-    ("bus", Imports::Only(&["modbus"])),
+    ("yaml", Imports::Only(&[])),
+    ("meter", Imports::Only(&["modbus", "yaml"])),
+    ("bus", Imports::Only(&["meter", "modbus"])),
     ("io", Imports::Only(&["bus", "modbus"])),
-    ("config", Imports::Only(&["bus::settings", "io::settings"])),
+    ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),
@@ -26,7 +28,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "bus"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =
