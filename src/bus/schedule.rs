@@ -26,6 +26,8 @@ impl<T> Line<T> {
         if !self.is_free() || now < self.silent_from() {
             return;
         }
+        // A request may be the first call after a stall: what waited too long meanwhile stays off the wire.
+        self.expire(now);
         if let Some(id) = self.due_probe(now) {
             self.send_unasked(id, Purpose::Probe, now);
             return;
