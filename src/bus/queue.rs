@@ -222,8 +222,7 @@ impl<T> Queue<T> {
     }
 
     /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent.
-    #[must_use]
-    pub fn behind_a_write(&self, item: &Item<T>) -> bool {
+    fn behind_a_write(&self, item: &Item<T>) -> bool {
         [lane(item.target), BROADCAST].iter().any(|lane| {
             self.writes.get(lane).and_then(BTreeSet::first).is_some_and(|&write| write < item.key)
         })
@@ -310,18 +309,27 @@ impl<T> Queue<T> {
         best.map(|((_, _, key), ip, connection)| (ip, connection, key))
     }
 
-    /// The first entry of a connection that may go: not behind a write to its unit, nor behind an earlier
+    /// Every item that nothing in the queue holds back: one per unit of each connection at most.
+    pub fn candidates(&self) -> impl Iterator<Item = &Item<T>> {
+        let flows = self.addresses.values().flat_map(|address| address.connections.values());
+        flows.flat_map(|flow| self.candidates_of(flow))
+    }
+
+    /// The entries of a connection that may go: not behind a write to their unit, nor behind an earlier
     /// request of the same connection to the same unit.
-    fn first_ready(&self, flow: &Flow, may_send: &impl Fn(&Item<T>) -> bool) -> Option<u64> {
+    fn candidates_of(&self, flow: &Flow) -> impl Iterator<Item = &Item<T>> {
         let mut passed: Vec<Target> = Vec::new();
-        for key in &flow.keys {
-            let Some(item) = self.items.get(key) else { continue };
-            if !passed.contains(&item.target) && !self.behind_a_write(item) && may_send(item) {
-                return Some(*key);
+        flow.keys.iter().filter_map(|key| self.items.get(key)).filter(move |item| {
+            let first = !passed.contains(&item.target);
+            if first {
+                passed.push(item.target);
             }
-            passed.push(item.target);
-        }
-        None
+            first && !self.behind_a_write(item)
+        })
+    }
+
+    fn first_ready(&self, flow: &Flow, may_send: &impl Fn(&Item<T>) -> bool) -> Option<u64> {
+        self.candidates_of(flow).find(|item| may_send(item)).map(|item| item.key)
     }
 
     fn charge(&mut self, ip: IpAddr, connection: u64, item: &Item<T>) {

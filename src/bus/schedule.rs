@@ -56,8 +56,7 @@ impl<T> Line<T> {
         }
         let soonest = self.silent_from();
         let mut next: Option<Instant> = None;
-        // What stands behind a write cannot be next, though its own unit may need less silence than the write.
-        for item in self.queue.items().filter(|item| !self.queue.behind_a_write(item)) {
+        for item in self.queue.candidates() {
             let ready = self.ready_at(item.target);
             next = Some(next.map_or(ready, |next| next.min(ready)));
             if ready <= soonest {
