@@ -76,6 +76,8 @@ pub struct Line<T> {
     /// Until when units may still be acting on a broadcast.
     pub(super) turnaround_until: Option<Instant>,
     pub(super) closing: bool,
+    /// Whether the last thing sent was a probe: a waiting client comes before the next one.
+    pub(super) probed_last: bool,
 }
 
 impl<T> Line<T> {
@@ -104,6 +106,7 @@ impl<T> Line<T> {
             noisy_since: None,
             turnaround_until: None,
             closing: false,
+            probed_last: false,
             settings,
         }
     }

@@ -28,16 +28,14 @@ impl<T> Line<T> {
         }
         // A request may be the first call after a stall: what waited too long meanwhile stays off the wire.
         self.expire(now);
-        if let Some(id) = self.due_probe(now) {
+        let targets = self.queue.candidates().map(|item| item.target);
+        let ready: BTreeSet<Target> = targets.filter(|&target| self.ready_at(target) <= now).collect();
+        // Many dead units, probed each second while no unit is on-line, must leave room for the living.
+        let due = if self.probed_last && !ready.is_empty() { None } else { self.due_probe(now) };
+        if let Some(id) = due {
             self.send_unasked(id, Purpose::Probe, now);
             return;
         }
-        let ready: BTreeSet<Target> = self
-            .queue
-            .items()
-            .map(|item| item.target)
-            .filter(|&target| self.ready_at(target) <= now)
-            .collect();
         let taken = self.queue.take(|item| ready.contains(&item.target));
         let Some(item) = taken else { return };
         match item.target {
@@ -175,6 +173,7 @@ impl<T> Line<T> {
 
     fn send(&mut self, mut item: Item<T>, purpose: Purpose, now: Instant) {
         item.attempts += 1;
+        self.probed_last = purpose == Purpose::Probe;
         let (unit, timeout) = self.addressee(item.target, purpose);
         let adu = rtu::encode(unit, item.pdu.bytes());
         let wire_end = now + self.wire_time(adu.len());
