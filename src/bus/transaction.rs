@@ -30,10 +30,12 @@ impl<T> Line<T> {
         self.noisy_since.get_or_insert(now);
         self.last_byte = Some(now);
         self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
-        if self.receiver.pending() == 0 {
-            self.head_at = Some(now);
+        if self.port == PortState::Open {
+            if self.receiver.pending() == 0 {
+                self.head_at = Some(now);
+            }
+            self.receiver.push(bytes);
         }
-        self.receiver.push(bytes);
         if let Some(exchange) = &mut self.exchange {
             exchange.any_byte = true;
         }
@@ -100,6 +102,7 @@ impl<T> Line<T> {
             return;
         }
         self.port = PortState::Occupied;
+        self.receiver.begin();
         self.counters.occupied += 1;
         warn!(bus = %self.settings.name, "line occupied: bytes without end, nothing is sent into them; \
             look for a unit that keeps sending, a missing termination or the wrong baud rate");
