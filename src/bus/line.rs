@@ -155,13 +155,12 @@ impl<T> Line<T> {
                 self.echo.reset();
                 self.receiver = Receiver::default();
                 // Something may be talking: silence is kept before the first request, too.
-                self.last_activity = Some(now);
+                self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
                 self.noisy_since = None;
             }
             PortEvent::Lost => {
                 self.port = PortState::Closed;
-                self.leave_the_wire(now);
-                self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+                self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE, now);
             }
         }
     }
@@ -267,9 +266,8 @@ impl<T> Line<T> {
     }
 
     /// Answers everybody who waits, on the wire or in the queue.
-    pub(super) fn fail_everything(&mut self, code: ExceptionCode) {
-        let on_the_wire = self.exchange.take().map(|exchange| exchange.item.waiters);
-        for waiter in on_the_wire.into_iter().flatten() {
+    pub(super) fn fail_everything(&mut self, code: ExceptionCode, now: Instant) {
+        for waiter in self.abandon(now) {
             self.reply(waiter.to, Answer::Failed(code));
         }
         for (_, waiter) in self.queue.remove_waiters(|_, _| true) {

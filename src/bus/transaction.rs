@@ -106,20 +106,7 @@ impl<T> Line<T> {
         self.counters.occupied += 1;
         warn!(bus = %self.settings.name, "line occupied: bytes without end, nothing is sent into them; \
             look for a unit that keeps sending, a missing termination or the wrong baud rate");
-        self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
-    }
-
-    /// The port is gone, but the units may have heard what was sent: they still act on it and answer it.
-    pub(super) fn leave_the_wire(&mut self, now: Instant) {
-        let Some(exchange) = &self.exchange else { return };
-        let Exchange { item, sent_at, wire_end, response_deadline, .. } = exchange;
-        match item.target {
-            Target::Broadcast => self.turnaround_until = Some(*wire_end + self.settings.turnaround_delay),
-            Target::Unit(id) => {
-                let Some(unit) = self.units.get_mut(&id) else { return };
-                unit.owe(item.pdu.clone(), *sent_at, None, now.max(*response_deadline));
-            }
-        }
+        self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE, now);
     }
 
     /// Waiters whose deadline has come while their request is on the wire are told so; the request goes on.
@@ -331,6 +318,22 @@ impl<T> Line<T> {
         for (_, waiter) in self.queue.remove_waiters(|item, _| item.target == Target::Unit(id)) {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
+    }
+
+    /// The line was lost or given up under the request on the wire, whose answer may still come when the line
+    /// is back. Gives those who waited for it.
+    pub(super) fn abandon(&mut self, now: Instant) -> Vec<Waiter<T>> {
+        let Some(Exchange { item, sent_at, wire_end, .. }) = self.exchange.take() else { return vec![] };
+        match item.target {
+            Target::Broadcast => self.turnaround_until = Some(wire_end + self.settings.turnaround_delay),
+            Target::Unit(id) => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    let due = wire_end + unit.settings.response_timeout;
+                    unit.owe(item.pdu, sent_at, None, due.max(now));
+                }
+            }
+        }
+        item.waiters
     }
 
     fn finish_broadcast(&mut self, now: Instant) {
