@@ -98,7 +98,9 @@ impl<T> Line<T> {
     pub(super) fn watch_for_babble(&mut self, now: Instant) {
         let Some(since) = self.noisy_since.filter(|_| self.port == PortState::Open) else { return };
         let limit = OCCUPIED_AFTER.max(self.wire_time(2 * crate::modbus::rtu::ADU_MAX));
-        if self.exchange.is_some() || now.saturating_duration_since(since) < limit {
+        // A request on the wire changes nothing: behind an adapter that delivers in lumps, an endless stream
+        // has pauses long enough to send into.
+        if now.saturating_duration_since(since) < limit {
             return;
         }
         self.port = PortState::Occupied;
@@ -264,6 +266,10 @@ impl<T> Line<T> {
         self.counters.busy += exchange.line_time(now);
         self.counters.failures += 1;
         self.changed = true;
+        if failure == Failure::Garbled {
+            // It ended at its length: no babble.
+            self.noisy_since = None;
+        }
         if failure == Failure::Silent && !exchange.any_byte {
             self.echo.conclude(&exchange.item.pdu, &exchange.echo);
         }
