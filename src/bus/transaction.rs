@@ -273,7 +273,7 @@ impl<T> Line<T> {
         if failure == Failure::Silent && !exchange.any_byte {
             self.echo.conclude(&exchange.item.pdu, &exchange.echo);
         }
-        let Exchange { item, purpose, sent_at, response_deadline, .. } = exchange;
+        let Exchange { item, purpose, sent_at, wire_end, .. } = exchange;
         let Target::Unit(id) = item.target else { return };
         let limits = self.settings.offline_after;
         let probe_pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
@@ -294,7 +294,8 @@ impl<T> Line<T> {
         // A whole answer, though damaged, has come: nothing is owed.
         if failure != Failure::Garbled {
             let key = again.then_some(item.key);
-            unit.owe(item.pdu.clone(), sent_at, key, response_deadline.max(now));
+            let due = wire_end + unit.settings.response_timeout;
+            unit.owe(item.pdu.clone(), sent_at, key, due.max(now));
         }
         self.log_state(id, became_offline);
         self.retry_or_give_up(item, again, now);
