@@ -138,10 +138,8 @@ impl<T> Line<T> {
             return;
         }
         self.note_bytes(bytes, now);
-        match self.port {
-            PortState::Open => self.take_frames(Finality::Open, now),
-            // Nothing will be made of these, and nobody knows how many will come: they are not kept.
-            PortState::Occupied | PortState::Closed => self.receiver.begin(),
+        if self.port == PortState::Open {
+            self.take_frames(Finality::Open, now);
         }
         self.watch_for_babble(now);
     }

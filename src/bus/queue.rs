@@ -149,6 +149,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Queues `waiter`, which had its place in the queue before, as a request of its own that joins no other.
+    pub fn push_alone(&mut self, target: Target, waiter: Waiter<T>, cost: Duration) {
+        let (key, pdu, range) = (self.next_key, waiter.pdu.clone(), waiter.pdu.range());
+        self.insert(Item { key, target, pdu, range, cost, attempts: 0, waiters: vec![waiter] }, End::Back);
+    }
+
     /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
     pub fn put_back(&mut self, item: Item<T>) {
         self.insert(item, End::Front);

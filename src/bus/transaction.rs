@@ -15,7 +15,7 @@ use super::exchange::{Exchange, Failure, Purpose};
 use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
 use super::queue::{Item, Waiter};
 use super::receive::{Finality, Frame};
-use super::request::{Answer, Request, Target};
+use super::request::{Answer, Target};
 use super::settings::UnitId;
 use super::unit::Unit;
 use super::view::PortState;
@@ -203,7 +203,7 @@ impl<T> Line<T> {
         if !rest.is_empty() {
             self.queue.put_back(Item { waiters: rest, ..item });
         }
-        self.answer_all(fresh, &owed.request, frame, now);
+        self.answer_all(fresh, &owed.request, frame);
     }
 
     /// The unit answered, with data or an exception of its own.
@@ -219,12 +219,12 @@ impl<T> Line<T> {
             self.log_state(frame.unit, changed);
         }
         self.changed = true;
-        self.answer_all(item.waiters, &item.pdu, frame, now);
+        self.answer_all(item.waiters, &item.pdu, frame);
     }
 
     /// Gives each waiter its part of the answer. Who asked for less than what was refused with 0x02 or 0x03
     /// asks again, alone.
-    fn answer_all(&mut self, waiters: Vec<Waiter<T>>, asked: &RequestPdu, frame: &Frame, now: Instant) {
+    fn answer_all(&mut self, waiters: Vec<Waiter<T>>, asked: &RequestPdu, frame: &Frame) {
         let exception = (frame.pdu[0] & 0x80 != 0).then(|| ExceptionCode(frame.pdu[1]));
         let of_the_range = exception.is_some_and(|code| {
             code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
@@ -232,8 +232,10 @@ impl<T> Line<T> {
         let asked = asked.range();
         for waiter in waiters {
             let wanted = waiter.pdu.range();
-            if of_the_range && wanted != asked {
-                self.ask_again(waiter, Target::Unit(frame.unit), now);
+            if of_the_range && wanted != asked && !self.closing {
+                let target = Target::Unit(frame.unit);
+                let cost = self.cost(&waiter.pdu, target);
+                self.queue.push_alone(target, waiter, cost);
                 continue;
             }
             let part = match (exception, asked, wanted) {
@@ -243,20 +245,6 @@ impl<T> Line<T> {
             let answer =
                 part.map_or(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
             self.reply(waiter.to, answer);
-        }
-    }
-
-    fn ask_again(&mut self, waiter: Waiter<T>, target: Target, now: Instant) {
-        let Waiter { to, source, pdu, since: _, max_age, deadline } = waiter;
-        if self.closing {
-            self.reply(to, Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
-            return;
-        }
-        let cost = self.cost(&pdu, target);
-        if let Err(request) =
-            self.queue.push(Request { to, source, target, pdu, deadline, max_age }, cost, now)
-        {
-            self.reply(request.to, Answer::Failed(ExceptionCode::SERVER_DEVICE_BUSY));
         }
     }
 
