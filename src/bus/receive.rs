@@ -126,8 +126,7 @@ impl Receiver {
             let total = match length {
                 Length::Exact(0) => 0,
                 Length::Exact(pdu) => pdu + rtu::OVERHEAD,
-                // A right CRC at the end of everything that came, if that is not more than a frame can be.
-                Length::Unknown if finality != Finality::Open && self.is_one_frame() => self.buffer.len(),
+                Length::Unknown if finality != Finality::Open => self.length_by_crc().unwrap_or(rtu::ADU_MAX),
                 Length::Unknown | Length::Pending => rtu::ADU_MAX,
             };
             if total > self.buffer.len() {
@@ -148,8 +147,15 @@ impl Receiver {
         }
     }
 
-    fn is_one_frame(&self) -> bool {
-        self.buffer.len() <= rtu::ADU_MAX && rtu::crc_is_right(&self.buffer)
+    /// The length of a frame whose CRC is right at the end of everything that came, if there is one that is no
+    /// longer than a frame can be. Zeros behind a right CRC leave it right, and a line that is let go reads as
+    /// zeros: two and more are no part of the frame. A single one is, for one CRC of 256 ends in a zero.
+    fn length_by_crc(&self) -> Option<usize> {
+        let end = self.buffer.len();
+        let right = |length: &usize| rtu::crc_is_right(&self.buffer[..*length]);
+        let zeros = self.buffer.iter().rev().take_while(|&&byte| byte == 0).count();
+        let shortest = (end - zeros..end).find(right).filter(|_| zeros > 1);
+        shortest.or(Some(end)).filter(right).filter(|&length| length <= rtu::ADU_MAX)
     }
 
     fn take(&mut self, unit: UnitId, total: usize) -> Frame {
