@@ -97,6 +97,15 @@ impl EchoDetector {
         Front::Echo(length)
     }
 
+    /// Whether all that comes after `phase` is no echo: it was taken off, or there is none on this line.
+    #[must_use]
+    pub fn is_past(&self, phase: &Phase) -> bool {
+        match phase {
+            Phase::Seen => true,
+            Phase::Absent | Phase::Watching(_) => self.verdict == Some(false),
+        }
+    }
+
     /// The transaction ended: by a valid answer, or without a single byte, which both tell about the echo.
     /// Garbled bytes tell nothing and must not be passed.
     pub fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {

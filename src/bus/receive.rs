@@ -19,6 +19,8 @@ pub struct Frame {
     pub unit: UnitId,
     /// The PDU, function code first.
     pub pdu: Bytes,
+    /// Whether nothing but an echo came before it since the last request.
+    pub is_first: bool,
 }
 
 /// How much more may come.
@@ -40,6 +42,8 @@ pub struct Receiver {
     noise: u64,
     garbled: bool,
     truncated: bool,
+    /// Whether something other than an echo has come since the last request.
+    disturbed: bool,
 }
 
 impl Receiver {
@@ -54,6 +58,7 @@ impl Receiver {
         self.buffer.clear();
         self.garbled = false;
         self.truncated = false;
+        self.disturbed = false;
     }
 
     /// Bytes not yet a frame.
@@ -68,7 +73,8 @@ impl Receiver {
         self.expected.saturating_sub(self.buffer.len())
     }
 
-    /// Whether a frame as long as the awaited answer, with its unit and function, came with a wrong CRC.
+    /// Whether the first thing to come was as long as the awaited answer, with its unit and function, and had
+    /// a wrong CRC.
     #[must_use]
     pub fn is_garbled(&self) -> bool {
         self.garbled
@@ -141,8 +147,9 @@ impl Receiver {
             if total > 0 && rtu::crc_is_right(&self.buffer[..total]) {
                 return Some(self.take(unit, total));
             }
-            // The awaited head, and every byte its length asks for: the answer came, damaged.
-            self.garbled |= total > 0 && asked.is_some_and(|(_, awaited)| awaited);
+            // The awaited head, and every byte its length asks for: the answer came, damaged. Behind noise it
+            // may be part of the noise, and the answer still to come.
+            self.garbled |= total > 0 && !self.disturbed && asked.is_some_and(|(_, awaited)| awaited);
             self.drop_noise();
         }
     }
@@ -161,11 +168,12 @@ impl Receiver {
     fn take(&mut self, unit: UnitId, total: usize) -> Frame {
         let pdu = Bytes::copy_from_slice(&self.buffer[1..total - 2]);
         self.buffer.drain(..total);
-        Frame { unit, pdu }
+        Frame { unit, pdu, is_first: !std::mem::replace(&mut self.disturbed, true) }
     }
 
     fn drop_noise(&mut self) {
         self.buffer.remove(0);
         self.noise += 1;
+        self.disturbed = true;
     }
 }

@@ -343,10 +343,14 @@ impl<T> Line<T> {
 
     /// Whether the awaited answer came, but not intact.
     fn damage(&self, finality: Finality) -> Option<Failure> {
-        self.exchange.as_ref().filter(|exchange| !exchange.is_broadcast())?;
+        let exchange = self.exchange.as_ref().filter(|exchange| !exchange.is_broadcast())?;
+        // A damaged echo, or what another unit still owes, may look like the head of the answer. Then the
+        // answer itself may yet come, and must stay owed.
+        let others_owe = self.units.values().any(|unit| unit.owed.is_some());
+        let is_the_answer = self.echo.is_past(&exchange.echo) && !others_owe;
         if self.receiver.pending() > 0 {
             None
-        } else if self.receiver.is_garbled() {
+        } else if self.receiver.is_garbled() && is_the_answer {
             Some(Failure::Garbled)
         } else if self.receiver.is_truncated() && finality == Finality::Over {
             Some(Failure::Truncated)
