@@ -106,8 +106,15 @@ impl EchoDetector {
         }
     }
 
-    /// The transaction ended: by a valid answer, or without a single byte, which both tell about the echo.
-    /// Garbled bytes tell nothing and must not be passed.
+    /// Whether a frame that equals `request` is its echo rather than its answer, because the echo is still
+    /// due: something before it hid it.
+    #[must_use]
+    pub fn is_still_due(&self, request: &RequestPdu, phase: &Phase) -> bool {
+        self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
+    }
+
+    /// The transaction ended in a way that tells about the echo: it was seen, or a valid answer came first, or
+    /// not a single byte. Garbled bytes tell nothing and must not be passed.
     pub fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
         if self.setting != Echo::Auto || !differs_from_its_answer(request) {
             return;

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::modbus::reply;
 
-use super::echo::Front;
+use super::echo::{Front, Phase};
 use super::exchange::{Exchange, Failure, Purpose};
 use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
 use super::queue::{Item, Waiter};
@@ -173,6 +173,9 @@ impl<T> Line<T> {
     fn take_frame(&mut self, frame: Frame, now: Instant) {
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
         let target = Target::Unit(frame.unit);
+        if self.take_late_echo(&frame) {
+            return;
+        }
         if let Some(exchange) = self.exchange.take_if(|ex| ex.item.target == target && fits(&ex.item.pdu)) {
             self.succeed(exchange, &frame, now);
             return;
@@ -186,6 +189,19 @@ impl<T> Line<T> {
         } else {
             unit.note_unexpected(now);
         }
+    }
+
+    /// On a line that echoes, a write whose answer equals it is not answered by an echo that noise hid.
+    fn take_late_echo(&mut self, frame: &Frame) -> bool {
+        let Some(exchange) = &mut self.exchange else { return false };
+        let item = &exchange.item;
+        let is_echo = item.target == Target::Unit(frame.unit)
+            && item.pdu.bytes() == &frame.pdu
+            && self.echo.is_still_due(&item.pdu, &exchange.echo);
+        if is_echo {
+            exchange.echo = Phase::Seen;
+        }
+        is_echo
     }
 
     /// The answer to a request that was given up: it ends the guard, and answers whoever still waits for it
@@ -211,7 +227,9 @@ impl<T> Line<T> {
         self.counters.busy += exchange.line_time(now);
         let head = self.head_at.unwrap_or(now);
         let response_time = head.saturating_duration_since(exchange.wire_end);
-        self.echo.conclude(&exchange.item.pdu, &exchange.echo);
+        if frame.is_first || self.echo.is_past(&exchange.echo) {
+            self.echo.conclude(&exchange.item.pdu, &exchange.echo);
+        }
         let Exchange { item, .. } = exchange;
         if let Some(unit) = self.units.get_mut(&frame.unit) {
             Self::note_exception(unit, frame);
@@ -258,7 +276,7 @@ impl<T> Line<T> {
             // It ended at its length: no babble.
             self.noisy_since = None;
         }
-        if failure == Failure::Silent && !exchange.any_byte {
+        if matches!(exchange.echo, Phase::Seen) || (failure == Failure::Silent && !exchange.any_byte) {
             self.echo.conclude(&exchange.item.pdu, &exchange.echo);
         }
         let Exchange { item, purpose, sent_at, wire_end, .. } = exchange;
