@@ -1,0 +1,200 @@
+//! The promises, checked at each step: what was asked, what the units really did, and what went out.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use metergate::bus::request::{Answer, Target};
+use metergate::bus::unit::UnitState;
+use metergate::bus::view::{PortState, View};
+use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
+
+use super::wire::Nanos;
+
+/// Broken promises are told in words.
+pub(crate) type Check = Result<(), String>;
+
+/// A request the machine has been handed and has not answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) connection: u64,
+    pub(crate) target: Target,
+    pub(crate) pdu: RequestPdu,
+    pub(crate) at: Nanos,
+    pub(crate) max_age: Nanos,
+    pub(crate) deadline: Nanos,
+    /// The last write to its unit that was answered before it was asked.
+    pub(crate) floor: Nanos,
+    /// It must be answered with data of the unit, or the unit's own exception.
+    pub(crate) must_succeed: bool,
+}
+
+/// What a unit did on a request, and meant to answer.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    /// When its request began to be sent.
+    pub(crate) sent: Nanos,
+    /// When it had arrived.
+    pub(crate) at: Nanos,
+    pub(crate) pdu: RequestPdu,
+    pub(crate) reply: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) view: View,
+    executions: BTreeMap<u8, Vec<Execution>>,
+    floors: BTreeMap<u8, Nanos>,
+    /// How often each write went out.
+    sent: BTreeMap<(u8, Vec<u8>), u32>,
+}
+
+impl Books {
+    pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
+        asked.floor = self.floors.get(&number(asked.target)).copied().unwrap_or(0);
+        self.asked.insert(id, asked);
+    }
+
+    pub(crate) fn execute(&mut self, unit: u8, execution: Execution) {
+        self.executions.entry(unit).or_default().push(execution);
+    }
+
+    /// A request goes out: somebody waits for it, and a write goes out once.
+    pub(crate) fn transmit(&mut self, unit: u8, pdu: &RequestPdu, now: Nanos) -> Check {
+        // Whoever joined a wider read waits for it, too, even if the one who began it has left.
+        let serves = |asked: &Asked| {
+            let wider = pdu.range().zip(asked.pdu.range()).is_some_and(|(all, part)| all.covers(&part));
+            number(asked.target) == unit && (asked.pdu == *pdu || wider)
+        };
+        let wanted = self.asked.values().any(|asked| serves(asked) && asked.deadline > now);
+        if pdu.is_read() {
+            let state = self.view.units.iter().find(|seen| seen.id.get() == unit).map(|seen| seen.state);
+            let unasked = state == Some(UnitState::Offline) || self.view.echo.is_none();
+            return check(wanted || unasked, || format!("nobody waits for the read {pdu:?} of unit {unit}"));
+        }
+        let times = self.sent.entry((unit, pdu.bytes().to_vec())).or_default();
+        *times += 1;
+        let times = *times;
+        check(times == 1, || format!("the write {pdu:?} to unit {unit} went out {times} times"))?;
+        check(wanted, || format!("nobody waits for the write {pdu:?} to unit {unit}"))
+    }
+
+    /// An answer is given.
+    pub(crate) fn reply(&mut self, id: u64, answer: &Answer, now: Instant) -> Check {
+        let asked =
+            self.asked.remove(&id).ok_or_else(|| format!("request {id} has its answer: {answer:?}"))?;
+        match answer {
+            Answer::Reply(reply) => self.data(id, &asked, reply, now)?,
+            Answer::Sent => {
+                check(asked.target == Target::Broadcast, || format!("request {id} is no broadcast"))?;
+                check(self.times_sent(&asked) == 1, || format!("broadcast {id} is not on the wire"))?;
+                self.raise_floors(&asked);
+            }
+            Answer::Failed(code) | Answer::Refused(code) => self.failure(id, &asked, *code)?,
+        }
+        let failed = !matches!(answer, Answer::Reply(_) | Answer::Sent);
+        check(!(asked.must_succeed && failed), || {
+            format!("{answer:?} for request {id} on a healthy line: {asked:?}")
+        })
+    }
+
+    /// No answer is overdue.
+    pub(crate) fn nothing_overdue(&self, now: Nanos) -> Check {
+        match self.asked.iter().find(|(_, asked)| asked.deadline <= now) {
+            None => Ok(()),
+            Some((id, asked)) => Err(format!("request {id} has no answer at its deadline: {asked:?}")),
+        }
+    }
+
+    fn data(&mut self, id: u64, asked: &Asked, reply: &[u8], now: Instant) -> Check {
+        let unit = number(asked.target);
+        let empty = Vec::new();
+        let log = self.executions.get(&unit).unwrap_or(&empty);
+        let same = |execution: &&Execution| gives(execution, &asked.pdu, reply);
+        let in_time = |execution: &&Execution| {
+            if asked.pdu.is_read() {
+                execution.at >= asked.floor && execution.sent + asked.max_age >= asked.at
+            } else {
+                execution.sent >= asked.at
+            }
+        };
+        if log.iter().rev().filter(same).find(in_time).is_none() {
+            let stale = log.iter().rev().find(same);
+            return Err(match stale {
+                Some(execution) => format!(
+                    "stale: request {id} {asked:?} got {reply:02X?}, sent at {}, read at {}",
+                    execution.sent, execution.at
+                ),
+                None => format!("wrong: request {id} {asked:?} got {reply:02X?}"),
+            });
+        }
+        if !asked.pdu.is_read() && reply[0] & 0x80 == 0 {
+            self.raise_floors(asked);
+        }
+        let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
+        let published = seen.is_some_and(|seen| seen.last_good == Some(now));
+        check(published, || format!("the answer to {id} was not published before it was given"))
+    }
+
+    fn failure(&self, id: u64, asked: &Asked, code: ExceptionCode) -> Check {
+        let times = self.times_sent(asked);
+        let is_write = !asked.pdu.is_read();
+        match code {
+            ExceptionCode::SERVER_DEVICE_BUSY => {
+                check(times == 0, || format!("write {id} was sent, and its client told it was not"))
+            }
+            ExceptionCode::GATEWAY_PATH_UNAVAILABLE => {
+                check(self.view.port != PortState::Open, || format!("0x0A for {id} while the line is open"))
+            }
+            ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => {
+                let unit = number(asked.target);
+                let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
+                let offline = seen.is_some_and(|seen| seen.state == UnitState::Offline);
+                check(!is_write || times == 1 || offline, || {
+                    format!("0x0B for write {id} that was never sent")
+                })
+            }
+            _ => Err(format!("{code} for request {id} is not the gateway's to give")),
+        }
+    }
+
+    fn times_sent(&self, asked: &Asked) -> u32 {
+        self.sent.get(&(number(asked.target), asked.pdu.bytes().to_vec())).copied().unwrap_or(0)
+    }
+
+    /// A write was answered: reads asked from now on show it.
+    fn raise_floors(&mut self, asked: &Asked) {
+        for (unit, log) in &self.executions {
+            let addressed = asked.target == Target::Broadcast || number(asked.target) == *unit;
+            let done = log.iter().rev().find(|execution| addressed && execution.pdu == asked.pdu);
+            if let Some(execution) = done {
+                let floor = self.floors.entry(*unit).or_default();
+                *floor = execution.at.max(*floor);
+            }
+        }
+    }
+}
+
+/// Whether the execution answers `pdu` with `reply`: as it is, or cut from one wider read.
+fn gives(execution: &Execution, pdu: &RequestPdu, reply: &[u8]) -> bool {
+    if execution.pdu == *pdu {
+        return execution.reply == reply;
+    }
+    let (Some(asked), Some(wanted)) = (execution.pdu.range(), pdu.range()) else { return false };
+    if execution.reply[0] & 0x80 != 0 {
+        // "No such address" tells nothing about a part of what was asked for.
+        return asked.covers(&wanted) && execution.reply == reply && !matches!(reply[1], 2 | 3);
+    }
+    asked.cut(&execution.reply.clone().into(), &wanted).is_some_and(|part| part[..] == *reply)
+}
+
+pub(crate) fn number(target: Target) -> u8 {
+    match target {
+        Target::Unit(unit) => unit.get(),
+        Target::Broadcast => 0,
+    }
+}
+
+pub(crate) fn check(holds: bool, fault: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err(fault()) }
+}

@@ -1,0 +1,152 @@
+//! What one seed is about: the line's settings, its units, and which faults happen how often.
+//!
+//! Each fault is on in about half of the seeds and its rate differs from seed to seed (swarm testing): a
+//! fault that drowns another one in one seed is absent in the next.
+
+use std::time::Duration;
+
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+
+use super::rng::Rng;
+
+/// How bytes reach the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Each as soon as it is on the wire.
+    Bytewise,
+    /// In lumps, at most so many milliseconds after their wire time.
+    Lumps(u64),
+}
+
+/// Rates in permille: of answers, or of requests for those that no answer brings about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) slow: u64,
+    pub(crate) late: u64,
+    pub(crate) dropped: u64,
+    pub(crate) unheard: u64,
+    pub(crate) wrong_unit: u64,
+    pub(crate) wrong_function: u64,
+    pub(crate) flips: u64,
+    pub(crate) truncated: u64,
+    pub(crate) noise: u64,
+    pub(crate) doubled: u64,
+    pub(crate) exception: u64,
+    pub(crate) oversize: u64,
+    pub(crate) wrong_repeat: u64,
+    pub(crate) babble: u64,
+    pub(crate) port_lost: u64,
+    pub(crate) leave: u64,
+    pub(crate) stall: u64,
+    pub(crate) echo_damage: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Swarm {
+    pub(crate) settings: LineSettings,
+    pub(crate) faults: Faults,
+    pub(crate) delivery: Delivery,
+    /// Whether the adapter echoes.
+    pub(crate) echoes: bool,
+    /// Configured units that do not exist.
+    pub(crate) dead: Vec<u8>,
+    pub(crate) requests: u64,
+    /// Longest pause between two requests, in milliseconds.
+    pub(crate) pause: u64,
+    /// Permille of requests that are writes, and of these that are broadcasts.
+    pub(crate) writes: u64,
+    pub(crate) broadcasts: u64,
+    /// Whether everybody reads the same few registers of one unit.
+    pub(crate) hot: bool,
+    pub(crate) addresses: u64,
+    pub(crate) connections: u64,
+}
+
+impl Swarm {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let delivery = if rng.chance(600) { Delivery::Bytewise } else { Delivery::Lumps(rng.range(1, 16)) };
+        let mut faults = if rng.chance(100) { Faults::default() } else { faults(rng) };
+        if delivery != Delivery::Bytewise {
+            // A second copy of an answer that waits in the adapter until after the next request looks exactly
+            // like its answer. On the wire the two would have collided; no gateway can tell.
+            faults.doubled = 0;
+        }
+        let echoes = rng.chance(300);
+        let settings = settings(rng, echoes);
+        let dead = settings.units.iter().map(|unit| unit.id.get()).filter(|_| rng.chance(120)).collect();
+        Self {
+            settings,
+            faults,
+            delivery,
+            echoes,
+            dead,
+            requests: rng.range(20, 80),
+            pause: rng.pick(&[1, 10, 60, 300, 1500]),
+            writes: rng.pick(&[0, 100, 400]),
+            broadcasts: rng.pick(&[0, 200, 800]),
+            hot: rng.chance(250),
+            addresses: rng.range(1, 3),
+            connections: rng.range(1, 3),
+        }
+    }
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    let mut rate = |most: u64| if rng.chance(500) { 0 } else { rng.range(1, most) };
+    Faults {
+        slow: rate(300),
+        late: rate(200),
+        dropped: rate(200),
+        unheard: rate(100),
+        wrong_unit: rate(100),
+        wrong_function: rate(100),
+        flips: rate(200),
+        truncated: rate(150),
+        noise: rate(300),
+        doubled: rate(150),
+        exception: rate(150),
+        oversize: rate(100),
+        wrong_repeat: rate(100),
+        babble: rate(20),
+        port_lost: rate(30),
+        leave: rate(40),
+        stall: rate(30),
+        echo_damage: rate(60),
+    }
+}
+
+fn settings(rng: &mut Rng, echoes: bool) -> LineSettings {
+    let response_timeout = Duration::from_millis(rng.pick(&[100, 300, 500]));
+    let request_gap = Duration::from_millis(rng.pick(&[0, 0, 0, 5, 30]));
+    let late_guard = Duration::from_millis(rng.pick(&[100, 300, 500, 1000]));
+    let mut units = Vec::new();
+    let mut id = 0;
+    for _ in 0..rng.pick(&[2, 2, 3, 5, 8]) {
+        id += rng.pick(&[1, 1, 2, 20]);
+        units.push(UnitSettings {
+            id: UnitId::new(id).expect("at most 160"),
+            name: None,
+            response_timeout: if rng.chance(100) { response_timeout * 2 } else { response_timeout },
+            request_gap: if rng.chance(100) { Duration::from_millis(15) } else { request_gap },
+        });
+    }
+    LineSettings {
+        name: "simulated".into(),
+        framing: Framing {
+            baud_rate: rng.pick(&[9600, 19200, 19200, 115_200]),
+            parity: rng.pick(&[Parity::None, Parity::Even]),
+            stop_bits: 1,
+        },
+        response_timeout,
+        request_gap,
+        turnaround_delay: Duration::from_millis(rng.pick(&[20, 100])),
+        late_guard,
+        retries: u32::try_from(rng.below(3)).expect("small"),
+        queue_limit: rng.pick(&[4, 1024, 1024]),
+        failure_share: rng.pick(&[0.02, 0.1]),
+        offline_after: OfflineAfter { failures: 3, time: Duration::from_millis(rng.pick(&[0, 1000, 3000])) },
+        probe_max: Duration::from_secs(5),
+        echo: rng.pick(&[Echo::Auto, Echo::Auto, if echoes { Echo::On } else { Echo::Off }]),
+        units,
+    }
+}

@@ -1,0 +1,74 @@
+//! What clients ask: reads of all kinds from few ranges, so that they meet, and writes each unlike any other.
+
+use bytes::Bytes;
+
+use metergate::modbus::pdu::RequestPdu;
+
+use super::rng::Rng;
+use super::unit::END;
+
+/// A read of any kind, or of a few registers that everybody wants.
+pub(crate) fn read(rng: &mut Rng, hot: bool) -> RequestPdu {
+    if hot {
+        return range(3, rng.pick(&[0, 0, 1]), rng.pick(&[1, 2, 4]));
+    }
+    let start = rng.pick(&[0, 2, 10, 64, 64, 100, 0x0200, 0x0404, END - 10]);
+    match rng.below(20) {
+        0..=8 => range(3, start, rng.pick(&[1, 2, 2, 4, 10, 50, 125])),
+        9..=13 => range(4, start, rng.pick(&[1, 2, 2, 4, 10, 50, 125])),
+        14 => range(1, start, rng.pick(&[1, 8, 13, 200])),
+        15 => range(2, start, rng.pick(&[1, 8, 13, 200])),
+        _ => {
+            let sub = rng.pick(&[0, 2, 0x0B]);
+            let data = if sub == 0 { rng.byte() } else { 0 };
+            let others: [&[u8]; 8] = [
+                &[0x07],
+                &[0x08, 0, sub, 0, data],
+                &[0x0B],
+                &[0x0C],
+                &[0x11],
+                &[0x14, 7, 6, 0, 1, 0, 0, 0, 2],
+                &[0x18, 0, 4],
+                &[0x2B, 0x0E, 1, 0],
+            ];
+            checked(rng.pick(&others))
+        }
+    }
+}
+
+/// A write of any kind that carries `serial`, which makes it unlike any other of the run.
+pub(crate) fn write(rng: &mut Rng, serial: u16) -> RequestPdu {
+    let [s1, s0] = serial.to_be_bytes();
+    let address = rng.pick(&[0, 1, 2, 10, 11]);
+    match rng.below(9) {
+        0 => checked(&[0x05, s1, s0, 0xFF, 0]),
+        1..=3 => checked(&[0x06, 0, address, s1, s0]),
+        4 => checked(&[0x10, 0, address, 0, 2, 4, s1, s0, s0, s1]),
+        5 => checked(&[0x16, 0, address, s1, s0, s0, s1]),
+        6 => checked(&[0x17, 0, address, 0, 2, 0, address, 0, 1, 2, s1, s0]),
+        7 => checked(&[0x15, 9, 6, 0, 1, 0, 0, 0, 1, s1, s0]),
+        _ => checked(&[0x41, s0, s1, s0]),
+    }
+}
+
+/// A write that may go to all units.
+pub(crate) fn broadcast(rng: &mut Rng, serial: u16) -> RequestPdu {
+    let [s1, s0] = serial.to_be_bytes();
+    match rng.below(4) {
+        0 => checked(&[0x05, s1, s0, 0xFF, 0]),
+        1 => checked(&[0x06, 0, 2, s1, s0]),
+        2 => checked(&[0x0F, s1, s0, 0, 8, 1, s0]),
+        _ => checked(&[0x10, 0, 1, 0, 2, 4, s1, s0, s0, s1]),
+    }
+}
+
+/// A read of registers or bits.
+pub(crate) fn range(function: u8, start: u16, quantity: u16) -> RequestPdu {
+    let [s1, s0] = start.to_be_bytes();
+    let [q1, q0] = quantity.to_be_bytes();
+    checked(&[function, s1, s0, q1, q0])
+}
+
+fn checked(pdu: &[u8]) -> RequestPdu {
+    RequestPdu::decode(Bytes::copy_from_slice(pdu)).expect("a request inside the standard's limits")
+}

@@ -1,0 +1,124 @@
+//! A unit that does not exist: real state behind every function, and values that tell where they come from.
+//!
+//! Addresses below [`STATE`] hold what was written to them, or a value of their own unit, table and address.
+//! From there on each execution gives other values, so that one answer can never be taken for another.
+
+use std::collections::BTreeMap;
+
+use super::rng::mix;
+
+/// First address whose values change with every execution.
+pub(crate) const STATE: u16 = 64;
+
+/// First address that does not exist: ranges beyond it are refused with 0x02.
+pub(crate) const END: u16 = 0x0600;
+
+#[derive(Debug)]
+pub(crate) struct VirtualUnit {
+    id: u8,
+    written: BTreeMap<(u8, u16), u16>,
+    executions: u64,
+    /// Instant, in nanoseconds, until which it still works on an answer and hears nothing.
+    pub(crate) busy_until: u64,
+}
+
+impl VirtualUnit {
+    pub(crate) fn new(id: u8) -> Self {
+        Self { id, written: BTreeMap::new(), executions: 0, busy_until: 0 }
+    }
+
+    /// Carries out a request PDU and gives the reply PDU.
+    pub(crate) fn execute(&mut self, pdu: &[u8]) -> Vec<u8> {
+        self.executions += 1;
+        let word = |at: usize| u16::from_be_bytes([pdu[at], pdu[at + 1]]);
+        let exists = |start: u16, quantity: u16| u32::from(start) + u32::from(quantity) <= u32::from(END);
+        let refused = vec![pdu[0] | 0x80, 2];
+        match pdu[0] {
+            table @ (1 | 2) if exists(word(1), word(3)) => self.bits(table, word(1), word(3)),
+            table @ (3 | 4) if exists(word(1), word(3)) => self.registers(table, table, word(1), word(3)),
+            5 => self.write(1, word(1), &[word(3)], pdu.to_vec()),
+            6 => self.write(3, word(1), &[word(3)], pdu.to_vec()),
+            7 => vec![7, self.stamp(0)[0]],
+            8 if word(1) == 0 => pdu.to_vec(),
+            8 => [&pdu[..3], &self.stamp(0)[..2]].concat(),
+            0x0B => [&[0x0B][..], &self.stamp(0)[..4]].concat(),
+            0x0C => self.counted(0x0C, 6 + usize::from(self.stamp(1)[0] % 8)),
+            0x0F => self.write(1, word(1), &[u16::from(pdu[6])], pdu[..5].to_vec()),
+            0x10 => {
+                let values: Vec<u16> =
+                    pdu[6..].chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+                self.write(3, word(1), &values, pdu[..5].to_vec())
+            }
+            0x11 => self.counted(0x11, 3 + usize::from(self.stamp(1)[0] % 20)),
+            0x14 => {
+                let count = u8::try_from(word(7)).expect("a few words") * 2;
+                let values = self.values(usize::from(count));
+                [&[0x14, count + 2, count + 1, 6][..], &values].concat()
+            }
+            0x15 | 0x16 => pdu.to_vec(),
+            0x17 => {
+                let values: Vec<u16> =
+                    pdu[10..].chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+                self.write(3, word(5), &values, Vec::new());
+                self.registers(0x17, 3, word(1), word(3))
+            }
+            0x18 => {
+                let count = 1 + u16::from(self.stamp(1)[0] % 8);
+                let [_, bytes] = (2 + count * 2).to_be_bytes();
+                let values = self.values(usize::from(count) * 2);
+                [&[0x18, 0, bytes, 0, count.to_be_bytes()[1]][..], &values].concat()
+            }
+            0x2B => {
+                let text = self.values(5);
+                [&[0x2B, 0x0E, pdu[2], 1, 0, 0, 2, 0, 5][..], &text, &[1, 2, 7, 7]].concat()
+            }
+            0x41 => [&[0x41][..], &self.values(3 + usize::from(pdu[1] % 8))].concat(),
+            _ => refused,
+        }
+    }
+
+    fn registers(&self, function: u8, table: u8, start: u16, quantity: u16) -> Vec<u8> {
+        let mut reply = vec![function, u8::try_from(quantity * 2).expect("at most 125")];
+        for address in start..start + quantity {
+            reply.extend(self.value(table, address).to_be_bytes());
+        }
+        reply
+    }
+
+    fn bits(&self, table: u8, start: u16, quantity: u16) -> Vec<u8> {
+        let mut values = vec![0_u8; usize::from(quantity).div_ceil(8)];
+        for bit in 0..quantity {
+            let value = u8::from(self.value(table, start + bit) % 2 == 1);
+            values[usize::from(bit / 8)] |= value << (bit % 8);
+        }
+        [&[table, u8::try_from(values.len()).expect("at most 250")][..], &values].concat()
+    }
+
+    fn value(&self, table: u8, address: u16) -> u16 {
+        let version = if address < STATE { 0 } else { self.executions };
+        let own = mix(u64::from(self.id) << 40 | u64::from(table) << 32 | u64::from(address) | version << 48);
+        self.written
+            .get(&(table, address))
+            .copied()
+            .unwrap_or(u16::from_le_bytes([own.to_le_bytes()[0], own.to_le_bytes()[1]]))
+    }
+
+    fn write(&mut self, table: u8, start: u16, values: &[u16], reply: Vec<u8>) -> Vec<u8> {
+        for (address, value) in (start..).zip(values) {
+            self.written.insert((table, address), *value);
+        }
+        reply
+    }
+
+    fn stamp(&self, salt: u64) -> [u8; 8] {
+        mix(u64::from(self.id) << 56 | self.executions << 8 | salt).to_le_bytes()
+    }
+
+    fn values(&self, count: usize) -> Vec<u8> {
+        (0..count as u64).map(|index| self.stamp(2 + index)[0]).collect()
+    }
+
+    fn counted(&self, function: u8, count: usize) -> Vec<u8> {
+        [&[function, u8::try_from(count).expect("small")][..], &self.values(count)].concat()
+    }
+}

@@ -1,0 +1,108 @@
+//! The two wires: when each byte is on them, who talks into whom, and when the machine is given what.
+//!
+//! Whoever talks while somebody else does damages both. Bytes reach the machine at their wire time or, as
+//! behind a USB adapter, in lumps up to 16 ms later, always in order.
+
+use std::collections::BTreeMap;
+
+use metergate::modbus::rtu;
+
+use super::rng::Rng;
+use super::swarm::Delivery;
+
+/// Nanoseconds of virtual time.
+pub(crate) type Nanos = u64;
+
+#[derive(Debug)]
+pub(crate) struct Wire {
+    delivery: Delivery,
+    bits: u32,
+    baud_rate: u32,
+    /// By delivery, end on the wire and order of arrival: what the machine has not been given yet.
+    bytes: BTreeMap<(Nanos, Nanos, u64), u8>,
+    order: u64,
+    talks: Vec<Talk>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Talk {
+    start: Nanos,
+    end: Nanos,
+    damaged: bool,
+}
+
+impl Wire {
+    pub(crate) fn new(delivery: Delivery, bits: u32, baud_rate: u32) -> Self {
+        Self { delivery, bits, baud_rate, bytes: BTreeMap::new(), order: 0, talks: Vec::new() }
+    }
+
+    /// The time so many bytes take.
+    pub(crate) fn time(&self, bytes: usize) -> Nanos {
+        nanos(rtu::wire_time(bytes, self.bits, self.baud_rate))
+    }
+
+    /// Somebody talks from `start` on. The machine hears it if `heard`. Gives the number of the talk.
+    pub(crate) fn talk(&mut self, start: Nanos, bytes: &[u8], heard: bool, rng: &mut Rng) -> usize {
+        let end = start + self.time(bytes.len());
+        let mut overlaps: Vec<(Nanos, Nanos)> = Vec::new();
+        for talk in &mut self.talks {
+            if talk.start < end && start < talk.end {
+                talk.damaged = true;
+                overlaps.push((talk.start.max(start), talk.end.min(end)));
+            }
+        }
+        let in_overlap = |at: Nanos| overlaps.iter().any(|&(from, to)| from < at && at <= to);
+        for ((_, at, _), byte) in &mut self.bytes {
+            if in_overlap(*at) {
+                *byte ^= rng.byte() | 1;
+            }
+        }
+        if heard {
+            for (index, &byte) in bytes.iter().enumerate() {
+                let at = start + self.time(index + 1);
+                let byte = if in_overlap(at) { byte ^ (rng.byte() | 1) } else { byte };
+                self.bytes.insert((self.delivered_at(at), at, self.order), byte);
+                self.order += 1;
+            }
+        }
+        self.talks.push(Talk { start, end, damaged: !overlaps.is_empty() });
+        self.talks.len() - 1
+    }
+
+    /// The adapter gives the machine what it sends, as it is on the wire.
+    pub(crate) fn echo(&mut self, start: Nanos, bytes: &[u8]) {
+        for (index, &byte) in bytes.iter().enumerate() {
+            let at = start + self.time(index + 1);
+            self.bytes.insert((self.delivered_at(at), at, self.order), byte);
+            self.order += 1;
+        }
+    }
+
+    /// Whether anybody talked into this one.
+    pub(crate) fn is_damaged(&self, talk: usize) -> bool {
+        self.talks[talk].damaged
+    }
+
+    pub(crate) fn next_delivery(&self) -> Option<Nanos> {
+        self.bytes.keys().next().map(|key| key.0)
+    }
+
+    /// Everything due at `now`, in the order of the wire.
+    pub(crate) fn deliver(&mut self, now: Nanos) -> Vec<u8> {
+        let rest = self.bytes.split_off(&(now + 1, 0, 0));
+        std::mem::replace(&mut self.bytes, rest).into_values().collect()
+    }
+
+    fn delivered_at(&self, at: Nanos) -> Nanos {
+        match self.delivery {
+            Delivery::Bytewise => at,
+            Delivery::Lumps(millis) => at.next_multiple_of(millis * MILLI),
+        }
+    }
+}
+
+pub(crate) fn nanos(duration: std::time::Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).expect("below 584 years")
+}
+
+pub(crate) const MILLI: Nanos = 1_000_000;

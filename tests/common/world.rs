@@ -1,0 +1,469 @@
+//! One run: the machine under test, the virtual world around it, and time that jumps to the next thing due.
+//!
+//! The order at one instant is that of the bus task: what happens in the world, then bytes, then the timer,
+//! then new requests. While the machine stalls, the world goes on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::request::{Request, Source, Target};
+use metergate::bus::settings::{Echo, Parity, UnitId};
+use metergate::modbus::pdu::{ExceptionCode, RequestPdu, exception_reply};
+use metergate::modbus::rtu;
+
+use super::answers::{self, Scene};
+use super::books::{Asked, Books, Check, Execution, check};
+use super::rng::Rng;
+use super::swarm::{Faults, Swarm};
+use super::traffic;
+use super::unit::VirtualUnit;
+use super::wire::{MILLI, Nanos, Wire, nanos};
+
+/// What happens on the wire, whatever the machine does.
+#[derive(Debug)]
+enum Event {
+    /// A request has arrived at the units, if nobody talked into it.
+    Heard { talk: usize, unit: u8, pdu: RequestPdu, sent: Nanos },
+    /// Somebody puts bytes on the wire.
+    Talk(Vec<u8>),
+}
+
+/// What the machine is handed next to bytes; it waits while the machine stalls.
+#[derive(Debug)]
+enum Input {
+    /// A client asks something, and after a pause somebody asks again.
+    Ask,
+    Port(PortEvent),
+    /// Nothing goes wrong any more.
+    Calm,
+    /// The line has had time to recover: everything asked now must be answered with data.
+    Burst,
+}
+
+pub(crate) struct World {
+    line: Line<u64>,
+    base: Instant,
+    now: Nanos,
+    rng: Rng,
+    swarm: Swarm,
+    events: BTreeMap<(Nanos, u64), Event>,
+    inputs: BTreeMap<(Nanos, u64), Input>,
+    scheduled: u64,
+    wire: Wire,
+    units: BTreeMap<u8, VirtualUnit>,
+    books: Books,
+    ids: Vec<u8>,
+    next_id: u64,
+    /// Numbers of the connections; one that left is followed by another.
+    connections: Vec<u64>,
+    serial: u16,
+    open: bool,
+    stalled_until: Nanos,
+    /// The last byte the machine was given, or has sent.
+    last_byte: Nanos,
+    /// When units may still be acting on a broadcast.
+    turnaround_until: Nanos,
+    /// End on the wire of the last request that is to be answered, if nothing was received since.
+    unanswered: Option<Nanos>,
+    /// What happened, if anybody wants to know.
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let swarm = Swarm::new(&mut rng);
+        let framing = swarm.settings.framing;
+        let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
+        let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
+        let alive = ids.iter().filter(|id| !swarm.dead.contains(id));
+        let trace = std::env::var_os("METERGATE_TRACE").is_some();
+        let trace = trace.then(|| vec![format!("{swarm:#?}")]);
+        let mut world = Self {
+            line: Line::new(swarm.settings.clone()),
+            base: Instant::now(),
+            now: 0,
+            events: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            scheduled: 0,
+            wire: Wire::new(swarm.delivery, bits, framing.baud_rate),
+            units: alive.map(|&id| (id, VirtualUnit::new(id))).collect(),
+            books: Books::default(),
+            ids,
+            next_id: 0,
+            connections: (0..swarm.addresses * swarm.connections).collect(),
+            serial: 0,
+            open: false,
+            stalled_until: 0,
+            last_byte: 0,
+            turnaround_until: 0,
+            unanswered: None,
+            trace,
+            rng,
+            swarm,
+        };
+        world.plan(1, Input::Port(PortEvent::Opened));
+        world.plan(MILLI, Input::Ask);
+        world
+    }
+
+    /// Runs to the end: traffic with faults, then calm, then proof that the line came back by itself.
+    pub(crate) fn run(mut self) -> Check {
+        let result = self.run_to_the_end();
+        result.map_err(|fault| {
+            let trace = self.trace.unwrap_or_default().join("\n");
+            format!("at {:?}: {fault}\n{trace}", Duration::from_nanos(self.now))
+        })
+    }
+
+    fn run_to_the_end(&mut self) -> Check {
+        let mut at_one_instant = 0;
+        let mut steps = 0;
+        while !self.is_over() {
+            let event = self.events.keys().next().map(|key| key.0);
+            let bytes = self.wire.next_delivery().map(|at| at.max(self.stalled_until));
+            let timer = self.line.poll_timeout().map(|at| self.nanos(at).max(self.stalled_until));
+            let input = self.inputs.keys().next().map(|key| key.0.max(self.stalled_until));
+            check(timer.is_some() || self.books.asked.is_empty(), || "requests wait, and no timer".into())?;
+            let Some(next) = [event, bytes, timer, input].into_iter().flatten().min() else { break };
+            if next > self.now {
+                if self.now >= self.stalled_until {
+                    self.books.nothing_overdue(self.now)?;
+                }
+                self.now = next;
+                at_one_instant = 0;
+            }
+            at_one_instant += 1;
+            steps += 1;
+            check(steps < 3_000_000, || format!("never ends: {:?}", self.line))?;
+            check(at_one_instant < SPIN, || format!("the machine spins: {:?}", self.line))?;
+            let due = |at: Option<Nanos>| at.is_some_and(|at| at <= self.now);
+            if due(event) {
+                self.next_event();
+            } else if due(bytes) {
+                self.deliver()?;
+            } else if due(timer) {
+                let now = self.instant(self.now);
+                self.line.handle_timeout(now);
+                self.outputs()?;
+            } else {
+                self.next_input()?;
+            }
+        }
+        check(self.books.asked.is_empty(), || "requests are left without an answer".into())?;
+        check(self.books.view.waiting == 0, || "something waits for nobody".into())
+    }
+
+    fn is_over(&self) -> bool {
+        self.inputs.is_empty() && self.events.is_empty() && self.books.asked.is_empty()
+    }
+
+    fn next_event(&mut self) {
+        match self.events.pop_first() {
+            Some((_, Event::Heard { talk, unit, pdu, sent })) => self.hear(talk, unit, &pdu, sent),
+            Some((_, Event::Talk(bytes))) => {
+                self.note(|| format!("talk {bytes:02X?}"));
+                self.wire.talk(self.now, &bytes, self.open, &mut self.rng);
+            }
+            None => {}
+        }
+    }
+
+    fn next_input(&mut self) -> Check {
+        match self.inputs.pop_first() {
+            Some((_, Input::Ask)) => self.ask(),
+            Some((_, Input::Port(event))) => self.port(event),
+            Some((_, Input::Calm)) => {
+                self.note(|| "calm".into());
+                self.swarm.faults = Faults::default();
+                // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
+                self.plan(self.now + 15_000 * MILLI, Input::Burst);
+                Ok(())
+            }
+            Some((_, Input::Burst)) => self.burst(),
+            None => Ok(()),
+        }
+    }
+
+    fn deliver(&mut self) -> Check {
+        let bytes = self.wire.deliver(self.now);
+        if !self.open {
+            return Ok(());
+        }
+        self.note(|| format!("given {bytes:02X?}"));
+        self.last_byte = self.last_byte.max(self.now);
+        self.unanswered = None;
+        let now = self.instant(self.now);
+        self.line.handle_bytes(&bytes, now);
+        self.outputs()
+    }
+
+    fn port(&mut self, event: PortEvent) -> Check {
+        self.note(|| format!("port {event:?}"));
+        self.open = event == PortEvent::Opened;
+        // What the adapter held is gone.
+        self.wire.deliver(self.now);
+        self.last_byte = self.last_byte.max(self.now);
+        self.unanswered = None;
+        if self.open && self.swarm.settings.echo == Echo::Auto && self.rng.chance(300) {
+            self.swarm.echoes = !self.swarm.echoes;
+        }
+        let now = self.instant(self.now);
+        self.line.handle_port(event, now);
+        self.outputs()
+    }
+
+    fn ask(&mut self) -> Check {
+        let Some(rest) = self.swarm.requests.checked_sub(1) else { return Ok(()) };
+        self.swarm.requests = rest;
+        if rest == 0 {
+            self.plan(self.now + MILLI, Input::Calm);
+        } else {
+            let pause = self.rng.below(self.swarm.pause * MILLI);
+            self.plan(self.now + pause, Input::Ask);
+        }
+        self.mishaps()?;
+        let place = usize::try_from(self.rng.below(self.connections.len() as u64)).expect("an index");
+        let write = self.rng.chance(self.swarm.writes);
+        let all = write && self.rng.chance(self.swarm.broadcasts);
+        self.serial += 1;
+        let (target, pdu) = if all {
+            (Target::Broadcast, traffic::broadcast(&mut self.rng, self.serial))
+        } else {
+            let id = if self.swarm.hot { self.ids[0] } else { self.rng.pick(&self.ids) };
+            let unit = UnitId::new(id).expect("a configured unit");
+            let write = write.then(|| traffic::write(&mut self.rng, self.serial));
+            (Target::Unit(unit), write.unwrap_or_else(|| traffic::read(&mut self.rng, self.swarm.hot)))
+        };
+        let max_age = self.rng.pick(if self.swarm.hot { &[0, 5000] } else { &[0, 0, 20, 200, 5000] }) * MILLI;
+        let deadline = self.now + self.rng.pick(&[20, 200, 1000, 3000, 3000, 10_000]) * MILLI;
+        self.hand_in(place, target, pdu, max_age, deadline, false)
+    }
+
+    /// What goes wrong without an answer being at fault.
+    fn mishaps(&mut self) -> Check {
+        let faults = self.swarm.faults.clone();
+        if self.open && self.rng.chance(faults.port_lost) {
+            let back = self.now + self.rng.pick(&[1, 100, 250, 1500]) * MILLI;
+            self.plan(back, Input::Port(PortEvent::Opened));
+            self.port(PortEvent::Lost)?;
+        }
+        if self.rng.chance(faults.babble) {
+            let time = self.rng.pick(&[50, 300, 1500]) * MILLI;
+            let length = usize::try_from(time / self.wire.time(1)).expect("small").min(3000);
+            let babble = answers::noise(&mut self.rng, &self.ids, length);
+            self.schedule(self.now, Event::Talk(babble));
+        }
+        if self.rng.chance(faults.stall) {
+            self.stalled_until = self.now + self.rng.pick(&[5, 100, 1000, 4000]) * MILLI;
+            self.note(|| "stalls".into());
+        }
+        if self.rng.chance(faults.leave) {
+            let place = usize::try_from(self.rng.below(self.connections.len() as u64)).expect("an index");
+            let gone = self.connections[place];
+            self.connections[place] = self.next_id + 1000;
+            self.note(|| format!("connection {gone} leaves"));
+            let left: Vec<u64> = self
+                .books
+                .asked
+                .iter()
+                .filter(|(_, asked)| asked.connection == gone)
+                .map(|(&id, _)| id)
+                .collect();
+            self.line.drop_requests(|id| left.contains(id));
+            self.books.asked.retain(|id, _| !left.contains(id));
+            self.outputs()?;
+        }
+        Ok(())
+    }
+
+    fn burst(&mut self) -> Check {
+        self.note(|| "burst".into());
+        let units: Vec<u8> = self.units.keys().copied().collect();
+        for place in 0..self.connections.len() {
+            // A full queue still takes one request of each connection.
+            let room = if self.swarm.settings.queue_limit < 100 { 1 } else { units.len() };
+            for &id in units.iter().cycle().skip(place).take(room) {
+                let target = Target::Unit(UnitId::new(id).expect("a configured unit"));
+                let pdu = traffic::range(3, u16::from(id), 2);
+                self.hand_in(place, target, pdu, 0, self.now + 60_000 * MILLI, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_in(
+        &mut self,
+        place: usize,
+        target: Target,
+        pdu: RequestPdu,
+        max_age: Nanos,
+        deadline: Nanos,
+        must_succeed: bool,
+    ) -> Check {
+        let id = self.next_id;
+        self.next_id += 1;
+        let connection = self.connections[place];
+        self.note(|| {
+            format!("asks {id} on {connection}: {target:?} {pdu:?} max_age {max_age} deadline {deadline}")
+        });
+        let address = u8::try_from(place as u64 % self.swarm.addresses).expect("small");
+        let source = Source { address: [10, 0, 0, address].into(), connection };
+        let asked = Asked {
+            connection,
+            target,
+            pdu: pdu.clone(),
+            at: self.now,
+            max_age,
+            deadline,
+            floor: 0,
+            must_succeed,
+        };
+        self.books.ask(id, asked);
+        let max_age = Duration::from_nanos(max_age);
+        let deadline = self.instant(deadline);
+        let now = self.instant(self.now);
+        self.line.handle_request(Request { to: id, source, target, pdu, deadline, max_age }, now);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Check {
+        let mut count = 0;
+        while let Some(output) = self.line.poll_output() {
+            match output {
+                Output::Transmit(adu) => self.transmit(&adu)?,
+                Output::Publish(view) => {
+                    check(view.waiting <= self.books.asked.len(), || "more wait than asked".into())?;
+                    self.books.view = view;
+                }
+                Output::Reply { to, answer } => {
+                    self.note(|| format!("answers {to}: {answer:?}"));
+                    self.books.reply(to, &answer, self.instant(self.now))?;
+                }
+            }
+            count += 1;
+            check(count < 1000, || "outputs without end".into())?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, adu: &Bytes) -> Check {
+        self.note(|| format!("sends {adu:02X?}"));
+        check(self.open, || "sent into a closed port".into())?;
+        check(rtu::crc_is_right(adu), || "sent with a wrong CRC".into())?;
+        let unit = adu[0];
+        let pdu = RequestPdu::decode(adu.slice(1..adu.len() - 2)).map_err(|code| format!("sent: {code}"))?;
+        self.silence_was_kept(unit)?;
+        self.books.transmit(unit, &pdu, self.now)?;
+        let talk = self.wire.talk(self.now, adu, false, &mut self.rng);
+        if self.swarm.echoes {
+            self.echo(adu);
+        }
+        let end = self.now + self.wire.time(adu.len());
+        self.last_byte = end;
+        if unit == 0 {
+            self.turnaround_until = end + nanos(self.swarm.settings.turnaround_delay);
+        } else {
+            self.unanswered = Some(end);
+        }
+        self.schedule(end, Event::Heard { talk, unit, pdu, sent: self.now });
+        Ok(())
+    }
+
+    /// The adapter hands back what it sends; what talks into the request damages the echo, too.
+    fn echo(&mut self, adu: &Bytes) {
+        let mut echo = adu.to_vec();
+        if self.rng.chance(self.swarm.faults.echo_damage) {
+            if self.rng.chance(500) {
+                answers::flip(&mut echo, &mut self.rng);
+            } else {
+                echo.remove(0);
+            }
+        }
+        self.wire.echo(self.now, &echo);
+    }
+
+    /// 3.5 characters, the unit's gap, the turnaround, and one transaction at a time.
+    fn silence_was_kept(&self, unit: u8) -> Check {
+        let settings = &self.swarm.settings;
+        let configured = settings.units.iter().find(|configured| configured.id.get() == unit);
+        let gap = configured.map_or(settings.request_gap, |unit| unit.request_gap);
+        let silence = nanos(rtu::silence(settings.framing.baud_rate).max(gap));
+        check(self.now >= self.last_byte + silence, || "sent before the silence was over".into())?;
+        check(self.now >= self.turnaround_until, || "sent within the turnaround delay".into())?;
+        let answered = self.unanswered.is_none_or(|end| self.now >= end + PROBE_TIMEOUT_MIN);
+        check(answered, || "sent while another request waits for its answer".into())
+    }
+
+    /// A request has arrived at the units.
+    fn hear(&mut self, talk: usize, unit: u8, pdu: &RequestPdu, sent: Nanos) {
+        let at = self.now;
+        if self.wire.is_damaged(talk) || self.rng.chance(self.swarm.faults.unheard) {
+            self.note(|| "unheard".into());
+            return;
+        }
+        if unit == 0 {
+            for (&id, unit) in &mut self.units {
+                let reply = unit.execute(pdu.bytes());
+                self.books.execute(id, Execution { sent, at, pdu: pdu.clone(), reply });
+            }
+            return;
+        }
+        let Some(there) = self.units.get_mut(&unit).filter(|unit| unit.busy_until <= at) else { return };
+        let reply = if self.rng.chance(self.swarm.faults.exception) {
+            let code = ExceptionCode(self.rng.pick(&[1, 2, 3, 4, 6]));
+            exception_reply(pdu.function(), code).to_vec()
+        } else {
+            there.execute(pdu.bytes())
+        };
+        self.books.execute(unit, Execution { sent, at, pdu: pdu.clone(), reply: reply.clone() });
+        let configured = self.swarm.settings.units.iter().find(|configured| configured.id.get() == unit);
+        let scene = Scene {
+            faults: &self.swarm.faults,
+            units: &self.ids,
+            response_timeout: configured.map_or(0, |unit| nanos(unit.response_timeout)),
+            late_guard: nanos(self.swarm.settings.late_guard),
+            character: self.wire.time(1),
+        };
+        let talks = scene.answer(unit, &reply, &mut self.rng);
+        for (after, bytes) in talks {
+            if let Some(there) = self.units.get_mut(&unit) {
+                there.busy_until = at + after + self.wire.time(bytes.len());
+            }
+            self.schedule(at + after, Event::Talk(bytes));
+        }
+    }
+
+    fn schedule(&mut self, at: Nanos, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((at.max(self.now), self.scheduled), event);
+    }
+
+    fn plan(&mut self, at: Nanos, input: Input) {
+        self.scheduled += 1;
+        self.inputs.insert((at, self.scheduled), input);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>14?} {}", Duration::from_nanos(self.now), what()));
+        }
+    }
+
+    fn instant(&self, at: Nanos) -> Instant {
+        self.base + Duration::from_nanos(at)
+    }
+
+    fn nanos(&self, at: Instant) -> Nanos {
+        nanos(at.saturating_duration_since(self.base))
+    }
+}
+
+/// Calls of one instant that are more than work.
+const SPIN: u32 = 200;
+
+/// The shortest wait for any answer.
+const PROBE_TIMEOUT_MIN: Nanos = 100 * MILLI;

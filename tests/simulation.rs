@@ -1,0 +1,47 @@
+//! Seeded simulation of a serial line: many clients, several units, every fault the wire knows, the promises
+//! of the design checked at each step.
+//!
+//! `METERGATE_SEEDS` and `METERGATE_FIRST_SEED` set how many seeds run, and from which on;
+//! `METERGATE_TRACE=1` prints what happens. Virtual time only: nothing here waits.
+//!
+//! Honest limit: an answer later than the late guard cannot be told from the answer to the next request, so
+//! that the simulated units are never later than that.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[test]
+fn seeded_runs_keep_every_promise() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |value| value.parse().expect("a number of seeds"))
+    };
+    let first = number("METERGATE_FIRST_SEED", 0);
+    let count = number("METERGATE_SEEDS", 2_000);
+    if let Some(report) = first_failure(first, count) {
+        panic!("{report}");
+    }
+}
+
+/// The report of a seed that fails, of `count` seeds from `first` on.
+fn first_failure(first: u64, count: u64) -> Option<String> {
+    let next = AtomicU64::new(first);
+    let end = first + count;
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return None;
+            }
+            if let Err(report) = common::run(seed) {
+                next.store(end, Ordering::Relaxed);
+                return Some(report);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().find_map(|worker| worker.join().expect("a run catches its panics"))
+    })
+}
