@@ -54,6 +54,7 @@ pub mod bus {
     pub mod queue;
     pub mod receive;
     pub mod request;
+    pub mod sabotage;
     pub(crate) mod schedule;
     pub mod settings;
     pub(crate) mod transaction;

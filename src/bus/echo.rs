@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::RequestPdu;
 
+use super::sabotage::{Guard, keeps};
 use super::settings::Echo;
 
 /// What is known about the adapter's echo.
@@ -67,7 +68,7 @@ impl EchoDetector {
     /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
     #[must_use]
     pub fn may_send(&self, request: &RequestPdu) -> bool {
-        self.verdict.is_some() || differs_from_its_answer(request)
+        self.verdict.is_some() || differs_from_its_answer(request) || !keeps(Guard::EchoCheck)
     }
 
     /// What to look for after `request` went out as `adu`.

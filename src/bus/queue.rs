@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{ReadRange, RequestPdu};
 
 use super::request::{Request, Source, Target};
+use super::sabotage::{Guard, keeps};
 
 /// One who waits for an item's answer.
 #[derive(Debug)]
@@ -122,6 +123,7 @@ impl<T> Queue<T> {
         [lane(target), BROADCAST]
             .iter()
             .all(|lane| self.newest_write.get(lane).is_none_or(|&write| write < key))
+            || !keeps(Guard::JoinAcrossWrite)
     }
 
     /// Queues `request`, joining a read that covers it if there is one.

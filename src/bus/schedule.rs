@@ -15,6 +15,7 @@ use super::exchange::{Exchange, Purpose};
 use super::line::{Line, OCCUPIED_QUIET, Output, REST_SLACK};
 use super::queue::{Item, Waiter};
 use super::request::{Answer, Target};
+use super::sabotage::{Guard, keeps};
 use super::settings::UnitId;
 use super::unit::{PROBE_PAUSE_MIN, Unit};
 use super::view::PortState;
@@ -118,6 +119,7 @@ impl<T> Line<T> {
 
     fn after_silence(&self, gap: Duration) -> Instant {
         let silence = rtu::silence(self.settings.framing.baud_rate).max(gap);
+        let silence = if keeps(Guard::Silence) { silence } else { Duration::ZERO };
         let silent = self.last_activity.map(|last| last + silence);
         silent.max(self.turnaround_until).expect("the port's opening counts as activity")
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
+use super::sabotage::{Guard, keeps};
 use super::settings::{OfflineAfter, UnitSettings};
 use super::view::UnitView;
 
@@ -222,6 +223,9 @@ impl Unit {
     /// Starts the guard after an attempt that ended without an answer. `deadline` is when it was due.
     pub fn owe(&mut self, request: RequestPdu, sent_at: Instant, item: Option<u64>, deadline: Instant) {
         self.gave_up_at = Some(deadline);
+        if !keeps(Guard::LateGuard) {
+            return;
+        }
         self.owed = Some(Owed { request, sent_at, item, until: deadline + self.guard });
     }
 
