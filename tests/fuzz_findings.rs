@@ -72,8 +72,7 @@ fn a_frame_of_unknown_length_is_no_longer_than_a_frame_can_be() {
         receiver.push(&bytes);
         let frame =
             receiver.next(|_, function| (function == 0x41).then_some((&asked, true)), Finality::Quiet);
-        let pdu = frame.map_or(0, |frame| frame.pdu.len());
-        assert_eq!(pdu, (length - rtu::OVERHEAD).min(PDU_MAX), "{length} bytes");
+        assert!(frame.is_some_and(|frame| frame.pdu.len() <= PDU_MAX), "{length} bytes");
     }
 }
 

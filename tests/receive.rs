@@ -1,7 +1,7 @@
 //! Bytes of the line into frames: by length, however they are delivered.
 
 use bytes::Bytes;
-use metergate::bus::receive::{Finality, Frame, Receiver};
+use metergate::bus::receive::{Finality, Receiver};
 use metergate::bus::settings::UnitId;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
@@ -26,21 +26,24 @@ impl Rig {
         Self { receiver: Receiver::default(), request: request(pdu) }
     }
 
-    fn push(&mut self, bytes: &[u8], finality: Finality) -> Vec<Frame> {
+    /// Unit and PDU of the frames that are whole now.
+    fn push(&mut self, bytes: &[u8], finality: Finality) -> Vec<(UnitId, Bytes)> {
         self.receiver.push(bytes);
         let request = &self.request;
         let asked = |to: UnitId, function: u8| {
             (to == unit(1) && function == request.function().0).then_some((request, true))
         };
-        std::iter::from_fn(|| self.receiver.next(asked, finality)).collect()
+        std::iter::from_fn(|| self.receiver.next(asked, finality))
+            .map(|frame| (frame.unit, frame.pdu))
+            .collect()
     }
 }
 
 const READ_TWO: [u8; 5] = [0x03, 0, 0, 0, 2];
 const TWO: [u8; 6] = [0x03, 4, 1, 2, 3, 4];
 
-fn frame(id: u8, pdu: &[u8]) -> Frame {
-    Frame { unit: unit(id), pdu: Bytes::copy_from_slice(pdu) }
+fn frame(id: u8, pdu: &[u8]) -> (UnitId, Bytes) {
+    (unit(id), Bytes::copy_from_slice(pdu))
 }
 
 #[test]
@@ -148,7 +151,7 @@ proptest! {
             rest = next;
         }
         prop_assert_eq!(&seen, &whole);
-        let expected: Vec<Frame> = answers.iter().map(|(id, pdu)| frame(*id, pdu)).collect();
+        let expected: Vec<_> = answers.iter().map(|(id, pdu)| frame(*id, pdu)).collect();
         prop_assert_eq!(seen, expected);
     }
 

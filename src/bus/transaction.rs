@@ -36,6 +36,9 @@ impl<T> Line<T> {
                 self.head_at = Some(now);
             }
             self.receiver.push(bytes);
+        } else {
+            // Nothing will be made of these, and nobody knows how many will come: they are counted, not kept.
+            self.counters.noise_bytes += bytes.len() as u64;
         }
         if let Some(exchange) = &mut self.exchange {
             exchange.any_byte = true;

@@ -274,7 +274,10 @@ impl World {
                 .map(|(&id, _)| id)
                 .collect();
             self.line.drop_requests(|id| left.contains(id));
-            self.books.asked.retain(|id, _| !left.contains(id));
+            // What is on the wire is answered with what comes of it; the rest at once, and never sent.
+            for id in left {
+                self.books.asked.entry(id).and_modify(|asked| asked.must_succeed = false);
+            }
             self.outputs()?;
         }
         Ok(())
