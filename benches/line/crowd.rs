@@ -1,0 +1,64 @@
+//! 500 connections on a line without any snapshot: does everybody get the same, and what does it take?
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{Clients, Reads};
+use crate::figures::{Row, jain};
+use crate::gateway::{Gateway, PROGRAM};
+use crate::wire::{Pace, Wire};
+
+pub(crate) fn measure() -> Vec<Row> {
+    let line = Wire::start(PACE);
+    let gateway = Gateway::start(&line, PACE.baud_rate);
+    let (idle, _) = gateway.memory();
+    // Each asks for a register of its own, so that no reply can serve two.
+    let work = (0..CLIENTS).map(|client| Reads {
+        units: vec![u8::try_from(client % 8 + 1).expect("units are 1 to 8")],
+        start: client,
+        ..Reads::of(1)
+    });
+    let clients = Clients::start(gateway.address(), work);
+    let from = Instant::now();
+    thread::sleep(TIME);
+    let until = Instant::now();
+    let (loaded, _) = gateway.memory();
+    let replies = clients.stop();
+    let (_, most) = gateway.memory();
+    let good = |replies: &Vec<_>| {
+        let in_time = |reply: &&crate::client::Reply| reply.at <= until && reply.exception.is_none();
+        replies.iter().filter(in_time).count() as f64
+    };
+    let shares: Vec<f64> = replies.iter().map(good).collect();
+    let (least, best) =
+        shares.iter().fold((f64::MAX, 0.0_f64), |(a, b), &share| (a.min(share), b.max(share)));
+    let fairness = jain(&shares);
+    let rate = shares.iter().sum::<f64>() / (until - from).as_secs_f64();
+    let theory = 1.0 / PACE.period(1).as_secs_f64();
+    let exceptions = replies.iter().flatten().filter(|reply| reply.exception.is_some()).count();
+    let size = std::fs::metadata(PROGRAM).expect("the program is there").len();
+    vec![
+        Row::judged(
+            "fairness (Jain) among 500 connections",
+            format!("{fairness:.4} ({least} to {best} replies each)"),
+            "at least 0.99".into(),
+            fairness >= 0.99,
+        ),
+        Row::judged("fewest replies of one", format!("{least}"), "at least 1".into(), least >= 1.0),
+        Row::judged(
+            "resident memory of the gateway",
+            format!("{loaded} KiB, at most {most}; idle {idle}"),
+            "below 8192 KiB".into(),
+            most < 8192,
+        ),
+        Row::told(
+            "rate over the theoretical one, exceptions",
+            format!("{:.2} % (of {theory:.2} per s), {exceptions}", rate / theory * 100.0),
+        ),
+        Row::told("size of the program", format!("{} KiB", size / 1024)),
+    ]
+}
+
+const PACE: Pace = Pace { baud_rate: 19200, turnaround: Some(Duration::from_millis(5)) };
+const CLIENTS: u16 = 500;
+const TIME: Duration = Duration::from_secs(40);

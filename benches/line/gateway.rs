@@ -1,0 +1,114 @@
+//! The gateway under test: the built program, in a process of its own, on a line of ours.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::wire::Wire;
+
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_metergate");
+
+/// A running gateway with units 1 to 8 on one line; ended when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    lines: Receiver<String>,
+    /// Lines that came while another was waited for: two tasks of the gateway speak in no order.
+    passed: Vec<String>,
+    file: PathBuf,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    pub(crate) fn start(line: &Wire, baud_rate: u32) -> Self {
+        let device = line.device().display();
+        let file = std::env::temp_dir().join(format!(
+            "metergate-bench-{}-{}.yaml",
+            std::process::id(),
+            line.device().file_name().expect("a device has a name").display()
+        ));
+        // The deadline and the limits are those of a line that 500 clients share; the rest is the default.
+        let text = format!(
+            "listeners:\n  - address: 127.0.0.1:0\n    max_age: 0s\n    request_deadline: 30s\n    \
+             max_connections: 600\n    max_connections_per_ip: 600\nbuses:\n  - name: bench\n    \
+             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - id: 1-8\n"
+        );
+        fs::write(&file, text).expect("the temporary folder can be written");
+        let mut child = Command::new(PROGRAM)
+            .args(["run", "--config"])
+            .arg(&file)
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the built program starts");
+        let stderr = child.stderr.take().expect("it was asked for");
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut gateway = Self { child, lines, passed: vec![], file, address: SocketAddr::from(([0; 4], 0)) };
+        let listening = gateway.line_with("listening");
+        gateway.line_with("port open");
+        gateway.address = listening
+            .split("address=")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .expect("it says where it listens");
+        gateway
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for a line of the log that contains `text`.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
+        if let Some(index) = self.passed.iter().position(|line| line.contains(text)) {
+            return self.passed.swap_remove(index);
+        }
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => self.passed.push(line),
+                Err(_) => panic!("the gateway never said {text:?}"),
+            }
+        }
+    }
+
+    /// Resident memory in KiB: now, and the most it ever was.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(self.proc("status")).expect("it runs");
+        let value = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.trim_end_matches(" kB").trim().parse().ok()
+        };
+        (value("VmRSS:").expect("Linux tells"), value("VmHWM:").expect("Linux tells"))
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.child.id().to_string()).join(name)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It has ended by itself or it ends now; either way there is nobody to tell.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+        let _removed = fs::remove_file(&self.file);
+    }
+}
+
+/// How long it may take to say something.
+const PATIENCE: Duration = Duration::from_secs(20);

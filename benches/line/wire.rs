@@ -1,0 +1,257 @@
+//! A line with meters on a pseudo terminal, precise to some microseconds; a thread of its own.
+//!
+//! Unlike the simulator of the program it blocks, looks at the clock without pause when it matters, and writes
+//! down when bytes came and went. It knows one request: function 0x03.
+//! Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use metergate::modbus::rtu;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::OptionalActions;
+
+use crate::clock;
+
+/// How the line keeps time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Bits per second, which also decide the silence.
+    pub(crate) baud_rate: u32,
+    /// Between the end of a request and the first bit of its reply. `None`: an unpaced line, where bytes
+    /// take no time at all.
+    pub(crate) turnaround: Option<Duration>,
+}
+
+impl Pace {
+    /// The time `bytes` characters of ten bits take.
+    pub(crate) fn wire_time(self, bytes: usize) -> Duration {
+        rtu::wire_time(bytes, 10, self.baud_rate)
+    }
+
+    /// What must lie between two frames.
+    pub(crate) fn silence(self) -> Duration {
+        rtu::silence(self.baud_rate)
+    }
+
+    /// From one request to the next when nobody loses any time, for reads of `quantity` registers.
+    pub(crate) fn period(self, quantity: u16) -> Duration {
+        self.silence()
+            + self.wire_time(REQUEST_LENGTH)
+            + self.turnaround.unwrap_or_default()
+            + self.wire_time(reply_length(quantity))
+    }
+}
+
+/// One request as the line saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// From the last byte before it, in either direction, to its first.
+    pub(crate) gap: Option<Duration>,
+    /// When its first byte came.
+    pub(crate) at: Instant,
+    /// When the last byte of its reply was handed over; `None` if nobody answered.
+    pub(crate) answered: Option<Instant>,
+}
+
+/// The line, running until it is dropped.
+pub(crate) struct Wire {
+    device: PathBuf,
+    clients_side: OwnedFd,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The unit that does not answer; 0: all answer.
+    dead: AtomicU8,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl Wire {
+    pub(crate) fn start(pace: Pace) -> Self {
+        let meters_side = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("the system gives a pseudo terminal");
+        rustix::pty::unlockpt(&meters_side).expect("a new pseudo terminal can be unlocked");
+        let name = rustix::pty::ptsname(&meters_side, Vec::new()).expect("a pseudo terminal has a name");
+        let device = PathBuf::from(name.into_string().expect("the name of a pseudo terminal is text"));
+        let clients_side =
+            rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                .expect("a pseudo terminal of ours can be opened");
+        // Raw before anybody uses it: an echoing terminal would answer requests with themselves.
+        let mut termios = rustix::termios::tcgetattr(&clients_side).expect("it is a terminal");
+        termios.make_raw();
+        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios).expect("raw is allowed");
+        rustix::io::ioctl_fionbio(&meters_side, true).expect("a terminal can be non-blocking");
+        let shared = Arc::new(Shared::default());
+        let meters = Meters { terminal: meters_side.into(), pace, shared: Arc::clone(&shared) };
+        let thread = thread::spawn(move || meters.run());
+        Self { device, clients_side, shared, thread: Some(thread) }
+    }
+
+    /// What a client opens.
+    pub(crate) fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// The clients' side, for a client in this process.
+    pub(crate) fn client(&self) -> File {
+        self.clients_side.try_clone().expect("a descriptor is left").into()
+    }
+
+    /// Silences a unit; 0 for none.
+    pub(crate) fn kill(&self, unit: u8) {
+        self.shared.dead.store(unit, Ordering::Relaxed);
+    }
+
+    /// What was seen since the last call.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.seen.lock().expect("the line has not panicked"))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            assert!(thread.join().is_ok(), "the line has panicked");
+        }
+    }
+}
+
+/// The thread of the line.
+struct Meters {
+    terminal: File,
+    pace: Pace,
+    shared: Arc<Shared>,
+}
+
+impl Meters {
+    fn run(mut self) {
+        clock::be_punctual();
+        let mut last_byte = None;
+        while let Some((request, at)) = self.request(last_byte) {
+            let end = match self.pace.turnaround {
+                Some(_) => at + self.pace.wire_time(REQUEST_LENGTH),
+                None => Instant::now(),
+            };
+            let gap = last_byte.map(|last| at.saturating_duration_since(last));
+            let dead = request[0] == self.shared.dead.load(Ordering::Relaxed);
+            let answered = if dead { None } else { Some(self.answer(&request, end)) };
+            last_byte = answered.or(Some(end));
+            self.shared.seen.lock().expect("nobody panics with it").push(Seen { gap, at, answered });
+        }
+    }
+
+    /// The next request and when its first byte came; `None` when the line is to stop.
+    fn request(&mut self, last_byte: Option<Instant>) -> Option<([u8; REQUEST_LENGTH], Instant)> {
+        // Whoever keeps the silence comes right after it. That moment is watched without pause, so that the
+        // gap measured is the gap kept and not the time this thread takes to wake.
+        let due = last_byte.map(|last| last + self.pace.silence());
+        if let Some(due) = due {
+            clock::sleep_until(due - WATCH_BEFORE);
+        }
+        let mut request = [0; REQUEST_LENGTH];
+        let (mut filled, mut at) = (0, Instant::now());
+        while filled < REQUEST_LENGTH {
+            let read = self.terminal.read(&mut request[filled..]);
+            let now = Instant::now();
+            match read {
+                Ok(count) => {
+                    if filled == 0 {
+                        at = now;
+                    }
+                    filled += count;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if due.is_none_or(|due| now >= due + WATCH_AFTER) {
+                        self.wait_readable();
+                    }
+                }
+                Err(error) => panic!("the line cannot be read: {error}"),
+            }
+            if self.shared.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+        }
+        assert!(rtu::crc_is_right(&request) && request[1] == READ, "not a request: {request:02x?}");
+        Some((request, at))
+    }
+
+    /// Until there is something, or for a moment, after which the caller looks whether it is to stop.
+    fn wait_readable(&self) {
+        let mut interest = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
+        poll(&mut interest, PollTimeout::from(50_u8)).expect("a terminal can be polled");
+    }
+
+    /// Hands the reply over as a UART does, a buffer of characters at a time, the last at its very end.
+    /// Gives the instant right before the last piece went.
+    fn answer(&mut self, request: &[u8; REQUEST_LENGTH], end: Instant) -> Instant {
+        let adu = rtu::encode(request[0], &reply_pdu(request));
+        let Some(turnaround) = self.pace.turnaround else {
+            let now = Instant::now();
+            self.terminal.write_all(&adu).expect("a reply fits a terminal's buffer");
+            return now;
+        };
+        let begins = end + turnaround;
+        let mut sent = 0;
+        let mut last = begins;
+        for piece in adu.chunks(UART_BUFFER) {
+            sent += piece.len();
+            let due = begins + self.pace.wire_time(sent);
+            clock::sleep_until(due);
+            last = Instant::now();
+            self.terminal.write_all(piece).expect("a reply fits a terminal's buffer");
+        }
+        last
+    }
+}
+
+/// What a unit answers: registers that tell unit and address apart.
+fn reply_pdu(request: &[u8; REQUEST_LENGTH]) -> Vec<u8> {
+    let start = u16::from_be_bytes([request[2], request[3]]);
+    let quantity = u16::from_be_bytes([request[4], request[5]]);
+    registers(request[0], start, quantity)
+}
+
+/// The PDU a unit answers a read of `quantity` registers from `start` with.
+pub(crate) fn registers(unit: u8, start: u16, quantity: u16) -> Vec<u8> {
+    let count = u8::try_from(quantity * 2).expect("at most 125 registers are asked for");
+    let values = (start..start + quantity).flat_map(|at| (at ^ (u16::from(unit) << 8)).to_be_bytes());
+    [READ, count].into_iter().chain(values).collect()
+}
+
+/// The PDU that asks for them.
+pub(crate) fn read(start: u16, quantity: u16) -> [u8; 5] {
+    let ([a, b], [c, d]) = (start.to_be_bytes(), quantity.to_be_bytes());
+    [READ, a, b, c, d]
+}
+
+/// Bytes of the serial ADU that carries `quantity` registers.
+pub(crate) fn reply_length(quantity: u16) -> usize {
+    usize::from(quantity) * 2 + 2 + rtu::OVERHEAD
+}
+
+/// Bytes of the serial ADU of a read.
+pub(crate) const REQUEST_LENGTH: usize = 8;
+
+/// Read holding registers.
+const READ: u8 = 3;
+
+/// Characters a UART collects before it tells anybody.
+const UART_BUFFER: usize = 16;
+
+/// From how long before the end of the silence the line is watched without pause, and until how long after.
+/// No longer: whoever is about to send, and the kernel between, need a processor too.
+const WATCH_BEFORE: Duration = Duration::from_micros(50);
+const WATCH_AFTER: Duration = Duration::from_micros(20);
