@@ -200,15 +200,23 @@ impl<T> Line<T> {
     /// The identifier to send to, and how long its answer may take to begin.
     fn addressee(&mut self, target: Target, purpose: Purpose) -> (u8, Duration) {
         let Target::Unit(id) = target else { return (0, Duration::ZERO) };
+        let neighbour = self.slowest_like(id);
         let Some(unit) = self.units.get_mut(&id) else { return (id.get(), self.settings.response_timeout) };
         unit.counters.transactions += 1;
         // Nothing is sent to a unit before its guard has passed.
         unit.owed = None;
         let timeout = match purpose {
             Purpose::Client | Purpose::EchoCheck => unit.settings.response_timeout,
-            Purpose::Probe => unit.probe_timeout(),
+            Purpose::Probe => unit.probe_timeout(neighbour),
         };
         (id.get(), timeout)
+    }
+
+    /// What the slowest unit usually takes of those whose `response_timeout` is the same.
+    fn slowest_like(&self, id: UnitId) -> Option<Duration> {
+        let timeout = self.units.get(&id)?.settings.response_timeout;
+        let alike = self.units.values().filter(|unit| unit.settings.response_timeout == timeout);
+        alike.filter_map(|unit| unit.response_time).max()
     }
 
     fn end_occupation(&mut self, now: Instant) {

@@ -271,11 +271,14 @@ impl Unit {
         self.last_read.clone().unwrap_or_else(first_register)
     }
 
-    /// How long a probe waits for the first byte: four times what the unit usually takes.
+    /// How long a probe waits for the first byte: four times what the unit usually takes, or, of one never
+    /// heard, what the slowest `neighbour` configured alike does. An answer that comes later than that is a
+    /// late one, and ends the search as well.
     #[must_use]
-    pub fn probe_timeout(&self) -> Duration {
+    pub fn probe_timeout(&self, neighbour: Option<Duration>) -> Duration {
         let limit = self.settings.response_timeout;
-        self.response_time.map_or(limit, |usual| (usual * 4).max(PROBE_TIMEOUT_MIN).min(limit))
+        let usual = self.response_time.or(neighbour);
+        usual.map_or(limit, |usual| (usual * 4).max(PROBE_TIMEOUT_MIN).min(limit))
     }
 
     /// When the next probe of an off-line unit is due: after the pause that was learned, or after the shortest
