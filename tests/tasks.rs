@@ -13,14 +13,13 @@ use bytes::Bytes;
 use metergate::bus::request::{Answer, Request, Source, Target};
 use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use metergate::bus::view::{PortState, View};
-use metergate::io::handle::{BusHandle, ReplyTo, WayBack};
+use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@ struct Rig {
     view: Arc<ArcSwap<View>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    answers: Answers,
     back: Arc<WayBack>,
 }
 
@@ -50,8 +49,8 @@ impl Rig {
             Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe"), line_errors: |_| None })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
-        let (answer, answers) = mpsc::unbounded_channel();
-        Self { handle, view, stop, task, answers, back: WayBack::new(answer) }
+        let (back, answers) = WayBack::new();
+        Self { handle, view, stop, task, answers, back }
     }
 
     async fn ask(&self, key: u64, unit: u8) {
@@ -71,7 +70,7 @@ impl Rig {
     }
 
     async fn answer(&mut self) -> (u64, Answer) {
-        self.answers.recv().await.unwrap()
+        self.answers.next().await
     }
 }
 
@@ -195,7 +194,7 @@ async fn the_task_ends_when_nobody_can_ask_any_more() {
     let Rig { handle, task, mut answers, .. } = rig;
     drop(handle);
     far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
-    assert_eq!(answers.recv().await.unwrap().1, Answer::Reply(Bytes::from_static(&REPLY)));
+    assert_eq!(answers.next().await.1, Answer::Reply(Bytes::from_static(&REPLY)));
     task.await.unwrap();
 }
 
@@ -205,8 +204,8 @@ async fn what_a_client_asked_that_left_never_reaches_the_wire() {
     let mut rig = Rig::start([Ok(near)]);
     rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
-    let (gone, receiver) = mpsc::unbounded_channel();
-    rig.ask_for(ReplyTo::new(&WayBack::new(gone), 2), 2).await;
+    let (gone, receiver) = WayBack::new();
+    rig.ask_for(ReplyTo::new(&gone, 2), 2).await;
     tokio::task::yield_now().await;
     drop(receiver);
     rig.ask(3, 1).await;

@@ -14,14 +14,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, trace};
 
 use super::admission::Presence;
 use super::exchange::{Exchange, Header, Purpose};
 pub use super::exchange::{FUSE, REFUSAL_DELAY};
-use super::handle::{BusHandle, ReplyTo, WayBack};
+use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use super::routes::{Listening, Refusal, Verdict};
 use super::throttle::Throttle;
 use crate::bus::request::{Answer, Request, Source, Target};
@@ -106,7 +105,7 @@ struct Connection<R, W> {
     /// Not more than is in flight, times the buses for broadcasts.
     outgoing: VecDeque<Outgoing>,
     back: Arc<WayBack>,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    answers: Answers,
     /// `None` while anything is in flight.
     idle_since: Option<Instant>,
     /// Since when an ADU is incomplete.
@@ -116,7 +115,7 @@ struct Connection<R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: Client) -> Self {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (back, answers) = WayBack::new();
         Self {
             reader,
             writer,
@@ -125,7 +124,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             input: BytesMut::with_capacity(READ_BUFFER),
             exchange: Exchange::default(),
             outgoing: VecDeque::new(),
-            back: WayBack::new(answer),
+            back,
             answers,
             idle_since: None,
             partial_since: None,
@@ -147,7 +146,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             biased;
             () = self.client.presence.closing().cancelled(), if open => Event::Close,
             written = self.writer.write_buf(output), if !output.is_empty() => Event::Written(written),
-            Some((key, answer)) = self.answers.recv() => Event::Answered(key, answer),
+            (key, answer) = self.answers.next() => Event::Answered(key, answer),
             () = sleep_until(wake) => Event::Timeout,
             taken = hand_over(&self.outgoing) => Event::HandedOver(taken),
             read = self.reader.read_buf(&mut self.input), if may_read => Event::Read(read),
@@ -258,6 +257,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 
     fn handle_handed_over(&mut self, taken: bool, now: Instant) {
         let Some(Outgoing { key, bus, .. }) = self.outgoing.pop_front() else { return };
+        if self.outgoing.is_empty() {
+            // Nearly always it is, and with hundreds of connections its room counts.
+            self.outgoing = VecDeque::new();
+        }
         if !taken {
             debug!(bus = bus.name(), "the bus is being stopped");
             let refused = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);

@@ -4,7 +4,7 @@
 //! answers in place of a bus that does not. It never reads a socket or a clock; `now` is an argument.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3 (responses).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,7 +18,8 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
 /// All a client has in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
-    waiting: BTreeMap<u64, Waiting>,
+    /// In the order of their keys. Few, and a list of few takes far less room than a map.
+    waiting: VecDeque<(u64, Waiting)>,
     next_key: u64,
     /// The delay is the same for all, so the first in is the first due.
     delayed: VecDeque<(Instant, Option<Adu>)>,
@@ -82,7 +83,8 @@ impl Exchange {
         let key = self.next_key;
         self.next_key += 1;
         let fuse = deadline + FUSE;
-        self.waiting.insert(key, Waiting { header, purpose, buses_left: buses, failure: None, fuse });
+        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse };
+        self.waiting.push_back((key, waiting));
         key
     }
 
@@ -94,10 +96,11 @@ impl Exchange {
 
     /// Takes the answer of one bus.
     pub(crate) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) {
-        let Some(waiting) = self.waiting.get_mut(&key) else {
+        let Ok(index) = self.waiting.binary_search_by_key(&key, |(key, _)| *key) else {
             debug!("an answer came after its request was given up; dropped");
             return;
         };
+        let (_, waiting) = &mut self.waiting[index];
         match answer {
             Answer::Reply(pdu) => {
                 if let Purpose::Unit(reply) = &mut waiting.purpose {
@@ -111,7 +114,7 @@ impl Exchange {
         }
         waiting.buses_left = waiting.buses_left.saturating_sub(1);
         if waiting.buses_left == 0
-            && let Some(waiting) = self.waiting.remove(&key)
+            && let Some((_, waiting)) = self.waiting.remove(index)
         {
             self.finish(waiting, now);
         }
@@ -125,10 +128,7 @@ impl Exchange {
             }
         }
         let mut blown = Vec::new();
-        while let Some(entry) = self.waiting.first_entry()
-            && entry.get().fuse <= now
-        {
-            let (key, mut waiting) = entry.remove_entry();
+        while let Some((key, mut waiting)) = self.waiting.pop_front_if(|(_, waiting)| waiting.fuse <= now) {
             let Header { unit, function, .. } = waiting.header;
             warn!(unit, %function, "the bus did not answer by the deadline; answering 0x0B in its place");
             waiting.failure = Some(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
@@ -144,7 +144,7 @@ impl Exchange {
     /// one be due before it, and it then blows together with the oldest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let refusal = self.delayed.front().map(|(due, _)| *due);
-        let fuse = self.waiting.first_key_value().map(|(_, waiting)| waiting.fuse);
+        let fuse = self.waiting.front().map(|(_, waiting)| waiting.fuse);
         refusal.into_iter().chain(fuse).min()
     }
 

@@ -1,13 +1,14 @@
 //! The two ends of a request's way: to the task of a bus, and back to the connection that asked.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::bus::request::{Answer, Request};
 
-/// Where a reply goes: the channel of one connection, and the connection's own key for the request.
+/// Where a reply goes: the way back to one connection, and the connection's own key for the request.
 #[derive(Clone, Debug)]
 pub struct ReplyTo {
     back: Arc<WayBack>,
@@ -15,23 +16,59 @@ pub struct ReplyTo {
 }
 
 /// The way back to one connection.
-#[derive(Debug)]
+///
+/// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
+/// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
+#[derive(Debug, Default)]
 pub struct WayBack {
-    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    answers: Mutex<VecDeque<(u64, Answer)>>,
+    arrived: Notify,
     left: AtomicBool,
 }
 
+/// The end of the way back that the connection holds. Once it is dropped nobody takes answers any more.
+#[derive(Debug)]
+pub struct Answers(Arc<WayBack>);
+
 impl WayBack {
-    /// A way back into `answers`. The channel never holds more than its connection has in flight, which is
-    /// why it needs no bound of its own and a bus never waits for a client.
+    /// A way back and its end.
     #[must_use]
-    pub fn new(answers: mpsc::UnboundedSender<(u64, Answer)>) -> Arc<Self> {
-        Arc::new(Self { answers, left: AtomicBool::new(false) })
+    pub fn new() -> (Arc<Self>, Answers) {
+        let back = Arc::new(Self::default());
+        (Arc::clone(&back), Answers(back))
     }
 
     /// The client asks nothing more and most likely has gone: what is not on a wire yet need not go there.
     pub fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
+    }
+
+    fn push(&self, key: u64, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back((key, answer));
+        self.arrived.notify_one();
+    }
+
+    fn pop(&self) -> Option<(u64, Answer)> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl Answers {
+    /// The next answer and the key of its request. Nothing is lost when the wait is given up.
+    pub async fn next(&mut self) -> (u64, Answer) {
+        loop {
+            if let Some(answer) = self.0.pop() {
+                return answer;
+            }
+            // An answer that comes between the look and the wait leaves its notice behind.
+            self.0.arrived.notified().await;
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -44,13 +81,13 @@ impl ReplyTo {
 
     /// Delivers the answer. A client that left in the meantime is no error.
     pub fn send(self, answer: Answer) {
-        let _ = self.back.answers.send((self.key, answer));
+        self.back.push(self.key, answer);
     }
 
     /// Whether nobody is left who would take the answer.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.back.left.load(Ordering::Relaxed) || self.back.answers.is_closed()
+        self.back.left.load(Ordering::Relaxed)
     }
 }
 
