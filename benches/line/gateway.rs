@@ -96,6 +96,16 @@ impl Gateway {
         (value("VmRSS:").expect("Linux tells"), value("VmHWM:").expect("Linux tells"))
     }
 
+    /// Processor time it has taken since it started.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let tasks = fs::read_dir(self.proc("task")).expect("it runs");
+        let nanos = tasks.flatten().filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
     fn proc(&self, name: &str) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string()).join(name)
     }

@@ -13,8 +13,11 @@ pub(crate) fn measure() -> Vec<Row> {
     let (ours, theirs) = (Wire::start(PACE), Wire::start(PACE));
     let gateway = Gateway::start(&ours, PACE.baud_rate);
     let (mut busy, mut idle, mut bare) = (vec![], vec![], vec![]);
+    let mut worked = Duration::ZERO;
     for _ in 0..ROUNDS {
+        let before = gateway.processor_time();
         busy.push(ask(&gateway, Duration::ZERO));
+        worked += gateway.processor_time() - before;
         bare.push(micros(reference::run(&theirs, PACE, QUANTITY, ROUND)));
         idle.push(ask(&gateway, PAUSE));
     }
@@ -39,6 +42,10 @@ pub(crate) fn measure() -> Vec<Row> {
             format!("{idle_added:.0} µs at the median"),
             "below 150 µs".into(),
             idle_added < 150.0,
+        ),
+        Row::told(
+            "processor time of the gateway for one transaction",
+            format!("{:.0} µs", worked.as_secs_f64() * 1e6 / busy.iter().map(Vec::len).sum::<usize>() as f64),
         ),
         Row::told(
             "the reference client's own: the floor of the pseudo terminal",

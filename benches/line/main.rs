@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench line` runs all of it, `-- crowd` only what is called so; `-- --check` makes a missed
 //! target an error, which a busy machine does not deserve. Each part is bounded in time; in all some three
-//! minutes. Targets: docs/design.md.
+//! minutes. It never tunes the gateway: what is not a default is written in `gateway.rs`.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
