@@ -56,6 +56,8 @@ impl Pace {
 pub(crate) struct Seen {
     /// From the last byte before it, in either direction, to its first.
     pub(crate) gap: Option<Duration>,
+    /// By how much the line itself was late with a piece of the reply before it.
+    pub(crate) stall: Duration,
     /// When its first byte came.
     pub(crate) at: Instant,
     /// When the last byte of its reply was handed over; `None` if nobody answered.
@@ -139,7 +141,7 @@ struct Meters {
 impl Meters {
     fn run(mut self) {
         clock::be_punctual();
-        let mut last_byte = None;
+        let (mut last_byte, mut stall) = (None, Duration::ZERO);
         while let Some((request, at)) = self.request(last_byte) {
             let end = match self.pace.turnaround {
                 Some(_) => at + self.pace.wire_time(REQUEST_LENGTH),
@@ -147,9 +149,11 @@ impl Meters {
             };
             let gap = last_byte.map(|last| at.saturating_duration_since(last));
             let dead = request[0] == self.shared.dead.load(Ordering::Relaxed);
-            let answered = if dead { None } else { Some(self.answer(&request, end)) };
+            let answer = if dead { None } else { Some(self.answer(&request, end)) };
+            let answered = answer.map(|(last, _)| last);
+            self.shared.seen.lock().expect("nobody panics with it").push(Seen { gap, stall, at, answered });
             last_byte = answered.or(Some(end));
-            self.shared.seen.lock().expect("nobody panics with it").push(Seen { gap, at, answered });
+            stall = answer.map_or(Duration::ZERO, |(_, stall)| stall);
         }
     }
 
@@ -195,25 +199,26 @@ impl Meters {
     }
 
     /// Hands the reply over as a UART does, a buffer of characters at a time, the last at its very end.
-    /// Gives the instant right before the last piece went.
-    fn answer(&mut self, request: &[u8; REQUEST_LENGTH], end: Instant) -> Instant {
+    /// Gives the instant right before the last piece went, and the most by which a piece was late.
+    fn answer(&mut self, request: &[u8; REQUEST_LENGTH], end: Instant) -> (Instant, Duration) {
         let adu = rtu::encode(request[0], &reply_pdu(request));
         let Some(turnaround) = self.pace.turnaround else {
             let now = Instant::now();
             self.terminal.write_all(&adu).expect("a reply fits a terminal's buffer");
-            return now;
+            return (now, Duration::ZERO);
         };
         let begins = end + turnaround;
         let mut sent = 0;
-        let mut last = begins;
+        let (mut last, mut stall) = (begins, Duration::ZERO);
         for piece in adu.chunks(UART_BUFFER) {
             sent += piece.len();
             let due = begins + self.pace.wire_time(sent);
             clock::sleep_until(due);
             last = Instant::now();
+            stall = stall.max(last - due);
             self.terminal.write_all(piece).expect("a reply fits a terminal's buffer");
         }
-        last
+        (last, stall)
     }
 }
 
