@@ -1,0 +1,172 @@
+//! Units that do not answer, and how they come back.
+
+use metergate::bus::settings::LineSettings;
+use metergate::bus::unit::UnitState;
+
+use super::bench::{Ask, Bench, NO_RESPONSE, REFUSED_OFFLINE, reply, settings};
+
+fn impatient(units: &[u8]) -> Bench {
+    Bench::new(LineSettings { retries: 0, ..settings(units) })
+}
+
+/// Asks unit 1 until it is off-line; gives when that was.
+fn lose_unit_1(bench: &mut Bench) -> f64 {
+    let mut attempts = 0;
+    while bench.state(1) != UnitState::Offline {
+        attempts += 1;
+        assert!(attempts < 10);
+        bench.read(attempts, Ask::of(1), 0, 1);
+        let _ = bench.sent();
+        assert_eq!(bench.answer().1, NO_RESPONSE);
+    }
+    bench.now()
+}
+
+#[test]
+fn three_failures_alone_do_not_make_a_unit_off_line() {
+    let mut bench = impatient(&[1]);
+    for id in 0..3 {
+        bench.read(id, Ask::of(1), 0, 1);
+        bench.sent();
+        bench.answer();
+    }
+    // Two guards and three time-outs: 2.5 s.
+    assert!(bench.now() < 3_000.0, "{}", bench.now());
+    assert_eq!(bench.state(1), UnitState::NeverSeen);
+}
+
+#[test]
+fn three_seconds_alone_do_not_make_a_unit_off_line() {
+    let mut bench = impatient(&[1]);
+    for id in 0..2 {
+        bench.to(f64::from(id) * 4_000.0);
+        bench.read(id, Ask::of(1), 0, 1);
+        bench.sent();
+        bench.answer();
+    }
+    assert!(bench.now() > 4_000.0);
+    assert_eq!(bench.state(1), UnitState::NeverSeen);
+}
+
+#[test]
+fn requests_to_an_off_line_unit_are_refused_at_once() {
+    let mut bench = impatient(&[1]);
+    let lost = lose_unit_1(&mut bench);
+    bench.read(99, Ask::of(1), 0, 1);
+    assert_eq!(bench.timed_answer(), (99, lost, REFUSED_OFFLINE));
+}
+
+#[test]
+fn who_waits_for_a_unit_that_goes_off_line_is_told_at_once() {
+    let mut bench = Bench::new(LineSettings {
+        offline_after: metergate::bus::settings::OfflineAfter {
+            failures: 1,
+            time: std::time::Duration::ZERO,
+        },
+        ..settings(&[1])
+    });
+    bench.read(1, Ask::of(1), 0, 1);
+    bench.sent();
+    bench.read(2, Ask::of(1).on(2, 2), 50, 1);
+    let (_, at, _) = bench.timed_answer();
+    assert_eq!(bench.timed_answer(), (2, at, NO_RESPONSE));
+}
+
+#[test]
+fn a_probe_repeats_the_last_good_read_and_one_answer_brings_the_unit_back() {
+    let mut bench = impatient(&[1]);
+    bench.read(50, Ask::of(1), 40, 2);
+    bench.serve(1);
+    bench.answer();
+    let lost = lose_unit_1(&mut bench);
+    let probe = bench.sent();
+    assert_eq!(probe.pdu, [3, 0, 40, 0, 2]);
+    assert!(probe.at >= lost + 1_000.0, "{} {lost}", probe.at);
+    bench.to(probe.at + 10.0);
+    bench.frame(1, &[0x83, 4]);
+    assert_eq!(bench.state(1), UnitState::Recovering);
+    bench.read(99, Ask::of(1), 0, 1);
+    bench.serve(1);
+    assert_eq!(bench.answer(), (99, reply(&[3, 2, 1, 1])));
+    assert_eq!(bench.state(1), UnitState::Online);
+}
+
+#[test]
+fn a_probe_waits_four_times_the_usual_response_time() {
+    let mut bench = impatient(&[1, 2]);
+    // A response time of 5.8 ms: the shortest wait, 100 ms, applies.
+    bench.read(50, Ask::of(1), 0, 1);
+    bench.serve(1);
+    bench.answer();
+    lose_unit_1(&mut bench);
+    let probe = bench.sent();
+    bench.read(60, Ask::of(2), 0, 1);
+    let next = bench.sent();
+    assert_eq!(next.unit, 2);
+    assert!((104.1..104.5).contains(&(next.at - probe.at)), "{}", next.at - probe.at);
+}
+
+#[test]
+fn the_guard_after_a_probe_is_no_shorter_than_after_a_request() {
+    let guard = std::time::Duration::from_secs(1);
+    let mut bench = Bench::new(LineSettings { retries: 0, late_guard: guard, ..settings(&[1]) });
+    bench.read(50, Ask::of(1), 0, 1);
+    bench.serve(1);
+    bench.answer();
+    lose_unit_1(&mut bench);
+    let (probe, next) = (bench.sent(), bench.sent());
+    // The wire time, the response timeout though the probe itself waits for 100 ms only, the guard.
+    assert!(next.at - probe.at > 1_504.0, "{}", next.at - probe.at);
+}
+
+#[test]
+fn pauses_between_probes_double_up_to_the_share_of_failures() {
+    let mut bench = impatient(&[1, 2]);
+    bench.read(50, Ask::of(1), 0, 1);
+    bench.serve(1);
+    bench.answer();
+    bench.read(51, Ask::of(2), 0, 1);
+    bench.serve(1);
+    bench.answer();
+    lose_unit_1(&mut bench);
+    let probes: Vec<f64> = (0..8).map(|_| bench.sent().at).collect();
+    let pauses: Vec<f64> = probes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (pause, expected) in pauses.iter().zip([2_104.0, 4_104.0, 5_308.0, 5_308.0]) {
+        assert!((pause - expected).abs() < 10.0, "{pauses:?}");
+    }
+}
+
+#[test]
+fn while_no_unit_is_on_line_each_is_probed_every_second() {
+    let mut bench = impatient(&[1]);
+    lose_unit_1(&mut bench);
+    let probes: Vec<f64> = (0..4).map(|_| bench.sent().at).collect();
+    for pair in probes.windows(2) {
+        assert!(pair[1] - pair[0] < 1_600.0, "{probes:?}");
+    }
+}
+
+#[test]
+fn dead_units_do_not_keep_the_line_from_one_not_seen_yet() {
+    let mut bench = Bench::new(LineSettings {
+        retries: 0,
+        offline_after: metergate::bus::settings::OfflineAfter {
+            failures: 1,
+            time: std::time::Duration::ZERO,
+        },
+        ..settings(&[1, 2, 3, 4])
+    });
+    for unit in 1..=3 {
+        bench.read(u32::from(unit), Ask::of(unit), 0, 1);
+        bench.sent();
+        bench.answer();
+    }
+    bench.to(10_000.0);
+    bench.read(9, Ask { deadline: 3_000.0, ..Ask::of(4) }, 0, 1);
+    let asked = (0..60).any(|_| bench.sent().unit == 4);
+    assert!(asked && bench.now() < 11_500.0, "{}", bench.now());
+    let at = bench.now();
+    bench.to(at + 10.0);
+    bench.frame(4, &[3, 2, 0, 1]);
+    assert_eq!(bench.answer(), (9, reply(&[3, 2, 0, 1])));
+}
