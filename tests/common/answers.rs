@@ -93,7 +93,8 @@ impl Scene<'_> {
             let zeros: &[u8] = if adu.ends_with(&[0]) { &[] } else { &[0, 0, 0] };
             return [&adu, zeros].concat();
         }
-        let mut adu = rtu::encode(unit, pdu).to_vec();
+        let whole = rtu::encode(unit, pdu);
+        let mut adu = whole.to_vec();
         if rng.chance(faults.flips) {
             flip(&mut adu, rng);
         }
@@ -103,6 +104,11 @@ impl Scene<'_> {
             } else {
                 adu.remove(usize::try_from(rng.below(adu.len() as u64)).expect("small"));
             }
+        }
+        // A damaged answer of unknown length has a right CRC once in 65536 times (seed 74260), and nothing can
+        // tell: it loses one byte more.
+        if pdu[0] == 0x41 && adu != whole[..] && rtu::crc_is_right(&adu) {
+            adu.pop();
         }
         adu
     }
