@@ -200,7 +200,7 @@ fn a_closed_queue_answers_everybody_and_lets_the_wire_end() {
     bench.read(2, Ask { deadline: 1.0, ..Ask::of(1) }, 10, 1);
     assert_eq!(bench.answer(), (2, BUSY));
     bench.read(3, Ask::of(1), 10, 1);
-    bench.line.close_queue();
+    bench.line.close();
     assert!(!bench.line.is_idle());
     bench.frame(1, &[3, 2, 0, 0]);
     assert_eq!(bench.answer(), (3, super::bench::NO_PATH));
