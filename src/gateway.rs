@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use crate::config::{self, Config};
 use crate::io::handle::BusHandle;
 use crate::io::port;
 use crate::io::serial::{self, BusParts};
+use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
 use crate::io::timer::Timer;
 
@@ -58,6 +59,7 @@ impl std::error::Error for StartError {}
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
+    started: Instant,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
     /// Listeners a reload took away, still answering what is in flight.
@@ -96,13 +98,13 @@ impl Gateway {
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
         let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
-        let listeners = config
-            .listeners
-            .iter()
-            .zip(bound)
-            .map(|(settings, socket)| RunningListener::start(settings, socket, &buses))
-            .collect();
-        Ok(Self { buses, listeners, retired: Vec::new() })
+        let started = Instant::now();
+        let mut gateway = Self { started, buses, listeners: Vec::new(), retired: Vec::new() };
+        for (settings, socket) in config.listeners.iter().zip(bound) {
+            let listening = gateway.listening(settings, config, Arc::default());
+            gateway.listeners.push(RunningListener::start(settings, socket, listening));
+        }
+        Ok(gateway)
     }
 
     /// Takes over a new configuration. Buses and connections it does not touch are not disturbed; a bus whose
@@ -117,11 +119,12 @@ impl Gateway {
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(settings.settings.address)) {
                 (None, Some(running)) => {
-                    running.listening.store(Arc::new(listening(settings, &self.buses)));
+                    let tally = Arc::clone(&running.listening.load().tally);
+                    running.listening.store(Arc::new(self.listening(settings, config, tally)));
                 }
                 (Some(socket), _) => {
-                    let started = RunningListener::start(settings, socket, &self.buses);
-                    self.listeners.push(started);
+                    let listening = self.listening(settings, config, Arc::default());
+                    self.listeners.push(RunningListener::start(settings, socket, listening));
                 }
                 (None, None) => {}
             }
@@ -167,6 +170,18 @@ impl Gateway {
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    /// What a listener obeys: its settings, and the way to each unit it shows.
+    fn listening(&self, listener: &config::Listener, config: &Config, tally: Arc<Tally>) -> Listening {
+        let buses = listener.buses.iter().filter_map(|&index| self.buses.get(index));
+        let routed = buses.map(|bus| (bus.handle.clone(), bus.settings.aliases.clone())).collect();
+        Listening {
+            diagnostics_unit: config.diagnostics_unit,
+            started: self.started,
+            tally,
+            ..Listening::new(listener.settings.clone(), Routes::new(routed))
+        }
     }
 
     fn listener(&self, configured: SocketAddr) -> Option<&RunningListener> {
@@ -243,7 +258,7 @@ impl Gateway {
 impl RunningBus {
     fn start(settings: &config::Bus) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
-        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let view = Arc::clone(handle.view());
         let stop = CancellationToken::new();
         let parts =
             BusParts { line: settings.line.clone(), requests, view: Arc::clone(&view), stop: stop.clone() };
@@ -261,26 +276,15 @@ impl RunningBus {
 }
 
 impl RunningListener {
-    fn start(settings: &config::Listener, socket: TcpListener, buses: &[RunningBus]) -> Self {
+    fn start(settings: &config::Listener, socket: TcpListener, listening: Listening) -> Self {
         let configured = settings.settings.address;
         let address = socket.local_addr().unwrap_or(configured);
-        let listening = Arc::new(ArcSwap::from_pointee(listening(settings, buses)));
+        let listening = Arc::new(ArcSwap::from_pointee(listening));
         let stop = CancellationToken::new();
         let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
         info!(%address, "listening");
         Self { configured, address, listening, stop, task }
     }
-}
-
-/// What a listener obeys: its settings, and the way to each unit it shows.
-fn listening(listener: &config::Listener, buses: &[RunningBus]) -> Listening {
-    let routed = listener
-        .buses
-        .iter()
-        .filter_map(|&index| buses.get(index))
-        .map(|bus| (bus.handle.clone(), bus.settings.aliases.clone()))
-        .collect();
-    Listening { settings: listener.settings.clone(), routes: Routes::new(routed) }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

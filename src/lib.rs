@@ -48,15 +48,21 @@ pub mod meter {
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod bus {
+    pub(crate) mod background;
+    pub mod budget;
+    pub mod diagnostics;
     pub mod echo;
     pub(crate) mod exchange;
+    pub mod learn;
     pub mod line;
+    pub mod poll;
     pub mod queue;
     pub mod receive;
     pub mod request;
     pub mod sabotage;
     pub(crate) mod schedule;
     pub mod settings;
+    pub mod snapshot;
     pub(crate) mod transaction;
     pub mod unit;
     pub mod view;
@@ -73,6 +79,7 @@ pub mod io {
     pub mod routes;
     pub mod serial;
     pub mod settings;
+    pub mod tally;
     pub mod tcp;
     pub mod throttle;
     pub mod timer;

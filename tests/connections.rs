@@ -325,7 +325,7 @@ async fn a_client_no_longer_allowed_is_closed_at_its_next_request() {
     assert!(connected.peer.ask(1, READ).await.is_some());
     let allow = vec!["10.0.0.0/8".parse().unwrap()];
     let routes = Routes::new(vec![(answering_bus("riser-a"), units([1]))]);
-    listening.store(Arc::new(Listening { settings: ListenerSettings { allow, ..settings() }, routes }));
+    listening.store(Arc::new(Listening::new(ListenerSettings { allow, ..settings() }, routes)));
     assert_eq!(connected.peer.ask(1, READ).await, None);
 }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::receive::{Finality, Receiver};
 use metergate::bus::request::{Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
@@ -26,6 +28,7 @@ fn settings() -> LineSettings {
         name: None,
         response_timeout: Duration::from_millis(500),
         request_gap: Duration::ZERO,
+        polling: Polling::default(),
     };
     LineSettings {
         name: "test".into(),
@@ -36,6 +39,8 @@ fn settings() -> LineSettings {
         late_guard: Duration::from_millis(500),
         retries: 1,
         queue_limit: 1024,
+        poll_share: 0.6,
+        learn_limit: 256,
         failure_share: 0.02,
         offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
         probe_max: Duration::from_secs(60),

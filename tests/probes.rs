@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 
@@ -29,6 +31,7 @@ impl Scene {
             name: None,
             response_timeout: RESPONSE_TIMEOUT,
             request_gap: Duration::ZERO,
+            polling: Polling::default(),
         };
         let mut line = Line::new(LineSettings {
             name: "test".into(),
@@ -39,6 +42,8 @@ impl Scene {
             late_guard: RESPONSE_TIMEOUT,
             retries: 0,
             queue_limit: 16,
+            poll_share: 0.6,
+            learn_limit: 256,
             failure_share: 0.02,
             offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
             probe_max: Duration::from_secs(60),

@@ -11,7 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
@@ -85,6 +87,7 @@ fn line() -> LineSettings {
         name: None,
         response_timeout: Duration::from_millis(500),
         request_gap: Duration::ZERO,
+        polling: Polling::default(),
     };
     LineSettings {
         name: String::from("riser"),
@@ -95,6 +98,8 @@ fn line() -> LineSettings {
         late_guard: Duration::from_millis(500),
         retries: 1,
         queue_limit: 1024,
+        poll_share: 0.6,
+        learn_limit: 256,
         failure_share: 0.02,
         offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
         probe_max: Duration::from_secs(60),

@@ -42,6 +42,8 @@ pub(crate) struct Exchange<T> {
     /// When it is over whatever arrives.
     pub(crate) hard_deadline: Instant,
     pub(crate) echo: Phase,
+    /// What had been written to the unit when it was sent: data read under another epoch is not kept.
+    pub(crate) epoch: u64,
     /// Whether anything at all arrived.
     pub(crate) any_byte: bool,
 }

@@ -12,14 +12,17 @@ use bytes::Bytes;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::modbus::rtu;
 
+use super::background::Silence;
 use super::echo::EchoDetector;
 use super::exchange::Exchange;
+use super::learn::Learned;
+use super::poll::Plan;
 use super::queue::{Queue, Waiter};
 use super::receive::{Finality, Receiver};
 use super::request::{Answer, Request, Target};
-use super::settings::{LineSettings, Parity, UnitId};
+use super::settings::{LineSettings, UnitId};
 use super::unit::Unit;
-use super::view::{LineCounters, PortState, View};
+use super::view::{LineCounters, PortState, View, Window};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,14 @@ pub struct Line<T> {
     pub(super) closing: bool,
     /// Whether the last thing sent was a probe: a waiting client comes before the next one.
     pub(super) probed_last: bool,
+    /// What is read of profiles' blocks; from the first opening of the port on.
+    pub(super) plan: Option<Plan>,
+    pub(super) learned: Learned,
+    /// Blocks read so far.
+    pub(super) generation: u64,
+    pub(super) window: Window,
+    /// Planned blocks that met with silence: how often in a row, and since when.
+    pub(super) silences: Vec<Silence>,
 }
 
 impl<T> Line<T> {
@@ -107,6 +118,11 @@ impl<T> Line<T> {
             turnaround_until: None,
             closing: false,
             probed_last: false,
+            plan: None,
+            learned: Learned::new(settings.learn_limit),
+            generation: 0,
+            window: Window::default(),
+            silences: Vec::new(),
             settings,
         }
     }
@@ -117,11 +133,16 @@ impl<T> Line<T> {
             self.reply(request.to, refusal);
             return;
         }
+        let Some(request) = self.answer_from_snapshot(request, now) else { return };
         let Some(request) = self.join_on_the_wire(request, now) else { return };
-        let cost = self.cost(&request.pdu, request.target);
+        let whole = self.whole_for(&request, now);
+        let cost = whole.map_or_else(
+            || self.cost(&request.pdu, request.target),
+            |whole| self.cost(&whole.into(), request.target),
+        );
         let joinable = request.pdu.range().is_some();
         let items = self.queue.items().count();
-        if let Err(request) = self.queue.push(request, cost, now) {
+        if let Err(request) = self.queue.push(request, whole, cost, now) {
             self.reply(request.to, Answer::Refused(ExceptionCode::SERVER_DEVICE_BUSY));
             return;
         }
@@ -155,6 +176,7 @@ impl<T> Line<T> {
                 // Something may be talking: silence is kept before the first request, too.
                 self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
                 self.noisy_since = None;
+                self.begin_polling(now);
             }
             PortEvent::Lost => {
                 self.port = PortState::Closed;
@@ -189,6 +211,7 @@ impl<T> Line<T> {
         for (_, waiter) in self.queue.remove_waiters(|_, _| true) {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
         }
+        self.queue.drop_background(|_| true);
         self.changed = true;
     }
 
@@ -271,6 +294,7 @@ impl<T> Line<T> {
         for (_, waiter) in self.queue.remove_waiters(|_, _| true) {
             self.reply(waiter.to, Answer::Failed(code));
         }
+        self.queue.drop_background(|_| true);
         self.changed = true;
     }
 
@@ -287,9 +311,7 @@ impl<T> Line<T> {
 
     /// The time `bytes` take on this line.
     pub(super) fn wire_time(&self, bytes: usize) -> Duration {
-        let framing = self.settings.framing;
-        let parity = u32::from(framing.parity != Parity::None);
-        rtu::wire_time(bytes, 9 + parity + u32::from(framing.stop_bits), framing.baud_rate)
+        self.settings.framing.wire_time(bytes)
     }
 
     /// The line as others may see it.
@@ -298,6 +320,8 @@ impl<T> Line<T> {
         View {
             port: self.port,
             counters: self.counters,
+            window: self.window,
+            polling: self.polling_view(),
             waiting: self.queue.waiting(),
             echo: self.echo.verdict(),
             units: self.units.values_mut().map(Unit::view).collect(),

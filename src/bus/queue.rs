@@ -1,12 +1,12 @@
 //! Who is next: one start-time-fair queue of everything that waits for the line.
 //!
 //! Line time is shared fairly between client addresses, then between the connections of an address. The cost
-//! of a request is its wire time; its class is a weight, so nothing starves. A read that another one covers
+//! of a request is its wire time; its class is a weight (write 8, read 4, background 1), so nothing starves. A read that another one covers
 //! joins it. Within one unit, what came after a write is not sent before it.
 //! Scheme: start-time fair queueing (Goyal, Vin, Cheng 1996), two levels of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ReadRange, RequestPdu};
@@ -46,8 +46,17 @@ pub struct Item<T> {
     pub cost: Duration,
     /// How often it was sent.
     pub attempts: u32,
+    /// Read on our own account, whether or not anybody waits.
+    pub background: bool,
     /// Everybody who waits for it, the one who began it first.
     pub waiters: Vec<Waiter<T>>,
+}
+
+impl<T> Item<T> {
+    /// In whose flows it stands.
+    fn sources(&self) -> impl Iterator<Item = Source> {
+        self.waiters.iter().map(|waiter| waiter.source).chain(self.background.then_some(OWN))
+    }
 }
 
 impl<T> Waiter<T> {
@@ -126,11 +135,18 @@ impl<T> Queue<T> {
             || !keeps(Guard::JoinAcrossWrite)
     }
 
-    /// Queues `request`, joining a read that covers it if there is one.
+    /// Queues `request`, joining a read that covers it if there is one. `whole` is a larger range to be read in
+    /// its place, whose answer serves it too.
     ///
     /// # Errors
     /// The request itself, when the queue is full and its connection has something waiting already.
-    pub fn push(&mut self, request: Request<T>, cost: Duration, now: Instant) -> Result<(), Request<T>> {
+    pub fn push(
+        &mut self,
+        request: Request<T>,
+        whole: Option<ReadRange>,
+        cost: Duration,
+        now: Instant,
+    ) -> Result<(), Request<T>> {
         let has_one = self.flow(request.source).is_some_and(|flow| !flow.keys.is_empty());
         if self.waiting >= self.limit && has_one {
             return Err(request);
@@ -141,12 +157,11 @@ impl<T> Queue<T> {
         if let Some(key) = range.and_then(|range| self.joinable(target, &range)) {
             self.join(key, waiter);
         } else {
-            let pdu = waiter.pdu.clone();
-            let key = self.next_key;
-            self.insert(
-                Item { key, target, pdu, range, cost, attempts: 0, waiters: vec![waiter] },
-                End::Back,
-            );
+            let pdu = whole.map_or_else(|| waiter.pdu.clone(), RequestPdu::from);
+            let range = whole.or(range);
+            let (key, waiters) = (self.next_key, vec![waiter]);
+            let item = Item { key, target, pdu, range, cost, attempts: 0, background: false, waiters };
+            self.insert(item, End::Back);
         }
         Ok(())
     }
@@ -154,7 +169,41 @@ impl<T> Queue<T> {
     /// Queues `waiter`, which had its place in the queue before, as a request of its own that joins no other.
     pub fn push_alone(&mut self, target: Target, waiter: Waiter<T>, cost: Duration) {
         let (key, pdu, range) = (self.next_key, waiter.pdu.clone(), waiter.pdu.range());
-        self.insert(Item { key, target, pdu, range, cost, attempts: 0, waiters: vec![waiter] }, End::Back);
+        let waiters = vec![waiter];
+        let item = Item { key, target, pdu, range, cost, attempts: 0, background: false, waiters };
+        self.insert(item, End::Back);
+    }
+
+    /// Queues a reading of our own, unless one that covers it waits already.
+    pub fn push_background(&mut self, target: Target, range: ReadRange, cost: Duration) {
+        if self.joinable(target, &range).is_none() {
+            let key = self.next_key;
+            let (pdu, range, waiters) = (range.into(), Some(range), Vec::new());
+            let item = Item { key, target, pdu, range, cost, attempts: 0, background: true, waiters };
+            self.insert(item, End::Back);
+        }
+    }
+
+    /// Whether a reading of our own waits.
+    #[must_use]
+    pub fn has_background(&self) -> bool {
+        self.items.values().any(|item| item.background)
+    }
+
+    /// Gives up readings of our own for which `gone` holds; whoever joined one goes on waiting for it.
+    pub fn drop_background(&mut self, gone: impl Fn(&Item<T>) -> bool) {
+        let keys: Vec<u64> =
+            self.items.values().filter(|item| item.background && gone(item)).map(|item| item.key).collect();
+        for key in keys {
+            self.unlink(OWN, key);
+            if let Some(item) = self.items.get_mut(&key) {
+                item.background = false;
+                if item.waiters.is_empty() {
+                    self.items.remove(&key);
+                }
+            }
+        }
+        self.prune();
     }
 
     /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
@@ -183,8 +232,8 @@ impl<T> Queue<T> {
         if let Some(writes) = self.writes.get_mut(&lane(item.target)) {
             writes.remove(&key);
         }
-        for waiter in &item.waiters {
-            self.unlink(waiter.source, key);
+        for source in item.sources() {
+            self.unlink(source, key);
         }
         self.waiting -= item.waiters.len();
         Some(item)
@@ -212,7 +261,7 @@ impl<T> Queue<T> {
                 removed.push((item.attempts, waiter));
             }
             item.waiters = stay;
-            if item.waiters.is_empty() {
+            if item.waiters.is_empty() && !item.background {
                 if let Some(writes) = self.writes.get_mut(&lane(item.target)) {
                     writes.remove(&key);
                 }
@@ -262,8 +311,8 @@ impl<T> Queue<T> {
             let newest = self.newest_write.entry(lane).or_default();
             *newest = item.key.max(*newest);
         }
-        for waiter in &item.waiters {
-            self.link(waiter.source, item.key, end);
+        for source in item.sources() {
+            self.link(source, item.key, end);
         }
         self.next_key = self.next_key.max(item.key + 1);
         self.waiting += item.waiters.len();
@@ -382,9 +431,17 @@ fn lane(target: Target) -> Lane {
     }
 }
 
-/// Weights of the classes: a write counts half of a read of the same length.
+/// Weights of the classes: a write counts half of a read of the same length, a reading nobody waits for four
+/// times one.
 fn weight<T>(item: &Item<T>) -> u64 {
-    if item.pdu.is_read() { 4 } else { 8 }
+    match (item.pdu.is_read(), item.waiters.is_empty()) {
+        (false, _) => 8,
+        (true, false) => 4,
+        (true, true) => 1,
+    }
 }
+
+/// The flow of what is read on our own account.
+const OWN: Source = Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), connection: 0 };
 
 const BROADCAST: Lane = 0;

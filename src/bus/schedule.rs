@@ -29,6 +29,7 @@ impl<T> Line<T> {
         }
         // A request may be the first call after a stall: what waited too long meanwhile stays off the wire.
         self.expire(now);
+        self.queue_background(now);
         let targets = self.queue.candidates().map(|item| item.target);
         let ready: BTreeSet<Target> = targets.filter(|&target| self.ready_at(target) <= now).collect();
         // Many dead units, probed each second while no unit is on-line, must leave room for the living.
@@ -66,7 +67,8 @@ impl<T> Line<T> {
         let probes = self.units.values().filter_map(|unit| {
             Some(unit.probe_due(nobody_online)?.max(self.ready_at(Target::Unit(unit.settings.id))))
         });
-        probes.chain(next).min()
+        let background = self.next_background().map(|due| due.max(soonest));
+        probes.chain(next).chain(background).min()
     }
 
     /// When the first of those who wait will have waited too long.
@@ -162,6 +164,7 @@ impl<T> Line<T> {
         let target = Target::Unit(id);
         // Without a range nothing joins it.
         let item = Item {
+            background: false,
             key: UNASKED,
             target,
             pdu,
@@ -176,6 +179,7 @@ impl<T> Line<T> {
     fn send(&mut self, mut item: Item<T>, purpose: Purpose, now: Instant) {
         item.attempts += 1;
         self.probed_last = purpose == Purpose::Probe;
+        let epoch = self.note_sent(item.target, &item.pdu, now);
         let (unit, timeout) = self.addressee(item.target, purpose);
         let adu = rtu::encode(unit, item.pdu.bytes());
         let wire_end = now + self.wire_time(adu.len());
@@ -189,6 +193,7 @@ impl<T> Line<T> {
             wire_end,
             response_deadline,
             hard_deadline: response_deadline + self.wire_time(rtu::ADU_MAX) + REST_SLACK,
+            epoch,
             any_byte: false,
         });
         self.last_activity = Some(wire_end);

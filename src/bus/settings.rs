@@ -1,7 +1,12 @@
 //! What one line is told to obey. The file's keys are translated into these by `config`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
+
+use super::poll::Pace;
+use crate::modbus::pdu::{FunctionCode, ReadRange};
+use crate::modbus::rtu;
 
 /// The identifier of one unit on the line, 1 to 247 (MODBUS over Serial Line V1.02, chapter 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +57,15 @@ pub struct Framing {
     pub stop_bits: u8,
 }
 
+impl Framing {
+    /// The time `bytes` take on the wire: a start bit, eight data bits, the parity bit and the stop bits each.
+    #[must_use]
+    pub fn wire_time(&self, bytes: usize) -> Duration {
+        let parity = u32::from(self.parity != Parity::None);
+        rtu::wire_time(bytes, 9 + parity + u32::from(self.stop_bits), self.baud_rate)
+    }
+}
+
 impl fmt::Display for Framing {
     /// The short form people know: `19200 8N1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +109,31 @@ pub struct UnitSettings {
     pub response_timeout: Duration,
     /// Silence before a request to this unit, where longer than 3.5 characters.
     pub request_gap: Duration,
+    /// What is read of it in the background.
+    pub polling: Polling,
+}
+
+/// What is read of one unit in the background, as its profile has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polling {
+    /// The blocks; without a profile there are none.
+    pub blocks: Vec<PolledBlock>,
+    /// Input registers repeat holding registers, so either table serves both.
+    pub mirrored: bool,
+    /// Registers, by table and address, before which a block must not be cut: the value they belong to begins
+    /// further ahead.
+    pub uncut: BTreeSet<(FunctionCode, u16)>,
+}
+
+/// One block that is read in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolledBlock {
+    /// What is read in one transaction.
+    pub range: ReadRange,
+    /// Whether it holds measured values, whose age matters, rather than settings or identity.
+    pub measured: bool,
+    /// How often it is read.
+    pub pace: Pace,
 }
 
 /// One line. Durations and limits are those of contract section 1, already checked.
@@ -116,6 +155,10 @@ pub struct LineSettings {
     pub retries: u32,
     /// Requests waiting; each connection may always have one.
     pub queue_limit: usize,
+    /// Share of line time for reading in the background, 0 to 1.
+    pub poll_share: f64,
+    /// Ranges learned from clients and kept fresh.
+    pub learn_limit: usize,
     /// Share of line time for probing off-line units, 0 to 1.
     pub failure_share: f64,
     /// When a unit counts as off-line.

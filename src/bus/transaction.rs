@@ -3,7 +3,7 @@
 //! The second part of [`Line`]. Every end of a request passes one of two functions here, `succeed` and
 //! `fail`, so that no request can be answered twice or forgotten.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -18,7 +18,7 @@ use super::receive::{Finality, Frame};
 use super::request::{Answer, Target};
 use super::sabotage::{Guard, keeps};
 use super::settings::UnitId;
-use super::unit::Unit;
+use super::unit::{Owed, Unit};
 use super::view::PortState;
 
 impl<T> Line<T> {
@@ -219,7 +219,10 @@ impl<T> Line<T> {
         let Some(owed) = unit.note_late(now) else { return };
         Self::note_exception(unit, frame);
         let changed = unit.note_answer(&owed.request, None, now);
-        self.log_state(frame.unit, changed);
+        self.note_state(frame.unit, changed);
+        if exception_of(frame).is_none() {
+            self.keep(frame.unit, &owed.request, &frame.pdu, owed.sent_at, owed.epoch);
+        }
         let Some(item) = owed.item.and_then(|key| self.queue.remove(key)) else { return };
         let Item { waiters, .. } = item;
         let (fresh, rest): (Vec<_>, Vec<_>) =
@@ -232,17 +235,21 @@ impl<T> Line<T> {
 
     /// The unit answered, with data or an exception of its own.
     fn succeed(&mut self, exchange: Exchange<T>, frame: &Frame, now: Instant) {
-        self.counters.busy += exchange.line_time(now);
+        self.note_line_time(&exchange, now);
         let head = self.head_at.unwrap_or(now);
         let response_time = head.saturating_duration_since(exchange.wire_end);
         if frame.is_first || self.echo.is_past(&exchange.echo) {
             self.echo.conclude(&exchange.item.pdu, &exchange.echo);
         }
-        let Exchange { item, .. } = exchange;
+        let Exchange { item, sent_at, epoch, .. } = exchange;
         if let Some(unit) = self.units.get_mut(&frame.unit) {
             Self::note_exception(unit, frame);
             let changed = unit.note_answer(&item.pdu, Some(response_time), now);
-            self.log_state(frame.unit, changed);
+            self.note_state(frame.unit, changed);
+        }
+        match exception_of(frame) {
+            Some(code) => self.note_refused(frame.unit, &item.pdu, code, now),
+            None => self.keep(frame.unit, &item.pdu, &frame.pdu, sent_at, epoch),
         }
         self.changed = true;
         self.answer_all(item.waiters, &item.pdu, frame);
@@ -251,7 +258,7 @@ impl<T> Line<T> {
     /// Gives each waiter its part of the answer. Who asked for less than what was refused with 0x02 or 0x03
     /// asks again, alone.
     fn answer_all(&mut self, waiters: Vec<Waiter<T>>, asked: &RequestPdu, frame: &Frame) {
-        let exception = (frame.pdu[0] & 0x80 != 0).then(|| ExceptionCode(frame.pdu[1]));
+        let exception = exception_of(frame);
         let of_the_range = exception.is_some_and(|code| {
             code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
         });
@@ -277,7 +284,7 @@ impl<T> Line<T> {
     /// The request on the wire got no good answer.
     fn fail(&mut self, failure: Failure, now: Instant) {
         let Some(exchange) = self.exchange.take() else { return };
-        self.counters.busy += exchange.line_time(now);
+        self.note_line_time(&exchange, now);
         self.counters.failures += 1;
         self.changed = true;
         if failure == Failure::Garbled {
@@ -287,7 +294,7 @@ impl<T> Line<T> {
         if matches!(exchange.echo, Phase::Seen) || (failure == Failure::Silent && !exchange.any_byte) {
             self.echo.conclude(&exchange.item.pdu, &exchange.echo);
         }
-        let Exchange { item, purpose, sent_at, wire_end, .. } = exchange;
+        let Exchange { item, purpose, sent_at, wire_end, epoch, .. } = exchange;
         let Target::Unit(id) = item.target else { return };
         let limits = self.settings.offline_after;
         let probe_pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
@@ -308,10 +315,14 @@ impl<T> Line<T> {
         // A whole answer, though damaged, has come: nothing is owed.
         if failure != Failure::Garbled {
             let key = again.then_some(item.key);
-            let due = wire_end + unit.settings.response_timeout;
-            unit.owe(item.pdu.clone(), sent_at, key, due.max(now));
+            let request = item.pdu.clone();
+            let until = (wire_end + unit.settings.response_timeout).max(now);
+            unit.owe(Owed { request, sent_at, epoch, item: key, until });
         }
-        self.log_state(id, became_offline);
+        if failure == Failure::Silent {
+            self.note_silent(id, &item.pdu, now);
+        }
+        self.note_state(id, became_offline);
         self.retry_or_give_up(item, again, now);
         if became_offline {
             self.flush(id);
@@ -336,6 +347,7 @@ impl<T> Line<T> {
 
     /// The unit is off-line: nothing that waits for it will reach it.
     fn flush(&mut self, id: UnitId) {
+        self.queue.drop_background(|item| item.target == Target::Unit(id));
         for (_, waiter) in self.queue.remove_waiters(|item, _| item.target == Target::Unit(id)) {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
@@ -344,13 +356,15 @@ impl<T> Line<T> {
     /// The line was lost or given up under the request on the wire, whose answer may still come when the line
     /// is back. Gives those who waited for it.
     pub(super) fn abandon(&mut self, now: Instant) -> Vec<Waiter<T>> {
-        let Some(Exchange { item, sent_at, wire_end, .. }) = self.exchange.take() else { return vec![] };
+        let Some(Exchange { item, sent_at, wire_end, epoch, .. }) = self.exchange.take() else {
+            return vec![];
+        };
         match item.target {
             Target::Broadcast => self.turnaround_until = Some(wire_end + self.settings.turnaround_delay),
             Target::Unit(id) => {
                 if let Some(unit) = self.units.get_mut(&id) {
-                    let due = wire_end + unit.settings.response_timeout;
-                    unit.owe(item.pdu, sent_at, None, due.max(now));
+                    let until = (wire_end + unit.settings.response_timeout).max(now);
+                    unit.owe(Owed { request: item.pdu, sent_at, epoch, item: None, until });
                 }
             }
         }
@@ -359,7 +373,7 @@ impl<T> Line<T> {
 
     fn finish_broadcast(&mut self, now: Instant) {
         let Some(exchange) = self.exchange.take() else { return };
-        self.counters.busy += exchange.line_time(now) + self.settings.turnaround_delay;
+        self.note_line_time(&exchange, now);
         self.turnaround_until = Some(exchange.wire_end + self.settings.turnaround_delay);
         self.changed = true;
         for waiter in exchange.item.waiters {
@@ -386,20 +400,39 @@ impl<T> Line<T> {
     }
 
     fn note_exception(unit: &mut Unit, frame: &Frame) {
-        if frame.pdu[0] & 0x80 != 0 {
+        if let Some(code) = exception_of(frame) {
             unit.counters.exceptions += 1;
-            unit.last_exception = Some(ExceptionCode(frame.pdu[1]));
+            unit.last_exception = Some(code);
         }
     }
 
-    /// One line per change of state, not per failure.
-    fn log_state(&self, id: UnitId, changed: bool) {
+    /// Counts what an exchange took of the line.
+    fn note_line_time(&mut self, exchange: &Exchange<T>, now: Instant) {
+        let turnaround =
+            if exchange.is_broadcast() { self.settings.turnaround_delay } else { Duration::ZERO };
+        let took = exchange.line_time(now) + turnaround;
+        self.counters.busy += took;
+        self.window.note(self.counters.busy, now);
+        if exchange.item.background {
+            self.spend(took);
+        }
+    }
+
+    /// A unit's state may have changed: one line per change, not per failure, and a new plan.
+    fn note_state(&mut self, id: UnitId, changed: bool) {
         let Some(unit) = self.units.get(&id).filter(|_| changed) else { return };
         let bus = &self.settings.name;
         if unit.is_offline() {
-            warn!(%bus, unit = %id, "off-line: no answer for {:?}; probing it now and then", self.settings.offline_after.time);
+            let time = self.settings.offline_after.time;
+            warn!(%bus, unit = %id, "off-line: no answer for {time:?}; probing it now and then");
         } else {
             info!(%bus, unit = %id, "{}", unit.state());
         }
+        self.replan();
     }
+}
+
+/// The exception a unit's reply carries, if it is one.
+fn exception_of(frame: &Frame) -> Option<ExceptionCode> {
+    (frame.pdu[0] & 0x80 != 0).then(|| ExceptionCode(frame.pdu[1]))
 }

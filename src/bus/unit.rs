@@ -19,6 +19,7 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
 use super::sabotage::{Guard, keeps};
 use super::settings::{OfflineAfter, UnitSettings};
+use super::snapshot::{Block, Snapshot};
 use super::view::UnitView;
 
 /// Whether the unit answers.
@@ -69,6 +70,8 @@ pub struct Owed {
     pub request: RequestPdu,
     /// When the request began to be sent.
     pub sent_at: Instant,
+    /// The unit's epoch when it was sent.
+    pub epoch: u64,
     /// The queued item that still waits for it.
     pub item: Option<u64>,
     /// Until when an answer is taken for a late one, and nothing is sent to the unit.
@@ -90,6 +93,12 @@ pub struct Unit {
     pub response_time: Option<Duration>,
     /// What it still owes.
     pub owed: Option<Owed>,
+    /// Ascending with each write to the unit.
+    pub epoch: u64,
+    /// Its last known values.
+    pub snapshot: Arc<Snapshot>,
+    /// The measurement blocks that are read in the background.
+    pub measured: Arc<[ReadRange]>,
     state: UnitState,
     failures: u32,
     failing_since: Option<Instant>,
@@ -105,6 +114,7 @@ impl Unit {
     /// A unit never heard of, whose late answers are guarded against for `late_guard`.
     #[must_use]
     pub fn new(settings: UnitSettings, late_guard: Duration) -> Self {
+        let snapshot = Arc::new(Snapshot::new(settings.polling.mirrored));
         let view = Arc::new(UnitView {
             id: settings.id,
             name: settings.name.clone(),
@@ -113,15 +123,19 @@ impl Unit {
             last_exception: None,
             last_good: None,
             response_time: None,
+            snapshot,
+            measured: Arc::default(),
         });
         Self {
-            view,
             settings,
             counters: UnitCounters::default(),
             last_exception: None,
             last_good: None,
             response_time: None,
             owed: None,
+            epoch: 0,
+            snapshot: Arc::clone(&view.snapshot),
+            measured: Arc::clone(&view.measured),
             state: UnitState::NeverSeen,
             failures: 0,
             failing_since: None,
@@ -130,6 +144,7 @@ impl Unit {
             last_read: None,
             probed_at: None,
             probe_pause: PROBE_PAUSE_MIN,
+            view,
         }
     }
 
@@ -141,7 +156,9 @@ impl Unit {
             && seen.counters == self.counters
             && seen.last_exception == self.last_exception
             && seen.last_good == self.last_good
-            && seen.response_time == self.response_time;
+            && seen.response_time == self.response_time
+            && Arc::ptr_eq(&seen.snapshot, &self.snapshot)
+            && Arc::ptr_eq(&seen.measured, &self.measured);
         if !same {
             self.view = Arc::new(UnitView {
                 id: self.settings.id,
@@ -151,6 +168,8 @@ impl Unit {
                 last_exception: self.last_exception,
                 last_good: self.last_good,
                 response_time: self.response_time,
+                snapshot: Arc::clone(&self.snapshot),
+                measured: Arc::clone(&self.measured),
             });
         }
         Arc::clone(&self.view)
@@ -220,13 +239,27 @@ impl Unit {
         became_offline
     }
 
-    /// Starts the guard after an attempt that ended without an answer. `deadline` is when it was due.
-    pub fn owe(&mut self, request: RequestPdu, sent_at: Instant, item: Option<u64>, deadline: Instant) {
-        self.gave_up_at = Some(deadline);
-        if !keeps(Guard::LateGuard) {
-            return;
+    /// Starts the guard after an attempt that ended without an answer, which was due at `owed.until`.
+    pub fn owe(&mut self, owed: Owed) {
+        self.gave_up_at = Some(owed.until);
+        if keeps(Guard::LateGuard) {
+            self.owed = Some(Owed { until: owed.until + self.guard, ..owed });
         }
-        self.owed = Some(Owed { request, sent_at, item, until: deadline + self.guard });
+    }
+
+    /// Something may have been written: what was read before is not true any more.
+    pub fn note_write(&mut self) {
+        self.epoch += 1;
+        if !self.snapshot.blocks().is_empty() {
+            self.snapshot = Arc::new(self.snapshot.without(|_| true));
+        }
+    }
+
+    /// Keeps what was read under `epoch`, if nothing was written since.
+    pub fn keep(&mut self, block: Block, epoch: u64) {
+        if epoch == self.epoch {
+            self.snapshot = Arc::new(self.snapshot.with(block));
+        }
     }
 
     /// The answer that was owed has come, `now`. The guard grows with how late it was.
@@ -234,6 +267,13 @@ impl Unit {
         self.counters.late_answers += 1;
         self.learn_lateness(now);
         self.owed.take()
+    }
+
+    /// Forgets blocks for which `gone` holds.
+    pub fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
+        if self.snapshot.blocks().iter().any(|block| gone(block)) {
+            self.snapshot = Arc::new(self.snapshot.without(gone));
+        }
     }
 
     /// Ends the guard when its time is over.

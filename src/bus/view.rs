@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::modbus::pdu::ExceptionCode;
+use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::settings::UnitId;
+use super::snapshot::Snapshot;
 use super::unit::{UnitCounters, UnitState};
 
 /// The port, as the line sees it.
@@ -42,7 +43,7 @@ pub struct LineCounters {
 }
 
 /// One unit, as others may see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct UnitView {
     /// Its identifier on the line.
     pub id: UnitId,
@@ -58,15 +59,47 @@ pub struct UnitView {
     pub last_good: Option<Instant>,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub response_time: Option<Duration>,
+    /// Its last known values.
+    pub snapshot: Arc<Snapshot>,
+    /// The measurement blocks that are read in the background; empty without a profile.
+    pub measured: Arc<[ReadRange]>,
+}
+
+impl UnitView {
+    /// The age of its oldest measurement block, or of its newest block where none is read in the background.
+    /// `None` while one of them has not been read.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        if self.measured.is_empty() {
+            return self.snapshot.blocks().iter().map(|block| block.age(now)).min();
+        }
+        let age = |range| self.snapshot.block(range).map(|block| block.age(now));
+        self.measured.iter().map(age).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+/// How the background readings of a bus go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PollingView {
+    /// What the interval `auto` amounts to.
+    pub interval: Duration,
+    /// How much slower than planned the slowest block is read; 1 is as planned, 0 that nothing is planned.
+    pub slowdown: f64,
+    /// Ranges learned from clients.
+    pub learned: usize,
 }
 
 /// One bus at one instant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// The port.
     pub port: PortState,
     /// What happened on the line.
     pub counters: LineCounters,
+    /// Line time used up to a point in time, to tell the utilisation since.
+    pub window: Window,
+    /// How the background readings go.
+    pub polling: PollingView,
     /// Requests waiting.
     pub waiting: usize,
     /// Whether the adapter hands back what is sent; `None` while that is not known.
@@ -74,3 +107,52 @@ pub struct View {
     /// The units in order of identifier.
     pub units: Vec<Arc<UnitView>>,
 }
+
+impl View {
+    /// One unit.
+    #[must_use]
+    pub fn unit(&self, id: UnitId) -> Option<&UnitView> {
+        let index = self.units.binary_search_by_key(&id, |unit| unit.id).ok()?;
+        self.units.get(index).map(Arc::as_ref)
+    }
+
+    /// Share of line time used over the last ten seconds or so, in hundredths of a percent.
+    #[must_use]
+    pub fn utilisation(&self, now: Instant) -> u16 {
+        self.window.utilisation(self.counters.busy, now)
+    }
+}
+
+/// The last stretch of time over which line time was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    since: Option<(Instant, Duration)>,
+    last: u16,
+}
+
+impl Window {
+    /// Begins a new stretch when the last one is long enough. `busy` is all line time used until `now`.
+    pub fn note(&mut self, busy: Duration, now: Instant) {
+        let Some((since, _)) = self.since else {
+            self.since = Some((now, busy));
+            return;
+        };
+        if now.saturating_duration_since(since) >= WINDOW {
+            self.last = self.utilisation(busy, now);
+            self.since = Some((now, busy));
+        }
+    }
+
+    fn utilisation(&self, busy: Duration, now: Instant) -> u16 {
+        let Some((since, before)) = self.since else { return 0 };
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed < WINDOW {
+            return self.last;
+        }
+        let used = busy.saturating_sub(before).as_micros() * 10_000 / elapsed.as_micros().max(1);
+        u16::try_from(used).unwrap_or(u16::MAX).min(10_000)
+    }
+}
+
+/// How long line time is counted before its share is worked out anew.
+const WINDOW: Duration = Duration::from_secs(10);

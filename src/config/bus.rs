@@ -13,7 +13,7 @@ use super::keys::Part;
 use super::settings::Bus;
 use super::value::{alias, device as device_path, share, unit_ids};
 use super::words;
-use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings};
 use crate::io::settings::{Direction, PortSettings};
 use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::{Field, Section};
@@ -60,7 +60,14 @@ impl BusRead {
             for (id, alias) in unit.ids?.zip(unit.aliases?) {
                 let id = UnitId::new(id)?;
                 aliases.insert(alias, id);
-                line.units.push(UnitSettings { id, name: name.clone(), response_timeout, request_gap });
+                let polling = Polling::default();
+                line.units.push(UnitSettings {
+                    id,
+                    name: name.clone(),
+                    response_timeout,
+                    request_gap,
+                    polling,
+                });
             }
         }
         line.units.sort_by_key(|unit| unit.id);
@@ -129,6 +136,8 @@ fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Fau
             late_guard: late_guard?,
             retries: retries?,
             queue_limit: queue_limit?,
+            poll_share: 0.6,
+            learn_limit: 256,
             failure_share: failure_share?,
             offline_after: offline_after?,
             probe_max: probe_max?,

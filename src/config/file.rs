@@ -73,7 +73,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
     let listeners =
         pairs.map(|(settings, route)| cross::listener(settings?, route?)).collect::<Option<_>>()?;
     let buses = buses.into_iter().map(|read| read?.finish()).collect::<Option<_>>()?;
-    Some(Config { listeners, buses, log_level: log_level? })
+    Some(Config { listeners, buses, log_level: log_level?, diagnostics_unit: None })
 }
 
 /// Listeners of one gateway.

@@ -20,6 +20,8 @@ pub struct Config {
     pub buses: Vec<Bus>,
     /// What the log shows.
     pub log_level: LogLevel,
+    /// The unit identifier at which the gateway shows its own counters.
+    pub diagnostics_unit: Option<u8>,
 }
 
 /// One TCP listener and where it leads.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, trace};
@@ -23,7 +23,9 @@ pub use super::exchange::{FUSE, REFUSAL_DELAY};
 use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use super::routes::{Listening, Refusal, Verdict};
 use super::throttle::Throttle;
+use crate::bus::diagnostics;
 use crate::bus::request::{Answer, Request, Source, Target};
+use crate::bus::settings::UnitId;
 use crate::modbus::mbap::{self, ADU_MAX, Adu};
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
@@ -49,6 +51,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    let _counted = client.listening.load().tally.connected();
     let mut connection = Connection::new(reader, writer, client);
     debug!("connected");
     while connection.phase != Phase::Gone {
@@ -116,13 +119,14 @@ struct Connection<R, W> {
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: Client) -> Self {
         let (back, answers) = WayBack::new();
+        let tally = Arc::clone(&client.listening.load().tally);
         Self {
             reader,
             writer,
             client,
             phase: Phase::Open,
             input: BytesMut::with_capacity(READ_BUFFER),
-            exchange: Exchange::default(),
+            exchange: Exchange::new(tally),
             outgoing: VecDeque::new(),
             back,
             answers,
@@ -206,13 +210,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             return self.drain();
         }
         let header = Header::of(&adu);
+        listening.tally.note_request();
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         match listening.judge(adu.unit, adu.pdu) {
             Verdict::Refused(refusal) => {
                 self.hint(refusal, &listening, header, now);
                 self.exchange.refuse(header, refusal.code(), now);
             }
+            Verdict::Diagnostics(pdu) => {
+                match diagnostics::answer(&listening.picture(), &pdu, now.into_std()) {
+                    Ok(reply) => self.exchange.reply(header, reply, now),
+                    Err(code) => self.exchange.refuse(header, code, now),
+                }
+            }
             Verdict::Unit { bus, unit, pdu } => {
+                if let Some(reply) = from_snapshot(&listening, bus, unit, &pdu, now) {
+                    return self.exchange.reply(header, reply, now);
+                }
                 let deadline = now + listening.settings.request_deadline;
                 let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline);
                 self.send(bus, key, Target::Unit(unit), pdu, &listening, now);
@@ -354,6 +368,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
         }
     }
+}
+
+/// The reply to a read from data this listener's clients may be given, without the bus task.
+fn from_snapshot(
+    listening: &Listening,
+    bus: &BusHandle,
+    unit: UnitId,
+    pdu: &RequestPdu,
+    now: Instant,
+) -> Option<Bytes> {
+    let max_age = listening.settings.max_age;
+    let range = pdu.range().filter(|_| !max_age.is_zero())?;
+    let reply = bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
+    listening.tally.note_lookup(reply.is_some());
+    reply
 }
 
 /// Waits until the bus takes the first of `outgoing`; `false` if it never will. Nothing is lost when the wait

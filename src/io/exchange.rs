@@ -5,19 +5,22 @@
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3 (responses).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
 use tracing::{debug, trace, warn};
 
+use super::tally::Tally;
 use crate::bus::request::Answer;
 use crate::modbus::mbap::Adu;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_reply};
 
 /// All a client has in flight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Exchange {
+    tally: Arc<Tally>,
     /// In the order of their keys. Few, and a list of few takes far less room than a map.
     waiting: VecDeque<(u64, Waiting)>,
     next_key: u64,
@@ -72,6 +75,18 @@ impl Header {
 }
 
 impl Exchange {
+    /// Nothing in flight yet; exceptions are counted in `tally`.
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self {
+            tally,
+            waiting: VecDeque::new(),
+            next_key: 0,
+            delayed: VecDeque::new(),
+            output: BytesMut::new(),
+            unsent: VecDeque::new(),
+        }
+    }
+
     /// Requests in flight, those included whose reply the kernel has not taken yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.waiting.len() + self.delayed.len() + self.unsent.len()
@@ -92,6 +107,11 @@ impl Exchange {
     pub(crate) fn refuse(&mut self, header: Header, code: ExceptionCode, now: Instant) {
         self.delayed
             .push_back((now + REFUSAL_DELAY, Some(header.reply(exception_reply(header.function, code)))));
+    }
+
+    /// Answers a request at once, without any bus.
+    pub(crate) fn reply(&mut self, header: Header, pdu: Bytes, now: Instant) {
+        self.queue(&header.reply(pdu), now);
     }
 
     /// Takes the answer of one bus.
@@ -198,6 +218,9 @@ impl Exchange {
     }
 
     fn queue(&mut self, reply: &Adu, now: Instant) {
+        if reply.pdu.first().is_some_and(|function| function & EXCEPTION_BIT != 0) {
+            self.tally.note_exception();
+        }
         let before = self.output.len();
         reply.encode(&mut self.output);
         self.unsent.push_back((self.output.len() - before, now));

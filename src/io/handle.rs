@@ -3,10 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use crate::bus::request::{Answer, Request};
+use crate::bus::settings::UnitId;
+use crate::bus::view::View;
+use crate::modbus::pdu::ReadRange;
 
 /// Where a reply goes: the way back to one connection, and the connection's own key for the request.
 #[derive(Clone, Debug)]
@@ -96,6 +102,7 @@ impl ReplyTo {
 pub struct BusHandle {
     name: Arc<str>,
     requests: mpsc::Sender<Request<ReplyTo>>,
+    view: Arc<ArcSwap<View>>,
 }
 
 impl BusHandle {
@@ -103,7 +110,26 @@ impl BusHandle {
     #[must_use]
     pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplyTo>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
-        (Self { name: name.into(), requests }, receiver)
+        (Self { name: name.into(), requests, view: Arc::default() }, receiver)
+    }
+
+    /// Where the bus task publishes. Reading it never delays the task, nor the other way round.
+    #[must_use]
+    pub fn view(&self) -> &Arc<ArcSwap<View>> {
+        &self.view
+    }
+
+    /// The reply to a read of `unit` from the snapshot, if what is known is no older than `max_age`. Never
+    /// with a `max_age` of zero.
+    #[must_use]
+    pub fn answer_from_snapshot(
+        &self,
+        unit: UnitId,
+        range: &ReadRange,
+        max_age: Duration,
+        now: Instant,
+    ) -> Option<Bytes> {
+        self.view.load().unit(unit)?.snapshot.answer(range, max_age, now)
     }
 
     /// The bus's name, for logs.

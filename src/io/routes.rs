@@ -7,11 +7,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::handle::BusHandle;
 use super::settings::{Broadcast, ListenerSettings, Writes};
+use super::tally::Tally;
+use crate::bus::diagnostics::Picture;
 use crate::bus::settings::UnitId;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
@@ -22,6 +26,12 @@ pub struct Listening {
     pub settings: ListenerSettings,
     /// Where requests go.
     pub routes: Routes,
+    /// The unit identifier of the diagnostics unit, if there is one.
+    pub diagnostics_unit: Option<u8>,
+    /// Since when the gateway has been running.
+    pub started: Instant,
+    /// What is counted of the clients.
+    pub tally: Arc<Tally>,
 }
 
 /// From the unit identifiers clients use to units on the lines of this listener's buses.
@@ -52,6 +62,8 @@ pub enum Verdict<'a> {
         /// The request, within the standard's limits.
         pdu: RequestPdu,
     },
+    /// Is about the gateway itself; no line is used.
+    Diagnostics(RequestPdu),
     /// Goes to every unit of every bus.
     Broadcast {
         /// At least one.
@@ -79,7 +91,15 @@ pub enum Refusal {
 }
 
 impl Listening {
+    /// Without a diagnostics unit, counting from now on.
+    #[must_use]
+    pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
+        Self { settings, routes, diagnostics_unit: None, started: Instant::now(), tally: Arc::default() }
+    }
+
     /// Judges a request, in this order:
+    ///
+    /// The diagnostics unit judges for itself. For all others:
     ///
     /// 1. The unit identifier. Without a route the PDU is nobody's to judge, and whoever typed a wrong unit
     ///    sees 0x0A whatever else is wrong.
@@ -88,6 +108,10 @@ impl Listening {
     /// 4. Permission to write: 0x01.
     #[must_use]
     pub fn judge(&self, unit: u8, pdu: Bytes) -> Verdict<'_> {
+        if self.diagnostics_unit == Some(unit) {
+            return RequestPdu::decode(pdu)
+                .map_or_else(|code| Verdict::Refused(Refusal::Pdu(code)), Verdict::Diagnostics);
+        }
         let route = self.routes.table[usize::from(unit)];
         let broadcast = unit == BROADCAST_UNIT;
         if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
@@ -113,6 +137,20 @@ impl Listening {
                 pdu,
                 acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
             },
+        }
+    }
+
+    /// What the diagnostics unit shows now.
+    #[must_use]
+    pub fn picture(&self) -> Picture {
+        let routed = (0..=u8::MAX).zip(self.routes.table.iter());
+        Picture {
+            started: self.started,
+            clients: self.tally.counters(),
+            buses: self.routes.buses.iter().map(|bus| bus.view().load_full()).collect(),
+            units: routed
+                .filter_map(|(id, route)| route.map(|route| (id, (route.bus, route.unit))))
+                .collect(),
         }
     }
 
@@ -232,7 +270,7 @@ mod tests {
             idle_timeout: std::time::Duration::from_secs(600),
             allow: Vec::new(),
         };
-        let listening = Listening { settings, routes };
+        let listening = Listening::new(settings, routes);
         for identifier in 0..=255 {
             match listening.judge(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
                 Verdict::Unit { bus: to, unit, .. } => {
@@ -243,7 +281,7 @@ mod tests {
                     assert!(refusal.hint(identifier).is_some());
                     assert_ne!(identifier, 11);
                 }
-                Verdict::Broadcast { .. } => panic!("broadcasts are refused here"),
+                other @ (Verdict::Broadcast { .. } | Verdict::Diagnostics(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn listening(
     settings: ListenerSettings,
     buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>,
 ) -> Arc<ArcSwap<Listening>> {
-    Arc::new(ArcSwap::from_pointee(Listening { settings, routes: Routes::new(buses) }))
+    Arc::new(ArcSwap::from_pointee(Listening::new(settings, Routes::new(buses))))
 }
 
 /// A running listener.

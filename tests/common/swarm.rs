@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
 
 use super::rng::Rng;
 
@@ -128,6 +130,7 @@ fn settings(rng: &mut Rng, echoes: bool) -> LineSettings {
             name: None,
             response_timeout: if rng.chance(100) { response_timeout * 2 } else { response_timeout },
             request_gap: if rng.chance(100) { Duration::from_millis(15) } else { request_gap },
+            polling: Polling::default(),
         });
     }
     LineSettings {
@@ -143,6 +146,8 @@ fn settings(rng: &mut Rng, echoes: bool) -> LineSettings {
         late_guard,
         retries: u32::try_from(rng.below(3)).expect("small"),
         queue_limit: rng.pick(&[4, 1024, 1024]),
+        poll_share: 0.6,
+        learn_limit: 256,
         failure_share: rng.pick(&[0.02, 0.1]),
         offline_after: OfflineAfter { failures: 3, time: Duration::from_millis(rng.pick(&[0, 1000, 3000])) },
         probe_max: Duration::from_secs(5),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -58,6 +60,7 @@ pub(crate) fn settings(units: &[u8]) -> LineSettings {
         name: None,
         response_timeout: Duration::from_millis(500),
         request_gap: Duration::ZERO,
+        polling: Polling::default(),
     };
     LineSettings {
         name: "bench".into(),
@@ -68,6 +71,8 @@ pub(crate) fn settings(units: &[u8]) -> LineSettings {
         late_guard: Duration::from_millis(500),
         retries: 1,
         queue_limit: 1024,
+        poll_share: 0.6,
+        learn_limit: 256,
         failure_share: 0.02,
         offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
         probe_max: Duration::from_secs(60),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings};
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 
@@ -416,6 +416,7 @@ fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
         name: None,
         response_timeout: Duration::from_millis(response_timeout),
         request_gap: Duration::from_millis(request_gap),
+        polling: Polling::default(),
     };
     LineSettings {
         name: "fuzz".into(),
@@ -426,6 +427,8 @@ fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
         late_guard: GUARD,
         retries: u32::from(second % 3),
         queue_limit: 1 + usize::from(second >> 2 & 7),
+        poll_share: 0.6,
+        learn_limit: 4,
         failure_share: 0.02,
         offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(1) },
         probe_max: Duration::from_secs(4),

@@ -1,0 +1,269 @@
+//! The line and its snapshot: what is read on our own account, what is kept of it, and what is served from it.
+//!
+//! The fourth part of [`Line`]. A read that may be served from data of some age and is not at hand refreshes the
+//! whole planned or learned range around it, so that traffic does not grow with the clients. Only reads under
+//! the unit's present epoch are kept: a write drops what was known before it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
+
+use super::budget;
+use super::line::Line;
+use super::poll::{Due, Plan, USUAL_PAUSE, reading_cost};
+use super::request::{Answer, Request, Target};
+use super::settings::UnitId;
+use super::snapshot::Block;
+use super::unit::Unit;
+use super::view::PollingView;
+
+/// A planned block that met with silence while the unit answers other reads.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    unit: UnitId,
+    range: ReadRange,
+    times: u32,
+    since: Instant,
+}
+
+impl<T> Line<T> {
+    /// Answers a read from the snapshot. The asker has looked there himself; what has come in since then is
+    /// worth a second look.
+    pub(super) fn answer_from_snapshot(&mut self, request: Request<T>, now: Instant) -> Option<Request<T>> {
+        let Some((id, wanted)) = shared(&request) else { return Some(request) };
+        let unit = self.units.get(&id);
+        match unit.and_then(|unit| unit.snapshot.answer(&wanted, request.max_age, now)) {
+            Some(pdu) => {
+                self.reply(request.to, Answer::Reply(pdu));
+                None
+            }
+            None => Some(request),
+        }
+    }
+
+    /// The range to be read in place of a client's own, if data of some age would have served it too.
+    pub(super) fn whole_for(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
+        let (id, wanted) = shared(request)?;
+        let planned = self.plan.as_ref().and_then(|plan| plan.covering(id, &wanted));
+        if planned.is_some() {
+            return planned;
+        }
+        let learned = self.learned.covering(id, &wanted);
+        if learned.is_none_or(|range| range == wanted) {
+            self.learned.note_asked(id, wanted, request.max_age, now);
+        }
+        learned
+    }
+
+    /// Plans the background readings, once.
+    pub(super) fn begin_polling(&mut self, now: Instant) {
+        if self.plan.is_some() {
+            return;
+        }
+        let blocks = budget::blocks(&self.settings);
+        self.plan = Some(Plan::new(blocks, self.settings.poll_share, now));
+        for id in self.settings.units.iter().map(|unit| unit.id).collect::<Vec<_>>() {
+            self.note_measured(id);
+        }
+    }
+
+    /// Queues the background reading that is due, one at a time.
+    pub(super) fn queue_background(&mut self, now: Instant) {
+        if self.queue.has_background() {
+            return;
+        }
+        let (units, learned) = (&self.units, &mut self.learned);
+        let usable = |id: UnitId| units.get(&id).is_some_and(may_be_polled);
+        let Some(plan) = &mut self.plan else { return };
+        let held = |id: UnitId, range: &ReadRange| units.get(&id)?.snapshot.block(range).map(Arc::as_ref);
+        let due = if plan.may_spend(now) {
+            plan.due(now, usable).or_else(|| learned.due(now, usable, held))
+        } else {
+            None
+        };
+        if let Some(Due { unit, range }) = due {
+            let cost = self.reading_cost(unit, &range);
+            self.queue.push_background(Target::Unit(unit), range, cost);
+        }
+    }
+
+    /// When a background reading will be due.
+    pub(super) fn next_background(&self) -> Option<Instant> {
+        if self.queue.has_background() {
+            return None;
+        }
+        let plan = self.plan.as_ref()?;
+        let usable = |id: UnitId| self.units.get(&id).is_some_and(may_be_polled);
+        let due = plan.next_due(usable).into_iter().chain(self.learned.next_due(usable)).min();
+        // A unit that owes an answer may be read again when its guard is over.
+        let owing = self.units.values().filter(|unit| !unit.is_offline()).filter_map(Unit::held_until);
+        Some(due.into_iter().chain(owing).min()?.max(plan.affordable_from()?))
+    }
+
+    /// A request goes out: a write makes what is known of its units untrue, a read begins a block. Gives the
+    /// epoch under which its answer will have been read.
+    pub(super) fn note_sent(&mut self, target: Target, pdu: &RequestPdu, now: Instant) -> u64 {
+        match (target, pdu.is_read()) {
+            (Target::Broadcast, _) => self.units.values_mut().for_each(Unit::note_write),
+            (Target::Unit(id), false) => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.note_write();
+                }
+            }
+            (Target::Unit(id), true) => {
+                if let (Some(plan), Some(range)) = (&mut self.plan, pdu.range()) {
+                    plan.note_begun(id, &range, now);
+                    self.learned.note_begun(id, &range, now);
+                }
+            }
+        }
+        match target {
+            Target::Unit(id) => self.units.get(&id).map_or(0, |unit| unit.epoch),
+            Target::Broadcast => 0,
+        }
+    }
+
+    /// A read begun at `begun` under `epoch` was answered: keeps it if anybody is going to want it again.
+    pub(super) fn keep(&mut self, id: UnitId, pdu: &RequestPdu, reply: &Bytes, begun: Instant, epoch: u64) {
+        let Some(range) = pdu.range() else { return };
+        let planned = self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range));
+        if !planned && !self.learned.contains(id, &range) {
+            return;
+        }
+        self.generation += 1;
+        self.silences.retain(|silence| silence.unit != id || silence.range != range);
+        let learned = &self.learned;
+        let plan = &self.plan;
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.keep(Block::new(range, reply.clone(), begun, self.generation), epoch);
+            // What has been forgotten in the meantime is not kept either.
+            unit.drop_blocks(|block| {
+                !learned.contains(id, &block.range)
+                    && !plan.as_ref().is_some_and(|plan| plan.contains(id, &block.range))
+            });
+        }
+    }
+
+    /// The unit refused a range: if it is one of ours, it is read in parts from now on.
+    pub(super) fn note_refused(&mut self, id: UnitId, pdu: &RequestPdu, code: ExceptionCode, now: Instant) {
+        let of_the_range =
+            code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE;
+        if let Some(range) = pdu.range().filter(|_| of_the_range) {
+            self.learned.forget(id, &range);
+            self.split(id, &range, &format!("refused with {code}"), now);
+        }
+    }
+
+    /// A read met with silence. A planned block to which the unit stays silent while it answers other reads is
+    /// too long for it.
+    pub(super) fn note_silent(&mut self, id: UnitId, pdu: &RequestPdu, now: Instant) {
+        let Some(range) = pdu.range() else { return };
+        if !self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range)) {
+            return;
+        }
+        let of_it = |silence: &&mut Silence| silence.unit == id && silence.range == range;
+        let Some(silence) = self.silences.iter_mut().find(of_it) else {
+            self.silences.push(Silence { unit: id, range, times: 1, since: now });
+            return;
+        };
+        silence.times += 1;
+        let (times, since) = (silence.times, silence.since);
+        let answers_others = self.units.get(&id).and_then(|unit| unit.last_good).is_some_and(|at| at > since);
+        if times >= SILENCES_TO_SPLIT && answers_others {
+            self.silences.retain(|silence| silence.unit != id || silence.range != range);
+            self.split(id, &range, "met with silence while other reads are answered", now);
+        }
+    }
+
+    /// A background reading ended: its line time comes out of the budget.
+    pub(super) fn spend(&mut self, cost: Duration) {
+        if let Some(plan) = &mut self.plan {
+            plan.spend(cost);
+        }
+    }
+
+    /// Which units answer, or how fast, has changed: the automatic interval changes with it.
+    pub(super) fn replan(&mut self) {
+        let Some(mut plan) = self.plan.take() else { return };
+        plan.recost(|id, range| self.reading_cost(id, range));
+        plan.replan(|id| self.units.get(&id).is_some_and(|unit| !unit.is_offline()));
+        self.plan = Some(plan);
+    }
+
+    /// How the background readings go.
+    pub(super) fn polling_view(&self) -> PollingView {
+        self.plan.as_ref().map_or_else(PollingView::default, |plan| PollingView {
+            interval: plan.auto_interval(),
+            slowdown: plan.slowdown(),
+            learned: self.learned.len(),
+        })
+    }
+
+    /// Line time of one reading, with the pause the unit was measured to make.
+    fn reading_cost(&self, id: UnitId, range: &ReadRange) -> Duration {
+        let unit = self.units.get(&id);
+        let pause = unit.and_then(|unit| unit.response_time).unwrap_or(USUAL_PAUSE);
+        let gap = unit.map_or(Duration::ZERO, |unit| unit.settings.request_gap);
+        reading_cost(self.settings.framing, range, pause, gap)
+    }
+
+    /// Reads a planned range in two halves from now on, cut between values, or not at all if it cannot be cut.
+    fn split(&mut self, id: UnitId, range: &ReadRange, why: &str, now: Instant) {
+        if !self.plan.as_ref().is_some_and(|plan| plan.contains(id, range)) {
+            return;
+        }
+        let halves = self.units.get(&id).and_then(|unit| cut(unit, range));
+        let parts: Vec<_> =
+            halves.into_iter().flatten().map(|part| (part, self.reading_cost(id, &part))).collect();
+        let bus = &self.settings.name;
+        let ReadRange { function, start, quantity } = range;
+        if parts.is_empty() {
+            warn!(%bus, unit = %id, %function, start, quantity, "{why}: not read in the background any more");
+        } else {
+            info!(%bus, unit = %id, %function, start, quantity, "{why}: read in two parts from now on");
+        }
+        if let Some(plan) = &mut self.plan {
+            plan.replace(id, range, &parts, now);
+        }
+        self.note_measured(id);
+        self.replan();
+    }
+
+    /// Tells the unit which of its blocks are measurements.
+    fn note_measured(&mut self, id: UnitId) {
+        let Some(plan) = &self.plan else { return };
+        let measured = plan.blocks(id).filter(|block| block.measured).map(|block| block.range).collect();
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.measured = measured;
+        }
+    }
+}
+
+/// Unit and range of a read that may be served from data of some age.
+fn shared<T>(request: &Request<T>) -> Option<(UnitId, ReadRange)> {
+    match request.target {
+        Target::Unit(id) if !request.max_age.is_zero() => request.pdu.range().map(|range| (id, range)),
+        Target::Unit(_) | Target::Broadcast => None,
+    }
+}
+
+fn may_be_polled(unit: &Unit) -> bool {
+    !unit.is_offline() && unit.owed.is_none()
+}
+
+/// The two halves of `range`, cut as near the middle as the values in it allow.
+fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
+    let whole = |at: &u16| !unit.settings.polling.uncut.contains(&(range.function, range.start + at));
+    let middle = range.quantity / 2;
+    let at = (1..range.quantity).filter(whole).min_by_key(|at| at.abs_diff(middle))?;
+    let first = ReadRange { quantity: at, ..*range };
+    let second = ReadRange { start: range.start + at, quantity: range.quantity - at, ..*range };
+    Some([first, second])
+}
+
+/// Silences of a planned block, with other reads answered in between, that show it is too long.
+const SILENCES_TO_SPLIT: u32 = 2;

@@ -1,0 +1,265 @@
+//! What is read in the background, and when: the blocks of profiles, spread evenly, within a budget.
+//!
+//! Owns the plan and its share of line time. It reads nothing itself and knows no queue: the line asks it what
+//! is due, and tells it what began and what that cost. Ranges learned from clients are `learn.rs`'s; they
+//! spend from the same budget.
+
+use std::time::{Duration, Instant};
+
+use crate::modbus::pdu::ReadRange;
+use crate::modbus::rtu;
+
+use super::settings::{Framing, UnitId};
+
+/// How often a block is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As often as the share of line time allows, and at most once a second.
+    Auto,
+    /// At this interval.
+    Every(Duration),
+}
+
+/// One block of a profile, to be read for as long as the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollBlock {
+    /// Of which unit.
+    pub unit: UnitId,
+    /// What is read.
+    pub range: ReadRange,
+    /// Whether it holds measured values.
+    pub measured: bool,
+    /// How often.
+    pub pace: Pace,
+    /// Line time of one reading.
+    pub cost: Duration,
+}
+
+/// Line time of one reading: both frames, the unit's pause between them, and the silence before.
+#[must_use]
+pub fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration, gap: Duration) -> Duration {
+    let bytes = range.request().len() + REPLY_HEADER + range.byte_count() + 2 * rtu::OVERHEAD;
+    framing.wire_time(bytes) + pause + rtu::silence(framing.baud_rate).max(gap)
+}
+
+/// A reading that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Of which unit.
+    pub unit: UnitId,
+    /// What is to be read.
+    pub range: ReadRange,
+}
+
+/// The plan of one line.
+#[derive(Debug)]
+pub struct Plan {
+    share: f64,
+    entries: Vec<Entry>,
+    /// Line time in seconds that may be spent as of `credited_at`; negative: spent in advance.
+    credit: f64,
+    credited_at: Instant,
+    auto_interval: Duration,
+}
+
+#[derive(Debug)]
+struct Entry {
+    block: PollBlock,
+    /// When its last reading began.
+    begun: Option<Instant>,
+    /// When it is to be read next.
+    due: Instant,
+    /// Time between the last two readings.
+    achieved: Option<Duration>,
+}
+
+impl Plan {
+    /// A plan for `blocks` within `share` (0 to 1) of line time, spread evenly over their intervals from
+    /// `start` on.
+    #[must_use]
+    pub fn new(blocks: Vec<PollBlock>, share: f64, start: Instant) -> Self {
+        let entry = |block| Entry { block, begun: None, due: start, achieved: None };
+        let entries = blocks.into_iter().map(entry).collect();
+        let credit = BURST.as_secs_f64() * share;
+        let mut plan = Self { share, entries, credit, credited_at: start, auto_interval: INTERVAL_MIN };
+        plan.replan(|_| true);
+        plan.spread(start);
+        plan
+    }
+
+    /// Works out again what each block costs.
+    pub fn recost(&mut self, cost: impl Fn(UnitId, &ReadRange) -> Duration) {
+        for Entry { block, .. } in &mut self.entries {
+            block.cost = cost(block.unit, &block.range);
+        }
+    }
+
+    /// Works the automatic interval out again, counting only units for which `usable` holds.
+    pub fn replan(&mut self, usable: impl Fn(UnitId) -> bool) {
+        let (mut fixed, mut auto) = (0.0, 0.0);
+        for entry in self.entries.iter().filter(|entry| usable(entry.block.unit)) {
+            let cost = entry.block.cost.as_secs_f64();
+            match entry.block.pace {
+                Pace::Auto => auto += cost,
+                Pace::Every(interval) => fixed += cost / interval.max(INTERVAL_MIN).as_secs_f64(),
+            }
+        }
+        let left = (self.share - fixed).max(self.share * SHARE_LEFT_MIN);
+        let interval = if auto > 0.0 { auto / left } else { 0.0 };
+        self.auto_interval =
+            Duration::try_from_secs_f64(interval).unwrap_or(INTERVAL_MAX).clamp(INTERVAL_MIN, INTERVAL_MAX);
+    }
+
+    /// The interval that `auto` amounts to now.
+    #[must_use]
+    pub fn auto_interval(&self) -> Duration {
+        self.auto_interval
+    }
+
+    /// How much slower than planned the slowest block is being read: 1 is as planned.
+    #[must_use]
+    pub fn slowdown(&self) -> f64 {
+        let slowest = self.entries.iter().filter_map(|entry| {
+            let planned = self.interval(entry).as_secs_f64();
+            entry.achieved.map(|achieved| achieved.as_secs_f64() / planned)
+        });
+        slowest.fold(1.0, f64::max)
+    }
+
+    /// The reading that has been due longest, if the budget allows one now. `usable` tells which units may be
+    /// read.
+    #[must_use]
+    pub fn due(&mut self, now: Instant, usable: impl Fn(UnitId) -> bool) -> Option<Due> {
+        if !self.may_spend(now) {
+            return None;
+        }
+        let due = self.entries.iter().filter(|entry| entry.due <= now && usable(entry.block.unit));
+        due.min_by_key(|entry| entry.due)
+            .map(|entry| Due { unit: entry.block.unit, range: entry.block.range })
+    }
+
+    /// When something will be due and affordable.
+    #[must_use]
+    pub fn next_due(&self, usable: impl Fn(UnitId) -> bool) -> Option<Instant> {
+        let due =
+            self.entries.iter().filter(|entry| usable(entry.block.unit)).map(|entry| entry.due).min()?;
+        Some(self.affordable_from()?.max(due))
+    }
+
+    /// Whether the budget allows another reading now.
+    pub fn may_spend(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.credited_at).as_secs_f64() * self.share;
+        self.credit = (self.credit + earned).min(BURST.as_secs_f64() * self.share);
+        self.credited_at = now;
+        self.credit > 0.0
+    }
+
+    /// From when on the budget allows another reading; `None`: never.
+    #[must_use]
+    pub fn affordable_from(&self) -> Option<Instant> {
+        if self.credit > 0.0 {
+            return Some(self.credited_at);
+        }
+        let wait = Duration::try_from_secs_f64(-self.credit / self.share).ok()?;
+        Some(self.credited_at + wait + CREDIT_STEP)
+    }
+
+    /// A reading of this range began, whoever asked for it: the next one is an interval later.
+    pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
+        let auto = self.auto_interval;
+        for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
+            entry.achieved = entry.begun.map(|before| at.saturating_duration_since(before));
+            entry.begun = Some(at);
+            entry.due = at + interval_of(entry, auto);
+        }
+    }
+
+    /// A background reading took so much line time.
+    pub fn spend(&mut self, cost: Duration) {
+        self.credit -= cost.as_secs_f64();
+    }
+
+    /// The smallest planned range that covers `wanted`: a client's read refreshes it whole.
+    #[must_use]
+    pub fn covering(&self, unit: UnitId, wanted: &ReadRange) -> Option<ReadRange> {
+        let ranges = self.blocks(unit).map(|block| block.range);
+        ranges.filter(|range| range.covers(wanted)).min_by_key(|range| range.quantity)
+    }
+
+    /// Puts `parts` in the place of a range the unit does not give whole; none: it is not read any more.
+    pub fn replace(
+        &mut self,
+        unit: UnitId,
+        range: &ReadRange,
+        parts: &[(ReadRange, Duration)],
+        now: Instant,
+    ) {
+        let Some(index) = self.entries.iter().position(|entry| entry.is(unit, range)) else { return };
+        let Entry { block, .. } = self.entries.swap_remove(index);
+        self.entries.extend(parts.iter().map(|&(range, cost)| {
+            let block = PollBlock { range, cost, ..block };
+            Entry { block, begun: None, due: now, achieved: None }
+        }));
+    }
+
+    /// Whether exactly this range is read.
+    #[must_use]
+    pub fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
+        self.entries.iter().any(|entry| entry.is(unit, range))
+    }
+
+    /// The blocks of a unit.
+    pub fn blocks(&self, unit: UnitId) -> impl Iterator<Item = &PollBlock> {
+        self.entries.iter().map(|entry| &entry.block).filter(move |block| block.unit == unit)
+    }
+
+    fn interval(&self, entry: &Entry) -> Duration {
+        interval_of(entry, self.auto_interval)
+    }
+
+    /// Blocks of equal pace one after the other over one interval.
+    fn spread(&mut self, start: Instant) {
+        let auto = self.auto_interval;
+        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
+        for (index, entry) in (0_u32..).zip(&mut self.entries) {
+            entry.due = start + interval_of(entry, auto).min(SPREAD_MAX) * index / count;
+        }
+    }
+}
+
+impl Entry {
+    fn is(&self, unit: UnitId, range: &ReadRange) -> bool {
+        self.block.unit == unit && self.block.range == *range
+    }
+}
+
+fn interval_of(entry: &Entry, auto: Duration) -> Duration {
+    match entry.block.pace {
+        Pace::Auto => auto,
+        Pace::Every(interval) => interval.max(INTERVAL_MIN),
+    }
+}
+
+/// A meter's pause before its answer, as long as none has been measured.
+pub const USUAL_PAUSE: Duration = Duration::from_millis(5);
+
+/// Function code and byte count of a reply.
+const REPLY_HEADER: usize = 2;
+
+/// Nothing is read more often: meters renew their values once a second.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// The longest automatic interval.
+const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// First readings are spread over no longer than this, so that slow blocks are known soon after a start.
+const SPREAD_MAX: Duration = Duration::from_secs(10);
+
+/// How much unused budget is kept, in time.
+const BURST: Duration = Duration::from_secs(1);
+
+/// What is left at least for `auto` when fixed intervals take more than the share, as a part of the share.
+const SHARE_LEFT_MIN: f64 = 0.1;
+
+/// So that the credit is above zero when the time has come, whatever rounding does.
+const CREDIT_STEP: Duration = Duration::from_millis(1);

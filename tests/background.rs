@@ -1,0 +1,346 @@
+//! The line and its snapshot, one rule each, at instants chosen by hand.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::poll::Pace;
+use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, PolledBlock, Polling, UnitId, UnitSettings,
+};
+use metergate::bus::view::View;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
+use metergate::modbus::rtu;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const FLOATS: ReadRange = registers(256, 90);
+
+const fn registers(start: u16, quantity: u16) -> ReadRange {
+    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity }
+}
+
+fn unit(id: u8) -> UnitId {
+    UnitId::new(id).unwrap()
+}
+
+/// A line with two units, the first of which has a profile, and a clock that is set by hand.
+struct Rig {
+    line: Line<u64>,
+    now: Instant,
+    sent: Vec<(Instant, Bytes)>,
+    answers: Vec<(u64, Answer)>,
+    view: View,
+}
+
+impl Rig {
+    fn start(pace: Pace) -> Self {
+        let polling = Polling {
+            blocks: vec![PolledBlock { range: FLOATS, measured: true, pace }],
+            mirrored: false,
+            // Floats: every second register belongs to the one before.
+            uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
+        };
+        let unit = |id, polling| UnitSettings {
+            id: unit(id),
+            name: None,
+            response_timeout: 500 * MS,
+            request_gap: Duration::ZERO,
+            polling,
+        };
+        let line = Line::new(LineSettings {
+            name: String::from("riser"),
+            framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
+            response_timeout: 500 * MS,
+            request_gap: Duration::ZERO,
+            turnaround_delay: 100 * MS,
+            late_guard: 500 * MS,
+            retries: 0,
+            queue_limit: 1024,
+            poll_share: 0.6,
+            learn_limit: 4,
+            failure_share: 0.02,
+            offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
+            probe_max: 60 * SECOND,
+            echo: Echo::Off,
+            units: vec![unit(1, polling), unit(2, Polling::default())],
+        });
+        let mut rig =
+            Self { line, now: Instant::now(), sent: Vec::new(), answers: Vec::new(), view: View::default() };
+        rig.line.handle_port(PortEvent::Opened, rig.now);
+        rig.drain();
+        rig
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.line.poll_output() {
+            match output {
+                Output::Transmit(adu) => self.sent.push((self.now, adu)),
+                Output::Publish(view) => self.view = view,
+                Output::Reply { to, answer } => self.answers.push((to, answer)),
+            }
+        }
+    }
+
+    fn ask(&mut self, to: u64, id: u8, pdu: &[u8], max_age: Duration) {
+        let request = Request {
+            to,
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: to },
+            target: if id == 0 { Target::Broadcast } else { Target::Unit(unit(id)) },
+            pdu: RequestPdu::decode(Bytes::copy_from_slice(pdu)).unwrap(),
+            deadline: self.now + 3 * SECOND,
+            max_age,
+        };
+        self.line.handle_request(request, self.now);
+        self.drain();
+    }
+
+    fn read(&mut self, to: u64, id: u8, range: ReadRange, max_age: Duration) {
+        self.ask(to, id, &range.request(), max_age);
+    }
+
+    /// Lets time pass, as the line wants it, until something is sent; at most ten seconds.
+    fn next_sent(&mut self) -> Option<(u8, Bytes)> {
+        let until = self.now + 10 * SECOND;
+        let mut calls = 0;
+        while self.sent.is_empty() {
+            calls += 1;
+            assert!(calls < 1000, "called again and again for nothing at {:?}", self.line.poll_timeout());
+            let Some(at) = self.line.poll_timeout().filter(|&at| at <= until) else {
+                self.now = until;
+                return None;
+            };
+            self.now = self.now.max(at);
+            self.line.handle_timeout(self.now);
+            self.drain();
+        }
+        let (_, adu) = self.sent.remove(0);
+        Some((adu[0], adu.slice(1..adu.len() - 2)))
+    }
+
+    /// A whole answer arrives, `after` the request was sent.
+    fn answer(&mut self, id: u8, pdu: &[u8], after: Duration) {
+        self.now += after;
+        self.line.handle_bytes(&rtu::encode(id, pdu), self.now);
+        self.drain();
+    }
+
+    /// Answers the next request, which must be this read, with registers that all hold `value`.
+    fn serve(&mut self, id: u8, range: ReadRange, value: u16) {
+        assert_eq!(self.next_sent(), Some((id, range.request())));
+        self.answer(id, &reply(range, value), 20 * MS);
+    }
+
+    fn answered(&mut self, to: u64) -> Answer {
+        let index = self.answers.iter().position(|(key, _)| *key == to).expect("an answer");
+        self.answers.remove(index).1
+    }
+
+    /// What a connection would be served without asking the line.
+    fn held(&self, id: u8, range: ReadRange, max_age: Duration) -> Option<Bytes> {
+        self.view.unit(unit(id))?.snapshot.answer(&range, max_age, self.now)
+    }
+}
+
+fn reply(range: ReadRange, value: u16) -> Bytes {
+    let mut pdu = vec![range.function.0, u8::try_from(range.byte_count()).unwrap()];
+    pdu.extend((0..range.quantity).flat_map(|_| value.to_be_bytes()));
+    Bytes::from(pdu)
+}
+
+const WRITE: [u8; 5] = [6, 0, 141, 0, 20];
+
+#[test]
+fn a_block_of_the_profile_is_read_at_its_interval_and_served_from_there() {
+    let mut rig = Rig::start(Pace::Every(2 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    let first = rig.now;
+    assert_eq!(rig.held(1, registers(260, 4), SECOND), Some(reply(registers(260, 4), 7)));
+    rig.serve(1, FLOATS, 8);
+    let interval = rig.now - first;
+    assert!(interval >= 2 * SECOND && interval < 2 * SECOND + 30 * MS, "{interval:?}");
+    assert_eq!(rig.held(1, FLOATS, SECOND), Some(reply(FLOATS, 8)));
+}
+
+#[test]
+fn a_miss_inside_a_block_reads_the_whole_block_and_shares_it() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    rig.now += 10 * SECOND;
+    rig.read(1, 1, registers(260, 2), 5 * SECOND);
+    rig.read(2, 1, registers(300, 6), 5 * SECOND);
+    rig.serve(1, FLOATS, 9);
+    assert_eq!(rig.answered(1), Answer::Reply(reply(registers(260, 2), 9)));
+    assert_eq!(rig.answered(2), Answer::Reply(reply(registers(300, 6), 9)));
+    assert_eq!(rig.next_sent(), None, "one reading for both, and the next background one is put off");
+}
+
+#[test]
+fn without_an_age_every_read_goes_to_the_line_as_it_is() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    for to in 0..3 {
+        rig.read(to, 1, registers(260, 2), Duration::ZERO);
+        rig.serve(1, registers(260, 2), 1);
+        assert_eq!(rig.answered(to), Answer::Reply(reply(registers(260, 2), 1)));
+    }
+}
+
+#[test]
+fn a_write_drops_what_was_known_before_it_is_answered() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    assert!(rig.held(1, FLOATS, SECOND).is_some());
+    rig.ask(1, 1, &WRITE, SECOND);
+    assert_eq!(rig.next_sent().unwrap().1[..], WRITE);
+    assert_eq!(rig.held(1, FLOATS, SECOND), None, "from the instant it is sent");
+    rig.answer(1, &WRITE, 20 * MS);
+    assert_eq!(rig.answered(1), Answer::Reply(Bytes::copy_from_slice(&WRITE)));
+    assert_eq!(rig.held(1, FLOATS, SECOND), None);
+    rig.read(2, 1, registers(260, 2), 5 * SECOND);
+    rig.serve(1, FLOATS, 8);
+    assert_eq!(rig.answered(2), Answer::Reply(reply(registers(260, 2), 8)));
+}
+
+#[test]
+fn a_write_of_unknown_outcome_drops_the_blocks_too() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    rig.ask(1, 1, &WRITE, SECOND);
+    assert!(rig.next_sent().is_some());
+    let (sent, _) = (rig.now, rig.next_sent());
+    assert_eq!(rig.answered(1), Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+    assert_eq!(rig.held(1, FLOATS, 3600 * SECOND), None, "{:?} after it was sent", rig.now - sent);
+}
+
+#[test]
+fn a_broadcast_drops_the_blocks_of_every_unit() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    rig.ask(1, 0, &WRITE, SECOND);
+    assert!(rig.next_sent().is_some());
+    assert_eq!(rig.held(1, FLOATS, SECOND), None);
+}
+
+#[test]
+fn what_was_read_before_a_broadcast_and_comes_late_is_not_kept() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+    // The reading times out; its unit owes the answer, and a broadcast does not wait for that.
+    rig.ask(1, 0, &WRITE, SECOND);
+    assert_eq!(rig.next_sent().map(|(id, _)| id), Some(0));
+    rig.answer(1, &reply(FLOATS, 7), 50 * MS);
+    assert_eq!(rig.held(1, FLOATS, 3600 * SECOND), None);
+    assert_eq!(rig.view.units[0].counters.late_answers, 1);
+}
+
+#[test]
+fn a_refused_block_is_read_in_parts_cut_between_values() {
+    let mut rig = Rig::start(Pace::Every(2 * SECOND));
+    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+    let refusal = exception_reply(FLOATS.function, ExceptionCode::ILLEGAL_DATA_ADDRESS);
+    rig.answer(1, &refusal, 20 * MS);
+    let mut parts = BTreeSet::new();
+    for _ in 0..4 {
+        let (_, pdu) = rig.next_sent().unwrap();
+        let range = RequestPdu::decode(pdu).unwrap().range().unwrap();
+        assert_eq!((range.start % 2, range.quantity % 2), (0, 0), "never inside a pair: {range:?}");
+        parts.insert((range.start, range.quantity));
+        rig.answer(1, &reply(range, 3), 20 * MS);
+    }
+    let parts: Vec<_> = parts.into_iter().collect();
+    assert_eq!(parts.len(), 2, "remembered: {parts:?}");
+    assert_eq!(parts[0].0, 256);
+    assert_eq!(parts[0].0 + parts[0].1, parts[1].0);
+    assert_eq!(parts[1].0 + parts[1].1, 346);
+}
+
+#[test]
+fn a_block_met_with_silence_while_other_reads_are_answered_is_split() {
+    let mut rig = Rig::start(Pace::Every(2 * SECOND));
+    for round in 0..2 {
+        assert_eq!(rig.view.units[0].measured[..], [FLOATS], "after {round} silences");
+        assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+        rig.read(round, 1, registers(0, 2), Duration::ZERO);
+        rig.serve(1, registers(0, 2), 1);
+    }
+    assert_eq!(rig.view.units[0].measured[..], [registers(256, 44), registers(300, 46)]);
+    rig.serve(1, registers(256, 44), 1);
+}
+
+#[test]
+fn a_range_asked_for_repeatedly_is_learned_on_a_unit_without_a_profile() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    let asked = registers(10, 4);
+    for to in 1..=2 {
+        rig.read(to, 2, asked, 5 * SECOND);
+        rig.serve(2, asked, 5);
+        rig.now += 6 * SECOND;
+    }
+    // Learned now: a smaller read inside it refreshes it whole.
+    rig.read(3, 2, registers(11, 2), 5 * SECOND);
+    rig.serve(2, asked, 6);
+    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(11, 2), 6)));
+    // Somebody is served from it, so it is read again before it gets too old for him.
+    let begun = rig.now;
+    assert!(rig.held(2, asked, 5 * SECOND).is_some());
+    rig.serve(2, asked, 8);
+    assert!(rig.now - begun < 5 * SECOND, "after {:?}", rig.now - begun);
+    // Nobody is: it is left alone.
+    assert_eq!(rig.next_sent(), None);
+}
+
+#[test]
+fn ranges_of_clients_that_take_no_aged_data_are_neither_kept_nor_learned() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    for to in 1..=5 {
+        rig.read(to, 2, registers(10, 4), Duration::ZERO);
+        rig.serve(2, registers(10, 4), 5);
+    }
+    assert_eq!(rig.held(2, registers(10, 4), 3600 * SECOND), None);
+    assert_eq!(rig.view.polling.learned, 0);
+}
+
+#[test]
+fn a_unit_that_is_off_line_is_not_polled_and_its_young_data_is_still_served() {
+    let mut rig = Rig::start(Pace::Every(SECOND));
+    rig.serve(1, FLOATS, 7);
+    let mut sent = Vec::new();
+    while !rig.view.units[0].state.to_string().contains("off") {
+        sent.push(rig.next_sent());
+        assert!(sent.len() < 20, "never off-line");
+    }
+    assert!(rig.held(1, FLOATS, 60 * SECOND).is_some(), "to those who take data so old");
+    assert_eq!(rig.held(1, FLOATS, SECOND), None);
+}
+
+#[test]
+fn a_background_reading_waits_for_clients_and_still_comes() {
+    let mut rig = Rig::start(Pace::Every(SECOND));
+    rig.serve(1, FLOATS, 7);
+    // Three clients that ask again at once: the line is never free.
+    let (mut to, mut background) = (10, 0);
+    let until = rig.now + 20 * SECOND;
+    for _ in 0..3 {
+        rig.read(to, 2, registers(0, 10), Duration::ZERO);
+        to += 1;
+    }
+    while rig.now < until {
+        let (id, pdu) = rig.next_sent().unwrap();
+        let range = RequestPdu::decode(pdu).unwrap().range().unwrap();
+        background += u32::from(id == 1);
+        rig.answer(id, &reply(range, 1), 40 * MS);
+        for _ in 0..rig.answers.drain(..).count() {
+            rig.read(to, 2, registers(0, 10), Duration::ZERO);
+            to += 1;
+        }
+    }
+    assert!((5..=20).contains(&background), "{background} background readings in 20 s");
+}
