@@ -255,11 +255,13 @@ fn may_be_polled(unit: &Unit) -> bool {
     !unit.is_offline() && unit.owed.is_none()
 }
 
-/// The two halves of `range`, cut as near the middle as the values in it allow.
+/// `range` in two: at the end of its core where it has one, else as near the middle as the values in it allow.
 fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
-    let whole = |at: &u16| !unit.settings.polling.uncut.contains(&(range.function, range.start + at));
+    let polling = &unit.settings.polling;
+    let whole = |at: &u16| !polling.uncut.contains(&(range.function, range.start + at));
     let middle = range.quantity / 2;
-    let at = (1..range.quantity).filter(whole).min_by_key(|at| at.abs_diff(middle))?;
+    let nearest = || (1..range.quantity).filter(whole).min_by_key(|at| at.abs_diff(middle));
+    let at = polling.core_edge(range).filter(whole).or_else(nearest)?;
     let first = ReadRange { quantity: at, ..*range };
     let second = ReadRange { start: range.start + at, quantity: range.quantity - at, ..*range };
     Some([first, second])

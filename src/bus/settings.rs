@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use super::poll::Pace;
+pub use super::poll::Pace;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
@@ -125,11 +125,28 @@ pub struct Polling {
     pub uncut: BTreeSet<(FunctionCode, u16)>,
 }
 
+impl Polling {
+    /// How far into `range` a core ends, or begins where it reaches to the end of the range.
+    #[must_use]
+    pub fn core_edge(&self, range: &ReadRange) -> Option<u16> {
+        let around = self.blocks.iter().filter(|block| block.range.covers(range));
+        around.filter_map(|block| block.core).filter(|core| core.function == range.function).find_map(
+            |core| {
+                let edges = [core.start.checked_add(core.quantity), Some(core.start)];
+                let inside = edges.into_iter().flatten().filter_map(|edge| edge.checked_sub(range.start));
+                inside.into_iter().find(|at| (1..range.quantity).contains(at))
+            },
+        )
+    }
+}
+
 /// One block that is read in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolledBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
+    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    pub core: Option<ReadRange>,
     /// Whether it holds measured values, whose age matters, rather than settings or identity.
     pub measured: bool,
     /// How often it is read.
