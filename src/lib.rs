@@ -5,7 +5,7 @@
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
 //!                                bus -> meter -> modbus, yaml
-//!            |             config -> yaml, and the settings types that bus and io define
+//!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
@@ -107,6 +107,8 @@ pub mod config {
     mod file;
     mod keys;
     mod listener;
+    mod polling;
+    mod profiles;
     mod settings;
     mod value;
     mod words;
@@ -115,7 +117,7 @@ pub mod config {
     pub use crate::yaml::{Key, MAX_ERRORS, Problem, Problems, Severity};
     pub use file::{load, parse};
     pub use keys::Part;
-    pub use settings::{Bus, Config, Listener, Loaded, LogLevel};
+    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, UnitProfile};
 }
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time.

@@ -44,6 +44,8 @@ buses:
     late_guard: 1s
     retries: 0
     queue_limit: 10
+    poll_share: 12.5%
+    learn_limit: 0
     failure_share: 0.7%
     offline_after: {time: 10s}
     probe_max: 5m
@@ -51,11 +53,16 @@ buses:
       - id: 20
         as: 1
         name: no
+        profile: leviton-4000r
+        poll: 90s
+        poll_slow: 1h
+        blocks: [floats, integers]
         response_timeout: 2s
       - id: "2 - 8"
         as: 11
         name: 007
         request_gap: 0.5ms
+diagnostics_unit: 255
 log_level: trace
 "#;
 
@@ -86,6 +93,9 @@ fn a_file_of_seven_lines_has_the_defaults_of_the_contract() {
     assert_eq!(line.turnaround_delay, Duration::from_millis(100));
     assert_eq!(line.late_guard, Duration::from_millis(500));
     assert_eq!((line.retries, line.queue_limit), (1, 1024));
+    assert!((line.poll_share - 0.6).abs() < f64::EPSILON);
+    assert_eq!((line.learn_limit, config.diagnostics_unit), (256, None));
+    assert_eq!((config.buses[0].profiles.len(), config.profiles), (0, "/etc/metergate/profiles".into()));
     assert!((line.failure_share - 0.02).abs() < f64::EPSILON);
     assert_eq!(line.offline_after, OfflineAfter { failures: 3, time: Duration::from_secs(3) });
     assert_eq!(line.probe_max, Duration::from_secs(60));
@@ -117,6 +127,8 @@ fn every_value_of_a_file_arrives() {
     assert_eq!(line.turnaround_delay, Duration::from_millis(200));
     assert_eq!(line.late_guard, Duration::from_secs(1));
     assert_eq!((line.retries, line.queue_limit), (0, 10));
+    assert!((line.poll_share - 0.125).abs() < f64::EPSILON);
+    assert_eq!((line.learn_limit, config.diagnostics_unit), (0, Some(255)));
     assert!((line.failure_share - 0.007).abs() < f64::EPSILON);
     assert_eq!(line.offline_after, OfflineAfter { failures: 3, time: Duration::from_secs(10) });
     assert_eq!(line.probe_max, Duration::from_secs(300));
@@ -152,11 +164,7 @@ fn words_other_yaml_readers_take_for_switches_stay_words() {
 
 #[test]
 fn keys_that_are_not_built_are_taken_at_their_off_value() {
-    let off = "diagnostics_unit: off\nprofiles: /etc/metergate/profiles\nstatus: off\n";
-    for bus in ["poll_share: 60%\n    learn_limit: 256", "poll_share: 0%\n    learn_limit: 0"] {
-        let unit = "        poll: off\n        poll_slow: 60s\n";
-        assert_eq!(good(&format!("{MINIMAL}{unit}    {bus}\n{off}")), good(MINIMAL));
-    }
+    assert_eq!(good(&format!("{MINIMAL}status: off\n")), good(MINIMAL));
 }
 
 #[test]
@@ -204,20 +212,20 @@ fn what_is_written_back_has_every_key_and_value() {
   late_guard: 1s
   retries: 0
   queue_limit: 10
-  poll_share: 60%
+  poll_share: 12.5%
   failure_share: 0.7%
   offline_after:
     failures: 3
     time: 10s
   probe_max: 5m
-  learn_limit: 256
+  learn_limit: 0
   units:
   - id: 2
     as: 11
 ";
     assert!(second_bus.starts_with(expected), "{second_bus}");
     assert!(written.ends_with(
-        "diagnostics_unit: off\nprofiles: /etc/metergate/profiles\nstatus: off\nlog_level: trace\n"
+        "diagnostics_unit: 255\nprofiles: /etc/metergate/profiles\nstatus: off\nlog_level: trace\n"
     ));
 }
 

@@ -311,48 +311,16 @@ buses:
     device: /dev/ttyS0
     units:
       - id: 1
-        profile: leviton-4000r
-        poll: auto
-        poll_slow: 5m
-        blocks: [floats]
-    poll_share: 50%
-    learn_limit: 10
-diagnostics_unit: 247
-profiles: /srv/profiles
 status: {address: 127.0.0.1:8502}
 audit: {file: /var/log/a}
 ";
-    let expected = "m.yaml:8:18: error: buses[0].units[0].profile: found leviton-4000r, which is not yet supported; accepted so far: leaving the key out
- 8 |         profile: leviton-4000r
-   |                  ^^^^^^^^^^^^^
-m.yaml:9:15: error: buses[0].units[0].poll: found auto, which is not yet supported; accepted so far: off, or leaving the key out
- 9 |         poll: auto
-   |               ^^^^
-m.yaml:10:20: error: buses[0].units[0].poll_slow: found 5m, which is not yet supported; accepted so far: 60s, or leaving the key out
- 10 |         poll_slow: 5m
-    |                    ^^
-m.yaml:11:17: error: buses[0].units[0].blocks: found a list, which is not yet supported; accepted so far: leaving the key out
- 11 |         blocks: [floats]
-    |                 ^
-m.yaml:12:17: error: buses[0].poll_share: found 50%, which is not yet supported; accepted so far: 60% or 0%, or leaving the key out
- 12 |     poll_share: 50%
-    |                 ^^^
-m.yaml:13:18: error: buses[0].learn_limit: found 10, which is not yet supported; accepted so far: 256 or 0, or leaving the key out
- 13 |     learn_limit: 10
-    |                  ^^
-m.yaml:14:19: error: diagnostics_unit: found 247, which is not yet supported; accepted so far: off, or leaving the key out
- 14 | diagnostics_unit: 247
-    |                   ^^^
-m.yaml:15:11: error: profiles: found /srv/profiles, which is not yet supported; accepted so far: /etc/metergate/profiles, or leaving the key out
- 15 | profiles: /srv/profiles
-    |           ^^^^^^^^^^^^^
-m.yaml:16:9: error: status: found a mapping (keys with values), which is not yet supported; accepted so far: off, or leaving the key out
- 16 | status: {address: 127.0.0.1:8502}
-    |         ^
-m.yaml:17:8: error: audit: found a mapping (keys with values), which is not yet supported; accepted so far: leaving the key out
- 17 | audit: {file: /var/log/a}
-    |        ^
-m.yaml: 10 errors";
+    let expected = "m.yaml:8:9: error: status: found a mapping (keys with values), which is not yet supported; accepted so far: off, or leaving the key out
+ 8 | status: {address: 127.0.0.1:8502}
+   |         ^
+m.yaml:9:8: error: audit: found a mapping (keys with values), which is not yet supported; accepted so far: leaving the key out
+ 9 | audit: {file: /var/log/a}
+   |        ^
+m.yaml: 2 errors";
     assert_eq!(faults(text), expected);
 }
 

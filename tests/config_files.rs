@@ -50,7 +50,15 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "response_timeout" | "the bus's response_timeout" => "500ms",
             "the bus's request_gap" => "0ms",
             "id" => "1",
-            "anybody" | "no name" => continue,
+            "anybody"
+            | "no name"
+            | "none; registers are passed through, and only what clients ask for again and again is kept" => {
+                continue;
+            }
+            "auto with a profile, else off" => "auto",
+            "the profile's own choice, for leviton-4000r all but integers" => {
+                "[configuration, floats, firmware]"
+            }
             value => value,
         };
         let stated = config(&key.with_value(FULL, written));
@@ -58,7 +66,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
         assert_eq!(stated, absent, "{:?} {}: default {default}", key.part, key.name);
         compared += 1;
     }
-    assert_eq!(compared, 35, "every key with a default was compared");
+    assert_eq!(compared, 36, "every key with a default was compared");
     let text = FULL.replace("        name: Panel 1\n", "");
     assert_eq!(config(&text).buses[0].line.units[0].name, None);
     assert_eq!(config(FULL).listeners[0].settings.allow, []);
@@ -86,7 +94,7 @@ fn the_bounds_in_the_comments_are_within_them() {
         let Some((low, high)) = key.allowed.as_ref().and_then(|allowed| allowed.split_once(" to ")) else {
             continue;
         };
-        for edge in [low, high.split(',').next().unwrap()] {
+        for edge in [low.rsplit(' ').next().unwrap(), high.split(',').next().unwrap()] {
             let Err(problems) = parse(&key.with_value(FULL, edge), "full.yaml") else { continue };
             // Deadlines and identifiers are compared with others, and may be refused for that alone.
             let compared = ["too short for one attempt", "which leads to", "a second time"];
@@ -176,7 +184,8 @@ fn keys_of(text: &str) -> Vec<Line> {
             _ => {}
         }
         // The second unit shows a range; its keys are those of the first.
-        if !(found.iter().any(|key| key.part == part && key.name == name) && name == "id") {
+        let shown = found.iter().any(|key| key.part == part && key.name == name);
+        if !(shown && part == Part::Unit) {
             let (default, allowed) = (default.take(), allowed.take());
             found.push(Line { part, name: name.to_owned(), line: at, default, allowed });
         }

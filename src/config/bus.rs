@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use super::device;
 use super::keys::Part;
+use super::polling::{self, PollingRead};
+use super::profiles::Profiles;
 use super::settings::Bus;
-use super::value::{alias, device as device_path, share, unit_ids};
+use super::value::{alias, device as device_path, share, share_or_none, unit_ids};
 use super::words;
-use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings};
+use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use crate::io::settings::{Direction, PortSettings};
 use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::{Field, Section};
@@ -47,6 +49,7 @@ pub(super) struct UnitRead {
     name: Option<Option<String>>,
     pub(super) response_timeout: Option<Duration>,
     request_gap: Option<Duration>,
+    polling: Option<PollingRead>,
 }
 
 impl BusRead {
@@ -54,30 +57,37 @@ impl BusRead {
     pub(super) fn finish(self) -> Option<Bus> {
         let mut line = self.line?;
         let mut aliases = BTreeMap::new();
+        let mut profiles = BTreeMap::new();
         for unit in self.units {
             let (name, response_timeout, request_gap) =
                 (unit.name?, unit.response_timeout?, unit.request_gap?);
+            let PollingRead { profile, polling } = unit.polling?;
             for (id, alias) in unit.ids?.zip(unit.aliases?) {
                 let id = UnitId::new(id)?;
                 aliases.insert(alias, id);
-                let polling = Polling::default();
+                profiles.extend(profile.clone().map(|profile| (id, profile)));
                 line.units.push(UnitSettings {
                     id,
                     name: name.clone(),
                     response_timeout,
                     request_gap,
-                    polling,
+                    polling: polling.clone(),
                 });
             }
         }
         line.units.sort_by_key(|unit| unit.id);
         let port = PortSettings { device: self.device?, framing: line.framing, direction: self.direction? };
-        Some(Bus { port, line, aliases })
+        Some(Bus { port, line, aliases, profiles })
     }
 }
 
 /// Reads one entry of `buses`.
-pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<BusRead> {
+pub(super) fn read(
+    node: &Node,
+    path: &str,
+    profiles: &mut Profiles,
+    faults: &mut Faults<'_>,
+) -> Option<BusRead> {
     let section = Section::open(node, path, Part::Bus, faults)?;
     let name = section.value("name", faults, value::name);
     let found = section.value("device", faults, device_path);
@@ -86,13 +96,12 @@ pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<B
     }
     let direction = section.value("direction", faults, |n| choice(n, words::DIRECTIONS, words::direction));
     let line = read_line(&section, name.clone(), faults);
-    let (response_timeout, request_gap) = (line.response_timeout, line.request_gap);
+    let (settings, inherited) = (line.settings, line.inherited);
     for (path, item) in section.list_again("units", usize::from(UnitId::MAX)) {
-        let _dropped = read_unit(item, &path, response_timeout, request_gap, faults);
+        let _dropped = read_unit(item, &path, &inherited, profiles, faults);
     }
     let units = section.list("units", usize::from(UnitId::MAX), faults).into_iter().flatten();
-    let units =
-        units.filter_map(|(path, item)| read_unit(item, &path, response_timeout, request_gap, faults));
+    let units = units.filter_map(|(path, item)| read_unit(item, &path, &inherited, profiles, faults));
     Some(BusRead {
         name_at: section.place_of("name"),
         device_at: section.place_of("device"),
@@ -100,13 +109,17 @@ pub(super) fn read(node: &Node, path: &str, faults: &mut Faults<'_>) -> Option<B
         name,
         device: found,
         direction,
-        line: line.settings,
+        line: settings,
     })
 }
 
-/// What units inherit is sound even where the rest of the line is not.
 struct LineRead {
     settings: Option<LineSettings>,
+    inherited: Inherited,
+}
+
+/// What units inherit is sound even where the rest of the line is not.
+struct Inherited {
     response_timeout: Option<Duration>,
     request_gap: Option<Duration>,
 }
@@ -123,6 +136,8 @@ fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Fau
     let late_guard = late_guard.or(response_timeout);
     let retries = section.value("retries", faults, |n| count(n, 0, MAX_RETRIES));
     let queue_limit = section.value("queue_limit", faults, |n| size(n, 1, MAX_QUEUE));
+    let poll_share = section.value("poll_share", faults, share_or_none);
+    let learn_limit = section.value("learn_limit", faults, |n| size(n, 0, MAX_LEARNED));
     let failure_share = section.value("failure_share", faults, share);
     let offline_after = read_offline_after(section, faults);
     let probe_max = section.value("probe_max", faults, |n| duration(n, SECOND, HOUR));
@@ -136,8 +151,8 @@ fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Fau
             late_guard: late_guard?,
             retries: retries?,
             queue_limit: queue_limit?,
-            poll_share: 0.6,
-            learn_limit: 256,
+            poll_share: poll_share?,
+            learn_limit: learn_limit?,
             failure_share: failure_share?,
             offline_after: offline_after?,
             probe_max: probe_max?,
@@ -145,7 +160,7 @@ fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Fau
             units: Vec::new(),
         })
     };
-    LineRead { settings: settings(), response_timeout, request_gap }
+    LineRead { settings: settings(), inherited: Inherited { response_timeout, request_gap } }
 }
 
 fn read_framing(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Framing> {
@@ -179,8 +194,8 @@ fn read_offline_after(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> O
 fn read_unit(
     node: &Node,
     path: &str,
-    response_timeout: Option<Duration>,
-    request_gap: Option<Duration>,
+    inherited: &Inherited,
+    profiles: &mut Profiles,
     faults: &mut Faults<'_>,
 ) -> Option<UnitRead> {
     let section = Section::open(node, path, Part::Unit, faults)?;
@@ -195,6 +210,7 @@ fn read_unit(
     let own_timeout =
         section.field("response_timeout", faults, |n| duration(n, MIN_RESPONSE_TIMEOUT, MINUTE));
     let own_gap = section.field("request_gap", faults, |n| duration(n, Duration::ZERO, SECOND));
+    let polling = polling::read(&section, profiles, faults);
     let aliases = match (first, &ids) {
         (Field::Absent, ids) => ids.clone(),
         (Field::Given(first), Some(ids)) => aliases_from(first, ids, &section.place_of("as"), faults),
@@ -208,8 +224,9 @@ fn read_unit(
         aliases,
         renamed,
         name,
-        response_timeout: own_timeout.or(response_timeout),
-        request_gap: own_gap.or(request_gap),
+        response_timeout: own_timeout.or(inherited.response_timeout),
+        request_gap: own_gap.or(inherited.request_gap),
+        polling,
     })
 }
 
@@ -243,6 +260,8 @@ const MAX_BAUD_RATE: u32 = 1_000_000;
 const MAX_RETRIES: u32 = 10;
 /// Requests waiting on one bus.
 const MAX_QUEUE: u32 = 65_536;
+/// Ranges learned from clients on one bus.
+const MAX_LEARNED: u32 = 65_536;
 const MAX_FAILURES: u32 = 1000;
 
 /// What serial drivers have a name for.

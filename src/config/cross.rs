@@ -11,9 +11,10 @@ use super::bus::{BusRead, UnitRead};
 use super::device;
 use super::listener::ListenerRead;
 use super::settings::Listener;
+use crate::bus::settings::UnitId;
 use crate::io::settings::ListenerSettings;
 use crate::yaml::nearest::nearest;
-use crate::yaml::problem::Faults;
+use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::Field;
 use crate::yaml::value::show_duration;
 
@@ -38,6 +39,33 @@ pub(super) fn check(
     }
     check_unused(&routes, buses, faults);
     routes
+}
+
+/// No listener may lead to a meter under the identifier of the diagnostics unit.
+pub(super) fn check_diagnostics(
+    id: u8,
+    place: &Place,
+    routes: &[Option<Vec<usize>>],
+    buses: &[Option<BusRead>],
+    faults: &mut Faults<'_>,
+) {
+    let shown: Vec<&UnitRead> = buses
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| routes.iter().flatten().any(|route| route.contains(index)))
+        .filter_map(|(_, bus)| bus.as_ref())
+        .flat_map(|bus| &bus.units)
+        .collect();
+    let has = |unit: &&&UnitRead, id: u8| unit.aliases.as_ref().is_some_and(|aliases| aliases.contains(&id));
+    let Some(unit) = shown.iter().find(|unit| has(unit, id)) else { return };
+    let free = (1..=UnitId::MAX).rev().find(|free| !shown.iter().any(|unit| has(&unit, *free)));
+    let message = format!(
+        "found {id}, which leads to {} on line {} already; allowed: off, or an identifier no unit has, such as {}",
+        unit.place.key,
+        unit.place.spot.line,
+        free.unwrap_or(u8::MAX)
+    );
+    faults.error(place, message);
 }
 
 /// A finished listener.

@@ -3,17 +3,17 @@
 //! Owns the top level's keys; never stops at the first fault it can step over.
 //! Contract section 1.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use super::keys::Part;
 use super::listener::ListenerRead;
+use super::profiles::{Profiles, read_bounded};
 use super::settings::{Config, Loaded, LogLevel};
+use super::value::diagnostics_unit;
 use super::{bus, cross, listener, words};
 use crate::yaml::problem::{Faults, Problems, unreadable};
 use crate::yaml::section::Section;
-use crate::yaml::text::{self, MAX_FILE};
+use crate::yaml::text;
 use crate::yaml::tree;
 use crate::yaml::value::choice;
 
@@ -23,15 +23,13 @@ use crate::yaml::value::choice;
 /// Everything that is wrong with it, a file that cannot be read included.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    if let Err(error) = opened {
-        return Err(unreadable(&name, format!("the file cannot be read: {error}")));
-    }
+    let cannot_be_read = |error| unreadable(&name, format!("the file cannot be read: {error}"));
+    let bytes = read_bounded(path).map_err(cannot_be_read)?;
     parse(text::decode(&bytes, &name)?, &name)
 }
 
-/// Checks the text of a configuration file; `file_name` stands in the messages.
+/// Checks the text of a configuration file; `file_name` stands in the messages. The files of the profiles its
+/// units name are read too.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -56,24 +54,36 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
         let read = |(path, item): (String, &tree::Node)| listener::read(item, &path, faults);
         items.into_iter().map(read).collect::<Vec<_>>()
     });
+    let diagnostics_at = section.place_of("diagnostics_unit");
+    let diagnostics = section.value("diagnostics_unit", faults, diagnostics_unit);
+    let mut profiles = Profiles::of(&section, faults);
     let buses = section.list("buses", MAX_BUSES, faults).map(|items| {
-        let read = |(path, item): (String, &tree::Node)| bus::read(item, &path, faults);
+        let read = |(path, item): (String, &tree::Node)| bus::read(item, &path, &mut profiles, faults);
         items.into_iter().map(read).collect::<Vec<_>>()
     });
     for (path, item) in section.list_again("listeners", MAX_LISTENERS) {
         let _dropped = listener::read(item, &path, faults);
     }
     for (path, item) in section.list_again("buses", MAX_BUSES) {
-        let _dropped = bus::read(item, &path, faults);
+        let _dropped = bus::read(item, &path, &mut profiles, faults);
     }
     let (listeners, buses) = (listeners.unwrap_or_default(), buses.unwrap_or_default());
     let routes = cross::check(&listeners, &buses, faults);
+    if let Some(Some(id)) = diagnostics {
+        cross::check_diagnostics(id, &diagnostics_at, &routes, &buses, faults);
+    }
     let settings = |read: Option<ListenerRead>| read.and_then(|read| read.settings);
     let pairs = listeners.into_iter().map(settings).zip(routes);
     let listeners =
         pairs.map(|(settings, route)| cross::listener(settings?, route?)).collect::<Option<_>>()?;
     let buses = buses.into_iter().map(|read| read?.finish()).collect::<Option<_>>()?;
-    Some(Config { listeners, buses, log_level: log_level?, diagnostics_unit: None })
+    Some(Config {
+        listeners,
+        buses,
+        log_level: log_level?,
+        diagnostics_unit: diagnostics?,
+        profiles: profiles.directory()?.to_owned(),
+    })
 }
 
 /// Listeners of one gateway.

@@ -67,18 +67,10 @@ impl KeyTable for Part {
 }
 
 /// THE KEYS NOT BUILT YET. Building a feature deletes its entry here and reads the key in its section.
-const NOT_BUILT: &[(Part, &str, &[&str])] = &[
-    (Part::File, "diagnostics_unit", &["off"]),
-    (Part::File, "profiles", &["/etc/metergate/profiles"]),
-    (Part::File, "status", &["off"]),
-    (Part::File, "audit", &[]),
-    (Part::Bus, "poll_share", &["60%", "0%"]),
-    (Part::Bus, "learn_limit", &["256", "0"]),
-    (Part::Unit, "profile", &[]),
-    (Part::Unit, "poll", &["off"]),
-    (Part::Unit, "poll_slow", &["60s"]),
-    (Part::Unit, "blocks", &[]),
-];
+const NOT_BUILT: &[(Part, &str, &[&str])] = &[(Part::File, "status", &["off"]), (Part::File, "audit", &[])];
+
+/// Where profiles are looked for, and the only such place that may be absent.
+pub(super) const DEFAULT_PROFILES: &str = "/etc/metergate/profiles";
 
 const fn key(name: &'static str, default: &'static str) -> Key {
     Key { name, default: Some(default) }
@@ -91,8 +83,8 @@ const fn bare(name: &'static str) -> Key {
 const FILE: &[Key] = &[
     bare("listeners"),
     bare("buses"),
-    bare("diagnostics_unit"),
-    bare("profiles"),
+    key("diagnostics_unit", "off"),
+    key("profiles", DEFAULT_PROFILES),
     bare("status"),
     bare("audit"),
     key("log_level", "info"),
@@ -126,11 +118,11 @@ const BUS: &[Key] = &[
     bare("late_guard"),
     key("retries", "1"),
     key("queue_limit", "1024"),
-    bare("poll_share"),
+    key("poll_share", "60%"),
     key("failure_share", "2%"),
     bare("offline_after"),
     key("probe_max", "60s"),
-    bare("learn_limit"),
+    key("learn_limit", "256"),
     bare("units"),
 ];
 
@@ -142,7 +134,7 @@ const UNIT: &[Key] = &[
     bare("name"),
     bare("profile"),
     bare("poll"),
-    bare("poll_slow"),
+    key("poll_slow", "60s"),
     bare("blocks"),
     bare("response_timeout"),
     bare("request_gap"),

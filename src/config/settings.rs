@@ -5,9 +5,13 @@
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::bus::settings::{LineSettings, UnitId};
+use crate::bus::settings::{LineSettings, Pace, UnitId};
 use crate::io::settings::{ListenerSettings, PortSettings};
+use crate::meter::profile::Profile;
 use crate::yaml::Problem;
 
 /// The whole configuration, checked.
@@ -22,6 +26,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The unit identifier at which the gateway shows its own counters.
     pub diagnostics_unit: Option<u8>,
+    /// Where profiles were looked for beside the built-in ones; only the default may not be there.
+    pub profiles: PathBuf,
 }
 
 /// One TCP listener and where it leads.
@@ -44,6 +50,23 @@ pub struct Bus {
     pub line: LineSettings,
     /// The identifier clients use, 1 to 247, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
+    /// The units of whose registers something is known.
+    pub profiles: BTreeMap<UnitId, UnitProfile>,
+}
+
+/// What a unit's registers mean, and which of them are read in the background. The line obeys its own
+/// translation of it, [`crate::bus::settings::Polling`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct UnitProfile {
+    /// Shared by the units that name it.
+    pub profile: Arc<Profile>,
+    /// How often measurements are read; `None`: nothing is read.
+    pub poll: Option<Pace>,
+    /// How often the other blocks are read.
+    pub poll_slow: Duration,
+    /// The names of the blocks that are read, in the profile's order.
+    pub blocks: Vec<String>,
 }
 
 /// What the log shows: this and everything graver.

@@ -1,4 +1,4 @@
-//! Single values of the configuration: shares, addresses, devices, identifiers.
+//! Single values of the configuration: shares, addresses, devices, identifiers, profiles, intervals.
 //!
 //! Each rule turns one node into a value or says what is allowed; the same units are written back by `show_*`.
 //! Knows no key and reports nothing itself. Units of contract section 1: `60%`.
@@ -6,18 +6,29 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::bus::settings::UnitId;
+use crate::bus::settings::{Pace, UnitId};
 use crate::yaml::tree::Node;
-use crate::yaml::value::{Allowed, Judged, decimal, whole_number};
+use crate::yaml::value::{Allowed, Judged, decimal, duration, show_duration, whole_number};
 
 /// A share in percent, from 0.1% to 100%; given as 0 to 1.
 pub(super) fn share(node: &Node) -> Judged<f64> {
+    share_from(node, 10)
+}
+
+/// A share in percent, from 0% to 100%; given as 0 to 1.
+pub(super) fn share_or_none(node: &Node) -> Judged<f64> {
+    share_from(node, 0)
+}
+
+fn share_from(node: &Node, least: u64) -> Judged<f64> {
     let hundredths = node.text().and_then(|text| decimal(text.strip_suffix('%')?.trim_end(), 2));
-    let allowed = || Allowed("a share from 0.1% to 100%".to_owned());
-    let hundredths = hundredths.filter(|found| (10..=10_000).contains(found)).ok_or_else(allowed)?;
+    let least_shown = if least == 0 { "0%" } else { "0.1%" };
+    let allowed = || Allowed(format!("a share from {least_shown} to 100%"));
+    let hundredths = hundredths.filter(|found| (least..=10_000).contains(found)).ok_or_else(allowed)?;
     // Hundredths of a percent are whole, so that what is written back reads as the same number.
     u32::try_from(hundredths).map(|exact| f64::from(exact) / 10_000.0).map_err(|_| allowed())
 }
@@ -44,6 +55,59 @@ pub(super) fn device(node: &Node) -> Judged<PathBuf> {
     }
     let fits = text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
     if fits { Ok(PathBuf::from(text)) } else { Err(Allowed(SERIAL.to_owned())) }
+}
+
+/// A directory.
+pub(super) fn directory(node: &Node) -> Judged<PathBuf> {
+    let fits = |text: &&str| {
+        text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control)
+    };
+    let allowed = || Allowed("the absolute path of a directory, such as /etc/metergate/profiles".to_owned());
+    node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
+}
+
+/// The name of a profile, which is also the name of its file.
+pub(super) fn profile_name(node: &Node) -> Judged<String> {
+    let fits = |text: &&str| {
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+        (1..=LONGEST_PROFILE).contains(&text.len()) && text.bytes().all(letter)
+    };
+    let allowed = || {
+        let form = "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -";
+        Allowed(form.to_owned())
+    };
+    node.text().filter(fits).map(str::to_owned).ok_or_else(allowed)
+}
+
+/// How often measurements are read; `None`: not at all.
+pub(super) fn poll(node: &Node) -> Judged<Option<Pace>> {
+    match node.text() {
+        Some("auto") => Ok(Some(Pace::Auto)),
+        Some("off") => Ok(None),
+        Some(_) | None => duration(node, SECOND, DAY)
+            .map(|interval| Some(Pace::Every(interval)))
+            .map_err(|Allowed(durations)| Allowed(format!("auto, off, or {durations}"))),
+    }
+}
+
+/// As the file says it.
+pub(super) fn show_poll(poll: Option<Pace>) -> String {
+    match poll {
+        None => "off".to_owned(),
+        Some(Pace::Auto) => "auto".to_owned(),
+        Some(Pace::Every(interval)) => show_duration(interval),
+    }
+}
+
+/// The identifier of the diagnostics unit; `None`: there is none.
+pub(super) fn diagnostics_unit(node: &Node) -> Judged<Option<u8>> {
+    let id = match node.plain_text() {
+        Some("off") => return Ok(None),
+        Some("255") => Some(u8::MAX),
+        Some(text) => unit_id_text(text),
+        None => None,
+    };
+    id.map(Some).ok_or_else(|| Allowed(format!("off, 1 to {}, or 255", UnitId::MAX)))
 }
 
 /// One unit identifier, or a range of them.
@@ -73,5 +137,9 @@ fn unit_id_text(text: &str) -> Option<u8> {
     UnitId::new(id).map(UnitId::get)
 }
 
-/// Bytes of a device's path: Linux's PATH_MAX, its final zero included.
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Letters of a profile's name.
+const LONGEST_PROFILE: usize = 64;
+/// Bytes of a path: Linux's PATH_MAX, its final zero included.
 const LONGEST_PATH: usize = 4095;

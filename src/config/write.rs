@@ -1,13 +1,14 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
 //! What is written parses to an equal configuration; quoting is left to the YAML library.
-//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, what is not built).
+//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, what is not
+//! built).
 
 use serde_yaml::{Mapping, Value};
 
 use super::keys::Part;
-use super::settings::{Bus, Config, Listener};
-use super::value::show_share;
+use super::settings::{Bus, Config, Listener, UnitProfile};
+use super::value::{show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
 use crate::yaml::section::KeyTable;
@@ -21,6 +22,11 @@ impl Config {
         let listeners = self.listeners.iter().map(|listener| self.listener(listener)).collect();
         file.put("listeners", Value::Sequence(listeners));
         file.put("buses", Value::Sequence(self.buses.iter().map(bus).collect()));
+        match self.diagnostics_unit {
+            Some(id) => file.put("diagnostics_unit", id),
+            None => file.put("diagnostics_unit", "off"),
+        }
+        file.put("profiles", self.profiles.display().to_string());
         file.put("log_level", words::log_level(self.log_level));
         serde_yaml::to_string(&file.finish()).expect("text keys with plain values can always be written")
     }
@@ -49,7 +55,7 @@ impl Config {
 }
 
 fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases } = bus;
+    let Bus { port, line, aliases, profiles } = bus;
     let mut section = Section::new(Part::Bus);
     section.put("name", line.name.clone());
     section.put("device", port.device.display().to_string());
@@ -61,7 +67,7 @@ fn bus(bus: &Bus) -> Value {
     put_limits(&mut section, line);
     let client_id =
         |unit: &UnitSettings| aliases.iter().find(|(_, id)| **id == unit.id).map(|(alias, _)| *alias);
-    let units = line.units.iter().map(|one| unit(one, client_id(one)));
+    let units = line.units.iter().map(|one| unit(one, client_id(one), profiles.get(&one.id)));
     section.put("units", Value::Sequence(units.collect()));
     section.finish()
 }
@@ -73,6 +79,8 @@ fn put_limits(section: &mut Section, line: &LineSettings) {
     section.put("late_guard", show_duration(line.late_guard));
     section.put("retries", line.retries);
     section.put("queue_limit", line.queue_limit);
+    section.put("poll_share", show_share(line.poll_share));
+    section.put("learn_limit", line.learn_limit);
     section.put("failure_share", show_share(line.failure_share));
     let mut offline_after = Section::new(Part::OfflineAfter);
     offline_after.put("failures", line.offline_after.failures);
@@ -81,7 +89,7 @@ fn put_limits(section: &mut Section, line: &LineSettings) {
     section.put("probe_max", show_duration(line.probe_max));
 }
 
-fn unit(unit: &UnitSettings, client_id: Option<u8>) -> Value {
+fn unit(unit: &UnitSettings, client_id: Option<u8>, profile: Option<&UnitProfile>) -> Value {
     let mut section = Section::new(Part::Unit);
     section.put("id", unit.id.get());
     if let Some(client_id) = client_id {
@@ -89,6 +97,19 @@ fn unit(unit: &UnitSettings, client_id: Option<u8>) -> Value {
     }
     if let Some(name) = &unit.name {
         section.put("name", name.clone());
+    }
+    match profile {
+        Some(UnitProfile { profile, poll, poll_slow, blocks }) => {
+            section.put("profile", profile.name.clone());
+            section.put("poll", show_poll(*poll));
+            section.put("poll_slow", show_duration(*poll_slow));
+            // An empty list is refused; the profile's own choice is empty then.
+            if !blocks.is_empty() {
+                let names = blocks.iter().map(|name| Value::from(name.clone()));
+                section.put("blocks", Value::Sequence(names.collect()));
+            }
+        }
+        None => section.put("poll", "off"),
     }
     section.put("response_timeout", show_duration(unit.response_timeout));
     section.put("request_gap", show_duration(unit.request_gap));

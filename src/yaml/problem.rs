@@ -121,7 +121,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// The errors, in order of the file, [`MAX_ERRORS`] at most.
+    /// The errors, in order of the file, then those of files it names; [`MAX_ERRORS`] at most.
     #[must_use]
     pub fn errors(&self) -> &[Problem] {
         &self.errors
@@ -141,6 +141,12 @@ impl fmt::Display for Problems {
         }
         let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         write!(f, "{}: {}", self.file, counted(self.errors.len() + self.left_out, "error"))?;
+        let elsewhere = self.errors.iter().filter(|problem| problem.file != self.file).count();
+        if elsewhere > 0 && self.errors.len() + self.left_out > 1 {
+            write!(f, ", {elsewhere} of them in files it names")?;
+        } else if elsewhere > 0 {
+            write!(f, ", in a file it names")?;
+        }
         if self.left_out > 0 {
             write!(f, " (the first {} are shown)", self.errors.len())?;
         }
@@ -159,6 +165,8 @@ pub(crate) struct Faults<'t> {
     lines: Vec<&'t str>,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// Errors of other files that this one names.
+    elsewhere: Vec<Problem>,
     left_out: usize,
 }
 
@@ -166,17 +174,31 @@ impl<'t> Faults<'t> {
     /// For a file of that name and text.
     pub(crate) fn new(file: &str, text: &'t str) -> Self {
         let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-        Self { file: file.into(), lines, errors: Vec::new(), warnings: Vec::new(), left_out: 0 }
+        Self {
+            file: file.into(),
+            lines,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            elsewhere: Vec::new(),
+            left_out: 0,
+        }
     }
 
     /// Notes an error at a key.
     pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) {
-        if self.errors.len() == MAX_ERRORS {
+        if self.errors.len() + self.elsewhere.len() == MAX_ERRORS {
             self.left_out += 1;
             return;
         }
         let problem = self.problem(Severity::Error, place, message.into());
         self.errors.push(problem);
+    }
+
+    /// Notes everything wrong with a file that this one names; it is shown after this one's own.
+    pub(crate) fn include(&mut self, other: Problems) {
+        let room = MAX_ERRORS - self.errors.len() - self.elsewhere.len();
+        self.left_out += other.left_out + other.errors.len().saturating_sub(room);
+        self.elsewhere.extend(other.errors.into_iter().take(room));
     }
 
     /// Notes a warning at a key.
@@ -196,10 +218,11 @@ impl<'t> Faults<'t> {
     pub(crate) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
         self.errors.sort_by_key(|problem| problem.spot);
         self.warnings.sort_by_key(|problem| problem.spot);
+        self.errors.append(&mut self.elsewhere);
         if self.errors.is_empty() {
             return Ok(self.warnings);
         }
-        let Self { file, errors, warnings, left_out, lines: _ } = self;
+        let Self { file, errors, warnings, elsewhere: _, left_out, lines: _ } = self;
         Err(Problems { file, errors, warnings, left_out })
     }
 
