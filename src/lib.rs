@@ -135,6 +135,7 @@ pub mod simulator {
 pub mod cli {
     pub mod activity;
     pub mod args;
+    pub mod budget;
     pub mod check;
     pub mod completions;
     pub mod demo;

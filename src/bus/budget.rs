@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::ReadRange;
+use crate::modbus::rtu;
 
 use super::poll::{INTERVAL_MIN, Pace, Plan, PollBlock, USUAL_PAUSE, reading_cost};
 use super::settings::{LineSettings, UnitId};
@@ -46,38 +47,133 @@ impl Budget {
     /// The budget of a line.
     #[must_use]
     pub fn of(settings: &LineSettings, now: Instant) -> Self {
-        let blocks = blocks(settings);
-        let auto = Plan::new(blocks.clone(), settings.poll_share, now).auto_interval();
-        let planned = |block: &PollBlock| Planned {
-            unit: block.unit,
-            range: block.range,
-            measured: block.measured,
-            interval: match block.pace {
-                Pace::Auto => auto,
-                Pace::Every(interval) => interval.max(INTERVAL_MIN),
-            },
-            cost: block.cost,
-        };
-        let blocks: Vec<Planned> = blocks.iter().map(planned).collect();
-        let share_of = |block: &Planned| block.cost.as_secs_f64() / block.interval.as_secs_f64();
+        Self::with(settings, &Remedy::default(), now)
+    }
+
+    /// The budget of a line whose file is changed so.
+    #[must_use]
+    pub fn with(settings: &LineSettings, remedy: &Remedy, now: Instant) -> Self {
+        let share = remedy.poll_share.unwrap_or(settings.poll_share);
+        let blocks = planned(&remedy.applied_to(&blocks(settings)), share, now);
         let longest = blocks.iter().map(|block| block.cost).max().unwrap_or_default();
-        let slowest = settings.units.iter().map(|unit| unit.response_timeout).max().unwrap_or_default();
+        let silence = |gap| rtu::silence(settings.framing.baud_rate).max(gap);
+        let slowest =
+            settings.units.iter().map(|unit| unit.response_timeout + silence(unit.request_gap)).max();
         Self {
             cycle: blocks.iter().filter(|block| block.measured).map(|block| block.cost).sum(),
-            utilisation: blocks.iter().map(share_of).sum(),
-            share: settings.poll_share,
+            utilisation: utilisation(&blocks),
+            share,
             wait: longest,
-            wait_for_silence: slowest + settings.framing.wire_time(REQUEST_LENGTH),
+            wait_for_silence: slowest.unwrap_or_default() + settings.framing.wire_time(REQUEST_LENGTH),
             blocks,
         }
     }
 
-    /// The longest interval between two readings of a unit's measurement block; `None` where none is read.
+    /// Whether the readings ask for more line time than there is.
     #[must_use]
-    pub fn longest_interval(&self, unit: UnitId) -> Option<Duration> {
-        let of_unit = self.blocks.iter().filter(|block| block.unit == unit && block.measured);
-        of_unit.map(|block| block.interval).max()
+    pub fn is_impossible(&self) -> bool {
+        self.utilisation > 1.0 + ROUNDING
     }
+
+    /// How many times slower than planned the blocks are read, so that they keep within their share; 1 is as
+    /// planned.
+    #[must_use]
+    pub fn slowdown(&self) -> f64 {
+        let slowdown = self.utilisation / self.share;
+        if self.share > 0.0 && slowdown > 1.0 + ROUNDING { slowdown } else { 1.0 }
+    }
+
+    /// Whether the readings ask for so much line time that clients feel it.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.utilisation > COMFORTABLE + ROUNDING
+    }
+}
+
+/// The smallest change found that makes the readings fit: what to write in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Remedy {
+    /// The bus's `poll_share`.
+    pub poll_share: Option<f64>,
+    /// `poll` of the units that have a shorter one, `auto` apart.
+    pub poll: Option<Duration>,
+    /// `poll_slow` of the units that have a shorter one.
+    pub poll_slow: Option<Duration>,
+}
+
+impl Remedy {
+    /// What brings the readings of a line within `poll_share`, and to a share that is not [crowded]. `None`:
+    /// nothing that can be said in one of these keys does.
+    ///
+    /// [crowded]: Budget::is_crowded
+    #[must_use]
+    pub fn of(settings: &LineSettings, now: Instant) -> Option<Self> {
+        let blocks = blocks(settings);
+        let fits = |remedy: &Self| {
+            let share = remedy.poll_share.unwrap_or(settings.poll_share);
+            let asked = utilisation(&planned(&remedy.applied_to(&blocks), share, now));
+            asked <= share.min(COMFORTABLE) + ROUNDING
+        };
+        let shares = [None, (settings.poll_share > COMFORTABLE).then_some(COMFORTABLE)];
+        shares.into_iter().find_map(|poll_share| {
+            let alone = Self { poll_share, ..Self::default() };
+            let slower = |poll| Self { poll: Some(poll), ..alone };
+            let much_slower = |poll_slow| Self { poll_slow: Some(poll_slow), ..alone };
+            let found = || shortest(slower, fits).or_else(|| shortest(much_slower, fits));
+            if fits(&alone) { Some(alone) } else { found() }
+        })
+    }
+
+    fn applied_to(&self, blocks: &[PollBlock]) -> Vec<PollBlock> {
+        let slower = |block: &PollBlock| {
+            let slower = if block.measured { self.poll } else { self.poll_slow };
+            let pace = match block.pace {
+                Pace::Auto => Pace::Auto,
+                Pace::Every(interval) => Pace::Every(slower.map_or(interval, |slower| slower.max(interval))),
+            };
+            PollBlock { pace, ..*block }
+        };
+        blocks.iter().map(slower).collect()
+    }
+}
+
+/// The remedy with the shortest interval in whole seconds that fits; a longer one fits no worse.
+fn shortest(remedy: impl Fn(Duration) -> Remedy, fits: impl Fn(&Remedy) -> bool) -> Option<Remedy> {
+    let with = |seconds| remedy(Duration::from_secs(seconds));
+    let (mut too_short, mut long_enough) = (0, LONGEST_INTERVAL.as_secs());
+    if !fits(&with(long_enough)) {
+        return None;
+    }
+    while long_enough - too_short > 1 {
+        let between = too_short.midpoint(long_enough);
+        if fits(&with(between)) {
+            long_enough = between;
+        } else {
+            too_short = between;
+        }
+    }
+    Some(with(long_enough))
+}
+
+/// How often each block is read, `auto` worked out.
+fn planned(blocks: &[PollBlock], share: f64, now: Instant) -> Vec<Planned> {
+    let auto = Plan::new(blocks.to_vec(), share, now).auto_interval();
+    let planned = |block: &PollBlock| Planned {
+        unit: block.unit,
+        range: block.range,
+        measured: block.measured,
+        interval: match block.pace {
+            Pace::Auto => auto,
+            Pace::Every(interval) => interval.max(INTERVAL_MIN),
+        },
+        cost: block.cost,
+    };
+    blocks.iter().map(planned).collect()
+}
+
+/// Share of line time that readings ask for.
+fn utilisation(blocks: &[Planned]) -> f64 {
+    blocks.iter().map(|block| block.cost.as_secs_f64() / block.interval.as_secs_f64()).sum()
 }
 
 /// The blocks of a line's units with what one reading costs, as far as the configuration tells.
@@ -95,6 +191,15 @@ pub fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
     }
     blocks
 }
+
+/// Share of line time up to which clients hardly notice the background.
+pub const COMFORTABLE: f64 = 0.8;
+
+/// What sums of shares may be off by.
+const ROUNDING: f64 = 1e-6;
+
+/// The longest interval that the file may state.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes of a read request on the line.
 const REQUEST_LENGTH: usize = 8;

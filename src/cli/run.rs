@@ -1,11 +1,13 @@
 //! `run`: the gateway, from its configuration to a signal that ends it; SIGHUP reads the file again.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::budget;
 use super::exit::Exit;
 use super::logging::Logs;
 use super::output;
@@ -74,6 +76,10 @@ async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway) {
 fn take_over_log(logs: &Logs, loaded: &Loaded) {
     logs.set_level(loaded.config.log_level.into());
     warn_of(&loaded.warnings);
+    // What does not fit is read slower, never refused: the line's budget is kept as it runs.
+    for finding in budget::findings(&loaded.config, Instant::now()) {
+        warn!(bus = %finding.bus, "{}", finding.text);
+    }
 }
 
 /// Logs what is odd about a configuration.
