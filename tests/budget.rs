@@ -192,6 +192,25 @@ m.yaml: warning: bus riser-a: listener 127.0.0.1:0: max_age: 2s is less than the
 }
 
 #[test]
+fn the_budgets_in_the_readme_are_what_the_program_prints() {
+    let readme = include_str!("../README.md");
+    let blocks: Vec<&str> = readme.split("```").skip(1).step_by(2).collect();
+    let configuration = blocks.iter().find_map(|block| {
+        block.strip_prefix("yaml\n").filter(|text| text.contains("max_age") && text.contains("profile"))
+    });
+    let configuration = configuration.unwrap();
+    let (output, _) = check("readme", configuration);
+    let shown = std::str::from_utf8(&output.stdout).unwrap();
+    let budget = format!("text\n{}", shown.split_once("\n\n").unwrap().1);
+    assert!(blocks.contains(&budget.as_str()), "{budget}");
+    let more = configuration.replace("1-8", "1-32").replace("max_age: 5s", "max_age: 2s");
+    let (output, said) = check("readme-more", &format!("{more}        poll: 1s\n"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("text\n{}", said.replace("m.yaml", "metergate.yaml"));
+    assert!(blocks.contains(&said.as_str()), "{said}");
+}
+
+#[test]
 fn what_only_crowds_the_line_is_a_warning() {
     let units = "{id: 1-8, profile: leviton-4000r, poll: 1s, blocks: [floats]}";
     for (share, units, expected) in [

@@ -50,7 +50,8 @@ pub enum Command {
     /// Check a configuration without opening any port
     ///
     /// Warnings and errors go to stderr, each with its line. A good configuration is shown as it will be
-    /// obeyed, every default filled in, and then "ok".
+    /// obeyed, every default filled in, then what background reading will cost each line, and then "ok". All of
+    /// it is YAML.
     #[command(after_help = CHECK_HELP)]
     Check(Configured),
     /// Try it out: simulated meters behind a gateway, nothing to wire or configure
@@ -277,7 +278,7 @@ const CHECK_HELP: &str = "\
 Example:
   metergate check --config /etc/metergate/metergate.yaml
 
-Exit status: 0 ok, 2 wrong usage, 3 the configuration is wrong";
+Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3 the configuration is wrong";
 
 const DEMO_HELP: &str = "\
 Example: sixteen meters, for clients on other machines too
