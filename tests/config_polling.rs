@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::settings::{Pace, Polling};
 use metergate::config::{Config, UnitProfile, parse};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
+use metergate::modbus::rtu;
 
 /// A file with these lines below its one unit, and these at the top level.
 fn file(unit: &str, top: &str) -> String {
@@ -114,6 +116,42 @@ fn a_block_is_cut_where_its_core_ends_or_begins_and_elsewhere_only_once_that_is_
     let config = good(&file("        profile: small\n", &profiles.key()));
     let polling = polling(&config);
     assert_eq!(polling.core_edge(&polling.blocks[0].range), Some(2), "it reaches to the end of the block");
+}
+
+/// What the line of a configuration reads within a minute of a meter that refuses everything beyond `end`.
+fn read_of_a_meter_that_ends_at(end: u16, config: &Config) -> Vec<(u16, u16)> {
+    let (mut line, start) = (Line::<()>::new(config.buses[0].line.clone()), Instant::now());
+    let (mut now, mut asked) = (start, Vec::new());
+    line.handle_port(PortEvent::Opened, now);
+    while now < start + Duration::from_secs(60) {
+        while let Some(output) = line.poll_output() {
+            let Output::Transmit(frame) = output else { continue };
+            let [first, quantity] = [2, 4].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+            asked.push((first, quantity));
+            let mut reply = vec![frame[1] | 0x80, 2];
+            if first + quantity <= end {
+                reply = vec![frame[1], u8::try_from(2 * quantity).unwrap()];
+                reply.resize(2 + 2 * usize::from(quantity), 0);
+            }
+            now += Duration::from_millis(110);
+            line.handle_bytes(&rtu::encode(frame[0], &reply), now);
+        }
+        // Never standing still, as no timer does.
+        now = line.poll_timeout().unwrap_or(now).max(now + Duration::from_millis(1));
+        line.handle_timeout(now);
+    }
+    asked
+}
+
+#[test]
+fn a_meter_that_has_no_more_than_the_core_is_soon_read_as_the_core_alone() {
+    let text = file("        profile: leviton-4000r\n        blocks: [floats]\n", "").replace("1-2", "1");
+    let asked = read_of_a_meter_that_ends_at(342, &parse(&text, "m.yaml").unwrap().config);
+    assert_eq!(asked[0], (256, 90));
+    let after: Vec<_> = asked[1..].iter().filter(|range| range.0 + range.1 <= 342).collect();
+    assert!(after.len() > 20 && after.iter().all(|range| **range == (256, 86)), "{asked:?}");
+    let refused: Vec<_> = asked[1..].iter().filter(|range| range.0 + range.1 > 342).collect();
+    assert_eq!(refused, [&(342, 4), &(342, 2), &(344, 2)], "each once, and never a part of a pair");
 }
 
 #[test]
