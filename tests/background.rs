@@ -41,7 +41,7 @@ struct Rig {
 impl Rig {
     fn start(pace: Pace) -> Self {
         let polling = Polling {
-            blocks: vec![PolledBlock { range: FLOATS, measured: true, pace }],
+            blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
             mirrored: false,
             // Floats: every second register belongs to the one before.
             uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
