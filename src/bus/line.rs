@@ -20,7 +20,7 @@ use super::poll::Plan;
 use super::queue::{Queue, Waiter};
 use super::receive::{Finality, Receiver};
 use super::request::{Answer, Request, Target};
-use super::settings::{LineSettings, UnitId};
+use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::unit::Unit;
 use super::view::{LineCounters, PortState, View, Window};
 
@@ -98,7 +98,7 @@ impl<T> Line<T> {
         let units = settings
             .units
             .iter()
-            .map(|unit| (unit.id, Unit::new(unit.clone(), settings.late_guard)))
+            .map(|unit| (unit.id, Unit::new(unit.clone(), guard_of(&settings, unit))))
             .collect();
         Self {
             units,
@@ -271,7 +271,9 @@ impl<T> Line<T> {
                 exchange.item.target == request.target && asked.covers(&wanted)
             });
         let fresh = now.saturating_duration_since(exchange.sent_at) <= request.max_age;
-        if !covered || !fresh || !self.queue.may_join(request.target, exchange.item.key) {
+        // Whoever joins waits like everybody else, and counts like everybody else.
+        let room = exchange.item.waiters.len() + self.queue.waiting() < self.settings.queue_limit;
+        if !covered || !fresh || !room || !self.queue.may_join(request.target, exchange.item.key) {
             return Some(request);
         }
         let Request { to, source, target: _, pdu, deadline, max_age } = request;
@@ -327,6 +329,12 @@ impl<T> Line<T> {
             units: self.units.values_mut().map(Unit::view).collect(),
         }
     }
+}
+
+/// How long after its timeout an answer of the unit is taken for a late one: a unit that may take longer than
+/// the others may be later, too.
+fn guard_of(settings: &LineSettings, unit: &UnitSettings) -> Duration {
+    settings.late_guard + unit.response_timeout.saturating_sub(settings.response_timeout)
 }
 
 /// A frame of unknown length ends at a right CRC followed by so much quiet; longer than the lumps in which

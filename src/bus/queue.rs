@@ -373,14 +373,16 @@ impl<T> Queue<T> {
     }
 
     /// The entries of a connection that may go: not behind a write to their unit, nor behind an earlier
-    /// request of the same connection to the same unit.
+    /// request of the same connection to the same unit; a broadcast, which is for every unit, not behind any
+    /// earlier write of the connection.
     fn candidates_of(&self, flow: &Flow) -> impl Iterator<Item = &Item<T>> {
-        let mut passed: Vec<Target> = Vec::new();
+        let (mut passed, mut writes): (Vec<Target>, bool) = (Vec::new(), false);
         flow.keys.iter().filter_map(|key| self.items.get(key)).filter(move |item| {
-            let first = !passed.contains(&item.target);
+            let first = !passed.contains(&item.target) && !(writes && item.target == Target::Broadcast);
             if first {
                 passed.push(item.target);
             }
+            writes |= !item.pdu.is_read();
             first && !self.behind_a_write(item)
         })
     }

@@ -155,12 +155,9 @@ impl<T> Line<T> {
     /// Sends a read that no client asked for.
     fn send_unasked(&mut self, id: UnitId, purpose: Purpose, now: Instant) {
         let Some(unit) = self.units.get(&id) else { return };
-        let pdu = match purpose {
-            Purpose::Probe | Purpose::Client => unit.probe(),
-            Purpose::EchoCheck => Some(unit.probe())
-                .filter(super::echo::differs_from_its_answer)
-                .unwrap_or_else(super::unit::first_register),
-        };
+        // Its answer must tell more than that the adapter echoes.
+        let usual = Some(unit.probe()).filter(super::echo::differs_from_its_answer);
+        let pdu = usual.unwrap_or_else(super::unit::first_register);
         let target = Target::Unit(id);
         // Without a range nothing joins it.
         let item = Item {

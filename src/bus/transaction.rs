@@ -51,7 +51,6 @@ impl<T> Line<T> {
             return;
         }
         while let Some(frame) = self.next_frame(finality) {
-            self.noisy_since = None;
             self.take_frame(frame, now);
             self.head_at = Some(now);
         }
@@ -215,6 +214,8 @@ impl<T> Line<T> {
     /// The answer to a request that was given up: it ends the guard, and answers whoever still waits for it
     /// and takes data of that age.
     fn take_late_answer(&mut self, frame: &Frame, now: Instant) {
+        // Frames that nobody asked for are as good as babble; this one was.
+        self.noisy_since = None;
         let Some(unit) = self.units.get_mut(&frame.unit) else { return };
         let Some(owed) = unit.note_late(now) else { return };
         Self::note_exception(unit, frame);
@@ -235,6 +236,7 @@ impl<T> Line<T> {
 
     /// The unit answered, with data or an exception of its own.
     fn succeed(&mut self, exchange: Exchange<T>, frame: &Frame, now: Instant) {
+        self.noisy_since = None;
         self.note_line_time(&exchange, now);
         let head = self.head_at.unwrap_or(now);
         let response_time = head.saturating_duration_since(exchange.wire_end);
@@ -303,7 +305,7 @@ impl<T> Line<T> {
             Failure::Silent => unit.counters.timeouts += 1,
             Failure::Truncated | Failure::Garbled => unit.counters.crc_errors += 1,
         }
-        let became_offline = unit.note_failure(sent_at, now, limits);
+        let became_offline = unit.note_failure(&item.pdu, sent_at, now, limits);
         if purpose == Purpose::Probe {
             unit.note_probe_failure(now, probe_pause);
         }

@@ -11,6 +11,7 @@
 //!
 //! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,6 +106,8 @@ pub struct Unit {
     gave_up_at: Option<Instant>,
     guard: Duration,
     last_read: Option<RequestPdu>,
+    /// Requests that got no answer, and since when.
+    unanswered: VecDeque<(RequestPdu, Instant)>,
     probed_at: Option<Instant>,
     probe_pause: Duration,
     view: Arc<UnitView>,
@@ -142,6 +145,7 @@ impl Unit {
             gave_up_at: None,
             guard: late_guard,
             last_read: None,
+            unanswered: VecDeque::new(),
             probed_at: None,
             probe_pause: PROBE_PAUSE_MIN,
             view,
@@ -213,6 +217,7 @@ impl Unit {
                 Some(mean) => (mean * 7 + sample) / 8,
             });
         }
+        self.unanswered.retain(|(failed, _)| failed != request);
         self.last_good = Some(now);
         self.failures = 0;
         self.failing_since = None;
@@ -225,8 +230,21 @@ impl Unit {
         before != self.state
     }
 
-    /// An attempt begun at `sent_at` got no good answer. True when the unit has just become off-line.
-    pub fn note_failure(&mut self, sent_at: Instant, now: Instant, limits: OfflineAfter) -> bool {
+    /// An attempt to send `request`, begun at `sent_at`, got no good answer. True when the unit has just become
+    /// off-line.
+    ///
+    /// A read that it never answers while it answers others, as a meter does with one that is too long for it,
+    /// says nothing about whether it is there.
+    pub fn note_failure(
+        &mut self,
+        request: &RequestPdu,
+        sent_at: Instant,
+        now: Instant,
+        limits: OfflineAfter,
+    ) -> bool {
+        if self.is_ignored(request, sent_at) {
+            return false;
+        }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(sent_at);
         let both = self.failures >= limits.failures && now.saturating_duration_since(since) >= limits.time;
@@ -237,6 +255,21 @@ impl Unit {
             self.probe_pause = PROBE_PAUSE_MIN;
         }
         became_offline
+    }
+
+    /// Whether the unit has answered another request since this one first failed. Remembers the failure.
+    fn is_ignored(&mut self, request: &RequestPdu, sent_at: Instant) -> bool {
+        let known = self.unanswered.iter().find(|(failed, _)| failed == request).map(|(_, since)| *since);
+        match known {
+            Some(since) => self.last_good.is_some_and(|good| good > since),
+            None => {
+                if self.unanswered.len() >= UNANSWERED_MAX {
+                    self.unanswered.pop_front();
+                }
+                self.unanswered.push_back((request.clone(), sent_at));
+                false
+            }
+        }
     }
 
     /// Starts the guard after an attempt that ended without an answer, which was due at `owed.until`.
@@ -340,6 +373,9 @@ impl Unit {
 pub(crate) fn first_register() -> RequestPdu {
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 1 }.into()
 }
+
+/// Unanswered requests of a unit that are remembered.
+const UNANSWERED_MAX: usize = 8;
 
 /// Shortest pause between two probes.
 pub const PROBE_PAUSE_MIN: Duration = Duration::from_secs(1);

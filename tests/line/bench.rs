@@ -186,6 +186,11 @@ impl Bench {
     }
 
     /// No answer has been given since the last look.
+    /// An answer that has been given, if there is one.
+    pub(crate) fn take_answer(&mut self) -> Option<(u32, Answer)> {
+        self.answers.pop_front().map(|(id, _, answer)| (id, answer))
+    }
+
     pub(crate) fn no_answer(&self) {
         assert!(self.answers.is_empty(), "{:?}", self.answers);
     }

@@ -1,6 +1,6 @@
 //! Units that do not answer, and how they come back.
 
-use metergate::bus::settings::LineSettings;
+use metergate::bus::settings::{Echo, LineSettings};
 use metergate::bus::unit::UnitState;
 
 use super::bench::{Ask, Bench, NO_RESPONSE, REFUSED_OFFLINE, reply, settings};
@@ -169,4 +169,51 @@ fn dead_units_do_not_keep_the_line_from_one_not_seen_yet() {
     bench.to(at + 10.0);
     bench.frame(4, &[3, 2, 0, 1]);
     assert_eq!(bench.answer(), (9, reply(&[3, 2, 0, 1])));
+}
+
+#[test]
+fn a_read_that_is_too_long_for_a_unit_does_not_make_it_off_line() {
+    let mut bench = impatient(&[1]);
+    let mut id = 0;
+    for round in 0..12 {
+        id += 1;
+        bench.read(id, Ask::of(1), 0, 120);
+        bench.sent();
+        assert_eq!(bench.answer().1, NO_RESPONSE);
+        // Others are answered, though not between any three of these.
+        if round % 4 == 0 {
+            id += 1;
+            bench.read(id, Ask::of(1).on(2, 2), 0, 1);
+            bench.serve(3);
+            assert_eq!(bench.answer().1, reply(&[3, 2, 3, 3]));
+        }
+        assert_ne!(bench.state(1), UnitState::Offline, "round {round}");
+    }
+}
+
+#[test]
+fn a_probe_never_asks_what_its_own_echo_would_answer() {
+    let mut bench = Bench::new(LineSettings { retries: 0, echo: Echo::Auto, ..settings(&[1]) });
+    bench.ask(1, Ask::of(1), &[8, 0, 0, 0xA5, 0x37]);
+    // First it is found out whether the adapter echoes, then the unit repeats what it was sent.
+    bench.serve(3);
+    bench.sent();
+    bench.frame(1, &[8, 0, 0, 0xA5, 0x37]);
+    assert_eq!(bench.answer().1, reply(&[8, 0, 0, 0xA5, 0x37]));
+    lose_unit_1(&mut bench);
+    assert_eq!(bench.sent().pdu[0], 3);
+}
+
+#[test]
+fn a_unit_that_may_take_longer_than_the_others_may_be_later_too() {
+    let mut slow = settings(&[1]);
+    slow.retries = 0;
+    slow.units[0].response_timeout = std::time::Duration::from_millis(900);
+    let mut bench = Bench::new(slow);
+    bench.read(1, Ask::of(1), 0, 1);
+    let first = bench.sent().at;
+    bench.answer();
+    bench.read(2, Ask::of(1), 0, 1);
+    let second = bench.sent().at;
+    assert!(second - first >= 1_800.0, "asked again after {} ms", second - first);
 }

@@ -188,3 +188,16 @@ fn an_occupied_line_keeps_no_bytes() {
     let after = format!("{:?}", bench.line).len();
     assert!(after < before + 100, "{before} {after}");
 }
+
+#[test]
+fn a_unit_that_repeats_a_good_frame_for_ever_occupies_the_line_too() {
+    let mut bench = Bench::of(&[1]);
+    while bench.now() < 2_000.0 {
+        bench.frame(9, &[3, 2, 0, 0]);
+        let next = bench.now() + 5.0;
+        bench.to(next);
+    }
+    assert_eq!(bench.view.port, PortState::Occupied);
+    bench.to(2_300.0);
+    assert_eq!(bench.view.port, PortState::Open);
+}

@@ -187,6 +187,8 @@ fn who_left_costs_the_line_nothing() {
     bench.read(2, Ask::of(1).on(2, 2), 10, 1);
     bench.line.drop_requests(|&id| id == 2);
     bench.frame(1, &[3, 2, 0, 0]);
+    // Told at once that nothing was sent, in case it only closed its side.
+    assert_eq!(bench.answer(), (2, BUSY));
     assert_eq!(bench.answer().0, 1);
     bench.silent_to(20_000.0);
     bench.no_answer();
@@ -206,4 +208,34 @@ fn a_closed_queue_answers_everybody_and_lets_the_wire_end() {
     assert_eq!(bench.answer(), (3, super::bench::NO_PATH));
     assert_eq!(bench.answer().0, 1);
     assert!(bench.line.is_idle());
+}
+
+#[test]
+fn a_broadcast_does_not_overtake_an_earlier_write_of_its_connection() {
+    let mut bench = Bench::new(LineSettings { retries: 0, ..settings(&[1, 2]) });
+    // Unit 1 owes an answer, so that the write to it has to wait.
+    bench.read(1, Ask::of(1).on(2, 2), 0, 1);
+    bench.sent();
+    bench.answer();
+    bench.ask(2, Ask::of(1), &[6, 0, 1, 0, 1]);
+    bench.ask(3, Ask::of(0), &[6, 0, 1, 0, 2]);
+    let sent = bench.sent();
+    assert_eq!((sent.unit, sent.pdu), (1, vec![6, 0, 1, 0, 1]), "the write that was asked for first");
+    bench.frame(1, &[6, 0, 1, 0, 1]);
+    assert_eq!(bench.sent().unit, 0);
+}
+
+#[test]
+fn who_joins_on_the_wire_counts_against_the_queue_limit() {
+    let mut bench = Bench::new(LineSettings { queue_limit: 2, ..settings(&[1]) });
+    bench.read(1, Ask::of(1), 0, 1);
+    bench.sent();
+    let eager = || Ask { max_age: 5_000.0, ..Ask::of(1) };
+    for id in 2..=9 {
+        bench.read(id, eager(), 0, 1);
+    }
+    // Two wait for the answer on the wire, two in the queue, and the rest is refused.
+    assert_eq!(bench.view.waiting, 2);
+    let refused = std::iter::from_fn(|| bench.take_answer()).count();
+    assert_eq!(refused, 5);
 }
