@@ -378,7 +378,8 @@ impl<T> Queue<T> {
     fn candidates_of(&self, flow: &Flow) -> impl Iterator<Item = &Item<T>> {
         let (mut passed, mut writes): (Vec<Target>, bool) = (Vec::new(), false);
         flow.keys.iter().filter_map(|key| self.items.get(key)).filter(move |item| {
-            let first = !passed.contains(&item.target) && !(writes && item.target == Target::Broadcast);
+            let behind = passed.contains(&item.target) || (writes && item.target == Target::Broadcast);
+            let first = !behind;
             if first {
                 passed.push(item.target);
             }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::modbus::reply;
@@ -218,6 +218,13 @@ impl<T> Line<T> {
         self.noisy_since = None;
         let Some(unit) = self.units.get_mut(&frame.unit) else { return };
         let Some(owed) = unit.note_late(now) else { return };
+        let (bus, late) = (&self.settings.name, now.saturating_duration_since(owed.sent_at));
+        if unit.counters.late_answers == 1 {
+            info!(%bus, unit = %frame.unit, "a late answer, {late:?} after its request; more of these are logged \
+                as debug, and a longer `response_timeout` would wait for them");
+        } else {
+            debug!(%bus, unit = %frame.unit, "a late answer, {late:?} after its request");
+        }
         Self::note_exception(unit, frame);
         let changed = unit.note_answer(&owed.request, None, now);
         self.note_state(frame.unit, changed);

@@ -228,7 +228,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                     return self.exchange.reply(header, reply, now);
                 }
                 let deadline = now + listening.settings.request_deadline;
-                let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline);
+                let write = (!pdu.is_read()).then(|| pdu.bytes().clone());
+                let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline, write);
                 self.send(bus, key, Target::Unit(unit), pdu, &listening, now);
             }
             Verdict::Broadcast { buses, pdu, acknowledge } => {
@@ -238,7 +239,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                     Purpose::SilentBroadcast
                 };
                 let deadline = now + listening.settings.request_deadline;
-                let key = self.exchange.open(header, purpose, buses.len(), deadline);
+                let write = Some(pdu.bytes().clone());
+                let key = self.exchange.open(header, purpose, buses.len(), deadline, write);
                 for bus in buses {
                     self.send(bus, key, Target::Broadcast, pdu.clone(), &listening, now);
                 }
@@ -339,6 +341,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn hint(&mut self, refusal: Refusal, listening: &Listening, header: Header, now: Instant) {
         let Header { unit, function, .. } = header;
         debug!(unit, %function, code = %refusal.code(), "refused");
+        if refusal == Refusal::WriteDenied
+            && let Some(held_back) = self.client.throttle.permit(now)
+        {
+            info!(unit, %function, held_back, "write refused: this listener has `writes: deny`");
+        }
         if let Some(hint) = refusal.hint(unit).filter(|_| !self.hinted) {
             self.hinted = true;
             if let Some(held_back) = self.client.throttle.permit(now) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::tally::Tally;
 use crate::bus::request::Answer;
@@ -60,6 +60,7 @@ struct Waiting {
     buses_left: usize,
     failure: Option<Answer>,
     fuse: Instant,
+    write: Option<Bytes>,
 }
 
 impl Header {
@@ -94,11 +95,20 @@ impl Exchange {
 
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
     /// `deadline` and [`FUSE`], the client is told 0x0B without them.
-    pub(crate) fn open(&mut self, header: Header, purpose: Purpose, buses: usize, deadline: Instant) -> u64 {
+    ///
+    /// A write is logged with what became of it; `write` is its PDU.
+    pub(crate) fn open(
+        &mut self,
+        header: Header,
+        purpose: Purpose,
+        buses: usize,
+        deadline: Instant,
+        write: Option<Bytes>,
+    ) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
         let fuse = deadline + FUSE;
-        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse };
+        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, write };
         self.waiting.push_back((key, waiting));
         key
     }
@@ -196,7 +206,8 @@ impl Exchange {
 
     /// Says what there is to say of a request that every bus has answered.
     fn finish(&mut self, waiting: Waiting, now: Instant) {
-        let Waiting { header, purpose, failure, .. } = waiting;
+        let Waiting { header, purpose, failure, write, .. } = waiting;
+        log(header, failure.as_ref(), &purpose, write.as_deref());
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
         let answer = failure.unwrap_or(match purpose {
@@ -226,6 +237,30 @@ impl Exchange {
         self.unsent.push_back((self.output.len() - before, now));
         trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
     }
+}
+
+/// Every write leaves a line with its outcome; of everything else only what the gateway itself answered.
+fn log(header: Header, failure: Option<&Answer>, purpose: &Purpose, write: Option<&[u8]>) {
+    let Header { unit, function, .. } = header;
+    let outcome = match (failure, purpose) {
+        (Some(Answer::Failed(code) | Answer::Refused(code)), _) => format!("answered {code} by the gateway"),
+        (Some(Answer::Reply(_) | Answer::Sent) | None, Purpose::Unit(Some(reply))) => match reply[..] {
+            [code, exception] if code & EXCEPTION_BIT != 0 => {
+                format!("refused by the unit: {}", ExceptionCode(exception))
+            }
+            _ => String::from("done"),
+        },
+        (Some(Answer::Reply(_) | Answer::Sent) | None, _) => String::from("sent to all units"),
+    };
+    match write {
+        Some(pdu) => info!(unit, %function, pdu = %hex(pdu), "write: {outcome}"),
+        None if failure.is_some() => debug!(unit, %function, "{outcome}"),
+        None => {}
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
 }
 
 /// How long a refusal that cost nothing is held back, so that a client looping on it burns nothing.
