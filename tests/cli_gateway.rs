@@ -79,7 +79,7 @@ fn check_shows_the_resolved_configuration_and_opens_nothing() {
     let output = run("check", &path);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     let shown = text(&output.stdout);
-    assert!(shown.contains("baud_rate: 19200") && shown.ends_with("\n# ok\n"), "{shown}");
+    assert!(shown.contains("baud_rate: 19200") && shown.ends_with("\nok\n"), "{shown}");
     fs::remove_dir_all(folder).unwrap();
 }
 

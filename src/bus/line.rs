@@ -197,7 +197,7 @@ impl<T> Line<T> {
     }
 
     /// Nobody waits any more for the replies for which `gone` holds: what is not on the wire yet stays off it,
-    /// and is answered 0x06 in case somebody does. What is on the wire goes on.
+    /// and is answered 0x06 (0x0B after an attempt) in case somebody does. What is on the wire goes on.
     pub fn drop_requests(&mut self, gone: impl Fn(&T) -> bool) {
         for (attempts, waiter) in self.queue.remove_waiters(|_, waiter| gone(&waiter.to)) {
             self.give_up(attempts, waiter);

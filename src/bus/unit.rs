@@ -1,15 +1,7 @@
 //! One unit of the line: its health, what it still owes, how fast it answers, and its counters.
 //!
-//! ```text
-//!              first good answer                 both offline_after criteria
-//! never seen ────────────────────► on-line ──────────────────────────────────► off-line
-//!      │                            ▲   ▲                                        │  ▲
-//!      │     both criteria          │   └────── next good answer ── recovering ◄─┘  │ both
-//!      └────────────────────────────┼──────────────► off-line       first answer    │ criteria
-//!                                   │                                   └───────────┘
-//! ```
-//!
-//! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive.
+//! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive. The picture of states and
+//! transitions is in `docs/design.md`.
 
 use std::collections::VecDeque;
 use std::fmt;

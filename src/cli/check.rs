@@ -30,8 +30,8 @@ fn show(path: &Path, config: &Config) -> Exit {
     let now = Instant::now();
     let findings = budget::findings(config, now);
     let possible = findings.iter().all(|finding| finding.severity == Severity::Warning);
-    // All of it stays YAML: what is said beside the configuration stands in comments.
-    let verdict = if possible { "# ok\n" } else { "" };
+    // All but the last word stays YAML: what is said beside the configuration stands in comments.
+    let verdict = if possible { "ok\n" } else { "" };
     let shown = format!("{}\n{}{verdict}", config.to_yaml(), budget::describe(config, now));
     let printed = output::print(shown.as_bytes());
     for finding in &findings {
