@@ -120,7 +120,11 @@ fn every_file_is_short_enough_to_have_one_purpose() {
 fn every_source_file_is_part_of_the_program_or_of_a_test() {
     let mut reached = BTreeSet::new();
     let mut waiting = vec![PathBuf::from("src/lib.rs"), PathBuf::from("src/main.rs")];
-    waiting.extend(rust_files("tests").into_iter().filter(|path| path.components().count() == 2));
+    // A test of one file, or a folder with a main.rs.
+    let is_test = |path: &PathBuf| {
+        path.components().count() == 2 || (path.components().count() == 3 && path.ends_with("main.rs"))
+    };
+    waiting.extend(rust_files("tests").into_iter().filter(is_test));
     while let Some(path) = waiting.pop() {
         let candidates = declared_in(&path, &without_comments(&read(&path)));
         waiting.extend(candidates.into_iter().filter(|candidate| root().join(candidate).exists()));
@@ -335,7 +339,10 @@ fn expand(tree: &str, prefix: &str, found: &mut Vec<String>) {
 fn declared_in(path: impl AsRef<Path>, text: &str) -> Vec<PathBuf> {
     let path = path.as_ref();
     let parent = path.parent().unwrap_or(path);
-    let is_root = path.ends_with("mod.rs") || parent == Path::new("tests") || parent == Path::new("src");
+    let is_root = path.ends_with("mod.rs")
+        || (path.ends_with("main.rs") && path.starts_with("tests"))
+        || parent == Path::new("tests")
+        || parent == Path::new("src");
     let is_module = parent == Path::new("src") && !path.ends_with("lib.rs") && !path.ends_with("main.rs");
     let base = if is_root && !is_module { parent.to_owned() } else { path.with_extension("") };
     let mut inside: Vec<(usize, String)> = Vec::new();
