@@ -140,14 +140,11 @@ impl<T> Line<T> {
             || self.cost(&request.pdu, request.target),
             |whole| self.cost(&whole.into(), request.target),
         );
-        let joinable = request.pdu.range().is_some();
-        let items = self.queue.items().count();
-        if let Err(request) = self.queue.push(request, whole, cost, now) {
-            self.reply(request.to, Answer::Refused(ExceptionCode::SERVER_DEVICE_BUSY));
-            return;
-        }
-        if joinable && self.queue.items().count() == items {
-            self.counters.joined += 1;
+        match self.queue.push(request, whole, cost, now) {
+            Ok(joined) => self.counters.joined += u64::from(joined),
+            Err(request) => {
+                return self.reply(request.to, Answer::Refused(ExceptionCode::SERVER_DEVICE_BUSY));
+            }
         }
         self.changed = true;
         self.send_next(now);

@@ -136,7 +136,7 @@ impl<T> Queue<T> {
     }
 
     /// Queues `request`, joining a read that covers it if there is one. `whole` is a larger range to be read in
-    /// its place, whose answer serves it too.
+    /// its place, whose answer serves it too. Whether it joined.
     ///
     /// # Errors
     /// The request itself, when the queue is full and its connection has something waiting already.
@@ -146,7 +146,7 @@ impl<T> Queue<T> {
         whole: Option<ReadRange>,
         cost: Duration,
         now: Instant,
-    ) -> Result<(), Request<T>> {
+    ) -> Result<bool, Request<T>> {
         let has_one = self.flow(request.source).is_some_and(|flow| !flow.keys.is_empty());
         if self.waiting >= self.limit && has_one {
             return Err(request);
@@ -156,14 +156,15 @@ impl<T> Queue<T> {
         let waiter = Waiter { to, source, pdu, since: now, max_age, deadline };
         if let Some(key) = range.and_then(|range| self.joinable(target, &range)) {
             self.join(key, waiter);
+            Ok(true)
         } else {
             let pdu = whole.map_or_else(|| waiter.pdu.clone(), RequestPdu::from);
             let range = whole.or(range);
             let (key, waiters) = (self.next_key, vec![waiter]);
             let item = Item { key, target, pdu, range, cost, attempts: 0, background: false, waiters };
             self.insert(item, End::Back);
+            Ok(false)
         }
-        Ok(())
     }
 
     /// Queues `waiter`, which had its place in the queue before, as a request of its own that joins no other.
