@@ -110,7 +110,7 @@ fn run(plan: &mut Plan, start: Instant, time: Duration, cost: Duration) -> Vec<(
             plan.note_begun(unit, &range, now);
             read.push((now - start, unit));
             now += cost;
-            plan.spend(cost);
+            plan.spend(cost, cost);
         } else {
             let next = plan.next_due(|_| true).unwrap();
             assert!(next > now, "a plan that is due gives something to do");
@@ -243,4 +243,14 @@ fn an_age_too_short_to_keep_is_not_chased() {
         learned.note_begun(unit(1), &registers(0, 5), start);
     }
     assert_eq!(learned.next_due(|_| true), None, "no meter renews its values more than once a second");
+}
+
+#[test]
+fn readings_are_compared_with_what_the_configuration_told() {
+    let mut plan = Plan::new(vec![planned(1, Pace::Auto, 107)], 0.6, Instant::now());
+    assert_eq!(plan.overrun(), None);
+    let compared =
+        (0..200).filter(|_| plan.spend(Duration::from_millis(150), Duration::from_millis(100))).count();
+    assert_eq!(compared, 2, "every ten seconds of line time");
+    assert!((plan.overrun().unwrap() - 1.5).abs() < 1e-9);
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
+use crate::modbus::rtu;
 
 use super::budget;
 use super::line::Line;
@@ -179,10 +180,22 @@ impl<T> Line<T> {
         }
     }
 
-    /// A background reading ended: its line time comes out of the budget.
-    pub(super) fn spend(&mut self, cost: Duration) {
-        if let Some(plan) = &mut self.plan {
-            plan.spend(cost);
+    /// A background reading ended: its line time comes out of the budget, and is compared with the estimate.
+    pub(super) fn spend(&mut self, target: Target, range: Option<ReadRange>, took: Duration) {
+        let (Target::Unit(id), Some(range)) = (target, range) else { return };
+        let gap = self.units.get(&id).map_or(Duration::ZERO, |unit| unit.settings.request_gap);
+        let estimated = reading_cost(self.settings.framing, &range, USUAL_PAUSE, gap);
+        let silence = rtu::silence(self.settings.framing.baud_rate).max(gap);
+        let Some(plan) = &mut self.plan else { return };
+        if !plan.spend(took + silence, estimated) {
+            return;
+        }
+        let slow = plan.overrun().is_some_and(|overrun| overrun > OVERRUN_NOTED);
+        if slow != self.overrun_noted {
+            self.overrun_noted = slow;
+            let percent = plan.overrun().unwrap_or(1.0) * 100.0;
+            info!(bus = %self.settings.name, "background readings take {percent:.0} % of the line time `check` \
+                estimates; meters that pause longer than {USUAL_PAUSE:?} or do not answer make the difference");
         }
     }
 
@@ -199,6 +212,7 @@ impl<T> Line<T> {
         self.plan.as_ref().map_or_else(PollingView::default, |plan| PollingView {
             interval: plan.auto_interval(),
             slowdown: plan.slowdown(),
+            overrun: plan.overrun(),
             learned: self.learned.len(),
         })
     }
@@ -269,3 +283,6 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
 
 /// Silences of a planned block, with other reads answered in between, that show it is too long.
 const SILENCES_TO_SPLIT: u32 = 2;
+
+/// From this part of the estimate on, the difference is worth a line in the log.
+const OVERRUN_NOTED: f64 = 1.25;

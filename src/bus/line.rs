@@ -87,6 +87,8 @@ pub struct Line<T> {
     /// Blocks read so far.
     pub(super) generation: u64,
     pub(super) window: Window,
+    /// Whether the log has it that readings take longer than estimated.
+    pub(super) overrun_noted: bool,
     /// Planned blocks that met with silence: how often in a row, and since when.
     pub(super) silences: Vec<Silence>,
 }
@@ -122,6 +124,7 @@ impl<T> Line<T> {
             learned: Learned::new(settings.learn_limit),
             generation: 0,
             window: Window::default(),
+            overrun_noted: false,
             silences: Vec::new(),
             settings,
         }

@@ -60,6 +60,10 @@ pub struct Plan {
     credit: f64,
     credited_at: Instant,
     auto_interval: Duration,
+    /// Line time readings took since the last comparison, and what the configuration alone would have told.
+    took: Duration,
+    estimated: Duration,
+    overrun: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -81,7 +85,16 @@ impl Plan {
         let entry = |block| Entry { block, begun: None, due: start, achieved: None };
         let entries = blocks.into_iter().map(entry).collect();
         let credit = BURST.as_secs_f64() * share;
-        let mut plan = Self { share, entries, credit, credited_at: start, auto_interval: INTERVAL_MIN };
+        let mut plan = Self {
+            share,
+            entries,
+            credit,
+            credited_at: start,
+            auto_interval: INTERVAL_MIN,
+            took: Duration::ZERO,
+            estimated: Duration::ZERO,
+            overrun: None,
+        };
         plan.replan(|_| true);
         plan.spread(start);
         plan
@@ -174,9 +187,24 @@ impl Plan {
         }
     }
 
-    /// A background reading took so much line time.
-    pub fn spend(&mut self, cost: Duration) {
-        self.credit -= cost.as_secs_f64();
+    /// A background reading took so much line time, where the configuration alone told `estimated`. True when
+    /// that completes another comparison.
+    pub fn spend(&mut self, took: Duration, estimated: Duration) -> bool {
+        self.credit -= took.as_secs_f64();
+        self.took += took;
+        self.estimated += estimated;
+        let complete = self.estimated >= COMPARED_TIME;
+        if complete {
+            self.overrun = Some(self.took.as_secs_f64() / self.estimated.as_secs_f64());
+            (self.took, self.estimated) = (Duration::ZERO, Duration::ZERO);
+        }
+        complete
+    }
+
+    /// Line time readings took over what the configuration alone told, as last compared; 1 is as told.
+    #[must_use]
+    pub fn overrun(&self) -> Option<f64> {
+        self.overrun
     }
 
     /// The smallest planned range that covers `wanted`: a client's read refreshes it whole.
@@ -242,6 +270,9 @@ fn interval_of(entry: &Entry, auto: Duration) -> Duration {
 
 /// A meter's pause before its answer, as long as none has been measured.
 pub const USUAL_PAUSE: Duration = Duration::from_millis(5);
+
+/// Estimated line time of the readings that are compared with what they took.
+const COMPARED_TIME: Duration = Duration::from_secs(10);
 
 /// Function code and byte count of a reply.
 const REPLY_HEADER: usize = 2;

@@ -423,7 +423,7 @@ impl<T> Line<T> {
         self.counters.busy += took;
         self.window.note(self.counters.busy, now);
         if exchange.item.background {
-            self.spend(took);
+            self.spend(exchange.item.target, exchange.item.range, took);
         }
     }
 

@@ -85,6 +85,8 @@ pub struct PollingView {
     pub interval: Duration,
     /// How much slower than planned the slowest block is read; 1 is as planned, 0 that nothing is planned.
     pub slowdown: f64,
+    /// Line time readings took over what `check` estimates; 1 is as estimated, `None` that it is not known yet.
+    pub overrun: Option<f64>,
     /// Ranges learned from clients.
     pub learned: usize,
 }
