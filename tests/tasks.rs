@@ -236,3 +236,21 @@ async fn a_request_handed_over_while_the_first_opening_fails_is_refused_and_the_
     rig.ask(2, 1).await;
     expect_request(&mut far, 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_takes_no_bytes_is_given_up_within_the_deadline_and_opened_again() {
+    // Room for less than a frame, and nobody reads.
+    let (near, _stuck) = duplex(4);
+    let (near_again, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near), Ok(near_again)]);
+    let asked = Instant::now();
+    rig.ask(1, 1).await;
+    assert_eq!(rig.answer().await, (1, NO_PATH));
+    assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
+    while rig.view.load().port != PortState::Open {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    rig.ask(2, 1).await;
+    expect_request(&mut far, 1).await;
+}

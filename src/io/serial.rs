@@ -142,10 +142,11 @@ where
 
     async fn transmit(&mut self, adu: &Bytes) {
         let Some(OpenPort { stream, .. }) = &mut self.port else { return };
-        // A port takes a whole frame into its buffer at once; one that does not is stuck.
+        // A port takes a whole frame into its buffer at once; one that does not is stuck. What it took is
+        // thrown away when it is opened again: half a frame that goes out later would break the silence.
         let written = match timeout(WRITE_TIMEOUT, stream.write_all(adu)).await {
             Ok(written) => written,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
         };
         if let Err(error) = written {
             self.lose_port(&error);
@@ -247,5 +248,6 @@ const REOPEN_MAX: Duration = Duration::from_secs(1);
 /// How often the driver's counters are looked at, and at most one line is written about them.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
 
-/// How long a port may take to accept a frame into its buffer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a port may take to accept a frame into its buffer. The bus does nothing else meanwhile, so it is
+/// less than the margin connections keep before a client's deadline (`connection::DEADLINE_MARGIN`).
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
