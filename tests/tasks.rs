@@ -34,9 +34,12 @@ struct Rig {
     task: JoinHandle<()>,
     answers: Answers,
     back: Arc<WayBack>,
+    /// When the port was opened or tried.
+    tries: Tries,
 }
 
 type Ports = Arc<Mutex<VecDeque<io::Result<DuplexStream>>>>;
+type Tries = Arc<Mutex<Vec<Instant>>>;
 
 impl Rig {
     fn start(ports: impl IntoIterator<Item = io::Result<DuplexStream>>) -> Self {
@@ -45,14 +48,17 @@ impl Rig {
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let stop = CancellationToken::new();
         let parts = BusParts { line: line(), requests, view: Arc::clone(&view), stop: stop.clone() };
+        let tries = Tries::default();
+        let noted = Arc::clone(&tries);
         let open = move || {
+            noted.lock().unwrap().push(Instant::now());
             let next = ports.lock().unwrap().pop_front();
             let stream = next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
             Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe"), line_errors: |_| None })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
         let (back, answers) = WayBack::new();
-        Self { handle, view, stop, task, answers, back }
+        Self { handle, view, stop, task, answers, back, tries }
     }
 
     async fn ask(&self, key: u64, unit: u8) {
@@ -252,5 +258,25 @@ async fn a_port_that_takes_no_bytes_is_given_up_within_the_deadline_and_opened_a
         tokio::task::yield_now().await;
     }
     rig.ask(2, 1).await;
+    expect_request(&mut far, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_long_gone_is_still_looked_for_twice_a_second() {
+    let gone = || Err(io::ErrorKind::NotFound.into());
+    let (near, mut far) = duplex(256);
+    let mut ports: Vec<io::Result<DuplexStream>> = (0..8).map(|_| gone()).collect();
+    ports.push(Ok(near));
+    let rig = Rig::start(ports);
+    while rig.view.load().port != PortState::Open {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    let tries = rig.tries.lock().unwrap().clone();
+    assert_eq!(tries.len(), 9);
+    let pauses: Vec<Duration> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let limits = Duration::from_millis(250)..=Duration::from_millis(510);
+    assert!(pauses.iter().all(|pause| limits.contains(pause)), "{pauses:?}");
+    rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
 }

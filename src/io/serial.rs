@@ -242,8 +242,8 @@ const READ_SIZE: usize = 512;
 /// First pause before a lost port is tried again; good replies are back within a second of the device.
 const REOPEN_MIN: Duration = Duration::from_millis(250);
 
-/// Longest pause between two tries.
-const REOPEN_MAX: Duration = Duration::from_secs(1);
+/// Longest pause between two tries: a device that returns just after a failed one is still back within a second.
+const REOPEN_MAX: Duration = Duration::from_millis(500);
 
 /// How often the driver's counters are looked at, and at most one line is written about them.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
