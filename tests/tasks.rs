@@ -280,3 +280,37 @@ async fn a_device_long_gone_is_still_looked_for_twice_a_second() {
     rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_late_for_a_bus_that_was_replaced_is_not_given_to_the_new_ones_first_request() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    rig.ask(1, 1).await;
+    // Asked by the bus before this one, and answered now, in the same shape.
+    far.write_all(&rtu::encode(1, &[0x03, 2, 0xAA, 0xAA])).await.unwrap();
+    expect_request(&mut far, 1).await;
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await, (1, Answer::Reply(Bytes::from_static(&REPLY))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_opening_holds_the_line_for_the_late_guard() {
+    let guard = line().late_guard;
+    let (near, mut far) = duplex(256);
+    let (near_again, mut far_again) = duplex(256);
+    let mut rig = Rig::start([Ok(near), Ok(near_again)]);
+    let opened = Instant::now();
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    assert!(opened.elapsed() >= guard, "sent after {:?}", opened.elapsed());
+    drop(far);
+    assert_eq!(rig.answer().await, (1, NO_PATH));
+    while rig.view.load().port != PortState::Open {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    let opened = Instant::now();
+    rig.ask(2, 2).await;
+    expect_request(&mut far_again, 2).await;
+    assert!(opened.elapsed() < guard, "sent after {:?}", opened.elapsed());
+}

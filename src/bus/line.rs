@@ -185,6 +185,14 @@ impl<T> Line<T> {
         }
     }
 
+    /// Sends nothing before `until`, as after a broadcast; requests wait meanwhile. For what was asked on this
+    /// line before this machine began, by a bus it replaces or an earlier process: no unit here is known to owe
+    /// that answer, and the first request of the same shape would be given it.
+    pub fn hold_until(&mut self, until: Instant) {
+        self.turnaround_until = self.turnaround_until.max(Some(until));
+        self.changed = true;
+    }
+
     /// The instant given by [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         for unit in self.units.values_mut() {

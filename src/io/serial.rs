@@ -49,11 +49,13 @@ where
 {
     let BusParts { line, requests, view, stop } = parts;
     let name = line.name.clone();
+    let late_guard = line.late_guard;
     let task = BusTask {
         line: Line::new(line),
         name,
         open,
         port: None,
+        unknown_past: Some(late_guard),
         line_errors: LineErrors::default(),
         look_at: Instant::now(),
         view,
@@ -68,6 +70,9 @@ struct BusTask<S, F> {
     name: String,
     open: F,
     port: Option<OpenPort<S>>,
+    /// Until the port is first open: how long answers may still come to what others asked on this line. From
+    /// then on the line itself knows what is owed.
+    unknown_past: Option<Duration>,
     /// What the driver had counted when it was last asked, and when it is asked again.
     line_errors: LineErrors,
     look_at: Instant,
@@ -172,7 +177,11 @@ where
                 self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.complaint = None;
-                self.line.handle_port(PortEvent::Opened, Instant::now().into_std());
+                let now = Instant::now().into_std();
+                if let Some(late_guard) = self.unknown_past.take() {
+                    self.line.hold_until(now + late_guard);
+                }
+                self.line.handle_port(PortEvent::Opened, now);
             }
             Err(error) => {
                 let complaint = error.to_string();
