@@ -260,8 +260,13 @@ impl RunningBus {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
         let stop = CancellationToken::new();
-        let parts =
-            BusParts { line: settings.line.clone(), requests, view: Arc::clone(&view), stop: stop.clone() };
+        let parts = BusParts {
+            line: settings.line.clone(),
+            device: settings.port.device.display().to_string(),
+            requests,
+            view: Arc::clone(&view),
+            stop: stop.clone(),
+        };
         let port = settings.port.clone();
         let task = tokio::spawn(async move {
             serial::run(parts, || port::open(&port), Timer::fine()).await;

@@ -72,6 +72,7 @@ pub mod bus {
 pub mod io {
     pub mod admission;
     pub mod connection;
+    mod direction;
     mod exchange;
     pub mod handle;
     pub mod ioctl;

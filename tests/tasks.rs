@@ -47,14 +47,25 @@ impl Rig {
         let (handle, requests) = BusHandle::new("riser");
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let stop = CancellationToken::new();
-        let parts = BusParts { line: line(), requests, view: Arc::clone(&view), stop: stop.clone() };
+        let parts = BusParts {
+            line: line(),
+            device: String::from("pipe"),
+            requests,
+            view: Arc::clone(&view),
+            stop: stop.clone(),
+        };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);
         let open = move || {
             noted.lock().unwrap().push(Instant::now());
             let next = ports.lock().unwrap().pop_front();
             let stream = next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
-            Ok::<_, io::Error>(OpenPort { stream, report: String::from("a pipe"), line_errors: |_| None })
+            Ok::<_, io::Error>(OpenPort {
+                stream,
+                report: String::from("a pipe"),
+                line_errors: |_| None,
+                discard: |_| {},
+            })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
         let (back, answers) = WayBack::new();

@@ -188,3 +188,23 @@ mod call {
     nix::ioctl_write_ptr_bad!(tiocsserial, libc::TIOCSSERIAL, SerialStruct);
     nix::ioctl_read_bad!(tiocgicount, libc::TIOCGICOUNT, SerialIcounter);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_added_since_is_named() {
+        let before = LineErrors { framing: 3, parity: 1, ..LineErrors::default() };
+        let now = LineErrors { framing: 5, breaks: 1, ..before };
+        assert_eq!(now.since(&before), "2 framing, 1 break");
+        assert_eq!(now.since(&now), "");
+    }
+
+    #[test]
+    fn counters_that_wrapped_are_still_counted_from() {
+        let before = LineErrors { overrun: u32::MAX, ..LineErrors::default() };
+        let now = LineErrors { overrun: 1, ..LineErrors::default() };
+        assert_eq!(now.since(&before), "2 overrun");
+    }
+}

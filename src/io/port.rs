@@ -13,6 +13,7 @@ use tokio_serial::{
     ClearBuffer, DataBits, FlowControl, SerialPort, SerialPortBuilderExt, SerialStream, StopBits,
 };
 
+use super::direction;
 use super::ioctl::{self, LineErrors, SerialRs485};
 use super::settings::{Direction, PortSettings};
 use crate::bus::settings::{Framing, Parity};
@@ -22,6 +23,8 @@ use crate::bus::settings::{Framing, Parity};
 pub enum OpenError {
     /// The system refused.
     System(io::Error),
+    /// The device is there, and somebody else has it open.
+    Busy,
     /// The driver keeps other settings than those asked for.
     Settings {
         /// What was asked for.
@@ -46,6 +49,7 @@ impl fmt::Display for OpenError {
                 };
                 write!(f, "{error}{remedy}")
             }
+            Self::Busy => f.write_str("another program has it open, `fuser -v` with its name tells which"),
             Self::Direction(why) => {
                 write!(
                     f,
@@ -70,6 +74,8 @@ pub struct OpenPort<S> {
     pub report: String,
     /// Reads what the driver has counted of the line's faults, where it counts them.
     pub line_errors: fn(&S) -> Option<LineErrors>,
+    /// Throws away what has not been sent: closing a serial port waits for it, half a minute if need be.
+    pub discard: fn(&S),
 }
 
 /// Opens the port by its name. Must be called inside the runtime.
@@ -79,22 +85,16 @@ pub struct OpenPort<S> {
 pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError> {
     let framing = settings.framing;
     let name = settings.device.to_string_lossy();
-    let parity = match framing.parity {
-        Parity::None => tokio_serial::Parity::None,
-        Parity::Even => tokio_serial::Parity::Even,
-        Parity::Odd => tokio_serial::Parity::Odd,
-    };
-    let stop_bits = if framing.stop_bits == 2 { StopBits::Two } else { StopBits::One };
     let stream = tokio_serial::new(name, framing.baud_rate)
         .data_bits(DataBits::Eight)
-        .parity(parity)
-        .stop_bits(stop_bits)
+        .parity(parity(framing))
+        .stop_bits(stop_bits(framing))
         .flow_control(FlowControl::None)
         .open_native_async()
-        .map_err(system)?;
+        .map_err(|error| cannot_open(error, settings.device.exists()))?;
     let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
     if !pseudo {
-        read_back(&stream, framing, parity, stop_bits)?;
+        judge(framing, &Found::read(&stream).map_err(system)?)?;
     }
     // What an earlier program left in the buffers is no answer to anything of ours.
     stream.clear(ClearBuffer::All).map_err(system)?;
@@ -104,40 +104,18 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         }
         format!("{framing}; a pseudo terminal: baud rate and parity mean nothing here")
     } else {
-        let direction = switch_direction(&stream, settings.direction)?;
+        let get = || ioctl::rs485(&stream);
+        let set = |mode: &SerialRs485| ioctl::set_rs485(&stream, mode);
+        let direction = direction::switch(settings.direction, get, set).map_err(OpenError::Direction)?;
         format!("{framing}, read back; direction: {direction}; low latency: {}", lower_latency(&stream))
     };
-    Ok(OpenPort { stream, report, line_errors: |stream| ioctl::line_errors(stream).ok() })
-}
-
-/// Has the kernel driver switch between sending and receiving, where that is wanted and it can. Says who does.
-fn switch_direction(stream: &SerialStream, wanted: Direction) -> Result<&'static str, OpenError> {
-    match (wanted, drive_by_kernel(stream)) {
-        (Direction::None, _) => Ok("left as it is"),
-        (Direction::Auto | Direction::Rs485, Ok(())) => Ok("the kernel driver (TIOCSRS485, read back)"),
-        (Direction::Auto, Err(_)) => Ok("the adapter by itself, the driver offers no RS-485 mode"),
-        (Direction::Rs485, Err(why)) => Err(OpenError::Direction(why)),
-    }
-}
-
-/// RTS high while sending, low while receiving, no delays, nothing received while sending; read back, because
-/// a driver may take a mode it does not keep.
-fn drive_by_kernel(stream: &SerialStream) -> Result<(), String> {
-    let wanted = SerialRs485 {
-        flags: ioctl::SER_RS485_ENABLED | ioctl::SER_RS485_RTS_ON_SEND,
-        ..SerialRs485::default()
-    };
-    ioctl::set_rs485(stream, &wanted)
-        .map_err(|errno| format!("the driver refuses the RS-485 mode ({})", errno.desc()))?;
-    let found = ioctl::rs485(stream).map_err(|errno| format!("it cannot be read back ({})", errno.desc()))?;
-    let judged = ioctl::SER_RS485_ENABLED
-        | ioctl::SER_RS485_RTS_ON_SEND
-        | ioctl::SER_RS485_RTS_AFTER_SEND
-        | ioctl::SER_RS485_RX_DURING_TX;
-    let same = found.flags & judged == wanted.flags
-        && found.delay_rts_before_send == wanted.delay_rts_before_send
-        && found.delay_rts_after_send == wanted.delay_rts_after_send;
-    if same { Ok(()) } else { Err(format!("the driver keeps another mode: {found:?}")) }
+    Ok(OpenPort {
+        stream,
+        report,
+        line_errors: |stream| ioctl::line_errors(stream).ok(),
+        // A device that is gone has nothing left to throw away.
+        discard: |stream| drop(stream.clear(ClearBuffer::Output)),
+    })
 }
 
 /// Asks for short waits between the adapter and the kernel: USB adapters collect bytes for up to 16 ms else.
@@ -149,25 +127,52 @@ fn lower_latency(stream: &SerialStream) -> &'static str {
     }
 }
 
-fn read_back(
-    stream: &SerialStream,
-    wanted: Framing,
+/// What the driver says it does.
+struct Found {
+    baud_rate: u32,
+    data_bits: DataBits,
     parity: tokio_serial::Parity,
     stop_bits: StopBits,
-) -> Result<(), OpenError> {
-    let baud_rate = stream.baud_rate().map_err(system)?;
-    let found_parity = stream.parity().map_err(system)?;
-    let found_stop_bits = stream.stop_bits().map_err(system)?;
-    let data_bits = stream.data_bits().map_err(system)?;
+}
+
+impl Found {
+    fn read(stream: &SerialStream) -> tokio_serial::Result<Self> {
+        Ok(Self {
+            baud_rate: stream.baud_rate()?,
+            data_bits: stream.data_bits()?,
+            parity: stream.parity()?,
+            stop_bits: stream.stop_bits()?,
+        })
+    }
+}
+
+/// Whether the driver keeps what was asked for.
+fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
+    let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
     // A driver reports the rate its divisor gives; two percent is what an asynchronous character bears.
     let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
-    if close && found_parity == parity && found_stop_bits == stop_bits && data_bits == DataBits::Eight {
+    let same = found_parity == parity(wanted)
+        && found_stop_bits == stop_bits(wanted)
+        && data_bits == DataBits::Eight;
+    if close && same {
         return Ok(());
     }
     let found = format!(
         "{baud_rate} baud, {data_bits} data bits, parity {found_parity}, {found_stop_bits} stop bits"
     );
     Err(OpenError::Settings { wanted, found })
+}
+
+fn parity(framing: Framing) -> tokio_serial::Parity {
+    match framing.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
+    }
+}
+
+fn stop_bits(framing: Framing) -> StopBits {
+    if framing.stop_bits == 2 { StopBits::Two } else { StopBits::One }
 }
 
 /// Whether the device is the end of a pseudo terminal, which has no line settings (Linux: majors 136 to 143).
@@ -178,4 +183,59 @@ fn is_pseudo_terminal(device: &Path) -> io::Result<bool> {
 
 fn system(error: tokio_serial::Error) -> OpenError {
     OpenError::System(error.into())
+}
+
+/// The library reports a device that is locked or opened exclusively by somebody else as one that is not there.
+fn cannot_open(error: tokio_serial::Error, exists: bool) -> OpenError {
+    if exists && error.kind == tokio_serial::ErrorKind::NoDevice { OpenError::Busy } else { system(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Framing = Framing { baud_rate: 19200, parity: Parity::Even, stop_bits: 1 };
+
+    fn found() -> Found {
+        Found {
+            baud_rate: 19200,
+            data_bits: DataBits::Eight,
+            parity: tokio_serial::Parity::Even,
+            stop_bits: StopBits::One,
+        }
+    }
+
+    #[test]
+    fn a_baud_rate_within_two_percent_is_kept_and_one_beyond_is_not() {
+        for (baud_rate, keeps) in [(19200, true), (19584, true), (18816, true), (19585, false), (9600, false)]
+        {
+            let judged = judge(WANTED, &Found { baud_rate, ..found() });
+            assert_eq!(judged.is_ok(), keeps, "{baud_rate}");
+        }
+    }
+
+    #[test]
+    fn each_setting_that_is_not_kept_keeps_the_bus_down_and_is_named() {
+        let others = [
+            (Found { parity: tokio_serial::Parity::None, ..found() }, "parity None"),
+            (Found { stop_bits: StopBits::Two, ..found() }, "2 stop bits"),
+            (Found { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
+        ];
+        for (other, named) in others {
+            let said = judge(WANTED, &other).unwrap_err().to_string();
+            assert!(said.contains("does not keep 19200 8E1") && said.contains(named), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_there_but_locked_is_told_from_one_that_is_not_there() {
+        let locked = || {
+            tokio_serial::Error::new(tokio_serial::ErrorKind::NoDevice, "Unable to acquire exclusive lock")
+        };
+        assert!(cannot_open(locked(), true).to_string().contains("another program has it open"));
+        assert!(cannot_open(locked(), false).to_string().contains("plugged in"));
+        let absent = tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound);
+        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), false);
+        assert!(absent.to_string().contains("plugged in"), "{absent}");
+    }
 }

@@ -32,6 +32,8 @@ use super::timer::Timer;
 pub struct BusParts {
     /// What its line obeys.
     pub line: LineSettings,
+    /// The name of its port, for the log.
+    pub device: String,
     /// Requests of clients; when all senders are gone, the task answers what waits and ends.
     pub requests: mpsc::Receiver<Request<ReplyTo>>,
     /// Where it publishes.
@@ -47,12 +49,13 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, requests, view, stop } = parts;
+    let BusParts { line, device, requests, view, stop } = parts;
     let name = line.name.clone();
     let late_guard = line.late_guard;
     let task = BusTask {
         line: Line::new(line),
         name,
+        device,
         open,
         port: None,
         unknown_past: Some(late_guard),
@@ -68,6 +71,7 @@ where
 struct BusTask<S, F> {
     line: Line<ReplyTo>,
     name: String,
+    device: String,
     open: F,
     port: Option<OpenPort<S>>,
     /// Until the port is first open: how long answers may still come to what others asked on this line. From
@@ -171,7 +175,7 @@ where
     fn try_open(&mut self) {
         match (self.open)() {
             Ok(port) => {
-                info!(bus = %self.name, "port open: {}", port.report);
+                info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
                 self.line_errors = (port.line_errors)(&port.stream).unwrap_or_default();
                 self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
@@ -184,7 +188,7 @@ where
                 self.line.handle_port(PortEvent::Opened, now);
             }
             Err(error) => {
-                let complaint = error.to_string();
+                let complaint = format!("{}: {error}", self.device);
                 if self.reopen.complaint.as_ref() == Some(&complaint) {
                     debug!(bus = %self.name, "port still closed: {complaint}");
                 } else {
@@ -209,8 +213,10 @@ where
 
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
-        warn!(bus = %self.name, "port lost: {error}; clients get 0x0A until it is back");
-        self.port = None;
+        warn!(bus = %self.name, "port lost: {}: {error}; clients get 0x0A until it is back", self.device);
+        if let Some(port) = self.port.take() {
+            (port.discard)(&port.stream);
+        }
         self.reopen.pause = REOPEN_MIN;
         self.schedule_reopen();
         self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
