@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::bus::line::{Line, Output, PortEvent};
 use crate::bus::request::Request;
@@ -157,8 +157,9 @@ where
             Ok(written) => written,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
         };
-        if let Err(error) = written {
-            self.lose_port(&error);
+        match written {
+            Ok(()) => trace!(bus = %self.name, "sent {}", Hex(adu)),
+            Err(error) => self.lose_port(&error),
         }
     }
 
@@ -166,7 +167,11 @@ where
         match read {
             // A serial port that reads nothing has lost its other end; trying again would spin.
             Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
-            Ok(length) => self.line.handle_bytes(&buffer[..length], Instant::now().into_std()),
+            Ok(length) => {
+                let bytes = &buffer[..length];
+                trace!(bus = %self.name, "received {}", Hex(bytes));
+                self.line.handle_bytes(bytes, Instant::now().into_std());
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => self.lose_port(&error),
         }
@@ -237,6 +242,19 @@ where
         }
         self.obey().await;
         info!(bus = %self.name, "bus stopped");
+    }
+}
+
+/// Bytes as a line of the log shows them.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
