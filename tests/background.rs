@@ -40,6 +40,10 @@ struct Rig {
 
 impl Rig {
     fn start(pace: Pace) -> Self {
+        Self::start_with_gap(pace, Duration::ZERO)
+    }
+
+    fn start_with_gap(pace: Pace, request_gap: Duration) -> Self {
         let polling = Polling {
             blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
             mirrored: false,
@@ -50,7 +54,7 @@ impl Rig {
             id: unit(id),
             name: None,
             response_timeout: 500 * MS,
-            request_gap: Duration::ZERO,
+            request_gap,
             polling,
         };
         let line = Line::new(LineSettings {
@@ -343,4 +347,16 @@ fn a_background_reading_waits_for_clients_and_still_comes() {
         }
     }
     assert!((5..=20).contains(&background), "{background} background readings in 20 s");
+}
+
+#[test]
+fn a_due_block_that_a_client_waits_for_already_does_not_wake_the_line_without_end() {
+    let mut rig = Rig::start_with_gap(Pace::Every(SECOND), 50 * MS);
+    // Asked for before the unit's gap is over, and due: one reading serves both.
+    rig.read(1, 1, FLOATS, 5 * SECOND);
+    rig.serve(1, FLOATS, 7);
+    assert_eq!(rig.answered(1), Answer::Reply(reply(FLOATS, 7)));
+    let answered = rig.now;
+    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+    assert!(rig.now - answered > 900 * MS, "{:?}", rig.now - answered);
 }

@@ -175,13 +175,22 @@ impl<T> Queue<T> {
         self.insert(item, End::Back);
     }
 
-    /// Queues a reading of our own, unless one that covers it waits already.
+    /// Queues a reading of our own. One of exactly this range that clients wait for becomes one of ours, too: a
+    /// wider one would not be kept.
     pub fn push_background(&mut self, target: Target, range: ReadRange, cost: Duration) {
-        if self.joinable(target, &range).is_none() {
-            let key = self.next_key;
-            let (pdu, range, waiters) = (range.into(), Some(range), Vec::new());
-            let item = Item { key, target, pdu, range, cost, attempts: 0, background: true, waiters };
-            self.insert(item, End::Back);
+        let same = |item: &&Item<T>| item.target == target && item.range == Some(range);
+        let queued = self.items.values().rev().find(same).map(|item| item.key);
+        match queued.and_then(|key| self.items.get_mut(&key)) {
+            Some(item) => {
+                item.background = true;
+                let key = item.key;
+                self.link(OWN, key, End::Back);
+            }
+            None => {
+                let (key, pdu, range, waiters) = (self.next_key, range.into(), Some(range), Vec::new());
+                let item = Item { key, target, pdu, range, cost, attempts: 0, background: true, waiters };
+                self.insert(item, End::Back);
+            }
         }
     }
 
