@@ -64,5 +64,30 @@ fn a_write_before_the_echo_is_known_is_noticed() {
     is_noticed(Guard::EchoCheck);
 }
 
+#[test]
+fn a_snapshot_kept_by_registers_is_noticed() {
+    is_noticed(Guard::WholeBlocks);
+}
+
+#[test]
+fn a_reply_stitched_from_two_blocks_is_noticed() {
+    is_noticed(Guard::OneBlock);
+}
+
+#[test]
+fn a_write_that_leaves_the_snapshot_is_noticed() {
+    is_noticed(Guard::WriteDrops);
+}
+
+#[test]
+fn a_forgotten_epoch_is_noticed() {
+    is_noticed(Guard::Epoch);
+}
+
+#[test]
+fn an_age_measured_from_the_wrong_end_is_noticed() {
+    is_noticed(Guard::AgeFromTheStart);
+}
+
 /// So many seeds are enough for each of them.
 const SEEDS: u64 = 3_000;

@@ -77,9 +77,14 @@ impl Snapshot {
     pub fn answer(&self, wanted: &ReadRange, max_age: Duration, now: Instant) -> Option<Bytes> {
         let fresh = |block: &&Arc<Block>| !max_age.is_zero() && block.age(now) <= max_age;
         let covering = self.blocks.iter().filter_map(|block| Some((block, self.seen_as(block, wanted)?)));
-        let (block, part) = covering
+        let block = covering
             .filter(|(block, _)| fresh(block))
-            .max_by_key(|(block, _)| (block.begun, block.generation))?;
+            .max_by_key(|(block, _)| (block.begun, block.generation));
+        #[cfg(feature = "sabotage")]
+        if block.is_none() {
+            return super::sabotage::stitched(&self.blocks, wanted, max_age, now);
+        }
+        let (block, part) = block?;
         let cut = block.range.cut(&block.reply, &part)?;
         block.note_wanted(max_age);
         Some(with_function(cut, wanted.function))
@@ -102,6 +107,8 @@ impl Snapshot {
     pub fn with(&self, block: Block) -> Self {
         let mut blocks: Vec<_> =
             self.blocks.iter().filter(|other| other.range != block.range).cloned().collect();
+        #[cfg(feature = "sabotage")]
+        super::sabotage::spread(&block, &mut blocks);
         blocks.push(Arc::new(block));
         Self { blocks, mirrored: self.mirrored }
     }

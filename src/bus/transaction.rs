@@ -16,7 +16,7 @@ use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
 use super::queue::{Item, Waiter};
 use super::receive::{Finality, Frame};
 use super::request::{Answer, Target};
-use super::sabotage::{Guard, keeps};
+use super::sabotage::{Guard, begun, keeps};
 use super::settings::UnitId;
 use super::unit::{Owed, Unit};
 use super::view::PortState;
@@ -229,7 +229,8 @@ impl<T> Line<T> {
         let changed = unit.note_answer(&owed.request, None, now);
         self.note_state(frame.unit, changed);
         if exception_of(frame).is_none() {
-            self.keep(frame.unit, &owed.request, &frame.pdu, owed.sent_at, owed.epoch);
+            let begun = begun(owed.sent_at, now);
+            self.keep(frame.unit, &owed.request, &frame.pdu, begun, owed.epoch);
         }
         let Some(item) = owed.item.and_then(|key| self.queue.remove(key)) else { return };
         let Item { waiters, .. } = item;
@@ -258,7 +259,7 @@ impl<T> Line<T> {
         }
         match exception_of(frame) {
             Some(code) => self.note_refused(frame.unit, &item.pdu, code, now),
-            None => self.keep(frame.unit, &item.pdu, &frame.pdu, sent_at, epoch),
+            None => self.keep(frame.unit, &item.pdu, &frame.pdu, begun(sent_at, now), epoch),
         }
         self.changed = true;
         self.answer_all(item.waiters, &item.pdu, frame);

@@ -275,14 +275,14 @@ impl Unit {
     /// Something may have been written: what was read before is not true any more.
     pub fn note_write(&mut self) {
         self.epoch += 1;
-        if !self.snapshot.blocks().is_empty() {
+        if keeps(Guard::WriteDrops) && !self.snapshot.blocks().is_empty() {
             self.snapshot = Arc::new(self.snapshot.without(|_| true));
         }
     }
 
     /// Keeps what was read under `epoch`, if nothing was written since.
     pub fn keep(&mut self, block: Block, epoch: u64) {
-        if epoch == self.epoch {
+        if epoch == self.epoch || !keeps(Guard::Epoch) {
             self.snapshot = Arc::new(self.snapshot.with(block));
         }
     }

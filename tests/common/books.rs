@@ -1,14 +1,17 @@
 //! The promises, checked at each step: what was asked, what the units really did, and what went out.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metergate::bus::request::{Answer, Target};
+use metergate::bus::settings::LineSettings;
 use metergate::bus::unit::UnitState;
-use metergate::bus::view::{PortState, View};
-use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
+use metergate::bus::view::{PortState, UnitView, View};
+use metergate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
-use super::wire::Nanos;
+use super::own::Own;
+use super::polling::time_told;
+use super::wire::{MILLI, Nanos};
 
 /// Broken promises are told in words.
 pub(crate) type Check = Result<(), String>;
@@ -39,10 +42,11 @@ pub(crate) struct Execution {
     pub(crate) reply: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) asked: BTreeMap<u64, Asked>,
     pub(crate) view: View,
+    pub(crate) own: Own,
     executions: BTreeMap<u8, Vec<Execution>>,
     floors: BTreeMap<u8, Nanos>,
     /// How often each write went out.
@@ -50,8 +54,22 @@ pub(crate) struct Books {
 }
 
 impl Books {
+    pub(crate) fn new(settings: &LineSettings) -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            view: View::default(),
+            own: Own::new(settings),
+            executions: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
         asked.floor = self.floors.get(&number(asked.target)).copied().unwrap_or(0);
+        if let Some(range) = asked.pdu.range().filter(|_| asked.max_age > 0) {
+            self.own.note_aged(number(asked.target), range);
+        }
         self.asked.insert(id, asked);
     }
 
@@ -59,18 +77,24 @@ impl Books {
         self.executions.entry(unit).or_default().push(execution);
     }
 
-    /// A request goes out: somebody waits for it, and a write goes out once.
-    pub(crate) fn transmit(&mut self, unit: u8, pdu: &RequestPdu, now: Nanos) -> Check {
+    /// A request of so much line time goes out: somebody waits for it or it is read on our own account, and a
+    /// write goes out once.
+    pub(crate) fn transmit(&mut self, unit: u8, pdu: &RequestPdu, took: Nanos, now: Nanos) -> Check {
         // Whoever joined a wider read waits for it, too, even if the one who began it has left.
         let serves = |asked: &Asked| {
             let wider = pdu.range().zip(asked.pdu.range()).is_some_and(|(all, part)| all.covers(&part));
             number(asked.target) == unit && (asked.pdu == *pdu || wider)
         };
         let wanted = self.asked.values().any(|asked| serves(asked) && asked.deadline > now);
+        let state = self.view.units.iter().find(|seen| seen.id.get() == unit).map(|seen| seen.state);
+        let unasked = state == Some(UnitState::Offline) || self.view.echo.is_none();
+        self.own.transmit(unit, !wanted && !unasked, took, now);
+        self.own.within_share(now)?;
         if pdu.is_read() {
-            let state = self.view.units.iter().find(|seen| seen.id.get() == unit).map(|seen| seen.state);
-            let unasked = state == Some(UnitState::Offline) || self.view.echo.is_none();
-            return check(wanted || unasked, || format!("nobody waits for the read {pdu:?} of unit {unit}"));
+            let own = pdu.range().is_some_and(|range| self.own.may_read(unit, &range));
+            return check(wanted || unasked || own, || {
+                format!("nobody waits for the read {pdu:?} of unit {unit}")
+            });
         }
         let times = self.sent.entry((unit, pdu.bytes().to_vec())).or_default();
         *times += 1;
@@ -110,7 +134,13 @@ impl Books {
         let unit = number(asked.target);
         let empty = Vec::new();
         let log = self.executions.get(&unit).unwrap_or(&empty);
-        let same = |execution: &&Execution| gives(execution, &asked.pdu, reply);
+        let own = &self.own;
+        let same = |execution: &&Execution| {
+            gives(execution, &asked.pdu, reply, |range| ReadRange {
+                function: own.table(unit, range.function),
+                ..range
+            })
+        };
         let in_time = |execution: &&Execution| {
             if asked.pdu.is_read() {
                 execution.at >= asked.floor && execution.sent + asked.max_age >= asked.at
@@ -128,12 +158,37 @@ impl Books {
                 None => format!("wrong: request {id} {asked:?} got {reply:02X?}"),
             });
         }
+        self.counters(id, asked, reply)?;
         if !asked.pdu.is_read() && reply[0] & 0x80 == 0 {
             self.raise_floors(asked);
         }
         let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
-        let published = seen.is_some_and(|seen| seen.last_good == Some(now));
+        let held = |seen: &UnitView| {
+            let range = asked.pdu.range()?;
+            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), now)
+        };
+        let published = seen
+            .is_some_and(|seen| seen.last_good == Some(now) || held(seen).is_some_and(|held| held == reply));
         check(published, || format!("the answer to {id} was not published before it was given"))
+    }
+
+    /// The counters in a reply tell when they were read: whole, at one instant, young enough, and not before a
+    /// write that was acknowledged. Whatever the executions say.
+    fn counters(&self, id: u64, asked: &Asked, reply: &[u8]) -> Check {
+        let Some(range) = asked.pdu.range().filter(|range| matches!(range.function.0, 3 | 4)) else {
+            return Ok(());
+        };
+        if reply[0] & 0x80 != 0 {
+            return Ok(());
+        }
+        let unit = number(asked.target);
+        let table = self.own.table(unit, range.function).0;
+        let told = time_told(unit, table, &range, reply).map_err(|fault| format!("request {id}: {fault}"))?;
+        let Some(told) = told else { return Ok(()) };
+        let latest = told + MILLI;
+        check(latest > asked.floor && latest + asked.max_age > asked.at, || {
+            format!("stale: request {id} {asked:?} got counters of {told}")
+        })
     }
 
     fn failure(&self, id: u64, asked: &Asked, code: ExceptionCode) -> Check {
@@ -175,8 +230,14 @@ impl Books {
     }
 }
 
-/// Whether the execution answers `pdu` with `reply`: as it is, or cut from one wider read.
-fn gives(execution: &Execution, pdu: &RequestPdu, reply: &[u8]) -> bool {
+/// Whether the execution answers `pdu` with `reply`: as it is, or cut from one wider read, of the same `table`
+/// or one that repeats it.
+fn gives(
+    execution: &Execution,
+    pdu: &RequestPdu,
+    reply: &[u8],
+    table: impl Fn(ReadRange) -> ReadRange,
+) -> bool {
     if execution.pdu == *pdu {
         return execution.reply == reply;
     }
@@ -185,7 +246,11 @@ fn gives(execution: &Execution, pdu: &RequestPdu, reply: &[u8]) -> bool {
         // "No such address" tells nothing about a part of what was asked for.
         return asked.covers(&wanted) && execution.reply == reply && !matches!(reply[1], 2 | 3);
     }
-    asked.cut(&execution.reply.clone().into(), &wanted).is_some_and(|part| part[..] == *reply)
+    if reply[0] != wanted.function.0 {
+        return false;
+    }
+    let part = table(asked).cut(&execution.reply.clone().into(), &table(wanted));
+    part.is_some_and(|part| part[1..] == reply[1..])
 }
 
 pub(crate) fn number(target: Target) -> u8 {

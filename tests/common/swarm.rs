@@ -9,6 +9,7 @@ use metergate::bus::settings::{
     Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
 };
 
+use super::polling;
 use super::rng::Rng;
 
 /// How bytes reach the machine.
@@ -60,6 +61,8 @@ pub(crate) struct Swarm {
     pub(crate) broadcasts: u64,
     /// Whether everybody reads the same few registers of one unit.
     pub(crate) hot: bool,
+    /// Whether some units have blocks that are read in the background.
+    pub(crate) polled: bool,
     pub(crate) addresses: u64,
     pub(crate) connections: u64,
 }
@@ -74,9 +77,10 @@ impl Swarm {
             faults.doubled = 0;
         }
         let echoes = rng.chance(300);
-        let settings = settings(rng, echoes);
+        let mut settings = settings(rng, echoes);
+        let polled = polling::draw(&mut settings, &mut Rng::new(rng.next()));
         let dead = settings.units.iter().map(|unit| unit.id.get()).filter(|_| rng.chance(120)).collect();
-        Self {
+        let mut swarm = Self {
             settings,
             faults,
             delivery,
@@ -87,9 +91,23 @@ impl Swarm {
             writes: rng.pick(&[0, 100, 400]),
             broadcasts: rng.pick(&[0, 200, 800]),
             hot: rng.chance(250),
+            polled,
             addresses: rng.range(1, 3),
             connections: rng.range(1, 3),
+        };
+        if rng.chance(80) {
+            swarm.race();
         }
+        swarm
+    }
+
+    /// Late answers and broadcasts, and everybody reads what these write: what was read before a broadcast
+    /// and comes after it is rare otherwise.
+    fn race(&mut self) {
+        self.faults = Faults { late: 300, ..Faults::default() };
+        self.settings.late_guard = Duration::from_secs(1);
+        (self.writes, self.broadcasts) = (300, 1000);
+        (self.hot, self.pause) = (true, 60);
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use metergate::modbus::pdu::RequestPdu;
 
+use super::polling::COUNTERS;
 use super::rng::Rng;
 use super::unit::END;
 
@@ -34,6 +35,12 @@ pub(crate) fn read(rng: &mut Rng, hot: bool) -> RequestPdu {
             checked(rng.pick(&others))
         }
     }
+}
+
+/// A read of what is read in the background as well, or of what reaches over its edges.
+pub(crate) fn read_polled(rng: &mut Rng) -> RequestPdu {
+    let start = rng.pick(&[0, 0, 2, COUNTERS, COUNTERS + 2, COUNTERS + 24, COUNTERS + 32, 64, 72, 100]);
+    range(rng.pick(&[3, 3, 3, 4]), start, rng.pick(&[2, 2, 4, 10, 12, 20, 32, 50]))
 }
 
 /// A write of any kind that carries `serial`, which makes it unlike any other of the run.

@@ -1,11 +1,14 @@
 //! A unit that does not exist: real state behind every function, and values that tell where they come from.
 //!
 //! Addresses below [`STATE`] hold what was written to them, or a value of their own unit, table and address.
-//! From there on each execution gives other values, so that one answer can never be taken for another.
+//! From there on each execution gives other values, so that one answer can never be taken for another; in
+//! between lie counters that run with time.
 
 use std::collections::BTreeMap;
 
+use super::polling::{COUNTERS, COUNTERS_END, counter};
 use super::rng::mix;
+use super::wire::Nanos;
 
 /// First address whose values change with every execution.
 pub(crate) const STATE: u16 = 64;
@@ -16,6 +19,9 @@ pub(crate) const END: u16 = 0x0600;
 #[derive(Debug)]
 pub(crate) struct VirtualUnit {
     id: u8,
+    /// Input registers repeat holding registers.
+    mirrored: bool,
+    now: Nanos,
     written: BTreeMap<(u8, u16), u16>,
     executions: u64,
     /// Instant, in nanoseconds, until which it still works on an answer and hears nothing.
@@ -23,12 +29,13 @@ pub(crate) struct VirtualUnit {
 }
 
 impl VirtualUnit {
-    pub(crate) fn new(id: u8) -> Self {
-        Self { id, written: BTreeMap::new(), executions: 0, busy_until: 0 }
+    pub(crate) fn new(id: u8, mirrored: bool) -> Self {
+        Self { id, mirrored, now: 0, written: BTreeMap::new(), executions: 0, busy_until: 0 }
     }
 
-    /// Carries out a request PDU and gives the reply PDU.
-    pub(crate) fn execute(&mut self, pdu: &[u8]) -> Vec<u8> {
+    /// Carries out a request PDU, `now`, and gives the reply PDU.
+    pub(crate) fn execute(&mut self, pdu: &[u8], now: Nanos) -> Vec<u8> {
+        self.now = now;
         self.executions += 1;
         let word = |at: usize| u16::from_be_bytes([pdu[at], pdu[at + 1]]);
         let exists = |start: u16, quantity: u16| u32::from(start) + u32::from(quantity) <= u32::from(END);
@@ -95,6 +102,10 @@ impl VirtualUnit {
     }
 
     fn value(&self, table: u8, address: u16) -> u16 {
+        let table = if self.mirrored && table == 4 { 3 } else { table };
+        if matches!(table, 3 | 4) && (COUNTERS..COUNTERS_END).contains(&address) {
+            return counter(self.id, table, address, self.now);
+        }
         let version = if address < STATE { 0 } else { self.executions };
         let own = mix(u64::from(self.id) << 40 | u64::from(table) << 32 | u64::from(address) | version << 48);
         self.written

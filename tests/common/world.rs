@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::request::{Request, Source, Target};
+use metergate::bus::request::{Answer, Request, Source, Target};
 use metergate::bus::settings::{Echo, Parity, UnitId};
+use metergate::bus::view::PortState;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
 
@@ -79,7 +80,7 @@ impl World {
         let framing = swarm.settings.framing;
         let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
-        let alive = ids.iter().filter(|id| !swarm.dead.contains(id));
+        let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
         let trace = std::env::var_os("METERGATE_TRACE").is_some();
         let trace = trace.then(|| vec![format!("{swarm:#?}")]);
         let mut world = Self {
@@ -90,8 +91,10 @@ impl World {
             inputs: BTreeMap::new(),
             scheduled: 0,
             wire: Wire::new(swarm.delivery, bits, framing.baud_rate),
-            units: alive.map(|&id| (id, VirtualUnit::new(id))).collect(),
-            books: Books::default(),
+            units: alive
+                .map(|unit| (unit.id.get(), VirtualUnit::new(unit.id.get(), unit.polling.mirrored)))
+                .collect(),
+            books: Books::new(&swarm.settings),
             ids,
             next_id: 0,
             connections: (0..swarm.addresses * swarm.connections).collect(),
@@ -236,11 +239,29 @@ impl World {
             let id = if self.swarm.hot { self.ids[0] } else { self.rng.pick(&self.ids) };
             let unit = UnitId::new(id).expect("a configured unit");
             let write = write.then(|| traffic::write(&mut self.rng, self.serial));
-            (Target::Unit(unit), write.unwrap_or_else(|| traffic::read(&mut self.rng, self.swarm.hot)))
+            (Target::Unit(unit), write.unwrap_or_else(|| self.read()))
         };
-        let max_age = self.rng.pick(if self.swarm.hot { &[0, 5000] } else { &[0, 0, 20, 200, 5000] }) * MILLI;
+        let max_age =
+            self.rng.pick(if self.swarm.hot { &[0, 5000] } else { &[0, 0, 20, 200, 1500, 5000] }) * MILLI;
         let deadline = self.now + self.rng.pick(&[20, 200, 1000, 3000, 3000, 10_000]) * MILLI;
         self.hand_in(place, target, pdu, max_age, deadline, false)
+    }
+
+    fn read(&mut self) -> RequestPdu {
+        if self.swarm.polled && self.rng.chance(600) {
+            traffic::read_polled(&mut self.rng)
+        } else {
+            traffic::read(&mut self.rng, self.swarm.hot)
+        }
+    }
+
+    /// What a connection does first: a read that takes data of some age may be answered from what was last
+    /// published, without the bus.
+    fn from_snapshot(&self, asked: &Asked) -> Option<Bytes> {
+        let Target::Unit(unit) = asked.target else { return None };
+        let max_age = Duration::from_nanos(asked.max_age);
+        let seen = self.books.view.unit(unit)?;
+        seen.snapshot.answer(&asked.pdu.range()?, max_age, self.instant(self.now))
     }
 
     /// What goes wrong without an answer being at fault.
@@ -325,7 +346,12 @@ impl World {
             floor: 0,
             must_succeed,
         };
+        let at_hand = self.from_snapshot(&asked);
         self.books.ask(id, asked);
+        if let Some(reply) = at_hand {
+            self.note(|| format!("answers {id} from the snapshot: {reply:02X?}"));
+            return self.books.reply(id, &Answer::Reply(reply), self.instant(self.now));
+        }
         let max_age = Duration::from_nanos(max_age);
         let deadline = self.instant(deadline);
         let now = self.instant(self.now);
@@ -340,6 +366,10 @@ impl World {
                 Output::Transmit(adu) => self.transmit(&adu)?,
                 Output::Publish(view) => {
                     check(view.waiting <= self.books.asked.len(), || "more wait than asked".into())?;
+                    self.books.own.kept(&view)?;
+                    if view.port != PortState::Open {
+                        self.books.own.interrupted();
+                    }
                     self.books.view = view;
                 }
                 Output::Reply { to, answer } => {
@@ -350,7 +380,7 @@ impl World {
             count += 1;
             check(count < 1000, || "outputs without end".into())?;
         }
-        Ok(())
+        self.books.own.only_probes(&self.books.view)
     }
 
     fn transmit(&mut self, adu: &Bytes) -> Check {
@@ -360,7 +390,7 @@ impl World {
         let unit = adu[0];
         let pdu = RequestPdu::decode(adu.slice(1..adu.len() - 2)).map_err(|code| format!("sent: {code}"))?;
         self.silence_was_kept(unit)?;
-        self.books.transmit(unit, &pdu, self.now)?;
+        self.books.transmit(unit, &pdu, self.wire.time(adu.len()), self.now)?;
         let talk = self.wire.talk(self.now, adu, false, &mut self.rng);
         if self.swarm.echoes {
             self.echo(adu);
@@ -413,7 +443,7 @@ impl World {
         }
         if unit == 0 {
             for (&id, unit) in &mut self.units {
-                let reply = unit.execute(pdu.bytes());
+                let reply = unit.execute(pdu.bytes(), at);
                 self.books.execute(id, Execution { sent, at, pdu: pdu.clone(), reply });
             }
             return;
@@ -423,7 +453,7 @@ impl World {
             let code = ExceptionCode(self.rng.pick(&[1, 2, 3, 4, 6]));
             exception_reply(pdu.function(), code).to_vec()
         } else {
-            there.execute(pdu.bytes())
+            there.execute(pdu.bytes(), at)
         };
         self.books.execute(unit, Execution { sent, at, pdu: pdu.clone(), reply: reply.clone() });
         let configured = self.swarm.settings.units.iter().find(|configured| configured.id.get() == unit);
@@ -435,6 +465,9 @@ impl World {
             character: self.wire.time(1),
         };
         let talks = scene.answer(unit, &reply, &mut self.rng);
+        if talks.first().is_some_and(|&(after, _)| after < scene.response_timeout) {
+            self.books.own.answered(self.wire.time(reply.len() + rtu::OVERHEAD));
+        }
         for (after, bytes) in talks {
             if let Some(there) = self.units.get_mut(&unit) {
                 there.busy_until = at + after + self.wire.time(bytes.len());

@@ -1,0 +1,140 @@
+//! What the line reads and keeps on its own account: which ranges, how much line time, how many blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metergate::bus::settings::LineSettings;
+use metergate::bus::unit::UnitState;
+use metergate::bus::view::View;
+use metergate::modbus::pdu::{FunctionCode, ReadRange};
+
+use super::books::{Check, check};
+use super::wire::{MILLI, Nanos};
+
+#[derive(Debug)]
+pub(crate) struct Own {
+    planned: BTreeMap<u8, Vec<ReadRange>>,
+    mirrored: BTreeSet<u8>,
+    /// What clients asked for that take data of some age.
+    aged: BTreeMap<u8, Vec<ReadRange>>,
+    learn_limit: usize,
+    share: f64,
+    /// Line time of readings nobody waited for, at least.
+    spent: Nanos,
+    /// Whether the request on the wire is one.
+    on_the_wire: bool,
+    /// When each unit was last sent something.
+    sent: BTreeMap<u8, Nanos>,
+    /// The unit that was just sent something sooner than a probe may be.
+    hurried: Option<u8>,
+}
+
+impl Own {
+    pub(crate) fn new(settings: &LineSettings) -> Self {
+        let planned = settings.units.iter().map(|unit| {
+            (unit.id.get(), unit.polling.blocks.iter().map(|block| block.range).collect::<Vec<_>>())
+        });
+        let mirrored = settings.units.iter().filter(|unit| unit.polling.mirrored);
+        Self {
+            planned: planned.collect(),
+            mirrored: mirrored.map(|unit| unit.id.get()).collect(),
+            aged: BTreeMap::new(),
+            learn_limit: settings.learn_limit,
+            share: settings.poll_share,
+            spent: 0,
+            on_the_wire: false,
+            sent: BTreeMap::new(),
+            hurried: None,
+        }
+    }
+
+    /// The table in which `function` of `unit` reads.
+    pub(crate) fn table(&self, unit: u8, function: FunctionCode) -> FunctionCode {
+        let same = self.mirrored.contains(&unit) && function == FunctionCode::READ_INPUT_REGISTERS;
+        if same { FunctionCode::READ_HOLDING_REGISTERS } else { function }
+    }
+
+    /// A client that takes data of some age asks.
+    pub(crate) fn note_aged(&mut self, unit: u8, range: ReadRange) {
+        let aged = self.aged.entry(unit).or_default();
+        if !aged.contains(&range) {
+            aged.push(range);
+        }
+    }
+
+    /// Whether the range may be read without anybody waiting.
+    pub(crate) fn may_read(&self, unit: u8, range: &ReadRange) -> bool {
+        let learned = || self.aged.get(&unit).is_some_and(|aged| aged.contains(range));
+        self.is_planned(unit, range) || self.learn_limit > 0 && learned()
+    }
+
+    /// A request to `unit` goes out. `own`: nobody waits for it.
+    pub(crate) fn transmit(&mut self, unit: u8, own: bool, took: Nanos, now: Nanos) {
+        self.on_the_wire = own;
+        if own {
+            self.spent += took;
+        }
+        let before = self.sent.insert(unit, now);
+        self.hurried = before.is_some_and(|before| now < before + PROBE_PAUSE).then_some(unit);
+    }
+
+    /// The line was lost or is occupied: a probe that was cut short is sent again at once.
+    pub(crate) fn interrupted(&mut self) {
+        self.sent.clear();
+        self.on_the_wire = false;
+    }
+
+    /// An off-line unit is sent probes only. To be asked when what was sent has been published, too.
+    pub(crate) fn only_probes(&mut self, view: &View) -> Check {
+        let Some(hurried) = self.hurried.take() else { return Ok(()) };
+        let state = view.units.iter().find(|unit| unit.id.get() == hurried).map(|unit| unit.state);
+        check(state != Some(UnitState::Offline), || {
+            format!("unit {hurried} is off-line, and is sent more than probes")
+        })
+    }
+
+    /// The answer of the unit took so much line time.
+    pub(crate) fn answered(&mut self, took: Nanos) {
+        if self.on_the_wire {
+            self.spent += took;
+        }
+    }
+
+    /// Background reading keeps to its share, but for what was saved up and the last reading.
+    #[allow(clippy::cast_precision_loss, reason = "minutes in nanoseconds are far below 2^52")]
+    pub(crate) fn within_share(&self, now: Nanos) -> Check {
+        let allowed = self.share * (now + BURST) as f64 + LONGEST as f64;
+        check(self.spent as f64 <= allowed, || {
+            format!("{} ns of background reading by {now}, at a share of {}", self.spent, self.share)
+        })
+    }
+
+    /// What is kept is planned, or was asked for and is bounded.
+    pub(crate) fn kept(&self, view: &View) -> Check {
+        for unit in &view.units {
+            let id = unit.id.get();
+            let blocks = unit.snapshot.blocks();
+            let learned = blocks.iter().filter(|block| !self.is_planned(id, &block.range)).count();
+            check(learned <= self.learn_limit, || format!("{learned} learned blocks of unit {id}"))?;
+            let strange = blocks.iter().find(|block| !self.may_read(id, &block.range));
+            check(strange.is_none(), || format!("unit {id}: nobody wants {strange:?}"))?;
+            let twice = blocks
+                .iter()
+                .find(|block| blocks.iter().filter(|other| other.range == block.range).count() > 1);
+            check(twice.is_none(), || format!("unit {id}: two blocks of one range: {twice:?}"))?;
+        }
+        check(view.polling.learned <= self.learn_limit, || "more learned than allowed".into())
+    }
+
+    fn is_planned(&self, unit: u8, range: &ReadRange) -> bool {
+        self.planned.get(&unit).is_some_and(|planned| planned.iter().any(|whole| whole.covers(range)))
+    }
+}
+
+/// Shortest pause between two probes.
+const PROBE_PAUSE: Nanos = 1000 * MILLI;
+
+/// What may be saved up, in time.
+const BURST: Nanos = 1000 * MILLI;
+
+/// Line time of the longest reading here, at 9600 baud.
+const LONGEST: Nanos = 350 * MILLI;
