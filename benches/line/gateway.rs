@@ -14,7 +14,7 @@ use crate::wire::Wire;
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_metergate");
 
-/// A running gateway with units 1 to 8 on one line; ended when dropped.
+/// A running gateway on one line; ended when dropped.
 pub(crate) struct Gateway {
     child: Child,
     lines: Receiver<String>,
@@ -25,7 +25,13 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Units 1 to 8, everything from the line.
     pub(crate) fn start(line: &Wire, baud_rate: u32) -> Self {
+        Self::serving(line, baud_rate, "0s", "{id: 1-8}")
+    }
+
+    /// One listener that takes data as old as `max_age`, and `units` as the file words them.
+    pub(crate) fn serving(line: &Wire, baud_rate: u32, max_age: &str, units: &str) -> Self {
         let device = line.device().display();
         let file = std::env::temp_dir().join(format!(
             "metergate-bench-{}-{}.yaml",
@@ -34,9 +40,9 @@ impl Gateway {
         ));
         // The deadline and the limits are those of a line that 500 clients share; the rest is the default.
         let text = format!(
-            "listeners:\n  - address: 127.0.0.1:0\n    max_age: 0s\n    request_deadline: 30s\n    \
+            "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    request_deadline: 30s\n    \
              max_connections: 600\n    max_connections_per_ip: 600\nbuses:\n  - name: bench\n    \
-             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - id: 1-8\n"
+             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - {units}\n"
         );
         fs::write(&file, text).expect("the temporary folder can be written");
         let mut child = Command::new(PROGRAM)
@@ -88,7 +94,7 @@ impl Gateway {
 
     /// Resident memory in KiB: now, and the most it ever was.
     pub(crate) fn memory(&self) -> (u64, u64) {
-        let status = fs::read_to_string(self.proc("status")).expect("it runs");
+        let status = fs::read_to_string(proc(&self.child, "status")).expect("it runs");
         let value = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
             line.trim_end_matches(" kB").trim().parse().ok()
@@ -98,17 +104,22 @@ impl Gateway {
 
     /// Processor time it has taken since it started.
     pub(crate) fn processor_time(&self) -> Duration {
-        let tasks = fs::read_dir(self.proc("task")).expect("it runs");
-        let nanos = tasks.flatten().filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanos.sum())
+        processor_time(&self.child)
     }
+}
 
-    fn proc(&self, name: &str) -> PathBuf {
-        Path::new("/proc").join(self.child.id().to_string()).join(name)
-    }
+/// Processor time a process has taken since it started.
+pub(crate) fn processor_time(process: &Child) -> Duration {
+    let tasks = fs::read_dir(proc(process, "task")).expect("it runs");
+    let nanos = tasks.flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn proc(process: &Child, name: &str) -> PathBuf {
+    Path::new("/proc").join(process.id().to_string()).join(name)
 }
 
 impl Drop for Gateway {

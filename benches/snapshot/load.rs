@@ -1,0 +1,175 @@
+//! Modbus TCP clients as cheap as they can be, so that what is measured is the server: tasks that send prebuilt
+//! requests and compare prebuilt replies.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use crate::wire;
+
+/// A request and the reply it must get, as they stand on the wire.
+pub(crate) struct Question {
+    request: [u8; REQUEST_LENGTH],
+    reply: Vec<u8>,
+}
+
+impl Question {
+    /// A read of a unit, number `number` of those a client asks.
+    pub(crate) fn new(number: u16, unit: u8, start: u16, quantity: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        let mut request = [high, low, 0, 0, 0, 6, unit, 0, 0, 0, 0, 0];
+        request[HEADER..].copy_from_slice(&wire::read(start, quantity));
+        let pdu = wire::registers(unit, start, quantity);
+        let length = u8::try_from(pdu.len() + 1).expect("a PDU has at most 253 bytes");
+        let mut reply = vec![high, low, 0, 0, 0, length, unit];
+        reply.extend(pdu);
+        Self { request, reply }
+    }
+
+    /// What is asked of the gateway and of the ceiling alike: 60 of the registers that are read in the background.
+    pub(crate) fn ceiling() -> Self {
+        Self::new(0, 1, FLOATS, 60)
+    }
+
+    pub(crate) fn reply(&self) -> &[u8] {
+        &self.reply
+    }
+}
+
+/// What clients do.
+#[derive(Clone)]
+pub(crate) struct Work {
+    /// Asked in turn, each client beginning with another one. Number `n` is the one made with that number.
+    pub(crate) questions: Arc<[Question]>,
+    /// Requests each client has in flight.
+    pub(crate) in_flight: usize,
+    /// Before each further request.
+    pub(crate) pause: Duration,
+}
+
+/// What clients got.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) replies: u64,
+    pub(crate) exceptions: u64,
+    /// From a request to its reply, where only one is in flight.
+    pub(crate) latencies: Vec<Duration>,
+    /// How long they worked.
+    pub(crate) time: Duration,
+}
+
+impl Outcome {
+    /// Replies per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.replies as f64 / self.time.as_secs_f64()
+    }
+}
+
+/// Threads for clients.
+pub(crate) struct Load(Runtime);
+
+impl Load {
+    pub(crate) fn new() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Self(runtime.expect("threads can be had"))
+    }
+
+    /// Connects `clients` clients, and then lets them work for `time`.
+    pub(crate) fn run(&self, address: SocketAddr, clients: usize, work: &Work, time: Duration) -> Outcome {
+        self.0.block_on(async {
+            let mut streams = Vec::new();
+            for _ in 0..clients {
+                let stream = TcpStream::connect(address).await.expect("the server listens");
+                stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+                streams.push(stream);
+            }
+            let stop = Arc::new(AtomicBool::new(false));
+            let begun = Instant::now();
+            let tasks: Vec<JoinHandle<Outcome>> = (streams.into_iter().enumerate())
+                .map(|(first, stream)| tokio::spawn(ask(stream, work.clone(), first, Arc::clone(&stop))))
+                .collect();
+            tokio::time::sleep(time).await;
+            stop.store(true, Ordering::Relaxed);
+            let mut all = Outcome { time: begun.elapsed(), ..Outcome::default() };
+            for task in tasks {
+                let one = task.await.expect("no client panics");
+                all.replies += one.replies;
+                all.exceptions += one.exceptions;
+                all.latencies.extend(one.latencies);
+            }
+            all
+        })
+    }
+}
+
+async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBool>) -> Outcome {
+    let Work { questions, in_flight, pause } = work;
+    let mut next = (0..questions.len()).cycle().skip(first % questions.len());
+    let mut outcome = Outcome::default();
+    let (mut input, mut filled) = (vec![0; 16 * 1024], 0);
+    let mut requests = Vec::with_capacity(in_flight * REQUEST_LENGTH);
+    let mut wanted = in_flight;
+    while !stop.load(Ordering::Relaxed) {
+        requests.clear();
+        for question in next.by_ref().take(wanted) {
+            requests.extend_from_slice(&questions[question].request);
+        }
+        let sent = Instant::now();
+        stream.write_all(&requests).await.expect("the server reads");
+        wanted = 0;
+        while wanted == 0 {
+            let count = stream.read(&mut input[filled..]).await.expect("the server answers");
+            assert!(count > 0, "the server closed a connection");
+            filled += count;
+            let mut rest = &input[..filled];
+            while let Some(reply) = whole_reply(rest) {
+                outcome.note(reply, &questions);
+                rest = &rest[reply.len()..];
+                wanted += 1;
+            }
+            let left = rest.len();
+            input.copy_within(filled - left..filled, 0);
+            filled = left;
+        }
+        if in_flight == 1 {
+            outcome.latencies.push(sent.elapsed());
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    outcome
+}
+
+impl Outcome {
+    fn note(&mut self, reply: &[u8], questions: &[Question]) {
+        self.replies += 1;
+        if reply[HEADER] & 0x80 != 0 {
+            self.exceptions += 1;
+            return;
+        }
+        let number = u16::from_be_bytes([reply[0], reply[1]]);
+        assert!(reply == questions[usize::from(number)].reply, "a wrong reply: {reply:02x?}");
+    }
+}
+
+/// The first ADU of `bytes`, if all of it is there.
+fn whole_reply(bytes: &[u8]) -> Option<&[u8]> {
+    let length = usize::from(*bytes.get(HEADER - 2)?);
+    bytes.get(..HEADER - 1 + length)
+}
+
+/// The address of the first of the registers that the profile has read in the background.
+pub(crate) const FLOATS: u16 = 256;
+
+/// Bytes of a read request's ADU.
+pub(crate) const REQUEST_LENGTH: usize = 12;
+
+/// Bytes of an MBAP header.
+const HEADER: usize = 7;

@@ -1,0 +1,106 @@
+//! Replies per second from the snapshot over those of the ceiling, and the time the slowest take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ceiling::Ceiling;
+use crate::figures::{Row, median, micros, quantile};
+use crate::gateway::Gateway;
+use crate::load::{Load, Outcome, Question, Work};
+use crate::wire::{Pace, Wire};
+
+pub(crate) fn measure() -> Vec<Row> {
+    let line = Wire::start(PACE);
+    let gateway = Gateway::serving(&line, PACE.baud_rate, "5s", "{id: 1, profile: leviton-4000r}");
+    let (ceiling, load) = (Ceiling::start(), Load::new());
+    // Until the registers have been read, and so that both have run once.
+    for address in [gateway.address(), ceiling.address()] {
+        load.run(address, 100, &work(1), WARM_UP);
+    }
+    let mut rows = Vec::new();
+    for (clients, in_flight) in [(1, 1), (8, 1), (100, 1), (1, 16), (8, 16), (100, 16)] {
+        let rounds: Vec<[Side; 2]> = (0..ROUNDS)
+            .map(|round| {
+                let ours =
+                    || Side::run(&load, gateway.address(), clients, in_flight, || gateway.processor_time());
+                let bare =
+                    || Side::run(&load, ceiling.address(), clients, in_flight, || ceiling.processor_time());
+                // Whoever goes first changes with each round.
+                if round % 2 == 0 {
+                    [ours(), bare()]
+                } else {
+                    let bare = bare();
+                    [ours(), bare]
+                }
+            })
+            .collect();
+        rows.extend(judge(clients, in_flight, &rounds));
+    }
+    rows
+}
+
+/// One server in one round.
+struct Side {
+    rate: f64,
+    p99: f64,
+    /// Processor time for one reply, µs.
+    cost: f64,
+}
+
+impl Side {
+    fn run(
+        load: &Load,
+        address: std::net::SocketAddr,
+        clients: usize,
+        in_flight: usize,
+        processor_time: impl Fn() -> Duration,
+    ) -> Self {
+        let worked = processor_time();
+        let outcome: Outcome = load.run(address, clients, &work(in_flight), ROUND);
+        let worked = processor_time() - worked;
+        assert_eq!(outcome.exceptions, 0, "an exception on a good line");
+        let rate = outcome.rate();
+        let cost = worked.as_secs_f64() * 1e6 / outcome.replies as f64;
+        let latencies = micros(outcome.latencies);
+        let p99 = if latencies.is_empty() { 0.0 } else { quantile(&latencies, 0.99) };
+        Self { rate, p99, cost }
+    }
+}
+
+fn judge(clients: usize, in_flight: usize, rounds: &[[Side; 2]]) -> Vec<Row> {
+    let of = |value: fn(&Side) -> f64| {
+        let side =
+            |index: usize| median(&rounds.iter().map(|round| value(&round[index])).collect::<Vec<_>>());
+        let ratio = rounds.iter().map(|[ours, bare]| value(ours) / value(bare)).collect::<Vec<_>>();
+        (median(&ratio), side(0), side(1))
+    };
+    let (ratio, ours, bare) = of(|side| side.rate);
+    let (_, our_cost, bare_cost) = of(|side| side.cost);
+    let what = format!("replies per second over the ceiling's, {clients} clients, {in_flight} in flight");
+    let measured =
+        format!("{ratio:.3} ({ours:.0} to {bare:.0}; processor time {our_cost:.1} to {bare_cost:.1} µs)");
+    if in_flight > 1 {
+        return vec![Row::told(&what, measured)];
+    }
+    let mut rows = vec![Row::judged(&what, measured, "at least 0.8".into(), ratio >= 0.8)];
+    if clients == 100 {
+        let (ratio, ours, bare) = of(|side| side.p99);
+        rows.push(Row::judged(
+            "p99 over the ceiling's, 100 clients, 1 in flight",
+            format!("{ratio:.3} ({ours:.0} to {bare:.0} µs)"),
+            "at most 1.5".into(),
+            ratio <= 1.5,
+        ));
+    }
+    rows
+}
+
+fn work(in_flight: usize) -> Work {
+    Work { questions: Arc::new([Question::ceiling()]), in_flight, pause: Duration::ZERO }
+}
+
+/// The fastest that can be configured; the line has nothing to do but to keep one unit fresh.
+const PACE: Pace = Pace { baud_rate: 1_000_000, turnaround: None };
+const WARM_UP: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(500);
