@@ -5,16 +5,19 @@
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
 
 use std::collections::VecDeque;
-use std::future::{pending, ready};
+use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info, trace};
 
 use super::admission::Presence;
@@ -52,17 +55,29 @@ where
     W: AsyncWrite + Unpin,
 {
     let _counted = client.listening.load().tally.connected();
+    let presence = Arc::clone(&client.presence);
     let mut connection = Connection::new(reader, writer, client);
+    let mut now = Instant::now();
+    // Both live as long as the connection: to register them anew for each request costs more than a reply does.
+    let (closing, alarm) = (presence.closing().cancelled(), sleep_until(connection.poll_timeout()));
+    tokio::pin!(closing, alarm);
     debug!("connected");
-    while connection.phase != Phase::Gone {
-        connection.take_requests(Instant::now());
-        connection.show_presence(Instant::now());
-        if connection.phase == Phase::Draining && connection.exchange.in_flight() == 0 {
-            connection.close().await;
-            break;
+    loop {
+        connection.take_requests(now);
+        // What is written makes room for requests that are here already.
+        while connection.write_at_once(now).await {
+            connection.take_requests(now);
         }
-        let event = connection.next_event().await;
-        connection.handle_event(event, Instant::now());
+        connection.show_presence(now);
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Draining if connection.exchange.in_flight() > 0 => {}
+            Phase::Draining => break connection.close().await,
+            Phase::Gone => break,
+        }
+        let event = connection.next_event(closing.as_mut(), alarm.as_mut()).await;
+        now = Instant::now();
+        connection.handle_event(event, now);
     }
     debug!("closed");
 }
@@ -137,24 +152,49 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     /// Waits for the next thing to do. What ends work comes before what makes work.
-    async fn next_event(&mut self) -> Event {
-        let wake = self.poll_timeout();
+    async fn next_event(
+        &mut self,
+        closing: Pin<&mut WaitForCancellationFuture<'_>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Event {
+        let due = self.poll_timeout();
+        // One that goes off too early only costs a look, and most of what it is set for never falls due.
+        if alarm.is_elapsed() || due < alarm.deadline() {
+            alarm.as_mut().reset(due);
+        }
         let open = self.phase == Phase::Open;
         let may_read = open && self.has_room();
         if may_read {
             // Moves what is there to the front rather than growing: the rest is less than one ADU.
             self.input.reserve(ADU_MAX.saturating_sub(self.input.len()));
         }
+        let waits = self.exchange.waits_for_answers();
         let output = self.exchange.output();
         tokio::select! {
             biased;
-            () = self.client.presence.closing().cancelled(), if open => Event::Close,
+            () = closing, if open => Event::Close,
             written = self.writer.write_buf(output), if !output.is_empty() => Event::Written(written),
-            (key, answer) = self.answers.next() => Event::Answered(key, answer),
-            () = sleep_until(wake) => Event::Timeout,
-            taken = hand_over(&self.outgoing) => Event::HandedOver(taken),
+            (key, answer) = self.answers.next(), if waits => Event::Answered(key, answer),
+            () = alarm => Event::Timeout,
+            taken = hand_over(&self.outgoing), if !self.outgoing.is_empty() => Event::HandedOver(taken),
             read = self.reader.read_buf(&mut self.input), if may_read => Event::Read(read),
         }
+    }
+
+    /// Writes what the kernel takes without a wait, which nearly always is all there is. Whether it took any.
+    async fn write_at_once(&mut self, now: Instant) -> bool {
+        let output = self.exchange.output();
+        if output.is_empty() {
+            return false;
+        }
+        let mut write = pin!(self.writer.write_buf(output));
+        // Whoever has to wait does so in `next_event`.
+        let Some(written) = poll_fn(|context| Poll::Ready(ready_now(write.as_mut().poll(context)))).await
+        else {
+            return false;
+        };
+        self.handle_event(Event::Written(written), now);
+        self.phase != Phase::Gone
     }
 
     fn handle_event(&mut self, event: Event, now: Instant) {
@@ -204,7 +244,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     fn handle_request(&mut self, adu: Adu, now: Instant) {
-        let listening = self.client.listening.load_full();
+        // Also when it is answered before anybody looks.
+        self.idle_since = None;
+        let listening = self.client.listening.load();
         if !listening.admits(self.client.peer.ip().to_canonical()) {
             self.log_closing(now, "its address is no longer in `allow`");
             return self.drain();
@@ -319,8 +361,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         if idle && self.idle_since.is_none() {
             self.client.presence.set_idle(now);
             self.idle_since = Some(now);
-        } else if !idle && self.idle_since.take().is_some() {
+        } else if !idle {
             self.client.presence.set_busy();
+            self.idle_since = None;
         }
     }
 
@@ -374,6 +417,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 () = ready(()) => return,
             }
         }
+    }
+}
+
+/// What a future gave, if it did.
+fn ready_now<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 

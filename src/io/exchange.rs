@@ -93,6 +93,11 @@ impl Exchange {
         self.waiting.len() + self.delayed.len() + self.unsent.len()
     }
 
+    /// Whether a bus still has to answer.
+    pub(crate) fn waits_for_answers(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
     /// `deadline` and [`FUSE`], the client is told 0x0B without them.
     ///

@@ -77,12 +77,11 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Adu>, FramingError> {
     if input.len() < adu_length {
         return Ok(None);
     }
-    let mut adu = input.split_to(adu_length);
-    let transaction_id = adu.get_u16();
-    adu.advance(4);
-    let unit = adu.get_u8();
     // A copy: a slice would keep the whole receive buffer alive for as long as the request is queued.
-    Ok(Some(Adu { transaction_id, unit, pdu: Bytes::copy_from_slice(&adu) }))
+    let pdu = Bytes::copy_from_slice(&input[HEADER_LENGTH..adu_length]);
+    let adu = Adu { transaction_id: u16::from_be_bytes([input[0], input[1]]), unit: input[6], pdu };
+    input.advance(adu_length);
+    Ok(Some(adu))
 }
 
 /// The protocol identifier of Modbus.
