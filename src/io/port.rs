@@ -157,9 +157,9 @@ fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
     if close && same {
         return Ok(());
     }
-    let found = format!(
-        "{baud_rate} baud, {data_bits} data bits, parity {found_parity}, {found_stop_bits} stop bits"
-    );
+    let (data_bits, stop_bits) = (u8::from(data_bits), u8::from(found_stop_bits));
+    let found =
+        format!("{baud_rate} baud, {data_bits} data bits, parity {found_parity}, {stop_bits} stop bits");
     Err(OpenError::Settings { wanted, found })
 }
 
