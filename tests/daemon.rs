@@ -190,6 +190,37 @@ async fn a_direction_asked_for_by_name_and_refused_keeps_its_bus_down_and_the_pr
 }
 
 #[tokio::test]
+async fn a_port_another_program_has_open_keeps_its_bus_down_and_that_program_undisturbed() {
+    let Site { folder, link, meters: _meters, gateway, address } = Site::start(&listener("127.0.0.1:0", ""));
+    let file = folder.write("second.yaml", &config(&link, &listener("127.0.0.1:0", "")));
+    let mut second = run(&file);
+    let second_address = second.listening();
+    let said = second.line_with("cannot open the port: ");
+    assert!(said.contains(&format!("{}: another program has it open", link.display())), "{said}");
+    let refused = client(second_address, 1).await.read_holding_registers(0, 2).await;
+    assert_eq!(code(refused), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+    client(address, 1).await.read_holding_registers(0, 2).await.unwrap().unwrap();
+    gateway.signal(Signal::SIGTERM);
+    let (_, said) = gateway.exit();
+    assert!(!said.contains("port lost"), "{said}");
+}
+
+#[tokio::test]
+async fn the_trace_level_shows_every_frame_in_both_directions() {
+    let folder = Folder::new();
+    let link = folder.path("chain");
+    let _meters = chain(&link, "1-3");
+    let file = folder.write("metergate.yaml", &config(&link, &listener("127.0.0.1:0", "")));
+    let trace = ["run", "--log-level", "trace", "--config"].map(AsRef::as_ref);
+    let mut gateway = Program::start(trace.into_iter().chain([file.as_os_str()]));
+    let address = gateway.listening();
+    gateway.line_with("port open");
+    client(address, 1).await.read_holding_registers(SYSTEM_TYPE, 1).await.unwrap().unwrap();
+    gateway.line_with("sent 01 03 00 81 00 01 ");
+    gateway.line_with("received 01");
+}
+
+#[tokio::test]
 async fn two_risers_numbered_alike_are_told_apart_by_listener_and_by_alias() {
     let folder = Folder::new();
     let (link_a, link_b) = (folder.path("a"), folder.path("b"));

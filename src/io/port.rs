@@ -157,9 +157,11 @@ fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
     if close && same {
         return Ok(());
     }
-    let (data_bits, stop_bits) = (u8::from(data_bits), u8::from(found_stop_bits));
-    let found =
-        format!("{baud_rate} baud, {data_bits} data bits, parity {found_parity}, {stop_bits} stop bits");
+    let found = format!(
+        "{baud_rate} baud, {} data bits, parity {found_parity}, {} stop bits",
+        u8::from(data_bits),
+        u8::from(found_stop_bits)
+    );
     Err(OpenError::Settings { wanted, found })
 }
 
