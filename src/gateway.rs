@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::bus::view::View;
 use crate::config::{self, Config};
@@ -64,6 +64,10 @@ pub struct Gateway {
     listeners: Vec<RunningListener>,
     /// Listeners a reload took away, still answering what is in flight.
     retired: Vec<JoinHandle<()>>,
+    /// Listeners a reload under way has closed to get at their addresses; they come back if it fails.
+    gave_way: Vec<RunningListener>,
+    /// Buses a reload under way has stopped, each with a request on its wire.
+    leaving: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -99,20 +103,28 @@ impl Gateway {
             .collect::<Result<_, _>>()?;
         let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
         let started = Instant::now();
-        let mut gateway = Self { started, buses, listeners: Vec::new(), retired: Vec::new() };
+        let mut gateway = Self {
+            started,
+            buses,
+            listeners: Vec::new(),
+            retired: Vec::new(),
+            gave_way: Vec::new(),
+            leaving: Vec::new(),
+        };
         for (settings, socket) in config.listeners.iter().zip(bound) {
             let listening = gateway.listening(settings, config, Arc::default());
-            gateway.listeners.push(RunningListener::start(settings, socket, listening));
+            gateway.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
         }
         Ok(gateway)
     }
 
     /// Takes over a new configuration. Buses and connections it does not touch are not disturbed; a bus whose
-    /// settings changed finishes the request on its wire and starts anew.
+    /// settings changed finishes the request on its wire and starts anew. It may be dropped halfway if nothing
+    /// but [`stop`](Self::stop) follows.
     ///
     /// # Errors
-    /// When a new address cannot be bound. Then the old configuration goes on, unless the new address could
-    /// only be had by giving up an old one on the same port.
+    /// When a new address cannot be bound. Then the old configuration goes on; of a listener that had been
+    /// closed to get at its address, the connections are gone.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
         let sockets = self.bind_new(config).await?;
         self.replace_buses(config).await;
@@ -124,15 +136,14 @@ impl Gateway {
                 }
                 (Some(socket), _) => {
                     let listening = self.listening(settings, config, Arc::default());
-                    self.listeners.push(RunningListener::start(settings, socket, listening));
+                    self.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
                 }
                 (None, None) => {}
             }
         }
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.listeners).into_iter().partition(|listener| {
-                config.listeners.iter().any(|kept| kept.settings.address == listener.configured)
-            });
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
+            .into_iter()
+            .partition(|listener| listener.is_running() && listens(config, listener.configured));
         self.listeners = kept;
         for listener in gone {
             info!(address = %listener.address, "listener closed");
@@ -149,14 +160,15 @@ impl Gateway {
         for listener in &self.listeners {
             listener.stop.cancel();
         }
-        for task in self.listeners.into_iter().map(|listener| listener.task).chain(self.retired) {
-            join(task, "listener").await;
+        let listeners = self.listeners.into_iter().chain(self.gave_way).map(|listener| listener.task);
+        for mut task in listeners.chain(self.retired) {
+            join(&mut task, "listener").await;
         }
         for bus in &self.buses {
             bus.stop.cancel();
         }
-        for bus in self.buses {
-            join(bus.task, "bus").await;
+        for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.leaving) {
+            join(&mut task, "bus").await;
         }
     }
 
@@ -185,66 +197,90 @@ impl Gateway {
     }
 
     fn listener(&self, configured: SocketAddr) -> Option<&RunningListener> {
-        self.listeners.iter().find(|listener| listener.configured == configured)
+        self.listeners.iter().find(|listener| listener.configured == configured && listener.is_running())
     }
 
-    /// Sockets for the listeners that are new; `None` for those that run already.
+    /// Sockets for the listeners that are new; `None` for those that run already. All or nothing.
     async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
         let mut sockets = Vec::new();
-        for settings in &config.listeners {
-            let address = settings.settings.address;
+        for listener in &config.listeners {
+            let address = listener.settings.address;
             if self.listener(address).is_some() {
                 sockets.push(None);
                 continue;
             }
             let socket = match bind(address) {
                 Err(StartError::Bind { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
-                    self.bind_in_place_of(address, config).await?
+                    self.bind_in_place_of(address, config).await
                 }
-                bound => bound?,
+                bound => bound,
             };
-            sockets.push(Some(socket));
+            match socket {
+                Ok(socket) => sockets.push(Some(socket)),
+                Err(error) => {
+                    // Some of these may have the addresses of those that gave way.
+                    drop(sockets);
+                    self.bring_back().await;
+                    return Err(error);
+                }
+            }
         }
+        self.retired.extend(self.gave_way.drain(..).map(|listener| listener.task));
         Ok(sockets)
     }
 
-    /// Binds `address` after closing listeners on the same port that `config` has no more, as when 0.0.0.0
+    /// Binds `address` after closing the listeners in its way that `config` has no more, as when 0.0.0.0
     /// becomes one address of this machine.
     async fn bind_in_place_of(
-        &self,
+        &mut self,
         address: SocketAddr,
         config: &Config,
     ) -> Result<TcpListener, StartError> {
-        let in_the_way = self.listeners.iter().filter(|running| {
-            running.address.port() == address.port()
-                && !config.listeners.iter().any(|kept| kept.settings.address == running.configured)
-        });
+        let (in_the_way, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
+            .into_iter()
+            .partition(|running| collide(running.address, address) && !listens(config, running.configured));
+        self.listeners = others;
         for running in in_the_way {
             running.stop.cancel();
+            self.gave_way.push(running);
         }
-        let mut bound = bind(address);
-        for _ in 0..REBIND_TRIES {
-            if bound.is_ok() {
-                break;
+        if self.gave_way.is_empty() && self.retired.iter().all(JoinHandle::is_finished) {
+            // Somebody else's: waiting for it would only make the reload slow.
+            return bind(address);
+        }
+        bind_patiently(address).await
+    }
+
+    /// Has the listeners that gave way listen again, as they were.
+    async fn bring_back(&mut self) {
+        while let Some(RunningListener { configured, address, listening, .. }) = self.gave_way.last() {
+            match bind_patiently(*address).await {
+                Ok(socket) => {
+                    let again = RunningListener::start_with(*configured, socket, Arc::clone(listening));
+                    self.listeners.push(again);
+                }
+                Err(error) => error!("{error}, where it was listened before; reload to try again"),
             }
-            tokio::time::sleep(REBIND_PAUSE).await;
-            bound = bind(address);
+            self.retired.extend(self.gave_way.pop().map(|listener| listener.task));
         }
-        bound
     }
 
     /// Keeps the buses whose settings are the same, ends the others, starts what is new.
     async fn replace_buses(&mut self, config: &Config) {
-        let (mut kept, replaced): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buses)
+        let (kept, replaced): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buses)
             .into_iter()
             .partition(|running| config.buses.iter().any(|wanted| running.serves(wanted)));
+        self.buses = kept;
         // A device must be free before the bus that takes it over can open it.
         for bus in &replaced {
             bus.stop.cancel();
         }
-        for bus in replaced {
-            join(bus.task, "bus").await;
+        self.leaving.extend(replaced.into_iter().map(|bus| bus.task));
+        while let Some(task) = self.leaving.last_mut() {
+            join(task, "bus").await;
+            self.leaving.pop();
         }
+        let mut kept = std::mem::take(&mut self.buses);
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
                 Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
@@ -281,23 +317,53 @@ impl RunningBus {
 }
 
 impl RunningListener {
-    fn start(settings: &config::Listener, socket: TcpListener, listening: Listening) -> Self {
-        let configured = settings.settings.address;
+    fn start(configured: SocketAddr, socket: TcpListener, listening: Listening) -> Self {
+        Self::start_with(configured, socket, Arc::new(ArcSwap::from_pointee(listening)))
+    }
+
+    fn start_with(configured: SocketAddr, socket: TcpListener, listening: Arc<ArcSwap<Listening>>) -> Self {
         let address = socket.local_addr().unwrap_or(configured);
-        let listening = Arc::new(ArcSwap::from_pointee(listening));
         let stop = CancellationToken::new();
         let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
         info!(%address, "listening");
         Self { configured, address, listening, stop, task }
     }
+
+    fn is_running(&self) -> bool {
+        !self.stop.is_cancelled() && !self.task.is_finished()
+    }
+}
+
+/// Whether `config` has a listener at this address.
+fn listens(config: &Config, address: SocketAddr) -> bool {
+    config.listeners.iter().any(|listener| listener.settings.address == address)
+}
+
+/// Whether only one of two addresses can be listened on. The families stand side by side, see `tcp::bind`.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let alike = one.port() == other.port() && one.is_ipv4() == other.is_ipv4();
+    alike && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     tcp::bind(address).map_err(|error| StartError::Bind { address, error })
 }
 
+/// Binds an address whose old listener is about to close.
+async fn bind_patiently(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let mut bound = bind(address);
+    for _ in 0..REBIND_TRIES {
+        if bound.is_ok() {
+            break;
+        }
+        tokio::time::sleep(REBIND_PAUSE).await;
+        bound = bind(address);
+    }
+    bound
+}
+
 /// Waits for a task to end; one that panicked is reported, and stops nobody else from ending.
-async fn join(task: JoinHandle<()>, what: &str) {
+async fn join(task: &mut JoinHandle<()>, what: &str) {
     if let Err(error) = task.await {
         warn!("a {what} task ended badly: {error}");
     }
