@@ -154,3 +154,27 @@ async fn what_a_unit_owes_the_bus_before_a_reload_is_not_given_to_the_first_requ
     far.answer(0x1234);
     assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_obeyed_while_a_reload_waits_for_the_request_on_a_wire() {
+    let mut far = FarEnd::new();
+    let folder = Folder::new();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let file = folder.write("metergate.yaml", &config(&[any], &far.name, "Panel"));
+    let mut gateway = run(&file);
+    let mut client = client(gateway.listening()).await;
+    gateway.line_with("port open");
+    let asked = tokio::spawn(async move { client.read_holding_registers(0, 1).await });
+    far.expect_read(0);
+
+    folder.write("metergate.yaml", &config(&[any], &far.name, "Panel 1"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("reloading");
+    gateway.signal(Signal::SIGTERM);
+    gateway.line_with("stopping");
+    far.answer(0x1234);
+    assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234], "what was on the wire is answered");
+    let (status, said) = gateway.exit();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("INFO reloaded"), "{said}");
+}

@@ -35,7 +35,14 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = reload.recv() => reload_from(path, logs, &mut gateway).await,
+            _ = reload.recv() => {
+                info!(configuration = %path.display(), "reloading");
+                tokio::select! {
+                    // What it has begun, the gateway's stop ends.
+                    () = stop.cancelled() => break,
+                    () = reload_from(path, logs, &mut gateway) => {}
+                }
+            }
         }
     }
     info!("stopping");
