@@ -12,7 +12,7 @@ use metergate::modbus::rtu;
 use nix::sys::signal::Signal;
 use rustix::pty::OpenptFlags;
 use tokio_modbus::client::{Context, tcp};
-use tokio_modbus::prelude::{Reader, Slave};
+use tokio_modbus::prelude::{Reader, Slave, SlaveContext};
 
 use program::{Folder, Program};
 
@@ -35,7 +35,9 @@ fn run(config: &Path) -> Program {
 }
 
 async fn client(address: SocketAddr) -> Context {
-    tcp::connect_slave(address, Slave(1)).await.unwrap()
+    let mut client = tcp::connect(address).await.unwrap();
+    client.set_slave(Slave(1));
+    client
 }
 
 /// Whether the gateway listens there: its unit is on a device that is not there, and the gateway says so.
