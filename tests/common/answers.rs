@@ -110,6 +110,10 @@ impl Scene<'_> {
         if pdu[0] == 0x41 && adu != whole[..] && rtu::crc_is_right(&adu) {
             adu.pop();
         }
+        // The same of one that damage makes look like a shorter exception with a right CRC (seed 62777).
+        if adu.len() > EXCEPTION && adu[1] & 0x80 != 0 && rtu::crc_is_right(&adu[..EXCEPTION]) {
+            adu[EXCEPTION - 1] ^= 1;
+        }
         adu
     }
 }
@@ -137,6 +141,9 @@ pub(crate) fn noise(rng: &mut Rng, units: &[u8], length: usize) -> Vec<u8> {
     }
     noise
 }
+
+/// Length of an exception on the line.
+const EXCEPTION: usize = 5;
 
 /// An identifier of no unit. Behind that of a unit that owes an answer, nobody could tell who really talks.
 const STRANGER: u8 = 247;

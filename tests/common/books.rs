@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use metergate::bus::request::{Answer, Target};
 use metergate::bus::settings::LineSettings;
 use metergate::bus::unit::UnitState;
@@ -75,6 +77,14 @@ impl Books {
 
     pub(crate) fn execute(&mut self, unit: u8, execution: Execution) {
         self.executions.entry(unit).or_default().push(execution);
+    }
+
+    /// What a connection does first: a read that takes data of some age may be answered from what was last
+    /// published, without the bus.
+    pub(crate) fn at_hand(&self, asked: &Asked, now: Instant) -> Option<Bytes> {
+        let Target::Unit(unit) = asked.target else { return None };
+        let seen = self.view.unit(unit)?;
+        seen.snapshot.answer(&asked.pdu.range()?, Duration::from_nanos(asked.max_age), now)
     }
 
     /// A request of so much line time goes out: somebody waits for it or it is read on our own account, and a

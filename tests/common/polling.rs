@@ -49,15 +49,13 @@ pub(crate) fn time_told(
     reply: &[u8],
 ) -> Result<Option<Nanos>, String> {
     let mut told = None;
-    for (index, words) in
-        (0_u16..).zip(reply[2..].chunks(2)).collect::<Vec<_>>().windows(2).map(|w| (w[0].0, [w[0].1, w[1].1]))
-    {
-        let address = range.start + index;
-        if !(COUNTERS..COUNTERS_END).contains(&address) || address % 2 == 1 {
+    let odd = range.start % 2;
+    let pairs = reply[2..].get(usize::from(odd) * 2..).unwrap_or_default().chunks_exact(4);
+    for (address, pair) in (range.start + odd..).step_by(2).zip(pairs) {
+        if !(COUNTERS..COUNTERS_END).contains(&address) {
             continue;
         }
-        let words = words.map(|word| u16::from_be_bytes([word[0], word[1]]));
-        let value = (u32::from(words[0]) << 16 | u32::from(words[1])) ^ mask(unit, table, address);
+        let value = u32::from_be_bytes([pair[0], pair[1], pair[2], pair[3]]) ^ mask(unit, table, address);
         let (high, low) = (value >> 16, value & 0xFFFF);
         let millis = low | (high.wrapping_sub(low) & 0xFFFF) << 16;
         if *told.get_or_insert(millis) != millis {
@@ -69,10 +67,10 @@ pub(crate) fn time_told(
 
 /// The word at `address` of the counters: in both words of a pair something changes each millisecond.
 pub(crate) fn counter(unit: u8, table: u8, address: u16, now: Nanos) -> u16 {
-    let millis = u32::try_from(now / MILLI & 0xFFFF_FFFF).expect("32 bits");
+    let millis = u32::try_from(now / MILLI).expect("less than a month");
     let value = millis.wrapping_mul(0x0001_0001) ^ mask(unit, table, address & !1);
     let [h1, h0, l1, l0] = value.to_be_bytes();
-    u16::from_be_bytes(if address % 2 == 0 { [h1, h0] } else { [l1, l0] })
+    u16::from_be_bytes(if address.is_multiple_of(2) { [h1, h0] } else { [l1, l0] })
 }
 
 /// Unlike any other counter's.

@@ -6,11 +6,15 @@ use metergate::modbus::pdu::RequestPdu;
 
 use super::polling::COUNTERS;
 use super::rng::Rng;
+use super::swarm::Swarm;
 use super::unit::END;
 
 /// A read of any kind, or of a few registers that everybody wants.
-pub(crate) fn read(rng: &mut Rng, hot: bool) -> RequestPdu {
-    if hot {
+pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
+    if swarm.polled && rng.chance(600) {
+        return read_polled(rng);
+    }
+    if swarm.hot {
         return range(3, rng.pick(&[0, 0, 1]), rng.pick(&[1, 2, 4]));
     }
     let start = rng.pick(&[0, 2, 10, 64, 64, 100, 0x0200, 0x0404, END - 10]);
@@ -38,7 +42,7 @@ pub(crate) fn read(rng: &mut Rng, hot: bool) -> RequestPdu {
 }
 
 /// A read of what is read in the background as well, or of what reaches over its edges.
-pub(crate) fn read_polled(rng: &mut Rng) -> RequestPdu {
+fn read_polled(rng: &mut Rng) -> RequestPdu {
     let start = rng.pick(&[0, 0, 2, COUNTERS, COUNTERS + 2, COUNTERS + 24, COUNTERS + 32, 64, 72, 100]);
     range(rng.pick(&[3, 3, 3, 4]), start, rng.pick(&[2, 2, 4, 10, 12, 20, 32, 50]))
 }

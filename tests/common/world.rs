@@ -239,29 +239,12 @@ impl World {
             let id = if self.swarm.hot { self.ids[0] } else { self.rng.pick(&self.ids) };
             let unit = UnitId::new(id).expect("a configured unit");
             let write = write.then(|| traffic::write(&mut self.rng, self.serial));
-            (Target::Unit(unit), write.unwrap_or_else(|| self.read()))
+            (Target::Unit(unit), write.unwrap_or_else(|| traffic::read(&mut self.rng, &self.swarm)))
         };
         let max_age =
             self.rng.pick(if self.swarm.hot { &[0, 5000] } else { &[0, 0, 20, 200, 1500, 5000] }) * MILLI;
         let deadline = self.now + self.rng.pick(&[20, 200, 1000, 3000, 3000, 10_000]) * MILLI;
         self.hand_in(place, target, pdu, max_age, deadline, false)
-    }
-
-    fn read(&mut self) -> RequestPdu {
-        if self.swarm.polled && self.rng.chance(600) {
-            traffic::read_polled(&mut self.rng)
-        } else {
-            traffic::read(&mut self.rng, self.swarm.hot)
-        }
-    }
-
-    /// What a connection does first: a read that takes data of some age may be answered from what was last
-    /// published, without the bus.
-    fn from_snapshot(&self, asked: &Asked) -> Option<Bytes> {
-        let Target::Unit(unit) = asked.target else { return None };
-        let max_age = Duration::from_nanos(asked.max_age);
-        let seen = self.books.view.unit(unit)?;
-        seen.snapshot.answer(&asked.pdu.range()?, max_age, self.instant(self.now))
     }
 
     /// What goes wrong without an answer being at fault.
@@ -346,7 +329,7 @@ impl World {
             floor: 0,
             must_succeed,
         };
-        let at_hand = self.from_snapshot(&asked);
+        let at_hand = self.books.at_hand(&asked, self.instant(self.now));
         self.books.ask(id, asked);
         if let Some(reply) = at_hand {
             self.note(|| format!("answers {id} from the snapshot: {reply:02X?}"));
