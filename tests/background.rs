@@ -360,3 +360,18 @@ fn a_due_block_that_a_client_waits_for_already_does_not_wake_the_line_without_en
     assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
     assert!(rig.now - answered > 900 * MS, "{:?}", rig.now - answered);
 }
+
+#[test]
+fn a_range_met_with_silence_is_not_read_for_those_who_ask_for_a_part_of_it() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    let too_long = registers(0, 125);
+    for to in 1..=2 {
+        rig.read(to, 2, too_long, 5 * SECOND);
+        assert_eq!(rig.next_sent(), Some((2, too_long.request())));
+        assert_eq!(rig.next_sent(), None);
+    }
+    rig.read(3, 2, registers(10, 4), 5 * SECOND);
+    rig.serve(2, registers(10, 4), 5);
+    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 5)));
+}

@@ -160,9 +160,11 @@ impl<T> Line<T> {
     }
 
     /// A read met with silence. A planned block to which the unit stays silent while it answers other reads is
-    /// too long for it.
+    /// too long for it. A learned range may be, too: those who ask for a part of it are not made to wait for
+    /// the whole any more.
     pub(super) fn note_silent(&mut self, id: UnitId, pdu: &RequestPdu, now: Instant) {
         let Some(range) = pdu.range() else { return };
+        self.learned.forget(id, &range);
         if !self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range)) {
             return;
         }
