@@ -375,3 +375,19 @@ fn a_range_met_with_silence_is_not_read_for_those_who_ask_for_a_part_of_it() {
     rig.serve(2, registers(10, 4), 5);
     assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 5)));
 }
+
+#[test]
+fn a_block_that_was_read_whole_is_not_split_by_an_answer_lost_now_and_then() {
+    let mut rig = Rig::start(Pace::Every(2 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    for round in 1..10 {
+        assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+        rig.read(round, 1, registers(0, 2), Duration::ZERO);
+        rig.serve(1, registers(0, 2), 1);
+        assert_eq!(rig.view.units[0].measured[..], [FLOATS], "after {round} silences");
+    }
+    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+    rig.read(10, 1, registers(0, 2), Duration::ZERO);
+    rig.serve(1, registers(0, 2), 1);
+    assert_eq!(rig.view.units[0].measured.len(), 2, "another meter may hang there now");
+}

@@ -136,6 +136,9 @@ impl<T> Line<T> {
             return;
         }
         self.generation += 1;
+        if let Some(plan) = &mut self.plan {
+            plan.note_read(id, &range);
+        }
         self.silences.retain(|silence| silence.unit != id || silence.range != range);
         let learned = &self.learned;
         let plan = &self.plan;
@@ -176,7 +179,9 @@ impl<T> Line<T> {
         silence.times += 1;
         let (times, since) = (silence.times, silence.since);
         let answers_others = self.units.get(&id).and_then(|unit| unit.last_good).is_some_and(|at| at > since);
-        if times >= SILENCES_TO_SPLIT && answers_others {
+        let was_read = self.plan.as_ref().is_some_and(|plan| plan.was_read(id, &range));
+        let enough = if was_read { SILENCES_TO_SPLIT_AFTER_ALL } else { SILENCES_TO_SPLIT };
+        if times >= enough && answers_others {
             self.silences.retain(|silence| silence.unit != id || silence.range != range);
             self.split(id, &range, "met with silence while other reads are answered", now);
         }
@@ -288,3 +293,6 @@ const SILENCES_TO_SPLIT: u32 = 2;
 
 /// From this part of the estimate on, the difference is worth a line in the log.
 const OVERRUN_NOTED: f64 = 1.25;
+/// The same of a block that has been read whole: on a line that loses an answer now and then, two in a row are
+/// nothing, and what is split stays split.
+const SILENCES_TO_SPLIT_AFTER_ALL: u32 = 10;

@@ -75,6 +75,8 @@ struct Entry {
     due: Instant,
     /// Time between the last two readings.
     achieved: Option<Duration>,
+    /// Whether it was ever read whole.
+    was_read: bool,
 }
 
 impl Plan {
@@ -82,7 +84,7 @@ impl Plan {
     /// `start` on.
     #[must_use]
     pub fn new(blocks: Vec<PollBlock>, share: f64, start: Instant) -> Self {
-        let entry = |block| Entry { block, begun: None, due: start, achieved: None };
+        let entry = |block| Entry { block, begun: None, due: start, achieved: None, was_read: false };
         let entries = blocks.into_iter().map(entry).collect();
         let credit = BURST.as_secs_f64() * share;
         let mut plan = Self {
@@ -187,6 +189,19 @@ impl Plan {
         }
     }
 
+    /// The unit gave this range whole.
+    pub fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
+            entry.was_read = true;
+        }
+    }
+
+    /// Whether the unit ever gave this range whole.
+    #[must_use]
+    pub fn was_read(&self, unit: UnitId, range: &ReadRange) -> bool {
+        self.entries.iter().any(|entry| entry.is(unit, range) && entry.was_read)
+    }
+
     /// A background reading took so much line time, where the configuration alone told `estimated`. True when
     /// that completes another comparison.
     pub fn spend(&mut self, took: Duration, estimated: Duration) -> bool {
@@ -226,7 +241,7 @@ impl Plan {
         let Entry { block, .. } = self.entries.swap_remove(index);
         self.entries.extend(parts.iter().map(|&(range, cost)| {
             let block = PollBlock { range, cost, ..block };
-            Entry { block, begun: None, due: now, achieved: None }
+            Entry { block, begun: None, due: now, achieved: None, was_read: false }
         }));
     }
 
