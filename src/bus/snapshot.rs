@@ -39,7 +39,10 @@ impl Block {
     /// Notes that somebody who takes data as old as `max_age` was answered from it.
     pub fn note_wanted(&self, max_age: Duration) {
         let millis = u64::try_from(max_age.as_millis()).unwrap_or(NOT_WANTED - 1);
-        self.wanted_age.fetch_min(millis, Ordering::Relaxed);
+        // Nearly always somebody has said so already, and a look does not take the value from other threads.
+        if millis < self.wanted_age.load(Ordering::Relaxed) {
+            self.wanted_age.fetch_min(millis, Ordering::Relaxed);
+        }
     }
 
     /// The smallest `max_age` of those it answered; `None` if it answered nobody.
