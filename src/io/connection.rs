@@ -173,7 +173,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         tokio::select! {
             biased;
             () = closing, if open => Event::Close,
-            written = self.writer.write_buf(output), if !output.is_empty() => Event::Written(written),
+            written = self.writer.write(output), if !output.is_empty() => Event::Written(written),
             (key, answer) = self.answers.next(), if waits => Event::Answered(key, answer),
             () = alarm => Event::Timeout,
             taken = hand_over(&self.outgoing), if !self.outgoing.is_empty() => Event::HandedOver(taken),
@@ -187,7 +187,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         if output.is_empty() {
             return false;
         }
-        let mut write = pin!(self.writer.write_buf(output));
+        let mut write = pin!(self.writer.write(output));
         // Whoever has to wait does so in `next_event`.
         let Some(written) = poll_fn(|context| Poll::Ready(ready_now(write.as_mut().poll(context)))).await
         else {
@@ -222,11 +222,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Takes the whole ADUs that have come, as far as there is room for them in flight.
     fn take_requests(&mut self, now: Instant) {
-        while self.phase == Phase::Open && self.has_room() {
+        if self.input.is_empty() {
+            return;
+        }
+        // What the listener obeys does not change in the midst of what came together.
+        let listening = self.client.listening.load_full();
+        let limit = listening.settings.max_in_flight;
+        while self.phase == Phase::Open && self.exchange.in_flight() < limit {
             match mbap::decode(&mut self.input) {
                 Ok(Some(adu)) => {
                     self.partial_since = None;
-                    self.handle_request(adu, now);
+                    self.handle_request(adu, &listening, now);
                 }
                 Ok(None) if self.input.is_empty() => return self.partial_since = None,
                 Ok(None) => {
@@ -243,10 +249,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         self.partial_since = None;
     }
 
-    fn handle_request(&mut self, adu: Adu, now: Instant) {
+    fn handle_request(&mut self, adu: Adu, listening: &Listening, now: Instant) {
         // Also when it is answered before anybody looks.
         self.idle_since = None;
-        let listening = self.client.listening.load();
         if !listening.admits(self.client.peer.ip().to_canonical()) {
             self.log_closing(now, "its address is no longer in `allow`");
             return self.drain();
@@ -256,7 +261,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         match listening.judge(adu.unit, adu.pdu) {
             Verdict::Refused(refusal) => {
-                self.hint(refusal, &listening, header, now);
+                self.hint(refusal, listening, header, now);
                 self.exchange.refuse(header, refusal.code(), now);
             }
             Verdict::Diagnostics(pdu) => {
@@ -266,13 +271,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
             Verdict::Unit { bus, unit, pdu } => {
-                if let Some(reply) = from_snapshot(&listening, bus, unit, &pdu, now) {
+                if let Some(reply) = from_snapshot(listening, bus, unit, &pdu, now) {
                     return self.exchange.reply(header, reply, now);
                 }
                 let deadline = now + listening.settings.request_deadline;
                 let write = (!pdu.is_read()).then(|| pdu.bytes().clone());
                 let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline, write);
-                self.send(bus, key, Target::Unit(unit), pdu, &listening, now);
+                self.send(bus, key, Target::Unit(unit), pdu, listening, now);
             }
             Verdict::Broadcast { buses, pdu, acknowledge } => {
                 let purpose = if acknowledge {
@@ -284,7 +289,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 let write = Some(pdu.bytes().clone());
                 let key = self.exchange.open(header, purpose, buses.len(), deadline, write);
                 for bus in buses {
-                    self.send(bus, key, Target::Broadcast, pdu.clone(), &listening, now);
+                    self.send(bus, key, Target::Broadcast, pdu.clone(), listening, now);
                 }
             }
         }

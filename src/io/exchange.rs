@@ -188,13 +188,14 @@ impl Exchange {
         self.unsent.front().map(|(_, since)| *since)
     }
 
-    /// The bytes of replies not sent yet. Whoever takes some off the front tells [`Self::handle_written`].
-    pub(crate) fn output(&mut self) -> &mut BytesMut {
-        &mut self.output
+    /// The bytes of replies not sent yet.
+    pub(crate) fn output(&self) -> &[u8] {
+        &self.output
     }
 
-    /// The kernel took `count` bytes of the output.
+    /// The kernel took `count` bytes off the front of the output, at most all of it.
     pub(crate) fn handle_written(&mut self, mut count: usize) {
+        self.output.advance(count);
         while let Some((length, _)) = self.unsent.front_mut() {
             let taken = count.min(*length);
             *length -= taken;
@@ -238,6 +239,10 @@ impl Exchange {
             self.tally.note_exception();
         }
         let before = self.output.len();
+        if before > 0 && self.output.capacity() < BATCH_CAPACITY {
+            // The client asks for several at once: room for them all rather than for one more each time.
+            self.output.reserve(BATCH_CAPACITY - before);
+        }
         reply.encode(&mut self.output);
         self.unsent.push_back((self.output.len() - before, now));
         trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
@@ -273,6 +278,9 @@ pub const REFUSAL_DELAY: Duration = Duration::from_millis(10);
 
 /// How long after its deadline a request is still waited for. A bus answers before; this is for its failing.
 pub const FUSE: Duration = Duration::from_secs(1);
+
+/// Room for replies that go together, bytes: sixteen of the 60 registers that a client typically reads.
+const BATCH_CAPACITY: usize = 16 * (7 + 2 + 120);
 
 /// An output buffer larger than this is given back once it is empty, bytes.
 const IDLE_CAPACITY: usize = 512;
