@@ -2,7 +2,7 @@
 //! same size in the same run: the ceiling of what this machine's sockets can do.
 //!
 //! `cargo bench --bench snapshot` runs all of it, `-- throughput` only what is called so; `-- --check` makes a
-//! missed target an error. Each part is bounded in time; in all some four minutes.
+//! missed target an error. Each part is bounded in time; in all some three minutes.
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use crate::wire::{Pace, Wire};
 
 pub(crate) fn measure() -> Vec<Row> {
     let line = Wire::start(PACE);
-    let gateway = Gateway::serving(&line, PACE.baud_rate, "5s", "{id: 1-8, profile: leviton-4000r}");
+    let gateway = Gateway::serving(&line, PACE.baud_rate, "5s", UNITS);
     let load = Load::new();
     let questions = (1..=8).flat_map(|unit| {
         let number = u16::from(unit - 1) * 2;
@@ -39,6 +39,8 @@ pub(crate) fn measure() -> Vec<Row> {
     ]
 }
 
+/// What is read once a minute would fall into one of the two stretches and not into the other.
+const UNITS: &str = "{id: 1-8, profile: leviton-4000r, poll_slow: 10m}";
 /// Registers of the profile that are not read in the background.
 const INTEGERS: u16 = 0;
 const PACE: Pace = Pace { baud_rate: 115_200, turnaround: Some(Duration::from_millis(5)) };
