@@ -231,6 +231,21 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_answered_without_a_line_is_not_idle() {
+    let idle_timeout = Duration::from_secs(1);
+    let listening = Listening {
+        diagnostics_unit: Some(200),
+        ..Listening::new(ListenerSettings { idle_timeout, ..settings() }, Routes::new(vec![]))
+    };
+    let mut connected = connect(&Arc::new(ArcSwap::from_pointee(listening)), 4096);
+    for _ in 0..4 {
+        assert!(timeout(idle_timeout * 2 / 3, connected.peer.receive()).await.is_err());
+        assert!(connected.peer.ask(200, READ).await.is_some());
+    }
+    assert_eq!(connected.peer.receive().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_a_request_is_not_waited_for_for_ever_however_slowly_it_comes() {
     let (mut connected, _requests) = connect_to_bus(settings());
     let before = Instant::now();
