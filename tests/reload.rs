@@ -5,10 +5,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use rustix::pty::OpenptFlags;
 use tokio_modbus::client::{Context, tcp};
@@ -127,6 +129,11 @@ impl FarEnd {
         assert_eq!(adu[..], rtu::encode(1, &[3, 0, address, 0, 1])[..]);
     }
 
+    /// Returns when a request begins to arrive, or after so many milliseconds.
+    fn wait_for_a_request(&self, at_most: u16) {
+        poll(&mut [PollFd::new(self.meters.as_fd(), PollFlags::POLLIN)], at_most).unwrap();
+    }
+
     fn answer(&mut self, value: u16) {
         let [high, low] = value.to_be_bytes();
         self.meters.write_all(&rtu::encode(1, &[3, 2, high, low])).unwrap();
@@ -151,6 +158,8 @@ async fn what_a_unit_owes_the_bus_before_a_reload_is_not_given_to_the_first_requ
     gateway.line_with("port open");
     gateway.line_with("INFO reloaded");
     let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
+    // Late by so much that a bus which does not wait would have asked by now.
+    far.wait_for_a_request(500);
     far.answer(0xAAAA);
     far.expect_read(100);
     far.answer(0x1234);
