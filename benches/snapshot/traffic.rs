@@ -19,24 +19,38 @@ pub(crate) fn measure() -> Vec<Row> {
     let work = Work { questions: questions.collect(), in_flight: 1, pause: PAUSE };
     // Until all has been read once and the integers are learned.
     load.run(gateway.address(), 1, &work, WARM_UP);
-    let [one, many] = [1, CLIENTS].map(|clients| {
+    let (mut one, mut many) = (Carried::default(), Carried::default());
+    // In this order, what else the machine does weighs on both alike: each reading begins an interval after the
+    // one before it began, so a late one makes the next late too.
+    for clients in [1, CLIENTS, CLIENTS, 1] {
+        let carried = if clients == 1 { &mut one } else { &mut many };
         line.take_seen();
         let outcome = load.run(gateway.address(), clients, &work, TIME);
-        (line.take_seen().len() as f64, outcome)
-    });
-    let ratio = many.0 / one.0;
+        carried.transactions += line.take_seen().len();
+        carried.replies += outcome.replies;
+        carried.exceptions += outcome.exceptions;
+    }
+    let ratio = many.transactions as f64 / one.transactions as f64;
     vec![
         Row::judged(
             "transactions on the line, 500 clients over one",
-            format!("{ratio:.4} ({} to {} in {} s)", many.0, one.0, TIME.as_secs()),
+            format!("{ratio:.4} ({} to {} in {} s)", many.transactions, one.transactions, 2 * TIME.as_secs()),
             "within 2 %".into(),
             (ratio - 1.0).abs() <= 0.02,
         ),
         Row::told(
             "replies meanwhile, and exceptions",
-            format!("{} to {}; {}", many.1.replies, one.1.replies, many.1.exceptions + one.1.exceptions),
+            format!("{} to {}; {}", many.replies, one.replies, many.exceptions + one.exceptions),
         ),
     ]
+}
+
+/// What the line and the clients saw in some stretches of time.
+#[derive(Default)]
+struct Carried {
+    transactions: usize,
+    replies: u64,
+    exceptions: u64,
 }
 
 /// What is read once a minute would fall into one of the two stretches and not into the other.
@@ -49,4 +63,4 @@ const CLIENTS: usize = 500;
 const PAUSE: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_secs(12);
 /// Whole periods of what is learned, which is read again every four seconds.
-const TIME: Duration = Duration::from_secs(40);
+const TIME: Duration = Duration::from_secs(20);
