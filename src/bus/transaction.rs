@@ -366,9 +366,9 @@ impl<T> Line<T> {
     /// The line was lost or given up under the request on the wire, whose answer may still come when the line
     /// is back. Gives those who waited for it.
     pub(super) fn abandon(&mut self, now: Instant) -> Vec<Waiter<T>> {
-        let Some(Exchange { item, sent_at, wire_end, epoch, .. }) = self.exchange.take() else {
-            return vec![];
-        };
+        let Some(exchange) = self.exchange.take() else { return vec![] };
+        self.note_line_time(&exchange, now);
+        let Exchange { item, sent_at, wire_end, epoch, .. } = exchange;
         match item.target {
             Target::Broadcast => self.turnaround_until = Some(wire_end + self.settings.turnaround_delay),
             Target::Unit(id) => {
