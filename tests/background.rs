@@ -391,3 +391,36 @@ fn a_block_that_was_read_whole_is_not_split_by_an_answer_lost_now_and_then() {
     rig.serve(1, registers(0, 2), 1);
     assert_eq!(rig.view.units[0].measured.len(), 2, "another meter may hang there now");
 }
+
+#[test]
+fn who_was_given_a_read_he_joined_is_not_given_an_older_block_next() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    let narrow = registers(10, 2);
+    rig.read(1, 2, narrow, 60 * SECOND);
+    rig.serve(2, narrow, 1);
+    rig.now += 40 * SECOND;
+    // A wider read of somebody who takes no aged data is on the wire, and is joined.
+    rig.read(2, 2, registers(8, 8), Duration::ZERO);
+    assert_eq!(rig.next_sent(), Some((2, registers(8, 8).request())));
+    rig.read(3, 2, registers(10, 4), 60 * SECOND);
+    rig.answer(2, &reply(registers(8, 8), 2), 20 * MS);
+    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 2)));
+    assert_eq!(rig.held(2, narrow, 60 * SECOND), Some(reply(narrow, 2)));
+}
+
+#[test]
+fn what_is_older_than_a_block_that_is_dropped_goes_with_it() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    rig.serve(1, FLOATS, 7);
+    // Five ranges, one more than are learned: the first is forgotten when the last is asked for.
+    let range = |index: u16| registers(index * 2, 4);
+    for index in 0..5 {
+        rig.read(u64::from(index), 2, range(index), 60 * SECOND);
+        rig.serve(2, range(index), index);
+        rig.now += SECOND;
+    }
+    assert_eq!(rig.held(2, range(0), 60 * SECOND), None);
+    // Of what overlaps it nothing older is left, of what is younger everything.
+    assert_eq!(rig.held(2, range(1), 60 * SECOND), Some(reply(range(1), 1)));
+}

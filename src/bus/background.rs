@@ -16,6 +16,7 @@ use crate::modbus::rtu;
 use super::budget;
 use super::line::Line;
 use super::poll::{Due, Plan, USUAL_PAUSE, reading_cost};
+use super::queue::Waiter;
 use super::request::{Answer, Request, Target};
 use super::settings::UnitId;
 use super::snapshot::Block;
@@ -125,6 +126,17 @@ impl<T> Line<T> {
         match target {
             Target::Unit(id) => self.units.get(&id).map_or(0, |unit| unit.epoch),
             Target::Broadcast => 0,
+        }
+    }
+
+    /// Somebody who takes data of some age is about to be given this read, which he may have joined: it has to be
+    /// kept, or an older block would answer him next.
+    pub(super) fn note_takers(&mut self, id: UnitId, pdu: &RequestPdu, waiters: &[Waiter<T>], now: Instant) {
+        let Some(range) = pdu.range() else { return };
+        let planned = self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range));
+        let ages = waiters.iter().map(|waiter| waiter.max_age).filter(|age| !age.is_zero());
+        if let Some(max_age) = ages.min().filter(|_| !planned && !self.learned.contains(id, &range)) {
+            self.learned.note_asked(id, range, max_age, now);
         }
     }
 

@@ -259,7 +259,10 @@ impl<T> Line<T> {
         }
         match exception_of(frame) {
             Some(code) => self.note_refused(frame.unit, &item.pdu, code, now),
-            None => self.keep(frame.unit, &item.pdu, &frame.pdu, begun(sent_at, now), epoch),
+            None => {
+                self.note_takers(frame.unit, &item.pdu, &item.waiters, now);
+                self.keep(frame.unit, &item.pdu, &frame.pdu, begun(sent_at, now), epoch);
+            }
         }
         self.changed = true;
         self.answer_all(item.waiters, &item.pdu, frame);

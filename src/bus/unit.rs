@@ -295,9 +295,18 @@ impl Unit {
     }
 
     /// Forgets blocks for which `gone` holds.
+    ///
+    /// Whoever was answered from one of them must not see older values next, so what overlaps it and is older
+    /// goes, too.
     pub fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
-        if self.snapshot.blocks().iter().any(|block| gone(block)) {
-            self.snapshot = Arc::new(self.snapshot.without(gone));
+        let blocks = self.snapshot.blocks();
+        let lost: Vec<(ReadRange, Instant)> =
+            blocks.iter().filter(|block| gone(block)).map(|block| (block.range, block.begun)).collect();
+        if !lost.is_empty() {
+            let older = |block: &Block| {
+                lost.iter().any(|(range, begun)| block.begun < *begun && block.range.overlaps(range))
+            };
+            self.snapshot = Arc::new(self.snapshot.without(|block| gone(block) || older(block)));
         }
     }
 

@@ -147,6 +147,15 @@ impl ReadRange {
         self.function == other.function && self.start <= other.start && end(self) >= end(other)
     }
 
+    /// Whether the two ask for a value in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let end = |r: &Self| u32::from(r.start) + u32::from(r.quantity);
+        self.function == other.function
+            && u32::from(self.start) < end(other)
+            && u32::from(other.start) < end(self)
+    }
+
     /// The request PDU of this range.
     #[must_use]
     pub fn request(&self) -> Bytes {

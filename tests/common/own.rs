@@ -61,9 +61,11 @@ impl Own {
         }
     }
 
-    /// Whether the range may be read without anybody waiting.
+    /// Whether the range may be read without anybody waiting: it holds what a client that takes data of some age
+    /// asked for, alone or by joining a wider read.
     pub(crate) fn may_read(&self, unit: u8, range: &ReadRange) -> bool {
-        let learned = || self.aged.get(&unit).is_some_and(|aged| aged.contains(range));
+        let learned =
+            || self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| range.covers(asked)));
         self.is_planned(unit, range) || self.learn_limit > 0 && learned()
     }
 
