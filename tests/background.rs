@@ -424,3 +424,33 @@ fn what_is_older_than_a_block_that_is_dropped_goes_with_it() {
     // Of what overlaps it nothing older is left, of what is younger everything.
     assert_eq!(rig.held(2, range(1), 60 * SECOND), Some(reply(range(1), 1)));
 }
+
+#[test]
+fn a_small_read_is_sent_alone_when_the_whole_block_meets_with_silence() {
+    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
+    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+    rig.read(1, 1, registers(260, 2), 5 * SECOND);
+    // The meter is silent to ninety registers, and answers two.
+    rig.serve(1, registers(260, 2), 4);
+    assert_eq!(rig.answered(1), Answer::Reply(reply(registers(260, 2), 4)));
+}
+
+#[test]
+fn a_unit_that_owes_an_answer_does_not_keep_others_from_being_read() {
+    let mut rig = Rig::start(Pace::Every(SECOND));
+    rig.serve(1, FLOATS, 7);
+    // Unit 2 is silent, and always has somebody waiting for it.
+    let (mut readings, end) = (0, rig.now + 6 * SECOND);
+    rig.read(0, 2, registers(0, 2), Duration::ZERO);
+    while rig.now < end {
+        if let Some((1, _)) = rig.next_sent() {
+            rig.answer(1, &reply(FLOATS, 8), 20 * MS);
+            readings += 1;
+        }
+        if !rig.answers.is_empty() {
+            rig.answers.clear();
+            rig.read(0, 2, registers(0, 2), Duration::ZERO);
+        }
+    }
+    assert!(readings >= 4, "{readings} in six seconds");
+}

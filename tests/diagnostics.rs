@@ -42,6 +42,7 @@ fn picture(now: Instant) -> Picture {
         response_time: None,
         snapshot: Arc::default(),
         measured: Arc::default(),
+        is_measured: false,
     };
     let busy = UnitView {
         state: UnitState::Offline,
@@ -62,6 +63,7 @@ fn picture(now: Instant) -> Picture {
                 .with(block(range(0, 2), now - 9 * SECOND)),
         ),
         measured: Arc::from([range(256, 90)]),
+        is_measured: true,
         ..quiet(2)
     };
     let first = View { port: PortState::Closed, units: vec![Arc::new(quiet(1))], ..View::default() };
@@ -157,10 +159,14 @@ fn without_a_profile_the_age_is_that_of_the_newest_block() {
                 .with(block(range(5, 2), now - 3 * SECOND)),
         ),
         measured: Arc::default(),
+        is_measured: false,
     };
     assert_eq!(view.age(now), Some(3 * SECOND));
-    let two = UnitView { measured: Arc::from([range(0, 2), range(5, 2)]), ..view.clone() };
+    let two = UnitView { measured: Arc::from([range(0, 2), range(5, 2)]), is_measured: true, ..view.clone() };
     assert_eq!(two.age(now), Some(9 * SECOND), "the oldest measurement block");
-    let missing = UnitView { measured: Arc::from([range(0, 2), range(7, 2)]), ..view };
+    let missing =
+        UnitView { measured: Arc::from([range(0, 2), range(7, 2)]), is_measured: true, ..view.clone() };
     assert_eq!(missing.age(now), None, "one of them has not been read");
+    let refused = UnitView { is_measured: true, ..view };
+    assert_eq!(refused.age(now), None, "the unit gives none of them");
 }

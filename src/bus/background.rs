@@ -75,7 +75,7 @@ impl<T> Line<T> {
 
     /// Queues the background reading that is due, one at a time.
     pub(super) fn queue_background(&mut self, now: Instant) {
-        if self.queue.has_background() {
+        if self.background_waits() {
             return;
         }
         let (units, learned) = (&self.units, &mut self.learned);
@@ -93,9 +93,22 @@ impl<T> Line<T> {
         }
     }
 
+    /// Whether a background reading waits for the line, and not for a unit that owes an answer.
+    fn background_waits(&self) -> bool {
+        self.queue.has_background(|target| match target {
+            Target::Unit(id) => self.units.get(&id).is_some_and(|unit| unit.owed.is_none()),
+            Target::Broadcast => false,
+        })
+    }
+
+    /// The unit was away or is back: what it was silent to meanwhile says nothing about the length of blocks.
+    pub(super) fn forget_silences(&mut self, id: UnitId) {
+        self.silences.retain(|silence| silence.unit != id);
+    }
+
     /// When a background reading will be due.
     pub(super) fn next_background(&self) -> Option<Instant> {
-        if self.queue.has_background() {
+        if self.background_waits() {
             return None;
         }
         let plan = self.plan.as_ref()?;

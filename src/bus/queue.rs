@@ -194,10 +194,10 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a reading of our own waits.
+    /// Whether a reading of our own waits for a target for which `counts` holds.
     #[must_use]
-    pub fn has_background(&self) -> bool {
-        self.items.values().any(|item| item.background)
+    pub fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
+        self.items.values().any(|item| item.background && counts(item.target))
     }
 
     /// Gives up readings of our own for which `gone` holds; whoever joined one goes on waiting for it.

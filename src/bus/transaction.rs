@@ -18,7 +18,7 @@ use super::receive::{Finality, Frame};
 use super::request::{Answer, Target};
 use super::sabotage::{Guard, begun, keeps};
 use super::settings::UnitId;
-use super::unit::{Owed, Unit};
+use super::unit::{Owed, Unit, UnitState};
 use super::view::PortState;
 
 impl<T> Line<T> {
@@ -342,18 +342,34 @@ impl<T> Line<T> {
         }
     }
 
-    /// Back into the queue for whoever can still be answered in time; 0x0B for the others.
+    /// Back into the queue for whoever can still be answered in time; 0x0B for the others. Who asked for less than
+    /// was sent asks for that alone: the unit may be silent only to what is too long for it.
     fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, now: Instant) {
         let Target::Unit(id) = item.target else { return };
         let held = self.units.get(&id).and_then(Unit::held_until).unwrap_or(now);
         let earliest = held + self.cost(&item.pdu, item.target);
-        let (stay, out): (Vec<_>, Vec<_>) =
-            item.waiters.drain(..).partition(|waiter| again && waiter.deadline > earliest);
+        let in_time = |waiter: &Waiter<T>| waiter.deadline > earliest && !self.closing;
+        let less = |waiter: &Waiter<T>| waiter.pdu.range() != item.pdu.range();
+        let offline = self.units.get(&id).is_none_or(Unit::is_offline);
+        let (mut alone, mut stay, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        for waiter in std::mem::take(&mut item.waiters) {
+            match (in_time(&waiter), less(&waiter)) {
+                (true, true) if !offline => alone.push(waiter),
+                (true, false) if again => stay.push(waiter),
+                (true | false, _) => out.push(waiter),
+            }
+        }
+        for waiter in alone {
+            let cost = self.cost(&waiter.pdu, item.target);
+            self.queue.push_alone(item.target, waiter, cost);
+        }
         for waiter in out {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
         if !stay.is_empty() {
             item.waiters = stay;
+            // Clients wait for it: it must not keep readings of other units from being planned.
+            item.background = false;
             self.queue.put_back(item);
         }
     }
@@ -434,12 +450,16 @@ impl<T> Line<T> {
     /// A unit's state may have changed: one line per change, not per failure, and a new plan.
     fn note_state(&mut self, id: UnitId, changed: bool) {
         let Some(unit) = self.units.get(&id).filter(|_| changed) else { return };
+        let was_away = unit.is_offline() || unit.state() == UnitState::Recovering;
         let bus = &self.settings.name;
         if unit.is_offline() {
             let time = self.settings.offline_after.time;
             warn!(%bus, unit = %id, "off-line: no answer for {time:?}; probing it now and then");
         } else {
             info!(%bus, unit = %id, "{}", unit.state());
+        }
+        if was_away {
+            self.forget_silences(id);
         }
         self.replan();
     }

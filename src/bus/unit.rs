@@ -120,6 +120,7 @@ impl Unit {
             response_time: None,
             snapshot,
             measured: Arc::default(),
+            is_measured: settings.polling.blocks.iter().any(|block| block.measured),
         });
         Self {
             settings,
@@ -166,6 +167,7 @@ impl Unit {
                 response_time: self.response_time,
                 snapshot: Arc::clone(&self.snapshot),
                 measured: Arc::clone(&self.measured),
+                is_measured: seen.is_measured,
             });
         }
         Arc::clone(&self.view)

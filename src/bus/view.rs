@@ -61,16 +61,18 @@ pub struct UnitView {
     pub response_time: Option<Duration>,
     /// Its last known values.
     pub snapshot: Arc<Snapshot>,
-    /// The measurement blocks that are read in the background; empty without a profile.
+    /// The measurement blocks that are read in the background, as far as the unit gives them.
     pub measured: Arc<[ReadRange]>,
+    /// Whether any were to be read, by its profile.
+    pub is_measured: bool,
 }
 
 impl UnitView {
     /// The age of its oldest measurement block, or of its newest block where none is read in the background.
-    /// `None` while one of them has not been read.
+    /// `None` while one of them has not been read, or the unit gives none of them.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        if self.measured.is_empty() {
+        if !self.is_measured {
             return self.snapshot.blocks().iter().map(|block| block.age(now)).min();
         }
         let age = |range| self.snapshot.block(range).map(|block| block.age(now));
