@@ -1,5 +1,6 @@
 //! Adapters that hand back what is sent.
 
+use metergate::bus::request::Answer;
 use metergate::bus::settings::{Echo, LineSettings};
 
 use super::bench::{Ask, BUSY, Bench, NO_RESPONSE, reply, settings};
@@ -41,40 +42,36 @@ fn a_write_that_cannot_equal_its_answer_needs_no_check() {
     assert_eq!(bench.sent().pdu[0], 0x10);
 }
 
-#[test]
-fn a_write_is_answered_on_a_line_without_echo() {
-    let mut bench = auto(&[1]);
-    settle(&mut bench, false);
-    bench.ask(1, Ask::of(1), &WRITE);
-    let sent = bench.sent();
-    bench.to(sent.at + 10.0);
-    bench.frame(1, &WRITE);
-    assert_eq!(bench.answer(), (1, reply(&WRITE)));
-}
+/// The requests whose right answer is the request itself: 0x05, 0x06, 0x08/00 and 0x16.
+const OWN_ANSWERS: [&[u8]; 4] =
+    [&[5, 0, 1, 0xFF, 0], &WRITE, &[8, 0, 0, 0xA5, 0x37], &[0x16, 0, 4, 0, 0xF2, 0, 0x25]];
 
-#[test]
-fn an_echo_is_not_the_answer_to_a_write() {
-    let mut bench = auto(&[1]);
-    settle(&mut bench, true);
-    bench.ask(1, Ask::of(1), &WRITE);
+/// What a client is told that sends `pdu` to a unit that is alive or not, on a line that echoes or not.
+fn told(pdu: &[u8], echoes: bool, alive: bool) -> Answer {
+    let mut bench = Bench::new(LineSettings { echo: Echo::Auto, retries: 0, ..settings(&[1]) });
+    settle(&mut bench, echoes);
+    bench.ask(1, Ask::of(1), pdu);
     let sent = bench.sent();
     bench.to(sent.at + 5.0);
-    bench.frame(1, &WRITE);
-    bench.no_answer();
+    if echoes {
+        bench.frame(1, pdu);
+        bench.no_answer();
+    }
     bench.to(sent.at + 15.0);
-    bench.frame(1, &WRITE);
-    assert_eq!(bench.answer(), (1, reply(&WRITE)));
+    if alive {
+        bench.frame(1, pdu);
+    }
+    bench.answer().1
 }
 
 #[test]
-fn a_write_to_a_dead_unit_on_an_echoing_line_fails() {
-    let mut bench = auto(&[1]);
-    settle(&mut bench, true);
-    bench.ask(1, Ask::of(1), &WRITE);
-    let sent = bench.sent();
-    bench.to(sent.at + 5.0);
-    bench.frame(1, &WRITE);
-    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+fn an_echo_is_not_the_answer_whatever_equals_its_own() {
+    for pdu in OWN_ANSWERS {
+        for echoes in [false, true] {
+            assert_eq!(told(pdu, echoes, true), reply(pdu), "{pdu:02X?}, echo {echoes}, alive");
+            assert_eq!(told(pdu, echoes, false), NO_RESPONSE, "{pdu:02X?}, echo {echoes}, dead");
+        }
+    }
 }
 
 #[test]
