@@ -4,13 +4,14 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
-//!                                bus -> meter -> modbus, yaml
+//!                                bus -> meter -> modbus, yaml          findings -> bus, meter
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
 //! - [`meter`]: what the registers mean: profiles, and registers into values with units.
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
+//! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
@@ -18,7 +19,7 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `yaml`) never read a clock, never spawn, never await and never touch
 //! a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
@@ -43,6 +44,20 @@ pub mod meter {
     mod read;
     mod value;
     pub mod words;
+}
+
+/// What is wrong and what to do about it, in words, from what a line and its meters show.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod findings {
+    mod evidence;
+    mod finding;
+    mod line;
+    mod meter;
+    mod unit;
+    mod words;
+
+    pub use evidence::Evidence;
+    pub use finding::{Finding, Kind, Severity};
 }
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.

@@ -150,7 +150,7 @@ const POINT: &[Key] = &[
 
 const CODE: &[Key] = &[bare("code"), bare("means")];
 
-const BIT: &[Key] = &[bare("bit"), bare("name"), bare("means")];
+const BIT: &[Key] = &[bare("bit"), bare("name"), bare("means"), bare("remedy")];
 
 const VALIDITY: &[Key] = &[bare("point"), key("confidence", "own"), bare("types")];
 

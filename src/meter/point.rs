@@ -211,13 +211,15 @@ fn read_bits(
         let bit = section.value("bit", faults, |n| count(n, 0, 15)).and_then(|bit| u8::try_from(bit).ok());
         let name = section.value("name", faults, word);
         let means = section.value("means", faults, prose);
+        let remedy = optional(section.field("remedy", faults, prose));
         if bits.iter().flatten().any(|known| Some(known.bit) == bit) {
             faults.error(&section.place_of("bit"), "found the bit a second time; allowed: each bit once");
         }
         if bits.iter().flatten().any(|known| Some(&known.name) == name.as_ref()) {
             faults.error(&section.place_of("name"), "found the name a second time; allowed: each name once");
         }
-        bits.push(bit.zip(name).zip(means).map(|((bit, name), means)| Bit { bit, name, means }));
+        let said = bit.zip(name).zip(means).zip(remedy);
+        bits.push(said.map(|(((bit, name), means), remedy)| Bit { bit, name, means, remedy }));
     }
     let mut bits = bits.into_iter().collect::<Option<Vec<_>>>()?;
     bits.sort_by_key(|bit| bit.bit);

@@ -120,6 +120,8 @@ pub struct Bit {
     pub name: String,
     /// What it means when set.
     pub means: String,
+    /// What to do about it then.
+    pub remedy: Option<String>,
 }
 
 /// Which points mean nothing under which setting.

@@ -1,0 +1,120 @@
+//! What is wrong, in words: the values that the rules of this room make and that pages and commands print.
+
+use std::fmt;
+
+use crate::bus::settings::UnitId;
+
+/// One thing that somebody should know of, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// The unit it is about; `None`: the line as a whole.
+    pub unit: Option<UnitId>,
+    /// What is seen, a sentence without its full stop.
+    pub what: String,
+    /// What to do about it, in the order in which it is worth trying; without a full stop.
+    pub remedy: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Data is missing or untrue.
+    Fault,
+    /// It works, and will not for long, or not as well as it should.
+    Warning,
+    /// Worth knowing; nothing to do.
+    Note,
+}
+
+/// The kinds of findings. Their words are part of the JSON, so they stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The port is not open.
+    PortClosed,
+    /// Bytes come without end.
+    LineOccupied,
+    /// No unit of the line answers.
+    LineSilent,
+    /// The driver counts faulty characters.
+    FaultyCharacters,
+    /// Bytes that belong to no frame.
+    Noise,
+    /// What is sent comes back.
+    Echo,
+    /// What is sent comes back altered.
+    Collision,
+    /// Units answer that were not asked.
+    ForeignFrames,
+    /// The line has no time left.
+    LineFull,
+    /// Background readings come later than planned.
+    PollingSlow,
+    /// A unit does not answer.
+    Silent,
+    /// A unit answers now and then.
+    Lossy,
+    /// A unit takes nearly as long as it may.
+    Slow,
+    /// A unit answers after its time.
+    Late,
+    /// Answers of a unit come damaged.
+    Garbled,
+    /// Two units seem to answer to one identifier.
+    DuplicateAddress,
+    /// A unit refuses what it is asked.
+    Refusing,
+    /// The meter reports it.
+    Alert,
+    /// A power factor too low to be true.
+    LowPowerFactor,
+}
+
+impl Severity {
+    /// One word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+impl Kind {
+    /// One word, the same for ever.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PortClosed => "port_closed",
+            Self::LineOccupied => "line_occupied",
+            Self::LineSilent => "line_silent",
+            Self::FaultyCharacters => "faulty_characters",
+            Self::Noise => "noise",
+            Self::Echo => "echo",
+            Self::Collision => "collision",
+            Self::ForeignFrames => "foreign_frames",
+            Self::LineFull => "line_full",
+            Self::PollingSlow => "polling_slow",
+            Self::Silent => "silent",
+            Self::Lossy => "lossy",
+            Self::Slow => "slow",
+            Self::Late => "late",
+            Self::Garbled => "garbled",
+            Self::DuplicateAddress => "duplicate_address",
+            Self::Refusing => "refusing",
+            Self::Alert => "alert",
+            Self::LowPowerFactor => "low_power_factor",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

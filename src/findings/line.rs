@@ -1,0 +1,191 @@
+//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order
+//! of their likelihood, each with what to check.
+
+use crate::bus::unit::UnitState;
+use crate::bus::view::PortState;
+
+use super::evidence::Evidence;
+use super::finding::{Finding, Kind, Severity};
+
+pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
+    if evidence.now.port == PortState::Closed {
+        let why = evidence.port_closed.map(|why| format!(": {why}")).unwrap_or_default();
+        return vec![finding(
+            Severity::Fault,
+            Kind::PortClosed,
+            format!("The port is closed{why}"),
+            PORT_CLOSED,
+        )];
+    }
+    [
+        occupied(evidence),
+        silent(evidence),
+        faulty_characters(evidence),
+        noise(evidence),
+        collisions(evidence),
+        foreign_frames(evidence),
+        full(evidence),
+        polling(evidence),
+        echo(evidence),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Whether every unit was asked and none has answered in the span: then the fault is not theirs.
+pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
+    let began = evidence.at.checked_sub(evidence.span);
+    let units = &evidence.now.units;
+    let answers =
+        units.iter().any(|unit| unit.last_good.is_some_and(|at| began.is_none_or(|began| at >= began)));
+    let away = units.iter().all(|unit| match unit.state {
+        UnitState::Offline => true,
+        UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
+        UnitState::Online | UnitState::Recovering => false,
+    });
+    units.len() > 1 && away && !answers
+}
+
+fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
+    if !is_silent(evidence) {
+        return None;
+    }
+    let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
+    let framing = evidence.settings.framing;
+    Some(match ever {
+        None => finding(
+            Severity::Fault,
+            Kind::LineSilent,
+            format!("None of the {} units has ever answered at {framing}", evidence.now.units.len()),
+            NEVER_ANSWERED,
+        ),
+        Some(last) => finding(
+            Severity::Fault,
+            Kind::LineSilent,
+            format!(
+                "None of the {} units answers any more, for {}",
+                evidence.now.units.len(),
+                super::words::duration(evidence.at.saturating_duration_since(last))
+            ),
+            ANSWERED_ONCE,
+        ),
+    })
+}
+
+fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
+    (evidence.now.port == PortState::Occupied).then(|| {
+        let what = "Bytes come without end, so nothing is sent";
+        finding(Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
+    })
+}
+
+fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
+    let counted = evidence.faulty_characters?;
+    let what = format!("The driver counts faulty characters: {counted}");
+    Some(finding(Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
+}
+
+fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
+    let bytes = evidence.counted(|line| line.noise_bytes);
+    let transactions = evidence.counted(|line| line.transactions);
+    // A byte as the driver of the line is switched on is common and harmless; RTU frames it out.
+    let many = bytes >= NOISE_AT_LEAST && bytes * NOISE_PER_TRANSACTIONS >= transactions;
+    many.then(|| {
+        let what = format!("{bytes} bytes belonged to no frame, over {transactions} requests");
+        finding(Severity::Warning, Kind::Noise, what, NOISE)
+    })
+}
+
+fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
+    (evidence.now.echo == Some(true)).then(|| {
+        let what = "The adapter hands back what is sent; the gateway takes it out";
+        finding(Severity::Note, Kind::Echo, what.to_owned(), ECHO)
+    })
+}
+
+fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
+    let count = evidence.counted(|line| line.collisions);
+    (count > 0).then(|| {
+        let what = format!("What was sent came back altered, {}", super::words::times(count));
+        finding(Severity::Warning, Kind::Collision, what, COLLISION)
+    })
+}
+
+fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
+    let count = evidence.counted(|line| line.foreign_frames);
+    (count > 0).then(|| {
+        let what = format!("Frames of units that were not asked came in, {}", super::words::times(count));
+        finding(Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
+    })
+}
+
+fn full(evidence: &Evidence<'_>) -> Option<Finding> {
+    let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
+    (used >= FULL_PERCENT).then(|| {
+        let waiting = evidence.now.waiting;
+        let what = format!("The line is in use {used:.0} % of the time, {waiting} requests wait");
+        finding(Severity::Warning, Kind::LineFull, what, FULL)
+    })
+}
+
+fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
+    let slowdown = evidence.now.polling.slowdown;
+    (slowdown >= SLOWDOWN).then(|| {
+        let what = format!("Background readings take {slowdown:.1} times as long as planned");
+        finding(Severity::Warning, Kind::PollingSlow, what, POLLING)
+    })
+}
+
+fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
+    Finding { severity, kind, unit: None, what, remedy: remedy.to_owned() }
+}
+
+const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (ls -l /dev/serial/by-id), that no \
+    other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
+
+const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no \
+    harm; (2) wrong baud rate or parity: compare with a meter's own menu, or run `metergate scan --try-settings`; \
+    (3) the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
+    not those of the meters: `metergate scan` lists who answers; (6) no bias or termination: 120 ohms at both ends";
+
+const ANSWERED_ONCE: &str = "They did answer before, so settings and identifiers are right. In this order: (1) the \
+    cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
+    plug it in again; (4) a meter or wire that shorts the line: take meters off from the far end until the others \
+    answer";
+
+const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter in another mode or a second \
+    gateway, for A and B swapped, and for a line without bias, on which noise reads as bytes; it recovers by itself";
+
+const FAULTY_CHARACTERS: &str = "Check baud rate and parity against the meters' menus, then termination (120 ohms \
+    at both ends), the ground wire, and cables beside motors or inverters";
+
+const NOISE: &str = "Check termination (120 ohms at both ends only), bias, the shield earthed at one place, and \
+    cables beside motors or inverters";
+
+const ECHO: &str = "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in \
+    the adapter";
+
+const COLLISION: &str = "Something else sends at the same time: look for a second gateway, a BMS or a laptop on the \
+    same two wires, and take it off the line";
+
+const FOREIGN: &str = "Another client asks on the same two wires, or answers come later than the gateway waits: \
+    look for a second gateway or a laptop, or set a longer `late_guard`";
+
+const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
+    the baud rate of the meters and the bus";
+
+const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
+    raise `poll_share`, or the baud rate";
+
+/// Fewer stray bytes than this are no finding.
+const NOISE_AT_LEAST: u64 = 20;
+
+/// One stray byte in so many requests is common and harmless.
+const NOISE_PER_TRANSACTIONS: u64 = 10;
+
+/// From here on a client notices that the line is full.
+const FULL_PERCENT: f64 = 90.0;
+
+/// Slower than planned by a fifth.
+const SLOWDOWN: f64 = 1.2;

@@ -1,0 +1,95 @@
+//! Rules about what a meter says of itself: its alerts, in the words of its profile, and power factors too low to be
+//! true.
+//!
+//! Powers of the 4000-R are unsigned, so a current sensor that is turned round or on the wrong phase can only be
+//! suspected: it shows as a power factor under 0.5 (guide, alert bits 11 to 13).
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::bus::view::UnitView;
+use crate::meter::decode::{Reading, Sample, Value};
+use crate::meter::profile::Profile;
+use crate::meter::words::Group;
+
+use super::finding::{Finding, Kind, Severity};
+
+pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Finding> {
+    let blocks = now.snapshot.blocks();
+    let samples: Vec<_> =
+        blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
+    let readings: Vec<Reading<'_>> =
+        profile.points.iter().filter_map(|point| profile.decode(point, &samples)).collect();
+    let mut told = BTreeSet::new();
+    let mut findings = alerts(now, &readings, at, &mut told);
+    findings.extend(low_power_factors(now, &readings, &told));
+    findings
+}
+
+/// The flags that are set. `told` takes their names, so that nothing is said twice.
+fn alerts<'p>(
+    now: &UnitView,
+    readings: &[Reading<'p>],
+    at: Instant,
+    told: &mut BTreeSet<&'p str>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for reading in readings {
+        let Value::Bits { set, .. } = &reading.value else { continue };
+        for bit in set {
+            told.insert(bit.name.as_str());
+            let age = super::words::duration(at.saturating_duration_since(reading.asked_at));
+            findings.push(Finding {
+                severity: Severity::Warning,
+                kind: Kind::Alert,
+                unit: Some(now.id),
+                what: format!("The meter reports: {} (read {age} ago)", bit.means),
+                remedy: bit.remedy.clone().unwrap_or_else(|| ASK_THE_GUIDE.to_owned()),
+            });
+        }
+    }
+    findings
+}
+
+/// Power factors under a half where power flows, unless the meter has said so itself.
+fn low_power_factors(now: &UnitView, readings: &[Reading<'_>], told: &BTreeSet<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut named = BTreeSet::new();
+    for reading in readings.iter().filter(|reading| reading.point.group == Group::PowerFactor) {
+        let original = reading.point.copy_of.as_deref().unwrap_or(&reading.point.name);
+        let Some(factor) = reading.value.number().filter(|factor| *factor < LOW_POWER_FACTOR) else {
+            continue;
+        };
+        if told.contains(original) || !flows(readings, original) || !named.insert(original) {
+            continue;
+        }
+        findings.push(Finding {
+            severity: Severity::Warning,
+            kind: Kind::LowPowerFactor,
+            unit: Some(now.id),
+            what: format!(
+                "{}: {factor:.2}; suspected: a current sensor turned round or on the wrong phase",
+                reading.point.description
+            ),
+            remedy: LOW_POWER_FACTOR_REMEDY.to_owned(),
+        });
+    }
+    findings
+}
+
+/// Whether there is a load behind this power factor: without one it says nothing.
+fn flows(readings: &[Reading<'_>], power_factor: &str) -> bool {
+    let apparent = power_factor.replacen("power_factor", "apparent_power", 1);
+    let is_it = |reading: &&Reading<'_>| {
+        reading.point.name == apparent || reading.point.copy_of.as_deref() == Some(&apparent)
+    };
+    readings.iter().filter(is_it).any(|reading| reading.value.number().is_some_and(|power| power > 0.0))
+}
+
+const ASK_THE_GUIDE: &str = "The meter's guide says what this means";
+
+const LOW_POWER_FACTOR_REMEDY: &str = "Compare each sensor's phase, arrow and colours with the voltage of the same \
+    phase; a motor that idles can truly be this low";
+
+/// Below this a power factor is hardly the load's own.
+const LOW_POWER_FACTOR: f64 = 0.5;

@@ -1,0 +1,186 @@
+//! Rules about one unit: whether it answers, how soon, and how intact.
+
+use std::time::Duration;
+
+use crate::bus::settings::UnitSettings;
+use crate::bus::unit::UnitState;
+use crate::bus::view::UnitView;
+use crate::modbus::pdu::ExceptionCode;
+
+use super::evidence::Evidence;
+use super::finding::{Finding, Kind, Severity};
+use super::words::{duration, percent, times};
+
+pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
+    let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
+    let seen = Seen::of(evidence, now);
+    let damage = damaged(&seen, now);
+    let silence = if damage.is_some() { None } else { silent(evidence, &seen, now) };
+    let lateness = late(&seen, now, settings).or_else(|| slow(now, settings));
+    [damage, silence, lateness, refusing(&seen, now)].into_iter().flatten().collect()
+}
+
+/// What happened in the span.
+struct Seen {
+    transactions: u64,
+    timeouts: u64,
+    crc_errors: u64,
+    late: u64,
+    unexpected: u64,
+    exceptions: u64,
+}
+
+impl Seen {
+    fn of(evidence: &Evidence<'_>, now: &UnitView) -> Self {
+        Self {
+            transactions: evidence.of_unit(now, |unit| unit.counters.transactions),
+            timeouts: evidence.of_unit(now, |unit| unit.counters.timeouts),
+            crc_errors: evidence.of_unit(now, |unit| unit.counters.crc_errors),
+            late: evidence.of_unit(now, |unit| unit.counters.late_answers),
+            unexpected: evidence.of_unit(now, |unit| unit.counters.unexpected),
+            exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
+        }
+    }
+}
+
+/// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
+/// noise spoils some.
+fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
+    let Seen { transactions, crc_errors, unexpected, .. } = *seen;
+    let share = percent(crc_errors, transactions);
+    let both_answer =
+        unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
+    if crc_errors + unexpected < DAMAGED_AT_LEAST {
+        None
+    } else if both_answer || share >= DUPLICATE_PERCENT {
+        let seen = if both_answer {
+            format!("answered {} more than it was asked", times(unexpected))
+        } else {
+            format!("{crc_errors} of {transactions} answers came damaged")
+        };
+        let what = format!("Two meters seem to have the address {}: {seen}", now.id);
+        Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
+    } else if share >= GARBLED_PERCENT {
+        let what = format!("{crc_errors} of {transactions} answers came damaged ({share} %)");
+        Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
+    } else {
+        None
+    }
+}
+
+fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Finding> {
+    let found = |severity, kind, what, remedy| Some(finding(now, severity, kind, what, remedy));
+    match (now.state, now.last_good) {
+        (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
+            let what = "It has never answered".to_owned();
+            found(Severity::Fault, Kind::Silent, what, NEVER)
+        }
+        (UnitState::Offline, Some(last)) => {
+            let since = duration(evidence.at.saturating_duration_since(last));
+            found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), GONE)
+        }
+        (UnitState::Online | UnitState::Recovering | UnitState::NeverSeen | UnitState::Offline, _) => {
+            let share = percent(seen.timeouts, seen.transactions);
+            if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || seen.late * 2 >= seen.timeouts {
+                return None;
+            }
+            let what =
+                format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);
+            found(Severity::Warning, Kind::Lossy, what, LOSSY)
+        }
+    }
+}
+
+/// Answers that come after the time they have.
+fn late(seen: &Seen, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
+    let allowed = settings?.response_timeout;
+    (seen.late > 0).then(|| {
+        let what = format!("It answered {} after its {}", times(seen.late), millis(allowed));
+        finding(now, Severity::Warning, Kind::Late, what, &longer(allowed))
+    })
+}
+
+/// Answers that come nearly too late.
+fn slow(now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
+    let allowed = settings?.response_timeout;
+    let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
+    let what = format!("It takes {} to answer, of {} it has", millis(takes), millis(allowed));
+    Some(finding(now, Severity::Warning, Kind::Slow, what, &longer(allowed)))
+}
+
+fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
+    let share = percent(seen.exceptions, seen.transactions);
+    let code = now.last_exception?;
+    if seen.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
+        return None;
+    }
+    let what = format!("It refused {} of {} requests, last with {code}", seen.exceptions, seen.transactions);
+    let remedy = match code {
+        ExceptionCode::ILLEGAL_FUNCTION => "A client uses a function this meter does not have",
+        ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE => {
+            "A client asks for registers this meter does not have, or for too many at once; mind that printed \
+             register numbers start at 1 and addresses at 0"
+        }
+        _ => "The meter itself reports a fault; look at its display",
+    };
+    let remedy = format!("{remedy}. `metergate trace --unit {}` shows who asks for what", now.id);
+    Some(finding(now, Severity::Warning, Kind::Refusing, what, &remedy))
+}
+
+fn finding(now: &UnitView, severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
+    Finding { severity, kind, unit: Some(now.id), what, remedy: remedy.to_owned() }
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}
+
+fn longer(allowed: Duration) -> String {
+    format!(
+        "Set `response_timeout: {}` for this unit; if it is slower than its neighbours, look for what else it is \
+         busy with",
+        millis(allowed * 2).replace(' ', "")
+    )
+}
+
+const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's address \
+    and baud rate in its own menu; (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+
+const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
+    display: a menu that is open, or a fault it shows";
+
+const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 \
+    ohms at both ends only); a longer `request_gap` helps a meter that needs a pause";
+
+const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
+    and cables beside motors or inverters";
+
+const DUPLICATE: &str = "Switch one meter at a time off until the answers come clean, then give it an address of its \
+    own in its menu; if there is only one, it is noise: check its wires";
+
+/// Fewer damaged answers are no finding.
+const DAMAGED_AT_LEAST: u64 = 3;
+
+/// From this share of damaged answers on, noise alone is unlikely.
+const DUPLICATE_PERCENT: u64 = 60;
+
+/// From this share on, damaged answers cost line time that others feel.
+const GARBLED_PERCENT: u64 = 2;
+
+/// Requests without an answer, and no good answer ever, that make a unit silent.
+const SILENT_AFTER: u64 = 2;
+
+/// Fewer lost answers are no finding.
+const LOST_AT_LEAST: u64 = 3;
+
+/// From this share of lost answers on.
+const LOST_PERCENT: u64 = 2;
+
+/// Tenths of the response timeout from which on an answer is nearly too late.
+const SLOW_TENTHS: u32 = 6;
+
+/// Fewer refused requests are no finding.
+const REFUSED_AT_LEAST: u64 = 5;
+
+/// From this share of refused requests on; a client that scans a meter now and then is no fault.
+const REFUSED_PERCENT: u64 = 10;

@@ -1,0 +1,328 @@
+//! What is said of a line and its meters, rule by rule.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metergate::bus::settings::{
+    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
+};
+use metergate::bus::snapshot::{Block, Snapshot};
+use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
+use metergate::findings::{Evidence, Finding, Kind, Severity};
+use metergate::meter::profile::Profile;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SPAN: Duration = Duration::from_secs(600);
+
+fn id(unit: u8) -> UnitId {
+    UnitId::new(unit).unwrap()
+}
+
+fn settings(units: &[u8]) -> LineSettings {
+    let unit = |&unit: &u8| UnitSettings {
+        id: id(unit),
+        name: None,
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+        polling: Polling::default(),
+    };
+    LineSettings {
+        name: "bench".into(),
+        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
+        response_timeout: Duration::from_millis(500),
+        request_gap: Duration::ZERO,
+        turnaround_delay: Duration::from_millis(100),
+        late_guard: Duration::from_millis(500),
+        retries: 1,
+        queue_limit: 1024,
+        poll_share: 0.6,
+        learn_limit: 256,
+        failure_share: 0.02,
+        offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
+        probe_max: 60 * SECOND,
+        echo: Echo::Auto,
+        units: units.iter().map(unit).collect(),
+    }
+}
+
+/// A unit that has answered all it was asked until `at`.
+fn healthy(unit: u8, at: Instant) -> UnitView {
+    UnitView {
+        id: id(unit),
+        name: None,
+        state: UnitState::Online,
+        counters: UnitCounters { transactions: 100, ..UnitCounters::default() },
+        last_exception: None,
+        last_good: Some(at),
+        response_time: Some(Duration::from_millis(5)),
+        snapshot: Arc::default(),
+        measured: Arc::default(),
+        is_measured: false,
+    }
+}
+
+fn open(units: Vec<UnitView>) -> View {
+    View {
+        port: PortState::Open,
+        counters: LineCounters { transactions: 1000, ..LineCounters::default() },
+        units: units.into_iter().map(Arc::new).collect(),
+        ..View::default()
+    }
+}
+
+struct Case {
+    before: View,
+    now: View,
+    at: Instant,
+    profile: Option<&'static Profile>,
+}
+
+impl Case {
+    fn new(now: impl FnOnce(Instant) -> View) -> Self {
+        let at = Instant::now() + 100_000 * SECOND;
+        Self { before: View::default(), now: now(at), at, profile: None }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
+        let settings = settings(&units);
+        let evidence = Evidence {
+            settings: &settings,
+            before: &self.before,
+            now: &self.now,
+            at: self.at,
+            span: SPAN,
+            port_closed: Some("no such device"),
+            faulty_characters: None,
+        };
+        evidence.findings(|_| self.profile)
+    }
+
+    fn kinds(&self) -> Vec<(Option<u8>, Kind)> {
+        self.findings().iter().map(|one| (one.unit.map(UnitId::get), one.kind)).collect()
+    }
+}
+
+#[test]
+fn of_a_line_that_works_nothing_is_said() {
+    assert_eq!(Case::new(|at| open(vec![healthy(1, at), healthy(2, at)])).findings(), []);
+}
+
+#[test]
+fn of_a_closed_port_the_reason_is_said_and_nothing_else() {
+    let case = Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1), dead(2)]) });
+    assert_eq!(case.kinds(), [(None, Kind::PortClosed)]);
+    assert_eq!(case.findings()[0].what, "The port is closed: no such device");
+}
+
+fn dead(unit: u8) -> UnitView {
+    UnitView {
+        state: UnitState::Offline,
+        counters: UnitCounters { transactions: 40, timeouts: 40, ..UnitCounters::default() },
+        last_good: None,
+        response_time: None,
+        ..healthy(unit, Instant::now())
+    }
+}
+
+#[test]
+fn a_silent_unit_is_told_from_a_silent_line() {
+    let one = Case::new(|at| open(vec![healthy(1, at), dead(2), healthy(3, at)]));
+    assert_eq!(one.kinds(), [(Some(2), Kind::Silent)]);
+    assert_eq!(one.findings()[0].severity, Severity::Fault);
+    let all = Case::new(|_| open(vec![dead(1), dead(2), dead(3)]));
+    assert_eq!(all.kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(all.findings()[0].what, "None of the 3 units has ever answered at 19200 8N1");
+    assert!(all.findings()[0].remedy.contains("(1) A and B swapped"));
+}
+
+#[test]
+fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
+    let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
+    let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
+    assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
+    assert!(case.findings()[0].remedy.contains("(1) the cable between the adapter and the first meter"));
+}
+
+#[test]
+fn a_unit_that_went_away_is_said_with_the_time() {
+    let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(2) };
+    let case = Case::new(|at| open(vec![healthy(1, at), gone(at)]));
+    assert_eq!(case.findings()[0].what, "It has not answered for 5 min");
+}
+
+#[test]
+fn one_answer_lost_in_a_hundred_is_no_finding_and_three_are() {
+    let losing = |timeouts, at| UnitView {
+        counters: UnitCounters { transactions: 100, timeouts, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    assert_eq!(Case::new(|at| open(vec![losing(1, at)])).kinds(), []);
+    let case = Case::new(|at| open(vec![losing(3, at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Lossy)]);
+    assert_eq!(case.findings()[0].what, "3 of 100 requests got no answer (3 %)");
+}
+
+#[test]
+fn what_happened_before_the_span_is_not_held_against_a_unit() {
+    let spoilt = |at| UnitView {
+        counters: UnitCounters { transactions: 200, timeouts: 50, crc_errors: 60, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    let mut case = Case::new(|at| open(vec![spoilt(at)]));
+    assert_ne!(case.kinds(), []);
+    case.before = open(vec![UnitView {
+        counters: UnitCounters { transactions: 100, timeouts: 50, crc_errors: 60, ..UnitCounters::default() },
+        ..healthy(1, case.at)
+    }]);
+    assert_eq!(case.kinds(), []);
+}
+
+#[test]
+fn late_answers_come_with_the_setting_that_waits_for_them() {
+    let late = |at| UnitView {
+        counters: UnitCounters { transactions: 100, timeouts: 4, late_answers: 4, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    let case = Case::new(|at| open(vec![late(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
+    assert!(case.findings()[0].remedy.starts_with("Set `response_timeout: 1000ms` for this unit"));
+}
+
+#[test]
+fn a_unit_that_takes_most_of_its_time_is_slow() {
+    let takes =
+        |millis, at| UnitView { response_time: Some(Duration::from_millis(millis)), ..healthy(1, at) };
+    assert_eq!(Case::new(|at| open(vec![takes(299, at)])).kinds(), []);
+    assert_eq!(Case::new(|at| open(vec![takes(300, at)])).kinds(), [(Some(1), Kind::Slow)]);
+}
+
+#[test]
+fn noise_spoils_some_answers_and_a_second_meter_of_the_address_nearly_all() {
+    let spoilt = |crc_errors, at| UnitView {
+        counters: UnitCounters { transactions: 100, crc_errors, ..UnitCounters::default() },
+        ..healthy(7, at)
+    };
+    assert_eq!(Case::new(|at| open(vec![spoilt(1, at)])).kinds(), []);
+    assert_eq!(Case::new(|at| open(vec![spoilt(5, at)])).kinds(), [(Some(7), Kind::Garbled)]);
+    assert_eq!(Case::new(|at| open(vec![spoilt(59, at)])).kinds(), [(Some(7), Kind::Garbled)]);
+    assert_eq!(Case::new(|at| open(vec![spoilt(60, at)])).kinds(), [(Some(7), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn two_answers_to_one_request_are_two_meters_of_one_address() {
+    let twice = |at| UnitView {
+        counters: UnitCounters { transactions: 100, unexpected: 95, ..UnitCounters::default() },
+        ..healthy(7, at)
+    };
+    let case = Case::new(|at| open(vec![twice(at)]));
+    assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "Two meters seem to have the address 7: answered 95 times more than it was asked"
+    );
+}
+
+#[test]
+fn a_unit_that_refuses_comes_with_who_to_ask() {
+    let refusing = |at| UnitView {
+        counters: UnitCounters { transactions: 100, exceptions: 50, ..UnitCounters::default() },
+        last_exception: Some(ExceptionCode::ILLEGAL_DATA_ADDRESS),
+        ..healthy(3, at)
+    };
+    let case = Case::new(|at| open(vec![refusing(at)]));
+    assert_eq!(case.kinds(), [(Some(3), Kind::Refusing)]);
+    assert!(case.findings()[0].remedy.contains("`metergate trace --unit 3`"), "{:?}", case.findings());
+}
+
+#[test]
+fn what_is_wrong_with_the_line_is_said_before_its_units() {
+    let case = Case::new(|at| View {
+        echo: Some(true),
+        counters: LineCounters {
+            transactions: 1000,
+            noise_bytes: 200,
+            foreign_frames: 1,
+            collisions: 2,
+            ..LineCounters::default()
+        },
+        polling: PollingView { slowdown: 1.5, ..PollingView::default() },
+        ..open(vec![healthy(1, at), dead(2)])
+    });
+    let kinds = [
+        (None, Kind::Noise),
+        (None, Kind::Collision),
+        (None, Kind::ForeignFrames),
+        (None, Kind::PollingSlow),
+        (None, Kind::Echo),
+        (Some(2), Kind::Silent),
+    ];
+    assert_eq!(case.kinds(), kinds);
+}
+
+#[test]
+fn an_occupied_line_is_said() {
+    let case = Case::new(|at| View { port: PortState::Occupied, ..open(vec![healthy(1, at)]) });
+    assert_eq!(case.kinds(), [(None, Kind::LineOccupied)]);
+}
+
+/// A block of the 4000-R with `values` at printed register numbers, zero elsewhere.
+fn block(first: u16, quantity: u16, values: &[(u16, u16)], begun: Instant) -> Block {
+    let range = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: first - 1, quantity };
+    let mut pdu = vec![3, u8::try_from(quantity * 2).unwrap()];
+    for register in first..first + quantity {
+        let value = values.iter().find(|(at, _)| *at == register).map_or(0, |(_, value)| *value);
+        pdu.extend(value.to_be_bytes());
+    }
+    Block::new(range, Bytes::from(pdu), begun, 1)
+}
+
+fn meter(alerts: u16, integers: &[(u16, u16)]) -> Case {
+    let mut case = Case::new(|at| {
+        let snapshot = Snapshot::default()
+            .with(block(129, 26, &[(146, alerts)], at - 30 * SECOND))
+            .with(block(1, 52, integers, at - SECOND));
+        open(vec![UnitView { snapshot: Arc::new(snapshot), ..healthy(3, at) }])
+    });
+    case.profile = Some(Profile::builtin("leviton-4000r").unwrap());
+    case
+}
+
+/// Power factors of 1 of all phases and 10 kVA behind each.
+const GOOD: [(u16, u16); 7] = [(6, 9990), (13, 9990), (14, 9990), (15, 9990), (31, 10), (32, 10), (33, 10)];
+
+#[test]
+fn alerts_of_the_meter_are_said_in_words_with_what_to_do() {
+    let case = meter(1 << 9 | 1 << 15, &GOOD);
+    let findings = case.findings();
+    assert_eq!(case.kinds(), [(Some(3), Kind::Alert), (Some(3), Kind::Alert)]);
+    assert_eq!(findings[0].what, "The meter reports: Phase B lost (read 30 s ago)");
+    assert!(findings[0].remedy.contains("fuse"), "{:?}", findings[0]);
+    assert!(findings[1].remedy.contains("144"), "{:?}", findings[1]);
+}
+
+#[test]
+fn a_low_power_factor_is_a_suspicion_where_power_flows() {
+    let mut low = GOOD.to_vec();
+    low[2].1 = 2300;
+    let case = meter(0, &low);
+    assert_eq!(case.kinds(), [(Some(3), Kind::LowPowerFactor)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "Power factor of phase B: 0.23; suspected: a current sensor turned round or on the wrong phase"
+    );
+    low[5].1 = 0;
+    assert_eq!(meter(0, &low).kinds(), [], "no load, no suspicion");
+}
+
+#[test]
+fn what_the_meter_says_itself_is_not_said_twice() {
+    let mut low = GOOD.to_vec();
+    low[2].1 = 2300;
+    assert_eq!(meter(1 << 12, &low).kinds(), [(Some(3), Kind::Alert)]);
+}
