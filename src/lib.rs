@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
-//!                                bus -> meter -> modbus, yaml          findings -> bus, meter
+//!                                bus -> meter -> modbus, yaml          findings, scan -> bus, meter
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! - [`meter`]: what the registers mean: profiles, and registers into values with units.
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
+//! - [`scan`]: who is on a line, from the answers to a scan. Asks nobody itself.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
@@ -19,7 +20,7 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `yaml`) never read a clock, never spawn, never await and never touch
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `yaml`) never read a clock, never spawn, never await and never touch
 //! a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
@@ -58,6 +59,14 @@ pub mod findings {
 
     pub use evidence::Evidence;
     pub use finding::{Finding, Kind, Severity};
+}
+
+/// Who is on a line: what to ask, what the answers mean, and the configuration that follows.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod scan {
+    pub mod found;
+    pub mod plan;
+    pub mod report;
 }
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.

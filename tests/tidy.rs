@@ -14,6 +14,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("meter", Imports::Only(&["modbus", "yaml"])),
     ("bus", Imports::Only(&["meter", "modbus"])),
     ("findings", Imports::Only(&["bus", "meter", "modbus"])),
+    ("scan", Imports::Only(&["bus", "meter", "modbus"])),
     ("io", Imports::Only(&["bus", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
@@ -29,7 +30,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "scan"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =

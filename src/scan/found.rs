@@ -1,0 +1,137 @@
+//! What a scan has found, unit by unit, and what that means.
+
+use std::time::Duration;
+
+use crate::bus::settings::{Framing, UnitId};
+use crate::meter::profile::Profile;
+
+/// What became of one address at one framing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// One meter, and what it says of itself.
+    Meter(Meter),
+    /// Answers came, and not one of them intact.
+    Damaged,
+    /// Some answers came intact, some damaged.
+    Noisy(Meter),
+    /// More than one answer to a request.
+    Twice,
+    /// Nothing.
+    Silent,
+}
+
+/// One meter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// End of a request to the first byte of its answer, smoothed; `None` where another gateway is asked.
+    pub answers_in: Option<Duration>,
+    /// What it says to 0x11 or 0x2B with MEI type 0x0E, fit to be shown.
+    pub says: Option<String>,
+    /// Its firmware, as its profile reads it.
+    pub version: Option<String>,
+    /// The built-in profile that fits what it says.
+    pub profile: Option<&'static str>,
+    /// It answered after its time.
+    pub late: bool,
+}
+
+/// What a scan saw of one unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Requests with an intact answer, exceptions included.
+    pub intact: u32,
+    /// Requests with a damaged one.
+    pub damaged: u32,
+    /// Intact frames of this unit beyond one a request.
+    pub surplus: u32,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// By unit, each at the framing where it was heard; silent ones at none.
+    pub units: Vec<(UnitId, Option<Framing>, Found)>,
+}
+
+impl Tries {
+    /// What they add up to. Two meters of one address answer at once, so what arrives is damaged every time, or one
+    /// after the other; noise damages some answers and leaves others.
+    #[must_use]
+    pub fn judge(self, meter: Meter) -> Found {
+        match self {
+            Self { surplus: 1.., .. } => Found::Twice,
+            Self { intact: 0, damaged: 0, .. } => Found::Silent,
+            Self { intact: 0, .. } => Found::Damaged,
+            Self { damaged: 0, .. } => Found::Meter(meter),
+            Self { .. } => Found::Noisy(meter),
+        }
+    }
+}
+
+impl Findings {
+    /// Units that answer, damaged or not.
+    pub fn heard(&self) -> impl Iterator<Item = (UnitId, Framing, &Found)> {
+        self.units.iter().filter_map(|(unit, framing, found)| Some((*unit, (*framing)?, found)))
+    }
+
+    /// Units with one meter each, noisy or not, and their framing.
+    pub fn meters(&self) -> impl Iterator<Item = (UnitId, Framing, &Meter)> {
+        self.heard().filter_map(|(unit, framing, found)| match found {
+            Found::Meter(meter) | Found::Noisy(meter) => Some((unit, framing, meter)),
+            Found::Damaged | Found::Twice | Found::Silent => None,
+        })
+    }
+
+    /// Addresses at which more than one meter seems to answer.
+    pub fn shared(&self) -> impl Iterator<Item = UnitId> {
+        self.heard().filter_map(|(unit, _, found)| match found {
+            Found::Damaged | Found::Twice => Some(unit),
+            Found::Meter(_) | Found::Noisy(_) | Found::Silent => None,
+        })
+    }
+
+    /// Units that were asked for and never heard.
+    pub fn silent(&self) -> impl Iterator<Item = UnitId> {
+        self.units.iter().filter(|(_, framing, _)| framing.is_none()).map(|(unit, _, _)| *unit)
+    }
+
+    /// The framing most meters are heard at.
+    #[must_use]
+    pub fn usual_framing(&self) -> Option<Framing> {
+        let framings: Vec<_> = self.heard().map(|(_, framing, _)| framing).collect();
+        let count = |one: &Framing| framings.iter().filter(|other| *other == one).count();
+        // The first of those with as many, in the order in which they were tried.
+        framings.iter().rev().max_by_key(|one| count(one)).copied()
+    }
+}
+
+/// The built-in profile that fits what a unit says of itself.
+#[must_use]
+pub fn profile_of(says: &Says) -> Option<&'static Profile> {
+    Profile::builtin_names().iter().filter_map(|name| Profile::builtin(name)).find(|profile| {
+        let by_id = says.server_id.as_ref();
+        let by_device = says.device.as_ref();
+        by_id.is_some_and(|(id, text)| profile.identification.fits_server_id(*id, text))
+            || by_device.is_some_and(|(vendor, product)| profile.identification.fits_device(vendor, product))
+    })
+}
+
+/// What a unit says of itself, as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Says {
+    /// Identifier and text of the reply to 0x11.
+    pub server_id: Option<(u8, String)>,
+    /// Vendor and product of the reply to 0x2B with MEI type 0x0E.
+    pub device: Option<(String, String)>,
+}
+
+impl Says {
+    /// In one line, the text of 0x11 first.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let id = self.server_id.as_ref().map(|(_, text)| text.trim().to_owned());
+        let device =
+            self.device.as_ref().map(|(vendor, product)| format!("{vendor} {product}").trim().to_owned());
+        id.filter(|text| !text.is_empty()).or(device).filter(|text| !text.is_empty())
+    }
+}

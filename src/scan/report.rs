@@ -1,0 +1,183 @@
+//! A scan's findings in words, and the configuration that follows from them.
+//!
+//! All of it together is YAML: the words are comments, so that it may be kept as the configuration as it is.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::found::{Findings, Found, Meter};
+use crate::bus::settings::{Framing, Parity, UnitId};
+
+/// What is said of the findings: a line for each unit heard, then what is odd and what to do about it. `named`:
+/// these units were asked for by name, so that one who is silent is missed.
+#[must_use]
+pub fn words(findings: &Findings, named: bool) -> String {
+    let mut text = String::new();
+    table(findings, &mut text);
+    summary(findings, named, &mut text);
+    oddities(findings, named, &mut text);
+    text
+}
+
+/// A configuration with every meter found, as comments where there is none.
+#[must_use]
+pub fn configuration(findings: &Findings, device: &str) -> String {
+    let Some(framing) = findings.usual_framing() else { return String::new() };
+    let mut text = String::from(
+        "listeners:\n  - address: 0.0.0.0:502\n    max_age: 5s      # clients share readings up to this old\nbuses:\n",
+    );
+    let _never = write!(
+        text,
+        "  - name: line-1\n    device: {}\n    baud_rate: {}\n    parity: {}\n    units:\n",
+        quoted(device),
+        framing.baud_rate,
+        parity(framing.parity)
+    );
+    let here: Vec<_> = findings.meters().filter(|(_, at, _)| *at == framing).collect();
+    if here.is_empty() {
+        return String::new();
+    }
+    let alike = |one: &(UnitId, Framing, &Meter), next: &(UnitId, Framing, &Meter)| {
+        one.0.get() + 1 == next.0.get() && one.2.profile == next.2.profile && one.2.late == next.2.late
+    };
+    for run in here.chunk_by(alike) {
+        let (first, last) = (run[0].0, run[run.len() - 1].0);
+        let id = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let _never = writeln!(text, "      - id: {id}");
+        if let Some(profile) = run[0].2.profile {
+            let _never = writeln!(text, "        profile: {profile}");
+        }
+        if run[0].2.late {
+            let _never = writeln!(text, "        response_timeout: {}", millis(LATE_TIMEOUT));
+        }
+    }
+    text
+}
+
+fn table(findings: &Findings, text: &mut String) {
+    let several = findings.heard().any(|(_, framing, _)| Some(framing) != findings.usual_framing());
+    for (unit, framing, found) in findings.heard() {
+        let at = if several { format!("  {framing:<11}") } else { String::new() };
+        let says = match found {
+            Found::Meter(meter) => meter_words(meter),
+            Found::Noisy(meter) => format!("{}; some answers come damaged", meter_words(meter)),
+            Found::Damaged => "two meters seem to have this address: every answer came damaged".to_owned(),
+            Found::Twice => "two meters seem to have this address: two answers to one request".to_owned(),
+            Found::Silent => continue,
+        };
+        let _never = writeln!(text, "# {unit:>5}{at}  {says}");
+    }
+}
+
+fn meter_words(meter: &Meter) -> String {
+    let says = meter.says.as_deref().unwrap_or("does not say what it is");
+    let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
+    let time = meter.answers_in.map(|time| format!("{:>6.1} ms  ", time.as_secs_f64() * 1000.0));
+    let late = if meter.late { "; answers late" } else { "" };
+    format!("{}{says}{version}{late}", time.unwrap_or_default())
+}
+
+fn summary(findings: &Findings, named: bool, text: &mut String) {
+    let meters = findings.meters().count();
+    let shared = findings.shared().count();
+    let mut parts = vec![format!("{meters} {}", if meters == 1 { "meter" } else { "meters" })];
+    if shared > 0 {
+        parts.push(format!("{shared} {} used twice", if shared == 1 { "address" } else { "addresses" }));
+    }
+    let silent: Vec<_> = findings.silent().collect();
+    if named && !silent.is_empty() {
+        parts.push(format!("no answer from {}", list(&silent)));
+    }
+    let _never = writeln!(text, "#\n# {}.", parts.join(", "));
+}
+
+fn oddities(findings: &Findings, named: bool, text: &mut String) {
+    let mut say = |words: &str| {
+        for line in textwrap(words) {
+            let _never = writeln!(text, "# {line}");
+        }
+    };
+    let shared: Vec<_> = findings.shared().collect();
+    if !shared.is_empty() {
+        say(&format!(
+            "Address {}: switch one meter after the other off to find both, then give one of them a free address \
+             in its menu. A single meter whose answers are all damaged has a bad wire.",
+            list(&shared)
+        ));
+    }
+    if let Some(usual) = findings.usual_framing() {
+        let others: Vec<_> = findings.heard().filter(|(_, framing, _)| *framing != usual).collect();
+        for (unit, framing, _) in &others {
+            say(&format!(
+                "Unit {unit} answers at {framing}: set it to {usual} in its menu, as the others are."
+            ));
+        }
+    }
+    if findings.heard().next().is_none() {
+        say(SILENCE);
+    } else if named && findings.silent().next().is_some() {
+        say(SOME_SILENT);
+    }
+}
+
+/// `1-3, 5`.
+fn list(units: &[UnitId]) -> String {
+    let runs = units.chunk_by(|one, next| one.get() + 1 == next.get()).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        [] | [_] => run.iter().map(ToString::to_string).collect(),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+/// Lines of at most [`WIDTH`] characters.
+fn textwrap(words: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split(' ') {
+        let line = lines.last_mut().expect("there is always one line");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(word.to_owned());
+        } else {
+            let gap = if line.is_empty() { "" } else { " " };
+            line.push_str(gap);
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+fn parity(parity: Parity) -> &'static str {
+    match parity {
+        Parity::None => "none",
+        Parity::Even => "even",
+        Parity::Odd => "odd",
+    }
+}
+
+/// As a YAML scalar, whatever stands in it.
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b':');
+    if text.starts_with('/') && text.bytes().all(plain) && !text.ends_with(':') {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+/// Characters of a line of words.
+const WIDTH: usize = 100;
+
+/// For a meter that answered after the time a scan gives it.
+const LATE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Causes that look alike from here, the likelier ones first.
+const SILENCE: &str = "Nobody answered. From here the causes look alike; in order of likelihood: (1) another baud \
+    rate or parity: --try-settings goes through them; (2) A and B swapped: swap the two wires at the adapter, it \
+    does no harm; (3) meters without power, or no wire to the first one; (4) other addresses: leave --units out to \
+    ask all 247; (5) the wrong port; (6) no termination or bias: 120 ohms at both ends.";
+
+/// The same where others answer.
+const SOME_SILENT: &str = "Others answer, so port and wiring up to them are right. Of a silent meter check, in this \
+    order: its power; its address and baud rate in its menu (--try-settings looks for other rates); its two wires.";
