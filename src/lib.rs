@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
+//!                  cli -> client -> io, bus, meter, modbus
 //!                                bus -> meter -> modbus, yaml          findings, scan -> bus, meter
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
@@ -14,14 +15,15 @@
 //! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
 //! - [`scan`]: who is on a line, from the answers to a scan. Asks nobody itself.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
+//! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `yaml`) never read a clock, never spawn, never await and never touch
-//! a file; clippy denies it.
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `yaml`) never read a clock, never spawn, never
+//! await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -108,6 +110,15 @@ pub mod io {
     pub mod tcp;
     pub mod throttle;
     pub mod timer;
+}
+
+/// Asking meters from this program, over TCP or straight on the line.
+pub mod client {
+    pub mod ask;
+    pub mod failure;
+    pub mod serial;
+    pub mod survey;
+    pub mod tcp;
 }
 
 /// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("io", Imports::Only(&["bus", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
+    ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),
 ];
@@ -64,6 +65,12 @@ const NAMES_OF_OTHERS: &[(&str, &str, &str)] = &[
     ("tests/", concat!("{Sla", "ve, "), "tokio-modbus"),
     ("tests/", concat!("connect_sla", "ve"), "tokio-modbus"),
     ("tests/peers/", concat!("Sla", "ve ID data"), "nmap prints it"),
+    ("src/client/tcp.rs", concat!("Sla", "veContext"), "tokio-modbus"),
+    ("src/client/tcp.rs", concat!("set_sla", "ve"), "tokio-modbus"),
+    ("src/client/tcp.rs", concat!("attach_sla", "ve"), "tokio-modbus"),
+    ("src/client/tcp.rs", concat!("Sla", "ve("), "tokio-modbus"),
+    ("src/client/tcp.rs", concat!("Sla", "ve::"), "tokio-modbus"),
+    ("src/client/tcp.rs", concat!("{Sla", "ve, "), "tokio-modbus"),
 ];
 
 /// Where words and marks are looked for.

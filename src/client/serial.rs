@@ -1,0 +1,188 @@
+//! Asking straight on a serial line, by the very machine the gateway drives its buses with.
+//!
+//! Owns one bus task with a line of its own, so that silence, echo, checksums, late answers and retries are those
+//! of the gateway. The port is held exclusively until [`SerialClient::close`]. It never reads in the background.
+//! Source: MODBUS over Serial Line Specification and Implementation Guide V1.02.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use crate::bus::request::{Answer, Request, Source, Target};
+use crate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Polling, UnitId, UnitSettings};
+use crate::bus::view::PortState;
+use crate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
+use crate::io::port::{self, OpenError};
+use crate::io::serial::{self, BusParts};
+use crate::io::settings::PortSettings;
+use crate::io::timer::Timer;
+use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+
+/// How a line is asked.
+#[derive(Clone, Debug)]
+pub struct SerialSettings {
+    /// The port and its framing.
+    pub port: PortSettings,
+    /// Who may be asked, in order of identifier, each once.
+    pub units: Vec<UnitId>,
+    /// End of a request to the first byte of its answer; also how long a late answer is waited for.
+    pub response_timeout: Duration,
+    /// Further attempts of a read that was not answered.
+    pub retries: u32,
+}
+
+/// The units of one line.
+#[derive(Debug)]
+pub struct SerialClient {
+    handle: BusHandle,
+    way_back: std::sync::Arc<WayBack>,
+    answers: Answers,
+    next_key: u64,
+    patience: Duration,
+    task: JoinHandle<()>,
+}
+
+impl SerialClient {
+    /// Opens the port. Nothing is sent before a late answer to whoever had the port before has gone by.
+    ///
+    /// # Errors
+    /// When the port cannot be opened, or somebody else has it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn open(settings: SerialSettings) -> Result<Self, OpenError> {
+        let SerialSettings { port, units, response_timeout, retries } = settings;
+        // Here rather than in the task, so that whoever asks hears why it cannot be had.
+        let mut opened = Some(port::open(&port)?);
+        let (handle, requests) = BusHandle::new("line");
+        let parts = BusParts {
+            line: line(port.framing, &units, response_timeout, retries),
+            device: port.device.display().to_string(),
+            requests,
+            view: handle.view().clone(),
+            stop: CancellationToken::new(),
+        };
+        let open = move || opened.take().map_or_else(|| port::open(&port), Ok);
+        let task = tokio::spawn(async move { serial::run(parts, open, Timer::fine()).await });
+        let (way_back, answers) = WayBack::new();
+        let attempts = retries.saturating_add(1);
+        // Each attempt: the wait for its answer, and for the late answer it is owed.
+        let patience = (response_timeout * 2 + MARGIN) * attempts + response_timeout + MARGIN;
+        Ok(Self { handle, way_back, answers, next_key: 0, patience, task })
+    }
+
+    /// The reply PDU to a request, an exception of the unit included.
+    pub(super) async fn ask(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
+        let Some(unit) = UnitId::new(unit) else {
+            return Err(Failure::Unreachable(format!(
+                "a line has units 1 to {}, so {unit} is none of them",
+                UnitId::MAX
+            )));
+        };
+        let garbled = self.garbled(unit);
+        self.next_key += 1;
+        let key = self.next_key;
+        let request = Request {
+            to: ReplyTo::new(&self.way_back, key),
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 0 },
+            target: Target::Unit(unit),
+            pdu: pdu.clone(),
+            deadline: Instant::now() + self.patience,
+            max_age: Duration::ZERO,
+        };
+        let ended = || Failure::Unreachable("the task of the line has ended".to_owned());
+        self.handle.send(request).await.map_err(|_| ended())?;
+        let answer = tokio::select! {
+            answer = answer_to(&mut self.answers, key) => answer,
+            _ = &mut self.task => return Err(ended()),
+        };
+        match answer {
+            Answer::Reply(reply) => Ok(reply),
+            Answer::Sent => Err(Failure::Silent),
+            Answer::Failed(code) | Answer::Refused(code) => Err(self.failure(unit, code, garbled)),
+        }
+    }
+
+    /// Ends the task and frees the port.
+    pub async fn close(self) {
+        let Self { handle, way_back, answers, task, .. } = self;
+        // Without a sender the task has nothing left to do.
+        drop((handle, way_back, answers));
+        let _ended_either_way = task.await;
+    }
+
+    /// What the line's own exceptions mean where no gateway stands between.
+    fn failure(&self, unit: UnitId, code: ExceptionCode, garbled_before: u64) -> Failure {
+        let view = self.handle.view().load();
+        match (code, view.port) {
+            (ExceptionCode::GATEWAY_PATH_UNAVAILABLE, PortState::Occupied) => {
+                Failure::Unreachable("something on the line never stops sending".to_owned())
+            }
+            (ExceptionCode::GATEWAY_PATH_UNAVAILABLE, PortState::Closed | PortState::Open) => {
+                Failure::Unreachable("the serial port is gone".to_owned())
+            }
+            (ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND, _) if self.garbled(unit) > garbled_before => {
+                Failure::Garbled
+            }
+            (ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND | ExceptionCode::SERVER_DEVICE_BUSY, _) => {
+                Failure::Silent
+            }
+            (code, _) => Failure::Exception(code),
+        }
+    }
+
+    fn garbled(&self, unit: UnitId) -> u64 {
+        self.handle.view().load().unit(unit).map_or(0, |unit| unit.counters.crc_errors)
+    }
+}
+
+/// The answer to the request of that key; one to a request that was given up is let go.
+async fn answer_to(answers: &mut Answers, key: u64) -> Answer {
+    loop {
+        let (found, answer) = answers.next().await;
+        if found == key {
+            return answer;
+        }
+    }
+}
+
+/// A line that does only what it is asked: nothing in the background, nobody given up.
+fn line(framing: Framing, units: &[UnitId], response_timeout: Duration, retries: u32) -> LineSettings {
+    let unit = |id: &UnitId| UnitSettings {
+        id: *id,
+        name: None,
+        response_timeout,
+        request_gap: Duration::ZERO,
+        polling: Polling::default(),
+    };
+    LineSettings {
+        name: "line".to_owned(),
+        framing,
+        response_timeout,
+        request_gap: Duration::ZERO,
+        turnaround_delay: TURNAROUND_DELAY,
+        late_guard: response_timeout,
+        retries,
+        queue_limit: 1,
+        poll_share: 0.0,
+        learn_limit: 0,
+        failure_share: 0.0,
+        offline_after: OfflineAfter { failures: u32::MAX, time: PROBE_MAX },
+        probe_max: PROBE_MAX,
+        echo: Echo::Auto,
+        units: units.iter().map(unit).collect(),
+    }
+}
+
+/// What an attempt may take beyond its waits: two frames at 300 baud take 17 s, at 19200 a quarter of a second.
+const MARGIN: Duration = Duration::from_secs(20);
+
+/// After a broadcast; none is sent here.
+const TURNAROUND_DELAY: Duration = Duration::from_millis(100);
+
+/// Between probes of an off-line unit; no unit is taken for off-line here.
+const PROBE_MAX: Duration = Duration::from_secs(60);
