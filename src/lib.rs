@@ -179,6 +179,7 @@ pub mod cli {
     pub mod logging;
     pub mod output;
     pub mod run;
+    pub mod scan;
     pub mod signals;
     pub mod simulate;
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::bus::settings;
 use crate::config;
 
 /// The whole command line.
@@ -63,6 +64,12 @@ pub enum Command {
     /// the meters would, at the speed of the wire. Ends with Ctrl-C.
     #[command(after_help = SIMULATE_HELP)]
     Simulate(Simulate),
+    /// Find out which units are on a line, what they are, and write a configuration for them
+    ///
+    /// Asks one address after the other and waits a moment for each. What it prints is a configuration file; what
+    /// it has to say stands in it as comments. Nothing is written to any meter.
+    #[command(after_help = SCAN_HELP)]
+    Scan(Scan),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -125,6 +132,32 @@ pub struct Simulate {
     pub seed: u64,
 }
 
+/// Arguments of `scan`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Scan {
+    /// A serial port such as /dev/ttyUSB0, or HOST[:PORT] of a gateway
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
+    #[arg(long, value_name = "UNITS")]
+    pub units: Option<Units>,
+    /// Bits per second, 300 to 1000000
+    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    pub baud: NonZeroU32,
+    /// Parity bit
+    #[arg(long, value_enum, default_value_t = Parity::None)]
+    pub parity: Parity,
+    /// Stop bits, 1 or 2
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stop_bits: u8,
+    /// Go on through other baud rates and parities, asking those that have not answered
+    #[arg(long)]
+    pub try_settings: bool,
+    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_turnaround)]
+    pub timeout: Duration,
+}
+
 /// Parity bit of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Parity {
@@ -144,6 +177,16 @@ impl Parity {
             Self::None => 'N',
             Self::Even => 'E',
             Self::Odd => 'O',
+        }
+    }
+}
+
+impl From<Parity> for settings::Parity {
+    fn from(parity: Parity) -> Self {
+        match parity {
+            Parity::None => Self::None,
+            Parity::Even => Self::Even,
+            Parity::Odd => Self::Odd,
         }
     }
 }
@@ -292,6 +335,14 @@ Example: eight meters, then a look at the real power of the first one (register 
   mbpoll -m rtu -b 19200 -P none -a 1 -t 4:float -B -r 261 -1 /tmp/meters
 
 Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 5 the device or the link cannot be made";
+
+const SCAN_HELP: &str = "\
+Examples:
+  metergate scan /dev/ttyUSB0 --units 1-12
+  metergate scan /dev/ttyUSB0 --try-settings > metergate.yaml
+
+Exit status: 0 ok, 1 nobody answers, an address is used twice or one of --units is silent, 2 wrong usage,
+5 the port cannot be opened";
 
 const COMPLETIONS_HELP: &str = "\
 Example, for bash:

@@ -35,6 +35,17 @@ pub struct SerialSettings {
     pub retries: u32,
 }
 
+/// What the line has seen of one unit since the port was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Frames of it that answer nothing it was asked.
+    pub surplus: u64,
+    /// Answers that came after their time.
+    pub late: u64,
+    /// Smoothed time from the end of a request to the first byte of its answer.
+    pub answers_in: Option<Duration>,
+}
+
 /// The units of one line.
 #[derive(Debug)]
 pub struct SerialClient {
@@ -105,6 +116,17 @@ impl SerialClient {
             Answer::Sent => Err(Failure::Silent),
             Answer::Failed(code) | Answer::Refused(code) => Err(self.failure(unit, code, garbled)),
         }
+    }
+
+    /// What the line has seen of a unit so far.
+    #[must_use]
+    pub fn heard(&self, unit: UnitId) -> Heard {
+        let view = self.handle.view().load();
+        view.unit(unit).map_or_else(Heard::default, |unit| Heard {
+            surplus: unit.counters.unexpected,
+            late: unit.counters.late_answers,
+            answers_in: unit.response_time,
+        })
     }
 
     /// Ends the task and frees the port.

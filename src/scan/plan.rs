@@ -14,6 +14,8 @@ pub struct Plan {
     pub units: Vec<UnitId>,
     /// End of a request to the first byte of its answer.
     pub timeout: Duration,
+    /// How often a unit is asked that does not answer.
+    pub passes: u32,
 }
 
 impl Plan {
@@ -24,13 +26,11 @@ impl Plan {
         self.framings.iter().map(|framing| self.of_one(*framing, self.units.len())).sum()
     }
 
-    /// How long `units` more units take at one framing if none of them answers.
-    #[must_use]
-    pub fn of_one(&self, framing: Framing, units: usize) -> Duration {
+    fn of_one(&self, framing: Framing, units: usize) -> Duration {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let request = framing.wire_time(REQUEST) + rtu::silence(framing.baud_rate) + self.timeout;
         // Before the first request a late answer to whoever had the port before is let go by.
-        self.timeout + request * units
+        self.timeout + request * units * self.passes
     }
 }
 

@@ -56,13 +56,21 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
 
 fn table(findings: &Findings, text: &mut String) {
     let several = findings.heard().any(|(_, framing, _)| Some(framing) != findings.usual_framing());
+    if findings.heard().next().is_some() {
+        let at = if several { "  heard at   " } else { "" };
+        let _never = writeln!(text, "#  unit{at}  answers in  what it says it is");
+    }
     for (unit, framing, found) in findings.heard() {
-        let at = if several { format!("  {framing:<11}") } else { String::new() };
+        let at = if several { format!("  {:<11}", framing.to_string()) } else { String::new() };
         let says = match found {
             Found::Meter(meter) => meter_words(meter),
             Found::Noisy(meter) => format!("{}; some answers come damaged", meter_words(meter)),
-            Found::Damaged => "two meters seem to have this address: every answer came damaged".to_owned(),
-            Found::Twice => "two meters seem to have this address: two answers to one request".to_owned(),
+            Found::Damaged => {
+                "            two meters seem to have this address: every answer came damaged".to_owned()
+            }
+            Found::Twice => {
+                "            two meters seem to have this address: two answers to one request".to_owned()
+            }
             Found::Silent => continue,
         };
         let _never = writeln!(text, "# {unit:>5}{at}  {says}");
@@ -72,9 +80,9 @@ fn table(findings: &Findings, text: &mut String) {
 fn meter_words(meter: &Meter) -> String {
     let says = meter.says.as_deref().unwrap_or("does not say what it is");
     let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
-    let time = meter.answers_in.map(|time| format!("{:>6.1} ms  ", time.as_secs_f64() * 1000.0));
+    let time = meter.answers_in.map(|time| format!("{:>7.1} ms  ", time.as_secs_f64() * 1000.0));
     let late = if meter.late { "; answers late" } else { "" };
-    format!("{}{says}{version}{late}", time.unwrap_or_default())
+    format!("{}{says}{version}{late}", time.unwrap_or_else(|| " ".repeat(12)))
 }
 
 fn summary(findings: &Findings, named: bool, text: &mut String) {

@@ -1,0 +1,330 @@
+//! `scan`: who is on a line, what they say they are, and a configuration for them.
+//!
+//! Everything on stdout is one YAML file, the words being comments, so that it may be kept as it is. How far it has
+//! come is drawn on stderr, on a terminal only.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::Scan;
+use super::exit::Exit;
+use super::output;
+use crate::bus::settings::{Framing, UnitId};
+use crate::client::ask::Client;
+use crate::client::failure::Failure;
+use crate::client::serial::{SerialClient, SerialSettings};
+use crate::client::tcp::TcpClient;
+use crate::io::settings::{Direction, PortSettings};
+use crate::meter::decode::{Sample, Value};
+use crate::meter::profile::Profile;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
+use crate::scan::found::{Findings, Found, Meter, Says, Tries, profile_of};
+use crate::scan::plan::{Plan, usual_framings};
+use crate::scan::report;
+
+/// Scans until done or `stop` is cancelled; what was found by then is printed either way.
+pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
+    let plan = plan(args);
+    let named = args.units.is_some();
+    let _unread = output::print(announcement(args, &plan).as_bytes());
+    let mut findings =
+        Findings { units: plan.units.iter().map(|unit| (*unit, None, Found::Silent)).collect() };
+    let mut progress = Progress::new(plan.longest());
+    for framing in &plan.framings {
+        if findings.silent().next().is_none() || stop.is_cancelled() {
+            break;
+        }
+        let mut client = match open(args, &plan, *framing).await {
+            Ok(client) => client,
+            Err(why) => {
+                progress.clear();
+                output::complain(&why);
+                return Exit::CannotStart;
+            }
+        };
+        for _ in 0..plan.passes {
+            let broken = one_pass(&mut client, *framing, &mut findings, &mut progress, &stop).await;
+            if let Err(why) = broken {
+                progress.clear();
+                output::complain(&why);
+                client.close().await;
+                return Exit::Fault;
+            }
+        }
+        client.close().await;
+    }
+    progress.clear();
+    conclude(args, &findings, named, stop.is_cancelled())
+}
+
+fn plan(args: &Scan) -> Plan {
+    let own = Framing { baud_rate: args.baud.get(), parity: args.parity.into(), stop_bits: args.stop_bits };
+    let mut framings = vec![own];
+    if args.try_settings {
+        framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
+    }
+    let all = || (1..=UnitId::MAX).collect::<Vec<_>>();
+    let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
+    // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
+    let passes = if args.units.is_some() { 2 } else { 1 };
+    Plan {
+        framings,
+        units: units.into_iter().filter_map(UnitId::new).collect(),
+        timeout: args.timeout,
+        passes,
+    }
+}
+
+fn announcement(args: &Scan, plan: &Plan) -> String {
+    let units = args.units.as_ref().map_or_else(|| format!("1-{}", UnitId::MAX), ToString::to_string);
+    let count = plan.units.len();
+    let addresses = if count == 1 { "address" } else { "addresses" };
+    let at = match (is_device(&args.target), plan.framings.as_slice()) {
+        (true, [only]) => format!(" at {only}"),
+        (true, several) => format!(" at {} settings, {} first", several.len(), several[0]),
+        (false, _) => String::new(),
+    };
+    let seconds = plan.longest().as_secs() + 1;
+    format!(
+        "# metergate scan: {count} {addresses} ({units}) on {}{at}. It takes about {} if nobody answers.\n#\n",
+        args.target,
+        if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+    )
+}
+
+async fn open(args: &Scan, plan: &Plan, framing: Framing) -> Result<Client, String> {
+    if is_device(&args.target) {
+        let settings = SerialSettings {
+            port: PortSettings { device: args.target.clone().into(), framing, direction: Direction::Auto },
+            units: plan.units.clone(),
+            response_timeout: plan.timeout,
+            retries: 0,
+        };
+        return SerialClient::open(settings)
+            .map(Client::Serial)
+            .map_err(|error| format!("cannot open {}: {error}", args.target));
+    }
+    let (host, port) = host_and_port(&args.target)?;
+    // The gateway has a timeout of its own, and answers 0x0B after it.
+    let patience = plan.timeout.max(GATEWAY_PATIENCE);
+    TcpClient::open(host, port, patience).await.map(Client::Tcp).map_err(|failure| failure.to_string())
+}
+
+/// Asks whoever has not been heard yet.
+async fn one_pass(
+    client: &mut Client,
+    framing: Framing,
+    findings: &mut Findings,
+    progress: &mut Progress,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    for index in 0..findings.units.len() {
+        let (unit, heard_at, _) = &findings.units[index];
+        let unit = *unit;
+        if heard_at.is_some() || stop.is_cancelled() {
+            continue;
+        }
+        progress.show(unit, framing, findings);
+        let found = ask(client, unit).await?;
+        if found != Found::Silent {
+            findings.units[index] = (unit, Some(framing), found);
+        }
+    }
+    Ok(())
+}
+
+/// Everything about one unit.
+async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
+    let mut tries = Tries::default();
+    let mut first_took = None;
+    for _ in 0..DAMAGED_TRIES {
+        let asked = Instant::now();
+        let answer = client.read(unit.get(), FIRST_ASKED).await;
+        note(&mut tries, &answer.map(drop))?;
+        if tries.damaged == 0 {
+            first_took = Some(asked.elapsed());
+            break;
+        }
+    }
+    if tries.intact + tries.damaged == 0 {
+        return Ok(Found::Silent);
+    }
+    let mut meter = Meter::default();
+    if tries.intact > 0 {
+        let says = identify(client, unit, &mut tries).await?;
+        let profile = profile_of(&says);
+        meter.says = says.words();
+        meter.profile = profile.map(|profile| profile.name.as_str());
+        if let Some(profile) = profile {
+            meter.version = version(client, unit, profile, &mut tries).await?;
+        }
+    }
+    if let Client::Serial(line) = client {
+        let heard = line.heard(unit);
+        tries.surplus = u32::try_from(heard.surplus).unwrap_or(u32::MAX);
+        meter.late = heard.late > 0;
+        meter.answers_in = heard.answers_in;
+    } else {
+        meter.answers_in = first_took;
+    }
+    Ok(tries.judge(meter))
+}
+
+/// What a unit says to 0x11, and to 0x2B where that says nothing a profile knows.
+async fn identify(client: &mut Client, unit: UnitId, tries: &mut Tries) -> Result<Says, String> {
+    let mut says = Says::default();
+    let id = client.report_server_id(unit.get()).await;
+    note(tries, &id.clone().map(drop))?;
+    says.server_id = id.ok().map(|id| (id.id, id.text));
+    if profile_of(&says).is_none() {
+        let objects = client.device_identification(unit.get()).await;
+        note(tries, &objects.clone().map(drop))?;
+        let objects = objects.unwrap_or_default();
+        // The guide of the 4000-R numbers maker and product from 1, the standard from 0.
+        let first = objects.iter().map(|object| object.id).min().unwrap_or(0);
+        let text = |id| objects.iter().find(|object| object.id == id).map(|object| object.text.clone());
+        says.device = text(first).zip(text(first + 1));
+    }
+    Ok(says)
+}
+
+/// The firmware, as the profile reads it.
+async fn version(
+    client: &mut Client,
+    unit: UnitId,
+    profile: &Profile,
+    tries: &mut Tries,
+) -> Result<Option<String>, String> {
+    let named = profile.identification.version.as_ref().and_then(|name| profile.point(name));
+    let Some(point) = named else { return Ok(None) };
+    let answer = client.read(unit.get(), point.range).await;
+    note(tries, &answer.as_ref().map(|_| ()).map_err(Clone::clone))?;
+    let Ok(answer) = answer else { return Ok(None) };
+    let sample = Sample::new(point.range, &answer.reply, answer.asked_at);
+    let reading = sample.and_then(|sample| profile.decode(point, &[sample]).map(|reading| reading.value));
+    Ok(match reading {
+        Some(Value::Version { major, minor }) => Some(format!("V{major:02}.{minor:03}")),
+        Some(_) | None => None,
+    })
+}
+
+/// Counts an answer; an error where nobody can be asked at all.
+fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
+    let of_the_gateway =
+        [ExceptionCode::GATEWAY_PATH_UNAVAILABLE, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND];
+    match answer {
+        Err(Failure::Exception(code)) if of_the_gateway.contains(code) => {}
+        Ok(()) | Err(Failure::Exception(_)) => tries.intact += 1,
+        Err(Failure::Garbled | Failure::Malformed(_)) => tries.damaged += 1,
+        Err(Failure::Silent) => {}
+        Err(Failure::Unreachable(why)) => return Err(why.clone()),
+    }
+    Ok(())
+}
+
+fn conclude(args: &Scan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+    let device = if is_device(&args.target) { lasting_name(&args.target) } else { UNKNOWN_DEVICE.to_owned() };
+    let mut text = report::words(findings, named);
+    if broken_off {
+        text.push_str("# Broken off: not every address has been asked.\n");
+    }
+    let configuration = report::configuration(findings, &device);
+    if !configuration.is_empty() {
+        text.push_str("\n# A configuration for these; keep this output as /etc/metergate/metergate.yaml\n");
+        text.push_str(&configuration);
+    }
+    let printed = output::print(text.as_bytes());
+    let nobody = findings.heard().next().is_none();
+    let missed = named && findings.silent().next().is_some();
+    let fault = nobody || missed || findings.shared().next().is_some() || broken_off;
+    if fault { Exit::Fault } else { printed }
+}
+
+/// The name of a device that stays the same when it is plugged into another socket, where it has one.
+fn lasting_name(device: &str) -> String {
+    let Ok(real) = fs::canonicalize(device) else { return device.to_owned() };
+    let names =
+        fs::read_dir(LASTING_NAMES).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut same = names.filter(|name| fs::canonicalize(name).is_ok_and(|path| path == real));
+    same.next().map_or_else(|| device.to_owned(), |name| name.display().to_string())
+}
+
+fn is_device(target: &str) -> bool {
+    target.starts_with('/')
+}
+
+fn host_and_port(target: &str) -> Result<(&str, u16), String> {
+    match target.rsplit_once(':') {
+        Some((host, port)) => match port.parse() {
+            Ok(port) => Ok((host.trim_start_matches('[').trim_end_matches(']'), port)),
+            Err(_) => Err(format!("{target}: '{port}' is no port")),
+        },
+        None => Ok((target, MODBUS_PORT)),
+    }
+}
+
+/// How far it has come, on one line of stderr.
+struct Progress {
+    shown: bool,
+    began: Instant,
+    longest: Duration,
+}
+
+impl Progress {
+    fn new(longest: Duration) -> Self {
+        Self { shown: io::stderr().is_terminal(), began: Instant::now(), longest }
+    }
+
+    fn show(&self, unit: UnitId, framing: Framing, findings: &Findings) {
+        if !self.shown {
+            return;
+        }
+        let passed = self.began.elapsed();
+        let share = passed.as_secs_f64() / self.longest.as_secs_f64().max(0.001);
+        let heard = findings.heard().count();
+        let _untold = write!(
+            io::stderr().lock(),
+            "\r{} {framing}, address {unit}: {heard} found, {} s\x1b[K",
+            bar(share),
+            passed.as_secs()
+        );
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _untold = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A bar of [`BAR`] characters, as full as `share`.
+fn bar(share: f64) -> String {
+    let full = (0..BAR).filter(|step| f64::from(*step) < share * f64::from(BAR)).count();
+    let empty = usize::try_from(BAR).unwrap_or_default() - full;
+    format!("[{}{}]", "#".repeat(full), "-".repeat(empty))
+}
+
+/// What is asked first: the first pair of holding registers. Whoever does not have it says so.
+const FIRST_ASKED: ReadRange =
+    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
+
+/// Requests that tell noise from two meters of one address.
+const DAMAGED_TRIES: u32 = 4;
+
+/// Where Modbus TCP is listened for.
+const MODBUS_PORT: u16 = 502;
+
+/// How long a gateway may take for a unit that does not answer.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the system keeps the lasting names of adapters.
+const LASTING_NAMES: &str = "/dev/serial/by-id";
+
+/// What stands in the configuration for the port of another gateway.
+const UNKNOWN_DEVICE: &str = "/dev/serial/by-id/your-adapter";
+
+/// Characters of the bar.
+const BAR: u32 = 20;

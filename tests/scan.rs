@@ -1,0 +1,151 @@
+//! What the answers to a scan add up to, and the configuration that follows from them.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::time::Duration;
+
+use metergate::bus::settings::{Framing, Parity, UnitId};
+use metergate::config;
+use metergate::scan::found::{Findings, Found, Meter, Says, Tries, profile_of};
+use metergate::scan::plan::{Plan, usual_framings};
+use metergate::scan::report;
+
+const USUAL: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
+const OTHER: Framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 };
+
+fn unit(id: u8) -> UnitId {
+    UnitId::new(id).unwrap()
+}
+
+fn leviton() -> Meter {
+    Meter {
+        answers_in: Some(Duration::from_micros(5_250)),
+        says: Some("Leviton Series 4000R Power Meter".to_owned()),
+        version: Some("V02.015".to_owned()),
+        profile: Some("leviton-4000r"),
+        late: false,
+    }
+}
+
+fn findings(units: Vec<(u8, Option<Framing>, Found)>) -> Findings {
+    Findings { units: units.into_iter().map(|(id, framing, found)| (unit(id), framing, found)).collect() }
+}
+
+fn meters(ids: impl IntoIterator<Item = u8>) -> Vec<(u8, Option<Framing>, Found)> {
+    ids.into_iter().map(|id| (id, Some(USUAL), Found::Meter(leviton()))).collect()
+}
+
+/// The units the configuration names, checked as `check` does it.
+fn configured(findings: &Findings) -> config::Config {
+    let text = report::words(findings, true) + &report::configuration(findings, "/dev/ttyUSB0");
+    let loaded = config::parse(&text, "scan.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    loaded.config
+}
+
+#[test]
+fn damaged_every_time_is_an_address_used_twice_and_now_and_then_is_noise() {
+    let judge = |intact, damaged, surplus| Tries { intact, damaged, surplus }.judge(leviton());
+    assert_eq!(judge(0, 0, 0), Found::Silent);
+    assert_eq!(judge(3, 0, 0), Found::Meter(leviton()));
+    assert_eq!(judge(3, 1, 0), Found::Noisy(leviton()));
+    assert_eq!(judge(0, 4, 0), Found::Damaged);
+    assert_eq!(judge(3, 0, 1), Found::Twice, "two intact answers to one request");
+}
+
+#[test]
+fn the_configuration_of_a_scan_is_one_that_check_accepts() {
+    let mut units = meters((1..=5).chain([9]));
+    units.push((12, Some(USUAL), Found::Meter(Meter::default())));
+    let config = configured(&findings(units));
+    let bus = &config.buses[0];
+    let ids: Vec<_> = bus.line.units.iter().map(|unit| unit.id.get()).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 9, 12]);
+    assert_eq!(bus.line.framing, USUAL);
+    assert_eq!(bus.profiles.len(), 6, "12 does not say what it is");
+}
+
+#[test]
+fn neighbours_that_are_alike_stand_as_a_range() {
+    let mut late = leviton();
+    late.late = true;
+    let mut units = meters([1, 2, 3, 5]);
+    units.push((6, Some(USUAL), Found::Meter(late)));
+    let text = report::configuration(&findings(units), "/dev/ttyUSB0");
+    assert!(text.contains("- id: 1-3\n        profile: leviton-4000r\n      - id: 5\n"), "{text}");
+    assert!(
+        text.contains("- id: 6\n        profile: leviton-4000r\n        response_timeout: 1000ms\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
+    let mut units = meters([1, 2, 3]);
+    units.push((4, Some(USUAL), Found::Damaged));
+    units.push((5, None, Found::Silent));
+    units.push((6, Some(OTHER), Found::Meter(leviton())));
+    let found = findings(units);
+    let ids: Vec<_> = configured(&found).buses[0].line.units.iter().map(|unit| unit.id.get()).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    let words = report::words(&found, true);
+    for said in [
+        "#     4  19200 8N1                two meters seem to have this address: every answer came damaged",
+        "#     6  9600 8E1         5.2 ms  Leviton Series 4000R Power Meter, V02.015",
+        "# 4 meters, 1 address used twice, no answer from 5.",
+        "# Unit 6 answers at 9600 8E1: set it to 19200 8N1 in its menu, as the others are.",
+    ] {
+        assert!(words.contains(said), "{said}\n{words}");
+    }
+}
+
+#[test]
+fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were_named() {
+    let silent = findings(vec![(1, None, Found::Silent), (2, None, Found::Silent)]);
+    assert!(report::words(&silent, false).contains("A and B swapped"));
+    assert_eq!(report::configuration(&silent, "/dev/ttyUSB0"), "");
+    let mut units = meters([1]);
+    units.push((2, None, Found::Silent));
+    assert!(!report::words(&findings(units.clone()), false).contains("no answer from"));
+    assert!(report::words(&findings(units), true).contains("no answer from 2"));
+}
+
+#[test]
+fn a_device_with_an_odd_name_is_quoted() {
+    let text = report::configuration(&findings(meters([1])), "/dev/serial/by-id/usb #1 \"x\"");
+    let device = config::parse(&text, "scan.yaml").unwrap().config.buses[0].port.device.clone();
+    assert_eq!(device.to_str(), Some("/dev/serial/by-id/usb #1 \"x\""));
+}
+
+#[test]
+fn a_meter_is_known_by_either_of_its_identifications() {
+    let says = |server_id: Option<(u8, &str)>, device: Option<(&str, &str)>| Says {
+        server_id: server_id.map(|(id, text)| (id, text.to_owned())),
+        device: device.map(|(vendor, product)| (vendor.to_owned(), product.to_owned())),
+    };
+    let known = |says: &Says| profile_of(says).map(|profile| profile.name.as_str());
+    let leviton = Some("leviton-4000r");
+    assert_eq!(known(&says(Some((247, "Leviton Series 4000R Power Meter, Full Data Set")), None)), leviton);
+    assert_eq!(known(&says(None, Some(("Leviton", "Series 4000")))), leviton);
+    assert_eq!(known(&says(Some((247, "Veris E51C2")), Some(("Veris Industries", "E51")))), None);
+    assert_eq!(known(&Says::default()), None);
+}
+
+#[test]
+fn the_time_announced_is_what_silence_costs() {
+    let units: Vec<_> = (1..=247).map(unit).collect();
+    let plan = Plan { framings: vec![USUAL], units, timeout: Duration::from_millis(200), passes: 1 };
+    // 8 characters of 10 bits, 3.5 of 11 bits, and the wait: 206.172 ms each.
+    assert_eq!(plan.longest().as_millis(), 200 + 247 * 206_172 / 1000);
+    let twice = Plan { passes: 2, framings: vec![USUAL, USUAL], ..plan.clone() };
+    assert_eq!(twice.longest().as_millis() / 100, (2 * (200 + 2 * 247 * 206_172 / 1000)) / 100);
+}
+
+#[test]
+fn the_usual_settings_begin_with_the_factory_setting_and_repeat_none() {
+    let framings = usual_framings();
+    assert_eq!(framings[0], USUAL);
+    for (index, one) in framings.iter().enumerate() {
+        assert!(!framings[..index].contains(one), "{one}");
+    }
+    assert!(framings.contains(&OTHER));
+}
