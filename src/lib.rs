@@ -175,6 +175,7 @@ pub mod cli {
     pub mod check;
     pub mod completions;
     pub mod demo;
+    pub mod doctor;
     pub mod exit;
     pub mod logging;
     pub mod output;

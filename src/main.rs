@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Scan, Simulate};
+use metergate::cli::args::{Args, Command, Configured, Demo, Doctor, LogLevel, Scan, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
-use metergate::cli::{check, completions, demo, output, run, scan, signals, simulate};
+use metergate::cli::{check, completions, demo, doctor, output, run, scan, signals, simulate};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
         }
         Command::Scan(scan) => start(&args, LogLevel::Error, |_, runtime| runtime.block_on(run_scan(scan))),
+        Command::Doctor(doctor) => {
+            start(&args, LogLevel::Error, |_, runtime| runtime.block_on(run_doctor(doctor)))
+        }
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => completions::man(command.as_deref()),
     };
@@ -64,6 +67,13 @@ async fn run_demo(args: &Demo) -> Exit {
 async fn run_simulate(args: &Simulate) -> Exit {
     match signals::stop_on_signals() {
         Ok(stop) => simulate::simulate(args, stop).await,
+        Err(error) => cannot_start(&error.to_string()),
+    }
+}
+
+async fn run_doctor(args: &Doctor) -> Exit {
+    match signals::stop_on_signals() {
+        Ok(stop) => doctor::doctor(args, stop).await,
         Err(error) => cannot_start(&error.to_string()),
     }
 }

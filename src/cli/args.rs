@@ -70,6 +70,12 @@ pub enum Command {
     /// it has to say stands in it as comments. Nothing is written to any meter.
     #[command(after_help = SCAN_HELP)]
     Scan(Scan),
+    /// Say what is wrong with a line and its meters, and what to do about it
+    ///
+    /// On a port that no gateway holds it asks the meters for a while, as the gateway would. It tells what it saw:
+    /// silence, slowness, damaged answers, addresses used twice, and what the meters themselves report.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Doctor),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -155,6 +161,35 @@ pub struct Scan {
     pub try_settings: bool,
     /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_turnaround)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Doctor {
+    /// A serial port such as /dev/ttyUSB0
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+    /// Addresses of the meters, such as 1-12
+    #[arg(long, value_name = "UNITS")]
+    pub units: Units,
+    /// What the meters are: a built-in profile
+    #[arg(long, value_name = "NAME", default_value = "leviton-4000r")]
+    pub profile: String,
+    /// How long to look, such as 30s; 1s to 3600s
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = parse_watch)]
+    pub time: Duration,
+    /// Bits per second, 300 to 1000000
+    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    pub baud: NonZeroU32,
+    /// Parity bit
+    #[arg(long, value_enum, default_value_t = Parity::None)]
+    pub parity: Parity,
+    /// Stop bits, 1 or 2
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stop_bits: u8,
+    /// How long a meter has to begin its answer, such as 500ms or 1s; 10s at most
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_turnaround)]
     pub timeout: Duration,
 }
 
@@ -285,14 +320,23 @@ fn parse_baud_rate(text: &str) -> Result<NonZeroU32, String> {
 }
 
 fn parse_turnaround(text: &str) -> Result<Duration, String> {
-    let number = |digits: &str| digits.parse::<u32>().ok();
-    let duration = match text.strip_suffix("ms") {
-        Some(digits) => number(digits).map(|count| Duration::from_millis(count.into())),
-        None => text.strip_suffix('s').and_then(number).map(|count| Duration::from_secs(count.into())),
-    };
-    duration
+    parse_time(text)
         .filter(|duration| *duration <= TURNAROUND_MAX)
         .ok_or_else(|| "a time of at most 10s is expected, such as 5ms or 1s".to_owned())
+}
+
+fn parse_watch(text: &str) -> Result<Duration, String> {
+    parse_time(text)
+        .filter(|duration| (WATCH_MIN..=WATCH_MAX).contains(duration))
+        .ok_or_else(|| "a time from 1s to 3600s is expected, such as 30s".to_owned())
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    match text.strip_suffix("ms") {
+        Some(digits) => number(digits).map(|count| Duration::from_millis(count.into())),
+        None => text.strip_suffix('s').and_then(number).map(|count| Duration::from_secs(count.into())),
+    }
 }
 
 /// Highest unit identifier on a line.
@@ -300,6 +344,10 @@ const UNIT_MAX: u8 = 247;
 
 /// Longest pause a simulated meter may make.
 const TURNAROUND_MAX: Duration = Duration::from_secs(10);
+
+/// Shortest and longest look of `doctor`.
+const WATCH_MIN: Duration = Duration::from_secs(1);
+const WATCH_MAX: Duration = Duration::from_secs(3600);
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -343,6 +391,12 @@ Examples:
 
 Exit status: 0 ok, 1 nobody answers, an address is used twice or one of --units is silent, 2 wrong usage,
 5 the port cannot be opened";
+
+const DOCTOR_HELP: &str = "\
+Example:
+  metergate doctor /dev/ttyUSB0 --units 1-12
+
+Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 5 the port cannot be opened";
 
 const COMPLETIONS_HELP: &str = "\
 Example, for bash:

@@ -101,7 +101,7 @@ fn summary(findings: &Findings, named: bool, text: &mut String) {
 
 fn oddities(findings: &Findings, named: bool, text: &mut String) {
     let mut say = |words: &str| {
-        for line in textwrap(words) {
+        for line in textwrap::wrap(words, WIDTH) {
             let _never = writeln!(text, "# {line}");
         }
     };
@@ -135,22 +135,6 @@ fn list(units: &[UnitId]) -> String {
         [] | [_] => run.iter().map(ToString::to_string).collect(),
     });
     runs.collect::<Vec<_>>().join(", ")
-}
-
-/// Lines of at most [`WIDTH`] characters.
-fn textwrap(words: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in words.split(' ') {
-        let line = lines.last_mut().expect("there is always one line");
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(word.to_owned());
-        } else {
-            let gap = if line.is_empty() { "" } else { " " };
-            line.push_str(gap);
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 fn parity(parity: Parity) -> &'static str {
