@@ -89,6 +89,7 @@ pub mod bus {
     pub(crate) mod schedule;
     pub mod settings;
     pub mod snapshot;
+    pub mod tables;
     pub(crate) mod transaction;
     pub mod unit;
     pub mod view;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "background/mirrored.rs"]
+mod mirrored;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -44,38 +47,12 @@ impl Rig {
     }
 
     fn start_with_gap(pace: Pace, request_gap: Duration) -> Self {
-        let polling = Polling {
-            blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
-            mirrored: false,
-            // Floats: every second register belongs to the one before.
-            uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
-        };
-        let unit = |id, polling| UnitSettings {
-            id: unit(id),
-            name: None,
-            response_timeout: 500 * MS,
-            request_gap,
-            polling,
-        };
-        let line = Line::new(LineSettings {
-            name: String::from("riser"),
-            framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
-            response_timeout: 500 * MS,
-            request_gap: Duration::ZERO,
-            turnaround_delay: 100 * MS,
-            late_guard: 500 * MS,
-            retries: 0,
-            queue_limit: 1024,
-            poll_share: 0.6,
-            learn_limit: 4,
-            failure_share: 0.02,
-            offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
-            probe_max: 60 * SECOND,
-            echo: Echo::Off,
-            units: vec![unit(1, polling), unit(2, Polling::default())],
-        });
-        let mut rig =
-            Self { line, now: Instant::now(), sent: Vec::new(), answers: Vec::new(), view: View::default() };
+        Self::of(settings(pace, request_gap))
+    }
+
+    fn of(settings: LineSettings) -> Self {
+        let (line, now) = (Line::new(settings), Instant::now());
+        let mut rig = Self { line, now, sent: Vec::new(), answers: Vec::new(), view: View::default() };
         rig.line.handle_port(PortEvent::Opened, rig.now);
         rig.drain();
         rig
@@ -148,6 +125,40 @@ impl Rig {
     /// What a connection would be served without asking the line.
     fn held(&self, id: u8, range: ReadRange, max_age: Duration) -> Option<Bytes> {
         self.view.unit(unit(id))?.snapshot.answer(&range, max_age, self.now)
+    }
+}
+
+/// Two units, the first of which has a profile.
+fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
+    let polling = Polling {
+        blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
+        mirrored: false,
+        // Floats: every second register belongs to the one before.
+        uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
+    };
+    let unit = |id, polling| UnitSettings {
+        id: unit(id),
+        name: None,
+        response_timeout: 500 * MS,
+        request_gap,
+        polling,
+    };
+    LineSettings {
+        name: String::from("riser"),
+        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
+        response_timeout: 500 * MS,
+        request_gap: Duration::ZERO,
+        turnaround_delay: 100 * MS,
+        late_guard: 500 * MS,
+        retries: 0,
+        queue_limit: 1024,
+        poll_share: 0.6,
+        learn_limit: 4,
+        failure_share: 0.02,
+        offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
+        probe_max: 60 * SECOND,
+        echo: Echo::Off,
+        units: vec![unit(1, polling), unit(2, Polling::default())],
     }
 }
 

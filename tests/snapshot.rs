@@ -9,6 +9,7 @@ use metergate::bus::learn::Learned;
 use metergate::bus::poll::{Due, INTERVAL_MIN, Pace, Plan, PollBlock};
 use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
+use metergate::bus::tables::Tables;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 fn registers(start: u16, quantity: u16) -> ReadRange {
@@ -69,7 +70,7 @@ fn age_counts_from_the_beginning_and_is_kept_to_the_edge() {
 fn a_table_serves_the_other_only_where_the_profile_says_so() {
     let now = Instant::now();
     let input = ReadRange { function: FunctionCode::READ_INPUT_REGISTERS, ..registers(2, 2) };
-    let held = |mirrored| Snapshot::new(mirrored).with(block(registers(0, 10), 9, now, 1));
+    let held = |mirrored| Snapshot::new(Tables::of(mirrored)).with(block(registers(0, 10), 9, now, 1));
     assert_eq!(held(false).answer(&input, SECOND, now), None);
     assert_eq!(held(true).answer(&input, SECOND, now), Some(reply(input, 9)));
     let coils = ReadRange { function: FunctionCode::READ_COILS, ..registers(0, 2) };
@@ -195,13 +196,13 @@ fn a_range_asked_for_twice_is_kept_fresh_for_as_long_as_it_is_wanted() {
     let mut learned = Learned::new(4);
     learned.note_asked(unit(1), range, max_age, start);
     learned.note_begun(unit(1), &range, start);
-    assert_eq!(learned.covering(unit(1), &range), None, "asked for once is not learned");
+    assert_eq!(learned.covering(unit(1), &range, Tables::Apart), None, "asked for once is not learned");
     assert_eq!(learned.next_due(|_| true), None);
 
     let second = start + 6 * SECOND;
     learned.note_asked(unit(1), range, max_age, second);
     learned.note_begun(unit(1), &range, second);
-    assert_eq!(learned.covering(unit(1), &registers(2, 3)), Some(range));
+    assert_eq!(learned.covering(unit(1), &registers(2, 3), Tables::Apart), Some(range));
     let due = learned.next_due(|_| true).unwrap();
     assert!(due > second + 3 * SECOND && due < second + max_age, "just before it gets too old");
 

@@ -20,6 +20,7 @@ use super::queue::Waiter;
 use super::request::{Answer, Request, Target};
 use super::settings::UnitId;
 use super::snapshot::Block;
+use super::tables::{Tables, with_function};
 use super::unit::Unit;
 use super::view::PollingView;
 
@@ -50,15 +51,35 @@ impl<T> Line<T> {
     /// The range to be read in place of a client's own, if data of some age would have served it too.
     pub(super) fn whole_for(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
         let (id, wanted) = shared(request)?;
-        let planned = self.plan.as_ref().and_then(|plan| plan.covering(id, &wanted));
+        let tables = self.tables_of(request);
+        let planned = self.plan.as_ref().and_then(|plan| plan.covering(id, &wanted, tables));
         if planned.is_some() {
             return planned;
         }
-        let learned = self.learned.covering(id, &wanted);
-        if learned.is_none_or(|range| range == wanted) {
-            self.learned.note_asked(id, wanted, request.max_age, now);
+        let learned = self.learned.covering(id, &wanted, tables);
+        if learned.is_none_or(|range| tables.are_same(&range, &wanted)) {
+            let asked = self.learned.known_as(id, &wanted, tables).unwrap_or(wanted);
+            self.learned.note_asked(id, asked, request.max_age, now);
         }
-        learned
+        learned.or_else(|| self.learned.covering(id, &wanted, tables))
+    }
+
+    /// Which tables may serve a read: one that takes no aged data is read as it is, and so shows the very table
+    /// it asks for.
+    pub(super) fn tables_of(&self, request: &Request<T>) -> Tables {
+        shared(request).map_or(Tables::Apart, |(id, _)| self.tables(id))
+    }
+
+    /// Which tables of the unit hold the same registers.
+    fn tables(&self, id: UnitId) -> Tables {
+        self.units.get(&id).map(|unit| unit.settings.polling.tables()).unwrap_or_default()
+    }
+
+    /// The planned or learned range that asks for the same values, if there is one.
+    fn known_as(&self, id: UnitId, range: &ReadRange) -> Option<ReadRange> {
+        let tables = self.tables(id);
+        let planned = self.plan.as_ref().and_then(|plan| plan.known_as(id, range, tables));
+        planned.or_else(|| self.learned.known_as(id, range, tables))
     }
 
     /// Plans the background readings, once.
@@ -130,7 +151,8 @@ impl<T> Line<T> {
                 }
             }
             (Target::Unit(id), true) => {
-                if let (Some(plan), Some(range)) = (&mut self.plan, pdu.range()) {
+                let known = pdu.range().and_then(|range| self.known_as(id, &range));
+                if let (Some(plan), Some(range)) = (&mut self.plan, known) {
                     plan.note_begun(id, &range, now);
                     self.learned.note_begun(id, &range, now);
                 }
@@ -146,20 +168,17 @@ impl<T> Line<T> {
     /// kept, or an older block would answer him next.
     pub(super) fn note_takers(&mut self, id: UnitId, pdu: &RequestPdu, waiters: &[Waiter<T>], now: Instant) {
         let Some(range) = pdu.range() else { return };
-        let planned = self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range));
         let ages = waiters.iter().map(|waiter| waiter.max_age).filter(|age| !age.is_zero());
-        if let Some(max_age) = ages.min().filter(|_| !planned && !self.learned.contains(id, &range)) {
+        if let Some(max_age) = ages.min().filter(|_| self.known_as(id, &range).is_none()) {
             self.learned.note_asked(id, range, max_age, now);
         }
     }
 
     /// A read begun at `begun` under `epoch` was answered: keeps it if anybody is going to want it again.
     pub(super) fn keep(&mut self, id: UnitId, pdu: &RequestPdu, reply: &Bytes, begun: Instant, epoch: u64) {
-        let Some(range) = pdu.range() else { return };
-        let planned = self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range));
-        if !planned && !self.learned.contains(id, &range) {
-            return;
-        }
+        // Under one name, so that neither table keeps an older block beside it.
+        let Some(range) = pdu.range().and_then(|range| self.known_as(id, &range)) else { return };
+        let reply = with_function(reply, range.function);
         self.generation += 1;
         if let Some(plan) = &mut self.plan {
             plan.note_read(id, &range);
@@ -168,7 +187,7 @@ impl<T> Line<T> {
         let learned = &self.learned;
         let plan = &self.plan;
         if let Some(unit) = self.units.get_mut(&id) {
-            unit.keep(Block::new(range, reply.clone(), begun, self.generation), epoch);
+            unit.keep(Block::new(range, reply, begun, self.generation), epoch);
             // What has been forgotten in the meantime is not kept either.
             unit.drop_blocks(|block| {
                 !learned.contains(id, &block.range)

@@ -11,6 +11,7 @@ use crate::modbus::pdu::ReadRange;
 use super::poll::{Due, INTERVAL_MIN};
 use super::settings::UnitId;
 use super::snapshot::Block;
+use super::tables::Tables;
 
 /// What clients ask of the units of one line.
 #[derive(Debug)]
@@ -107,13 +108,13 @@ impl Learned {
         self.entries.iter().filter(|entry| usable(entry.unit)).filter_map(Entry::refresh_at).min()
     }
 
-    /// The smallest learned range that covers `wanted`.
+    /// The smallest learned range that covers `wanted` of a unit with these `tables`.
     #[must_use]
-    pub fn covering(&self, unit: UnitId, wanted: &ReadRange) -> Option<ReadRange> {
+    pub fn covering(&self, unit: UnitId, wanted: &ReadRange, tables: Tables) -> Option<ReadRange> {
         let learned = self.entries.iter().filter(|entry| entry.unit == unit && entry.asked >= ASKED_TO_LEARN);
         learned
             .map(|entry| entry.range)
-            .filter(|range| range.covers(wanted))
+            .filter(|range| tables.part(range, wanted).is_some())
             .min_by_key(|range| range.quantity)
     }
 
@@ -121,6 +122,13 @@ impl Learned {
     #[must_use]
     pub fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.entries.iter().any(|entry| entry.is(unit, range))
+    }
+
+    /// The range under which these values are remembered, where a mirrored table was asked for.
+    #[must_use]
+    pub fn known_as(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
+        let mut own = self.entries.iter().filter(|entry| entry.unit == unit).map(|entry| entry.range);
+        own.find(|own| tables.are_same(own, range))
     }
 
     /// Ranges remembered, learned ones and those asked for once.

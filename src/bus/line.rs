@@ -143,7 +143,8 @@ impl<T> Line<T> {
             || self.cost(&request.pdu, request.target),
             |whole| self.cost(&whole.into(), request.target),
         );
-        match self.queue.push(request, whole, cost, now) {
+        let tables = self.tables_of(&request);
+        match self.queue.push(request, whole, tables, cost, now) {
             Ok(joined) => self.counters.joined += u64::from(joined),
             Err(request) => {
                 return self.reply(request.to, Answer::Refused(ExceptionCode::SERVER_DEVICE_BUSY));
@@ -273,11 +274,11 @@ impl<T> Line<T> {
 
     /// A read that the one on the wire covers, young enough and with no write between, shares its answer.
     fn join_on_the_wire(&mut self, request: Request<T>, now: Instant) -> Option<Request<T>> {
+        let tables = self.tables_of(&request);
         let Some(exchange) = &mut self.exchange else { return Some(request) };
-        let covered =
-            request.pdu.range().zip(exchange.item.range).is_some_and(|(wanted, asked)| {
-                exchange.item.target == request.target && asked.covers(&wanted)
-            });
+        let covered = request.pdu.range().zip(exchange.item.range).is_some_and(|(wanted, asked)| {
+            exchange.item.target == request.target && tables.part(&asked, &wanted).is_some()
+        });
         let fresh = now.saturating_duration_since(exchange.sent_at) <= request.max_age;
         // Whoever joins waits like everybody else, and counts like everybody else.
         let room = exchange.item.waiters.len() + self.queue.waiting() < self.settings.queue_limit;

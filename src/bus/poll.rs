@@ -10,6 +10,7 @@ use crate::modbus::pdu::ReadRange;
 use crate::modbus::rtu;
 
 use super::settings::{Framing, UnitId};
+use super::tables::Tables;
 
 /// How often a block is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,11 +223,12 @@ impl Plan {
         self.overrun
     }
 
-    /// The smallest planned range that covers `wanted`: a client's read refreshes it whole.
+    /// The smallest planned range that covers `wanted` of a unit with these `tables`: a client's read refreshes
+    /// it whole.
     #[must_use]
-    pub fn covering(&self, unit: UnitId, wanted: &ReadRange) -> Option<ReadRange> {
+    pub fn covering(&self, unit: UnitId, wanted: &ReadRange, tables: Tables) -> Option<ReadRange> {
         let ranges = self.blocks(unit).map(|block| block.range);
-        ranges.filter(|range| range.covers(wanted)).min_by_key(|range| range.quantity)
+        ranges.filter(|range| tables.part(range, wanted).is_some()).min_by_key(|range| range.quantity)
     }
 
     /// Puts `parts` in the place of a range the unit does not give whole; none: it is not read any more.
@@ -243,6 +245,12 @@ impl Plan {
             let block = PollBlock { range, cost, ..block };
             Entry { block, begun: None, due: now, achieved: None, was_read: false }
         }));
+    }
+
+    /// The range under which these values are read, where a mirrored table was asked for.
+    #[must_use]
+    pub fn known_as(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
+        self.blocks(unit).map(|block| block.range).find(|own| tables.are_same(own, range))
     }
 
     /// Whether exactly this range is read.

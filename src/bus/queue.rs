@@ -13,6 +13,7 @@ use crate::modbus::pdu::{ReadRange, RequestPdu};
 
 use super::request::{Request, Source, Target};
 use super::sabotage::{Guard, keeps};
+use super::tables::Tables;
 
 /// One who waits for an item's answer.
 #[derive(Debug)]
@@ -135,8 +136,8 @@ impl<T> Queue<T> {
             || !keeps(Guard::JoinAcrossWrite)
     }
 
-    /// Queues `request`, joining a read that covers it if there is one. `whole` is a larger range to be read in
-    /// its place, whose answer serves it too. Whether it joined.
+    /// Queues `request`, joining a read that covers it, in one of its `tables`, if there is one. `whole` is a
+    /// larger range to be read in its place, whose answer serves it too. Whether it joined.
     ///
     /// # Errors
     /// The request itself, when the queue is full and its connection has something waiting already.
@@ -144,6 +145,7 @@ impl<T> Queue<T> {
         &mut self,
         request: Request<T>,
         whole: Option<ReadRange>,
+        tables: Tables,
         cost: Duration,
         now: Instant,
     ) -> Result<bool, Request<T>> {
@@ -154,7 +156,7 @@ impl<T> Queue<T> {
         let Request { to, source, target, pdu, deadline, max_age } = request;
         let range = pdu.range();
         let waiter = Waiter { to, source, pdu, since: now, max_age, deadline };
-        if let Some(key) = range.and_then(|range| self.joinable(target, &range)) {
+        if let Some(key) = range.and_then(|range| self.joinable(target, &range, tables)) {
             self.join(key, waiter);
             Ok(true)
         } else {
@@ -299,9 +301,9 @@ impl<T> Queue<T> {
         self.addresses.get(&source.address)?.connections.get(&source.connection)
     }
 
-    fn joinable(&self, target: Target, range: &ReadRange) -> Option<u64> {
-        let covers =
-            |item: &&Item<T>| item.target == target && item.range.is_some_and(|queued| queued.covers(range));
+    fn joinable(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
+        let within = |queued: ReadRange| tables.part(&queued, range).is_some();
+        let covers = |item: &&Item<T>| item.target == target && item.range.is_some_and(within);
         // The newest first: an older one may be a further attempt that waits for its unit.
         self.items.values().rev().find(covers).map(|item| item.key).filter(|&key| self.may_join(target, key))
     }

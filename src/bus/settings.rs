@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use super::poll::Pace;
+use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
@@ -126,6 +127,12 @@ pub struct Polling {
 }
 
 impl Polling {
+    /// Which of the unit's tables hold the same registers.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        Tables::of(self.mirrored)
+    }
+
     /// How far into `range` a core ends, or begins where it reaches to the end of the range.
     #[must_use]
     pub fn core_edge(&self, range: &ReadRange) -> Option<u16> {

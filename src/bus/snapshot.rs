@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::modbus::pdu::{FunctionCode, ReadRange};
+use super::tables::Tables;
+use crate::modbus::pdu::ReadRange;
 
 /// What one transaction read.
 #[derive(Debug)]
@@ -63,15 +64,14 @@ impl Block {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     blocks: Vec<Arc<Block>>,
-    mirrored: bool,
+    tables: Tables,
 }
 
 impl Snapshot {
-    /// An empty one. `mirrored`: the unit's profile says that input registers repeat holding registers, so
-    /// either table serves both.
+    /// An empty one of a unit with these tables.
     #[must_use]
-    pub fn new(mirrored: bool) -> Self {
-        Self { blocks: Vec::new(), mirrored }
+    pub fn new(tables: Tables) -> Self {
+        Self { blocks: Vec::new(), tables }
     }
 
     /// The reply PDU to `wanted`, cut from the youngest block that covers it, if that is no older than
@@ -79,18 +79,17 @@ impl Snapshot {
     #[must_use]
     pub fn answer(&self, wanted: &ReadRange, max_age: Duration, now: Instant) -> Option<Bytes> {
         let fresh = |block: &&Arc<Block>| !max_age.is_zero() && block.age(now) <= max_age;
-        let covering = self.blocks.iter().filter_map(|block| Some((block, self.seen_as(block, wanted)?)));
-        let block = covering
-            .filter(|(block, _)| fresh(block))
-            .max_by_key(|(block, _)| (block.begun, block.generation));
+        let covers = |block: &&Arc<Block>| self.tables.part(&block.range, wanted).is_some();
+        let covering = self.blocks.iter().filter(covers);
+        let block = covering.filter(fresh).max_by_key(|block| (block.begun, block.generation));
         #[cfg(feature = "sabotage")]
         if block.is_none() {
             return super::sabotage::stitched(&self.blocks, wanted, max_age, now);
         }
-        let (block, part) = block?;
-        let cut = block.range.cut(&block.reply, &part)?;
+        let block = block?;
+        let cut = self.tables.cut(&block.range, &block.reply, wanted)?;
         block.note_wanted(max_age);
-        Some(with_function(cut, wanted.function))
+        Some(cut)
     }
 
     /// Every block.
@@ -113,37 +112,15 @@ impl Snapshot {
         #[cfg(feature = "sabotage")]
         super::sabotage::spread(&block, &mut blocks);
         blocks.push(Arc::new(block));
-        Self { blocks, mirrored: self.mirrored }
+        Self { blocks, tables: self.tables }
     }
 
     /// This snapshot without the blocks for which `gone` holds.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Block) -> bool) -> Self {
         let blocks = self.blocks.iter().filter(|block| !gone(block)).cloned().collect();
-        Self { blocks, mirrored: self.mirrored }
+        Self { blocks, tables: self.tables }
     }
-
-    /// `wanted` in the table of `block`, if the block holds it there.
-    fn seen_as(&self, block: &Block, wanted: &ReadRange) -> Option<ReadRange> {
-        let same = self.mirrored && is_register(block.range.function) && is_register(wanted.function);
-        let function = if same { block.range.function } else { wanted.function };
-        let part = ReadRange { function, ..*wanted };
-        block.range.covers(&part).then_some(part)
-    }
-}
-
-fn is_register(function: FunctionCode) -> bool {
-    function == FunctionCode::READ_HOLDING_REGISTERS || function == FunctionCode::READ_INPUT_REGISTERS
-}
-
-/// The reply with the function code the client asked with, where a mirrored table served it.
-fn with_function(reply: Bytes, function: FunctionCode) -> Bytes {
-    if reply[0] == function.0 {
-        return reply;
-    }
-    let mut renamed = reply.to_vec();
-    renamed[0] = function.0;
-    Bytes::from(renamed)
 }
 
 /// No one has been answered from the block.

@@ -18,6 +18,7 @@ use super::receive::{Finality, Frame};
 use super::request::{Answer, Target};
 use super::sabotage::{Guard, begun, keeps};
 use super::settings::UnitId;
+use super::tables::with_function;
 use super::unit::{Owed, Unit, UnitState};
 use super::view::PortState;
 
@@ -276,6 +277,8 @@ impl<T> Line<T> {
             code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
         });
         let asked = asked.range();
+        let tables =
+            self.units.get(&frame.unit).map(|unit| unit.settings.polling.tables()).unwrap_or_default();
         for waiter in waiters {
             let wanted = waiter.pdu.range();
             if of_the_range && wanted != asked && !self.closing {
@@ -285,8 +288,8 @@ impl<T> Line<T> {
                 continue;
             }
             let part = match (exception, asked, wanted) {
-                (None, Some(asked), Some(wanted)) => asked.cut(&frame.pdu, &wanted),
-                _ => Some(frame.pdu.clone()),
+                (None, Some(asked), Some(wanted)) => tables.cut(&asked, &frame.pdu, &wanted),
+                _ => Some(with_function(&frame.pdu, waiter.pdu.function())),
             };
             let answer =
                 part.map_or(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
@@ -349,7 +352,11 @@ impl<T> Line<T> {
         let held = self.units.get(&id).and_then(Unit::held_until).unwrap_or(now);
         let earliest = held + self.cost(&item.pdu, item.target);
         let in_time = |waiter: &Waiter<T>| waiter.deadline > earliest && !self.closing;
-        let less = |waiter: &Waiter<T>| waiter.pdu.range() != item.pdu.range();
+        let tables = self.units.get(&id).map(|unit| unit.settings.polling.tables()).unwrap_or_default();
+        let sent = item.pdu.range();
+        let less = |waiter: &Waiter<T>| {
+            waiter.pdu.range().zip(sent).is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
+        };
         let offline = self.units.get(&id).is_none_or(Unit::is_offline);
         let (mut alone, mut stay, mut out) = (Vec::new(), Vec::new(), Vec::new());
         for waiter in std::mem::take(&mut item.waiters) {

@@ -109,7 +109,7 @@ impl Unit {
     /// A unit never heard of, whose late answers are guarded against for `late_guard`.
     #[must_use]
     pub fn new(settings: UnitSettings, late_guard: Duration) -> Self {
-        let snapshot = Arc::new(Snapshot::new(settings.polling.mirrored));
+        let snapshot = Arc::new(Snapshot::new(settings.polling.tables()));
         let view = Arc::new(UnitView {
             id: settings.id,
             name: settings.name.clone(),
@@ -305,8 +305,9 @@ impl Unit {
         let lost: Vec<(ReadRange, Instant)> =
             blocks.iter().filter(|block| gone(block)).map(|block| (block.range, block.begun)).collect();
         if !lost.is_empty() {
+            let tables = self.settings.polling.tables();
             let older = |block: &Block| {
-                lost.iter().any(|(range, begun)| block.begun < *begun && block.range.overlaps(range))
+                lost.iter().any(|(range, begun)| block.begun < *begun && tables.overlap(&block.range, range))
             };
             self.snapshot = Arc::new(self.snapshot.without(|block| gone(block) || older(block)));
         }

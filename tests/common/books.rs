@@ -70,7 +70,7 @@ impl Books {
     pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
         asked.floor = self.floors.get(&number(asked.target)).copied().unwrap_or(0);
         if let Some(range) = asked.pdu.range().filter(|_| asked.max_age > 0) {
-            self.own.note_aged(number(asked.target), range);
+            self.own.note_aged(number(asked.target), &range);
         }
         self.asked.insert(id, asked);
     }
@@ -92,7 +92,11 @@ impl Books {
     pub(crate) fn transmit(&mut self, unit: u8, pdu: &RequestPdu, took: Nanos, now: Nanos) -> Check {
         // Whoever joined a wider read waits for it, too, even if the one who began it has left.
         let serves = |asked: &Asked| {
-            let wider = pdu.range().zip(asked.pdu.range()).is_some_and(|(all, part)| all.covers(&part));
+            // Only who takes aged data is served from another table than he asked.
+            let seen =
+                |range: &ReadRange| if asked.max_age > 0 { self.own.seen(unit, range) } else { *range };
+            let wider =
+                pdu.range().zip(asked.pdu.range()).is_some_and(|(all, part)| seen(&all).covers(&seen(&part)));
             number(asked.target) == unit && (asked.pdu == *pdu || wider)
         };
         let wanted = self.asked.values().any(|asked| serves(asked) && asked.deadline > now);
@@ -146,9 +150,9 @@ impl Books {
         let log = self.executions.get(&unit).unwrap_or(&empty);
         let own = &self.own;
         let same = |execution: &&Execution| {
-            gives(execution, &asked.pdu, reply, |range| ReadRange {
-                function: own.table(unit, range.function),
-                ..range
+            gives(execution, &asked.pdu, reply, |range| match asked.max_age {
+                0 => range,
+                _ => own.seen(unit, &range),
             })
         };
         let in_time = |execution: &&Execution| {
@@ -254,7 +258,9 @@ fn gives(
     let (Some(asked), Some(wanted)) = (execution.pdu.range(), pdu.range()) else { return false };
     if execution.reply[0] & 0x80 != 0 {
         // "No such address" tells nothing about a part of what was asked for.
-        return asked.covers(&wanted) && execution.reply == reply && !matches!(reply[1], 2 | 3);
+        let own = reply[0] == wanted.function.0 | 0x80;
+        let same = own && execution.reply[1..] == reply[1..];
+        return table(asked).covers(&table(wanted)) && same && !matches!(reply[1], 2 | 3);
     }
     if reply[0] != wanted.function.0 {
         return false;

@@ -53,8 +53,14 @@ impl Own {
         if same { FunctionCode::READ_HOLDING_REGISTERS } else { function }
     }
 
+    /// The range in the table that stands for all that repeat it.
+    pub(crate) fn seen(&self, unit: u8, range: &ReadRange) -> ReadRange {
+        ReadRange { function: self.table(unit, range.function), ..*range }
+    }
+
     /// A client that takes data of some age asks.
-    pub(crate) fn note_aged(&mut self, unit: u8, range: ReadRange) {
+    pub(crate) fn note_aged(&mut self, unit: u8, range: &ReadRange) {
+        let range = self.seen(unit, range);
         let aged = self.aged.entry(unit).or_default();
         if !aged.contains(&range) {
             aged.push(range);
@@ -64,9 +70,10 @@ impl Own {
     /// Whether the range may be read without anybody waiting: it holds what a client that takes data of some age
     /// asked for, alone or by joining a wider read.
     pub(crate) fn may_read(&self, unit: u8, range: &ReadRange) -> bool {
+        let range = self.seen(unit, range);
         let learned =
             || self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| range.covers(asked)));
-        self.is_planned(unit, range) || self.learn_limit > 0 && learned()
+        self.is_planned(unit, &range) || self.learn_limit > 0 && learned()
     }
 
     /// A request to `unit` goes out. `own`: nobody waits for it.
@@ -119,16 +126,19 @@ impl Own {
             check(learned <= self.learn_limit, || format!("{learned} learned blocks of unit {id}"))?;
             let strange = blocks.iter().find(|block| !self.may_read(id, &block.range));
             check(strange.is_none(), || format!("unit {id}: nobody wants {strange:?}"))?;
+            let same = |one: &ReadRange, other: &ReadRange| self.seen(id, one) == self.seen(id, other);
             let twice = blocks
                 .iter()
-                .find(|block| blocks.iter().filter(|other| other.range == block.range).count() > 1);
+                .find(|block| blocks.iter().filter(|other| same(&other.range, &block.range)).count() > 1);
             check(twice.is_none(), || format!("unit {id}: two blocks of one range: {twice:?}"))?;
         }
         check(view.polling.learned <= self.learn_limit, || "more learned than allowed".into())
     }
 
     fn is_planned(&self, unit: u8, range: &ReadRange) -> bool {
-        self.planned.get(&unit).is_some_and(|planned| planned.iter().any(|whole| whole.covers(range)))
+        self.planned.get(&unit).is_some_and(|planned| {
+            planned.iter().any(|whole| self.seen(unit, whole).covers(&self.seen(unit, range)))
+        })
     }
 }
 

@@ -1,0 +1,79 @@
+//! Which tables of a unit hold the same registers, and what a read of one is to a read of the other.
+//!
+//! A profile may say that input registers repeat holding registers. Then a reading of either table serves both,
+//! and its reply carries the function code of whoever asked. It never guesses: without a word of the profile
+//! every table is its own.
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::{EXCEPTION_BIT, FunctionCode, ReadRange};
+
+/// The tables of one unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tables {
+    /// Each holds values of its own.
+    #[default]
+    Apart,
+    /// Input registers repeat holding registers.
+    Mirrored,
+}
+
+impl Tables {
+    /// What the key `mirrored` of a profile means.
+    #[must_use]
+    pub fn of(mirrored: bool) -> Self {
+        if mirrored { Self::Mirrored } else { Self::Apart }
+    }
+
+    /// `range` in the table of `other`, if that table holds the same registers; else as it is.
+    #[must_use]
+    pub fn seen_as(self, range: &ReadRange, other: &ReadRange) -> ReadRange {
+        let same = match self {
+            Self::Apart => false,
+            Self::Mirrored => is_register(range.function) && is_register(other.function),
+        };
+        ReadRange { function: if same { other.function } else { range.function }, ..*range }
+    }
+
+    /// `wanted` as a part of `whole`, if a reply to `whole` holds every value of it.
+    #[must_use]
+    pub fn part(self, whole: &ReadRange, wanted: &ReadRange) -> Option<ReadRange> {
+        let part = self.seen_as(wanted, whole);
+        whole.covers(&part).then_some(part)
+    }
+
+    /// Whether the two ask for the same values.
+    #[must_use]
+    pub fn are_same(self, one: &ReadRange, other: &ReadRange) -> bool {
+        self.seen_as(one, other) == *other
+    }
+
+    /// Whether the two ask for a value in common.
+    #[must_use]
+    pub fn overlap(self, one: &ReadRange, other: &ReadRange) -> bool {
+        self.seen_as(one, other).overlaps(other)
+    }
+
+    /// The reply PDU to `wanted`, cut from `reply` to `whole`; `None` if it does not hold every value of it.
+    #[must_use]
+    pub fn cut(self, whole: &ReadRange, reply: &Bytes, wanted: &ReadRange) -> Option<Bytes> {
+        let part = whole.cut(reply, &self.part(whole, wanted)?)?;
+        Some(with_function(&part, wanted.function))
+    }
+}
+
+/// The reply PDU, an exception included, as an answer to a request of that function.
+#[must_use]
+pub fn with_function(reply: &Bytes, function: FunctionCode) -> Bytes {
+    let own = function.0 | (reply[0] & EXCEPTION_BIT);
+    if reply[0] == own {
+        return reply.clone();
+    }
+    let mut renamed = reply.to_vec();
+    renamed[0] = own;
+    Bytes::from(renamed)
+}
+
+fn is_register(function: FunctionCode) -> bool {
+    function == FunctionCode::READ_HOLDING_REGISTERS || function == FunctionCode::READ_INPUT_REGISTERS
+}
