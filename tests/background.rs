@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "background/learned.rs"]
+mod learned;
 #[path = "background/mirrored.rs"]
 mod mirrored;
 
@@ -115,6 +117,34 @@ impl Rig {
     fn serve(&mut self, id: u8, range: ReadRange, value: u16) {
         assert_eq!(self.next_sent(), Some((id, range.request())));
         self.answer(id, &reply(range, value), 20 * MS);
+    }
+
+    /// Lets time pass up to `until`; every request is answered after 20 ms. Gives what was read, and when.
+    fn pass(&mut self, until: Instant) -> Vec<(Instant, u8, ReadRange)> {
+        let mut read = Vec::new();
+        loop {
+            while !self.sent.is_empty() {
+                let (at, adu) = self.sent.remove(0);
+                let range = RequestPdu::decode(adu.slice(1..adu.len() - 2)).unwrap().range().expect("a read");
+                read.push((at, adu[0], range));
+                self.answer(adu[0], &reply(range, 1), 20 * MS);
+            }
+            let Some(at) = self.line.poll_timeout().filter(|&at| at <= until) else { break };
+            self.now = self.now.max(at);
+            self.line.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = self.now.max(until);
+        read
+    }
+
+    /// As a connection does: from the snapshot if that will do, else by the line. Whether it was at hand.
+    fn want(&mut self, to: u64, id: u8, range: ReadRange, max_age: Duration) -> bool {
+        let at_hand = self.held(id, range, max_age).is_some();
+        if !at_hand {
+            self.read(to, id, range, max_age);
+        }
+        at_hand
     }
 
     fn answered(&mut self, to: u64) -> Answer {

@@ -194,21 +194,26 @@ fn a_range_asked_for_twice_is_kept_fresh_for_as_long_as_it_is_wanted() {
     let start = Instant::now();
     let (range, max_age) = (registers(0, 10), 5 * SECOND);
     let mut learned = Learned::new(4);
-    learned.note_asked(unit(1), range, max_age, start);
+    learned.note_asked(unit(1), range, max_age, start, |_, _| None);
     learned.note_begun(unit(1), &range, start);
-    assert_eq!(learned.covering(unit(1), &range, Tables::Apart), None, "asked for once is not learned");
-    assert_eq!(learned.next_due(|_| true), None);
+    assert_eq!(
+        learned.covering(unit(1), &range, Tables::Apart, |_| true),
+        None,
+        "asked for once is not learned"
+    );
+    let looked_at = learned.next_due(|_| true).unwrap();
+    assert_eq!(learned.due(looked_at, |_| true, |_, _| None), None, "nobody asked again");
 
     let second = start + 6 * SECOND;
-    learned.note_asked(unit(1), range, max_age, second);
+    learned.note_asked(unit(1), range, max_age, second, |_, _| None);
     learned.note_begun(unit(1), &range, second);
-    assert_eq!(learned.covering(unit(1), &registers(2, 3), Tables::Apart), Some(range));
+    assert_eq!(learned.covering(unit(1), &registers(2, 3), Tables::Apart, |_| true), Some(range));
     let due = learned.next_due(|_| true).unwrap();
     assert!(due > second + 3 * SECOND && due < second + max_age, "just before it gets too old");
 
     // Somebody was answered from it: it is read again.
     let held = block(range, 1, second, 1);
-    held.note_wanted(max_age);
+    held.note_wanted(max_age, second);
     assert_eq!(learned.due(due, |_| true, |_, _| Some(&held)), Some(Due { unit: unit(1), range }));
     learned.note_begun(unit(1), &range, due);
     // Nobody was: it is left alone.
@@ -224,14 +229,14 @@ fn learned_ranges_are_bounded_and_forgotten() {
     let mut learned = Learned::new(3);
     for (index, start_address) in (0..10_u16).enumerate() {
         let at = start + SECOND * u32::try_from(index).unwrap();
-        learned.note_asked(unit(1), registers(start_address * 10, 5), SECOND, at);
+        learned.note_asked(unit(1), registers(start_address * 10, 5), SECOND, at, |_, _| None);
         assert!(learned.len() <= 3);
     }
     assert!(learned.contains(unit(1), &registers(90, 5)) && !learned.contains(unit(1), &registers(0, 5)));
     learned.due(start + 3600 * SECOND, |_| true, |_, _| None);
     assert!(learned.is_empty());
     let mut none = Learned::new(0);
-    none.note_asked(unit(1), registers(0, 5), SECOND, start);
+    none.note_asked(unit(1), registers(0, 5), SECOND, start, |_, _| None);
     assert!(none.is_empty());
 }
 
@@ -240,7 +245,7 @@ fn an_age_too_short_to_keep_is_not_chased() {
     let start = Instant::now();
     let mut learned = Learned::new(3);
     for _ in 0..3 {
-        learned.note_asked(unit(1), registers(0, 5), SECOND, start);
+        learned.note_asked(unit(1), registers(0, 5), SECOND, start, |_, _| None);
         learned.note_begun(unit(1), &registers(0, 5), start);
     }
     assert_eq!(learned.next_due(|_| true), None, "no meter renews its values more than once a second");

@@ -4,6 +4,7 @@
 //! whole planned or learned range around it, so that traffic does not grow with the clients. Only reads under
 //! the unit's present epoch are kept: a write drops what was known before it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use super::tables::{Tables, with_function};
 use super::unit::Unit;
 use super::view::PollingView;
 
-/// A planned block that met with silence while the unit answers other reads.
+/// A planned block or learned range that met with silence.
 #[derive(Debug)]
 pub(crate) struct Silence {
     unit: UnitId,
@@ -56,12 +57,17 @@ impl<T> Line<T> {
         if planned.is_some() {
             return planned;
         }
-        let learned = self.learned.covering(id, &wanted, tables);
-        if learned.is_none_or(|range| tables.are_same(&range, &wanted)) {
-            let asked = self.learned.known_as(id, &wanted, tables).unwrap_or(wanted);
-            self.learned.note_asked(id, asked, request.max_age, now);
-        }
-        learned.or_else(|| self.learned.covering(id, &wanted, tables))
+        // Nobody is made to wait for more than he asked for where that met with silence last.
+        let silences = &self.silences;
+        let gives = |range: &ReadRange| {
+            let same = tables.are_same(range, &wanted);
+            same || !silences.iter().any(|silence| silence.unit == id && silence.range == *range)
+        };
+        let asked = self.learned.covering(id, &wanted, tables, gives);
+        let asked = asked.or_else(|| self.learned.known_as(id, &wanted, tables)).unwrap_or(wanted);
+        let held = |id: UnitId, range: &ReadRange| held(&self.units, id, range);
+        self.learned.note_asked(id, asked, request.max_age, now, held);
+        self.learned.covering(id, &wanted, tables, gives)
     }
 
     /// Which tables may serve a read: one that takes no aged data is read as it is, and so shows the very table
@@ -102,9 +108,8 @@ impl<T> Line<T> {
         let (units, learned) = (&self.units, &mut self.learned);
         let usable = |id: UnitId| units.get(&id).is_some_and(may_be_polled);
         let Some(plan) = &mut self.plan else { return };
-        let held = |id: UnitId, range: &ReadRange| units.get(&id)?.snapshot.block(range).map(Arc::as_ref);
         let due = if plan.may_spend(now) {
-            plan.due(now, usable).or_else(|| learned.due(now, usable, held))
+            plan.due(now, usable).or_else(|| learned.due(now, usable, |id, range| held(units, id, range)))
         } else {
             None
         };
@@ -164,13 +169,24 @@ impl<T> Line<T> {
         }
     }
 
-    /// Somebody who takes data of some age is about to be given this read, which he may have joined: it has to be
-    /// kept, or an older block would answer him next.
-    pub(super) fn note_takers(&mut self, id: UnitId, pdu: &RequestPdu, waiters: &[Waiter<T>], now: Instant) {
-        let Some(range) = pdu.range() else { return };
+    /// Somebody who takes data of some age is about to be given this read, begun at `begun`, which he may have
+    /// joined: it has to be kept, or an older block would answer him next.
+    pub(super) fn note_takers(
+        &mut self,
+        id: UnitId,
+        pdu: &RequestPdu,
+        waiters: &[Waiter<T>],
+        begun: Instant,
+        now: Instant,
+    ) {
+        let Some(range) = pdu.range().filter(|range| self.known_as(id, range).is_none()) else { return };
         let ages = waiters.iter().map(|waiter| waiter.max_age).filter(|age| !age.is_zero());
-        if let Some(max_age) = ages.min().filter(|_| self.known_as(id, &range).is_none()) {
-            self.learned.note_asked(id, range, max_age, now);
+        let Some(max_age) = ages.min() else { return };
+        let held = |id: UnitId, range: &ReadRange| held(&self.units, id, range);
+        self.learned.note_asked(id, range, max_age, now, held);
+        if let Some(unit) = self.units.get_mut(&id).filter(|_| !self.learned.contains(id, &range)) {
+            // There is no room for it.
+            unit.drop_older(&range, begun);
         }
     }
 
@@ -183,6 +199,7 @@ impl<T> Line<T> {
         if let Some(plan) = &mut self.plan {
             plan.note_read(id, &range);
         }
+        self.learned.note_read(id, &range);
         self.silences.retain(|silence| silence.unit != id || silence.range != range);
         let learned = &self.learned;
         let plan = &self.plan;
@@ -207,14 +224,14 @@ impl<T> Line<T> {
     }
 
     /// A read met with silence. A planned block to which the unit stays silent while it answers other reads is
-    /// too long for it. A learned range may be, too: those who ask for a part of it are not made to wait for
-    /// the whole any more.
+    /// too long for it, and so is a learned range. One that is silent to both, or answers late, tells nothing.
     pub(super) fn note_silent(&mut self, id: UnitId, pdu: &RequestPdu, now: Instant) {
-        let Some(range) = pdu.range() else { return };
-        self.learned.forget(id, &range);
-        if !self.plan.as_ref().is_some_and(|plan| plan.contains(id, &range)) {
-            return;
-        }
+        let (plan, learned) = (&self.plan, &self.learned);
+        let is_planned =
+            |id: UnitId, range: &ReadRange| plan.as_ref().is_some_and(|plan| plan.contains(id, range));
+        let is_ours = |id: UnitId, range: &ReadRange| is_planned(id, range) || learned.contains(id, range);
+        self.silences.retain(|silence| is_ours(silence.unit, &silence.range));
+        let Some(range) = pdu.range().filter(|range| is_ours(id, range)) else { return };
         let of_it = |silence: &&mut Silence| silence.unit == id && silence.range == range;
         let Some(silence) = self.silences.iter_mut().find(of_it) else {
             self.silences.push(Silence { unit: id, range, times: 1, since: now });
@@ -223,10 +240,12 @@ impl<T> Line<T> {
         silence.times += 1;
         let (times, since) = (silence.times, silence.since);
         let answers_others = self.units.get(&id).and_then(|unit| unit.last_good).is_some_and(|at| at > since);
-        let was_read = self.plan.as_ref().is_some_and(|plan| plan.was_read(id, &range));
+        let was_read =
+            plan.as_ref().is_some_and(|plan| plan.was_read(id, &range)) || learned.was_read(id, &range);
         let enough = if was_read { SILENCES_TO_SPLIT_AFTER_ALL } else { SILENCES_TO_SPLIT };
         if times >= enough && answers_others {
             self.silences.retain(|silence| silence.unit != id || silence.range != range);
+            self.learned.forget(id, &range);
             self.split(id, &range, "met with silence while other reads are answered", now);
         }
     }
@@ -316,6 +335,11 @@ fn shared<T>(request: &Request<T>) -> Option<(UnitId, ReadRange)> {
     }
 }
 
+/// What the snapshot of a unit holds of exactly this range.
+fn held<'a>(units: &'a BTreeMap<UnitId, Unit>, id: UnitId, range: &ReadRange) -> Option<&'a Block> {
+    units.get(&id)?.snapshot.block(range).map(Arc::as_ref)
+}
+
 fn may_be_polled(unit: &Unit) -> bool {
     !unit.is_offline() && unit.owed.is_none()
 }
@@ -332,7 +356,7 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
     Some([first, second])
 }
 
-/// Silences of a planned block, with other reads answered in between, that show it is too long.
+/// Silences of a planned block or a learned range, with other reads answered in between, that show it is too long.
 const SILENCES_TO_SPLIT: u32 = 2;
 
 /// From this part of the estimate on, the difference is worth a line in the log.

@@ -89,7 +89,7 @@ pub struct Line<T> {
     pub(super) window: Window,
     /// Whether the log has it that readings take longer than estimated.
     pub(super) overrun_noted: bool,
-    /// Planned blocks that met with silence: how often in a row, and since when.
+    /// What is read again and again and met with silence: how often in a row, and since when.
     pub(super) silences: Vec<Silence>,
 }
 

@@ -28,22 +28,36 @@ pub struct Block {
     /// The smallest `max_age` of those it answered, in milliseconds; readers note it without a lock, and it
     /// tells whether the block is worth keeping fresh.
     wanted_age: AtomicU64,
+    /// How old it was when it last answered somebody, in milliseconds and about.
+    wanted_at: AtomicU64,
 }
 
 impl Block {
     /// A block that has answered nobody yet.
     #[must_use]
     pub fn new(range: ReadRange, reply: Bytes, begun: Instant, generation: u64) -> Self {
-        Self { range, reply, begun, generation, wanted_age: AtomicU64::new(NOT_WANTED) }
+        let (wanted_age, wanted_at) = (AtomicU64::new(NOT_WANTED), AtomicU64::new(0));
+        Self { range, reply, begun, generation, wanted_age, wanted_at }
     }
 
-    /// Notes that somebody who takes data as old as `max_age` was answered from it.
-    pub fn note_wanted(&self, max_age: Duration) {
-        let millis = u64::try_from(max_age.as_millis()).unwrap_or(NOT_WANTED - 1);
+    /// Notes that somebody who takes data as old as `max_age` was answered from it, `now`.
+    pub fn note_wanted(&self, max_age: Duration, now: Instant) {
         // Nearly always somebody has said so already, and a look does not take the value from other threads.
+        let millis = millis(max_age);
         if millis < self.wanted_age.load(Ordering::Relaxed) {
             self.wanted_age.fetch_min(millis, Ordering::Relaxed);
         }
+        let age = self::millis(self.age(now));
+        if age >= self.wanted_at.load(Ordering::Relaxed).saturating_add(WANTED_STEP) {
+            self.wanted_at.fetch_max(age, Ordering::Relaxed);
+        }
+    }
+
+    /// About when it last answered somebody; `None` if it answered nobody.
+    #[must_use]
+    pub fn wanted_at(&self) -> Option<Instant> {
+        self.wanted_age()?;
+        Some(self.begun + Duration::from_millis(self.wanted_at.load(Ordering::Relaxed)))
     }
 
     /// The smallest `max_age` of those it answered; `None` if it answered nobody.
@@ -88,7 +102,7 @@ impl Snapshot {
         }
         let block = block?;
         let cut = self.tables.cut(&block.range, &block.reply, wanted)?;
-        block.note_wanted(max_age);
+        block.note_wanted(max_age, now);
         Some(cut)
     }
 
@@ -122,6 +136,14 @@ impl Snapshot {
         Self { blocks, tables: self.tables }
     }
 }
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NOT_WANTED - 1)
+}
+
+/// How exactly it is known when a block was last wanted, in milliseconds: hundreds of readers must not take turns
+/// in writing that down.
+const WANTED_STEP: u64 = 100;
 
 /// No one has been answered from the block.
 const NOT_WANTED: u64 = u64::MAX;

@@ -229,11 +229,15 @@ impl<T> Line<T> {
         Self::note_exception(unit, frame);
         let changed = unit.note_answer(&owed.request, None, now);
         self.note_state(frame.unit, changed);
+        let item = owed.item.and_then(|key| self.queue.remove(key));
         if exception_of(frame).is_none() {
             let begun = begun(owed.sent_at, now);
+            if let Some(Item { waiters, .. }) = &item {
+                self.note_takers(frame.unit, &owed.request, waiters, owed.sent_at, now);
+            }
             self.keep(frame.unit, &owed.request, &frame.pdu, begun, owed.epoch);
         }
-        let Some(item) = owed.item.and_then(|key| self.queue.remove(key)) else { return };
+        let Some(item) = item else { return };
         let Item { waiters, .. } = item;
         let (fresh, rest): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|waiter| waiter.takes_data_of(owed.sent_at));
@@ -261,7 +265,7 @@ impl<T> Line<T> {
         match exception_of(frame) {
             Some(code) => self.note_refused(frame.unit, &item.pdu, code, now),
             None => {
-                self.note_takers(frame.unit, &item.pdu, &item.waiters, now);
+                self.note_takers(frame.unit, &item.pdu, &item.waiters, sent_at, now);
                 self.keep(frame.unit, &item.pdu, &frame.pdu, begun(sent_at, now), epoch);
             }
         }

@@ -313,6 +313,15 @@ impl Unit {
         }
     }
 
+    /// Somebody was given what was asked for at `begun` and is not kept: he must not see older values next.
+    pub fn drop_older(&mut self, range: &ReadRange, begun: Instant) {
+        let tables = self.settings.polling.tables();
+        let older = |block: &Block| block.begun < begun && tables.overlap(&block.range, range);
+        if self.snapshot.blocks().iter().any(|block| older(block)) {
+            self.snapshot = Arc::new(self.snapshot.without(older));
+        }
+    }
+
     /// Ends the guard when its time is over.
     pub fn release(&mut self, now: Instant) {
         if self.owed.as_ref().is_some_and(|owed| owed.until <= now) {
