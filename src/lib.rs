@@ -76,6 +76,7 @@ pub mod scan {
 pub mod bus {
     pub(crate) mod background;
     pub mod budget;
+    pub(crate) mod crowding;
     pub mod diagnostics;
     pub mod echo;
     pub(crate) mod exchange;
@@ -91,6 +92,7 @@ pub mod bus {
     pub mod snapshot;
     pub mod tables;
     pub(crate) mod transaction;
+    pub(crate) mod turns;
     pub mod unit;
     pub mod view;
 }

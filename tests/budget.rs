@@ -83,6 +83,8 @@ fn a_request_waits_for_one_reading_or_for_one_silence() {
     let units = "{id: 1-8, profile: leviton-4000r}, {id: 9, response_timeout: 900ms}";
     let budget = budget("", units);
     assert!(near(budget.wait, 107), "{:?}", budget.wait);
+    // (8 + 255) characters of a read of 125 registers, and no more however many are learned.
+    assert!(near(budget.wait_for_learned.unwrap(), 144), "{:?}", budget.wait_for_learned);
     // Eight characters of the request, 3.5 of silence, and all of the timeout.
     assert!(near(budget.wait_for_silence, 906), "{:?}", budget.wait_for_silence);
 }
@@ -169,6 +171,7 @@ fn check_shows_the_budget_below_the_configuration_and_stays_yaml() {
 #   one reading of every measurement block: 928 ms of line time
 #   background readings ask for 60 % of line time; poll_share allows 60 %
 #   a client's request waits at most 108 ms for what is on the line while all units answer
+#   a client's request waits at most 144 ms for a range learned from clients
 #   a client's request waits at most 506 ms for what is on the line while a unit is silent
 ok
 ";

@@ -184,6 +184,7 @@ fn a_share_of_nothing_reads_nothing() {
 fn a_reading_that_a_client_caused_puts_the_next_one_off() {
     let now = Instant::now();
     let mut plan = Plan::new(vec![planned(1, Pace::Every(5 * SECOND), 107)], 0.6, now);
+    plan.note_begun(unit(1), &registers(256, 90), now);
     plan.note_begun(unit(1), &registers(256, 90), now + 2 * SECOND);
     assert_eq!(plan.due(now + 6 * SECOND, |_| true), None);
     assert!(plan.due(now + 7 * SECOND, |_| true).is_some());

@@ -22,6 +22,7 @@ use super::request::{Answer, Request, Target};
 use super::settings::UnitId;
 use super::snapshot::Block;
 use super::tables::{Tables, with_function};
+use super::turns::Turn;
 use super::unit::Unit;
 use super::view::PollingView;
 
@@ -88,15 +89,23 @@ impl<T> Line<T> {
         planned.or_else(|| self.learned.known_as(id, range, tables))
     }
 
-    /// Plans the background readings, once.
+    /// Plans the background readings, or spreads them anew when the line could not be used for a while.
     pub(super) fn begin_polling(&mut self, now: Instant) {
         if self.plan.is_some() {
-            return;
+            return self.replan(now);
         }
         let blocks = budget::blocks(&self.settings);
         self.plan = Some(Plan::new(blocks, self.settings.poll_share, now));
         for id in self.settings.units.iter().map(|unit| unit.id).collect::<Vec<_>>() {
             self.note_measured(id);
+        }
+    }
+
+    /// The line cannot be used: how long readings take to come round meanwhile says nothing of how full it is.
+    pub(super) fn interrupt_polling(&mut self) {
+        self.crowding.interrupt();
+        if let Some(plan) = &mut self.plan {
+            plan.interrupt();
         }
     }
 
@@ -108,14 +117,47 @@ impl<T> Line<T> {
         let (units, learned) = (&self.units, &mut self.learned);
         let usable = |id: UnitId| units.get(&id).is_some_and(may_be_polled);
         let Some(plan) = &mut self.plan else { return };
-        let due = if plan.may_spend(now) {
-            plan.due(now, usable).or_else(|| learned.due(now, usable, |id, range| held(units, id, range)))
-        } else {
-            None
-        };
-        if let Some(Due { unit, range }) = due {
+        if !plan.may_spend(now) {
+            return;
+        }
+        let due = self.turns.order().into_iter().find_map(|turn| {
+            let due = match turn {
+                Turn::Planned => plan.due(now, usable),
+                Turn::Learned => learned.due(now, usable, |id, range| held(units, id, range)),
+            };
+            Some((turn, due?))
+        });
+        if let Some((turn, Due { unit, range })) = due {
             let cost = self.reading_cost(unit, &range);
+            self.turns.take(turn, cost);
             self.queue.push_background(Target::Unit(unit), range, cost);
+            self.watch_crowding(now);
+        }
+        if self.learned.take_changed() {
+            let wanted = self.learned.demand(|id, range| self.reading_cost(id, range));
+            if self.plan.as_mut().is_some_and(|plan| plan.reserve(wanted)) {
+                self.replan(now);
+            }
+        }
+    }
+
+    /// Says once when the line has become too full to read as planned, and once when it is as planned again.
+    fn watch_crowding(&mut self, now: Instant) {
+        let Some(plan) = &self.plan else { return };
+        let slowdown = plan.crowding();
+        let Some(full) = self.crowding.note(slowdown, now) else { return };
+        let bus = &self.settings.name;
+        let usable = |id: UnitId| self.units.get(&id).is_some_and(|unit| !unit.is_offline());
+        if !full {
+            info!(%bus, "blocks are read as often as planned again");
+        } else if plan.is_beyond_its_share(usable) {
+            warn!(%bus, "the line is too full: blocks are read {slowdown:.1} times slower than planned, because \
+                background readings ask for more than `poll_share` gives; a longer `poll`, or fewer `blocks` or \
+                units on this bus would do");
+        } else {
+            warn!(%bus, "the line is too full: blocks are read {slowdown:.1} times slower than planned, because \
+                clients and units that do not answer take the line; a `max_age` on listeners that have none, or \
+                fewer units on this bus would do");
         }
     }
 
@@ -223,6 +265,14 @@ impl<T> Line<T> {
         }
     }
 
+    /// A read got no good answer.
+    pub(super) fn note_failed(&mut self, id: UnitId, pdu: &RequestPdu) {
+        let known = pdu.range().and_then(|range| self.known_as(id, &range));
+        if let (Some(plan), Some(range)) = (&mut self.plan, known) {
+            plan.note_failed(id, &range);
+        }
+    }
+
     /// A read met with silence. A planned block to which the unit stays silent while it answers other reads is
     /// too long for it, and so is a learned range. One that is silent to both, or answers late, tells nothing.
     pub(super) fn note_silent(&mut self, id: UnitId, pdu: &RequestPdu, now: Instant) {
@@ -270,11 +320,25 @@ impl<T> Line<T> {
     }
 
     /// Which units answer, or how fast, has changed: the automatic interval changes with it.
-    pub(super) fn replan(&mut self) {
+    pub(super) fn replan(&mut self, now: Instant) {
         let Some(mut plan) = self.plan.take() else { return };
         plan.recost(|id, range| self.reading_cost(id, range));
-        plan.replan(|id| self.units.get(&id).is_some_and(|unit| !unit.is_offline()));
+        plan.replan(|id| self.units.get(&id).is_some_and(|unit| !unit.is_offline()), now);
         self.plan = Some(plan);
+        for unit in self.units.values_mut() {
+            unit.planned_pause = unit.response_time;
+        }
+    }
+
+    /// The unit answered: when it takes much longer or shorter than planned, the plan is made anew.
+    pub(super) fn note_pause(&mut self, id: UnitId, now: Instant) {
+        let Some(unit) = self.units.get(&id) else { return };
+        let Some(measured) = unit.response_time else { return };
+        let planned = unit.planned_pause.unwrap_or(USUAL_PAUSE);
+        let moved = measured.abs_diff(planned);
+        if moved > PAUSE_STEP && moved * 4 > planned {
+            self.replan(now);
+        }
     }
 
     /// How the background readings go.
@@ -314,7 +378,7 @@ impl<T> Line<T> {
             plan.replace(id, range, &parts, now);
         }
         self.note_measured(id);
-        self.replan();
+        self.replan(now);
     }
 
     /// Tells the unit which of its blocks are measurements.
@@ -358,6 +422,9 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
 
 /// Silences of a planned block or a learned range, with other reads answered in between, that show it is too long.
 const SILENCES_TO_SPLIT: u32 = 2;
+
+/// A change of a unit's response time is worth a new plan from here on, and from a quarter of it on.
+const PAUSE_STEP: Duration = Duration::from_millis(5);
 
 /// From this part of the estimate on, the difference is worth a line in the log.
 const OVERRUN_NOTED: f64 = 1.25;

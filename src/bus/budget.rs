@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::modbus::pdu::ReadRange;
+use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
 use super::poll::{INTERVAL_MIN, Pace, Plan, PollBlock, USUAL_PAUSE, reading_cost};
@@ -24,6 +24,9 @@ pub struct Budget {
     pub share: f64,
     /// How long a client's request may have to wait for a reading that is on the wire, all units answering.
     pub wait: Duration,
+    /// How long it may have to wait for a range learned from clients, of the most registers there can be; `None`
+    /// where nothing is learned.
+    pub wait_for_learned: Option<Duration>,
     /// The same while a unit does not answer and has not been found off-line.
     pub wait_for_silence: Duration,
 }
@@ -64,6 +67,7 @@ impl Budget {
             utilisation: utilisation(&blocks),
             share,
             wait: longest,
+            wait_for_learned: (settings.learn_limit > 0 && share > 0.0).then(|| longest_learned(settings)),
             wait_for_silence: slowest.unwrap_or_default() + settings.framing.wire_time(REQUEST_LENGTH),
             blocks,
         }
@@ -171,6 +175,14 @@ fn planned(blocks: &[PollBlock], share: f64, now: Instant) -> Vec<Planned> {
     blocks.iter().map(planned).collect()
 }
 
+/// Line time of the longest read there is, as far as the configuration tells.
+fn longest_learned(settings: &LineSettings) -> Duration {
+    let range =
+        ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: REGISTERS_MAX };
+    let gap = settings.units.iter().map(|unit| unit.request_gap).max().unwrap_or(settings.request_gap);
+    reading_cost(settings.framing, &range, USUAL_PAUSE, gap)
+}
+
 /// Share of line time that readings ask for.
 fn utilisation(blocks: &[Planned]) -> f64 {
     blocks.iter().map(|block| block.cost.as_secs_f64() / block.interval.as_secs_f64()).sum()
@@ -200,6 +212,9 @@ const ROUNDING: f64 = 1e-6;
 
 /// The longest interval that the file may state.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Registers of one read, at most; no read of bits has a longer answer.
+const REGISTERS_MAX: u16 = 125;
 
 /// Bytes of a read request on the line.
 const REQUEST_LENGTH: usize = 8;

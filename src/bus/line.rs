@@ -13,6 +13,7 @@ use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::modbus::rtu;
 
 use super::background::Silence;
+use super::crowding::Crowding;
 use super::echo::EchoDetector;
 use super::exchange::Exchange;
 use super::learn::Learned;
@@ -21,6 +22,7 @@ use super::queue::{Queue, Waiter};
 use super::receive::{Finality, Receiver};
 use super::request::{Answer, Request, Target};
 use super::settings::{LineSettings, UnitId, UnitSettings};
+use super::turns::Turns;
 use super::unit::Unit;
 use super::view::{LineCounters, PortState, View, Window};
 
@@ -84,6 +86,9 @@ pub struct Line<T> {
     /// What is read of profiles' blocks; from the first opening of the port on.
     pub(super) plan: Option<Plan>,
     pub(super) learned: Learned,
+    /// Whose turn it is of the two.
+    pub(super) turns: Turns,
+    pub(super) crowding: Crowding,
     /// Blocks read so far.
     pub(super) generation: u64,
     pub(super) window: Window,
@@ -122,6 +127,8 @@ impl<T> Line<T> {
             probed_last: false,
             plan: None,
             learned: Learned::new(settings.learn_limit),
+            turns: Turns::default(),
+            crowding: Crowding::default(),
             generation: 0,
             window: Window::default(),
             overrun_noted: false,
@@ -306,6 +313,7 @@ impl<T> Line<T> {
             self.reply(waiter.to, Answer::Failed(code));
         }
         self.queue.drop_background(|_| true);
+        self.interrupt_polling();
         self.changed = true;
     }
 

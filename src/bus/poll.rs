@@ -4,6 +4,7 @@
 //! is due, and tells it what began and what that cost. Ranges learned from clients are `learn.rs`'s; they
 //! spend from the same budget.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::ReadRange;
@@ -65,16 +66,20 @@ pub struct Plan {
     took: Duration,
     estimated: Duration,
     overrun: Option<f64>,
+    /// Share of line time that learned ranges are going to spend of ours.
+    reserved: f64,
 }
 
 #[derive(Debug)]
 struct Entry {
     block: PollBlock,
-    /// When its last reading began.
+    /// When its last reading began, if nothing has kept it from being read since.
     begun: Option<Instant>,
     /// When it is to be read next.
     due: Instant,
-    /// Time between the last two readings.
+    /// When it is to be read after that, where the next reading comes sooner than an even spread would have it.
+    even: Option<Instant>,
+    /// Time between readings, smoothed.
     achieved: Option<Duration>,
     /// Whether it was ever read whole.
     was_read: bool,
@@ -85,8 +90,7 @@ impl Plan {
     /// `start` on.
     #[must_use]
     pub fn new(blocks: Vec<PollBlock>, share: f64, start: Instant) -> Self {
-        let entry = |block| Entry { block, begun: None, due: start, achieved: None, was_read: false };
-        let entries = blocks.into_iter().map(entry).collect();
+        let entries = blocks.into_iter().map(|block| Entry::new(block, start)).collect();
         let credit = BURST.as_secs_f64() * share;
         let mut plan = Self {
             share,
@@ -97,9 +101,9 @@ impl Plan {
             took: Duration::ZERO,
             estimated: Duration::ZERO,
             overrun: None,
+            reserved: 0.0,
         };
-        plan.replan(|_| true);
-        plan.spread(start);
+        plan.replan(|_| true, start);
         plan
     }
 
@@ -110,8 +114,20 @@ impl Plan {
         }
     }
 
-    /// Works the automatic interval out again, counting only units for which `usable` holds.
-    pub fn replan(&mut self, usable: impl Fn(UnitId) -> bool) {
+    /// Learned ranges want this share of line time: they are given up to half of ours, and `auto` works with the
+    /// rest. True when that makes so much of a difference that it is worth a new plan.
+    pub fn reserve(&mut self, wanted: f64) -> bool {
+        let reserved = wanted.min(self.share / 2.0);
+        let differs = (reserved - self.reserved).abs() > self.share * RESERVE_STEP;
+        if differs {
+            self.reserved = reserved;
+        }
+        differs
+    }
+
+    /// Works the automatic interval out again, counting only units for which `usable` holds, and spreads their
+    /// readings evenly from `now` on.
+    pub fn replan(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let (mut fixed, mut auto) = (0.0, 0.0);
         for entry in self.entries.iter().filter(|entry| usable(entry.block.unit)) {
             let cost = entry.block.cost.as_secs_f64();
@@ -120,10 +136,26 @@ impl Plan {
                 Pace::Every(interval) => fixed += cost / interval.max(INTERVAL_MIN).as_secs_f64(),
             }
         }
-        let left = (self.share - fixed).max(self.share * SHARE_LEFT_MIN);
+        let left = (self.share - self.reserved - fixed).max(self.share * SHARE_LEFT_MIN);
         let interval = if auto > 0.0 { auto / left } else { 0.0 };
         self.auto_interval =
             Duration::try_from_secs_f64(interval).unwrap_or(INTERVAL_MAX).clamp(INTERVAL_MIN, INTERVAL_MAX);
+        for entry in self.entries.iter_mut().filter(|entry| !usable(entry.block.unit)) {
+            entry.interrupt();
+        }
+        self.spread(usable, now);
+    }
+
+    /// Nothing can be read for a while: what was measured of the pace ends here.
+    pub fn interrupt(&mut self) {
+        self.entries.iter_mut().for_each(Entry::interrupt);
+    }
+
+    /// A reading of this range failed, which says nothing about how full the line is.
+    pub fn note_failed(&mut self, unit: UnitId, range: &ReadRange) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
+            entry.begun = None;
+        }
     }
 
     /// The interval that `auto` amounts to now.
@@ -132,7 +164,32 @@ impl Plan {
         self.auto_interval
     }
 
-    /// How much slower than planned the slowest block is being read: 1 is as planned.
+    /// How many times longer than planned all readings together take to come round: 1 is as planned.
+    #[must_use]
+    pub fn crowding(&self) -> f64 {
+        let (mut planned, mut achieved) = (0.0, 0.0);
+        for entry in &self.entries {
+            if let Some(between) = entry.achieved {
+                let cost = entry.block.cost.as_secs_f64();
+                planned += cost / self.interval(entry).as_secs_f64();
+                achieved += cost / between.max(INTERVAL_MIN / 2).as_secs_f64();
+            }
+        }
+        if achieved > 0.0 { planned / achieved } else { 1.0 }
+    }
+
+    /// Whether what is planned and learned alone asks for more line time than its share.
+    #[must_use]
+    pub fn is_beyond_its_share(&self, usable: impl Fn(UnitId) -> bool) -> bool {
+        let asked = self
+            .entries
+            .iter()
+            .filter(|entry| usable(entry.block.unit))
+            .map(|entry| entry.block.cost.as_secs_f64() / self.interval(entry).as_secs_f64());
+        asked.sum::<f64>() + self.reserved > self.share * (1.0 + ROUNDING)
+    }
+
+    /// How much slower than planned the slowest block is being read: 1 is as planned, or not known.
     #[must_use]
     pub fn slowdown(&self) -> f64 {
         let slowest = self.entries.iter().filter_map(|entry| {
@@ -180,13 +237,16 @@ impl Plan {
         Some(self.credited_at + wait + CREDIT_STEP)
     }
 
-    /// A reading of this range began, whoever asked for it: the next one is an interval later.
+    /// A reading of this range began, whoever asked for it: the next one is an interval later, or as much sooner
+    /// as this one was late.
     pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         let auto = self.auto_interval;
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
-            entry.achieved = entry.begun.map(|before| at.saturating_duration_since(before));
+            if let Some(between) = entry.begun.map(|before| at.saturating_duration_since(before)) {
+                entry.achieved = Some(entry.achieved.map_or(between, |mean| (mean * 3 + between) / 4));
+            }
             entry.begun = Some(at);
-            entry.due = at + interval_of(entry, auto);
+            entry.due = entry.due_after(at, interval_of(entry, auto));
         }
     }
 
@@ -243,7 +303,7 @@ impl Plan {
         let Entry { block, .. } = self.entries.swap_remove(index);
         self.entries.extend(parts.iter().map(|&(range, cost)| {
             let block = PollBlock { range, cost, ..block };
-            Entry { block, begun: None, due: now, achieved: None, was_read: false }
+            Entry::new(block, now)
         }));
     }
 
@@ -268,17 +328,49 @@ impl Plan {
         interval_of(entry, self.auto_interval)
     }
 
-    /// Blocks of equal pace one after the other over one interval.
-    fn spread(&mut self, start: Instant) {
+    /// Blocks of equal pace one after the other over one interval, in the order in which they are due, the first
+    /// of them when it is. What is overdue comes soon, and evenly after that.
+    fn spread(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let auto = self.auto_interval;
-        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
-        for (index, entry) in (0_u32..).zip(&mut self.entries) {
-            entry.due = start + interval_of(entry, auto).min(SPREAD_MAX) * index / count;
+        let mut paces: BTreeMap<Duration, Vec<&mut Entry>> = BTreeMap::new();
+        for entry in self.entries.iter_mut().filter(|entry| usable(entry.block.unit)) {
+            paces.entry(interval_of(entry, auto)).or_default().push(entry);
+        }
+        for (interval, mut entries) in paces {
+            entries.sort_by_key(|entry| entry.due);
+            let count = u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1);
+            let first = entries.first().map_or(now, |entry| entry.due.max(now));
+            for (index, entry) in (0_u32..).zip(entries) {
+                let even = first + interval / count * index;
+                let soon = first + interval.min(SPREAD_MAX) / count * index;
+                let sooner = entry.due <= now && soon < even;
+                (entry.due, entry.even) = if sooner { (soon, Some(even)) } else { (even, None) };
+            }
         }
     }
 }
 
 impl Entry {
+    fn new(block: PollBlock, due: Instant) -> Self {
+        Self { block, begun: None, due, even: None, achieved: None, was_read: false }
+    }
+
+    fn interrupt(&mut self) {
+        (self.begun, self.achieved) = (None, None);
+    }
+
+    /// When it is due after a reading that began `at`. Of lateness a quarter of the interval is caught up at most,
+    /// so that a line that was too full is not followed by a rush.
+    fn due_after(&mut self, at: Instant, interval: Duration) -> Instant {
+        let soonest = at + INTERVAL_MIN;
+        match self.even.take() {
+            Some(even) if even > soonest => even,
+            Some(even) if even + interval > soonest => even + interval,
+            None if self.due <= at => (self.due + interval).max(at + interval * 3 / 4).max(soonest),
+            Some(_) | None => at + interval,
+        }
+    }
+
     fn is(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.block.unit == unit && self.block.range == *range
     }
@@ -306,7 +398,7 @@ pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The longest automatic interval.
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
-/// First readings are spread over no longer than this, so that slow blocks are known soon after a start.
+/// What is overdue is spread over no longer than this, so that slow blocks are known soon after a start.
 const SPREAD_MAX: Duration = Duration::from_secs(10);
 
 /// How much unused budget is kept, in time.
@@ -314,6 +406,12 @@ const BURST: Duration = Duration::from_secs(1);
 
 /// What is left at least for `auto` when fixed intervals take more than the share, as a part of the share.
 const SHARE_LEFT_MIN: f64 = 0.1;
+
+/// A change of what learned ranges want that is worth a new plan, as a part of the share.
+const RESERVE_STEP: f64 = 0.05;
+
+/// What sums of shares may be off by.
+const ROUNDING: f64 = 1e-6;
 
 /// So that the credit is above zero when the time has come, whatever rounding does.
 const CREDIT_STEP: Duration = Duration::from_millis(1);

@@ -228,6 +228,7 @@ impl<T> Line<T> {
             self.receiver.begin();
             self.noisy_since = None;
             self.changed = true;
+            self.begin_polling(now);
             info!(bus = %self.settings.name, "line free again");
         }
     }

@@ -228,7 +228,7 @@ impl<T> Line<T> {
         }
         Self::note_exception(unit, frame);
         let changed = unit.note_answer(&owed.request, None, now);
-        self.note_state(frame.unit, changed);
+        self.note_state(frame.unit, changed, now);
         let item = owed.item.and_then(|key| self.queue.remove(key));
         if exception_of(frame).is_none() {
             let begun = begun(owed.sent_at, now);
@@ -260,7 +260,8 @@ impl<T> Line<T> {
         if let Some(unit) = self.units.get_mut(&frame.unit) {
             Self::note_exception(unit, frame);
             let changed = unit.note_answer(&item.pdu, Some(response_time), now);
-            self.note_state(frame.unit, changed);
+            self.note_state(frame.unit, changed, now);
+            self.note_pause(frame.unit, now);
         }
         match exception_of(frame) {
             Some(code) => self.note_refused(frame.unit, &item.pdu, code, now),
@@ -339,10 +340,11 @@ impl<T> Line<T> {
             let until = (wire_end + unit.settings.response_timeout).max(now);
             unit.owe(Owed { request, sent_at, epoch, item: key, until });
         }
+        self.note_failed(id, &item.pdu);
         if failure == Failure::Silent {
             self.note_silent(id, &item.pdu, now);
         }
-        self.note_state(id, became_offline);
+        self.note_state(id, became_offline, now);
         self.retry_or_give_up(item, again, now);
         if became_offline {
             self.flush(id);
@@ -459,7 +461,7 @@ impl<T> Line<T> {
     }
 
     /// A unit's state may have changed: one line per change, not per failure, and a new plan.
-    fn note_state(&mut self, id: UnitId, changed: bool) {
+    fn note_state(&mut self, id: UnitId, changed: bool, now: Instant) {
         let Some(unit) = self.units.get(&id).filter(|_| changed) else { return };
         let was_away = unit.is_offline() || unit.state() == UnitState::Recovering;
         let bus = &self.settings.name;
@@ -472,7 +474,7 @@ impl<T> Line<T> {
         if was_away {
             self.forget_silences(id);
         }
-        self.replan();
+        self.replan(now);
     }
 }
 

@@ -84,6 +84,8 @@ pub struct Unit {
     pub last_good: Option<Instant>,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub response_time: Option<Duration>,
+    /// The response time its background readings are planned with.
+    pub planned_pause: Option<Duration>,
     /// What it still owes.
     pub owed: Option<Owed>,
     /// Ascending with each write to the unit.
@@ -128,6 +130,7 @@ impl Unit {
             last_exception: None,
             last_good: None,
             response_time: None,
+            planned_pause: None,
             owed: None,
             epoch: 0,
             snapshot: Arc::clone(&view.snapshot),

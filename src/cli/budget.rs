@@ -133,6 +133,12 @@ fn describe_bus(bus: &Bus, budget: &Budget) -> String {
             time(budget.wait)
         ));
     }
+    if let Some(wait) = budget.wait_for_learned {
+        rows.push(format!(
+            "  a client's request waits at most {} for a range learned from clients",
+            time(wait)
+        ));
+    }
     rows.push(format!(
         "  a client's request waits at most {} for what is on the line while a unit is silent",
         time(budget.wait_for_silence)

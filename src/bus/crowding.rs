@@ -1,0 +1,45 @@
+//! Whether a line is too full for its background readings, told once per change and not for a moment's sake.
+//!
+//! Owns the hysteresis only: what is measured comes from `poll.rs`, what is said of it is `background.rs`'s.
+
+use std::time::{Duration, Instant};
+
+/// What was last found, and since when it looks otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct Crowding {
+    full: bool,
+    otherwise_since: Option<Instant>,
+}
+
+impl Crowding {
+    /// Blocks are read so many times slower than planned, `now`. Gives the new finding when there is one: true is
+    /// that the line is too full.
+    pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<bool> {
+        let otherwise = if self.full { slowdown < AS_PLANNED } else { slowdown > TOO_SLOW };
+        if !otherwise {
+            self.otherwise_since = None;
+            return None;
+        }
+        let since = *self.otherwise_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < HELD_FOR {
+            return None;
+        }
+        self.otherwise_since = None;
+        self.full = !self.full;
+        Some(self.full)
+    }
+
+    /// Nothing could be read for a while: what was measured before says nothing about what comes.
+    pub(crate) fn interrupt(&mut self) {
+        self.otherwise_since = None;
+    }
+}
+
+/// So many times slower than planned is too slow.
+const TOO_SLOW: f64 = 1.25;
+
+/// Not more than so many times slower is as planned again.
+const AS_PLANNED: f64 = 1.1;
+
+/// For so long a finding must hold.
+const HELD_FOR: Duration = Duration::from_secs(30);
