@@ -8,6 +8,8 @@ mod full;
 mod learned;
 #[path = "background/mirrored.rs"]
 mod mirrored;
+#[path = "background/outages.rs"]
+mod outages;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -338,41 +340,6 @@ fn a_block_met_with_silence_while_other_reads_are_answered_is_split() {
 }
 
 #[test]
-fn a_range_asked_for_repeatedly_is_learned_on_a_unit_without_a_profile() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    let asked = registers(10, 4);
-    for to in 1..=2 {
-        rig.read(to, 2, asked, 5 * SECOND);
-        rig.serve(2, asked, 5);
-        rig.now += 6 * SECOND;
-    }
-    // Learned now: a smaller read inside it refreshes it whole.
-    rig.read(3, 2, registers(11, 2), 5 * SECOND);
-    rig.serve(2, asked, 6);
-    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(11, 2), 6)));
-    // Somebody is served from it, so it is read again before it gets too old for him.
-    let begun = rig.now;
-    assert!(rig.held(2, asked, 5 * SECOND).is_some());
-    rig.serve(2, asked, 8);
-    assert!(rig.now - begun < 5 * SECOND, "after {:?}", rig.now - begun);
-    // Nobody is: it is left alone.
-    assert_eq!(rig.next_sent(), None);
-}
-
-#[test]
-fn ranges_of_clients_that_take_no_aged_data_are_neither_kept_nor_learned() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    for to in 1..=5 {
-        rig.read(to, 2, registers(10, 4), Duration::ZERO);
-        rig.serve(2, registers(10, 4), 5);
-    }
-    assert_eq!(rig.held(2, registers(10, 4), 3600 * SECOND), None);
-    assert_eq!(rig.view.polling.learned, 0);
-}
-
-#[test]
 fn a_unit_that_is_off_line_is_not_polled_and_its_young_data_is_still_served() {
     let mut rig = Rig::start(Pace::Every(SECOND));
     rig.serve(1, FLOATS, 7);
@@ -422,21 +389,6 @@ fn a_due_block_that_a_client_waits_for_already_does_not_wake_the_line_without_en
 }
 
 #[test]
-fn a_range_met_with_silence_is_not_read_for_those_who_ask_for_a_part_of_it() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    let too_long = registers(0, 125);
-    for to in 1..=2 {
-        rig.read(to, 2, too_long, 5 * SECOND);
-        assert_eq!(rig.next_sent(), Some((2, too_long.request())));
-        assert_eq!(rig.next_sent(), None);
-    }
-    rig.read(3, 2, registers(10, 4), 5 * SECOND);
-    rig.serve(2, registers(10, 4), 5);
-    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 5)));
-}
-
-#[test]
 fn a_block_that_was_read_whole_is_not_split_by_an_answer_lost_now_and_then() {
     let mut rig = Rig::start(Pace::Every(2 * SECOND));
     rig.serve(1, FLOATS, 7);
@@ -450,39 +402,6 @@ fn a_block_that_was_read_whole_is_not_split_by_an_answer_lost_now_and_then() {
     rig.read(10, 1, registers(0, 2), Duration::ZERO);
     rig.serve(1, registers(0, 2), 1);
     assert_eq!(rig.view.units[0].measured.len(), 2, "another meter may hang there now");
-}
-
-#[test]
-fn who_was_given_a_read_he_joined_is_not_given_an_older_block_next() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    let narrow = registers(10, 2);
-    rig.read(1, 2, narrow, 60 * SECOND);
-    rig.serve(2, narrow, 1);
-    rig.now += 40 * SECOND;
-    // A wider read of somebody who takes no aged data is on the wire, and is joined.
-    rig.read(2, 2, registers(8, 8), Duration::ZERO);
-    assert_eq!(rig.next_sent(), Some((2, registers(8, 8).request())));
-    rig.read(3, 2, registers(10, 4), 60 * SECOND);
-    rig.answer(2, &reply(registers(8, 8), 2), 20 * MS);
-    assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 2)));
-    assert_eq!(rig.held(2, narrow, 60 * SECOND), Some(reply(narrow, 2)));
-}
-
-#[test]
-fn what_is_older_than_a_block_that_is_dropped_goes_with_it() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    // Five ranges, one more than are learned: the first is forgotten when the last is asked for.
-    let range = |index: u16| registers(index * 2, 4);
-    for index in 0..5 {
-        rig.read(u64::from(index), 2, range(index), 60 * SECOND);
-        rig.serve(2, range(index), index);
-        rig.now += SECOND;
-    }
-    assert_eq!(rig.held(2, range(0), 60 * SECOND), None);
-    // Of what overlaps it nothing older is left, of what is younger everything.
-    assert_eq!(rig.held(2, range(1), 60 * SECOND), Some(reply(range(1), 1)));
 }
 
 #[test]

@@ -354,10 +354,15 @@ impl Unit {
         self.owed.as_ref().map(|owed| owed.until)
     }
 
-    /// The request a probe repeats: the last read the unit answered, else one holding register.
+    /// The request a probe repeats: the last read the unit answered; of one never heard the first pair of its
+    /// first block, which such a meter gives; else one holding register.
     #[must_use]
     pub fn probe(&self) -> RequestPdu {
-        self.last_read.clone().unwrap_or_else(first_register)
+        let first_pair = || {
+            let whole = self.settings.polling.blocks.first()?.range;
+            Some(ReadRange { quantity: whole.quantity.min(2), ..whole }.into())
+        };
+        self.last_read.clone().or_else(first_pair).unwrap_or_else(first_register)
     }
 
     /// How long a probe waits for the first byte: four times what the unit usually takes, or, of one never
