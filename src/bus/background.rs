@@ -37,9 +37,10 @@ pub(crate) struct Silence {
 
 impl<T> Line<T> {
     /// Answers a read from the snapshot. The asker has looked there himself; what has come in since then is
-    /// worth a second look.
+    /// worth a second look. A write that he asked for before it and that has not been sent yet comes first.
     pub(super) fn answer_from_snapshot(&mut self, request: Request<T>, now: Instant) -> Option<Request<T>> {
-        let Some((id, wanted)) = shared(&request) else { return Some(request) };
+        let behind = self.closing || self.queue.has_write(request.source, request.target);
+        let Some((id, wanted)) = shared(&request).filter(|_| !behind) else { return Some(request) };
         let unit = self.units.get(&id);
         match unit.and_then(|unit| unit.snapshot.answer(&wanted, request.max_age, now)) {
             Some(pdu) => {

@@ -139,11 +139,12 @@ impl<T> Line<T> {
 
     /// A client asks. The request is answered once, before its deadline.
     pub fn handle_request(&mut self, request: Request<T>, now: Instant) {
+        // What is known and young enough is given also while the unit or the port is away.
+        let Some(request) = self.answer_from_snapshot(request, now) else { return };
         if let Some(refusal) = self.refusal(&request, now) {
             self.reply(request.to, refusal);
             return;
         }
-        let Some(request) = self.answer_from_snapshot(request, now) else { return };
         let Some(request) = self.join_on_the_wire(request, now) else { return };
         let whole = self.whole_for(&request, now);
         let cost = whole.map_or_else(

@@ -196,6 +196,14 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Whether a write that this connection asked for waits for the target, or for all units.
+    #[must_use]
+    pub fn has_write(&self, source: Source, target: Target) -> bool {
+        let keys = [lane(target), BROADCAST].into_iter().filter_map(|lane| self.writes.get(&lane)).flatten();
+        let mut items = keys.filter_map(|key| self.items.get(key));
+        items.any(|item| item.waiters.iter().any(|waiter| waiter.source == source))
+    }
+
     /// Whether a reading of our own waits for a target for which `counts` holds.
     #[must_use]
     pub fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {

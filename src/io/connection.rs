@@ -271,7 +271,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
             Verdict::Unit { bus, unit, pdu } => {
-                if let Some(reply) = from_snapshot(listening, bus, unit, &pdu, now) {
+                // Who has not waited for the answer to his own write is given what the unit holds after it.
+                let at_hand = (!self.exchange.writes_to(header.unit))
+                    .then(|| from_snapshot(listening, bus, unit, &pdu, now));
+                if let Some(reply) = at_hand.flatten() {
                     return self.exchange.reply(header, reply, now);
                 }
                 let deadline = now + listening.settings.request_deadline;

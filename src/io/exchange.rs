@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
+use super::routes::BROADCAST_UNIT;
 use super::tally::Tally;
 use crate::bus::request::Answer;
 use crate::modbus::mbap::Adu;
@@ -96,6 +97,12 @@ impl Exchange {
     /// Whether a bus still has to answer.
     pub(crate) fn waits_for_answers(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether a write to the unit with this identifier, or to all units, has not been answered yet.
+    pub(crate) fn writes_to(&self, unit: u8) -> bool {
+        let mut writes = self.waiting.iter().filter(|(_, waiting)| waiting.write.is_some());
+        writes.any(|(_, waiting)| waiting.header.unit == unit || waiting.header.unit == BROADCAST_UNIT)
     }
 
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by

@@ -227,7 +227,7 @@ impl Refusal {
 }
 
 /// The unit identifier of a broadcast.
-const BROADCAST_UNIT: u8 = 0;
+pub(crate) const BROADCAST_UNIT: u8 = 0;
 
 /// What the messaging guide recommends for a server that is no gateway.
 const UNIT_NOT_SET: u8 = 255;

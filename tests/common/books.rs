@@ -29,6 +29,10 @@ pub(crate) struct Asked {
     pub(crate) deadline: Nanos,
     /// The last write to its unit that was answered before it was asked.
     pub(crate) floor: Nanos,
+    /// What the same connection has been given of all of this, by the counters in it, with the same age.
+    pub(crate) seen: Nanos,
+    /// Writes of the same connection that were asked for before it, and not answered then.
+    pub(crate) behind: Vec<RequestPdu>,
     /// It must be answered with data of the unit, or the unit's own exception.
     pub(crate) must_succeed: bool,
 }
@@ -51,6 +55,8 @@ pub(crate) struct Books {
     pub(crate) own: Own,
     executions: BTreeMap<u8, Vec<Execution>>,
     floors: BTreeMap<u8, Nanos>,
+    /// What each connection was last told by the counters of a range of a unit, by the age it takes.
+    given: BTreeMap<(u64, Target, Nanos), Vec<(ReadRange, Nanos)>>,
     /// How often each write went out.
     sent: BTreeMap<(u8, Vec<u8>), u32>,
 }
@@ -63,16 +69,36 @@ impl Books {
             own: Own::new(settings),
             executions: BTreeMap::new(),
             floors: BTreeMap::new(),
+            given: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
 
     pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
+        asked.behind = self.own_writes(&asked).cloned().collect();
+        asked.seen = self.seen(&asked);
         asked.floor = self.floors.get(&number(asked.target)).copied().unwrap_or(0);
         if let Some(range) = asked.pdu.range().filter(|_| asked.max_age > 0) {
             self.own.note_aged(number(asked.target), &range);
         }
         self.asked.insert(id, asked);
+    }
+
+    /// The youngest counters the connection was given by a read that held all of this one.
+    fn seen(&self, asked: &Asked) -> Nanos {
+        let Some(range) = asked.pdu.range() else { return 0 };
+        let range = self.own.seen(number(asked.target), &range);
+        let given = self.given.get(&(asked.connection, asked.target, asked.max_age));
+        let covering = given.into_iter().flatten().filter(|(whole, _)| whole.covers(&range));
+        covering.map(|(_, told)| *told).max().unwrap_or(0)
+    }
+
+    /// Writes of the connection to the same unit that have not been answered.
+    fn own_writes(&self, asked: &Asked) -> impl Iterator<Item = &RequestPdu> {
+        let (connection, target) = (asked.connection, asked.target);
+        let own = self.asked.values().filter(move |other| other.connection == connection);
+        let same = own.filter(move |other| other.target == target || other.target == Target::Broadcast);
+        same.map(|other| &other.pdu).filter(|pdu| !pdu.is_read())
     }
 
     pub(crate) fn execute(&mut self, unit: u8, execution: Execution) {
@@ -83,6 +109,9 @@ impl Books {
     /// published, without the bus.
     pub(crate) fn at_hand(&self, asked: &Asked, now: Instant) -> Option<Bytes> {
         let Target::Unit(unit) = asked.target else { return None };
+        if self.own_writes(asked).next().is_some() {
+            return None;
+        }
         let seen = self.view.unit(unit)?;
         seen.snapshot.answer(&asked.pdu.range()?, Duration::from_nanos(asked.max_age), now)
     }
@@ -155,9 +184,12 @@ impl Books {
                 _ => own.seen(unit, &range),
             })
         };
+        // What this very connection wrote comes before what it reads next, answered or not.
+        let own_write = log.iter().filter(|execution| asked.behind.contains(&execution.pdu));
+        let floor = own_write.map(|execution| execution.at).max().unwrap_or(0).max(asked.floor);
         let in_time = |execution: &&Execution| {
             if asked.pdu.is_read() {
-                execution.at >= asked.floor && execution.sent + asked.max_age >= asked.at
+                execution.at >= floor && execution.sent + asked.max_age >= asked.at
             } else {
                 execution.sent >= asked.at
             }
@@ -188,7 +220,7 @@ impl Books {
 
     /// The counters in a reply tell when they were read: whole, at one instant, young enough, and not before a
     /// write that was acknowledged. Whatever the executions say.
-    fn counters(&self, id: u64, asked: &Asked, reply: &[u8]) -> Check {
+    fn counters(&mut self, id: u64, asked: &Asked, reply: &[u8]) -> Check {
         let Some(range) = asked.pdu.range().filter(|range| matches!(range.function.0, 3 | 4)) else {
             return Ok(());
         };
@@ -199,6 +231,13 @@ impl Books {
         let table = self.own.table(unit, range.function).0;
         let told = time_told(unit, table, &range, reply).map_err(|fault| format!("request {id}: {fault}"))?;
         let Some(told) = told else { return Ok(()) };
+        check(told >= asked.seen, || {
+            format!("request {id} {asked:?} got counters of {told}, and its connection younger ones before")
+        })?;
+        let whole = self.own.seen(unit, &range);
+        let given = self.given.entry((asked.connection, asked.target, asked.max_age)).or_default();
+        given.retain(|(range, _)| *range != whole);
+        given.push((whole, told));
         let latest = told + MILLI;
         check(latest > asked.floor && latest + asked.max_age > asked.at, || {
             format!("stale: request {id} {asked:?} got counters of {told}")

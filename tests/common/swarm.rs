@@ -61,6 +61,8 @@ pub(crate) struct Swarm {
     pub(crate) broadcasts: u64,
     /// Whether everybody reads the same few registers of one unit.
     pub(crate) hot: bool,
+    /// Whether clients ask the same few things again and again, as they do, so that ranges are learned.
+    pub(crate) habits: bool,
     /// Whether some units have blocks that are read in the background.
     pub(crate) polled: bool,
     pub(crate) addresses: u64,
@@ -91,6 +93,7 @@ impl Swarm {
             writes: rng.pick(&[0, 100, 400]),
             broadcasts: rng.pick(&[0, 200, 800]),
             hot: rng.chance(250),
+            habits: false,
             polled,
             addresses: rng.range(1, 3),
             connections: rng.range(1, 3),
@@ -98,7 +101,19 @@ impl Swarm {
         if rng.chance(80) {
             swarm.race();
         }
+        // Told by what was drawn, so that other seeds go on as they did.
+        if !swarm.hot && swarm.requests.is_multiple_of(4) {
+            swarm.take_habits();
+        }
         swarm
+    }
+
+    /// Long enough, and often enough, for ranges to be learned and kept fresh; late answers among them.
+    fn take_habits(&mut self) {
+        self.habits = true;
+        self.requests *= 2;
+        self.pause = self.pause.clamp(60, 300);
+        self.writes = self.writes.min(100);
     }
 
     /// Late answers and broadcasts, and everybody reads what these write: what was read before a broadcast

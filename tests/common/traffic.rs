@@ -11,6 +11,10 @@ use super::unit::END;
 
 /// A read of any kind, or of a few registers that everybody wants.
 pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
+    if swarm.habits && rng.chance(800) {
+        let (function, start, quantity, _) = rng.pick(&HABITS);
+        return range(function, start, quantity);
+    }
     if swarm.polled && rng.chance(600) {
         return read_polled(rng);
     }
@@ -41,10 +45,37 @@ pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
     }
 }
 
+/// The oldest data a client takes, in milliseconds; one with a habit always the same.
+pub(crate) fn max_age(rng: &mut Rng, swarm: &Swarm, pdu: &RequestPdu) -> u64 {
+    let known = pdu.range().filter(|_| swarm.habits).and_then(|range| {
+        let same =
+            |habit: &&Habit| (habit.0, habit.1, habit.2) == (range.function.0, range.start, range.quantity);
+        HABITS.iter().find(same)
+    });
+    match known {
+        Some((.., max_age)) => *max_age,
+        None if swarm.hot => rng.pick(&[0, 5000]),
+        None => rng.pick(&[0, 0, 20, 200, 1500, 5000]),
+    }
+}
+
+/// Function, start, quantity and age in milliseconds of a read that is asked for again and again.
+type Habit = (u8, u16, u16, u64);
+
+/// Wholes and parts of them, through either table, with ages that are kept fresh and ones that are not.
+const HABITS: [Habit; 6] = [
+    (3, COUNTERS, 16, 5000),
+    (3, COUNTERS + 2, 4, 1500),
+    (4, COUNTERS, 16, 5000),
+    (4, COUNTERS + 4, 2, 2000),
+    (3, COUNTERS + 8, 16, 1500),
+    (4, COUNTERS + 36, 2, 200),
+];
+
 /// A read of what is read in the background as well, or of what reaches over its edges.
 fn read_polled(rng: &mut Rng) -> RequestPdu {
     let start = rng.pick(&[0, 0, 2, COUNTERS, COUNTERS + 2, COUNTERS + 24, COUNTERS + 32, 64, 72, 100]);
-    range(rng.pick(&[3, 3, 3, 4]), start, rng.pick(&[2, 2, 4, 10, 12, 20, 32, 50]))
+    range(rng.pick(&[3, 3, 4, 4]), start, rng.pick(&[2, 2, 4, 10, 12, 20, 32, 50]))
 }
 
 /// A write of any kind that carries `serial`, which makes it unlike any other of the run.

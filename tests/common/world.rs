@@ -241,8 +241,7 @@ impl World {
             let write = write.then(|| traffic::write(&mut self.rng, self.serial));
             (Target::Unit(unit), write.unwrap_or_else(|| traffic::read(&mut self.rng, &self.swarm)))
         };
-        let max_age =
-            self.rng.pick(if self.swarm.hot { &[0, 5000] } else { &[0, 0, 20, 200, 1500, 5000] }) * MILLI;
+        let max_age = traffic::max_age(&mut self.rng, &self.swarm, &pdu) * MILLI;
         let deadline = self.now + self.rng.pick(&[20, 200, 1000, 3000, 3000, 10_000]) * MILLI;
         self.hand_in(place, target, pdu, max_age, deadline, false)
     }
@@ -327,6 +326,8 @@ impl World {
             max_age,
             deadline,
             floor: 0,
+            seen: 0,
+            behind: Vec::new(),
             must_succeed,
         };
         let at_hand = self.books.at_hand(&asked, self.instant(self.now));
