@@ -184,6 +184,12 @@ impl Books {
                 _ => own.seen(unit, &range),
             })
         };
+        let waits = |write: &&RequestPdu| {
+            let same = |other: &Asked| other.connection == asked.connection && other.pdu == **write;
+            self.asked.values().any(|other| same(other) && self.times_sent(other) == 0)
+        };
+        let overtaken = asked.behind.iter().find(waits);
+        check(overtaken.is_none(), || format!("read {id} {asked:?} overtook {overtaken:?}"))?;
         // What this very connection wrote comes before what it reads next, answered or not.
         let own_write = log.iter().filter(|execution| asked.behind.contains(&execution.pdu));
         let floor = own_write.map(|execution| execution.at).max().unwrap_or(0).max(asked.floor);
