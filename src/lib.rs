@@ -85,11 +85,14 @@ pub mod bus {
     pub mod poll;
     pub mod queue;
     pub mod receive;
+    pub mod record;
+    pub(crate) mod recording;
     pub mod request;
     pub mod sabotage;
     pub(crate) mod schedule;
     pub mod settings;
     pub mod snapshot;
+    pub mod statistics;
     pub mod tables;
     pub(crate) mod transaction;
     pub(crate) mod turns;

@@ -70,6 +70,7 @@ impl Rig {
             match output {
                 Output::Transmit(adu) => self.sent.push((self.now, adu)),
                 Output::Publish(view) => self.view = view,
+                Output::Record(_) => {}
                 Output::Reply { to, answer } => self.answers.push((to, answer)),
             }
         }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use metergate::bus::diagnostics::{ClientCounters, Picture, answer};
 use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
+use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
@@ -37,6 +38,7 @@ fn picture(now: Instant) -> Picture {
         name: None,
         state: UnitState::NeverSeen,
         counters: UnitCounters::default(),
+        statistics: UnitStatistics::default(),
         last_exception: None,
         last_good: None,
         response_time: None,
@@ -54,6 +56,7 @@ fn picture(now: Instant) -> Picture {
             unexpected: 6,
             exceptions: 7,
         },
+        statistics: UnitStatistics::default(),
         last_exception: Some(ExceptionCode::ILLEGAL_DATA_ADDRESS),
         last_good: Some(now - 70 * SECOND),
         response_time: Some(Duration::from_micros(5_250)),
@@ -150,6 +153,7 @@ fn without_a_profile_the_age_is_that_of_the_newest_block() {
         name: None,
         state: UnitState::Online,
         counters: UnitCounters::default(),
+        statistics: UnitStatistics::default(),
         last_exception: None,
         last_good: None,
         response_time: None,

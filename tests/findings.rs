@@ -63,6 +63,7 @@ fn healthy(unit: u8, at: Instant) -> UnitView {
         snapshot: Arc::default(),
         measured: Arc::default(),
         is_measured: false,
+        statistics: Arc::default(),
     }
 }
 

@@ -60,7 +60,7 @@ fn last_view(line: &mut Line<u32>) -> Option<View> {
     while let Some(output) = line.poll_output() {
         match output {
             Output::Publish(published) => view = Some(published),
-            Output::Transmit(_) | Output::Reply { .. } => {}
+            Output::Transmit(_) | Output::Record(_) | Output::Reply { .. } => {}
         }
     }
     view

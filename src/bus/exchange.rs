@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::echo::Phase;
 use super::queue::Item;
+use super::record::Outcome;
+use super::recording::Askers;
 use super::request::Target;
 
 /// Why something is sent.
@@ -28,11 +32,25 @@ pub(crate) enum Failure {
     Garbled,
 }
 
+impl Failure {
+    /// The same in a record.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Silent => Outcome::Silent,
+            Self::Truncated => Outcome::Truncated,
+            Self::Garbled => Outcome::Garbled,
+        }
+    }
+}
+
 /// The request on the wire.
 #[derive(Debug)]
 pub(crate) struct Exchange<T> {
     pub(crate) item: Item<T>,
     pub(crate) purpose: Purpose,
+    /// As it was sent.
+    pub(crate) adu: Bytes,
+    pub(crate) askers: Askers,
     /// When its first byte began to be sent.
     pub(crate) sent_at: Instant,
     /// When its last byte is on the wire.

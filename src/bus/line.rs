@@ -5,6 +5,7 @@
 //! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use super::learn::Learned;
 use super::poll::Plan;
 use super::queue::{Queue, Waiter};
 use super::receive::{Finality, Receiver};
+use super::record::Record;
+use super::recording::Recorder;
 use super::request::{Answer, Request, Target};
 use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::turns::Turns;
@@ -40,6 +43,8 @@ pub enum PortEvent {
 pub enum Output<T> {
     /// Send these bytes, at once and in one piece.
     Transmit(Bytes),
+    /// This has happened on the line: for whoever keeps records. Before the `Reply` that came of it.
+    Record(Arc<Record>),
     /// Let others see this. Always before the `Reply` it belongs to.
     Publish(View),
     /// Give the answer to whoever asked.
@@ -96,6 +101,7 @@ pub struct Line<T> {
     pub(super) overrun_noted: bool,
     /// What is read again and again and met with silence: how often in a row, and since when.
     pub(super) silences: Vec<Silence>,
+    pub(super) recorder: Recorder,
 }
 
 impl<T> Line<T> {
@@ -133,6 +139,7 @@ impl<T> Line<T> {
             window: Window::default(),
             overrun_noted: false,
             silences: Vec::new(),
+            recorder: Recorder::default(),
             settings,
         }
     }
@@ -172,6 +179,7 @@ impl<T> Line<T> {
             self.take_frames(Finality::Open, now);
         }
         self.watch_for_babble(now);
+        self.record_stray(now);
     }
 
     /// The port was opened or lost.
@@ -179,6 +187,7 @@ impl<T> Line<T> {
         self.changed = true;
         match event {
             PortEvent::Opened => {
+                self.recorder.statistics.openings += u64::from(self.port == PortState::Closed);
                 self.port = PortState::Open;
                 self.echo.reset();
                 self.receiver = Receiver::default();
@@ -188,8 +197,10 @@ impl<T> Line<T> {
                 self.begin_polling(now);
             }
             PortEvent::Lost => {
+                self.recorder.statistics.losses += u64::from(self.port != PortState::Closed);
                 self.port = PortState::Closed;
                 self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE, now);
+                self.record_the_rest(now);
             }
         }
     }
@@ -210,6 +221,7 @@ impl<T> Line<T> {
         self.expire(now);
         self.end_of_quiet(now);
         self.judge_exchange(now);
+        self.record_stray(now);
         self.send_next(now);
     }
 
@@ -295,6 +307,7 @@ impl<T> Line<T> {
         }
         let Request { to, source, target: _, pdu, deadline, max_age } = request;
         exchange.item.waiters.push(Waiter { to, source, pdu, since: now, max_age, deadline });
+        exchange.askers.clients += 1;
         self.counters.joined += 1;
         self.changed = true;
         None
@@ -340,6 +353,7 @@ impl<T> Line<T> {
         View {
             port: self.port,
             counters: self.counters,
+            statistics: self.recorder.statistics,
             window: self.window,
             polling: self.polling_view(),
             waiting: self.queue.waiting(),

@@ -81,6 +81,7 @@ impl<T> Line<T> {
     /// Tells those who have waited too long: nothing is sent that could not be answered in time.
     pub(super) fn expire(&mut self, now: Instant) {
         for (attempts, waiter) in self.queue.remove_waiters(|item, waiter| expiry(item, waiter) <= now) {
+            self.recorder.statistics.expired += 1;
             self.give_up(attempts, waiter);
         }
         self.expire_on_the_wire(now);
@@ -181,9 +182,12 @@ impl<T> Line<T> {
         let adu = rtu::encode(unit, item.pdu.bytes());
         let wire_end = now + self.wire_time(adu.len());
         let response_deadline = wire_end + timeout;
+        self.record_the_rest(now);
         self.receiver.begin();
         self.exchange = Some(Exchange {
             echo: self.echo.watch(&item.pdu, &adu),
+            adu: adu.clone(),
+            askers: self.recorder.note_sending(&item, now),
             item,
             purpose,
             sent_at: now,
@@ -226,6 +230,7 @@ impl<T> Line<T> {
         if self.port == PortState::Occupied && quiet {
             self.port = PortState::Open;
             self.receiver.begin();
+            self.record_the_rest(now);
             self.noisy_since = None;
             self.changed = true;
             self.begin_polling(now);

@@ -3,18 +3,19 @@
 //! The second part of [`Line`]. Every end of a request passes one of two functions here, `succeed` and
 //! `fail`, so that no request can be answered twice or forgotten.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
-use crate::modbus::reply;
+use crate::modbus::{reply, rtu};
 
 use super::echo::{Front, Phase};
 use super::exchange::{Exchange, Failure, Purpose};
 use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
 use super::queue::{Item, Waiter};
 use super::receive::{Finality, Frame};
+use super::record::{Outcome, PieceKind};
 use super::request::{Answer, Target};
 use super::sabotage::{Guard, begun, keeps};
 use super::settings::UnitId;
@@ -32,6 +33,7 @@ impl<T> Line<T> {
         self.noisy_since.get_or_insert(now);
         self.last_byte = Some(now);
         self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
+        self.recorder.tape.push(bytes, now);
         if self.port == PortState::Open {
             if self.receiver.pending() == 0 {
                 self.head_at = Some(now);
@@ -101,7 +103,7 @@ impl<T> Line<T> {
     /// Declares the line occupied when bytes come without a pause and without a frame.
     pub(super) fn watch_for_babble(&mut self, now: Instant) {
         let Some(since) = self.noisy_since.filter(|_| self.port == PortState::Open) else { return };
-        let limit = OCCUPIED_AFTER.max(self.wire_time(2 * crate::modbus::rtu::ADU_MAX));
+        let limit = OCCUPIED_AFTER.max(self.wire_time(2 * rtu::ADU_MAX));
         // A request on the wire changes nothing: behind an adapter that delivers in lumps, an endless stream
         // has pauses long enough to send into.
         if now.saturating_duration_since(since) < limit {
@@ -122,6 +124,7 @@ impl<T> Line<T> {
             exchange.item.waiters.drain(..).partition(|waiter| waiter.deadline <= now);
         exchange.item.waiters = stay;
         for waiter in late {
+            self.recorder.statistics.expired += 1;
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
     }
@@ -145,6 +148,7 @@ impl<T> Line<T> {
         match front {
             Front::Echo(length) => {
                 self.receiver.strip(length);
+                self.mark(PieceKind::Echo, length, now);
                 self.head_at = Some(now);
                 self.noisy_since = None;
                 true
@@ -180,22 +184,30 @@ impl<T> Line<T> {
                 || !keeps(Guard::LengthCheck) && frame.pdu[0] == request.function().0
         };
         let target = Target::Unit(frame.unit);
+        let length = frame.pdu.len() + rtu::OVERHEAD;
         if self.take_late_echo(&frame) {
-            return;
+            return self.mark(PieceKind::Echo, length, now);
         }
         let asked = |other: Target| other == target || !keeps(Guard::UnitCheck);
         if let Some(exchange) = self.exchange.take_if(|ex| asked(ex.item.target) && fits(&ex.item.pdu)) {
+            self.mark(PieceKind::Answer, length, now);
             self.succeed(exchange, &frame, now);
             return;
         }
         let awaited_elsewhere = self.exchange.as_ref().is_some_and(|exchange| exchange.item.target != target);
-        self.counters.foreign_frames += u64::from(awaited_elsewhere);
+        if awaited_elsewhere {
+            self.note_foreign();
+        }
         self.changed = true;
-        let Some(unit) = self.units.get_mut(&frame.unit) else { return };
-        if unit.owed.as_ref().is_some_and(|owed| fits(&owed.request)) {
+        let owed = self.units.get(&frame.unit).and_then(|unit| unit.owed.as_ref());
+        if owed.is_some_and(|owed| fits(&owed.request)) {
+            self.mark(PieceKind::Late(frame.unit), length, now);
             self.take_late_answer(&frame, now);
         } else {
-            unit.note_unexpected(now);
+            self.mark(PieceKind::Foreign, length, now);
+            if let Some(unit) = self.units.get_mut(&frame.unit) {
+                unit.note_unexpected(now);
+            }
         }
     }
 
@@ -250,7 +262,8 @@ impl<T> Line<T> {
     /// The unit answered, with data or an exception of its own.
     fn succeed(&mut self, exchange: Exchange<T>, frame: &Frame, now: Instant) {
         self.noisy_since = None;
-        self.note_line_time(&exchange, now);
+        let outcome = exception_of(frame).map_or(Outcome::Answered, Outcome::Exception);
+        self.note_end(&exchange, outcome, now);
         let head = self.head_at.unwrap_or(now);
         let response_time = head.saturating_duration_since(exchange.wire_end);
         if frame.is_first || self.echo.is_past(&exchange.echo) {
@@ -305,7 +318,7 @@ impl<T> Line<T> {
     /// The request on the wire got no good answer.
     fn fail(&mut self, failure: Failure, now: Instant) {
         let Some(exchange) = self.exchange.take() else { return };
-        self.note_line_time(&exchange, now);
+        self.note_end(&exchange, failure.outcome(), now);
         self.counters.failures += 1;
         self.changed = true;
         if failure == Failure::Garbled {
@@ -399,7 +412,9 @@ impl<T> Line<T> {
     /// is back. Gives those who waited for it.
     pub(super) fn abandon(&mut self, now: Instant) -> Vec<Waiter<T>> {
         let Some(exchange) = self.exchange.take() else { return vec![] };
-        self.note_line_time(&exchange, now);
+        let occupied = self.port == PortState::Occupied;
+        let outcome = if occupied { Outcome::Occupied } else { Outcome::PortLost };
+        self.note_end(&exchange, outcome, now);
         let Exchange { item, sent_at, wire_end, epoch, .. } = exchange;
         match item.target {
             Target::Broadcast => self.turnaround_until = Some(wire_end + self.settings.turnaround_delay),
@@ -415,7 +430,7 @@ impl<T> Line<T> {
 
     fn finish_broadcast(&mut self, now: Instant) {
         let Some(exchange) = self.exchange.take() else { return };
-        self.note_line_time(&exchange, now);
+        self.note_end(&exchange, Outcome::Sent, now);
         self.turnaround_until = Some(exchange.wire_end + self.settings.turnaround_delay);
         self.changed = true;
         for waiter in exchange.item.waiters {
@@ -444,19 +459,8 @@ impl<T> Line<T> {
     fn note_exception(unit: &mut Unit, frame: &Frame) {
         if let Some(code) = exception_of(frame) {
             unit.counters.exceptions += 1;
+            unit.statistics.note_exception(code);
             unit.last_exception = Some(code);
-        }
-    }
-
-    /// Counts what an exchange took of the line.
-    fn note_line_time(&mut self, exchange: &Exchange<T>, now: Instant) {
-        let turnaround =
-            if exchange.is_broadcast() { self.settings.turnaround_delay } else { Duration::ZERO };
-        let took = exchange.line_time(now) + turnaround;
-        self.counters.busy += took;
-        self.window.note(self.counters.busy, now);
-        if exchange.item.background {
-            self.spend(exchange.item.target, exchange.item.range, took);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use super::sabotage::{Guard, keeps};
 use super::settings::{OfflineAfter, UnitSettings};
 use super::snapshot::{Block, Snapshot};
+use super::statistics::UnitStatistics;
 use super::view::UnitView;
 
 /// Whether the unit answers.
@@ -78,6 +79,8 @@ pub struct Unit {
     pub settings: UnitSettings,
     /// What happened to it.
     pub counters: UnitCounters,
+    /// How fast it answered, and what failed why.
+    pub statistics: UnitStatistics,
     /// The exception it answered last.
     pub last_exception: Option<ExceptionCode>,
     /// When it last gave a good answer, or a Modbus exception.
@@ -117,6 +120,7 @@ impl Unit {
             name: settings.name.clone(),
             state: UnitState::NeverSeen,
             counters: UnitCounters::default(),
+            statistics: UnitStatistics::default(),
             last_exception: None,
             last_good: None,
             response_time: None,
@@ -127,6 +131,7 @@ impl Unit {
         Self {
             settings,
             counters: UnitCounters::default(),
+            statistics: UnitStatistics::default(),
             last_exception: None,
             last_good: None,
             response_time: None,
@@ -154,6 +159,7 @@ impl Unit {
         let seen = &self.view;
         let same = seen.state == self.state
             && seen.counters == self.counters
+            && seen.statistics == self.statistics
             && seen.last_exception == self.last_exception
             && seen.last_good == self.last_good
             && seen.response_time == self.response_time
@@ -165,6 +171,7 @@ impl Unit {
                 name: self.settings.name.clone(),
                 state: self.state,
                 counters: self.counters,
+                statistics: self.statistics,
                 last_exception: self.last_exception,
                 last_good: self.last_good,
                 response_time: self.response_time,

@@ -7,6 +7,7 @@ use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::settings::UnitId;
 use super::snapshot::Snapshot;
+use super::statistics::{LineStatistics, UnitStatistics};
 use super::unit::{UnitCounters, UnitState};
 
 /// The port, as the line sees it.
@@ -53,6 +54,8 @@ pub struct UnitView {
     pub state: UnitState,
     /// What happened to it.
     pub counters: UnitCounters,
+    /// How fast it answered, and what failed why.
+    pub statistics: UnitStatistics,
     /// The exception it answered last.
     pub last_exception: Option<ExceptionCode>,
     /// When it last answered.
@@ -100,6 +103,8 @@ pub struct View {
     pub port: PortState,
     /// What happened on the line.
     pub counters: LineCounters,
+    /// Where line time went, how long requests waited.
+    pub statistics: LineStatistics,
     /// Line time used up to a point in time, to tell the utilisation since.
     pub window: Window,
     /// How the background readings go.

@@ -144,6 +144,7 @@ where
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
                 Output::Publish(view) => self.view.store(Arc::new(view)),
+                Output::Record(_) => {}
                 Output::Reply { to, answer } => to.send(answer),
             }
         }

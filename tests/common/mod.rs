@@ -1,13 +1,15 @@
 //! The simulated serial line that `tests/simulation.rs` and `tests/sabotage.rs` share.
 //!
 //! `rng` draws, `swarm` decides what a seed is about, `unit` and `wire` are the world, `answers` is what can
-//! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `world` runs it all.
+//! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `ledger`
+//! what the records must say, `world` runs it all.
 //!
 //! One thing is left out on purpose, because nothing on a serial line can tell it apart: an answer that comes
 //! later than the late guard. Late answers here begin before the guard ends.
 
 mod answers;
 mod books;
+mod ledger;
 mod own;
 mod polling;
 mod rng;

@@ -17,6 +17,7 @@ use metergate::modbus::rtu;
 
 use super::answers::{self, Scene};
 use super::books::{Asked, Books, Check, Execution, check};
+use super::ledger::Ledger;
 use super::rng::Rng;
 use super::swarm::{Faults, Swarm};
 use super::traffic;
@@ -56,6 +57,7 @@ pub(crate) struct World {
     wire: Wire,
     units: BTreeMap<u8, VirtualUnit>,
     books: Books,
+    ledger: Ledger,
     ids: Vec<u8>,
     next_id: u64,
     /// Numbers of the connections; one that left is followed by another.
@@ -95,6 +97,7 @@ impl World {
                 .map(|unit| (unit.id.get(), VirtualUnit::new(unit.id.get(), unit.polling.mirrored)))
                 .collect(),
             books: Books::new(&swarm.settings),
+            ledger: Ledger::default(),
             ids,
             next_id: 0,
             connections: (0..swarm.addresses * swarm.connections).collect(),
@@ -157,7 +160,10 @@ impl World {
             }
         }
         check(self.books.asked.is_empty(), || "requests are left without an answer".into())?;
-        check(self.books.view.waiting == 0, || "something waits for nobody".into())
+        check(self.books.view.waiting == 0, || "something waits for nobody".into())?;
+        // Whatever is on the wire or on the tape has its record when the port goes.
+        self.port(PortEvent::Lost)?;
+        self.ledger.complete(&self.books.view)
     }
 
     fn is_over(&self) -> bool {
@@ -197,6 +203,7 @@ impl World {
             return Ok(());
         }
         self.note(|| format!("given {bytes:02X?}"));
+        self.ledger.received(&bytes);
         self.last_byte = self.last_byte.max(self.now);
         self.unanswered = None;
         let now = self.instant(self.now);
@@ -356,6 +363,10 @@ impl World {
                     }
                     self.books.view = view;
                 }
+                Output::Record(record) => {
+                    self.note(|| format!("records {record:?}"));
+                    self.ledger.record(&record, self.instant(self.now))?;
+                }
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
                     self.books.reply(to, &answer, self.instant(self.now))?;
@@ -370,6 +381,7 @@ impl World {
     fn transmit(&mut self, adu: &Bytes) -> Check {
         self.note(|| format!("sends {adu:02X?}"));
         check(self.open, || "sent into a closed port".into())?;
+        self.ledger.sent(adu, self.instant(self.now));
         check(rtu::crc_is_right(adu), || "sent with a wrong CRC".into())?;
         let unit = adu[0];
         let pdu = RequestPdu::decode(adu.slice(1..adu.len() - 2)).map_err(|code| format!("sent: {code}"))?;

@@ -1,11 +1,13 @@
 //! A line, the time, and what came out of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::record::Record;
 use metergate::bus::request::{Answer, Request, Source, Target};
 use metergate::bus::settings::{
     Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
@@ -30,6 +32,7 @@ pub(crate) struct Bench {
     sent: VecDeque<Sent>,
     answers: VecDeque<(u32, f64, Answer)>,
     pub(crate) view: View,
+    pub(crate) records: VecDeque<Arc<Record>>,
 }
 
 /// A request as tests ask it: unit 0 is a broadcast.
@@ -90,6 +93,7 @@ impl Bench {
             sent: VecDeque::new(),
             answers: VecDeque::new(),
             view: View::default(),
+            records: VecDeque::new(),
         };
         bench.port(PortEvent::Opened);
         bench
@@ -205,13 +209,18 @@ impl Bench {
         sent
     }
 
+    /// Milliseconds of the bench's time at `at`.
+    pub(crate) fn millis(&self, at: Instant) -> f64 {
+        at.saturating_duration_since(self.t0).as_secs_f64() * 1e3
+    }
+
     pub(crate) fn state(&self, unit: u8) -> UnitState {
         let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
         seen.expect("a unit of the line").state
     }
 
     fn due(&self) -> Option<f64> {
-        self.line.poll_timeout().map(|at| at.saturating_duration_since(self.t0).as_secs_f64() * 1e3)
+        self.line.poll_timeout().map(|at| self.millis(at))
     }
 
     fn fire(&mut self, due: f64) {
@@ -231,12 +240,13 @@ impl Bench {
                     pdu: adu[1..adu.len() - 2].to_vec(),
                 }),
                 Output::Publish(view) => self.view = view,
+                Output::Record(record) => self.records.push_back(record),
                 Output::Reply { to, answer } => self.answers.push_back((to, self.now, answer)),
             }
         }
     }
 
-    fn instant(&self, at: f64) -> Instant {
+    pub(crate) fn instant(&self, at: f64) -> Instant {
         self.t0 + millis(at)
     }
 }

@@ -182,7 +182,8 @@ fn babble_is_noticed_although_a_request_is_on_the_wire() {
 #[test]
 fn an_occupied_line_keeps_no_bytes() {
     let mut bench = Bench::of(&[1]);
-    babble(&mut bench, 1_100.0);
+    // Long enough to fill what a record keeps.
+    babble(&mut bench, 10_000.0);
     let before = format!("{:?}", bench.line).len();
     babble(&mut bench, 20_000.0);
     let after = format!("{:?}", bench.line).len();

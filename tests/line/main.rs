@@ -6,4 +6,5 @@ mod bench;
 mod echo;
 mod health;
 mod limits;
+mod records;
 mod sharing;

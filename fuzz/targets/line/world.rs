@@ -286,7 +286,7 @@ impl World {
         for _ in 0..most {
             match self.line.poll_output() {
                 None => return,
-                Some(Output::Publish(_)) => {}
+                Some(Output::Publish(_) | Output::Record(_)) => {}
                 Some(Output::Transmit(adu)) => self.transmitted(adu),
                 Some(Output::Reply { to, answer }) => self.replied(to, &answer),
             }

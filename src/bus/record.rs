@@ -1,0 +1,319 @@
+//! What went over the line, as a record of each attempt: when, for whom, the bytes both ways, and how it ended.
+//!
+//! Owns the shape of a record and the tape that keeps what is received until a record takes it. It never
+//! decides anything: the line behaves the same if nobody takes a record.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::request::{Source, Target};
+use super::settings::UnitId;
+use crate::modbus::pdu::ExceptionCode;
+
+/// One thing that happened on the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A request was sent, and this is its end.
+    Transaction(Transaction),
+    /// Bytes came while nothing was awaited: a late answer, a frame nobody asked for, noise.
+    Stray(Stray),
+}
+
+impl Record {
+    /// Ascending by one over the records of a bus, from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Transaction(transaction) => transaction.number,
+            Self::Stray(stray) => stray.number,
+        }
+    }
+
+    /// When it began: the first byte sent, or received where nothing was.
+    #[must_use]
+    pub fn begun(&self) -> Instant {
+        match self {
+            Self::Transaction(transaction) => transaction.sent_at,
+            Self::Stray(stray) => stray.received.first_at.unwrap_or(stray.ended_at),
+        }
+    }
+
+    /// What was received.
+    #[must_use]
+    pub fn received(&self) -> &Received {
+        match self {
+            Self::Transaction(transaction) => &transaction.received,
+            Self::Stray(stray) => &stray.received,
+        }
+    }
+}
+
+/// One attempt: a request on the wire and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Ascending over the records of a bus.
+    pub number: u64,
+    /// Why it was sent.
+    pub cause: Cause,
+    /// The client that asked first, if one did.
+    pub source: Option<Source>,
+    /// Clients that were to share the answer, the first included.
+    pub clients: usize,
+    /// Who was asked.
+    pub target: Target,
+    /// 1 for the first sending of a request.
+    pub attempt: u32,
+    /// The ADU as sent, its CRC included.
+    pub request: Bytes,
+    /// Everything received until it ended.
+    pub received: Received,
+    /// When its first byte began to be sent.
+    pub sent_at: Instant,
+    /// When its last byte was on the wire, by arithmetic.
+    pub wire_end: Instant,
+    /// When it was over.
+    pub ended_at: Instant,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Transaction {
+    /// From the end of the request on the wire to the first byte of the answer, if one came whole.
+    #[must_use]
+    pub fn answer_time(&self) -> Option<Duration> {
+        let answer = self.received.pieces.iter().find(|piece| piece.kind == PieceKind::Answer)?;
+        Some(answer.at.saturating_duration_since(self.wire_end))
+    }
+}
+
+/// Bytes received while nothing was awaited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Ascending over the records of a bus.
+    pub number: u64,
+    /// The bytes.
+    pub received: Received,
+    /// When the record was made.
+    pub ended_at: Instant,
+}
+
+/// Why something was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A client asked.
+    Client,
+    /// Read on our own account; clients may have joined it.
+    Background,
+    /// An off-line unit may be back.
+    Probe,
+    /// It must be known whether the adapter echoes.
+    EchoCheck,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With data, or the echo of a write.
+    Answered,
+    /// With an exception of the unit's own.
+    Exception(ExceptionCode),
+    /// A broadcast is on the wire in full.
+    Sent,
+    /// Nothing that could be the answer came in time.
+    Silent,
+    /// The answer broke off.
+    Truncated,
+    /// The answer came whole, with a wrong CRC.
+    Garbled,
+    /// The port was lost meanwhile.
+    PortLost,
+    /// The line was declared occupied meanwhile.
+    Occupied,
+}
+
+impl Outcome {
+    /// Whether the unit answered, with data or an exception, or none had to.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        match self {
+            Self::Answered | Self::Exception(_) | Self::Sent => true,
+            Self::Silent | Self::Truncated | Self::Garbled | Self::PortLost | Self::Occupied => false,
+        }
+    }
+
+    /// One word for it, for filters.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Exception(_) => "exception",
+            Self::Sent => "sent",
+            Self::Silent => "silent",
+            Self::Truncated => "truncated",
+            Self::Garbled => "garbled",
+            Self::PortLost => "port-lost",
+            Self::Occupied => "occupied",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered => f.write_str("answered"),
+            Self::Exception(code) => write!(f, "exception {code}"),
+            Self::Sent => f.write_str("sent to all units"),
+            Self::Silent => f.write_str("no answer"),
+            Self::Truncated => f.write_str("the answer broke off"),
+            Self::Garbled => f.write_str("wrong CRC"),
+            Self::PortLost => f.write_str("the port was lost"),
+            Self::Occupied => f.write_str("the line was occupied"),
+        }
+    }
+}
+
+/// Bytes as they were received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// The first [`RECEIVED_MAX`] of them.
+    pub bytes: Bytes,
+    /// How many there were.
+    pub total: usize,
+    /// What was made of them, in order; bytes in none of these are noise.
+    pub pieces: Vec<Piece>,
+    /// When the first one was received.
+    pub first_at: Option<Instant>,
+    /// When the last one was.
+    pub last_at: Option<Instant>,
+}
+
+impl Received {
+    /// Whether there were more than are kept.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.total > self.bytes.len()
+    }
+
+    /// Every kept byte once, in order: the pieces, and between them what is noise, with when each began.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
+        let mut done = 0;
+        let begun = self.first_at.or(self.last_at);
+        let noise = |from: usize, to: usize| {
+            let bytes = self.bytes.get(from..to).filter(|bytes| !bytes.is_empty())?;
+            Some(Part { kind: None, bytes, at: begun })
+        };
+        for piece in &self.pieces {
+            let end = piece.start + piece.length;
+            let Some(bytes) = self.bytes.get(piece.start..end) else { continue };
+            parts.extend(noise(done, piece.start));
+            parts.push(Part { kind: Some(piece.kind), bytes, at: Some(piece.at) });
+            done = end;
+        }
+        parts.extend(noise(done, self.bytes.len()));
+        parts
+    }
+}
+
+/// Some of the received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'r> {
+    /// What they were; `None`: noise, or what is left of a damaged frame.
+    pub kind: Option<PieceKind>,
+    /// The bytes.
+    pub bytes: &'r [u8],
+    /// When the first of them was received, as far as known.
+    pub at: Option<Instant>,
+}
+
+/// Some of the received bytes that were made something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What they were.
+    pub kind: PieceKind,
+    /// The place of the first of them.
+    pub start: usize,
+    /// How many.
+    pub length: usize,
+    /// When the first of them was received, or what came before them was dealt with.
+    pub at: Instant,
+}
+
+/// What received bytes were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceKind {
+    /// The request, handed back by the adapter.
+    Echo,
+    /// The frame that ended the transaction.
+    Answer,
+    /// A whole frame that answers nothing asked.
+    Foreign,
+    /// The answer to an earlier request that had been given up, of this unit.
+    Late(UnitId),
+}
+
+/// What has been received and is in no record yet.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    bytes: Vec<u8>,
+    total: usize,
+    pieces: Vec<Piece>,
+    first_at: Option<Instant>,
+    last_at: Option<Instant>,
+}
+
+impl Tape {
+    /// Takes bytes as they came.
+    pub(super) fn push(&mut self, bytes: &[u8], now: Instant) {
+        let room = RECEIVED_MAX.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.total += bytes.len();
+        self.first_at.get_or_insert(now);
+        self.last_at = Some(now);
+    }
+
+    /// The `length` bytes ahead of the last `pending` ones were this. What is beyond the kept bytes is not noted.
+    pub(super) fn mark(&mut self, kind: PieceKind, length: usize, pending: usize, at: Instant) {
+        let end = self.total.saturating_sub(pending);
+        if end <= RECEIVED_MAX && length <= end {
+            self.pieces.push(Piece { kind, start: end - length, length, at });
+        }
+    }
+
+    /// Whether nothing is on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Whether something on it is more than noise.
+    pub(super) fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Everything but the bytes `pending`, which came last, since `pending_since`, and stay for the next record.
+    pub(super) fn take(&mut self, pending: &[u8], pending_since: Option<Instant>) -> Received {
+        let mut rest = Self::default();
+        if let Some(since) = pending_since.filter(|_| !pending.is_empty()) {
+            rest.push(pending, since);
+            rest.last_at = self.last_at;
+        }
+        let taken = std::mem::replace(self, rest);
+        let total = taken.total - pending.len().min(taken.total);
+        let mut bytes = taken.bytes;
+        bytes.truncate(total);
+        let some = total > 0;
+        Received {
+            bytes: bytes.into(),
+            total,
+            pieces: taken.pieces,
+            first_at: taken.first_at.filter(|_| some),
+            last_at: taken.last_at.filter(|_| some),
+        }
+    }
+}
+
+/// Received bytes a record keeps: an echo and an answer of full length.
+pub const RECEIVED_MAX: usize = 512;
