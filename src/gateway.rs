@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,16 @@ use tracing::{error, info, warn};
 
 use crate::bus::view::View;
 use crate::config::{self, Config};
+use crate::io::audit::Audit;
 use crate::io::handle::BusHandle;
+use crate::io::names::{Names, UnitName};
 use crate::io::port;
 use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
 use crate::io::timer::Timer;
+use crate::io::traffic::Traffic;
+use crate::io::trail::Trail;
 
 /// Why the gateway could not start, or not take over a new configuration.
 #[derive(Debug)]
@@ -35,11 +40,27 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The audit file cannot be opened.
+    Audit {
+        /// The file as configured.
+        file: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Bind { address, error } = self;
+        let (address, error) = match self {
+            Self::Bind { address, error } => (address, error),
+            Self::Audit { file, error } => {
+                let file = file.display();
+                return write!(
+                    f,
+                    "cannot open the audit file {file}: {error}; its directory must be there, and writable"
+                );
+            }
+        };
         write!(f, "cannot listen on {address}: {error}")?;
         let remedy = if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
             "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
@@ -60,6 +81,10 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Gateway {
     started: Instant,
+    traffic: Arc<Traffic>,
+    names: Arc<Names>,
+    trail: Option<Arc<Trail>>,
+    audit: Arc<Audit>,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
     /// Listeners a reload took away, still answering what is in flight.
@@ -94,17 +119,25 @@ impl Gateway {
     /// down, says so, and goes on trying.
     ///
     /// # Errors
-    /// When an address cannot be bound; nothing has been started then.
+    /// When the audit file cannot be opened or an address cannot be bound; nothing has been started then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        let trail = open_trail(config)?;
         let bound: Vec<TcpListener> = config
             .listeners
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
-        let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
+        let traffic = Arc::<Traffic>::default();
+        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic));
+        let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
         let started = Instant::now();
+        let names = Arc::new(names(config));
         let mut gateway = Self {
             started,
+            traffic,
+            audit: Arc::new(Audit::new(Arc::clone(&names), trail.clone())),
+            names,
+            trail,
             buses,
             listeners: Vec::new(),
             retired: Vec::new(),
@@ -123,11 +156,22 @@ impl Gateway {
     /// but [`stop`](Self::stop) follows.
     ///
     /// # Errors
-    /// When a new address cannot be bound. Then the old configuration goes on; of a listener that had been
+    /// When a new audit file cannot be opened or a new address cannot be bound. Then the old configuration goes on; of a listener that had been
     /// closed to get at its address, the connections are gone.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
+        let same = self.trail.as_ref().map(|trail| trail.settings()) == config.audit.as_ref();
+        let trail = if same { self.trail.clone() } else { open_trail(config)? };
         let sockets = self.bind_new(config).await?;
+        if let Some(trail) = trail.as_ref().filter(|_| same) {
+            // Whoever moved the file says so by this signal.
+            trail.reopen();
+        }
+        self.names = Arc::new(names(config));
+        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), trail.clone()));
+        self.trail = trail;
         self.replace_buses(config).await;
+        let buses: Vec<&str> = config.buses.iter().map(|bus| bus.line.name.as_str()).collect();
+        self.traffic.keep_only(&buses);
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(settings.settings.address)) {
                 (None, Some(running)) => {
@@ -170,6 +214,26 @@ impl Gateway {
         for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.leaving) {
             join(&mut task, "bus").await;
         }
+        drop(self.audit);
+        // Nobody is left to append to it: what was handed over is written now.
+        if let Some(trail) = self.trail.and_then(Arc::into_inner) {
+            let closing = tokio::task::spawn_blocking(|| trail.close()).await;
+            if let Err(error) = closing {
+                warn!("the audit file's end went badly: {error}");
+            }
+        }
+    }
+
+    /// The traffic of both sides.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// What units are called now, for whoever shows traffic.
+    #[must_use]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// Where it listens, in the order of the configuration, with the ports the system chose for port 0.
@@ -192,6 +256,8 @@ impl Gateway {
             diagnostics_unit: config.diagnostics_unit,
             started: self.started,
             tally,
+            audit: Arc::clone(&self.audit),
+            traffic: Arc::clone(&self.traffic),
             ..Listening::new(listener.settings.clone(), Routes::new(routed))
         }
     }
@@ -284,7 +350,7 @@ impl Gateway {
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
                 Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
-                None => RunningBus::start(wanted),
+                None => RunningBus::start(wanted, Arc::clone(&self.traffic)),
             };
             self.buses.push(running);
         }
@@ -292,7 +358,7 @@ impl Gateway {
 }
 
 impl RunningBus {
-    fn start(settings: &config::Bus) -> Self {
+    fn start(settings: &config::Bus, traffic: Arc<Traffic>) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
         let stop = CancellationToken::new();
@@ -301,6 +367,7 @@ impl RunningBus {
             device: settings.port.device.display().to_string(),
             requests,
             view: Arc::clone(&view),
+            traffic,
             stop: stop.clone(),
         };
         let port = settings.port.clone();
@@ -332,6 +399,26 @@ impl RunningListener {
     fn is_running(&self) -> bool {
         !self.stop.is_cancelled() && !self.task.is_finished()
     }
+}
+
+/// What the units of `config` are called.
+fn names(config: &Config) -> Names {
+    let mut names = Names::default();
+    for bus in &config.buses {
+        for (&alias, &unit) in &bus.aliases {
+            let settings = bus.line.units.iter().find(|settings| settings.id == unit);
+            let name = settings.and_then(|settings| settings.name.clone());
+            let profile = bus.profiles.get(&unit).map(|profile| Arc::clone(&profile.profile));
+            names.insert(&bus.line.name, unit, UnitName { alias, name, profile });
+        }
+    }
+    names
+}
+
+fn open_trail(config: &Config) -> Result<Option<Arc<Trail>>, StartError> {
+    let Some(settings) = &config.audit else { return Ok(None) };
+    let failed = |error| StartError::Audit { file: settings.file.clone(), error };
+    Trail::open(settings).map(|trail| Some(Arc::new(trail))).map_err(failed)
 }
 
 /// Whether `config` has a listener at this address.

@@ -5,7 +5,7 @@
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
 //!                  cli -> client -> io, bus, meter, modbus
-//!                                bus -> meter -> modbus, yaml          findings, scan -> bus, meter
+//!                         io, bus -> meter -> modbus, yaml              findings, scan -> bus, meter
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -32,6 +32,7 @@ pub mod modbus {
     pub mod pdu;
     pub mod reply;
     pub mod rtu;
+    pub mod write;
 }
 
 /// What the registers mean: the profile of a meter, and its registers into values with units.
@@ -103,12 +104,16 @@ pub mod bus {
 /// The outside world: tasks, sockets and ports. Decides nothing.
 pub mod io {
     pub mod admission;
+    pub mod audit;
     pub mod connection;
     mod direction;
     mod exchange;
     pub mod handle;
     pub mod ioctl;
+    pub(crate) mod json;
+    pub mod names;
     pub mod port;
+    mod requests;
     pub mod routes;
     pub mod serial;
     pub mod settings;
@@ -116,6 +121,8 @@ pub mod io {
     pub mod tcp;
     pub mod throttle;
     pub mod timer;
+    pub mod traffic;
+    pub mod trail;
 }
 
 /// Asking meters from this program, over TCP or straight on the line.

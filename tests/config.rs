@@ -168,6 +168,26 @@ fn keys_that_are_not_built_are_taken_at_their_off_value() {
 }
 
 #[test]
+fn the_audit_file_is_a_path_and_a_size() {
+    let audit = |text: &str| good(&format!("{MINIMAL}audit: {text}\n")).audit.expect("an audit file");
+    let given = audit("{file: /var/log/a.jsonl, max_size: 64kB}");
+    assert_eq!((given.file.to_str(), given.max_size), (Some("/var/log/a.jsonl"), 64_000));
+    assert_eq!(audit("{file: /var/log/a.jsonl}").max_size, 10_000_000);
+    assert_eq!(audit("{file: /a, max_size: 1GB}").max_size, 1_000_000_000);
+    let written = good(&format!("{MINIMAL}audit: {{file: /a, max_size: 1500kB}}\n")).to_yaml();
+    assert!(written.contains("audit:\n  file: /a\n  max_size: 1500kB\n"), "{written}");
+    assert_eq!(good(&written).to_yaml(), written);
+    for faulty in ["{file: /a, max_size: 63kB}", "{file: /a, max_size: 2GB}", "{file: /a, max_size: 100000}"]
+    {
+        let problems = parse(&format!("{MINIMAL}audit: {faulty}\n"), "m.yaml").unwrap_err().to_string();
+        assert!(problems.contains("allowed: a size from 64kB to 1GB"), "{problems}");
+    }
+    for faulty in ["{file: a.jsonl}", "{max_size: 1MB}", "off", "{file: /a/}", "{file: /a, keep: 3}"] {
+        assert!(parse(&format!("{MINIMAL}audit: {faulty}\n"), "m.yaml").is_err(), "{faulty}");
+    }
+}
+
+#[test]
 fn late_guard_follows_the_response_timeout() {
     let config = good(&format!("{MINIMAL}    response_timeout: 700ms\n"));
     assert_eq!(config.buses[0].line.late_guard, Duration::from_millis(700));

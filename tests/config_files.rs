@@ -52,6 +52,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "id" => "1",
             "anybody"
             | "no name"
+            | "writes go to the log only"
             | "none; registers are passed through, and only what clients ask for again and again is kept" => {
                 continue;
             }
@@ -154,7 +155,8 @@ fn keys_of(text: &str) -> Vec<Line> {
     let mut list = Part::File;
     let (mut default, mut allowed) = (None, None);
     for (at, line) in text.lines().enumerate() {
-        let bare = line.trim_start().trim_start_matches("# ").trim_start_matches("- ");
+        let inner = line.starts_with("#   ");
+        let bare = line.trim_start().trim_start_matches("# ").trim_start().trim_start_matches("- ");
         let comment = line.trim_start().starts_with("# ");
         let Some((name, _)) = bare.split_once(':').filter(|(name, _)| known(name)) else {
             let said = |label: &str| {
@@ -171,6 +173,7 @@ fn keys_of(text: &str) -> Vec<Line> {
         };
         let indent = line.len() - line.trim_start().len();
         let part = match (indent, list) {
+            _ if inner => Part::Audit,
             (0, _) => Part::File,
             (6, Part::Bus) if line.starts_with("      failures") || line.starts_with("      time") => {
                 Part::OfflineAfter

@@ -14,6 +14,7 @@ use metergate::io::connection::{self, Client, FUSE, PARTIAL_ADU_TIMEOUT, REFUSAL
 use metergate::io::handle::BusHandle;
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
 use metergate::io::tcp::{Listening, Routes};
+use metergate::io::traffic::Link;
 use metergate::modbus::pdu::ExceptionCode;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -28,8 +29,11 @@ struct Connected {
 
 fn client(listening: Arc<ArcSwap<Listening>>, closing: CancellationToken) -> Client {
     Client {
-        peer: SocketAddr::from(([127, 0, 0, 1], 40000)),
-        number: 1,
+        link: Arc::new(Link {
+            client: SocketAddr::from(([127, 0, 0, 1], 40000)),
+            listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+            connection: 1,
+        }),
         listening,
         presence: Arc::new(Presence::new(Instant::now(), Instant::now(), closing)),
         throttle: Arc::default(),

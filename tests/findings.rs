@@ -10,6 +10,7 @@ use metergate::bus::settings::{
     Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
 };
 use metergate::bus::snapshot::{Block, Snapshot};
+use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Evidence, Finding, Kind, Severity};
@@ -63,7 +64,7 @@ fn healthy(unit: u8, at: Instant) -> UnitView {
         snapshot: Arc::default(),
         measured: Arc::default(),
         is_measured: false,
-        statistics: Arc::default(),
+        statistics: UnitStatistics::default(),
     }
 }
 

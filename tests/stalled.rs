@@ -17,6 +17,7 @@ use metergate::io::port::OpenPort;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::settings::{ListenerSettings, Writes};
 use metergate::io::timer::Timer;
+use metergate::io::traffic::Link;
 use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
@@ -34,7 +35,8 @@ fn line() -> LineSettings {
 fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -> BusHandle {
     let (handle, requests) = BusHandle::new("riser");
     let (view, stop) = (Arc::clone(handle.view()), CancellationToken::new());
-    let parts = BusParts { line: line(), device: "pipe".into(), requests, view, stop };
+    let parts =
+        BusParts { line: line(), device: "pipe".into(), requests, view, traffic: Arc::default(), stop };
     let mut open = open;
     let open = move || {
         let stream = open()?;
@@ -52,8 +54,11 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
     let (reader, writer) = tokio::io::split(theirs);
     let closing = CancellationToken::new();
     let client = Client {
-        peer: ([127, 0, 0, 1], 40000).into(),
-        number: 1,
+        link: Arc::new(Link {
+            client: ([127, 0, 0, 1], 40000).into(),
+            listener: ([127, 0, 0, 1], 502).into(),
+            connection: 1,
+        }),
         listening: listening(settings, vec![(bus.clone(), units([1]))]),
         presence: Arc::new(Presence::new(Instant::now(), Instant::now(), closing)),
         throttle: Arc::default(),

@@ -52,6 +52,7 @@ impl Rig {
             device: String::from("pipe"),
             requests,
             view: Arc::clone(&view),
+            traffic: Arc::default(),
             stop: stop.clone(),
         };
         let tries = Tries::default();

@@ -15,7 +15,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("bus", Imports::Only(&["meter", "modbus"])),
     ("findings", Imports::Only(&["bus", "meter", "modbus"])),
     ("scan", Imports::Only(&["bus", "meter", "modbus"])),
-    ("io", Imports::Only(&["bus", "modbus"])),
+    ("io", Imports::Only(&["bus", "meter", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),

@@ -106,6 +106,14 @@ impl Snapshot {
         Some(cut)
     }
 
+    /// The same without regard to age, and when its request began to be sent; nobody is answered with it.
+    #[must_use]
+    pub fn peek(&self, wanted: &ReadRange) -> Option<(Bytes, Instant)> {
+        let covering = self.blocks.iter().filter(|block| self.tables.part(&block.range, wanted).is_some());
+        let block = covering.max_by_key(|block| (block.begun, block.generation))?;
+        Some((self.tables.cut(&block.range, &block.reply, wanted)?, block.begun))
+    }
+
     /// Every block.
     #[must_use]
     pub fn blocks(&self) -> &[Arc<Block>] {

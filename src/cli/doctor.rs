@@ -84,6 +84,7 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
         device: bus.port.device.display().to_string(),
         requests,
         view: Arc::clone(&view),
+        traffic: Arc::default(),
         stop: bus_stop.clone(),
     };
     let settings = bus.port.clone();

@@ -56,6 +56,7 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
 pub fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Bind { .. } => Exit::CannotBind,
+        StartError::Audit { .. } => Exit::CannotStart,
     }
 }
 

@@ -5,6 +5,7 @@
 //! Source: MODBUS over Serial Line Specification and Implementation Guide V1.02.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -50,7 +51,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct SerialClient {
     handle: BusHandle,
-    way_back: std::sync::Arc<WayBack>,
+    way_back: Arc<WayBack>,
     answers: Answers,
     next_key: u64,
     patience: Duration,
@@ -75,6 +76,7 @@ impl SerialClient {
             device: port.device.display().to_string(),
             requests,
             view: handle.view().clone(),
+            traffic: Arc::default(),
             stop: CancellationToken::new(),
         };
         let open = move || opened.take().map_or_else(|| port::open(&port), Ok);

@@ -10,7 +10,8 @@ use super::listener::ListenerRead;
 use super::profiles::{Profiles, read_bounded};
 use super::settings::{Config, Loaded, LogLevel};
 use super::value::diagnostics_unit;
-use super::{bus, cross, listener, words};
+use super::{bus, cross, listener, value, words};
+use crate::io::settings::AuditSettings;
 use crate::yaml::problem::{Faults, Problems, unreadable};
 use crate::yaml::section::Section;
 use crate::yaml::text;
@@ -68,6 +69,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
         let _dropped = bus::read(item, &path, &mut profiles, faults);
     }
     let (listeners, buses) = (listeners.unwrap_or_default(), buses.unwrap_or_default());
+    let audit = read_audit(&section, faults);
     let routes = cross::check(&listeners, &buses, faults);
     if let Some(Some(id)) = diagnostics {
         cross::check_diagnostics(id, &diagnostics_at, &routes, &buses, faults);
@@ -83,10 +85,23 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
         log_level: log_level?,
         diagnostics_unit: diagnostics?,
         profiles: profiles.directory()?.to_owned(),
+        audit: audit?,
     })
+}
+
+/// Absent: the log only. Reported: `None`. The file itself is not looked at.
+fn read_audit(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Option<AuditSettings>> {
+    let Some(node) = section.node("audit") else { return Some(None) };
+    let inner = Section::open(node, &section.place_of("audit").key, Part::Audit, faults)?;
+    let file = inner.value("file", faults, value::file);
+    let max_size = inner.value("max_size", faults, |n| value::bytes(n, MIN_AUDIT, MAX_AUDIT));
+    Some(Some(AuditSettings { file: file?, max_size: max_size? }))
 }
 
 /// Listeners of one gateway.
 const MAX_LISTENERS: usize = 64;
 /// Buses of one gateway.
 pub(super) const MAX_BUSES: usize = 64;
+/// Sizes of the audit file: some hundred writes, and what a small disk holds of it and its predecessors.
+const MIN_AUDIT: u64 = 64_000;
+const MAX_AUDIT: u64 = 1_000_000_000;

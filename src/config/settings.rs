@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::settings::{LineSettings, Pace, UnitId};
-use crate::io::settings::{ListenerSettings, PortSettings};
+use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings};
 use crate::meter::profile::Profile;
 use crate::yaml::Problem;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub diagnostics_unit: Option<u8>,
     /// Where profiles were looked for beside the built-in ones; only the default may not be there.
     pub profiles: PathBuf,
+    /// The file that records writes; `None`: the log only.
+    pub audit: Option<AuditSettings>,
 }
 
 /// One TCP listener and where it leads.

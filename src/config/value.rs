@@ -66,6 +66,43 @@ pub(super) fn directory(node: &Node) -> Judged<PathBuf> {
     node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
 }
 
+/// A file.
+pub(super) fn file(node: &Node) -> Judged<PathBuf> {
+    let fits = |text: &&str| {
+        let path = text.starts_with('/') && !text.ends_with('/') && text.len() <= LONGEST_PATH;
+        path && !text.chars().any(char::is_control)
+    };
+    let allowed =
+        || Allowed("the absolute path of a file, such as /var/log/metergate/audit.jsonl".to_owned());
+    node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
+}
+
+/// A size in bytes, in units of a thousand.
+pub(super) fn bytes(node: &Node, min: u64, max: u64) -> Judged<u64> {
+    let parse = |text: &str| {
+        let (unit, scale) = SIZE_UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+        let number = whole_number(text.strip_suffix(unit)?.trim_end())?;
+        u64::from(number).checked_mul(*scale)
+    };
+    let allowed = || {
+        Allowed(format!(
+            "a size from {} to {}, with its unit: kB, MB or GB",
+            show_bytes(min),
+            show_bytes(max)
+        ))
+    };
+    node.text().and_then(parse).filter(|found| (min..=max).contains(found)).ok_or_else(allowed)
+}
+
+/// As the file says it, in the largest unit that stays whole.
+pub(super) fn show_bytes(bytes: u64) -> String {
+    let fits = |(_, scale): &&(&str, u64)| bytes.is_multiple_of(*scale);
+    SIZE_UNITS
+        .iter()
+        .find(fits)
+        .map_or_else(|| bytes.to_string(), |(unit, scale)| format!("{}{unit}", bytes / scale))
+}
+
 /// The name of a profile, which is also the name of its file.
 pub(super) fn profile_name(node: &Node) -> Judged<String> {
     let fits = |text: &&str| {
@@ -137,6 +174,8 @@ fn unit_id_text(text: &str) -> Option<u8> {
     UnitId::new(id).map(UnitId::get)
 }
 
+/// The largest first.
+const SIZE_UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Letters of a profile's name.

@@ -1,14 +1,14 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
 //! What is written parses to an equal configuration; quoting is left to the YAML library.
-//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, what is not
-//! built).
+//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, `audit`,
+//! what is not built).
 
 use serde_yaml::{Mapping, Value};
 
 use super::keys::Part;
 use super::settings::{Bus, Config, Listener, UnitProfile};
-use super::value::{show_poll, show_share};
+use super::value::{show_bytes, show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
 use crate::yaml::section::KeyTable;
@@ -27,6 +27,12 @@ impl Config {
             None => file.put("diagnostics_unit", "off"),
         }
         file.put("profiles", self.profiles.display().to_string());
+        if let Some(audit) = &self.audit {
+            let mut section = Section::new(Part::Audit);
+            section.put("file", audit.file.display().to_string());
+            section.put("max_size", show_bytes(audit.max_size));
+            file.put("audit", section.finish());
+        }
         file.put("log_level", words::log_level(self.log_level));
         serde_yaml::to_string(&file.finish()).expect("text keys with plain values can always be written")
     }

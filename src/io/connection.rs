@@ -7,38 +7,35 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn, ready};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFuture;
-use tracing::{debug, info, trace};
+use tracing::{debug, info};
 
 use super::admission::Presence;
-use super::exchange::{Exchange, Header, Purpose};
+use super::exchange::Exchange;
 pub use super::exchange::{FUSE, REFUSAL_DELAY};
 use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
-use super::routes::{Listening, Refusal, Verdict};
+pub use super::requests::DEADLINE_MARGIN;
+use super::routes::Listening;
 use super::throttle::Throttle;
-use crate::bus::diagnostics;
-use crate::bus::request::{Answer, Request, Source, Target};
-use crate::bus::settings::UnitId;
-use crate::modbus::mbap::{self, ADU_MAX, Adu};
-use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+use super::traffic::Link;
+use crate::bus::request::{Answer, Request};
+use crate::modbus::mbap::{self, ADU_MAX};
+use crate::modbus::pdu::ExceptionCode;
 
 /// What a connection knows of its client and its listener.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The client's end.
-    pub peer: SocketAddr,
-    /// No two connections of a process have the same.
-    pub number: u64,
+    /// Its two ends.
+    pub link: Arc<Link>,
     /// What the listener obeys at the moment.
     pub listening: Arc<ArcSwap<Listening>>,
     /// How the listener sees the connection, and tells it to close.
@@ -106,42 +103,45 @@ enum Event {
 
 /// A request on its way to a bus whose queue has no room at the moment.
 #[derive(Debug)]
-struct Outgoing {
-    key: u64,
-    bus: BusHandle,
-    request: Request<ReplyTo>,
+pub(super) struct Outgoing {
+    pub(super) key: u64,
+    pub(super) bus: BusHandle,
+    pub(super) request: Request<ReplyTo>,
 }
 
-struct Connection<R, W> {
+pub(super) struct Connection<R, W> {
     reader: R,
     writer: W,
-    client: Client,
+    pub(super) client: Client,
     phase: Phase,
     /// Less than one ADU before each read, so it stays within its first capacity.
     input: BytesMut,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     /// Not more than is in flight, times the buses for broadcasts.
-    outgoing: VecDeque<Outgoing>,
-    back: Arc<WayBack>,
+    pub(super) outgoing: VecDeque<Outgoing>,
+    pub(super) back: Arc<WayBack>,
     answers: Answers,
     /// `None` while anything is in flight.
-    idle_since: Option<Instant>,
+    pub(super) idle_since: Option<Instant>,
     /// Since when an ADU is incomplete.
     partial_since: Option<Instant>,
-    hinted: bool,
+    pub(super) hinted: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: Client) -> Self {
         let (back, answers) = WayBack::new();
-        let tally = Arc::clone(&client.listening.load().tally);
+        let listening = client.listening.load();
+        let (tally, traffic) = (Arc::clone(&listening.tally), Arc::clone(&listening.traffic));
+        drop(listening);
+        let link = Arc::clone(&client.link);
         Self {
             reader,
             writer,
             client,
             phase: Phase::Open,
             input: BytesMut::with_capacity(READ_BUFFER),
-            exchange: Exchange::new(tally),
+            exchange: Exchange::new(tally, traffic, link),
             outgoing: VecDeque::new(),
             back,
             answers,
@@ -249,78 +249,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         self.partial_since = None;
     }
 
-    fn handle_request(&mut self, adu: Adu, listening: &Listening, now: Instant) {
-        // Also when it is answered before anybody looks.
-        self.idle_since = None;
-        if !listening.admits(self.client.peer.ip().to_canonical()) {
-            self.log_closing(now, "its address is no longer in `allow`");
-            return self.drain();
-        }
-        let header = Header::of(&adu);
-        listening.tally.note_request();
-        trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
-        match listening.judge(adu.unit, adu.pdu) {
-            Verdict::Refused(refusal) => {
-                self.hint(refusal, listening, header, now);
-                self.exchange.refuse(header, refusal.code(), now);
-            }
-            Verdict::Diagnostics(pdu) => {
-                match diagnostics::answer(&listening.picture(), &pdu, now.into_std()) {
-                    Ok(reply) => self.exchange.reply(header, reply, now),
-                    Err(code) => self.exchange.refuse(header, code, now),
-                }
-            }
-            Verdict::Unit { bus, unit, pdu } => {
-                // Who has not waited for the answer to his own write is given what the unit holds after it.
-                let at_hand = (!self.exchange.writes_to(header.unit))
-                    .then(|| from_snapshot(listening, bus, unit, &pdu, now));
-                if let Some(reply) = at_hand.flatten() {
-                    return self.exchange.reply(header, reply, now);
-                }
-                let deadline = now + listening.settings.request_deadline;
-                let write = (!pdu.is_read()).then(|| pdu.bytes().clone());
-                let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline, write);
-                self.send(bus, key, Target::Unit(unit), pdu, listening, now);
-            }
-            Verdict::Broadcast { buses, pdu, acknowledge } => {
-                let purpose = if acknowledge {
-                    Purpose::AcknowledgedBroadcast(pdu.acknowledgement())
-                } else {
-                    Purpose::SilentBroadcast
-                };
-                let deadline = now + listening.settings.request_deadline;
-                let write = Some(pdu.bytes().clone());
-                let key = self.exchange.open(header, purpose, buses.len(), deadline, write);
-                for bus in buses {
-                    self.send(bus, key, Target::Broadcast, pdu.clone(), listening, now);
-                }
-            }
-        }
-    }
-
-    /// Lays a request out for its bus; the next rounds of the loop hand it over.
-    fn send(
-        &mut self,
-        bus: &BusHandle,
-        key: u64,
-        target: Target,
-        pdu: RequestPdu,
-        listening: &Listening,
-        now: Instant,
-    ) {
-        let allowed = listening.settings.request_deadline;
-        let deadline = now + allowed - DEADLINE_MARGIN.min(allowed / 4);
-        let request = Request {
-            to: ReplyTo::new(&self.back, key),
-            source: Source { address: self.client.peer.ip().to_canonical(), connection: self.client.number },
-            target,
-            pdu,
-            deadline: deadline.into_std(),
-            max_age: listening.settings.max_age,
-        };
-        self.outgoing.push_back(Outgoing { key, bus: bus.clone(), request });
-    }
-
     fn handle_handed_over(&mut self, taken: bool, now: Instant) {
         let Some(Outgoing { key, bus, .. }) = self.outgoing.pop_front() else { return };
         if self.outgoing.is_empty() {
@@ -383,29 +311,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         self.client.listening.load().settings.idle_timeout
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         self.phase = Phase::Draining;
         self.partial_since = None;
     }
 
-    /// Once per connection, tells the integrator about a unit identifier that leads nowhere.
-    fn hint(&mut self, refusal: Refusal, listening: &Listening, header: Header, now: Instant) {
-        let Header { unit, function, .. } = header;
-        debug!(unit, %function, code = %refusal.code(), "refused");
-        if refusal == Refusal::WriteDenied
-            && let Some(held_back) = self.client.throttle.permit(now)
-        {
-            info!(unit, %function, held_back, "write refused: this listener has `writes: deny`");
-        }
-        if let Some(hint) = refusal.hint(unit).filter(|_| !self.hinted) {
-            self.hinted = true;
-            if let Some(held_back) = self.client.throttle.permit(now) {
-                info!(unit, %function, configured = %listening.routes, held_back, "{hint}");
-            }
-        }
-    }
-
-    fn log_closing(&self, now: Instant, why: &str) {
+    pub(super) fn log_closing(&self, now: Instant, why: &str) {
         if let Some(held_back) = self.client.throttle.permit(now) {
             info!(held_back, "closing the connection: {why}");
         }
@@ -436,21 +347,6 @@ fn ready_now<T>(poll: Poll<T>) -> Option<T> {
     }
 }
 
-/// The reply to a read from data this listener's clients may be given, without the bus task.
-fn from_snapshot(
-    listening: &Listening,
-    bus: &BusHandle,
-    unit: UnitId,
-    pdu: &RequestPdu,
-    now: Instant,
-) -> Option<Bytes> {
-    let max_age = listening.settings.max_age;
-    let range = pdu.range().filter(|_| !max_age.is_zero())?;
-    let reply = bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
-    listening.tally.note_lookup(reply.is_some());
-    reply
-}
-
 /// Waits until the bus takes the first of `outgoing`; `false` if it never will. Nothing is lost when the wait
 /// is given up, because the bus gets a copy.
 async fn hand_over(outgoing: &VecDeque<Outgoing>) -> bool {
@@ -459,10 +355,6 @@ async fn hand_over(outgoing: &VecDeque<Outgoing>) -> bool {
         None => pending().await,
     }
 }
-
-/// The deadline a bus is given is earlier by this, so that its answer is out in time even if it is a refusal
-/// that is held back for [`REFUSAL_DELAY`]. At most a quarter of the deadline.
-pub const DEADLINE_MARGIN: Duration = Duration::from_millis(25);
 
 /// An ADU whose first byte came so long ago and whose last has not closes the connection.
 pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);

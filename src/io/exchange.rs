@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, trace, warn};
 
+use super::audit::{Outcome, Ticket};
 use super::routes::BROADCAST_UNIT;
 use super::tally::Tally;
+use super::traffic::{Link, Said, Served, Speaker, Traffic};
 use crate::bus::request::Answer;
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_reply};
@@ -22,11 +24,13 @@ use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_r
 #[derive(Debug)]
 pub(crate) struct Exchange {
     tally: Arc<Tally>,
+    traffic: Arc<Traffic>,
+    link: Arc<Link>,
     /// In the order of their keys. Few, and a list of few takes far less room than a map.
     waiting: VecDeque<(u64, Waiting)>,
     next_key: u64,
     /// The delay is the same for all, so the first in is the first due.
-    delayed: VecDeque<(Instant, Option<Adu>)>,
+    delayed: VecDeque<(Instant, Option<Reply>)>,
     output: BytesMut,
     /// For each reply in `output`: its bytes still there, and since when it has been there.
     unsent: VecDeque<(usize, Instant)>,
@@ -61,7 +65,23 @@ struct Waiting {
     buses_left: usize,
     failure: Option<Answer>,
     fuse: Instant,
-    write: Option<Bytes>,
+    asked: Asked,
+    write: Option<Ticket>,
+}
+
+/// What was asked, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) pdu: Bytes,
+    pub(crate) at: Instant,
+}
+
+/// A reply and its grounds.
+#[derive(Debug)]
+struct Reply {
+    adu: Adu,
+    served: Served,
+    asked: Asked,
 }
 
 impl Header {
@@ -77,10 +97,12 @@ impl Header {
 }
 
 impl Exchange {
-    /// Nothing in flight yet; exceptions are counted in `tally`.
-    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+    /// Nothing in flight yet; exceptions are counted in `tally`, what is said on `link` is told to `traffic`.
+    pub(crate) fn new(tally: Arc<Tally>, traffic: Arc<Traffic>, link: Arc<Link>) -> Self {
         Self {
             tally,
+            traffic,
+            link,
             waiting: VecDeque::new(),
             next_key: 0,
             delayed: VecDeque::new(),
@@ -108,32 +130,42 @@ impl Exchange {
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
     /// `deadline` and [`FUSE`], the client is told 0x0B without them.
     ///
-    /// A write is logged with what became of it; `write` is its PDU.
+    /// A write is recorded with what became of it.
     pub(crate) fn open(
         &mut self,
         header: Header,
         purpose: Purpose,
         buses: usize,
         deadline: Instant,
-        write: Option<Bytes>,
+        asked: Asked,
+        write: Option<Ticket>,
     ) -> u64 {
+        self.tell_asked(header, &asked);
         let key = self.next_key;
         self.next_key += 1;
         let fuse = deadline + FUSE;
-        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, write };
+        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, asked, write };
         self.waiting.push_back((key, waiting));
         key
     }
 
     /// Refuses a request that no bus has seen.
-    pub(crate) fn refuse(&mut self, header: Header, code: ExceptionCode, now: Instant) {
-        self.delayed
-            .push_back((now + REFUSAL_DELAY, Some(header.reply(exception_reply(header.function, code)))));
+    pub(crate) fn refuse(&mut self, header: Header, code: ExceptionCode, asked: Asked) {
+        self.tell_asked(header, &asked);
+        let due = asked.at + REFUSAL_DELAY;
+        let adu = header.reply(exception_reply(header.function, code));
+        self.delayed.push_back((due, Some(Reply { adu, served: Served::Refused, asked })));
     }
 
     /// Answers a request at once, without any bus.
-    pub(crate) fn reply(&mut self, header: Header, pdu: Bytes, now: Instant) {
-        self.queue(&header.reply(pdu), now);
+    pub(crate) fn reply(&mut self, header: Header, pdu: Bytes, served: Served, asked: &Bytes, now: Instant) {
+        let adu = header.reply(pdu);
+        if self.traffic.is_followed() {
+            let asked = Asked { pdu: asked.clone(), at: now };
+            self.tell_asked(header, &asked);
+            self.tell(Speaker::Gateway { served, asked: asked.pdu, since: now.into_std() }, &adu, now);
+        }
+        self.queue(&adu, now);
     }
 
     /// Takes the answer of one bus.
@@ -166,7 +198,7 @@ impl Exchange {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<u64> {
         while let Some((_, reply)) = self.delayed.pop_front_if(|(due, _)| *due <= now) {
             if let Some(reply) = reply {
-                self.queue(&reply, now);
+                self.give(reply, now);
             }
         }
         let mut blown = Vec::new();
@@ -219,26 +251,51 @@ impl Exchange {
 
     /// Says what there is to say of a request that every bus has answered.
     fn finish(&mut self, waiting: Waiting, now: Instant) {
-        let Waiting { header, purpose, failure, write, .. } = waiting;
-        log(header, failure.as_ref(), &purpose, write.as_deref());
+        let Waiting { header, purpose, failure, asked, write, .. } = waiting;
+        record(header, failure.as_ref(), &purpose, write);
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
+        let served = match purpose {
+            Purpose::Unit(_) => Served::Unit,
+            Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_) => Served::Acknowledged,
+        };
         let answer = failure.unwrap_or(match purpose {
             Purpose::Unit(reply) => reply.map_or(unit_failed, Answer::Reply),
             Purpose::SilentBroadcast => Answer::Sent,
             Purpose::AcknowledgedBroadcast(acknowledgement) => Answer::Reply(acknowledgement),
         });
-        let exception = |code| (!silent).then(|| header.reply(exception_reply(header.function, code)));
+        let exception = |code, asked| {
+            let adu = header.reply(exception_reply(header.function, code));
+            (!silent).then_some(Reply { adu, served: Served::Refused, asked })
+        };
         let reply = match answer {
             // A silent one that cost nothing keeps its place just as long: looping on it burns nothing either.
-            Answer::Refused(code) => return self.delayed.push_back((now + REFUSAL_DELAY, exception(code))),
-            Answer::Failed(code) => exception(code),
-            Answer::Reply(pdu) => Some(header.reply(pdu)),
+            Answer::Refused(code) => {
+                return self.delayed.push_back((now + REFUSAL_DELAY, exception(code, asked)));
+            }
+            Answer::Failed(code) => exception(code, asked),
+            Answer::Reply(pdu) => Some(Reply { adu: header.reply(pdu), served, asked }),
             Answer::Sent => None,
         };
         if let Some(reply) = reply {
-            self.queue(&reply, now);
+            self.give(reply, now);
         }
+    }
+
+    /// A client's request that goes to a line, or is refused.
+    fn tell_asked(&self, header: Header, asked: &Asked) {
+        let Header { transaction_id, unit, .. } = header;
+        self.tell(Speaker::Client, &Adu { transaction_id, unit, pdu: asked.pdu.clone() }, asked.at);
+    }
+
+    fn tell(&self, speaker: Speaker, adu: &Adu, at: Instant) {
+        self.traffic.note_said(Said { link: *self.link, speaker, adu: adu.clone(), at: at.into_std() });
+    }
+
+    fn give(&mut self, reply: Reply, now: Instant) {
+        let Reply { adu, served, asked } = reply;
+        self.tell(Speaker::Gateway { served, asked: asked.pdu, since: asked.at.into_std() }, &adu, now);
+        self.queue(&adu, now);
     }
 
     fn queue(&mut self, reply: &Adu, now: Instant) {
@@ -256,28 +313,30 @@ impl Exchange {
     }
 }
 
-/// Every write leaves a line with its outcome; of everything else only what the gateway itself answered.
-fn log(header: Header, failure: Option<&Answer>, purpose: &Purpose, write: Option<&[u8]>) {
-    let Header { unit, function, .. } = header;
+/// Every write is recorded with its outcome; of everything else the log has only what the gateway itself answered.
+fn record(header: Header, failure: Option<&Answer>, purpose: &Purpose, write: Option<Ticket>) {
     let outcome = match (failure, purpose) {
-        (Some(Answer::Failed(code) | Answer::Refused(code)), _) => format!("answered {code} by the gateway"),
+        // Where it was put off for want of time or room it has not been sent, in all other cases it may have been.
+        (Some(Answer::Failed(code)), _) if *code != ExceptionCode::SERVER_DEVICE_BUSY => {
+            Outcome::NoAnswer(*code)
+        }
+        (Some(Answer::Failed(code) | Answer::Refused(code)), _) => Outcome::Refused(*code),
         (Some(Answer::Reply(_) | Answer::Sent) | None, Purpose::Unit(Some(reply))) => match reply[..] {
             [code, exception] if code & EXCEPTION_BIT != 0 => {
-                format!("refused by the unit: {}", ExceptionCode(exception))
+                Outcome::RefusedByUnit(ExceptionCode(exception))
             }
-            _ => String::from("done"),
+            _ => Outcome::Done,
         },
-        (Some(Answer::Reply(_) | Answer::Sent) | None, _) => String::from("sent to all units"),
+        (Some(Answer::Reply(_) | Answer::Sent) | None, _) => Outcome::Broadcast,
     };
     match write {
-        Some(pdu) => info!(unit, %function, pdu = %hex(pdu), "write: {outcome}"),
-        None if failure.is_some() => debug!(unit, %function, "{outcome}"),
+        Some(ticket) => ticket.finish(outcome, false),
+        None if failure.is_some() => {
+            let Header { unit, function, .. } = header;
+            debug!(unit, %function, "{outcome}");
+        }
         None => {}
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
 }
 
 /// How long a refusal that cost nothing is held back, so that a client looping on it burns nothing.

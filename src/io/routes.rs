@@ -12,9 +12,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::audit::{Addressed, Audit};
 use super::handle::BusHandle;
 use super::settings::{Broadcast, ListenerSettings, Writes};
 use super::tally::Tally;
+use super::traffic::Traffic;
 use crate::bus::diagnostics::Picture;
 use crate::bus::settings::UnitId;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -32,6 +34,10 @@ pub struct Listening {
     pub started: Instant,
     /// What is counted of the clients.
     pub tally: Arc<Tally>,
+    /// Where writes are recorded.
+    pub audit: Arc<Audit>,
+    /// Where traffic is told.
+    pub traffic: Arc<Traffic>,
 }
 
 /// From the unit identifiers clients use to units on the lines of this listener's buses.
@@ -52,7 +58,12 @@ struct Route {
 #[derive(Debug)]
 pub enum Verdict<'a> {
     /// The client is told at once; no line is used.
-    Refused(Refusal),
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What was asked, not necessarily within the standard's limits.
+        pdu: Bytes,
+    },
     /// Goes to one unit.
     Unit {
         /// Whose line the unit is on.
@@ -91,10 +102,31 @@ pub enum Refusal {
 }
 
 impl Listening {
-    /// Without a diagnostics unit, counting from now on.
+    /// Without a diagnostics unit, counting from now on, told to nobody but the log.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
-        Self { settings, routes, diagnostics_unit: None, started: Instant::now(), tally: Arc::default() }
+        Self {
+            settings,
+            routes,
+            diagnostics_unit: None,
+            started: Instant::now(),
+            tally: Arc::default(),
+            audit: Arc::default(),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Where a request to this unit identifier is meant to go, whether or not it may.
+    pub(crate) fn addressed(&self, unit: u8) -> Addressed<'_> {
+        let buses = self.routes.buses.as_slice();
+        match self.routes.table[usize::from(unit)] {
+            _ if self.diagnostics_unit == Some(unit) => Addressed { unit, on_line: None, buses: &[] },
+            Some(Route { bus, unit: on_line }) => {
+                Addressed { unit, on_line: Some(on_line), buses: &buses[bus..=bus] }
+            }
+            None if unit == BROADCAST_UNIT => Addressed { unit, on_line: None, buses },
+            None => Addressed { unit, on_line: None, buses: &[] },
+        }
     }
 
     /// Judges a request, in this order:
@@ -108,27 +140,30 @@ impl Listening {
     /// 4. Permission to write: 0x01.
     #[must_use]
     pub fn judge(&self, unit: u8, pdu: Bytes) -> Verdict<'_> {
+        let refused = |refusal, pdu| Verdict::Refused { refusal, pdu };
         if self.diagnostics_unit == Some(unit) {
-            return RequestPdu::decode(pdu)
-                .map_or_else(|code| Verdict::Refused(Refusal::Pdu(code)), Verdict::Diagnostics);
+            return match RequestPdu::decode_or_return(pdu) {
+                Ok(pdu) => Verdict::Diagnostics(pdu),
+                Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
+            };
         }
         let route = self.routes.table[usize::from(unit)];
         let broadcast = unit == BROADCAST_UNIT;
         if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
-            return Verdict::Refused(Refusal::NoBroadcast);
+            return refused(Refusal::NoBroadcast, pdu);
         }
         if !broadcast && route.is_none() {
-            return Verdict::Refused(Refusal::NoRoute);
+            return refused(Refusal::NoRoute, pdu);
         }
-        let pdu = match RequestPdu::decode(pdu) {
+        let pdu = match RequestPdu::decode_or_return(pdu) {
             Ok(pdu) => pdu,
-            Err(code) => return Verdict::Refused(Refusal::Pdu(code)),
+            Err((code, pdu)) => return refused(Refusal::Pdu(code), pdu),
         };
         if broadcast && !pdu.may_be_broadcast() {
-            return Verdict::Refused(Refusal::NotForAll);
+            return refused(Refusal::NotForAll, pdu.bytes().clone());
         }
         if self.settings.writes == Writes::Deny && !pdu.is_read() {
-            return Verdict::Refused(Refusal::WriteDenied);
+            return refused(Refusal::WriteDenied, pdu.bytes().clone());
         }
         match route.filter(|_| !broadcast) {
             Some(Route { bus, unit }) => Verdict::Unit { bus: &self.routes.buses[bus], unit, pdu },
@@ -276,7 +311,7 @@ mod tests {
                 Verdict::Unit { bus: to, unit, .. } => {
                     assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
                 }
-                Verdict::Refused(refusal) => {
+                Verdict::Refused { refusal, .. } => {
                     assert_eq!(refusal.code(), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
                     assert!(refusal.hint(identifier).is_some());
                     assert_ne!(identifier, 11);

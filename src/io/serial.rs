@@ -26,6 +26,7 @@ use super::handle::ReplyTo;
 use super::ioctl::LineErrors;
 use super::port::OpenPort;
 use super::timer::Timer;
+use super::traffic::Traffic;
 
 /// What a bus task is given to live on.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct BusParts {
     pub requests: mpsc::Receiver<Request<ReplyTo>>,
     /// Where it publishes.
     pub view: Arc<ArcSwap<View>>,
+    /// Where its line's records go.
+    pub traffic: Arc<Traffic>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
 }
@@ -49,8 +52,8 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, requests, view, stop } = parts;
-    let name = line.name.clone();
+    let BusParts { line, device, requests, view, traffic, stop } = parts;
+    let name: Arc<str> = line.name.as_str().into();
     let late_guard = line.late_guard;
     let task = BusTask {
         line: Line::new(line),
@@ -62,6 +65,7 @@ where
         line_errors: LineErrors::default(),
         look_at: Instant::now(),
         view,
+        traffic,
         timer,
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
     };
@@ -70,7 +74,7 @@ where
 
 struct BusTask<S, F> {
     line: Line<ReplyTo>,
-    name: String,
+    name: Arc<str>,
     device: String,
     open: F,
     port: Option<OpenPort<S>>,
@@ -81,6 +85,7 @@ struct BusTask<S, F> {
     line_errors: LineErrors,
     look_at: Instant,
     view: Arc<ArcSwap<View>>,
+    traffic: Arc<Traffic>,
     timer: Timer,
     reopen: Reopen,
 }
@@ -144,7 +149,7 @@ where
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
                 Output::Publish(view) => self.view.store(Arc::new(view)),
-                Output::Record(_) => {}
+                Output::Record(record) => self.traffic.note_record(&self.name, record),
                 Output::Reply { to, answer } => to.send(answer),
             }
         }

@@ -50,6 +50,15 @@ pub enum Broadcast {
     Acknowledge,
 }
 
+/// The file that records writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// It is begun anew before it grows beyond this, bytes.
+    pub max_size: u64,
+}
+
 /// One TCP listener. Limits and durations are those of contract section 1, already checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {

@@ -26,6 +26,7 @@ use super::admission::Admission;
 use super::connection::{self, Client};
 pub use super::routes::{Listening, Routes};
 use super::throttle::Throttle;
+use super::traffic::Link;
 
 /// Opens a listening socket. An IPv6 address takes IPv6 clients only, whatever the system's default: the file
 /// says which addresses are served, and `0.0.0.0` and `[::]` can stand side by side.
@@ -125,8 +126,11 @@ impl Door {
             debug!(client = %peer, %error, "the socket does not take all options");
         }
         let client = Client {
-            peer,
-            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            link: Arc::new(Link {
+                client: peer,
+                listener: stream.local_addr().unwrap_or(settings.address),
+                connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            }),
             listening: self.listening.clone(),
             presence: self.admission.enter(address, self.stop.child_token(), now),
             throttle: self.let_in.clone(),

@@ -284,7 +284,8 @@ impl Profile {
     }
 
     /// The range as a request with that function sees it: a mirrored table is either one.
-    pub(super) fn seen_as(&self, range: &ReadRange, function: FunctionCode) -> ReadRange {
+    #[must_use]
+    pub fn seen_as(&self, range: &ReadRange, function: FunctionCode) -> ReadRange {
         let registers = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
         let function = if self.mirrored && registers.contains(&function) { function } else { range.function };
         ReadRange { function, ..*range }

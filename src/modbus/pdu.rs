@@ -217,13 +217,25 @@ impl RequestPdu {
     /// past address 65535, 0x03 for a length, quantity, byte count or value outside the standard's limits.
     /// Function codes the standard does not define pass with any data.
     pub fn decode(pdu: Bytes) -> Result<Self, ExceptionCode> {
-        match pdu.first() {
+        Self::decode_or_return(pdu).map_err(|(code, _)| code)
+    }
+
+    /// The same for whoever has something to say of a PDU that is refused.
+    ///
+    /// # Errors
+    /// Those of [`decode`](Self::decode), and the PDU.
+    pub fn decode_or_return(pdu: Bytes) -> Result<Self, (ExceptionCode, Bytes)> {
+        let checked = match pdu.first() {
             None => Err(ExceptionCode::ILLEGAL_FUNCTION),
             Some(&function) if function == 0 || function & EXCEPTION_BIT != 0 => {
                 Err(ExceptionCode::ILLEGAL_FUNCTION)
             }
             Some(_) if pdu.len() > PDU_MAX => Err(ExceptionCode::ILLEGAL_DATA_VALUE),
-            Some(&function) => check_data(FunctionCode(function), &pdu[1..]).map(|()| Self(pdu)),
+            Some(&function) => check_data(FunctionCode(function), &pdu[1..]),
+        };
+        match checked {
+            Ok(()) => Ok(Self(pdu)),
+            Err(code) => Err((code, pdu)),
         }
     }
 
@@ -250,14 +262,7 @@ impl RequestPdu {
     /// Everything that is not known to be a read counts as a write, unknown function codes included.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        let data = self.data();
-        match self.0[0] {
-            0x01..=0x04 | 0x07 | 0x0B | 0x0C | 0x11 | 0x14 | 0x18 => true,
-            0x2B => data[0] == MEI_READ_DEVICE_IDENTIFICATION,
-            // 00 echoes, 02 returns the diagnostic register, 0B to 12 return counters.
-            0x08 => matches!(u16_at(data, 0), 0x00 | 0x02 | 0x0B..=0x12),
-            _ => false,
-        }
+        is_read(&self.0)
     }
 
     /// The range of a 0x01 to 0x04 request; `None` for every other function.
@@ -299,6 +304,18 @@ impl From<ReadRange> for RequestPdu {
     /// The request of a range that came out of a checked request or lies inside one.
     fn from(range: ReadRange) -> Self {
         Self(range.request())
+    }
+}
+
+/// Whether a PDU asks to read, even one that breaks the standard's limits. What does not show it is a write.
+#[must_use]
+pub fn is_read(pdu: &[u8]) -> bool {
+    match pdu {
+        [0x01..=0x04 | 0x07 | 0x0B | 0x0C | 0x11 | 0x14 | 0x18, ..] => true,
+        [0x2B, MEI_READ_DEVICE_IDENTIFICATION, ..] => true,
+        // 00 echoes, 02 returns the diagnostic register, 0B to 12 return counters.
+        [0x08, 0x00, 0x00 | 0x02 | 0x0B..=0x12, ..] => true,
+        _ => false,
     }
 }
 

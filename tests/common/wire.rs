@@ -106,3 +106,6 @@ pub(crate) fn nanos(duration: std::time::Duration) -> Nanos {
 }
 
 pub(crate) const MILLI: Nanos = 1_000_000;
+
+/// The shortest wait for any answer.
+pub(crate) const SHORTEST_WAIT: Nanos = 100 * MILLI;

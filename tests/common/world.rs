@@ -22,7 +22,7 @@ use super::rng::Rng;
 use super::swarm::{Faults, Swarm};
 use super::traffic;
 use super::unit::VirtualUnit;
-use super::wire::{MILLI, Nanos, Wire, nanos};
+use super::wire::{MILLI, Nanos, SHORTEST_WAIT, Wire, nanos};
 
 /// What happens on the wire, whatever the machine does.
 #[derive(Debug)]
@@ -161,7 +161,6 @@ impl World {
         }
         check(self.books.asked.is_empty(), || "requests are left without an answer".into())?;
         check(self.books.view.waiting == 0, || "something waits for nobody".into())?;
-        // Whatever is on the wire or on the tape has its record when the port goes.
         self.port(PortEvent::Lost)?;
         self.ledger.complete(&self.books.view)
     }
@@ -363,10 +362,7 @@ impl World {
                     }
                     self.books.view = view;
                 }
-                Output::Record(record) => {
-                    self.note(|| format!("records {record:?}"));
-                    self.ledger.record(&record, self.instant(self.now))?;
-                }
+                Output::Record(record) => self.ledger.record(&record, self.instant(self.now))?,
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
                     self.books.reply(to, &answer, self.instant(self.now))?;
@@ -426,7 +422,7 @@ impl World {
         let silence = nanos(rtu::silence(settings.framing.baud_rate).max(gap));
         check(self.now >= self.last_byte + silence, || "sent before the silence was over".into())?;
         check(self.now >= self.turnaround_until, || "sent within the turnaround delay".into())?;
-        let answered = self.unanswered.is_none_or(|end| self.now >= end + PROBE_TIMEOUT_MIN);
+        let answered = self.unanswered.is_none_or(|end| self.now >= end + SHORTEST_WAIT);
         check(answered, || "sent while another request waits for its answer".into())
     }
 
@@ -499,6 +495,3 @@ impl World {
 
 /// Calls of one instant that are more than work.
 const SPIN: u32 = 200;
-
-/// The shortest wait for any answer.
-const PROBE_TIMEOUT_MIN: Nanos = 100 * MILLI;

@@ -1,0 +1,53 @@
+//! What units are called and what their registers mean, for whoever tells people of them: audit and trace.
+//!
+//! Owns the way from a bus and a unit on its line to the identifier clients use, its name and its profile. It
+//! decides nothing and is never asked before a request is answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::bus::settings::UnitId;
+use crate::meter::profile::{Point, Profile};
+use crate::modbus::pdu::ReadRange;
+
+/// What all units are called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Names {
+    units: BTreeMap<String, BTreeMap<UnitId, UnitName>>,
+}
+
+/// What one unit is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitName {
+    /// The identifier clients use.
+    pub alias: u8,
+    /// What people call it.
+    pub name: Option<String>,
+    /// What its registers mean.
+    pub profile: Option<Arc<Profile>>,
+}
+
+impl Names {
+    /// Names a unit of `bus`.
+    pub fn insert(&mut self, bus: &str, unit: UnitId, name: UnitName) {
+        self.units.entry(bus.to_owned()).or_default().insert(unit, name);
+    }
+
+    /// What a unit of `bus` is called.
+    #[must_use]
+    pub fn unit(&self, bus: &str, unit: UnitId) -> Option<&UnitName> {
+        self.units.get(bus)?.get(&unit)
+    }
+}
+
+impl UnitName {
+    /// The points with a register in `range`, in the order of the profile.
+    pub fn points<'n>(&'n self, range: &ReadRange) -> impl Iterator<Item = &'n Point> {
+        let range = *range;
+        let profile = self.profile.as_deref();
+        profile.into_iter().flat_map(move |profile| {
+            let held = move |point: &&Point| profile.seen_as(&point.range, range.function).overlaps(&range);
+            profile.points.iter().filter(held)
+        })
+    }
+}

@@ -1,0 +1,293 @@
+//! The audit file: one line of JSON each, on the disk before the next is taken, in a thread of its own.
+//!
+//! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
+//! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use nix::libc;
+use tracing::{error, info, warn};
+
+use super::json::{Object, utc};
+use super::settings::AuditSettings;
+
+/// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
+/// given is written.
+#[derive(Debug)]
+pub struct Trail {
+    settings: AuditSettings,
+    orders: SyncSender<Order>,
+    lost: Arc<AtomicU64>,
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Line(String),
+    Reopen,
+}
+
+impl Trail {
+    /// Opens the file, makes it if there is none, and starts its thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(settings: &AuditSettings) -> io::Result<Self> {
+        let file = open(&settings.file)?;
+        let (orders, receiver) = sync_channel(WAITING_MAX);
+        let (ending, ended) = sync_channel(1);
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut writer = Writer {
+            settings: settings.clone(),
+            size: size_of(&file),
+            file,
+            lost: Arc::clone(&lost),
+            complaint: None,
+        };
+        thread::Builder::new().name("audit".into()).spawn(move || {
+            writer.run(&receiver);
+            // Nobody listens any more if the process did not want to wait.
+            let _unheard = ending.try_send(());
+        })?;
+        Ok(Self { settings: settings.clone(), orders, lost, ended: Mutex::new(ended) })
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &AuditSettings {
+        &self.settings
+    }
+
+    /// Hands a line over, without its end. Never waits: where there is no room the line is counted as lost.
+    pub fn append(&self, line: String) {
+        if self.orders.try_send(Order::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the file opened anew by its name, as after something else has moved it.
+    pub fn reopen(&self) {
+        // With the queue full the file is being written to; whoever moved it asks again.
+        if self.orders.try_send(Order::Reopen).is_err() {
+            warn!("the audit file was not opened anew: too much waits to be written");
+        }
+    }
+
+    /// Waits until everything is written, but not for ever: a disk may hang.
+    pub fn close(self) {
+        let Self { orders, ended, settings, .. } = self;
+        drop(orders);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(CLOSING_MAX) == Err(RecvTimeoutError::Timeout) {
+            error!(file = %settings.file.display(), "the audit file does not take what is left; not waiting for it");
+        }
+    }
+}
+
+struct Writer {
+    settings: AuditSettings,
+    file: File,
+    size: u64,
+    lost: Arc<AtomicU64>,
+    /// What the log has, until writing works again.
+    complaint: Option<String>,
+}
+
+impl Writer {
+    fn run(&mut self, orders: &Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
+            let mut text = String::new();
+            let mut lines = 0;
+            let mut next = Ok(first);
+            // What waits is written together: one wait for the disk serves them all.
+            loop {
+                match next {
+                    Ok(Order::Line(line)) => {
+                        text.push_str(&line);
+                        text.push('\n');
+                        lines += 1;
+                    }
+                    Ok(Order::Reopen) => {
+                        self.write(&std::mem::take(&mut text), std::mem::take(&mut lines));
+                        self.reopen();
+                    }
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+                if text.len() >= BATCH_SIZE {
+                    break;
+                }
+                next = orders.try_recv();
+            }
+            self.write(&text, lines);
+            self.tell_lost();
+        }
+    }
+
+    /// Writes whole lines, or none of them.
+    fn write(&mut self, text: &str, lines: u64) {
+        if text.is_empty() {
+            return;
+        }
+        if self.size > 0 && self.size + text.len() as u64 > self.settings.max_size {
+            self.rotate();
+        }
+        match self.append(text) {
+            Ok(()) => self.size += text.len() as u64,
+            Err(error) => {
+                self.lost.fetch_add(lines, Ordering::Relaxed);
+                self.complain(&format!("cannot write: {error}"));
+            }
+        }
+    }
+
+    fn append(&mut self, text: &str) -> io::Result<()> {
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| sync(&self.file));
+        if written.is_err() {
+            // Half a line would spoil the next one. A device that cannot be cut has none to spoil.
+            let _devices = self.file.set_len(self.size);
+        }
+        written
+    }
+
+    /// Says once that writes are missing, in the file if it takes that, else with the next line it takes.
+    fn tell_lost(&mut self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 && self.complaint.is_none() {
+            return;
+        }
+        let mut line = Object::default();
+        line.text("time", &utc(SystemTime::now()));
+        line.number("lost", Some(lost));
+        let text = line.finish() + "\n";
+        if lost == 0 {
+            // The last lines went through.
+            self.end_complaint();
+            return;
+        }
+        match self.append(&text) {
+            Ok(()) => {
+                self.size += text.len() as u64;
+                self.end_complaint();
+                warn!(file = %self.settings.file.display(), lost, "writes are missing from the audit file");
+            }
+            Err(error) => {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+                self.complain(&format!("cannot write: {error}"));
+            }
+        }
+    }
+
+    /// The file becomes the first of its predecessors, the oldest of which goes.
+    fn rotate(&mut self) {
+        if !self.file.metadata().is_ok_and(|file| file.is_file()) {
+            // A pipe or a device has no size.
+            self.size = 0;
+            return;
+        }
+        let path = &self.settings.file;
+        for number in (1..KEPT).rev() {
+            // The older ones may not be there yet.
+            let _absent = fs::rename(numbered(path, number), numbered(path, number + 1));
+        }
+        let moved = fs::rename(path, numbered(path, 1)).and_then(|()| open(path));
+        match moved {
+            Ok(file) => {
+                (self.file, self.size) = (file, 0);
+                sync_directory(path);
+            }
+            Err(error) => self.complain(&format!("cannot begin a new file, the old one goes on: {error}")),
+        }
+    }
+
+    fn reopen(&mut self) {
+        match open(&self.settings.file) {
+            Ok(file) => {
+                (self.size, self.file) = (size_of(&file), file);
+                sync_directory(&self.settings.file);
+            }
+            Err(error) => self.complain(&format!("cannot be opened anew, the old one goes on: {error}")),
+        }
+    }
+
+    /// Once for each kind of trouble, until it is over.
+    fn complain(&mut self, complaint: &str) {
+        if self.complaint.as_deref() != Some(complaint) {
+            error!(file = %self.settings.file.display(), "audit file: {complaint}; the gateway goes on without it");
+            self.complaint = Some(complaint.to_owned());
+        }
+    }
+
+    fn end_complaint(&mut self) {
+        if self.complaint.take().is_some() {
+            info!(file = %self.settings.file.display(), "the audit file is written again");
+        }
+    }
+}
+
+/// Opens for appending; whoever reads it need not be the whole world. A file that ends in half a line, as after
+/// a loss of power, gets the end of that line.
+fn open(path: &Path) -> io::Result<File> {
+    // Never waits for the other end of a pipe.
+    let nonblocking = libc::O_NONBLOCK;
+    let options = |read: bool| {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).read(read).mode(0o640).custom_flags(nonblocking);
+        options
+    };
+    let mut file = options(true).open(path).or_else(|_| options(false).open(path))?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.len() > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        if file.read_exact(&mut last).is_ok() && last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+fn size_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |file| file.len())
+}
+
+/// On the disk, where there is one: devices and pipes have nothing to wait for.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done,
+    }
+}
+
+/// A new name is on the disk when its directory is. Where that cannot be had the file itself still is.
+fn sync_directory(path: &Path) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Ok(directory) = File::open(directory.unwrap_or(Path::new("."))) {
+        let _unsynced = directory.sync_all();
+    }
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Lines that wait for the disk; beyond it they are lost.
+pub const WAITING_MAX: usize = 1_024;
+
+/// Predecessors of the file, `.1` the newest.
+pub const KEPT: u32 = 4;
+
+/// What is written at once, bytes; one more line may go beyond it.
+const BATCH_SIZE: usize = 32 * 1024;
+
+/// How long the end of the program waits for the disk.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
