@@ -110,6 +110,29 @@ fn a_unit_that_comes_back_finds_its_place_between_the_others() {
 }
 
 #[test]
+fn what_was_read_all_at_once_is_spread_over_the_interval_to_come() {
+    let start = Instant::now();
+    let mut plan = Plan::new(blocks(6, Pace::Every(60 * SECOND)), 0.6, start);
+    (1..=6).for_each(|id| plan.note_begun(unit(id), &FLOATS, start));
+    (1..=6).for_each(|id| plan.note_begun(unit(id), &FLOATS, start + MS));
+    plan.replan(|_| true, start + SECOND);
+    let read = run(&mut plan, start + SECOND, start + 62 * SECOND, |_| true);
+    let (shortest, longest) = gaps(&read);
+    assert_eq!(read.len(), 6, "each once");
+    assert!(shortest > 9 * SECOND && longest < 11 * SECOND, "{shortest:?} to {longest:?}, not 10 s");
+}
+
+#[test]
+fn a_new_plan_reads_nothing_sooner_than_a_meter_renews_its_values() {
+    let start = Instant::now();
+    let mut plan = Plan::new(blocks(5, Pace::Every(SECOND)), 0.6, start);
+    (1..=5).for_each(|id| plan.note_begun(unit(id), &FLOATS, start));
+    plan.replan(|_| true, start + 100 * MS);
+    assert_eq!(plan.due(start + 999 * MS, |_| true), None);
+    assert!(plan.due(start + SECOND, |_| true).is_some());
+}
+
+#[test]
 fn a_late_reading_leaves_the_next_one_in_its_place() {
     let start = Instant::now();
     let mut plan = Plan::new(blocks(1, Pace::Every(5 * SECOND)), 0.6, start);

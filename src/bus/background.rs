@@ -79,7 +79,7 @@ impl<T> Line<T> {
     }
 
     /// Which tables of the unit hold the same registers.
-    fn tables(&self, id: UnitId) -> Tables {
+    pub(super) fn tables(&self, id: UnitId) -> Tables {
         self.units.get(&id).map(|unit| unit.settings.polling.tables()).unwrap_or_default()
     }
 
@@ -349,6 +349,7 @@ impl<T> Line<T> {
             slowdown: plan.slowdown(),
             overrun: plan.overrun(),
             learned: self.learned.len(),
+            is_full: self.crowding.is_full(),
         })
     }
 
@@ -424,11 +425,12 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
 /// Silences of a planned block or a learned range, with other reads answered in between, that show it is too long.
 const SILENCES_TO_SPLIT: u32 = 2;
 
+/// The same of a block that has been read whole: on a line that loses an answer now and then, two in a row are
+/// nothing, and what is split stays split.
+const SILENCES_TO_SPLIT_AFTER_ALL: u32 = 10;
+
 /// A change of a unit's response time is worth a new plan from here on, and from a quarter of it on.
 const PAUSE_STEP: Duration = Duration::from_millis(5);
 
 /// From this part of the estimate on, the difference is worth a line in the log.
 const OVERRUN_NOTED: f64 = 1.25;
-/// The same of a block that has been read whole: on a line that loses an answer now and then, two in a row are
-/// nothing, and what is split stays split.
-const SILENCES_TO_SPLIT_AFTER_ALL: u32 = 10;

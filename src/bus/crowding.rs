@@ -29,6 +29,11 @@ impl Crowding {
         Some(self.full)
     }
 
+    /// What was last found.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Nothing could be read for a while: what was measured before says nothing about what comes.
     pub(crate) fn interrupt(&mut self) {
         self.otherwise_since = None;

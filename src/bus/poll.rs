@@ -328,8 +328,8 @@ impl Plan {
         interval_of(entry, self.auto_interval)
     }
 
-    /// Blocks of equal pace one after the other over one interval, in the order in which they are due, the first
-    /// of them when it is. What is overdue comes soon, and evenly after that.
+    /// Blocks of equal pace one after the other over the interval to come, in the order in which they are due, the
+    /// first of them when it is if that is soon enough. What is overdue comes soon, and evenly after that.
     fn spread(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let auto = self.auto_interval;
         let mut paces: BTreeMap<Duration, Vec<&mut Entry>> = BTreeMap::new();
@@ -339,12 +339,14 @@ impl Plan {
         for (interval, mut entries) in paces {
             entries.sort_by_key(|entry| entry.due);
             let count = u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1);
-            let first = entries.first().map_or(now, |entry| entry.due.max(now));
+            let first = entries.first().map_or(now, |entry| entry.due.clamp(now, now + interval / count));
             for (index, entry) in (0_u32..).zip(entries) {
                 let even = first + interval / count * index;
                 let soon = first + interval.min(SPREAD_MAX) / count * index;
                 let sooner = entry.due <= now && soon < even;
                 (entry.due, entry.even) = if sooner { (soon, Some(even)) } else { (even, None) };
+                let renewed = entry.begun.map_or(now, |begun| begun + INTERVAL_MIN);
+                entry.due = entry.due.max(renewed);
             }
         }
     }

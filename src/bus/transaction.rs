@@ -371,7 +371,7 @@ impl<T> Line<T> {
         let held = self.units.get(&id).and_then(Unit::held_until).unwrap_or(now);
         let earliest = held + self.cost(&item.pdu, item.target);
         let in_time = |waiter: &Waiter<T>| waiter.deadline > earliest && !self.closing;
-        let tables = self.units.get(&id).map(|unit| unit.settings.polling.tables()).unwrap_or_default();
+        let tables = self.tables(id);
         let sent = item.pdu.range();
         let less = |waiter: &Waiter<T>| {
             waiter.pdu.range().zip(sent).is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))

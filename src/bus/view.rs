@@ -88,12 +88,15 @@ impl UnitView {
 pub struct PollingView {
     /// What the interval `auto` amounts to.
     pub interval: Duration,
-    /// How much slower than planned the slowest block is read; 1 is as planned, 0 that nothing is planned.
+    /// How much slower than planned the slowest block is read, times without the port or the unit apart; 1 is as
+    /// planned or not known, 0 that nothing is planned.
     pub slowdown: f64,
     /// Line time readings took over what `check` estimates; 1 is as estimated, `None` that it is not known yet.
     pub overrun: Option<f64>,
     /// Ranges learned from clients.
     pub learned: usize,
+    /// Whether the log has it that the line is too full to read as planned.
+    pub is_full: bool,
 }
 
 /// One bus at one instant.

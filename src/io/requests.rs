@@ -49,9 +49,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
             Verdict::Unit { bus, unit, pdu } => {
                 // Who has not waited for the answer to his own write is given what the unit holds after it.
-                let at_hand = (!self.exchange.writes_to(header.unit))
-                    .then(|| from_snapshot(listening, bus, unit, &pdu, now));
-                if let Some(reply) = at_hand.flatten() {
+                let behind = self.exchange.writes_to(header.unit);
+                if let Some(reply) = from_snapshot(listening, bus, unit, &pdu, behind, now) {
                     return self.exchange.reply(header, reply, Served::Snapshot, pdu.bytes(), now);
                 }
                 let key = self.open(listening, header, Purpose::Unit(None), 1, pdu.bytes(), now);
@@ -153,17 +152,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 }
 
-/// The reply to a read from data this listener's clients may be given, without the bus task.
+/// The reply to a read from data this listener's clients may be given, without the bus task. Nothing for one
+/// that goes `behind` something.
 fn from_snapshot(
     listening: &Listening,
     bus: &BusHandle,
     unit: UnitId,
     pdu: &RequestPdu,
+    behind: bool,
     now: Instant,
 ) -> Option<Bytes> {
     let max_age = listening.settings.max_age;
     let range = pdu.range().filter(|_| !max_age.is_zero())?;
-    let reply = bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
+    let at_hand = || bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
+    let reply = if behind { None } else { at_hand() };
     listening.tally.note_lookup(reply.is_some());
     reply
 }

@@ -108,8 +108,10 @@ fn count(log: &str, part: &str) -> usize {
 fn a_line_too_full_is_said_once_with_what_would_fix_it_and_so_is_its_end() {
     let log = logged(|| {
         let mut rig = Rig::of(blocks(8, Pace::Every(SECOND)));
+        assert!(!rig.view.polling.is_full);
         let until = rig.now + 300 * SECOND;
         rig.pass(until);
+        assert!(rig.view.polling.is_full && rig.view.polling.slowdown > 1.25);
     });
     assert_eq!((count(&log, "the line is too full"), count(&log, "WARN")), (1, 1), "{log}");
     assert!(

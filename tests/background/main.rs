@@ -2,13 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-#[path = "background/full.rs"]
 mod full;
-#[path = "background/learned.rs"]
 mod learned;
-#[path = "background/mirrored.rs"]
 mod mirrored;
-#[path = "background/outages.rs"]
 mod outages;
 
 use std::collections::BTreeSet;
