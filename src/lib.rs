@@ -197,18 +197,32 @@ pub mod simulator {
 pub mod cli {
     pub mod activity;
     pub mod args;
+    pub mod assign;
     pub mod budget;
     pub mod check;
+    pub mod choice;
     pub mod completions;
     pub mod demo;
     pub mod doctor;
     pub mod exit;
+    pub mod export;
     pub mod logging;
     pub mod output;
+    pub mod points;
+    pub mod profile;
+    pub mod raw;
+    pub mod read;
+    pub mod reading;
     pub mod run;
     pub mod scan;
+    pub mod screen;
     pub mod signals;
     pub mod simulate;
+    pub mod stamp;
+    pub mod stop;
+    pub mod table;
+    pub mod target;
+    pub mod write;
 }
 
 pub mod gateway;

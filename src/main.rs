@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use metergate::cli::args::{Args, Command, Configured, Demo, Doctor, LogLevel, Scan, Simulate};
+use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
-use metergate::cli::{check, completions, demo, doctor, output, run, scan, signals, simulate};
+use metergate::cli::{
+    check, completions, demo, doctor, output, points, read, run, scan, signals, simulate, write,
+};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -28,10 +31,11 @@ fn main() -> ExitCode {
         Command::Simulate(simulate) => {
             start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
         }
-        Command::Scan(scan) => start(&args, LogLevel::Error, |_, runtime| runtime.block_on(run_scan(scan))),
-        Command::Doctor(doctor) => {
-            start(&args, LogLevel::Error, |_, runtime| runtime.block_on(run_doctor(doctor)))
-        }
+        Command::Read(read) => once(&args, |stop| read::read(read, stop)),
+        Command::Write(write) => once(&args, |_stop| write::write(write)),
+        Command::Points(points) => points::points(points),
+        Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),
+        Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => completions::man(command.as_deref()),
     };
@@ -47,6 +51,18 @@ fn start(args: &Args, otherwise: LogLevel, command: impl FnOnce(&Logs, &Runtime)
         (Err(error), _) => cannot_start(&error),
         (_, Err(error)) => cannot_start(&error.to_string()),
     }
+}
+
+/// Runs a command that asks a meter. It says itself what is wrong, so the log keeps silent unless it is wanted.
+fn once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(CancellationToken) -> F) -> Exit {
+    start(args, LogLevel::Error, |_, runtime| {
+        runtime.block_on(async {
+            match signals::stop_on_signals() {
+                Ok(stop) => command(stop).await,
+                Err(error) => cannot_start(&error.to_string()),
+            }
+        })
+    })
 }
 
 async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {
@@ -67,20 +83,6 @@ async fn run_demo(args: &Demo) -> Exit {
 async fn run_simulate(args: &Simulate) -> Exit {
     match signals::stop_on_signals() {
         Ok(stop) => simulate::simulate(args, stop).await,
-        Err(error) => cannot_start(&error.to_string()),
-    }
-}
-
-async fn run_doctor(args: &Doctor) -> Exit {
-    match signals::stop_on_signals() {
-        Ok(stop) => doctor::doctor(args, stop).await,
-        Err(error) => cannot_start(&error.to_string()),
-    }
-}
-
-async fn run_scan(args: &Scan) -> Exit {
-    match signals::stop_on_signals() {
-        Ok(stop) => scan::scan(args, stop).await,
         Err(error) => cannot_start(&error.to_string()),
     }
 }

@@ -72,6 +72,9 @@ fn holding(start: u16, quantity: u16) -> ReadRange {
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity }
 }
 
+/// The reply PDU to a request PDU.
+type Answer = fn(&[u8]) -> Vec<u8>;
+
 /// A server whose every request PDU is answered by `answer`, one connection after another.
 async fn server(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -196,7 +199,7 @@ async fn a_late_reply_is_not_given_to_the_next_request() {
 
 #[tokio::test]
 async fn a_reply_that_is_none_to_the_request_is_refused() {
-    let wrong: [fn(&[u8]) -> Vec<u8>; 4] =
+    let wrong: [Answer; 4] =
         [|_| vec![0x03, 2, 0, 1], |_| vec![0x04, 4, 0, 1, 0, 2], |_| vec![0x03, 3, 0, 1, 2], |_| vec![0x03]];
     for answer in wrong {
         let mut net = tcp(server(answer).await).await;

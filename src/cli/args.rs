@@ -15,6 +15,8 @@ use clap_complete::Shell;
 use crate::bus::settings;
 use crate::config;
 
+pub mod meter;
+
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "metergate", version, about, after_help = EXIT_CODES, max_term_width = 100)]
@@ -64,6 +66,15 @@ pub enum Command {
     /// the meters would, at the speed of the wire. Ends with Ctrl-C.
     #[command(after_help = SIMULATE_HELP)]
     Simulate(Simulate),
+    /// Read a meter, over TCP or straight from a serial port
+    #[command(after_help = meter::READ_HELP)]
+    Read(meter::Read),
+    /// Write one point of a meter, and read it back
+    #[command(after_help = meter::WRITE_HELP)]
+    Write(meter::Write),
+    /// Print the points of a profile: their registers, units and ranges
+    #[command(after_help = meter::POINTS_HELP)]
+    Points(meter::Points),
     /// Find out which units are on a line, what they are, and write a configuration for them
     ///
     /// Asks one address after the other and waits a moment for each. What it prints is a configuration file; what

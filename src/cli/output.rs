@@ -11,11 +11,19 @@ use super::exit::Exit;
 /// reader went away.
 #[must_use]
 pub fn print(result: &[u8]) -> Exit {
+    show(result).err().unwrap_or(Exit::Ok)
+}
+
+/// Writes one of several results to stdout.
+///
+/// # Errors
+/// How the command should end, since nobody reads what else it has to say.
+pub fn show(result: &[u8]) -> Result<(), Exit> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(result).and_then(|()| stdout.flush()) {
-        Ok(()) => Exit::Ok,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
-        Err(_) => Exit::Fault,
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Exit::Ok),
+        Err(_) => Err(Exit::Fault),
     }
 }
 

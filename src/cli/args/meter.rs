@@ -1,0 +1,182 @@
+//! Arguments of the commands that ask a meter: `read`, `write` and `points`.
+//!
+//! Owns names, defaults and ranges; what a TARGET is, `target` says. It never acts on them. Source: contract
+//! section 2.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+
+use super::{Parity, parse_baud_rate};
+
+/// How a meter is reached.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Way {
+    /// The meter's unit identifier
+    #[arg(long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
+    pub unit: u8,
+    /// What the registers mean: a profile's name, or a file [default: what the configuration says of the unit,
+    /// else leviton-4000r]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<String>,
+    /// The configuration of the gateway running here
+    #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
+    pub config: PathBuf,
+    /// Bits per second of a serial TARGET, 300 to 1000000 [default: 19200]
+    #[arg(long, value_name = "BAUD", value_parser = parse_baud_rate)]
+    pub baud: Option<NonZeroU32>,
+    /// Parity bit of a serial TARGET [default: none]
+    #[arg(long, value_enum)]
+    pub parity: Option<Parity>,
+    /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stop_bits: Option<u8>,
+    /// How long to wait for an answer, 10ms to 60s [default: 5s over TCP, 500ms on a line]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub timeout: Option<Duration>,
+}
+
+/// Arguments of `read`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "metergate read [OPTIONS] --unit <ID> [TARGET] [POINT|GROUP|BLOCK|REGISTER]...")]
+pub struct Read {
+    /// Whom to ask: HOST:PORT, an address, or /dev/...; without it, the gateway running here. Then what to read:
+    /// names of points, groups or blocks, register numbers or ranges, or `all`; without any, each quantity once
+    #[arg(value_name = "TARGET, POINT, GROUP, BLOCK or REGISTER")]
+    pub words: Vec<String>,
+    /// How to reach it.
+    #[command(flatten)]
+    pub way: Way,
+    /// Read again and again until Ctrl-C, 100ms to 1h apart
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
+          value_parser = parse_interval)]
+    pub watch: Option<Duration>,
+    /// Print one JSON object a reading, on one line
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print comma-separated values: a line of names, then one line a reading
+    #[arg(long)]
+    pub csv: bool,
+    /// Registers by number as they are, without a profile: 257 or 257-262, at most 125 at once
+    #[arg(long, conflicts_with = "profile")]
+    pub raw: bool,
+    /// With --raw: 4 for holding registers (function 03), 3 for input registers (function 04)
+    #[arg(long, value_name = "3|4", default_value = "4", requires = "raw",
+          value_parser = clap::value_parser!(u8).range(3..=4))]
+    pub table: u8,
+}
+
+/// Arguments of `write`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "metergate write [OPTIONS] --unit <ID> [TARGET] <POINT=VALUE>")]
+pub struct Write {
+    /// Whom to ask: HOST:PORT, an address, or /dev/...; without it, the gateway running here. Then what to write:
+    /// POINT=VALUE in the point's own unit, or the name of a code or command
+    #[arg(value_name = "TARGET, POINT=VALUE", required = true, num_args = 1..=2)]
+    pub words: Vec<String>,
+    /// How to reach it.
+    #[command(flatten)]
+    pub way: Way,
+    /// Write; without it, what would be written is shown
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Arguments of `points`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Points {
+    /// A profile's name, or a file
+    #[arg(long, value_name = "NAME|FILE", default_value = "leviton-4000r")]
+    pub profile: String,
+    /// The configuration, which may name a directory of further profiles
+    #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
+    pub config: PathBuf,
+    /// Print JSON: one object
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print comma-separated values
+    #[arg(long)]
+    pub csv: bool,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+    duration(text)
+        .filter(|time| (least..=most).contains(time))
+        .ok_or_else(|| "a time from 10ms to 60s is expected, such as 500ms or 2s".to_owned())
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
+    duration(text)
+        .filter(|time| (least..=most).contains(time))
+        .ok_or_else(|| "a time from 100ms to 1h is expected, such as 500ms, 2s or 5m".to_owned())
+}
+
+/// A whole number and its unit, as in the configuration file.
+fn duration(text: &str) -> Option<Duration> {
+    let at = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(at);
+    let count: u32 = digits.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(count.into())),
+        "s" => Some(Duration::from_secs(count.into())),
+        "m" => Some(Duration::from_secs(u64::from(count) * 60)),
+        "h" => Some(Duration::from_secs(u64::from(count) * 3600)),
+        _ => None,
+    }
+}
+
+pub(super) const READ_HELP: &str = "\
+A first word with a dot, a colon or a slash, or localhost, is the TARGET; port 502 unless it says another.
+
+Examples:
+  metergate read --unit 3                                the whole meter, asked through the gateway here
+  metergate read 10.0.0.5 --unit 3 power voltage         two groups, from any Modbus gateway
+  metergate read /dev/ttyUSB0 --unit 3 real_power_total  straight on the line, without a gateway
+  metergate read 10.0.0.5 --unit 3 --watch=5s --csv energy > energy.csv
+  metergate read 10.0.0.5 --unit 3 --raw 257-262
+
+Exit status: 0 everything was read, 1 something was not, 2 wrong usage, 3 the configuration or the profile is
+wrong, 5 the target cannot be reached or its port is held by another program";
+
+pub(super) const WRITE_HELP: &str = "\
+The value's range is checked before anything is sent. A write is sent once, read back and compared. Through a
+gateway it needs a listener with `writes: allow`. `metergate points` shows what can be written.
+
+Examples:
+  metergate write 10.0.0.5 --unit 3 ct_primary=200          shows what would be done
+  metergate write 10.0.0.5 --unit 3 ct_primary=200 --yes
+  metergate write 10.0.0.5 --unit 3 command=clear_energy --yes
+
+Exit status: 0 written, and read back as written, 1 it was not, or reads back otherwise, 2 wrong usage, a value
+out of range, or nothing written for want of --yes, 3 the configuration or the profile is wrong, 5 the target
+cannot be reached or its port is held by another program";
+
+pub(super) const POINTS_HELP: &str = "\
+Examples:
+  metergate points
+  metergate points --profile ./my-meter.yaml --csv > map.csv
+
+Exit status: 0 ok, 2 no such profile, 3 the configuration or the profile is wrong";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_and_intervals_keep_their_bounds() {
+        assert_eq!(parse_timeout("10ms"), Ok(Duration::from_millis(10)));
+        assert_eq!(parse_timeout("60s"), parse_timeout("1m"));
+        assert_eq!(parse_interval("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse_interval("100ms"), Ok(Duration::from_millis(100)));
+        for wrong in ["9ms", "61s", "5", "ms", "", "1.5s", "5 s", "-1s"] {
+            assert!(parse_timeout(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["99ms", "61m", "2h", "4294967296s"] {
+            assert!(parse_interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

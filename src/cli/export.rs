@@ -1,0 +1,195 @@
+//! JSON and CSV: results for other programs. The names here are promises.
+//!
+//! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it.
+
+use serde::Serialize;
+
+use super::reading::{self, MeterReading, Subject};
+use super::stamp::stamp;
+use crate::meter::decode::Value;
+
+/// One reading as a JSON object on one line.
+#[must_use]
+pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
+    let points = found.rows.iter().map(|row| {
+        let value = row.reading.as_ref().map(|reading| &reading.value);
+        JsonPoint {
+            name: &row.point.name,
+            register: row.point.register,
+            group: row.point.group.word(),
+            value: value.and_then(number),
+            unit: row.point.unit,
+            text: value.map(reading::words),
+            raw: &row.raw,
+            available: value.is_some_and(is_available),
+            read: value.is_some(),
+            remark: row.reading.as_ref().and_then(reading::remark),
+        }
+    });
+    let alerts = found.alerts().map(|(point, bit)| JsonAlert {
+        point: &point.name,
+        name: &bit.name,
+        means: &bit.means,
+    });
+    let missed =
+        found.missed.iter().map(|(registers, failure)| JsonMissed { registers, why: failure.to_string() });
+    let object = JsonReading {
+        time: stamp(found.time),
+        target: &subject.target,
+        unit: subject.unit,
+        profile: &subject.profile.name,
+        took_ms: u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX),
+        max_age_ms: subject.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        points: points.collect(),
+        alerts: alerts.collect(),
+        missed: missed.collect(),
+    };
+    line(&object)
+}
+
+/// A JSON object on a line of its own.
+#[must_use]
+pub fn line(object: &impl Serialize) -> String {
+    let text = serde_json::to_string(object).expect("no map and no serialiser of ours can fail");
+    text + "\n"
+}
+
+#[derive(Serialize)]
+struct JsonReading<'a> {
+    time: String,
+    target: &'a str,
+    unit: u8,
+    profile: &'a str,
+    took_ms: u64,
+    max_age_ms: Option<u64>,
+    points: Vec<JsonPoint<'a>>,
+    alerts: Vec<JsonAlert<'a>>,
+    missed: Vec<JsonMissed<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonPoint<'a> {
+    name: &'a str,
+    register: u32,
+    group: &'static str,
+    value: Option<Number>,
+    unit: Option<&'static str>,
+    text: Option<String>,
+    raw: &'a [u16],
+    available: bool,
+    read: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonAlert<'a> {
+    point: &'a str,
+    name: &'a str,
+    means: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonMissed<'a> {
+    registers: &'a str,
+    why: String,
+}
+
+/// A number as it is shown: a float of the meter in the fewest digits that mean just this float, a whole number
+/// in full.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Number {
+    Whole(i128),
+    Single(f32),
+    Scaled(f64),
+}
+
+fn number(value: &Value<'_>) -> Option<Number> {
+    match value {
+        Value::Number(number) if number.exponent == 0 => Some(Number::Whole(number.digits)),
+        Value::Number(number) => Some(Number::Scaled(number.to_f64())),
+        Value::Float(number) => Some(Number::Single(*number)),
+        Value::Code { code, .. } => Some(Number::Whole((*code).into())),
+        Value::Bits { bits, .. } => Some(Number::Whole((*bits).into())),
+        Value::Version { major, minor } => {
+            Some(Number::Whole(i128::from(*major) * 1000 + i128::from(*minor)))
+        }
+        Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
+    }
+}
+
+fn is_available(value: &Value<'_>) -> bool {
+    number(value).is_some()
+}
+
+/// The names of the columns of [`csv_line`]; a point's unit stands behind its name.
+#[must_use]
+pub fn csv_head(subject: &Subject<'_>) -> String {
+    let names = subject.points.iter().map(|point| match point.unit {
+        Some(unit) => format!("{} ({unit})", point.name),
+        None => point.name.clone(),
+    });
+    let fixed = ["time", "target", "unit"].map(str::to_owned);
+    csv(fixed.into_iter().chain(names).chain(["error".to_owned()]))
+}
+
+/// One reading; empty where there is no number.
+#[must_use]
+pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
+    let values = found.rows.iter().map(|row| {
+        let value = row.reading.as_ref().map(|reading| &reading.value);
+        let shown = value.filter(|value| is_available(value)).map(|value| match value {
+            Value::Code { code: bits, .. } | Value::Bits { bits, .. } => bits.to_string(),
+            Value::Number(_)
+            | Value::Float(_)
+            | Value::Version { .. }
+            | Value::NotAvailable
+            | Value::NotANumber { .. }
+            | Value::Unscaled { .. } => reading::words(value),
+        });
+        shown.unwrap_or_default()
+    });
+    let missed = found.missed.iter().map(|(registers, failure)| format!("{registers}: {failure}"));
+    let error = missed.collect::<Vec<_>>().join("; ");
+    let fixed = [stamp(found.time), subject.target.clone(), subject.unit.to_string()];
+    csv(fixed.into_iter().chain(values).chain([error]))
+}
+
+/// One line of CSV.
+#[must_use]
+pub fn csv(fields: impl Iterator<Item = String>) -> String {
+    let quoted = |field: String| {
+        if field.contains([',', '"', '\r', '\n']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field
+        }
+    };
+    fields.map(quoted).collect::<Vec<_>>().join(",") + "\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::decimal::Decimal;
+
+    #[test]
+    fn a_field_with_a_comma_or_a_quote_is_quoted() {
+        let line = csv(["plain", "a,b", "say \"so\"", "two\nlines", ""].map(str::to_owned).into_iter());
+        assert_eq!(line, "plain,\"a,b\",\"say \"\"so\"\"\",\"two\nlines\",\r\n");
+    }
+
+    #[test]
+    fn numbers_are_given_in_the_digits_that_mean_them() {
+        let shown = |value| number(&value).map(|number| serde_json::to_string(&number).expect("a number"));
+        assert_eq!(shown(Value::Float(237.1)).as_deref(), Some("237.1"));
+        let tenths = Value::Number(Decimal { digits: 1234, exponent: -1 });
+        assert_eq!(shown(tenths).as_deref(), Some("123.4"));
+        let large = Value::Number(Decimal::whole(18_446_744_073_709_551_615));
+        assert_eq!(shown(large).as_deref(), Some("18446744073709551615"));
+        let version = Value::Version { major: 5, minor: 12 };
+        assert_eq!(shown(version).as_deref(), Some("5012"));
+        assert!(shown(Value::NotAvailable).is_none());
+    }
+}

@@ -1,0 +1,85 @@
+//! `--profile`: the profile a command is told to use, or the one that fits.
+//!
+//! Owns where profiles are looked for: a file by its path, a name first in the directory of profiles, then among
+//! those built in, as `run` does. What a file says is the room `meter`'s to judge.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::exit::Exit;
+use super::stop::Stop;
+use crate::config;
+use crate::meter::profile::Profile;
+use crate::yaml::nearest::nearest;
+use crate::yaml::text::{self, MAX_FILE};
+
+/// The profile that `named` names; without a name `configured`, else the built-in one for the 4000-R.
+///
+/// # Errors
+/// No such profile, or one with faults.
+pub fn find(
+    named: Option<&str>,
+    configured: Option<Arc<Profile>>,
+    config: &Path,
+) -> Result<Arc<Profile>, Stop> {
+    match (named, configured) {
+        (Some(named), _) => load(named, config),
+        (None, Some(profile)) => Ok(profile),
+        (None, None) => load(DEFAULT_PROFILE, config),
+    }
+}
+
+fn load(named: &str, config: &Path) -> Result<Arc<Profile>, Stop> {
+    if named.contains('/') || named.ends_with(".yaml") {
+        let path = Path::new(named);
+        return read(path).map_err(|error| cannot_read(path, &error)).and_then(|bytes| parse(&bytes, path));
+    }
+    // Without a configuration, or with a faulty one, the profiles of the usual place are still there.
+    let directory =
+        config::load(config).map_or_else(|_| PathBuf::from(DIRECTORY), |found| found.config.profiles);
+    let path = directory.join(format!("{named}.yaml"));
+    match read(&path) {
+        Ok(bytes) => parse(&bytes, &path),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            match Profile::builtin(named) {
+                Some(profile) => Ok(Arc::new(profile.clone())),
+                None => Err(Stop::usage(unknown(named, &directory))),
+            }
+        }
+        Err(error) => Err(cannot_read(&path, &error)),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Arc<Profile>, Stop> {
+    let file = path.display().to_string();
+    let profile = text::decode(bytes, &file).and_then(|text| Profile::parse(text, &file))?;
+    Ok(Arc::new(profile))
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Stop {
+    Stop::Said(Exit::Configuration, format!("{}: the file cannot be read: {error}", path.display()))
+}
+
+fn unknown(named: &str, directory: &Path) -> String {
+    let hint = nearest(named, Profile::builtin_names().iter().copied());
+    let hint = hint.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+    format!(
+        "there is no profile {named}{hint}; there are {}, files {named}.yaml in {}, and files by their path",
+        Profile::builtin_names().join(", "),
+        directory.display()
+    )
+}
+
+/// The profile of the meters this program is made for.
+const DEFAULT_PROFILE: &str = "leviton-4000r";
+
+/// Where profiles are unless a configuration says otherwise.
+const DIRECTORY: &str = "/etc/metergate/profiles";

@@ -1,0 +1,162 @@
+//! One reading of a meter as it is shown: each chosen point with what it says, and what could not be read.
+//!
+//! Owns the words for values. It never reads a clock, and writes no format: see `table` and `export`.
+
+use std::time::{Duration, SystemTime};
+
+use crate::client::failure::Failure;
+use crate::client::survey::Survey;
+use crate::meter::decode::{ExponentRead, Reading, Unscaled, Value};
+use crate::meter::profile::{Bit, Point, Profile};
+use crate::modbus::pdu::ReadRange;
+
+/// What all readings of one command have in common.
+#[derive(Clone, Debug)]
+pub struct Subject<'p> {
+    /// Whom was asked.
+    pub target: String,
+    /// The unit.
+    pub unit: u8,
+    /// What its registers mean.
+    pub profile: &'p Profile,
+    /// What was asked for.
+    pub points: Vec<&'p Point>,
+    /// How old the data may be by what is known of the target; zero: straight from the line.
+    pub max_age: Option<Duration>,
+}
+
+/// One reading.
+#[derive(Debug)]
+pub struct MeterReading<'p> {
+    /// When it was asked for.
+    pub time: SystemTime,
+    /// Time spent on good answers.
+    pub took: Duration,
+    /// The chosen points, in the order of the choice.
+    pub rows: Vec<Row<'p>>,
+    /// Registers with chosen points that could not be read, and why.
+    pub missed: Vec<(String, Failure)>,
+}
+
+/// One point of a reading.
+#[derive(Debug)]
+pub struct Row<'p> {
+    /// Which.
+    pub point: &'p Point,
+    /// Its registers, in order of address; empty where they were not read.
+    pub raw: Vec<u16>,
+    /// What it says; `None` where it was not read.
+    pub reading: Option<Reading<'p>>,
+}
+
+impl<'p> MeterReading<'p> {
+    /// What a survey says of the chosen points.
+    #[must_use]
+    pub fn new(subject: &Subject<'p>, survey: &Survey, time: SystemTime) -> Self {
+        let samples = survey.samples();
+        let row = |point: &&'p Point| Row {
+            point,
+            raw: survey.registers(&point.range).unwrap_or_default(),
+            reading: subject.profile.decode(point, &samples),
+        };
+        let rows: Vec<_> = subject.points.iter().map(row).collect();
+        let wanted = |range: &ReadRange| {
+            rows.iter().any(|row| row.reading.is_none() && range.overlaps(&row.point.range))
+        };
+        let mut missed: Vec<_> = survey.missed.iter().filter(|(range, _)| wanted(range)).collect();
+        // Where the survey broke off, the reason stands with the range it broke off at.
+        if missed.is_empty() && rows.iter().any(|row| row.reading.is_none()) {
+            missed.extend(survey.missed.first());
+        }
+        let printed = |range: &ReadRange| {
+            let first = subject.profile.register(range.start);
+            let last = first + u32::from(range.quantity.max(1)) - 1;
+            if first == last { first.to_string() } else { format!("{first}-{last}") }
+        };
+        let missed = missed.into_iter().map(|(range, failure)| (printed(range), failure.clone())).collect();
+        Self { time, took: survey.took(), rows, missed }
+    }
+
+    /// The flags that are set, and the point each belongs to.
+    pub fn alerts(&self) -> impl Iterator<Item = (&'p Point, &'p Bit)> {
+        self.rows.iter().flat_map(|row| {
+            let set = match row.reading.as_ref().map(|reading| &reading.value) {
+                Some(Value::Bits { set, .. }) => set.as_slice(),
+                Some(_) | None => &[],
+            };
+            set.iter().map(|bit| (row.point, *bit))
+        })
+    }
+
+    /// Whether flags were read at all.
+    #[must_use]
+    pub fn has_flags(&self) -> bool {
+        let is_flags =
+            |row: &Row<'_>| matches!(&row.reading, Some(Reading { value: Value::Bits { .. }, .. }));
+        self.rows.iter().any(is_flags)
+    }
+}
+
+/// A value in words, without its unit.
+#[must_use]
+pub fn words(value: &Value<'_>) -> String {
+    match value {
+        Value::Number(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Code { code, means } => format!("{means} ({code})"),
+        Value::Bits { bits: 0, .. } => "none".to_owned(),
+        Value::Bits { bits, set } => {
+            let named = set.iter().fold(0, |all, bit| all | 1_u16 << bit.bit);
+            let names = set.iter().map(|bit| bit.name.as_str()).collect::<Vec<_>>().join(" ");
+            let gap = if names.is_empty() { "" } else { " " };
+            // Flags nobody has named are shown all the same.
+            let rest = bits & !named;
+            if rest == 0 { names } else { format!("{names}{gap}0x{rest:04X}") }
+        }
+        Value::Version { major, minor } => format!("V{major:02}.{minor:03}"),
+        Value::NotAvailable => NOT_AVAILABLE.to_owned(),
+        Value::NotANumber { bits } => format!("no number (0x{bits:08X})"),
+        Value::Unscaled { count, why } => {
+            let why = match why {
+                Unscaled::NotRead => "its exponent was not read".to_owned(),
+                Unscaled::Changed => "its exponent changed meanwhile".to_owned(),
+                Unscaled::Impossible(found) => format!("its exponent reads {found}"),
+            };
+            format!("{count} steps ({why})")
+        }
+    }
+}
+
+/// Whether the value is a plain number, whose unit then means something.
+#[must_use]
+pub fn is_number(value: &Value<'_>) -> bool {
+    match value {
+        Value::Number(_) | Value::Float(_) => true,
+        Value::Code { .. }
+        | Value::Bits { .. }
+        | Value::Version { .. }
+        | Value::NotAvailable
+        | Value::NotANumber { .. }
+        | Value::Unscaled { .. } => false,
+    }
+}
+
+/// What is odd about a reading, if anything.
+#[must_use]
+pub fn remark(reading: &Reading<'_>) -> Option<String> {
+    let apart = match reading.exponent {
+        ExponentRead::Apart(time) => Some(format!("its exponent was read {} ms apart", time.as_millis())),
+        ExponentRead::NotNeeded | ExponentRead::Together | ExponentRead::Around | ExponentRead::Missing => {
+            None
+        }
+    };
+    let outside = (!reading.in_range).then(|| "outside its range".to_owned());
+    let remarks: Vec<_> = [apart, outside].into_iter().flatten().collect();
+    (!remarks.is_empty()).then(|| remarks.join(", "))
+}
+
+/// What stands in place of a value the meter does not have.
+pub const NOT_AVAILABLE: &str = "n/a";
+
+/// What stands in place of a value that was not read.
+pub const NOT_READ: &str = "not read";

@@ -1,0 +1,52 @@
+//! Why a command goes no further: the exit code and what to say.
+//!
+//! Lets the steps of a command return with `?`. It never prints before the command has ended.
+
+use super::exit::Exit;
+use super::output;
+use crate::client::failure::Failure;
+use crate::yaml::Problems;
+
+/// The end of a command that could not do what it was asked.
+#[derive(Debug)]
+pub enum Stop {
+    /// With this exit code, saying this.
+    Said(Exit, String),
+    /// A file has faults, which name it and their places.
+    Faulty(Problems),
+}
+
+impl Stop {
+    /// The command line is wrong.
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self::Said(Exit::Usage, text.into())
+    }
+
+    /// Says it, and hands back the exit code.
+    #[must_use]
+    pub fn tell(&self) -> Exit {
+        match self {
+            Self::Said(exit, text) => {
+                output::complain(text);
+                *exit
+            }
+            Self::Faulty(problems) => {
+                output::report(problems);
+                Exit::Configuration
+            }
+        }
+    }
+}
+
+impl From<Problems> for Stop {
+    fn from(problems: Problems) -> Self {
+        Self::Faulty(problems)
+    }
+}
+
+impl Stop {
+    /// Whoever should be asked cannot be reached.
+    pub(super) fn unreachable(failure: &Failure) -> Self {
+        Self::Said(Exit::CannotStart, failure.to_string())
+    }
+}

@@ -1,0 +1,290 @@
+//! TARGET: whom a command asks, and the way there.
+//!
+//! Owns what a word on the command line may mean, and the clear refusal of a port that somebody holds. It asks the
+//! meter nothing. Source: contract section 2.
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::Parity as ParityWord;
+use super::args::meter::Way;
+use super::exit::Exit;
+use super::stop::Stop;
+use crate::bus::settings::{Framing, Parity, UnitId};
+use crate::client::ask::Client;
+use crate::client::serial::{SerialClient, SerialSettings};
+use crate::client::tcp::TcpClient;
+use crate::config::{self, Config};
+use crate::io::port::OpenError;
+use crate::io::settings::{Direction, PortSettings};
+use crate::meter::profile::Profile;
+
+/// Whom a command asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A serial port.
+    Serial(PathBuf),
+    /// A Modbus TCP server.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// A target, and what the configuration says of the unit there.
+#[derive(Debug)]
+pub struct Aim {
+    /// Whom to ask.
+    pub target: Target,
+    /// The unit's profile, where the target is the gateway running here and its configuration names one.
+    pub profile: Option<Arc<Profile>>,
+    /// How old the answers may be, where that is known.
+    pub max_age: Option<Duration>,
+    /// Whether the command line left the target out.
+    pub is_here: bool,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serial(device) => device.display().fmt(f),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl Target {
+    /// The target a word names, if it looks like one: no name of a point has a dot, a colon or a slash,
+    /// and POINT=VALUE has an equals sign.
+    ///
+    /// # Errors
+    /// When it looks like one and is none.
+    pub fn read(word: &str) -> Option<Result<Self, Stop>> {
+        if word.contains('=') {
+            return None;
+        }
+        if word.contains('/') {
+            return Some(Ok(Self::Serial(PathBuf::from(word))));
+        }
+        let looks = word.contains(['.', ':', '[']) || word == "localhost";
+        looks.then(|| Self::tcp(word).ok_or_else(|| Stop::usage(format!("'{word}' is no HOST:PORT"))))
+    }
+
+    fn tcp(word: &str) -> Option<Self> {
+        if let Ok(address) = word.parse::<SocketAddr>() {
+            let (host, port) = (address.ip().to_string(), address.port());
+            return (port != 0).then_some(Self::Tcp { host, port });
+        }
+        if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Some(Self::Tcp { host: ip.to_string(), port: MODBUS_PORT });
+        }
+        let (host, port) = match word.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+            None => (word, MODBUS_PORT),
+        };
+        let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        (!host.is_empty() && host.bytes().all(letter)).then(|| Self::Tcp { host: host.to_owned(), port })
+    }
+
+    /// Opens the way there.
+    ///
+    /// # Errors
+    /// When nobody is there, or the port is held.
+    pub async fn open(&self, way: &Way) -> Result<Client, Stop> {
+        match self {
+            Self::Tcp { host, port } => {
+                let timeout = way.timeout.unwrap_or(TCP_TIMEOUT);
+                let client = TcpClient::open(host, *port, timeout).await;
+                client.map(Client::Tcp).map_err(|failure| Stop::unreachable(&failure))
+            }
+            Self::Serial(device) => {
+                let unit = UnitId::new(way.unit).ok_or_else(|| {
+                    Stop::usage(format!("a line has units 1 to {}, found --unit {}", UnitId::MAX, way.unit))
+                })?;
+                let settings = SerialSettings {
+                    port: PortSettings {
+                        device: device.clone(),
+                        framing: framing(way),
+                        direction: Direction::Auto,
+                    },
+                    units: vec![unit],
+                    response_timeout: way.timeout.unwrap_or(LINE_TIMEOUT),
+                    retries: RETRIES,
+                };
+                SerialClient::open(settings)
+                    .map(Client::Serial)
+                    .map_err(|error| cannot_open(device, way, &error))
+            }
+        }
+    }
+}
+
+impl Aim {
+    /// Takes the target off the front of `words`; without one, finds the gateway running here by its
+    /// configuration. What is left are the other words.
+    ///
+    /// # Errors
+    /// Wrong usage, or a configuration with faults.
+    pub fn take(words: &[String], way: &Way) -> Result<(Self, Vec<String>), Stop> {
+        let first = words.first().and_then(|word| Target::read(word)).transpose()?;
+        let is_line = matches!(first, Some(Target::Serial(_)));
+        if !is_line && (way.baud.is_some() || way.parity.is_some() || way.stop_bits.is_some()) {
+            return Err(Stop::usage(
+                "--baud, --parity and --stop-bits are for a serial TARGET such as /dev/ttyUSB0",
+            ));
+        }
+        match first {
+            Some(target) => {
+                let max_age = is_line.then_some(Duration::ZERO);
+                Ok((Self { target, profile: None, max_age, is_here: false }, words[1..].to_vec()))
+            }
+            None => Ok((Self::here(way)?, words.to_vec())),
+        }
+    }
+
+    fn here(way: &Way) -> Result<Self, Stop> {
+        if !way.config.exists() {
+            return Err(Stop::Said(
+                Exit::Configuration,
+                format!(
+                    "no TARGET was named, and there is no {} to find the gateway by; name it, such as \
+                     10.0.0.5:502 or /dev/ttyUSB0",
+                    way.config.display()
+                ),
+            ));
+        }
+        let config = config::load(&way.config)?.config;
+        // A configuration has at least one listener.
+        let Some(listener) = config.listeners.first() else {
+            return Err(Stop::usage("the configuration has no listener"));
+        };
+        let unit = listener.buses.iter().filter_map(|&index| config.buses.get(index)).find_map(|bus| {
+            let unit = bus.aliases.get(&way.unit)?;
+            Some(bus.profiles.get(unit).map(|unit| Arc::clone(&unit.profile)))
+        });
+        Ok(Self {
+            target: reachable(listener.settings.address),
+            profile: unit.flatten(),
+            max_age: Some(listener.settings.max_age),
+            is_here: true,
+        })
+    }
+}
+
+/// Where a client on this machine finds a listener.
+fn reachable(address: SocketAddr) -> Target {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    Target::Tcp { host: host.to_string(), port: address.port() }
+}
+
+fn framing(way: &Way) -> Framing {
+    Framing {
+        baud_rate: way.baud.map_or(BAUD_RATE, u32::from),
+        parity: match way.parity {
+            None | Some(ParityWord::None) => Parity::None,
+            Some(ParityWord::Even) => Parity::Even,
+            Some(ParityWord::Odd) => Parity::Odd,
+        },
+        stop_bits: way.stop_bits.unwrap_or(1),
+    }
+}
+
+/// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
+fn cannot_open(device: &Path, way: &Way, error: &OpenError) -> Stop {
+    let text = match error {
+        OpenError::Busy => {
+            // A configuration that cannot be read names no holder; that is all it means here.
+            let holder =
+                config::load(&way.config).ok().and_then(|found| holder(device, &found.config, way.unit));
+            match holder {
+                Some((target, unit)) => format!(
+                    "{}: the gateway holds it; ask the gateway instead: metergate read {target} --unit {unit}",
+                    device.display()
+                ),
+                None => format!(
+                    "{}: another program holds it, `fuser -v` with its name tells which; if it is the gateway, \
+                     ask the gateway instead: metergate read HOST:PORT --unit {}",
+                    device.display(),
+                    way.unit
+                ),
+            }
+        }
+        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
+            format!("{}: {error}", device.display())
+        }
+    };
+    Stop::Said(Exit::CannotStart, text)
+}
+
+/// The listener that leads to this device, and what its clients call the unit.
+fn holder(device: &Path, config: &Config, unit: u8) -> Option<(Target, u8)> {
+    let same = |path: &Path| {
+        fs::canonicalize(path).ok().is_some_and(|one| fs::canonicalize(device).ok() == Some(one))
+    };
+    let index = config.buses.iter().position(|bus| same(&bus.port.device))?;
+    let listener = config.listeners.iter().find(|listener| listener.buses.contains(&index))?;
+    let aliases = &config.buses[index].aliases;
+    let alias = aliases.iter().find(|(_, on_line)| on_line.get() == unit).map_or(unit, |(alias, _)| *alias);
+    Some((reachable(listener.settings.address), alias))
+}
+
+/// The port Modbus TCP has.
+const MODBUS_PORT: u16 = 502;
+
+/// Longer than a gateway's `request_deadline`, so that it is the gateway who says what is wrong.
+const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The default of a bus.
+const LINE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The default of a bus.
+const BAUD_RATE: u32 = 19200;
+
+/// The default of a bus.
+const RETRIES: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(word: &str) -> Option<String> {
+        Target::read(word).map(|found| found.map_or_else(|_| "wrong".to_owned(), |target| target.to_string()))
+    }
+
+    #[test]
+    fn a_word_that_looks_like_a_target_is_one() {
+        for (word, target) in [
+            ("10.0.0.5", "10.0.0.5:502"),
+            ("10.0.0.5:5020", "10.0.0.5:5020"),
+            ("gateway.example:1502", "gateway.example:1502"),
+            ("gateway:502", "gateway:502"),
+            ("localhost", "localhost:502"),
+            ("[::1]:5020", "[::1]:5020"),
+            ("[fe80::1]", "[fe80::1]:502"),
+            ("::1", "[::1]:502"),
+            ("/dev/ttyUSB0", "/dev/ttyUSB0"),
+            ("./line", "./line"),
+            ("gateway:0", "wrong"),
+            ("10.0.0.5:0", "wrong"),
+            ("gateway:65536", "wrong"),
+            (":502", "wrong"),
+            ("a b:502", "wrong"),
+        ] {
+            assert_eq!(shown(word).as_deref(), Some(target), "{word}");
+        }
+        for word in ["power", "real_power_total", "257", "257-262", "all", "", "pt_ratio=1.5"] {
+            assert_eq!(shown(word), None, "{word}");
+        }
+    }
+}

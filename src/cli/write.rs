@@ -1,0 +1,151 @@
+//! `write`: one point, once, read back and compared.
+//!
+//! Owns the order of things: check, show, and only with `--yes` write. A write is never sent twice, and what is not
+//! known of it is said. Source: contract section 2.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use super::args::meter::{Way, Write};
+use super::assign::{self, Plan};
+use super::exit::Exit;
+use super::reading::{self, MeterReading, Subject};
+use super::stop::Stop;
+use super::target::Aim;
+use super::{output, profile};
+use crate::client::ask::Client;
+use crate::client::failure::Failure;
+use crate::client::survey::survey;
+use crate::meter::profile::{Point, Profile};
+
+/// Writes a point, or shows what would be written.
+pub async fn write(args: &Write) -> Exit {
+    match carry_out(args).await {
+        Ok(text) => output::print(text.as_bytes()),
+        Err(stop) => stop.tell(),
+    }
+}
+
+/// What to say at the end of a write that went well.
+async fn carry_out(args: &Write) -> Result<String, Stop> {
+    let way = &args.way;
+    let (aim, words) = Aim::take(&args.words, way)?;
+    let [word] = words.as_slice() else {
+        return Err(Stop::usage("one POINT=VALUE is expected, such as ct_primary=200"));
+    };
+    let profile = profile::find(way.profile.as_deref(), aim.profile, &way.config)?;
+    let (point, text) = assign::writable(&profile, word).map_err(Stop::usage)?;
+    let scaled = assign::exponent_of(&profile, point);
+    // Where no exponent has to be asked for, everything is known before anything is opened.
+    let known = match scaled {
+        None => Some(assign::plan(&profile, point, text, None).map_err(Stop::usage)?),
+        Some(_) => None,
+    };
+    let mut client = aim.target.open(way).await?;
+    let mut meter = Meter { client: &mut client, way, profile: &profile, target: aim.target.to_string() };
+    let done = match known {
+        Some(plan) => meter.write(point, &plan, args.yes).await,
+        None => match meter.plan(point, scaled, text).await {
+            Ok(plan) => meter.write(point, &plan, args.yes).await,
+            Err(stop) => Err(stop),
+        },
+    };
+    client.close().await;
+    done
+}
+
+/// The meter that is written to.
+struct Meter<'a> {
+    client: &'a mut Client,
+    way: &'a Way,
+    profile: &'a Profile,
+    target: String,
+}
+
+impl Meter<'_> {
+    /// What the text means once the exponent is known.
+    async fn plan(&mut self, point: &Point, scaled: Option<&Point>, text: &str) -> Result<Plan, Stop> {
+        let Some(exponent) = scaled else {
+            return assign::plan(self.profile, point, text, None).map_err(Stop::usage);
+        };
+        let (raw, _) = self.read(exponent).await?;
+        let exponent = raw.first().and_then(|word| i8::try_from(word.cast_signed()).ok());
+        assign::plan(self.profile, point, text, exponent).map_err(Stop::usage)
+    }
+
+    async fn write(&mut self, point: &Point, plan: &Plan, yes: bool) -> Result<String, Stop> {
+        let (_, old) = self.read(point).await?;
+        // Whoever cannot be shown what is about to happen still gets what was asked for.
+        let _unread = output::print(self.intention(point, plan, &old).as_bytes());
+        if !yes {
+            return Err(Stop::usage("nothing was written; --yes writes it"));
+        }
+        let fault = |text: String| Stop::Said(Exit::Fault, text);
+        let written = self.client.write_registers(self.way.unit, point.range.start, &plan.registers).await;
+        written.map_err(|failure| fault(unwritten(&point.name, &failure)))?;
+        if !plan.reads_back {
+            return Ok("Written. What it did cannot be read back: the register takes commands.\n".to_owned());
+        }
+        match self.read(point).await {
+            Ok((raw, _)) if raw == plan.registers => Ok("Written, and reads back the same.\n".to_owned()),
+            Ok((_, found)) => {
+                Err(fault(format!("the meter took the write, and {} reads {found}", point.name)))
+            }
+            Err(Stop::Said(_, why)) => {
+                Err(fault(format!("the meter took the write; reading it back: {why}")))
+            }
+            Err(faulty @ Stop::Faulty(_)) => Err(faulty),
+        }
+    }
+
+    fn intention(&self, point: &Point, plan: &Plan, old: &str) -> String {
+        let mut text = format!(
+            "unit {} at {}, {}\n  {}, register {}: {}\n  now  {old}\n  new  {}\n",
+            self.way.unit,
+            self.target,
+            self.profile.name,
+            point.name,
+            point.register,
+            point.description,
+            plan.shown
+        );
+        if let Some(warning) = &plan.warning {
+            // Writing to a String cannot fail.
+            let _never = writeln!(text, "  warning: {warning}");
+        }
+        text
+    }
+
+    /// The registers of a point, and what they say with its unit.
+    async fn read(&mut self, point: &Point) -> Result<(Vec<u16>, String), Stop> {
+        let subject = Subject {
+            target: self.target.clone(),
+            unit: self.way.unit,
+            profile: self.profile,
+            points: vec![point],
+            max_age: None,
+        };
+        let survey = survey(self.client, self.way.unit, self.profile, &subject.points).await;
+        let found = MeterReading::new(&subject, &survey, SystemTime::now());
+        match (found.rows.first().and_then(|row| Some((row, row.reading.as_ref()?))), found.missed.first()) {
+            (Some((row, reading)), _) => {
+                let unit = point.unit.filter(|_| reading::is_number(&reading.value));
+                let unit = unit.map_or(String::new(), |unit| format!(" {unit}"));
+                Ok((row.raw.clone(), format!("{}{unit}", reading::words(&reading.value))))
+            }
+            (None, missed) => {
+                let why = missed.map_or("nothing was read".to_owned(), |(_, failure)| failure.to_string());
+                Err(Stop::Said(Exit::Fault, format!("unit {} at {}: {why}", self.way.unit, self.target)))
+            }
+        }
+    }
+}
+
+/// What is known of a write that failed.
+fn unwritten(name: &str, failure: &Failure) -> String {
+    if failure.is_refusal() {
+        format!("{name} was not written: {failure}")
+    } else {
+        format!("whether {name} was written is not known, so read it before you write again: {failure}")
+    }
+}
