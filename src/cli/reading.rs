@@ -160,3 +160,28 @@ pub const NOT_AVAILABLE: &str = "n/a";
 
 /// What stands in place of a value that was not read.
 pub const NOT_READ: &str = "not read";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn an_exponent_that_was_read_apart_is_remarked_on() {
+        let profile = Profile::builtin("leviton-4000r").expect("built in");
+        let point = profile.point("real_power_total").expect("there");
+        let value = Value::Number(crate::meter::decimal::Decimal::whole(1));
+        let exponent = ExponentRead::Apart(Duration::from_millis(120));
+        let mut reading = Reading { point, value, asked_at: Instant::now(), exponent, in_range: true };
+        assert_eq!(remark(&reading).as_deref(), Some("its exponent was read 120 ms apart"));
+        reading.in_range = false;
+        assert_eq!(
+            remark(&reading).as_deref(),
+            Some("its exponent was read 120 ms apart, outside its range")
+        );
+        reading.exponent = ExponentRead::Around;
+        reading.in_range = true;
+        assert_eq!(remark(&reading), None);
+    }
+}
