@@ -6,6 +6,7 @@ import time
 import by_mbpoll
 import by_nmap
 import by_pymodbus
+import by_read
 import by_sockets
 import by_tshark
 import programs
@@ -17,6 +18,7 @@ PEERS = [
     ("the program", programs.BEFORE),
     ("mbpoll", by_mbpoll.CHECKS),
     ("pymodbus", by_pymodbus.CHECKS),
+    ("metergate read and pymodbus", by_read.CHECKS),
     ("raw sockets", by_sockets.CHECKS),
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("the program again", programs.AFTER),
