@@ -130,30 +130,33 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 pub(super) const READ_HELP: &str = "\
-A first word with a dot, a colon or a slash, or localhost, is the TARGET; port 502 unless it says another.
+A first word with a dot, a colon or a slash, or localhost, is the TARGET; its port is 502 unless it
+says another.
 
 Examples:
-  metergate read --unit 3                                the whole meter, asked through the gateway here
-  metergate read 10.0.0.5 --unit 3 power voltage         two groups, from any Modbus gateway
-  metergate read /dev/ttyUSB0 --unit 3 real_power_total  straight on the line, without a gateway
+  metergate read --unit 3                                the whole meter, by the gateway here
+  metergate read 10.0.0.5 --unit 3 power voltage         two groups, by any Modbus gateway
+  metergate read /dev/ttyUSB0 --unit 3 real_power_total  straight on the line
   metergate read 10.0.0.5 --unit 3 --watch=5s --csv energy > energy.csv
   metergate read 10.0.0.5 --unit 3 --raw 257-262
 
-Exit status: 0 everything was read, 1 something was not, 2 wrong usage, 3 the configuration or the profile is
-wrong, 5 the target cannot be reached or its port is held by another program";
+Exit status: 0 everything was read, or --watch ended by Ctrl-C, 1 something was not read, 2 wrong
+usage, 3 the configuration or the profile is wrong, 5 the target cannot be reached or its port is
+held by another program";
 
 pub(super) const WRITE_HELP: &str = "\
-The value's range is checked before anything is sent. A write is sent once, read back and compared. Through a
-gateway it needs a listener with `writes: allow`. `metergate points` shows what can be written.
+The value's range is checked before anything is sent. A write is sent once, read back and compared.
+Through a gateway it needs a listener with `writes: allow`. `metergate points` shows what can be
+written.
 
 Examples:
   metergate write 10.0.0.5 --unit 3 ct_primary=200          shows what would be done
   metergate write 10.0.0.5 --unit 3 ct_primary=200 --yes
   metergate write 10.0.0.5 --unit 3 command=clear_energy --yes
 
-Exit status: 0 written, and read back as written, 1 it was not, or reads back otherwise, 2 wrong usage, a value
-out of range, or nothing written for want of --yes, 3 the configuration or the profile is wrong, 5 the target
-cannot be reached or its port is held by another program";
+Exit status: 0 written, and read back as written, 1 it was not, or reads back otherwise, 2 wrong
+usage, a value out of range, or nothing written for want of --yes, 3 the configuration or the
+profile is wrong, 5 the target cannot be reached or its port is held by another program";
 
 pub(super) const POINTS_HELP: &str = "\
 Examples:
