@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
         }
         Command::Read(read) => once(&args, |stop| read::read(read, stop)),
+        // A write that is under way is not broken off; a second Ctrl-C ends the process.
         Command::Write(write) => once(&args, |_stop| write::write(write)),
         Command::Points(points) => points::points(points),
         Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),

@@ -1,7 +1,9 @@
 //! Asking meters from this program: over TCP, through a gateway, and straight on the line.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use metergate::simulator::chain::Chain;
 use metergate::simulator::wire::ChainSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Simulated meters with the units 1 to 3; they end with the guard.
@@ -172,6 +175,30 @@ async fn a_port_that_is_held_is_refused_until_it_is_free() {
     Client::Serial(holder).close().await;
     let again = serial(&device).unwrap();
     Client::Serial(again).close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_and_a_port_that_goes_are_told_from_silence() {
+    let (mut far, mut near) = SerialStream::pair().unwrap();
+    let device = PathBuf::from(near.name().unwrap());
+    // Held open by somebody without a claim, or the far end would see a hang-up before anybody has asked.
+    near.set_exclusive(false).unwrap();
+    let flags = nix::libc::O_NOCTTY;
+    let _held = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&device).unwrap();
+    drop(near);
+    let mut line = Client::Serial(serial(&device).unwrap());
+    let meter = tokio::spawn(async move {
+        let mut request = [0; 8];
+        far.read_exact(&mut request).await.unwrap();
+        far.write_all(&[3, 0x03, 2, 0, 1, 0xBA, 0xAD]).await.unwrap();
+        far.read_exact(&mut request).await.unwrap();
+    });
+    assert_eq!(line.read(3, holding(0, 1)).await.unwrap_err(), Failure::Garbled);
+    // The far end is gone once it has been asked again.
+    let failure = line.read(3, holding(0, 1)).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Unreachable(why) if why.contains("port is gone")), "{failure:?}");
+    meter.await.unwrap();
+    line.close().await;
 }
 
 #[tokio::test]

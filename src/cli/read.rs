@@ -91,7 +91,13 @@ async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
     } else {
         let profile = profile::find(way.profile.as_deref(), aim.profile, &way.config)?;
         if let Err(wrong) = choice::choose(&profile, &words) {
-            let host = words.first().filter(|_| aim.is_here).map_or(String::new(), |first| {
+            // Only a first word that means nothing may have been meant for a host.
+            let host = words.first().filter(|first| {
+                let alone = std::slice::from_ref(*first);
+                let is_a_name = first.starts_with(|letter: char| letter.is_ascii_alphabetic());
+                aim.is_here && is_a_name && choice::choose(&profile, alone).is_err()
+            });
+            let host = host.map_or(String::new(), |first| {
                 format!("; a host without a dot is written with its port, such as {first}:502")
             });
             return Err(Stop::usage(format!("{wrong}{host}")));

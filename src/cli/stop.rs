@@ -22,6 +22,11 @@ impl Stop {
         Self::Said(Exit::Usage, text.into())
     }
 
+    /// Whoever should be asked cannot be reached.
+    pub(super) fn unreachable(failure: &Failure) -> Self {
+        Self::Said(Exit::CannotStart, failure.to_string())
+    }
+
     /// Says it, and hands back the exit code.
     #[must_use]
     pub fn tell(&self) -> Exit {
@@ -41,12 +46,5 @@ impl Stop {
 impl From<Problems> for Stop {
     fn from(problems: Problems) -> Self {
         Self::Faulty(problems)
-    }
-}
-
-impl Stop {
-    /// Whoever should be asked cannot be reached.
-    pub(super) fn unreachable(failure: &Failure) -> Self {
-        Self::Said(Exit::CannotStart, failure.to_string())
     }
 }

@@ -14,7 +14,7 @@ pub enum Failure {
     Exception(ExceptionCode),
     /// Nothing came in time.
     Silent,
-    /// Answers came, each with a wrong checksum.
+    /// Something came, too damaged to be an answer.
     Garbled,
     /// Nobody could be asked: the connection or the port failed, and why.
     Unreachable(String),
@@ -33,13 +33,13 @@ impl Failure {
     /// Whether a request that met with this was certainly not carried out.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        // 0x04 may come halfway, 0x05 is a promise, and 0x0B says only that no answer came back.
+        // 0x04 may come halfway, 0x05 is a promise, 0x0A is also said of a port that went while an answer was waited
+        // for, and 0x0B says only that none came back.
         let refusals = [
             ExceptionCode::ILLEGAL_FUNCTION,
             ExceptionCode::ILLEGAL_DATA_ADDRESS,
             ExceptionCode::ILLEGAL_DATA_VALUE,
             ExceptionCode::SERVER_DEVICE_BUSY,
-            ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
         ];
         matches!(self, Self::Exception(code) if refusals.contains(code))
     }
@@ -54,8 +54,8 @@ impl fmt::Display for Failure {
                  or allow more with --timeout",
             ),
             Self::Garbled => f.write_str(
-                "the answers have wrong checksums; look at baud rate and parity, termination and bias, or for two \
-                 meters with one identifier",
+                "what came back is damaged; look at baud rate and parity, termination and bias, or for two meters \
+                 with one identifier",
             ),
             Self::Unreachable(why) => f.write_str(why),
             Self::Malformed(why) => write!(f, "an answer that cannot be used: {why}"),
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn only_what_cannot_have_been_carried_out_counts_as_refused() {
         let refused = |code| Failure::Exception(ExceptionCode(code)).is_refusal();
-        assert!([0x01, 0x02, 0x03, 0x06, 0x0A].into_iter().all(refused));
-        assert!(![0x04, 0x05, 0x0B].into_iter().any(refused));
+        assert!([0x01, 0x02, 0x03, 0x06].into_iter().all(refused));
+        assert!(![0x04, 0x05, 0x0A, 0x0B].into_iter().any(refused));
         assert!(!Failure::Silent.is_refusal() && !Failure::Unreachable(String::new()).is_refusal());
     }
 }

@@ -159,8 +159,10 @@ impl SerialClient {
         }
     }
 
+    /// Damage seen so far: frames of the unit with a wrong checksum, and bytes that were part of no frame.
     fn garbled(&self, unit: UnitId) -> u64 {
-        self.handle.view().load().unit(unit).map_or(0, |unit| unit.counters.crc_errors)
+        let view = self.handle.view().load();
+        view.counters.noise_bytes + view.unit(unit).map_or(0, |unit| unit.counters.crc_errors)
     }
 }
 

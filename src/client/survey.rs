@@ -24,9 +24,8 @@ impl Survey {
     /// What was read, to be decoded.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample<'_>> {
-        let sample = |(range, part): &'_ (ReadRange, Answered)| (*range, part.asked_at);
-        let parts = self.parts.iter().map(|whole| (sample(whole), &whole.1.reply));
-        parts.filter_map(|((range, at), reply)| Sample::new(range, reply, at)).collect()
+        let parts = self.parts.iter();
+        parts.filter_map(|(range, part)| Sample::new(*range, &part.reply, part.asked_at)).collect()
     }
 
     /// The registers of a range, if one read holds them all.
