@@ -3,11 +3,11 @@
 //! The rooms, and who may import whom (`tests/tidy.rs` holds it):
 //!
 //! ```text
-//! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
-//!                  cli -> client -> io, bus, meter, modbus
-//!                         io, bus -> meter -> modbus, yaml              findings, scan -> bus, meter
-//!                  cli -> capture -> io, bus, modbus
-//!            |             config -> meter, yaml, and the settings types that bus and io define
+//! main -> gateway, cli -> io -> bus -> meter -> modbus, yaml
+//!
+//! cli -> client -> io, bus, meter          findings, scan -> bus, meter
+//! cli -> capture -> io, bus                simulator      -> meter, yaml
+//! config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
@@ -182,15 +182,25 @@ pub mod config {
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel, UnitProfile};
 }
 
-/// Meters that do not exist, on a pseudo terminal that keeps the wire's time.
+/// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
 pub mod simulator {
+    mod air;
     pub mod chain;
+    mod demand;
+    mod dice;
     pub mod link;
     mod load;
+    mod measure;
     pub mod meter;
+    mod outage;
+    mod phasor;
+    mod quantity;
     mod registers;
+    mod service;
+    pub mod settings;
     mod setup;
     pub mod wire;
+    mod works;
 }
 
 /// The command line: its definition, its subcommands, what they print and how they end.

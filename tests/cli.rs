@@ -148,7 +148,7 @@ fn simulate_ends_cleanly_on_either_signal_and_removes_its_link() {
         let mut rest = String::new();
         lines.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("units 1-8, 19200 baud 8E1, answering after 5ms, seed 1"), "{rest}");
-        assert!(rest.ends_with("0 requests, 0 replies, 0 garbled, 0 collisions\n"), "{rest}");
+        assert!(rest.ends_with("0 requests, 0 replies, 0 garbled, 0 collisions, 0 damaged\n"), "{rest}");
         assert!(!link.is_symlink());
     }
     fs::remove_dir(folder).unwrap();

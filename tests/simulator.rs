@@ -4,13 +4,18 @@
 use std::time::{Duration, Instant};
 
 use metergate::simulator::meter::Meter;
+use metergate::simulator::settings::MeterSettings;
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn meter() -> (Meter, Instant) {
     let start = Instant::now();
-    (Meter::new(1, 1, start), start)
+    (usual(1, 1, start), start)
+}
+
+fn usual(unit: u8, seed: u64, start: Instant) -> Meter {
+    Meter::new(&MeterSettings::usual(unit), &[], seed, start)
 }
 
 /// `quantity` registers from a printed number on.
@@ -124,7 +129,7 @@ mod registers {
     fn integers_agree_with_floats_through_the_exponents() {
         for unit in 1..=20 {
             let start = Instant::now();
-            let mut meter = Meter::new(unit, 7, start);
+            let mut meter = usual(unit, 7, start);
             let now = start + 1234 * SECOND;
             let integers = words(&mut meter, 1, 52, now);
             let floats = floats(&mut meter, now);
@@ -206,7 +211,7 @@ mod registers {
     fn meters_differ_and_runs_repeat() {
         let start = Instant::now();
         let now = start + 99 * SECOND;
-        let all = |unit, seed| floats(&mut Meter::new(unit, seed, start), now)[..20].to_vec();
+        let all = |unit, seed| floats(&mut usual(unit, seed, start), now)[..20].to_vec();
         assert_eq!(all(1, 1), all(1, 1));
         assert_ne!(all(1, 1), all(2, 1));
         assert_ne!(all(1, 1), all(1, 2));
@@ -235,7 +240,7 @@ mod energy {
     #[test]
     fn totals_do_not_depend_on_how_often_they_are_read() {
         let start = Instant::now();
-        let (mut often, mut once) = (Meter::new(1, 1, start), Meter::new(1, 1, start));
+        let (mut often, mut once) = (usual(1, 1, start), usual(1, 1, start));
         for second in 0..5000 {
             let _ = floats(&mut often, start + second * SECOND);
         }
@@ -277,7 +282,9 @@ mod energy {
         let highest = peak(&mut meter, 8000);
         assert!(highest > first);
         let now = start + 8005 * SECOND;
-        let _ = meter.answer(&write_pdu(129, 21212), now);
+        assert_eq!(meter.answer(&write_pdu(129, 21212), now), write_pdu(129, 21212));
+        assert_eq!(peak(&mut meter, 8005).to_bits(), highest.to_bits(), "not before the cycle ends");
+        let now = now + SECOND;
         assert_eq!(float(&mut meter, 331, now).to_bits(), float(&mut meter, 325, now).to_bits());
     }
 

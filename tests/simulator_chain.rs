@@ -10,19 +10,13 @@ use std::time::Duration;
 use metergate::modbus::rtu;
 use metergate::simulator::chain::{Chain, serve};
 use metergate::simulator::link::Link;
-use metergate::simulator::wire::ChainSettings;
+use metergate::simulator::settings::ChainSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_serial::SerialPortBuilderExt;
 use tokio_util::sync::CancellationToken;
 
 fn settings() -> ChainSettings {
-    ChainSettings {
-        baud_rate: NonZeroU32::new(19200).unwrap(),
-        character_bits: 10,
-        turnaround: Duration::from_millis(5),
-        units: vec![1, 2],
-        seed: 1,
-    }
+    ChainSettings::plain(NonZeroU32::new(19200).unwrap(), Duration::from_millis(5), &[1, 2], 1)
 }
 
 /// A place of its own for each test, so that they may run at once.

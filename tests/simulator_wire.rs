@@ -5,19 +5,14 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
-use metergate::simulator::wire::{ChainSettings, Wire};
+use metergate::simulator::settings::ChainSettings;
+use metergate::simulator::wire::Wire;
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn settings() -> ChainSettings {
-    ChainSettings {
-        baud_rate: NonZeroU32::new(19200).unwrap(),
-        character_bits: 10,
-        turnaround: Duration::from_millis(5),
-        units: vec![1, 2, 3],
-        seed: 1,
-    }
+    ChainSettings::plain(NonZeroU32::new(19200).unwrap(), Duration::from_millis(5), &[1, 2, 3], 1)
 }
 
 fn read_pdu(printed: u16, quantity: u16) -> Vec<u8> {

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("io", Imports::Only(&["bus", "meter", "modbus"])),
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
-    ("simulator", Imports::Only(&["modbus"])),
+    ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),

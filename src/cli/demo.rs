@@ -17,7 +17,7 @@ use super::run::{exit_of, warn_of};
 use crate::config;
 use crate::gateway::Gateway;
 use crate::simulator::chain::Chain;
-use crate::simulator::wire::ChainSettings;
+use crate::simulator::settings::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
 pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
@@ -93,13 +93,7 @@ async fn show_activity(gateway: &Gateway, stop: &CancellationToken) {
 }
 
 fn settings(args: &Demo) -> ChainSettings {
-    ChainSettings {
-        baud_rate: args.baud,
-        character_bits: 10,
-        turnaround: TURNAROUND,
-        units: args.units.ids().to_vec(),
-        seed: 1,
-    }
+    ChainSettings::plain(args.baud, TURNAROUND, args.units.ids(), 1)
 }
 
 /// The configuration a user would write for these meters; whatever it does not name has its default.

@@ -9,7 +9,8 @@ use super::exit::Exit;
 use super::output;
 use crate::simulator::chain::Chain;
 use crate::simulator::link::Link;
-use crate::simulator::wire::{ChainSettings, Counters};
+use crate::simulator::settings::ChainSettings;
+use crate::simulator::wire::Counters;
 
 /// Runs the chain until `stop` is cancelled.
 pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
@@ -44,11 +45,8 @@ fn settings(args: &Simulate) -> ChainSettings {
         Parity::Even | Parity::Odd => 1,
     };
     ChainSettings {
-        baud_rate: args.baud,
         character_bits: 1 + 8 + parity_bits + u32::from(args.stop_bits),
-        turnaround: args.turnaround,
-        units: args.units.ids().to_vec(),
-        seed: args.seed,
+        ..ChainSettings::plain(args.baud, args.turnaround, args.units.ids(), args.seed)
     }
 }
 
@@ -88,6 +86,8 @@ fn introduction(args: &Simulate, link: &Link, chain: &Chain) -> String {
 }
 
 fn summary(counters: Counters) -> String {
-    let Counters { requests, replies, garbled, collisions } = counters;
-    format!("{requests} requests, {replies} replies, {garbled} garbled, {collisions} collisions\n")
+    let Counters { requests, replies, garbled, collisions, damaged } = counters;
+    format!(
+        "{requests} requests, {replies} replies, {garbled} garbled, {collisions} collisions, {damaged} damaged\n"
+    )
 }

@@ -4,6 +4,7 @@
 
 use std::future::pending;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,8 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::wire::{ChainSettings, Counters, Wire};
+use super::settings::ChainSettings;
+use super::wire::{Counters, Wire};
 
 /// Meters behind a serial device that programs can open like any other.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ impl Chain {
         // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
         let mut termios = rustix::termios::tcgetattr(&clients_side)?;
         termios.make_raw();
+        // A client that sets no rate of its own finds the line's.
+        termios.set_speed(settings.baud_rate.get())?;
         rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
         rustix::io::ioctl_fionbio(&meters_side, true)?;
         let reader = pipe::Receiver::from_owned_fd_unchecked(meters_side.try_clone()?)?;
@@ -69,17 +73,36 @@ impl Chain {
     pub async fn run(self, stop: CancellationToken) -> io::Result<Counters> {
         let stream = tokio::io::join(self.reader, self.writer);
         tokio::select! {
-            counters = serve(stream, self.settings, stop) => counters,
-            never = forget_exclusive_use(self.clients_side) => match never {},
+            counters = serve_at(stream, self.settings, stop, || rate_of(&self.clients_side)) => counters,
+            never = forget_exclusive_use(&self.clients_side) => match never {},
         }
     }
+}
+
+/// The rate a client has set the device to. A pseudo terminal keeps it, and carries no parity and no stop bits.
+fn rate_of(clients_side: &OwnedFd) -> Option<NonZeroU32> {
+    let termios = rustix::termios::tcgetattr(clients_side).ok()?;
+    NonZeroU32::new(termios.output_speed())
 }
 
 /// Answers on any stream of bytes, at the pace of the wire, until `stop` is cancelled or the stream ends.
 ///
 /// # Errors
 /// Whatever the stream says when it can no longer be read or written.
-pub async fn serve<S>(mut stream: S, settings: ChainSettings, stop: CancellationToken) -> io::Result<Counters>
+pub async fn serve<S>(stream: S, settings: ChainSettings, stop: CancellationToken) -> io::Result<Counters>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    serve_at(stream, settings, stop, || None).await
+}
+
+/// The same, on a stream whose `rate` can be asked for; `None`: the line's own.
+async fn serve_at<S>(
+    mut stream: S,
+    settings: ChainSettings,
+    stop: CancellationToken,
+    rate: impl Fn() -> Option<NonZeroU32>,
+) -> io::Result<Counters>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -99,7 +122,12 @@ where
             () = stop.cancelled() => return Ok(wire.counters()),
             read = stream.read(&mut buffer) => match read? {
                 0 => return Ok(wire.counters()),
-                count => wire.handle_bytes(&buffer[..count], Instant::now().into_std()),
+                count => {
+                    if let Some(rate) = rate() {
+                        wire.set_rate(rate);
+                    }
+                    wire.handle_bytes(&buffer[..count], Instant::now().into_std());
+                }
             },
             () = until(due) => wire.handle_timeout(Instant::now().into_std()),
         }
@@ -118,13 +146,13 @@ async fn until(due: Option<std::time::Instant>) {
 /// A real port forgets it when its last user closes it. This one is never closed, so a client that is not
 /// root could open it once only. The lock on the file, which ends with its holder, still keeps two clients
 /// apart.
-async fn forget_exclusive_use(clients_side: OwnedFd) -> std::convert::Infallible {
+async fn forget_exclusive_use(clients_side: &OwnedFd) -> std::convert::Infallible {
     let mut ticks = interval(FORGET_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // It cannot fail on a terminal that is open, and if it did the line would still work.
-        let _unneeded = ioctl_tiocnxcl(&clients_side);
+        let _unneeded = ioctl_tiocnxcl(clients_side);
     }
 }
 

@@ -1,18 +1,17 @@
 //! One simulated Series 4000-R power meter: a request PDU in, its reply PDU out, time as an argument.
 //!
-//! Owns the functions the meter has, its commands and the exceptions it gives. All registers of one reply are
-//! of one instant. It knows no line, no unit but its own, and never reads a clock.
+//! Owns the functions the meter has and the exceptions it gives. All registers of one reply are of one instant. It
+//! knows no line, no unit but its own, and never reads a clock.
 //! Source: the Series 4000-R guide, chapter on Modbus; MODBUS Application Protocol V1.1b3, chapter 6.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::load::{Load, PHASES, Power};
-use super::registers::{
-    CONFIGURATION_LENGTH, CONFIGURATION_START, FIRMWARE_START, FLOATS_START, INTEGERS_START, Readings,
-};
-use super::setup::Setup;
+use super::outage::Outage;
+use super::registers::{Map, Writable};
+use super::settings::{Fault, FaultKind, MeterSettings};
+use super::works::{FIRMWARE, Works};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 
 /// One meter of a chain.
@@ -20,53 +19,53 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exc
 pub struct Meter {
     unit: u8,
     started: Instant,
-    load: Load,
-    setup: Setup,
-    totals: Totals,
-    demand: Demand,
-    energy_clears: u16,
-}
-
-/// What was counted up to the instant `until`; what came after is computed when it is asked for.
-#[derive(Clone, Copy, Debug)]
-struct Totals {
-    /// Seconds after the start.
-    until: u64,
-    energy: [Power; PHASES],
-    /// Pulses of the real and of the reactive output, with the fraction under way.
-    pulses: [f64; 2],
-}
-
-/// The demand interval in progress and the highest of those before.
-#[derive(Clone, Copy, Debug)]
-struct Demand {
-    /// Seconds after the start.
-    began: u64,
-    highest: Power,
+    works: Works,
+    outages: Vec<Outage>,
 }
 
 impl Meter {
-    /// The meter with this unit identifier; equal seeds make equal meters. Its totals begin to run at `now`.
+    /// A meter whose totals begin to run at `now`; equal seeds make equal meters. Of `faults`, its own, it obeys
+    /// those of the service and of its power; those of the line are the line's.
     #[must_use]
-    pub fn new(unit: u8, seed: u64, now: Instant) -> Self {
-        let load = Load::new(unit, seed);
-        let setup = Setup::new(load.sensor_rating);
-        let energy = std::array::from_fn(|phase| load.used_before(phase));
-        Self {
-            unit,
-            started: now,
-            load,
-            setup,
-            totals: Totals { until: 0, energy, pulses: [0.0; 2] },
-            demand: Demand { began: 0, highest: Power::default() },
-            energy_clears: 0,
-        }
+    pub fn new(settings: &MeterSettings, faults: &[Fault], seed: u64, now: Instant) -> Self {
+        // Power that comes back is not a meter that answers: it has to start.
+        let lasting = |fault: &Fault| match fault.kind {
+            FaultKind::PowerCycle => {
+                Fault { lasts: fault.lasts.map(|lasts| lasts.saturating_add(START)), ..fault.clone() }
+            }
+            FaultKind::Dead
+            | FaultKind::Late(_)
+            | FaultKind::Noisy(_)
+            | FaultKind::Echo
+            | FaultKind::WrongUnit(_)
+            | FaultKind::Garbage
+            | FaultKind::ReversedCt(_)
+            | FaultKind::PhaseLoss(_) => fault.clone(),
+        };
+        let faults: Vec<_> = faults.iter().map(lasting).collect();
+        let works = Works::new(settings, &faults, seed);
+        Self { unit: settings.unit, started: now, works, outages: Outage::of(&faults) }
     }
 
     /// Its unit identifier.
     #[must_use]
     pub fn unit(&self) -> u8 {
         self.unit
+    }
+
+    /// Whether it has power and has started.
+    #[must_use]
+    pub fn is_up(&self, now: Instant) -> bool {
+        let at = now.saturating_duration_since(self.started);
+        !self.outages.iter().any(|outage| (outage.from..outage.until).contains(&at))
+    }
+
+    /// What a point of the profile stands for at `now`, in the point's unit and before any rounding; of codes and
+    /// flags the number. `None`: it means nothing under the system type, or there is no such point.
+    pub fn physical(&mut self, point: &str, now: Instant) -> Option<f64> {
+        let slot = Map::get().slot(point)?;
+        let at = self.advance(now);
+        self.works.snapshot(at.as_secs()).value(slot)
     }
 
     /// The reply PDU to the request PDU that arrived at `now`: data, or the exception this meter gives.
@@ -113,22 +112,21 @@ impl Meter {
         }
     }
 
-    /// The words of `range`, all of them of the instant `at`. A range that touches a gap is refused whole.
-    fn read(&self, range: ReadRange, at: u64) -> Result<Bytes, ExceptionCode> {
-        let (start, block) = match range.start {
-            start @ ..CONFIGURATION_START => {
-                (start - INTEGERS_START, self.readings(at).integers(self.setup.exponents()))
+    /// The words of `range`, all of them of the second that `at` is in.
+    fn read(&self, range: ReadRange, at: Duration) -> Result<Bytes, ExceptionCode> {
+        let slots = Map::get().slots_in(&range)?;
+        let snapshot = self.works.snapshot(at.as_secs());
+        let mut words = vec![0_u16; usize::from(range.quantity)];
+        for slot in slots {
+            let own = slot.words(Map::get().profile(), snapshot.value(slot), snapshot.exponents);
+            for (address, word) in (slot.start()..).zip(own) {
+                let place = address.checked_sub(range.start).map(usize::from);
+                // A read may begin or end within a pair.
+                if let Some(place) = place.and_then(|place| words.get_mut(place)) {
+                    *place = word;
+                }
             }
-            start @ CONFIGURATION_START..FLOATS_START => {
-                (start - CONFIGURATION_START, self.configuration().to_vec())
-            }
-            start @ FLOATS_START..FIRMWARE_START => (start - FLOATS_START, self.readings(at).floats()),
-            start @ FIRMWARE_START.. => (start - FIRMWARE_START, vec![FIRMWARE]),
-        };
-        let start = usize::from(start);
-        let words = block
-            .get(start..start + usize::from(range.quantity))
-            .ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+        }
         let mut reply = BytesMut::with_capacity(2 + words.len() * 2);
         reply.put_u8(range.function.0);
         reply.put_u8(u8::try_from(words.len() * 2).expect("a request asks for 125 registers at most"));
@@ -136,172 +134,37 @@ impl Meter {
         Ok(reply.freeze())
     }
 
-    /// Registers 129 to 154.
-    fn configuration(&self) -> [u16; CONFIGURATION_LENGTH] {
-        self.setup.registers(self.energy_clears)
-    }
-
     /// Writes all words from the wire address `start` on, or none of them.
-    fn write(&mut self, start: u16, values: &[u8], at: u64) -> Result<(), ExceptionCode> {
-        let mut setup = self.setup;
+    fn write(&mut self, start: u16, values: &[u8], at: Duration) -> Result<(), ExceptionCode> {
+        let mut setup = self.works.setup();
+        let mut written = Vec::new();
         let mut command = None;
         for (address, value) in (u32::from(start)..).zip(values.chunks_exact(2)) {
             let value = word_at(value, 0);
-            if address == u32::from(CONFIGURATION_START) {
-                command = Some(Command::decode(value)?);
-            } else {
-                setup.write(address, value)?;
+            let address = u16::try_from(address).map_err(|_| ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+            match Map::get().writable(address, value)? {
+                Writable::Command => command = Some(value),
+                Writable::Setting(setting) => {
+                    setup.set(setting, value)?;
+                    written.push(setting);
+                }
             }
         }
-        setup.check(&self.setup)?;
-        // What was counted so far was counted under the old settings.
-        self.totals = self.totals_at(at);
-        self.setup = setup;
-        match command {
-            None => {}
-            Some(Command::ClearEnergy) => {
-                self.totals.energy = [Power::default(); PHASES];
-                self.energy_clears = (self.energy_clears + 1) & 0x7FFF;
-            }
-            Some(Command::ClearPulses) => self.totals.pulses = [0.0; 2],
-            Some(Command::StartDemandInterval) => self.end_demand_interval(at),
-            Some(Command::ResetPeaks) => self.demand.highest = self.demand_at(at),
+        setup.check(&written)?;
+        // The command last: it is the only part that can still be refused, and nothing was changed yet.
+        if let Some(code) = command {
+            self.works.command(code, at)?;
         }
+        self.works.set_up(setup, at.as_secs());
         Ok(())
     }
 
-    /// Seconds since the start, with everything that ended meanwhile taken into account. The meter works its
+    /// Time since the start, with everything that happened meanwhile taken into account. The meter works its
     /// values out once per second, so requests within one second see the same ones.
-    fn advance(&mut self, now: Instant) -> u64 {
-        let at = now.saturating_duration_since(self.started).as_secs();
-        let length = self.setup.demand_interval();
-        // A length of 0 means that only the command ends an interval.
-        if let Some(missed) = at.saturating_sub(self.demand.began).checked_div(length) {
-            // After a very long pause only the latest intervals are looked at for peaks.
-            self.demand.began += missed.saturating_sub(INTERVALS_LOOKED_AT) * length;
-            while self.demand.began + length <= at {
-                self.end_demand_interval(self.demand.began + length);
-            }
-        }
+    fn advance(&mut self, now: Instant) -> Duration {
+        let at = now.saturating_duration_since(self.started);
+        self.works.advance(at.as_secs());
         at
-    }
-
-    fn end_demand_interval(&mut self, at: u64) {
-        self.demand.highest = self.demand.highest.max(self.demand_at(at));
-        self.demand.began = at;
-    }
-
-    /// Mean power over the demand interval in progress.
-    fn demand_at(&self, at: u64) -> Power {
-        let from = self.demand.began;
-        if at <= from {
-            return self.power_at(at);
-        }
-        let energy = self.sum(|phase| self.load.energy(phase, from, at));
-        energy.times(3600.0 / at.saturating_sub(from) as f64)
-    }
-
-    fn power_at(&self, at: u64) -> Power {
-        self.sum(|phase| self.load.power(phase, at))
-    }
-
-    fn sum(&self, part: impl Fn(usize) -> Power) -> Power {
-        self.setup.phases().map(part).fold(Power::default(), Power::plus)
-    }
-
-    /// The totals as they stand at an instant.
-    fn totals_at(&self, at: u64) -> Totals {
-        let mut totals = Totals { until: at, ..self.totals };
-        for phase in self.setup.phases() {
-            let used = self.load.energy(phase, self.totals.until, at);
-            totals.energy[phase] = totals.energy[phase].plus(used);
-            totals.pulses[0] += used.real / self.setup.pulse_weight();
-            totals.pulses[1] += used.reactive / self.setup.pulse_weight();
-        }
-        totals
-    }
-
-    /// Every measured value of one instant, in the order of the map.
-    fn readings(&self, at: u64) -> Readings {
-        let wiring = self.setup.wiring();
-        let phase = |number: usize, value: f64| (number < wiring.phases).then_some(value);
-        let volts = wiring.voltages(&self.load, at);
-        let totals = self.totals_at(at);
-        let energy = totals.energy.into_iter().fold(Power::default(), Power::plus);
-        let all = self.power_at(at);
-        let each: [Power; PHASES] = std::array::from_fn(|number| self.load.power(number, at));
-        let amperes: [f64; PHASES] = std::array::from_fn(|number| self.load.current(number, at));
-        let mean_current = amperes[..wiring.phases].iter().sum::<f64>() / wiring.phases as f64;
-        let demand = self.demand_at(at);
-        let highest = self.demand.highest;
-        let [a, b, c] = each;
-        Readings([
-            Some(energy.real),
-            Some(all.real),
-            Some(all.reactive),
-            Some(all.apparent),
-            Some(all.real / all.apparent),
-            volts.mean_between,
-            volts.mean_to_neutral,
-            Some(mean_current),
-            phase(0, a.real),
-            phase(1, b.real),
-            phase(2, c.real),
-            phase(0, a.real / a.apparent),
-            phase(1, b.real / b.apparent),
-            phase(2, c.real / c.apparent),
-            volts.between[0],
-            volts.between[1],
-            volts.between[2],
-            volts.to_neutral[0],
-            volts.to_neutral[1],
-            volts.to_neutral[2],
-            phase(0, amperes[0]),
-            phase(1, amperes[1]),
-            phase(2, amperes[2]),
-            None,
-            Some(self.load.frequency(at)),
-            Some(energy.apparent),
-            Some(energy.reactive),
-            phase(0, a.apparent),
-            phase(1, b.apparent),
-            phase(2, c.apparent),
-            phase(0, a.reactive),
-            phase(1, b.reactive),
-            phase(2, c.reactive),
-            Some(demand.real),
-            Some(demand.reactive),
-            Some(demand.apparent),
-            Some(highest.real),
-            Some(highest.reactive),
-            Some(highest.apparent),
-            Some(totals.pulses[0].floor()),
-            Some(totals.pulses[1].floor()),
-            Some(totals.energy[0].real),
-            Some(totals.energy[1].real),
-            Some(totals.energy[2].real),
-        ])
-    }
-}
-
-/// What register 129 can be told to do.
-#[derive(Clone, Copy, Debug)]
-enum Command {
-    ClearEnergy,
-    ClearPulses,
-    StartDemandInterval,
-    ResetPeaks,
-}
-
-impl Command {
-    fn decode(code: u16) -> Result<Self, ExceptionCode> {
-        match code {
-            30078 => Ok(Self::ClearEnergy),
-            16498 => Ok(Self::ClearPulses),
-            21211 => Ok(Self::StartDemandInterval),
-            21212 => Ok(Self::ResetPeaks),
-            _ => Err(ExceptionCode::ILLEGAL_DATA_VALUE),
-        }
     }
 }
 
@@ -357,8 +220,5 @@ const FUNCTIONS: [FunctionCode; 6] = [
 /// What 0x11 says the meter is.
 const NAME: &str = "Leviton Series 4000R Power Meter, Full Data Set";
 
-/// Register 7001: 2015 reads as V02.015.
-const FIRMWARE: u16 = 2015;
-
-/// Demand intervals looked at for a peak after a pause in which more of them passed.
-const INTERVALS_LOOKED_AT: u64 = 1000;
+/// From the return of its power to a meter that answers. Printed nowhere.
+pub const START: Duration = Duration::from_secs(3);

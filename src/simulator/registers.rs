@@ -1,167 +1,224 @@
-//! The register map of a simulated meter: which value stands where, in which of its two representations.
+//! The registers of a simulated meter, built from the profile: which quantity stands where, in which words.
 //!
-//! Owns the order of the points, their words and the not-available codes. It never computes a value.
-//! Source: the Series 4000-R guide's point table; printed register numbers count from 1, the wire from 0.
+//! Owns the way from a value to the words of its point: scaling, rounding, not-available codes. There is no second
+//! table of registers: points, formats, ranges and permissions are the profile's. It never computes a value.
 
-/// One value, or `None` where the wiring gives it no meaning.
-pub(crate) type Value = Option<f64>;
+use std::sync::LazyLock;
 
-/// All measured values of one instant, in the order of the map.
-///
-/// The integers (printed 1 to 52) and the floats (257 to 346) are the same list in two representations.
-#[derive(Clone, Debug)]
-pub(crate) struct Readings(pub(crate) [Value; POINTS]);
+use super::quantity::{Quantity, Scaled};
+use super::setup::{Alert, Exponents, Setting, step};
+use crate::meter::profile::{Point, Profile, Scale, Valid};
+use crate::meter::words::{Access, Format, Group, WordOrder};
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
-/// The exponents of registers 138 to 141: an integer register counts steps of ten to this power.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Exponents {
-    /// Register 138, amperes.
-    pub(crate) current: i8,
-    /// Register 139, volts.
-    pub(crate) voltage: i8,
-    /// Register 140, kW, kvar and kVA.
-    pub(crate) power: i8,
-    /// Register 141, kWh, kvarh and kVAh.
-    pub(crate) energy: i8,
+/// The profile's points with what they hold.
+#[derive(Debug)]
+pub(crate) struct Map {
+    profile: &'static Profile,
+    slots: Vec<Slot>,
+    /// Bits of the alert register.
+    pub(crate) alerts: Vec<(u8, Alert)>,
 }
 
-/// Points of the map, the second float copy of the real energy not counted.
-pub(crate) const POINTS: usize = 44;
+/// What a register can be written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writable {
+    /// A command code.
+    Command,
+    /// A setting's value.
+    Setting(Setting),
+}
 
-/// First wire address of the integers (printed 1 to 52).
-pub(crate) const INTEGERS_START: u16 = 0;
-/// First wire address of the configuration (printed 129 to 154).
-pub(crate) const CONFIGURATION_START: u16 = 128;
-/// Registers of the configuration.
-pub(crate) const CONFIGURATION_LENGTH: usize = 26;
-/// First wire address of the floats (printed 257 to 346).
-pub(crate) const FLOATS_START: u16 = 256;
-/// Wire address of the firmware version (printed 7001).
-pub(crate) const FIRMWARE_START: u16 = 7000;
+/// One point and what it holds.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    point: &'static Point,
+    pub(crate) quantity: Quantity,
+}
 
-impl Readings {
-    /// The words of registers 1 to 52.
-    pub(crate) fn integers(&self, exponents: Exponents) -> Vec<u16> {
-        let mut words = Vec::with_capacity(52);
-        for (value, kind) in self.0.iter().zip(KINDS) {
-            match kind {
-                Kind::Current => words.push(word(*value, step(exponents.current))),
-                Kind::Voltage => words.push(word(*value, step(exponents.voltage))),
-                Kind::Power => words.push(word(*value, step(exponents.power))),
-                Kind::PowerFactor => words.push(word(*value, 0.0001)),
-                Kind::Frequency => words.push(word(*value, 0.01)),
-                Kind::Reserved => words.push(NOT_AVAILABLE),
-                Kind::Energy => words.extend(double_word(*value, step(exponents.energy))),
-                Kind::Pulses => words.extend(double_word(*value, 1.0)),
+impl Map {
+    /// The map of the meter that is simulated.
+    pub(crate) fn get() -> &'static Self {
+        &MAP
+    }
+
+    fn new(profile: &'static Profile) -> Self {
+        let slot = |point: &'static Point| {
+            let original = point.copy_of.as_deref().unwrap_or(&point.name);
+            Some(Slot { point, quantity: Quantity::of(original)? })
+        };
+        let bits = profile.points.iter().flat_map(|point| &point.bits);
+        Self {
+            profile,
+            slots: profile.points.iter().filter_map(slot).collect(),
+            alerts: bits.filter_map(|bit| Some((bit.bit, Alert::of(&bit.name)?))).collect(),
+        }
+    }
+
+    /// The profile behind it.
+    pub(crate) fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
+    /// The slot of that point.
+    pub(crate) fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.point.name == name)
+    }
+
+    /// The slots a read touches, all of one block. What a real meter does with a read that touches a gap is
+    /// printed nowhere; here it is refused whole.
+    ///
+    /// # Errors
+    /// 0x02.
+    pub(crate) fn slots_in(&self, range: &ReadRange) -> Result<impl Iterator<Item = &Slot>, ExceptionCode> {
+        let block = self.profile.blocks.iter().position(|block| covers(&block.range, range));
+        let block = block.ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+        let (first, end) = ends(range);
+        Ok(self.slots.iter().filter(move |slot| {
+            let (own_first, own_end) = ends(&slot.point.range);
+            slot.point.block == block && own_first < end && first < own_end
+        }))
+    }
+
+    /// What a write of one register sets.
+    ///
+    /// # Errors
+    /// 0x02 where there is nothing to write, 0x03 where the value is outside the register's range.
+    pub(crate) fn writable(&self, address: u16, value: u16) -> Result<Writable, ExceptionCode> {
+        let point = self.profile.point_at(FunctionCode::READ_HOLDING_REGISTERS, address);
+        let slot = self.slots.iter().find(|slot| Some(slot.point) == point);
+        let slot = slot.filter(|slot| slot.point.access == Access::ReadWrite);
+        let slot = slot.ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+        let takes = Writable::of(slot.quantity).ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+        if !slot.point.allows(i128::from(value)) {
+            return Err(ExceptionCode::ILLEGAL_DATA_VALUE);
+        }
+        Ok(takes)
+    }
+}
+
+impl Writable {
+    fn of(quantity: Quantity) -> Option<Self> {
+        if let Quantity::Setting(setting) = quantity {
+            return Some(Self::Setting(setting));
+        }
+        (quantity == Quantity::Command).then_some(Self::Command)
+    }
+}
+
+impl Slot {
+    /// Whether the point means something under that system type.
+    pub(crate) fn is_valid(&self, profile: &Profile, system_type: u16) -> bool {
+        match profile.valid(self.point, system_type) {
+            // Of what nobody knows the value is shown.
+            Valid::Yes | Valid::Unknown => true,
+            Valid::No => false,
+        }
+    }
+
+    /// The point's words; `None` as its not-available code.
+    pub(crate) fn words(&self, profile: &Profile, value: Option<f64>, exponents: Exponents) -> Vec<u16> {
+        let bits = match value {
+            None => profile.not_available(self.point).unwrap_or(0),
+            Some(value) => self.bits(value, exponents),
+        };
+        let count = self.point.format.words();
+        let high_first = (0..count).rev().map(|word| low_word(bits >> (16 * word)));
+        match profile.word_order {
+            WordOrder::HighFirst => high_first.collect(),
+            WordOrder::LowFirst => high_first.rev().collect(),
+        }
+    }
+
+    /// Where its words stand.
+    pub(crate) fn start(&self) -> u16 {
+        self.point.range.start
+    }
+
+    /// What one step of the point is worth.
+    pub(crate) fn step(&self, exponents: Exponents) -> f64 {
+        match &self.point.scale {
+            None => 1.0,
+            Some(Scale::Factor(factor)) => factor.to_f64(),
+            Some(Scale::Exponent(name)) => match Quantity::of(name) {
+                Some(Quantity::Exponent(scaled)) => step(exponents.of(scaled)),
+                Some(_) | None => 1.0,
+            },
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, or rolling over")]
+    fn bits(&self, value: f64, exponents: Exponents) -> u64 {
+        let steps = value / self.step(exponents);
+        match self.point.format {
+            Format::F32 => u64::from((value as f32).to_bits()),
+            // A counter shows whole steps only, and rolls over.
+            Format::U32 | Format::U64 if matches!(self.point.group, Group::Energy | Group::Pulses) => {
+                whole_steps(steps)
+            }
+            Format::U16 | Format::U32 | Format::U64 | Format::Bits | Format::Version => {
+                let (least, most) = self.limits();
+                steps.round().clamp(least, most) as u64
+            }
+            Format::I16 | Format::I32 | Format::I64 | Format::Exponent => {
+                let (least, most) = self.limits();
+                (steps.round().clamp(least, most) as i64).cast_unsigned()
             }
         }
-        words
     }
 
-    /// The words of registers 257 to 346. The real energy stands there twice, as in the meter.
-    pub(crate) fn floats(&self) -> Vec<u16> {
-        let first_again = self.0.iter().take(1);
-        first_again.chain(&self.0).flat_map(|value| float_words(*value)).collect()
+    /// The lowest and the highest count the point may show. A measured value beyond them stays at the end.
+    fn limits(&self) -> (f64, f64) {
+        let (least, most) = self.point.format.limits();
+        let allowed = &self.point.allowed;
+        let reserved = matches!(self.quantity, Quantity::Command | Quantity::Setting(Setting::Nothing));
+        if allowed.is_empty() || reserved {
+            return (least, most);
+        }
+        let first = allowed.iter().map(|range| *range.start()).fold(most, f64::min);
+        let last = allowed.iter().map(|range| *range.end()).fold(least, f64::max);
+        (first, last)
     }
 }
 
-/// How a point is counted.
-#[derive(Clone, Copy)]
-enum Kind {
-    Energy,
-    Power,
-    PowerFactor,
-    Voltage,
-    Current,
-    Frequency,
-    Pulses,
-    Reserved,
+impl Exponents {
+    /// The exponent of a kind of point.
+    pub(crate) fn of(self, scaled: Scaled) -> i8 {
+        match scaled {
+            Scaled::Current => self.current,
+            Scaled::Voltage => self.voltage,
+            Scaled::Power => self.power,
+            Scaled::Energy => self.energy,
+        }
+    }
 }
 
-/// One step of an integer register with this exponent.
-pub(crate) fn step(exponent: i8) -> f64 {
-    10_f64.powi(i32::from(exponent))
+/// Whole steps of a counter, whatever its width. The last digits of a double must not take one away.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of steps is not negative"
+)]
+fn whole_steps(steps: f64) -> u64 {
+    let nearest = steps.round();
+    let whole = if (steps - nearest).abs() < nearest * 1e-12 { nearest } else { steps.floor() };
+    whole.max(0.0) as u64
 }
 
-/// The smallest exponent of -4 to 4 at which `full_scale` still fits a measured word.
-pub(crate) fn exponent_for(full_scale: f64) -> i8 {
-    (-4..4).find(|exponent| full_scale / step(*exponent) <= f64::from(WORD_MAX)).unwrap_or(4)
+#[expect(clippy::cast_possible_truncation, reason = "the low word is what is asked for")]
+fn low_word(bits: u64) -> u16 {
+    bits as u16
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=32767 before")]
-fn word(value: Value, step: f64) -> u16 {
-    value.map_or(NOT_AVAILABLE, |value| (value / step).round().clamp(0.0, f64::from(WORD_MAX)) as u16)
+fn covers(block: &ReadRange, range: &ReadRange) -> bool {
+    // 0x03 and 0x04 read the same registers.
+    block.covers(&ReadRange { function: block.function, ..*range })
 }
 
-/// High word first. A total rolls over at 2^32 steps, as a counter does.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rolling over is meant")]
-fn double_word(value: Value, step: f64) -> [u16; 2] {
-    let steps = (value.unwrap_or(0.0) / step).max(0.0) as u64 as u32;
-    [(steps >> 16) as u16, steps as u16]
+fn ends(range: &ReadRange) -> (u32, u32) {
+    (u32::from(range.start), u32::from(range.start) + u32::from(range.quantity))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the meter's floats are of single precision")]
-fn float_words(value: Value) -> [u16; 2] {
-    let bits = value.map_or(NOT_AVAILABLE_FLOAT, |value| (value as f32).to_bits());
-    [(bits >> 16) as u16, bits as u16]
-}
-
-/// "Not valid for this system type" in an integer register.
-pub(crate) const NOT_AVAILABLE: u16 = 0x8000;
-
-/// The same in a float pair.
-const NOT_AVAILABLE_FLOAT: u32 = 0x7FC0_0000;
-
-/// Highest printed value of a measured word.
-const WORD_MAX: u16 = 32767;
-
-/// The map's points in order: printed integer registers 1, 3 to 26, 27, 29, 31 to 42, 43, 45, 47, 49, 51.
-const KINDS: [Kind; POINTS] = {
-    use Kind::*;
-    [
-        Energy,
-        Power,
-        Power,
-        Power,
-        PowerFactor,
-        Voltage,
-        Voltage,
-        Current, //
-        Power,
-        Power,
-        Power,
-        PowerFactor,
-        PowerFactor,
-        PowerFactor, //
-        Voltage,
-        Voltage,
-        Voltage,
-        Voltage,
-        Voltage,
-        Voltage,
-        Current,
-        Current,
-        Current, //
-        Reserved,
-        Frequency,
-        Energy,
-        Energy, //
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power,
-        Power, //
-        Pulses,
-        Pulses,
-        Energy,
-        Energy,
-        Energy,
-    ]
-};
+static MAP: LazyLock<Map> = LazyLock::new(|| {
+    Map::new(Profile::builtin("leviton-4000r").expect("the program has the profile of that name built in"))
+});

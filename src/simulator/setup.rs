@@ -1,154 +1,162 @@
-//! The settings of a simulated meter, registers 129 to 154: their ranges, their defaults, what follows from them.
+//! The settings of a simulated meter: what may be written, and what follows from it.
 //!
-//! A write is judged here and refused with the exception a unit gives; it never acts on the meter's totals.
-//! Source: the Series 4000-R guide's point table and configuration chapter; printed numbers count from 1.
+//! A write is judged here and refused with the exception a unit gives; it never acts on the meter's totals. Which
+//! values a setting may have at all is the profile's to say.
+//! Source: the Series 4000-R guide's configuration chapter. How a refusal shows on the bus is printed nowhere.
 
-use std::ops::Range;
-
-use super::load::{Load, PHASES};
-use super::registers::{
-    CONFIGURATION_LENGTH, CONFIGURATION_START, Exponents, NOT_AVAILABLE, Value, exponent_for, step,
-};
+use super::measure::Measured;
+use super::service::{Eye, Service};
+use super::settings::SystemType;
 use crate::modbus::pdu::ExceptionCode;
 
+/// What a client may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    SystemType,
+    SensorRating,
+    TransformerRatio,
+    SystemVoltage,
+    DisplaySymbols,
+    PhaseLoss,
+    Imbalance,
+    PulseEnergy,
+    Subintervals,
+    Subinterval,
+    /// Takes what it is given and keeps nothing (151).
+    Nothing,
+}
+
 /// The settings a client may write.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Setup {
-    wiring: Wiring,
-    /// 131, amperes.
+    pub(crate) wiring: SystemType,
+    /// Amperes.
     sensor_rating: u16,
-    /// 133, times 100.
+    /// Times 100.
     transformer_ratio: u16,
-    /// 134, volts.
+    /// Volts.
     system_voltage: u16,
-    /// 137: 0 IEC, 1 IEEE.
+    /// 0 IEC, 1 IEEE.
     symbols: u16,
-    /// 142, percent.
+    /// Percent.
     phase_loss: u16,
-    /// 143, percent.
+    /// Percent.
     imbalance: u16,
-    /// 144, Wh and varh.
+    /// Wh and varh.
     pulse_energy: u16,
-    /// 149.
-    subintervals: u16,
-    /// 150, seconds; 0: ended by a command.
-    subinterval: u16,
+    pub(crate) subintervals: u16,
+    /// Seconds; 0: ended by a command.
+    pub(crate) subinterval: u16,
 }
 
-/// Which conductors are connected (register 130).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wiring {
-    system_type: u16,
-    /// Phases with a sensor, from A on.
-    pub(crate) phases: usize,
-    /// Voltages to neutral that mean something, from A on.
-    to_neutral: usize,
-    /// Voltages between phases that mean something, in the order AB, BC, AC.
-    between: usize,
-}
-
-/// Voltages in the order of the map.
-pub(crate) struct Voltages {
-    pub(crate) mean_between: Value,
-    pub(crate) mean_to_neutral: Value,
-    /// AB, BC, AC.
-    pub(crate) between: [Value; PHASES],
-    /// A, B, C.
-    pub(crate) to_neutral: [Value; PHASES],
+/// The exponents of registers 138 to 141: an integer register counts steps of ten to this power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exponents {
+    pub(crate) current: i8,
+    pub(crate) voltage: i8,
+    pub(crate) power: i8,
+    pub(crate) energy: i8,
 }
 
 impl Setup {
-    /// The settings of a meter put into a 480 V wye service with sensors of this rating.
-    pub(crate) fn new(sensor_rating: u16) -> Self {
-        Self {
-            wiring: WYE,
-            sensor_rating,
-            transformer_ratio: 100,
-            system_voltage: 480,
+    /// The settings of a meter that was set up for its service; everything else as delivered.
+    pub(crate) fn new(wiring: SystemType, service: &Service) -> Self {
+        let setup = Self {
+            wiring,
+            sensor_rating: service.sensor_rating,
+            transformer_ratio: service.transformer_ratio,
+            system_voltage: service.system_voltage,
             symbols: 1,
             phase_loss: 10,
             imbalance: 25,
             pulse_energy: 1000,
             subintervals: 1,
             subinterval: 900,
+        };
+        // Whoever put it up chose a pulse the contact can follow.
+        let weights = PULSE_WEIGHTS.into_iter().filter(|weight| *weight >= setup.pulse_energy);
+        let mut fits = weights.map(|pulse_energy| Self { pulse_energy, ..setup });
+        fits.find(|setup| setup.pulse_duration().is_some()).unwrap_or(setup)
+    }
+
+    /// What a setting holds.
+    pub(crate) fn get(&self, setting: Setting) -> u16 {
+        match setting {
+            Setting::SystemType => self.wiring.code(),
+            Setting::SensorRating => self.sensor_rating,
+            Setting::TransformerRatio => self.transformer_ratio,
+            Setting::SystemVoltage => self.system_voltage,
+            Setting::DisplaySymbols => self.symbols,
+            Setting::PhaseLoss => self.phase_loss,
+            Setting::Imbalance => self.imbalance,
+            Setting::PulseEnergy => self.pulse_energy,
+            Setting::Subintervals => self.subintervals,
+            Setting::Subinterval => self.subinterval,
+            Setting::Nothing => 0,
         }
     }
 
-    /// Sets the register at a wire address.
+    /// Sets one of them, within the range the profile gives it.
     ///
     /// # Errors
-    /// 0x02 where there is nothing to write, 0x03 where the value is outside the register's range.
-    pub(crate) fn write(&mut self, address: u32, value: u16) -> Result<(), ExceptionCode> {
-        let (register, allowed) = match address + 1 {
-            130 => {
-                self.wiring = Wiring::new(value).ok_or(ExceptionCode::ILLEGAL_DATA_VALUE)?;
+    /// 0x03 for a system type there is none of.
+    pub(crate) fn set(&mut self, setting: Setting, value: u16) -> Result<(), ExceptionCode> {
+        let register = match setting {
+            Setting::SystemType => {
+                self.wiring = SystemType::from_code(value).ok_or(ExceptionCode::ILLEGAL_DATA_VALUE)?;
                 return Ok(());
             }
-            131 => (&mut self.sensor_rating, (20..=5000).contains(&value)),
-            133 => (&mut self.transformer_ratio, (1..=32000).contains(&value)),
-            134 => (&mut self.system_voltage, (82..=32000).contains(&value)),
-            137 => (&mut self.symbols, value <= 1),
-            142 => (&mut self.phase_loss, (1..=99).contains(&value)),
-            143 => (&mut self.imbalance, (1..=99).contains(&value)),
-            144 => (&mut self.pulse_energy, [10, 100, 1000, 10000].contains(&value)),
-            149 => (&mut self.subintervals, (1..=6).contains(&value)),
-            150 => (&mut self.subinterval, value == 0 || (10..=32767).contains(&value)),
-            _ => return Err(ExceptionCode::ILLEGAL_DATA_ADDRESS),
+            Setting::SensorRating => &mut self.sensor_rating,
+            Setting::TransformerRatio => &mut self.transformer_ratio,
+            Setting::SystemVoltage => &mut self.system_voltage,
+            Setting::DisplaySymbols => &mut self.symbols,
+            Setting::PhaseLoss => &mut self.phase_loss,
+            Setting::Imbalance => &mut self.imbalance,
+            Setting::PulseEnergy => &mut self.pulse_energy,
+            Setting::Subintervals => &mut self.subintervals,
+            Setting::Subinterval => &mut self.subinterval,
+            Setting::Nothing => return Ok(()),
         };
-        if !allowed {
-            return Err(ExceptionCode::ILLEGAL_DATA_VALUE);
-        }
         *register = value;
         Ok(())
     }
 
-    /// Whether a write from `before` to these settings is one the meter takes.
+    /// Whether a write of these settings is one the meter takes: a system voltage that fits the transformer
+    /// ratio, and a pulse weight that the contact can follow at full-scale power. Each is judged when it is
+    /// written, whether or not it changes, and not when something it depends on is.
     ///
     /// # Errors
-    /// 0x03 when a new system voltage does not fit the transformer ratio, or a new pulse weight is too small
-    /// for the contact at full-scale power. Both are judged only when they are written, as in the meter.
-    pub(crate) fn check(&self, before: &Self) -> Result<(), ExceptionCode> {
-        let at_the_meter = f64::from(self.system_voltage) * 100.0 / f64::from(self.transformer_ratio);
-        let voltage_is_wrong =
-            self.system_voltage != before.system_voltage && !(82.0..=660.0).contains(&at_the_meter);
-        let pulses_are_too_many = self.pulse_energy != before.pulse_energy && self.pulse_duration().is_none();
-        if voltage_is_wrong || pulses_are_too_many {
+    /// 0x03.
+    pub(crate) fn check(&self, written: &[Setting]) -> Result<(), ExceptionCode> {
+        let voltage = written.contains(&Setting::SystemVoltage);
+        let pulses = written.contains(&Setting::PulseEnergy);
+        if voltage && !INPUT_VOLTS.contains(&self.at_the_input(f64::from(self.system_voltage)))
+            || pulses && self.pulse_duration().is_none()
+        {
             return Err(ExceptionCode::ILLEGAL_DATA_VALUE);
         }
         Ok(())
     }
 
-    /// Registers 129 to 154, as they are read. The command register 129 always reads 0.
-    pub(crate) fn registers(&self, energy_clears: u16) -> [u16; CONFIGURATION_LENGTH] {
-        let exponents = self.exponents();
-        let mut words = [0; CONFIGURATION_LENGTH];
-        let mut set =
-            |printed: u16, value: u16| words[usize::from(printed - 1 - CONFIGURATION_START)] = value;
-        set(130, self.wiring.system_type);
-        set(131, self.sensor_rating);
-        set(132, NOT_AVAILABLE);
-        set(133, self.transformer_ratio);
-        set(134, self.system_voltage);
-        set(135, word(self.full_scale() / step(exponents.power)));
-        set(137, self.symbols);
-        set(138, signed(exponents.current));
-        set(139, signed(exponents.voltage));
-        set(140, signed(exponents.power));
-        set(141, signed(exponents.energy));
-        set(142, self.phase_loss);
-        set(143, self.imbalance);
-        set(144, self.pulse_energy);
-        set(145, self.pulse_duration().unwrap_or(PULSE_DURATIONS[PULSE_DURATIONS.len() - 1]));
-        set(146, if self.pulse_duration().is_some() { 0 } else { ALERT_PULSE_WEIGHT });
-        set(147, energy_clears);
-        set(149, self.subintervals);
-        set(150, self.subinterval);
-        set(152, 1);
-        words
+    /// Whether what was measured so far cannot be compared with what is measured from now on.
+    pub(crate) fn measures_otherwise(&self, before: &Self) -> bool {
+        let key = |setup: &Self| {
+            let demand = (setup.subintervals, setup.subinterval);
+            (setup.wiring, setup.sensor_rating, setup.transformer_ratio, demand)
+        };
+        key(self) != key(before)
     }
 
-    /// The exponents of the integer registers. Full scale is taken with a fifth to spare, so that a service
-    /// somewhat above its nominal voltage still shows.
+    /// How the meter sees its service. A ratio that is not the fitted one makes it see more or less than there is.
+    pub(crate) fn eye(&self, service: &Service) -> Eye {
+        Eye {
+            wiring: self.wiring,
+            voltage: f64::from(self.transformer_ratio) / f64::from(service.transformer_ratio),
+            current: f64::from(self.sensor_rating) / f64::from(service.sensor_rating),
+        }
+    }
+
+    /// The exponents of the integer registers: the smallest at which full scale, with some to spare, still fits.
     pub(crate) fn exponents(&self) -> Exponents {
         let power = exponent_for(self.full_scale() * HEADROOM);
         Exponents {
@@ -159,90 +167,154 @@ impl Setup {
         }
     }
 
-    /// Phases whose power is measured.
-    pub(crate) fn phases(&self) -> Range<usize> {
-        0..self.wiring.phases
-    }
-
-    pub(crate) fn wiring(&self) -> Wiring {
-        self.wiring
-    }
-
     /// kWh or kvarh of one pulse.
     pub(crate) fn pulse_weight(&self) -> f64 {
         f64::from(self.pulse_energy) / 1000.0
     }
 
-    /// Seconds of one demand interval; 0: ended by a command only.
-    pub(crate) fn demand_interval(&self) -> u64 {
-        u64::from(self.subintervals) * u64::from(self.subinterval)
+    /// Sub-intervals of one demand interval. Where a command ends them each stands for itself.
+    pub(crate) fn demand_subintervals(&self) -> usize {
+        if self.subinterval == 0 { 1 } else { usize::from(self.subintervals) }
     }
 
     /// Register 135: the most power the sensors and the service allow, in kW.
-    fn full_scale(&self) -> f64 {
-        let share = if self.wiring.phases == PHASES { 3_f64.sqrt() } else { 1.0 };
+    pub(crate) fn full_scale(&self) -> f64 {
+        let share = match self.wiring {
+            SystemType::SinglePhase | SystemType::SinglePhaseAB | SystemType::SplitPhase => 1.0,
+            SystemType::Delta | SystemType::Wye => 3_f64.sqrt(),
+        };
         share * f64::from(self.system_voltage) * f64::from(self.sensor_rating) / 1000.0
     }
 
     /// Register 145: the longest closure, in milliseconds, at which the contact can follow full-scale power.
-    fn pulse_duration(&self) -> Option<u16> {
-        let watts = self.full_scale() * 1000.0;
-        PULSE_DURATIONS
-            .into_iter()
-            .find(|duration| 1_800_000.0 * f64::from(self.pulse_energy) / f64::from(*duration) >= watts)
+    pub(crate) fn pulse_duration(&self) -> Option<u16> {
+        self.closure_for(self.full_scale())
+    }
+
+    fn closure_for(&self, kilowatts: f64) -> Option<u16> {
+        let limit = |closure: u16| 1800.0 * f64::from(self.pulse_energy) / f64::from(closure);
+        CLOSURES.into_iter().find(|closure| limit(*closure) >= kilowatts)
+    }
+
+    /// Volts behind the voltage transformers, where the meter's input is.
+    fn at_the_input(&self, volts: f64) -> f64 {
+        volts * 100.0 / f64::from(self.transformer_ratio)
     }
 }
 
-impl Wiring {
-    fn new(system_type: u16) -> Option<Self> {
-        let (phases, to_neutral, between) = match system_type {
-            10 => (1, 1, 0),
-            11 => (1, 0, 1),
-            12 => (2, 2, 1),
-            31 => (3, 0, 3),
-            40 => return Some(WYE),
-            _ => return None,
+/// What an alert bit of register 146 says, and of which phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alert {
+    Voltage(usize),
+    Current(usize),
+    Frequency,
+    PhaseLoss(usize),
+    PowerFactor(usize),
+    PulsesLate,
+    PulsesTooSmall,
+}
+
+impl Alert {
+    /// The alert of that name in the profile.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let phase = match name.rsplit('_').next() {
+            Some("a") => Some(0),
+            Some("b") => Some(1),
+            Some("c") => Some(2),
+            Some(_) | None => None,
         };
-        Some(Self { system_type, phases, to_neutral, between })
+        match (name, phase) {
+            ("frequency", _) => Some(Self::Frequency),
+            ("pulses_late", _) => Some(Self::PulsesLate),
+            ("pulses_too_small", _) => Some(Self::PulsesTooSmall),
+            ("voltage_a" | "voltage_b" | "voltage_c", Some(phase)) => Some(Self::Voltage(phase)),
+            ("current_a" | "current_b" | "current_c", Some(phase)) => Some(Self::Current(phase)),
+            ("phase_loss_a" | "phase_loss_b" | "phase_loss_c", Some(phase)) => Some(Self::PhaseLoss(phase)),
+            ("power_factor_a" | "power_factor_b" | "power_factor_c", Some(phase)) => {
+                Some(Self::PowerFactor(phase))
+            }
+            (_, _) => None,
+        }
     }
 
-    /// The voltages that mean something with this wiring.
-    pub(crate) fn voltages(&self, load: &Load, at: u64) -> Voltages {
-        let pairs = [(0, 1), (1, 2), (0, 2)];
-        let between = std::array::from_fn(|pair| {
-            let (one, other) = pairs[pair];
-            (pair < self.between).then(|| load.voltage_between(one, other, at))
-        });
-        let to_neutral =
-            std::array::from_fn(|phase| (phase < self.to_neutral).then(|| load.voltage(phase, at)));
-        Voltages { mean_between: mean(&between), mean_to_neutral: mean(&to_neutral), between, to_neutral }
+    /// Whether it is active. The guide prints what each bit means, not at which figure; those here are inferred
+    /// from the ranges it prints for settings, save the power factor's.
+    pub(crate) fn is_active(self, setup: &Setup, measured: &Measured, frequency: Option<f64>) -> bool {
+        let has = |phase: usize| phase < setup.wiring.phases();
+        match self {
+            Self::Voltage(phase) => {
+                let volts = setup.at_the_input(measured.across[phase] * line_over_phase(setup.wiring));
+                has(phase) && !INPUT_VOLTS.contains(&volts)
+            }
+            Self::Current(phase) => {
+                has(phase) && measured.currents[phase] > f64::from(setup.sensor_rating) * HEADROOM
+            }
+            Self::Frequency => !frequency.is_some_and(|hertz| (45.0..=65.0).contains(&hertz)),
+            Self::PhaseLoss(phase) => phase_is_lost(setup, measured, phase),
+            Self::PowerFactor(phase) => {
+                let power = measured.powers[phase];
+                has(phase) && power.apparent > 0.0 && power.factor() < 0.5
+            }
+            Self::PulsesLate => setup.closure_for(measured.total.real).is_none(),
+            Self::PulsesTooSmall => setup.pulse_duration().is_none(),
+        }
     }
 }
 
-/// The mean of the values that mean something; `None` if none does.
-fn mean(values: &[Value]) -> Value {
-    let count = values.iter().flatten().count();
-    (count > 0).then(|| values.iter().flatten().sum::<f64>() / count as f64)
+/// The guide's table of voltages that are checked: to neutral where there is one, else between phases. Where the
+/// voltages to neutral are good, those between phases are, so they need no look of their own.
+fn phase_is_lost(setup: &Setup, measured: &Measured, phase: usize) -> bool {
+    let nominal = f64::from(setup.system_voltage);
+    let is_low = |volts: f64, nominal: f64, highest: f64| {
+        volts < nominal * (1.0 - f64::from(setup.phase_loss) / 100.0)
+            || volts < highest * (1.0 - f64::from(setup.imbalance) / 100.0)
+    };
+    if phase >= setup.wiring.conductors() {
+        return false;
+    }
+    if setup.wiring.has_neutral() {
+        let highest = measured.to_neutral.iter().copied().fold(0.0, f64::max);
+        return is_low(measured.to_neutral[phase], nominal / line_over_phase(setup.wiring), highest);
+    }
+    let highest = measured.between.iter().copied().fold(0.0, f64::max);
+    let mut own = super::measure::PAIRS
+        .iter()
+        .zip(measured.between)
+        .filter(|((one, other), _)| (*one == phase || *other == phase) && *other < setup.wiring.conductors());
+    // In a delta a lost phase takes both of its voltages along; one of them low is another phase's doing.
+    own.all(|(_, volts)| is_low(volts, nominal, highest))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=32767 before")]
-fn word(value: f64) -> u16 {
-    value.round().clamp(1.0, 32767.0) as u16
+/// The system voltage over the voltage that goes with one phase's current.
+fn line_over_phase(wiring: SystemType) -> f64 {
+    match wiring {
+        SystemType::SinglePhase | SystemType::SinglePhaseAB => 1.0,
+        SystemType::SplitPhase => 2.0,
+        SystemType::Delta | SystemType::Wye => 3_f64.sqrt(),
+    }
 }
 
-/// A signed register's word.
-fn signed(value: i8) -> u16 {
-    u16::from_be_bytes(i16::from(value).to_be_bytes())
+/// One step of an integer register with this exponent.
+pub(crate) fn step(exponent: i8) -> f64 {
+    10_f64.powi(i32::from(exponent))
 }
 
-/// Four-wire wye: everything is connected.
-const WYE: Wiring = Wiring { system_type: 40, phases: 3, to_neutral: 3, between: 3 };
+/// The smallest exponent of -4 to 4 at which `full_scale` still fits a measured word.
+fn exponent_for(full_scale: f64) -> i8 {
+    (-4..4).find(|exponent| full_scale / step(*exponent) <= f64::from(WORD_MAX)).unwrap_or(4)
+}
+
+/// Volts between phases that the meter's input takes.
+const INPUT_VOLTS: std::ops::RangeInclusive<f64> = 82.0..=660.0;
 
 /// Contact closures the meter can choose from, in milliseconds.
-const PULSE_DURATIONS: [u16; 6] = [500, 250, 100, 50, 25, 10];
+const CLOSURES: [u16; 6] = [500, 250, 100, 50, 25, 10];
 
-/// Alert bit 15: the pulse weight is too small for full-scale power.
-const ALERT_PULSE_WEIGHT: u16 = 1 << 15;
+/// Energies of one pulse, in Wh.
+const PULSE_WEIGHTS: [u16; 4] = [10, 100, 1000, 10000];
 
-/// Room above full scale in the integer registers.
+/// Room above full scale in the integer registers, and above the rating of a sensor.
 const HEADROOM: f64 = 1.2;
+
+/// Highest printed value of a measured word.
+const WORD_MAX: u16 = 32767;

@@ -1,4 +1,4 @@
-//! The simulated line as decisions: when a request has arrived, who answers it, when each byte becomes visible.
+//! The simulated line as decisions: when a request has arrived, who hears it, who answers, and what is done to it.
 //!
 //! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this
 //! file never reads a clock and never waits. After each `handle_*`, take outputs until there are none, then
@@ -10,23 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::air::{Air, Character, Frame, Source};
+use super::dice::Dice;
 use super::meter::Meter;
+use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
 use crate::modbus::rtu;
-
-/// The line and the meters on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainSettings {
-    /// Bits per second.
-    pub baud_rate: NonZeroU32,
-    /// Bits of one character: start, eight data bits, parity if any, stop bits; 10 or 11.
-    pub character_bits: u32,
-    /// A meter's pause between the end of a request and the first byte of its reply.
-    pub turnaround: Duration,
-    /// Unit identifiers of the meters, 1 to 247.
-    pub units: Vec<u8>,
-    /// Equal seeds make equal meters.
-    pub seed: u64,
-}
 
 /// What happened on the line since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,40 +25,62 @@ pub struct Counters {
     pub replies: u64,
     /// Requests that were cut off, garbled, or too long: met with silence.
     pub garbled: u64,
-    /// Bursts of bytes that came while a request was being answered: ignored.
+    /// Bursts of bytes that met others on the line: a request in a reply, or two replies at once.
     pub collisions: u64,
+    /// Requests and replies that noise fell on.
+    pub damaged: u64,
 }
 
-/// The line's state. Single file: one request at a time, and whatever comes meanwhile is lost.
+/// The line's state.
 #[derive(Debug)]
 pub struct Wire {
     settings: ChainSettings,
+    started: Instant,
     meters: Vec<Meter>,
+    /// The rate clients talk at.
+    rate: NonZeroU32,
     state: State,
+    air: Air,
+    dice: Dice,
     counters: Counters,
     output: Option<Bytes>,
 }
 
+/// What the meters hear of the clients.
 #[derive(Debug)]
 enum State {
-    /// Nothing on the line.
+    /// Nothing.
     Idle,
     /// Bytes of a request, not yet known to be whole. `began` is when the first one came.
     Receiving { bytes: Vec<u8>, began: Instant, last: Instant },
     /// Bytes that will not be looked at, until the line has been silent.
     Ignoring { last: Instant },
     /// A whole request whose last bit is still under way.
-    Arriving { adu: Vec<u8>, at: Instant },
-    /// A reply under way; its first bit leaves at `begins`.
-    Replying { adu: Bytes, sent: usize, begins: Instant },
+    Arriving { adu: Vec<u8>, began: Instant, at: Instant },
 }
 
 impl Wire {
     /// A silent line with its meters, which begin to count energy at `now`.
     #[must_use]
     pub fn new(settings: ChainSettings, now: Instant) -> Self {
-        let meters = settings.units.iter().map(|unit| Meter::new(*unit, settings.seed, now)).collect();
-        Self { settings, meters, state: State::Idle, counters: Counters::default(), output: None }
+        let meter = |(index, meter): (usize, &MeterSettings)| {
+            let own = settings.faults.iter().filter(|fault| fault.meters.contains(&index));
+            let faults: Vec<Fault> = own.cloned().collect();
+            // Of two with one identifier each has its own load.
+            let before = settings.meters[..index].iter().filter(|other| other.unit == meter.unit).count();
+            Meter::new(meter, &faults, settings.seed.wrapping_add((before as u64) << 32), now)
+        };
+        Self {
+            meters: settings.meters.iter().enumerate().map(meter).collect(),
+            started: now,
+            rate: settings.baud_rate,
+            state: State::Idle,
+            air: Air::default(),
+            dice: Dice::new(settings.seed, NOISE),
+            counters: Counters::default(),
+            output: None,
+            settings,
+        }
     }
 
     /// What happened so far.
@@ -79,36 +89,56 @@ impl Wire {
         self.counters
     }
 
+    /// The meters, in the order of the settings.
+    pub fn meters(&mut self) -> &mut [Meter] {
+        &mut self.meters
+    }
+
+    /// The rate at which the next bytes of clients come. Only meters set to it understand them.
+    pub fn set_rate(&mut self, rate: NonZeroU32) {
+        self.rate = rate;
+    }
+
     /// Bytes that a client put on the line at `now`, in pieces of any size.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
         if bytes.is_empty() {
             return;
         }
+        if self.is_on(now, |fault| matches!(fault.kind, FaultKind::Echo)) {
+            let begins = self.air.echo_ends().map_or(now, |ends| ends.max(now));
+            self.send(Source::Echo, begins, Bytes::copy_from_slice(bytes));
+        }
+        let talking = self.air.is_talking(now);
         match &mut self.state {
+            State::Ignoring { last } => *last = now,
+            State::Arriving { .. } => self.counters.collisions += 1,
+            State::Idle | State::Receiving { .. } if talking => {
+                self.counters.collisions += 1;
+                self.state = State::Ignoring { last: now };
+            }
             State::Idle => self.state = State::Receiving { bytes: bytes.to_vec(), began: now, last: now },
             State::Receiving { bytes: received, last, .. } => {
                 received.extend_from_slice(bytes);
                 *last = now;
             }
-            State::Ignoring { last } => *last = now,
-            State::Arriving { .. } | State::Replying { .. } => self.counters.collisions += 1,
         }
         self.judge();
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|due| due <= now) {
-            match std::mem::replace(&mut self.state, State::Idle) {
-                State::Idle => {}
-                State::Ignoring { .. } => {}
-                State::Receiving { bytes, began, last } => self.end_by_silence(bytes, began, last),
-                State::Arriving { adu, at } => self.deliver(&adu, at),
-                State::Replying { adu, sent, begins } => self.send(adu, sent, begins, now),
-            }
-            if self.output.is_some() {
-                break;
+        while self.output.is_none() {
+            let heard = self.heard_at().filter(|due| *due <= now);
+            let said = self.air.due().filter(|due| *due <= now);
+            match (heard, said) {
+                (None, None) => break,
+                (Some(heard), said) if said.is_none_or(|said| heard <= said) => self.hear(),
+                (_, _) => {
+                    let (bytes, replies) = self.air.take(now);
+                    self.counters.replies += replies;
+                    self.output = (!bytes.is_empty()).then_some(bytes);
+                }
             }
         }
     }
@@ -122,14 +152,24 @@ impl Wire {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None`: only when bytes come.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.heard_at().into_iter().chain(self.air.due()).min()
+    }
+
+    /// When the meters have heard what there is to hear.
+    fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
             State::Ignoring { last } => Some(*last + self.silence()),
             State::Receiving { bytes, began, last } => Some(self.silent_at(bytes.len(), *began, *last)),
             State::Arriving { at, .. } => Some(*at),
-            State::Replying { adu, sent, begins } => {
-                Some(*begins + self.wire_time((sent + self.piece()).min(adu.len())))
-            }
+        }
+    }
+
+    fn hear(&mut self) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle | State::Ignoring { .. } => {}
+            State::Receiving { bytes, began, last } => self.end_by_silence(bytes, began, last),
+            State::Arriving { adu, began, at } => self.deliver(&adu, began, at),
         }
     }
 
@@ -144,7 +184,7 @@ impl Wire {
                 if bytes.len() == length && rtu::crc_is_right(bytes) {
                     let adu = std::mem::take(bytes);
                     let at = (began + self.wire_time(length)).max(last);
-                    self.state = State::Arriving { adu, at };
+                    self.state = State::Arriving { adu, began, at };
                 } else {
                     self.ignore_until_silence(last);
                 }
@@ -165,51 +205,117 @@ impl Wire {
     fn end_by_silence(&mut self, bytes: Vec<u8>, began: Instant, last: Instant) {
         if request_length(&bytes) == Length::EndsBySilence && rtu::crc_is_right(&bytes) {
             let at = self.silent_at(bytes.len(), began, last);
-            self.state = State::Arriving { adu: bytes, at };
+            self.state = State::Arriving { adu: bytes, began, at };
         } else {
             self.counters.garbled += 1;
         }
     }
 
-    /// Hands a whole request to the unit it is for. Unit 0 is for all, and none of them answers.
-    fn deliver(&mut self, adu: &[u8], at: Instant) {
+    /// Hands a whole request to the units it is for. Unit 0 is for all, and none of them answers.
+    fn deliver(&mut self, adu: &[u8], began: Instant, at: Instant) {
         self.counters.requests += 1;
+        if self.air.was_talking(began, at) {
+            self.counters.collisions += 1;
+            return;
+        }
+        if self.noise_falls(None, at) {
+            return;
+        }
         let pdu = &adu[1..adu.len() - 2];
-        match adu[0] {
-            0 => {
-                for meter in &mut self.meters {
-                    meter.handle_broadcast(pdu, at);
-                }
+        let addressed = |unit: u8| adu[0] == 0 || adu[0] == unit;
+        for index in 0..self.meters.len() {
+            if !addressed(self.meters[index].unit()) || !self.hears(index, at) {
+                continue;
             }
-            unit => {
-                if let Some(meter) = self.meters.iter_mut().find(|meter| meter.unit() == unit) {
-                    let adu = rtu::encode(unit, &meter.answer(pdu, at));
-                    self.state = State::Replying { adu, sent: 0, begins: at + self.settings.turnaround };
-                }
+            if adu[0] == 0 {
+                self.meters[index].handle_broadcast(pdu, at);
+            } else if !self.noise_falls(Some(index), at) {
+                let reply = self.meters[index].answer(pdu, at);
+                self.reply(index, &reply, at);
             }
         }
     }
 
-    /// Makes every byte visible whose last bit has passed by `now`.
-    fn send(&mut self, adu: Bytes, sent: usize, begins: Instant, now: Instant) {
-        let passed =
-            (sent + 1..=adu.len()).take_while(|count| begins + self.wire_time(*count) <= now).count();
-        let visible = sent + passed;
-        self.output = Some(adu.slice(sent..visible));
-        if visible < adu.len() {
-            self.state = State::Replying { adu, sent: visible, begins };
-        } else {
-            self.counters.replies += 1;
+    /// Whether a meter takes notice of a request. One that has an answer to give first does not listen.
+    fn hears(&self, index: usize, at: Instant) -> bool {
+        let rate = self.settings.meters[index].baud_rate.unwrap_or(self.settings.baud_rate);
+        let dead = self.is_on(at, |fault| fault.kind == FaultKind::Dead && fault.meters.contains(&index));
+        rate == self.rate && !dead && self.meters[index].is_up(at) && !self.air.is_waiting(index)
+    }
+
+    /// Puts a meter's reply on the line, or what its faults make of it.
+    fn reply(&mut self, index: usize, pdu: &[u8], at: Instant) {
+        let passed = at.saturating_duration_since(self.started);
+        let mut unit = self.meters[index].unit();
+        let mut begins = at + self.settings.meters[index].turnaround;
+        let mut garbage = false;
+        for fault in &self.settings.faults {
+            if !fault.is_on(passed) || !fault.meters.contains(&index) {
+                continue;
+            }
+            match &fault.kind {
+                FaultKind::Late(delay) => begins += *delay,
+                FaultKind::WrongUnit(other) => unit = *other,
+                FaultKind::Garbage => garbage = true,
+                FaultKind::Dead
+                | FaultKind::Noisy(_)
+                | FaultKind::Echo
+                | FaultKind::ReversedCt(_)
+                | FaultKind::PhaseLoss(_)
+                | FaultKind::PowerCycle => {}
+            }
+        }
+        let mut adu = rtu::encode(unit, pdu).to_vec();
+        if garbage {
+            let length = 1 + self.dice.below(adu.len());
+            adu = (0..length).map(|_| self.dice.byte()).collect();
+        } else if self.noise_falls(Some(index), begins) || self.noise_falls(None, begins) {
+            self.damage(&mut adu);
+        }
+        if self.meters[index].is_up(begins) {
+            self.send(Source::Meter(index), begins, adu.into());
         }
     }
 
-    /// Characters made visible at a time: what passes in [`PIECE`], at least one.
-    fn piece(&self) -> usize {
-        let mut count = 1;
-        while count < rtu::ADU_MAX && self.wire_time(count + 1) <= PIECE {
-            count += 1;
+    fn send(&mut self, source: Source, begins: Instant, bytes: Bytes) {
+        let character = Character { bits: self.settings.character_bits, rate: self.rate };
+        let met = self.air.send(Frame::new(source, begins, character, bytes));
+        self.counters.collisions += u64::from(met);
+    }
+
+    /// Whether noise falls on one frame: of that meter, or of any.
+    fn noise_falls(&mut self, meter: Option<usize>, at: Instant) -> bool {
+        let passed = at.saturating_duration_since(self.started);
+        let mut falls = false;
+        for fault in &self.settings.faults {
+            let own = meter.map_or(fault.meters.is_empty(), |index| fault.meters.contains(&index));
+            if let FaultKind::Noisy(share) = fault.kind {
+                falls |= own && fault.is_on(passed) && self.dice.between(0.0, 1.0) < share;
+            }
         }
-        count
+        self.counters.damaged += u64::from(falls);
+        falls
+    }
+
+    /// Flips one to three bits, or puts a burst of other bytes over some.
+    fn damage(&mut self, adu: &mut [u8]) {
+        if self.dice.below(2) == 0 {
+            for _ in 0..=self.dice.below(3) {
+                let at = self.dice.below(adu.len());
+                adu[at] ^= 1 << self.dice.below(8);
+            }
+            return;
+        }
+        let at = self.dice.below(adu.len());
+        let length = 1 + self.dice.below(BURST);
+        for byte in adu.iter_mut().skip(at).take(length) {
+            *byte = self.dice.byte();
+        }
+    }
+
+    fn is_on(&self, now: Instant, which: impl Fn(&Fault) -> bool) -> bool {
+        let passed = now.saturating_duration_since(self.started);
+        self.settings.faults.iter().any(|fault| fault.is_on(passed) && which(fault))
     }
 
     /// When the silence after so many bytes is over. Bytes that came all at once still take their time.
@@ -218,11 +324,11 @@ impl Wire {
     }
 
     fn wire_time(&self, bytes: usize) -> Duration {
-        rtu::wire_time(bytes, self.settings.character_bits, self.settings.baud_rate.get())
+        rtu::wire_time(bytes, self.settings.character_bits, self.rate.get())
     }
 
     fn silence(&self) -> Duration {
-        rtu::silence(self.settings.baud_rate.get()).max(SILENCE_FLOOR)
+        rtu::silence(self.rate.get()).max(SILENCE_FLOOR)
     }
 }
 
@@ -252,8 +358,11 @@ fn request_length(bytes: &[u8]) -> Length {
     }
 }
 
-/// Replies become visible in pieces that take about this long on the wire, finer than any adapter's lumps.
-const PIECE: Duration = Duration::from_millis(2);
+/// Tells the dice of the line from those of the meters.
+const NOISE: u64 = 1 << 40;
+
+/// Most bytes of one burst of noise.
+const BURST: usize = 8;
 
 /// Silence that ends a frame whose length does not, where 3.5 characters are shorter: timers are coarse.
 const SILENCE_FLOOR: Duration = Duration::from_millis(5);

@@ -1,0 +1,174 @@
+//! The bytes under way on the simulated line, each with the time its last bit has passed.
+//!
+//! Owns what becomes visible when, and what two that talk at once do to each other. It never looks at what the
+//! bytes mean and never reads a clock.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::modbus::rtu;
+
+/// Everything that is under way or will be.
+#[derive(Debug, Default)]
+pub(crate) struct Air {
+    /// In order of their sending.
+    frames: Vec<Frame>,
+}
+
+/// Bytes without a pause between them.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    source: Source,
+    begins: Instant,
+    character: Character,
+    bytes: Bytes,
+    /// Bytes that have become visible, or were lost in others.
+    passed: usize,
+}
+
+/// Whose bytes they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A meter's, by its place.
+    Meter(usize),
+    /// The client's own, heard again.
+    Echo,
+}
+
+/// How long a character takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Character {
+    pub(crate) bits: u32,
+    /// Bits per second.
+    pub(crate) rate: NonZeroU32,
+}
+
+impl Air {
+    /// Puts a frame on the line, at once or later; whether it will meet another one there.
+    pub(crate) fn send(&mut self, frame: Frame) -> bool {
+        let meets =
+            self.frames.iter().any(|other| other.begins < frame.ends() && frame.begins < other.ends());
+        self.frames.push(frame);
+        meets
+    }
+
+    /// Whether a meter talks at this instant.
+    pub(crate) fn is_talking(&self, now: Instant) -> bool {
+        self.meters().any(|frame| frame.begins <= now && now < frame.ends())
+    }
+
+    /// Whether a meter talked between two instants.
+    pub(crate) fn was_talking(&self, from: Instant, to: Instant) -> bool {
+        self.meters().any(|frame| frame.begins < to && from < frame.ends())
+    }
+
+    /// Whether that meter has something to say, or is saying it.
+    pub(crate) fn is_waiting(&self, meter: usize) -> bool {
+        self.frames.iter().any(|frame| frame.source == Source::Meter(meter) && !frame.is_over())
+    }
+
+    /// When the last echo ends.
+    pub(crate) fn echo_ends(&self) -> Option<Instant> {
+        self.frames.iter().filter(|frame| frame.source == Source::Echo).map(Frame::ends).max()
+    }
+
+    /// When the next bytes become visible.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.frames.iter().filter(|frame| !frame.is_over()).map(Frame::next_piece).min()
+    }
+
+    /// Every byte whose last bit has passed by `now`, in order, and how many replies ended with them.
+    pub(crate) fn take(&mut self, now: Instant) -> (Bytes, u64) {
+        let mut visible: Vec<(Instant, u8)> = Vec::new();
+        for (index, frame) in self.frames.iter().enumerate() {
+            let due = (frame.passed..frame.bytes.len()).take_while(|at| frame.byte_ends(*at) <= now);
+            for at in due {
+                if let Some(byte) = self.heard(index, at) {
+                    visible.push((frame.byte_ends(at), byte));
+                }
+            }
+        }
+        let mut replies = 0;
+        for frame in self.frames.iter_mut().filter(|frame| !frame.is_over()) {
+            while !frame.is_over() && frame.byte_ends(frame.passed) <= now {
+                frame.passed += 1;
+            }
+            replies += u64::from(frame.is_over() && frame.source != Source::Echo);
+        }
+        self.forget();
+        visible.sort_by_key(|(at, _)| *at);
+        let mut bytes = BytesMut::with_capacity(visible.len());
+        bytes.extend(visible.into_iter().map(|(_, byte)| byte));
+        (bytes.freeze(), replies)
+    }
+
+    /// What a client hears of one byte. Where two talk at once a receiver hears one character made of both: the
+    /// one that began first, with the zeros of the other pulled into it. `None`: it was lost in an earlier one.
+    fn heard(&self, frame: usize, at: usize) -> Option<u8> {
+        let own = &self.frames[frame];
+        let (begins, ends) = (own.byte_begins(at), own.byte_ends(at));
+        let mut byte = own.bytes[at];
+        for (index, other) in self.frames.iter().enumerate().filter(|(index, _)| *index != frame) {
+            for met in (0..other.bytes.len())
+                .filter(|met| other.byte_begins(*met) < ends && begins < other.byte_ends(*met))
+            {
+                if (other.begins, index) < (own.begins, frame) {
+                    return None;
+                }
+                byte &= other.bytes[met];
+            }
+        }
+        Some(byte)
+    }
+
+    /// Takes out what nobody can meet any more.
+    fn forget(&mut self) {
+        let earliest = self.frames.iter().filter(|frame| !frame.is_over()).map(|frame| frame.begins).min();
+        self.frames.retain(|frame| !frame.is_over() || earliest.is_some_and(|begins| begins < frame.ends()));
+    }
+
+    fn meters(&self) -> impl Iterator<Item = &Frame> {
+        self.frames.iter().filter(|frame| frame.source != Source::Echo)
+    }
+}
+
+impl Frame {
+    /// Bytes, at least one, whose first bit leaves at `begins`.
+    pub(crate) fn new(source: Source, begins: Instant, character: Character, bytes: Bytes) -> Self {
+        Self { source, begins, character, bytes, passed: 0 }
+    }
+
+    fn is_over(&self) -> bool {
+        self.passed >= self.bytes.len()
+    }
+
+    fn ends(&self) -> Instant {
+        self.begins + self.time_of(self.bytes.len())
+    }
+
+    fn byte_begins(&self, at: usize) -> Instant {
+        self.begins + self.time_of(at)
+    }
+
+    fn byte_ends(&self, at: usize) -> Instant {
+        self.begins + self.time_of(at + 1)
+    }
+
+    /// When the next few characters have passed: as many as take [`PIECE`], at least one.
+    fn next_piece(&self) -> Instant {
+        let mut count = 1;
+        while count < self.bytes.len() && self.time_of(count + 1) <= PIECE {
+            count += 1;
+        }
+        self.begins + self.time_of((self.passed + count).min(self.bytes.len()))
+    }
+
+    fn time_of(&self, bytes: usize) -> Duration {
+        rtu::wire_time(bytes, self.character.bits, self.character.rate.get())
+    }
+}
+
+/// Replies become visible in pieces that take about this long on the wire, finer than any adapter's lumps.
+const PIECE: Duration = Duration::from_millis(2);

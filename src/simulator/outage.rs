@@ -1,0 +1,48 @@
+//! When a meter has no power, and when it is up again.
+//!
+//! Owns the times; what is lost and what is kept is `meter`'s. An outage is known beforehand, as every fault is.
+
+use std::time::Duration;
+
+use super::settings::{Fault, FaultKind};
+
+/// One loss of power and the start after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    pub(crate) from: Duration,
+    /// When the meter answers and measures again.
+    pub(crate) until: Duration,
+}
+
+impl Outage {
+    /// Those among the faults of one meter, in order, each beginning after the one before is over.
+    pub(crate) fn of(faults: &[Fault]) -> Vec<Self> {
+        let mut outages: Vec<Self> = faults
+            .iter()
+            .filter(|fault| fault.kind == FaultKind::PowerCycle)
+            .map(|fault| Self {
+                from: fault.at,
+                until: fault.lasts.map_or(Duration::MAX, |lasts| fault.at + lasts),
+            })
+            .collect();
+        outages.sort_by_key(|outage| outage.from);
+        let mut merged: Vec<Self> = Vec::new();
+        for outage in outages {
+            match merged.last_mut() {
+                Some(last) if outage.from <= last.until => last.until = last.until.max(outage.until),
+                Some(_) | None => merged.push(outage),
+            }
+        }
+        merged
+    }
+
+    /// The whole seconds it takes away from what is measured.
+    pub(crate) fn seconds(self) -> (u64, u64) {
+        (self.from.as_secs(), whole_seconds(self.until))
+    }
+}
+
+/// Seconds, a begun one counted whole.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
+}

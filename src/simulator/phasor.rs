@@ -1,0 +1,75 @@
+//! Voltages and currents as arrows: a size and an angle.
+//!
+//! Owns the little arithmetic that an electrical service needs; knows nothing of meters.
+
+use std::f64::consts::PI;
+use std::ops::{Add, Neg, Sub};
+
+/// A sinusoid of the line's frequency, as a complex number of effective size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Phasor {
+    real: f64,
+    imaginary: f64,
+}
+
+impl Phasor {
+    /// An arrow of that size, turned by so many degrees.
+    pub(crate) fn new(size: f64, degrees: f64) -> Self {
+        let (sine, cosine) = (degrees / 180.0 * PI).sin_cos();
+        Self { real: size * cosine, imaginary: size * sine }
+    }
+
+    /// Its effective value.
+    pub(crate) fn size(self) -> f64 {
+        self.real.hypot(self.imaginary)
+    }
+
+    /// The same direction with that size; nothing has no direction.
+    pub(crate) fn scaled_to(self, size: f64) -> Self {
+        let own = self.size();
+        if own > 0.0 { self.times(size / own) } else { self }
+    }
+
+    /// Turned by so many degrees.
+    pub(crate) fn turned(self, degrees: f64) -> Self {
+        let turn = Self::new(1.0, degrees);
+        Self {
+            real: self.real * turn.real - self.imaginary * turn.imaginary,
+            imaginary: self.real * turn.imaginary + self.imaginary * turn.real,
+        }
+    }
+
+    /// So many times as large.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { real: self.real * factor, imaginary: self.imaginary * factor }
+    }
+
+    /// Of a voltage: the real power that this current carries with it; negative where it flows back.
+    pub(crate) fn real_power(self, current: Self) -> f64 {
+        self.real * current.real + self.imaginary * current.imaginary
+    }
+}
+
+impl Add for Phasor {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { real: self.real + other.real, imaginary: self.imaginary + other.imaginary }
+    }
+}
+
+impl Sub for Phasor {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self + -other
+    }
+}
+
+impl Neg for Phasor {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        self.times(-1.0)
+    }
+}

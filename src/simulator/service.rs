@@ -1,0 +1,274 @@
+//! The electrical side of a simulated meter: its conductors, the load behind them, and what fails of both when.
+//!
+//! Owns voltages and currents as a function of the seconds since the start, and the energy between two instants.
+//! A fault changes the arrows from one second on and leaves the load's curve alone, so that energy stays a closed
+//! formula, piece by piece. It knows no register.
+
+use super::dice::Dice;
+use super::load::{Load, Wave};
+use super::measure::{Measured, PHASES, Power, across};
+use super::phasor::Phasor;
+use super::settings::{Fault, FaultKind, MeterSettings, Phase, SystemType};
+
+/// One service and its load.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    wiring: SystemType,
+    /// Nominal volts, as register 134 counts them.
+    pub(crate) system_voltage: u16,
+    /// Amperes the sensors are rated for.
+    pub(crate) sensor_rating: u16,
+    /// Times 100.
+    pub(crate) transformer_ratio: u16,
+    voltages: [Phasor; PHASES],
+    currents: [Phasor; PHASES],
+    load: Load,
+    sway: Wave,
+    frequency: Wave,
+    /// In order of time, each until the next; the first from 0.
+    spans: Vec<Span>,
+}
+
+/// From when on the service is in which state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Span {
+    from: u64,
+    reversed: [bool; PHASES],
+    lost: [bool; PHASES],
+    meter_off: bool,
+}
+
+/// How a meter sees a service: its system type and its ratios against those that are fitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Eye {
+    pub(crate) wiring: SystemType,
+    /// Shown volts over true volts.
+    pub(crate) voltage: f64,
+    /// Shown amperes over true amperes.
+    pub(crate) current: f64,
+}
+
+/// Energy between two instants, in kWh, kvarh and kVAh.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Energy {
+    /// Real energy of each phase.
+    pub(crate) phases: [f64; PHASES],
+    pub(crate) total: Power,
+}
+
+impl Service {
+    /// The service of a meter; `faults` are those of this meter.
+    pub(crate) fn new(meter: &MeterSettings, faults: &[Fault], seed: u64) -> Self {
+        let mut dice = Dice::new(seed, u64::from(meter.unit));
+        let wiring = meter.system_type;
+        let usual_rating = SENSOR_RATINGS[dice.below(SENSOR_RATINGS.len())];
+        let sensor_rating = meter.sensor_rating.unwrap_or(usual_rating);
+        let system_voltage = meter.system_voltage.unwrap_or(wiring.usual_voltage());
+        let share = dice.between(0.3, 0.6);
+        let factor = dice.between(0.86, 0.98);
+        let voltages = conductors(wiring, system_voltage, &mut dice);
+        let reference = across(wiring, voltages);
+        // Without a neutral the three currents must add up to nothing.
+        let uneven = meter.amperes.is_none() && wiring != SystemType::Delta;
+        let amperes = meter.amperes.unwrap_or(f64::from(sensor_rating) * share);
+        let mut currents: [Phasor; PHASES] = std::array::from_fn(|phase| {
+            let (size, shift) = (dice.between(0.9, 1.1), dice.between(-0.03, 0.03));
+            let own = if uneven { amperes * size } else { amperes };
+            let factor =
+                meter.power_factor.unwrap_or(if uneven { (factor + shift).min(1.0) } else { factor });
+            reference[phase].scaled_to(own).turned(-factor.acos().to_degrees())
+        });
+        if wiring == SystemType::Delta {
+            let middle = (currents[0] + currents[1] + currents[2]).times(1.0 / 3.0);
+            currents = currents.map(|current| current - middle);
+        }
+        Self {
+            wiring,
+            system_voltage,
+            sensor_rating,
+            transformer_ratio: meter.transformer_ratio,
+            voltages,
+            currents,
+            load: Load::new(meter.shape, &mut dice),
+            sway: Wave::new(0.006, 433.0, &mut dice),
+            frequency: Wave::new(0.0004, 61.0, &mut dice),
+            spans: spans(faults),
+        }
+    }
+
+    /// What the meter measures in the second that begins at `at`.
+    pub(crate) fn measured(&self, eye: Eye, at: u64) -> Measured {
+        let (voltages, currents) = self.arrows(self.span_at(at));
+        // The load takes the same power at any voltage: where one sways up the other sways down.
+        let sway = 1.0 + self.sway.value(at);
+        let level = self.load.level(at) / sway;
+        Measured::new(
+            eye.wiring,
+            voltages.map(|voltage| voltage.times(sway * eye.voltage)),
+            currents.map(|current| current.times(level * eye.current)),
+        )
+    }
+
+    /// What the meter counts between two instants.
+    pub(crate) fn energy(&self, eye: Eye, from: u64, to: u64) -> Energy {
+        let mut energy = Energy::default();
+        let ends = self.spans.iter().skip(1).map(|span| span.from).chain([u64::MAX]);
+        for (span, end) in self.spans.iter().zip(ends) {
+            let (begin, end) = (from.max(span.from), to.min(end));
+            if begin < end && !span.meter_off {
+                let hours = self.load.seconds(begin, end) / 3600.0;
+                energy = energy.plus(self.at_level_one(eye, span).times(hours));
+            }
+        }
+        energy
+    }
+
+    /// What was counted before the simulation began: some thousand hours of the mean load.
+    pub(crate) fn energy_before(&self, eye: Eye) -> Energy {
+        self.at_level_one(eye, &WELL).times(HOURS_BEFORE)
+    }
+
+    /// Hertz, measured on phase A; `None` where there is too little voltage to tell.
+    pub(crate) fn frequency(&self, eye: Eye, at: u64) -> Option<f64> {
+        let volts = self.measured(eye, at).across[0];
+        let enough = volts > f64::from(self.system_voltage) * TOO_LITTLE;
+        enough.then(|| FREQUENCY * (1.0 + self.frequency.value(at)))
+    }
+
+    /// Power of each phase and of all, as energy of one hour.
+    fn at_level_one(&self, eye: Eye, span: &Span) -> Energy {
+        let (voltages, currents) = self.arrows(span);
+        let measured = Measured::new(
+            eye.wiring,
+            voltages.map(|voltage| voltage.times(eye.voltage)),
+            currents.map(|current| current.times(eye.current)),
+        );
+        Energy { phases: measured.powers.map(|power| power.real), total: measured.total }
+    }
+
+    fn span_at(&self, at: u64) -> &Span {
+        self.spans.iter().rev().find(|span| span.from <= at).unwrap_or(&WELL)
+    }
+
+    /// Voltages and currents at the mean voltage and at level 1. A lost conductor carries nothing and takes the
+    /// potential that the load gives it: the neutral's, or the middle of the others.
+    fn arrows(&self, span: &Span) -> ([Phasor; PHASES], [Phasor; PHASES]) {
+        let (mut voltages, mut currents) = (self.voltages, self.currents);
+        for phase in (0..self.wiring.conductors()).filter(|phase| span.lost[*phase]) {
+            currents[phase] = Phasor::default();
+            let others: Vec<usize> =
+                (0..self.wiring.conductors()).filter(|other| *other != phase && !span.lost[*other]).collect();
+            voltages[phase] = match (self.wiring.has_neutral(), others.as_slice()) {
+                (true, _) | (false, []) => Phasor::default(),
+                (false, others) => {
+                    let sum = others.iter().fold(Phasor::default(), |sum, other| sum + self.voltages[*other]);
+                    sum.times(1.0 / others.len() as f64)
+                }
+            };
+            if !self.wiring.has_neutral() {
+                share_current(&mut currents, &others);
+            }
+        }
+        for phase in (0..PHASES).filter(|phase| span.reversed[*phase]) {
+            currents[phase] = -currents[phase];
+        }
+        (voltages, currents)
+    }
+}
+
+/// Without a neutral what flows in through one conductor flows out through the other; one alone carries nothing.
+fn share_current(currents: &mut [Phasor; PHASES], conductors: &[usize]) {
+    match *conductors {
+        [one, other] => {
+            let through = (currents[one] - currents[other]).times(0.5);
+            (currents[one], currents[other]) = (through, -through);
+        }
+        [only] => currents[only] = Phasor::default(),
+        [] | [_, _, ..] => {}
+    }
+}
+
+/// The voltages of a service against its neutral, or against its middle.
+fn conductors(wiring: SystemType, system_voltage: u16, dice: &mut Dice) -> [Phasor; PHASES] {
+    let nominal = f64::from(system_voltage);
+    let mut arrow =
+        |volts: f64, degrees: f64| Phasor::new(volts * (1.0 + dice.between(-UNEVEN, UNEVEN)), degrees);
+    let none = Phasor::default();
+    match wiring {
+        SystemType::SinglePhase => [arrow(nominal, 0.0), none, none],
+        SystemType::SinglePhaseAB | SystemType::SplitPhase => {
+            [arrow(nominal / 2.0, 0.0), arrow(nominal / 2.0, 180.0), none]
+        }
+        SystemType::Delta | SystemType::Wye => {
+            let volts = nominal / 3_f64.sqrt();
+            [arrow(volts, 0.0), arrow(volts, -120.0), arrow(volts, 120.0)]
+        }
+    }
+}
+
+/// The states of a service in order of time. An electrical fault counts in whole seconds, as the meter does.
+fn spans(faults: &[Fault]) -> Vec<Span> {
+    let window = |fault: &Fault| {
+        let from = fault.at.as_secs();
+        let until = fault.lasts.map_or(u64::MAX, |lasts| super::outage::whole_seconds(fault.at + lasts));
+        (from, until)
+    };
+    let mut times: Vec<u64> = vec![0];
+    for fault in faults {
+        let (from, until) = window(fault);
+        times.extend([from, until]);
+    }
+    times.sort_unstable();
+    times.dedup();
+    let state = |from: u64| {
+        let mut span = Span { from, ..WELL };
+        for fault in faults {
+            let (begin, end) = window(fault);
+            if (begin..end).contains(&from) {
+                match &fault.kind {
+                    FaultKind::ReversedCt(phase) => span.reversed[Phase::index(*phase)] = true,
+                    FaultKind::PhaseLoss(phase) => span.lost[Phase::index(*phase)] = true,
+                    FaultKind::PowerCycle => span.meter_off = true,
+                    FaultKind::Dead
+                    | FaultKind::Late(_)
+                    | FaultKind::Noisy(_)
+                    | FaultKind::Echo
+                    | FaultKind::WrongUnit(_)
+                    | FaultKind::Garbage => {}
+                }
+            }
+        }
+        span
+    };
+    times.into_iter().map(state).collect()
+}
+
+impl Energy {
+    /// The sum of two.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let phases = std::array::from_fn(|phase| self.phases[phase] + other.phases[phase]);
+        Self { phases, total: self.total.plus(other.total) }
+    }
+
+    fn times(self, factor: f64) -> Self {
+        Self { phases: self.phases.map(|phase| phase * factor), total: self.total.times(factor) }
+    }
+}
+
+/// Nothing wrong.
+const WELL: Span = Span { from: 0, reversed: [false; PHASES], lost: [false; PHASES], meter_off: false };
+
+/// How far the voltages of a service differ, as a share of the nominal one.
+const UNEVEN: f64 = 0.004;
+
+/// Nominal hertz.
+const FREQUENCY: f64 = 60.0;
+
+/// Share of the nominal voltage below which no frequency can be told; inferred.
+const TOO_LITTLE: f64 = 0.2;
+
+/// Ratings a meter's sensors usually have, in amperes.
+const SENSOR_RATINGS: [u16; 5] = [100, 200, 400, 800, 1600];
+
+/// Hours of mean load on the totals at the start.
+const HOURS_BEFORE: f64 = 2500.0;
