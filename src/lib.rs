@@ -179,6 +179,7 @@ pub mod config {
     pub use crate::yaml::{Key, MAX_ERRORS, Problem, Problems, Severity};
     pub use file::{load, parse};
     pub use keys::Part;
+    pub(crate) use profiles::read_bounded;
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel, UnitProfile};
 }
 
@@ -188,6 +189,7 @@ pub mod simulator {
     pub mod chain;
     mod demand;
     mod dice;
+    pub mod keys;
     pub mod link;
     mod load;
     mod measure;
@@ -196,6 +198,7 @@ pub mod simulator {
     mod phasor;
     mod quantity;
     mod registers;
+    pub mod scenario;
     mod service;
     pub mod settings;
     mod setup;
@@ -225,6 +228,7 @@ pub mod cli {
     pub mod reading;
     pub mod run;
     pub mod scan;
+    mod scenario;
     pub mod screen;
     pub mod signals;
     pub mod simulate;

@@ -121,6 +121,9 @@ pub struct Demo {
     /// Bits per second of the simulated line, 300 to 1000000
     #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,
+    /// Meters, loads and faults from a file, in place of --units and --baud
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["units", "baud"])]
+    pub scenario: Option<PathBuf>,
 }
 
 /// Arguments of `simulate`.
@@ -130,9 +133,12 @@ pub struct Simulate {
     #[arg(long, value_name = "PATH")]
     pub link: PathBuf,
     /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
-    #[arg(long, value_name = "UNITS")]
-    pub units: Units,
-    /// Bits per second, 300 to 1000000
+    #[arg(long, value_name = "UNITS", required_unless_present = "scenario")]
+    pub units: Option<Units>,
+    /// Meters, loads and faults from a file, in place of --units, --baud, --turnaround and --seed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["units", "baud", "turnaround", "seed"])]
+    pub scenario: Option<PathBuf>,
+    /// Bits per second, 300 to 1000000; clients that talk at another rate are not understood
     #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,
     /// Parity bit; only its time on the wire is simulated
@@ -267,6 +273,15 @@ pub enum LogLevel {
 pub struct Units(Vec<u8>);
 
 impl Units {
+    /// These identifiers, each once.
+    #[must_use]
+    pub fn of(ids: impl Iterator<Item = u8>) -> Self {
+        let mut ids: Vec<u8> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Self(ids)
+    }
+
     /// The identifiers, ascending.
     #[must_use]
     pub fn ids(&self) -> &[u8] {
@@ -385,15 +400,21 @@ Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3
 const DEMO_HELP: &str = "\
 Example: sixteen meters, for clients on other machines too
   metergate demo --listen 0.0.0.0:5020 --units 1-16
+Example: twelve meters, one dead, one at another baud rate, two with one address
+  metergate demo --scenario config/scenarios/twelve-with-faults.yaml
 
-Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 4 the address cannot be listened on, 5 cannot start";
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 4 the address cannot be
+listened on, 5 cannot start";
 
 const SIMULATE_HELP: &str = "\
 Example: eight meters, then a look at the real power of the first one (register 261)
   metergate simulate --link /tmp/meters --units 1-8
   mbpoll -m rtu -b 19200 -P none -a 1 -t 4:float -B -r 261 -1 /tmp/meters
+Example: meters and faults from a file
+  metergate simulate --link /tmp/meters --scenario config/scenarios/demo-faults.yaml
 
-Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 5 the device or the link cannot be made";
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 5 the device or the link
+cannot be made";
 
 const SCAN_HELP: &str = "\
 Examples:

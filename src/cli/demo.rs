@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::activity::Activity;
 use super::args::Demo;
 use super::exit::Exit;
-use super::output;
 use super::run::{exit_of, warn_of};
+use super::{output, scenario};
 use crate::config;
 use crate::gateway::Gateway;
 use crate::simulator::chain::Chain;
@@ -21,20 +21,25 @@ use crate::simulator::settings::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
 pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
-    let chain = match Chain::open(settings(args)) {
+    let settings = match settings(args) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let chain = match Chain::open(settings.clone()) {
         Ok(chain) => chain,
         Err(error) => {
             output::complain(&format!("no pseudo terminal can be had: {error}"));
             return Exit::CannotStart;
         }
     };
-    let loaded = match config::parse(&configuration(args, chain.device()), "the demo's configuration") {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            output::report(&problems);
-            return Exit::CannotStart;
-        }
-    };
+    let loaded =
+        match config::parse(&configuration(args, &settings, chain.device()), "the demo's configuration") {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                output::report(&problems);
+                return Exit::CannotStart;
+            }
+        };
     warn_of(&loaded.warnings);
     let gateway = match Gateway::start(&loaded.config) {
         Ok(gateway) => gateway,
@@ -48,7 +53,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let addresses = gateway.addresses();
     let address = addresses.first().copied().unwrap_or(args.listen);
     // The gateway serves clients even if nobody wants to read about it.
-    let _unread = output::print(introduction(args, address).as_bytes());
+    let _unread = output::print(introduction(&settings, address).as_bytes());
     show_activity(&gateway, &stop).await;
     gateway.stop().await;
     meters_stop.cancel();
@@ -92,38 +97,51 @@ async fn show_activity(gateway: &Gateway, stop: &CancellationToken) {
     }
 }
 
-fn settings(args: &Demo) -> ChainSettings {
-    ChainSettings::plain(args.baud, TURNAROUND, args.units.ids(), 1)
+fn settings(args: &Demo) -> Result<ChainSettings, Exit> {
+    match &args.scenario {
+        Some(path) => scenario::load(path),
+        None => Ok(ChainSettings::plain(args.baud, TURNAROUND, args.units.ids(), 1)),
+    }
 }
 
 /// The configuration a user would write for these meters; whatever it does not name has its default.
-fn configuration(args: &Demo, device: &Path) -> String {
+fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> String {
+    let unit = |id: &u8| {
+        // Of several with one identifier a gateway knows one.
+        let name =
+            settings.meters.iter().find(|meter| meter.unit == *id).and_then(|meter| meter.name.as_ref());
+        let quoted = |name: &String| name.replace('\\', "\\\\").replace('"', "\\\"");
+        let name = name.map(|name| format!(", name: \"{}\"", quoted(name))).unwrap_or_default();
+        format!("      - {{id: {id}{name}, profile: leviton-4000r}}\n")
+    };
+    let units: String = scenario::units(settings).ids().iter().map(unit).collect();
     format!(
-        "listeners:\n  - address: \"{}\"\nbuses:\n  - name: demo\n    device: {}\n    baud_rate: {}\n    \
-         units: [{}]\n",
+        "listeners:\n  - address: \"{}\"\n    max_age: 5s\nbuses:\n  - name: demo\n    device: {}\n    \
+         baud_rate: {}\n    units:\n{units}",
         args.listen,
         device.display(),
-        args.baud,
-        args.units.to_yaml()
+        settings.baud_rate,
     )
 }
 
-fn introduction(args: &Demo, address: SocketAddr) -> String {
+fn introduction(settings: &ChainSettings, address: SocketAddr) -> String {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
-    let (port, unit) = (address.port(), args.units.ids()[0]);
+    let units = scenario::units(settings);
+    let (port, unit) = (address.port(), units.ids().first().copied().unwrap_or(1));
+    let (baud, faults) = (settings.baud_rate, scenario::timetable(settings));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _never = write!(
         text,
         "\
 Simulated Leviton 4000-R meters behind a gateway: Modbus TCP on {address}
-units {}, {} baud 8N1 on the simulated line
+units {units}, {baud} baud 8N1 on the simulated line
 
-Real, reactive and apparent power of unit {unit}, from another terminal:
+{faults}Real, reactive and apparent power of unit {unit}, from another terminal:
   mbpoll -m tcp -p {port} -a {unit} -t 4:float -B -r 261 -c 3 -1 {host}
 
 The same in Python, with pymodbus 3.10 or later:
@@ -133,8 +151,7 @@ The same in Python, with pymodbus 3.10 or later:
       print(client.convert_from_registers(reply.registers, client.DATATYPE.FLOAT32))
 
 Ctrl-C ends it.
-",
-        args.units, args.baud
+"
     );
     text
 }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Parity, Simulate};
+use super::args::{Parity, Simulate, Units};
 use super::exit::Exit;
-use super::output;
+use super::{output, scenario};
 use crate::simulator::chain::Chain;
 use crate::simulator::link::Link;
 use crate::simulator::settings::ChainSettings;
@@ -14,7 +14,11 @@ use crate::simulator::wire::Counters;
 
 /// Runs the chain until `stop` is cancelled.
 pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
-    let chain = match Chain::open(settings(args)) {
+    let settings = match settings(args) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let chain = match Chain::open(settings.clone()) {
         Ok(chain) => chain,
         Err(error) => {
             output::complain(&format!("no pseudo terminal can be had: {error}"));
@@ -29,7 +33,7 @@ pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
         }
     };
     // The meters answer even if nobody wants to read about them.
-    let _unread = output::print(introduction(args, &link, &chain).as_bytes());
+    let _unread = output::print(introduction(args, &settings, &link, &chain).as_bytes());
     match chain.run(stop).await {
         Ok(counters) => output::print(summary(counters).as_bytes()),
         Err(error) => {
@@ -39,49 +43,54 @@ pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
     }
 }
 
-fn settings(args: &Simulate) -> ChainSettings {
+fn settings(args: &Simulate) -> Result<ChainSettings, Exit> {
     let parity_bits = match args.parity {
         Parity::None => 0,
         Parity::Even | Parity::Odd => 1,
     };
-    ChainSettings {
-        character_bits: 1 + 8 + parity_bits + u32::from(args.stop_bits),
-        ..ChainSettings::plain(args.baud, args.turnaround, args.units.ids(), args.seed)
-    }
+    let character_bits = 1 + 8 + parity_bits + u32::from(args.stop_bits);
+    let plain = match &args.scenario {
+        Some(path) => scenario::load(path)?,
+        None => {
+            let units = args.units.as_ref().map(Units::ids).unwrap_or_default();
+            ChainSettings::plain(args.baud, args.turnaround, units, args.seed)
+        }
+    };
+    Ok(ChainSettings { character_bits, ..plain })
 }
 
-fn introduction(args: &Simulate, link: &Link, chain: &Chain) -> String {
+fn introduction(args: &Simulate, settings: &ChainSettings, link: &Link, chain: &Chain) -> String {
     // The configuration file wants a device's whole path.
     let path = std::path::absolute(link.path()).unwrap_or_else(|_| link.path().to_owned());
     let (path, device) = (path.display(), chain.device().display());
-    let unit = args.units.ids()[0];
-    let (baud, parity, stop_bits) = (args.baud, args.parity, args.stop_bits);
-    let mut text = String::new();
-    let mut line = |line: std::fmt::Arguments<'_>| {
-        // Writing to a String cannot fail.
-        let _never = writeln!(text, "{line}");
+    let units = scenario::units(settings);
+    let unit = units.ids().first().copied().unwrap_or(1);
+    let (baud, parity, stop_bits) = (settings.baud_rate, args.parity, args.stop_bits);
+    let letter = args.parity.letter();
+    let faults = scenario::timetable(settings);
+    // A scenario's meters may each take their own time.
+    let from = match &args.scenario {
+        Some(file) => format!("scenario {}, seed {}", file.display(), settings.seed),
+        None => format!("answering after {:?}, seed {}", args.turnaround, settings.seed),
     };
-    line(format_args!("Simulated Leviton 4000-R meters on {path} ({device})"));
-    line(format_args!(
-        "units {}, {baud} baud 8{}{stop_bits}, answering after {:?}, seed {}",
-        args.units,
-        args.parity.letter(),
-        args.turnaround,
-        args.seed
-    ));
-    line(format_args!(""));
-    line(format_args!("Real, reactive and apparent power of unit {unit}, from another terminal:"));
-    line(format_args!(
-        "  mbpoll -m rtu -b {baud} -P {parity} -s {stop_bits} -a {unit} -t 4:float -B -r 261 -c 3 -1 {path}"
-    ));
-    line(format_args!("In a configuration file:"));
-    line(format_args!(
-        "  buses: [{{name: simulated, device: {path}, baud_rate: {baud}, parity: {parity}, \
-         stop_bits: {stop_bits}, units: [{}]}}]",
-        args.units.to_yaml()
-    ));
-    line(format_args!(""));
-    line(format_args!("Ctrl-C ends it."));
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _never = write!(
+        text,
+        "\
+Simulated Leviton 4000-R meters on {path} ({device})
+units {units}, {baud} baud 8{letter}{stop_bits}, {from}
+
+{faults}Real, reactive and apparent power of unit {unit}, from another terminal:
+  mbpoll -m rtu -b {baud} -P {parity} -s {stop_bits} -a {unit} -t 4:float -B -r 261 -c 3 -1 {path}
+In a configuration file:
+  buses: [{{name: simulated, device: {path}, baud_rate: {baud}, parity: {parity}, stop_bits: {stop_bits}, \
+units: [{}]}}]
+
+Ctrl-C ends it.
+",
+        units.to_yaml()
+    );
     text
 }
 

@@ -79,7 +79,7 @@ impl Profiles {
 }
 
 /// The bytes of a file, one more than a file may have where it is too large.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -22,7 +22,7 @@ impl Outage {
             .filter(|fault| fault.kind == FaultKind::PowerCycle)
             .map(|fault| Self {
                 from: fault.at,
-                until: fault.lasts.map_or(Duration::MAX, |lasts| fault.at + lasts),
+                until: fault.lasts.map_or(Duration::MAX, |lasts| fault.at.saturating_add(lasts)),
             })
             .collect();
         outages.sort_by_key(|outage| outage.from);

@@ -7,6 +7,7 @@
 use super::dice::Dice;
 use super::load::{Load, Wave};
 use super::measure::{Measured, PHASES, Power, across};
+use super::outage::whole_seconds;
 use super::phasor::Phasor;
 use super::settings::{Fault, FaultKind, MeterSettings, Phase, SystemType};
 
@@ -61,8 +62,13 @@ impl Service {
     pub(crate) fn new(meter: &MeterSettings, faults: &[Fault], seed: u64) -> Self {
         let mut dice = Dice::new(seed, u64::from(meter.unit));
         let wiring = meter.system_type;
-        let usual_rating = SENSOR_RATINGS[dice.below(SENSOR_RATINGS.len())];
-        let sensor_rating = meter.sensor_rating.unwrap_or(usual_rating);
+        let any_rating = SENSOR_RATINGS[dice.below(SENSOR_RATINGS.len())];
+        // Whoever knows the load takes the smallest sensor that carries it.
+        let carries = |amperes: f64| {
+            let fits = |rating: &u16| f64::from(*rating) * MOST_OF_RATING >= amperes;
+            SENSOR_RATINGS.into_iter().find(fits).unwrap_or(LARGEST_RATING)
+        };
+        let sensor_rating = meter.sensor_rating.unwrap_or(meter.amperes.map_or(any_rating, carries));
         let system_voltage = meter.system_voltage.unwrap_or(wiring.usual_voltage());
         let share = dice.between(0.3, 0.6);
         let factor = dice.between(0.86, 0.98);
@@ -210,7 +216,7 @@ fn conductors(wiring: SystemType, system_voltage: u16, dice: &mut Dice) -> [Phas
 fn spans(faults: &[Fault]) -> Vec<Span> {
     let window = |fault: &Fault| {
         let from = fault.at.as_secs();
-        let until = fault.lasts.map_or(u64::MAX, |lasts| super::outage::whole_seconds(fault.at + lasts));
+        let until = fault.lasts.map_or(u64::MAX, |lasts| whole_seconds(fault.at.saturating_add(lasts)));
         (from, until)
     };
     let mut times: Vec<u64> = vec![0];
@@ -269,6 +275,12 @@ const TOO_LITTLE: f64 = 0.2;
 
 /// Ratings a meter's sensors usually have, in amperes.
 const SENSOR_RATINGS: [u16; 5] = [100, 200, 400, 800, 1600];
+
+/// Share of a sensor's rating that a load is chosen for.
+const MOST_OF_RATING: f64 = 0.7;
+
+/// Rating of the sensors where the usual ones are too small, in amperes.
+const LARGEST_RATING: u16 = 5000;
 
 /// Hours of mean load on the totals at the start.
 const HOURS_BEFORE: f64 = 2500.0;

@@ -1,0 +1,45 @@
+//! The chain that `simulate` and `demo` run: from a scenario's file, or from the command line alone.
+//!
+//! Owns reading the file and what is said of it; what stands in it is `simulator`'s.
+
+use std::path::Path;
+
+use super::args::Units;
+use super::exit::Exit;
+use super::output;
+use crate::config::read_bounded;
+use crate::simulator::scenario;
+use crate::simulator::settings::ChainSettings;
+use crate::yaml::Problems;
+use crate::yaml::problem::unreadable;
+use crate::yaml::text;
+
+/// Reads a scenario. What is wrong with it is reported, and the exit code is the one of a wrong configuration.
+pub(super) fn load(path: &Path) -> Result<ChainSettings, Exit> {
+    read(path).map_err(|problems| {
+        output::report(&problems);
+        Exit::Configuration
+    })
+}
+
+fn read(path: &Path) -> Result<ChainSettings, Problems> {
+    let name = path.display().to_string();
+    let cannot_be_read = |error| unreadable(&name, format!("the file cannot be read: {error}"));
+    let bytes = read_bounded(path).map_err(cannot_be_read)?;
+    scenario::parse(text::decode(&bytes, &name)?, &name)
+}
+
+/// The identifiers on the line, each once.
+pub(super) fn units(chain: &ChainSettings) -> Units {
+    Units::of(chain.meters.iter().map(|meter| meter.unit))
+}
+
+/// What will go wrong, for people; empty where nothing will.
+pub(super) fn timetable(chain: &ChainSettings) -> String {
+    let lines = scenario::timetable(chain);
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = lines.into_iter().map(|line| format!("  {line}\n")).collect();
+    format!("What goes wrong, after the start:\n{}\n", lines.concat())
+}
