@@ -68,6 +68,9 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
         [simulate("1"), vec!["--baud", "299"]].concat(),
         [simulate("1"), vec!["--stop-bits", "3"]].concat(),
         [simulate("1"), vec!["--turnaround", "5"]].concat(),
+        [simulate("1"), vec!["--scenario", "s.yaml"]].concat(),
+        vec!["simulate", "--link", "/nowhere/line", "--scenario", "s.yaml", "--seed", "1"],
+        vec!["demo", "--scenario", "s.yaml", "--units", "1"],
         vec!["completions", "cmd"],
         vec!["man", "nonsense"],
         vec!["--log-level", "loud", "man"],
@@ -152,6 +155,50 @@ fn simulate_ends_cleanly_on_either_signal_and_removes_its_link() {
         assert!(!link.is_symlink());
     }
     fs::remove_dir(folder).unwrap();
+}
+
+#[test]
+fn simulate_runs_a_scenario_and_says_what_will_go_wrong() {
+    let folder = folder("scenario");
+    let link = folder.join("line");
+    let mut child = program()
+        .args(["simulate", "--scenario", "config/scenarios/twelve-with-faults.yaml", "--link"])
+        .arg(&link)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    let units = "units 1-11, 19200 baud 8N1, scenario config/scenarios/twelve-with-faults.yaml, seed 12";
+    for said in [units, "  from 0s: meter 7: dead", "  from 0s: meter 9: reversed_ct phase C"] {
+        assert!(rest.contains(said), "{said} in {rest}");
+    }
+    fs::remove_dir(folder).unwrap();
+}
+
+#[test]
+fn a_faulty_scenario_ends_simulate_and_demo_with_3_and_names_its_place() {
+    let folder = folder("faulty");
+    let path = folder.join("s.yaml");
+    fs::write(&path, "meters: [{id: 1}]\nfaults: [{meter: 2, fault: dead}]\n").unwrap();
+    let path = path.to_str().unwrap();
+    let link = folder.join("line");
+    for arguments in [
+        vec!["demo", "--scenario", path],
+        vec!["simulate", "--link", link.to_str().unwrap(), "--scenario", path],
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(3));
+        let place = format!("{path}:2:18: error: faults[0].meter: ");
+        assert!(text(&output.stderr).starts_with(&place), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty() && !link.is_symlink());
+    }
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

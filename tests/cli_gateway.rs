@@ -57,8 +57,12 @@ fn wait_for(log: &mut BufReader<ChildStderr>, part: &str) -> String {
 
 /// Real power of unit 1 as a client reads it, or the exception it is given.
 fn read_power(address: SocketAddr) -> Result<f32, u8> {
+    read_power_of(1, address)
+}
+
+fn read_power_of(unit: u8, address: SocketAddr) -> Result<f32, u8> {
     let mut client = TcpStream::connect(address).unwrap();
-    client.write_all(&[0, 9, 0, 0, 0, 6, 1, 3, 1, 4, 0, 2]).unwrap();
+    client.write_all(&[0, 9, 0, 0, 0, 6, unit, 3, 1, 4, 0, 2]).unwrap();
     let mut head = [0; 9];
     client.read_exact(&mut head).unwrap();
     assert_eq!(head[..2], [0, 9]);
@@ -136,6 +140,30 @@ fn demo_answers_modbus_tcp_and_ends_cleanly() {
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(&format!("mbpoll -m tcp -p {} -a 1", address.port())), "{rest}");
+}
+
+#[test]
+fn demo_serves_what_a_scenario_leaves_in_order_and_refuses_the_rest() {
+    let mut child = program()
+        .args(["demo", "--listen", "127.0.0.1:0", "--scenario", "config/scenarios/twelve-with-faults.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    for unit in 1..=11 {
+        let answer = read_power_of(unit, address);
+        match unit {
+            // Two with one address, one dead, one at another rate.
+            5 | 7 | 8 => assert_eq!(answer, Err(0x0B), "unit {unit}"),
+            _ => assert!(answer.unwrap() > 0.0, "unit {unit}"),
+        }
+    }
+    send(&child, Signal::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -86,6 +86,34 @@ async fn a_client_may_close_the_device_and_open_it_again() {
     assert!(!device.exists(), "the device is gone with its chain");
 }
 
+#[tokio::test]
+async fn a_meter_answers_who_has_set_the_device_to_its_rate() {
+    let mut settings = settings();
+    settings.meters[1].baud_rate = NonZeroU32::new(9600);
+    let chain = Chain::open(settings).unwrap();
+    let device = chain.device().to_str().unwrap().to_owned();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(chain.run(stop.clone()));
+    // At one rate for all, the second one would be silent.
+    for (unit, rate) in [(1, 19200), (2, 9600), (1, 19200)] {
+        let mut port = tokio_serial::new(&device, rate).open_native_async().unwrap();
+        port.write_all(&rtu::encode(unit, &[3, 0, 0, 0, 52])).await.unwrap();
+        let mut reply = [0; 109];
+        port.read_exact(&mut reply).await.unwrap();
+        assert!(reply[0] == unit && rtu::crc_is_right(&reply), "{rate}");
+    }
+    stop.cancel();
+    assert_eq!(running.await.unwrap().unwrap().replies, 3);
+}
+
+#[tokio::test]
+async fn a_client_that_sets_no_rate_finds_the_lines() {
+    let chain = Chain::open(settings()).unwrap();
+    let found = fs::File::open(chain.device()).unwrap();
+    let termios = nix::sys::termios::tcgetattr(&found).unwrap();
+    assert_eq!(nix::sys::termios::cfgetospeed(&termios), nix::sys::termios::BaudRate::B19200);
+}
+
 #[test]
 fn a_link_replaces_a_link_and_is_removed_at_the_end() {
     let folder = folder("replace");

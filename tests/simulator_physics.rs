@@ -61,7 +61,7 @@ impl Reads {
         match &point.scale {
             None => 1.0,
             Some(Scale::Factor(step)) => step.to_f64(),
-            Some(Scale::Exponent(name)) => 10_f64.powi(self.number(name) as i32),
+            Some(Scale::Exponent(name)) => 10_f64.powf(self.number(name)),
         }
     }
 

@@ -36,9 +36,9 @@ impl Outage {
         merged
     }
 
-    /// The whole seconds it takes away from what is measured.
+    /// The whole seconds it takes away from what is measured: the second in which the power fails still counts.
     pub(crate) fn seconds(self) -> (u64, u64) {
-        (self.from.as_secs(), whole_seconds(self.until))
+        (whole_seconds(self.from), whole_seconds(self.until))
     }
 }
 

@@ -215,7 +215,7 @@ fn conductors(wiring: SystemType, system_voltage: u16, dice: &mut Dice) -> [Phas
 /// The states of a service in order of time. An electrical fault counts in whole seconds, as the meter does.
 fn spans(faults: &[Fault]) -> Vec<Span> {
     let window = |fault: &Fault| {
-        let from = fault.at.as_secs();
+        let from = whole_seconds(fault.at);
         let until = fault.lasts.map_or(u64::MAX, |lasts| whole_seconds(fault.at.saturating_add(lasts)));
         (from, until)
     };
