@@ -143,7 +143,7 @@ fn a_meter_under_a_wrong_unit_answers_whole_and_right_otherwise() {
 fn garbage_is_never_a_frame() {
     let mut bench = Bench::with(FaultKind::Garbage);
     for step in 0..50 {
-        let heard = bench.ask(1, 11 * SECOND + step * SECOND / 10);
+        let heard = bench.ask(1, 11 * SECOND + step * SECOND / 6);
         assert!(!heard.is_empty() && !rtu::crc_is_right(&heard), "{heard:02X?}");
     }
 }

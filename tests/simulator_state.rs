@@ -33,13 +33,21 @@ impl Bench {
         if reply[0] == 0x86 { Err(reply[1]) } else { Ok(()) }
     }
 
+    /// A register as it is read.
+    fn word(&mut self, printed: u16, second: u64) -> u16 {
+        let request = [&[3], &(printed - 1).to_be_bytes()[..], &[0, 1]].concat();
+        let reply = self.0.answer(&request, self.at(second));
+        assert_eq!(reply[..2], [3, 2]);
+        u16::from_be_bytes([reply[2], reply[3]])
+    }
+
     fn at(&self, second: u64) -> Instant {
         self.1 + Duration::from_secs(second)
     }
 
     /// The bits of register 146.
     fn alerts(&mut self, second: u64) -> u16 {
-        self.value("alert_bitmap", second) as u16
+        self.word(146, second)
     }
 }
 
@@ -242,8 +250,11 @@ mod alerts {
     #[test]
     fn a_current_beyond_the_sensor_is_told_and_stays_at_the_end_of_its_register() {
         let over = MeterSettings { sensor_rating: Some(100), ..steady(SystemType::Wye) };
-        let mut bench = Bench::new(&MeterSettings { amperes: Some(150.0), ..over }, &[]);
-        assert_eq!(bench.alerts(1) & 0b11_1000, 0b11_1000);
+        let bench = |amperes| Bench::new(&MeterSettings { amperes: Some(amperes), ..over.clone() }, &[]);
+        assert_eq!(bench(119.0).alerts(1), 0);
+        let mut over = bench(400.0);
+        assert_eq!(over.alerts(1) & 0b11_1000, 0b11_1000);
+        assert_eq!((over.word(22, 1), over.word(138, 1)), (32767, 0xFFFE), "400 A in steps of 0.01 A");
     }
 
     #[test]

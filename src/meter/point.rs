@@ -11,7 +11,7 @@ use super::value::{prose, register, scale, span, unit, word, yes_no};
 use super::words::{self, Format, Group};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::yaml::problem::{Faults, Place};
-use crate::yaml::section::{Field, Section, judge};
+use crate::yaml::section::{Section, judge, optional};
 use crate::yaml::tree::Node;
 use crate::yaml::value::{choice, count};
 
@@ -99,15 +99,6 @@ fn read_rest(
         description: description?,
         confidence: confidence?,
     })
-}
-
-/// Absent: nothing. Reported: `None`.
-pub(super) fn optional<T>(field: Field<T>) -> Option<Option<T>> {
-    match field {
-        Field::Absent => Some(None),
-        Field::Faulty => None,
-        Field::Given(value) => Some(Some(value)),
-    }
 }
 
 /// The entries of a list that may be absent; `None`: reported.

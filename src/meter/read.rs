@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::cross;
 use super::keys::Part;
-use super::point::{self, Around, PointRead, entries, optional};
+use super::point::{self, Around, PointRead, entries};
 use super::profile::{Block, Command, Identification, Profile, SystemType, Validity};
 use super::value::{first_register, pattern, prose, registers, word, yes_no};
 use super::words::{self, Format};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::yaml::problem::{Faults, Place, Problems, unreadable};
-use crate::yaml::section::{Section, judge};
+use crate::yaml::section::{Section, judge, optional};
 use crate::yaml::text;
 use crate::yaml::tree::Node;
 use crate::yaml::value::{choice, count, duration, name};

@@ -15,6 +15,8 @@ use crate::modbus::rtu;
 pub(crate) struct Air {
     /// In order of their sending.
     frames: Vec<Frame>,
+    /// When the meter that ended last began and ended.
+    last: Option<(Instant, Instant)>,
 }
 
 /// Bytes without a pause between them.
@@ -61,7 +63,8 @@ impl Air {
 
     /// Whether a meter talked between two instants.
     pub(crate) fn was_talking(&self, from: Instant, to: Instant) -> bool {
-        self.meters().any(|frame| frame.begins < to && from < frame.ends())
+        let now = self.meters().map(|frame| (frame.begins, frame.ends()));
+        now.chain(self.last).any(|(begins, ends)| begins < to && from < ends)
     }
 
     /// Whether that meter has something to say, or is saying it.
@@ -95,7 +98,10 @@ impl Air {
             while !frame.is_over() && frame.byte_ends(frame.passed) <= now {
                 frame.passed += 1;
             }
-            replies += u64::from(frame.is_over() && frame.source != Source::Echo);
+            if frame.is_over() && frame.source != Source::Echo {
+                self.last = Some((frame.begins, frame.ends()));
+                replies += 1;
+            }
         }
         self.forget();
         visible.sort_by_key(|(at, _)| *at);

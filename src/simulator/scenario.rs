@@ -11,7 +11,7 @@ use super::keys::Part;
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};
 use crate::yaml::nearest::nearest;
 use crate::yaml::problem::{Faults, Problems, unreadable};
-use crate::yaml::section::{Field, Section, judge};
+use crate::yaml::section::{Section, judge, optional};
 use crate::yaml::text;
 use crate::yaml::tree::Node;
 use crate::yaml::value::{
@@ -317,15 +317,6 @@ fn check_phase(
     );
     faults.error(&section.place_of("phase"), message);
     None
-}
-
-/// Absent: nothing. Reported: `None`.
-fn optional<T>(field: Field<T>) -> Option<Option<T>> {
-    match field {
-        Field::Absent => Some(None),
-        Field::Faulty => None,
-        Field::Given(value) => Some(Some(value)),
-    }
 }
 
 fn baud_rate(node: &Node) -> Judged<NonZeroU32> {

@@ -68,7 +68,7 @@ impl Service {
             let fits = |rating: &u16| f64::from(*rating) * MOST_OF_RATING >= amperes;
             SENSOR_RATINGS.into_iter().find(fits).unwrap_or(LARGEST_RATING)
         };
-        let sensor_rating = meter.sensor_rating.unwrap_or(meter.amperes.map_or(any_rating, carries));
+        let sensor_rating = meter.sensor_rating.unwrap_or(meter.amperes.map_or(any_rating, carries)).max(1);
         let system_voltage = meter.system_voltage.unwrap_or(wiring.usual_voltage());
         let share = dice.between(0.3, 0.6);
         let factor = dice.between(0.86, 0.98);
@@ -82,7 +82,7 @@ impl Service {
             let own = if uneven { amperes * size } else { amperes };
             let factor =
                 meter.power_factor.unwrap_or(if uneven { (factor + shift).min(1.0) } else { factor });
-            reference[phase].scaled_to(own).turned(-factor.acos().to_degrees())
+            reference[phase].scaled_to(own).turned(-factor.clamp(0.0, 1.0).acos().to_degrees())
         });
         if wiring == SystemType::Delta {
             let middle = (currents[0] + currents[1] + currents[2]).times(1.0 / 3.0);
@@ -92,7 +92,7 @@ impl Service {
             wiring,
             system_voltage,
             sensor_rating,
-            transformer_ratio: meter.transformer_ratio,
+            transformer_ratio: meter.transformer_ratio.max(1),
             voltages,
             currents,
             load: Load::new(meter.shape, &mut dice),

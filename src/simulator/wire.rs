@@ -269,6 +269,10 @@ impl Wire {
         if garbage {
             let length = 1 + self.dice.below(adu.len());
             adu = (0..length).map(|_| self.dice.byte()).collect();
+            // Chance must not make a frame of it.
+            while rtu::crc_is_right(&adu) {
+                adu.pop();
+            }
         } else if self.noise_falls(Some(index), begins) || self.noise_falls(None, begins) {
             self.damage(&mut adu);
         }

@@ -25,8 +25,9 @@ pub(crate) struct Works {
     demand: Demand,
     energy_clears: u16,
     power_ups: u16,
-    /// What was commanded and not yet done, and the second it is due.
-    due: Option<(u64, Command)>,
+    /// What was commanded and not yet done, and the second it is due. At most one of each command: they keep
+    /// their distance.
+    due: Vec<(u64, Command)>,
     /// When each command was last taken.
     taken: Vec<(Command, Duration)>,
     /// Outages still to come, the next one last.
@@ -76,7 +77,7 @@ impl Works {
             demand: Demand::new(),
             energy_clears: 0,
             power_ups: 1,
-            due: None,
+            due: Vec::new(),
             taken: Vec::new(),
             outages,
         }
@@ -86,7 +87,7 @@ impl Works {
     pub(crate) fn advance(&mut self, at: u64) {
         loop {
             let outage = self.outages.last().map(|outage| outage.seconds().0);
-            let command = self.due.map(|(due, _)| due);
+            let command = self.due.iter().map(|(due, _)| *due).min();
             let other = outage.into_iter().chain(command).min().unwrap_or(u64::MAX);
             self.skip_subintervals(at.min(other));
             let subinterval = self.subinterval_ends();
@@ -131,12 +132,7 @@ impl Works {
                 self.totals = self.totals_at(second);
                 self.totals.pulses = [0.0; 2];
             }
-            Command::NextSubinterval | Command::ResetPeaks => {
-                // One that waits is done before the next takes its place.
-                if let Some((_, waiting)) = self.due.replace((second + 1, command)) {
-                    self.act(waiting, second);
-                }
-            }
+            Command::NextSubinterval | Command::ResetPeaks => self.due.push((second + 1, command)),
         }
         Ok(())
     }
@@ -197,23 +193,23 @@ impl Works {
         let (from, until) = outage.seconds();
         self.totals = self.totals_at(from);
         self.totals.pulses = [0.0; 2];
-        self.due = None;
+        self.due.clear();
         self.taken.clear();
         self.demand.restart(until);
         self.power_ups = (self.power_ups + 1) & COUNT_MAX;
     }
 
+    /// Does what is due, in the order of the commands.
     fn carry_out(&mut self, at: u64) {
-        if let Some((_, command)) = self.due.take() {
-            self.act(command, at);
-        }
-    }
-
-    fn act(&mut self, command: Command, at: u64) {
-        match command {
-            Command::NextSubinterval => self.end_subinterval(at),
-            Command::ResetPeaks => self.demand.highest = self.demand_at(at),
-            Command::ClearEnergy | Command::ClearPulses => {}
+        let (now, later): (Vec<_>, Vec<_>) = self.due.drain(..).partition(|(due, _)| *due <= at);
+        self.due = later;
+        for (_, command) in now {
+            match command {
+                Command::NextSubinterval => self.end_subinterval(at),
+                Command::ResetPeaks => self.demand.highest = self.demand_at(at),
+                // These are done when they come.
+                Command::ClearEnergy | Command::ClearPulses => {}
+            }
         }
     }
 

@@ -202,6 +202,15 @@ impl<'n, P: KeyTable> Section<'n, P> {
     }
 }
 
+/// Absent: nothing. Reported: `None`.
+pub(crate) fn optional<T>(field: Field<T>) -> Option<Option<T>> {
+    match field {
+        Field::Absent => Some(None),
+        Field::Faulty => None,
+        Field::Given(value) => Some(Some(value)),
+    }
+}
+
 /// Entries of a list with their paths.
 pub(crate) type Listed<'n> = Vec<(String, &'n Node)>;
 
