@@ -5,6 +5,7 @@ use std::time::Duration;
 use metergate::simulator::keys::Part;
 use metergate::simulator::scenario::{parse, timetable};
 use metergate::simulator::settings::{ChainSettings, FaultKind, Phase, Shape, SystemType};
+use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../docs/simulator.md");
 
@@ -199,6 +200,20 @@ fn no_text_makes_the_reader_panic() {
         "faults: [{}]",
     ] {
         assert!(parse(text, "s.yaml").is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_a_scenario_makes_the_reader_panic(
+        which in 0..SHIPPED.len(), cut in any::<usize>(), put in "[ -~]{0,12}", length in 0_usize..30,
+    ) {
+        let text = SHIPPED[which].1;
+        let (from, to) = (cut % text.len(), (cut % text.len() + length).min(text.len()));
+        let damaged = format!("{}{put}{}", &text[..from], &text[to..]);
+        if let Ok(chain) = parse(&damaged, "s.yaml") {
+            prop_assert!(chain.faults.iter().flat_map(|fault| &fault.meters).all(|one| *one < chain.meters.len()));
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What goes wrong on the simulated line: who is silent, who is late, and what a client hears of it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
+mod simulated_line;
+
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metergate::modbus::rtu;
 use metergate::simulator::settings::{ChainSettings, Fault, FaultKind};
-use metergate::simulator::wire::Wire;
+use simulated_line::{Bench, bytes, floats, is_reply_of, write};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TURNAROUND: Duration = Duration::from_millis(5);
@@ -24,67 +26,14 @@ fn fault(kind: FaultKind) -> Fault {
     Fault { at: 10 * SECOND, lasts: Some(10 * SECOND), meters: vec![0], kind }
 }
 
-struct Bench {
-    wire: Wire,
-    start: Instant,
-}
-
-impl Bench {
-    fn new(settings: ChainSettings) -> Self {
-        let start = Instant::now();
-        Self { wire: Wire::new(settings, start), start }
-    }
-
-    fn with(kind: FaultKind) -> Self {
-        Self::new(ChainSettings { faults: vec![fault(kind)], ..settings(&[1, 2]) })
-    }
-
-    /// Puts bytes on the line at that time; everything that is heard until the line is still, with its time.
-    fn say(&mut self, bytes: &[u8], at: Duration) -> Vec<(Duration, u8)> {
-        self.wire.handle_bytes(bytes, self.start + at);
-        self.listen(at, None)
-    }
-
-    /// What is heard from then on until the line is still, or up to another time.
-    fn listen(&mut self, from: Duration, until: Option<Duration>) -> Vec<(Duration, u8)> {
-        let (mut heard, mut now) = (Vec::new(), from);
-        loop {
-            while let Some(bytes) = self.wire.poll_output() {
-                heard.extend(bytes.iter().map(|byte| (now, *byte)));
-            }
-            let due = self.wire.poll_timeout().map(|due| due - self.start);
-            let Some(due) = due.filter(|due| until.is_none_or(|until| *due <= until)) else { return heard };
-            now = due;
-            self.wire.handle_timeout(self.start + due);
-        }
-    }
-
-    /// What is heard after a read of a unit's floats.
-    fn ask(&mut self, unit: u8, at: Duration) -> Vec<u8> {
-        bytes(&self.say(&floats(unit), at))
-    }
-}
-
-fn bytes(heard: &[(Duration, u8)]) -> Vec<u8> {
-    heard.iter().map(|(_, byte)| *byte).collect()
-}
-
-/// A read of registers 257 to 346.
-fn floats(unit: u8) -> Vec<u8> {
-    rtu::encode(unit, &[3, 1, 0, 0, 90]).to_vec()
-}
-
-fn write(unit: u8, printed: u16, value: u16) -> Vec<u8> {
-    rtu::encode(unit, &[&[6], &(printed - 1).to_be_bytes()[..], &value.to_be_bytes()].concat()).to_vec()
-}
-
-fn is_reply_of(unit: u8, heard: &[u8]) -> bool {
-    heard.len() == 185 && heard[0] == unit && rtu::crc_is_right(heard)
+/// Two meters, the first with that fault.
+fn with(kind: FaultKind) -> Bench {
+    Bench::new(ChainSettings { faults: vec![fault(kind)], ..settings(&[1, 2]) })
 }
 
 #[test]
 fn a_dead_meter_is_silent_for_as_long_as_the_fault_lasts_and_the_others_answer() {
-    let mut bench = Bench::with(FaultKind::Dead);
+    let mut bench = with(FaultKind::Dead);
     let moment = Duration::from_millis(100);
     assert!(is_reply_of(1, &bench.ask(1, 10 * SECOND - moment)));
     assert_eq!(bench.ask(1, 10 * SECOND), []);
@@ -98,7 +47,7 @@ fn a_dead_meter_is_silent_for_as_long_as_the_fault_lasts_and_the_others_answer()
 #[test]
 fn a_late_meter_answers_so_much_later_and_the_line_is_free_until_then() {
     let late = Duration::from_millis(800);
-    let mut bench = Bench::with(FaultKind::Late(late));
+    let mut bench = with(FaultKind::Late(late));
     let asked = 11 * SECOND;
     bench.wire.handle_bytes(&floats(1), bench.start + asked);
     assert_eq!(bench.listen(asked, Some(asked + SECOND / 2)), []);
@@ -114,7 +63,7 @@ fn a_late_meter_answers_so_much_later_and_the_line_is_free_until_then() {
 
 #[test]
 fn a_meter_that_has_yet_to_answer_does_not_hear_another_request() {
-    let mut bench = Bench::with(FaultKind::Late(SECOND));
+    let mut bench = with(FaultKind::Late(SECOND));
     bench.wire.handle_bytes(&floats(1), bench.start + 11 * SECOND);
     assert_eq!(bench.listen(11 * SECOND, Some(11 * SECOND + SECOND / 2)), []);
     let heard = bench.ask(1, 11 * SECOND + SECOND / 2);
@@ -123,7 +72,7 @@ fn a_meter_that_has_yet_to_answer_does_not_hear_another_request() {
 
 #[test]
 fn a_request_that_meets_a_late_answer_is_lost() {
-    let mut bench = Bench::with(FaultKind::Late(SECOND));
+    let mut bench = with(FaultKind::Late(SECOND));
     bench.wire.handle_bytes(&floats(1), bench.start + 11 * SECOND);
     let meets = 12 * SECOND + 2 * TURNAROUND - Duration::from_millis(3);
     assert_eq!(bench.listen(11 * SECOND, Some(meets)), []);
@@ -134,14 +83,14 @@ fn a_request_that_meets_a_late_answer_is_lost() {
 
 #[test]
 fn a_meter_under_a_wrong_unit_answers_whole_and_right_otherwise() {
-    let mut bench = Bench::with(FaultKind::WrongUnit(77));
+    let mut bench = with(FaultKind::WrongUnit(77));
     assert!(is_reply_of(77, &bench.ask(1, 11 * SECOND)));
     assert!(is_reply_of(1, &bench.ask(1, 21 * SECOND)));
 }
 
 #[test]
 fn garbage_is_never_a_frame() {
-    let mut bench = Bench::with(FaultKind::Garbage);
+    let mut bench = with(FaultKind::Garbage);
     for step in 0..50 {
         let heard = bench.ask(1, 11 * SECOND + step * SECOND / 6);
         assert!(!heard.is_empty() && !rtu::crc_is_right(&heard), "{heard:02X?}");
@@ -238,7 +187,7 @@ fn a_meter_whose_power_fails_is_silent_and_comes_back_by_itself() {
 
 #[test]
 fn a_broadcast_does_not_reach_the_dead() {
-    let mut bench = Bench::with(FaultKind::Dead);
+    let mut bench = with(FaultKind::Dead);
     assert_eq!(bench.say(&write(0, 142, 33), 11 * SECOND), []);
     let now = bench.start + 12 * SECOND;
     let found = bench.wire.meters().iter_mut().map(|meter| meter.physical("phase_loss_threshold", now));
