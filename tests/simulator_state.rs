@@ -119,6 +119,17 @@ mod demand {
     }
 
     #[test]
+    fn a_command_in_the_second_an_interval_ends_by_itself_makes_no_peak_of_a_moment() {
+        let mut bench = Bench::usual();
+        bench.write("demand_subinterval_s", 60, 0).unwrap();
+        bench.write("command", 21211, 59).unwrap();
+        let mean = mean(&mut Bench::usual(), 0, 60);
+        close(bench.value("real_power_demand_max", 60), mean);
+        let moment = bench.value("real_power_total", 60);
+        assert!((moment / mean - 1.0).abs() > 0.02, "they can be told apart: {moment} {mean}");
+    }
+
+    #[test]
     fn without_a_length_only_the_command_ends_an_interval_at_the_end_of_the_cycle() {
         let mut bench = Bench::usual();
         bench.write("demand_subinterval_s", 0, 0).unwrap();

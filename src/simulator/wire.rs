@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::air::{Air, Character, Frame, Source};
 use super::dice::Dice;
@@ -43,7 +43,8 @@ pub struct Wire {
     air: Air,
     dice: Dice,
     counters: Counters,
-    output: Option<Bytes>,
+    /// What has become visible and was not taken.
+    output: BytesMut,
 }
 
 /// What the meters hear of the clients.
@@ -78,7 +79,7 @@ impl Wire {
             air: Air::default(),
             dice: Dice::new(settings.seed, NOISE),
             counters: Counters::default(),
-            output: None,
+            output: BytesMut::new(),
             settings,
         }
     }
@@ -128,16 +129,18 @@ impl Wire {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.output.is_none() {
+        loop {
             let heard = self.heard_at().filter(|due| *due <= now);
             let said = self.air.due().filter(|due| *due <= now);
             match (heard, said) {
                 (None, None) => break,
-                (Some(heard), said) if said.is_none_or(|said| heard <= said) => self.hear(),
-                (_, _) => {
-                    let (bytes, replies) = self.air.take(now);
+                (Some(_), None) => self.hear(),
+                (Some(heard), Some(said)) if heard <= said => self.hear(),
+                // One after the other, however late it is: what is heard may put more on the line.
+                (_, Some(said)) => {
+                    let (bytes, replies) = self.air.take(said);
                     self.counters.replies += replies;
-                    self.output = (!bytes.is_empty()).then_some(bytes);
+                    self.output.extend_from_slice(&bytes);
                 }
             }
         }
@@ -146,7 +149,7 @@ impl Wire {
     /// Bytes to make visible to the client now, a few characters at a time.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Bytes> {
-        self.output.take()
+        (!self.output.is_empty()).then(|| self.output.split().freeze())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None`: only when bytes come.

@@ -182,6 +182,10 @@ impl Works {
     }
 
     fn end_subinterval(&mut self, at: u64) {
+        // One that begins in this very second has no mean yet.
+        if at <= self.demand.running_since() {
+            return;
+        }
         let power = self.demand_at(at);
         self.demand.end_subinterval(at, self.setup.demand_subintervals(), power);
     }
