@@ -21,7 +21,7 @@ use metergate::meter::decode::ExponentRead;
 use metergate::meter::profile::{Point, Profile};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::simulator::chain::Chain;
-use metergate::simulator::wire::ChainSettings;
+use metergate::simulator::settings::ChainSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_serial::{SerialPort, SerialStream};
@@ -29,13 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Simulated meters with the units 1 to 3; they end with the guard.
 fn chain() -> (PathBuf, DropGuard) {
-    let settings = ChainSettings {
-        baud_rate: 19200.try_into().unwrap(),
-        character_bits: 10,
-        turnaround: Duration::from_millis(5),
-        units: vec![1, 2, 3],
-        seed: 1,
-    };
+    let settings = ChainSettings::plain(19200.try_into().unwrap(), Duration::from_millis(5), &[1, 2, 3], 1);
     let chain = Chain::open(settings).unwrap();
     let device = chain.device().to_owned();
     let stop = CancellationToken::new();

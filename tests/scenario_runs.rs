@@ -32,13 +32,13 @@ fn of_the_twelve_two_garble_each_other_one_is_dead_one_deaf_and_one_wired_wrongl
         let heard = bench.ask(unit, u32::from(unit) * SECOND);
         match unit {
             5 => assert!(heard.len() > 150 && !rtu::crc_is_right(&heard)),
-            7 | 8 => assert_eq!(heard, [], "unit {unit}"),
+            7 | 8 => assert_eq!(heard, [0_u8; 0], "unit {unit}"),
             _ => assert!(is_reply_of(unit, &heard), "unit {unit}"),
         }
     }
     bench.wire.set_rate(NonZeroU32::new(9600).expect("not 0"));
     assert!(is_reply_of(8, &bench.ask(8, 20 * SECOND)), "at its own rate");
-    assert_eq!(bench.ask(1, 21 * SECOND), []);
+    assert_eq!(bench.ask(1, 21 * SECOND), [0_u8; 0]);
     let workshop = 9;
     assert!(is_alert(&mut bench, workshop, 13, 22), "its sensor C is the wrong way round");
 }
@@ -49,7 +49,7 @@ fn the_demos_faults_come_one_after_another_and_leave_nothing_behind() {
     for unit in 1..=8 {
         assert!(is_reply_of(unit, &bench.ask(unit, u32::from(unit) * SECOND)), "unit {unit}");
     }
-    assert_eq!(bench.ask(2, 30 * SECOND), [], "dead");
+    assert_eq!(bench.ask(2, 30 * SECOND), [0_u8; 0], "dead");
     let late = bench.say(&floats(3), 60 * SECOND);
     assert!(is_reply_of(3, &bytes(&late)) && late[0].0 > 60 * SECOND + 800 * SECOND / 1000);
     let asked = (0..150).map(|step| bench.ask(4, 80 * SECOND + step * SECOND / 8));
@@ -57,7 +57,7 @@ fn the_demos_faults_come_one_after_another_and_leave_nothing_behind() {
     assert!((50..100).contains(&good), "{good} of 150: seven in ten requests, seven in ten replies");
     assert!(is_alert(&mut bench, 0, 12, 120), "sensor B reversed");
     assert!(value(&mut bench, 4, "voltage_an", 150) < Some(1.0), "phase A lost");
-    assert_eq!(bench.ask(6, 171 * SECOND), [], "without power");
+    assert_eq!(bench.ask(6, 171 * SECOND), [0_u8; 0], "without power");
     assert!(is_reply_of(99, &bench.ask(7, 200 * SECOND)));
     let garbage = bench.ask(8, 230 * SECOND);
     assert!(!garbage.is_empty() && !rtu::crc_is_right(&garbage));
