@@ -38,6 +38,7 @@ pub(super) fn check(
             check_copy(point, &read.copy_at, &names, faults);
         }
     }
+    check_headline(extras, &names, faults);
     check_validity(extras, &names, faults);
     check_commands(extras, &names, faults);
     if let Some((version, place)) = &extras.version {
@@ -206,6 +207,22 @@ fn check_copy(point: &Point, place: &Place, names: &Names<'_>, faults: &mut Faul
             shown(point.unit)
         );
         faults.error(place, message);
+    }
+}
+
+fn check_headline(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
+    check_once(
+        extras.headline.iter().map(|(name, place)| (Some(name.as_str()), place)),
+        "a headline",
+        faults,
+    );
+    for (name, place) in &extras.headline {
+        let Some(point) = names.find(name, place, faults) else { continue };
+        if let Some(original) = &point.copy_of {
+            let message =
+                format!("{name} is a copy; allowed: its original {original}, which stands for both");
+            faults.error(place, message);
+        }
     }
 }
 

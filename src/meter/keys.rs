@@ -113,6 +113,7 @@ const PROFILE: &[Key] = &[
     bare("not_available"),
     bare("gaps"),
     bare("blocks"),
+    bare("headline"),
     bare("validity"),
     bare("commands"),
     bare("identification"),

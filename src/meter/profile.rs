@@ -33,6 +33,8 @@ pub struct Profile {
     pub blocks: Vec<Block>,
     /// Every point, block by block, each block in order of address. Every register of a block belongs to one.
     pub points: Vec<Point>,
+    /// The points that say most, by name, copies left out: shown first, and kept in the history.
+    pub headline: Vec<String>,
     /// Which points mean nothing under which setting.
     pub validity: Option<Validity>,
     /// What can be commanded by writing a code.

@@ -47,6 +47,8 @@ pub(super) type Named = (String, Place);
 /// What is read beside the blocks, and each name in it that must lead somewhere, whatever else was reported.
 #[derive(Default)]
 pub(super) struct Extras {
+    /// The points of `headline`.
+    pub(super) headline: Vec<Named>,
     validity: Option<Validity>,
     /// The point of `validity`.
     pub(super) validity_point: Option<Named>,
@@ -111,6 +113,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Profile> {
         gaps: gaps?.into_iter().map(|gap| gap.registers).collect(),
         blocks: Vec::new(),
         points: Vec::new(),
+        headline: extras.headline.into_iter().map(|(name, _)| name).collect(),
         validity: extras.validity,
         commands: extras.commands,
         identification: extras.identification,
@@ -246,6 +249,15 @@ fn is_one_read(found: &RangeInclusive<u32>, place: &Place, faults: &mut Faults<'
 
 fn read_extras(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Extras {
     let mut extras = Extras::default();
+    let headline = entries(section, "headline", MAX_HEADLINE, faults);
+    extras.faulty |= headline.is_none();
+    for (path, item) in headline.unwrap_or_default() {
+        let place = Place { spot: item.spot, key: path };
+        match judge(item, &place, faults, word) {
+            Some(name) => extras.headline.push((name, place)),
+            None => extras.faulty = true,
+        }
+    }
     if let Some(node) = section.node("validity") {
         extras.validity = read_validity(node, &mut extras, faults);
         extras.faulty |= extras.validity.is_none();
@@ -367,6 +379,8 @@ const MAX_QUANTITY: u32 = 125;
 const MAX_BLOCKS: usize = 64;
 /// Entries of `points`: one for each register of a block.
 const MAX_POINTS: usize = 125;
+/// Points of a headline: what fits one row of a page, and what the history keeps of each meter.
+const MAX_HEADLINE: usize = 4;
 /// Entries of `gaps`.
 const MAX_GAPS: usize = 64;
 /// Entries of `types`.
