@@ -84,6 +84,7 @@ pub mod io {
     pub mod tcp;
     pub mod throttle;
     pub mod timer;
+    mod token;
 }
 
 /// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.
@@ -111,6 +112,7 @@ pub mod config {
     mod polling;
     mod profiles;
     mod settings;
+    mod status;
     mod value;
     mod words;
     mod write;
@@ -118,7 +120,7 @@ pub mod config {
     pub use crate::yaml::{Key, MAX_ERRORS, Problem, Problems, Severity};
     pub use file::{load, parse};
     pub use keys::Part;
-    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, UnitProfile};
+    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitProfile};
 }
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time.

@@ -10,7 +10,7 @@ use super::listener::ListenerRead;
 use super::profiles::{Profiles, read_bounded};
 use super::settings::{Config, Loaded, LogLevel};
 use super::value::diagnostics_unit;
-use super::{bus, cross, listener, words};
+use super::{bus, cross, listener, status, words};
 use crate::yaml::problem::{Faults, Problems, unreadable};
 use crate::yaml::section::Section;
 use crate::yaml::text;
@@ -69,6 +69,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
     }
     let (listeners, buses) = (listeners.unwrap_or_default(), buses.unwrap_or_default());
     let routes = cross::check(&listeners, &buses, faults);
+    let status = status::read(&section, &listeners, faults);
     if let Some(Some(id)) = diagnostics {
         cross::check_diagnostics(id, &diagnostics_at, &routes, &buses, faults);
     }
@@ -83,6 +84,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
         log_level: log_level?,
         diagnostics_unit: diagnostics?,
         profiles: profiles.directory()?.to_owned(),
+        status: status?,
     })
 }
 

@@ -19,11 +19,14 @@ pub enum Part {
     OfflineAfter,
     /// An entry of a bus's `units`.
     Unit,
+    /// The mapping `status`.
+    Status,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit];
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit, Self::Status];
 
     /// The keys of the section, in the order they are shown.
     #[must_use]
@@ -34,6 +37,7 @@ impl Part {
             Self::Bus => BUS,
             Self::OfflineAfter => OFFLINE_AFTER,
             Self::Unit => UNIT,
+            Self::Status => STATUS,
         }
     }
 
@@ -46,6 +50,7 @@ impl Part {
             Self::Bus => "a bus",
             Self::OfflineAfter => "offline_after",
             Self::Unit => "a unit",
+            Self::Status => "status",
         }
     }
 }
@@ -67,7 +72,7 @@ impl KeyTable for Part {
 }
 
 /// THE KEYS NOT BUILT YET. Building a feature deletes its entry here and reads the key in its section.
-const NOT_BUILT: &[(Part, &str, &[&str])] = &[(Part::File, "status", &["off"]), (Part::File, "audit", &[])];
+const NOT_BUILT: &[(Part, &str, &[&str])] = &[(Part::File, "audit", &[])];
 
 /// Where profiles are looked for, and the only such place that may be absent.
 pub(super) const DEFAULT_PROFILES: &str = "/etc/metergate/profiles";
@@ -139,3 +144,5 @@ const UNIT: &[Key] = &[
     bare("response_timeout"),
     bare("request_gap"),
 ];
+
+const STATUS: &[Key] = &[key("address", "127.0.0.1:8502"), bare("token_file")];

@@ -66,6 +66,12 @@ pub(super) fn directory(node: &Node) -> Judged<PathBuf> {
     node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
 }
 
+/// A file.
+pub(super) fn file(node: &Node) -> Judged<PathBuf> {
+    let allowed = || Allowed("the absolute path of a file, such as /etc/metergate/token".to_owned());
+    directory(node).map_err(|_| allowed())
+}
+
 /// The name of a profile, which is also the name of its file.
 pub(super) fn profile_name(node: &Node) -> Judged<String> {
     let fits = |text: &&str| {
