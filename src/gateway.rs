@@ -16,14 +16,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::handle::BusHandle;
 use crate::io::port;
+use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
 use crate::io::timer::Timer;
+
+mod status;
 
 /// Why the gateway could not start, or not take over a new configuration.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ pub struct Gateway {
     started: Instant,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
+    page: StatusPage,
     /// Listeners a reload took away, still answering what is in flight.
     retired: Vec<JoinHandle<()>>,
     /// Listeners a reload under way has closed to get at their addresses; they come back if it fails.
@@ -72,9 +77,10 @@ pub struct Gateway {
 
 #[derive(Debug)]
 struct RunningBus {
-    settings: config::Bus,
+    settings: Arc<config::Bus>,
     handle: BusHandle,
     view: Arc<ArcSwap<View>>,
+    port: Arc<ArcSwap<PortView>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -101,12 +107,14 @@ impl Gateway {
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
+        let page = status::bind(config)?;
         let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
         let started = Instant::now();
         let mut gateway = Self {
             started,
             buses,
             listeners: Vec::new(),
+            page: StatusPage::new(started),
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
@@ -115,6 +123,8 @@ impl Gateway {
             let listening = gateway.listening(settings, config, Arc::default());
             gateway.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
         }
+        let surroundings = gateway.surroundings(config);
+        gateway.page.open(config, page, surroundings);
         Ok(gateway)
     }
 
@@ -126,6 +136,7 @@ impl Gateway {
     /// When a new address cannot be bound. Then the old configuration goes on; of a listener that had been
     /// closed to get at its address, the connections are gone.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
+        let page_socket = self.page.bind_new(config)?;
         let sockets = self.bind_new(config).await?;
         self.replace_buses(config).await;
         for (settings, socket) in config.listeners.iter().zip(sockets) {
@@ -151,12 +162,15 @@ impl Gateway {
             self.retired.push(listener.task);
         }
         self.retired.retain(|task| !task.is_finished());
+        let surroundings = self.surroundings(config);
+        self.page.reload(config, page_socket, surroundings).await;
         Ok(())
     }
 
     /// Stops: no new requests, answers for those in flight within their deadlines, then the buses. No frame
     /// is cut on a line.
     pub async fn stop(self) {
+        self.page.stop().await;
         for listener in &self.listeners {
             listener.stop.cancel();
         }
@@ -178,10 +192,40 @@ impl Gateway {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
+    /// Where the status page is, if there is one.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.page.address()
+    }
+
     /// The buses by name, and where each publishes its view.
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    /// What the status page takes its pictures of.
+    fn surroundings(&self, config: &Config) -> Surroundings {
+        let bus = |bus: &RunningBus| BusSource {
+            settings: Arc::clone(&bus.settings),
+            view: Arc::clone(&bus.view),
+            port: Arc::clone(&bus.port),
+        };
+        let listener = |wanted: &config::Listener| {
+            let running = self.listener(wanted.settings.address)?;
+            let buses = wanted.buses.iter().filter_map(|&index| self.buses.get(index));
+            Some(ListenerSource {
+                address: running.address,
+                settings: wanted.settings.clone(),
+                buses: buses.map(|bus| bus.settings.line.name.clone()).collect(),
+                tally: Arc::clone(&running.listening.load().tally),
+            })
+        };
+        Surroundings {
+            started: self.started,
+            buses: self.buses.iter().map(bus).collect(),
+            listeners: config.listeners.iter().filter_map(listener).collect(),
+        }
     }
 
     /// What a listener obeys: its settings, and the way to each unit it shows.
@@ -283,7 +327,7 @@ impl Gateway {
         let mut kept = std::mem::take(&mut self.buses);
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
-                Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
+                Some(index) => RunningBus { settings: Arc::new(wanted.clone()), ..kept.swap_remove(index) },
                 None => RunningBus::start(wanted),
             };
             self.buses.push(running);
@@ -295,19 +339,21 @@ impl RunningBus {
     fn start(settings: &config::Bus) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
+        let port_view = Arc::default();
         let stop = CancellationToken::new();
         let parts = BusParts {
             line: settings.line.clone(),
             device: settings.port.device.display().to_string(),
             requests,
             view: Arc::clone(&view),
+            port: Arc::clone(&port_view),
             stop: stop.clone(),
         };
         let port = settings.port.clone();
         let task = tokio::spawn(async move {
             serial::run(parts, || port::open(&port), Timer::fine()).await;
         });
-        Self { settings: settings.clone(), handle, view, stop, task }
+        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
     }
 
     /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.

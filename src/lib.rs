@@ -5,6 +5,7 @@
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
 //!                                bus -> meter -> modbus, yaml
+//!            |   status -> config, io, bus, meter (what they publish, and nothing that waits)
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -15,10 +16,11 @@
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
+//! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`) never read a clock, never spawn, never await and never touch
+//! The inner rooms (`modbus`, `meter`, `bus`, `yaml`, `status`) never read a clock, never spawn, never await and never touch
 //! a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
@@ -75,8 +77,11 @@ pub mod io {
     mod direction;
     mod exchange;
     pub mod handle;
+    pub mod http;
     pub mod ioctl;
     pub mod port;
+    pub mod port_view;
+    pub mod process;
     pub mod routes;
     pub mod serial;
     pub mod settings;
@@ -148,6 +153,21 @@ pub mod cli {
     pub mod run;
     pub mod signals;
     pub mod simulate;
+}
+
+/// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod status {
+    pub mod exposition;
+    pub mod history;
+    mod json;
+    mod meters;
+    pub mod metrics;
+    mod overview;
+    mod page;
+    pub mod picture;
+    pub mod readings;
+    pub mod site;
 }
 
 pub mod gateway;

@@ -16,6 +16,19 @@ const ROOMS: &[(&str, Imports)] = &[
     ("io", Imports::Only(&["bus", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
+    (
+        "status",
+        Imports::Only(&[
+            "bus",
+            "config",
+            "io::http",
+            "io::port_view",
+            "io::process",
+            "io::settings",
+            "io::tally",
+            "meter",
+        ]),
+    ),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),
 ];
@@ -28,7 +41,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "status"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =

@@ -25,6 +25,7 @@ use super::exchange::{Exchange, Header, Purpose};
 pub use super::exchange::{FUSE, REFUSAL_DELAY};
 use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use super::routes::{Listening, Refusal, Verdict};
+use super::tally::Connected;
 use super::throttle::Throttle;
 use crate::bus::diagnostics;
 use crate::bus::request::{Answer, Request, Source, Target};
@@ -54,7 +55,6 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let _counted = client.listening.load().tally.connected();
     let presence = Arc::clone(&client.presence);
     let mut connection = Connection::new(reader, writer, client);
     let mut now = Instant::now();
@@ -120,6 +120,7 @@ struct Connection<R, W> {
     /// Less than one ADU before each read, so it stays within its first capacity.
     input: BytesMut,
     exchange: Exchange,
+    counted: Arc<Connected>,
     /// Not more than is in flight, times the buses for broadcasts.
     outgoing: VecDeque<Outgoing>,
     back: Arc<WayBack>,
@@ -135,13 +136,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: Client) -> Self {
         let (back, answers) = WayBack::new();
         let tally = Arc::clone(&client.listening.load().tally);
+        let counted = Arc::new(tally.connected(client.peer, Instant::now().into_std()));
         Self {
             reader,
             writer,
             client,
             phase: Phase::Open,
             input: BytesMut::with_capacity(READ_BUFFER),
-            exchange: Exchange::new(tally),
+            exchange: Exchange::new(Arc::clone(&counted)),
+            counted,
             outgoing: VecDeque::new(),
             back,
             answers,
@@ -257,7 +260,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             return self.drain();
         }
         let header = Header::of(&adu);
-        listening.tally.note_request();
+        self.counted.note_request(now.into_std());
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         match listening.judge(adu.unit, adu.pdu) {
             Verdict::Refused(refusal) => {
@@ -271,10 +274,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
             Verdict::Unit { bus, unit, pdu } => {
-                if let Some(reply) = from_snapshot(listening, bus, unit, &pdu, now) {
+                if let Some(reply) = self.from_snapshot(listening, bus, unit, &pdu, now) {
                     return self.exchange.reply(header, reply, now);
                 }
-                let deadline = now + listening.settings.request_deadline;
+                let deadline = (now, listening.settings.request_deadline);
                 let write = (!pdu.is_read()).then(|| pdu.bytes().clone());
                 let key = self.exchange.open(header, Purpose::Unit(None), 1, deadline, write);
                 self.send(bus, key, Target::Unit(unit), pdu, listening, now);
@@ -285,7 +288,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 } else {
                     Purpose::SilentBroadcast
                 };
-                let deadline = now + listening.settings.request_deadline;
+                let deadline = (now, listening.settings.request_deadline);
                 let write = Some(pdu.bytes().clone());
                 let key = self.exchange.open(header, purpose, buses.len(), deadline, write);
                 for bus in buses {
@@ -293,6 +296,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
         }
+    }
+
+    /// The reply to a read from data this listener's clients may be given, without the bus task.
+    fn from_snapshot(
+        &self,
+        listening: &Listening,
+        bus: &BusHandle,
+        unit: UnitId,
+        pdu: &RequestPdu,
+        now: Instant,
+    ) -> Option<Bytes> {
+        let max_age = listening.settings.max_age;
+        let range = pdu.range().filter(|_| !max_age.is_zero())?;
+        let reply = bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
+        self.counted.note_lookup(reply.is_some());
+        reply
     }
 
     /// Lays a request out for its bus; the next rounds of the loop hand it over.
@@ -431,21 +450,6 @@ fn ready_now<T>(poll: Poll<T>) -> Option<T> {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }
-}
-
-/// The reply to a read from data this listener's clients may be given, without the bus task.
-fn from_snapshot(
-    listening: &Listening,
-    bus: &BusHandle,
-    unit: UnitId,
-    pdu: &RequestPdu,
-    now: Instant,
-) -> Option<Bytes> {
-    let max_age = listening.settings.max_age;
-    let range = pdu.range().filter(|_| !max_age.is_zero())?;
-    let reply = bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
-    listening.tally.note_lookup(reply.is_some());
-    reply
 }
 
 /// Waits until the bus takes the first of `outgoing`; `false` if it never will. Nothing is lost when the wait

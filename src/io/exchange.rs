@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
-use super::tally::Tally;
+use super::tally::Connected;
 use crate::bus::request::Answer;
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_reply};
@@ -20,7 +20,7 @@ use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_r
 /// All a client has in flight.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    tally: Arc<Tally>,
+    counted: Arc<Connected>,
     /// In the order of their keys. Few, and a list of few takes far less room than a map.
     waiting: VecDeque<(u64, Waiting)>,
     next_key: u64,
@@ -59,6 +59,7 @@ struct Waiting {
     purpose: Purpose,
     buses_left: usize,
     failure: Option<Answer>,
+    came_at: Instant,
     fuse: Instant,
     write: Option<Bytes>,
 }
@@ -76,10 +77,10 @@ impl Header {
 }
 
 impl Exchange {
-    /// Nothing in flight yet; exceptions are counted in `tally`.
-    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+    /// Nothing in flight yet; answers are counted in `counted`.
+    pub(crate) fn new(counted: Arc<Connected>) -> Self {
         Self {
-            tally,
+            counted,
             waiting: VecDeque::new(),
             next_key: 0,
             delayed: VecDeque::new(),
@@ -99,7 +100,7 @@ impl Exchange {
     }
 
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
-    /// `deadline` and [`FUSE`], the client is told 0x0B without them.
+    /// `deadline` after `now` and [`FUSE`], the client is told 0x0B without them.
     ///
     /// A write is logged with what became of it; `write` is its PDU.
     pub(crate) fn open(
@@ -107,13 +108,14 @@ impl Exchange {
         header: Header,
         purpose: Purpose,
         buses: usize,
-        deadline: Instant,
+        (now, deadline): (Instant, Duration),
         write: Option<Bytes>,
     ) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
-        let fuse = deadline + FUSE;
-        let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, write };
+        let fuse = now + deadline + FUSE;
+        let waiting =
+            Waiting { header, purpose, buses_left: buses, failure: None, came_at: now, fuse, write };
         self.waiting.push_back((key, waiting));
         key
     }
@@ -212,7 +214,8 @@ impl Exchange {
 
     /// Says what there is to say of a request that every bus has answered.
     fn finish(&mut self, waiting: Waiting, now: Instant) {
-        let Waiting { header, purpose, failure, write, .. } = waiting;
+        let Waiting { header, purpose, failure, came_at, write, .. } = waiting;
+        self.counted.note_answer(now.saturating_duration_since(came_at));
         log(header, failure.as_ref(), &purpose, write.as_deref());
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
@@ -235,8 +238,10 @@ impl Exchange {
     }
 
     fn queue(&mut self, reply: &Adu, now: Instant) {
-        if reply.pdu.first().is_some_and(|function| function & EXCEPTION_BIT != 0) {
-            self.tally.note_exception();
+        if let [function, code, ..] = reply.pdu[..]
+            && function & EXCEPTION_BIT != 0
+        {
+            self.counted.note_exception(ExceptionCode(code));
         }
         let before = self.output.len();
         if before > 0 && self.output.capacity() < BATCH_CAPACITY {
