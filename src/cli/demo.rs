@@ -48,7 +48,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let addresses = gateway.addresses();
     let address = addresses.first().copied().unwrap_or(args.listen);
     // The gateway serves clients even if nobody wants to read about it.
-    let _unread = output::print(introduction(args, address).as_bytes());
+    let _unread = output::print(introduction(args, address, gateway.status_address()).as_bytes());
     show_activity(&gateway, &stop).await;
     gateway.stop().await;
     meters_stop.cancel();
@@ -104,9 +104,11 @@ fn settings(args: &Demo) -> ChainSettings {
 
 /// The configuration a user would write for these meters; whatever it does not name has its default.
 fn configuration(args: &Demo, device: &Path) -> String {
+    let status =
+        args.status.map_or_else(String::new, |status| format!("status: {{address: \"{status}\"}}\n"));
     format!(
         "listeners:\n  - address: \"{}\"\nbuses:\n  - name: demo\n    device: {}\n    baud_rate: {}\n    \
-         units: [{}]\n",
+         units: [{}]\n{status}",
         args.listen,
         device.display(),
         args.baud,
@@ -114,13 +116,14 @@ fn configuration(args: &Demo, device: &Path) -> String {
     )
 }
 
-fn introduction(args: &Demo, address: SocketAddr) -> String {
+fn introduction(args: &Demo, address: SocketAddr, status: Option<SocketAddr>) -> String {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     let (port, unit) = (address.port(), args.units.ids()[0]);
+    let page = status.map_or_else(String::new, |status| format!("\nStatus page: http://{status}/\n"));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _never = write!(
@@ -137,7 +140,7 @@ The same in Python, with pymodbus 3.10 or later:
   with ModbusTcpClient(\"{host}\", port={port}) as client:
       reply = client.read_holding_registers(260, count=6, device_id={unit})
       print(client.convert_from_registers(reply.registers, client.DATATYPE.FLOAT32))
-
+{page}
 Ctrl-C ends it.
 ",
         args.units, args.baud
