@@ -28,8 +28,8 @@ pub struct History {
 pub struct UnitTrack {
     /// By the names of the quantities, in the order of the profile's headline.
     pub readings: Vec<ReadingTrack>,
-    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`].
-    pub minutes: VecDeque<UnitMinute>,
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    pub minutes: VecDeque<Option<UnitMinute>>,
     /// The newest block that was looked at.
     generation: Option<u64>,
     before: Option<[u64; 2]>,
@@ -66,8 +66,8 @@ pub struct UnitMinute {
 /// What is remembered of one line.
 #[derive(Debug, Default)]
 pub struct BusTrack {
-    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`].
-    pub minutes: VecDeque<BusMinute>,
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    pub minutes: VecDeque<Option<BusMinute>>,
     before: Option<[u64; 3]>,
 }
 
@@ -115,8 +115,13 @@ impl History {
         }
         // Minutes in which nobody looked stay empty.
         for _ in 1..over.min(u32::try_from(READING_MINUTES).unwrap_or(u32::MAX)) {
-            let readings = self.units.values_mut().flat_map(|track| &mut track.readings);
-            readings.for_each(ReadingTrack::end_minute);
+            for track in self.units.values_mut() {
+                track.readings.iter_mut().for_each(ReadingTrack::end_minute);
+                push(&mut track.minutes, None, HEALTH_MINUTES);
+            }
+            for track in self.buses.values_mut() {
+                push(&mut track.minutes, None, HEALTH_MINUTES);
+            }
         }
         if over > 0 {
             self.began = Some(began + MINUTE * over);
@@ -193,7 +198,7 @@ impl UnitTrack {
             answer_time: self.answer_time.take(),
             age: age.map(|age| u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
         };
-        push(&mut self.minutes, minute, HEALTH_MINUTES);
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
 }
 
@@ -222,7 +227,7 @@ impl BusTrack {
             failures,
             open: bus.view.port != PortState::Closed,
         };
-        push(&mut self.minutes, minute, HEALTH_MINUTES);
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
 }
 

@@ -203,7 +203,7 @@ pub(super) struct UnitHistory<'a> {
     pub(super) minute_s: u64,
     pub(super) last_minute_ended_ms: u64,
     pub(super) readings: Vec<ReadingHistory<'a>>,
-    pub(super) health: Vec<UnitMinute>,
+    pub(super) health: Vec<Option<UnitMinute>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -228,7 +228,7 @@ pub(super) struct BusHistory<'a> {
     pub(super) bus: &'a str,
     pub(super) minute_s: u64,
     pub(super) last_minute_ended_ms: u64,
-    pub(super) minutes: Vec<BusMinute>,
+    pub(super) minutes: Vec<Option<BusMinute>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

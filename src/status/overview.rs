@@ -292,7 +292,7 @@ pub(super) fn unit_history<'a>(
             answer_time_ms: minute.answer_time,
             age_ms: minute.age,
         };
-        track.minutes.iter().map(minute).collect()
+        track.minutes.iter().map(|one| one.as_ref().map(minute)).collect()
     });
     json::UnitHistory {
         bus: one.bus.name(),
@@ -312,7 +312,7 @@ pub(super) fn bus_history<'a>(bus: &'a BusPicture, history: &History, now: Insta
             failures: minute.failures,
             port_open: minute.open,
         };
-        track.minutes.iter().map(minute).collect()
+        track.minutes.iter().map(|one| one.as_ref().map(minute)).collect()
     });
     json::BusHistory {
         bus: bus.name(),
