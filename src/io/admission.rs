@@ -160,7 +160,7 @@ mod tests {
     fn the_last_free_place_costs_nobody_anything() {
         let (mut admission, presences) = connected(&[1, 1]);
         assert_eq!(admission.make_room(address(1), 3, 3), Room { admitted: true, evicted: 0 });
-        assert_eq!(evicted(&presences), []);
+        assert_eq!(evicted(&presences), Vec::<usize>::new());
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         presences[0].set_busy();
         presences[1].set_busy();
         assert_eq!(admission.make_room(address(1), 2, 10), Room { admitted: false, evicted: 0 });
-        assert_eq!(evicted(&presences), []);
+        assert_eq!(evicted(&presences), Vec::<usize>::new());
         presences[2].set_busy();
         assert!(!admission.evict(None));
     }

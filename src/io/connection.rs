@@ -274,7 +274,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
             Verdict::Unit { bus, unit, pdu } => {
-                if let Some(reply) = self.from_snapshot(listening, bus, unit, &pdu, now) {
+                if let Some(reply) = self.answer_from_snapshot(listening, bus, unit, &pdu, now) {
                     return self.exchange.reply(header, reply, now);
                 }
                 let deadline = (now, listening.settings.request_deadline);
@@ -299,7 +299,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     /// The reply to a read from data this listener's clients may be given, without the bus task.
-    fn from_snapshot(
+    fn answer_from_snapshot(
         &self,
         listening: &Listening,
         bus: &BusHandle,

@@ -138,6 +138,8 @@ pub(super) struct Point<'a> {
 #[serde(untagged)]
 pub(super) enum Number {
     Single(f32),
+    /// A code, or flags.
+    Word(u16),
     /// Exact, in digits of its own.
     Decimal(Box<RawValue>),
 }

@@ -102,18 +102,18 @@ fn measure(point: &Point) -> Option<Measure> {
     let total = if counts { "_total" } else { "" };
     let demand = if point.group == Group::Demand { "_demand" } else { "" };
     let unit = point.unit?;
-    let base = BASE_UNITS.iter().find(|(units, ..)| units.iter().any(|(name, _)| *name == unit));
-    let Some((units, quantity, base)) = base else {
+    let bases =
+        BASES.iter().filter_map(|base| Some((base, base.units.iter().find(|(name, _)| *name == unit)?)));
+    let Some((base, (_, factor))) = bases.into_iter().next() else {
         let family = "metergate_meter_other".to_owned();
         return Some(Measure { family, kind: Kind::Gauge, factor: 1.0, measure: Some(unit) });
     };
-    let factor = units.iter().find(|(name, _)| *name == unit).map_or(1.0, |(_, factor)| *factor);
-    let quantity = match (point.group, *quantity) {
+    let quantity = match (point.group, base.quantity) {
         (Group::PowerFactor, "ratio") => "power_factor_ratio",
         (_, quantity) => quantity,
     };
-    let family = format!("metergate_meter_{quantity}{demand}{base}{total}");
-    Some(Measure { family, kind, factor, measure: None })
+    let family = format!("metergate_meter_{quantity}{demand}{}{total}", base.unit);
+    Some(Measure { family, kind, factor: *factor, measure: None })
 }
 
 /// The number, with the digits the meter gave: a float of four bytes is not shown with those of eight.
@@ -130,20 +130,44 @@ fn number(value: &Value<'_>) -> Option<f64> {
     }
 }
 
-/// Units of profiles and what makes them one base unit, the quantity, the base unit.
-const BASE_UNITS: &[(&[(&str, f64)], &str, &str)] = &[
-    (&[("Wh", 1.0), ("kWh", 1e3), ("MWh", 1e6)], "real_energy", "_watthours"),
-    (&[("VARh", 1.0), ("kVARh", 1e3), ("MVARh", 1e6)], "reactive_energy", "_varhours"),
-    (&[("VAh", 1.0), ("kVAh", 1e3), ("MVAh", 1e6)], "apparent_energy", "_voltamperehours"),
-    (&[("W", 1.0), ("kW", 1e3), ("MW", 1e6)], "real_power", "_watts"),
-    (&[("VAR", 1.0), ("kVAR", 1e3), ("MVAR", 1e6)], "reactive_power", "_vars"),
-    (&[("VA", 1.0), ("kVA", 1e3), ("MVA", 1e6)], "apparent_power", "_voltamperes"),
-    (&[("mV", 1e-3), ("V", 1.0), ("kV", 1e3)], "voltage", "_volts"),
-    (&[("mA", 1e-3), ("A", 1.0)], "current", "_amperes"),
-    (&[("Hz", 1.0)], "frequency", "_hertz"),
-    (&[("ratio", 1.0)], "ratio", ""),
-    (&[("pulses", 1.0)], "pulses", ""),
-    (&[("count", 1.0)], "events", ""),
-    (&[("degC", 1.0)], "temperature", "_celsius"),
-    (&[("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0)], "time", "_seconds"),
+/// What some units of profiles are in one base unit.
+struct Base {
+    /// The units, and what makes one of them one of the base unit.
+    units: &'static [(&'static str, f64)],
+    quantity: &'static str,
+    /// The base unit, as the end of a name.
+    unit: &'static str,
+}
+
+const BASES: &[Base] = &[
+    Base { units: &[("Wh", 1.0), ("kWh", 1e3), ("MWh", 1e6)], quantity: "real_energy", unit: "_watthours" },
+    Base {
+        units: &[("VARh", 1.0), ("kVARh", 1e3), ("MVARh", 1e6)],
+        quantity: "reactive_energy",
+        unit: "_varhours",
+    },
+    Base {
+        units: &[("VAh", 1.0), ("kVAh", 1e3), ("MVAh", 1e6)],
+        quantity: "apparent_energy",
+        unit: "_voltamperehours",
+    },
+    Base { units: &[("W", 1.0), ("kW", 1e3), ("MW", 1e6)], quantity: "real_power", unit: "_watts" },
+    Base { units: &[("VAR", 1.0), ("kVAR", 1e3), ("MVAR", 1e6)], quantity: "reactive_power", unit: "_vars" },
+    Base {
+        units: &[("VA", 1.0), ("kVA", 1e3), ("MVA", 1e6)],
+        quantity: "apparent_power",
+        unit: "_voltamperes",
+    },
+    Base { units: &[("mV", 1e-3), ("V", 1.0), ("kV", 1e3)], quantity: "voltage", unit: "_volts" },
+    Base { units: &[("mA", 1e-3), ("A", 1.0)], quantity: "current", unit: "_amperes" },
+    Base { units: &[("Hz", 1.0)], quantity: "frequency", unit: "_hertz" },
+    Base { units: &[("ratio", 1.0)], quantity: "ratio", unit: "" },
+    Base { units: &[("pulses", 1.0)], quantity: "pulses", unit: "" },
+    Base { units: &[("count", 1.0)], quantity: "events", unit: "" },
+    Base { units: &[("degC", 1.0)], quantity: "temperature", unit: "_celsius" },
+    Base {
+        units: &[("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0)],
+        quantity: "time",
+        unit: "_seconds",
+    },
 ];

@@ -242,7 +242,10 @@ const LINE_COUNTERS: &Counters<LineCounters> = &[
     ("metergate_bus_occupied_total", "Times the line was declared occupied.", |line| line.occupied),
 ];
 
-const UNIT_ERRORS: &[(&str, fn(&UnitCounters) -> u64)] = &[
+/// What went wrong with an answer, and where it is counted.
+type Causes<T> = [(&'static str, fn(&T) -> u64)];
+
+const UNIT_ERRORS: &Causes<UnitCounters> = &[
     ("timeout", |unit| unit.timeouts),
     ("crc", |unit| unit.crc_errors),
     ("late", |unit| unit.late_answers),

@@ -200,7 +200,7 @@ fn point<'a>(
 
 /// The number, the words, and why there is none.
 fn said(value: &Value<'_>) -> (Option<json::Number>, Option<String>, Option<&'static str>) {
-    let whole = |number: u16| Some(json::Number::Single(f32::from(number)));
+    let whole = |number: u16| Some(json::Number::Word(number));
     match value {
         Value::Float(value) => (Some(json::Number::Single(*value)), None, None),
         // What is shown of a decimal is digits with a point at most, which is a number in JSON, too.

@@ -61,6 +61,7 @@ fn picture_units(picture: &Picture, bus: &str) -> usize {
 fn reading(point: &json::Point<'_>) -> Option<String> {
     let value = match point.value.as_ref()? {
         json::Number::Single(number) => number.to_string(),
+        json::Number::Word(number) => number.to_string(),
         json::Number::Decimal(number) => number.get().to_owned(),
     };
     Some(format!("{value} {}", point.unit.unwrap_or_default()))
