@@ -17,18 +17,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::audit::Audit;
 use crate::io::handle::BusHandle;
 use crate::io::names::{Names, UnitName};
 use crate::io::port;
+use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
 use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
+
+mod status;
 
 /// Why the gateway could not start, or not take over a new configuration.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ pub struct Gateway {
     audit: Arc<Audit>,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
+    page: StatusPage,
     /// Listeners a reload took away, still answering what is in flight.
     retired: Vec<JoinHandle<()>>,
     /// Listeners a reload under way has closed to get at their addresses; they come back if it fails.
@@ -97,9 +102,10 @@ pub struct Gateway {
 
 #[derive(Debug)]
 struct RunningBus {
-    settings: config::Bus,
+    settings: Arc<config::Bus>,
     handle: BusHandle,
     view: Arc<ArcSwap<View>>,
+    port: Arc<ArcSwap<PortView>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -127,6 +133,7 @@ impl Gateway {
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
+        let page = status::bind(config)?;
         let traffic = Arc::<Traffic>::default();
         let start = |bus| RunningBus::start(bus, Arc::clone(&traffic));
         let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
@@ -140,6 +147,7 @@ impl Gateway {
             trail,
             buses,
             listeners: Vec::new(),
+            page: StatusPage::new(started),
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
@@ -148,6 +156,8 @@ impl Gateway {
             let listening = gateway.listening(settings, config, Arc::default());
             gateway.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
         }
+        let surroundings = gateway.surroundings(config);
+        gateway.page.open(config, page, surroundings);
         Ok(gateway)
     }
 
@@ -161,6 +171,7 @@ impl Gateway {
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
         let same = self.trail.as_ref().map(|trail| trail.settings()) == config.audit.as_ref();
         let trail = if same { self.trail.clone() } else { open_trail(config)? };
+        let page_socket = self.page.bind_new(config)?;
         let sockets = self.bind_new(config).await?;
         if let Some(trail) = trail.as_ref().filter(|_| same) {
             // Whoever moved the file says so by this signal.
@@ -195,12 +206,15 @@ impl Gateway {
             self.retired.push(listener.task);
         }
         self.retired.retain(|task| !task.is_finished());
+        let surroundings = self.surroundings(config);
+        self.page.reload(config, page_socket, surroundings).await;
         Ok(())
     }
 
     /// Stops: no new requests, answers for those in flight within their deadlines, then the buses. No frame
     /// is cut on a line.
     pub async fn stop(self) {
+        self.page.stop().await;
         for listener in &self.listeners {
             listener.stop.cancel();
         }
@@ -242,10 +256,40 @@ impl Gateway {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
+    /// Where the status page is, if there is one.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.page.address()
+    }
+
     /// The buses by name, and where each publishes its view.
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    /// What the status page takes its pictures of.
+    fn surroundings(&self, config: &Config) -> Surroundings {
+        let bus = |bus: &RunningBus| BusSource {
+            settings: Arc::clone(&bus.settings),
+            view: Arc::clone(&bus.view),
+            port: Arc::clone(&bus.port),
+        };
+        let listener = |wanted: &config::Listener| {
+            let running = self.listener(wanted.settings.address)?;
+            let buses = wanted.buses.iter().filter_map(|&index| self.buses.get(index));
+            Some(ListenerSource {
+                address: running.address,
+                settings: wanted.settings.clone(),
+                buses: buses.map(|bus| bus.settings.line.name.clone()).collect(),
+                tally: Arc::clone(&running.listening.load().tally),
+            })
+        };
+        Surroundings {
+            started: self.started,
+            buses: self.buses.iter().map(bus).collect(),
+            listeners: config.listeners.iter().filter_map(listener).collect(),
+        }
     }
 
     /// What a listener obeys: its settings, and the way to each unit it shows.
@@ -349,7 +393,7 @@ impl Gateway {
         let mut kept = std::mem::take(&mut self.buses);
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
-                Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
+                Some(index) => RunningBus { settings: Arc::new(wanted.clone()), ..kept.swap_remove(index) },
                 None => RunningBus::start(wanted, Arc::clone(&self.traffic)),
             };
             self.buses.push(running);
@@ -361,6 +405,7 @@ impl RunningBus {
     fn start(settings: &config::Bus, traffic: Arc<Traffic>) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
+        let port_view = Arc::default();
         let stop = CancellationToken::new();
         let parts = BusParts {
             line: settings.line.clone(),
@@ -368,13 +413,14 @@ impl RunningBus {
             requests,
             view: Arc::clone(&view),
             traffic,
+            port: Arc::clone(&port_view),
             stop: stop.clone(),
         };
         let port = settings.port.clone();
         let task = tokio::spawn(async move {
             serial::run(parts, || port::open(&port), Timer::fine()).await;
         });
-        Self { settings: settings.clone(), handle, view, stop, task }
+        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
     }
 
     /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.

@@ -8,6 +8,7 @@
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
 //! cli -> capture -> io, bus                simulator      -> meter, yaml
 //! config -> meter, yaml, and the settings types that bus and io define
+//! status -> config, io, bus, meter (what they publish, and nothing that waits)
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
@@ -21,11 +22,12 @@
 //! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
+//! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `yaml`) never read a clock, never spawn, never
-//! await and never touch a file; clippy denies it.
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `status`, `yaml`) never read a clock, never spawn,
+//! never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -111,10 +113,13 @@ pub mod io {
     mod direction;
     mod exchange;
     pub mod handle;
+    pub mod http;
     pub mod ioctl;
     pub(crate) mod json;
     pub mod names;
     pub mod port;
+    pub mod port_view;
+    pub mod process;
     mod requests;
     pub mod routes;
     pub mod serial;
@@ -123,6 +128,7 @@ pub mod io {
     pub mod tcp;
     pub mod throttle;
     pub mod timer;
+    mod token;
     pub mod traffic;
     pub mod trail;
 }
@@ -172,6 +178,7 @@ pub mod config {
     mod polling;
     mod profiles;
     mod settings;
+    mod status;
     mod value;
     mod words;
     mod write;
@@ -180,7 +187,7 @@ pub mod config {
     pub use file::{load, parse};
     pub use keys::Part;
     pub(crate) use profiles::read_bounded;
-    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, UnitProfile};
+    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitProfile};
 }
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
@@ -237,6 +244,21 @@ pub mod cli {
     pub mod table;
     pub mod target;
     pub mod write;
+}
+
+/// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod status {
+    pub mod exposition;
+    pub mod history;
+    mod json;
+    mod meters;
+    pub mod metrics;
+    mod overview;
+    mod page;
+    pub mod picture;
+    pub mod readings;
+    pub mod site;
 }
 
 pub mod gateway;

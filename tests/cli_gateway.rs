@@ -34,7 +34,7 @@ fn folder(test: &str) -> PathBuf {
 fn configuration(folder: &Path, address: &str) -> PathBuf {
     let path = folder.join("metergate.yaml");
     let text = format!(
-        "listeners: [{{address: \"{address}\"}}]\nbuses: [{{name: line, device: {}, units: [{{id: 1}}]}}]\n",
+        "listeners: [{{address: \"{address}\"}}]\nbuses: [{{name: line, device: {}, units: [{{id: 1}}]}}]\nstatus: off\n",
         folder.join("no-device").display()
     );
     fs::write(&path, text).unwrap();
@@ -124,7 +124,7 @@ fn a_taken_address_ends_run_and_demo_with_4() {
 #[test]
 fn demo_answers_modbus_tcp_and_ends_cleanly() {
     let mut child = program()
-        .args(["demo", "--listen", "127.0.0.1:0", "--units", "1,3"])
+        .args(["demo", "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--units", "1,3"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -140,6 +140,7 @@ fn demo_answers_modbus_tcp_and_ends_cleanly() {
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(&format!("mbpoll -m tcp -p {} -a 1", address.port())), "{rest}");
+    assert!(rest.contains("Status page: http://127.0.0.1:"), "{rest}");
 }
 
 #[test]

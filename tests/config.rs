@@ -64,6 +64,7 @@ buses:
         request_gap: 0.5ms
 diagnostics_unit: 255
 log_level: trace
+status: off
 "#;
 
 fn good(text: &str) -> Config {
@@ -160,11 +161,6 @@ fn words_other_yaml_readers_take_for_switches_stay_words() {
         assert_eq!(config.buses[0].line.echo, echo);
         assert_eq!(config.buses[0].line.framing.parity, Parity::None);
     }
-}
-
-#[test]
-fn keys_that_are_not_built_are_taken_at_their_off_value() {
-    assert_eq!(good(&format!("{MINIMAL}status: off\n")), good(MINIMAL));
 }
 
 #[test]

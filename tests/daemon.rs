@@ -22,7 +22,7 @@ const PHASE_LOSS: u16 = 141;
 
 fn config(device: &Path, listeners: &str) -> String {
     format!(
-        "listeners:\n{listeners}buses:\n  - name: riser\n    device: {}\n    units:\n      - id: 1-3\n      - {{id: 9, name: not there}}\n",
+        "status: off\nlisteners:\n{listeners}buses:\n  - name: riser\n    device: {}\n    units:\n      - id: 1-3\n      - {{id: 9, name: not there}}\n",
         device.display()
     )
 }
@@ -226,7 +226,7 @@ async fn two_risers_numbered_alike_are_told_apart_by_listener_and_by_alias() {
     let (link_a, link_b) = (folder.path("a"), folder.path("b"));
     let (_a, _b) = (chain(&link_a, "1-2"), chain(&link_b, "1-2"));
     let text = format!(
-        "listeners:\n  - {{address: '127.0.0.1:0', buses: [a]}}\n  - {{address: '127.0.0.1:0', buses: [a, b2]}}\n\
+        "status: off\nlisteners:\n  - {{address: '127.0.0.1:0', buses: [a]}}\n  - {{address: '127.0.0.1:0', buses: [a, b2]}}\n\
          buses:\n  - name: a\n    device: {}\n    units: [{{id: 1-2}}]\n\
          \u{20} - name: b2\n    device: {}\n    units: [{{id: 1-2, as: 11}}]\n",
         link_a.display(),
@@ -247,7 +247,7 @@ async fn two_risers_numbered_alike_are_told_apart_by_listener_and_by_alias() {
 
 #[tokio::test]
 async fn the_demo_reads_eight_meters_with_no_file_and_no_hardware() {
-    let mut demo = Program::start(["demo", "--listen", "127.0.0.1:0"]);
+    let mut demo = Program::start(["demo", "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"]);
     let said = demo.line_with("Modbus TCP on ");
     let address = said.rsplit(' ').next().and_then(|address| address.parse().ok()).unwrap();
     demo.line_with("mbpoll");

@@ -25,7 +25,7 @@ fn config(listeners: &[SocketAddr], device: &Path, unit: &str) -> String {
     let listeners: Vec<String> =
         listeners.iter().map(|address| format!("{{address: '{address}'}}")).collect();
     format!(
-        "listeners: [{}]\nbuses:\n  - name: riser\n    device: {}\n    echo: off\n    retries: 0\n    \
+        "status: off\nlisteners: [{}]\nbuses:\n  - name: riser\n    device: {}\n    echo: off\n    retries: 0\n    \
          response_timeout: 2s\n    late_guard: 2s\n    units: [{{id: 1, name: {unit}}}]\n",
         listeners.join(", "),
         device.display()

@@ -38,7 +38,8 @@ impl Site {
         let text = format!(
             "listeners:\n  - {{address: '127.0.0.1:0', max_age: {max_age}ms}}\n  \
              - {{address: '127.0.0.1:0', writes: allow, request_deadline: 20s}}\n\
-             buses:\n  - {{name: riser, device: {device}, baud_rate: 115200, units: [{{id: {UNIT}}}]}}\n"
+             buses:\n  - {{name: riser, device: {device}, baud_rate: 115200, units: [{{id: {UNIT}}}]}}\n\
+             status: off\n"
         );
         let file = folder.write("metergate.yaml", &text);
         let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);

@@ -35,8 +35,15 @@ fn line() -> LineSettings {
 fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -> BusHandle {
     let (handle, requests) = BusHandle::new("riser");
     let (view, stop) = (Arc::clone(handle.view()), CancellationToken::new());
-    let parts =
-        BusParts { line: line(), device: "pipe".into(), requests, view, traffic: Arc::default(), stop };
+    let parts = BusParts {
+        line: line(),
+        device: "pipe".into(),
+        requests,
+        view,
+        traffic: Arc::default(),
+        port: Arc::default(),
+        stop,
+    };
     let mut open = open;
     let open = move || {
         let stream = open()?;

@@ -17,6 +17,7 @@ use metergate::bus::settings::{
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
+use metergate::io::port_view::PortView;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 struct Rig {
     handle: BusHandle,
     view: Arc<ArcSwap<View>>,
+    port_view: Arc<ArcSwap<PortView>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     answers: Answers,
@@ -46,6 +48,7 @@ impl Rig {
         let ports: Ports = Arc::new(Mutex::new(ports.into_iter().collect()));
         let (handle, requests) = BusHandle::new("riser");
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let port_view = Arc::default();
         let stop = CancellationToken::new();
         let parts = BusParts {
             line: line(),
@@ -53,6 +56,7 @@ impl Rig {
             requests,
             view: Arc::clone(&view),
             traffic: Arc::default(),
+            port: Arc::clone(&port_view),
             stop: stop.clone(),
         };
         let tries = Tries::default();
@@ -70,7 +74,7 @@ impl Rig {
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
         let (back, answers) = WayBack::new();
-        Self { handle, view, stop, task, answers, back, tries }
+        Self { handle, view, port_view, stop, task, answers, back, tries }
     }
 
     async fn ask(&self, key: u64, unit: u8) {
@@ -189,6 +193,31 @@ async fn a_lost_port_refuses_with_0a_and_is_opened_again_by_name() {
     expect_request(&mut far_again, 1).await;
     far_again.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
     assert_eq!(rig.answer().await, (3, Answer::Reply(Bytes::from_static(&REPLY))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_the_port_is_there_to_see() {
+    let (near, mut far) = duplex(64);
+    let (near_again, _far) = duplex(64);
+    let rig = Rig::start([Ok(near), Err(io::ErrorKind::NotFound.into()), Ok(near_again)]);
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    let open = rig.port_view.load_full();
+    assert_eq!((open.openings, open.losses, open.report.as_str()), (1, 0, "a pipe"));
+    assert!(open.since.is_some() && open.problem.is_none());
+    drop(far);
+    let mut problems = Vec::new();
+    while rig.port_view.load().openings < 2 {
+        let now = rig.port_view.load_full();
+        if problems.last() != now.problem.as_ref() {
+            problems.extend(now.problem.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(problems, ["the device has gone", "entity not found"]);
+    let again = rig.port_view.load_full();
+    assert_eq!((again.openings, again.losses, &again.problem), (2, 1, &None));
+    assert!(again.since > open.since);
 }
 
 #[tokio::test(start_paused = true)]

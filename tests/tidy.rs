@@ -20,6 +20,19 @@ const ROOMS: &[(&str, Imports)] = &[
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
+    (
+        "status",
+        Imports::Only(&[
+            "bus",
+            "config",
+            "io::http",
+            "io::port_view",
+            "io::process",
+            "io::settings",
+            "io::tally",
+            "meter",
+        ]),
+    ),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),
 ];
@@ -32,7 +45,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "scan"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "scan", "status"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =

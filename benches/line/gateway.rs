@@ -42,7 +42,8 @@ impl Gateway {
         let text = format!(
             "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    request_deadline: 30s\n    \
              max_connections: 600\n    max_connections_per_ip: 600\nbuses:\n  - name: bench\n    \
-             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - {units}\n"
+             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - {units}\n\
+             status: {{address: 127.0.0.1:0}}\n"
         );
         fs::write(&file, text).expect("the temporary folder can be written");
         let mut child = Command::new(PROGRAM)

@@ -115,6 +115,9 @@ pub struct Demo {
     /// Where Modbus TCP clients connect
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5020")]
     pub listen: SocketAddr,
+    /// Where the status page is; without this 127.0.0.1:8502, if it is free
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<SocketAddr>,
     /// Unit identifiers of the meters, such as 1-8 or 1,3,10-12
     #[arg(long, value_name = "UNITS", default_value = "1-8")]
     pub units: Units,
@@ -288,10 +291,11 @@ impl Units {
         &self.0
     }
 
-    /// The entries of `units:` in a configuration file.
+    /// The entries of `units:` in a configuration file, for meters that are simulated.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        self.to_string().split(',').map(|run| format!("{{id: {run}}}")).collect::<Vec<_>>().join(", ")
+        let unit = |run: &str| format!("{{id: {run}, profile: leviton-4000r}}");
+        self.to_string().split(',').map(unit).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let addresses = gateway.addresses();
     let address = addresses.first().copied().unwrap_or(args.listen);
     // The gateway serves clients even if nobody wants to read about it.
-    let _unread = output::print(introduction(&settings, address).as_bytes());
+    let _unread = output::print(introduction(&settings, address, gateway.status_address()).as_bytes());
     show_activity(&gateway, &stop).await;
     gateway.stop().await;
     meters_stop.cancel();
@@ -114,17 +114,19 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> String
         let name = name.map(|name| format!(", name: \"{}\"", quoted(name))).unwrap_or_default();
         format!("      - {{id: {id}{name}, profile: leviton-4000r}}\n")
     };
+    let status =
+        args.status.map_or_else(String::new, |status| format!("status: {{address: \"{status}\"}}\n"));
     let units: String = scenario::units(settings).ids().iter().map(unit).collect();
     format!(
         "listeners:\n  - address: \"{}\"\n    max_age: 5s\nbuses:\n  - name: demo\n    device: {}\n    \
-         baud_rate: {}\n    units:\n{units}",
+         baud_rate: {}\n    units:\n{units}{status}",
         args.listen,
         device.display(),
         settings.baud_rate,
     )
 }
 
-fn introduction(settings: &ChainSettings, address: SocketAddr) -> String {
+fn introduction(settings: &ChainSettings, address: SocketAddr, status: Option<SocketAddr>) -> String {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -133,6 +135,7 @@ fn introduction(settings: &ChainSettings, address: SocketAddr) -> String {
     let units = scenario::units(settings);
     let (port, unit) = (address.port(), units.ids().first().copied().unwrap_or(1));
     let (baud, faults) = (settings.baud_rate, scenario::timetable(settings));
+    let page = status.map_or_else(String::new, |status| format!("\nStatus page: http://{status}/\n"));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _never = write!(
@@ -149,7 +152,7 @@ The same in Python, with pymodbus 3.10 or later:
   with ModbusTcpClient(\"{host}\", port={port}) as client:
       reply = client.read_holding_registers(260, count=6, device_id={unit})
       print(client.convert_from_registers(reply.registers, client.DATATYPE.FLOAT32))
-
+{page}
 Ctrl-C ends it.
 "
     );

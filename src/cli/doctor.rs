@@ -85,6 +85,7 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
         requests,
         view: Arc::clone(&view),
         traffic: Arc::default(),
+        port: Arc::default(),
         stop: bus_stop.clone(),
     };
     let settings = bus.port.clone();

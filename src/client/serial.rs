@@ -77,6 +77,7 @@ impl SerialClient {
             requests,
             view: handle.view().clone(),
             traffic: Arc::default(),
+            port: Arc::default(),
             stop: CancellationToken::new(),
         };
         let open = move || opened.take().map_or_else(|| port::open(&port), Ok);

@@ -89,7 +89,7 @@ fn check_addresses(listeners: &[Option<ListenerRead>], faults: &mut Faults<'_>) 
 }
 
 /// Whether the kernel would refuse the second of the two.
-fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
+pub(super) fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
     let same_ip = a.is_ipv4() == b.is_ipv4()
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified());
     // Port 0 is another free port each time.

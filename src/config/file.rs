@@ -10,7 +10,7 @@ use super::listener::ListenerRead;
 use super::profiles::{Profiles, read_bounded};
 use super::settings::{Config, Loaded, LogLevel};
 use super::value::diagnostics_unit;
-use super::{bus, cross, listener, value, words};
+use super::{bus, cross, listener, status, value, words};
 use crate::io::settings::AuditSettings;
 use crate::yaml::problem::{Faults, Problems, unreadable};
 use crate::yaml::section::Section;
@@ -71,6 +71,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
     let (listeners, buses) = (listeners.unwrap_or_default(), buses.unwrap_or_default());
     let audit = read_audit(&section, faults);
     let routes = cross::check(&listeners, &buses, faults);
+    let status = status::read(&section, &listeners, faults);
     if let Some(Some(id)) = diagnostics {
         cross::check_diagnostics(id, &diagnostics_at, &routes, &buses, faults);
     }
@@ -86,6 +87,7 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
         diagnostics_unit: diagnostics?,
         profiles: profiles.directory()?.to_owned(),
         audit: audit?,
+        status: status?,
     })
 }
 

@@ -19,14 +19,16 @@ pub enum Part {
     OfflineAfter,
     /// An entry of a bus's `units`.
     Unit,
+    /// The mapping `status`.
+    Status,
     /// The mapping `audit`.
     Audit,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit, Self::Audit];
+    pub const ALL: [Self; 7] =
+        [Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit, Self::Status, Self::Audit];
 
     /// The keys of the section, in the order they are shown.
     #[must_use]
@@ -37,6 +39,7 @@ impl Part {
             Self::Bus => BUS,
             Self::OfflineAfter => OFFLINE_AFTER,
             Self::Unit => UNIT,
+            Self::Status => STATUS,
             Self::Audit => AUDIT,
         }
     }
@@ -50,6 +53,7 @@ impl Part {
             Self::Bus => "a bus",
             Self::OfflineAfter => "offline_after",
             Self::Unit => "a unit",
+            Self::Status => "status",
             Self::Audit => "audit",
         }
     }
@@ -72,7 +76,7 @@ impl KeyTable for Part {
 }
 
 /// THE KEYS NOT BUILT YET. Building a feature deletes its entry here and reads the key in its section.
-const NOT_BUILT: &[(Part, &str, &[&str])] = &[(Part::File, "status", &["off"])];
+const NOT_BUILT: &[(Part, &str, &[&str])] = &[];
 
 /// Where profiles are looked for, and the only such place that may be absent.
 pub(super) const DEFAULT_PROFILES: &str = "/etc/metergate/profiles";
@@ -145,4 +149,5 @@ const UNIT: &[Key] = &[
     bare("request_gap"),
 ];
 
+const STATUS: &[Key] = &[key("address", "127.0.0.1:8502"), bare("token_file")];
 const AUDIT: &[Key] = &[bare("file"), key("max_size", "10MB")];

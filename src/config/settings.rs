@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::settings::{LineSettings, Pace, UnitId};
-use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings};
+use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings, StatusSettings};
 use crate::meter::profile::Profile;
 use crate::yaml::Problem;
 
@@ -30,6 +30,27 @@ pub struct Config {
     pub profiles: PathBuf,
     /// The file that records writes; `None`: the log only.
     pub audit: Option<AuditSettings>,
+    /// The status page; `None`: there is none.
+    pub status: Option<Status>,
+}
+
+/// The status page, and what only the file knows of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// What it obeys.
+    pub settings: StatusSettings,
+    /// Where its token was read.
+    pub token_file: Option<PathBuf>,
+    /// Whether it stands in the file. Where it does not, an address somebody else has is no reason not to start.
+    pub given: bool,
+}
+
+impl PartialEq for Status {
+    /// Once it runs, it makes no difference whether it stood in the file.
+    fn eq(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.token_file == other.token_file
+    }
 }
 
 /// One TCP listener and where it leads.

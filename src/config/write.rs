@@ -7,7 +7,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::keys::Part;
-use super::settings::{Bus, Config, Listener, UnitProfile};
+use super::settings::{Bus, Config, Listener, Status, UnitProfile};
 use super::value::{show_bytes, show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
@@ -27,6 +27,7 @@ impl Config {
             None => file.put("diagnostics_unit", "off"),
         }
         file.put("profiles", self.profiles.display().to_string());
+        file.put("status", self.status.as_ref().map_or_else(|| Value::from("off"), status));
         if let Some(audit) = &self.audit {
             let mut section = Section::new(Part::Audit);
             section.put("file", audit.file.display().to_string());
@@ -58,6 +59,15 @@ impl Config {
         }
         section.finish()
     }
+}
+
+fn status(status: &Status) -> Value {
+    let mut section = Section::new(Part::Status);
+    section.put("address", status.settings.address.to_string());
+    if let Some(file) = &status.token_file {
+        section.put("token_file", file.display().to_string());
+    }
+    section.finish()
 }
 
 fn bus(bus: &Bus) -> Value {

@@ -25,6 +25,7 @@ pub use super::exchange::{FUSE, REFUSAL_DELAY};
 use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
 pub use super::requests::DEADLINE_MARGIN;
 use super::routes::Listening;
+use super::tally::Connected;
 use super::throttle::Throttle;
 use super::traffic::Link;
 use crate::bus::request::{Answer, Request};
@@ -51,7 +52,6 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let _counted = client.listening.load().tally.connected();
     let presence = Arc::clone(&client.presence);
     let mut connection = Connection::new(reader, writer, client);
     let mut now = Instant::now();
@@ -117,6 +117,7 @@ pub(super) struct Connection<R, W> {
     /// Less than one ADU before each read, so it stays within its first capacity.
     input: BytesMut,
     pub(super) exchange: Exchange,
+    pub(super) counted: Arc<Connected>,
     /// Not more than is in flight, times the buses for broadcasts.
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) back: Arc<WayBack>,
@@ -135,13 +136,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let (tally, traffic) = (Arc::clone(&listening.tally), Arc::clone(&listening.traffic));
         drop(listening);
         let link = Arc::clone(&client.link);
+        let counted = Arc::new(tally.connected(link.client, Instant::now().into_std()));
         Self {
             reader,
             writer,
             client,
             phase: Phase::Open,
             input: BytesMut::with_capacity(READ_BUFFER),
-            exchange: Exchange::new(tally, traffic, link),
+            exchange: Exchange::new(Arc::clone(&counted), traffic, link),
+            counted,
             outgoing: VecDeque::new(),
             back,
             answers,

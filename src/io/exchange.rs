@@ -14,7 +14,7 @@ use tracing::{debug, trace, warn};
 
 use super::audit::{Outcome, Ticket};
 use super::routes::BROADCAST_UNIT;
-use super::tally::Tally;
+use super::tally::Connected;
 use super::traffic::{Link, Said, Served, Speaker, Traffic};
 use crate::bus::request::Answer;
 use crate::modbus::mbap::Adu;
@@ -23,7 +23,7 @@ use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, exception_r
 /// All a client has in flight.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    tally: Arc<Tally>,
+    counted: Arc<Connected>,
     traffic: Arc<Traffic>,
     link: Arc<Link>,
     /// In the order of their keys. Few, and a list of few takes far less room than a map.
@@ -97,10 +97,10 @@ impl Header {
 }
 
 impl Exchange {
-    /// Nothing in flight yet; exceptions are counted in `tally`, what is said on `link` is told to `traffic`.
-    pub(crate) fn new(tally: Arc<Tally>, traffic: Arc<Traffic>, link: Arc<Link>) -> Self {
+    /// Nothing in flight yet; answers are counted in `counted`, what is said on `link` is told to `traffic`.
+    pub(crate) fn new(counted: Arc<Connected>, traffic: Arc<Traffic>, link: Arc<Link>) -> Self {
         Self {
-            tally,
+            counted,
             traffic,
             link,
             waiting: VecDeque::new(),
@@ -128,7 +128,7 @@ impl Exchange {
     }
 
     /// Opens a request that `buses` buses answer, each once, and gives its key. If they have not by
-    /// `deadline` and [`FUSE`], the client is told 0x0B without them.
+    /// `deadline` after it was asked and [`FUSE`], the client is told 0x0B without them.
     ///
     /// A write is recorded with what became of it.
     pub(crate) fn open(
@@ -136,14 +136,14 @@ impl Exchange {
         header: Header,
         purpose: Purpose,
         buses: usize,
-        deadline: Instant,
+        deadline: Duration,
         asked: Asked,
         write: Option<Ticket>,
     ) -> u64 {
         self.tell_asked(header, &asked);
         let key = self.next_key;
         self.next_key += 1;
-        let fuse = deadline + FUSE;
+        let fuse = asked.at + deadline + FUSE;
         let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, asked, write };
         self.waiting.push_back((key, waiting));
         key
@@ -252,6 +252,7 @@ impl Exchange {
     /// Says what there is to say of a request that every bus has answered.
     fn finish(&mut self, waiting: Waiting, now: Instant) {
         let Waiting { header, purpose, failure, asked, write, .. } = waiting;
+        self.counted.note_answer(now.saturating_duration_since(asked.at));
         record(header, failure.as_ref(), &purpose, write);
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
@@ -299,8 +300,10 @@ impl Exchange {
     }
 
     fn queue(&mut self, reply: &Adu, now: Instant) {
-        if reply.pdu.first().is_some_and(|function| function & EXCEPTION_BIT != 0) {
-            self.tally.note_exception();
+        if let [function, code, ..] = reply.pdu[..]
+            && function & EXCEPTION_BIT != 0
+        {
+            self.counted.note_exception(ExceptionCode(code));
         }
         let before = self.output.len();
         if before > 0 && self.output.capacity() < BATCH_CAPACITY {

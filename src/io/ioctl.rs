@@ -107,6 +107,18 @@ impl LineErrors {
     }
 }
 
+impl LineErrors {
+    /// Adds what has been counted from `before` to `now`.
+    pub fn add(&mut self, before: &Self, now: &Self) {
+        let sum = |own: &mut u32, before: u32, now: u32| *own = own.wrapping_add(now.wrapping_sub(before));
+        sum(&mut self.framing, before.framing, now.framing);
+        sum(&mut self.parity, before.parity, now.parity);
+        sum(&mut self.overrun, before.overrun, now.overrun);
+        sum(&mut self.breaks, before.breaks, now.breaks);
+        sum(&mut self.buffer_overrun, before.buffer_overrun, now.buffer_overrun);
+    }
+}
+
 /// The driver's RS-485 mode. ENOTTY where the driver knows none.
 pub(crate) fn rs485(port: &impl AsRawFd) -> Result<SerialRs485> {
     let mut mode = SerialRs485::default();

@@ -32,7 +32,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             return self.drain();
         }
         let header = Header::of(&adu);
-        listening.tally.note_request();
+        self.counted.note_request(now.into_std());
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         match listening.judge(adu.unit, adu.pdu) {
             Verdict::Refused { refusal, pdu } => {
@@ -50,7 +50,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             Verdict::Unit { bus, unit, pdu } => {
                 // Who has not waited for the answer to his own write is given what the unit holds after it.
                 let behind = self.exchange.writes_to(header.unit);
-                if let Some(reply) = from_snapshot(listening, bus, unit, &pdu, behind, now) {
+                if let Some(reply) = self.answer_from_snapshot(listening, bus, unit, &pdu, behind, now) {
                     return self.exchange.reply(header, reply, Served::Snapshot, pdu.bytes(), now);
                 }
                 let key = self.open(listening, header, Purpose::Unit(None), 1, pdu.bytes(), now);
@@ -80,7 +80,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         pdu: &Bytes,
         now: Instant,
     ) -> u64 {
-        let deadline = now + listening.settings.request_deadline;
+        let deadline = listening.settings.request_deadline;
         let write = self.ticket(listening, header, pdu, now);
         let asked = Asked { pdu: pdu.clone(), at: now };
         self.exchange.open(header, purpose, buses, deadline, asked, write)
@@ -108,6 +108,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let addressed = || listening.addressed(header.unit);
         let (audit, now) = (&listening.audit, now.into_std());
         (!is_read(pdu)).then(|| Ticket::new(audit, *self.client.link, &addressed(), pdu.clone(), now))
+    }
+
+    /// The reply to a read from data this listener's clients may be given, without the bus task. Nothing for one
+    /// that goes `behind` something.
+    fn answer_from_snapshot(
+        &self,
+        listening: &Listening,
+        bus: &BusHandle,
+        unit: UnitId,
+        pdu: &RequestPdu,
+        behind: bool,
+        now: Instant,
+    ) -> Option<Bytes> {
+        let max_age = listening.settings.max_age;
+        let range = pdu.range().filter(|_| !max_age.is_zero())?;
+        let at_hand = || bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
+        let reply = if behind { None } else { at_hand() };
+        self.counted.note_lookup(reply.is_some());
+        reply
     }
 
     /// Lays a request out for its bus; the next rounds of the loop hand it over.
@@ -150,24 +169,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
         }
     }
-}
-
-/// The reply to a read from data this listener's clients may be given, without the bus task. Nothing for one
-/// that goes `behind` something.
-fn from_snapshot(
-    listening: &Listening,
-    bus: &BusHandle,
-    unit: UnitId,
-    pdu: &RequestPdu,
-    behind: bool,
-    now: Instant,
-) -> Option<Bytes> {
-    let max_age = listening.settings.max_age;
-    let range = pdu.range().filter(|_| !max_age.is_zero())?;
-    let at_hand = || bus.answer_from_snapshot(unit, &range, max_age, now.into_std());
-    let reply = if behind { None } else { at_hand() };
-    listening.tally.note_lookup(reply.is_some());
-    reply
 }
 
 /// The deadline a bus is given is earlier by this, so that its answer is out in time even if it is a refusal

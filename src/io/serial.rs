@@ -25,6 +25,7 @@ use crate::bus::view::View;
 use super::handle::ReplyTo;
 use super::ioctl::LineErrors;
 use super::port::OpenPort;
+use super::port_view::PortView;
 use super::timer::Timer;
 use super::traffic::Traffic;
 
@@ -41,6 +42,8 @@ pub struct BusParts {
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
     pub traffic: Arc<Traffic>,
+    /// Where it says how the port is.
+    pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
 }
@@ -52,7 +55,7 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, requests, view, traffic, stop } = parts;
+    let BusParts { line, device, requests, view, traffic, port, stop } = parts;
     let name: Arc<str> = line.name.as_str().into();
     let late_guard = line.late_guard;
     let task = BusTask {
@@ -61,6 +64,8 @@ where
         device,
         open,
         port: None,
+        port_view: PortView::default(),
+        port_published: port,
         unknown_past: Some(late_guard),
         line_errors: LineErrors::default(),
         look_at: Instant::now(),
@@ -78,6 +83,8 @@ struct BusTask<S, F> {
     device: String,
     open: F,
     port: Option<OpenPort<S>>,
+    port_view: PortView,
+    port_published: Arc<ArcSwap<PortView>>,
     /// Until the port is first open: how long answers may still come to what others asked on this line. From
     /// then on the line itself knows what is owed.
     unknown_past: Option<Duration>,
@@ -187,12 +194,15 @@ where
         match (self.open)() {
             Ok(port) => {
                 info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
-                self.line_errors = (port.line_errors)(&port.stream).unwrap_or_default();
+                let line_errors = (port.line_errors)(&port.stream);
+                let now = Instant::now().into_std();
+                self.port_view.open(&port.report, line_errors.is_some(), now);
+                self.publish_port();
+                self.line_errors = line_errors.unwrap_or_default();
                 self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.complaint = None;
-                let now = Instant::now().into_std();
                 if let Some(late_guard) = self.unknown_past.take() {
                     self.line.hold_until(now + late_guard);
                 }
@@ -204,6 +214,8 @@ where
                     debug!(bus = %self.name, "port still closed: {complaint}");
                 } else {
                     error!(bus = %self.name, "cannot open the port: {complaint}; trying again");
+                    self.port_view.fail(error.to_string());
+                    self.publish_port();
                 }
                 self.reopen.complaint = Some(complaint);
                 self.schedule_reopen();
@@ -217,6 +229,8 @@ where
         let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
         if now != self.line_errors {
             let before = std::mem::replace(&mut self.line_errors, now);
+            self.port_view.count(&before, &now);
+            self.publish_port();
             warn!(bus = %self.name, "the driver counts faulty characters, {}: wrong baud rate or parity, noise, \
                 missing termination or bias", now.since(&before));
         }
@@ -225,12 +239,18 @@ where
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
         warn!(bus = %self.name, "port lost: {}: {error}; clients get 0x0A until it is back", self.device);
+        self.port_view.lose(error.to_string());
+        self.publish_port();
         if let Some(port) = self.port.take() {
             (port.discard)(&port.stream);
         }
         self.reopen.pause = REOPEN_MIN;
         self.schedule_reopen();
         self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
+    }
+
+    fn publish_port(&self) {
+        self.port_published.store(Arc::new(self.port_view.clone()));
     }
 
     fn schedule_reopen(&mut self) {

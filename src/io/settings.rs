@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use super::token::Token;
 use crate::bus::settings::Framing;
 
 /// Who switches the RS-485 driver between sending and receiving.
@@ -82,4 +83,13 @@ pub struct ListenerSettings {
     pub idle_timeout: Duration,
     /// Who may connect; empty: anybody.
     pub allow: Vec<IpNet>,
+}
+
+/// The status page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What opens it; `None` only on a loopback address.
+    pub token: Option<Token>,
 }

@@ -1,65 +1,228 @@
-//! What a listener counts of its clients, for whoever wants to see it. Counters only; nothing is decided by
-//! them.
+//! What a listener counts of its clients, together and one by one, for whoever wants to see it.
+//!
+//! Counters only; nothing is decided by them. A connection counts its own without a lock and without a value
+//! that another thread writes, so that being seen costs the way of a request next to nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crate::bus::diagnostics::ClientCounters;
+use crate::modbus::pdu::ExceptionCode;
 
 /// The counters of one listener; they survive a reload.
 #[derive(Debug, Default)]
 pub struct Tally {
     connections: AtomicU32,
-    requests: AtomicU32,
-    exceptions: AtomicU32,
-    hits: AtomicU32,
-    misses: AtomicU32,
+    accepted: AtomicU64,
+    counts: Counts,
+    clients: Mutex<Vec<Weak<ClientTally>>>,
+}
+
+/// What is counted of a listener and of each client alike.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// By code; the first is for codes the standard does not have.
+    exceptions: [AtomicU64; CODES],
+}
+
+/// What one connection has counted of itself; nobody else writes to it.
+#[derive(Debug)]
+struct ClientTally {
+    peer: SocketAddr,
+    since: Instant,
+    counts: Counts,
+    /// Milliseconds after `since`.
+    last_request: AtomicU64,
+    /// Smoothed, in microseconds; [`NEVER`] before the first.
+    answer_time: AtomicU64,
+}
+
+/// Counts at one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests that came.
+    pub requests: u64,
+    /// Reads answered from the snapshot.
+    pub hits: u64,
+    /// Reads the snapshot could have answered but did not.
+    pub misses: u64,
+    /// Requests answered with an exception, by code from 1 to 0x0B; `None` stands for all other codes.
+    pub exceptions: Vec<(Option<ExceptionCode>, u64)>,
+}
+
+/// A listener's counters at one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections open now.
+    pub connections: u32,
+    /// Connections let in since the start.
+    pub accepted: u64,
+    /// What they counted together.
+    pub counted: Counted,
+}
+
+/// One connection at one instant.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// Since when it has been connected.
+    pub since: Instant,
+    /// What it counted.
+    pub counted: Counted,
+    /// When its last request came, to the millisecond.
+    pub last_request: Option<Instant>,
+    /// Smoothed time from a request to its answer, of those that went to a line.
+    pub answer_time: Option<Duration>,
 }
 
 impl Tally {
     /// Counts a connection for as long as the guard lives.
     #[must_use]
-    pub fn connected(self: &Arc<Self>) -> Connected {
+    pub fn connected(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Connected {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Connected(Arc::clone(self))
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(ClientTally {
+            peer,
+            since: now,
+            counts: Counts::default(),
+            last_request: AtomicU64::new(NEVER),
+            answer_time: AtomicU64::new(NEVER),
+        });
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|client| client.strong_count() > 0);
+        clients.push(Arc::downgrade(&client));
+        Connected { listener: Arc::clone(self), client }
     }
 
-    /// A request came.
-    pub fn note_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A request was answered with an exception.
-    pub fn note_exception(&self) {
-        self.exceptions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A read that takes data of some age was looked up in the snapshot, and was or was not answered from it.
-    pub fn note_lookup(&self, found: bool) {
-        let counter = if found { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// All of it. The counters wrap.
+    /// All of it, as the diagnostics unit shows it: 32 bits, starting over at zero.
     #[must_use]
     pub fn counters(&self) -> ClientCounters {
-        let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+        let wrapped = |counter: u64| u32::try_from(counter & u64::from(u32::MAX)).unwrap_or_default();
+        let read = |counter: &AtomicU64| wrapped(counter.load(Ordering::Relaxed));
+        let exceptions = self.counts.exceptions.iter().map(|counter| counter.load(Ordering::Relaxed));
         ClientCounters {
-            connections: read(&self.connections),
-            requests: read(&self.requests),
-            exceptions: read(&self.exceptions),
-            hits: read(&self.hits),
-            misses: read(&self.misses),
+            connections: self.connections.load(Ordering::Relaxed),
+            requests: read(&self.counts.requests),
+            exceptions: wrapped(exceptions.fold(0, u64::wrapping_add)),
+            hits: read(&self.counts.hits),
+            misses: read(&self.counts.misses),
         }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            connections: self.connections.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            counted: self.counts.read(),
+        }
+    }
+
+    /// The connections, the oldest first.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientView> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.iter().filter_map(|client| client.upgrade()).map(|client| client.read()).collect()
     }
 }
 
 /// A connection that is counted, however its task ends.
 #[derive(Debug)]
-pub struct Connected(Arc<Tally>);
+pub struct Connected {
+    listener: Arc<Tally>,
+    client: Arc<ClientTally>,
+}
+
+impl Connected {
+    /// A request came.
+    pub fn note_request(&self, now: Instant) {
+        self.listener.counts.requests.fetch_add(1, Ordering::Relaxed);
+        add(&self.client.counts.requests);
+        let millis = now.saturating_duration_since(self.client.since).as_millis();
+        self.client.last_request.store(u64::try_from(millis).unwrap_or(NEVER - 1), Ordering::Relaxed);
+    }
+
+    /// A request was answered with an exception.
+    pub fn note_exception(&self, code: ExceptionCode) {
+        let index = if usize::from(code.0) < CODES { usize::from(code.0) } else { 0 };
+        self.listener.counts.exceptions[index].fetch_add(1, Ordering::Relaxed);
+        add(&self.client.counts.exceptions[index]);
+    }
+
+    /// A read that takes data of some age was looked up in the snapshot, and was or was not answered from it.
+    pub fn note_lookup(&self, found: bool) {
+        self.listener.counts.lookups(found).fetch_add(1, Ordering::Relaxed);
+        add(self.client.counts.lookups(found));
+    }
+
+    /// A request that went to a line was answered so long after it came.
+    pub fn note_answer(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(NEVER - 1).min(NEVER - 1);
+        let smoothed = match self.client.answer_time.load(Ordering::Relaxed) {
+            NEVER => micros,
+            before => before - before / SMOOTHING + micros / SMOOTHING,
+        };
+        self.client.answer_time.store(smoothed, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+impl Counts {
+    fn lookups(&self, found: bool) -> &AtomicU64 {
+        if found { &self.hits } else { &self.misses }
+    }
+
+    fn read(&self) -> Counted {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let coded = (0..).zip(&self.exceptions).map(|(code, counter)| {
+            let code = (code > 0).then_some(ExceptionCode(code));
+            (code, read(counter))
+        });
+        Counted {
+            requests: read(&self.requests),
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            exceptions: coded.collect(),
+        }
+    }
+}
+
+impl ClientTally {
+    fn read(&self) -> ClientView {
+        let known =
+            |counter: &AtomicU64| Some(counter.load(Ordering::Relaxed)).filter(|value| *value != NEVER);
+        ClientView {
+            peer: self.peer,
+            since: self.since,
+            counted: self.counts.read(),
+            last_request: known(&self.last_request).map(|millis| self.since + Duration::from_millis(millis)),
+            answer_time: known(&self.answer_time).map(Duration::from_micros),
+        }
+    }
+}
+
+/// Adds one to a counter that only this thread writes: cheaper than to claim it from others.
+fn add(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// The codes the standard has go up to 0x0B; zero is for all others.
+const CODES: usize = 12;
+
+/// No such value yet.
+const NEVER: u64 = u64::MAX;
+
+/// How much of a smoothed time the next one makes: an eighth, as TCP has it.
+const SMOOTHING: u64 = 8;

@@ -74,6 +74,7 @@ impl Rig {
             requests,
             view: Arc::clone(handle.view()),
             traffic: Arc::clone(&traffic),
+            port: Arc::default(),
             stop: stop.clone(),
         };
         let mut ports = VecDeque::from([near]);

@@ -41,6 +41,7 @@ buses:
       - id: 1-8
       - id: {dead_unit}
         name: Nobody
+status: "off"
 """
 
 

@@ -100,7 +100,15 @@ impl Program {
 
     /// The address in the next line that says where the program listens.
     pub(crate) fn listening(&mut self) -> SocketAddr {
-        let line = self.line_with("listening");
+        Self::address_in(&self.line_with("listening"))
+    }
+
+    /// The address in the next line that says where the status page is.
+    pub(crate) fn status_page(&mut self) -> SocketAddr {
+        Self::address_in(&self.line_with("status page address"))
+    }
+
+    fn address_in(line: &str) -> SocketAddr {
         let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
     }

@@ -1,0 +1,238 @@
+//! The status page's place in the gateway: where it gets its picture, its server, and the history's clock.
+//!
+//! Owns what survives a reload: the cell with what surrounds the page, and the history. A page whose address is
+//! taken keeps nothing else from running, unless somebody asked for it by name.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{StartError, bind_patiently, join};
+use crate::bus::view::View;
+use crate::config::{self, Config};
+use crate::io::http::{self, Serving};
+use crate::io::port_view::PortView;
+use crate::io::process::Process;
+use crate::io::settings::{ListenerSettings, StatusSettings};
+use crate::io::tally::Tally;
+use crate::io::tcp;
+use crate::status::history::History;
+use crate::status::picture::{BusPicture, ListenerPicture, Picture};
+use crate::status::site;
+
+/// What pictures are taken of; replaced as a whole by a reload.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) started: Instant,
+    pub(super) buses: Vec<BusSource>,
+    pub(super) listeners: Vec<ListenerSource>,
+}
+
+/// One bus.
+#[derive(Debug)]
+pub(super) struct BusSource {
+    pub(super) settings: Arc<config::Bus>,
+    pub(super) view: Arc<ArcSwap<View>>,
+    pub(super) port: Arc<ArcSwap<PortView>>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(super) struct ListenerSource {
+    pub(super) address: SocketAddr,
+    pub(super) settings: ListenerSettings,
+    pub(super) buses: Vec<String>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// The page of a running gateway, and what it needs while there is none.
+pub(super) struct StatusPage {
+    surroundings: Arc<ArcSwap<Surroundings>>,
+    history: Arc<Mutex<History>>,
+    server: Option<Server>,
+    sampler: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// A page being served.
+struct Server {
+    settings: StatusSettings,
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for StatusPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusPage").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl StatusPage {
+    /// Starts the history; the page has nothing to show yet. A reload that switches the page on finds it there.
+    pub(super) fn new(started: Instant) -> Self {
+        let nothing = Surroundings { started, buses: Vec::new(), listeners: Vec::new() };
+        let surroundings = Arc::new(ArcSwap::from_pointee(nothing));
+        let history = Arc::default();
+        let stop = CancellationToken::new();
+        let sampler = tokio::spawn(sample(Arc::clone(&surroundings), Arc::clone(&history), stop.clone()));
+        Self { surroundings, history, server: None, sampler, stop }
+    }
+
+    /// Opens the page on `socket`, if there is one.
+    pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, surroundings: Surroundings) {
+        self.surroundings.store(Arc::new(surroundings));
+        self.serve(config, socket);
+    }
+
+    /// Where the page is, with the port the system chose for port 0.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(|server| server.address)
+    }
+
+    /// Whether the page that runs is the one that is wanted.
+    pub(super) fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
+        let running = self.server.as_ref().filter(|server| !server.task.is_finished());
+        running.map(|server| &server.settings) == wanted
+    }
+
+    /// Binds the address of a page that is to replace the running one, as far as it is another.
+    ///
+    /// # Errors
+    /// When somebody asked for the page and its address cannot be had.
+    pub(super) fn bind_new(&self, config: &Config) -> Result<Option<TcpListener>, StartError> {
+        let wanted = config.status.as_ref().map(|status| status.settings.address);
+        let running = self.server.as_ref().map(|server| server.settings.address);
+        if wanted == running { Ok(None) } else { bind(config) }
+    }
+
+    /// Takes over what a reload changed.
+    pub(super) async fn reload(
+        &mut self,
+        config: &Config,
+        socket: Option<TcpListener>,
+        surroundings: Surroundings,
+    ) {
+        self.surroundings.store(Arc::new(surroundings));
+        let wanted = config.status.as_ref().map(|status| &status.settings);
+        if self.serves(wanted) {
+            return;
+        }
+        if let Some(mut server) = self.server.take() {
+            server.stop.cancel();
+            join(&mut server.task, "status page").await;
+            info!(address = %server.address, "status page closed");
+        }
+        let socket = match (socket, wanted) {
+            (Some(socket), _) => Some(socket),
+            (None, None) => None,
+            // The old one had the address, and with another token it has to be gone first.
+            (None, Some(wanted)) => {
+                bind_patiently(wanted.address).await.map_err(|error| error!("no status page: {error}")).ok()
+            }
+        };
+        self.serve(config, socket);
+    }
+
+    /// Ends the page at once, and the history.
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(mut server) = self.server.take() {
+            server.stop.cancel();
+            join(&mut server.task, "status page").await;
+        }
+        join(&mut self.sampler, "history").await;
+    }
+
+    fn serve(&mut self, config: &Config, socket: Option<TcpListener>) {
+        let (Some(status), Some(socket)) = (&config.status, socket) else { return };
+        let settings = status.settings.clone();
+        let address = socket.local_addr().unwrap_or(settings.address);
+        let (surroundings, history) = (Arc::clone(&self.surroundings), Arc::clone(&self.history));
+        let site: http::Site = Arc::new(move |question| {
+            let process = if question.path == "/metrics" { Process::read() } else { Process::default() };
+            let picture = surroundings.load().picture(process);
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            site::answer(question, &picture, &history, Instant::now())
+        });
+        let stop = CancellationToken::new();
+        let task =
+            tokio::spawn(http::run(socket, Serving { settings: settings.clone(), site }, stop.clone()));
+        let token = if settings.token.is_some() { "needed" } else { "none" };
+        info!(%address, token, "status page");
+        self.server = Some(Server { settings, address, stop, task });
+    }
+}
+
+impl Surroundings {
+    fn picture(&self, process: Process) -> Picture {
+        let bus = |bus: &BusSource| BusPicture {
+            settings: Arc::clone(&bus.settings),
+            view: bus.view.load_full(),
+            port: bus.port.load_full(),
+        };
+        let listener = |listener: &ListenerSource| ListenerPicture {
+            address: listener.address,
+            settings: listener.settings.clone(),
+            buses: listener.buses.clone(),
+            tally: Arc::clone(&listener.tally),
+        };
+        Picture {
+            started: self.started,
+            buses: self.buses.iter().map(bus).collect(),
+            listeners: self.listeners.iter().map(listener).collect(),
+            process,
+        }
+    }
+}
+
+/// Binds the page's address. Nobody who did not ask for the page is stopped by it.
+///
+/// # Errors
+/// When the file names an address that cannot be had.
+pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(status) = &config.status else { return Ok(None) };
+    let address = status.settings.address;
+    match tcp::bind(address) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if status.given => Err(StartError::Bind { address, error }),
+        Err(error) => {
+            warn!(
+                "no status page: {}; the key `status` gives it another address",
+                StartError::Bind { address, error }
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Looks at the gateway once a second.
+async fn sample(
+    surroundings: Arc<ArcSwap<Surroundings>>,
+    history: Arc<Mutex<History>>,
+    stop: CancellationToken,
+) {
+    let mut due = interval(SAMPLE_PERIOD);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = due.tick() => {
+                let picture = surroundings.load().picture(Process::default());
+                history.lock().unwrap_or_else(PoisonError::into_inner).sample(&picture, Instant::now());
+            }
+        }
+    }
+}
+
+/// Between two looks at the gateway for its history.
+const SAMPLE_PERIOD: Duration = Duration::from_secs(1);

@@ -1,0 +1,155 @@
+//! The word that opens the status page to those who know it.
+//!
+//! Owns what a token may look like and its comparison, which takes as long for a wrong one as for the right one.
+//! It never shows the token: whatever is printed of it says only that there is one.
+//! Source: RFC 6750 (bearer tokens) and RFC 7617 (the Basic scheme, its password being the token).
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+/// A token, long enough that nobody guesses it.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Fewest characters.
+    pub const SHORTEST: usize = 16;
+
+    /// Most characters.
+    pub const LONGEST: usize = 512;
+
+    /// The text of a token file: one line of printable ASCII characters without a space.
+    ///
+    /// # Errors
+    /// What is wrong with it, as "found ...", without a character of it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let token = text.trim_end_matches(['\r', '\n']);
+        if token.is_empty() {
+            return Err("found nothing in it".to_owned());
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("found characters that are not printable ASCII, or more than one word".to_owned());
+        }
+        match token.len() {
+            Self::SHORTEST..=Self::LONGEST => Ok(Self(token.to_owned())),
+            length => Err(format!("found {length} characters")),
+        }
+    }
+
+    /// Whether the value of an `Authorization` header holds the token: `Bearer TOKEN`, or `Basic` with any user
+    /// name and the token as password.
+    #[must_use]
+    pub fn opens(&self, authorization: &[u8]) -> bool {
+        let Some(at) = authorization.iter().position(|byte| *byte == b' ') else { return false };
+        let (scheme, rest) = authorization.split_at(at);
+        let rest = rest.trim_ascii();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return self.equals(rest);
+        }
+        let password = || {
+            let pair = base64(rest)?;
+            let colon = pair.iter().position(|byte| *byte == b':')?;
+            Some(pair[colon + 1..].to_vec())
+        };
+        scheme.eq_ignore_ascii_case(b"basic") && password().is_some_and(|password| self.equals(&password))
+    }
+
+    /// In a time that tells at most how long the token is.
+    fn equals(&self, given: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(given).into()
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(other.0.as_bytes())
+    }
+}
+
+impl Eq for Token {}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
+/// Base64 as RFC 4648 section 4 has it, padding optional; `None` where it is none.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    let (mut held, mut bits) = (0_u32, 0);
+    for digit in digits {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        // At most five bits are left over from the digit before, so eleven are held.
+        held = (held << 6 | u32::from(value)) & 0xFFF;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 0xFF).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORD: &str = "correct-horse-battery";
+
+    #[test]
+    fn a_token_opens_as_bearer_and_as_password_whatever_the_user_name() {
+        let token = Token::parse("correct-horse-battery\n").unwrap();
+        for right in [
+            "Bearer correct-horse-battery",
+            "bearer   correct-horse-battery",
+            "Basic YW55Ym9keTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk=",
+            "basic OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==",
+        ] {
+            assert!(token.opens(right.as_bytes()), "{right}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_opens() {
+        let token = Token::parse(WORD).unwrap();
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "correct-horse-battery",
+            "Bearer correct-horse-batter",
+            "Bearer correct-horse-batteryy",
+            "Bearer Correct-horse-battery",
+            "Basic correct-horse-battery",
+            "Basic Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
+            "Basic YW55Ym9keTpjb3JyZWN0LWhvcnNlLWJhdHRlcg==",
+            "Basic *",
+            "Digest correct-horse-battery",
+        ] {
+            assert!(!token.opens(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_16_to_512_printable_characters_of_one_word_and_is_never_shown() {
+        for (length, fits) in [(0, false), (15, false), (16, true), (512, true), (513, false)] {
+            assert_eq!(Token::parse(&"x".repeat(length)).is_ok(), fits, "{length}");
+        }
+        for wrong in ["two words of some length", "a-line-of-its-own\nand-another", "für-jeden-der-es-kennt"]
+        {
+            let said = Token::parse(wrong).unwrap_err();
+            assert!(said.contains("printable ASCII"), "{said}");
+        }
+        assert!(!format!("{:?}", Token::parse(WORD).unwrap()).contains("horse"));
+    }
+}

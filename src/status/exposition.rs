@@ -1,0 +1,69 @@
+//! The text format of Prometheus: families of samples, each with its kind and its help.
+//!
+//! Owns the format and its escapes, so that no name a user chose can end a line or a label. Knows no metric.
+//! Source: the Prometheus exposition formats, text-based format 0.0.4.
+
+use std::fmt::{Display, Write};
+
+/// Text being made.
+#[derive(Debug, Default)]
+pub struct Exposition(String);
+
+/// What a family's samples do over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They go up and down.
+    Gauge,
+    /// They only go up, or start over.
+    Counter,
+}
+
+/// A family being written: all samples of one name stand together.
+#[derive(Debug)]
+pub struct Family<'a> {
+    text: &'a mut String,
+    name: &'a str,
+}
+
+impl Exposition {
+    /// Begins a family; each name once.
+    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        Family { text: &mut self.0, name }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.0
+    }
+}
+
+impl Family<'_> {
+    /// Adds a sample. The value is a whole number or a finite float.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.name);
+        for (index, (label, content)) in labels.iter().enumerate() {
+            self.text.push_str(if index == 0 { "{" } else { "," });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            for character in content.chars() {
+                match character {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    other => self.text.push(other),
+                }
+            }
+            self.text.push('"');
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        // Writing to a String cannot fail.
+        let _never = writeln!(self.text, "{end} {value}");
+    }
+}

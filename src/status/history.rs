@@ -1,0 +1,286 @@
+//! What became of each meter and each line lately, minute by minute, in memory.
+//!
+//! Owns its bounds: 12 hours of means of a profile's headline, one hour of health, for units that are configured
+//! and nobody else. A mean is that of the readings taken within the minute, each counted once; a minute without
+//! a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::bus::settings::UnitId;
+use crate::bus::unit::UnitState;
+use crate::bus::view::PortState;
+
+use super::picture::{BusPicture, Picture, UnitPicture};
+use super::readings::Readings;
+
+/// Everything that is remembered.
+#[derive(Debug, Default)]
+pub struct History {
+    /// When the minute that is being counted began.
+    began: Option<Instant>,
+    units: BTreeMap<(String, UnitId), UnitTrack>,
+    buses: BTreeMap<String, BusTrack>,
+}
+
+/// What is remembered of one unit.
+#[derive(Debug, Default)]
+pub struct UnitTrack {
+    /// By the names of the quantities, in the order of the profile's headline.
+    pub readings: Vec<ReadingTrack>,
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    pub minutes: VecDeque<Option<UnitMinute>>,
+    /// The newest block that was looked at.
+    generation: Option<u64>,
+    before: Option<[u64; 2]>,
+    answer_time: Mean,
+}
+
+/// What is remembered of one quantity.
+#[derive(Debug)]
+pub struct ReadingTrack {
+    /// The name of the point that is no copy.
+    pub quantity: String,
+    /// Means of the last full minutes, the newest last, not a number where nothing was read; at most
+    /// [`READING_MINUTES`], and none before the first reading.
+    pub means: VecDeque<f32>,
+    mean: Mean,
+    counted: Option<Instant>,
+}
+
+/// One minute of a unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnitMinute {
+    /// At its end.
+    pub state: UnitState,
+    /// Requests sent to it.
+    pub transactions: u32,
+    /// Of these, answered too late, not at all, or damaged.
+    pub errors: u32,
+    /// Mean of its smoothed answer time, in milliseconds.
+    pub answer_time: Option<f32>,
+    /// The age of its oldest measurement at the minute's end, in milliseconds.
+    pub age: Option<u32>,
+}
+
+/// What is remembered of one line.
+#[derive(Debug, Default)]
+pub struct BusTrack {
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    pub minutes: VecDeque<Option<BusMinute>>,
+    before: Option<[u64; 3]>,
+}
+
+/// One minute of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BusMinute {
+    /// Share of the minute's time that was used, in percent.
+    pub utilisation: f32,
+    /// Requests sent.
+    pub transactions: u32,
+    /// Of these, without a good answer.
+    pub failures: u32,
+    /// Whether the port was open at its end.
+    pub open: bool,
+}
+
+/// A mean in the making.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl History {
+    /// Looks at the gateway; to be called about once a second. Ends the minute when it is over.
+    pub fn sample(&mut self, picture: &Picture, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let over = now.saturating_duration_since(began).as_secs() / MINUTE.as_secs();
+        let over = u32::try_from(over).unwrap_or(u32::MAX);
+        self.forget(picture);
+        for unit in picture.units() {
+            let track = self.units.entry((unit.bus.name().to_owned(), unit.settings.id)).or_default();
+            track.sample(&unit);
+            if over > 0 {
+                track.end_minute(&unit, now);
+            }
+        }
+        for bus in &picture.buses {
+            let track = self.buses.entry(bus.name().to_owned()).or_default();
+            let elapsed = now.saturating_duration_since(began);
+            track.before.get_or_insert_with(|| line_counters(bus));
+            if over > 0 {
+                track.end_minute(bus, elapsed);
+            }
+        }
+        // Minutes in which nobody looked stay empty.
+        for _ in 1..over.min(u32::try_from(READING_MINUTES).unwrap_or(u32::MAX)) {
+            for track in self.units.values_mut() {
+                track.readings.iter_mut().for_each(ReadingTrack::end_minute);
+                push(&mut track.minutes, None, HEALTH_MINUTES);
+            }
+            for track in self.buses.values_mut() {
+                push(&mut track.minutes, None, HEALTH_MINUTES);
+            }
+        }
+        if over > 0 {
+            self.began = Some(began + MINUTE * over);
+        }
+    }
+
+    /// What is remembered of a unit.
+    #[must_use]
+    pub fn unit(&self, unit: &UnitPicture<'_>) -> Option<&UnitTrack> {
+        self.units.get(&(unit.bus.name().to_owned(), unit.settings.id))
+    }
+
+    /// What is remembered of a line.
+    #[must_use]
+    pub fn bus(&self, bus: &BusPicture) -> Option<&BusTrack> {
+        self.buses.get(bus.name())
+    }
+
+    /// How long ago the last full minute ended.
+    #[must_use]
+    pub fn since_last_minute(&self, now: Instant) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+
+    /// Drops what is no longer configured.
+    fn forget(&mut self, picture: &Picture) {
+        let bus = |name: &String| picture.buses.iter().find(|bus| bus.name() == name);
+        self.buses.retain(|name, _| bus(name).is_some());
+        self.units.retain(|(name, id), _| {
+            bus(name).is_some_and(|bus| bus.settings.line.units.iter().any(|unit| unit.id == *id))
+        });
+    }
+}
+
+impl UnitTrack {
+    fn sample(&mut self, unit: &UnitPicture<'_>) {
+        let Some(view) = unit.view else { return };
+        self.before.get_or_insert_with(|| unit_counters(unit));
+        if let Some(time) = view.response_time {
+            self.answer_time.add(time.as_secs_f64() * 1000.0);
+        }
+        let generation = view.snapshot.blocks().iter().map(|block| block.generation).max();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let Some(readings) = Readings::of(unit) else { return self.readings.clear() };
+        let headline = readings.headline();
+        let same =
+            self.readings.iter().map(|track| &track.quantity).eq(headline.iter().map(|(p, _)| &p.name));
+        if !same {
+            self.readings = headline.iter().map(|(point, _)| ReadingTrack::new(&point.name)).collect();
+        }
+        for (track, (_, reading)) in self.readings.iter_mut().zip(headline) {
+            let Some(reading) = reading.filter(|reading| Some(reading.asked_at) != track.counted) else {
+                continue;
+            };
+            track.counted = Some(reading.asked_at);
+            if let Some(number) = reading.value.number() {
+                track.mean.add(number);
+            }
+        }
+    }
+
+    fn end_minute(&mut self, unit: &UnitPicture<'_>, now: Instant) {
+        self.readings.iter_mut().for_each(ReadingTrack::end_minute);
+        let counted = unit_counters(unit);
+        let [transactions, errors] = added(self.before.replace(counted), counted);
+        let age = unit.view.and_then(|view| view.age(now));
+        let minute = UnitMinute {
+            state: unit.state(),
+            transactions,
+            errors,
+            answer_time: self.answer_time.take(),
+            age: age.map(|age| u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
+        };
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+    }
+}
+
+impl ReadingTrack {
+    fn new(quantity: &str) -> Self {
+        Self { quantity: quantity.to_owned(), means: VecDeque::new(), mean: Mean::default(), counted: None }
+    }
+
+    fn end_minute(&mut self) {
+        let mean = self.mean.take();
+        // What a meter never gives takes no room.
+        if mean.is_some() || !self.means.is_empty() {
+            push(&mut self.means, mean.unwrap_or(f32::NAN), READING_MINUTES);
+        }
+    }
+}
+
+impl BusTrack {
+    fn end_minute(&mut self, bus: &BusPicture, elapsed: Duration) {
+        let counted = line_counters(bus);
+        let [busy, transactions, failures] = added(self.before.replace(counted), counted);
+        let utilisation = f64::from(busy) / (elapsed.as_secs_f64() * 1000.0) * 100.0;
+        let minute = BusMinute {
+            utilisation: single(utilisation).min(100.0),
+            transactions,
+            failures,
+            open: bus.view.port != PortState::Closed,
+        };
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+    }
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    /// The mean, and a new one begins.
+    fn take(&mut self) -> Option<f32> {
+        let Self { sum, count } = std::mem::take(self);
+        (count > 0).then(|| single(sum / f64::from(count)))
+    }
+}
+
+/// Transactions and errors.
+fn unit_counters(unit: &UnitPicture<'_>) -> [u64; 2] {
+    let counters = unit.view.map(|view| view.counters).unwrap_or_default();
+    [counters.transactions, counters.timeouts + counters.crc_errors]
+}
+
+/// Milliseconds used, transactions, failures.
+fn line_counters(bus: &BusPicture) -> [u64; 3] {
+    let counters = bus.view.counters;
+    let busy = u64::try_from(counters.busy.as_millis()).unwrap_or(u64::MAX);
+    [busy, counters.transactions, counters.failures]
+}
+
+/// What counters have gained. A bus that was started anew counts from zero.
+fn added<const N: usize>(before: Option<[u64; N]>, now: [u64; N]) -> [u32; N] {
+    let before = before.unwrap_or([0; N]);
+    let pairs: [(u64, u64); N] = std::array::from_fn(|index| (before[index], now[index]));
+    pairs.map(|(before, now)| u32::try_from(now.checked_sub(before).unwrap_or(now)).unwrap_or(u32::MAX))
+}
+
+fn push<T>(minutes: &mut VecDeque<T>, minute: T, most: usize) {
+    if minutes.len() >= most {
+        minutes.pop_front();
+    }
+    minutes.push_back(minute);
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits are enough for a mean")]
+fn single(value: f64) -> f32 {
+    value as f32
+}
+
+/// What is counted together.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// Minutes of readings that are kept: 12 hours.
+pub const READING_MINUTES: usize = 12 * 60;
+
+/// Minutes of health that are kept: one hour.
+pub const HEALTH_MINUTES: usize = 60;

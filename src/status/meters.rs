@@ -1,0 +1,173 @@
+//! The meters' readings as metrics: one family for each kind of quantity, in base units.
+//!
+//! Owns the way from a profile's units to Prometheus's: kW become watts and kWh watthours. A reading that is too
+//! old is left out, so that a silent meter shows as a gap and not as a flat line. Energies stay watthours rather
+//! than joules, for they are what is billed; `docs/metrics.md` says so.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::meter::decode::{Reading, Value};
+use crate::meter::profile::Point;
+use crate::meter::words::Group;
+
+use super::exposition::{Exposition, Kind};
+use super::picture::Picture;
+use super::readings::{Readings, is_alert};
+
+/// A sample: labels and value.
+type Sample = (Vec<(&'static str, String)>, f64);
+
+/// Writes every reading that is fresh.
+pub(super) fn write(out: &mut Exposition, picture: &Picture, now: Instant) {
+    let mut families: BTreeMap<String, (Kind, Vec<Sample>)> = BTreeMap::new();
+    let mut alerts: Vec<Sample> = Vec::new();
+    for unit in picture.units() {
+        let Some(readings) = Readings::of(&unit) else { continue };
+        let labels = |point: &str| {
+            vec![
+                ("bus", unit.bus.name().to_owned()),
+                ("unit", unit.alias.to_string()),
+                ("point", point.to_owned()),
+            ]
+        };
+        let fresh = |reading: &Reading<'_>| {
+            let kind = readings.profile.blocks[reading.point.block].kind;
+            now.saturating_duration_since(reading.asked_at) <= unit.fresh_for(kind)
+        };
+        for (name, reading) in readings.quantities() {
+            let Some(number) = number(&reading.value).filter(|_| fresh(reading)) else { continue };
+            let Some(Measure { family, kind, factor, measure }) = measure(reading.point) else { continue };
+            let mut labels = labels(name);
+            labels.extend(measure.map(|measure| ("measure", measure.to_owned())));
+            families.entry(family).or_insert((kind, Vec::new())).1.push((labels, number * factor));
+        }
+        for (point, reading) in &readings.points {
+            let Some(reading) = reading.as_ref().filter(|reading| is_alert(point) && fresh(reading)) else {
+                continue;
+            };
+            let Value::Bits { set, .. } = &reading.value else { continue };
+            for bit in &point.bits {
+                let mut labels = labels(&point.name);
+                labels.push(("alert", bit.name.clone()));
+                alerts.push((labels, f64::from(u8::from(set.contains(&bit)))));
+            }
+        }
+    }
+    for (name, (kind, samples)) in &families {
+        let help = "Readings of the meters, by the names their profile has; docs/metrics.md has the list.";
+        write_family(out, name, *kind, help, samples);
+    }
+    if !alerts.is_empty() {
+        let help = "Whether a meter has raised this flag.";
+        write_family(out, "metergate_meter_alert", Kind::Gauge, help, &alerts);
+    }
+}
+
+fn write_family(out: &mut Exposition, name: &str, kind: Kind, help: &str, samples: &[Sample]) {
+    let mut family = out.family(name, kind, help);
+    for (labels, value) in samples {
+        let labels: Vec<_> = labels.iter().map(|(label, content)| (*label, content.as_str())).collect();
+        family.sample(&labels, value);
+    }
+}
+
+/// How a point is shown.
+#[derive(Debug, PartialEq)]
+struct Measure {
+    family: String,
+    kind: Kind,
+    factor: f64,
+    /// The profile's unit, where it has no base unit here.
+    measure: Option<&'static str>,
+}
+
+/// `None` for what is no measurement.
+fn measure(point: &Point) -> Option<Measure> {
+    match point.group {
+        Group::Energy
+        | Group::Power
+        | Group::PowerFactor
+        | Group::Voltage
+        | Group::Current
+        | Group::Frequency
+        | Group::Demand
+        | Group::Pulses
+        | Group::Diagnostics
+        | Group::Other => {}
+        Group::Configuration | Group::Scale | Group::Identity | Group::Reserved => return None,
+    }
+    let counts = matches!(point.group, Group::Energy | Group::Pulses | Group::Diagnostics);
+    let kind = if counts { Kind::Counter } else { Kind::Gauge };
+    let total = if counts { "_total" } else { "" };
+    let demand = if point.group == Group::Demand { "_demand" } else { "" };
+    let unit = point.unit?;
+    let bases =
+        BASES.iter().filter_map(|base| Some((base, base.units.iter().find(|(name, _)| *name == unit)?)));
+    let Some((base, (_, factor))) = bases.into_iter().next() else {
+        let family = "metergate_meter_other".to_owned();
+        return Some(Measure { family, kind: Kind::Gauge, factor: 1.0, measure: Some(unit) });
+    };
+    let quantity = match (point.group, base.quantity) {
+        (Group::PowerFactor, "ratio") => "power_factor_ratio",
+        (_, quantity) => quantity,
+    };
+    let family = format!("metergate_meter_{quantity}{demand}{}{total}", base.unit);
+    Some(Measure { family, kind, factor: *factor, measure: None })
+}
+
+/// The number, with the digits the meter gave: a float of four bytes is not shown with those of eight.
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Float(single) => single.to_string().parse().ok(),
+        Value::Number(number) => Some(number.to_f64()),
+        Value::Code { .. }
+        | Value::Bits { .. }
+        | Value::Version { .. }
+        | Value::NotAvailable
+        | Value::NotANumber { .. }
+        | Value::Unscaled { .. } => None,
+    }
+}
+
+/// What some units of profiles are in one base unit.
+struct Base {
+    /// The units, and what makes one of them one of the base unit.
+    units: &'static [(&'static str, f64)],
+    quantity: &'static str,
+    /// The base unit, as the end of a name.
+    unit: &'static str,
+}
+
+const BASES: &[Base] = &[
+    Base { units: &[("Wh", 1.0), ("kWh", 1e3), ("MWh", 1e6)], quantity: "real_energy", unit: "_watthours" },
+    Base {
+        units: &[("VARh", 1.0), ("kVARh", 1e3), ("MVARh", 1e6)],
+        quantity: "reactive_energy",
+        unit: "_varhours",
+    },
+    Base {
+        units: &[("VAh", 1.0), ("kVAh", 1e3), ("MVAh", 1e6)],
+        quantity: "apparent_energy",
+        unit: "_voltamperehours",
+    },
+    Base { units: &[("W", 1.0), ("kW", 1e3), ("MW", 1e6)], quantity: "real_power", unit: "_watts" },
+    Base { units: &[("VAR", 1.0), ("kVAR", 1e3), ("MVAR", 1e6)], quantity: "reactive_power", unit: "_vars" },
+    Base {
+        units: &[("VA", 1.0), ("kVA", 1e3), ("MVA", 1e6)],
+        quantity: "apparent_power",
+        unit: "_voltamperes",
+    },
+    Base { units: &[("mV", 1e-3), ("V", 1.0), ("kV", 1e3)], quantity: "voltage", unit: "_volts" },
+    Base { units: &[("mA", 1e-3), ("A", 1.0)], quantity: "current", unit: "_amperes" },
+    Base { units: &[("Hz", 1.0)], quantity: "frequency", unit: "_hertz" },
+    Base { units: &[("ratio", 1.0)], quantity: "ratio", unit: "" },
+    Base { units: &[("pulses", 1.0)], quantity: "pulses", unit: "" },
+    Base { units: &[("count", 1.0)], quantity: "events", unit: "" },
+    Base { units: &[("degC", 1.0)], quantity: "temperature", unit: "_celsius" },
+    Base {
+        units: &[("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0)],
+        quantity: "time",
+        unit: "_seconds",
+    },
+];

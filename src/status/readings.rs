@@ -1,0 +1,112 @@
+//! What the blocks of a unit say, point by point, and which of several representations stands for a quantity.
+//!
+//! Owns the choice between a point and its copies, which hangs on the configuration and not on who was read last:
+//! a float and a count of the same energy differ in the last digits, and a counter that goes back and forth
+//! between them would seem to start over. Never makes a value up.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::meter::decode::{Reading, Sample, Value};
+use crate::meter::profile::{Bit, Point, Profile};
+use crate::meter::words::{Format, Group};
+
+use super::picture::UnitPicture;
+
+/// Everything a unit's blocks say.
+#[derive(Debug)]
+pub struct Readings<'a> {
+    /// What its registers mean.
+    pub profile: &'a Profile,
+    /// Every point of the profile, in its order, and what was read of it.
+    pub points: Vec<(&'a Point, Option<Reading<'a>>)>,
+    /// The blocks that are read in the background.
+    polled: &'a [String],
+}
+
+/// A flag a meter has raised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Raised<'a> {
+    /// The point that holds it.
+    pub point: &'a Point,
+    /// The flag.
+    pub bit: &'a Bit,
+    /// When its register was asked for.
+    pub asked_at: Instant,
+}
+
+impl<'a> Readings<'a> {
+    /// `None` where nobody knows what the registers of the unit mean.
+    #[must_use]
+    pub fn of(unit: &UnitPicture<'a>) -> Option<Self> {
+        let known = unit.profile?;
+        let profile: &'a Profile = &known.profile;
+        let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default();
+        let samples: Vec<_> =
+            blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
+        let points = profile.points.iter().map(|point| (point, profile.decode(point, &samples))).collect();
+        Some(Self { profile, points, polled: &known.blocks })
+    }
+
+    /// One reading for each quantity that was read: of a point and its copies the one that is read in the
+    /// background, else the original, else the first copy. By the names of the originals.
+    #[must_use]
+    pub fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
+        let mut chosen: BTreeMap<&str, ((bool, bool), &Reading<'_>)> = BTreeMap::new();
+        for (point, reading) in &self.points {
+            let Some(reading) = reading else { continue };
+            let block = &self.profile.blocks[point.block].name;
+            let rank = (!self.polled.contains(block), point.copy_of.is_some());
+            let original = point.copy_of.as_deref().unwrap_or(&point.name);
+            match chosen.get(original) {
+                Some((before, _)) if *before <= rank => {}
+                Some(_) | None => drop(chosen.insert(original, (rank, reading))),
+            }
+        }
+        chosen.into_iter().map(|(name, (_, reading))| (name, reading)).collect()
+    }
+
+    /// The quantities the profile puts first, and what was read of each.
+    #[must_use]
+    pub fn headline(&self) -> Vec<(&'a Point, Option<&Reading<'a>>)> {
+        let quantities = self.quantities();
+        let named = self.profile.headline.iter().filter_map(|name| self.profile.point(name));
+        named.map(|point| (point, quantities.get(point.name.as_str()).copied())).collect()
+    }
+
+    /// The flags the meter has raised of its own accord.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Raised<'a>> {
+        let mut raised = Vec::new();
+        for (point, reading) in &self.points {
+            let Some(Reading { value: Value::Bits { set, .. }, asked_at, .. }) = reading else { continue };
+            if is_alert(point) {
+                raised.extend(set.iter().map(|bit| Raised { point, bit, asked_at: *asked_at }));
+            }
+        }
+        raised
+    }
+
+    /// The code of the setting that tells which points mean something.
+    #[must_use]
+    pub fn validity_code(&self) -> Option<u16> {
+        let name = &self.profile.validity.as_ref()?.point;
+        let (_, reading) = self.points.iter().find(|(point, _)| point.name == *name)?;
+        match reading.as_ref()?.value {
+            Value::Code { code, .. } => Some(code),
+            Value::Number(_)
+            | Value::Float(_)
+            | Value::Bits { .. }
+            | Value::Version { .. }
+            | Value::NotAvailable
+            | Value::NotANumber { .. }
+            | Value::Unscaled { .. } => None,
+        }
+    }
+}
+
+/// Whether the flags of a point are alerts.
+#[must_use]
+pub fn is_alert(point: &Point) -> bool {
+    point.format == Format::Bits && point.group == Group::Diagnostics
+}
