@@ -6,6 +6,7 @@
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
 //!                  cli -> client -> io, bus, meter, modbus
 //!                         io, bus -> meter -> modbus, yaml              findings, scan -> bus, meter
+//!                  cli -> capture -> io, bus, modbus
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
+//! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
@@ -132,6 +134,17 @@ pub mod client {
     pub mod serial;
     pub mod survey;
     pub mod tcp;
+}
+
+/// Traffic as a file that Wireshark and tshark read. Pure bytes.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod capture {
+    mod file;
+    mod frame;
+    mod pcapng;
+    mod segment;
+
+    pub use file::Capture;
 }
 
 /// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.

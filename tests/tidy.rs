@@ -16,6 +16,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("findings", Imports::Only(&["bus", "meter", "modbus"])),
     ("scan", Imports::Only(&["bus", "meter", "modbus"])),
     ("io", Imports::Only(&["bus", "meter", "modbus"])),
+    ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),

@@ -1,0 +1,220 @@
+//! Traffic as a pcapng file: both sides of the gateway, each listener and each bus an interface of its own.
+//!
+//! Owns the order of packets and what is said about them. It reads no clock and writes to nothing: events in,
+//! bytes out, and the bytes of one event after those of the one before are a file at any point.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::frame::{self, End};
+use super::pcapng::{self, LinkType};
+use super::segment::{self, Progress};
+use crate::bus::record::{Cause, Part, PieceKind, Record, Stray, Transaction};
+use crate::bus::request::Target;
+use crate::io::traffic::{Event, Link, Said, Served, Speaker, What};
+
+/// A file being written.
+#[derive(Debug, Default)]
+pub struct Capture {
+    interfaces: u32,
+    listeners: BTreeMap<SocketAddr, u32>,
+    buses: BTreeMap<Arc<str>, Bus>,
+    connections: BTreeMap<u64, Progress>,
+}
+
+/// A bus in the file.
+#[derive(Clone, Copy, Debug)]
+struct Bus {
+    interface: u32,
+    /// In its made-up addresses, from 1.
+    number: u8,
+}
+
+impl Capture {
+    /// The head of the file, before anything else.
+    #[must_use]
+    pub fn head() -> Vec<u8> {
+        let mut out = Vec::new();
+        pcapng::section(&mut out, concat!("metergate ", env!("CARGO_PKG_VERSION")));
+        out
+    }
+
+    /// The packets of one event, in the order of their times.
+    #[must_use]
+    pub fn encode(&mut self, event: &Event) -> Vec<u8> {
+        let mut out = Vec::new();
+        match &event.what {
+            What::Client(said) => self.said(event, said, &mut out),
+            What::Line { bus, record } => {
+                let bus = self.bus(bus, &mut out);
+                let mut packets = Vec::new();
+                match &**record {
+                    Record::Transaction(transaction) => transaction_packets(transaction, &mut packets),
+                    Record::Stray(stray) => stray_packets(stray, &mut packets),
+                }
+                for Packet { at, from, to, bytes, comment } in packets {
+                    let bytes = frame::packet(bus.number, from, to, bytes);
+                    let comment = (!comment.is_empty()).then(|| comment.join("; "));
+                    pcapng::packet(&mut out, bus.interface, event.wall(at), &bytes, comment.as_deref());
+                }
+            }
+        }
+        out
+    }
+
+    /// That a follower was too slow: so many events are not in the file. Stands on the last interface there is.
+    #[must_use]
+    pub fn encode_loss(&self, lost: u64, last: &Event) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(interface) = self.interfaces.checked_sub(1) {
+            let comment = format!("{lost} events are missing here: the reader was too slow");
+            pcapng::packet(&mut out, interface, last.begun(), &[], Some(&comment));
+        }
+        out
+    }
+
+    fn said(&mut self, event: &Event, said: &Said, out: &mut Vec<u8>) {
+        let Link { client, listener, connection } = said.link;
+        let interface = self.listener(listener, out);
+        // The dissector knows Modbus/TCP by this port; the true one is in the interface's name.
+        let server = SocketAddr::new(listener.ip(), MODBUS_PORT);
+        let mut data = BytesMut::new();
+        said.adu.encode(&mut data);
+        let length = u32::try_from(data.len()).unwrap_or_default();
+        if self.connections.len() >= CONNECTIONS_MAX && !self.connections.contains_key(&connection) {
+            self.connections.pop_first();
+        }
+        let progress = self.connections.entry(connection).or_default();
+        let (bytes, comment) = match &said.speaker {
+            Speaker::Client => {
+                let bytes = segment::packet(client, server, progress.client, progress.gateway, &data);
+                progress.client = progress.client.wrapping_add(length);
+                (bytes, None)
+            }
+            Speaker::Gateway { served, .. } => {
+                let bytes = segment::packet(server, client, progress.gateway, progress.client, &data);
+                progress.gateway = progress.gateway.wrapping_add(length);
+                (bytes, grounds(*served))
+            }
+        };
+        pcapng::packet(out, interface, event.wall(said.at), &bytes, comment);
+    }
+
+    fn listener(&mut self, address: SocketAddr, out: &mut Vec<u8>) -> u32 {
+        if let Some(&interface) = self.listeners.get(&address) {
+            return interface;
+        }
+        let description = if address.port() == MODBUS_PORT {
+            String::from("Modbus/TCP")
+        } else {
+            format!("Modbus/TCP, port {} shown as {MODBUS_PORT}", address.port())
+        };
+        pcapng::interface(out, LinkType::RawIp, &format!("listener {address}"), &description);
+        let interface = self.next_interface();
+        self.listeners.insert(address, interface);
+        interface
+    }
+
+    fn bus(&mut self, name: &Arc<str>, out: &mut Vec<u8>) -> Bus {
+        if let Some(&bus) = self.buses.get(name) {
+            return bus;
+        }
+        let number = u8::try_from(self.buses.len() + 1).unwrap_or(u8::MAX);
+        let description = format!("Modbus RTU, units are 0.0.{number}.UNIT");
+        pcapng::interface(out, LinkType::UpperPdu, &format!("bus {name}"), &description);
+        let bus = Bus { interface: self.next_interface(), number };
+        self.buses.insert(Arc::clone(name), bus);
+        bus
+    }
+
+    fn next_interface(&mut self) -> u32 {
+        self.interfaces += 1;
+        self.interfaces - 1
+    }
+}
+
+/// Bytes on a line.
+struct Packet<'r> {
+    at: Instant,
+    from: End,
+    to: End,
+    bytes: &'r [u8],
+    comment: Vec<String>,
+}
+
+/// The request when it began to be sent, and what came, each part when it began to come.
+fn transaction_packets<'r>(told: &'r Transaction, packets: &mut Vec<Packet<'r>>) {
+    let unit = match told.target {
+        Target::Unit(unit) => End::Unit(unit.get()),
+        Target::Broadcast => End::Everybody,
+    };
+    let mut comment = Vec::new();
+    match told.cause {
+        Cause::Client => {}
+        Cause::Background => comment.push("read on the gateway's own account".to_owned()),
+        Cause::Probe => comment.push("probe of an off-line unit".to_owned()),
+        Cause::EchoCheck => comment.push("read to find out whether the adapter echoes".to_owned()),
+    }
+    if told.attempt > 1 {
+        comment.push(format!("attempt {}", told.attempt));
+    }
+    if !told.outcome.is_good() {
+        comment.push(told.outcome.to_string());
+    }
+    packets.push(Packet { at: told.sent_at, from: End::Gateway, to: unit, bytes: &told.request, comment });
+    for part in told.received.parts() {
+        // What is left of an answer came from the unit asked, as far as anybody can tell.
+        let mut packet = part_packet(&part, unit, told.ended_at);
+        if part.kind.is_none() && !told.outcome.is_good() {
+            packet.comment = vec![told.outcome.to_string()];
+        }
+        packets.push(packet);
+    }
+    note_cut(told.received.is_cut(), told.received.total, packets);
+}
+
+fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
+    let parts = stray.received.parts();
+    packets.extend(parts.iter().map(|part| part_packet(part, End::Everybody, stray.ended_at)));
+    note_cut(stray.received.is_cut(), stray.received.total, packets);
+}
+
+fn part_packet<'r>(part: &Part<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
+    let head = part.bytes.first().copied().unwrap_or_default();
+    let (from, to, comment) = match part.kind {
+        Some(PieceKind::Answer) => (unit, End::Gateway, None),
+        Some(PieceKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
+        Some(PieceKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
+        Some(PieceKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
+        None => (unit, End::Gateway, Some("noise")),
+    };
+    let comment = comment.map(str::to_owned).into_iter().collect();
+    Packet { at: part.at.unwrap_or(ended_at), from, to, bytes: part.bytes, comment }
+}
+
+fn note_cut(is_cut: bool, total: usize, packets: &mut [Packet<'_>]) {
+    if let Some(last) = packets.last_mut().filter(|_| is_cut) {
+        last.comment.push(format!("{total} bytes came, the rest is not kept"));
+    }
+}
+
+/// What the client cannot see: where its answer is from.
+fn grounds(served: Served) -> Option<&'static str> {
+    match served {
+        Served::Unit => None,
+        Served::Snapshot => Some("answered from the snapshot"),
+        Served::Diagnostics => Some("answered by the diagnostics unit"),
+        Served::Refused => Some("answered by the gateway"),
+        Served::Acknowledged => Some("acknowledged by the gateway for all units"),
+    }
+}
+
+/// The port of Modbus/TCP.
+const MODBUS_PORT: u16 = 502;
+
+/// Connections whose sequence numbers are remembered; of one that is forgotten they begin anew.
+const CONNECTIONS_MAX: usize = 16_384;

@@ -1,0 +1,72 @@
+//! What was on a line, as "exported PDUs": bytes behind tags that name Wireshark's dissector for Modbus RTU.
+//!
+//! Owns the tags. There is no link type for Modbus RTU; with these tags Wireshark and tshark dissect the frames
+//! without being told to. The addresses in them are made up: 0.0.B.U for unit U of the B-th bus of the file,
+//! 0.0.B.0 for the gateway, 0.0.B.255 for all units; each unit has a conversation of its own.
+//! Source: Wireshark, `wsutil/exported_pdu_tlvs.h`.
+
+/// One end of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The gateway, which asks.
+    Gateway,
+    /// A unit.
+    Unit(u8),
+    /// All units, or whoever it was.
+    Everybody,
+}
+
+/// Bytes from one end to another on the line of the bus with this number in the file, from 1.
+pub(super) fn packet(bus: u8, from: End, to: End, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + bytes.len());
+    tag(&mut out, DISSECTOR_NAME, b"mbrtu");
+    tag(&mut out, IPV4_SOURCE, &address(bus, from));
+    tag(&mut out, IPV4_DESTINATION, &address(bus, to));
+    // Of UDP, where each packet stands for itself: what is left of a broken frame must not wait for a rest.
+    tag(&mut out, PORT_TYPE, &PORT_TYPE_UDP.to_be_bytes());
+    tag(&mut out, SOURCE_PORT, &port(from).to_be_bytes());
+    tag(&mut out, DESTINATION_PORT, &port(to).to_be_bytes());
+    tag(&mut out, END_OF_TAGS, &[]);
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn address(bus: u8, end: End) -> [u8; 4] {
+    let last = match end {
+        End::Gateway => 0,
+        End::Unit(unit) => unit,
+        End::Everybody => 255,
+    };
+    [0, 0, bus, last]
+}
+
+/// Wireshark tells a request from its answer by the port of the server, if it is told which that is.
+fn port(end: End) -> u32 {
+    match end {
+        End::Gateway => GATEWAY_PORT,
+        End::Unit(_) | End::Everybody => UNIT_PORT,
+    }
+}
+
+fn tag(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
+    let padded = value.len().next_multiple_of(4);
+    out.extend_from_slice(&tag.to_be_bytes());
+    out.extend_from_slice(&u16::try_from(padded).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(value);
+    out.resize(out.len() + padded - value.len(), 0);
+}
+
+/// The port of every unit: for Wireshark's preference `mbrtu.tcp.port`.
+const UNIT_PORT: u32 = 1;
+
+/// The port of the gateway on its lines.
+const GATEWAY_PORT: u32 = 2;
+
+const END_OF_TAGS: u16 = 0;
+const DISSECTOR_NAME: u16 = 12;
+const IPV4_SOURCE: u16 = 20;
+const IPV4_DESTINATION: u16 = 21;
+const PORT_TYPE: u16 = 24;
+const SOURCE_PORT: u16 = 25;
+const DESTINATION_PORT: u16 = 26;
+const PORT_TYPE_UDP: u32 = 3;
