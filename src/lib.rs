@@ -6,7 +6,7 @@
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
 //!                  cli -> client -> io, bus, meter, modbus
 //!                         io, bus -> meter -> modbus, yaml              findings, scan -> bus, meter
-//!                  cli -> capture -> io, bus, modbus
+//!         cli -> capture, trace -> io, bus, meter, modbus
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -19,6 +19,7 @@
 //! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
+//! - [`trace`]: traffic as lines of text. Pure text.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
@@ -30,6 +31,7 @@
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod modbus {
+    pub mod function;
     pub mod mbap;
     pub mod pdu;
     pub mod reply;
@@ -145,6 +147,16 @@ pub mod capture {
     mod segment;
 
     pub use file::Capture;
+}
+
+/// Traffic as lines of text for people. Pure text.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod trace {
+    mod filter;
+    mod line;
+
+    pub use filter::{Ending, Filter, UnknownEnding};
+    pub use line::line;
 }
 
 /// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.

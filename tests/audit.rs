@@ -277,3 +277,25 @@ fn half_a_line_of_an_earlier_run_does_not_spoil_the_next() {
     trail.close();
     assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"time\":\"2026\n{\"a\":1}\n");
 }
+
+#[test]
+fn a_trail_that_is_handed_more_than_the_disk_takes_says_how_much_it_lost() {
+    const LINES: u64 = 20_000;
+    let folder = Folder::new();
+    let file = folder.path("audit.jsonl");
+    let settings = metergate::io::settings::AuditSettings { file: file.clone(), max_size: 1_000_000_000 };
+    let trail = metergate::io::trail::Trail::open(&settings).unwrap();
+    for number in 0..LINES {
+        trail.append(format!("{{\"n\":{number}}}"));
+    }
+    trail.close();
+    let (mut written, mut lost) = (0, 0);
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let line: Value = serde_yaml::from_str(line).unwrap();
+        match line.get("lost") {
+            Some(count) => lost += count.as_u64().unwrap(),
+            None => written += 1,
+        }
+    }
+    assert_eq!(written + lost, LINES, "{lost} lost");
+}
