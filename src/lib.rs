@@ -6,7 +6,7 @@
 //! main -> gateway, cli -> io -> bus -> meter -> modbus, yaml
 //!
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
-//! cli -> capture -> io, bus                simulator      -> meter, yaml
+//! cli -> capture, trace -> io, bus         simulator      -> meter, yaml
 //! config -> meter, yaml, and the settings types that bus and io define
 //! status -> config, io, bus, meter (what they publish, and nothing that waits)
 //! ```
@@ -20,6 +20,7 @@
 //! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
+//! - [`trace`]: traffic as lines of text. Pure text.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
@@ -32,6 +33,7 @@
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod modbus {
+    pub mod function;
     pub mod mbap;
     pub mod pdu;
     pub mod reply;
@@ -151,6 +153,16 @@ pub mod capture {
     mod segment;
 
     pub use file::Capture;
+}
+
+/// Traffic as lines of text for people. Pure text.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod trace {
+    mod filter;
+    mod line;
+
+    pub use filter::{Ending, Filter, UnknownEnding};
+    pub use line::line;
 }
 
 /// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.

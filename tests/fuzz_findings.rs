@@ -1,6 +1,7 @@
 //! What fuzzing found, each as a test that says what holds since.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -55,7 +56,7 @@ fn ask(line: &mut Line<u32>, to: u32, target: Target, pdu: RequestPdu, now: Inst
     line.handle_request(Request { to, source, target, pdu, deadline, max_age: Duration::ZERO }, now);
 }
 
-fn last_view(line: &mut Line<u32>) -> Option<View> {
+fn last_view(line: &mut Line<u32>) -> Option<Arc<View>> {
     let mut view = None;
     while let Some(output) = line.poll_output() {
         match output {

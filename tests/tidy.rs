@@ -17,6 +17,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("scan", Imports::Only(&["bus", "meter", "modbus"])),
     ("io", Imports::Only(&["bus", "meter", "modbus"])),
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
+    ("trace", Imports::Only(&["bus", "io::names", "io::traffic", "meter", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),

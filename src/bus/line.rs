@@ -46,7 +46,7 @@ pub enum Output<T> {
     /// This has happened on the line: for whoever keeps records. Before the `Reply` that came of it.
     Record(Arc<Record>),
     /// Let others see this. Always before the `Reply` it belongs to.
-    Publish(View),
+    Publish(Arc<View>),
     /// Give the answer to whoever asked.
     Reply {
         /// Who asked.
@@ -255,7 +255,7 @@ impl<T> Line<T> {
         let before_reply = matches!(self.outputs.front(), None | Some(Output::Reply { .. }));
         if self.changed && before_reply {
             self.changed = false;
-            return Some(Output::Publish(self.view()));
+            return Some(Output::Publish(Arc::new(self.view())));
         }
         self.outputs.pop_front()
     }

@@ -13,7 +13,7 @@ use crate::modbus::pdu::ExceptionCode;
 pub struct Histogram {
     /// How many were up to each of [`Histogram::BOUNDS`] and longer than the one before; the last: longer than
     /// all of them.
-    pub buckets: [u64; Histogram::BOUNDS.len() + 1],
+    pub buckets: [u64; Self::BOUNDS.len() + 1],
     /// All of them together.
     pub sum: Duration,
 }

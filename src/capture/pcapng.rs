@@ -53,7 +53,9 @@ pub(super) fn interface(out: &mut Vec<u8>, link: LinkType, name: &str, descripti
 /// A packet, with a word about it where there is one.
 pub(super) fn packet(out: &mut Vec<u8>, interface: u32, at: SystemTime, bytes: &[u8], comment: Option<&str>) {
     let nanos = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let [high, low] = [nanos >> 32, nanos].map(|half| (half & u128::from(u32::MAX)) as u32);
+    // Enough until the year 2554.
+    let [a, b, c, d, e, f, g, h] = u64::try_from(nanos).unwrap_or(u64::MAX).to_be_bytes();
+    let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut body = Vec::new();
     for word in [interface, high, low, length, length] {

@@ -33,6 +33,14 @@ impl Names {
         self.units.entry(bus.to_owned()).or_default().insert(unit, name);
     }
 
+    /// What the unit is called that clients know as `alias`. Listeners that lead to different buses may give one
+    /// identifier to several; then nobody knows.
+    #[must_use]
+    pub fn of_alias(&self, alias: u8) -> Option<&UnitName> {
+        let mut found = self.units.values().flat_map(BTreeMap::values).filter(|name| name.alias == alias);
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// What a unit of `bus` is called.
     #[must_use]
     pub fn unit(&self, bus: &str, unit: UnitId) -> Option<&UnitName> {

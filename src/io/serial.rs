@@ -155,7 +155,7 @@ where
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
-                Output::Publish(view) => self.view.store(Arc::new(view)),
+                Output::Publish(view) => self.view.store(view),
                 Output::Record(record) => self.traffic.note_record(&self.name, record),
                 Output::Reply { to, answer } => to.send(answer),
             }

@@ -9,6 +9,7 @@ mod outages;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -65,7 +66,7 @@ impl Rig {
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.sent.push((self.now, adu)),
-                Output::Publish(view) => self.view = view,
+                Output::Publish(view) => self.view = Arc::unwrap_or_clone(view),
                 Output::Record(_) => {}
                 Output::Reply { to, answer } => self.answers.push((to, answer)),
             }

@@ -4,6 +4,7 @@
 //! then new requests. While the machine stalls, the world goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -360,7 +361,7 @@ impl World {
                     if view.port != PortState::Open {
                         self.books.own.interrupted();
                     }
-                    self.books.view = view;
+                    self.books.view = Arc::unwrap_or_clone(view);
                 }
                 Output::Record(record) => self.ledger.record(&record, self.instant(self.now))?,
                 Output::Reply { to, answer } => {

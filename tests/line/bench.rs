@@ -239,7 +239,7 @@ impl Bench {
                     unit: adu[0],
                     pdu: adu[1..adu.len() - 2].to_vec(),
                 }),
-                Output::Publish(view) => self.view = view,
+                Output::Publish(view) => self.view = Arc::unwrap_or_clone(view),
                 Output::Record(record) => self.records.push_back(record),
                 Output::Reply { to, answer } => self.answers.push_back((to, self.now, answer)),
             }

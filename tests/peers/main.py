@@ -3,6 +3,7 @@
 import sys
 import time
 
+import by_capture
 import by_mbpoll
 import by_nmap
 import by_pymodbus
@@ -23,6 +24,7 @@ PEERS = [
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
+    ("tshark on a file of our own", by_capture.CHECKS),
 ]
 
 

@@ -1,0 +1,133 @@
+//! Which events somebody wants to see.
+//!
+//! Owns the rule and the words of it. Everything that is not named passes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::bus::record::{Outcome, Record};
+use crate::bus::request::Target;
+use crate::io::names::Names;
+use crate::io::traffic::{Event, Served, Speaker, What};
+
+/// What an event must be to be shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The unit identifier as clients know it; broadcasts pass for each.
+    pub unit: Option<u8>,
+    /// The address of the client that asked.
+    pub client: Option<IpAddr>,
+    /// How it ended.
+    pub outcome: Option<Ending>,
+}
+
+/// A word for how things end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Whatever got no good answer.
+    Failed,
+    /// An exception, of a unit or of the gateway.
+    Exception,
+    /// Data, or a write that was done.
+    Answered,
+    /// No answer at all.
+    Silent,
+    /// A damaged or broken answer.
+    Damaged,
+    /// What came while nothing was awaited.
+    Stray,
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Failed, Self::Exception, Self::Answered, Self::Silent, Self::Damaged, Self::Stray];
+
+    /// As the command line has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Exception => "exception",
+            Self::Answered => "answered",
+            Self::Silent => "silent",
+            Self::Damaged => "damaged",
+            Self::Stray => "stray",
+        }
+    }
+
+    fn is(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Failed => !outcome.is_good(),
+            Self::Exception => matches!(outcome, Outcome::Exception(_)),
+            Self::Answered => matches!(outcome, Outcome::Answered | Outcome::Sent),
+            Self::Silent => outcome == Outcome::Silent,
+            Self::Damaged => matches!(outcome, Outcome::Garbled | Outcome::Truncated),
+            Self::Stray => false,
+        }
+    }
+}
+
+/// A word that is none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownEnding;
+
+impl fmt::Display for UnknownEnding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "allowed: {}", Ending::ALL.map(Ending::word).join(", "))
+    }
+}
+
+impl std::error::Error for UnknownEnding {}
+
+impl FromStr for Ending {
+    type Err = UnknownEnding;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEnding> {
+        Self::ALL.into_iter().find(|ending| ending.word() == text).ok_or(UnknownEnding)
+    }
+}
+
+impl Filter {
+    /// Whether the event is to be shown.
+    #[must_use]
+    pub fn passes(&self, event: &Event, names: &Names) -> bool {
+        match &event.what {
+            What::Client(said) => {
+                self.unit.is_none_or(|unit| unit == said.adu.unit)
+                    && self.client.is_none_or(|client| client == said.link.client.ip().to_canonical())
+                    && self.outcome.is_none_or(|ending| match &said.speaker {
+                        Speaker::Client => false,
+                        Speaker::Gateway { served: Served::Refused, .. } => {
+                            matches!(ending, Ending::Exception | Ending::Failed)
+                        }
+                        Speaker::Gateway { .. } => {
+                            let is_exception =
+                                said.adu.pdu.first().is_some_and(|function| function & 0x80 != 0);
+                            ending == if is_exception { Ending::Exception } else { Ending::Answered }
+                        }
+                    })
+            }
+            What::Line { bus, record } => match &**record {
+                Record::Stray(_) => {
+                    self.unit.is_none()
+                        && self.client.is_none()
+                        && self.outcome.is_none_or(|ending| ending == Ending::Stray)
+                }
+                Record::Transaction(told) => {
+                    let alias = |unit| names.unit(bus, unit).map(|name| name.alias);
+                    let is_of = |wanted| match told.target {
+                        Target::Broadcast => true,
+                        Target::Unit(unit) => alias(unit).unwrap_or(unit.get()) == wanted,
+                    };
+                    self.unit.is_none_or(is_of)
+                        && self
+                            .client
+                            .is_none_or(|client| told.source.map(|source| source.address) == Some(client))
+                        && self.outcome.is_none_or(|ending| ending.is(told.outcome))
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One line of text for each thing that happened, for people who follow a line.
+//!
+//! Owns the words and their order. Reads no clock and knows no zone: how far local time is from UTC is an
+//! argument. What a client asked and a line answered is one line, that of the line.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::bus::record::{Cause, PieceKind, Record, Stray, Transaction};
+use crate::bus::request::Target;
+use crate::io::names::{Names, UnitName};
+use crate::io::traffic::{Event, Said, Served, Speaker, What};
+use crate::meter::decode::{Sample, Value};
+use crate::modbus::function;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
+use crate::modbus::write::Written;
+
+/// The line for an event, without its end. `None` where another event's line says the same: the request of a
+/// client, and the answer it got from a unit.
+///
+/// `offset` is how many seconds local time is ahead of UTC at an instant.
+#[must_use]
+pub fn line(event: &Event, names: &Names, offset: impl Fn(SystemTime) -> i32) -> Option<String> {
+    let at = event.begun();
+    let mut text = clock(at, offset(at));
+    match &event.what {
+        What::Line { bus, record } => {
+            put(&mut text, format_args!(" {bus:<12}"));
+            match &**record {
+                Record::Transaction(told) => transaction(&mut text, bus, told, names),
+                Record::Stray(stray) => strays(&mut text, stray),
+            }
+        }
+        What::Client(said) => answered(&mut text, said, names)?,
+    }
+    Some(text)
+}
+
+fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &Names) {
+    let name = match told.target {
+        Target::Unit(unit) => names.unit(bus, unit),
+        Target::Broadcast => None,
+    };
+    match (told.target, name) {
+        (Target::Broadcast, _) => text.push_str(" unit all"),
+        (Target::Unit(_), Some(name)) => put(text, format_args!(" unit {:<3}", name.alias)),
+        (Target::Unit(unit), None) => put(text, format_args!(" unit {unit:<3}")),
+    }
+    put(text, format_args!(" {:<22}", who(told)));
+    let pdu = told.request.get(1..told.request.len().saturating_sub(2)).unwrap_or_default();
+    asked(text, pdu, name);
+    put(text, format_args!(": {}", told.outcome));
+    let ended = told.answer_time().map(|time| (" after", time));
+    let (after, time) = ended.unwrap_or((" in", told.ended_at.saturating_duration_since(told.wire_end)));
+    put(text, format_args!("{after} {}", milliseconds(time)));
+    if told.attempt > 1 {
+        put(text, format_args!(", attempt {}", told.attempt));
+    }
+    let parts = told.received.parts();
+    let answer = parts.iter().find(|part| part.kind == Some(PieceKind::Answer));
+    if let Some(answer) = answer.and_then(|part| part.bytes.get(1..part.bytes.len().saturating_sub(2))) {
+        values(text, pdu, answer, name, told.sent_at);
+    }
+    let others =
+        parts.iter().filter(|part| matches!(part.kind, Some(PieceKind::Foreign | PieceKind::Late(_))));
+    match others.count() {
+        0 => {}
+        1 => text.push_str(", and a frame that does not answer it"),
+        count => put(text, format_args!(", and {count} frames that do not answer it")),
+    }
+    let noise: usize = parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
+    if noise > 0 {
+        put(text, format_args!(", {noise} bytes of no frame"));
+    }
+}
+
+fn who(told: &Transaction) -> String {
+    let own = match told.cause {
+        Cause::Client => None,
+        Cause::Background => Some("poll"),
+        Cause::Probe => Some("probe"),
+        Cause::EchoCheck => Some("echo check"),
+    };
+    let client = told.source.map(|source| source.address.to_string());
+    let first = own.map(str::to_owned).or(client).unwrap_or_else(|| String::from("nobody"));
+    let others = if own.is_some() { told.clients } else { told.clients.saturating_sub(1) };
+    if others > 0 { format!("{first} (+{others})") } else { first }
+}
+
+fn strays(text: &mut String, stray: &Stray) {
+    for (index, part) in stray.received.parts().iter().enumerate() {
+        text.push_str(if index == 0 { " " } else { ", " });
+        let head = part.bytes.first().copied().unwrap_or_default();
+        match part.kind {
+            Some(PieceKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
+            Some(PieceKind::Foreign) => {
+                put(text, format_args!("a frame of line unit {head} that answers nothing asked"));
+            }
+            Some(PieceKind::Echo) => text.push_str("an echo"),
+            Some(PieceKind::Answer) => text.push_str("an answer"),
+            None => {
+                put(text, format_args!("{} bytes of no frame", stray.received.total.min(part.bytes.len())))
+            }
+        }
+    }
+    if stray.received.is_cut() {
+        put(text, format_args!("; {} bytes in all", stray.received.total));
+    }
+}
+
+/// What a client was answered without a line.
+fn answered(text: &mut String, said: &Said, names: &Names) -> Option<()> {
+    let Speaker::Gateway { served, asked: pdu, since } = &said.speaker else { return None };
+    let grounds = match served {
+        Served::Unit | Served::Acknowledged => return None,
+        Served::Snapshot => "from the snapshot",
+        Served::Diagnostics => "by the diagnostics unit",
+        Served::Refused => "by the gateway",
+    };
+    let name = names.of_alias(said.adu.unit);
+    put(
+        text,
+        format_args!(" {:<12} unit {:<3} {:<22}", "-", said.adu.unit, said.link.client.ip().to_string()),
+    );
+    asked(text, pdu, name);
+    let answer = &said.adu.pdu;
+    match answer[..] {
+        [function, code] if function & 0x80 != 0 => {
+            put(text, format_args!(": exception {} {grounds}", ExceptionCode(code)));
+        }
+        _ => {
+            put(text, format_args!(": answered {grounds} after"));
+            put(text, format_args!(" {}", milliseconds(said.at.saturating_duration_since(*since))));
+            values(text, pdu, answer, name, *since);
+        }
+    }
+    Some(())
+}
+
+/// The function, the registers as people number them, and the points they are.
+fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
+    let code = FunctionCode(pdu.first().copied().unwrap_or_default());
+    match function::name(code) {
+        Some(words) => text.push_str(words),
+        None => put(text, format_args!("function {code}")),
+    }
+    let range = range_of(pdu);
+    let Some(range) = range else { return };
+    // Registers have the numbers of the profile's manual; without one, and for bits, they count from 1.
+    let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
+    let first = of_profile.unwrap_or(1) + u32::from(range.start);
+    let last = first + u32::from(range.quantity).saturating_sub(1);
+    if first == last {
+        put(text, format_args!(" {first}"))
+    } else {
+        put(text, format_args!(" {first}-{last}"))
+    }
+    let points: Vec<&str> =
+        name.map(|name| name.points(&range).map(|point| point.name.as_str()).collect()).unwrap_or_default();
+    if let Some((head, rest)) =
+        points.split_at_checked(POINTS_NAMED.min(points.len())).filter(|(head, _)| !head.is_empty())
+    {
+        put(text, format_args!(" ({}", head.join(", ")));
+        text.push_str(&if rest.is_empty() {
+            String::from(")")
+        } else {
+            format!(" and {} more)", rest.len())
+        });
+    }
+}
+
+/// The first values: of a read those in the answer, of a write those written.
+fn values(text: &mut String, pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) {
+    if answer.first().is_none_or(|function| function & 0x80 != 0) {
+        return;
+    }
+    let shown = match Written::of(pdu) {
+        Some(written) => written.values.iter().take(VALUES_SHOWN).map(u16::to_string).collect(),
+        None => read_values(pdu, answer, name, at),
+    };
+    if !shown.is_empty() {
+        put(text, format_args!(" = {}", shown.join(", ")));
+    }
+}
+
+fn read_values(pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) -> Vec<String> {
+    let Some(range) = range_of(pdu) else { return Vec::new() };
+    if let Some(name) = name
+        && let Some(profile) = &name.profile
+        && let Some(sample) = Sample::new(range, answer, at)
+    {
+        let readings = name.points(&range).filter_map(|point| profile.decode(point, &[sample]));
+        return readings
+            .take(VALUES_SHOWN)
+            .map(|reading| value(&reading.value, reading.point.unit))
+            .collect();
+    }
+    crate::modbus::write::values_of(&range, answer).iter().take(VALUES_SHOWN).map(u16::to_string).collect()
+}
+
+/// In short: who wants to know why there is no number asks for the point.
+fn value(value: &Value<'_>, unit: Option<&str>) -> String {
+    let number = match value {
+        Value::Number(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Code { code, .. } => code.to_string(),
+        Value::Bits { bits, .. } => return format!("0x{bits:04X}"),
+        Value::Version { major, minor } => return format!("{major}.{minor:03}"),
+        Value::NotAvailable => return String::from("n/a"),
+        Value::NotANumber { .. } => return String::from("NaN"),
+        Value::Unscaled { count, .. } => return format!("{count} unscaled"),
+    };
+    match unit {
+        Some(unit) => format!("{number} {unit}"),
+        None => number,
+    }
+}
+
+/// The range a request reads, or else writes.
+fn range_of(pdu: &[u8]) -> Option<ReadRange> {
+    let request = RequestPdu::decode(bytes::Bytes::copy_from_slice(pdu)).ok()?;
+    request.range().or_else(|| Written::of(pdu).map(|written| written.range))
+}
+
+fn clock(at: SystemTime, offset: i32) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default() + i64::from(offset);
+    let (hour, minute, second) =
+        (seconds.rem_euclid(86_400) / 3600, seconds.rem_euclid(3600) / 60, seconds.rem_euclid(60));
+    format!("{hour:02}:{minute:02}:{second:02}.{:03}", since.subsec_millis())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _never = text.write_fmt(words);
+}
+
+/// Points a line names; how many more there are is said.
+const POINTS_NAMED: usize = 3;
+
+/// Values a line shows.
+const VALUES_SHOWN: usize = 4;
