@@ -149,6 +149,12 @@ fn a_reading_that_fails_ends_with_1_and_says_what_to_look_at() {
     let (out, err, code) = run(&["read", &site.line(), "--unit", "9", "--timeout", "50ms"]);
     assert_eq!((out.as_str(), code), ("", 1));
     assert!(err.contains("unit 9") && err.contains("no answer in time"), "{err}");
+    let ranges = ["--raw", "--json", "1", "2", "3-4"];
+    let (out, _, code) =
+        run(&[&["read", &site.line(), "--unit", "9", "--timeout", "50ms"], &ranges[..]].concat());
+    let raw: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, raw["registers"].as_array().unwrap().len()), (1, 4));
+    assert_eq!(raw["missed"].as_array().unwrap().len(), 1, "who does not answer is not asked for the rest");
     let (_gateway, config, _) = site.gateway("deny");
     let (_, err, code) = run(&["read", "--config", &config, "--unit", "19"]);
     assert!(code == 1 && err.contains("0x0B") && err.contains("did not answer the gateway"), "{err}");
