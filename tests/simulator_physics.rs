@@ -172,6 +172,12 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Each case asks for every second of an hour.
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
     #[test]
     fn energy_is_the_integral_of_power_within_a_thousandth_over_an_hour(
         settings in settings(), seed in any::<u64>(), begin in 0_u64..50_000, fault in 0_usize..7,
