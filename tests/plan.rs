@@ -183,7 +183,7 @@ fn what_is_learned_comes_off_the_share_of_the_automatic_interval_up_to_a_half() 
     let mut plan = Plan::new(blocks(8, Pace::Auto), 0.6, now);
     let alone = plan.auto_interval().as_secs_f64();
     assert!(!plan.reserve(0.01), "too little for a new plan");
-    for (wanted, slower) in [(0.2, 1.5), (0.5, 2.0), (0.0, 1.0)] {
+    for (wanted, slower) in [(0.2, 1.5), (0.5, 2.0), (0.04, 15.0 / 14.0), (0.0, 1.0)] {
         assert!(plan.reserve(wanted));
         plan.replan(|_| true, now);
         let interval = plan.auto_interval().as_secs_f64();

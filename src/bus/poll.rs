@@ -118,7 +118,8 @@ impl Plan {
     /// rest. True when that makes so much of a difference that it is worth a new plan.
     pub fn reserve(&mut self, wanted: f64) -> bool {
         let reserved = wanted.min(self.share / 2.0);
-        let differs = (reserved - self.reserved).abs() > self.share * RESERVE_STEP;
+        let ended = reserved <= 0.0 && self.reserved > 0.0;
+        let differs = ended || (reserved - self.reserved).abs() > self.share * RESERVE_STEP;
         if differs {
             self.reserved = reserved;
         }

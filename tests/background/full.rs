@@ -12,19 +12,22 @@ fn blocks(count: u16, pace: Pace) -> LineSettings {
     let mut settings = settings(pace, Duration::ZERO);
     let block = |index| PolledBlock { range: registers(index * 100, 90), core: None, measured: true, pace };
     settings.units[0].polling.blocks = (0..count).map(block).collect();
+    settings.learn_limit = 256;
     settings
 }
 
-/// Clients want two ranges of unit 2 four times a second for `time`. How often they were not at hand, and what was
-/// read.
+/// Clients want six ranges of unit 2 at once, four times a second for `time`. How often they were not at hand, and
+/// what was read.
 fn want_for(rig: &mut Rig, time: Duration) -> (u32, Vec<(Instant, u8, ReadRange)>) {
     let (mut misses, mut read, end) = (0, Vec::new(), rig.now + time);
-    for to in (1000..).step_by(2) {
+    for to in (1000..).step_by(6) {
         if rig.now >= end {
             break;
         }
-        misses += u32::from(!rig.want(to, 2, registers(0, 50), 3 * SECOND));
-        misses += u32::from(!rig.want(to + 1, 2, registers(100, 50), 3 * SECOND));
+        for index in 0..6_u16 {
+            let at_hand = rig.want(to + u64::from(index), 2, registers(index * 100, 50), 3 * SECOND);
+            misses += u32::from(!at_hand);
+        }
         let until = rig.now + 250 * MS;
         read.extend(rig.pass(until));
     }
