@@ -57,6 +57,11 @@ fn seed_4356_an_answer_comes_after_its_port_was_lost_and_is_back() {
     passes(4356);
 }
 
+#[test]
+fn seed_101022_half_a_planned_block_is_learned_through_the_other_table() {
+    passes(101_022);
+}
+
 /// The report of a seed that fails, of `count` seeds from `first` on.
 fn first_failure(first: u64, count: u64) -> Option<String> {
     let next = AtomicU64::new(first);

@@ -376,6 +376,13 @@ impl<T> Line<T> {
         } else {
             info!(%bus, unit = %id, %function, start, quantity, "{why}: read in two parts from now on");
         }
+        // What is planned from now on is not learned as well, perhaps through the other table.
+        let tables = self.tables(id);
+        for (part, _) in &parts {
+            if let Some(learned) = self.learned.known_as(id, part, tables) {
+                self.learned.forget(id, &learned);
+            }
+        }
         if let Some(plan) = &mut self.plan {
             plan.replace(id, range, &parts, now);
         }
