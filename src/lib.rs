@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> modbus        cli -> simulator -> modbus
-//!                                bus -> meter -> modbus, yaml          findings -> bus, meter
+//!                                bus -> meter -> modbus, yaml   page -> findings -> bus, meter
 //!            |             config -> meter, yaml, and the settings types that bus and io define
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! - [`meter`]: what the registers mean: profiles, and registers into values with units.
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
+//! - [`page`]: the status pages: plain values in, HTML out. Knows nothing of the gateway but findings.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
@@ -19,7 +20,7 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `yaml`) never read a clock, never spawn, never await and never touch
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `page`, `yaml`) never read a clock, never spawn, never await and never touch
 //! a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
@@ -58,6 +59,29 @@ pub mod findings {
 
     pub use evidence::Evidence;
     pub use finding::{Finding, Kind, Severity};
+}
+
+/// The status pages: plain values in, HTML out. Asks nobody and decides nothing.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod page {
+    mod assets;
+    mod chain;
+    mod frame;
+    mod meter;
+    mod meter_model;
+    mod model;
+    mod overview;
+    mod plot;
+    mod scale;
+    mod trouble;
+    mod words;
+
+    pub use assets::{ASSETS, Asset};
+    pub use frame::{Part, notice};
+    pub use meter::meter;
+    pub use meter_model::*;
+    pub use model::*;
+    pub use overview::overview;
 }
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("meter", Imports::Only(&["modbus", "yaml"])),
     ("bus", Imports::Only(&["meter", "modbus"])),
     ("findings", Imports::Only(&["bus", "meter", "modbus"])),
+    ("page", Imports::Only(&["findings"])),
     ("io", Imports::Only(&["bus", "modbus"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["modbus"])),
@@ -29,7 +30,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "page"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =
@@ -66,7 +67,18 @@ const NAMES_OF_OTHERS: &[(&str, &str, &str)] = &[
 ];
 
 /// Where words and marks are looked for.
-const TEXTS: &[&str] = &["src", "tests", "config", "docs", "packaging", ".ci", "README.md", "CHANGELOG.md"];
+const TEXTS: &[&str] = &[
+    "src",
+    "assets",
+    "examples",
+    "tests",
+    "config",
+    "docs",
+    "packaging",
+    ".ci",
+    "README.md",
+    "CHANGELOG.md",
+];
 
 /// The two commands of the README that must work as they stand there.
 const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo test"];
