@@ -8,7 +8,7 @@
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
 //! cli -> capture, trace -> io, bus         simulator      -> meter, yaml
 //! config -> meter, yaml, and the settings types that bus and io define
-//! status -> config, io, bus, meter (what they publish, and nothing that waits)
+//! status -> config, io, bus, meter, findings, page (what they publish, and nothing that waits); page -> findings
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
@@ -16,6 +16,7 @@
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
 //! - [`scan`]: who is on a line, from the answers to a scan. Asks nobody itself.
+//! - [`page`]: the status pages: plain values in, HTML out. Knows nothing of the gateway but findings.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
@@ -27,8 +28,8 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `scan`, `status`, `yaml`) never read a clock, never spawn,
-//! never await and never touch a file; clippy denies it.
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `yaml`) never read a clock, never
+//! spawn, never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -76,6 +77,29 @@ pub mod scan {
     pub mod found;
     pub mod plan;
     pub mod report;
+}
+
+/// The status pages: plain values in, HTML out. Asks nobody and decides nothing.
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod page {
+    mod assets;
+    mod chain;
+    mod frame;
+    mod meter;
+    mod meter_model;
+    mod model;
+    mod overview;
+    mod plot;
+    mod scale;
+    mod trouble;
+    mod words;
+
+    pub use assets::{ASSETS, Asset};
+    pub use frame::{Part, notice};
+    pub use meter::meter;
+    pub use meter_model::*;
+    pub use model::*;
+    pub use overview::overview;
 }
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.

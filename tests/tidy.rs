@@ -18,6 +18,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("io", Imports::Only(&["bus", "meter", "modbus"])),
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
     ("trace", Imports::Only(&["bus", "io::names", "io::traffic", "meter", "modbus"])),
+    ("page", Imports::Only(&["findings"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
     ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
@@ -46,7 +47,7 @@ enum Imports {
 }
 
 /// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "scan", "status"];
+const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "page", "scan", "status"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =
@@ -89,7 +90,18 @@ const NAMES_OF_OTHERS: &[(&str, &str, &str)] = &[
 ];
 
 /// Where words and marks are looked for.
-const TEXTS: &[&str] = &["src", "tests", "config", "docs", "packaging", ".ci", "README.md", "CHANGELOG.md"];
+const TEXTS: &[&str] = &[
+    "src",
+    "assets",
+    "examples",
+    "tests",
+    "config",
+    "docs",
+    "packaging",
+    ".ci",
+    "README.md",
+    "CHANGELOG.md",
+];
 
 /// The two commands of the README that must work as they stand there.
 const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo test"];

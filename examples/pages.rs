@@ -1,0 +1,45 @@
+//! Writes the status pages of an invented building into a directory, to be looked at and driven by `tests/browser`:
+//! before and after one of its meters falls silent, each whole and as the main part that the script asks for.
+
+#[path = "../tests/page_fixture/mod.rs"]
+mod page_fixture;
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use metergate::page::{self, Part};
+
+fn main() -> io::Result<()> {
+    let Some(directory) = env::args_os().nth(1) else {
+        return Err(io::Error::other("usage: pages DIRECTORY"));
+    };
+    let directory = Path::new(&directory);
+    for (name, dead) in [("before", false), ("after", true)] {
+        let overview = page_fixture::overview(dead);
+        let meter = if dead { page_fixture::dead_meter_page() } else { page_fixture::meter_page() };
+        for (ending, part) in [("page", Part::Page), ("main", Part::Main)] {
+            write(directory, &format!("{name}/index.{ending}"), &page::overview(&overview, part))?;
+            write(directory, &format!("{name}/meter.{ending}"), &page::meter(&meter, part))?;
+        }
+    }
+    for (name, model) in [
+        ("healthy", page_fixture::healthy()),
+        ("full", page_fixture::full()),
+        ("unknown", page_fixture::unknown()),
+    ] {
+        write(directory, &format!("{name}/index.page"), &page::overview(&model, Part::Page))?;
+    }
+    write(directory, "unknown/meter.page", &page::meter(&page_fixture::unknown_meter_page(), Part::Page))?;
+    for asset in page::ASSETS {
+        write(directory, asset.path.trim_start_matches('/'), asset.body)?;
+    }
+    Ok(())
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let path = directory.join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text)
+}
