@@ -168,7 +168,7 @@ impl UnitTrack {
             return;
         }
         self.generation = generation;
-        let Some(readings) = Readings::of(unit) else { return self.readings.clear() };
+        let Some(readings) = Readings::summary(unit) else { return self.readings.clear() };
         let headline = readings.headline();
         let same =
             self.readings.iter().map(|track| &track.quantity).eq(headline.iter().map(|(p, _)| &p.name));

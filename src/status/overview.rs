@@ -23,7 +23,7 @@ pub(super) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
         uptime_s: now.saturating_duration_since(picture.started).as_secs(),
         ready: picture.is_ready(),
         buses: picture.buses.iter().map(|one| bus(one, now)).collect(),
-        units: picture.units().map(|one| unit(&one, Readings::of(&one).as_ref(), now)).collect(),
+        units: picture.units().map(|one| unit(&one, Readings::summary(&one).as_ref(), now)).collect(),
         listeners: picture.listeners.iter().map(listener).collect(),
     }
 }

@@ -18,7 +18,7 @@ use super::picture::UnitPicture;
 pub struct Readings<'a> {
     /// What its registers mean.
     pub profile: &'a Profile,
-    /// Every point of the profile, in its order, and what was read of it.
+    /// The points that were asked for, in the profile's order, and what was read of each.
     pub points: Vec<(&'a Point, Option<Reading<'a>>)>,
     /// The blocks that are read in the background.
     polled: &'a [String],
@@ -36,15 +36,31 @@ pub struct Raised<'a> {
 }
 
 impl<'a> Readings<'a> {
-    /// `None` where nobody knows what the registers of the unit mean.
+    /// All of it. `None` where nobody knows what the registers of the unit mean.
     #[must_use]
     pub fn of(unit: &UnitPicture<'a>) -> Option<Self> {
+        Self::some(unit, |_, _| true)
+    }
+
+    /// No more than headline, alerts and validity are made of: a tenth of the work, where all units are looked at.
+    #[must_use]
+    pub fn summary(unit: &UnitPicture<'a>) -> Option<Self> {
+        Self::some(unit, |profile, point| {
+            let original = point.copy_of.as_ref().unwrap_or(&point.name);
+            profile.headline.contains(original)
+                || is_alert(point)
+                || profile.validity.as_ref().is_some_and(|validity| validity.point == point.name)
+        })
+    }
+
+    fn some(unit: &UnitPicture<'a>, wanted: impl Fn(&Profile, &Point) -> bool) -> Option<Self> {
         let known = unit.profile?;
         let profile: &'a Profile = &known.profile;
         let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default();
         let samples: Vec<_> =
             blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
-        let points = profile.points.iter().map(|point| (point, profile.decode(point, &samples))).collect();
+        let points = profile.points.iter().filter(|point| wanted(profile, point));
+        let points = points.map(|point| (point, profile.decode(point, &samples))).collect();
         Some(Self { profile, points, polled: &known.blocks })
     }
 
