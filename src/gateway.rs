@@ -20,6 +20,7 @@ use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::handle::BusHandle;
 use crate::io::port;
+use crate::io::pulse::Pulses;
 use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
@@ -68,6 +69,7 @@ pub struct Gateway {
     gave_way: Vec<RunningListener>,
     /// Buses a reload under way has stopped, each with a request on its wire.
     leaving: Vec<JoinHandle<()>>,
+    pulses: Pulses,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,8 @@ impl Gateway {
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
-        let buses: Vec<RunningBus> = config.buses.iter().map(RunningBus::start).collect();
+        let pulses = Pulses::default();
+        let buses: Vec<RunningBus> = config.buses.iter().map(|bus| RunningBus::start(bus, &pulses)).collect();
         let started = Instant::now();
         let mut gateway = Self {
             started,
@@ -110,6 +113,7 @@ impl Gateway {
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
+            pulses,
         };
         for (settings, socket) in config.listeners.iter().zip(bound) {
             let listening = gateway.listening(settings, config, Arc::default());
@@ -182,6 +186,12 @@ impl Gateway {
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    /// The bus tasks as somebody sees them who asks whether they are stuck; those of later reloads too.
+    #[must_use]
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
     }
 
     /// What a listener obeys: its settings, and the way to each unit it shows.
@@ -284,7 +294,7 @@ impl Gateway {
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
                 Some(index) => RunningBus { settings: wanted.clone(), ..kept.swap_remove(index) },
-                None => RunningBus::start(wanted),
+                None => RunningBus::start(wanted, &self.pulses),
             };
             self.buses.push(running);
         }
@@ -292,7 +302,7 @@ impl Gateway {
 }
 
 impl RunningBus {
-    fn start(settings: &config::Bus) -> Self {
+    fn start(settings: &config::Bus, pulses: &Pulses) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
         let stop = CancellationToken::new();
@@ -302,6 +312,7 @@ impl RunningBus {
             requests,
             view: Arc::clone(&view),
             stop: stop.clone(),
+            pulse: pulses.add(&settings.line.name),
         };
         let port = settings.port.clone();
         let task = tokio::spawn(async move {

@@ -77,6 +77,7 @@ pub mod io {
     pub mod handle;
     pub mod ioctl;
     pub mod port;
+    pub mod pulse;
     pub mod routes;
     pub mod serial;
     pub mod settings;
@@ -142,6 +143,7 @@ pub mod cli {
     pub mod demo;
     pub mod exit;
     pub mod logging;
+    pub mod notify;
     pub mod output;
     pub mod run;
     pub mod signals;

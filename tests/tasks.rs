@@ -17,6 +17,7 @@ use metergate::bus::settings::{
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
+use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -53,6 +54,7 @@ impl Rig {
             requests,
             view: Arc::clone(&view),
             stop: stop.clone(),
+            pulse: Pulses::default().add("riser"),
         };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);

@@ -25,6 +25,7 @@ use crate::bus::view::View;
 use super::handle::ReplyTo;
 use super::ioctl::LineErrors;
 use super::port::OpenPort;
+use super::pulse::Pulse;
 use super::timer::Timer;
 
 /// What a bus task is given to live on.
@@ -40,6 +41,8 @@ pub struct BusParts {
     pub view: Arc<ArcSwap<View>>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
+    /// Where it answers whoever asks whether it is stuck.
+    pub pulse: Pulse,
 }
 
 /// Runs a bus until its requests end or it is stopped. `open` opens the port, by name, each time anew.
@@ -49,7 +52,7 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, requests, view, stop } = parts;
+    let BusParts { line, device, requests, view, stop, pulse } = parts;
     let name = line.name.clone();
     let late_guard = line.late_guard;
     let task = BusTask {
@@ -65,7 +68,8 @@ where
         timer,
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
     };
-    task.run(requests, stop).await;
+    task.run(requests, stop, &pulse).await;
+    pulse.end();
 }
 
 struct BusTask<S, F> {
@@ -98,7 +102,12 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request<ReplyTo>>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request<ReplyTo>>,
+        stop: CancellationToken,
+        pulse: &Pulse,
+    ) {
         let mut buffer = vec![0; READ_SIZE];
         let (mut ended, mut stopping) = (false, false);
         // Before the first request is taken: a bus that has just been started must not refuse what a moment
@@ -122,6 +131,8 @@ where
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
+                // Before new work, of which there may be no end.
+                () = pulse.asked() => pulse.answer(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();
