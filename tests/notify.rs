@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio_modbus::client::tcp;
-use tokio_modbus::prelude::{Reader, Slave};
+use tokio_modbus::prelude::Reader;
 
 use program::{Folder, Program};
 
@@ -74,8 +74,8 @@ async fn ready_is_said_when_clients_can_connect_and_stopping_at_the_end() {
     let gateway = run(&file, &[("NOTIFY_SOCKET", socket.to_str().unwrap())]);
     let ready = manager.told();
     assert!(ready.starts_with("READY=1\nSTATUS=serving riser on 127.0.0.1:"), "{ready:?}");
-    // At this very moment, without trying again; the port is absent and that is no reason to wait.
-    let mut client = tcp::connect_slave(address(&ready), Slave(1)).await.unwrap();
+    // At this very moment, without trying again; the device is absent, and that is no reason to wait.
+    let mut client = tcp::connect(address(&ready)).await.unwrap();
     client.read_holding_registers(0, 1).await.unwrap().unwrap_err();
 
     gateway.signal(Signal::SIGTERM);
