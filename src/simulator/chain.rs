@@ -8,9 +8,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::termios::{self, SetArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, ioctl_tiocnxcl};
+use rustix::termios::ioctl_tiocnxcl;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -47,9 +48,10 @@ impl Chain {
         let clients_side =
             rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
-        let mut termios = rustix::termios::tcgetattr(&clients_side)?;
-        termios.make_raw();
-        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
+        // By the C library, whose old requests qemu's user mode understands, too.
+        let mut termios = termios::tcgetattr(&clients_side)?;
+        termios::cfmakeraw(&mut termios);
+        termios::tcsetattr(&clients_side, SetArg::TCSANOW, &termios)?;
         rustix::io::ioctl_fionbio(&meters_side, true)?;
         let reader = pipe::Receiver::from_owned_fd_unchecked(meters_side.try_clone()?)?;
         let writer = pipe::Sender::from_owned_fd_unchecked(meters_side)?;
