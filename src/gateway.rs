@@ -25,6 +25,7 @@ use crate::io::handle::BusHandle;
 use crate::io::names::{Names, UnitName};
 use crate::io::port;
 use crate::io::port_view::PortView;
+use crate::io::pulse::Pulses;
 use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
@@ -98,6 +99,7 @@ pub struct Gateway {
     gave_way: Vec<RunningListener>,
     /// Buses a reload under way has stopped, each with a request on its wire.
     leaving: Vec<JoinHandle<()>>,
+    pulses: Pulses,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,8 @@ impl Gateway {
             .collect::<Result<_, _>>()?;
         let page = status::bind(config)?;
         let traffic = Arc::<Traffic>::default();
-        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic));
+        let pulses = Pulses::default();
+        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &pulses);
         let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
         let started = Instant::now();
         let names = Arc::new(names(config));
@@ -151,6 +154,7 @@ impl Gateway {
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
+            pulses,
         };
         for (settings, socket) in config.listeners.iter().zip(bound) {
             let listening = gateway.listening(settings, config, Arc::default());
@@ -266,6 +270,12 @@ impl Gateway {
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    }
+
+    /// The bus tasks as somebody sees them who asks whether they are stuck; those of later reloads too.
+    #[must_use]
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
     }
 
     /// What the status page takes its pictures of.
@@ -394,7 +404,7 @@ impl Gateway {
         for wanted in &config.buses {
             let running = match kept.iter().position(|running| running.serves(wanted)) {
                 Some(index) => RunningBus { settings: Arc::new(wanted.clone()), ..kept.swap_remove(index) },
-                None => RunningBus::start(wanted, Arc::clone(&self.traffic)),
+                None => RunningBus::start(wanted, Arc::clone(&self.traffic), &self.pulses),
             };
             self.buses.push(running);
         }
@@ -402,7 +412,7 @@ impl Gateway {
 }
 
 impl RunningBus {
-    fn start(settings: &config::Bus, traffic: Arc<Traffic>) -> Self {
+    fn start(settings: &config::Bus, traffic: Arc<Traffic>, pulses: &Pulses) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
         let port_view = Arc::default();
@@ -415,6 +425,7 @@ impl RunningBus {
             traffic,
             port: Arc::clone(&port_view),
             stop: stop.clone(),
+            pulse: pulses.add(&settings.line.name),
         };
         let port = settings.port.clone();
         let task = tokio::spawn(async move {

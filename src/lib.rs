@@ -146,6 +146,7 @@ pub mod io {
     pub mod port;
     pub mod port_view;
     pub mod process;
+    pub mod pulse;
     mod requests;
     pub mod routes;
     pub mod serial;
@@ -263,6 +264,7 @@ pub mod cli {
     pub mod exit;
     pub mod export;
     pub mod logging;
+    pub mod notify;
     pub mod output;
     pub mod points;
     pub mod profile;

@@ -4,15 +4,32 @@ use metergate::config::{Config, Loaded, Part, Problem, parse};
 
 const FULL: &str = include_str!("../config/metergate.yaml");
 const MINIMAL: &str = include_str!("../config/minimal.yaml");
+const PACKAGED: &str = include_str!("../packaging/metergate.yaml");
+const ROUTER: &str = include_str!("../packaging/openwrt/metergate.yaml");
 
 #[test]
 fn the_shipped_files_load_without_warnings() {
-    for text in [FULL, MINIMAL] {
+    for text in [FULL, MINIMAL, PACKAGED] {
         let Loaded { config, warnings } =
             parse(text, "shipped.yaml").unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(warnings, []);
         assert_eq!(config.buses[0].line.units.len(), 8);
     }
+}
+
+#[test]
+fn the_file_for_routers_is_the_packaged_one_but_for_what_a_router_has_not() {
+    let Loaded { config, warnings } =
+        parse(ROUTER, "shipped.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+    // Without udev there is no name that stays.
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].headline().contains("/dev/ttyUSB0 may belong to another adapter"), "{warnings:?}");
+    assert_eq!(config.buses[0].line.units.len(), 8);
+    let settings = |text: &'static str| -> Vec<&'static str> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_end());
+        lines.filter(|line| !line.is_empty() && !line.contains("device:")).collect()
+    };
+    assert_eq!(settings(ROUTER), settings(PACKAGED));
 }
 
 #[test]

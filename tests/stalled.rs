@@ -34,16 +34,7 @@ fn line() -> LineSettings {
 /// A bus on these ports: what the operating system does when one is opened, each time anew.
 fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -> BusHandle {
     let (handle, requests) = BusHandle::new("riser");
-    let (view, stop) = (Arc::clone(handle.view()), CancellationToken::new());
-    let parts = BusParts {
-        line: line(),
-        device: "pipe".into(),
-        requests,
-        view,
-        traffic: Arc::default(),
-        port: Arc::default(),
-        stop,
-    };
+    let parts = BusParts::alone(line(), "pipe".into(), requests, Arc::clone(handle.view()));
     let mut open = open;
     let open = move || {
         let stream = open()?;

@@ -18,6 +18,7 @@ use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
 use metergate::io::port_view::PortView;
+use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -58,6 +59,7 @@ impl Rig {
             traffic: Arc::default(),
             port: Arc::clone(&port_view),
             stop: stop.clone(),
+            pulse: Pulses::default().add("riser"),
         };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);

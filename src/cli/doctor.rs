@@ -78,16 +78,8 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
     let mut opened = Some(port::open(&bus.port)?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
     let view = Arc::clone(handle.view());
-    let bus_stop = CancellationToken::new();
-    let parts = BusParts {
-        line: bus.line.clone(),
-        device: bus.port.device.display().to_string(),
-        requests,
-        view: Arc::clone(&view),
-        traffic: Arc::default(),
-        port: Arc::default(),
-        stop: bus_stop.clone(),
-    };
+    let device = bus.port.device.display().to_string();
+    let parts = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
     let settings = bus.port.clone();
     let open = move || opened.take().map_or_else(|| port::open(&settings), Ok);
     let began = Instant::now();
@@ -97,8 +89,8 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
         () = stop.cancelled() => {}
     }
     let (seen, at) = (view.load_full(), Instant::now());
+    // Without a sender the task has nothing left to do.
     drop(handle);
-    bus_stop.cancel();
     let _ended_either_way = task.await;
     Ok(Seen { view: seen, at, span: at.saturating_duration_since(began) })
 }

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::budget;
 use super::exit::Exit;
 use super::logging::Logs;
+use super::notify::Manager;
 use super::output;
 use crate::config::{self, Loaded, Problem};
 use crate::gateway::{Gateway, StartError};
@@ -31,24 +32,37 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
             return exit_of(&error);
         }
     };
+    let manager = Manager::from_environment();
+    manager.ready(&serving(&gateway));
+    tokio::spawn(manager.clone().feed(gateway.pulses()));
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "started");
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = reload.recv() => {
                 info!(configuration = %path.display(), "reloading");
+                manager.reloading();
                 tokio::select! {
                     // What it has begun, the gateway's stop ends.
                     () = stop.cancelled() => break,
                     () = reload_from(path, logs, &mut gateway) => {}
                 }
+                manager.ready(&serving(&gateway));
             }
         }
     }
     info!("stopping");
+    manager.stopping();
     gateway.stop().await;
     info!("stopped");
     Exit::Ok
+}
+
+/// What the service manager shows of a gateway: one line.
+fn serving(gateway: &Gateway) -> String {
+    let buses: Vec<String> = gateway.views().into_iter().map(|(name, _)| name).collect();
+    let addresses: Vec<String> = gateway.addresses().iter().map(ToString::to_string).collect();
+    format!("serving {} on {}", buses.join(", "), addresses.join(", "))
 }
 
 /// How a process ends that could not start its gateway.

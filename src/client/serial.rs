@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use crate::bus::request::{Answer, Request, Source, Target};
@@ -71,15 +70,9 @@ impl SerialClient {
         // Here rather than in the task, so that whoever asks hears why it cannot be had.
         let mut opened = Some(port::open(&port)?);
         let (handle, requests) = BusHandle::new("line");
-        let parts = BusParts {
-            line: line(port.framing, &units, response_timeout, retries),
-            device: port.device.display().to_string(),
-            requests,
-            view: handle.view().clone(),
-            traffic: Arc::default(),
-            port: Arc::default(),
-            stop: CancellationToken::new(),
-        };
+        let line = line(port.framing, &units, response_timeout, retries);
+        let device = port.device.display().to_string();
+        let parts = BusParts::alone(line, device, requests, handle.view().clone());
         let open = move || opened.take().map_or_else(|| port::open(&port), Ok);
         let task = tokio::spawn(async move { serial::run(parts, open, Timer::fine()).await });
         let (way_back, answers) = WayBack::new();

@@ -26,6 +26,7 @@ use super::handle::ReplyTo;
 use super::ioctl::LineErrors;
 use super::port::OpenPort;
 use super::port_view::PortView;
+use super::pulse::{Pulse, Pulses};
 use super::timer::Timer;
 use super::traffic::Traffic;
 
@@ -46,6 +47,24 @@ pub struct BusParts {
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
+    /// Where it answers whoever asks whether it is stuck.
+    pub pulse: Pulse,
+}
+
+impl BusParts {
+    /// Those of a bus that a command or a test has to itself: nobody follows its traffic, watches its port or asks
+    /// whether it is stuck, and nothing stops it but the end of its requests.
+    #[must_use]
+    pub fn alone(
+        line: LineSettings,
+        device: String,
+        requests: mpsc::Receiver<Request<ReplyTo>>,
+        view: Arc<ArcSwap<View>>,
+    ) -> Self {
+        let pulse = Pulses::default().add(&line.name);
+        let (traffic, port, stop) = Default::default();
+        Self { line, device, requests, view, traffic, port, stop, pulse }
+    }
 }
 
 /// Runs a bus until its requests end or it is stopped. `open` opens the port, by name, each time anew.
@@ -55,7 +74,7 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, requests, view, traffic, port, stop } = parts;
+    let BusParts { line, device, requests, view, traffic, port, stop, pulse } = parts;
     let name: Arc<str> = line.name.as_str().into();
     let late_guard = line.late_guard;
     let task = BusTask {
@@ -74,7 +93,8 @@ where
         timer,
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
     };
-    task.run(requests, stop).await;
+    task.run(requests, stop, &pulse).await;
+    pulse.end();
 }
 
 struct BusTask<S, F> {
@@ -110,7 +130,12 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request<ReplyTo>>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request<ReplyTo>>,
+        stop: CancellationToken,
+        pulse: &Pulse,
+    ) {
         let mut buffer = vec![0; READ_SIZE];
         let (mut ended, mut stopping) = (false, false);
         // Before the first request is taken: a bus that has just been started must not refuse what a moment
@@ -134,6 +159,8 @@ where
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
+                // Before new work, of which there may be no end.
+                () = pulse.asked() => pulse.answer(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::termios::{self, SetArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, ioctl_tiocnxcl};
@@ -49,11 +50,16 @@ impl Chain {
         let clients_side =
             rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
-        let mut termios = rustix::termios::tcgetattr(&clients_side)?;
-        termios.make_raw();
-        // A client that sets no rate of its own finds the line's.
-        termios.set_speed(settings.baud_rate.get())?;
-        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
+        // By the C library, whose old requests qemu's user mode understands, too.
+        let mut termios = termios::tcgetattr(&clients_side)?;
+        termios::cfmakeraw(&mut termios);
+        termios::tcsetattr(&clients_side, SetArg::TCSANOW, &termios)?;
+        // A client that sets no rate of its own finds the line's. Where the system has no way to any rate, clients
+        // set none either.
+        if let Ok(mut termios) = rustix::termios::tcgetattr(&clients_side) {
+            termios.set_speed(settings.baud_rate.get())?;
+            rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
+        }
         rustix::io::ioctl_fionbio(&meters_side, true)?;
         let reader = pipe::Receiver::from_owned_fd_unchecked(meters_side.try_clone()?)?;
         let writer = pipe::Sender::from_owned_fd_unchecked(meters_side)?;

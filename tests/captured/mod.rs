@@ -68,15 +68,8 @@ impl Rig {
         let (near, far) = duplex(1024);
         let (handle, requests) = BusHandle::new("riser-a");
         let stop = CancellationToken::new();
-        let parts = BusParts {
-            line: line(),
-            device: String::from("pipe"),
-            requests,
-            view: Arc::clone(handle.view()),
-            traffic: Arc::clone(&traffic),
-            port: Arc::default(),
-            stop: stop.clone(),
-        };
+        let alone = BusParts::alone(line(), String::from("pipe"), requests, Arc::clone(handle.view()));
+        let parts = BusParts { traffic: Arc::clone(&traffic), stop: stop.clone(), ..alone };
         let mut ports = VecDeque::from([near]);
         let open = move || {
             let stream = ports.pop_front().ok_or(std::io::ErrorKind::NotFound)?;

@@ -58,8 +58,18 @@ impl Program {
         I: IntoIterator<Item = A>,
         A: AsRef<std::ffi::OsStr>,
     {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with<I, A>(arguments: I, variables: &[(&str, &str)]) -> Self
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<std::ffi::OsStr>,
+    {
         let mut child = Command::new(env!("CARGO_BIN_EXE_metergate"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,127 @@
+//! Whether the bus tasks still go round: each is asked, and each answers from its own loop.
+//!
+//! Owns the question and the answers. It never reads a clock, never decides what follows from silence, and wakes
+//! no task that nobody asks after. A task that waits for a meter, or for a port that is not there, goes round and
+//! answers; one that is stuck in a driver, in a computation without end, or that has panicked, does not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The bus tasks there are, as somebody sees them who asks after them.
+#[derive(Clone, Debug, Default)]
+pub struct Pulses(Arc<Mutex<Vec<Arc<Shared>>>>);
+
+/// One bus task's own end: it answers here.
+#[derive(Debug)]
+pub struct Pulse(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bus: String,
+    question: Notify,
+    /// Asked, and not yet answered.
+    open: AtomicBool,
+    /// The task ended as it should, and is asked no more.
+    ended: AtomicBool,
+}
+
+impl Pulses {
+    /// A new task, of the bus with this name.
+    #[must_use]
+    pub fn add(&self, bus: &str) -> Pulse {
+        let shared = Arc::new(Shared {
+            bus: bus.to_owned(),
+            question: Notify::new(),
+            open: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        self.all().push(Arc::clone(&shared));
+        Pulse(shared)
+    }
+
+    /// Asks every task. The answers come when each has gone round once.
+    pub fn ask(&self) {
+        let mut all = self.all();
+        all.retain(|shared| !shared.ended.load(Ordering::Acquire));
+        for shared in all.iter() {
+            shared.open.store(true, Ordering::Release);
+            shared.question.notify_one();
+        }
+    }
+
+    /// The buses whose tasks have not answered since they were asked.
+    #[must_use]
+    pub fn silent(&self) -> Vec<String> {
+        let is_silent =
+            |shared: &Shared| shared.open.load(Ordering::Acquire) && !shared.ended.load(Ordering::Acquire);
+        self.all().iter().filter(|shared| is_silent(shared)).map(|shared| shared.bus.clone()).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pulse {
+    /// Returns when somebody asks. May be dropped at any time: no question is lost.
+    pub async fn asked(&self) {
+        self.0.question.notified().await;
+    }
+
+    /// Answers whoever asked.
+    pub fn answer(&self) {
+        self.0.open.store(false, Ordering::Release);
+    }
+
+    /// The task ends as it should. One that is dropped without a word is silent for ever.
+    pub fn end(self) {
+        self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_not_answered_is_named_until_he_does() {
+        let pulses = Pulses::default();
+        let (one, other) = (pulses.add("one"), pulses.add("other"));
+        assert_eq!(pulses.silent(), [""; 0], "nobody has been asked");
+        pulses.ask();
+        assert_eq!(pulses.silent(), ["one", "other"]);
+        one.asked().await;
+        one.answer();
+        assert_eq!(pulses.silent(), ["other"]);
+        pulses.ask();
+        other.asked().await;
+        other.answer();
+        assert_eq!(pulses.silent(), ["one"], "an answer is good for one question");
+    }
+
+    #[tokio::test]
+    async fn a_question_is_not_lost_with_a_wait_that_is_dropped() {
+        let pulses = Pulses::default();
+        let pulse = pulses.add("one");
+        {
+            let waiting = pulse.asked();
+            pulses.ask();
+            drop(waiting);
+        }
+        pulse.asked().await;
+    }
+
+    #[test]
+    fn a_task_that_ended_as_it_should_is_forgotten_and_one_that_vanished_is_not() {
+        let pulses = Pulses::default();
+        let (stopped, panicked) = (pulses.add("stopped"), pulses.add("panicked"));
+        pulses.ask();
+        stopped.end();
+        drop(panicked);
+        assert_eq!(pulses.silent(), ["panicked"]);
+        pulses.ask();
+        assert_eq!(pulses.silent(), ["panicked"]);
+    }
+}
