@@ -265,6 +265,7 @@ impl Gateway {
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
+            traffic: Arc::clone(&self.traffic),
         }
     }
 

@@ -69,7 +69,7 @@ fn status(status: &Status) -> Value {
 }
 
 fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases, profiles } = bus;
+    let Bus { port, line, aliases, wire, profiles } = bus;
     let mut section = Section::new(Part::Bus);
     section.put("name", line.name.clone());
     section.put("device", port.device.display().to_string());
@@ -81,7 +81,8 @@ fn bus(bus: &Bus) -> Value {
     put_limits(&mut section, line);
     let client_id =
         |unit: &UnitSettings| aliases.iter().find(|(_, id)| **id == unit.id).map(|(alias, _)| *alias);
-    let units = line.units.iter().map(|one| unit(one, client_id(one), profiles.get(&one.id)));
+    let in_order = wire.iter().filter_map(|id| line.units.iter().find(|unit| unit.id == *id));
+    let units = in_order.map(|one| unit(one, client_id(one), profiles.get(&one.id)));
     section.put("units", Value::Sequence(units.collect()));
     section.finish()
 }
