@@ -14,25 +14,21 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::running::{RunningBus, RunningListener};
 use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::audit::Audit;
-use crate::io::handle::BusHandle;
 use crate::io::names::{Names, UnitName};
-use crate::io::port;
-use crate::io::port_view::PortView;
 use crate::io::pulse::Pulses;
-use crate::io::serial::{self, BusParts};
 use crate::io::tally::Tally;
 use crate::io::tcp::{self, Listening, Routes};
-use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
+mod running;
 mod status;
 
 /// Why the gateway could not start, or not take over a new configuration.
@@ -100,26 +96,6 @@ pub struct Gateway {
     /// Buses a reload under way has stopped, each with a request on its wire.
     leaving: Vec<JoinHandle<()>>,
     pulses: Pulses,
-}
-
-#[derive(Debug)]
-struct RunningBus {
-    settings: Arc<config::Bus>,
-    handle: BusHandle,
-    view: Arc<ArcSwap<View>>,
-    port: Arc<ArcSwap<PortView>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-#[derive(Debug)]
-struct RunningListener {
-    /// As configured; the port may be 0.
-    configured: SocketAddr,
-    address: SocketAddr,
-    listening: Arc<ArcSwap<Listening>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -299,6 +275,7 @@ impl Gateway {
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
+            traffic: Arc::clone(&self.traffic),
         }
     }
 
@@ -408,53 +385,6 @@ impl Gateway {
             };
             self.buses.push(running);
         }
-    }
-}
-
-impl RunningBus {
-    fn start(settings: &config::Bus, traffic: Arc<Traffic>, pulses: &Pulses) -> Self {
-        let (handle, requests) = BusHandle::new(&settings.line.name);
-        let view = Arc::clone(handle.view());
-        let port_view = Arc::default();
-        let stop = CancellationToken::new();
-        let parts = BusParts {
-            line: settings.line.clone(),
-            device: settings.port.device.display().to_string(),
-            requests,
-            view: Arc::clone(&view),
-            traffic,
-            port: Arc::clone(&port_view),
-            stop: stop.clone(),
-            pulse: pulses.add(&settings.line.name),
-        };
-        let port = settings.port.clone();
-        let task = tokio::spawn(async move {
-            serial::run(parts, || port::open(&port), Timer::fine()).await;
-        });
-        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
-    }
-
-    /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.
-    fn serves(&self, wanted: &config::Bus) -> bool {
-        self.settings.line == wanted.line && self.settings.port == wanted.port && !self.task.is_finished()
-    }
-}
-
-impl RunningListener {
-    fn start(configured: SocketAddr, socket: TcpListener, listening: Listening) -> Self {
-        Self::start_with(configured, socket, Arc::new(ArcSwap::from_pointee(listening)))
-    }
-
-    fn start_with(configured: SocketAddr, socket: TcpListener, listening: Arc<ArcSwap<Listening>>) -> Self {
-        let address = socket.local_addr().unwrap_or(configured);
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
-        info!(%address, "listening");
-        Self { configured, address, listening, stop, task }
-    }
-
-    fn is_running(&self) -> bool {
-        !self.stop.is_cancelled() && !self.task.is_finished()
     }
 }
 

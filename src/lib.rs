@@ -287,16 +287,20 @@ pub mod cli {
 /// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod status {
+    mod exchanges;
     pub mod exposition;
     pub mod history;
     mod json;
+    pub mod lately;
+    mod meter_page;
     mod meters;
     pub mod metrics;
     mod overview;
-    mod page;
+    mod overview_page;
     pub mod picture;
     pub mod readings;
     pub mod site;
+    mod trouble;
 }
 
 pub mod gateway;

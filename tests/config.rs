@@ -236,8 +236,8 @@ fn what_is_written_back_has_every_key_and_value() {
   probe_max: 5m
   learn_limit: 0
   units:
-  - id: 2
-    as: 11
+  - id: 20
+    as: 1
 ";
     assert!(second_bus.starts_with(expected), "{second_bus}");
     assert!(written.ends_with(

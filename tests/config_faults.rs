@@ -303,24 +303,6 @@ m.yaml: 11 errors"#;
 }
 
 #[test]
-fn what_is_not_built_is_refused_and_never_ignored() {
-    let text = "listeners:
-  - address: 0.0.0.0:502
-buses:
-  - name: riser-a
-    device: /dev/ttyS0
-    units:
-      - id: 1
-status: {address: 127.0.0.1:8502}
-";
-    let expected = "m.yaml:8:9: error: status: found a mapping (keys with values), which is not yet supported; accepted so far: off, or leaving the key out
- 8 | status: {address: 127.0.0.1:8502}
-   |         ^
-m.yaml: 1 error";
-    assert_eq!(faults(text), expected);
-}
-
-#[test]
 fn a_file_without_anything_in_it_says_what_is_needed() {
     let text = "log_level: info
 ";

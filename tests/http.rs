@@ -71,7 +71,17 @@ impl Site {
 #[test]
 fn every_page_and_every_refusal_has_the_headers_and_no_script_of_its_own() {
     let site = Site::start();
-    let pages = ["/", "/style.css", "/health", "/metrics", "/api/v1/status", "/api/v1/nothing", "/nothing"];
+    let pages = [
+        "/",
+        "/assets/style.css",
+        "/units/1",
+        "/units/200",
+        "/health",
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/nothing",
+        "/nothing",
+    ];
     let answers = pages.iter().map(|path| get(site.page, path));
     let refused = request(site.page, "DELETE", "/", &[]);
     for answer in answers.chain([refused]) {
@@ -99,7 +109,8 @@ fn what_is_not_get_or_head_is_refused_and_so_is_a_body() {
     for length in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         assert_eq!(request(site.page, "GET", "/", &[length]).status, 413, "{length}");
     }
-    let (head, whole) = (request(site.page, "HEAD", "/style.css", &[]), get(site.page, "/style.css"));
+    let (head, whole) =
+        (request(site.page, "HEAD", "/assets/style.css", &[]), get(site.page, "/assets/style.css"));
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(head.header("content-length"), Some(whole.body.len().to_string().as_str()));
 }
@@ -111,8 +122,10 @@ fn a_path_is_no_file_and_is_never_said_back() {
         "/../../etc/passwd",
         "//etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
-        "/style.css/",
-        "/STYLE.css",
+        "/assets/style.css/",
+        "/assets/../style.css",
+        "/units/1/",
+        "/units/%3Cscript%3E",
         "/api/v1/units/1/../../../etc/passwd",
         "/api/v1/units/%3Cscript%3Ealert(1)%3C/script%3E",
         "/api/v1/units/1%00",
@@ -127,7 +140,7 @@ fn a_path_is_no_file_and_is_never_said_back() {
     ] {
         let answer = get(site.page, path);
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
-        for said in ["script", "root:", "passwd"] {
+        for said in ["<script>", "%3C", "&lt;", "alert(1)", "root:", "passwd"] {
             assert!(!answer.body.contains(said), "{path}: {}", answer.body);
         }
     }

@@ -58,6 +58,7 @@ impl BusRead {
         let mut line = self.line?;
         let mut aliases = BTreeMap::new();
         let mut profiles = BTreeMap::new();
+        let mut wire = Vec::new();
         for unit in self.units {
             let (name, response_timeout, request_gap) =
                 (unit.name?, unit.response_timeout?, unit.request_gap?);
@@ -65,6 +66,7 @@ impl BusRead {
             for (id, alias) in unit.ids?.zip(unit.aliases?) {
                 let id = UnitId::new(id)?;
                 aliases.insert(alias, id);
+                wire.push(id);
                 profiles.extend(profile.clone().map(|profile| (id, profile)));
                 line.units.push(UnitSettings {
                     id,
@@ -77,7 +79,7 @@ impl BusRead {
         }
         line.units.sort_by_key(|unit| unit.id);
         let port = PortSettings { device: self.device?, framing: line.framing, direction: self.direction? };
-        Some(Bus { port, line, aliases, profiles })
+        Some(Bus { port, line, aliases, wire, profiles })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keys there are: their sections, their defaults as text, and those whose feature is not built yet.
+//! The keys there are: their sections, and their defaults as text.
 //!
 //! One table, read by the reader, the writer and the tests; decides nothing about values.
 //! Contract section 1.
@@ -69,14 +69,7 @@ impl KeyTable for Part {
     fn title(self) -> &'static str {
         Self::title(self)
     }
-
-    fn not_built(self, name: &str) -> Option<&'static [&'static str]> {
-        NOT_BUILT.iter().find(|entry| entry.0 == self && entry.1 == name).map(|entry| entry.2)
-    }
 }
-
-/// THE KEYS NOT BUILT YET. Building a feature deletes its entry here and reads the key in its section.
-const NOT_BUILT: &[(Part, &str, &[&str])] = &[];
 
 /// Where profiles are looked for, and the only such place that may be absent.
 pub(super) const DEFAULT_PROFILES: &str = "/etc/metergate/profiles";

@@ -73,6 +73,8 @@ pub struct Bus {
     pub line: LineSettings,
     /// The identifier clients use, 1 to 247, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
+    /// Every unit once, in the order of the file, which is that of the wire where whoever wrote it kept to it.
+    pub wire: Vec<UnitId>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
 }

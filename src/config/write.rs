@@ -1,8 +1,7 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
 //! What is written parses to an equal configuration; quoting is left to the YAML library.
-//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, `audit`,
-//! what is not built).
+//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, `audit`).
 
 use serde_yaml::{Mapping, Value};
 
@@ -11,7 +10,6 @@ use super::settings::{Bus, Config, Listener, Status, UnitProfile};
 use super::value::{show_bytes, show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
-use crate::yaml::section::KeyTable;
 use crate::yaml::value::show_duration;
 
 impl Config {
@@ -71,7 +69,7 @@ fn status(status: &Status) -> Value {
 }
 
 fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases, profiles } = bus;
+    let Bus { port, line, aliases, wire, profiles } = bus;
     let mut section = Section::new(Part::Bus);
     section.put("name", line.name.clone());
     section.put("device", port.device.display().to_string());
@@ -83,7 +81,8 @@ fn bus(bus: &Bus) -> Value {
     put_limits(&mut section, line);
     let client_id =
         |unit: &UnitSettings| aliases.iter().find(|(_, id)| **id == unit.id).map(|(alias, _)| *alias);
-    let units = line.units.iter().map(|one| unit(one, client_id(one), profiles.get(&one.id)));
+    let in_order = wire.iter().filter_map(|id| line.units.iter().find(|unit| unit.id == *id));
+    let units = in_order.map(|one| unit(one, client_id(one), profiles.get(&one.id)));
     section.put("units", Value::Sequence(units.collect()));
     section.finish()
 }
@@ -132,11 +131,6 @@ fn unit(unit: &UnitSettings, client_id: Option<u8>, profile: Option<&UnitProfile
     section.finish()
 }
 
-/// A number as a number, so that it gets no quotes.
-fn unquoted(text: &str) -> Value {
-    text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
-}
-
 /// A mapping being written, its keys in the order of the table.
 struct Section {
     part: Part,
@@ -152,18 +146,13 @@ impl Section {
         self.values.push((key, value.into()));
     }
 
-    /// In the table's order; what is not built stands at the value that absence means.
+    /// In the table's order.
     fn finish(mut self) -> Value {
         let mut mapping = Mapping::new();
         for key in self.part.keys() {
             let own = self.values.iter().position(|(name, _)| *name == key.name);
-            let value = match (own, self.part.not_built(key.name)) {
-                (Some(index), _) => Some(self.values.swap_remove(index).1),
-                (None, Some([first, ..])) => Some(unquoted(first)),
-                (None, Some([]) | None) => None,
-            };
-            if let Some(value) = value {
-                mapping.insert(Value::from(key.name), value);
+            if let Some(index) = own {
+                mapping.insert(Value::from(key.name), self.values.swap_remove(index).1);
             }
         }
         Value::Mapping(mapping)

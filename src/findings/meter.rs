@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use crate::bus::view::UnitView;
 use crate::meter::decode::{Reading, Sample, Value};
-use crate::meter::profile::Profile;
-use crate::meter::words::Group;
+use crate::meter::profile::{Point, Profile};
+use crate::meter::words::{Format, Group};
 
 use super::finding::{Finding, Kind, Severity};
 
@@ -19,11 +19,16 @@ pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Fi
     let samples: Vec<_> =
         blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
     let readings: Vec<Reading<'_>> =
-        profile.points.iter().filter_map(|point| profile.decode(point, &samples)).collect();
+        profile.points.iter().filter(says).filter_map(|point| profile.decode(point, &samples)).collect();
     let mut told = BTreeSet::new();
     let mut findings = alerts(now, &readings, at, &mut told);
     findings.extend(low_power_factors(now, &readings, &told));
     findings
+}
+
+/// Whether a rule looks at the point. A page judges every meter each second, so the others are not decoded.
+fn says(point: &&Point) -> bool {
+    point.format == Format::Bits || matches!(point.group, Group::Power | Group::PowerFactor)
 }
 
 /// The flags that are set. `told` takes their names, so that nothing is said twice.

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use nix::sys::utsname::uname;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,11 +20,13 @@ use super::{StartError, bind_patiently, join};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::http::{self, Serving};
+use crate::io::json::utc;
 use crate::io::port_view::PortView;
 use crate::io::process::Process;
 use crate::io::settings::{ListenerSettings, StatusSettings};
 use crate::io::tally::Tally;
 use crate::io::tcp;
+use crate::io::traffic::Traffic;
 use crate::status::history::History;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
 use crate::status::site;
@@ -34,6 +37,7 @@ pub(super) struct Surroundings {
     pub(super) started: Instant,
     pub(super) buses: Vec<BusSource>,
     pub(super) listeners: Vec<ListenerSource>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// One bus.
@@ -79,7 +83,8 @@ impl fmt::Debug for StatusPage {
 impl StatusPage {
     /// Starts the history; the page has nothing to show yet. A reload that switches the page on finds it there.
     pub(super) fn new(started: Instant) -> Self {
-        let nothing = Surroundings { started, buses: Vec::new(), listeners: Vec::new() };
+        let nothing =
+            Surroundings { started, buses: Vec::new(), listeners: Vec::new(), traffic: Arc::default() };
         let surroundings = Arc::new(ArcSwap::from_pointee(nothing));
         let history = Arc::default();
         let stop = CancellationToken::new();
@@ -190,8 +195,24 @@ impl Surroundings {
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
             process,
+            traffic: Arc::clone(&self.traffic),
+            name: host_name(),
+            clock: clock(SystemTime::now()),
         }
     }
+}
+
+/// What the host is called, where somebody gave it a name.
+fn host_name() -> Option<String> {
+    let name = uname().ok()?.nodename().to_str()?.to_owned();
+    (!matches!(name.as_str(), "" | "localhost" | "(none)")).then_some(name)
+}
+
+/// `2026-11-22 14:03:07 UTC`.
+fn clock(now: SystemTime) -> String {
+    let stamp = utc(now);
+    let (date, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
+    format!("{date} {} UTC", time.split('.').next().unwrap_or_default())
 }
 
 /// Binds the page's address. Nobody who did not ask for the page is stopped by it.

@@ -60,6 +60,13 @@ pub enum Reply {
         /// All of it.
         body: Bytes,
     },
+    /// A file of the program at an address that changes with its content, so that it may be kept.
+    File {
+        /// The value of `Content-Type`.
+        kind: &'static str,
+        /// All of it.
+        body: &'static str,
+    },
     /// A stream of server-sent events: at once and then every [`EVENT_PERIOD`] the page of this path, which has to
     /// be one line.
     Events(&'static str),
@@ -197,6 +204,12 @@ impl Visit {
             Reply::Page { status, kind, body } => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 respond(status, kind, Content::Page(Some(body)))
+            }
+            Reply::File { kind, body } => {
+                let mut response =
+                    respond(StatusCode::OK, kind, Content::Page(Some(Bytes::from_static(body.as_bytes()))));
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(KEPT));
+                response
             }
             Reply::Events(path) => match Viewing::enter(&self.viewers) {
                 Some(viewing) => {
@@ -340,7 +353,7 @@ impl Events {
         let question = Question { path: self.path, query: "" };
         match (self.site)(&question) {
             Reply::Page { body, .. } => Bytes::from([b"data: ", &body[..], b"\n\n"].concat()),
-            Reply::Events(_) => Bytes::from_static(b":\n\n"),
+            Reply::File { .. } | Reply::Events(_) => Bytes::from_static(b":\n\n"),
         }
     }
 }
@@ -394,6 +407,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
+
+/// What is said instead of `no-store` of a file whose address changes with its content.
+const KEPT: &str = "private, max-age=31536000, immutable";
 
 /// What needs no token: a word for a supervisor, and no detail.
 const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];

@@ -16,6 +16,7 @@ use crate::modbus::pdu::ExceptionCode;
 pub struct Tally {
     connections: AtomicU32,
     accepted: AtomicU64,
+    turned_away: AtomicU64,
     counts: Counts,
     clients: Mutex<Vec<Weak<ClientTally>>>,
 }
@@ -62,6 +63,8 @@ pub struct Totals {
     pub connections: u32,
     /// Connections let in since the start.
     pub accepted: u64,
+    /// Connections turned away since the start: not in `allow`, or no room.
+    pub turned_away: u64,
     /// What they counted together.
     pub counted: Counted,
 }
@@ -100,6 +103,11 @@ impl Tally {
         Connected { listener: Arc::clone(self), client }
     }
 
+    /// A client was not let in.
+    pub fn note_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// All of it, as the diagnostics unit shows it: 32 bits, starting over at zero.
     #[must_use]
     pub fn counters(&self) -> ClientCounters {
@@ -121,6 +129,7 @@ impl Tally {
         Totals {
             connections: self.connections.load(Ordering::Relaxed),
             accepted: self.accepted.load(Ordering::Relaxed),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
             counted: self.counts.read(),
         }
     }

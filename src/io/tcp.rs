@@ -111,6 +111,7 @@ impl Door {
         let address = peer.ip().to_canonical();
         let listening = self.listening.load_full();
         if !listening.admits(address) {
+            listening.tally.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
         let settings = &listening.settings;
@@ -120,6 +121,7 @@ impl Door {
             self.log_turned_away(peer, now, "full: the longest idle connection was closed for this one");
         }
         if !room.admitted {
+            listening.tally.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
         }
         if let Err(error) = prepare(&stream) {

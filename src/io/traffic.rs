@@ -229,6 +229,18 @@ impl Traffic {
         self.lock().all()
     }
 
+    /// The last records of the line of `bus` that are wanted, the newest first, no more than `most`.
+    #[must_use]
+    pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
+        let kept = self.lock();
+        let events = kept.buses.get(bus).into_iter().flat_map(|ring| ring.events.iter().rev());
+        let records = events.filter_map(|event| match &event.what {
+            What::Line { record, .. } => Some(record),
+            What::Client(_) => None,
+        });
+        records.filter(|record| wanted(record)).take(most).cloned().collect()
+    }
+
     /// Everything kept, and from there on everything that happens: nothing twice, nothing in between missing.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {

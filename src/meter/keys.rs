@@ -90,10 +90,6 @@ impl KeyTable for Part {
     fn title(self) -> &'static str {
         Self::title(self)
     }
-
-    fn not_built(self, _name: &str) -> Option<&'static [&'static str]> {
-        None
-    }
 }
 
 const fn key(name: &'static str, default: &'static str) -> Key {

@@ -4,7 +4,9 @@
 //! the standard it gives what can be read.
 //! Source: MODBUS Application Protocol Specification V1.1b3, chapters 6.5 to 6.17.
 
-use super::pdu::{FunctionCode, ReadRange, u16_at};
+use bytes::Bytes;
+
+use super::pdu::{FunctionCode, ReadRange, RequestPdu, u16_at};
 
 /// What a write PDU writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,13 @@ impl Written {
             _ => None,
         }
     }
+}
+
+/// The range a request reads, or else writes; `None` where it has none, or breaks the standard.
+#[must_use]
+pub fn touched(pdu: &[u8]) -> Option<ReadRange> {
+    let request = RequestPdu::decode(Bytes::copy_from_slice(pdu)).ok()?;
+    request.range().or_else(|| Written::of(pdu).map(|written| written.range))
 }
 
 /// The values in the reply PDU to a read of a [`Written::range`]: registers as they are, coils as 0 and 1.

@@ -5,6 +5,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::bus::statistics::Histogram;
+
 /// Text being made.
 #[derive(Debug, Default)]
 pub struct Exposition(String);
@@ -16,6 +18,8 @@ pub enum Kind {
     Gauge,
     /// They only go up, or start over.
     Counter,
+    /// Counts by size, each of them a counter.
+    Histogram,
 }
 
 /// A family being written: all samples of one name stand together.
@@ -31,6 +35,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
         };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
@@ -47,7 +52,25 @@ impl Exposition {
 impl Family<'_> {
     /// Adds a sample. The value is a whole number or a finite float.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.sample_of("", labels, value);
+    }
+
+    /// Adds the samples of a histogram: how many were up to each bound in seconds, all of them, and their sum.
+    pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
+        let mut count = 0;
+        let bounds = Histogram::BOUNDS.iter().map(|millis| (f64::from(*millis) / 1000.0).to_string());
+        for (bound, bucket) in bounds.chain([String::from("+Inf")]).zip(histogram.buckets) {
+            count += bucket;
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.sample_of("_bucket", &labels, count);
+        }
+        self.sample_of("_sum", labels, histogram.sum.as_secs_f64());
+        self.sample_of("_count", labels, count);
+    }
+
+    fn sample_of(&mut self, part: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.name);
+        self.text.push_str(part);
         for (index, (label, content)) in labels.iter().enumerate() {
             self.text.push_str(if index == 0 { "{" } else { "," });
             self.text.push_str(label);

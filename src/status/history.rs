@@ -1,7 +1,7 @@
 //! What became of each meter and each line lately, minute by minute, in memory.
 //!
-//! Owns its bounds: 12 hours of means of a profile's headline, one hour of health, for units that are configured
-//! and nobody else. A mean is that of the readings taken within the minute, each counted once; a minute without
+//! Owns its bounds: 12 hours of means of a profile's headline, one hour of health, ten minutes of counters for the
+//! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute, each counted once; a minute without
 //! a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,6 +11,7 @@ use crate::bus::settings::UnitId;
 use crate::bus::unit::UnitState;
 use crate::bus::view::PortState;
 
+use super::lately::{Lately, Rates, Split};
 use super::picture::{BusPicture, Picture, UnitPicture};
 use super::readings::Readings;
 
@@ -21,6 +22,8 @@ pub struct History {
     began: Option<Instant>,
     units: BTreeMap<(String, UnitId), UnitTrack>,
     buses: BTreeMap<String, BusTrack>,
+    /// How often clients ask.
+    pub(super) rates: Rates,
 }
 
 /// What is remembered of one unit.
@@ -68,7 +71,9 @@ pub struct UnitMinute {
 pub struct BusTrack {
     /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
     pub minutes: VecDeque<Option<BusMinute>>,
-    before: Option<[u64; 3]>,
+    /// The last seconds, and the last ten minutes' counters.
+    pub(super) lately: Lately,
+    before: Option<[u64; 6]>,
 }
 
 /// One minute of a line.
@@ -76,6 +81,8 @@ pub struct BusTrack {
 pub struct BusMinute {
     /// Share of the minute's time that was used, in percent.
     pub utilisation: f32,
+    /// What for.
+    pub split: Split,
     /// Requests sent.
     pub transactions: u32,
     /// Of these, without a good answer.
@@ -98,6 +105,7 @@ impl History {
         let over = now.saturating_duration_since(began).as_secs() / MINUTE.as_secs();
         let over = u32::try_from(over).unwrap_or(u32::MAX);
         self.forget(picture);
+        self.rates.look(picture, now);
         for unit in picture.units() {
             let track = self.units.entry((unit.bus.name().to_owned(), unit.settings.id)).or_default();
             track.sample(&unit);
@@ -109,6 +117,7 @@ impl History {
             let track = self.buses.entry(bus.name().to_owned()).or_default();
             let elapsed = now.saturating_duration_since(began);
             track.before.get_or_insert_with(|| line_counters(bus));
+            track.lately.look(bus, now);
             if over > 0 {
                 track.end_minute(bus, elapsed);
             }
@@ -219,10 +228,12 @@ impl ReadingTrack {
 impl BusTrack {
     fn end_minute(&mut self, bus: &BusPicture, elapsed: Duration) {
         let counted = line_counters(bus);
-        let [busy, transactions, failures] = added(self.before.replace(counted), counted);
-        let utilisation = f64::from(busy) / (elapsed.as_secs_f64() * 1000.0) * 100.0;
+        let [busy, transactions, failures, clients, polling, failing] =
+            added(self.before.replace(counted), counted);
+        let share = |millis: u32| f64::from(millis) / (elapsed.as_secs_f64() * 1000.0);
         let minute = BusMinute {
-            utilisation: single(utilisation).min(100.0),
+            utilisation: single(share(busy) * 100.0).min(100.0),
+            split: Split { clients: share(clients), polling: share(polling), failures: share(failing) },
             transactions,
             failures,
             open: bus.view.port != PortState::Closed,
@@ -250,11 +261,13 @@ fn unit_counters(unit: &UnitPicture<'_>) -> [u64; 2] {
     [counters.transactions, counters.timeouts + counters.crc_errors]
 }
 
-/// Milliseconds used, transactions, failures.
-fn line_counters(bus: &BusPicture) -> [u64; 3] {
-    let counters = bus.view.counters;
-    let busy = u64::try_from(counters.busy.as_millis()).unwrap_or(u64::MAX);
-    [busy, counters.transactions, counters.failures]
+/// Milliseconds used, transactions, failures; milliseconds for clients, for polling, and lost to failures.
+fn line_counters(bus: &BusPicture) -> [u64; 6] {
+    let (counters, times) = (bus.view.counters, bus.view.statistics);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let polling = times.background + times.probes;
+    let times = [times.clients, polling, times.failures].map(millis);
+    [millis(counters.busy), counters.transactions, counters.failures, times[0], times[1], times[2]]
 }
 
 /// What counters have gained. A bus that was started anew counts from zero.

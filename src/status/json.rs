@@ -34,9 +34,43 @@ pub(super) struct Bus<'a> {
     pub(super) foreign_frames: u64,
     pub(super) collisions: u64,
     pub(super) occupied: u64,
+    pub(super) retries: u64,
+    pub(super) expired: u64,
+    pub(super) line_time: LineTime,
+    pub(super) waits: Histogram,
     pub(super) echo: Option<bool>,
     pub(super) polling: Polling,
     pub(super) units: UnitCounts,
+}
+
+/// Where line time went since the start.
+#[derive(Debug, Serialize)]
+pub(super) struct LineTime {
+    pub(super) clients_ms: u64,
+    pub(super) polling_ms: u64,
+    pub(super) probes_ms: u64,
+    pub(super) failures_ms: u64,
+}
+
+/// Durations by size.
+#[derive(Debug, Serialize)]
+pub(super) struct Histogram {
+    pub(super) up_to_ms: &'static [u16],
+    pub(super) counts: Vec<u64>,
+    pub(super) sum_ms: u64,
+}
+
+/// One entry of `/api/v1/findings`.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding<'a> {
+    pub(super) severity: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) bus: &'a str,
+    pub(super) unit: Option<u8>,
+    pub(super) line_unit: Option<u8>,
+    pub(super) name: Option<&'a str>,
+    pub(super) what: String,
+    pub(super) remedy: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,7 +127,9 @@ pub(super) struct Unit<'a> {
     pub(super) timeouts: u64,
     pub(super) crc_errors: u64,
     pub(super) late_answers: u64,
+    pub(super) truncated: u64,
     pub(super) unexpected_frames: u64,
+    pub(super) foreign_frames: u64,
     pub(super) exceptions: u64,
     pub(super) headline: Vec<Point<'a>>,
     pub(super) alerts: Vec<Alert<'a>>,
@@ -105,6 +141,8 @@ pub(super) struct UnitPage<'a> {
     #[serde(flatten)]
     pub(super) unit: Unit<'a>,
     pub(super) profile_title: Option<&'a str>,
+    pub(super) exceptions_by_code: Vec<Exceptions>,
+    pub(super) answer_times: Option<Histogram>,
     pub(super) blocks: Vec<Block>,
     pub(super) points: Vec<Point<'a>>,
 }
@@ -161,6 +199,7 @@ pub(super) struct Listener<'a> {
     pub(super) connections: u32,
     pub(super) max_connections: usize,
     pub(super) accepted: u64,
+    pub(super) turned_away: u64,
     #[serde(flatten)]
     pub(super) counted: Counted,
 }
@@ -236,6 +275,9 @@ pub(super) struct BusHistory<'a> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct BusMinute {
     pub(super) utilisation_percent: f32,
+    pub(super) clients_percent: f64,
+    pub(super) polling_percent: f64,
+    pub(super) failures_percent: f64,
     pub(super) transactions: u32,
     pub(super) failures: u32,
     pub(super) port_open: bool,

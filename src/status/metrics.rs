@@ -7,22 +7,29 @@
 use std::time::Instant;
 
 use super::exposition::{Exposition, Kind};
-use super::meters;
+use super::history::History;
 use super::overview::state_word;
 use super::picture::{BusPicture, Picture, UnitPicture, is_answering};
+use super::{meters, trouble};
+use crate::bus::statistics::UnitStatistics;
 use crate::bus::unit::{UnitCounters, UnitState};
 use crate::bus::view::{LineCounters, PortState};
+use crate::findings::Severity;
 use crate::io::tally::Counted;
-use Kind::{Counter, Gauge};
+use crate::modbus::pdu::ExceptionCode;
+use Kind::{Counter, Gauge, Histogram};
 
 /// All of it.
 #[must_use]
-pub fn exposition(picture: &Picture, now: Instant) -> String {
+pub fn exposition(picture: &Picture, history: &History, now: Instant) -> String {
     let mut out = Exposition::default();
     gateway(&mut out, picture);
+    findings(&mut out, picture, history, now);
     lines(&mut out, picture, now);
+    line_times(&mut out, picture);
     ports(&mut out, picture);
     units(&mut out, picture, now);
+    answers(&mut out, picture);
     listeners(&mut out, picture);
     meters::write(&mut out, picture, now);
     out.finish()
@@ -48,6 +55,73 @@ fn gateway(out: &mut Exposition, picture: &Picture) {
     one("process_threads", Gauge, "Threads.", bytes(process.threads));
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.family("metergate_build_info", Gauge, "Always 1; the version of the program.").sample(&version, 1);
+}
+
+fn findings(out: &mut Exposition, picture: &Picture, history: &History, now: Instant) {
+    let found = trouble::of_all(picture, history, now);
+    let help = "What is wrong now, by severity; /api/v1/findings has the words.";
+    let mut family = out.family("metergate_findings", Gauge, help);
+    for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
+        let count = found.iter().filter(|(_, finding)| finding.severity == severity).count();
+        family.sample(&[("severity", severity.word())], count);
+    }
+}
+
+/// Where line time went, and how long clients waited for it.
+fn line_times(out: &mut Exposition, picture: &Picture) {
+    let help = "Line time used, by what it went into; together it is the busy time.";
+    let mut family = out.family("metergate_bus_line_time_seconds_total", Counter, help);
+    for bus in &picture.buses {
+        let times = bus.view.statistics;
+        for (cause, time) in [
+            ("clients", times.clients),
+            ("polling", times.background),
+            ("probes", times.probes),
+            ("failures", times.failures),
+        ] {
+            family.sample(&[("bus", bus.name()), ("cause", cause)], time.as_secs_f64());
+        }
+    }
+    let help = "Time from a client's request to its first sending.";
+    let mut family = out.family("metergate_bus_wait_seconds", Histogram, help);
+    for bus in &picture.buses {
+        family.histogram(&[("bus", bus.name())], &bus.view.statistics.waits);
+    }
+    let help = "Sendings after the first of a request.";
+    let mut family = out.family("metergate_bus_retries_total", Counter, help);
+    for bus in &picture.buses {
+        family.sample(&[("bus", bus.name())], bus.view.statistics.retries);
+    }
+    let help = "Requests of clients whose deadline came before an answer.";
+    let mut family = out.family("metergate_bus_expired_total", Counter, help);
+    for bus in &picture.buses {
+        family.sample(&[("bus", bus.name())], bus.view.statistics.expired);
+    }
+}
+
+/// How fast units answered, and what they refused.
+fn answers(out: &mut Exposition, picture: &Picture) {
+    let help = "Time from the end of a request to the first byte of its answer, of answers in time.";
+    let mut family = out.family("metergate_unit_answer_duration_seconds", Histogram, help);
+    for unit in picture.units() {
+        let Some(view) = unit.view else { continue };
+        let labels = [("bus", unit.bus.name()), ("unit", &unit.alias.to_string())];
+        family.histogram(&labels, &view.statistics.answer_times);
+    }
+    let help = "Modbus exceptions it answered, by code, in hexadecimal.";
+    let mut family = out.family("metergate_unit_exceptions_total", Counter, help);
+    for unit in picture.units() {
+        let Some(view) = unit.view else { continue };
+        // All codes the standard does not have are counted under 0.
+        for code in 0..=ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND.0 {
+            let count = view.statistics.exceptions(ExceptionCode(code));
+            let code = if code == 0 { String::from("other") } else { format!("{code:02x}") };
+            let labels = [("bus", unit.bus.name()), ("unit", &unit.alias.to_string()), ("code", &code)];
+            if count > 0 {
+                family.sample(&labels, count);
+            }
+        }
+    }
 }
 
 fn lines(out: &mut Exposition, picture: &Picture, now: Instant) {
@@ -156,9 +230,6 @@ fn units(out: &mut Exposition, picture: &Picture, now: Instant) {
         "Requests sent to it, further attempts included.",
         &|unit| Some(whole(unit.view?.counters.transactions)),
     );
-    unit("metergate_unit_exceptions_total", Counter, "Modbus exceptions it answered.", &|unit| {
-        Some(whole(unit.view?.counters.exceptions))
-    });
     let mut states = out.family("metergate_unit_state", Gauge, "1 for the state the unit is in, else 0.");
     for (unit, alias) in &units {
         for state in [UnitState::NeverSeen, UnitState::Online, UnitState::Offline, UnitState::Recovering] {
@@ -170,8 +241,9 @@ fn units(out: &mut Exposition, picture: &Picture, now: Instant) {
     let mut errors = out.family("metergate_unit_errors_total", Counter, help);
     for (unit, alias) in &units {
         let counters = unit.view.map(|view| view.counters).unwrap_or_default();
-        for (cause, read) in UNIT_ERRORS {
-            errors.sample(&[("bus", unit.bus.name()), ("unit", alias), ("cause", cause)], read(&counters));
+        let statistics = unit.view.map(|view| view.statistics).unwrap_or_default();
+        for (cause, count) in unit_errors(&counters, &statistics) {
+            errors.sample(&[("bus", unit.bus.name()), ("unit", alias), ("cause", cause)], count);
         }
     }
     let help = "Always 1; what people call the unit, and its profile.";
@@ -199,6 +271,11 @@ fn listeners(out: &mut Exposition, picture: &Picture) {
     for (address, _, totals) in &all {
         family.sample(&[("listener", address)], totals.accepted);
     }
+    let help = "Clients not let in: their address is not allowed, or there was no room.";
+    let mut family = out.family("metergate_listener_turned_away_total", Counter, help);
+    for (address, _, totals) in &all {
+        family.sample(&[("listener", address)], totals.turned_away);
+    }
     for (name, help, read) in LISTENER_COUNTERS {
         let mut family = out.family(name, Counter, help);
         for (address, _, totals) in &all {
@@ -213,6 +290,18 @@ fn listeners(out: &mut Exposition, picture: &Picture) {
             family.sample(&[("listener", address), ("code", &code)], count);
         }
     }
+}
+
+/// What went wrong with answers, each counted once: an answer that broke off is among the CRC errors of the counters.
+fn unit_errors(counters: &UnitCounters, statistics: &UnitStatistics) -> [(&'static str, u64); 6] {
+    [
+        ("timeout", counters.timeouts),
+        ("crc", counters.crc_errors.saturating_sub(statistics.truncated)),
+        ("truncated", statistics.truncated),
+        ("late", counters.late_answers),
+        ("unexpected", counters.unexpected),
+        ("foreign", statistics.foreign),
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a counter beyond 2^53 is not met")]
@@ -240,16 +329,6 @@ const LINE_COUNTERS: &Counters<LineCounters> = &[
     }),
     ("metergate_bus_collisions_total", "Echoes that differ from what was sent.", |line| line.collisions),
     ("metergate_bus_occupied_total", "Times the line was declared occupied.", |line| line.occupied),
-];
-
-/// What went wrong with an answer, and where it is counted.
-type Causes<T> = [(&'static str, fn(&T) -> u64)];
-
-const UNIT_ERRORS: &Causes<UnitCounters> = &[
-    ("timeout", |unit| unit.timeouts),
-    ("crc", |unit| unit.crc_errors),
-    ("late", |unit| unit.late_answers),
-    ("unexpected", |unit| unit.unexpected),
 ];
 
 const LISTENER_COUNTERS: &Counters<Counted> = &[

@@ -11,11 +11,15 @@ use super::history::{History, MINUTE};
 use super::json;
 use super::picture::{BusPicture, ListenerPicture, Picture, UnitPicture};
 use super::readings::Readings;
+use super::trouble;
+use crate::bus::settings::UnitId;
+use crate::bus::statistics::{Histogram, UnitStatistics};
 use crate::bus::unit::UnitState;
 use crate::bus::view::PortState;
 use crate::io::tally::Counted;
 use crate::meter::decode::{Reading, Unscaled, Value};
 use crate::meter::profile::{Point, Profile, Valid};
+use crate::modbus::pdu::ExceptionCode;
 
 pub(super) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
     json::Status {
@@ -31,7 +35,7 @@ pub(super) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
 pub(super) fn bus(bus: &BusPicture, now: Instant) -> json::Bus<'_> {
     let line = &bus.settings.line;
     let view = &bus.view;
-    let counters = view.counters;
+    let (counters, times) = (view.counters, view.statistics);
     json::Bus {
         bus: bus.name(),
         device: bus.settings.port.device.display().to_string(),
@@ -48,6 +52,15 @@ pub(super) fn bus(bus: &BusPicture, now: Instant) -> json::Bus<'_> {
         foreign_frames: counters.foreign_frames,
         collisions: counters.collisions,
         occupied: counters.occupied,
+        retries: times.retries,
+        expired: times.expired,
+        line_time: json::LineTime {
+            clients_ms: millis(times.clients),
+            polling_ms: millis(times.background),
+            probes_ms: millis(times.probes),
+            failures_ms: millis(times.failures),
+        },
+        waits: histogram(&times.waits),
         echo: view.echo,
         polling: json::Polling {
             auto_interval_ms: millis(view.polling.interval),
@@ -59,6 +72,32 @@ pub(super) fn bus(bus: &BusPicture, now: Instant) -> json::Bus<'_> {
         },
         units: unit_counts(bus),
     }
+}
+
+fn histogram(histogram: &Histogram) -> json::Histogram {
+    json::Histogram {
+        up_to_ms: &Histogram::BOUNDS,
+        counts: histogram.buckets.to_vec(),
+        sum_ms: millis(histogram.sum),
+    }
+}
+
+/// What is wrong, line by line, what is of the line first.
+pub(super) fn findings<'a>(picture: &'a Picture, history: &History, now: Instant) -> Vec<json::Finding<'a>> {
+    let found = trouble::of_all(picture, history, now).into_iter().map(|(bus, finding)| {
+        let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
+        json::Finding {
+            severity: finding.severity.word(),
+            kind: finding.kind.word(),
+            bus: bus.name(),
+            unit: unit.map(|unit| unit.alias),
+            line_unit: finding.unit.map(UnitId::get),
+            name: unit.and_then(|unit| unit.settings.name.as_deref()),
+            what: finding.what,
+            remedy: finding.remedy,
+        }
+    });
+    found.collect()
 }
 
 fn port(bus: &BusPicture, now: Instant) -> json::Port<'_> {
@@ -102,6 +141,7 @@ pub(super) fn unit<'a>(
 ) -> json::Unit<'a> {
     let view = unit.view;
     let counters = view.map(|view| view.counters).unwrap_or_default();
+    let statistics = view.map(|view| view.statistics).unwrap_or_default();
     let code = readings.and_then(Readings::validity_code);
     let headline = readings.map(|readings| {
         let shown = |(original, reading): (&'a Point, Option<&Reading<'a>>)| {
@@ -133,7 +173,9 @@ pub(super) fn unit<'a>(
         timeouts: counters.timeouts,
         crc_errors: counters.crc_errors,
         late_answers: counters.late_answers,
+        truncated: statistics.truncated,
         unexpected_frames: counters.unexpected,
+        foreign_frames: statistics.foreign,
         exceptions: counters.exceptions,
         headline: headline.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
@@ -163,9 +205,21 @@ pub(super) fn unit_page<'a>(one: &UnitPicture<'a>, now: Instant) -> json::UnitPa
     json::UnitPage {
         unit: unit(one, readings.as_ref(), now),
         profile_title: one.profile.map(|known| known.profile.title.as_str()),
+        exceptions_by_code: one.view.map(|view| exceptions_of(&view.statistics)).unwrap_or_default(),
+        answer_times: one.view.map(|view| histogram(&view.statistics.answer_times)),
         blocks,
         points: points.unwrap_or_default(),
     }
+}
+
+/// Codes it never answered are left out; all the standard does not have are counted under 0.
+fn exceptions_of(statistics: &UnitStatistics) -> Vec<json::Exceptions> {
+    let codes = 0..=ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND.0;
+    let counted = codes.map(|code| json::Exceptions {
+        code: (code > 0).then_some(code),
+        count: statistics.exceptions(ExceptionCode(code)),
+    });
+    counted.filter(|one| one.count > 0).collect()
 }
 
 fn point<'a>(
@@ -236,6 +290,7 @@ pub(super) fn listener(one: &ListenerPicture) -> json::Listener<'_> {
         connections: totals.connections,
         max_connections: one.settings.max_connections,
         accepted: totals.accepted,
+        turned_away: totals.turned_away,
         counted: counted(&totals.counted),
     }
 }
@@ -308,6 +363,9 @@ pub(super) fn bus_history<'a>(bus: &'a BusPicture, history: &History, now: Insta
     let minutes = history.bus(bus).map(|track| {
         let minute = |minute: &super::history::BusMinute| json::BusMinute {
             utilisation_percent: minute.utilisation,
+            clients_percent: minute.split.clients * 100.0,
+            polling_percent: minute.split.polling * 100.0,
+            failures_percent: minute.split.failures * 100.0,
             transactions: minute.transactions,
             failures: minute.failures,
             port_open: minute.open,

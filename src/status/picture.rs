@@ -2,6 +2,7 @@
 //!
 //! Owns nothing and decides nothing; it holds what the other rooms published. Time stands beside it as an argument.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::io::port_view::PortView;
 use crate::io::process::Process;
 use crate::io::settings::ListenerSettings;
 use crate::io::tally::Tally;
+use crate::io::traffic::Traffic;
 use crate::meter::words::BlockKind;
 
 /// The gateway.
@@ -27,6 +29,12 @@ pub struct Picture {
     pub listeners: Vec<ListenerPicture>,
     /// What the process itself uses; empty where nobody asked for it.
     pub process: Process,
+    /// The last traffic of the lines.
+    pub traffic: Arc<Traffic>,
+    /// What tells this gateway from others, such as the host's name.
+    pub name: Option<String>,
+    /// The clock on the wall, for people: `2026-11-22 14:03:07 UTC`.
+    pub clock: String,
 }
 
 /// One bus.
@@ -94,6 +102,13 @@ impl BusPicture {
     /// Its units, in the order of the identifiers clients use.
     pub fn units(&self) -> impl Iterator<Item = UnitPicture<'_>> {
         self.settings.aliases.iter().filter_map(|(alias, id)| self.unit(*alias, *id))
+    }
+
+    /// Its units, in the order of the wire.
+    pub fn on_the_wire(&self) -> impl Iterator<Item = UnitPicture<'_>> {
+        let clients_know: BTreeMap<UnitId, u8> =
+            self.settings.aliases.iter().map(|(alias, id)| (*id, *alias)).collect();
+        self.settings.wire.iter().filter_map(move |id| self.unit(*clients_know.get(id)?, *id))
     }
 
     fn unit(&self, alias: u8, id: UnitId) -> Option<UnitPicture<'_>> {

@@ -9,28 +9,80 @@ use serde::Serialize;
 
 use super::history::History;
 use super::picture::{BusPicture, Picture, UnitPicture};
-use super::{json, metrics, overview, page};
+use super::{json, meter_page, metrics, overview, overview_page};
 use crate::io::http::{Question, Reply};
+use crate::page::{self, ASSETS, Part};
 
 /// What is answered to a question.
 #[must_use]
 pub fn answer(question: &Question<'_>, picture: &Picture, history: &History, now: Instant) -> Reply {
     match question.path {
-        "/" => Reply::Page { status: 200, kind: HTML, body: page::overview(picture, now).into() },
-        "/style.css" => {
-            Reply::Page { status: 200, kind: "text/css; charset=utf-8", body: page::STYLE.into() }
+        "/" => {
+            let model = overview_page::overview(picture, history, now);
+            html(200, page::overview(&model, part(question.query)))
         }
         "/health" => Reply::text(200, "alive\n"),
         "/ready" if picture.is_ready() => Reply::text(200, "ready\n"),
         "/ready" => Reply::text(503, "not ready: no port is open with a unit that answers\n"),
-        "/metrics" => {
-            Reply::Page { status: 200, kind: METRICS, body: metrics::exposition(picture, now).into() }
-        }
-        path => match path.strip_prefix("/api/v1/") {
-            Some(rest) => api(rest, question.query, picture, history, now),
-            None => Reply::text(404, "no such page; / has those there are\n"),
+        "/metrics" => Reply::Page {
+            status: 200,
+            kind: METRICS,
+            body: metrics::exposition(picture, history, now).into(),
         },
+        path => {
+            if let Some(rest) = path.strip_prefix("/api/v1/") {
+                api(rest, question.query, picture, history, now)
+            } else if let Some(id) = path.strip_prefix("/units/") {
+                meter(id, question.query, picture, history, now)
+            } else {
+                asset(path, question.query)
+            }
+        }
     }
+}
+
+/// The page of a meter, or one that says why there is none.
+fn meter(id: &str, query: &str, picture: &Picture, history: &History, now: Instant) -> Reply {
+    match find_unit(picture, id, query) {
+        Ok(unit) => {
+            let model = meter_page::page(picture, &unit, history, now);
+            html(200, page::meter(&model, part(query)))
+        }
+        Err((status, why)) => {
+            let gateway = overview_page::gateway(picture, now);
+            html(
+                status,
+                page::notice(&gateway, "No such meter", &format!("{}.", sentence(&why)), part(query)),
+            )
+        }
+    }
+}
+
+/// A file of the pages. Only under the address that has its content's hash it may be kept.
+fn asset(path: &str, query: &str) -> Reply {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else {
+        return Reply::text(404, "no such page; / has those there are\n");
+    };
+    let (kind, body) = (asset.content_type, asset.body);
+    if query == format!("v={:016x}", asset.hash) {
+        Reply::File { kind, body }
+    } else {
+        Reply::Page { status: 200, kind, body: body.into() }
+    }
+}
+
+/// How much of a page the query wants.
+fn part(query: &str) -> Part {
+    if query.split('&').any(|pair| pair == "part=main") { Part::Main } else { Part::Page }
+}
+
+fn html(status: u16, body: String) -> Reply {
+    Reply::Page { status, kind: HTML, body: body.into() }
+}
+
+fn sentence(words: &str) -> String {
+    let mut rest = words.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 fn api(path: &str, query: &str, picture: &Picture, history: &History, now: Instant) -> Reply {
@@ -43,6 +95,7 @@ fn api(path: &str, query: &str, picture: &Picture, history: &History, now: Insta
         ["buses", name, "history"] => {
             with_bus(picture, name, |bus| page_of(&overview::bus_history(bus, history, now)))
         }
+        ["findings"] => page_of(&overview::findings(picture, history, now)),
         ["listeners"] => page_of(&picture.listeners.iter().map(overview::listener).collect::<Vec<_>>()),
         ["clients"] => page_of(&overview::clients(picture, now)),
         ["units"] => page_of(&overview::status(picture, now).units),

@@ -12,8 +12,8 @@ use crate::io::names::{Names, UnitName};
 use crate::io::traffic::{Event, Said, Served, Speaker, What};
 use crate::meter::decode::{Sample, Value};
 use crate::modbus::function;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
-use crate::modbus::write::Written;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode};
+use crate::modbus::write::{Written, touched};
 
 /// The line for an event, without its end. `None` where another event's line says the same: the request of a
 /// client, and the answer it got from a unit.
@@ -144,7 +144,7 @@ fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
         Some(words) => text.push_str(words),
         None => put(text, format_args!("function {code}")),
     }
-    let range = range_of(pdu);
+    let range = touched(pdu);
     let Some(range) = range else { return };
     // Registers have the numbers of the profile's manual; without one, and for bits, they count from 1.
     let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
@@ -184,7 +184,7 @@ fn values(text: &mut String, pdu: &[u8], answer: &[u8], name: Option<&UnitName>,
 }
 
 fn read_values(pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) -> Vec<String> {
-    let Some(range) = range_of(pdu) else { return Vec::new() };
+    let Some(range) = touched(pdu) else { return Vec::new() };
     if let Some(name) = name
         && let Some(profile) = &name.profile
         && let Some(sample) = Sample::new(range, answer, at)
@@ -214,12 +214,6 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
         Some(unit) => format!("{number} {unit}"),
         None => number,
     }
-}
-
-/// The range a request reads, or else writes.
-fn range_of(pdu: &[u8]) -> Option<ReadRange> {
-    let request = RequestPdu::decode(bytes::Bytes::copy_from_slice(pdu)).ok()?;
-    request.range().or_else(|| Written::of(pdu).map(|written| written.range))
 }
 
 fn clock(at: SystemTime, offset: i32) -> String {

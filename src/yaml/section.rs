@@ -1,6 +1,6 @@
 //! One mapping of the file, read key by key.
 //!
-//! Reports unknown keys, keys not built yet and values a rule refuses, each at its place, and goes on.
+//! Reports unknown keys and values a rule refuses, each at its place, and goes on.
 //! A value that was reported is `None` from then on, and whoever would need it leaves its check out.
 //! Knows no particular key: each kind of file brings its table of them.
 
@@ -28,10 +28,6 @@ pub(crate) trait KeyTable: Copy + 'static {
 
     /// What people call it, after "of".
     fn title(self) -> &'static str;
-
-    /// The texts a key of this section takes, where its feature is not built: the first is what absence
-    /// means, none: only absence. Leaving the key out is always right.
-    fn not_built(self, name: &str) -> Option<&'static [&'static str]>;
 }
 
 /// A mapping whose keys are known.
@@ -174,19 +170,6 @@ impl<'n, P: KeyTable> Section<'n, P> {
         let key = join(&self.place.key, &shorten(&entry.key));
         if !self.part.keys().iter().any(|known| known.name == entry.key) {
             faults.error(&Place { spot: entry.key_spot, key }, self.unknown(&entry.key));
-            return;
-        }
-        let (takes, reported) = (self.part.not_built(&entry.key), matches!(entry.value.kind, Kind::Refused));
-        let Some(takes) = takes.filter(|_| !reported) else { return };
-        let text = entry.value.text();
-        let accepted = match takes {
-            [] => "leaving the key out".to_owned(),
-            texts => format!("{}, or leaving the key out", texts.join(" or ")),
-        };
-        if !text.is_some_and(|text| takes.contains(&text)) {
-            let found = entry.value.describe();
-            let message = format!("found {found}, which is not yet supported; accepted so far: {accepted}");
-            faults.error(&Place { spot: entry.value.spot, key }, message);
         }
     }
 

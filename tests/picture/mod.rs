@@ -92,7 +92,15 @@ pub(crate) fn picture(text: &str, now: Instant) -> Picture {
         tally: Arc::default(),
     };
     let listeners = config.listeners.iter().map(listener).collect();
-    Picture { started: now, buses, listeners, process: Process::default() }
+    Picture {
+        started: now,
+        buses,
+        listeners,
+        process: Process::default(),
+        traffic: Arc::default(),
+        name: None,
+        clock: String::new(),
+    }
 }
 
 /// Changes what a line published.
@@ -142,7 +150,7 @@ pub(crate) fn float(address: u16, value: f32) -> [(u16, u16); 2] {
 pub(crate) fn page(picture: &Picture, history: &History, path: &str, now: Instant) -> String {
     match ask(picture, history, path, now) {
         Reply::Page { status: 200, body, .. } => String::from_utf8(body.to_vec()).unwrap(),
-        other @ (Reply::Page { .. } | Reply::Events(_)) => panic!("{path}: {other:?}"),
+        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_)) => panic!("{path}: {other:?}"),
     }
 }
 

@@ -1,0 +1,101 @@
+//! What runs: a bus with its task, a listener with its own, and how each of them is started.
+//!
+//! Owns the parts a task is given and what the gateway keeps of it. Never decides what is to run: a start and a
+//! reload do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::bus::view::View;
+use crate::config;
+use crate::io::handle::BusHandle;
+use crate::io::port;
+use crate::io::port_view::PortView;
+use crate::io::pulse::Pulses;
+use crate::io::serial::{self, BusParts};
+use crate::io::tcp::{self, Listening};
+use crate::io::timer::Timer;
+use crate::io::traffic::Traffic;
+
+/// A bus.
+#[derive(Debug)]
+pub(super) struct RunningBus {
+    pub(super) settings: Arc<config::Bus>,
+    pub(super) handle: BusHandle,
+    pub(super) view: Arc<ArcSwap<View>>,
+    pub(super) port: Arc<ArcSwap<PortView>>,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// A listener.
+#[derive(Debug)]
+pub(super) struct RunningListener {
+    /// As configured; the port may be 0.
+    pub(super) configured: SocketAddr,
+    pub(super) address: SocketAddr,
+    pub(super) listening: Arc<ArcSwap<Listening>>,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl RunningBus {
+    /// Starts it; a port that cannot be opened is tried again by its task.
+    pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, pulses: &Pulses) -> Self {
+        let (handle, requests) = BusHandle::new(&settings.line.name);
+        let view = Arc::clone(handle.view());
+        let port_view = Arc::default();
+        let stop = CancellationToken::new();
+        let parts = BusParts {
+            line: settings.line.clone(),
+            device: settings.port.device.display().to_string(),
+            requests,
+            view: Arc::clone(&view),
+            traffic,
+            port: Arc::clone(&port_view),
+            stop: stop.clone(),
+            pulse: pulses.add(&settings.line.name),
+        };
+        let port = settings.port.clone();
+        let task = tokio::spawn(async move {
+            serial::run(parts, || port::open(&port), Timer::fine()).await;
+        });
+        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
+    }
+
+    /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.
+    pub(super) fn serves(&self, wanted: &config::Bus) -> bool {
+        self.settings.line == wanted.line && self.settings.port == wanted.port && !self.task.is_finished()
+    }
+}
+
+impl RunningListener {
+    /// Has it listen on `socket`.
+    pub(super) fn start(configured: SocketAddr, socket: TcpListener, listening: Listening) -> Self {
+        Self::start_with(configured, socket, Arc::new(ArcSwap::from_pointee(listening)))
+    }
+
+    /// The same, with a cell that others may hold already.
+    pub(super) fn start_with(
+        configured: SocketAddr,
+        socket: TcpListener,
+        listening: Arc<ArcSwap<Listening>>,
+    ) -> Self {
+        let address = socket.local_addr().unwrap_or(configured);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
+        info!(%address, "listening");
+        Self { configured, address, listening, stop, task }
+    }
+
+    /// Whether it still takes clients.
+    pub(super) fn is_running(&self) -> bool {
+        !self.stop.is_cancelled() && !self.task.is_finished()
+    }
+}

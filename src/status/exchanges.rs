@@ -1,0 +1,124 @@
+//! The last transactions of a unit with their bytes, in words.
+//!
+//! Owns the words for who wanted one and what was asked. What was recorded is shown as it was; which records are kept,
+//! and for how long, is decided in `io::traffic`.
+
+use std::time::Instant;
+
+use super::picture::{Picture, UnitPicture};
+use crate::bus::record::{Cause, PieceKind, Record, Stray, Transaction};
+use crate::bus::request::Target;
+use crate::bus::settings::UnitId;
+use crate::modbus::function;
+use crate::modbus::pdu::FunctionCode;
+use crate::modbus::write::touched;
+use crate::page;
+
+/// The last ones, the newest first.
+pub(super) fn of_unit(picture: &Picture, unit: &UnitPicture<'_>, now: Instant) -> Vec<page::Exchange> {
+    let records = picture.traffic.last(unit.bus.name(), MOST, |record| concerns(record, unit.settings.id));
+    let first = unit.profile.map_or(1, |known| known.profile.first_register);
+    records.iter().map(|record| exchange(record, first, now)).collect()
+}
+
+/// Whether a record is of this unit: sent to it, or to all, or said by it too late.
+fn concerns(record: &Record, unit: UnitId) -> bool {
+    match record {
+        Record::Transaction(told) => match told.target {
+            Target::Unit(id) => id == unit,
+            Target::Broadcast => true,
+        },
+        Record::Stray(stray) => stray.received.pieces.iter().any(|piece| piece.kind == PieceKind::Late(unit)),
+    }
+}
+
+fn exchange(record: &Record, first: u32, now: Instant) -> page::Exchange {
+    let received = record.received();
+    let said = match record {
+        Record::Transaction(told) => of_transaction(told, first),
+        Record::Stray(stray) => of_stray(stray),
+    };
+    page::Exchange {
+        number: record.number(),
+        ago: now.saturating_duration_since(record.begun()),
+        received: received.bytes.to_vec(),
+        received_total: received.total,
+        ..said
+    }
+}
+
+fn of_transaction(told: &Transaction, first: u32) -> page::Exchange {
+    page::Exchange {
+        cause: who(told),
+        what: what(told, first),
+        outcome: told.outcome.to_string(),
+        good: told.outcome.is_good(),
+        took: Some(told.ended_at.saturating_duration_since(told.sent_at)),
+        request: told.request.to_vec(),
+        ..nothing()
+    }
+}
+
+fn of_stray(stray: &Stray) -> page::Exchange {
+    let took = stray.received.first_at.map(|at| stray.ended_at.saturating_duration_since(at));
+    page::Exchange {
+        cause: "nobody any more".to_owned(),
+        what: "a late answer".to_owned(),
+        outcome: "came too late".to_owned(),
+        took,
+        ..nothing()
+    }
+}
+
+fn nothing() -> page::Exchange {
+    page::Exchange {
+        number: 0,
+        ago: std::time::Duration::ZERO,
+        cause: String::new(),
+        what: String::new(),
+        outcome: String::new(),
+        good: false,
+        took: None,
+        request: Vec::new(),
+        received: Vec::new(),
+        received_total: 0,
+    }
+}
+
+/// Who wanted it, and how many with them.
+fn who(told: &Transaction) -> String {
+    let (first, others) = match (told.cause, told.source) {
+        (Cause::Client, Some(source)) => {
+            (format!("client {}", source.address), told.clients.saturating_sub(1))
+        }
+        (Cause::Client, None) => ("a client that has gone".to_owned(), told.clients),
+        (Cause::Background, _) => ("polling".to_owned(), told.clients),
+        (Cause::Probe, _) => ("probe".to_owned(), told.clients),
+        (Cause::EchoCheck, _) => ("echo check".to_owned(), told.clients),
+    };
+    match others {
+        0 => first,
+        1 => format!("{first} and 1 client"),
+        others => format!("{first} and {others} clients"),
+    }
+}
+
+/// What was asked, its registers by the numbers of the profile, whose address 0 is `first`.
+fn what(told: &Transaction, first: u32) -> String {
+    let pdu = told.request.get(1..told.request.len().saturating_sub(2)).unwrap_or_default();
+    let code = FunctionCode(pdu.first().copied().unwrap_or_default());
+    let name = function::name(code).map_or_else(|| format!("function {code}"), str::to_owned);
+    let range = touched(pdu).map(|range| {
+        let from = first + u32::from(range.start);
+        match range.quantity {
+            0 | 1 => format!(" {from}"),
+            quantity => format!(" {from}\u{2013}{}", from + u32::from(quantity) - 1),
+        }
+    });
+    let attempt = if told.attempt > 1 { format!(", attempt {}", told.attempt) } else { String::new() };
+    let everybody = if told.target == Target::Broadcast { ", to all units" } else { "" };
+    format!("{name}{}{everybody}{attempt}", range.unwrap_or_default())
+}
+
+/// Transactions on a page.
+const MOST: usize = 20;

@@ -1,0 +1,154 @@
+//! The last seconds and the last minutes: what rates, shares and findings are worked out from.
+//!
+//! Owns how much is kept of them: looks at a line once a second for ten seconds, its counters once a minute for ten
+//! minutes, each client's count of requests every five seconds. A bus that counts from zero again is another one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::picture::{BusPicture, Picture};
+use crate::bus::statistics::LineStatistics;
+use crate::bus::view::{UnitView, View};
+use crate::io::ioctl::LineErrors;
+
+/// What line time went into, each a share of it from 0 to 1. What is missing to 1 is silence.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Split {
+    /// Requests of clients that were answered.
+    pub clients: f64,
+    /// Readings in the background and probes that were answered.
+    pub polling: f64,
+    /// Whatever got no good answer.
+    pub failures: f64,
+}
+
+/// What a line did lately.
+#[derive(Debug, Default)]
+pub struct Lately {
+    seconds: VecDeque<(Instant, LineStatistics)>,
+    minutes: VecDeque<Earlier>,
+    transactions: u64,
+}
+
+/// A line at an earlier time.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// When.
+    pub at: Instant,
+    /// What it had counted by then; what had been read by then is left out.
+    pub view: View,
+    /// What its driver had.
+    pub line_errors: Option<LineErrors>,
+}
+
+impl Lately {
+    /// Looks at a line; to be called about once a second.
+    pub(super) fn look(&mut self, bus: &BusPicture, now: Instant) {
+        if bus.view.counters.transactions < self.transactions {
+            self.seconds.clear();
+            self.minutes.clear();
+        }
+        self.transactions = bus.view.counters.transactions;
+        push(&mut self.seconds, (now, bus.view.statistics), SECONDS + 1);
+        let is_due = |last: &Earlier| now.saturating_duration_since(last.at) >= BETWEEN_VIEWS;
+        if self.minutes.back().is_none_or(is_due) {
+            let earlier =
+                Earlier { at: now, view: counters_of(&bus.view), line_errors: bus.port.line_errors };
+            push(&mut self.minutes, earlier, VIEWS + 1);
+        }
+    }
+
+    /// What the last ten seconds went into; `None` in the first one.
+    #[must_use]
+    pub fn split(&self) -> Option<Split> {
+        let ((from, before), (to, after)) = (self.seconds.front()?, self.seconds.back()?);
+        let elapsed = to.saturating_duration_since(*from);
+        let share = |time: fn(&LineStatistics) -> Duration| {
+            let used = time(after).saturating_sub(time(before));
+            (used.as_secs_f64() / elapsed.as_secs_f64()).min(1.0)
+        };
+        (elapsed >= LEAST).then(|| Split {
+            clients: share(|times| times.clients),
+            polling: share(|times| times.background + times.probes),
+            failures: share(|times| times.failures),
+        })
+    }
+
+    /// The line about ten minutes ago, or as long ago as is known.
+    #[must_use]
+    pub fn earlier(&self) -> Option<&Earlier> {
+        self.minutes.front()
+    }
+}
+
+/// Requests of each client lately.
+#[derive(Debug, Default)]
+pub struct Rates {
+    marks: VecDeque<(Instant, BTreeMap<Client, u64>)>,
+}
+
+/// A listener, and one end of a connection to it.
+type Client = (SocketAddr, SocketAddr);
+
+impl Rates {
+    /// Looks at the clients; to be called about once a second.
+    pub(super) fn look(&mut self, picture: &Picture, now: Instant) {
+        let is_due = |(at, _): &(Instant, _)| now.saturating_duration_since(*at) >= BETWEEN_MARKS;
+        if !self.marks.back().is_none_or(is_due) {
+            return;
+        }
+        let of = |listener: &super::picture::ListenerPicture| {
+            let address = listener.address;
+            let clients = listener.tally.clients().into_iter();
+            clients.map(move |client| ((address, client.peer), client.counted.requests))
+        };
+        push(&mut self.marks, (now, picture.listeners.iter().flat_map(of).collect()), MARKS);
+    }
+
+    /// Requests a second over the last ten seconds or so; `None` for who has only just come.
+    #[must_use]
+    pub fn of(&self, client: Client, requests: u64, now: Instant) -> Option<f64> {
+        let (at, before) = self.marks.iter().find_map(|(at, counts)| Some((at, counts.get(&client)?)))?;
+        let elapsed = now.saturating_duration_since(*at);
+        // A port may have been taken again by another connection.
+        let added = u32::try_from(requests.checked_sub(*before)?).unwrap_or(u32::MAX);
+        (elapsed >= LEAST).then(|| f64::from(added) / elapsed.as_secs_f64())
+    }
+}
+
+/// A view without what was read: only its counters are compared later.
+fn counters_of(view: &View) -> View {
+    let bare = |unit: &Arc<UnitView>| {
+        let unit =
+            UnitView { name: None, snapshot: Arc::default(), measured: Arc::default(), ..(**unit).clone() };
+        Arc::new(unit)
+    };
+    View { units: view.units.iter().map(bare).collect(), ..view.clone() }
+}
+
+fn push<T>(kept: &mut VecDeque<T>, one: T, most: usize) {
+    if kept.len() >= most {
+        kept.pop_front();
+    }
+    kept.push_back(one);
+}
+
+/// Seconds over which line time is shared out.
+const SECONDS: usize = 10;
+
+/// Below this a rate says nothing.
+const LEAST: Duration = Duration::from_millis(900);
+
+/// Between two views that are kept.
+const BETWEEN_VIEWS: Duration = Duration::from_secs(60);
+
+/// What happened longer ago than so many of them is held against nobody.
+const VIEWS: usize = 10;
+
+/// Between two looks at the clients.
+const BETWEEN_MARKS: Duration = Duration::from_secs(5);
+
+/// Looks that are kept.
+const MARKS: usize = 3;

@@ -1,0 +1,45 @@
+//! What is wrong now: the findings of each line over the last ten minutes.
+//!
+//! Owns the choice of what is compared with what. The rules are those of `findings`; nothing is judged here.
+
+use std::time::Instant;
+
+use super::history::History;
+use super::picture::{BusPicture, Picture};
+use crate::bus::view::View;
+use crate::findings::{Evidence, Finding};
+use crate::io::ioctl::LineErrors;
+
+/// What is wrong with a line and its meters.
+pub(super) fn of_bus(picture: &Picture, bus: &BusPicture, history: &History, now: Instant) -> Vec<Finding> {
+    let earlier = history.bus(bus).and_then(|track| track.lately.earlier());
+    // Before the first look nothing had been counted.
+    let nothing = View::default();
+    let (before, since) = earlier.map_or((&nothing, picture.started), |earlier| (&earlier.view, earlier.at));
+    let faulty = bus.port.line_errors.map(|errors| {
+        let before = earlier.and_then(|earlier| earlier.line_errors).unwrap_or(LineErrors::default());
+        errors.since(&before)
+    });
+    let evidence = Evidence {
+        settings: &bus.settings.line,
+        before,
+        now: &bus.view,
+        at: now,
+        span: now.saturating_duration_since(since),
+        port_closed: bus.port.problem.as_deref(),
+        faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
+    };
+    evidence.findings(|unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
+}
+
+/// The same of all lines, each with its line.
+pub(super) fn of_all<'a>(
+    picture: &'a Picture,
+    history: &History,
+    now: Instant,
+) -> Vec<(&'a BusPicture, Finding)> {
+    let of = |bus: &'a BusPicture| {
+        of_bus(picture, bus, history, now).into_iter().map(move |finding| (bus, finding))
+    };
+    picture.buses.iter().flat_map(of).collect()
+}
