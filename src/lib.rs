@@ -150,6 +150,7 @@ pub mod io {
     pub mod routes;
     pub mod serial;
     pub mod settings;
+    pub mod stamp;
     pub mod tally;
     pub mod tcp;
     pub mod throttle;
@@ -275,7 +276,6 @@ pub mod cli {
     pub mod screen;
     pub mod signals;
     pub mod simulate;
-    pub mod stamp;
     pub mod stop;
     pub mod table;
     pub mod target;
