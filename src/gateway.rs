@@ -32,6 +32,8 @@ use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
+mod feeds;
+mod report;
 mod status;
 
 /// Why the gateway could not start, or not take over a new configuration.
@@ -289,6 +291,9 @@ impl Gateway {
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
+            traffic: Arc::clone(&self.traffic),
+            names: Arc::clone(&self.names),
+            configuration: config.to_yaml(),
         }
     }
 

@@ -138,10 +138,12 @@ pub mod io {
     pub mod connection;
     mod direction;
     mod exchange;
+    pub mod feed;
     pub mod handle;
     pub mod http;
     pub mod ioctl;
     pub(crate) mod json;
+    pub mod log_lines;
     pub mod names;
     pub mod port;
     pub mod port_view;
@@ -184,9 +186,11 @@ pub mod capture {
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trace {
     mod filter;
+    mod json;
     mod line;
 
     pub use filter::{Ending, Filter, UnknownEnding};
+    pub use json::{json, lost};
     pub use line::line;
 }
 
@@ -285,6 +289,7 @@ pub mod cli {
 /// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod status {
+    pub mod checkup;
     pub mod exposition;
     pub mod history;
     mod json;
@@ -292,6 +297,7 @@ pub mod status {
     pub mod metrics;
     mod overview;
     mod page;
+    pub mod past;
     pub mod picture;
     pub mod readings;
     pub mod site;

@@ -146,9 +146,7 @@ fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
     }
     let range = range_of(pdu);
     let Some(range) = range else { return };
-    // Registers have the numbers of the profile's manual; without one, and for bits, they count from 1.
-    let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
-    let first = of_profile.unwrap_or(1) + u32::from(range.start);
+    let first = first_register(&range, name);
     let last = first + u32::from(range.quantity).saturating_sub(1);
     if first == last {
         put(text, format_args!(" {first}"))
@@ -216,8 +214,14 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
     }
 }
 
+/// The number of the first register, as the profile's manual has it; without one, and for bits, from 1.
+pub(super) fn first_register(range: &ReadRange, name: Option<&UnitName>) -> u32 {
+    let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
+    of_profile.unwrap_or(1) + u32::from(range.start)
+}
+
 /// The range a request reads, or else writes.
-fn range_of(pdu: &[u8]) -> Option<ReadRange> {
+pub(super) fn range_of(pdu: &[u8]) -> Option<ReadRange> {
     let request = RequestPdu::decode(bytes::Bytes::copy_from_slice(pdu)).ok()?;
     request.range().or_else(|| Written::of(pdu).map(|written| written.range))
 }
