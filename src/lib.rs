@@ -166,6 +166,7 @@ pub mod io {
 pub mod client {
     pub mod ask;
     pub mod failure;
+    pub mod http;
     pub mod serial;
     pub mod survey;
     pub mod tcp;
@@ -229,6 +230,7 @@ pub mod config {
     pub use keys::Part;
     pub(crate) use profiles::read_bounded;
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitProfile};
+    pub(crate) use status::read_token;
 }
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
@@ -260,6 +262,7 @@ pub mod cli {
     pub mod args;
     pub mod assign;
     pub mod budget;
+    pub mod capture;
     pub mod check;
     pub mod choice;
     pub mod completions;
@@ -274,6 +277,7 @@ pub mod cli {
     pub mod raw;
     pub mod read;
     pub mod reading;
+    pub mod report;
     pub mod run;
     pub mod scan;
     mod scenario;
@@ -283,6 +287,8 @@ pub mod cli {
     pub mod stop;
     pub mod table;
     pub mod target;
+    mod there;
+    pub mod trace;
     pub mod write;
 }
 
