@@ -28,6 +28,8 @@ use crate::io::tcp::{self, Listening, Routes};
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
+mod feeds;
+mod report;
 mod running;
 mod status;
 
@@ -276,6 +278,8 @@ impl Gateway {
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
             traffic: Arc::clone(&self.traffic),
+            names: Arc::clone(&self.names),
+            configuration: config.to_yaml(),
         }
     }
 

@@ -138,10 +138,12 @@ pub mod io {
     pub mod connection;
     mod direction;
     mod exchange;
+    pub mod feed;
     pub mod handle;
     pub mod http;
     pub mod ioctl;
     pub(crate) mod json;
+    pub mod log_lines;
     pub mod names;
     pub mod port;
     pub mod port_view;
@@ -151,6 +153,7 @@ pub mod io {
     pub mod routes;
     pub mod serial;
     pub mod settings;
+    pub mod stamp;
     pub mod tally;
     pub mod tcp;
     pub mod throttle;
@@ -164,6 +167,7 @@ pub mod io {
 pub mod client {
     pub mod ask;
     pub mod failure;
+    pub mod http;
     pub mod serial;
     pub mod survey;
     pub mod tcp;
@@ -184,9 +188,11 @@ pub mod capture {
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trace {
     mod filter;
+    mod json;
     mod line;
 
     pub use filter::{Ending, Filter, UnknownEnding};
+    pub use json::{json, lost};
     pub use line::line;
 }
 
@@ -225,6 +231,7 @@ pub mod config {
     pub use keys::Part;
     pub(crate) use profiles::read_bounded;
     pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitProfile};
+    pub(crate) use status::read_token;
 }
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
@@ -256,6 +263,7 @@ pub mod cli {
     pub mod args;
     pub mod assign;
     pub mod budget;
+    pub mod capture;
     pub mod check;
     pub mod choice;
     pub mod completions;
@@ -271,22 +279,25 @@ pub mod cli {
     pub mod raw;
     pub mod read;
     pub mod reading;
+    pub mod report;
     pub mod run;
     pub mod scan;
     mod scenario;
     pub mod screen;
     pub mod signals;
     pub mod simulate;
-    pub mod stamp;
     pub mod stop;
     pub mod table;
     pub mod target;
+    mod there;
+    pub mod trace;
     pub mod write;
 }
 
 /// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod status {
+    pub mod checkup;
     mod exchanges;
     pub mod exposition;
     pub mod history;
@@ -297,6 +308,7 @@ pub mod status {
     pub mod metrics;
     mod overview;
     mod overview_page;
+    pub mod past;
     pub mod picture;
     pub mod readings;
     pub mod site;

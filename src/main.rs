@@ -7,7 +7,8 @@ use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
-    check, completions, demo, doctor, output, points, read, run, scan, signals, simulate, write,
+    capture, check, completions, demo, doctor, output, points, read, report, run, scan, signals, simulate,
+    trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         Command::Points(points) => points::points(points),
         Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),
         Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
+        Command::Trace(trace) => once(&args, |stop| trace::trace(trace, stop)),
+        Command::Capture(capture) => once(&args, |stop| capture::capture(capture, stop)),
+        Command::Report(report) => once(&args, |_stop| report::report(report)),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => completions::man(command.as_deref()),
     };

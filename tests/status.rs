@@ -212,7 +212,7 @@ fn ready_takes_an_open_port_and_a_unit_that_answers_on_that_very_bus() {
     let now = Instant::now();
     let status = |picture: &Picture| match ask(picture, &History::default(), "/ready", now) {
         Reply::Page { status, .. } => status,
-        Reply::File { .. } | Reply::Events(_) => panic!("no page"),
+        Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. } => panic!("no page"),
     };
     let mut picture = picture(TWO_LINES, now);
     assert_eq!(status(&picture), 503, "nobody has answered yet");

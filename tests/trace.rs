@@ -90,12 +90,14 @@ async fn a_line_says_who_asked_whom_for_what_and_what_came() {
 #[tokio::test(start_paused = true)]
 async fn only_what_was_asked_for_is_shown() {
     let events = run().await;
-    let any = Filter::default();
     let shown = |filter| shown(&events, filter);
-    assert_eq!(shown(Filter { unit: Some(1), ..any }), [READ_BY_LINE, READ_AT_HAND]);
-    assert_eq!(shown(Filter { unit: Some(77), ..any }), [NO_ROUTE]);
-    assert_eq!(shown(Filter { client: Some([10, 0, 0, 5].into()), ..any }), [READ_BY_LINE, READ_AT_HAND]);
-    let ending = |word: &str| Filter { outcome: Some(word.parse().unwrap()), ..any };
+    assert_eq!(shown(Filter { unit: Some(1), ..Filter::default() }), [READ_BY_LINE, READ_AT_HAND]);
+    assert_eq!(shown(Filter { unit: Some(77), ..Filter::default() }), [NO_ROUTE]);
+    assert_eq!(
+        shown(Filter { client: Some([10, 0, 0, 5].into()), ..Filter::default() }),
+        [READ_BY_LINE, READ_AT_HAND]
+    );
+    let ending = |word: &str| Filter { outcome: Some(word.parse().unwrap()), ..Filter::default() };
     assert_eq!(shown(ending("answered")), [READ_BY_LINE, READ_AT_HAND, AGAIN]);
     assert_eq!(shown(ending("silent")), [WRITE_LOST, NOISY]);
     assert_eq!(shown(ending("damaged")), [BROKEN_OFF]);

@@ -15,6 +15,8 @@ use clap_complete::Shell;
 use crate::bus::settings;
 use crate::config;
 
+pub mod here;
+pub mod line;
 pub mod meter;
 
 /// The whole command line.
@@ -79,14 +81,32 @@ pub enum Command {
     ///
     /// Asks one address after the other and waits a moment for each. What it prints is a configuration file; what
     /// it has to say stands in it as comments. Nothing is written to any meter.
-    #[command(after_help = SCAN_HELP)]
-    Scan(Scan),
+    #[command(after_help = line::SCAN_HELP)]
+    Scan(line::Scan),
     /// Say what is wrong with a line and its meters, and what to do about it
     ///
-    /// On a port that no gateway holds it asks the meters for a while, as the gateway would. It tells what it saw:
-    /// silence, slowness, damaged answers, addresses used twice, and what the meters themselves report.
-    #[command(after_help = DOCTOR_HELP)]
-    Doctor(Doctor),
+    /// Without TARGET it asks the gateway running here, which knows what happened in the last minutes. On a port that
+    /// no gateway holds it asks the meters itself for a while, as the gateway would. It tells what was seen: silence,
+    /// slowness, damaged answers, addresses used twice, and what the meters themselves report.
+    #[command(after_help = line::DOCTOR_HELP)]
+    Doctor(line::Doctor),
+    /// Follow what goes over the lines of the running gateway, a line for each thing that happens
+    ///
+    /// Each line says when (UTC), on which bus, with which unit, for whom, what was asked, how it ended and how long
+    /// that took. What was answered without a line is shown, too.
+    #[command(after_help = here::TRACE_HELP)]
+    Trace(here::Trace),
+    /// Write the traffic of the running gateway, both sides, to a file for Wireshark
+    ///
+    /// The file begins with what the gateway has kept: the last 2000 events of each line, and of all clients.
+    #[command(after_help = here::CAPTURE_HELP)]
+    Capture(here::Capture),
+    /// Write all that the running gateway knows into one text, for whoever helps from afar
+    ///
+    /// Configuration, versions, states, counters, findings, the last transactions and the last lines of the log. The
+    /// token is not in it; readings, names and addresses of clients are.
+    #[command(after_help = here::REPORT_HELP)]
+    Report(here::Report),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -156,61 +176,6 @@ pub struct Simulate {
     /// Equal seeds make equal meters
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-}
-
-/// Arguments of `scan`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Scan {
-    /// A serial port such as /dev/ttyUSB0, or HOST:PORT of a gateway
-    #[arg(value_name = "TARGET")]
-    pub target: String,
-    /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
-    #[arg(long, value_name = "UNITS")]
-    pub units: Option<Units>,
-    /// Bits per second, 300 to 1000000
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
-    pub baud: NonZeroU32,
-    /// Parity bit
-    #[arg(long, value_enum, default_value_t = Parity::None)]
-    pub parity: Parity,
-    /// Stop bits, 1 or 2
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub stop_bits: u8,
-    /// Go on through other baud rates and parities, asking those that have not answered
-    #[arg(long)]
-    pub try_settings: bool,
-    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_turnaround)]
-    pub timeout: Duration,
-}
-
-/// Arguments of `doctor`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Doctor {
-    /// A serial port such as /dev/ttyUSB0
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
-    /// Addresses of the meters, such as 1-12
-    #[arg(long, value_name = "UNITS")]
-    pub units: Units,
-    /// What the meters are: a built-in profile
-    #[arg(long, value_name = "NAME", default_value = "leviton-4000r")]
-    pub profile: String,
-    /// How long to look, such as 30s; 1s to 3600s
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = parse_watch)]
-    pub time: Duration,
-    /// Bits per second, 300 to 1000000
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
-    pub baud: NonZeroU32,
-    /// Parity bit
-    #[arg(long, value_enum, default_value_t = Parity::None)]
-    pub parity: Parity,
-    /// Stop bits, 1 or 2
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub stop_bits: u8,
-    /// How long a meter has to begin its answer, such as 500ms or 1s; 10s at most
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_turnaround)]
-    pub timeout: Duration,
 }
 
 /// Parity bit of a character.
@@ -355,12 +320,6 @@ fn parse_turnaround(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time of at most 10s is expected, such as 5ms or 1s".to_owned())
 }
 
-fn parse_watch(text: &str) -> Result<Duration, String> {
-    parse_time(text)
-        .filter(|duration| (WATCH_MIN..=WATCH_MAX).contains(duration))
-        .ok_or_else(|| "a time from 1s to 3600s is expected, such as 30s".to_owned())
-}
-
 fn parse_time(text: &str) -> Option<Duration> {
     let number = |digits: &str| digits.parse::<u32>().ok();
     match text.strip_suffix("ms") {
@@ -374,10 +333,6 @@ const UNIT_MAX: u8 = 247;
 
 /// Longest pause a simulated meter may make.
 const TURNAROUND_MAX: Duration = Duration::from_secs(10);
-
-/// Shortest and longest look of `doctor`.
-const WATCH_MIN: Duration = Duration::from_secs(1);
-const WATCH_MAX: Duration = Duration::from_secs(3600);
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -419,20 +374,6 @@ Example: meters and faults from a file
 
 Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 5 the device or the link
 cannot be made";
-
-const SCAN_HELP: &str = "\
-Examples:
-  metergate scan /dev/ttyUSB0 --units 1-12
-  metergate scan /dev/ttyUSB0 --try-settings > metergate.yaml
-
-Exit status: 0 ok, 1 nobody answers, an address is used twice or one of --units is silent, 2 wrong usage,
-5 the port cannot be opened";
-
-const DOCTOR_HELP: &str = "\
-Example:
-  metergate doctor /dev/ttyUSB0 --units 1-12
-
-Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 5 the port cannot be opened";
 
 const COMPLETIONS_HELP: &str = "\
 Example, for bash:

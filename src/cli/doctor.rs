@@ -1,85 +1,116 @@
 //! `doctor`: what is wrong with a line and its meters, and what to do about it.
 //!
-//! On a port it runs a bus of its own for a while, as the gateway would, and judges what it saw by the rules the
-//! gateway's own page goes by. It never writes to a meter.
+//! Without a target it asks the gateway running here. On a port it runs a bus of its own for a while, as the gateway
+//! would, and judges what it saw by the rules the gateway goes by. It never writes to a meter.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::Doctor;
+use super::args::line::{Doctor, Line as Asked};
 use super::exit::Exit;
 use super::output;
-use crate::bus::unit::UnitState;
-use crate::bus::view::{UnitView, View};
+use super::stop::Stop;
+use super::target::Target;
+use super::there::There;
 use crate::config;
-use crate::findings::{Evidence, Finding, Kind, Severity};
+use crate::findings::Kind;
 use crate::io::handle::BusHandle;
 use crate::io::port;
+use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::timer::Timer;
+use crate::status::checkup::{Checkup, Line, Told, Unit};
+use crate::status::picture::BusPicture;
 
-/// Looks at a line for as long as asked, or until `stop` is cancelled, and says what it saw.
+/// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
-    let text = configuration(args);
-    let loaded = match config::parse(&text, "the settings of doctor") {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            output::report(&problems);
-            return Exit::Usage;
-        }
+    let checkup = match &args.target {
+        Some(target) => of_port(target, &args.line, &stop).await,
+        None => of_gateway(args).await,
     };
-    let Some(bus) = loaded.config.buses.first() else { return Exit::CannotStart };
-    let _unread = output::print(
-        format!(
-            "Asking units {} on {} at {} for {} s, as the gateway would. Ctrl-C ends it sooner.\n\n",
-            args.units,
-            args.target.display(),
-            bus.line.framing,
-            args.time.as_secs()
-        )
-        .as_bytes(),
+    match checkup {
+        Ok(checkup) => {
+            let printed = output::print(report(&checkup).as_bytes());
+            if checkup.findings().any(Told::matters) { Exit::Fault } else { printed }
+        }
+        Err(stop) => stop.tell(),
+    }
+}
+
+async fn of_gateway(args: &Doctor) -> Result<Checkup, Stop> {
+    let there = There::find(&args.place)?;
+    let page = there.page("/api/v1/findings").await?;
+    let odd = |error| {
+        let text = format!("{} is a gateway of another version: {error}", there.shown());
+        Stop::Said(Exit::CannotStart, text)
+    };
+    let checkup: Checkup = serde_json::from_slice(&page).map_err(odd)?;
+    let seconds = checkup.buses.iter().map(|line| line.seconds).max().unwrap_or_default();
+    let asked = format!("The gateway at {}, over the last {seconds} s.\n\n", there.shown());
+    let _unread = output::print(asked.as_bytes());
+    Ok(checkup)
+}
+
+async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<Checkup, Stop> {
+    let Target::Serial(device) = Target::named(word)? else {
+        return Err(Stop::usage(format!(
+            "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
+             metergate doctor --status {}",
+            word.split(':').next().unwrap_or_default()
+        )));
+    };
+    let Some(units) = &asked.units else {
+        return Err(Stop::usage("--units says which meters are on the line, such as --units 1-12"));
+    };
+    let text = configuration(&device, asked, &units.to_string());
+    let loaded = config::parse(&text, "the settings of doctor").map_err(|problems| {
+        output::report(&problems);
+        Stop::usage("these settings make no line")
+    })?;
+    let Some(bus) = loaded.config.buses.into_iter().next() else {
+        return Err(Stop::usage("these settings make no line"));
+    };
+    let (framing, seconds) = (bus.line.framing, asked.time.as_secs());
+    let announced = format!(
+        "Asking units {units} on {word} at {framing} for {seconds} s, as the gateway would. Ctrl-C ends it sooner.\n\n"
     );
-    let seen = match watch(bus, args.time, &stop).await {
-        Ok(seen) => seen,
-        Err(error) => {
-            output::complain(&format!("cannot open {}: {error}", args.target.display()));
-            return Exit::CannotStart;
-        }
-    };
-    let evidence = Evidence {
-        settings: &bus.line,
-        before: &View::default(),
-        now: &seen.view,
-        at: seen.at,
-        span: seen.span,
-        port_closed: None,
-        faulty_characters: None,
-    };
-    let mut findings = evidence.findings(|unit| bus.profiles.get(&unit).map(|known| &*known.profile));
+    let _unread = output::print(announced.as_bytes());
+    let seen = watch(bus, asked.time, stop).await.map_err(|error| {
+        let holder = match error {
+            port::OpenError::Busy => "; if it is the gateway, ask the gateway instead: metergate doctor",
+            port::OpenError::System(_) | port::OpenError::Settings { .. } | port::OpenError::Direction(_) => {
+                ""
+            }
+        };
+        Stop::Said(Exit::CannotStart, format!("cannot open {word}: {error}{holder}"))
+    })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
-    findings.retain(|finding| !matches!(finding.kind, Kind::LineFull | Kind::PollingSlow));
-    let printed = output::print(report(&seen.view, &findings).as_bytes());
-    let healthy = findings.iter().all(|finding| finding.severity == Severity::Note);
-    if healthy { printed } else { Exit::Fault }
+    let line = Line::of_all(&seen.bus, seen.span, seen.at, |finding| {
+        !matches!(finding.kind, Kind::LineFull | Kind::PollingSlow)
+    });
+    Ok(Checkup { buses: vec![line] })
 }
 
 /// What a line looked like at the end of a while.
 struct Seen {
-    view: Arc<View>,
+    bus: BusPicture,
     at: Instant,
     span: Duration,
 }
 
-async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
+async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
     let mut opened = Some(port::open(&bus.port)?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
     let view = Arc::clone(handle.view());
+    let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
     let device = bus.port.device.display().to_string();
-    let parts = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
+    let alone = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
+    let parts = BusParts { port: Arc::clone(&port_view), ..alone };
     let settings = bus.port.clone();
     let open = move || opened.take().map_or_else(|| port::open(&settings), Ok);
     let began = Instant::now();
@@ -88,61 +119,64 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
         () = tokio::time::sleep(time) => {}
         () = stop.cancelled() => {}
     }
-    let (seen, at) = (view.load_full(), Instant::now());
+    let (view, port, at) = (view.load_full(), port_view.load_full(), Instant::now());
     // Without a sender the task has nothing left to do.
     drop(handle);
     let _ended_either_way = task.await;
-    Ok(Seen { view: seen, at, span: at.saturating_duration_since(began) })
+    let bus = BusPicture { settings: Arc::new(bus), view, port };
+    Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
 }
 
 /// The configuration that asks what the gateway would ask. The settings of the meters are read soon, too: their
 /// alerts stand there.
-fn configuration(args: &Doctor) -> String {
-    let profile = &args.profile;
-    let units: Vec<_> = args
-        .units
-        .to_string()
-        .split(',')
-        .map(|run| format!("{{id: {run}, profile: {profile}, poll_slow: 5s}}"))
-        .collect();
+fn configuration(device: &Path, asked: &Asked, units: &str) -> String {
+    let profile = &asked.profile;
+    let unit = |run: &str| format!("{{id: {run}, profile: {profile}, poll_slow: 5s}}");
+    let units: Vec<_> = units.split(',').map(unit).collect();
     format!(
         "listeners: [{{address: \"127.0.0.1:502\"}}]\nbuses:\n  - name: line\n    device: {:?}\n    baud_rate: {}\n    \
-         parity: {}\n    stop_bits: {}\n    response_timeout: {}ms\n    units: [{}]\n",
-        args.target.display().to_string(),
-        args.baud,
-        args.parity,
-        args.stop_bits,
-        args.timeout.as_millis(),
+         parity: {}\n    stop_bits: {}\n    response_timeout: {}ms\n    units: [{}]\nstatus: off\n",
+        device.display().to_string(),
+        asked.baud,
+        asked.parity,
+        asked.stop_bits,
+        asked.timeout.as_millis(),
         units.join(", ")
     )
 }
 
 /// A line a unit, each with what is wrong with it and what to do; what is wrong with the line as a whole first.
-fn report(view: &View, findings: &[Finding]) -> String {
+fn report(checkup: &Checkup) -> String {
     let mut text = String::new();
-    for finding in findings.iter().filter(|finding| finding.unit.is_none()) {
-        write_finding(&mut text, "line", finding);
-    }
-    for unit in &view.units {
-        let of_it: Vec<_> = findings.iter().filter(|finding| finding.unit == Some(unit.id)).collect();
-        let _never = writeln!(text, "{:<8} {}", format!("unit {}", unit.id), state(unit, of_it.is_empty()));
-        for finding in of_it {
-            write_finding(&mut text, "", finding);
+    for line in &checkup.buses {
+        if checkup.buses.len() > 1 {
+            let _never = writeln!(text, "bus {} on {}, port {}", line.bus, line.device, line.port);
         }
+        for finding in &line.findings {
+            write_finding(&mut text, "line", finding);
+        }
+        for unit in &line.units {
+            let _never = writeln!(text, "{:<8} {}", format!("unit {}", unit.unit), state(unit));
+            for finding in &unit.findings {
+                write_finding(&mut text, "", finding);
+            }
+        }
+        text.push('\n');
     }
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let online = view.units.iter().filter(|unit| unit.state == UnitState::Online).count();
+    let count = |severity| checkup.findings().filter(|finding| finding.severity == severity).count();
+    let units = || checkup.buses.iter().flat_map(|line| &line.units);
     let _never = writeln!(
         text,
-        "\n{online} of {} units answer; {}, {}.",
-        view.units.len(),
-        counted(count(Severity::Fault), "fault"),
-        counted(count(Severity::Warning), "warning")
+        "{} of {} units answer; {}, {}.",
+        units().filter(|unit| unit.answers).count(),
+        units().count(),
+        counted(count("fault"), "fault"),
+        counted(count("warning"), "warning")
     );
     text
 }
 
-fn write_finding(text: &mut String, subject: &str, finding: &Finding) {
+fn write_finding(text: &mut String, subject: &str, finding: &Told) {
     let _never = writeln!(text, "{subject:<8} {}: {}", finding.severity, finding.what);
     for (index, line) in textwrap::wrap(&finding.remedy, REMEDY_WIDTH).iter().enumerate() {
         let head = if index == 0 { "do: " } else { "    " };
@@ -150,16 +184,18 @@ fn write_finding(text: &mut String, subject: &str, finding: &Finding) {
     }
 }
 
-fn state(unit: &UnitView, healthy: bool) -> String {
-    let answers = unit.counters.transactions - unit.counters.timeouts.min(unit.counters.transactions);
-    let time = unit.response_time.map(|time| format!(" in {:.1} ms", time.as_secs_f64() * 1000.0));
-    let verdict = if healthy && unit.state == UnitState::Online { ", all well" } else { "" };
-    format!(
-        "{}: {answers} of {} answered{}{verdict}",
-        unit.state,
-        unit.counters.transactions,
-        time.unwrap_or_default()
-    )
+fn state(unit: &Unit) -> String {
+    let name = unit.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
+    let state = match unit.state.as_str() {
+        "online" => "on-line",
+        "offline" => "off-line",
+        "never_seen" => "never seen",
+        other => other,
+    };
+    let answered = unit.asked.saturating_sub(unit.unanswered);
+    let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
+    let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
+    format!("{name}{state}: {answered} of {} answered{time}{verdict}", unit.asked)
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::reading::{self, MeterReading, Subject};
-use super::stamp::stamp;
+use crate::io::stamp::utc;
 use crate::meter::decode::Value;
 
 /// One reading as a JSON object on one line.
@@ -34,7 +34,7 @@ pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
     let missed =
         found.missed.iter().map(|(registers, failure)| JsonMissed { registers, why: failure.to_string() });
     let object = JsonReading {
-        time: stamp(found.time),
+        time: utc(found.time),
         target: &subject.target,
         unit: subject.unit,
         profile: &subject.profile.name,
@@ -152,7 +152,7 @@ pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
     });
     let missed = found.missed.iter().map(|(registers, failure)| format!("{registers}: {failure}"));
     let error = missed.collect::<Vec<_>>().join("; ");
-    let fixed = [stamp(found.time), subject.target.clone(), subject.unit.to_string()];
+    let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string()];
     csv(fixed.into_iter().chain(values).chain([error]))
 }
 

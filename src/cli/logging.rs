@@ -16,6 +16,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::args::LogLevel;
+use crate::io::log_lines::LOG_LINES;
 
 /// The running log: its level can change while the program runs.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ impl Logs {
         let registry = tracing_subscriber::registry().with(filter);
         // A log line that cannot be written must not become a panic about stderr.
         let lines = layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
+        // A report has the last lines, with their times, whatever stderr is.
+        let kept = layer().with_writer(|| &LOG_LINES).with_ansi(false).with_target(false);
+        let registry = registry.with(kept.log_internal_errors(false));
         if stderr_is_the_journal() {
             registry.with(lines.with_ansi(false).event_format(JournalLine::default())).try_init()?;
         } else {

@@ -12,11 +12,11 @@ use super::choice::registers;
 use super::exit::Exit;
 use super::export::{self, csv};
 use super::read::{Shown, Style};
-use super::stamp::stamp;
 use super::stop::Stop;
 use super::{screen, table};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
+use crate::io::stamp::utc;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// Which registers of whom.
@@ -64,7 +64,7 @@ impl Job {
 
     /// Reads all ranges once.
     pub async fn once(&self, client: &mut Client, style: Style) -> Shown {
-        let mut found = Found { time: stamp(SystemTime::now()), values: Vec::new(), missed: Vec::new() };
+        let mut found = Found { time: utc(SystemTime::now()), values: Vec::new(), missed: Vec::new() };
         for range in &self.ranges {
             let nothing = found.values.iter().all(|(_, value)| value.is_none());
             if nothing && found.missed.last().is_some_and(|(_, failure)| !failure.refuses_range()) {

@@ -5,13 +5,15 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::Scan;
+use super::args::line::Scan;
 use super::exit::Exit;
 use super::output;
+use super::target::Target;
 use crate::bus::settings::{Framing, UnitId};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
@@ -27,9 +29,13 @@ use crate::scan::report;
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
 pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
+    let target = match Target::named(&args.target) {
+        Ok(target) => target,
+        Err(stop) => return stop.tell(),
+    };
     let plan = plan(args);
     let named = args.units.is_some();
-    let _unread = output::print(announcement(args, &plan).as_bytes());
+    let _unread = output::print(announcement(args, &target, &plan).as_bytes());
     let mut findings =
         Findings { units: plan.units.iter().map(|unit| (*unit, None, Found::Silent)).collect() };
     let mut progress = Progress::new(plan.longest());
@@ -37,7 +43,7 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         if findings.silent().next().is_none() || stop.is_cancelled() {
             break;
         }
-        let mut client = match open(args, &plan, *framing).await {
+        let mut client = match open(&target, &plan, *framing).await {
             Ok(client) => client,
             Err(why) => {
                 progress.clear();
@@ -57,7 +63,7 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         client.close().await;
     }
     progress.clear();
-    conclude(args, &findings, named, stop.is_cancelled())
+    conclude(&target, &findings, named, stop.is_cancelled())
 }
 
 fn plan(args: &Scan) -> Plan {
@@ -78,39 +84,41 @@ fn plan(args: &Scan) -> Plan {
     }
 }
 
-fn announcement(args: &Scan, plan: &Plan) -> String {
+fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
     let units = args.units.as_ref().map_or_else(|| format!("1-{}", UnitId::MAX), ToString::to_string);
     let count = plan.units.len();
     let addresses = if count == 1 { "address" } else { "addresses" };
-    let at = match (is_device(&args.target), plan.framings.as_slice()) {
-        (true, [only]) => format!(" at {only}"),
-        (true, several) => format!(" at {} settings, {} first", several.len(), several[0]),
-        (false, _) => String::new(),
+    let at = match (target, plan.framings.as_slice()) {
+        (Target::Serial(_), [only]) => format!(" at {only}"),
+        (Target::Serial(_), several) => format!(" at {} settings, {} first", several.len(), several[0]),
+        (Target::Tcp { .. }, _) => String::new(),
     };
     let seconds = plan.longest().as_secs() + 1;
     format!(
-        "# metergate scan: {count} {addresses} ({units}) on {}{at}. It takes about {} if nobody answers.\n#\n",
-        args.target,
+        "# metergate scan: {count} {addresses} ({units}) on {target}{at}. It takes about {} if nobody answers.\n#\n",
         if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
     )
 }
 
-async fn open(args: &Scan, plan: &Plan, framing: Framing) -> Result<Client, String> {
-    if is_device(&args.target) {
-        let settings = SerialSettings {
-            port: PortSettings { device: args.target.clone().into(), framing, direction: Direction::Auto },
-            units: plan.units.clone(),
-            response_timeout: plan.timeout,
-            retries: 0,
-        };
-        return SerialClient::open(settings)
-            .map(Client::Serial)
-            .map_err(|error| format!("cannot open {}: {error}", args.target));
+async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, String> {
+    match target {
+        Target::Serial(device) => {
+            let settings = SerialSettings {
+                port: PortSettings { device: device.clone(), framing, direction: Direction::Auto },
+                units: plan.units.clone(),
+                response_timeout: plan.timeout,
+                retries: 0,
+            };
+            let opened = SerialClient::open(settings);
+            opened.map(Client::Serial).map_err(|error| format!("cannot open {target}: {error}"))
+        }
+        Target::Tcp { host, port } => {
+            // The gateway has a timeout of its own, and answers 0x0B after it.
+            let patience = plan.timeout.max(GATEWAY_PATIENCE);
+            let opened = TcpClient::open(host, *port, patience).await;
+            opened.map(Client::Tcp).map_err(|failure| failure.to_string())
+        }
     }
-    let (host, port) = host_and_port(&args.target)?;
-    // The gateway has a timeout of its own, and answers 0x0B after it.
-    let patience = plan.timeout.max(GATEWAY_PATIENCE);
-    TcpClient::open(host, port, patience).await.map(Client::Tcp).map_err(|failure| failure.to_string())
 }
 
 /// Asks whoever has not been heard yet.
@@ -225,8 +233,11 @@ fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
     Ok(())
 }
 
-fn conclude(args: &Scan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
-    let device = if is_device(&args.target) { lasting_name(&args.target) } else { UNKNOWN_DEVICE.to_owned() };
+fn conclude(target: &Target, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+    let device = match target {
+        Target::Serial(device) => lasting_name(device),
+        Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
+    };
     let mut text = report::words(findings, named);
     if broken_off {
         text.push_str("# Broken off: not every address has been asked.\n");
@@ -244,26 +255,13 @@ fn conclude(args: &Scan, findings: &Findings, named: bool, broken_off: bool) -> 
 }
 
 /// The name of a device that stays the same when it is plugged into another socket, where it has one.
-fn lasting_name(device: &str) -> String {
-    let Ok(real) = fs::canonicalize(device) else { return device.to_owned() };
+fn lasting_name(device: &Path) -> String {
+    let named = || device.display().to_string();
+    let Ok(real) = fs::canonicalize(device) else { return named() };
     let names =
         fs::read_dir(LASTING_NAMES).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut same = names.filter(|name| fs::canonicalize(name).is_ok_and(|path| path == real));
-    same.next().map_or_else(|| device.to_owned(), |name| name.display().to_string())
-}
-
-fn is_device(target: &str) -> bool {
-    target.starts_with('/')
-}
-
-fn host_and_port(target: &str) -> Result<(&str, u16), String> {
-    match target.rsplit_once(':') {
-        Some((host, port)) => match port.parse() {
-            Ok(port) => Ok((host.trim_start_matches('[').trim_end_matches(']'), port)),
-            Err(_) => Err(format!("{target}: '{port}' is no port")),
-        },
-        None => Ok((target, MODBUS_PORT)),
-    }
+    same.next().map_or_else(named, |name| name.display().to_string())
 }
 
 /// How far it has come, on one line of stderr.
@@ -313,9 +311,6 @@ const FIRST_ASKED: ReadRange =
 
 /// Requests that tell noise from two meters of one address.
 const DAMAGED_TRIES: u32 = 4;
-
-/// Where Modbus TCP is listened for.
-const MODBUS_PORT: u16 = 502;
 
 /// How long a gateway may take for a unit that does not answer.
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);

@@ -6,14 +6,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
-use super::stamp::stamp;
+use crate::io::stamp::utc;
 use crate::meter::words::Group;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
 #[must_use]
 pub fn reading(subject: &Subject<'_>, found: &MeterReading<'_>, width: Option<usize>) -> String {
     let (unit, target, profile) = (subject.unit, &subject.target, &subject.profile.name);
-    let mut text = format!("unit {unit} at {target}, {profile}, {}\n", stamp(found.time));
+    let mut text = format!("unit {unit} at {target}, {profile}, {}\n", utc(found.time));
     let longest = |cell: fn(&Row<'_>) -> usize| found.rows.iter().map(cell).max().unwrap_or(0);
     let columns = Columns {
         name: longest(|row| row.point.name.len()),

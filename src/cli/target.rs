@@ -77,20 +77,19 @@ impl Target {
         looks.then(|| Self::tcp(word).ok_or_else(|| Stop::usage(format!("'{word}' is no HOST:PORT"))))
     }
 
+    /// The target a word names where nothing else than a target may stand.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn named(word: &str) -> Result<Self, Stop> {
+        if word.contains('/') {
+            return Ok(Self::Serial(PathBuf::from(word)));
+        }
+        Self::tcp(word).ok_or_else(|| Stop::usage(format!("'{word}' is no HOST:PORT and no /dev/...")))
+    }
+
     fn tcp(word: &str) -> Option<Self> {
-        if let Ok(address) = word.parse::<SocketAddr>() {
-            let (host, port) = (address.ip().to_string(), address.port());
-            return (port != 0).then_some(Self::Tcp { host, port });
-        }
-        if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            return Some(Self::Tcp { host: ip.to_string(), port: MODBUS_PORT });
-        }
-        let (host, port) = match word.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
-            None => (word, MODBUS_PORT),
-        };
-        let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-        (!host.is_empty() && host.bytes().all(letter)).then(|| Self::Tcp { host: host.to_owned(), port })
+        host_and_port(word, MODBUS_PORT).map(|(host, port)| Self::Tcp { host, port })
     }
 
     /// Opens the way there.
@@ -176,6 +175,22 @@ impl Aim {
             is_here: true,
         })
     }
+}
+
+/// A name or an address, and the port behind it, or else this one.
+pub(super) fn host_and_port(word: &str, otherwise: u16) -> Option<(String, u16)> {
+    if let Ok(address) = word.parse::<SocketAddr>() {
+        return (address.port() != 0).then(|| (address.ip().to_string(), address.port()));
+    }
+    if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Some((ip.to_string(), otherwise));
+    }
+    let (host, port) = match word.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+        None => (word, otherwise),
+    };
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    (!host.is_empty() && host.bytes().all(letter)).then(|| (host.to_owned(), port))
 }
 
 /// Where a client on this machine finds a listener.

@@ -89,7 +89,7 @@ fn check_address(
     }
 }
 
-fn read_token(path: &Path) -> Result<Token, String> {
+pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
     let shown = path.display();
     let cannot_be_read = |error: io::Error| {
         let remedy = if error.kind() == io::ErrorKind::NotFound {

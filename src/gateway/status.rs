@@ -16,18 +16,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{StartError, bind_patiently, join};
+use super::{StartError, bind_patiently, feeds, join};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::http::{self, Serving};
-use crate::io::json::utc;
+use crate::io::names::Names;
 use crate::io::port_view::PortView;
 use crate::io::process::Process;
 use crate::io::settings::{ListenerSettings, StatusSettings};
+use crate::io::stamp::utc;
 use crate::io::tally::Tally;
 use crate::io::tcp;
 use crate::io::traffic::Traffic;
 use crate::status::history::History;
+use crate::status::past::Past;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
 use crate::status::site;
 
@@ -38,6 +40,21 @@ pub(super) struct Surroundings {
     pub(super) buses: Vec<BusSource>,
     pub(super) listeners: Vec<ListenerSource>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) names: Arc<Names>,
+    /// As it is obeyed, every default written out.
+    pub(super) configuration: String,
+}
+
+/// What was seen of the gateway so far, as it is looked at once a second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looked(Arc<Mutex<(History, Past)>>);
+
+impl Looked {
+    pub(super) fn with<R>(&self, read: impl FnOnce(&mut History, &mut Past) -> R) -> R {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (history, past) = &mut *seen;
+        read(history, past)
+    }
 }
 
 /// One bus.
@@ -60,7 +77,7 @@ pub(super) struct ListenerSource {
 /// The page of a running gateway, and what it needs while there is none.
 pub(super) struct StatusPage {
     surroundings: Arc<ArcSwap<Surroundings>>,
-    history: Arc<Mutex<History>>,
+    looked: Looked,
     server: Option<Server>,
     sampler: JoinHandle<()>,
     stop: CancellationToken,
@@ -83,13 +100,19 @@ impl fmt::Debug for StatusPage {
 impl StatusPage {
     /// Starts the history; the page has nothing to show yet. A reload that switches the page on finds it there.
     pub(super) fn new(started: Instant) -> Self {
-        let nothing =
-            Surroundings { started, buses: Vec::new(), listeners: Vec::new(), traffic: Arc::default() };
+        let nothing = Surroundings {
+            started,
+            buses: Vec::new(),
+            listeners: Vec::new(),
+            traffic: Arc::default(),
+            names: Arc::default(),
+            configuration: String::new(),
+        };
         let surroundings = Arc::new(ArcSwap::from_pointee(nothing));
-        let history = Arc::default();
+        let looked = Looked::default();
         let stop = CancellationToken::new();
-        let sampler = tokio::spawn(sample(Arc::clone(&surroundings), Arc::clone(&history), stop.clone()));
-        Self { surroundings, history, server: None, sampler, stop }
+        let sampler = tokio::spawn(sample(Arc::clone(&surroundings), looked.clone(), stop.clone()));
+        Self { surroundings, looked, server: None, sampler, stop }
     }
 
     /// Opens the page on `socket`, if there is one.
@@ -161,12 +184,14 @@ impl StatusPage {
         let (Some(status), Some(socket)) = (&config.status, socket) else { return };
         let settings = status.settings.clone();
         let address = socket.local_addr().unwrap_or(settings.address);
-        let (surroundings, history) = (Arc::clone(&self.surroundings), Arc::clone(&self.history));
+        let (surroundings, looked) = (Arc::clone(&self.surroundings), self.looked.clone());
         let site: http::Site = Arc::new(move |question| {
+            if let Some(reply) = feeds::answer(question, &surroundings, &looked) {
+                return reply;
+            }
             let process = if question.path == "/metrics" { Process::read() } else { Process::default() };
             let picture = surroundings.load().picture(process);
-            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
-            site::answer(question, &picture, &history, Instant::now())
+            looked.with(|history, _| site::answer(question, &picture, history, Instant::now()))
         });
         let stop = CancellationToken::new();
         let task =
@@ -178,7 +203,7 @@ impl StatusPage {
 }
 
 impl Surroundings {
-    fn picture(&self, process: Process) -> Picture {
+    pub(super) fn picture(&self, process: Process) -> Picture {
         let bus = |bus: &BusSource| BusPicture {
             settings: Arc::clone(&bus.settings),
             view: bus.view.load_full(),
@@ -236,11 +261,7 @@ pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
 }
 
 /// Looks at the gateway once a second.
-async fn sample(
-    surroundings: Arc<ArcSwap<Surroundings>>,
-    history: Arc<Mutex<History>>,
-    stop: CancellationToken,
-) {
+async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: CancellationToken) {
     let mut due = interval(SAMPLE_PERIOD);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -249,7 +270,11 @@ async fn sample(
             () = stop.cancelled() => break,
             _ = due.tick() => {
                 let picture = surroundings.load().picture(Process::default());
-                history.lock().unwrap_or_else(PoisonError::into_inner).sample(&picture, Instant::now());
+                let now = Instant::now();
+                looked.with(|history, past| {
+                    history.sample(&picture, now);
+                    past.look(&picture, now);
+                });
             }
         }
     }

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::handle::BusHandle;
-use super::json::{Object, utc};
+use super::json::Object;
 use super::names::Names;
+use super::stamp::utc;
 use super::traffic::Link;
 use super::trail::Trail;
 use crate::bus::settings::UnitId;

@@ -21,11 +21,13 @@ use hyper::{Method, Request, Response, StatusCode, Version, server::conn::http1}
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::feed::Feed;
 use super::settings::StatusSettings;
 
 /// What the page obeys. One that obeys something else is another server, so that who had the old token is out.
@@ -70,6 +72,13 @@ pub enum Reply {
     /// A stream of server-sent events: at once and then every [`EVENT_PERIOD`] the page of this path, which has to
     /// be one line.
     Events(&'static str),
+    /// A page that is made while it is read.
+    Feed {
+        /// The value of `Content-Type`.
+        kind: &'static str,
+        /// What it is made by.
+        feed: Feed,
+    },
 }
 
 impl Reply {
@@ -167,7 +176,7 @@ async fn serve(stream: TcpStream, visit: Visit) {
     let answer = |request: Request<hyper::body::Incoming>| {
         visit.asked.store(true, Ordering::Relaxed);
         let response = visit.answer(&request);
-        endless.store(matches!(response.body(), Content::Events(_)), Ordering::Relaxed);
+        endless.store(!matches!(response.body(), Content::Page(_)), Ordering::Relaxed);
         async move { Ok::<_, Infallible>(response) }
     };
     let connection = http1::Builder::new()
@@ -211,20 +220,25 @@ impl Visit {
                 response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(KEPT));
                 response
             }
-            Reply::Events(path) => match Viewing::enter(&self.viewers) {
-                Some(viewing) => {
-                    let events = Events { site: Arc::clone(site), path, due: None, _viewing: viewing };
-                    respond(StatusCode::OK, "text/event-stream", Content::Events(Box::new(events)))
-                }
-                None => {
-                    let body = Bytes::from_static(b"too many viewers at the moment; try again later\n");
-                    respond(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "text/plain; charset=utf-8",
-                        Content::Page(Some(body)),
-                    )
-                }
-            },
+            Reply::Events(path) => self.view("text/event-stream", |viewing| {
+                let site = Arc::clone(site);
+                Content::Events(Box::new(Events { site, path, due: None, _viewing: viewing }))
+            }),
+            Reply::Feed { kind, feed } => {
+                self.view(kind, |viewing| Content::Feed { pieces: feed.open(), _viewing: viewing })
+            }
+        }
+    }
+
+    /// What has no end takes a place among the viewers first, if there is one.
+    fn view(&self, kind: &'static str, content: impl FnOnce(Viewing) -> Content) -> Response<Content> {
+        match Viewing::enter(&self.viewers) {
+            Some(viewing) => respond(StatusCode::OK, kind, content(viewing)),
+            None => {
+                let body = Bytes::from_static(b"too many viewers at the moment; try again later\n");
+                let content = Content::Page(Some(body));
+                respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", content)
+            }
         }
     }
 }
@@ -320,6 +334,7 @@ fn respond(status: StatusCode, kind: &'static str, content: Content) -> Response
 enum Content {
     Page(Option<Bytes>),
     Events(Box<Events>),
+    Feed { pieces: mpsc::Receiver<Bytes>, _viewing: Viewing },
 }
 
 /// A stream of events. The next one is made when the client has taken the last: nothing piles up.
@@ -353,7 +368,7 @@ impl Events {
         let question = Question { path: self.path, query: "" };
         match (self.site)(&question) {
             Reply::Page { body, .. } => Bytes::from([b"data: ", &body[..], b"\n\n"].concat()),
-            Reply::File { .. } | Reply::Events(_) => Bytes::from_static(b":\n\n"),
+            Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. } => Bytes::from_static(b":\n\n"),
         }
     }
 }
@@ -379,6 +394,9 @@ impl Body for Content {
                     Poll::Pending => Poll::Pending,
                 }
             }
+            Self::Feed { pieces, .. } => {
+                pieces.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -389,7 +407,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Page(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Self::Events(_) => SizeHint::default(),
+            Self::Events(_) | Self::Feed { .. } => SizeHint::default(),
         }
     }
 }
@@ -420,7 +438,7 @@ pub const EVENT_PERIOD: Duration = Duration::from_secs(1);
 /// Connections at once.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// Of these, streams of events.
+/// Of these, viewers of what has no end: events, traces and captures.
 pub const MAX_VIEWERS: usize = 8;
 
 /// Headers of a request.

@@ -41,6 +41,12 @@ impl Names {
         found.next().filter(|_| found.next().is_none())
     }
 
+    /// Whether `bus` has a unit that clients know as `alias`.
+    #[must_use]
+    pub fn has(&self, bus: &str, alias: u8) -> bool {
+        self.units.get(bus).is_some_and(|units| units.values().any(|name| name.alias == alias))
+    }
+
     /// What a unit of `bus` is called.
     #[must_use]
     pub fn unit(&self, bus: &str, unit: UnitId) -> Option<&UnitName> {

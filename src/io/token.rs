@@ -1,7 +1,7 @@
 //! The word that opens the status page to those who know it.
 //!
 //! Owns what a token may look like and its comparison, which takes as long for a wrong one as for the right one.
-//! It never shows the token: whatever is printed of it says only that there is one.
+//! It never shows the token: whatever is printed of it says only that there is one; only a client's header has it.
 //! Source: RFC 6750 (bearer tokens) and RFC 7617 (the Basic scheme, its password being the token).
 
 use std::fmt;
@@ -53,6 +53,12 @@ impl Token {
             Some(pair[colon + 1..].to_vec())
         };
         scheme.eq_ignore_ascii_case(b"basic") && password().is_some_and(|password| self.equals(&password))
+    }
+
+    /// The value of an `Authorization` header that opens a page: for a client, the one who may know it.
+    #[must_use]
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
     }
 
     /// In a time that tells at most how long the token is.

@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tracing::{error, info, warn};
 
-use super::json::{Object, utc};
+use super::json::Object;
 use super::settings::AuditSettings;
+use super::stamp::utc;
 
 /// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
 /// given is written.

@@ -154,7 +154,7 @@ pub(super) fn find_unit<'a>(
 }
 
 /// A part of a path or a query with its escapes undone; `None` where they are none, or no text comes out.
-fn decode(part: &str) -> Option<String> {
+pub(crate) fn decode(part: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {

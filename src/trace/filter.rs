@@ -12,8 +12,10 @@ use crate::io::names::Names;
 use crate::io::traffic::{Event, Served, Speaker, What};
 
 /// What an event must be to be shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The name of the bus; what was said to clients passes where the bus has the unit.
+    pub bus: Option<String>,
     /// The unit identifier as clients know it; broadcasts pass for each.
     pub unit: Option<u8>,
     /// The address of the client that asked.
@@ -95,7 +97,8 @@ impl Filter {
     pub fn passes(&self, event: &Event, names: &Names) -> bool {
         match &event.what {
             What::Client(said) => {
-                self.unit.is_none_or(|unit| unit == said.adu.unit)
+                self.bus.as_ref().is_none_or(|bus| names.has(bus, said.adu.unit))
+                    && self.unit.is_none_or(|unit| unit == said.adu.unit)
                     && self.client.is_none_or(|client| client == said.link.client.ip().to_canonical())
                     && self.outcome.is_none_or(|ending| match &said.speaker {
                         Speaker::Client => false,
@@ -109,6 +112,7 @@ impl Filter {
                         }
                     })
             }
+            What::Line { bus, .. } if self.bus.as_ref().is_some_and(|wanted| **wanted != **bus) => false,
             What::Line { bus, record } => match &**record {
                 Record::Stray(_) => {
                     self.unit.is_none()

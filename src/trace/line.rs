@@ -12,7 +12,7 @@ use crate::io::names::{Names, UnitName};
 use crate::io::traffic::{Event, Said, Served, Speaker, What};
 use crate::meter::decode::{Sample, Value};
 use crate::modbus::function;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode};
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use crate::modbus::write::{Written, touched};
 
 /// The line for an event, without its end. `None` where another event's line says the same: the request of a
@@ -146,9 +146,7 @@ fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
     }
     let range = touched(pdu);
     let Some(range) = range else { return };
-    // Registers have the numbers of the profile's manual; without one, and for bits, they count from 1.
-    let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
-    let first = of_profile.unwrap_or(1) + u32::from(range.start);
+    let first = first_register(&range, name);
     let last = first + u32::from(range.quantity).saturating_sub(1);
     if first == last {
         put(text, format_args!(" {first}"))
@@ -214,6 +212,12 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
         Some(unit) => format!("{number} {unit}"),
         None => number,
     }
+}
+
+/// The number of the first register, as the profile's manual has it; without one, and for bits, from 1.
+pub(super) fn first_register(range: &ReadRange, name: Option<&UnitName>) -> u32 {
+    let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
+    of_profile.unwrap_or(1) + u32::from(range.start)
 }
 
 fn clock(at: SystemTime, offset: i32) -> String {

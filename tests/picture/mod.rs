@@ -150,7 +150,9 @@ pub(crate) fn float(address: u16, value: f32) -> [(u16, u16); 2] {
 pub(crate) fn page(picture: &Picture, history: &History, path: &str, now: Instant) -> String {
     match ask(picture, history, path, now) {
         Reply::Page { status: 200, body, .. } => String::from_utf8(body.to_vec()).unwrap(),
-        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_)) => panic!("{path}: {other:?}"),
+        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. }) => {
+            panic!("{path}: {other:?}")
+        }
     }
 }
 

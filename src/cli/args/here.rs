@@ -1,0 +1,135 @@
+//! Arguments of the commands that ask the running gateway: `trace`, `capture`, `report`, and `doctor` without TARGET.
+//!
+//! Owns names, defaults and ranges. It never acts on them. Source: contract sections 2 and 6.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+
+use super::parse_time;
+use crate::trace::Ending;
+
+/// Where the gateway is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// The configuration of the gateway running here, whose key `status` says where to ask
+    /// [default: /etc/metergate/metergate.yaml; without that file the address 127.0.0.1:8502]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The gateway's status address, in place of what the configuration says; the port is 8502 if none is named
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub status: Option<String>,
+    /// The file with the token of that address, in place of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Arguments of `trace`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Trace {
+    /// Only this unit, by the identifier clients use
+    #[arg(long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
+    pub unit: Option<u8>,
+    /// Only what this client asked
+    #[arg(long, value_name = "IP")]
+    pub client: Option<IpAddr>,
+    /// Only what ended like this: failed, exception, answered, silent, damaged or stray
+    #[arg(long, value_name = "OUTCOME", value_parser = parse_ending)]
+    pub outcome: Option<Ending>,
+    /// Only this bus and its units
+    #[arg(long, value_name = "NAME")]
+    pub bus: Option<String>,
+    /// Begin with what the gateway has kept
+    #[arg(long)]
+    pub kept: bool,
+    /// Print a JSON object for each thing that happens, with all bytes
+    #[arg(long)]
+    pub json: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `capture`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Capture {
+    /// The file to write, a pcapng file; - is standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Go on with what happens for so long, 1s to 10m, or until Ctrl-C; without it only what is kept is written
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
+    pub time: Option<Duration>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Report {
+    /// The file to write, which must not be there yet; without it, standard output
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The gateway.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+fn parse_ending(text: &str) -> Result<Ending, String> {
+    text.parse().map_err(|error: crate::trace::UnknownEnding| error.to_string())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let minutes = text.strip_suffix('m').and_then(|digits| digits.parse::<u64>().ok());
+    let time = minutes.and_then(|count| Some(Duration::from_secs(count.checked_mul(60)?)));
+    time.or_else(|| parse_time(text).filter(|time| time.subsec_millis() == 0))
+        .filter(|time| (CAPTURE_MIN..=CAPTURE_MAX).contains(time))
+        .ok_or_else(|| "whole seconds from 1s to 600s, or minutes up to 10m, are expected".to_owned())
+}
+
+/// Shortest and longest capture beyond what is kept.
+const CAPTURE_MIN: Duration = Duration::from_secs(1);
+const CAPTURE_MAX: Duration = Duration::from_secs(600);
+
+pub(super) const TRACE_HELP: &str = "\
+Examples: who asks unit 3 for what; and what failed lately, and from now on
+  metergate trace --unit 3
+  metergate trace --outcome failed --kept
+
+Exit status: 0 ended by Ctrl-C, 1 the gateway ended it, 2 wrong usage, 3 the configuration is wrong, 5 no gateway
+answers";
+
+pub(super) const CAPTURE_HELP: &str = "\
+Examples: what is kept, for somebody else to look at; and what happens now, in Wireshark
+  metergate capture fault.pcapng
+  metergate capture - --for 10m | wireshark -k -i -
+
+Exit status: 0 ok, 1 the gateway ended it or the file cannot be written, 2 wrong usage, 3 the configuration is
+wrong, 5 no gateway answers";
+
+pub(super) const REPORT_HELP: &str = "\
+Example:
+  metergate report metergate-report.txt
+
+Exit status: 0 ok, 1 the file cannot be written, 2 wrong usage, 3 the configuration is wrong, 5 no gateway
+answers";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_goes_on_for_whole_seconds_up_to_ten_minutes() {
+        assert_eq!(parse_seconds("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_seconds("10m"), Ok(CAPTURE_MAX));
+        assert_eq!(parse_seconds("2000ms"), Ok(Duration::from_secs(2)));
+        for wrong in ["0s", "601s", "11m", "1500ms", "30", "m", "99999999999999999999m"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `capture`: the traffic of the running gateway, both sides, as a file for Wireshark.
+//!
+//! The gateway makes the file; this writes it down as it comes, so that it is whole at any point, and never over one
+//! that is there unless told to.
+
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::here::Capture;
+use super::exit::Exit;
+use super::output;
+use super::stop::Stop;
+use super::there::{There, append, new_file};
+
+/// Captures for as long as asked, or until `stop` is cancelled.
+pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
+    match write(args, &stop).await {
+        Ok(exit) => exit,
+        Err(stop) => stop.tell(),
+    }
+}
+
+async fn write(args: &Capture, stop: &CancellationToken) -> Result<Exit, Stop> {
+    let there = There::find(&args.place)?;
+    let path = match args.time {
+        Some(time) => format!("/capture.pcapng?seconds={}", time.as_secs()),
+        None => "/capture.pcapng".to_owned(),
+    };
+    let page = there.ask(&path).await?;
+    if args.file == Path::new("-") {
+        return Ok(there.pass_on(page, stop, output::show).await);
+    }
+    // Not before there is something to write: a gateway that is not there leaves no empty file.
+    let mut file = new_file(&args.file, args.force)?;
+    Ok(there.pass_on(page, stop, |piece| append(&mut file, &args.file, piece)).await)
+}

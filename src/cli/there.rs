@@ -1,0 +1,196 @@
+//! The running gateway as `trace`, `capture`, `report` and `doctor` find it: by its status address.
+//!
+//! Owns where that is, from the command line, else from the configuration, else the default; and what to say when
+//! nobody is there. It only asks. Source: contract sections 2 and 6.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::here::Place;
+use super::exit::Exit;
+use super::output;
+use super::stop::Stop;
+use super::target::host_and_port;
+use crate::client::http::{HttpFailure, Page};
+use crate::config;
+use crate::io::settings::Token;
+
+/// A running gateway.
+#[derive(Debug)]
+pub(super) struct There {
+    host: String,
+    port: u16,
+    token: Option<Token>,
+    /// How it was found, in words.
+    found: String,
+}
+
+impl There {
+    /// Where the gateway is, by what the command line says.
+    ///
+    /// # Errors
+    /// A configuration with faults, or one without a status address; a token file that is none.
+    pub(super) fn find(place: &Place) -> Result<Self, Stop> {
+        let mut there = match (&place.status, &place.config) {
+            (Some(word), _) => Self::named(word)?,
+            (None, Some(path)) => Self::configured(path)?,
+            (None, None) if Path::new(CONFIGURATION).exists() => Self::configured(Path::new(CONFIGURATION))?,
+            (None, None) => Self {
+                host: Ipv4Addr::LOCALHOST.to_string(),
+                port: STATUS_PORT,
+                token: None,
+                found: format!("the default; there is no {CONFIGURATION}"),
+            },
+        };
+        if let Some(path) = &place.token_file {
+            let token =
+                config::read_token(path).map_err(|found| Stop::usage(format!("--token-file: {found}")))?;
+            there.token = Some(token);
+        }
+        Ok(there)
+    }
+
+    fn named(word: &str) -> Result<Self, Stop> {
+        let (host, port) = host_and_port(word, STATUS_PORT)
+            .ok_or_else(|| Stop::usage(format!("--status: '{word}' is no ADDRESS[:PORT]")))?;
+        Ok(Self { host, port, token: None, found: "named by --status".to_owned() })
+    }
+
+    fn configured(path: &Path) -> Result<Self, Stop> {
+        let shown = path.display();
+        let Some(status) = config::load(path)?.config.status else {
+            let text = format!(
+                "{shown} has `status: off`, so the gateway cannot be asked; give it an address there, such as \
+                 `status: {{address: 127.0.0.1:8502}}`, and reload it with SIGHUP"
+            );
+            return Err(Stop::Said(Exit::CannotStart, text));
+        };
+        let address = status.settings.address;
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        };
+        Ok(Self {
+            host: ip.to_string(),
+            port: address.port(),
+            token: status.settings.token,
+            found: format!("the status address of {shown}"),
+        })
+    }
+
+    /// Where it is, for people.
+    pub(super) fn shown(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// The head of a page.
+    ///
+    /// # Errors
+    /// Nobody is there, or the page is refused.
+    pub(super) async fn ask(&self, path: &str) -> Result<Page, Stop> {
+        let asked = Page::ask(&self.host, self.port, path, self.token.as_ref()).await;
+        asked.map_err(|failure| self.explain(&failure))
+    }
+
+    /// A page with an end.
+    ///
+    /// # Errors
+    /// Nobody is there, the page is refused or breaks off.
+    pub(super) async fn page(&self, path: &str) -> Result<Vec<u8>, Stop> {
+        self.ask(path).await?.whole(PAGE_MAX).await.map_err(|failure| self.explain(&failure))
+    }
+
+    fn explain(&self, failure: &HttpFailure) -> Stop {
+        let (shown, found) = (self.shown(), &self.found);
+        let text = match failure {
+            HttpFailure::Unreachable(error) => format!(
+                "no gateway answers at {shown} ({found}): {error}. Is it running (`systemctl status metergate`)? If it \
+                 is elsewhere, name its status address: --status ADDRESS:PORT, or its configuration: --config FILE"
+            ),
+            HttpFailure::Broken(why) => {
+                format!("{shown} ({found}) does not answer as a gateway does: {why}")
+            }
+            HttpFailure::Refused(401, _) => format!(
+                "{shown} ({found}) wants another token; name the file that holds it: --token-file FILE, or have \
+                 the gateway read its own again with SIGHUP"
+            ),
+            HttpFailure::Refused(404, _) => {
+                format!("{shown} ({found}) has no such page: it is an older gateway, or none")
+            }
+            HttpFailure::Refused(_, words) => format!("{shown} ({found}) refuses: {words}"),
+        };
+        Stop::Said(Exit::CannotStart, text)
+    }
+
+    /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or nobody takes it.
+    pub(super) async fn pass_on(
+        &self,
+        mut page: Page,
+        stop: &CancellationToken,
+        mut take: impl FnMut(&[u8]) -> Result<(), Exit>,
+    ) -> Exit {
+        loop {
+            let piece = tokio::select! {
+                () = stop.cancelled() => return Exit::Ok,
+                piece = page.next() => piece,
+            };
+            match piece {
+                Ok(Some(piece)) => {
+                    if let Err(exit) = take(&piece) {
+                        return exit;
+                    }
+                }
+                Ok(None) => return Exit::Ok,
+                Err(failure) => {
+                    output::complain(&format!("the gateway at {} ended it: {failure}", self.shown()));
+                    return Exit::Fault;
+                }
+            }
+        }
+    }
+}
+
+/// A file for a result: none that is there is written over unless that is wanted.
+///
+/// # Errors
+/// It is there, or cannot be made.
+pub(super) fn new_file(path: &Path, over: bool) -> Result<File, Stop> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if over {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path).map_err(|error| {
+        let remedy =
+            if error.kind() == std::io::ErrorKind::AlreadyExists { "; choose another name" } else { "" };
+        Stop::Said(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
+    })
+}
+
+/// Writes a piece of a result.
+///
+/// # Errors
+/// How the command ends; it has been said.
+pub(super) fn append(file: &mut File, path: &Path, piece: &[u8]) -> Result<(), Exit> {
+    file.write_all(piece).map_err(|error| {
+        output::complain(&format!("cannot write {}: {error}", path.display()));
+        Exit::Fault
+    })
+}
+
+/// Where the configuration is, unless somebody says otherwise.
+const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
+
+/// The port of a status address, unless somebody says otherwise.
+const STATUS_PORT: u16 = 8502;
+
+/// Most bytes of a page with an end: a report of the largest configuration is far smaller.
+const PAGE_MAX: usize = 64 * 1024 * 1024;

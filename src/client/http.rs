@@ -1,0 +1,162 @@
+//! Asking a gateway's status address: one question a connection, and the page in pieces as it comes.
+//!
+//! Owns the connection, the time it may take and the bounds of what is taken. It sends nothing but GET, follows no
+//! redirection, knows no TLS, and never asks a second time. hyper does the framing. Source: RFC 9110, RFC 9112.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::io::settings::Token;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub enum HttpFailure {
+    /// Nobody is there.
+    Unreachable(io::Error),
+    /// Somebody is there who does not answer as a gateway does, and what went wrong.
+    Broken(String),
+    /// The answer was another than 200, and what it says.
+    Refused(u16, String),
+}
+
+impl fmt::Display for HttpFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => error.fmt(f),
+            Self::Broken(why) => f.write_str(why),
+            Self::Refused(status, text) => write!(f, "status {status}: {text}"),
+        }
+    }
+}
+
+/// A page that is being read.
+#[derive(Debug)]
+pub struct Page {
+    body: Incoming,
+    connection: JoinHandle<()>,
+}
+
+impl Page {
+    /// Asks `host` for `path`, a query included. Comes back with the head of the answer.
+    ///
+    /// # Errors
+    /// Nobody there, no answer in time, or another status than 200.
+    pub async fn ask(host: &str, port: u16, path: &str, token: Option<&Token>) -> Result<Self, HttpFailure> {
+        let late = || HttpFailure::Unreachable(io::ErrorKind::TimedOut.into());
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
+        let stream = connecting.map_err(|_| late())?.map_err(HttpFailure::Unreachable)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+        let connection = tokio::spawn(async move {
+            // What went wrong is told to whoever waits for the answer.
+            let _told_there = connection.await;
+        });
+        let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let mut request = Request::get(path).header(HOST, name);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.bearer());
+        }
+        let request = request.body(Nothing).map_err(|error| HttpFailure::Broken(error.to_string()))?;
+        let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| HttpFailure::Broken("no answer in time".to_owned()));
+        let (head, body) = answer?.map_err(|error| broken(&error))?.into_parts();
+        let page = Self { body, connection };
+        if head.status == StatusCode::OK {
+            return Ok(page);
+        }
+        let text = page.whole(REFUSAL_MAX).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        Err(HttpFailure::Refused(head.status.as_u16(), text))
+    }
+
+    /// The next piece; `None` at the end. Nothing is lost when the wait is given up.
+    ///
+    /// # Errors
+    /// It broke off before its end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, HttpFailure> {
+        loop {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// All of it, of `most` bytes at most.
+    ///
+    /// # Errors
+    /// It broke off, took too long, or is larger.
+    pub async fn whole(mut self, most: usize) -> Result<Vec<u8>, HttpFailure> {
+        let reading = async {
+            let mut bytes = Vec::new();
+            while let Some(piece) = self.next().await? {
+                if bytes.len() + piece.len() > most {
+                    return Err(HttpFailure::Broken(format!("the page is larger than {most} bytes")));
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes)
+        };
+        let done = timeout(PAGE_TIMEOUT, reading).await;
+        done.map_err(|_| HttpFailure::Broken("the page did not come in time".to_owned()))?
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+fn broken(error: &hyper::Error) -> HttpFailure {
+    HttpFailure::Broken(error.to_string())
+}
+
+/// The body of a question.
+struct Nothing;
+
+impl Body for Nothing {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
+    }
+}
+
+/// Until the connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Until the head of the answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Until the end of a page that has one.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Of the words of a refusal.
+const REFUSAL_MAX: usize = 4_096;

@@ -1,0 +1,191 @@
+//! A checkup: each line, what is wrong with it, and each unit with what is wrong and what to do about it.
+//!
+//! Owns what `/api/v1/findings` and the reports of `doctor` are made of, the same for a running gateway and for a
+//! port. The rules are those of the room `findings`; it adds none, and reads no clock.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::overview::{port_word, state_word};
+use super::past::{Past, Then};
+use super::picture::{BusPicture, Picture, UnitPicture, is_answering};
+use crate::bus::settings::UnitId;
+use crate::bus::view::View;
+use crate::findings::{Evidence, Finding, Severity};
+
+/// All lines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checkup {
+    /// In the order of the configuration.
+    pub buses: Vec<Line>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Its name.
+    pub bus: String,
+    /// The port's device.
+    pub device: String,
+    /// `open`, `closed` or `occupied`.
+    pub port: String,
+    /// How far back what is counted goes, in seconds.
+    pub seconds: u64,
+    /// What is wrong with the line as a whole, the worst first.
+    pub findings: Vec<Told>,
+    /// Its units, in the order of the identifiers clients use.
+    pub units: Vec<Unit>,
+}
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    /// The identifier clients use.
+    pub unit: u8,
+    /// The one on the line.
+    pub line_unit: u8,
+    /// What people call it.
+    pub name: Option<String>,
+    /// `never_seen`, `online`, `offline` or `recovering`.
+    pub state: String,
+    /// Whether it answers.
+    pub answers: bool,
+    /// Requests sent to it in these seconds.
+    pub asked: u64,
+    /// Of these, without any answer in time.
+    pub unanswered: u64,
+    /// Smoothed time to the first byte of its answer.
+    pub answer_time_ms: Option<f64>,
+    /// What is wrong with it, the worst first.
+    pub findings: Vec<Told>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// `fault`, `warning` or `note`.
+    pub severity: String,
+    /// One word for what kind of thing it is.
+    pub kind: String,
+    /// What is seen.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Told {
+    /// Whether somebody should do something about it.
+    #[must_use]
+    pub fn matters(&self) -> bool {
+        self.severity != Severity::Note.word()
+    }
+}
+
+impl Checkup {
+    /// All lines of a gateway.
+    #[must_use]
+    pub fn of(picture: &Picture, past: &Past, now: Instant) -> Self {
+        let line = |bus: &BusPicture| match past.of(bus) {
+            Some(then) => Line::of(bus, then, now, |_| true),
+            None => Line::of_all(bus, now.saturating_duration_since(picture.started), now, |_| true),
+        };
+        Self { buses: picture.buses.iter().map(line).collect() }
+    }
+
+    /// Everything that was found, lines before units.
+    pub fn findings(&self) -> impl Iterator<Item = &Told> {
+        self.buses
+            .iter()
+            .flat_map(|line| line.findings.iter().chain(line.units.iter().flat_map(|unit| &unit.findings)))
+    }
+}
+
+impl Line {
+    /// A line since it began, `span` ago.
+    #[must_use]
+    pub fn of_all(
+        bus: &BusPicture,
+        span: Duration,
+        now: Instant,
+        is_meant: impl Fn(&Finding) -> bool,
+    ) -> Self {
+        judge(bus, &View::default(), None, span, now, is_meant)
+    }
+
+    /// A line since then. Findings that are not meant are left out.
+    #[must_use]
+    pub fn of(bus: &BusPicture, then: &Then, now: Instant, is_meant: impl Fn(&Finding) -> bool) -> Self {
+        judge(bus, &then.view, Some(then), now.saturating_duration_since(then.at), now, is_meant)
+    }
+}
+
+fn judge(
+    bus: &BusPicture,
+    before: &View,
+    then: Option<&Then>,
+    span: Duration,
+    now: Instant,
+    is_meant: impl Fn(&Finding) -> bool,
+) -> Line {
+    let counted_before = then.and_then(|then| then.port.line_errors).unwrap_or_default();
+    let faulty = bus.port.line_errors.filter(|errors| *errors != counted_before);
+    let faulty = faulty.map(|errors| errors.since(&counted_before));
+    let evidence = Evidence {
+        settings: &bus.settings.line,
+        before,
+        now: &bus.view,
+        at: now,
+        span,
+        port_closed: bus.port.problem.as_deref(),
+        faulty_characters: faulty.as_deref(),
+    };
+    let profile = |unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile);
+    let mut of_line = Vec::new();
+    let mut of_units: BTreeMap<UnitId, Vec<Told>> = BTreeMap::new();
+    for finding in evidence.findings(profile).into_iter().filter(is_meant) {
+        match finding.unit {
+            None => of_line.push(told(finding)),
+            Some(unit) => of_units.entry(unit).or_default().push(told(finding)),
+        }
+    }
+    let unit = |unit: UnitPicture<'_>| {
+        let id = unit.settings.id;
+        let counters = unit.view.map(|view| view.counters).unwrap_or_default();
+        let counted = before.unit(id).map(|view| view.counters).unwrap_or_default();
+        Unit {
+            unit: unit.alias,
+            line_unit: id.get(),
+            name: unit.settings.name.clone(),
+            state: state_word(unit.state()).to_owned(),
+            answers: is_answering(unit.state()),
+            asked: counters.transactions.saturating_sub(counted.transactions),
+            unanswered: counters.timeouts.saturating_sub(counted.timeouts),
+            answer_time_ms: unit.view.and_then(|view| view.response_time).map(milliseconds),
+            findings: of_units.remove(&id).unwrap_or_default(),
+        }
+    };
+    Line {
+        bus: bus.name().to_owned(),
+        device: bus.settings.port.device.display().to_string(),
+        port: port_word(bus.view.port).to_owned(),
+        seconds: span.as_secs(),
+        findings: of_line,
+        units: bus.units().map(unit).collect(),
+    }
+}
+
+fn told(finding: Finding) -> Told {
+    Told {
+        severity: finding.severity.word().to_owned(),
+        kind: finding.kind.word().to_owned(),
+        what: finding.what,
+        remedy: finding.remedy,
+    }
+}
+
+/// To the tenth, which is what is known of an answer's time.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 10.0
+}
