@@ -9,13 +9,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use self::addresses::{bind, bind_patiently, collide};
 use self::running::{RunningBus, RunningListener};
 use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
 use crate::bus::view::View;
@@ -24,10 +25,11 @@ use crate::io::audit::Audit;
 use crate::io::names::{Names, UnitName};
 use crate::io::pulse::Pulses;
 use crate::io::tally::Tally;
-use crate::io::tcp::{self, Listening, Routes};
+use crate::io::tcp::{Listening, Routes};
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
+mod addresses;
 mod feeds;
 mod report;
 mod running;
@@ -417,38 +419,9 @@ fn listens(config: &Config, address: SocketAddr) -> bool {
     config.listeners.iter().any(|listener| listener.settings.address == address)
 }
 
-/// Whether only one of two addresses can be listened on. The families stand side by side, see `tcp::bind`.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let alike = one.port() == other.port() && one.is_ipv4() == other.is_ipv4();
-    alike && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    tcp::bind(address).map_err(|error| StartError::Bind { address, error })
-}
-
-/// Binds an address whose old listener is about to close.
-async fn bind_patiently(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let mut bound = bind(address);
-    for _ in 0..REBIND_TRIES {
-        if bound.is_ok() {
-            break;
-        }
-        tokio::time::sleep(REBIND_PAUSE).await;
-        bound = bind(address);
-    }
-    bound
-}
-
 /// Waits for a task to end; one that panicked is reported, and stops nobody else from ending.
 async fn join(task: &mut JoinHandle<()>, what: &str) {
     if let Err(error) = task.await {
         warn!("a {what} task ended badly: {error}");
     }
 }
-
-/// How often an address is tried again while its old listener closes.
-const REBIND_TRIES: u32 = 100;
-
-/// Pause between two tries.
-const REBIND_PAUSE: Duration = Duration::from_millis(20);

@@ -50,7 +50,7 @@ impl Manager {
 /// One bus on a device that is not there.
 fn config(address: &str, bus: &str, device: &Path) -> String {
     format!(
-        "listeners: [{{address: '{address}'}}]\n\
+        "status: off\nlisteners: [{{address: '{address}'}}]\n\
          buses: [{{name: {bus}, device: {}, units: [{{id: 1}}]}}]\n",
         device.display()
     )
