@@ -308,7 +308,6 @@ pub mod status {
     pub mod metrics;
     mod overview;
     mod overview_page;
-    pub mod past;
     pub mod picture;
     pub mod readings;
     pub mod site;

@@ -43,7 +43,7 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
 
 async fn of_gateway(args: &Doctor) -> Result<Checkup, Stop> {
     let there = There::find(&args.place)?;
-    let page = there.page("/api/v1/findings").await?;
+    let page = there.page("/api/v1/checkup").await?;
     let odd = |error| {
         let text = format!("{} is a gateway of another version: {error}", there.shown());
         Stop::Said(Exit::CannotStart, text)

@@ -32,16 +32,16 @@ pub(super) fn answer(
     let reply = match question.path {
         "/capture.pcapng" => seconds(question.query).map(|time| capture(surroundings, time)),
         "/api/v1/trace" => Asked::read(question.query).map(|asked| follow(surroundings, asked)),
-        "/api/v1/findings" => Ok(findings(surroundings, looked)),
+        "/api/v1/checkup" => Ok(checkup(surroundings, looked)),
         "/api/v1/report" => Ok(Reply::text(200, report::report(surroundings, looked))),
         _ => return None,
     };
     Some(reply.unwrap_or_else(|fault| Reply::text(400, format!("{fault}\n"))))
 }
 
-fn findings(surroundings: &Arc<ArcSwap<Surroundings>>, looked: &Looked) -> Reply {
+fn checkup(surroundings: &Arc<ArcSwap<Surroundings>>, looked: &Looked) -> Reply {
     let picture = surroundings.load().picture(Process::default());
-    let checkup = looked.with(|_, past| Checkup::of(&picture, past, Instant::now()));
+    let checkup = looked.with(|history| Checkup::of(&picture, history, Instant::now()));
     let body = serde_json::to_vec(&checkup).expect("no map and no serialiser of ours can fail");
     Reply::Page { status: 200, kind: "application/json", body: body.into() }
 }

@@ -29,8 +29,8 @@ pub(super) fn report(surroundings: &Arc<ArcSwap<Surroundings>>, looked: &Looked)
     let mut text = String::new();
     section(&mut text, "program", &program(&picture, now));
     section(&mut text, "configuration, every default written out", &surroundings.configuration);
-    looked.with(|history, past| {
-        let checkup = serde_json::to_string_pretty(&Checkup::of(&picture, past, now)).unwrap_or_default();
+    looked.with(|history| {
+        let checkup = serde_json::to_string_pretty(&Checkup::of(&picture, history, now)).unwrap_or_default();
         section(&mut text, "findings", &checkup);
         for path in ["/api/v1/status", "/api/v1/clients"] {
             section(&mut text, path, &page(path, &picture, history, now));

@@ -29,7 +29,6 @@ use crate::io::tally::Tally;
 use crate::io::tcp;
 use crate::io::traffic::Traffic;
 use crate::status::history::History;
-use crate::status::past::Past;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
 use crate::status::site;
 
@@ -47,13 +46,11 @@ pub(super) struct Surroundings {
 
 /// What was seen of the gateway so far, as it is looked at once a second.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looked(Arc<Mutex<(History, Past)>>);
+pub(super) struct Looked(Arc<Mutex<History>>);
 
 impl Looked {
-    pub(super) fn with<R>(&self, read: impl FnOnce(&mut History, &mut Past) -> R) -> R {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (history, past) = &mut *seen;
-        read(history, past)
+    pub(super) fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
+        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -191,7 +188,7 @@ impl StatusPage {
             }
             let process = if question.path == "/metrics" { Process::read() } else { Process::default() };
             let picture = surroundings.load().picture(process);
-            looked.with(|history, _| site::answer(question, &picture, history, Instant::now()))
+            looked.with(|history| site::answer(question, &picture, history, Instant::now()))
         });
         let stop = CancellationToken::new();
         let task =
@@ -271,10 +268,7 @@ async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: 
             _ = due.tick() => {
                 let picture = surroundings.load().picture(Process::default());
                 let now = Instant::now();
-                looked.with(|history, past| {
-                    history.sample(&picture, now);
-                    past.look(&picture, now);
-                });
+                looked.with(|history| history.sample(&picture, now));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A checkup: each line, what is wrong with it, and each unit with what is wrong and what to do about it.
 //!
-//! Owns what `/api/v1/findings` and the reports of `doctor` are made of, the same for a running gateway and for a
+//! Owns what `/api/v1/checkup` and the reports of `doctor` are made of, the same for a running gateway and for a
 //! port. The rules are those of the room `findings`; it adds none, and reads no clock.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::history::History;
 use super::overview::{port_word, state_word};
-use super::past::{Past, Then};
 use super::picture::{BusPicture, Picture, UnitPicture, is_answering};
+use super::trouble;
 use crate::bus::settings::UnitId;
 use crate::bus::view::View;
-use crate::findings::{Evidence, Finding, Severity};
+use crate::findings::{Finding, Severity};
+use crate::io::ioctl::LineErrors;
 
 /// All lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,12 +86,12 @@ impl Told {
 }
 
 impl Checkup {
-    /// All lines of a gateway.
+    /// All lines of a gateway, by what was counted in the last ten minutes.
     #[must_use]
-    pub fn of(picture: &Picture, past: &Past, now: Instant) -> Self {
-        let line = |bus: &BusPicture| match past.of(bus) {
-            Some(then) => Line::of(bus, then, now, |_| true),
-            None => Line::of_all(bus, now.saturating_duration_since(picture.started), now, |_| true),
+    pub fn of(picture: &Picture, history: &History, now: Instant) -> Self {
+        let line = |bus: &BusPicture| {
+            let (before, errors, since) = trouble::then(picture, bus, history);
+            judge(bus, before, errors, now.saturating_duration_since(since), now, |_| true)
         };
         Self { buses: picture.buses.iter().map(line).collect() }
     }
@@ -103,7 +105,7 @@ impl Checkup {
 }
 
 impl Line {
-    /// A line since it began, `span` ago.
+    /// A line since it began, `span` ago. Findings that are not meant are left out.
     #[must_use]
     pub fn of_all(
         bus: &BusPicture,
@@ -111,40 +113,21 @@ impl Line {
         now: Instant,
         is_meant: impl Fn(&Finding) -> bool,
     ) -> Self {
-        judge(bus, &View::default(), None, span, now, is_meant)
-    }
-
-    /// A line since then. Findings that are not meant are left out.
-    #[must_use]
-    pub fn of(bus: &BusPicture, then: &Then, now: Instant, is_meant: impl Fn(&Finding) -> bool) -> Self {
-        judge(bus, &then.view, Some(then), now.saturating_duration_since(then.at), now, is_meant)
+        judge(bus, &trouble::NOTHING, LineErrors::default(), span, now, is_meant)
     }
 }
 
 fn judge(
     bus: &BusPicture,
     before: &View,
-    then: Option<&Then>,
+    counted: LineErrors,
     span: Duration,
     now: Instant,
     is_meant: impl Fn(&Finding) -> bool,
 ) -> Line {
-    let counted_before = then.and_then(|then| then.port.line_errors).unwrap_or_default();
-    let faulty = bus.port.line_errors.filter(|errors| *errors != counted_before);
-    let faulty = faulty.map(|errors| errors.since(&counted_before));
-    let evidence = Evidence {
-        settings: &bus.settings.line,
-        before,
-        now: &bus.view,
-        at: now,
-        span,
-        port_closed: bus.port.problem.as_deref(),
-        faulty_characters: faulty.as_deref(),
-    };
-    let profile = |unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile);
     let mut of_line = Vec::new();
     let mut of_units: BTreeMap<UnitId, Vec<Told>> = BTreeMap::new();
-    for finding in evidence.findings(profile).into_iter().filter(is_meant) {
+    for finding in trouble::findings(bus, before, counted, span, now).into_iter().filter(is_meant) {
         match finding.unit {
             None => of_line.push(told(finding)),
             Some(unit) => of_units.entry(unit).or_default().push(told(finding)),
