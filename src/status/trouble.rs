@@ -8,7 +8,6 @@ use super::history::History;
 use super::picture::{BusPicture, Picture};
 use crate::bus::view::View;
 use crate::findings::{Evidence, Finding};
-use crate::io::ioctl::LineErrors;
 
 /// What is wrong with a line and its meters.
 pub(super) fn of_bus(picture: &Picture, bus: &BusPicture, history: &History, now: Instant) -> Vec<Finding> {
@@ -17,7 +16,7 @@ pub(super) fn of_bus(picture: &Picture, bus: &BusPicture, history: &History, now
     let nothing = View::default();
     let (before, since) = earlier.map_or((&nothing, picture.started), |earlier| (&earlier.view, earlier.at));
     let faulty = bus.port.line_errors.map(|errors| {
-        let before = earlier.and_then(|earlier| earlier.line_errors).unwrap_or(LineErrors::default());
+        let before = earlier.and_then(|earlier| earlier.line_errors).unwrap_or_default();
         errors.since(&before)
     });
     let evidence = Evidence {
