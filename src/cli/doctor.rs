@@ -54,7 +54,6 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
         before: &View::default(),
         now: &seen.view,
         at: seen.at,
-        span: seen.span,
         port_closed: None,
         faulty_characters: None,
     };
@@ -70,7 +69,6 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
 struct Seen {
     view: Arc<View>,
     at: Instant,
-    span: Duration,
 }
 
 async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
@@ -90,7 +88,6 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
     };
     let settings = bus.port.clone();
     let open = move || opened.take().map_or_else(|| port::open(&settings), Ok);
-    let began = Instant::now();
     let task = tokio::spawn(async move { serial::run(parts, open, Timer::fine()).await });
     tokio::select! {
         () = tokio::time::sleep(time) => {}
@@ -100,7 +97,7 @@ async fn watch(bus: &config::Bus, time: Duration, stop: &CancellationToken) -> R
     drop(handle);
     bus_stop.cancel();
     let _ended_either_way = task.await;
-    Ok(Seen { view: seen, at, span: at.saturating_duration_since(began) })
+    Ok(Seen { view: seen, at })
 }
 
 /// The configuration that asks what the gateway would ask. The settings of the meters are read soon, too: their

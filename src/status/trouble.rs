@@ -10,11 +10,11 @@ use crate::bus::view::View;
 use crate::findings::{Evidence, Finding};
 
 /// What is wrong with a line and its meters.
-pub(super) fn of_bus(picture: &Picture, bus: &BusPicture, history: &History, now: Instant) -> Vec<Finding> {
+pub(super) fn of_bus(bus: &BusPicture, history: &History, now: Instant) -> Vec<Finding> {
     let earlier = history.bus(bus).and_then(|track| track.lately.earlier());
     // Before the first look nothing had been counted.
     let nothing = View::default();
-    let (before, since) = earlier.map_or((&nothing, picture.started), |earlier| (&earlier.view, earlier.at));
+    let before = earlier.map_or(&nothing, |earlier| &earlier.view);
     let faulty = bus.port.line_errors.map(|errors| {
         let before = earlier.and_then(|earlier| earlier.line_errors).unwrap_or_default();
         errors.since(&before)
@@ -24,7 +24,6 @@ pub(super) fn of_bus(picture: &Picture, bus: &BusPicture, history: &History, now
         before,
         now: &bus.view,
         at: now,
-        span: now.saturating_duration_since(since),
         port_closed: bus.port.problem.as_deref(),
         faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
     };
@@ -37,8 +36,6 @@ pub(super) fn of_all<'a>(
     history: &History,
     now: Instant,
 ) -> Vec<(&'a BusPicture, Finding)> {
-    let of = |bus: &'a BusPicture| {
-        of_bus(picture, bus, history, now).into_iter().map(move |finding| (bus, finding))
-    };
+    let of = |bus: &'a BusPicture| of_bus(bus, history, now).into_iter().map(move |finding| (bus, finding));
     picture.buses.iter().flat_map(of).collect()
 }
