@@ -18,7 +18,6 @@ use metergate::meter::profile::Profile;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 const SECOND: Duration = Duration::from_secs(1);
-const SPAN: Duration = Duration::from_secs(600);
 
 fn id(unit: u8) -> UnitId {
     UnitId::new(unit).unwrap()
@@ -98,7 +97,6 @@ impl Case {
             before: &self.before,
             now: &self.now,
             at: self.at,
-            span: SPAN,
             port_closed: Some("no such device"),
             faulty_characters: None,
         };
@@ -149,6 +147,10 @@ fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
     assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
     assert!(case.findings()[0].remedy.contains("(1) the cable between the adapter and the first meter"));
+    // Also when that was a moment ago: nobody has to wait until it is long past.
+    let just_gone = |unit, at| UnitView { last_good: Some(at - 5 * SECOND), ..dead(unit) };
+    let case = Case::new(|at| open(vec![just_gone(1, at), just_gone(2, at)]));
+    assert_eq!(case.kinds(), [(None, Kind::LineSilent)]);
 }
 
 #[test]

@@ -100,6 +100,21 @@ fn every_page_and_every_refusal_has_the_headers_and_no_script_of_its_own() {
 }
 
 #[test]
+fn a_browser_may_keep_the_files_of_a_page_and_nothing_else() {
+    let site = Site::start();
+    let html = get(site.page, "/").body;
+    let addresses: Vec<_> =
+        html.split('"').filter(|word| word.starts_with("/assets/") && word.contains("?v=")).collect();
+    assert_eq!(addresses.len(), 3, "{html}");
+    for address in addresses {
+        let answer = get(site.page, address);
+        let kept = Some("private, max-age=31536000, immutable");
+        assert_eq!((answer.status, answer.header("cache-control")), (200, kept), "{address}");
+        assert!(answer.header("content-security-policy").is_some(), "{address}");
+    }
+}
+
+#[test]
 fn what_is_not_get_or_head_is_refused_and_so_is_a_body() {
     let site = Site::start();
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {

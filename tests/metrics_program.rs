@@ -86,6 +86,7 @@ fn every_metric_the_papers_name_is_in_the_program_and_every_one_of_the_program_i
         "buses/riser/history",
         "listeners",
         "clients",
+        "findings",
         "nothing",
     ] {
         fields(&page::get(page, &format!("/api/v1/{path}")).json(), &mut found);

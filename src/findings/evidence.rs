@@ -1,6 +1,6 @@
 //! What the rules of this room look at: a line then and now, and what its meters say of themselves.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::bus::settings::{LineSettings, UnitId};
 use crate::bus::view::{LineCounters, PortState, UnitView, View};
@@ -21,8 +21,6 @@ pub struct Evidence<'a> {
     pub now: &'a View,
     /// When `now` is.
     pub at: Instant,
-    /// How long the span is.
-    pub span: Duration,
     /// Why the port is closed, as far as known.
     pub port_closed: Option<&'a str>,
     /// Faulty characters the driver counted in the span, in words.

@@ -33,18 +33,16 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether every unit was asked and none has answered in the span: then the fault is not theirs.
+/// Whether every unit was asked and none answers now: then the fault is not theirs. One that is off-line has not
+/// answered since.
 pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
-    let began = evidence.at.checked_sub(evidence.span);
     let units = &evidence.now.units;
-    let answers =
-        units.iter().any(|unit| unit.last_good.is_some_and(|at| began.is_none_or(|began| at >= began)));
     let away = units.iter().all(|unit| match unit.state {
         UnitState::Offline => true,
         UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
         UnitState::Online | UnitState::Recovering => false,
     });
-    units.len() > 1 && away && !answers
+    units.len() > 1 && away
 }
 
 fn silent(evidence: &Evidence<'_>) -> Option<Finding> {

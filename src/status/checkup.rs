@@ -90,8 +90,9 @@ impl Checkup {
     #[must_use]
     pub fn of(picture: &Picture, history: &History, now: Instant) -> Self {
         let line = |bus: &BusPicture| {
-            let (before, errors, since) = trouble::then(picture, bus, history);
-            judge(bus, before, errors, now.saturating_duration_since(since), now, |_| true)
+            let (before, errors, at) = trouble::then(bus, history);
+            let span = now.saturating_duration_since(at.unwrap_or(picture.started));
+            judge(bus, before, errors, span, now, |_| true)
         };
         Self { buses: picture.buses.iter().map(line).collect() }
     }
@@ -127,7 +128,7 @@ fn judge(
 ) -> Line {
     let mut of_line = Vec::new();
     let mut of_units: BTreeMap<UnitId, Vec<Told>> = BTreeMap::new();
-    for finding in trouble::findings(bus, before, counted, span, now).into_iter().filter(is_meant) {
+    for finding in trouble::findings(bus, before, counted, now).into_iter().filter(is_meant) {
         match finding.unit {
             None => of_line.push(told(finding)),
             Some(unit) => of_units.entry(unit).or_default().push(told(finding)),

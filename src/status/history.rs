@@ -1,8 +1,8 @@
 //! What became of each meter and each line lately, minute by minute, in memory.
 //!
 //! Owns its bounds: 12 hours of means of a profile's headline, one hour of health, ten minutes of counters for the
-//! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute, each counted once; a minute without
-//! a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
+//! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute,
+//! each counted once; a minute without a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

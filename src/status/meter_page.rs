@@ -28,7 +28,7 @@ pub(super) fn page(
     let wire: Vec<_> = unit.bus.on_the_wire().collect();
     let place = wire.iter().position(|other| other.settings.id == unit.settings.id);
     let neighbour = |place: Option<usize>| Some(names.meter(wire.get(place?)?));
-    let findings = trouble::of_bus(picture, unit.bus, history, now).into_iter();
+    let findings = trouble::of_bus(unit.bus, history, now).into_iter();
     page::MeterPage {
         gateway: gateway(picture, now),
         bus: unit.bus.name().to_owned(),

@@ -22,11 +22,12 @@ use crate::page;
 /// The first page.
 pub(super) fn overview(picture: &Picture, history: &History, now: Instant) -> page::Overview {
     let mut clients = clients(picture, history, now);
+    let names = Names::of(picture);
     let clients_left_out = clients.len().saturating_sub(MOST_CLIENTS);
     clients.truncate(MOST_CLIENTS);
     page::Overview {
         gateway: gateway(picture, now),
-        buses: picture.buses.iter().map(|one| bus(picture, one, history, now)).collect(),
+        buses: picture.buses.iter().map(|one| bus(one, &names, history, now)).collect(),
         listeners: picture.listeners.iter().map(listener).collect(),
         clients,
         clients_left_out,
@@ -43,10 +44,9 @@ pub(super) fn gateway(picture: &Picture, now: Instant) -> page::Gateway {
     }
 }
 
-fn bus(picture: &Picture, bus: &BusPicture, history: &History, now: Instant) -> page::Bus {
+fn bus(bus: &BusPicture, names: &Names, history: &History, now: Instant) -> page::Bus {
     let track = history.bus(bus);
     let hour = track.map(|track| track.minutes.iter().map(|minute| minute.map(|one| split(one.split))));
-    let names = Names::of(picture);
     page::Bus {
         name: bus.name().to_owned(),
         device: bus.settings.port.device.display().to_string(),
@@ -55,8 +55,8 @@ fn bus(picture: &Picture, bus: &BusPicture, history: &History, now: Instant) -> 
         utilisation: track.and_then(|track| track.lately.split()).map(split),
         utilisation_hour: hour.map(Iterator::collect).unwrap_or_default(),
         waiting: bus.view.waiting,
-        meters: bus.on_the_wire().map(|unit| meter(&unit, &names, history, now)).collect(),
-        findings: trouble::of_bus(picture, bus, history, now),
+        meters: bus.on_the_wire().map(|unit| meter(&unit, names, history, now)).collect(),
+        findings: trouble::of_bus(bus, history, now),
     }
 }
 

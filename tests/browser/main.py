@@ -1,4 +1,7 @@
-"""All checks of the status pages, one after another. Started by `run` with a directory of pages and one for pictures."""
+"""All checks of the status pages, one after another.
+
+Started by `run` with a directory of pages, the built program, and a directory for pictures.
+"""
 
 import pathlib
 import sys
@@ -7,8 +10,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "peers"))
 
 import live
+import pages_site
+import program_site
+import real
 import still
-from pages_site import Site
 from playwright.sync_api import sync_playwright
 from report import Report
 from stage_of_pages import Stage, chromium
@@ -16,18 +21,23 @@ from stage_of_pages import Stage, chromium
 
 def main():
     """Runs every check; 0 if all passed."""
-    pages, screenshots = sys.argv[1:]
+    pages, program, screenshots = sys.argv[1:]
     report = Report()
     started = time.monotonic()
-    site = Site(pages)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        stage = Stage(browser, site, pathlib.Path(screenshots))
-        for name, checks in [("how they look", still.CHECKS), ("how they live", live.CHECKS)]:
+        invented = pages_site.Site(pages)
+        running = program_site.Site(program, pages)
+        for name, site, checks in [
+            ("how they look", invented, still.CHECKS),
+            ("how they live", invented, live.CHECKS),
+            ("how a running gateway shows", running, real.CHECKS),
+        ]:
             print(f"\n== {name}")
-            report.run(checks, stage)
+            report.run(checks, Stage(browser, site, pathlib.Path(screenshots)))
+        invented.close()
+        running.close()
         browser.close()
-    site.close()
     print(f"\nbrowser tests: {time.monotonic() - started:.0f} s, screenshots in {screenshots}")
     print(report.totals())
     return 1 if report.failed else 0
