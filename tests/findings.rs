@@ -219,6 +219,25 @@ fn noise_spoils_some_answers_and_a_second_meter_of_the_address_nearly_all() {
 }
 
 #[test]
+fn answers_that_are_not_even_frames_are_damaged_ones() {
+    let unreadable = |at| {
+        let mut unit = UnitView { state: UnitState::Offline, last_good: None, ..healthy(7, at) };
+        unit.counters = UnitCounters { transactions: 100, timeouts: 100, ..UnitCounters::default() };
+        unit.statistics.unreadable = 90;
+        unit
+    };
+    let case = Case::new(|at| View {
+        counters: LineCounters { noise_bytes: 900, transactions: 200, ..LineCounters::default() },
+        ..open(vec![healthy(6, at), unreadable(at)])
+    });
+    assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "Two meters seem to have the address 7: 90 of 100 answers came damaged"
+    );
+}
+
+#[test]
 fn two_answers_to_one_request_are_two_meters_of_one_address() {
     let twice = |at| UnitView {
         counters: UnitCounters { transactions: 100, unexpected: 95, ..UnitCounters::default() },

@@ -85,6 +85,17 @@ impl<T> Line<T> {
         let is_open = self.port == PortState::Open;
         let pending = if is_open { self.receiver.bytes() } else { &[] };
         let received = self.recorder.tape.take(pending, self.head_at);
+        if let (Outcome::Silent, Target::Unit(id)) = (outcome, item.target) {
+            let parts = received.parts();
+            let unframed: usize =
+                parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
+            // Less than the shortest frame is a glitch of whoever switched its driver on.
+            if unframed >= FRAME_MIN
+                && let Some(unit) = self.units.get_mut(&id)
+            {
+                unit.statistics.unreadable += 1;
+            }
+        }
         let transaction = Transaction {
             number: self.recorder.next_number(),
             cause,
@@ -148,3 +159,6 @@ impl<T> Line<T> {
         self.outputs.push_back(Output::Record(Arc::new(Record::Stray(stray))));
     }
 }
+
+/// Bytes of the shortest frame: a unit, a function and a CRC.
+const FRAME_MIN: usize = 4;

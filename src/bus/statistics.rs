@@ -67,6 +67,8 @@ pub struct UnitStatistics {
     pub answer_times: Histogram,
     /// Answers that broke off; the counter of CRC errors has them, too.
     pub truncated: u64,
+    /// Requests without an answer for which bytes came that are no frame; the counter of timeouts has them, too.
+    pub unreadable: u64,
     /// Frames of other units that came while this one was asked.
     pub foreign: u64,
     exceptions: [u64; EXCEPTION_CODES],

@@ -192,10 +192,9 @@ fn state(unit: &Unit) -> String {
         "never_seen" => "never seen",
         other => other,
     };
-    let answered = unit.asked.saturating_sub(unit.unanswered);
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
     let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
-    format!("{name}{state}: {answered} of {} answered{time}{verdict}", unit.asked)
+    format!("{name}{state}: {} of {} answered{time}{verdict}", unit.answered, unit.asked)
 }
 
 fn counted(count: usize, what: &str) -> String {

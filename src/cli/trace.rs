@@ -70,8 +70,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use clap::Parser;
 
-    use super::super::args::{Args, Command};
     use super::*;
+    use crate::cli::args::{Args, Command};
 
     #[test]
     fn every_filter_is_in_the_question() {

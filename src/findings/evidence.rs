@@ -6,7 +6,7 @@ use crate::bus::settings::{LineSettings, UnitId};
 use crate::bus::view::{LineCounters, PortState, UnitView, View};
 use crate::meter::profile::Profile;
 
-use super::finding::Finding;
+use super::finding::{Finding, Kind};
 use super::{line, meter, unit};
 
 /// One line over a span of time. Everything that is counted is judged by what was added in the span, so that a
@@ -48,6 +48,10 @@ impl Evidence<'_> {
             }
             of_unit.sort_by_key(|finding| finding.severity);
             findings.append(&mut of_unit);
+        }
+        // What two meters say at once is no frame of anybody: that is where the bytes come from.
+        if findings.iter().any(|finding| finding.kind == Kind::DuplicateAddress) {
+            findings.retain(|finding| finding.kind != Kind::Noise);
         }
         findings
     }

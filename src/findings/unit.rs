@@ -24,7 +24,8 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
 struct Seen {
     transactions: u64,
     timeouts: u64,
-    crc_errors: u64,
+    /// Answers with a wrong CRC, broken off, or not even a frame.
+    damaged: u64,
     late: u64,
     unexpected: u64,
     exceptions: u64,
@@ -35,7 +36,7 @@ impl Seen {
         Self {
             transactions: evidence.of_unit(now, |unit| unit.counters.transactions),
             timeouts: evidence.of_unit(now, |unit| unit.counters.timeouts),
-            crc_errors: evidence.of_unit(now, |unit| unit.counters.crc_errors),
+            damaged: evidence.of_unit(now, |unit| unit.counters.crc_errors + unit.statistics.unreadable),
             late: evidence.of_unit(now, |unit| unit.counters.late_answers),
             unexpected: evidence.of_unit(now, |unit| unit.counters.unexpected),
             exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
@@ -46,22 +47,22 @@ impl Seen {
 /// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
 /// noise spoils some.
 fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let Seen { transactions, crc_errors, unexpected, .. } = *seen;
-    let share = percent(crc_errors, transactions);
+    let Seen { transactions, damaged, unexpected, .. } = *seen;
+    let share = percent(damaged, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
-    if crc_errors + unexpected < DAMAGED_AT_LEAST {
+    if damaged + unexpected < DAMAGED_AT_LEAST {
         None
     } else if both_answer || share >= DUPLICATE_PERCENT {
         let seen = if both_answer {
             format!("answered {} more than it was asked", times(unexpected))
         } else {
-            format!("{crc_errors} of {transactions} answers came damaged")
+            format!("{damaged} of {transactions} answers came damaged")
         };
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
         Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
     } else if share >= GARBLED_PERCENT {
-        let what = format!("{crc_errors} of {transactions} answers came damaged ({share} %)");
+        let what = format!("{damaged} of {transactions} answers came damaged ({share} %)");
         Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
     } else {
         None
@@ -144,7 +145,7 @@ fn longer(allowed: Duration) -> String {
 }
 
 const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's address \
-    and baud rate in its own menu; (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+    and baud rate in its own menu (`metergate scan --try-settings` hears a meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
 
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";

@@ -13,7 +13,7 @@ use super::overview::{port_word, state_word};
 use super::picture::{BusPicture, Picture, UnitPicture, is_answering};
 use super::trouble;
 use crate::bus::settings::UnitId;
-use crate::bus::view::View;
+use crate::bus::view::{UnitView, View};
 use crate::findings::{Finding, Severity};
 use crate::io::ioctl::LineErrors;
 
@@ -56,8 +56,8 @@ pub struct Unit {
     pub answers: bool,
     /// Requests sent to it in these seconds.
     pub asked: u64,
-    /// Of these, without any answer in time.
-    pub unanswered: u64,
+    /// Of these, with an intact answer in time.
+    pub answered: u64,
     /// Smoothed time to the first byte of its answer.
     pub answer_time_ms: Option<f64>,
     /// What is wrong with it, the worst first.
@@ -134,6 +134,7 @@ fn judge(
             Some(unit) => of_units.entry(unit).or_default().push(told(finding)),
         }
     }
+    let answers = |view: Option<&UnitView>| view.map_or(0, |view| view.statistics.answer_times.count());
     let unit = |unit: UnitPicture<'_>| {
         let id = unit.settings.id;
         let counters = unit.view.map(|view| view.counters).unwrap_or_default();
@@ -145,7 +146,7 @@ fn judge(
             state: state_word(unit.state()).to_owned(),
             answers: is_answering(unit.state()),
             asked: counters.transactions.saturating_sub(counted.transactions),
-            unanswered: counters.timeouts.saturating_sub(counted.timeouts),
+            answered: answers(unit.view).saturating_sub(answers(before.unit(id))),
             answer_time_ms: unit.view.and_then(|view| view.response_time).map(milliseconds),
             findings: of_units.remove(&id).unwrap_or_default(),
         }

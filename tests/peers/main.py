@@ -4,6 +4,7 @@ import sys
 import time
 
 import by_capture
+import by_demo
 import by_mbpoll
 import by_nmap
 import by_pymodbus
@@ -25,6 +26,7 @@ PEERS = [
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("tshark on a file of our own", by_capture.CHECKS),
+    ("tshark on what capture writes", by_demo.CHECKS),
 ]
 
 
