@@ -227,7 +227,8 @@ fn without_the_token_nothing_is_told() {
         assert!(text(&done.stderr).contains("--token-file"), "{words:?}: {}", text(&done.stderr));
         assert_eq!(text(&done.stdout), "", "{words:?}");
     }
-    for path in ["/capture.pcapng", "/api/v1/trace", "/api/v1/report", "/api/v1/findings"] {
+    for path in ["/capture.pcapng", "/api/v1/trace", "/api/v1/report", "/api/v1/findings", "/api/v1/checkup"]
+    {
         assert_eq!(get(stage.page, path).status, 401, "{path}");
     }
 }
@@ -248,7 +249,7 @@ fn doctor_asks_the_gateway_and_ends_with_1_where_something_is_wrong() {
     let healthy = stage.output(&["doctor"]);
     let said = text(&healthy.stdout);
     assert!(said.contains("unit 11  "), "{said}");
-    let fault = get_until(stage.page, "/api/v1/findings", |answer| {
+    let fault = get_until(stage.page, "/api/v1/checkup", |answer| {
         let _again = stage.read(13);
         answer.body.contains("It has never answered")
     });

@@ -120,7 +120,7 @@ fn doctor_through_the_gateway_names_each_fault_and_no_other() {
     let mut gateway = gateway(&line.folder, &line.device);
     let page = gateway.status_page();
     // Until each of them has been asked often enough.
-    get_until(page, "/api/v1/findings", |answer| {
+    get_until(page, "/api/v1/checkup", |answer| {
         let found = answer.json();
         let units = found["buses"][0]["units"].as_array().unwrap();
         let faults = |unit: &Value| unit["findings"].as_array().is_some_and(|all| !all.is_empty());
