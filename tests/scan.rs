@@ -136,7 +136,7 @@ fn the_time_announced_is_what_silence_costs() {
     let plan = Plan { framings: vec![USUAL], units, timeout: Duration::from_millis(200), passes: 1 };
     // 8 characters of 10 bits, 3.5 of 11 bits, and the wait: 206.172 ms each.
     assert_eq!(plan.longest().as_millis(), 200 + 247 * 206_172 / 1000);
-    let twice = Plan { passes: 2, framings: vec![USUAL, USUAL], ..plan.clone() };
+    let twice = Plan { passes: 2, framings: vec![USUAL, USUAL], ..plan };
     assert_eq!(twice.longest().as_millis() / 100, (2 * (200 + 2 * 247 * 206_172 / 1000)) / 100);
 }
 

@@ -39,7 +39,7 @@ pub struct SerialSettings {
 /// What the line has seen of one unit since the port was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Frames of it that answer nothing it was asked.
+    /// Frames of it beyond one a request: an answer that came after its time was given up is none of them.
     pub surplus: u64,
     /// Answers that came after their time.
     pub late: u64,
@@ -126,7 +126,7 @@ impl SerialClient {
     pub fn heard(&self, unit: UnitId) -> Heard {
         let view = self.handle.view().load();
         view.unit(unit).map_or_else(Heard::default, |unit| Heard {
-            surplus: unit.counters.unexpected,
+            surplus: unit.counters.unexpected.saturating_sub(unit.counters.timeouts),
             late: unit.counters.late_answers,
             answers_in: unit.response_time,
         })
