@@ -12,7 +12,7 @@ use super::{Parity, Units, parse_baud_rate, parse_time, parse_turnaround};
 /// Arguments of `scan`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Scan {
-    /// A serial port such as /dev/ttyUSB0, or HOST[:PORT] of a gateway
+    /// A serial port such as /dev/ttyUSB0, or a gateway as HOST or HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
