@@ -265,7 +265,8 @@ where
 
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
-        warn!(bus = %self.name, "port lost: {}: {error}; clients get 0x0A until it is back", self.device);
+        warn!(bus = %self.name, "port lost: {}: {error}; clients get 0x0A until it is back, or what their `max_age` \
+            allows", self.device);
         self.port_view.lose(error.to_string());
         self.publish_port();
         if let Some(port) = self.port.take() {
