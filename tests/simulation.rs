@@ -62,6 +62,13 @@ fn seed_101022_half_a_planned_block_is_learned_through_the_other_table() {
     passes(101_022);
 }
 
+#[test]
+fn seeds_319842_355260_362051_436120_a_block_is_dropped_and_an_older_one_that_overlaps_it_stays() {
+    for seed in [319_842, 355_260, 362_051, 436_120] {
+        passes(seed);
+    }
+}
+
 /// The report of a seed that fails, of `count` seeds from `first` on.
 fn first_failure(first: u64, count: u64) -> Option<String> {
     let next = AtomicU64::new(first);

@@ -54,6 +54,9 @@ impl Pace {
 /// One request as the line saw it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
+    /// Unit, function, address and quantity, as they stood on the line.
+    #[allow(dead_code, reason = "the bench of the snapshot uses it, that of the line does not")]
+    pub(crate) asked: [u8; ASKED_LENGTH],
     /// From the last byte before it, in either direction, to its first.
     pub(crate) gap: Option<Duration>,
     /// By how much the line itself was late with a piece of the reply before it.
@@ -151,7 +154,9 @@ impl Meters {
             let dead = request[0] == self.shared.dead.load(Ordering::Relaxed);
             let answer = if dead { None } else { Some(self.answer(&request, end)) };
             let answered = answer.map(|(last, _)| last);
-            self.shared.seen.lock().expect("nobody panics with it").push(Seen { gap, stall, at, answered });
+            let asked = request.first_chunk().copied().expect("a request is longer than what it asks for");
+            let seen = Seen { asked, gap, stall, at, answered };
+            self.shared.seen.lock().expect("nobody panics with it").push(seen);
             last_byte = answered.or(Some(end));
             stall = answer.map_or(Duration::ZERO, |(_, stall)| stall);
         }
@@ -246,6 +251,9 @@ pub(crate) fn read(start: u16, quantity: u16) -> [u8; 5] {
 pub(crate) fn reply_length(quantity: u16) -> usize {
     usize::from(quantity) * 2 + 2 + rtu::OVERHEAD
 }
+
+/// Bytes of a read's serial ADU ahead of its CRC.
+pub(crate) const ASKED_LENGTH: usize = REQUEST_LENGTH - 2;
 
 /// Bytes of the serial ADU of a read.
 pub(crate) const REQUEST_LENGTH: usize = 8;

@@ -169,11 +169,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues `waiter`, which had its place in the queue before, as a request of its own that joins no other.
-    pub fn push_alone(&mut self, target: Target, waiter: Waiter<T>, cost: Duration) {
-        let (key, pdu, range) = (self.next_key, waiter.pdu.clone(), waiter.pdu.range());
-        let waiters = vec![waiter];
-        let item = Item { key, target, pdu, range, cost, attempts: 0, background: false, waiters };
+    /// Queues `waiters`, who all ask the same and had their place in the queue before, as one request that joins no
+    /// other. So many times was a read sent that would have answered them.
+    pub fn push_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, cost: Duration) {
+        let Some(pdu) = waiters.first().map(|waiter| waiter.pdu.clone()) else { return };
+        let (key, range) = (self.next_key, pdu.range());
+        let item = Item { key, target, pdu, range, cost, attempts, background: false, waiters };
         self.insert(item, End::Back);
     }
 

@@ -3,9 +3,10 @@
 //! The third part of [`Line`]. Owns the silence before a request: 3.5 characters or the configured gap,
 //! measured from the last byte in either direction (MODBUS over Serial Line V1.02, chapter 2.5.1.1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tracing::info;
 
 use crate::modbus::pdu::ExceptionCode;
@@ -96,6 +97,19 @@ impl<T> Line<T> {
         };
         self.reply(waiter.to, Answer::Failed(code));
         self.changed = true;
+    }
+
+    /// Each asks for no more than he wanted, once for all who want the same, so that traffic does not grow with
+    /// the clients when a reading they share fails.
+    pub(super) fn ask_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32) {
+        let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
+        for waiter in waiters {
+            groups.entry(waiter.pdu.bytes().clone()).or_default().push(waiter);
+        }
+        for group in groups.into_values() {
+            let cost = group.first().map_or(Duration::ZERO, |waiter| self.cost(&waiter.pdu, target));
+            self.queue.push_alone(target, group, attempts, cost);
+        }
     }
 
     /// The longest pause between two probes that cost `cost` each, so that all off-line units together take

@@ -250,13 +250,13 @@ impl<T> Line<T> {
             self.keep(frame.unit, &owed.request, &frame.pdu, begun, owed.epoch);
         }
         let Some(item) = item else { return };
-        let Item { waiters, .. } = item;
+        let Item { waiters, attempts, .. } = item;
         let (fresh, rest): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|waiter| waiter.takes_data_of(owed.sent_at));
         if !rest.is_empty() {
             self.queue.put_back(Item { waiters: rest, ..item });
         }
-        self.answer_all(fresh, &owed.request, frame);
+        self.answer_all(fresh, attempts, &owed.request, frame);
     }
 
     /// The unit answered, with data or an exception of its own.
@@ -284,12 +284,12 @@ impl<T> Line<T> {
             }
         }
         self.changed = true;
-        self.answer_all(item.waiters, &item.pdu, frame);
+        self.answer_all(item.waiters, item.attempts, &item.pdu, frame);
     }
 
     /// Gives each waiter its part of the answer. Who asked for less than what was refused with 0x02 or 0x03
     /// asks again, alone.
-    fn answer_all(&mut self, waiters: Vec<Waiter<T>>, asked: &RequestPdu, frame: &Frame) {
+    fn answer_all(&mut self, waiters: Vec<Waiter<T>>, attempts: u32, asked: &RequestPdu, frame: &Frame) {
         let exception = exception_of(frame);
         let of_the_range = exception.is_some_and(|code| {
             code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
@@ -297,12 +297,11 @@ impl<T> Line<T> {
         let asked = asked.range();
         let tables =
             self.units.get(&frame.unit).map(|unit| unit.settings.polling.tables()).unwrap_or_default();
+        let mut alone = Vec::new();
         for waiter in waiters {
             let wanted = waiter.pdu.range();
             if of_the_range && wanted != asked && !self.closing {
-                let target = Target::Unit(frame.unit);
-                let cost = self.cost(&waiter.pdu, target);
-                self.queue.push_alone(target, waiter, cost);
+                alone.push(waiter);
                 continue;
             }
             let part = match (exception, asked, wanted) {
@@ -313,6 +312,7 @@ impl<T> Line<T> {
                 part.map_or(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
             self.reply(waiter.to, answer);
         }
+        self.ask_alone(Target::Unit(frame.unit), alone, attempts);
     }
 
     /// The request on the wire got no good answer.
@@ -358,23 +358,26 @@ impl<T> Line<T> {
             self.note_silent(id, &item.pdu, now);
         }
         self.note_state(id, became_offline, now);
-        self.retry_or_give_up(item, again, now);
+        self.retry_or_give_up(item, again, failure, now);
         if became_offline {
             self.flush(id);
         }
     }
 
     /// Back into the queue for whoever can still be answered in time; 0x0B for the others. Who asked for less than
-    /// was sent asks for that alone: the unit may be silent only to what is too long for it.
-    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, now: Instant) {
+    /// was sent asks for that alone: the unit may be silent only to what is too long for it. What came in its full
+    /// length was not.
+    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, failure: Failure, now: Instant) {
         let Target::Unit(id) = item.target else { return };
         let held = self.units.get(&id).and_then(Unit::held_until).unwrap_or(now);
         let earliest = held + self.cost(&item.pdu, item.target);
         let in_time = |waiter: &Waiter<T>| waiter.deadline > earliest && !self.closing;
         let tables = self.tables(id);
         let sent = item.pdu.range();
+        let too_long = failure != Failure::Garbled || !again;
         let less = |waiter: &Waiter<T>| {
-            waiter.pdu.range().zip(sent).is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
+            let ranges = waiter.pdu.range().zip(sent);
+            too_long && ranges.is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
         };
         let offline = self.units.get(&id).is_none_or(Unit::is_offline);
         let (mut alone, mut stay, mut out) = (Vec::new(), Vec::new(), Vec::new());
@@ -385,10 +388,7 @@ impl<T> Line<T> {
                 (true | false, _) => out.push(waiter),
             }
         }
-        for waiter in alone {
-            let cost = self.cost(&waiter.pdu, item.target);
-            self.queue.push_alone(item.target, waiter, cost);
-        }
+        self.ask_alone(item.target, alone, item.attempts);
         for waiter in out {
             self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }

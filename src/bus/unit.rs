@@ -3,7 +3,8 @@
 //! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive. The picture of states and
 //! transitions is in `docs/design.md`.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -309,27 +310,31 @@ impl Unit {
     /// Forgets blocks for which `gone` holds.
     ///
     /// Whoever was answered from one of them must not see older values next, so what overlaps it and is older
-    /// goes, too.
+    /// goes, too, and what overlaps that and is older still.
     pub fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
         let blocks = self.snapshot.blocks();
-        let lost: Vec<(ReadRange, Instant)> =
-            blocks.iter().filter(|block| gone(block)).map(|block| (block.range, block.begun)).collect();
-        if !lost.is_empty() {
-            let tables = self.settings.polling.tables();
-            let older = |block: &Block| {
-                lost.iter().any(|(range, begun)| block.begun < *begun && tables.overlap(&block.range, range))
-            };
-            self.snapshot = Arc::new(self.snapshot.without(|block| gone(block) || older(block)));
+        if !blocks.iter().any(|block| gone(block)) {
+            return;
         }
+        let tables = self.settings.polling.tables();
+        let mut youngest_first: Vec<&Block> = blocks.iter().map(Arc::as_ref).collect();
+        youngest_first.sort_by_key(|block| Reverse(block.begun));
+        let mut lost: Vec<&Block> = Vec::new();
+        for block in youngest_first {
+            let is_older =
+                |other: &&Block| block.begun < other.begun && tables.overlap(&block.range, &other.range);
+            if gone(block) || lost.iter().any(is_older) {
+                lost.push(block);
+            }
+        }
+        let lost: BTreeSet<u64> = lost.into_iter().map(|block| block.generation).collect();
+        self.snapshot = Arc::new(self.snapshot.without(|block| lost.contains(&block.generation)));
     }
 
     /// Somebody was given what was asked for at `begun` and is not kept: he must not see older values next.
     pub fn drop_older(&mut self, range: &ReadRange, begun: Instant) {
         let tables = self.settings.polling.tables();
-        let older = |block: &Block| block.begun < begun && tables.overlap(&block.range, range);
-        if self.snapshot.blocks().iter().any(|block| older(block)) {
-            self.snapshot = Arc::new(self.snapshot.without(older));
-        }
+        self.drop_blocks(|block| block.begun < begun && tables.overlap(&block.range, range));
     }
 
     /// Ends the guard when its time is over.

@@ -13,7 +13,7 @@ use super::unit::{UnitCounters, UnitState};
 /// The port, as the line sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PortState {
-    /// Not open: every request is refused with 0x0A.
+    /// Not open: what the snapshot does not answer is refused with 0x0A.
     #[default]
     Closed,
     /// Open.

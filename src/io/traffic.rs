@@ -226,7 +226,8 @@ impl Traffic {
     /// Everything kept, in order.
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Event>> {
-        self.lock().all()
+        let all = self.lock().all();
+        in_order(all)
     }
 
     /// The last records of the line of `bus` that are wanted, the newest first, no more than `most`.
@@ -247,8 +248,9 @@ impl Traffic {
         // From here on reads that are answered from the snapshot are told, too.
         self.followers.fetch_add(1, Ordering::Relaxed);
         let kept = self.lock();
-        let live = self.live.subscribe();
-        (kept.all(), Follower { live, traffic: Arc::clone(self) })
+        let (all, live) = (kept.all(), self.live.subscribe());
+        drop(kept);
+        (in_order(all), Follower { live, traffic: Arc::clone(self) })
     }
 
     /// Forgets what was kept of buses with other names than these, which a reload took away.
@@ -277,12 +279,17 @@ impl Traffic {
 }
 
 impl Kept {
+    /// Everything, bus by bus.
     fn all(&self) -> Vec<Arc<Event>> {
         let rings = self.buses.values().chain([&self.clients]);
-        let mut all: Vec<_> = rings.flat_map(|ring| &ring.events).cloned().collect();
-        all.sort_unstable_by_key(|event| event.number);
-        all
+        rings.flat_map(|ring| &ring.events).cloned().collect()
     }
+}
+
+/// In the order of their numbers. Not under the lock, for which buses would wait meanwhile.
+fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+    all.sort_unstable_by_key(|event| event.number);
+    all
 }
 
 /// One who follows the traffic.

@@ -269,3 +269,25 @@ fn what_is_older_than_a_block_that_is_dropped_goes_with_it() {
     // Of what overlaps it nothing older is left, of what is younger everything.
     assert_eq!(rig.held(2, range(1), 60 * SECOND), Some(reply(range(1), 1)));
 }
+
+#[test]
+fn what_is_older_than_what_a_read_without_room_drops_goes_with_it_link_by_link() {
+    let mut settings = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
+    settings.learn_limit = 3;
+    let mut rig = Rig::of(settings);
+    rig.serve(1, FLOATS, 7);
+    // Each overlaps the one before it, and no other; all are in use.
+    let chain = [registers(0, 4), registers(2, 8), registers(8, 8)];
+    for (to, range) in (0..).zip(chain) {
+        rig.read(to, 2, range, 60 * SECOND);
+        rig.serve(2, range, u16::try_from(to).unwrap());
+        assert!(rig.held(2, range, 60 * SECOND).is_some());
+        rig.now += SECOND;
+    }
+    assert_eq!(rig.held(2, registers(2, 2), 60 * SECOND), Some(reply(registers(2, 2), 1)));
+    let without_room = registers(14, 4);
+    rig.read(9, 2, without_room, 60 * SECOND);
+    rig.serve(2, without_room, 9);
+    assert_eq!(rig.held(2, without_room, 60 * SECOND), None, "no room");
+    assert_eq!(rig.held(2, registers(2, 2), 60 * SECOND), None, "it would show 0, after 1");
+}
