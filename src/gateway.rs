@@ -52,6 +52,11 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// There is no thread for the status page and the history.
+    Thread {
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -64,6 +69,9 @@ impl fmt::Display for StartError {
                     f,
                     "cannot open the audit file {file}: {error}; its directory must be there, and writable"
                 );
+            }
+            Self::Thread { error } => {
+                return write!(f, "cannot start the thread of the status page: {error}");
             }
         };
         write!(f, "cannot listen on {address}: {error}")?;
@@ -107,7 +115,8 @@ impl Gateway {
     /// down, says so, and goes on trying.
     ///
     /// # Errors
-    /// When the audit file cannot be opened or an address cannot be bound; nothing has been started then.
+    /// When the audit file cannot be opened, an address cannot be bound or there is no thread for the status page;
+    /// nothing has been started then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let trail = open_trail(config)?;
         let bound: Vec<TcpListener> = config
@@ -115,12 +124,13 @@ impl Gateway {
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
-        let page = status::bind(config)?;
+        let socket = status::bind(config)?;
+        let started = Instant::now();
+        let page = StatusPage::new(started)?;
         let traffic = Arc::<Traffic>::default();
         let pulses = Pulses::default();
         let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &pulses);
         let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
-        let started = Instant::now();
         let names = Arc::new(names(config));
         let mut gateway = Self {
             started,
@@ -130,7 +140,7 @@ impl Gateway {
             trail,
             buses,
             listeners: Vec::new(),
-            page: StatusPage::new(started),
+            page,
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
@@ -141,7 +151,7 @@ impl Gateway {
             gateway.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
         }
         let surroundings = gateway.surroundings(config);
-        gateway.page.open(config, page, surroundings);
+        gateway.page.open(config, socket, surroundings);
         Ok(gateway)
     }
 

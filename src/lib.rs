@@ -134,6 +134,7 @@ pub mod bus {
 /// The outside world: tasks, sockets and ports. Decides nothing.
 pub mod io {
     pub mod admission;
+    pub mod aside;
     pub mod audit;
     pub mod connection;
     mod direction;

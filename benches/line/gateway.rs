@@ -66,12 +66,13 @@ impl Gateway {
         let mut gateway = Self { child, lines, passed: vec![], file, address: SocketAddr::from(([0; 4], 0)) };
         let listening = gateway.line_with("listening");
         gateway.line_with("port open");
-        gateway.address = listening
-            .split("address=")
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .expect("it says where it listens");
+        gateway.address = address_in(&listening);
         gateway
+    }
+
+    /// Where its status page is; asked once.
+    pub(crate) fn status_address(&mut self) -> SocketAddr {
+        address_in(&self.line_with("status page address="))
     }
 
     /// Where it listens.
@@ -117,6 +118,14 @@ pub(crate) fn processor_time(process: &Child) -> Duration {
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
+}
+
+/// The address a line of the log names.
+fn address_in(line: &str) -> SocketAddr {
+    line.split("address=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .expect("it says where it listens")
 }
 
 fn proc(process: &Child, name: &str) -> PathBuf {

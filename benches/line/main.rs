@@ -12,6 +12,7 @@ mod crowd;
 mod dead_unit;
 mod figures;
 mod full_line;
+#[allow(dead_code, reason = "the other benches use the rest")]
 mod gateway;
 mod latency;
 mod reference;

@@ -70,7 +70,7 @@ fn serving(gateway: &Gateway) -> String {
 pub fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Bind { .. } => Exit::CannotBind,
-        StartError::Audit { .. } => Exit::CannotStart,
+        StartError::Audit { .. } | StartError::Thread { .. } => Exit::CannotStart,
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{StartError, bind_patiently, feeds, join};
 use crate::bus::view::View;
 use crate::config::{self, Config};
+use crate::io::aside::Aside;
 use crate::io::http::{self, Serving};
 use crate::io::names::Names;
 use crate::io::port_view::PortView;
@@ -72,7 +73,10 @@ pub(super) struct ListenerSource {
 }
 
 /// The page of a running gateway, and what it needs while there is none.
+///
+/// All of it runs aside: neither a line nor a client waits until a page is written.
 pub(super) struct StatusPage {
+    aside: Aside,
     surroundings: Arc<ArcSwap<Surroundings>>,
     looked: Looked,
     server: Option<Server>,
@@ -96,7 +100,11 @@ impl fmt::Debug for StatusPage {
 
 impl StatusPage {
     /// Starts the history; the page has nothing to show yet. A reload that switches the page on finds it there.
-    pub(super) fn new(started: Instant) -> Self {
+    ///
+    /// # Errors
+    /// When no thread is left for it.
+    pub(super) fn new(started: Instant) -> Result<Self, StartError> {
+        let aside = Aside::start("status").map_err(|error| StartError::Thread { error })?;
         let nothing = Surroundings {
             started,
             buses: Vec::new(),
@@ -108,8 +116,8 @@ impl StatusPage {
         let surroundings = Arc::new(ArcSwap::from_pointee(nothing));
         let looked = Looked::default();
         let stop = CancellationToken::new();
-        let sampler = tokio::spawn(sample(Arc::clone(&surroundings), looked.clone(), stop.clone()));
-        Self { surroundings, looked, server: None, sampler, stop }
+        let sampler = aside.spawn(sample(Arc::clone(&surroundings), looked.clone(), stop.clone()));
+        Ok(Self { aside, surroundings, looked, server: None, sampler, stop })
     }
 
     /// Opens the page on `socket`, if there is one.
@@ -191,8 +199,13 @@ impl StatusPage {
             looked.with(|history| site::answer(question, &picture, history, Instant::now()))
         });
         let stop = CancellationToken::new();
-        let task =
-            tokio::spawn(http::run(socket, Serving { settings: settings.clone(), site }, stop.clone()));
+        let (serving, stopped) = (Serving { settings: settings.clone(), site }, stop.clone());
+        let task = self.aside.spawn(async move {
+            match socket.into_std().and_then(TcpListener::from_std) {
+                Ok(socket) => http::run(socket, serving, stopped).await,
+                Err(error) => error!(%error, "no status page"),
+            }
+        });
         let token = if settings.token.is_some() { "needed" } else { "none" };
         info!(%address, token, "status page");
         self.server = Some(Server { settings, address, stop, task });

@@ -11,64 +11,69 @@ use crate::meter::decode::{Reading, Value};
 use crate::meter::profile::Point;
 use crate::meter::words::Group;
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, Family, Kind};
 use super::picture::Picture;
 use super::readings::{Readings, is_alert};
 
-/// A sample: labels and value.
-type Sample = (Vec<(&'static str, String)>, f64);
+/// A sample. There are tens of thousands of them for a long line, so it owns no text.
+struct Sample<'a> {
+    /// Its place among the units.
+    unit: usize,
+    point: &'a str,
+    /// The label that tells it from others of its point.
+    further: Option<(&'static str, &'a str)>,
+    value: f64,
+}
 
 /// Writes every reading that is fresh.
 pub(super) fn write(out: &mut Exposition, picture: &Picture, now: Instant) {
-    let mut families: BTreeMap<String, (Kind, Vec<Sample>)> = BTreeMap::new();
-    let mut alerts: Vec<Sample> = Vec::new();
-    for unit in picture.units() {
-        let Some(readings) = Readings::of(&unit) else { continue };
-        let labels = |point: &str| {
-            vec![
-                ("bus", unit.bus.name().to_owned()),
-                ("unit", unit.alias.to_string()),
-                ("point", point.to_owned()),
-            ]
-        };
+    let mut units: Vec<(&str, String)> = Vec::new();
+    let mut families: BTreeMap<String, (Kind, Vec<Sample<'_>>)> = BTreeMap::new();
+    let mut alerts: Vec<Sample<'_>> = Vec::new();
+    for one in picture.units() {
+        let Some(readings) = Readings::of(&one) else { continue };
+        let unit = units.len();
+        units.push((one.bus.name(), one.alias.to_string()));
         let fresh = |reading: &Reading<'_>| {
             let kind = readings.profile.blocks[reading.point.block].kind;
-            now.saturating_duration_since(reading.asked_at) <= unit.fresh_for(kind)
+            now.saturating_duration_since(reading.asked_at) <= one.fresh_for(kind)
         };
-        for (name, reading) in readings.quantities() {
+        for (point, reading) in readings.quantities() {
             let Some(number) = number(&reading.value).filter(|_| fresh(reading)) else { continue };
             let Some(Measure { family, kind, factor, measure }) = measure(reading.point) else { continue };
-            let mut labels = labels(name);
-            labels.extend(measure.map(|measure| ("measure", measure.to_owned())));
-            families.entry(family).or_insert((kind, Vec::new())).1.push((labels, number * factor));
+            let further = measure.map(|measure| ("measure", measure));
+            let sample = Sample { unit, point, further, value: number * factor };
+            families.entry(family).or_insert((kind, Vec::new())).1.push(sample);
         }
         for (point, reading) in &readings.points {
             let Some(reading) = reading.as_ref().filter(|reading| is_alert(point) && fresh(reading)) else {
                 continue;
             };
             let Value::Bits { set, .. } = &reading.value else { continue };
-            for bit in &point.bits {
-                let mut labels = labels(&point.name);
-                labels.push(("alert", bit.name.clone()));
-                alerts.push((labels, f64::from(u8::from(set.contains(&bit)))));
-            }
+            alerts.extend(point.bits.iter().map(|bit| Sample {
+                unit,
+                point: &point.name,
+                further: Some(("alert", &bit.name)),
+                value: f64::from(u8::from(set.contains(&bit))),
+            }));
         }
     }
     for (name, (kind, samples)) in &families {
         let help = "Readings of the meters, by the names their profile has; docs/metrics.md has the list.";
-        write_family(out, name, *kind, help, samples);
+        write_family(out.family(name, *kind, help), &units, samples);
     }
     if !alerts.is_empty() {
         let help = "Whether a meter has raised this flag.";
-        write_family(out, "metergate_meter_alert", Kind::Gauge, help, &alerts);
+        write_family(out.family("metergate_meter_alert", Kind::Gauge, help), &units, &alerts);
     }
 }
 
-fn write_family(out: &mut Exposition, name: &str, kind: Kind, help: &str, samples: &[Sample]) {
-    let mut family = out.family(name, kind, help);
-    for (labels, value) in samples {
-        let labels: Vec<_> = labels.iter().map(|(label, content)| (*label, content.as_str())).collect();
-        family.sample(&labels, value);
+fn write_family(mut family: Family<'_>, units: &[(&str, String)], samples: &[Sample<'_>]) {
+    for Sample { unit, point, further, value } in samples {
+        let (bus, alias) = &units[*unit];
+        let labels = [("bus", *bus), ("unit", alias), ("point", *point), further.unwrap_or_default()];
+        let count = if further.is_some() { labels.len() } else { labels.len() - 1 };
+        family.sample(&labels[..count], value);
     }
 }
 

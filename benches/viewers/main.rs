@@ -1,0 +1,54 @@
+//! What people and Prometheus looking at a gateway cost those who read its meters: throughput of the snapshot, the
+//! silence on the line, memory.
+//!
+//! `cargo bench --bench viewers` runs all of it, `-- silence` only what is called so; `-- --check` makes a missed
+//! target an error. Each part is bounded in time; in all some four minutes. It belongs on a machine that does
+//! nothing else.
+
+use std::process::ExitCode;
+
+#[path = "../line/client.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod client;
+#[path = "../line/clock.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod clock;
+#[path = "../line/figures.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod figures;
+#[path = "../line/gateway.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod gateway;
+#[path = "../snapshot/load.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod load;
+#[path = "../../tests/picture/mod.rs"]
+#[allow(unused_imports, reason = "the tests use the rest")]
+mod picture;
+#[path = "../line/table.rs"]
+mod table;
+#[path = "../line/wire.rs"]
+#[allow(dead_code, reason = "the other bench uses the rest")]
+mod wire;
+
+mod memory;
+mod past;
+mod silence;
+mod throughput;
+mod viewers;
+
+const PARTS: [table::Part; 3] =
+    [("throughput", throughput::measure), ("silence", silence::measure), ("memory", memory::measure)];
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == past::FILL) {
+        return past::fill();
+    }
+    table::run(&PARTS)
+}
+
+/// As many units as a line can have, all of them read in the background.
+const UNITS: &str = "{id: 1-247, profile: leviton-4000r}";
+
+/// How many that is.
+const UNIT_COUNT: usize = 247;
