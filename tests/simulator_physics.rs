@@ -86,7 +86,7 @@ fn settings() -> impl Strategy<Value = MeterSettings> {
     let shapes =
         proptest::sample::select(&[Shape::Breathing, Shape::Steady, Shape::Daily, Shape::Switching][..]);
     // A load peaks at half as much again; an integer register that is full beyond 1.2 times the rating shows no more.
-    let amperes = proptest::option::of(0.02_f64..0.75);
+    let amperes = proptest::option::of(0.02_f64..0.6);
     (types, shapes, 1_u8..=247, 20_u16..=5000, 100_u16..=600, amperes, proptest::option::of(0.5_f64..=1.0))
         .prop_map(|(system_type, shape, unit, rating, volts, amperes, power_factor)| MeterSettings {
             system_type,
