@@ -9,11 +9,11 @@ mod clients;
 
 use std::time::Duration;
 
-use captured::{Act, File, Rig};
+use captured::{Act, File, Rig, told};
 use clients::{READ, bytes_of, settings};
 use metergate::capture::Capture;
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::io::traffic::{Event, Followed, What};
+use metergate::io::traffic::{Event, PASSING_PER_SECOND, What};
 use metergate::modbus::rtu;
 
 /// A request of each function, and what a unit says to it.
@@ -97,8 +97,7 @@ async fn run() -> (Rig, Vec<u8>) {
     assert_eq!(other.ask(77, READ).await.unwrap()[..], [0x83, 0x0A]);
     assert_eq!(other.ask(0, &[6, 0, 1, 0, 1]).await.unwrap()[..], [6, 0, 1, 0, 1]);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    drop(follower);
-    let bytes = encode(&rig.traffic.kept());
+    let bytes = encode(&told(follower).await);
     (rig, bytes)
 }
 
@@ -188,7 +187,7 @@ async fn the_numbers_of_a_connection_lead_from_one_segment_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_from_the_snapshot_are_told_only_while_somebody_follows() {
+async fn reads_from_the_snapshot_are_told_to_followers_and_take_no_place_of_what_is_kept() {
     let listener = ListenerSettings { max_age: Duration::from_secs(5), ..settings() };
     let mut rig = Rig::start(listener);
     let mut peer = rig.connect("10.0.0.5:40001", "10.0.0.1:502");
@@ -197,16 +196,15 @@ async fn reads_from_the_snapshot_are_told_only_while_somebody_follows() {
     // Asked, sent, answered.
     assert_eq!(rig.traffic.kept().len(), 3);
     peer.ask(1, READ).await.unwrap();
-    assert_eq!(rig.traffic.kept().len(), 3);
-    let (kept, mut follower) = rig.traffic.follow();
+    let (kept, follower) = rig.traffic.follow();
     assert_eq!(kept.len(), 3);
-    peer.ask(1, READ).await.unwrap();
-    for number in 4..=5 {
-        let Followed::Event(event) = follower.next().await else { panic!("nothing is lost") };
-        assert_eq!(event.number, number);
-        assert!(matches!(event.what, What::Client(_)));
+    for _ in 0..PASSING_PER_SECOND + 10 {
+        peer.ask(1, READ).await.unwrap();
     }
-    drop(follower);
-    peer.ask(1, READ).await.unwrap();
-    assert_eq!(rig.traffic.kept().len(), 5);
+    let told = told(follower).await;
+    let both_sides = usize::try_from(2 * PASSING_PER_SECOND).unwrap();
+    assert_eq!(told.len(), both_sides, "each with its answer, and no more of one second");
+    assert_eq!(told[0].number, 4);
+    assert!(told.iter().all(|event| matches!(event.what, What::Client(_))));
+    assert_eq!(rig.traffic.kept().len(), 3, "what was kept is still there, and nothing else");
 }

@@ -8,7 +8,7 @@ mod clients;
 use std::sync::Arc;
 use std::time::Duration;
 
-use captured::{Act, Rig};
+use captured::{Act, Rig, told};
 use clients::{WRITE, settings};
 use metergate::bus::settings::UnitId;
 use metergate::io::names::{Names, UnitName};
@@ -49,8 +49,7 @@ async fn run() -> Vec<Arc<Event>> {
     rig.script(&[1, 0, 0, 0, 1], [Act::Raw(damaged), Act::Reply(vec![0x81, 1])]);
     other.ask(2, &[1, 0, 0, 0, 1]).await.unwrap();
     other.ask(77, &read).await.unwrap();
-    drop(follower);
-    rig.traffic.kept()
+    told(follower).await
 }
 
 /// Without the time in front.

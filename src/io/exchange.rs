@@ -160,10 +160,13 @@ impl Exchange {
     /// Answers a request at once, without any bus.
     pub(crate) fn reply(&mut self, header: Header, pdu: Bytes, served: Served, asked: &Bytes, now: Instant) {
         let adu = header.reply(pdu);
-        if self.traffic.is_followed() {
-            let asked = Asked { pdu: asked.clone(), at: now };
-            self.tell_asked(header, &asked);
-            self.tell(Speaker::Gateway { served, asked: asked.pdu, since: now.into_std() }, &adu, now);
+        if self.traffic.permits_passing(now.into_std()) {
+            let (link, at, asked) = (*self.link, now.into_std(), asked.clone());
+            let Header { transaction_id, unit, .. } = header;
+            let request = Adu { transaction_id, unit, pdu: asked.clone() };
+            self.traffic.note_passing(Said { link, speaker: Speaker::Client, adu: request, at });
+            let speaker = Speaker::Gateway { served, asked, since: at };
+            self.traffic.note_passing(Said { link, speaker, adu: adu.clone(), at });
         }
         self.queue(&adu, now);
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -171,6 +171,10 @@ pub struct Traffic {
     kept: Mutex<Kept>,
     live: broadcast::Sender<Arc<Event>>,
     followers: AtomicUsize,
+    began: Instant,
+    /// The second after `began` that `passing` counts.
+    passing_second: AtomicU64,
+    passing: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -202,7 +206,14 @@ impl Default for Traffic {
     fn default() -> Self {
         let kept = Kept { number: 0, clock: Clock::now(), buses: BTreeMap::new(), clients: Ring::default() };
         let (live, _) = broadcast::channel(FOLLOWER_EVENTS);
-        Self { kept: Mutex::new(kept), live, followers: AtomicUsize::new(0) }
+        Self {
+            kept: Mutex::new(kept),
+            live,
+            followers: AtomicUsize::new(0),
+            began: Instant::now(),
+            passing_second: AtomicU64::new(0),
+            passing: AtomicU32::new(0),
+        }
     }
 }
 
@@ -217,10 +228,28 @@ impl Traffic {
         self.note(What::Client(said));
     }
 
-    /// Whether anybody follows: then also what costs no line is to be told.
+    /// Whether a request that costs no line, and its reply, are to be told to those who follow: some of each second,
+    /// for there may be tens of thousands, and none where nobody follows.
     #[must_use]
-    pub fn is_followed(&self) -> bool {
-        self.followers.load(Ordering::Relaxed) > 0
+    pub fn permits_passing(&self, now: Instant) -> bool {
+        if self.followers.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let second = now.saturating_duration_since(self.began).as_secs();
+        // Two who meet at the turn of a second may tell a few more.
+        if self.passing_second.swap(second, Ordering::Relaxed) != second {
+            self.passing.store(0, Ordering::Relaxed);
+        }
+        self.passing.fetch_add(1, Ordering::Relaxed) < PASSING_PER_SECOND
+    }
+
+    /// A client or the gateway has said something that costs no line: told to those who follow, and not kept, or it
+    /// would take the place of what somebody looks for later.
+    pub fn note_passing(&self, said: Said) {
+        let now = Clock::now();
+        let mut kept = self.lock();
+        let event = kept.event(What::Client(said), now);
+        let _followers = self.live.send(event);
     }
 
     /// Everything kept, in order.
@@ -261,9 +290,7 @@ impl Traffic {
     fn note(&self, what: What) {
         let now = Clock::now();
         let mut kept = self.lock();
-        kept.number += 1;
-        kept.clock = kept.clock.or_set(now);
-        let event = Arc::new(Event { number: kept.number, what, clock: kept.clock });
+        let event = kept.event(what, now);
         match &event.what {
             What::Line { bus, .. } => kept.buses.entry(Arc::clone(bus)).or_default(),
             What::Client(_) => &mut kept.clients,
@@ -279,6 +306,13 @@ impl Traffic {
 }
 
 impl Kept {
+    /// The next event, which begins to be told now.
+    fn event(&mut self, what: What, now: Clock) -> Arc<Event> {
+        self.number += 1;
+        self.clock = self.clock.or_set(now);
+        Arc::new(Event { number: self.number, what, clock: self.clock })
+    }
+
     /// Everything, bus by bus.
     fn all(&self) -> Vec<Arc<Event>> {
         let rings = self.buses.values().chain([&self.clients]);
@@ -325,6 +359,9 @@ impl Drop for Follower {
         self.traffic.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Requests that cost no line and are told to those who follow, with their replies, in each second.
+pub const PASSING_PER_SECOND: u32 = 200;
 
 /// Events kept of each bus, and of the clients.
 pub const RING_EVENTS: usize = 2_000;

@@ -20,10 +20,10 @@ use metergate::io::serial::{self, BusParts};
 use metergate::io::settings::ListenerSettings;
 use metergate::io::tcp::{Listening, Routes};
 use metergate::io::timer::Timer;
-use metergate::io::traffic::{Link, Traffic};
+use metergate::io::traffic::{Event, Followed, Follower, Link, Traffic};
 use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Peer, units};
@@ -274,4 +274,14 @@ fn option(options: &[(u16, Vec<u8>)], wanted: u16) -> Option<Vec<u8>> {
 
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+/// All that a follower has been told until nothing more comes.
+pub(crate) async fn told(mut follower: Follower) -> Vec<Arc<Event>> {
+    let mut events = Vec::new();
+    while let Ok(followed) = timeout(Duration::from_millis(1), follower.next()).await {
+        let Followed::Event(event) = followed else { panic!("nothing is lost: {followed:?}") };
+        events.push(event);
+    }
+    events
 }
