@@ -20,6 +20,8 @@ enum Viewer {
     Prometheus,
     /// Reads a stream of events.
     Events,
+    /// Follows the traffic of both sides, every line of it.
+    Trace,
 }
 
 /// Ten of them at work.
@@ -53,7 +55,8 @@ impl Viewers {
             viewers.threads.push(thread::spawn(move || match viewer {
                 Viewer::Page => ask_again(status, PAGE, first, PAGE_PERIOD, &stop),
                 Viewer::Prometheus => ask_again(status, METRICS, first, METRICS_PERIOD, &stop),
-                Viewer::Events => follow(status, first, &stop),
+                Viewer::Events => follow(status, (EVENTS, EVENT), first, &stop),
+                Viewer::Trace => follow(status, (TRACE, LINE), first, &stop),
             }));
         }
         viewers
@@ -113,13 +116,13 @@ fn ask_again(
     seen
 }
 
-/// Reads a stream until it is told to stop.
-fn follow(status: SocketAddr, first: Instant, stop: &Receiver<()>) -> Seen {
+/// Reads a stream until it is told to stop, and counts how often `mark` is in it.
+fn follow(status: SocketAddr, (path, mark): (&str, &[u8]), first: Instant, stop: &Receiver<()>) -> Seen {
     let mut seen = Seen::default();
     if stop.recv_timeout(first.saturating_duration_since(Instant::now())) != Err(RecvTimeoutError::Timeout) {
         return seen;
     }
-    let mut stream = ask(status, EVENTS);
+    let mut stream = ask(status, path);
     stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a socket takes a timeout");
     let (mut bytes, mut matched) = (vec![0; 64 * 1024], 0);
     while stop.try_recv() == Err(TryRecvError::Empty) {
@@ -129,8 +132,8 @@ fn follow(status: SocketAddr, first: Instant, stop: &Receiver<()>) -> Seen {
                 seen.bytes += count as u64;
                 for byte in &bytes[..count] {
                     matched =
-                        if *byte == EVENT[matched] { matched + 1 } else { usize::from(*byte == EVENT[0]) };
-                    if matched == EVENT.len() {
+                        if *byte == mark[matched] { matched + 1 } else { usize::from(*byte == mark[0]) };
+                    if matched == mark.len() {
                         seen.answers += 1;
                         matched = 0;
                     }
@@ -150,7 +153,7 @@ fn ask(status: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
-/// Half of an office, two Prometheus and two that follow.
+/// Half of an office, two Prometheus, one that follows the figures and one that follows the traffic.
 const TEN: [Viewer; 10] = [
     Viewer::Page,
     Viewer::Prometheus,
@@ -160,7 +163,7 @@ const TEN: [Viewer; 10] = [
     Viewer::Page,
     Viewer::Prometheus,
     Viewer::Page,
-    Viewer::Events,
+    Viewer::Trace,
     Viewer::Page,
 ];
 
@@ -171,6 +174,10 @@ const EVENTS: &str = "/api/v1/events";
 
 /// How an event begins.
 const EVENT: &[u8] = b"data: ";
+const TRACE: &str = "/api/v1/trace";
+
+/// How a line of a trace begins.
+const LINE: &[u8] = b"{\"";
 
 const PAGE_PERIOD: Duration = Duration::from_secs(1);
 const METRICS_PERIOD: Duration = Duration::from_secs(5);
