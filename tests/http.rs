@@ -349,6 +349,22 @@ fn a_reload_opens_moves_and_closes_the_page() {
 }
 
 #[test]
+fn a_reload_moves_the_page_from_one_address_to_all_on_its_port_and_back() {
+    let mut site = Site::with_token();
+    let token = site.folder.path("token");
+    let port = site.page.port();
+    for address in [([0, 0, 0, 0], port), ([127, 0, 0, 1], port)].map(SocketAddr::from) {
+        let status = format!("status: {{address: '{address}', token_file: {}}}", token.display());
+        config(&site.folder, &status);
+        site.gateway.signal(Signal::SIGHUP);
+        site.gateway.line_with("status page closed");
+        assert_eq!(site.gateway.status_page(), address);
+        site.gateway.line_with("INFO reloaded");
+        assert_eq!(request(site.page, "GET", "/", &[BASIC]).status, 200);
+    }
+}
+
+#[test]
 fn a_taken_address_stops_only_who_asked_for_the_page() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
