@@ -1,4 +1,4 @@
-//! The audit file: one line of JSON each, on the disk before the next is taken, in a thread of its own.
+//! The audit file: one line of JSON for each write, synced to the disk by a thread of its own.
 //!
 //! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
 //! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
