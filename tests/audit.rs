@@ -254,6 +254,57 @@ async fn a_file_that_was_moved_away_is_begun_anew_at_a_reload() {
     assert_eq!(lines(&moved, 1).await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_file_that_was_moved_away_unsaid_costs_none_of_its_predecessors() {
+    let folder = Folder::new();
+    let file = folder.path("audit.jsonl");
+    for number in 1..=4 {
+        folder.write(&format!("audit.jsonl.{number}"), &number.to_string());
+    }
+    let settings = metergate::io::settings::AuditSettings { file: file.clone(), max_size: 1_000 };
+    let trail = metergate::io::trail::Trail::open(&settings).unwrap();
+    trail.append("{\"n\":1}".into());
+    lines(&file, 1).await;
+    let moved = folder.path("moved.jsonl");
+    std::fs::rename(&file, &moved).unwrap();
+    // More than there is room for.
+    let long = format!("{{\"n\":\"{}\"}}\n", "2".repeat(1_000));
+    trail.append(long.trim_end().into());
+    trail.close();
+    assert_eq!(std::fs::read_to_string(moved).unwrap(), "{\"n\":1}\n");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), long);
+    for number in 1..=4 {
+        let kept = std::fs::read_to_string(folder.path(&format!("audit.jsonl.{number}"))).unwrap();
+        assert_eq!(kept, number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_begun_anew_goes_on_keeps_its_predecessors_and_is_complained_of_once() {
+    const WRITES: usize = 400;
+    let site = Site::start(|folder| {
+        // Nothing can take the place of a directory with something in it.
+        std::fs::create_dir_all(folder.path("audit.jsonl.4/full")).unwrap();
+        for number in 1..=3 {
+            folder.write(&format!("audit.jsonl.{number}"), &number.to_string());
+        }
+        folder.path("audit.jsonl")
+    });
+    let mut peer = connect(site.closed).await;
+    for _ in 0..WRITES {
+        peer.ask(11, &write(1)).await.unwrap();
+    }
+    let file = site.file();
+    assert_eq!(lines(&file, WRITES).await.len(), WRITES);
+    assert!(std::fs::metadata(&file).unwrap().len() > 64_000, "it was full");
+    for number in 1..=3 {
+        let kept = file.with_file_name(format!("audit.jsonl.{number}"));
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), number.to_string());
+    }
+    let (_, said) = stopped(site.gateway);
+    assert_eq!(said.matches("cannot begin a new file").count(), 1, "{said}");
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
     let folder = Folder::new();

@@ -6,11 +6,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use metergate::io::http::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VIEWERS};
 use nix::sys::signal::Signal;
 
-use page::{connect, get, get_until, parse, read_all, request, say};
+use page::{PATIENCE, connect, get, get_until, parse, read_all, request, say};
 use program::{Folder, Program};
 
 mod page;
@@ -346,6 +347,47 @@ fn a_reload_opens_moves_and_closes_the_page() {
     gateway.line_with("status page closed");
     gateway.line_with("INFO reloaded");
     assert!(std::net::TcpStream::connect(moved).is_err());
+}
+
+#[test]
+fn a_reload_moves_the_page_from_one_address_to_all_on_its_port_and_back() {
+    let mut site = Site::with_token();
+    let token = site.folder.path("token");
+    let port = site.page.port();
+    for address in [([0, 0, 0, 0], port), ([127, 0, 0, 1], port)].map(SocketAddr::from) {
+        let status = format!("status: {{address: '{address}', token_file: {}}}", token.display());
+        config(&site.folder, &status);
+        site.gateway.signal(Signal::SIGHUP);
+        site.gateway.line_with("status page closed");
+        assert_eq!(site.gateway.status_page(), address);
+        site.gateway.line_with("INFO reloaded");
+        assert_eq!(request(site.page, "GET", "/", &[BASIC]).status, 200);
+    }
+}
+
+#[test]
+fn a_viewer_of_a_stream_that_says_nothing_is_probed_by_the_kernel() {
+    let site = Site::start();
+    let mut viewer = connect(site.page);
+    let ask = format!("GET /api/v1/trace HTTP/1.1\r\nHost: {}\r\n\r\n", site.page);
+    viewer.write_all(ask.as_bytes()).unwrap();
+    viewer.read_exact(&mut [0; 12]).unwrap();
+    // The gateway's end, as the kernel lists it: ports in hexadecimal, state 01 established, timer 02 keep-alive.
+    let (here, there) = (site.page.port(), viewer.local_addr().unwrap().port());
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|fields| {
+            fields[1].ends_with(&format!(":{here:04X}")) && fields[2].ends_with(&format!(":{there:04X}"))
+        });
+        let ours = ours.expect("the connection is there");
+        assert_eq!(ours[3], "01", "{ours:?}");
+        if ours[5].starts_with("02:") {
+            break;
+        }
+        assert!(Instant::now() < until, "no probe is ever sent: {ours:?}");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

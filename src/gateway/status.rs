@@ -4,6 +4,7 @@
 //! taken keeps nothing else from running, unless somebody asked for it by name.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{StartError, bind_patiently, feeds, join};
+use super::{StartError, bind_patiently, collide, feeds, join};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::aside::Aside;
@@ -137,14 +138,22 @@ impl StatusPage {
         running.map(|server| &server.settings) == wanted
     }
 
-    /// Binds the address of a page that is to replace the running one, as far as it is another.
+    /// Binds the address of a page that is to replace the running one, as far as it is another and can be had
+    /// before the running one has gone.
     ///
     /// # Errors
     /// When somebody asked for the page and its address cannot be had.
     pub(super) fn bind_new(&self, config: &Config) -> Result<Option<TcpListener>, StartError> {
         let wanted = config.status.as_ref().map(|status| status.settings.address);
         let running = self.server.as_ref().map(|server| server.settings.address);
-        if wanted == running { Ok(None) } else { bind(config) }
+        if wanted == running || self.is_in_the_way_of(wanted) { Ok(None) } else { bind(config) }
+    }
+
+    /// Whether the running page has the port that is wanted, as when 127.0.0.1 becomes 0.0.0.0.
+    fn is_in_the_way_of(&self, wanted: Option<SocketAddr>) -> bool {
+        let (Some(wanted), Some(running)) = (wanted, self.address()) else { return false };
+        let taken = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        collide(running, wanted) && tcp::bind(wanted).is_err_and(taken)
     }
 
     /// Takes over what a reload changed.
@@ -167,7 +176,7 @@ impl StatusPage {
         let socket = match (socket, wanted) {
             (Some(socket), _) => Some(socket),
             (None, None) => None,
-            // The old one had the address, and with another token it has to be gone first.
+            // The old one had the address or was in its way, so it had to be gone first.
             (None, Some(wanted)) => {
                 bind_patiently(wanted.address).await.map_err(|error| error!("no status page: {error}")).ok()
             }

@@ -19,7 +19,6 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -29,6 +28,7 @@ use tracing::{debug, error, warn};
 
 use super::feed::Feed;
 use super::settings::StatusSettings;
+use super::tcp;
 
 /// What the page obeys. One that obeys something else is another server, so that who had the old token is out.
 pub struct Serving {
@@ -168,8 +168,8 @@ struct Visit {
 }
 
 async fn serve(stream: TcpStream, visit: Visit) {
-    // A viewer that is gone without a word, or reads no more, is found out by the kernel.
-    if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT)) {
+    // A viewer that is gone without a word must not keep its place, also where nothing is sent to it.
+    if let Err(error) = tcp::find_out_vanished(&stream) {
         debug!(%error, "the socket does not take all options");
     }
     let endless = Arc::new(AtomicBool::new(false));
@@ -452,9 +452,6 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a client may take to ask and to read the answer, unless it is a stream.
 pub const VISIT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Sent bytes that nobody acknowledged for so long, or makes no room for, end a connection.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

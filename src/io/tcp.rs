@@ -208,6 +208,13 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    find_out_vanished(stream)
+}
+
+/// Has the kernel end the connection to a client that is gone without a word, or that takes nothing any more:
+/// while something is sent after [`USER_TIMEOUT`], in silence by keep-alive probes.
+pub(super) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
@@ -249,7 +256,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Keep-alive probes without an answer that end a connection.
 const KEEPALIVE_RETRIES: u32 = 6;
 
-/// Sent bytes that nobody acknowledged for so long end a connection.
+/// Sent bytes that nobody acknowledged for so long, or makes no room for, end a connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first pause after a failed accept, doubled with each further one up to [`PAUSE_MAX`].

@@ -1,11 +1,11 @@
-//! The audit file: one line of JSON each, on the disk before the next is taken, in a thread of its own.
+//! The audit file: one line of JSON for each write, synced to the disk by a thread of its own.
 //!
 //! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
 //! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -52,6 +52,7 @@ impl Trail {
             file,
             lost: Arc::clone(&lost),
             complaint: None,
+            naming_complaint: None,
         };
         thread::Builder::new().name("audit".into()).spawn(move || {
             writer.run(&receiver);
@@ -100,6 +101,8 @@ struct Writer {
     lost: Arc<AtomicU64>,
     /// What the log has, until writing works again.
     complaint: Option<String>,
+    /// What the log has of the file's name, until a file could be begun: lines that are written do not end it.
+    naming_complaint: Option<String>,
 }
 
 impl Writer {
@@ -137,8 +140,8 @@ impl Writer {
         if text.is_empty() {
             return;
         }
-        if self.size > 0 && self.size + text.len() as u64 > self.settings.max_size {
-            self.rotate();
+        if self.is_full_for(text) {
+            self.make_room_for(text);
         }
         match self.append(text) {
             Ok(()) => self.size += text.len() as u64,
@@ -186,25 +189,52 @@ impl Writer {
         }
     }
 
-    /// The file becomes the first of its predecessors, the oldest of which goes.
-    fn rotate(&mut self) {
+    fn is_full_for(&self, text: &str) -> bool {
+        self.size > 0 && self.size + text.len() as u64 > self.settings.max_size
+    }
+
+    /// Whether the name still leads to the file that is written.
+    fn has_its_name(&self) -> bool {
+        match (self.file.metadata(), fs::metadata(&self.settings.file)) {
+            (Ok(written), Ok(named)) => (written.dev(), written.ino()) == (named.dev(), named.ino()),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+
+    fn make_room_for(&mut self, text: &str) {
         if !self.file.metadata().is_ok_and(|file| file.is_file()) {
             // A pipe or a device has no size.
             self.size = 0;
             return;
         }
-        let path = &self.settings.file;
-        for number in (1..KEPT).rev() {
-            // The older ones may not be there yet.
-            let _absent = fs::rename(numbered(path, number), numbered(path, number + 1));
+        // Somebody moved it away and did not say so: it is no predecessor any more, and none has to make room.
+        if !self.has_its_name() {
+            self.reopen();
         }
-        let moved = fs::rename(path, numbered(path, 1)).and_then(|()| open(path));
+        if self.is_full_for(text) && self.has_its_name() {
+            self.rotate();
+        }
+    }
+
+    /// The file becomes the first of its predecessors, the oldest of which goes.
+    fn rotate(&mut self) {
+        let path = &self.settings.file;
+        let first = numbered(path, 1);
+        let moved = shift(path).and_then(|()| fs::rename(path, &first)).and_then(|()| {
+            open(path).inspect_err(|_| {
+                // It goes on, so it keeps its name; where that fails too, it is found without it the next time.
+                let _nameless = fs::rename(&first, path);
+            })
+        });
         match moved {
             Ok(file) => {
                 (self.file, self.size) = (file, 0);
                 sync_directory(path);
+                self.end_naming_complaint();
             }
-            Err(error) => self.complain(&format!("cannot begin a new file, the old one goes on: {error}")),
+            Err(error) => {
+                self.complain_of_name(&format!("cannot begin a new file, the old one goes on: {error}"));
+            }
         }
     }
 
@@ -213,8 +243,11 @@ impl Writer {
             Ok(file) => {
                 (self.size, self.file) = (size_of(&file), file);
                 sync_directory(&self.settings.file);
+                self.end_naming_complaint();
             }
-            Err(error) => self.complain(&format!("cannot be opened anew, the old one goes on: {error}")),
+            Err(error) => {
+                self.complain_of_name(&format!("cannot be opened anew, the old one goes on: {error}"));
+            }
         }
     }
 
@@ -223,6 +256,20 @@ impl Writer {
         if self.complaint.as_deref() != Some(complaint) {
             error!(file = %self.settings.file.display(), "audit file: {complaint}; the gateway goes on without it");
             self.complaint = Some(complaint.to_owned());
+        }
+    }
+
+    /// The same of a file that takes lines, under another name or beyond its size.
+    fn complain_of_name(&mut self, complaint: &str) {
+        if self.naming_complaint.as_deref() != Some(complaint) {
+            error!(file = %self.settings.file.display(), "audit file: {complaint}");
+            self.naming_complaint = Some(complaint.to_owned());
+        }
+    }
+
+    fn end_naming_complaint(&mut self) {
+        if self.naming_complaint.take().is_some() {
+            info!(file = %self.settings.file.display(), "the audit file was begun anew");
         }
     }
 
@@ -273,6 +320,14 @@ fn sync_directory(path: &Path) {
     if let Ok(directory) = File::open(directory.unwrap_or(Path::new("."))) {
         let _unsynced = directory.sync_all();
     }
+}
+
+/// Moves each predecessor on by one, as far as the first gap among them: whoever begins a new file in vain, again
+/// and again, finds the gap it made the first time, and moves nothing more.
+fn shift(path: &Path) -> io::Result<()> {
+    let present = |number: &u32| fs::symlink_metadata(numbered(path, *number)).is_ok();
+    let gap = (1..KEPT).find(|number| !present(number)).unwrap_or(KEPT);
+    (1..gap).rev().try_for_each(|number| fs::rename(numbered(path, number), numbered(path, number + 1)))
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
