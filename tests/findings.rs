@@ -142,6 +142,37 @@ fn a_silent_unit_is_told_from_a_silent_line() {
 }
 
 #[test]
+fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
+    let never = Case::new(|_| open(vec![dead(1)]));
+    assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
+    assert!(never.findings()[0].remedy.contains("(1) A and B swapped"));
+    let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
+    assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
+    // One lost request at a start is no fault of a line, and damaged answers are not silence.
+    let asked = |timeouts, crc_errors| UnitView {
+        state: UnitState::NeverSeen,
+        counters: UnitCounters { transactions: 4, timeouts, crc_errors, ..UnitCounters::default() },
+        ..dead(1)
+    };
+    assert_eq!(Case::new(|_| open(vec![asked(1, 0)])).kinds(), []);
+    assert_eq!(Case::new(|_| open(vec![asked(2, 0)])).kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(Case::new(|_| open(vec![asked(0, 4)])).kinds(), [(Some(1), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn that_others_answer_is_only_said_where_one_does() {
+    let unasked = || UnitView { state: UnitState::NeverSeen, counters: UnitCounters::default(), ..dead(2) };
+    let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
+    let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| !one.remedy.contains("Others")), "{:?}", case.findings());
+    let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| one.remedy.starts_with("Others")), "{:?}", case.findings());
+}
+
+#[test]
 fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
