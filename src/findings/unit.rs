@@ -135,7 +135,8 @@ fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
         }
         _ => "The meter itself reports a fault; look at its display",
     };
-    let remedy = format!("{remedy}. `metergate trace --unit {}` shows who asks for what", now.id);
+    // No number of a unit here: the filter takes the clients' identifiers, and only the line's is known.
+    let remedy = format!("{remedy}. `metergate trace --outcome exception` shows who asks for what");
     Some(finding(now, Severity::Warning, Kind::Refusing, what, &remedy))
 }
 
