@@ -14,7 +14,8 @@ use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Evidence, Finding, Kind, Severity};
-use metergate::meter::profile::Profile;
+use metergate::meter::profile::{Point, Profile};
+use metergate::meter::words::{Format, Group};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -339,10 +340,14 @@ fn block(first: u16, quantity: u16, values: &[(u16, u16)], begun: Instant) -> Bl
 }
 
 fn meter(alerts: u16, integers: &[(u16, u16)]) -> Case {
+    meter_read(SECOND, alerts, integers)
+}
+
+fn meter_read(ago: Duration, alerts: u16, integers: &[(u16, u16)]) -> Case {
     let mut case = Case::new(|at| {
         let snapshot = Snapshot::default()
             .with(block(129, 26, &[(146, alerts)], at - 30 * SECOND))
-            .with(block(1, 52, integers, at - SECOND));
+            .with(block(1, 52, integers, at - ago));
         open(vec![UnitView { snapshot: Arc::new(snapshot), ..healthy(3, at) }])
     });
     case.profile = Some(Profile::builtin("leviton-4000r").unwrap());
@@ -381,4 +386,51 @@ fn what_the_meter_says_itself_is_not_said_twice() {
     let mut low = GOOD.to_vec();
     low[2].1 = 2300;
     assert_eq!(meter(1 << 12, &low).kinds(), [(Some(3), Kind::Alert)]);
+}
+
+#[test]
+fn a_power_factor_read_long_ago_is_no_suspicion_of_now() {
+    let mut low = GOOD.to_vec();
+    low[2].1 = 2300;
+    assert_eq!(meter_read(120 * SECOND, 0, &low).kinds(), [(Some(3), Kind::LowPowerFactor)]);
+    assert_eq!(meter_read(121 * SECOND, 0, &low).kinds(), []);
+}
+
+/// The built-in profile with the power factor of phase A changed as said.
+fn changed(change: impl FnOnce(&mut Point)) -> &'static Profile {
+    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
+    change(profile.points.iter_mut().find(|point| point.name == "power_factor_a").unwrap());
+    Box::leak(Box::new(profile))
+}
+
+#[test]
+fn a_power_factor_is_judged_without_its_sign_and_as_a_ratio() {
+    let kinds = |profile, factor| {
+        let mut integers = GOOD.to_vec();
+        integers[1].1 = factor;
+        let mut case = meter(0, &integers);
+        case.profile = Some(profile);
+        case.kinds()
+    };
+    let low = [(Some(3), Kind::LowPowerFactor)];
+    let signed = changed(|point| point.format = Format::I16);
+    assert_eq!(kinds(signed, 0_u16.wrapping_sub(9990)), [], "-0.999");
+    assert_eq!(kinds(signed, 0_u16.wrapping_sub(2300)), low, "-0.23");
+    let percent = changed(|point| {
+        point.unit = Some("%");
+        point.scale = None;
+    });
+    assert_eq!(kinds(percent, 23), low);
+    assert_eq!(kinds(percent, 99), []);
+}
+
+#[test]
+fn flags_that_are_no_diagnostics_are_no_alerts() {
+    let mut case = meter(1 << 9, &GOOD);
+    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
+    let alerts = profile.points.iter_mut().filter(|point| point.format == Format::Bits);
+    alerts.for_each(|point| point.group = Group::Configuration);
+    assert_eq!(case.kinds(), [(Some(3), Kind::Alert)]);
+    case.profile = Some(Box::leak(Box::new(profile)));
+    assert_eq!(case.kinds(), []);
 }
