@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::args::line::Scan;
 use super::exit::Exit;
 use super::output;
+use super::stop::Stop;
 use super::target::Target;
-use crate::bus::settings::{Framing, UnitId};
+use crate::bus::settings::{Framing, Parity, UnitId};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
 use crate::client::serial::{SerialClient, SerialSettings};
@@ -23,7 +24,7 @@ use crate::io::settings::{Direction, PortSettings};
 use crate::meter::decode::{Sample, Value};
 use crate::meter::profile::Profile;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use crate::scan::found::{Findings, Found, Meter, Says, Tries, profile_of};
+use crate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use crate::scan::plan::{Plan, usual_framings};
 use crate::scan::report;
 
@@ -33,7 +34,10 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         Ok(target) => target,
         Err(stop) => return stop.tell(),
     };
-    let plan = plan(args);
+    let plan = match plan(args, &target) {
+        Ok(plan) => plan,
+        Err(stop) => return stop.tell(),
+    };
     let named = args.units.is_some();
     let _unread = output::print(announcement(args, &target, &plan).as_bytes());
     let mut findings =
@@ -63,11 +67,27 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         client.close().await;
     }
     progress.clear();
-    conclude(&target, &findings, named, stop.is_cancelled())
+    conclude(&target, &plan, &findings, named, stop.is_cancelled())
 }
 
-fn plan(args: &Scan) -> Plan {
-    let own = Framing { baud_rate: args.baud.get(), parity: args.parity.into(), stop_bits: args.stop_bits };
+fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
+    let of_the_line =
+        args.baud.is_some() || args.parity.is_some() || args.stop_bits.is_some() || args.try_settings;
+    let (through, timeout) = match target {
+        Target::Serial(_) => (Through::Line, args.timeout),
+        Target::Tcp { .. } if of_the_line => {
+            return Err(Stop::usage(
+                "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",
+            ));
+        }
+        // The gateway has a timeout of its own, and answers 0x0B after it.
+        Target::Tcp { .. } => (Through::Gateway, args.timeout.max(GATEWAY_PATIENCE)),
+    };
+    let own = Framing {
+        baud_rate: args.baud.map_or(BAUD_RATE, u32::from),
+        parity: args.parity.map_or(Parity::None, Parity::from),
+        stop_bits: args.stop_bits.unwrap_or(1),
+    };
     let mut framings = vec![own];
     if args.try_settings {
         framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
@@ -76,12 +96,8 @@ fn plan(args: &Scan) -> Plan {
     let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
     // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
     let passes = if args.units.is_some() { 2 } else { 1 };
-    Plan {
-        framings,
-        units: units.into_iter().filter_map(UnitId::new).collect(),
-        timeout: args.timeout,
-        passes,
-    }
+    let units = units.into_iter().filter_map(UnitId::new).collect();
+    Ok(Plan { framings, units, through, timeout, passes })
 }
 
 fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
@@ -113,9 +129,7 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
             opened.map(Client::Serial).map_err(|error| format!("cannot open {target}: {error}"))
         }
         Target::Tcp { host, port } => {
-            // The gateway has a timeout of its own, and answers 0x0B after it.
-            let patience = plan.timeout.max(GATEWAY_PATIENCE);
-            let opened = TcpClient::open(host, *port, patience).await;
+            let opened = TcpClient::open(host, *port, plan.timeout).await;
             opened.map(Client::Tcp).map_err(|failure| failure.to_string())
         }
     }
@@ -233,12 +247,12 @@ fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
     Ok(())
 }
 
-fn conclude(target: &Target, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
     let device = match target {
         Target::Serial(device) => lasting_name(device),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
-    let mut text = report::words(findings, named);
+    let mut text = report::words(findings, named, plan.through);
     if broken_off {
         text.push_str("# Broken off: not every address has been asked.\n");
     }
@@ -308,6 +322,9 @@ fn bar(share: f64) -> String {
 /// What is asked first: the first pair of holding registers. Whoever does not have it says so.
 const FIRST_ASKED: ReadRange =
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
+
+/// What the 4000-R comes with.
+const BAUD_RATE: u32 = 19200;
 
 /// Requests that tell noise from two meters of one address.
 const DAMAGED_TRIES: u32 = 4;

@@ -5,6 +5,15 @@ use std::time::Duration;
 use crate::bus::settings::{Framing, UnitId};
 use crate::meter::profile::Profile;
 
+/// What stands between a scan and the meters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// Nothing: it asks on the wire itself, and chooses the framing.
+    Line,
+    /// A gateway, over TCP, with framing and time limits of its own.
+    Gateway,
+}
+
 /// What became of one address at one framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
