@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metergate::bus::settings::{Framing, Parity, UnitId};
 use metergate::config;
+use metergate::modbus::pdu::ExceptionCode;
 use metergate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use metergate::scan::plan::{Plan, usual_framings};
 use metergate::scan::report;
@@ -201,4 +202,32 @@ fn the_time_announced_for_a_gateway_is_that_of_its_patience() {
     // Three units, twice each.
     assert!(announced(&[]).contains("It takes about 31 s"), "{}", announced(&[]));
     assert!(announced(&["--timeout", "7s"]).contains("It takes about 43 s"));
+}
+
+#[test]
+fn a_unit_that_is_heard_damaged_is_asked_again_at_other_settings_and_not_at_the_same() {
+    let mut found = Findings::of_none(&[unit(1), unit(2), unit(3)]);
+    found.take(unit(1), USUAL, Found::Damaged);
+    found.take(unit(2), USUAL, Found::Meter(leviton()));
+    let asked = |found: &Findings, framing| found.to_ask(framing).map(UnitId::get).collect::<Vec<_>>();
+    assert_eq!(asked(&found, USUAL), [3]);
+    assert_eq!(asked(&found, OTHER), [1, 3]);
+    // What says no more than before changes nothing.
+    for again in [Found::Silent, Found::Damaged] {
+        found.take(unit(1), OTHER, again);
+        assert_eq!(found.units[0], (unit(1), Some(USUAL), Found::Damaged));
+    }
+    found.take(unit(1), OTHER, Found::Noisy(leviton()));
+    assert_eq!(found.units[0], (unit(1), Some(OTHER), Found::Noisy(leviton())));
+    assert_eq!(asked(&found, USUAL), [3]);
+}
+
+#[test]
+fn a_gateway_that_is_busy_is_no_meter_that_answers() {
+    assert!(Through::Gateway.says_it_itself(ExceptionCode::SERVER_DEVICE_BUSY));
+    assert!(!Through::Line.says_it_itself(ExceptionCode::SERVER_DEVICE_BUSY), "there a meter says it");
+    for code in [ExceptionCode::GATEWAY_PATH_UNAVAILABLE, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND] {
+        assert!(Through::Gateway.says_it_itself(code));
+    }
+    assert!(!Through::Gateway.says_it_itself(ExceptionCode::ILLEGAL_DATA_ADDRESS));
 }

@@ -23,7 +23,7 @@ use crate::client::tcp::TcpClient;
 use crate::io::settings::{Direction, PortSettings};
 use crate::meter::decode::{Sample, Value};
 use crate::meter::profile::Profile;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
+use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use crate::scan::plan::{Plan, usual_framings};
 use crate::scan::report;
@@ -40,11 +40,10 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
     };
     let named = args.units.is_some();
     let _unread = output::print(announcement(args, &target, &plan).as_bytes());
-    let mut findings =
-        Findings { units: plan.units.iter().map(|unit| (*unit, None, Found::Silent)).collect() };
+    let mut findings = Findings::of_none(&plan.units);
     let mut progress = Progress::new(plan.longest());
     for framing in &plan.framings {
-        if findings.silent().next().is_none() || stop.is_cancelled() {
+        if findings.to_ask(*framing).next().is_none() || stop.is_cancelled() {
             break;
         }
         let mut client = match open(&target, &plan, *framing).await {
@@ -135,7 +134,7 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
     }
 }
 
-/// Asks whoever has not been heard yet.
+/// Asks whoever has not been heard intact yet.
 async fn one_pass(
     client: &mut Client,
     framing: Framing,
@@ -143,17 +142,13 @@ async fn one_pass(
     progress: &mut Progress,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    for index in 0..findings.units.len() {
-        let (unit, heard_at, _) = &findings.units[index];
-        let unit = *unit;
-        if heard_at.is_some() || stop.is_cancelled() {
-            continue;
+    for unit in findings.to_ask(framing).collect::<Vec<_>>() {
+        if stop.is_cancelled() {
+            break;
         }
         progress.show(unit, framing, findings);
         let found = ask(client, unit).await?;
-        if found != Found::Silent {
-            findings.units[index] = (unit, Some(framing), found);
-        }
+        findings.take(unit, framing, found);
     }
     Ok(())
 }
@@ -165,7 +160,7 @@ async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
     for _ in 0..DAMAGED_TRIES {
         let asked = Instant::now();
         let answer = client.read(unit.get(), FIRST_ASKED).await;
-        note(&mut tries, &answer.map(drop))?;
+        note(&mut tries, through(client), &answer.map(drop))?;
         if tries.damaged == 0 {
             first_took = Some(asked.elapsed());
             break;
@@ -199,11 +194,11 @@ async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
 async fn identify(client: &mut Client, unit: UnitId, tries: &mut Tries) -> Result<Says, String> {
     let mut says = Says::default();
     let id = client.report_server_id(unit.get()).await;
-    note(tries, &id.clone().map(drop))?;
+    note(tries, through(client), &id.clone().map(drop))?;
     says.server_id = id.ok().map(|id| (id.id, id.text));
     if profile_of(&says).is_none() {
         let objects = client.device_identification(unit.get()).await;
-        note(tries, &objects.clone().map(drop))?;
+        note(tries, through(client), &objects.clone().map(drop))?;
         let objects = objects.unwrap_or_default();
         // The guide of the 4000-R numbers maker and product from 1, the standard from 0.
         let first = objects.iter().map(|object| object.id).min().unwrap_or(0);
@@ -223,7 +218,7 @@ async fn version(
     let named = profile.identification.version.as_ref().and_then(|name| profile.point(name));
     let Some(point) = named else { return Ok(None) };
     let answer = client.read(unit.get(), point.range).await;
-    note(tries, &answer.as_ref().map(|_| ()).map_err(Clone::clone))?;
+    note(tries, through(client), &answer.as_ref().map(|_| ()).map_err(Clone::clone))?;
     let Ok(answer) = answer else { return Ok(None) };
     let sample = Sample::new(point.range, &answer.reply, answer.asked_at);
     let reading = sample.and_then(|sample| profile.decode(point, &[sample]).map(|reading| reading.value));
@@ -233,12 +228,17 @@ async fn version(
     })
 }
 
+fn through(client: &Client) -> Through {
+    match client {
+        Client::Serial(_) => Through::Line,
+        Client::Tcp(_) => Through::Gateway,
+    }
+}
+
 /// Counts an answer; an error where nobody can be asked at all.
-fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
-    let of_the_gateway =
-        [ExceptionCode::GATEWAY_PATH_UNAVAILABLE, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND];
+fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Result<(), String> {
     match answer {
-        Err(Failure::Exception(code)) if of_the_gateway.contains(code) => {}
+        Err(Failure::Exception(code)) if through.says_it_itself(*code) => {}
         Ok(()) | Err(Failure::Exception(_)) => tries.intact += 1,
         Err(Failure::Garbled | Failure::Malformed(_)) => tries.damaged += 1,
         Err(Failure::Silent) => {}

@@ -9,7 +9,7 @@ use crate::modbus::rtu;
 /// The framings and units of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// One after the other; later ones ask only who has not been found before.
+    /// One after the other; later ones ask only who has not been heard intact before.
     pub framings: Vec<Framing>,
     /// In order of identifier.
     pub units: Vec<UnitId>,

@@ -27,7 +27,7 @@ pub struct Scan {
     /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub stop_bits: Option<u8>,
-    /// Go on through other baud rates and parities of a serial TARGET, asking those that have not answered
+    /// Go on through other baud rates and parities of a serial TARGET, asking those not heard intact
     #[arg(long)]
     pub try_settings: bool,
     /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. A gateway has 5s at
