@@ -14,7 +14,8 @@ use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Evidence, Finding, Kind, Severity};
-use metergate::meter::profile::Profile;
+use metergate::meter::profile::{Point, Profile};
+use metergate::meter::words::{Format, Group};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -142,6 +143,37 @@ fn a_silent_unit_is_told_from_a_silent_line() {
 }
 
 #[test]
+fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
+    let never = Case::new(|_| open(vec![dead(1)]));
+    assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
+    assert!(never.findings()[0].remedy.contains("(1) A and B swapped"));
+    let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
+    assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
+    // One lost request at a start is no fault of a line, and damaged answers are not silence.
+    let asked = |timeouts, crc_errors| UnitView {
+        state: UnitState::NeverSeen,
+        counters: UnitCounters { transactions: 4, timeouts, crc_errors, ..UnitCounters::default() },
+        ..dead(1)
+    };
+    assert_eq!(Case::new(|_| open(vec![asked(1, 0)])).kinds(), []);
+    assert_eq!(Case::new(|_| open(vec![asked(2, 0)])).kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(Case::new(|_| open(vec![asked(0, 4)])).kinds(), [(Some(1), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn that_others_answer_is_only_said_where_one_does() {
+    let unasked = || UnitView { state: UnitState::NeverSeen, counters: UnitCounters::default(), ..dead(2) };
+    let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
+    let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| !one.remedy.contains("Others")), "{:?}", case.findings());
+    let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| one.remedy.starts_with("Others")), "{:?}", case.findings());
+}
+
+#[test]
 fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
@@ -260,7 +292,9 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
     };
     let case = Case::new(|at| open(vec![refusing(at)]));
     assert_eq!(case.kinds(), [(Some(3), Kind::Refusing)]);
-    assert!(case.findings()[0].remedy.contains("`metergate trace --unit 3`"), "{:?}", case.findings());
+    let remedy = &case.findings()[0].remedy;
+    assert!(remedy.contains("`metergate trace --outcome exception`"), "{remedy}");
+    assert!(!remedy.contains("--unit"), "clients may know unit 3 by another number: {remedy}");
 }
 
 #[test]
@@ -306,10 +340,14 @@ fn block(first: u16, quantity: u16, values: &[(u16, u16)], begun: Instant) -> Bl
 }
 
 fn meter(alerts: u16, integers: &[(u16, u16)]) -> Case {
+    meter_read(SECOND, alerts, integers)
+}
+
+fn meter_read(ago: Duration, alerts: u16, integers: &[(u16, u16)]) -> Case {
     let mut case = Case::new(|at| {
         let snapshot = Snapshot::default()
             .with(block(129, 26, &[(146, alerts)], at - 30 * SECOND))
-            .with(block(1, 52, integers, at - SECOND));
+            .with(block(1, 52, integers, at - ago));
         open(vec![UnitView { snapshot: Arc::new(snapshot), ..healthy(3, at) }])
     });
     case.profile = Some(Profile::builtin("leviton-4000r").unwrap());
@@ -348,4 +386,51 @@ fn what_the_meter_says_itself_is_not_said_twice() {
     let mut low = GOOD.to_vec();
     low[2].1 = 2300;
     assert_eq!(meter(1 << 12, &low).kinds(), [(Some(3), Kind::Alert)]);
+}
+
+#[test]
+fn a_power_factor_read_long_ago_is_no_suspicion_of_now() {
+    let mut low = GOOD.to_vec();
+    low[2].1 = 2300;
+    assert_eq!(meter_read(120 * SECOND, 0, &low).kinds(), [(Some(3), Kind::LowPowerFactor)]);
+    assert_eq!(meter_read(121 * SECOND, 0, &low).kinds(), []);
+}
+
+/// The built-in profile with the power factor of phase A changed as said.
+fn changed(change: impl FnOnce(&mut Point)) -> &'static Profile {
+    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
+    change(profile.points.iter_mut().find(|point| point.name == "power_factor_a").unwrap());
+    Box::leak(Box::new(profile))
+}
+
+#[test]
+fn a_power_factor_is_judged_without_its_sign_and_as_a_ratio() {
+    let kinds = |profile, factor| {
+        let mut integers = GOOD.to_vec();
+        integers[1].1 = factor;
+        let mut case = meter(0, &integers);
+        case.profile = Some(profile);
+        case.kinds()
+    };
+    let low = [(Some(3), Kind::LowPowerFactor)];
+    let signed = changed(|point| point.format = Format::I16);
+    assert_eq!(kinds(signed, 0_u16.wrapping_sub(9990)), [], "-0.999");
+    assert_eq!(kinds(signed, 0_u16.wrapping_sub(2300)), low, "-0.23");
+    let percent = changed(|point| {
+        point.unit = Some("%");
+        point.scale = None;
+    });
+    assert_eq!(kinds(percent, 23), low);
+    assert_eq!(kinds(percent, 99), []);
+}
+
+#[test]
+fn flags_that_are_no_diagnostics_are_no_alerts() {
+    let mut case = meter(1 << 9, &GOOD);
+    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
+    let alerts = profile.points.iter_mut().filter(|point| point.format == Format::Bits);
+    alerts.for_each(|point| point.group = Group::Configuration);
+    assert_eq!(case.kinds(), [(Some(3), Kind::Alert)]);
+    case.profile = Some(Box::leak(Box::new(profile)));
+    assert_eq!(case.kinds(), []);
 }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::process::Command;
 use std::time::Duration;
 
 use metergate::bus::settings::{Framing, Parity, UnitId};
 use metergate::config;
-use metergate::scan::found::{Findings, Found, Meter, Says, Tries, profile_of};
+use metergate::modbus::pdu::ExceptionCode;
+use metergate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use metergate::scan::plan::{Plan, usual_framings};
 use metergate::scan::report;
 
@@ -37,7 +39,8 @@ fn meters(ids: impl IntoIterator<Item = u8>) -> Vec<(u8, Option<Framing>, Found)
 
 /// The units the configuration names, checked as `check` does it.
 fn configured(findings: &Findings) -> config::Config {
-    let text = report::words(findings, true) + &report::configuration(findings, "/dev/ttyUSB0");
+    let text =
+        report::words(findings, true, Through::Line) + &report::configuration(findings, "/dev/ttyUSB0");
     let loaded = config::parse(&text, "scan.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     loaded.config
 }
@@ -87,7 +90,7 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
     let found = findings(units);
     let ids: Vec<_> = configured(&found).buses[0].line.units.iter().map(|unit| unit.id.get()).collect();
     assert_eq!(ids, [1, 2, 3]);
-    let words = report::words(&found, true);
+    let words = report::words(&found, true, Through::Line);
     for said in [
         "#     4  19200 8N1                two meters seem to have this address: every answer came damaged",
         "#     6  9600 8E1         5.2 ms  Leviton Series 4000R Power Meter, V02.015",
@@ -101,12 +104,12 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
 #[test]
 fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were_named() {
     let silent = findings(vec![(1, None, Found::Silent), (2, None, Found::Silent)]);
-    assert!(report::words(&silent, false).contains("A and B swapped"));
+    assert!(report::words(&silent, false, Through::Line).contains("A and B swapped"));
     assert_eq!(report::configuration(&silent, "/dev/ttyUSB0"), "");
     let mut units = meters([1]);
     units.push((2, None, Found::Silent));
-    assert!(!report::words(&findings(units.clone()), false).contains("no answer from"));
-    assert!(report::words(&findings(units), true).contains("no answer from 2"));
+    assert!(!report::words(&findings(units.clone()), false, Through::Line).contains("no answer from"));
+    assert!(report::words(&findings(units), true, Through::Line).contains("no answer from 2"));
 }
 
 #[test]
@@ -133,7 +136,13 @@ fn a_meter_is_known_by_either_of_its_identifications() {
 #[test]
 fn the_time_announced_is_what_silence_costs() {
     let units: Vec<_> = (1..=247).map(unit).collect();
-    let plan = Plan { framings: vec![USUAL], units, timeout: Duration::from_millis(200), passes: 1 };
+    let plan = Plan {
+        framings: vec![USUAL],
+        units,
+        through: Through::Line,
+        timeout: Duration::from_millis(200),
+        passes: 1,
+    };
     // 8 characters of 10 bits, 3.5 of 11 bits, and the wait: 206.172 ms each.
     assert_eq!(plan.longest().as_millis(), 200 + 247 * 206_172 / 1000);
     let twice = Plan { passes: 2, framings: vec![USUAL, USUAL], ..plan };
@@ -148,4 +157,77 @@ fn the_usual_settings_begin_with_the_factory_setting_and_repeat_none() {
         assert!(!framings[..index].contains(one), "{one}");
     }
     assert!(framings.contains(&OTHER));
+}
+
+#[test]
+fn behind_a_gateway_silence_is_not_blamed_on_baud_rates_and_wires_of_its_adapter() {
+    let silent = findings(vec![(1, None, Found::Silent)]);
+    let mut some = meters([1]);
+    some.push((2, None, Found::Silent));
+    for found in [silent, findings(some)] {
+        let words = report::words(&found, true, Through::Gateway);
+        assert!(words.contains("gateway"), "{words}");
+        for wire in ["baud", "A and B", "--try-settings", "120 ohms"] {
+            assert!(!words.contains(wire), "{wire}: {words}");
+        }
+    }
+}
+
+#[test]
+fn settings_of_a_line_are_wrong_usage_where_a_gateway_is_asked() {
+    for option in
+        [&["--baud", "19200"][..], &["--parity", "none"], &["--stop-bits", "1"], &["--try-settings"]]
+    {
+        let program = Command::new(env!("CARGO_BIN_EXE_metergate"))
+            .args(["scan", "127.0.0.1:1"])
+            .args(option)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(program.stderr).unwrap();
+        assert_eq!(program.status.code(), Some(2), "{option:?}: {said}");
+        assert!(said.contains("are for a serial TARGET"), "{said}");
+        assert_eq!(program.stdout, b"");
+    }
+}
+
+#[test]
+fn the_time_announced_for_a_gateway_is_that_of_its_patience() {
+    // Nobody listens there, and the time is announced before that is found out.
+    let announced = |more: &[&str]| {
+        let arguments = ["scan", "127.0.0.1:1", "--units", "1-3"];
+        let program =
+            Command::new(env!("CARGO_BIN_EXE_metergate")).args(arguments).args(more).output().unwrap();
+        String::from_utf8(program.stdout).unwrap()
+    };
+    // Three units, twice each.
+    assert!(announced(&[]).contains("It takes about 31 s"), "{}", announced(&[]));
+    assert!(announced(&["--timeout", "7s"]).contains("It takes about 43 s"));
+}
+
+#[test]
+fn a_unit_that_is_heard_damaged_is_asked_again_at_other_settings_and_not_at_the_same() {
+    let mut found = Findings::of_none(&[unit(1), unit(2), unit(3)]);
+    found.take(unit(1), USUAL, Found::Damaged);
+    found.take(unit(2), USUAL, Found::Meter(leviton()));
+    let asked = |found: &Findings, framing| found.to_ask(framing).map(UnitId::get).collect::<Vec<_>>();
+    assert_eq!(asked(&found, USUAL), [3]);
+    assert_eq!(asked(&found, OTHER), [1, 3]);
+    // What says no more than before changes nothing.
+    for again in [Found::Silent, Found::Damaged] {
+        found.take(unit(1), OTHER, again);
+        assert_eq!(found.units[0], (unit(1), Some(USUAL), Found::Damaged));
+    }
+    found.take(unit(1), OTHER, Found::Noisy(leviton()));
+    assert_eq!(found.units[0], (unit(1), Some(OTHER), Found::Noisy(leviton())));
+    assert_eq!(asked(&found, USUAL), [3]);
+}
+
+#[test]
+fn a_gateway_that_is_busy_is_no_meter_that_answers() {
+    assert!(Through::Gateway.says_it_itself(ExceptionCode::SERVER_DEVICE_BUSY));
+    assert!(!Through::Line.says_it_itself(ExceptionCode::SERVER_DEVICE_BUSY), "there a meter says it");
+    for code in [ExceptionCode::GATEWAY_PATH_UNAVAILABLE, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND] {
+        assert!(Through::Gateway.says_it_itself(code));
+    }
+    assert!(!Through::Gateway.says_it_itself(ExceptionCode::ILLEGAL_DATA_ADDRESS));
 }

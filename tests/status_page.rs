@@ -13,6 +13,7 @@ use metergate::bus::settings::UnitId;
 use metergate::bus::unit::UnitState;
 use metergate::io::http::Reply;
 use metergate::modbus::pdu::ExceptionCode;
+use metergate::status::checkup::Checkup;
 use metergate::status::history::History;
 use metergate::status::picture::Picture;
 use serde_json::Value;
@@ -309,4 +310,17 @@ fn a_histogram_counts_up_to_each_bound_and_errors_stand_under_one_cause_each() {
     ] {
         assert!(metrics.lines().any(|line| line == expected), "{expected}");
     }
+}
+
+#[test]
+fn no_more_answers_are_told_than_were_asked_for() {
+    let now = Instant::now();
+    let mut picture = picture(TWO_LINES, now);
+    change_unit(&mut picture, 0, 1, |unit| {
+        unit.counters.transactions = 28;
+        (0..29).for_each(|_| unit.statistics.answer_times.note(Duration::from_millis(5)));
+    });
+    let checkup = Checkup::of(&picture, &History::default(), now);
+    let unit = checkup.buses[0].units.iter().find(|unit| unit.line_unit == 1).unwrap();
+    assert_eq!((unit.asked, unit.answered), (28, 28));
 }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::args::line::Scan;
 use super::exit::Exit;
 use super::output;
+use super::stop::Stop;
 use super::target::Target;
-use crate::bus::settings::{Framing, UnitId};
+use crate::bus::settings::{Framing, Parity, UnitId};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
 use crate::client::serial::{SerialClient, SerialSettings};
@@ -22,8 +23,8 @@ use crate::client::tcp::TcpClient;
 use crate::io::settings::{Direction, PortSettings};
 use crate::meter::decode::{Sample, Value};
 use crate::meter::profile::Profile;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use crate::scan::found::{Findings, Found, Meter, Says, Tries, profile_of};
+use crate::modbus::pdu::{FunctionCode, ReadRange};
+use crate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use crate::scan::plan::{Plan, usual_framings};
 use crate::scan::report;
 
@@ -33,14 +34,16 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         Ok(target) => target,
         Err(stop) => return stop.tell(),
     };
-    let plan = plan(args);
+    let plan = match plan(args, &target) {
+        Ok(plan) => plan,
+        Err(stop) => return stop.tell(),
+    };
     let named = args.units.is_some();
     let _unread = output::print(announcement(args, &target, &plan).as_bytes());
-    let mut findings =
-        Findings { units: plan.units.iter().map(|unit| (*unit, None, Found::Silent)).collect() };
+    let mut findings = Findings::of_none(&plan.units);
     let mut progress = Progress::new(plan.longest());
     for framing in &plan.framings {
-        if findings.silent().next().is_none() || stop.is_cancelled() {
+        if findings.to_ask(*framing).next().is_none() || stop.is_cancelled() {
             break;
         }
         let mut client = match open(&target, &plan, *framing).await {
@@ -63,11 +66,27 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         client.close().await;
     }
     progress.clear();
-    conclude(&target, &findings, named, stop.is_cancelled())
+    conclude(&target, &plan, &findings, named, stop.is_cancelled())
 }
 
-fn plan(args: &Scan) -> Plan {
-    let own = Framing { baud_rate: args.baud.get(), parity: args.parity.into(), stop_bits: args.stop_bits };
+fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
+    let of_the_line =
+        args.baud.is_some() || args.parity.is_some() || args.stop_bits.is_some() || args.try_settings;
+    let (through, timeout) = match target {
+        Target::Serial(_) => (Through::Line, args.timeout),
+        Target::Tcp { .. } if of_the_line => {
+            return Err(Stop::usage(
+                "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",
+            ));
+        }
+        // The gateway has a timeout of its own, and answers 0x0B after it.
+        Target::Tcp { .. } => (Through::Gateway, args.timeout.max(GATEWAY_PATIENCE)),
+    };
+    let own = Framing {
+        baud_rate: args.baud.map_or(BAUD_RATE, u32::from),
+        parity: args.parity.map_or(Parity::None, Parity::from),
+        stop_bits: args.stop_bits.unwrap_or(1),
+    };
     let mut framings = vec![own];
     if args.try_settings {
         framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
@@ -76,12 +95,8 @@ fn plan(args: &Scan) -> Plan {
     let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
     // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
     let passes = if args.units.is_some() { 2 } else { 1 };
-    Plan {
-        framings,
-        units: units.into_iter().filter_map(UnitId::new).collect(),
-        timeout: args.timeout,
-        passes,
-    }
+    let units = units.into_iter().filter_map(UnitId::new).collect();
+    Ok(Plan { framings, units, through, timeout, passes })
 }
 
 fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
@@ -113,15 +128,13 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
             opened.map(Client::Serial).map_err(|error| format!("cannot open {target}: {error}"))
         }
         Target::Tcp { host, port } => {
-            // The gateway has a timeout of its own, and answers 0x0B after it.
-            let patience = plan.timeout.max(GATEWAY_PATIENCE);
-            let opened = TcpClient::open(host, *port, patience).await;
+            let opened = TcpClient::open(host, *port, plan.timeout).await;
             opened.map(Client::Tcp).map_err(|failure| failure.to_string())
         }
     }
 }
 
-/// Asks whoever has not been heard yet.
+/// Asks whoever has not been heard intact yet.
 async fn one_pass(
     client: &mut Client,
     framing: Framing,
@@ -129,17 +142,13 @@ async fn one_pass(
     progress: &mut Progress,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    for index in 0..findings.units.len() {
-        let (unit, heard_at, _) = &findings.units[index];
-        let unit = *unit;
-        if heard_at.is_some() || stop.is_cancelled() {
-            continue;
+    for unit in findings.to_ask(framing).collect::<Vec<_>>() {
+        if stop.is_cancelled() {
+            break;
         }
         progress.show(unit, framing, findings);
         let found = ask(client, unit).await?;
-        if found != Found::Silent {
-            findings.units[index] = (unit, Some(framing), found);
-        }
+        findings.take(unit, framing, found);
     }
     Ok(())
 }
@@ -151,7 +160,7 @@ async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
     for _ in 0..DAMAGED_TRIES {
         let asked = Instant::now();
         let answer = client.read(unit.get(), FIRST_ASKED).await;
-        note(&mut tries, &answer.map(drop))?;
+        note(&mut tries, through(client), &answer.map(drop))?;
         if tries.damaged == 0 {
             first_took = Some(asked.elapsed());
             break;
@@ -185,11 +194,11 @@ async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
 async fn identify(client: &mut Client, unit: UnitId, tries: &mut Tries) -> Result<Says, String> {
     let mut says = Says::default();
     let id = client.report_server_id(unit.get()).await;
-    note(tries, &id.clone().map(drop))?;
+    note(tries, through(client), &id.clone().map(drop))?;
     says.server_id = id.ok().map(|id| (id.id, id.text));
     if profile_of(&says).is_none() {
         let objects = client.device_identification(unit.get()).await;
-        note(tries, &objects.clone().map(drop))?;
+        note(tries, through(client), &objects.clone().map(drop))?;
         let objects = objects.unwrap_or_default();
         // The guide of the 4000-R numbers maker and product from 1, the standard from 0.
         let first = objects.iter().map(|object| object.id).min().unwrap_or(0);
@@ -209,7 +218,7 @@ async fn version(
     let named = profile.identification.version.as_ref().and_then(|name| profile.point(name));
     let Some(point) = named else { return Ok(None) };
     let answer = client.read(unit.get(), point.range).await;
-    note(tries, &answer.as_ref().map(|_| ()).map_err(Clone::clone))?;
+    note(tries, through(client), &answer.as_ref().map(|_| ()).map_err(Clone::clone))?;
     let Ok(answer) = answer else { return Ok(None) };
     let sample = Sample::new(point.range, &answer.reply, answer.asked_at);
     let reading = sample.and_then(|sample| profile.decode(point, &[sample]).map(|reading| reading.value));
@@ -219,12 +228,17 @@ async fn version(
     })
 }
 
+fn through(client: &Client) -> Through {
+    match client {
+        Client::Serial(_) => Through::Line,
+        Client::Tcp(_) => Through::Gateway,
+    }
+}
+
 /// Counts an answer; an error where nobody can be asked at all.
-fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
-    let of_the_gateway =
-        [ExceptionCode::GATEWAY_PATH_UNAVAILABLE, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND];
+fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Result<(), String> {
     match answer {
-        Err(Failure::Exception(code)) if of_the_gateway.contains(code) => {}
+        Err(Failure::Exception(code)) if through.says_it_itself(*code) => {}
         Ok(()) | Err(Failure::Exception(_)) => tries.intact += 1,
         Err(Failure::Garbled | Failure::Malformed(_)) => tries.damaged += 1,
         Err(Failure::Silent) => {}
@@ -233,12 +247,12 @@ fn note(tries: &mut Tries, answer: &Result<(), Failure>) -> Result<(), String> {
     Ok(())
 }
 
-fn conclude(target: &Target, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
     let device = match target {
         Target::Serial(device) => lasting_name(device),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
-    let mut text = report::words(findings, named);
+    let mut text = report::words(findings, named, plan.through);
     if broken_off {
         text.push_str("# Broken off: not every address has been asked.\n");
     }
@@ -308,6 +322,9 @@ fn bar(share: f64) -> String {
 /// What is asked first: the first pair of holding registers. Whoever does not have it says so.
 const FIRST_ASKED: ReadRange =
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
+
+/// What the 4000-R comes with.
+const BAUD_RATE: u32 = 19200;
 
 /// Requests that tell noise from two meters of one address.
 const DAMAGED_TRIES: u32 = 4;

@@ -2,7 +2,7 @@
 //! of their likelihood, each with what to check.
 
 use crate::bus::unit::UnitState;
-use crate::bus::view::PortState;
+use crate::bus::view::{PortState, UnitView};
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
@@ -33,16 +33,30 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether every unit was asked and none answers now: then the fault is not theirs. One that is off-line has not
+/// Whether every unit was asked and none answers now: then the fault need not be theirs. One that is off-line has not
 /// answered since.
 pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
     let units = &evidence.now.units;
+    if let [only] = units.as_slice() {
+        return is_only_one_silent(evidence, only);
+    }
     let away = units.iter().all(|unit| match unit.state {
         UnitState::Offline => true,
         UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
         UnitState::Online | UnitState::Recovering => false,
     });
-    units.len() > 1 && away
+    !units.is_empty() && away
+}
+
+/// The same of a line of one unit: there one lost request is no sign yet, and an answer that comes damaged is one.
+fn is_only_one_silent(evidence: &Evidence<'_>, only: &UnitView) -> bool {
+    let damaged = evidence.of_unit(only, |unit| unit.counters.crc_errors + unit.statistics.unreadable);
+    let away = match only.state {
+        UnitState::Offline => true,
+        UnitState::NeverSeen => only.counters.timeouts >= ONLY_ONE_AFTER,
+        UnitState::Online | UnitState::Recovering => false,
+    };
+    away && damaged == 0
 }
 
 fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -51,24 +65,15 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
     let framing = evidence.settings.framing;
-    Some(match ever {
-        None => finding(
-            Severity::Fault,
-            Kind::LineSilent,
-            format!("None of the {} units has ever answered at {framing}", evidence.now.units.len()),
-            NEVER_ANSWERED,
-        ),
-        Some(last) => finding(
-            Severity::Fault,
-            Kind::LineSilent,
-            format!(
-                "None of the {} units answers any more, for {}",
-                evidence.now.units.len(),
-                super::words::duration(evidence.at.saturating_duration_since(last))
-            ),
-            ANSWERED_ONCE,
-        ),
-    })
+    let since = ever.map(|last| super::words::duration(evidence.at.saturating_duration_since(last)));
+    let what = match (evidence.now.units.len(), &since) {
+        (1, None) => format!("The only unit has never answered at {framing}"),
+        (1, Some(since)) => format!("The only unit has not answered for {since}"),
+        (count, None) => format!("None of the {count} units has ever answered at {framing}"),
+        (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
+    };
+    let remedy = if since.is_none() { NEVER_ANSWERED } else { ANSWERED_ONCE };
+    Some(finding(Severity::Fault, Kind::LineSilent, what, remedy))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -142,12 +147,12 @@ fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Findin
 const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (ls -l /dev/serial/by-id), that no \
     other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
 
-const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no \
+pub(super) const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no \
     harm; (2) wrong baud rate or parity: compare with a meter's own menu, or run `metergate scan --try-settings`; \
     (3) the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
     not those of the meters: `metergate scan` lists who answers; (6) no bias or termination: 120 ohms at both ends";
 
-const ANSWERED_ONCE: &str = "They did answer before, so settings and identifiers are right. In this order: (1) the \
+pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
     cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
     plug it in again; (4) a meter or wire that shorts the line: take meters off from the far end until the others \
     answer";
@@ -175,6 +180,9 @@ const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener),
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";
+
+/// Requests without an answer, and no good answer ever, that make a line of one unit silent.
+const ONLY_ONE_AFTER: u64 = 2;
 
 /// Fewer stray bytes than this are no finding.
 const NOISE_AT_LEAST: u64 = 20;

@@ -5,12 +5,12 @@
 //! suspected: it shows as a power factor under 0.5 (guide, alert bits 11 to 13).
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bus::view::UnitView;
 use crate::meter::decode::{Reading, Sample, Value};
 use crate::meter::profile::{Point, Profile};
-use crate::meter::words::{Format, Group};
+use crate::meter::words::Group;
 
 use super::finding::{Finding, Kind, Severity};
 
@@ -22,13 +22,13 @@ pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Fi
         profile.points.iter().filter(says).filter_map(|point| profile.decode(point, &samples)).collect();
     let mut told = BTreeSet::new();
     let mut findings = alerts(now, &readings, at, &mut told);
-    findings.extend(low_power_factors(now, &readings, &told));
+    findings.extend(low_power_factors(now, &readings, at, &told));
     findings
 }
 
 /// Whether a rule looks at the point. A page judges every meter each second, so the others are not decoded.
 fn says(point: &&Point) -> bool {
-    point.format == Format::Bits || matches!(point.group, Group::Power | Group::PowerFactor)
+    point.is_alert() || matches!(point.group, Group::Power | Group::PowerFactor)
 }
 
 /// The flags that are set. `told` takes their names, so that nothing is said twice.
@@ -56,13 +56,21 @@ fn alerts<'p>(
     findings
 }
 
-/// Power factors under a half where power flows, unless the meter has said so itself.
-fn low_power_factors(now: &UnitView, readings: &[Reading<'_>], told: &BTreeSet<&str>) -> Vec<Finding> {
+/// Power factors under a half where power flows, unless the meter has said so itself. One that was read long ago
+/// is none of now.
+fn low_power_factors(
+    now: &UnitView,
+    readings: &[Reading<'_>],
+    at: Instant,
+    told: &BTreeSet<&str>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut named = BTreeSet::new();
-    for reading in readings.iter().filter(|reading| reading.point.group == Group::PowerFactor) {
+    let fresh = |reading: &&Reading<'_>| at.saturating_duration_since(reading.asked_at) <= FRESH_FOR;
+    let of_group = readings.iter().filter(|reading| reading.point.group == Group::PowerFactor);
+    for reading in of_group.filter(fresh) {
         let original = reading.point.copy_of.as_deref().unwrap_or(&reading.point.name);
-        let Some(factor) = reading.value.number().filter(|factor| *factor < LOW_POWER_FACTOR) else {
+        let Some(factor) = ratio(reading).filter(|factor| *factor < LOW_POWER_FACTOR) else {
             continue;
         };
         if told.contains(original) || !flows(readings, original) || !named.insert(original) {
@@ -82,19 +90,28 @@ fn low_power_factors(now: &UnitView, readings: &[Reading<'_>], told: &BTreeSet<&
     findings
 }
 
+/// From 0 to 1: a sign tells import from export or leading from lagging, and some meters count in percent.
+fn ratio(reading: &Reading<'_>) -> Option<f64> {
+    let number = reading.value.number()?.abs();
+    Some(if reading.point.unit == Some("%") { number / 100.0 } else { number })
+}
+
 /// Whether there is a load behind this power factor: without one it says nothing.
 fn flows(readings: &[Reading<'_>], power_factor: &str) -> bool {
     let apparent = power_factor.replacen("power_factor", "apparent_power", 1);
     let is_it = |reading: &&Reading<'_>| {
         reading.point.name == apparent || reading.point.copy_of.as_deref() == Some(&apparent)
     };
-    readings.iter().filter(is_it).any(|reading| reading.value.number().is_some_and(|power| power > 0.0))
+    readings.iter().filter(is_it).any(|reading| reading.value.number().is_some_and(|power| power.abs() > 0.0))
 }
 
 const ASK_THE_GUIDE: &str = "The meter's guide says what this means";
 
 const LOW_POWER_FACTOR_REMEDY: &str = "Compare each sensor's phase, arrow and colours with the voltage of the same \
     phase; a motor that idles can truly be this low";
+
+/// A power factor that was read longer ago is not judged: a unit that is off-line keeps its last reading.
+const FRESH_FOR: Duration = Duration::from_secs(120);
 
 /// Below this a power factor is hardly the load's own.
 const LOW_POWER_FACTOR: f64 = 0.5;

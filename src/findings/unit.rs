@@ -9,6 +9,7 @@ use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
+use super::line::{ANSWERED_ONCE, NEVER_ANSWERED};
 use super::words::{duration, percent, times};
 
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
@@ -74,11 +75,13 @@ fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Findin
     match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
             let what = "It has never answered".to_owned();
-            found(Severity::Fault, Kind::Silent, what, NEVER)
+            let remedy = if others_answer(evidence, now) { NEVER } else { NEVER_ANSWERED };
+            found(Severity::Fault, Kind::Silent, what, remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
-            found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), GONE)
+            let remedy = if others_answer(evidence, now) { GONE } else { ANSWERED_ONCE };
+            found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), remedy)
         }
         (UnitState::Online | UnitState::Recovering | UnitState::NeverSeen | UnitState::Offline, _) => {
             let share = percent(seen.timeouts, seen.transactions);
@@ -90,6 +93,14 @@ fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Findin
             found(Severity::Warning, Kind::Lossy, what, LOSSY)
         }
     }
+}
+
+/// Whether another unit of the line answers, so that the line itself is right.
+fn others_answer(evidence: &Evidence<'_>, now: &UnitView) -> bool {
+    evidence.now.units.iter().any(|unit| match unit.state {
+        UnitState::Online | UnitState::Recovering => unit.id != now.id,
+        UnitState::Offline | UnitState::NeverSeen => false,
+    })
 }
 
 /// Answers that come after the time they have.
@@ -124,7 +135,8 @@ fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
         }
         _ => "The meter itself reports a fault; look at its display",
     };
-    let remedy = format!("{remedy}. `metergate trace --unit {}` shows who asks for what", now.id);
+    // No number of a unit here: the filter takes the clients' identifiers, and only the line's is known.
+    let remedy = format!("{remedy}. `metergate trace --outcome exception` shows who asks for what");
     Some(finding(now, Severity::Warning, Kind::Refusing, what, &remedy))
 }
 

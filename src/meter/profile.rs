@@ -295,6 +295,12 @@ impl Profile {
 }
 
 impl Point {
+    /// Whether its flags are alerts: other points hold flags too, such as settings.
+    #[must_use]
+    pub fn is_alert(&self) -> bool {
+        self.format == Format::Bits && self.group == Group::Diagnostics
+    }
+
     /// Whether the point may hold this count, scaling left out.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "ranges of 64-bit counts are not that sharp")]

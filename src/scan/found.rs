@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use crate::bus::settings::{Framing, UnitId};
 use crate::meter::profile::Profile;
+use crate::modbus::pdu::ExceptionCode;
+
+/// What stands between a scan and the meters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// Nothing: it asks on the wire itself, and chooses the framing.
+    Line,
+    /// A gateway, over TCP, with framing and time limits of its own.
+    Gateway,
+}
 
 /// What became of one address at one framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +78,50 @@ impl Tries {
     }
 }
 
+impl Through {
+    /// Whether an exception is the gateway's own word, so that no unit has answered.
+    #[must_use]
+    pub fn says_it_itself(self, code: ExceptionCode) -> bool {
+        match code {
+            ExceptionCode::GATEWAY_PATH_UNAVAILABLE | ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => true,
+            // On a line the meter itself is busy. Gateways say it of a full queue.
+            ExceptionCode::SERVER_DEVICE_BUSY => self == Self::Gateway,
+            _ => false,
+        }
+    }
+}
+
 impl Findings {
+    /// Nobody has been asked yet.
+    #[must_use]
+    pub fn of_none(units: &[UnitId]) -> Self {
+        Self { units: units.iter().map(|unit| (*unit, None, Found::Silent)).collect() }
+    }
+
+    /// Who is worth asking at a framing: units never heard, and those that were only heard damaged at another
+    /// framing, which may have been the wrong one.
+    pub fn to_ask(&self, framing: Framing) -> impl Iterator<Item = UnitId> {
+        let worth = move |at: Option<Framing>, found: &Found| match found {
+            Found::Silent => true,
+            Found::Damaged => at != Some(framing),
+            Found::Meter(_) | Found::Noisy(_) | Found::Twice => false,
+        };
+        self.units.iter().filter(move |(_, at, found)| worth(*at, found)).map(|(unit, ..)| *unit)
+    }
+
+    /// Takes what was found at a framing, where it says more than what was found before.
+    pub fn take(&mut self, unit: UnitId, framing: Framing, found: Found) {
+        let Some(known) = self.units.iter_mut().find(|(one, ..)| *one == unit) else { return };
+        let says_more = match found {
+            Found::Silent => false,
+            Found::Damaged => known.1.is_none(),
+            Found::Meter(_) | Found::Noisy(_) | Found::Twice => true,
+        };
+        if says_more {
+            *known = (unit, Some(framing), found);
+        }
+    }
+
     /// Units that answer, damaged or not.
     pub fn heard(&self) -> impl Iterator<Item = (UnitId, Framing, &Found)> {
         self.units.iter().filter_map(|(unit, framing, found)| Some((*unit, (*framing)?, found)))

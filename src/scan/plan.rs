@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use super::found::Through;
 use crate::bus::settings::{Framing, Parity, UnitId};
 use crate::modbus::rtu;
 
 /// The framings and units of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// One after the other; later ones ask only who has not been found before.
+    /// One after the other; later ones ask only who has not been heard intact before.
     pub framings: Vec<Framing>,
     /// In order of identifier.
     pub units: Vec<UnitId>,
-    /// End of a request to the first byte of its answer.
+    /// What stands between this program and the meters.
+    pub through: Through,
+    /// End of a request to the first byte of its answer, of the meter or of the gateway.
     pub timeout: Duration,
     /// How often a unit is asked that does not answer.
     pub passes: u32,
@@ -23,11 +26,14 @@ impl Plan {
     /// for less.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        self.framings.iter().map(|framing| self.of_one(*framing, self.units.len())).sum()
+        let units = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
+        match self.through {
+            Through::Line => self.framings.iter().map(|framing| self.of_one(*framing, units)).sum(),
+            Through::Gateway => self.timeout * units * self.passes,
+        }
     }
 
-    fn of_one(&self, framing: Framing, units: usize) -> Duration {
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
+    fn of_one(&self, framing: Framing, units: u32) -> Duration {
         let request = framing.wire_time(REQUEST) + rtu::silence(framing.baud_rate) + self.timeout;
         // Before the first request a late answer to whoever had the port before is let go by.
         self.timeout + request * units * self.passes

@@ -5,17 +5,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::found::{Findings, Found, Meter};
+use super::found::{Findings, Found, Meter, Through};
 use crate::bus::settings::{Framing, Parity, UnitId};
 
 /// What is said of the findings: a line for each unit heard, then what is odd and what to do about it. `named`:
 /// these units were asked for by name, so that one who is silent is missed.
 #[must_use]
-pub fn words(findings: &Findings, named: bool) -> String {
+pub fn words(findings: &Findings, named: bool, through: Through) -> String {
     let mut text = String::new();
     table(findings, &mut text);
     summary(findings, named, &mut text);
-    oddities(findings, named, &mut text);
+    oddities(findings, named, through, &mut text);
     text
 }
 
@@ -99,7 +99,7 @@ fn summary(findings: &Findings, named: bool, text: &mut String) {
     let _never = writeln!(text, "#\n# {}.", parts.join(", "));
 }
 
-fn oddities(findings: &Findings, named: bool, text: &mut String) {
+fn oddities(findings: &Findings, named: bool, through: Through, text: &mut String) {
     let mut say = |words: &str| {
         for line in textwrap::wrap(words, WIDTH) {
             let _never = writeln!(text, "# {line}");
@@ -122,9 +122,15 @@ fn oddities(findings: &Findings, named: bool, text: &mut String) {
         }
     }
     if findings.heard().next().is_none() {
-        say(SILENCE);
+        say(match through {
+            Through::Line => SILENCE,
+            Through::Gateway => GATEWAY_SILENCE,
+        });
     } else if named && findings.silent().next().is_some() {
-        say(SOME_SILENT);
+        say(match through {
+            Through::Line => SOME_SILENT,
+            Through::Gateway => GATEWAY_SOME_SILENT,
+        });
     }
 }
 
@@ -173,3 +179,12 @@ const SILENCE: &str = "Nobody answered. From here the causes look alike; in orde
 /// The same where others answer.
 const SOME_SILENT: &str = "Others answer, so port and wiring up to them are right. Of a silent meter check, in this \
     order: its power; its address and baud rate in its menu (--try-settings looks for other rates); its two wires.";
+
+/// Causes of silence behind a gateway, whose line nobody sees from here.
+const GATEWAY_SILENCE: &str = "Nobody answered through this gateway. In order of likelihood: (1) other addresses: it \
+    may know its units by other numbers than the meters have; leave --units out to ask all 247; (2) its own line: \
+    look there, with `metergate doctor` where it is a metergate; (3) meters without power; (4) the wrong gateway.";
+
+/// The same where others answer.
+const GATEWAY_SOME_SILENT: &str = "Others answer, so the gateway works. Of a silent meter check, in this order: its \
+    address in the gateway's configuration; its power; its own settings in its menu; its two wires.";

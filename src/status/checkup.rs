@@ -139,14 +139,16 @@ fn judge(
         let id = unit.settings.id;
         let counters = unit.view.map(|view| view.counters).unwrap_or_default();
         let counted = before.unit(id).map(|view| view.counters).unwrap_or_default();
+        let asked = counters.transactions.saturating_sub(counted.transactions);
         Unit {
             unit: unit.alias,
             line_unit: id.get(),
             name: unit.settings.name.clone(),
             state: state_word(unit.state()).to_owned(),
             answers: is_answering(unit.state()),
-            asked: counters.transactions.saturating_sub(counted.transactions),
-            answered: answers(unit.view).saturating_sub(answers(before.unit(id))),
+            asked,
+            // An answer to what was asked before the span may come in it.
+            answered: answers(unit.view).saturating_sub(answers(before.unit(id))).min(asked),
             answer_time_ms: unit.view.and_then(|view| view.response_time).map(milliseconds),
             findings: of_units.remove(&id).unwrap_or_default(),
         }

@@ -9,7 +9,7 @@ use super::exchanges;
 use super::history::History;
 use super::overview_page::{Names, gateway, meter};
 use super::picture::{Picture, UnitPicture};
-use super::readings::{Readings, is_alert};
+use super::readings::Readings;
 use super::trouble;
 use crate::meter::decode::{Reading, Unscaled, Value};
 use crate::meter::profile::{Point, Valid};
@@ -58,7 +58,7 @@ fn headline(readings: &Readings<'_>) -> Vec<page::Headline> {
 
 /// The alerts that are set; `None` where no register with alerts has been read.
 fn alerts(readings: &Readings<'_>) -> Option<Vec<String>> {
-    let mut read = readings.points.iter().filter(|(point, _)| is_alert(point));
+    let mut read = readings.points.iter().filter(|(point, _)| point.is_alert());
     read.any(|(_, reading)| reading.is_some())
         .then(|| readings.alerts().iter().map(|raised| raised.bit.means.clone()).collect())
 }

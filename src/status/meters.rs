@@ -13,7 +13,7 @@ use crate::meter::words::Group;
 
 use super::exposition::{Exposition, Family, Kind};
 use super::picture::Picture;
-use super::readings::{Readings, is_alert};
+use super::readings::Readings;
 
 /// A sample. There are tens of thousands of them for a long line, so it owns no text.
 struct Sample<'a> {
@@ -46,7 +46,7 @@ pub(super) fn write(out: &mut Exposition, picture: &Picture, now: Instant) {
             families.entry(family).or_insert((kind, Vec::new())).1.push(sample);
         }
         for (point, reading) in &readings.points {
-            let Some(reading) = reading.as_ref().filter(|reading| is_alert(point) && fresh(reading)) else {
+            let Some(reading) = reading.as_ref().filter(|reading| point.is_alert() && fresh(reading)) else {
                 continue;
             };
             let Value::Bits { set, .. } = &reading.value else { continue };

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use crate::meter::decode::{Reading, Sample, Value};
 use crate::meter::profile::{Bit, Point, Profile};
-use crate::meter::words::{Format, Group};
 
 use super::picture::UnitPicture;
 
@@ -48,7 +47,7 @@ impl<'a> Readings<'a> {
         Self::some(unit, |profile, point| {
             let original = point.copy_of.as_ref().unwrap_or(&point.name);
             profile.headline.contains(original)
-                || is_alert(point)
+                || point.is_alert()
                 || profile.validity.as_ref().is_some_and(|validity| validity.point == point.name)
         })
     }
@@ -96,7 +95,7 @@ impl<'a> Readings<'a> {
         let mut raised = Vec::new();
         for (point, reading) in &self.points {
             let Some(Reading { value: Value::Bits { set, .. }, asked_at, .. }) = reading else { continue };
-            if is_alert(point) {
+            if point.is_alert() {
                 raised.extend(set.iter().map(|bit| Raised { point, bit, asked_at: *asked_at }));
             }
         }
@@ -119,10 +118,4 @@ impl<'a> Readings<'a> {
             | Value::Unscaled { .. } => None,
         }
     }
-}
-
-/// Whether the flags of a point are alerts.
-#[must_use]
-pub fn is_alert(point: &Point) -> bool {
-    point.format == Format::Bits && point.group == Group::Diagnostics
 }

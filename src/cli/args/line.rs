@@ -18,19 +18,20 @@ pub struct Scan {
     /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
     #[arg(long, value_name = "UNITS")]
     pub units: Option<Units>,
-    /// Bits per second, 300 to 1000000
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
-    pub baud: NonZeroU32,
-    /// Parity bit
-    #[arg(long, value_enum, default_value_t = Parity::None)]
-    pub parity: Parity,
-    /// Stop bits, 1 or 2
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub stop_bits: u8,
-    /// Go on through other baud rates and parities, asking those that have not answered
+    /// Bits per second of a serial TARGET, 300 to 1000000 [default: 19200]
+    #[arg(long, value_name = "BAUD", value_parser = parse_baud_rate)]
+    pub baud: Option<NonZeroU32>,
+    /// Parity bit of a serial TARGET [default: none]
+    #[arg(long, value_enum)]
+    pub parity: Option<Parity>,
+    /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stop_bits: Option<u8>,
+    /// Go on through other baud rates and parities of a serial TARGET, asking those not heard intact
     #[arg(long)]
     pub try_settings: bool,
-    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most
+    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. A gateway has 5s at
+    /// least, as it waits itself
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_turnaround)]
     pub timeout: Duration,
 }
