@@ -246,6 +246,7 @@ fn a_word_that_means_nothing_is_refused_by_the_page() {
 fn doctor_asks_the_gateway_and_ends_with_1_where_something_is_wrong() {
     let stage = Stage::start(false);
     while stage.read(13) != Some(0x0B) {}
+    assert!(stage.read(11).is_none(), "somebody answers");
     let healthy = stage.output(&["doctor"]);
     let said = text(&healthy.stdout);
     assert!(said.contains("unit 11  "), "{said}");
