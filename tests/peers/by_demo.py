@@ -111,7 +111,8 @@ def _judge(capture):
         kind = re.match(r" *(Query|Response)", info)
         on_network = "mbtcp" in protocols
         if function and kind:
-            found.add((on_network, int(function), kind[1]))
+            # An event log's entries have the field as well; the function comes first.
+            found.add((on_network, int(function.split(",")[0]), kind[1]))
         # Requests of four bytes this dissector does not take on a line, and what it takes for one it cannot match.
         short = not on_network and function in ("", "7", "11", "12", "17")
         unmatched = kind and kind[1] == "Response" and not request and not exception and not short
