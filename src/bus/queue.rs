@@ -86,6 +86,20 @@ pub struct Queue<T> {
 /// A target in an order of its own: the unit identifier, 0 for broadcasts.
 type Lane = u8;
 
+/// A set of targets. Asked for each connection at each turn of the line, so it allocates nothing.
+#[derive(Debug, Default)]
+struct Lanes([u64; 4]);
+
+impl Lanes {
+    /// Whether it was not in there before.
+    fn insert(&mut self, lane: Lane) -> bool {
+        let (word, bit) = (usize::from(lane / 64), 1_u64 << (lane % 64));
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+}
+
 #[derive(Debug, Default)]
 struct Address {
     finish: u64,
@@ -397,13 +411,10 @@ impl<T> Queue<T> {
     /// request of the same connection to the same unit; a broadcast, which is for every unit, not behind any
     /// earlier write of the connection.
     fn candidates_of(&self, flow: &Flow) -> impl Iterator<Item = &Item<T>> {
-        let (mut passed, mut writes): (Vec<Target>, bool) = (Vec::new(), false);
+        let (mut passed, mut writes) = (Lanes::default(), false);
         flow.keys.iter().filter_map(|key| self.items.get(key)).filter(move |item| {
-            let behind = passed.contains(&item.target) || (writes && item.target == Target::Broadcast);
-            let first = !behind;
-            if first {
-                passed.push(item.target);
-            }
+            let behind_a_write = writes && item.target == Target::Broadcast;
+            let first = !behind_a_write && passed.insert(lane(item.target));
             writes |= !item.pdu.is_read();
             first && !self.behind_a_write(item)
         })

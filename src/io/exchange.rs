@@ -26,7 +26,7 @@ pub(crate) struct Exchange {
     counted: Arc<Connected>,
     traffic: Arc<Traffic>,
     link: Arc<Link>,
-    /// In the order of their keys. Few, and a list of few takes far less room than a map.
+    /// In the order of their keys. Few, mostly one, and a list of few takes far less room than a map.
     waiting: VecDeque<(u64, Waiting)>,
     next_key: u64,
     /// The delay is the same for all, so the first in is the first due.
@@ -145,6 +145,10 @@ impl Exchange {
         self.next_key += 1;
         let fuse = asked.at + deadline + FUSE;
         let waiting = Waiting { header, purpose, buses_left: buses, failure: None, fuse, asked, write };
+        if self.waiting.capacity() == 0 {
+            // Most clients never have a second one in flight.
+            self.waiting.reserve_exact(1);
+        }
         self.waiting.push_back((key, waiting));
         key
     }
