@@ -104,17 +104,16 @@ struct Seen {
 
 async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
-    let mut opened = Some(port::open(&bus.port)?);
+    let opened = Some(port::open(&bus.port)?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
     let view = Arc::clone(handle.view());
     let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
     let device = bus.port.device.display().to_string();
     let alone = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
     let parts = BusParts { port: Arc::clone(&port_view), ..alone };
-    let settings = bus.port.clone();
-    let open = move || opened.take().map_or_else(|| port::open(&settings), Ok);
+    let open = port::opener(bus.port.clone(), opened);
     let began = Instant::now();
-    let task = tokio::spawn(async move { serial::run(parts, open, Timer::fine()).await });
+    let task = tokio::spawn(serial::run(parts, open, Timer::fine()));
     tokio::select! {
         () = tokio::time::sleep(time) => {}
         () = stop.cancelled() => {}

@@ -68,13 +68,12 @@ impl SerialClient {
     pub fn open(settings: SerialSettings) -> Result<Self, OpenError> {
         let SerialSettings { port, units, response_timeout, retries } = settings;
         // Here rather than in the task, so that whoever asks hears why it cannot be had.
-        let mut opened = Some(port::open(&port)?);
+        let opened = Some(port::open(&port)?);
         let (handle, requests) = BusHandle::new("line");
         let line = line(port.framing, &units, response_timeout, retries);
         let device = port.device.display().to_string();
         let parts = BusParts::alone(line, device, requests, handle.view().clone());
-        let open = move || opened.take().map_or_else(|| port::open(&port), Ok);
-        let task = tokio::spawn(async move { serial::run(parts, open, Timer::fine()).await });
+        let task = tokio::spawn(serial::run(parts, port::opener(port, opened), Timer::fine()));
         let (way_back, answers) = WayBack::new();
         let attempts = retries.saturating_add(1);
         // Each attempt: the wait for its answer, and for the late answer it is owed.

@@ -62,10 +62,8 @@ impl RunningBus {
             stop: stop.clone(),
             pulse: pulses.add(&settings.line.name),
         };
-        let port = settings.port.clone();
-        let task = tokio::spawn(async move {
-            serial::run(parts, || port::open(&port), Timer::fine()).await;
-        });
+        let open = port::opener(settings.port.clone(), None);
+        let task = tokio::spawn(serial::run(parts, open, Timer::fine()));
         Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
     }
 

@@ -78,6 +78,14 @@ pub struct OpenPort<S> {
     pub discard: fn(&S),
 }
 
+/// What a bus task opens its port with, each time it has none: the first time it is given `opened`, if there is one.
+pub fn opener(
+    settings: PortSettings,
+    mut opened: Option<OpenPort<SerialStream>>,
+) -> impl FnMut() -> Result<OpenPort<SerialStream>, OpenError> + Send {
+    move || opened.take().map_or_else(|| open(&settings), Ok)
+}
+
 /// Opens the port by its name. Must be called inside the runtime.
 ///
 /// # Errors
