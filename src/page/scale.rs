@@ -28,7 +28,7 @@ impl Scale {
             (low, high)
         };
         let rough = (high - low) / f64::from(STEPS_MAX);
-        let power = 10_f64.powf(rough.log10().floor());
+        let power = libm::pow(10.0, libm::log10(rough).floor());
         for factor in FACTORS {
             let step = power * factor;
             let bottom = (low / step + ROUNDING).floor() * step;

@@ -79,12 +79,12 @@ impl Wave {
 
     /// The share that comes to the mean at an instant.
     pub(crate) fn value(&self, at: u64) -> f64 {
-        self.share * self.angle(at).sin()
+        self.share * libm::sin(self.angle(at))
     }
 
     /// The antiderivative of [`value`](Self::value), in seconds.
     fn integral(&self, at: u64) -> f64 {
-        -self.share * self.period / TAU * self.angle(at).cos()
+        -self.share * self.period / TAU * libm::cos(self.angle(at))
     }
 }
 

@@ -74,7 +74,7 @@ impl Power {
     pub(crate) fn sum(parts: [Self; PHASES]) -> Self {
         let real = parts.iter().map(|part| part.real).sum::<f64>();
         let reactive = parts.iter().map(|part| part.reactive).sum::<f64>();
-        Self { real, reactive, apparent: real.hypot(reactive) }
+        Self { real, reactive, apparent: libm::hypot(real, reactive) }
     }
 
     /// Real over apparent power; 1 where nothing flows, which is inferred.

@@ -15,13 +15,13 @@ pub(crate) struct Phasor {
 impl Phasor {
     /// An arrow of that size, turned by so many degrees.
     pub(crate) fn new(size: f64, degrees: f64) -> Self {
-        let (sine, cosine) = (degrees / 180.0 * PI).sin_cos();
+        let (sine, cosine) = libm::sincos(degrees / 180.0 * PI);
         Self { real: size * cosine, imaginary: size * sine }
     }
 
     /// Its effective value.
     pub(crate) fn size(self) -> f64 {
-        self.real.hypot(self.imaginary)
+        libm::hypot(self.real, self.imaginary)
     }
 
     /// The same direction with that size; nothing has no direction.

@@ -82,7 +82,7 @@ impl Service {
             let own = if uneven { amperes * size } else { amperes };
             let factor =
                 meter.power_factor.unwrap_or(if uneven { (factor + shift).min(1.0) } else { factor });
-            reference[phase].scaled_to(own).turned(-factor.clamp(0.0, 1.0).acos().to_degrees())
+            reference[phase].scaled_to(own).turned(-libm::acos(factor.clamp(0.0, 1.0)).to_degrees())
         });
         if wiring == SystemType::Delta {
             let middle = (currents[0] + currents[1] + currents[2]).times(1.0 / 3.0);
