@@ -11,8 +11,21 @@ use std::time::Duration;
 
 use crate::wire::Wire;
 
-/// The program.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_metergate");
+/// The program under test: the one just built, or another, such as a static one, by its path in `METERGATE_PROGRAM`.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("METERGATE_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_metergate").into(), PathBuf::from)
+}
+
+/// Memory of a process, KiB.
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) resident: u64,
+    /// The most that ever was.
+    pub(crate) most: u64,
+    /// Of `resident`, what it wrote itself. The rest are pages of the program's file and of the system's libraries.
+    pub(crate) own: u64,
+}
 
 /// A running gateway on one line; ended when dropped.
 pub(crate) struct Gateway {
@@ -46,7 +59,7 @@ impl Gateway {
              status: {{address: 127.0.0.1:0}}\n"
         );
         fs::write(&file, text).expect("the temporary folder can be written");
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program())
             .args(["run", "--config"])
             .arg(&file)
             .env_remove("JOURNAL_STREAM")
@@ -94,14 +107,14 @@ impl Gateway {
         }
     }
 
-    /// Resident memory in KiB: now, and the most it ever was.
-    pub(crate) fn memory(&self) -> (u64, u64) {
+    pub(crate) fn memory(&self) -> Memory {
         let status = fs::read_to_string(proc(&self.child, "status")).expect("it runs");
         let value = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
             line.trim_end_matches(" kB").trim().parse().ok()
         };
-        (value("VmRSS:").expect("Linux tells"), value("VmHWM:").expect("Linux tells"))
+        let value = |key| value(key).expect("Linux tells");
+        Memory { resident: value("VmRSS:"), most: value("VmHWM:"), own: value("RssAnon:") }
     }
 
     /// Processor time it has taken since it started.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::figures::Row;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Memory};
 use crate::load::{FLOATS, Load, Question, Work};
 use crate::wire::{Pace, Wire};
 
 pub(crate) fn measure() -> Vec<Row> {
     let line = Wire::start(PACE);
     let gateway = Gateway::serving(&line, PACE.baud_rate, "5s", "{id: 1-247, profile: leviton-4000r}");
-    let (idle, _) = gateway.memory();
+    let idle = gateway.memory().resident;
     let load = Load::new();
     let questions = (1..=247).flat_map(|unit| {
         let number = u16::from(unit - 1) * 2;
@@ -18,7 +18,7 @@ pub(crate) fn measure() -> Vec<Row> {
     });
     let work = Work { questions: questions.collect(), in_flight: 16, pause: PAUSE };
     let outcome = load.run(gateway.address(), 500, &work, TIME);
-    let (loaded, most) = gateway.memory();
+    let Memory { resident: loaded, most, .. } = gateway.memory();
     vec![
         Row::judged(
             "resident memory with 500 clients and 247 units",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::UNITS;
 use crate::figures::Row;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Memory};
 use crate::load::{FLOATS, Load, Question, Work};
 use crate::past;
 use crate::viewers::{Viewers, until_all_is_read};
@@ -14,7 +14,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let line = Wire::start(PACE);
     let mut gateway = Gateway::serving(&line, PACE.baud_rate, "5s", UNITS);
     let status = gateway.status_address();
-    let (idle, _) = gateway.memory();
+    let idle = gateway.memory().resident;
     until_all_is_read(status);
     let load = Load::new();
     let questions = (1..=247).flat_map(|unit| {
@@ -24,7 +24,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let work = Work { questions: questions.collect(), in_flight: 16, pause: PAUSE };
     let viewers = Viewers::start(status);
     let outcome = load.run(gateway.address(), 500, &work, TIME);
-    let (loaded, most) = gateway.memory();
+    let Memory { resident: loaded, most, .. } = gateway.memory();
     let seen = viewers.stop();
     let past = past::size();
     vec![
