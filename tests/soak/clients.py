@@ -1,5 +1,7 @@
 """The clients of the soak: some stay, some come anew each time, some are out of order. None believes a reply unseen."""
 
+import http.client
+import json
 import random
 import socket
 import struct
@@ -10,6 +12,9 @@ import time
 DEADLINE = 3.0 + 1.5
 UNITS = (1, 2, 3, 4, 11, 12, 13, 14, 30, 247)
 RANGES = ((256, 60), (256, 2), (290, 20), (128, 26))
+PAGES = ("/", "/units/1", "/units/11", "/metrics", "/api/v1/status", "/api/v1/checkup", "/api/v1/report", "/capture.pcapng")
+# A page waits for lines and clients, so it may take longer than they do.
+PAGE_DEADLINE = 20
 
 
 class Wrong(Exception):
@@ -56,14 +61,14 @@ class Connection:
 
 
 class Clients:
-    def __init__(self, ports, draw):
-        self.ports, self.draw = ports, draw
-        self.replies = self.exceptions = self.connections = self.nonsense = 0
+    def __init__(self, ports, page, draw):
+        self.ports, self.page, self.draw = ports, page, draw
+        self.replies = self.exceptions = self.connections = self.nonsense = self.pages = self.followed = 0
         self.wrong = []
         self.times = []
         self.lock = threading.Lock()
         self.stopping = threading.Event()
-        kinds = [self.stay] * 6 + [self.come_anew] * 3 + [self.misbehave] * 2
+        kinds = [self.stay] * 6 + [self.come_anew] * 3 + [self.misbehave] * 2 + [self.look] * 2 + [self.follow]
         seeds = [draw.random() for _ in kinds]
         self.threads = [threading.Thread(target=self.guard, args=pair) for pair in zip(kinds, seeds)]
 
@@ -97,12 +102,12 @@ class Clients:
         while not self.stopping.is_set():
             try:
                 kind(draw)
-            except Wrong as wrong:
-                self.wrong.append(str(wrong))
-                return
             except OSError:
                 # The gateway closes what idles or is nonsense; at the end it closes everything.
                 time.sleep(0.05)
+            except (Wrong, http.client.HTTPException, ValueError) as wrong:
+                self.wrong.append(f"{type(wrong).__name__}: {wrong}")
+                return
 
     def connect(self, draw):
         connection = Connection(draw.choice(self.ports))
@@ -153,5 +158,45 @@ class Clients:
                     connection.socket.sendall(struct.pack(">HHHBBHH", number, 0, 6, 1 + number % 4, 3, 256, 60))
                 connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             time.sleep(draw.uniform(0, 0.3))
+        finally:
+            connection.close()
+
+    def ask_page(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.page, timeout=PAGE_DEADLINE)
+        connection.request("GET", path)
+        return connection, connection.getresponse()
+
+    def look(self, draw):
+        """One page, whole."""
+        path = draw.choice(PAGES)
+        connection, response = self.ask_page(path)
+        try:
+            body = response.read()
+        except TimeoutError:
+            raise Wrong(f"{path} was not whole within {PAGE_DEADLINE} s") from None
+        finally:
+            connection.close()
+        if response.status != 200 or not body:
+            raise Wrong(f"{path}: {response.status} with {len(body)} bytes")
+        with self.lock:
+            self.pages += 1
+        time.sleep(0.3)
+
+    def follow(self, draw):
+        """The trace for some seconds; now and then it is not read for a while, and then it is cut."""
+        connection, response = self.ask_page("/api/v1/trace")
+        try:
+            if response.status != 200:
+                raise Wrong(f"the trace: {response.status}")
+            until = time.monotonic() + draw.uniform(1, 20)
+            while time.monotonic() < until and not self.stopping.is_set():
+                try:
+                    json.loads(response.readline())
+                except TimeoutError:
+                    raise Wrong(f"nothing on the trace for {PAGE_DEADLINE} s") from None
+                with self.lock:
+                    self.followed += 1
+                if draw.random() < 0.001:
+                    time.sleep(draw.uniform(0, 3))
         finally:
             connection.close()
