@@ -63,10 +63,19 @@ struct Waiting {
     header: Header,
     purpose: Purpose,
     buses_left: usize,
-    failure: Option<Answer>,
+    failure: Option<Failure>,
     fuse: Instant,
     asked: Asked,
     write: Option<Ticket>,
+}
+
+/// Why there is no answer of the unit. The first one counts where several buses were asked.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// It was tried, or waited for its turn too long.
+    Failed(ExceptionCode),
+    /// It cost nothing.
+    Refused(ExceptionCode),
 }
 
 /// What was asked, and when.
@@ -189,8 +198,11 @@ impl Exchange {
                 }
             }
             Answer::Sent => {}
-            Answer::Failed(_) | Answer::Refused(_) => {
-                waiting.failure.get_or_insert(answer);
+            Answer::Failed(code) => {
+                waiting.failure.get_or_insert(Failure::Failed(code));
+            }
+            Answer::Refused(code) => {
+                waiting.failure.get_or_insert(Failure::Refused(code));
             }
         }
         waiting.buses_left = waiting.buses_left.saturating_sub(1);
@@ -212,7 +224,7 @@ impl Exchange {
         while let Some((key, mut waiting)) = self.waiting.pop_front_if(|(_, waiting)| waiting.fuse <= now) {
             let Header { unit, function, .. } = waiting.header;
             warn!(unit, %function, "the bus did not answer by the deadline; answering 0x0B in its place");
-            waiting.failure = Some(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            waiting.failure = Some(Failure::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
             self.finish(waiting, now);
             blown.push(key);
         }
@@ -260,18 +272,24 @@ impl Exchange {
     fn finish(&mut self, waiting: Waiting, now: Instant) {
         let Waiting { header, purpose, failure, asked, write, .. } = waiting;
         self.counted.note_answer(now.saturating_duration_since(asked.at));
-        record(header, failure.as_ref(), &purpose, write);
+        record(header, failure, &purpose, write);
+        if self.waiting.is_empty() && self.waiting.capacity() > 1 {
+            // With hundreds of connections its room counts, and a burst is rare.
+            self.waiting = VecDeque::new();
+        }
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
         let served = match purpose {
             Purpose::Unit(_) => Served::Unit,
             Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_) => Served::Acknowledged,
         };
-        let answer = failure.unwrap_or(match purpose {
-            Purpose::Unit(reply) => reply.map_or(unit_failed, Answer::Reply),
-            Purpose::SilentBroadcast => Answer::Sent,
-            Purpose::AcknowledgedBroadcast(acknowledgement) => Answer::Reply(acknowledgement),
-        });
+        let answer = match (failure, purpose) {
+            (Some(Failure::Failed(code)), _) => Answer::Failed(code),
+            (Some(Failure::Refused(code)), _) => Answer::Refused(code),
+            (None, Purpose::Unit(reply)) => reply.map_or(unit_failed, Answer::Reply),
+            (None, Purpose::SilentBroadcast) => Answer::Sent,
+            (None, Purpose::AcknowledgedBroadcast(acknowledgement)) => Answer::Reply(acknowledgement),
+        };
         let exception = |code, asked| {
             let adu = header.reply(exception_reply(header.function, code));
             (!silent).then_some(Reply { adu, served: Served::Refused, asked })
@@ -324,20 +342,22 @@ impl Exchange {
 }
 
 /// Every write is recorded with its outcome; of everything else the log has only what the gateway itself answered.
-fn record(header: Header, failure: Option<&Answer>, purpose: &Purpose, write: Option<Ticket>) {
+fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Option<Ticket>) {
     let outcome = match (failure, purpose) {
         // Where it was put off for want of time or room it has not been sent, in all other cases it may have been.
-        (Some(Answer::Failed(code)), _) if *code != ExceptionCode::SERVER_DEVICE_BUSY => {
-            Outcome::NoAnswer(*code)
+        (Some(Failure::Failed(code)), _) if code != ExceptionCode::SERVER_DEVICE_BUSY => {
+            Outcome::NoAnswer(code)
         }
-        (Some(Answer::Failed(code) | Answer::Refused(code)), _) => Outcome::Refused(*code),
-        (Some(Answer::Reply(_) | Answer::Sent) | None, Purpose::Unit(Some(reply))) => match reply[..] {
+        (Some(Failure::Failed(code) | Failure::Refused(code)), _) => Outcome::Refused(code),
+        (None, Purpose::Unit(Some(reply))) => match reply[..] {
             [code, exception] if code & EXCEPTION_BIT != 0 => {
                 Outcome::RefusedByUnit(ExceptionCode(exception))
             }
             _ => Outcome::Done,
         },
-        (Some(Answer::Reply(_) | Answer::Sent) | None, _) => Outcome::Broadcast,
+        (None, Purpose::Unit(None) | Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_)) => {
+            Outcome::Broadcast
+        }
     };
     match write {
         Some(ticket) => ticket.finish(outcome, false),
