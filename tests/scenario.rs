@@ -5,6 +5,7 @@ use std::time::Duration;
 use metergate::simulator::keys::Part;
 use metergate::simulator::scenario::{parse, timetable};
 use metergate::simulator::settings::{ChainSettings, FaultKind, Phase, Shape, SystemType};
+use metergate::yaml::KeyTable;
 use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../docs/simulator.md");
