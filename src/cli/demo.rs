@@ -18,21 +18,13 @@ use super::{output, scenario};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, StartError};
 use crate::io::tcp;
-use crate::simulator::chain::Chain;
 use crate::simulator::settings::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
 pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
-    let settings = match settings(args) {
-        Ok(settings) => settings,
+    let (chain, settings) = match settings(args).and_then(scenario::open) {
+        Ok(opened) => opened,
         Err(exit) => return exit,
-    };
-    let chain = match Chain::open(settings.clone()) {
-        Ok(chain) => chain,
-        Err(error) => {
-            output::complain(&format!("no pseudo terminal can be had: {error}"));
-            return Exit::CannotStart;
-        }
     };
     let mut loaded =
         match config::parse(&configuration(args, &settings, chain.device()), "the demo's configuration") {
