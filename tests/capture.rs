@@ -7,6 +7,7 @@
 mod captured;
 mod clients;
 mod pcapng;
+mod settings;
 
 use std::time::Duration;
 

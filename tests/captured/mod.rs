@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{LineSettings, OfflineAfter};
 use metergate::io::admission::Presence;
 use metergate::io::connection::{self, Client};
 use metergate::io::handle::BusHandle;
@@ -27,6 +25,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Peer, units};
+use crate::settings;
 
 /// What a unit does with the next request.
 #[derive(Clone, Debug)]
@@ -138,30 +137,8 @@ async fn units_on(mut far: DuplexStream, acts: Acts, heard: Arc<Mutex<Heard>>) {
 }
 
 fn line() -> LineSettings {
-    let unit = |id| UnitSettings {
-        id: UnitId::new(id).unwrap(),
-        name: None,
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
-    LineSettings {
-        name: String::from("riser-a"),
-        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        turnaround_delay: Duration::from_millis(100),
-        late_guard: Duration::from_millis(500),
-        retries: 1,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 256,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 30, time: Duration::from_secs(3) },
-        probe_max: Duration::from_secs(60),
-        echo: Echo::Off,
-        units: vec![unit(1), unit(2)],
-    }
+    let offline_after = OfflineAfter { failures: 30, time: Duration::from_secs(3) };
+    LineSettings { name: String::from("riser-a"), offline_after, ..settings::line(&[1, 2]) }
 }
 
 /// All that a follower has been told until nothing more comes.
