@@ -254,6 +254,7 @@ pub mod simulator {
     mod service;
     pub mod settings;
     mod setup;
+    pub mod timetable;
     pub mod wire;
     mod works;
 }

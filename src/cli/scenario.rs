@@ -11,6 +11,7 @@ use crate::config::read_bounded;
 use crate::simulator::chain::Chain;
 use crate::simulator::scenario;
 use crate::simulator::settings::ChainSettings;
+use crate::simulator::timetable;
 use crate::yaml::Problems;
 use crate::yaml::problem::unreadable;
 use crate::yaml::text;
@@ -48,7 +49,7 @@ pub(super) fn units(chain: &ChainSettings) -> Units {
 
 /// What will go wrong, for people; empty where nothing will.
 pub(super) fn timetable(chain: &ChainSettings) -> String {
-    let lines = scenario::timetable(chain);
+    let lines = timetable::timetable(chain);
     if lines.is_empty() {
         return String::new();
     }
