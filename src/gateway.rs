@@ -33,6 +33,7 @@ mod addresses;
 mod feeds;
 mod report;
 mod running;
+mod server;
 mod status;
 
 /// Why the gateway could not start, or not take over a new configuration.
@@ -124,7 +125,7 @@ impl Gateway {
             .iter()
             .map(|listener| bind(listener.settings.address))
             .collect::<Result<_, _>>()?;
-        let socket = status::bind(config)?;
+        let socket = status::bind_page(config)?;
         let started = Instant::now();
         let page = StatusPage::new(started)?;
         let traffic = Arc::<Traffic>::default();
@@ -250,7 +251,7 @@ impl Gateway {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
-    /// Where the status page is, if there is one.
+    /// Where the status page is; `None` where there is none, and while its address cannot be had.
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.page.address()

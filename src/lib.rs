@@ -208,7 +208,7 @@ pub mod yaml {
     pub(crate) mod value;
 
     pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
-    pub use section::Key;
+    pub use section::{Key, KeyTable};
 }
 
 /// YAML text in, a checked configuration out, or everything that is wrong with it, by key and line.
@@ -254,6 +254,7 @@ pub mod simulator {
     mod service;
     pub mod settings;
     mod setup;
+    pub mod timetable;
     pub mod wire;
     mod works;
 }

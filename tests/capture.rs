@@ -6,15 +6,18 @@
 
 mod captured;
 mod clients;
+mod pcapng;
+mod settings;
 
 use std::time::Duration;
 
-use captured::{Act, File, Rig, told};
+use captured::{Act, Rig, told};
 use clients::{READ, bytes_of, settings};
 use metergate::capture::Capture;
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
 use metergate::io::traffic::{Event, PASSING_PER_SECOND, What};
 use metergate::modbus::rtu;
+use pcapng::File;
 
 /// A request of each function, and what a unit says to it.
 const FUNCTIONS: &[(&[u8], &[u8])] = &[
@@ -108,7 +111,7 @@ async fn a_file_holds_every_byte_of_both_sides_under_the_right_name_and_time() {
         std::fs::write(path, &bytes).unwrap();
     }
     let file = File::read(&bytes);
-    let told = |interface: &captured::Interface| (interface.name.clone(), interface.link_type);
+    let told = |interface: &pcapng::Interface| (interface.name.clone(), interface.link_type);
     let interfaces: Vec<_> = file.interfaces.iter().map(told).collect();
     let named = |name: &str, link_type| (name.to_owned(), link_type);
     let expected = [

@@ -1,6 +1,7 @@
 //! The shipped configuration files: they load, name every key, and what their comments say is true.
 
 use metergate::config::{Config, Loaded, Part, Problem, parse};
+use metergate::yaml::KeyTable;
 
 const FULL: &str = include_str!("../config/metergate.yaml");
 const MINIMAL: &str = include_str!("../config/minimal.yaml");
@@ -49,7 +50,7 @@ fn every_line_of_the_minimal_file_is_needed() {
 #[test]
 fn the_full_file_names_every_known_key_once_and_in_order() {
     let found = keys_of(FULL);
-    for part in Part::ALL {
+    for &part in Part::ALL {
         let names: Vec<&str> =
             found.iter().filter(|key| key.part == part).map(|key| key.name.as_str()).collect();
         let known: Vec<&str> = part.keys().iter().map(|key| key.name).collect();

@@ -11,9 +11,11 @@ use metergate::bus::diagnostics::{ClientCounters, Picture, answer};
 use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::statistics::UnitStatistics;
-use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::bus::unit::{Unit, UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
+
+mod settings;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,21 +33,13 @@ fn block(range: ReadRange, begun: Instant) -> Block {
     Block::new(range, Bytes::from(pdu), begun, 1)
 }
 
+/// A unit never heard of.
+fn quiet(id: u8) -> UnitView {
+    UnitView::clone(&Unit::new(settings::unit(id), Duration::ZERO).view())
+}
+
 /// A gateway that has run for 100000 s with two buses; unit 2 of the second is known to clients as 12.
 fn picture(now: Instant) -> Picture {
-    let quiet = |id| UnitView {
-        id: unit(id),
-        name: None,
-        state: UnitState::NeverSeen,
-        counters: UnitCounters::default(),
-        statistics: UnitStatistics::default(),
-        last_exception: None,
-        last_good: None,
-        response_time: None,
-        snapshot: Arc::default(),
-        measured: Arc::default(),
-        is_measured: false,
-    };
     let busy = UnitView {
         state: UnitState::Offline,
         counters: UnitCounters {
@@ -149,21 +143,13 @@ fn it_is_read_only_and_knows_two_functions() {
 fn without_a_profile_the_age_is_that_of_the_newest_block() {
     let now = Instant::now() + 100 * SECOND;
     let view = UnitView {
-        id: unit(1),
-        name: None,
         state: UnitState::Online,
-        counters: UnitCounters::default(),
-        statistics: UnitStatistics::default(),
-        last_exception: None,
-        last_good: None,
-        response_time: None,
         snapshot: Arc::new(
             Snapshot::default()
                 .with(block(range(0, 2), now - 9 * SECOND))
                 .with(block(range(5, 2), now - 3 * SECOND)),
         ),
-        measured: Arc::default(),
-        is_measured: false,
+        ..quiet(1)
     };
     assert_eq!(view.age(now), Some(3 * SECOND));
     let two = UnitView { measured: Arc::from([range(0, 2), range(5, 2)]), is_measured: true, ..view.clone() };

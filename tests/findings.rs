@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
@@ -18,37 +16,12 @@ use metergate::meter::profile::{Point, Profile};
 use metergate::meter::words::{Format, Group};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
+mod settings;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn id(unit: u8) -> UnitId {
     UnitId::new(unit).unwrap()
-}
-
-fn settings(units: &[u8]) -> LineSettings {
-    let unit = |&unit: &u8| UnitSettings {
-        id: id(unit),
-        name: None,
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
-    LineSettings {
-        name: "bench".into(),
-        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        turnaround_delay: Duration::from_millis(100),
-        late_guard: Duration::from_millis(500),
-        retries: 1,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 256,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
-        probe_max: 60 * SECOND,
-        echo: Echo::Auto,
-        units: units.iter().map(unit).collect(),
-    }
 }
 
 /// A unit that has answered all it was asked until `at`.
@@ -92,7 +65,7 @@ impl Case {
 
     fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = settings(&units);
+        let settings = settings::line(&units);
         let evidence = Evidence {
             settings: &settings,
             before: &self.before,

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::receive::{Finality, Receiver};
 use metergate::bus::request::{Request, Source, Target};
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::UnitId;
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
+
+mod settings;
 
 fn unit(id: u8) -> UnitId {
     UnitId::new(id).expect("1 to 247")
@@ -21,33 +21,6 @@ fn unit(id: u8) -> UnitId {
 
 fn request(pdu: &'static [u8]) -> RequestPdu {
     RequestPdu::decode(Bytes::from_static(pdu)).expect("a good request")
-}
-
-fn settings() -> LineSettings {
-    let settings = UnitSettings {
-        id: unit(1),
-        name: None,
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
-    LineSettings {
-        name: "test".into(),
-        framing: Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 },
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        turnaround_delay: Duration::from_millis(100),
-        late_guard: Duration::from_millis(500),
-        retries: 1,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 256,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
-        probe_max: Duration::from_secs(60),
-        echo: Echo::Off,
-        units: vec![settings],
-    }
 }
 
 fn ask(line: &mut Line<u32>, to: u32, target: Target, pdu: RequestPdu, now: Instant) {
@@ -84,7 +57,7 @@ fn a_frame_of_unknown_length_is_no_longer_than_a_frame_can_be() {
 
 #[test]
 fn a_line_that_babbles_for_ever_keeps_none_of_its_bytes() {
-    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    let (mut line, mut now) = (Line::new(settings::line(&[1])), Instant::now());
     line.handle_port(PortEvent::Opened, now);
     let mut sent = 0;
     for _ in 0..2_000 {
@@ -101,7 +74,7 @@ fn a_line_that_babbles_for_ever_keeps_none_of_its_bytes() {
 
 #[test]
 fn a_read_behind_a_broadcast_asks_for_no_call_before_the_broadcast_may_go() {
-    let mut settings = settings();
+    let mut settings = settings::line(&[1]);
     // The broadcast needs more silence than the read behind it.
     settings.request_gap = Duration::from_millis(15);
     let (mut line, now) = (Line::new(settings), Instant::now());
@@ -120,7 +93,7 @@ fn a_read_behind_a_broadcast_asks_for_no_call_before_the_broadcast_may_go() {
 /// Sends `first`, loses the port and has it back at once, and sends a read to unit 1: when, counted from
 /// the first.
 fn time_to_the_next_after_a_loss(target: Target, first: RequestPdu) -> Duration {
-    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    let (mut line, mut now) = (Line::new(settings::line(&[1])), Instant::now());
     line.handle_port(PortEvent::Opened, now);
     ask(&mut line, 0, target, first, now);
     let sent = transmitted(&mut line, &mut now);
@@ -153,16 +126,16 @@ fn a_unit_still_owes_its_answer_when_the_port_was_lost_and_is_back() {
 #[test]
 fn units_still_act_on_a_broadcast_when_the_port_was_lost_and_is_back() {
     let held = time_to_the_next_after_a_loss(Target::Broadcast, request(&[6, 0, 1, 0, 3]));
-    assert!(held >= settings().turnaround_delay, "sent after {held:?}");
+    assert!(held >= settings::line(&[1]).turnaround_delay, "sent after {held:?}");
 }
 
 #[test]
 fn half_a_late_answer_holds_the_line_no_longer_than_the_guard() {
-    let (mut line, mut now) = (Line::new(settings()), Instant::now());
+    let (mut line, mut now) = (Line::new(settings::line(&[1])), Instant::now());
     line.handle_port(PortEvent::Opened, now);
     ask(&mut line, 0, Target::Unit(unit(1)), request(&[3, 0, 0, 0, 125]), now);
     let wire_end = transmitted(&mut line, &mut now) + rtu::wire_time(8, 10, 19_200);
-    let guard_end = wire_end + settings().response_timeout + settings().late_guard;
+    let guard_end = wire_end + settings::line(&[1]).response_timeout + settings::line(&[1]).late_guard;
     while line.poll_timeout().is_some_and(|at| at < guard_end) {
         now = line.poll_timeout().expect("just seen");
         line.handle_timeout(now);

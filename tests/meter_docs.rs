@@ -3,6 +3,7 @@
 use metergate::meter::keys::Part;
 use metergate::meter::profile::Profile;
 use metergate::meter::words::{Format, Group, UNITS};
+use metergate::yaml::KeyTable;
 
 const PAGE: &str = include_str!("../docs/profiles.md");
 

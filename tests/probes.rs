@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
+
+mod settings;
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const TURNAROUND: Duration = Duration::from_millis(5);
@@ -26,30 +26,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let unit = |id| UnitSettings {
-            id: UnitId::new(id).expect("1 to 247"),
-            name: None,
-            response_timeout: RESPONSE_TIMEOUT,
-            request_gap: Duration::ZERO,
-            polling: Polling::default(),
-        };
-        let mut line = Line::new(LineSettings {
-            name: "test".into(),
-            framing: Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 },
-            response_timeout: RESPONSE_TIMEOUT,
-            request_gap: Duration::ZERO,
-            turnaround_delay: Duration::from_millis(100),
-            late_guard: RESPONSE_TIMEOUT,
-            retries: 0,
-            queue_limit: 16,
-            poll_share: 0.6,
-            learn_limit: 256,
-            failure_share: 0.02,
-            offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
-            probe_max: Duration::from_secs(60),
-            echo: Echo::Off,
-            units: vec![unit(HEALTHY), unit(DEAD)],
-        });
+        let settings = settings::line(&[HEALTHY, DEAD]);
+        let mut line = Line::new(LineSettings { retries: 0, queue_limit: 16, ..settings });
         let now = Instant::now();
         line.handle_port(PortEvent::Opened, now);
         Self { line, now, answers: Vec::new() }

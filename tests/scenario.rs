@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use metergate::simulator::keys::Part;
-use metergate::simulator::scenario::{parse, timetable};
+use metergate::simulator::scenario::parse;
 use metergate::simulator::settings::{ChainSettings, FaultKind, Phase, Shape, SystemType};
+use metergate::simulator::timetable::timetable;
+use metergate::yaml::KeyTable;
 use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../docs/simulator.md");

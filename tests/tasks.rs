@@ -11,9 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{Echo, LineSettings, UnitId};
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use metergate::io::port::OpenPort;
@@ -27,6 +25,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+mod settings;
 
 /// A running bus task, and the far ends of the ports it will open, one after another.
 struct Rig {
@@ -106,30 +106,7 @@ const NO_PATH: Answer = Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 const NO_PATH_AT_ONCE: Answer = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 
 fn line() -> LineSettings {
-    let unit = |id| UnitSettings {
-        id: UnitId::new(id).unwrap(),
-        name: None,
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
-    LineSettings {
-        name: String::from("riser"),
-        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        turnaround_delay: Duration::from_millis(100),
-        late_guard: Duration::from_millis(500),
-        retries: 1,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 256,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
-        probe_max: Duration::from_secs(60),
-        echo: Echo::Auto,
-        units: vec![unit(1), unit(2)],
-    }
+    LineSettings { echo: Echo::Auto, ..settings::line(&[1, 2]) }
 }
 
 /// Reads one request off the far end and checks whom it is for.

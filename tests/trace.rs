@@ -4,6 +4,7 @@
 
 mod captured;
 mod clients;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,8 @@
 //! Eight units at 19200 baud, 60 registers, four clients that never pause: does the gateway keep the line busy?
 
-use std::thread;
 use std::time::Duration;
 
-use crate::client::{Clients, Reads};
+use crate::client::{Reads, seen_of};
 use crate::figures::{Row, median, micros, quantile};
 use crate::gateway::Gateway;
 use crate::reference;
@@ -72,14 +71,7 @@ pub(crate) fn measure() -> Vec<Row> {
 fn load_gateway(line: &Wire, gateway: &Gateway) -> Vec<Seen> {
     let work =
         [[1, 2], [3, 4], [5, 6], [7, 8]].map(|units| Reads { units: units.to_vec(), ..Reads::of(QUANTITY) });
-    line.take_seen();
-    let clients = Clients::start(gateway.address(), work);
-    thread::sleep(ROUND);
-    let seen = line.take_seen();
-    let replies = clients.stop();
-    assert!(replies.iter().flatten().all(|reply| reply.exception.is_none()), "an exception on a good line");
-    line.take_seen();
-    seen
+    seen_of(line, gateway.address(), work, ROUND)
 }
 
 /// Transactions per second, from the first request to the last.

@@ -6,20 +6,10 @@
 
 use std::process::ExitCode;
 
-#[path = "../line/clock.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod clock;
-#[path = "../line/figures.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod figures;
-#[path = "../line/gateway.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod gateway;
-#[path = "../line/table.rs"]
-mod table;
-#[path = "../line/wire.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod wire;
+use shared::{figures, gateway, table, wire};
+
+#[path = "../shared/mod.rs"]
+mod shared;
 
 mod ceiling;
 mod load;

@@ -7,29 +7,16 @@
 
 use std::process::ExitCode;
 
-#[path = "../line/client.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod client;
-#[path = "../line/clock.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod clock;
-#[path = "../line/figures.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod figures;
-#[path = "../line/gateway.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod gateway;
+use shared::{client, figures, gateway, table, wire};
+
 #[path = "../snapshot/load.rs"]
 #[allow(dead_code, reason = "the other bench uses the rest")]
 mod load;
 #[path = "../../tests/picture/mod.rs"]
 #[allow(unused_imports, reason = "the tests use the rest")]
 mod picture;
-#[path = "../line/table.rs"]
-mod table;
-#[path = "../line/wire.rs"]
-#[allow(dead_code, reason = "the other bench uses the rest")]
-mod wire;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 mod memory;
 mod past;

@@ -1,9 +1,8 @@
 //! A busy line with nobody looking and with ten viewers, in turns: does the silence before a request change?
 
-use std::thread;
 use std::time::Duration;
 
-use crate::client::{Clients, Reads};
+use crate::client::{Reads, seen_of};
 use crate::figures::{Row, median, micros, quantile};
 use crate::gateway::Gateway;
 use crate::viewers::{Viewers, until_all_is_read};
@@ -89,14 +88,7 @@ fn load(line: &Wire, gateway: &Gateway) -> Vec<Seen> {
     let units: Vec<u8> = (1..=UNIT_COUNT).filter_map(|unit| u8::try_from(unit).ok()).collect();
     let work =
         units.chunks(units.len().div_ceil(4)).map(|units| Reads { units: units.to_vec(), ..Reads::of(60) });
-    line.take_seen();
-    let clients = Clients::start(gateway.address(), work);
-    thread::sleep(ROUND);
-    let seen = line.take_seen();
-    let replies = clients.stop();
-    assert!(replies.iter().flatten().all(|reply| reply.exception.is_none()), "an exception on a good line");
-    line.take_seen();
-    seen
+    seen_of(line, gateway.address(), work, ROUND)
 }
 
 /// Faster than most lines, so that there is more to see; the silence is the shortest there is.

@@ -18,6 +18,7 @@ use crate::config;
 pub mod here;
 pub mod line;
 pub mod meter;
+pub mod serial;
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]

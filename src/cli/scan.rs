@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::output;
 use super::stop::Stop;
 use super::target::Target;
-use crate::bus::settings::{Framing, Parity, UnitId};
+use crate::bus::settings::{Framing, UnitId};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
 use crate::client::serial::{SerialClient, SerialSettings};
@@ -70,8 +70,7 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
 }
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
-    let of_the_line =
-        args.baud.is_some() || args.parity.is_some() || args.stop_bits.is_some() || args.try_settings;
+    let of_the_line = args.serial.is_given() || args.try_settings;
     let (through, timeout) = match target {
         Target::Serial(_) => (Through::Line, args.timeout),
         Target::Tcp { .. } if of_the_line => {
@@ -82,11 +81,7 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
         // The gateway has a timeout of its own, and answers 0x0B after it.
         Target::Tcp { .. } => (Through::Gateway, args.timeout.max(GATEWAY_PATIENCE)),
     };
-    let own = Framing {
-        baud_rate: args.baud.map_or(BAUD_RATE, u32::from),
-        parity: args.parity.map_or(Parity::None, Parity::from),
-        stop_bits: args.stop_bits.unwrap_or(1),
-    };
+    let own = args.serial.framing();
     let mut framings = vec![own];
     if args.try_settings {
         framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
@@ -322,9 +317,6 @@ fn bar(share: f64) -> String {
 /// What is asked first: the first pair of holding registers. Whoever does not have it says so.
 const FIRST_ASKED: ReadRange =
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
-
-/// What the 4000-R comes with.
-const BAUD_RATE: u32 = 19200;
 
 /// Requests that tell noise from two meters of one address.
 const DAMAGED_TRIES: u32 = 4;

@@ -1,6 +1,6 @@
 //! The chain that `simulate` and `demo` run: from a scenario's file, or from the command line alone.
 //!
-//! Owns reading the file and what is said of it; what stands in it is `simulator`'s.
+//! Owns reading the file, opening the chain, and what is said of either; what stands in the file is `simulator`'s.
 
 use std::path::Path;
 
@@ -8,8 +8,10 @@ use super::args::Units;
 use super::exit::Exit;
 use super::output;
 use crate::config::read_bounded;
+use crate::simulator::chain::Chain;
 use crate::simulator::scenario;
 use crate::simulator::settings::ChainSettings;
+use crate::simulator::timetable;
 use crate::yaml::Problems;
 use crate::yaml::problem::unreadable;
 use crate::yaml::text;
@@ -20,6 +22,17 @@ pub(super) fn load(path: &Path) -> Result<ChainSettings, Exit> {
         output::report(&problems);
         Exit::Configuration
     })
+}
+
+/// The chain of these settings, on a pseudo terminal. That none can be had is reported.
+pub(super) fn open(settings: ChainSettings) -> Result<(Chain, ChainSettings), Exit> {
+    match Chain::open(settings.clone()) {
+        Ok(chain) => Ok((chain, settings)),
+        Err(error) => {
+            output::complain(&format!("no pseudo terminal can be had: {error}"));
+            Err(Exit::CannotStart)
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<ChainSettings, Problems> {
@@ -36,7 +49,7 @@ pub(super) fn units(chain: &ChainSettings) -> Units {
 
 /// What will go wrong, for people; empty where nothing will.
 pub(super) fn timetable(chain: &ChainSettings) -> String {
-    let lines = scenario::timetable(chain);
+    let lines = timetable::timetable(chain);
     if lines.is_empty() {
         return String::new();
     }

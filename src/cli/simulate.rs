@@ -14,16 +14,9 @@ use crate::simulator::wire::Counters;
 
 /// Runs the chain until `stop` is cancelled.
 pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
-    let settings = match settings(args) {
-        Ok(settings) => settings,
+    let (chain, settings) = match settings(args).and_then(scenario::open) {
+        Ok(opened) => opened,
         Err(exit) => return exit,
-    };
-    let chain = match Chain::open(settings.clone()) {
-        Ok(chain) => chain,
-        Err(error) => {
-            output::complain(&format!("no pseudo terminal can be had: {error}"));
-            return Exit::CannotStart;
-        }
     };
     let link = match Link::create(&args.link, chain.device()) {
         Ok(link) => link,

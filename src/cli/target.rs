@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::Parity as ParityWord;
 use super::args::meter::Way;
 use super::exit::Exit;
 use super::stop::Stop;
-use crate::bus::settings::{Framing, Parity, UnitId};
+use crate::bus::settings::UnitId;
 use crate::client::ask::Client;
 use crate::client::serial::{SerialClient, SerialSettings};
 use crate::client::tcp::TcpClient;
@@ -110,7 +109,7 @@ impl Target {
                 let settings = SerialSettings {
                     port: PortSettings {
                         device: device.clone(),
-                        framing: framing(way),
+                        framing: way.serial.framing(),
                         direction: Direction::Auto,
                     },
                     units: vec![unit],
@@ -134,7 +133,7 @@ impl Aim {
     pub fn take(words: &[String], way: &Way) -> Result<(Self, Vec<String>), Stop> {
         let first = words.first().and_then(|word| Target::read(word)).transpose()?;
         let is_line = matches!(first, Some(Target::Serial(_)));
-        if !is_line && (way.baud.is_some() || way.parity.is_some() || way.stop_bits.is_some()) {
+        if !is_line && way.serial.is_given() {
             return Err(Stop::usage(
                 "--baud, --parity and --stop-bits are for a serial TARGET such as /dev/ttyUSB0",
             ));
@@ -203,18 +202,6 @@ fn reachable(address: SocketAddr) -> Target {
     Target::Tcp { host: host.to_string(), port: address.port() }
 }
 
-fn framing(way: &Way) -> Framing {
-    Framing {
-        baud_rate: way.baud.map_or(BAUD_RATE, u32::from),
-        parity: match way.parity {
-            None | Some(ParityWord::None) => Parity::None,
-            Some(ParityWord::Even) => Parity::Even,
-            Some(ParityWord::Odd) => Parity::Odd,
-        },
-        stop_bits: way.stop_bits.unwrap_or(1),
-    }
-}
-
 /// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
 fn cannot_open(device: &Path, way: &Way, error: &OpenError) -> Stop {
     let text = match error {
@@ -262,9 +249,6 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default of a bus.
 const LINE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The default of a bus.
-const BAUD_RATE: u32 = 19200;
 
 /// The default of a bus.
 const RETRIES: u32 = 1;

@@ -3,8 +3,8 @@
 //! One table, read by the reader, the writer and the tests; decides nothing about values.
 //! Contract section 1.
 
-use crate::yaml::Key;
-use crate::yaml::section::KeyTable;
+use crate::yaml::section::{bare, key};
+use crate::yaml::{Key, KeyTable};
 
 /// A section of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +25,11 @@ pub enum Part {
     Audit,
 }
 
-impl Part {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit, Self::Status, Self::Audit];
+impl KeyTable for Part {
+    const ALL: &'static [Self] =
+        &[Self::File, Self::Listener, Self::Bus, Self::OfflineAfter, Self::Unit, Self::Status, Self::Audit];
 
-    /// The keys of the section, in the order they are shown.
-    #[must_use]
-    pub fn keys(self) -> &'static [Key] {
+    fn keys(self) -> &'static [Key] {
         match self {
             Self::File => FILE,
             Self::Listener => LISTENER,
@@ -44,9 +41,7 @@ impl Part {
         }
     }
 
-    /// What people call it, after "of".
-    #[must_use]
-    pub fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::File => "the top level",
             Self::Listener => "a listener",
@@ -59,28 +54,8 @@ impl Part {
     }
 }
 
-impl KeyTable for Part {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn keys(self) -> &'static [Key] {
-        Self::keys(self)
-    }
-
-    fn title(self) -> &'static str {
-        Self::title(self)
-    }
-}
-
 /// Where profiles are looked for, and the only such place that may be absent.
 pub(super) const DEFAULT_PROFILES: &str = "/etc/metergate/profiles";
-
-const fn key(name: &'static str, default: &'static str) -> Key {
-    Key { name, default: Some(default) }
-}
-
-const fn bare(name: &'static str) -> Key {
-    Key { name, default: None }
-}
 
 const FILE: &[Key] = &[
     bare("listeners"),

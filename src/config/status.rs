@@ -16,7 +16,7 @@ use super::settings::Status;
 use super::value::{address, file as path};
 use crate::io::settings::{StatusSettings, Token};
 use crate::yaml::problem::{Faults, Place};
-use crate::yaml::section::{Field, Section};
+use crate::yaml::section::{Field, KeyTable, Section};
 use crate::yaml::tree::{Kind, Node};
 
 /// Reads the key; `None`: something was reported. The page itself is `None` where it is off.

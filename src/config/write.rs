@@ -10,6 +10,7 @@ use super::settings::{Bus, Config, Listener, Status, UnitProfile};
 use super::value::{show_bytes, show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
+use crate::yaml::KeyTable;
 use crate::yaml::value::show_duration;
 
 impl Config {

@@ -1,7 +1,7 @@
 //! The status page's place in the gateway: where it gets its picture, its server, and the history's clock.
 //!
 //! Owns what survives a reload: the cell with what surrounds the page, and the history. A page whose address is
-//! taken keeps nothing else from running, unless somebody asked for it by name.
+//! taken keeps nothing else from running, unless somebody asked for it by name; it comes when the address is free.
 
 use std::fmt;
 use std::io;
@@ -15,20 +15,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
-use super::{StartError, bind_patiently, collide, feeds, join};
+use super::server::Server;
+use super::{StartError, bind, bind_patiently, collide, feeds, join};
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::aside::Aside;
-use crate::io::http::{self, Serving};
+use crate::io::http;
 use crate::io::names::Names;
 use crate::io::port_view::PortView;
 use crate::io::process::Process;
 use crate::io::settings::{ListenerSettings, StatusSettings};
 use crate::io::stamp::utc;
 use crate::io::tally::Tally;
-use crate::io::tcp;
 use crate::io::traffic::Traffic;
 use crate::status::history::History;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
@@ -85,14 +85,6 @@ pub(super) struct StatusPage {
     stop: CancellationToken,
 }
 
-/// A page being served.
-struct Server {
-    settings: StatusSettings,
-    address: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
 impl fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StatusPage").field("address", &self.address()).finish_non_exhaustive()
@@ -121,42 +113,48 @@ impl StatusPage {
         Ok(Self { aside, surroundings, looked, server: None, sampler, stop })
     }
 
-    /// Opens the page on `socket`, if there is one.
+    /// Shows these surroundings, on `socket`; without one, the page comes by itself when its address can be had.
     pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, surroundings: Surroundings) {
         self.surroundings.store(Arc::new(surroundings));
-        self.serve(config, socket);
+        self.server = config.status.as_ref().map(|wanted| self.serve(wanted, socket));
     }
 
-    /// Where the page is, with the port the system chose for port 0.
+    /// Where the page is, with the port the system chose for port 0; `None` also while its address cannot be had.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(|server| server.address)
+        self.server.as_ref().and_then(Server::address)
     }
 
-    /// Whether the page that runs is the one that is wanted.
-    pub(super) fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
-        let running = self.server.as_ref().filter(|server| !server.task.is_finished());
-        running.map(|server| &server.settings) == wanted
+    /// Whether the page that is served is the one that is wanted.
+    fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
+        match &self.server {
+            Some(server) => server.address().is_some() && Some(server.settings()) == wanted,
+            None => wanted.is_none(),
+        }
     }
 
-    /// Binds the address of a page that is to replace the running one, as far as it is another and can be had
-    /// before the running one has gone.
+    /// Binds the address of a page that is to replace the one there is, as far as it is another and can be had
+    /// before that one has gone.
     ///
     /// # Errors
     /// When somebody asked for the page and its address cannot be had.
     pub(super) fn bind_new(&self, config: &Config) -> Result<Option<TcpListener>, StartError> {
         let wanted = config.status.as_ref().map(|status| status.settings.address);
-        let running = self.server.as_ref().map(|server| server.settings.address);
-        if wanted == running || self.is_in_the_way_of(wanted) { Ok(None) } else { bind(config) }
+        if wanted == self.server.as_ref().map(|server| server.settings().address) {
+            return Ok(None);
+        }
+        match bind_page(config) {
+            // As when 127.0.0.1 becomes 0.0.0.0: our own page is in the way.
+            Err(StartError::Bind { address, error })
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && self.address().is_some_and(|served| collide(served, address)) =>
+            {
+                Ok(None)
+            }
+            bound => bound,
+        }
     }
 
-    /// Whether the running page has the port that is wanted, as when 127.0.0.1 becomes 0.0.0.0.
-    fn is_in_the_way_of(&self, wanted: Option<SocketAddr>) -> bool {
-        let (Some(wanted), Some(running)) = (wanted, self.address()) else { return false };
-        let taken = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
-        collide(running, wanted) && tcp::bind(wanted).is_err_and(taken)
-    }
-
-    /// Takes over what a reload changed.
+    /// Takes over what a reload changed. A page that waits for its address tries it at once.
     pub(super) async fn reload(
         &mut self,
         config: &Config,
@@ -164,40 +162,37 @@ impl StatusPage {
         surroundings: Surroundings,
     ) {
         self.surroundings.store(Arc::new(surroundings));
-        let wanted = config.status.as_ref().map(|status| &status.settings);
-        if self.serves(wanted) {
+        if self.serves(config.status.as_ref().map(|status| &status.settings)) {
             return;
         }
-        if let Some(mut server) = self.server.take() {
-            server.stop.cancel();
-            join(&mut server.task, "status page").await;
-            info!(address = %server.address, "status page closed");
-        }
-        let socket = match (socket, wanted) {
-            (Some(socket), _) => Some(socket),
-            (None, None) => None,
-            // The old one had the address or was in its way, so it had to be gone first.
-            (None, Some(wanted)) => {
-                bind_patiently(wanted.address).await.map_err(|error| error!("no status page: {error}")).ok()
-            }
+        let left = match self.server.take() {
+            Some(server) => server.stop().await,
+            None => None,
         };
-        self.serve(config, socket);
+        if let Some(address) = left {
+            info!(%address, "status page closed");
+        }
+        let Some(wanted) = &config.status else { return };
+        let address = wanted.settings.address;
+        let socket = match socket {
+            Some(socket) => Some(socket),
+            // The old one had the address or was in its way, so it had to be gone first.
+            None if left.is_some_and(|left| collide(left, address)) => bind_patiently(address).await.ok(),
+            None => bind(address).ok(),
+        };
+        self.server = Some(self.serve(wanted, socket));
     }
 
     /// Ends the page at once, and the history.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
-        if let Some(mut server) = self.server.take() {
-            server.stop.cancel();
-            join(&mut server.task, "status page").await;
+        if let Some(server) = self.server.take() {
+            let _address = server.stop().await;
         }
         join(&mut self.sampler, "history").await;
     }
 
-    fn serve(&mut self, config: &Config, socket: Option<TcpListener>) {
-        let (Some(status), Some(socket)) = (&config.status, socket) else { return };
-        let settings = status.settings.clone();
-        let address = socket.local_addr().unwrap_or(settings.address);
+    fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Server {
         let (surroundings, looked) = (Arc::clone(&self.surroundings), self.looked.clone());
         let site: http::Site = Arc::new(move |question| {
             if let Some(reply) = feeds::answer(question, &surroundings, &looked) {
@@ -207,17 +202,7 @@ impl StatusPage {
             let picture = surroundings.load().picture(process);
             looked.with(|history| site::answer(question, &picture, history, Instant::now()))
         });
-        let stop = CancellationToken::new();
-        let (serving, stopped) = (Serving { settings: settings.clone(), site }, stop.clone());
-        let task = self.aside.spawn(async move {
-            match socket.into_std().and_then(TcpListener::from_std) {
-                Ok(socket) => http::run(socket, serving, stopped).await,
-                Err(error) => error!(%error, "no status page"),
-            }
-        });
-        let token = if settings.token.is_some() { "needed" } else { "none" };
-        info!(%address, token, "status page");
-        self.server = Some(Server { settings, address, stop, task });
+        Server::start(&self.aside, wanted, socket, site)
     }
 }
 
@@ -259,23 +244,17 @@ fn clock(now: SystemTime) -> String {
     format!("{date} {} UTC", time.split('.').next().unwrap_or_default())
 }
 
-/// Binds the page's address. Nobody who did not ask for the page is stopped by it.
+/// Binds the page's address; `None` where there is none, or where nobody asked for the one that cannot be had.
 ///
 /// # Errors
 /// When the file names an address that cannot be had.
-pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
+pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(status) = &config.status else { return Ok(None) };
-    let address = status.settings.address;
-    match tcp::bind(address) {
+    match bind(status.settings.address) {
         Ok(socket) => Ok(Some(socket)),
-        Err(error) if status.given => Err(StartError::Bind { address, error }),
-        Err(error) => {
-            warn!(
-                "no status page: {}; the key `status` gives it another address",
-                StartError::Bind { address, error }
-            );
-            Ok(None)
-        }
+        Err(error) if status.given => Err(error),
+        // Nobody who did not ask for the page is stopped by it.
+        Err(_) => Ok(None),
     }
 }
 

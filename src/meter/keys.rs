@@ -2,8 +2,8 @@
 //!
 //! One table, read by the reader and the tests; decides nothing about values. `docs/profiles.md` explains each.
 
-use crate::yaml::Key;
-use crate::yaml::section::KeyTable;
+use crate::yaml::section::{bare, key};
+use crate::yaml::{Key, KeyTable};
 
 /// A section of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,8 @@ pub enum Part {
     Identification,
 }
 
-impl Part {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+impl KeyTable for Part {
+    const ALL: &'static [Self] = &[
         Self::Profile,
         Self::NotAvailable,
         Self::Block,
@@ -45,9 +44,7 @@ impl Part {
         Self::Identification,
     ];
 
-    /// The keys of the section, in the order they are shown.
-    #[must_use]
-    pub fn keys(self) -> &'static [Key] {
+    fn keys(self) -> &'static [Key] {
         match self {
             Self::Profile => PROFILE,
             Self::NotAvailable => NOT_AVAILABLE,
@@ -62,9 +59,7 @@ impl Part {
         }
     }
 
-    /// What people call it, after "of".
-    #[must_use]
-    pub fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Profile => "a profile",
             Self::NotAvailable => "not_available",
@@ -78,26 +73,6 @@ impl Part {
             Self::Identification => "identification",
         }
     }
-}
-
-impl KeyTable for Part {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn keys(self) -> &'static [Key] {
-        Self::keys(self)
-    }
-
-    fn title(self) -> &'static str {
-        Self::title(self)
-    }
-}
-
-const fn key(name: &'static str, default: &'static str) -> Key {
-    Key { name, default: Some(default) }
-}
-
-const fn bare(name: &'static str) -> Key {
-    Key { name, default: None }
 }
 
 const PROFILE: &[Key] = &[

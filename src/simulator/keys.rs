@@ -2,8 +2,8 @@
 //!
 //! One table, read by the reader and the tests; decides nothing about values. `docs/simulator.md` explains each.
 
-use crate::yaml::Key;
-use crate::yaml::section::KeyTable;
+use crate::yaml::section::{bare, key};
+use crate::yaml::{Key, KeyTable};
 
 /// A section of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,10 @@ pub enum Part {
     Fault,
 }
 
-impl Part {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Scenario, Self::Meter, Self::Load, Self::Fault];
+impl KeyTable for Part {
+    const ALL: &'static [Self] = &[Self::Scenario, Self::Meter, Self::Load, Self::Fault];
 
-    /// The keys of the section, in the order they are shown.
-    #[must_use]
-    pub fn keys(self) -> &'static [Key] {
+    fn keys(self) -> &'static [Key] {
         match self {
             Self::Scenario => SCENARIO,
             Self::Meter => METER,
@@ -33,9 +30,7 @@ impl Part {
         }
     }
 
-    /// What people call it, after "of".
-    #[must_use]
-    pub fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Scenario => "a scenario",
             Self::Meter => "a meter",
@@ -43,26 +38,6 @@ impl Part {
             Self::Fault => "a fault",
         }
     }
-}
-
-impl KeyTable for Part {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn keys(self) -> &'static [Key] {
-        Self::keys(self)
-    }
-
-    fn title(self) -> &'static str {
-        Self::title(self)
-    }
-}
-
-const fn key(name: &'static str, default: &'static str) -> Key {
-    Key { name, default: Some(default) }
-}
-
-const fn bare(name: &'static str) -> Key {
-    Key { name, default: None }
 }
 
 const SCENARIO: &[Key] =

@@ -14,9 +14,7 @@ use crate::yaml::problem::{Faults, Problems, unreadable};
 use crate::yaml::section::{Section, judge, optional};
 use crate::yaml::text;
 use crate::yaml::tree::Node;
-use crate::yaml::value::{
-    Allowed, Judged, choice, count, decimal, duration, name, show_duration, whole_number,
-};
+use crate::yaml::value::{Allowed, Judged, choice, count, decimal, duration, name, whole_number};
 
 /// Checks the text of a scenario; `file_name` stands in the messages.
 ///
@@ -150,7 +148,7 @@ fn read_load(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Loa
 
 /// The words of `fault`, with what belongs to each.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Dead,
     Late,
     Noisy,
@@ -383,50 +381,8 @@ fn shape_word(shape: Shape) -> &'static str {
     }
 }
 
-impl Kind {
-    /// What belongs to it aside from when and whom.
-    fn of(fault: &FaultKind) -> (Self, Option<String>) {
-        let percent = |share: f64| format!("{}%", (share * 10_000.0).round() / 100.0);
-        match fault {
-            FaultKind::Dead => (Self::Dead, None),
-            FaultKind::Late(delay) => (Self::Late, Some(format!("by {}", show_duration(*delay)))),
-            FaultKind::Noisy(share) => (Self::Noisy, Some(format!("{} of frames", percent(*share)))),
-            FaultKind::Echo => (Self::Echo, None),
-            FaultKind::WrongUnit(unit) => (Self::WrongUnit, Some(format!("as {unit}"))),
-            FaultKind::Garbage => (Self::Garbage, None),
-            FaultKind::ReversedCt(phase) => (Self::ReversedCt, Some(format!("phase {}", phase.letter()))),
-            FaultKind::PhaseLoss(phase) => (Self::PhaseLoss, Some(format!("phase {}", phase.letter()))),
-            FaultKind::PowerCycle => (Self::PowerCycle, None),
-        }
-    }
-}
-
-/// What will go wrong, a line each, in order of time.
-#[must_use]
-pub fn timetable(chain: &ChainSettings) -> Vec<String> {
-    let mut faults: Vec<&Fault> = chain.faults.iter().collect();
-    faults.sort_by_key(|fault| fault.at);
-    let line = |fault: &Fault| {
-        let from = show_duration(fault.at);
-        let until = fault.lasts.map(|lasts| show_duration(fault.at.saturating_add(lasts)));
-        let when = until.map_or(format!("from {from}"), |until| format!("{from} to {until}"));
-        let mut units: Vec<String> = fault
-            .meters
-            .iter()
-            .filter_map(|index| chain.meters.get(*index))
-            .map(|one| one.unit.to_string())
-            .collect();
-        units.dedup();
-        let whom =
-            if units.is_empty() { "the line".to_owned() } else { format!("meter {}", units.join(", ")) };
-        let (kind, more) = Kind::of(&fault.kind);
-        let more = more.map(|more| format!(" {more}")).unwrap_or_default();
-        format!("{when}: {whom}: {}{more}", kind_word(kind))
-    };
-    faults.into_iter().map(line).collect()
-}
-
-fn kind_word(kind: Kind) -> &'static str {
+/// How a fault of this kind is written.
+pub(super) fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Dead => "dead",
         Kind::Late => "late",

@@ -18,8 +18,18 @@ pub struct Key {
     pub default: Option<&'static str>,
 }
 
+/// A key that stands for `default` where it is absent.
+pub(crate) const fn key(name: &'static str, default: &'static str) -> Key {
+    Key { name, default: Some(default) }
+}
+
+/// A key that is needed, or whose absence means something of its own.
+pub(crate) const fn bare(name: &'static str) -> Key {
+    Key { name, default: None }
+}
+
 /// The sections of one kind of file and the keys each of them has.
-pub(crate) trait KeyTable: Copy + 'static {
+pub trait KeyTable: Copy + 'static {
     /// All of them.
     const ALL: &'static [Self];
 

@@ -4,6 +4,7 @@
 //! each transaction and written down. Around [`WRITABLE`] it has registers that keep what is written.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::record::Record;
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::rtu;
+
+pub(crate) use crate::settings::line as settings;
 
 /// A request that left the line.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,34 +53,6 @@ impl Ask {
 
     pub(crate) fn on(self, address: u8, connection: u64) -> Self {
         Self { address, connection, ..self }
-    }
-}
-
-/// Two units, echo off, one retry, guard and response timeout of 500 ms.
-pub(crate) fn settings(units: &[u8]) -> LineSettings {
-    let unit = |&id: &u8| UnitSettings {
-        id: UnitId::new(id).expect("a unit"),
-        name: None,
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
-    LineSettings {
-        name: "bench".into(),
-        framing: Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 },
-        response_timeout: Duration::from_millis(500),
-        request_gap: Duration::ZERO,
-        turnaround_delay: Duration::from_millis(100),
-        late_guard: Duration::from_millis(500),
-        retries: 1,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 256,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 3, time: Duration::from_secs(3) },
-        probe_max: Duration::from_secs(60),
-        echo: Echo::Off,
-        units: units.iter().map(unit).collect(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::settings::UnitId;
+use metergate::bus::settings::{UnitId, UnitSettings};
 use metergate::bus::snapshot::{Block, Snapshot};
-use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::bus::unit::{Unit, UnitState};
 use metergate::bus::view::{PollingView, PortState, UnitView, View};
 use metergate::config::{Config, parse};
 use metergate::io::http::{Question, Reply};
@@ -58,21 +58,7 @@ pub(crate) fn config(text: &str) -> Config {
 pub(crate) fn picture(text: &str, now: Instant) -> Picture {
     let config = config(text);
     let bus = |bus: &metergate::config::Bus| {
-        let unit = |unit: &metergate::bus::settings::UnitSettings| {
-            Arc::new(UnitView {
-                id: unit.id,
-                name: unit.name.clone(),
-                state: UnitState::NeverSeen,
-                counters: UnitCounters::default(),
-                last_exception: None,
-                last_good: None,
-                response_time: None,
-                snapshot: Arc::default(),
-                measured: Arc::default(),
-                is_measured: false,
-                statistics: metergate::bus::statistics::UnitStatistics::default(),
-            })
-        };
+        let unit = |unit: &UnitSettings| Unit::new(unit.clone(), bus.line.late_guard).view();
         BusPicture {
             settings: Arc::new(bus.clone()),
             view: Arc::new(View {

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::here::Place;
+use super::serial::Serial;
 use super::{Parity, Units, parse_baud_rate, parse_time, parse_turnaround};
 
 /// Arguments of `scan`.
@@ -18,15 +19,9 @@ pub struct Scan {
     /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
     #[arg(long, value_name = "UNITS")]
     pub units: Option<Units>,
-    /// Bits per second of a serial TARGET, 300 to 1000000 [default: 19200]
-    #[arg(long, value_name = "BAUD", value_parser = parse_baud_rate)]
-    pub baud: Option<NonZeroU32>,
-    /// Parity bit of a serial TARGET [default: none]
-    #[arg(long, value_enum)]
-    pub parity: Option<Parity>,
-    /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub stop_bits: Option<u8>,
+    /// How a serial TARGET is talked to.
+    #[command(flatten)]
+    pub serial: Serial,
     /// Go on through other baud rates and parities of a serial TARGET, asking those not heard intact
     #[arg(long)]
     pub try_settings: bool,

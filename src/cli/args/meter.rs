@@ -3,13 +3,12 @@
 //! Owns names, defaults and ranges; what a TARGET is, `target` says. It never acts on them. Source: contract
 //! section 2.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
-use super::{Parity, parse_baud_rate};
+use super::serial::Serial;
 
 /// How a meter is reached.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,15 +23,9 @@ pub struct Way {
     /// The configuration of the gateway running here
     #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
     pub config: PathBuf,
-    /// Bits per second of a serial TARGET, 300 to 1000000 [default: 19200]
-    #[arg(long, value_name = "BAUD", value_parser = parse_baud_rate)]
-    pub baud: Option<NonZeroU32>,
-    /// Parity bit of a serial TARGET [default: none]
-    #[arg(long, value_enum)]
-    pub parity: Option<Parity>,
-    /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub stop_bits: Option<u8>,
+    /// How a serial TARGET is talked to.
+    #[command(flatten)]
+    pub serial: Serial,
     /// How long to wait for an answer, 10ms to 60s [default: 5s over TCP, 500ms on a line]
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,

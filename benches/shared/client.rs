@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::wire;
+use super::wire::{self, Seen, Wire};
 
 /// What a client reads, again and again.
 #[derive(Clone, Debug)]
@@ -67,6 +67,23 @@ impl Clients {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|thread| thread.join().expect("no client panics")).collect()
     }
+}
+
+/// What such clients made the line carry in `time`. On a line without faults none of them is refused.
+pub(crate) fn seen_of(
+    line: &Wire,
+    gateway: SocketAddr,
+    work: impl IntoIterator<Item = Reads>,
+    time: Duration,
+) -> Vec<Seen> {
+    line.take_seen();
+    let clients = Clients::start(gateway, work);
+    thread::sleep(time);
+    let seen = line.take_seen();
+    let replies = clients.stop();
+    assert!(replies.iter().flatten().all(|reply| reply.exception.is_none()), "an exception on a good line");
+    line.take_seen();
+    seen
 }
 
 fn work_until(mut stream: TcpStream, reads: &Reads, stop: &AtomicBool) -> Vec<Reply> {

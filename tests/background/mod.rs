@@ -17,9 +17,7 @@ use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::poll::Pace;
 use metergate::bus::request::{Answer, Request, Source, Target};
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, PolledBlock, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{Framing, LineSettings, Parity, PolledBlock, Polling, UnitId, UnitSettings};
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
@@ -181,30 +179,9 @@ fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
         // Floats: every second register belongs to the one before.
         uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
     };
-    let unit = |id, polling| UnitSettings {
-        id: unit(id),
-        name: None,
-        response_timeout: 500 * MS,
-        request_gap,
-        polling,
-    };
-    LineSettings {
-        name: String::from("riser"),
-        framing: FRAMING,
-        response_timeout: 500 * MS,
-        request_gap: Duration::ZERO,
-        turnaround_delay: 100 * MS,
-        late_guard: 500 * MS,
-        retries: 0,
-        queue_limit: 1024,
-        poll_share: 0.6,
-        learn_limit: 4,
-        failure_share: 0.02,
-        offline_after: OfflineAfter { failures: 3, time: 3 * SECOND },
-        probe_max: 60 * SECOND,
-        echo: Echo::Off,
-        units: vec![unit(1, polling), unit(2, Polling::default())],
-    }
+    let unit = |id, polling| UnitSettings { request_gap, polling, ..crate::settings::unit(id) };
+    let units = vec![unit(1, polling), unit(2, Polling::default())];
+    LineSettings { retries: 0, learn_limit: 4, units, ..crate::settings::line(&[]) }
 }
 
 /// From the first byte of a read to the last one of its answer, of a meter that makes such a pause.

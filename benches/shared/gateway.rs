@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::wire::Wire;
+use super::wire::Wire;
 
 /// The program under test: the one just built, or another, such as a static one, by its path in `METERGATE_PROGRAM`.
 pub(crate) fn program() -> PathBuf {

@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::OptionalActions;
 
-use crate::clock;
+use super::clock;
 
 /// How the line keeps time.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use crate::figures::Row;
+use super::figures::Row;
 
 /// A part of the bench: its name, and what measures it.
 pub(crate) type Part = (&'static str, fn() -> Vec<Row>);

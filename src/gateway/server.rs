@@ -1,0 +1,179 @@
+//! The server of the status page: its address, which somebody else may have for now, and its task.
+//!
+//! Owns one page from when it is wanted until it is not: where its address cannot be had, it is tried again until it
+//! can, beside the workers, and nobody waits for it. Never knows what is answered there, nor whether a start or a
+//! reload is to be refused for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{bind, join};
+use crate::config;
+use crate::io::aside::Aside;
+use crate::io::http::{self, Serving, Site};
+use crate::io::settings::StatusSettings;
+
+/// A page that is wanted: served, or waiting for its address.
+pub(super) struct Server {
+    settings: StatusSettings,
+    /// Where it is served.
+    address: Arc<ArcSwapOption<SocketAddr>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves `wanted` on `socket`; without one, as soon as its address can be had.
+    pub(super) fn start(
+        aside: &Aside,
+        wanted: &config::Status,
+        socket: Option<TcpListener>,
+        site: Site,
+    ) -> Self {
+        let (settings, stop) = (wanted.settings.clone(), CancellationToken::new());
+        // A socket belongs to the runtime that made it. One that cannot change over is bound anew.
+        let socket = socket.and_then(|socket| socket.into_std().ok());
+        let bound = socket.as_ref().map(|socket| socket.local_addr().unwrap_or(settings.address));
+        let address = Arc::new(ArcSwapOption::from(bound.map(Arc::new)));
+        if let Some(address) = bound {
+            announce(address, &settings);
+        }
+        let (wanted, told, stopped) = (wanted.clone(), Arc::clone(&address), stop.clone());
+        let task = aside.spawn(async move {
+            let socket = match socket.and_then(|socket| TcpListener::from_std(socket).ok()) {
+                Some(socket) => socket,
+                None => {
+                    told.store(None);
+                    let Some(socket) = stopped.run_until_cancelled(bind_at_last(&wanted)).await else {
+                        return;
+                    };
+                    let address = socket.local_addr().unwrap_or(wanted.settings.address);
+                    told.store(Some(Arc::new(address)));
+                    announce(address, &wanted.settings);
+                    socket
+                }
+            };
+            http::run(socket, Serving { settings: wanted.settings, site }, stopped).await;
+        });
+        Self { settings, address, stop, task }
+    }
+
+    /// What it obeys, or will once it is served.
+    pub(super) fn settings(&self) -> &StatusSettings {
+        &self.settings
+    }
+
+    /// Where it is served, with the port the system chose for port 0; `None` while its address cannot be had.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address.load().as_deref().copied().filter(|_| !self.task.is_finished())
+    }
+
+    /// Ends it at once. Returns where it was served.
+    pub(super) async fn stop(mut self) -> Option<SocketAddr> {
+        self.stop.cancel();
+        join(&mut self.task, "status page").await;
+        self.address.load().as_deref().copied()
+    }
+}
+
+fn announce(address: SocketAddr, settings: &StatusSettings) {
+    let token = if settings.token.is_some() { "needed" } else { "none" };
+    info!(%address, token, "status page");
+}
+
+/// Binds the address when it can be had. However long that takes, there is one warning.
+async fn bind_at_last(wanted: &config::Status) -> TcpListener {
+    let mut due = interval(RETRY_PERIOD);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned = false;
+    loop {
+        due.tick().await;
+        match bind(wanted.settings.address) {
+            Ok(socket) => return socket,
+            Err(_) if warned => {}
+            Err(error) => {
+                warned = true;
+                let remedy = if wanted.given { "" } else { "; the key `status` gives it another address" };
+                warn!("no status page: {error}{remedy}; it is tried again every {RETRY_PERIOD:?}");
+            }
+        }
+    }
+}
+
+/// Between two tries of an address that could not be had.
+const RETRY_PERIOD: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::net::TcpListener as Taken;
+    use std::sync::{Mutex, PoisonError};
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A page at `address`.
+    fn page(address: SocketAddr, given: bool) -> config::Status {
+        config::Status { settings: StatusSettings { address, token: None }, token_file: None, given }
+    }
+
+    // The clock may stand still here: a socket is bound, and nothing is ever awaited of it.
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_address_is_tried_every_period_and_warned_of_once() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(log);
+        let taken = Taken::bind("127.0.0.1:0").unwrap();
+        let wanted = page(taken.local_addr().unwrap(), false);
+        let bound = bind_at_last(&wanted);
+        tokio::pin!(bound);
+        let short = Duration::from_millis(1);
+        assert!(timeout(5 * RETRY_PERIOD + short, bound.as_mut()).await.is_err());
+        drop(taken);
+        assert!(timeout(RETRY_PERIOD - 3 * short, bound.as_mut()).await.is_err(), "tried before its time");
+        advance(2 * short).await;
+        let socket = timeout(Duration::ZERO, bound).await.expect("the sixth period is over");
+        assert_eq!(socket.local_addr().unwrap(), wanted.settings.address);
+        let said = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let expected = format!("no status page: cannot listen on {}: ", wanted.settings.address);
+        assert_eq!((said.lines().count(), said.matches(&expected).count()), (1, 1), "{said}");
+        let end = "; the key `status` gives it another address; it is tried again every 10s\n";
+        assert!(said.contains(" WARN ") && said.ends_with(end), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_waits_has_no_address_and_can_be_ended() {
+        let taken = Taken::bind("127.0.0.1:0").unwrap();
+        let wanted = page(taken.local_addr().unwrap(), true);
+        let aside = Aside::start("status").unwrap();
+        let site: Site = Arc::new(|_| http::Reply::text(200, ""));
+        let waiting = Server::start(&aside, &wanted, None, site);
+        assert_eq!((waiting.address(), waiting.settings()), (None, &wanted.settings));
+        // It returns when the task has ended.
+        assert_eq!(waiting.stop().await, None);
+    }
+}

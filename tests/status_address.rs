@@ -1,0 +1,100 @@
+//! A status page whose address somebody else has: nothing else waits for it, and it comes by itself.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::{SocketAddr, TcpListener};
+
+use metergate::config::{self, Config};
+use metergate::gateway::Gateway;
+use nix::sys::signal::Signal;
+
+use page::{get, request};
+use program::{Folder, Program};
+
+mod page;
+mod program;
+
+const WORD: &str = "Authorization: Bearer correct-horse-battery-staple";
+
+fn text(folder: &Folder, address: SocketAddr) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let token = folder.write("token", "correct-horse-battery-staple\n");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    format!(
+        "listeners: [{{address: '127.0.0.1:0'}}]\nbuses: [{{name: riser, device: {}, units: [{{id: 1}}]}}]\n\
+         status: {{address: '{address}', token_file: {}}}\n",
+        folder.path("none").display(),
+        token.display()
+    )
+}
+
+/// A configuration in which nobody asked for the page, as far as the gateway knows.
+fn unasked(folder: &Folder, address: SocketAddr) -> Config {
+    let loaded = config::parse(&text(folder, address), "test.yaml").unwrap_or_else(|found| panic!("{found}"));
+    let mut config = loaded.config;
+    config.status.as_mut().unwrap().given = false;
+    config
+}
+
+#[test]
+fn a_page_that_a_reload_could_not_move_comes_when_its_address_is_free() {
+    let theirs = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = theirs.local_addr().unwrap().port();
+    let (old, all) = (SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0, 0, 0, 0], port)));
+    let folder = Folder::new();
+    let file = folder.write("metergate.yaml", &text(&folder, old));
+    let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(gateway.status_page(), old);
+
+    // The old page is in the way of the new one, and when it has gone, the other program still is.
+    folder.write("metergate.yaml", &text(&folder, all));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("status page closed");
+    let said = gateway.line_with(&format!("no status page: cannot listen on {all}"));
+    assert!(said.contains(" WARN ") && said.ends_with("; it is tried again every 10s"), "{said}");
+    gateway.line_with("INFO reloaded");
+
+    // From here on nobody tells the gateway anything.
+    drop(theirs);
+    assert_eq!(gateway.status_page(), all);
+    assert_eq!(request(old, "GET", "/", &[WORD]).status, 200);
+    gateway.signal(Signal::SIGTERM);
+    let (status, said) = gateway.exit();
+    assert_eq!((status.code(), said.matches("no status page").count()), (Some(0), 1), "{said}");
+}
+
+#[tokio::test]
+async fn a_page_that_nobody_asked_for_waits_for_its_address_and_a_reload_tries_it_at_once() {
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = theirs.local_addr().unwrap();
+    let folder = Folder::new();
+    let config = unasked(&folder, address);
+    let mut gateway = Gateway::start(&config).unwrap();
+    assert_eq!(gateway.status_address(), None, "it is somebody else's");
+    gateway.reload(&config).await.unwrap();
+    assert_eq!(gateway.status_address(), None, "it is still somebody else's");
+    drop(theirs);
+    gateway.reload(&config).await.unwrap();
+    assert_eq!(gateway.status_address(), Some(address));
+    assert_eq!(get(address, "/health").status, 200);
+    gateway.stop().await;
+    assert!(TcpListener::bind(address).is_ok(), "the page outlives the gateway");
+}
+
+#[tokio::test]
+async fn a_page_that_waits_ends_when_it_is_no_longer_wanted() {
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = theirs.local_addr().unwrap();
+    let folder = Folder::new();
+    let waiting = unasked(&folder, address);
+    let mut gateway = Gateway::start(&waiting).unwrap();
+    let mut off = unasked(&folder, address);
+    off.status = None;
+    gateway.reload(&off).await.unwrap();
+    assert_eq!(gateway.status_address(), None);
+    // A page that is asked for by name after that is refused where it cannot be had: nothing waits any more.
+    let mut asked = unasked(&folder, address);
+    asked.status.as_mut().unwrap().given = true;
+    gateway.reload(&asked).await.unwrap_err();
+    gateway.stop().await;
+}
