@@ -203,6 +203,7 @@ pub mod yaml {
     pub(crate) mod nearest;
     pub(crate) mod problem;
     pub(crate) mod section;
+    mod syntax;
     pub(crate) mod text;
     pub(crate) mod tree;
     pub(crate) mod value;

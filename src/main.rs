@@ -17,9 +17,12 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are "errors" too; whoever closed stdout does not want to read them.
-            let _unread = error.print();
-            return u8::try_from(error.exit_code()).map_or(Exit::Usage.into(), ExitCode::from);
+            // Help and version are "errors" too, and results: they go to stdout.
+            let printed = error.print();
+            if !error.use_stderr() {
+                return output::judge(printed).err().unwrap_or(Exit::Ok).into();
+            }
+            return Exit::Usage.into();
         }
     };
     let exit = match &args.command {

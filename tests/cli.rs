@@ -128,6 +128,21 @@ fn a_reader_that_goes_away_is_no_panic() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_a_fault_and_is_said() {
+    for arguments in [&["man"][..], &["points"], &["--help"], &["--version"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program().args(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.starts_with("metergate: cannot write to the standard output: "),
+            "{arguments:?}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn simulate_ends_cleanly_on_either_signal_and_removes_its_link() {
     let folder = folder("signals");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {

@@ -169,7 +169,7 @@ buses:
     units:
       - id: 1
 ";
-    let expected = "m.yaml:5:4: error: buses: this is not YAML: while parsing a block collection, did not find expected '-' indicator
+    let expected = "m.yaml:5:4: error: buses: this is not YAML: while parsing a block collection, did not find expected '-' indicator; allowed: `key: value` with a space after the colon, the keys of a mapping and the dashes of a list each in one column
  5 |    device: /dev/ttyS0
    |    ^
 m.yaml: 1 error";
@@ -186,11 +186,42 @@ buses:
     units:
       - id: 1
 "#;
-    let expected = r#"m.yaml:4:11: error: buses[0].name: this is not YAML: invalid indentation in quoted scalar
+    let expected = r#"m.yaml:4:11: error: buses[0].name: this is not YAML: invalid indentation in quoted scalar; allowed: a closing quote for each that opens, with nothing after it but a comment
  4 |   - name: "riser-a
    |           ^
 m.yaml: 1 error"#;
     assert_eq!(faults(text), expected);
+}
+
+#[test]
+fn whatever_breaks_the_syntax_comes_with_what_is_allowed() {
+    for (text, allowed) in [
+        ("a: 1\nb:\tc\n d: 2\n", "a space after the colon"),
+        ("a: x\n\tb: 2\n", "never tabs"),
+        ("a: %x\n", "quotes around text that begins with one of % @"),
+        ("a: @x\n", "quotes around text"),
+        ("a: *x\n", "quotes around text"),
+        ("a: &\n", "quotes around text"),
+        ("a: |x\n", "quotes around text"),
+        ("a: !<x\n", "quotes around text"),
+        ("%x\na: 1\n", "quotes around text"),
+        ("a: \"C:\\x\"\n", "single quotes around text with backslashes"),
+        ("a: 'x\n", "a closing quote"),
+        ("a: \"x\" y\n", "a closing quote"),
+        ("name: Panel: 1\n", "one value after a key, in quotes"),
+        ("a: [1, 2\n", "[ and { each closed"),
+        ("a: {b: 1\n", "[ and { each closed"),
+        ("a: ]\n", "[ and { each closed"),
+        ("a: - b\n", "each in one column"),
+        ("a: 1\n  b: 2\n c: 3\n", "one value after a key"),
+        ("a:\n  b: 1\n c: 2\n", "each in one column"),
+        ("a: 1\nb\nc: 2\n", "a space after the colon"),
+    ] {
+        let said = faults(text);
+        let first = said.lines().next().unwrap_or_default();
+        assert!(first.contains(": this is not YAML: "), "{text:?}: {said}");
+        assert!(first.contains("; allowed: ") && first.contains(allowed), "{text:?}: {said}");
+    }
 }
 
 #[test]

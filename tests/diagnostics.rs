@@ -104,6 +104,25 @@ fn each_bus_has_ten_registers_from_20_on() {
 }
 
 #[test]
+fn a_busy_line_shows_its_utilisation_before_the_first_ten_seconds_are_over() {
+    let start = Instant::now();
+    let mut view = View::default();
+    let mut shown = |busy: u32, at: u32| {
+        view.counters.busy = busy * SECOND / 10;
+        view.window.note(view.counters.busy, start + at * SECOND / 10);
+        view.utilisation(start + at * SECOND / 10)
+    };
+    assert_eq!(shown(0, 0), 0);
+    assert_eq!(shown(4, 9), 0, "a share of less than a second says nothing");
+    assert_eq!(shown(4, 10), 4_000);
+    assert_eq!(shown(10, 40), 2_500);
+    assert_eq!(shown(30, 100), 3_000);
+    // From here on a whole stretch is shown until the next is over.
+    assert_eq!(shown(80, 150), 3_000);
+    assert_eq!(shown(90, 200), 6_000);
+}
+
+#[test]
 fn a_unit_stands_where_the_identifier_clients_use_puts_it() {
     let expected = [
         2, 2, // off-line, last exception 0x02

@@ -139,7 +139,8 @@ impl View {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
     since: Option<(Instant, Duration)>,
-    last: u16,
+    /// Of the stretch before; `None` during the first.
+    last: Option<u16>,
 }
 
 impl Window {
@@ -150,7 +151,7 @@ impl Window {
             return;
         };
         if now.saturating_duration_since(since) >= WINDOW {
-            self.last = self.utilisation(busy, now);
+            self.last = Some(self.utilisation(busy, now));
             self.since = Some((now, busy));
         }
     }
@@ -158,8 +159,11 @@ impl Window {
     fn utilisation(&self, busy: Duration, now: Instant) -> u16 {
         let Some((since, before)) = self.since else { return 0 };
         let elapsed = now.saturating_duration_since(since);
-        if elapsed < WINDOW {
-            return self.last;
+        match self.last {
+            Some(last) if elapsed < WINDOW => return last,
+            // The first stretch is told as it goes: a busy line that shows nothing for ten seconds looks idle.
+            None if elapsed < WINDOW_MIN => return 0,
+            Some(_) | None => {}
         }
         let used = busy.saturating_sub(before).as_micros() * 10_000 / elapsed.as_micros().max(1);
         u16::try_from(used).unwrap_or(u16::MAX).min(10_000)
@@ -168,3 +172,6 @@ impl Window {
 
 /// How long line time is counted before its share is worked out anew.
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// Nothing is worked out from less: one request and its answer would look like a full line.
+const WINDOW_MIN: Duration = Duration::from_secs(1);

@@ -56,8 +56,8 @@ pub enum Command {
     /// Check a configuration without opening any port
     ///
     /// Warnings and errors go to stderr, each with its line. A good configuration is shown as it will be
-    /// obeyed, every default filled in, then what background reading will cost each line, and then "ok". All of
-    /// it is YAML.
+    /// obeyed, every default filled in, then what background reading will cost each line, and then "ok". All
+    /// but that last word is YAML.
     #[command(after_help = CHECK_HELP)]
     Check(Configured),
     /// Try it out: simulated meters behind a gateway, nothing to wire or configure

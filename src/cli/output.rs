@@ -1,9 +1,11 @@
 //! What commands say to the person or script that started them: results to stdout, complaints to stderr.
 //!
-//! A reader that went away (`metergate ... | head`) is no reason to panic, nor a fault of the command.
+//! A reader that went away (`metergate ... | head`) is no reason to panic, nor a fault of the command. A full disk
+//! is a fault, and is said.
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::Once;
 
 use super::exit::Exit;
 
@@ -20,10 +22,23 @@ pub fn print(result: &[u8]) -> Exit {
 /// How the command should end, since nobody reads what else it has to say.
 pub fn show(result: &[u8]) -> Result<(), Exit> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(result).and_then(|()| stdout.flush()) {
+    judge(stdout.write_all(result).and_then(|()| stdout.flush()))
+}
+
+/// What became of something written to stdout. A failure is said on stderr, once: a command that goes on writing
+/// meets it again and again.
+///
+/// # Errors
+/// How the command should end.
+pub fn judge(written: io::Result<()>) -> Result<(), Exit> {
+    match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Exit::Ok),
-        Err(_) => Err(Exit::Fault),
+        Err(error) => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| complain(&format!("cannot write to the standard output: {error}")));
+            Err(Exit::Fault)
+        }
     }
 }
 

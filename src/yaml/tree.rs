@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::problem::{Faults, Place, Spot};
+use super::syntax;
 
 /// One value of the file.
 #[derive(Debug)]
@@ -247,21 +248,13 @@ impl Builder {
     fn report_syntax(&self, error: &ScanError, faults: &mut Faults<'_>) {
         let marker = error.marker();
         let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
-        let line = faults.line(spot.line);
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let hint = if indent.contains('\t') {
-            "; allowed: spaces to indent, never tabs"
-        } else if line.contains(": [") && line.contains("]:") {
-            "; allowed: an IPv6 address in quotes, such as \"[::]:502\""
-        } else {
-            ""
-        };
+        let remedy = syntax::remedy(error.info(), faults.line(spot.line));
         let mut place = self.place(spot);
         // How far a list had come says nothing certain about where its text broke.
         if place.key.ends_with(']') {
             place.key.truncate(place.key.rfind('[').unwrap_or(0));
         }
-        faults.error(&place, format!("this is not YAML: {}{hint}", error.info()));
+        faults.error(&place, format!("this is not YAML: {}; allowed: {remedy}", error.info()));
     }
 
     fn place(&self, spot: Spot) -> Place {
