@@ -13,7 +13,7 @@ use super::args::meter::Read;
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
 use super::stop::Stop;
-use super::target::Aim;
+use super::target::{Aim, Purpose};
 use super::{choice, export, output, profile, raw, screen, table};
 use crate::client::ask::Client;
 use crate::client::survey::survey;
@@ -84,7 +84,7 @@ struct Points {
 
 async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
     let way = &args.way;
-    let (aim, words) = Aim::take(&args.words, way)?;
+    let (aim, words) = Aim::take(&args.words, way, Purpose::Read)?;
     let target = aim.target.to_string();
     let job = if args.raw {
         Job::Raw(raw::Job::new(args, target, &words)?)
