@@ -169,7 +169,7 @@ buses:
     units:
       - id: 1
 ";
-    let expected = "m.yaml:5:4: error: buses: this is not YAML: while parsing a block collection, did not find expected '-' indicator
+    let expected = "m.yaml:5:4: error: buses: this is not YAML: while parsing a block collection, did not find expected '-' indicator; allowed: keys that belong together in one column
  5 |    device: /dev/ttyS0
    |    ^
 m.yaml: 1 error";
@@ -186,11 +186,36 @@ buses:
     units:
       - id: 1
 "#;
-    let expected = r#"m.yaml:4:11: error: buses[0].name: this is not YAML: invalid indentation in quoted scalar
+    let expected = r#"m.yaml:4:11: error: buses[0].name: this is not YAML: invalid indentation in quoted scalar; allowed: a second quote at the end of the text
  4 |   - name: "riser-a
    |           ^
 m.yaml: 1 error"#;
     assert_eq!(faults(text), expected);
+}
+
+#[test]
+fn what_the_parser_stumbles_over_comes_with_what_would_be_right() {
+    let said = |line: &str| faults(&format!("listeners:\n  - address: 0.0.0.0:502\n{line}\n"));
+    for (line, allowed) in [
+        ("      max_age: 5s", "; allowed: keys that belong together in one column, and quotes around text"),
+        (" max_age: 5s", "; allowed: keys that belong together in one column"),
+        ("    max_age 5s", "; allowed: a colon and a space after each key"),
+        ("    max_age: @5s", "; allowed: quotes around text that begins with this character"),
+    ] {
+        let said = said(line);
+        assert!(said.contains("this is not YAML") && said.contains(allowed), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_key_without_the_space_before_its_value_is_recognised() {
+    let said = faults("listeners:\n  - address:0.0.0.0:502\nbuses: []\n");
+    assert!(
+        said.contains("found address:0.0.0.0:502 (a space is missing after address:); allowed: a mapping"),
+        "{said}"
+    );
+    let said = faults("listeners:\n  - somewhere:502\nbuses: []\n");
+    assert!(said.contains("found somewhere:502; allowed: a mapping"), "{said}");
 }
 
 #[test]
@@ -226,7 +251,7 @@ m.yaml: 1 error";
 fn a_file_that_is_not_there_is_refused_by_its_name() {
     let problems = load(Path::new("/nonexistent/metergate.yaml")).unwrap_err();
     let expected =
-        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2)
+        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2); `--config FILE` names another, and `metergate scan` writes a first one
 /nonexistent/metergate.yaml: 1 error";
     assert_eq!(problems.to_string(), expected);
 }

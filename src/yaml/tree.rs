@@ -248,14 +248,7 @@ impl Builder {
         let marker = error.marker();
         let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
         let line = faults.line(spot.line);
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let hint = if indent.contains('\t') {
-            "; allowed: spaces to indent, never tabs"
-        } else if line.contains(": [") && line.contains("]:") {
-            "; allowed: an IPv6 address in quotes, such as \"[::]:502\""
-        } else {
-            ""
-        };
+        let hint = syntax_hint(error.info(), line);
         let mut place = self.place(spot);
         // How far a list had come says nothing certain about where its text broke.
         if place.key.ends_with(']') {
@@ -277,6 +270,28 @@ impl Builder {
             }
         }
         Place { spot, key }
+    }
+}
+
+/// What would be right where a line is no YAML: the parser's words name what it stumbled over, not the mistake.
+fn syntax_hint(stumbled: &str, line: &str) -> &'static str {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    if indent.contains('\t') {
+        "; allowed: spaces to indent, never tabs"
+    } else if line.contains(": [") && line.contains("]:") {
+        "; allowed: an IPv6 address in quotes, such as \"[::]:502\""
+    } else if stumbled.contains("mapping values are not allowed") {
+        "; allowed: keys that belong together in one column, and quotes around text that has a colon and a space in it"
+    } else if stumbled.contains("expected '-' indicator") || stumbled.ends_with("expected key") {
+        "; allowed: keys that belong together in one column"
+    } else if stumbled.contains("expect ':'") {
+        "; allowed: a colon and a space after each key"
+    } else if stumbled.contains("quoted scalar") {
+        "; allowed: a second quote at the end of the text"
+    } else if stumbled.contains("unexpected character") {
+        "; allowed: quotes around text that begins with this character"
+    } else {
+        ""
     }
 }
 
