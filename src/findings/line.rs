@@ -123,13 +123,22 @@ fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
+/// A line whose units are all silent is full of asking after them, and that is said already.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    (used >= FULL_PERCENT).then(|| {
-        let waiting = evidence.now.waiting;
-        let what = format!("The line is in use {used:.0} % of the time, {waiting} requests wait");
-        finding(Severity::Warning, Kind::LineFull, what, FULL)
-    })
+    if used < FULL_PERCENT || is_silent(evidence) {
+        return None;
+    }
+    let waiting = match evidence.now.waiting {
+        0 => String::new(),
+        1 => "; 1 request waits".to_owned(),
+        count => format!("; {count} requests wait"),
+    };
+    let what = format!("The line is in use {used:.0} % of the time{waiting}");
+    let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
+    let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
+    let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
+    Some(finding(Severity::Warning, Kind::LineFull, what, remedy))
 }
 
 fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -177,6 +186,10 @@ const FOREIGN: &str = "Another client asks on the same two wires, or answers com
 
 const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
     the baud rate of the meters and the bus";
+
+const FULL_OF_FAILURES: &str = "Most of it goes into requests without a good answer. Mend the meters that do not \
+    answer, or take those that are not there out of the configuration; a shorter `response_timeout` costs less for \
+    each";
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";

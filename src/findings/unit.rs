@@ -27,6 +27,8 @@ struct Seen {
     timeouts: u64,
     /// Answers with a wrong CRC, broken off, or not even a frame.
     damaged: u64,
+    /// Of these, those that were not even a frame; they count as timeouts, too.
+    unreadable: u64,
     late: u64,
     unexpected: u64,
     exceptions: u64,
@@ -38,6 +40,7 @@ impl Seen {
             transactions: evidence.of_unit(now, |unit| unit.counters.transactions),
             timeouts: evidence.of_unit(now, |unit| unit.counters.timeouts),
             damaged: evidence.of_unit(now, |unit| unit.counters.crc_errors + unit.statistics.unreadable),
+            unreadable: evidence.of_unit(now, |unit| unit.statistics.unreadable),
             late: evidence.of_unit(now, |unit| unit.counters.late_answers),
             unexpected: evidence.of_unit(now, |unit| unit.counters.unexpected),
             exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
@@ -63,7 +66,16 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
         Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
     } else if share >= GARBLED_PERCENT {
-        let what = format!("{damaged} of {transactions} answers came damaged ({share} %)");
+        // Noise that hits a request shows as silence: half of what is lost would be missing without it.
+        let unanswered = seen.timeouts - seen.unreadable.min(seen.timeouts);
+        let what = if unanswered == 0 {
+            format!("{damaged} of {transactions} answers came damaged ({share} %)")
+        } else {
+            let share = percent(damaged + unanswered, transactions);
+            format!(
+                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not in time ({share} %)"
+            )
+        };
         Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
     } else {
         None
