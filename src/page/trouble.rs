@@ -74,9 +74,12 @@ pub(super) fn of_buses(buses: &[Bus]) -> Vec<Trouble<'_>> {
     sorted(all)
 }
 
-/// Those of the one meter a page is about.
-pub(super) fn of_meter(findings: &[Finding]) -> Vec<Trouble<'_>> {
-    sorted(findings.iter().map(|finding| (finding, Place::Here, "wrong".to_owned())))
+/// Those of the one meter a page is about, and of its line, whose troubles are also the meter's.
+pub(super) fn of_meter<'a>(findings: &'a [Finding], bus: &'a str) -> Vec<Trouble<'a>> {
+    sorted(findings.iter().map(|finding| {
+        let place = if finding.unit.is_none() { Place::Line { bus } } else { Place::Here };
+        (finding, place, "wrong".to_owned())
+    }))
 }
 
 /// Worst first; of one severity they stay in the order of the buses and of the line.
@@ -139,7 +142,7 @@ fn item(trouble: &Trouble<'_>, unfolded: bool) -> Markup {
                             span class="place" { "Unit " (line_id) " on the line " (bus) }
                         }
                     }
-                    span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (finding.what) "." }
+                    span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
                 }
                 details open[unfolded] { summary { "What to do" } (remedy(&finding.remedy)) }
             }
@@ -188,7 +191,7 @@ fn steps(text: &str) -> (&str, Vec<&str>) {
 }
 
 /// Text with the commands in it marked. An odd backtick stays what it is.
-fn commands(text: &str) -> Markup {
+pub(super) fn commands(text: &str) -> Markup {
     let parts: Vec<_> = text.split('`').collect();
     let is_paired = parts.len() % 2 == 1;
     html! {
