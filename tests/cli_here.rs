@@ -168,7 +168,11 @@ fn a_capture_is_a_file_of_both_sides_and_is_never_written_over_unasked() {
     std::fs::write(&file, "mine").unwrap();
     let refused = stage.output(&["capture", name]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("choose another name"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("choose another name, or write over it with --force"),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
     assert_eq!(stage.output(&["capture", name, "--force"]).status.code(), Some(0));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);

@@ -164,7 +164,7 @@ impl Aim {
                 Exit::Configuration,
                 format!(
                     "no TARGET was named, and there is no {} to find the gateway by; name it, such as \
-                     10.0.0.5:502 or /dev/ttyUSB0",
+                     10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502",
                     way.config.display()
                 ),
             ));
