@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_command_is_never_broken_between_two_lines() {
-        let command = "`metergate scan --try-settings`";
+        let command = "`metergate scan DEVICE --try-settings`";
         for before in 60..100 {
             let text = format!("{} or run {command}; then go on", "x".repeat(before));
             let lines = remedy_lines(&text);

@@ -168,8 +168,9 @@ fn longer(allowed: Duration) -> String {
     )
 }
 
-const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's address \
-    and baud rate in its own menu (`metergate scan --try-settings` hears a meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's \
+    address and baud rate in its own menu (`metergate scan DEVICE --try-settings`, with the gateway stopped, hears a \
+    meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
 
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";
