@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_command_is_never_broken_between_two_lines() {
         let command = "`metergate scan DEVICE --try-settings`";
-        for before in 60..100 {
+        for before in 60..REMEDY_WIDTH {
             let text = format!("{} or run {command}; then go on", "x".repeat(before));
             let lines = remedy_lines(&text);
             assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
