@@ -300,4 +300,9 @@ fn where_nobody_is_the_way_out_is_said() {
     assert!(text(&done.stderr).contains("`status: off`"), "{}", text(&done.stderr));
     assert_eq!(run(&["report", "--config", "/nowhere.yaml"]).status.code(), Some(3));
     assert_eq!(run(&["doctor", "10.0.0.1:502", "--units", "1"]).status.code(), Some(2));
+    let done = run(&["doctor", "10.0.0.1:502"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("doctor --status 10.0.0.1"), "{}", text(&done.stderr));
+    let done = run(&["doctor", "/dev/nowhere"]);
+    assert!(text(&done.stderr).contains("such as --units 1-12"), "{}", text(&done.stderr));
 }

@@ -90,7 +90,7 @@ fn errors(port: &Port) -> Markup {
         (errors.framing, "framing"),
         (errors.parity, "parity"),
         (errors.overrun, "overrun"),
-        (errors.breaks, "breaks"),
+        (errors.breaks, if errors.breaks == 1 { "break" } else { "breaks" }),
     ];
     let some: Vec<_> = kinds
         .into_iter()

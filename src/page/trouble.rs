@@ -212,6 +212,21 @@ const SHOWN: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::Kind;
+
+    #[test]
+    fn a_meters_page_says_of_a_trouble_of_its_line_whose_it_is() {
+        let finding = Finding {
+            severity: Severity::Warning,
+            kind: Kind::Noise,
+            unit: None,
+            what: "`ls` shows it".to_owned(),
+            remedy: String::new(),
+        };
+        let findings = [finding];
+        let shown = section(&of_meter(&findings, "riser-a"), Verdict::Well("")).into_string();
+        assert!(shown.contains("Line riser-a") && shown.contains("<code>ls</code> shows it."), "{shown}");
+    }
 
     #[test]
     fn counted_steps_become_a_list() {
