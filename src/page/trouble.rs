@@ -197,9 +197,21 @@ pub(super) fn commands(text: &str) -> Markup {
     html! {
         @if is_paired {
             @for (index, part) in parts.iter().enumerate() {
-                @if index % 2 == 1 { code { (part) } } @else { (part) }
+                @if index % 2 == 1 { (command(part)) } @else { (part) }
             }
         } @else { (text) }
+    }
+}
+
+/// A command; its options are not broken at their hyphens, for half of one is another.
+fn command(text: &str) -> Markup {
+    html! {
+        code {
+            @for (index, word) in text.split(' ').enumerate() {
+                @if index > 0 { " " }
+                @if word.starts_with('-') { span class="option" { (word) } } @else { (word) }
+            }
+        }
     }
 }
 
@@ -239,6 +251,7 @@ mod tests {
     #[test]
     fn commands_are_marked_and_escaped() {
         assert_eq!(commands("run `a <b>` now").into_string(), "run <code>a &lt;b&gt;</code> now");
+        assert_eq!(commands("`ls -l x`").into_string(), "<code>ls <span class=\"option\">-l</span> x</code>");
         assert_eq!(commands("an odd ` one").into_string(), "an odd ` one");
     }
 }
