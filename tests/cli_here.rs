@@ -168,7 +168,11 @@ fn a_capture_is_a_file_of_both_sides_and_is_never_written_over_unasked() {
     std::fs::write(&file, "mine").unwrap();
     let refused = stage.output(&["capture", name]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("choose another name"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("choose another name, or write over it with --force"),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
     assert_eq!(stage.output(&["capture", name, "--force"]).status.code(), Some(0));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
@@ -240,6 +244,11 @@ fn a_word_that_means_nothing_is_refused_by_the_page() {
         assert_eq!(get(stage.page, path).status, 400, "{path}");
         assert_eq!(request(stage.page, "POST", path, &[]).status, 405, "{path}");
     }
+    // The empty answer of a bus that is not there would look like a line on which nothing happens.
+    let refused = stage.output(&["trace", "--bus", "riser b"]);
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(5), ""));
+    let said = text(&refused.stderr);
+    assert!(said.contains("no bus has the name riser b; allowed: riser a"), "{said}");
 }
 
 #[test]
@@ -291,4 +300,9 @@ fn where_nobody_is_the_way_out_is_said() {
     assert!(text(&done.stderr).contains("`status: off`"), "{}", text(&done.stderr));
     assert_eq!(run(&["report", "--config", "/nowhere.yaml"]).status.code(), Some(3));
     assert_eq!(run(&["doctor", "10.0.0.1:502", "--units", "1"]).status.code(), Some(2));
+    let done = run(&["doctor", "10.0.0.1:502"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("doctor --status 10.0.0.1"), "{}", text(&done.stderr));
+    let done = run(&["doctor", "/dev/nowhere"]);
+    assert!(text(&done.stderr).contains("such as --units 1-12"), "{}", text(&done.stderr));
 }

@@ -178,6 +178,8 @@ fn a_port_that_the_gateway_holds_is_refused_with_the_command_that_asks_the_gatew
     );
     let (_, err, code) = run(&["read", &site.line(), "--unit", "2", "--config", "/nowhere"]);
     assert!(code == 5 && err.contains("another program holds it"), "{err}");
+    let (_, err, code) = run(&["scan", &site.line(), "--units", "1"]);
+    assert!(code == 5 && err.contains("stop it for as long (`systemctl stop metergate`)"), "{err}");
 }
 
 #[test]
@@ -195,6 +197,24 @@ fn what_cannot_be_reached_ends_with_5_and_a_missing_configuration_with_3() {
     assert!(code == 3 && err.contains("faulty.yaml:1"), "{err}");
     let (_, err, code) = run(&["points", "--profile", &faulty]);
     assert!(code == 3 && err.contains("faulty.yaml"), "{err}");
+}
+
+#[test]
+fn an_interval_beside_its_option_is_told_where_it_belongs() {
+    let (out, err, code) = run(&["read", "127.0.0.1:1", "--unit", "1", "frequency_f", "--watch", "5s"]);
+    assert!(code == 2 && out.is_empty() && err.contains("--watch=5s"), "{err}");
+    let (_, err, code) = run(&["read", "127.0.0.1:1", "--unit", "1", "5s"]);
+    assert!(code == 2 && !err.contains("--watch"), "{err}");
+}
+
+#[test]
+fn the_age_of_values_is_said_as_far_as_it_is_known() {
+    let site = Site::new();
+    let end = |words: &[&str]| run(&[&["read", "--unit", "11", "frequency_f"], words].concat()).0;
+    let (_gateway, config, address) = site.gateway("deny");
+    assert!(end(&["--config", &config]).ends_with(", straight from the line\n"), "its max_age is 0s");
+    let (out, _, _) = run(&["read", &address, "--unit", "11", "frequency_f"]);
+    assert!(out.ends_with(", as old as the `max_age` of a gateway there allows\n"), "{out}");
 }
 
 #[test]

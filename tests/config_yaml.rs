@@ -225,6 +225,17 @@ fn whatever_breaks_the_syntax_comes_with_what_is_allowed() {
 }
 
 #[test]
+fn a_key_without_the_space_before_its_value_is_recognised() {
+    let said = faults("listeners:\n  - address:0.0.0.0:502\nbuses: []\n");
+    assert!(
+        said.contains("found address:0.0.0.0:502 (a space is missing after address:); allowed: a mapping"),
+        "{said}"
+    );
+    let said = faults("listeners:\n  - somewhere:502\nbuses: []\n");
+    assert!(said.contains("found somewhere:502; allowed: a mapping"), "{said}");
+}
+
+#[test]
 fn nesting_without_end_is_refused() {
     let text = "a: [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]
 ";
@@ -257,7 +268,7 @@ m.yaml: 1 error";
 fn a_file_that_is_not_there_is_refused_by_its_name() {
     let problems = load(Path::new("/nonexistent/metergate.yaml")).unwrap_err();
     let expected =
-        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2)
+        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2); `--config FILE` names another, and `metergate scan` writes a first one
 /nonexistent/metergate.yaml: 1 error";
     assert_eq!(problems.to_string(), expected);
 }

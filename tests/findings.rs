@@ -224,6 +224,49 @@ fn noise_spoils_some_answers_and_a_second_meter_of_the_address_nearly_all() {
 }
 
 #[test]
+fn noise_that_swallows_requests_is_counted_with_what_it_damages() {
+    let spoilt = |timeouts, unreadable, at| {
+        let mut unit = healthy(8, at);
+        unit.counters = UnitCounters { transactions: 55, crc_errors: 5, timeouts, ..UnitCounters::default() };
+        unit.statistics.unreadable = unreadable;
+        unit
+    };
+    let said = |timeouts, unreadable| {
+        let case = Case::new(|at| open(vec![spoilt(timeouts, unreadable, at)]));
+        assert_eq!(case.kinds(), [(Some(8), Kind::Garbled)]);
+        case.findings()[0].what.clone()
+    };
+    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not in time (34 %)");
+    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not in time (34 %)");
+    assert_eq!(said(2, 2), "7 of 55 answers came damaged (12 %)");
+}
+
+#[test]
+fn a_full_line_says_what_waits_and_what_fills_it() {
+    let busy = 19 * SECOND;
+    let full = |waiting, failures, state, at: Instant| {
+        let mut view = open(vec![UnitView { state, ..healthy(1, at) }, UnitView { state, ..healthy(2, at) }]);
+        view.window.note(Duration::ZERO, at - 20 * SECOND);
+        view.counters.busy = busy;
+        view.statistics.failures = failures;
+        view.waiting = waiting;
+        view
+    };
+    let said = |waiting, failures| {
+        let case = Case::new(|at| full(waiting, failures, UnitState::Online, at));
+        assert_eq!(case.kinds(), [(None, Kind::LineFull)]);
+        case.findings().remove(0)
+    };
+    assert_eq!(said(0, SECOND).what, "The line is in use 95 % of the time");
+    assert_eq!(said(1, SECOND).what, "The line is in use 95 % of the time; 1 request waits");
+    assert_eq!(said(7, SECOND).what, "The line is in use 95 % of the time; 7 requests wait");
+    assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
+    assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
+    assert_eq!(dead.kinds(), [(None, Kind::LineSilent)], "that it is full of asking follows from it");
+}
+
+#[test]
 fn answers_that_are_not_even_frames_are_damaged_ones() {
     let unreadable = |at| {
         let mut unit = UnitView { state: UnitState::Offline, last_good: None, ..healthy(7, at) };

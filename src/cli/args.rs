@@ -348,7 +348,7 @@ const RUN_HELP: &str = "\
 Example:
   metergate run --config /etc/metergate/metergate.yaml
 
-Exit status: 0 ended by a signal, 2 wrong usage, 3 the configuration is wrong, 4 an address cannot be
+Exit status: 0 ended by a signal, 2 wrong usage, 3 the configuration is wrong, 4 an address cannot be \
 listened on, 5 cannot start";
 
 const CHECK_HELP: &str = "\
@@ -363,7 +363,7 @@ Example: sixteen meters, for clients on other machines too
 Example: twelve meters, one dead, one at another baud rate, two with one address
   metergate demo --scenario config/scenarios/twelve-with-faults.yaml
 
-Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 4 the address cannot be
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 4 the address cannot be \
 listened on, 5 cannot start";
 
 const SIMULATE_HELP: &str = "\
@@ -373,7 +373,7 @@ Example: eight meters, then a look at the real power of the first one (register 
 Example: meters and faults from a file
   metergate simulate --link /tmp/meters --scenario config/scenarios/demo-faults.yaml
 
-Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 5 the device or the link
+Exit status: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage, 3 the scenario is wrong, 5 the device or the link \
 cannot be made";
 
 const COMPLETIONS_HELP: &str = "\

@@ -11,7 +11,7 @@ use super::args::here::Capture;
 use super::exit::Exit;
 use super::output;
 use super::stop::Stop;
-use super::there::{There, append, new_file};
+use super::there::{Present, There, append, new_file};
 
 /// Captures for as long as asked, or until `stop` is cancelled.
 pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
@@ -32,6 +32,7 @@ async fn write(args: &Capture, stop: &CancellationToken) -> Result<Exit, Stop> {
         return Ok(there.pass_on(page, stop, output::show).await);
     }
     // Not before there is something to write: a gateway that is not there leaves no empty file.
-    let mut file = new_file(&args.file, args.force)?;
+    let present = if args.force { Present::WrittenOver } else { Present::KeptUnforced };
+    let mut file = new_file(&args.file, present)?;
     Ok(there.pass_on(page, stop, |piece| append(&mut file, &args.file, piece)).await)
 }

@@ -177,10 +177,22 @@ fn report(checkup: &Checkup) -> String {
 
 fn write_finding(text: &mut String, subject: &str, finding: &Told) {
     let _never = writeln!(text, "{subject:<8} {}: {}", finding.severity, finding.what);
-    for (index, line) in textwrap::wrap(&finding.remedy, REMEDY_WIDTH).iter().enumerate() {
+    for (index, line) in remedy_lines(&finding.remedy).iter().enumerate() {
         let head = if index == 0 { "do: " } else { "    " };
         let _never = writeln!(text, "           {head}{line}");
     }
+}
+
+/// A remedy in lines; a command between backticks stays whole, for it will be copied.
+fn remedy_lines(remedy: &str) -> Vec<String> {
+    let parts = remedy.split('`').enumerate();
+    let parts: Vec<_> = parts
+        .map(|(index, part)| if index % 2 == 1 { part.replace(' ', NO_BREAK) } else { part.to_owned() })
+        .collect();
+    let options = textwrap::Options::new(REMEDY_WIDTH)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&parts.join("`"), options).iter().map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
 fn state(unit: &Unit) -> String {
@@ -193,6 +205,9 @@ fn state(unit: &Unit) -> String {
     };
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
     let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
+    if unit.asked == 0 {
+        return format!("{name}{state}: not asked{verdict}");
+    }
     format!("{name}{state}: {} of {} answered{time}{verdict}", unit.answered, unit.asked)
 }
 
@@ -206,3 +221,22 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Characters of a line of a remedy.
 const REMEDY_WIDTH: usize = 92;
+
+/// Stands for a space at which no line is broken.
+const NO_BREAK: &str = "\u{a0}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_never_broken_between_two_lines() {
+        let command = "`metergate scan DEVICE --try-settings`";
+        for before in 60..REMEDY_WIDTH {
+            let text = format!("{} or run {command}; then go on", "x".repeat(before));
+            let lines = remedy_lines(&text);
+            assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
+            assert_eq!(lines.join(" "), text);
+        }
+    }
+}

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::args::meter::Read;
+use super::args::meter::{Read, parse_interval};
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
 use super::stop::Stop;
-use super::target::Aim;
+use super::target::{Aim, Purpose};
 use super::{choice, export, output, profile, raw, screen, table};
 use crate::client::ask::Client;
 use crate::client::survey::survey;
@@ -84,7 +84,7 @@ struct Points {
 
 async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
     let way = &args.way;
-    let (aim, words) = Aim::take(&args.words, way)?;
+    let (aim, words) = Aim::take(&args.words, way, Purpose::Read)?;
     let target = aim.target.to_string();
     let job = if args.raw {
         Job::Raw(raw::Job::new(args, target, &words)?)
@@ -100,11 +100,19 @@ async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
             let host = host.map_or(String::new(), |first| {
                 format!("; a host without a dot is written with its port, such as {first}:502")
             });
-            return Err(Stop::usage(format!("{wrong}{host}")));
+            return Err(Stop::usage(format!("{wrong}{host}{}", interval_apart(args))));
         }
         Job::Points(Points { target, max_age: aim.max_age, unit: way.unit, profile, words })
     };
     Ok((aim.target.open(way).await?, job))
+}
+
+/// Where an interval stands beside --watch instead of in it, how it is written.
+fn interval_apart(args: &Read) -> String {
+    let apart = args.words.iter().find(|word| args.watch.is_some() && parse_interval(word).is_ok());
+    apart.map_or(String::new(), |interval| {
+        format!("; the interval follows an equals sign: --watch={interval}")
+    })
 }
 
 async fn run(args: &Read, client: &mut Client, job: &Job, stop: &CancellationToken) -> Exit {

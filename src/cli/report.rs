@@ -6,7 +6,7 @@ use super::args::here::Report;
 use super::exit::Exit;
 use super::output;
 use super::stop::Stop;
-use super::there::{There, append, new_file};
+use super::there::{Present, There, append, new_file};
 
 /// Fetches the report and writes it.
 pub async fn report(args: &Report) -> Exit {
@@ -19,6 +19,6 @@ pub async fn report(args: &Report) -> Exit {
 async fn write(args: &Report) -> Result<Exit, Stop> {
     let text = There::find(&args.place)?.page("/api/v1/report").await?;
     let Some(path) = &args.file else { return Ok(output::print(&text)) };
-    let mut file = new_file(path, false)?;
+    let mut file = new_file(path, Present::Kept)?;
     Ok(append(&mut file, path, &text).err().unwrap_or(Exit::Ok))
 }

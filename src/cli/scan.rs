@@ -20,6 +20,7 @@ use crate::client::ask::Client;
 use crate::client::failure::Failure;
 use crate::client::serial::{SerialClient, SerialSettings};
 use crate::client::tcp::TcpClient;
+use crate::io::port::OpenError;
 use crate::io::settings::{Direction, PortSettings};
 use crate::meter::decode::{Sample, Value};
 use crate::meter::profile::Profile;
@@ -120,12 +121,25 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
                 retries: 0,
             };
             let opened = SerialClient::open(settings);
-            opened.map(Client::Serial).map_err(|error| format!("cannot open {target}: {error}"))
+            opened
+                .map(Client::Serial)
+                .map_err(|error| format!("cannot open {target}: {error}{}", holder(&error)))
         }
         Target::Tcp { host, port } => {
             let opened = TcpClient::open(host, *port, plan.timeout).await;
             opened.map(Client::Tcp).map_err(|failure| failure.to_string())
         }
+    }
+}
+
+/// What to do where somebody has the port: a gateway has to let go of it, or to ask in place of this program.
+fn holder(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Busy => {
+            "; if it is the gateway, stop it for as long (`systemctl stop metergate`), or ask through it: metergate \
+             scan HOST:PORT"
+        }
+        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => "",
     }
 }
 

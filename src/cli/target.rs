@@ -3,6 +3,7 @@
 //! Owns what a word on the command line may mean, and the clear refusal of a port that somebody holds. It asks the
 //! meter nothing. Source: contract section 2.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,9 +18,9 @@ use crate::bus::settings::UnitId;
 use crate::client::ask::Client;
 use crate::client::serial::{SerialClient, SerialSettings};
 use crate::client::tcp::TcpClient;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listener};
 use crate::io::port::OpenError;
-use crate::io::settings::{Direction, PortSettings};
+use crate::io::settings::{Direction, PortSettings, Writes};
 use crate::meter::profile::Profile;
 
 /// Whom a command asks.
@@ -47,6 +48,15 @@ pub struct Aim {
     pub max_age: Option<Duration>,
     /// Whether the command line left the target out.
     pub is_here: bool,
+}
+
+/// What whoever asks is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Read only.
+    Read,
+    /// Write, and read what is there before and after.
+    Write,
 }
 
 impl fmt::Display for Target {
@@ -130,7 +140,7 @@ impl Aim {
     ///
     /// # Errors
     /// Wrong usage, or a configuration with faults.
-    pub fn take(words: &[String], way: &Way) -> Result<(Self, Vec<String>), Stop> {
+    pub fn take(words: &[String], way: &Way, purpose: Purpose) -> Result<(Self, Vec<String>), Stop> {
         let first = words.first().and_then(|word| Target::read(word)).transpose()?;
         let is_line = matches!(first, Some(Target::Serial(_)));
         if !is_line && way.serial.is_given() {
@@ -143,24 +153,24 @@ impl Aim {
                 let max_age = is_line.then_some(Duration::ZERO);
                 Ok((Self { target, profile: None, max_age, is_here: false }, words[1..].to_vec()))
             }
-            None => Ok((Self::here(way)?, words.to_vec())),
+            None => Ok((Self::here(way, purpose)?, words.to_vec())),
         }
     }
 
-    fn here(way: &Way) -> Result<Self, Stop> {
+    fn here(way: &Way, purpose: Purpose) -> Result<Self, Stop> {
         if !way.config.exists() {
             return Err(Stop::Said(
                 Exit::Configuration,
                 format!(
                     "no TARGET was named, and there is no {} to find the gateway by; name it, such as \
-                     10.0.0.5:502 or /dev/ttyUSB0",
+                     10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502",
                     way.config.display()
                 ),
             ));
         }
         let config = config::load(&way.config)?.config;
         // A configuration has at least one listener.
-        let Some(listener) = config.listeners.first() else {
+        let Some(listener) = suited(&config, way.unit, purpose) else {
             return Err(Stop::usage("the configuration has no listener"));
         };
         let unit = listener.buses.iter().filter_map(|&index| config.buses.get(index)).find_map(|bus| {
@@ -174,6 +184,28 @@ impl Aim {
             is_here: true,
         })
     }
+}
+
+/// The listener to ask: one that leads to the unit, that lets this machine in and, for a write, takes it; the first of
+/// those that come nearest to it.
+fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
+    let rank = |listener: &&Listener| {
+        let leads = config.diagnostics_unit == Some(unit)
+            || listener
+                .buses
+                .iter()
+                .filter_map(|&index| config.buses.get(index))
+                .any(|bus| bus.aliases.contains_key(&unit));
+        let settings = &listener.settings;
+        let asks_from = seen_from_here(settings.address.ip());
+        let admits = settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from));
+        let takes = match purpose {
+            Purpose::Read => true,
+            Purpose::Write => settings.writes == Writes::Allow,
+        };
+        Reverse((leads, admits, takes))
+    };
+    config.listeners.iter().min_by_key(rank)
 }
 
 /// A name or an address, and the port behind it, or else this one.
@@ -194,12 +226,16 @@ pub(super) fn host_and_port(word: &str, otherwise: u16) -> Option<(String, u16)>
 
 /// Where a client on this machine finds a listener.
 fn reachable(address: SocketAddr) -> Target {
-    let host = match address.ip() {
+    Target::Tcp { host: seen_from_here(address.ip()).to_string(), port: address.port() }
+}
+
+/// The address a listener has for this machine; whoever asks it from here has the same one.
+fn seen_from_here(ip: IpAddr) -> IpAddr {
+    match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    Target::Tcp { host: host.to_string(), port: address.port() }
+    }
 }
 
 /// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
@@ -256,6 +292,27 @@ const RETRIES: u32 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gateway_here_is_asked_where_the_unit_is_and_where_writes_pass() {
+        let text = "listeners:\n  \
+            - {address: '127.0.0.1:5020', buses: [a], max_age: 5s}\n  \
+            - {address: '127.0.0.1:5021', buses: [a], writes: allow, allow: [10.1.2.3]}\n  \
+            - {address: '0.0.0.0:5022', buses: [b]}\n  \
+            - {address: '0.0.0.0:5023', buses: [b], writes: allow, allow: [127.0.0.0/8]}\n\
+            buses:\n  \
+            - {name: a, device: /dev/a, units: [{id: 1}]}\n  \
+            - {name: b, device: /dev/b, units: [{id: 1, as: 11}]}\n\
+            diagnostics_unit: 247\n";
+        let config = config::parse(text, "test").expect("right").config;
+        let port = |unit, purpose| suited(&config, unit, purpose).map(|one| one.settings.address.port());
+        assert_eq!(port(1, Purpose::Read), Some(5020), "the first that leads there");
+        assert_eq!(port(1, Purpose::Write), Some(5020), "the one that takes writes lets nobody in from here");
+        assert_eq!(port(11, Purpose::Read), Some(5022));
+        assert_eq!(port(11, Purpose::Write), Some(5023));
+        assert_eq!(port(247, Purpose::Read), Some(5020), "every listener leads to it");
+        assert_eq!(port(99, Purpose::Read), Some(5020), "nobody leads there, and the gateway says so");
+    }
 
     fn shown(word: &str) -> Option<String> {
         Target::read(word).map(|found| found.map_or_else(|_| "wrong".to_owned(), |target| target.to_string()))

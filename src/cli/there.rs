@@ -156,21 +156,34 @@ impl There {
     }
 }
 
-/// A file for a result: none that is there is written over unless that is wanted.
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Present {
+    /// It stays, and the command has no option to change that.
+    Kept,
+    /// It stays, unless --force is given.
+    KeptUnforced,
+    /// It is written over.
+    WrittenOver,
+}
+
+/// A file for a result.
 ///
 /// # Errors
-/// It is there, or cannot be made.
-pub(super) fn new_file(path: &Path, over: bool) -> Result<File, Stop> {
+/// It is there and is to stay, or cannot be made.
+pub(super) fn new_file(path: &Path, present: Present) -> Result<File, Stop> {
     let mut options = OpenOptions::new();
     options.write(true);
-    if over {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
+    match present {
+        Present::WrittenOver => options.create(true).truncate(true),
+        Present::Kept | Present::KeptUnforced => options.create_new(true),
+    };
     options.open(path).map_err(|error| {
-        let remedy =
-            if error.kind() == std::io::ErrorKind::AlreadyExists { "; choose another name" } else { "" };
+        let remedy = match (error.kind() == std::io::ErrorKind::AlreadyExists, present) {
+            (true, Present::Kept) => "; choose another name",
+            (true, Present::KeptUnforced) => "; choose another name, or write over it with --force",
+            (true, Present::WrittenOver) | (false, _) => "",
+        };
         Stop::Said(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
     })
 }

@@ -11,7 +11,7 @@ use super::assign::{self, Plan};
 use super::exit::Exit;
 use super::reading::{self, MeterReading, Subject};
 use super::stop::Stop;
-use super::target::Aim;
+use super::target::{Aim, Purpose};
 use super::{output, profile};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
@@ -29,7 +29,7 @@ pub async fn write(args: &Write) -> Exit {
 /// What to say at the end of a write that went well.
 async fn carry_out(args: &Write) -> Result<String, Stop> {
     let way = &args.way;
-    let (aim, words) = Aim::take(&args.words, way)?;
+    let (aim, words) = Aim::take(&args.words, way, Purpose::Write)?;
     let [word] = words.as_slice() else {
         return Err(Stop::usage("one POINT=VALUE is expected, such as ct_primary=200"));
     };

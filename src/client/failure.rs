@@ -75,10 +75,11 @@ fn meaning(code: ExceptionCode) -> &'static str {
         }
         ExceptionCode::SERVER_DEVICE_BUSY => ": the gateway has too much to do; ask again later",
         ExceptionCode::GATEWAY_PATH_UNAVAILABLE => {
-            ": the gateway knows no such unit, or its serial port is closed; its log says which"
+            ": the gateway knows no such unit, or its serial port is closed; `metergate doctor` there says which"
         }
         ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => {
-            ": the meter did not answer the gateway; look at its power, wiring and identifier"
+            ": the meter did not answer the gateway, or not intact; look at its power, wiring and identifier, \
+             or ask `metergate doctor` there"
         }
         _ => "",
     }

@@ -3,6 +3,7 @@
 //! Owns the top level's keys; never stops at the first fault it can step over.
 //! Contract section 1.
 
+use std::io;
 use std::path::Path;
 
 use super::keys::Part;
@@ -24,7 +25,16 @@ use crate::yaml::value::choice;
 /// Everything that is wrong with it, a file that cannot be read included.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
-    let cannot_be_read = |error| unreadable(&name, format!("the file cannot be read: {error}"));
+    let cannot_be_read = |error: io::Error| {
+        let remedy = if error.kind() == io::ErrorKind::NotFound {
+            "; `--config FILE` names another, and `metergate scan` writes a first one"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "; the user this runs as must be able to read it and to enter its directory"
+        } else {
+            ""
+        };
+        unreadable(&name, format!("the file cannot be read: {error}{remedy}"))
+    };
     let bytes = read_bounded(path).map_err(cannot_be_read)?;
     parse(text::decode(&bytes, &name)?, &name)
 }

@@ -123,13 +123,22 @@ fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
+/// A line whose units are all silent is full of asking after them, and that is said already.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    (used >= FULL_PERCENT).then(|| {
-        let waiting = evidence.now.waiting;
-        let what = format!("The line is in use {used:.0} % of the time, {waiting} requests wait");
-        finding(Severity::Warning, Kind::LineFull, what, FULL)
-    })
+    if used < FULL_PERCENT || is_silent(evidence) {
+        return None;
+    }
+    let waiting = match evidence.now.waiting {
+        0 => String::new(),
+        1 => "; 1 request waits".to_owned(),
+        count => format!("; {count} requests wait"),
+    };
+    let what = format!("The line is in use {used:.0} % of the time{waiting}");
+    let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
+    let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
+    let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
+    Some(finding(Severity::Warning, Kind::LineFull, what, remedy))
 }
 
 fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -147,10 +156,11 @@ fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Findin
 const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (ls -l /dev/serial/by-id), that no \
     other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
 
-pub(super) const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no \
-    harm; (2) wrong baud rate or parity: compare with a meter's own menu, or run `metergate scan --try-settings`; \
-    (3) the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
-    not those of the meters: `metergate scan` lists who answers; (6) no bias or termination: 120 ohms at both ends";
+pub(super) const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, \
+    it does no harm; (2) wrong baud rate or parity: compare with a meter's own menu, or stop the gateway and run \
+    `metergate scan DEVICE --try-settings`; (3) the wrong adapter or no connection to the first meter; (4) meters \
+    without power; (5) identifiers that are not those of the meters: `metergate scan DEVICE` lists who answers; (6) \
+    no bias or termination: 120 ohms at both ends";
 
 pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
     cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
@@ -177,6 +187,10 @@ const FOREIGN: &str = "Another client asks on the same two wires, or answers com
 
 const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
     the baud rate of the meters and the bus";
+
+const FULL_OF_FAILURES: &str = "Most of it goes into requests without a good answer. Mend the meters that do not \
+    answer, or take those that are not there out of the configuration; a shorter `response_timeout` costs less for \
+    each";
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";

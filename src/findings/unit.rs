@@ -27,6 +27,8 @@ struct Seen {
     timeouts: u64,
     /// Answers with a wrong CRC, broken off, or not even a frame.
     damaged: u64,
+    /// Of these, those that were not even a frame; they count as timeouts, too.
+    unreadable: u64,
     late: u64,
     unexpected: u64,
     exceptions: u64,
@@ -38,6 +40,7 @@ impl Seen {
             transactions: evidence.of_unit(now, |unit| unit.counters.transactions),
             timeouts: evidence.of_unit(now, |unit| unit.counters.timeouts),
             damaged: evidence.of_unit(now, |unit| unit.counters.crc_errors + unit.statistics.unreadable),
+            unreadable: evidence.of_unit(now, |unit| unit.statistics.unreadable),
             late: evidence.of_unit(now, |unit| unit.counters.late_answers),
             unexpected: evidence.of_unit(now, |unit| unit.counters.unexpected),
             exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
@@ -63,7 +66,16 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
         Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
     } else if share >= GARBLED_PERCENT {
-        let what = format!("{damaged} of {transactions} answers came damaged ({share} %)");
+        // Noise that hits a request shows as silence: half of what is lost would be missing without it.
+        let unanswered = seen.timeouts - seen.unreadable.min(seen.timeouts);
+        let what = if unanswered == 0 {
+            format!("{damaged} of {transactions} answers came damaged ({share} %)")
+        } else {
+            let share = percent(damaged + unanswered, transactions);
+            format!(
+                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not in time ({share} %)"
+            )
+        };
         Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
     } else {
         None
@@ -156,14 +168,16 @@ fn longer(allowed: Duration) -> String {
     )
 }
 
-const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's address \
-    and baud rate in its own menu (`metergate scan --try-settings` hears a meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's \
+    address and baud rate in its own menu (`metergate scan DEVICE --try-settings`, with the gateway stopped, hears a \
+    meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
 
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";
 
-const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 \
-    ohms at both ends only); a longer `request_gap` helps a meter that needs a pause";
+const LOSSY: &str = "If it was without power for a while there is nothing to do, and this goes within ten minutes. \
+    Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
+    ends only); a longer `request_gap` helps a meter that needs a pause";
 
 const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
     and cables beside motors or inverters";

@@ -17,6 +17,7 @@ use super::status::{Looked, Surroundings};
 use crate::capture::Capture;
 use crate::io::feed::{FEED_PIECES, Feed};
 use crate::io::http::{Question, Reply};
+use crate::io::names::Names;
 use crate::io::process::Process;
 use crate::io::traffic::{Event, Followed, Traffic};
 use crate::status::checkup::Checkup;
@@ -31,7 +32,9 @@ pub(super) fn answer(
 ) -> Option<Reply> {
     let reply = match question.path {
         "/capture.pcapng" => seconds(question.query).map(|time| capture(surroundings, time)),
-        "/api/v1/trace" => Asked::read(question.query).map(|asked| follow(surroundings, asked)),
+        "/api/v1/trace" => Asked::read(question.query)
+            .and_then(|asked| asked.of_known(&surroundings.load().names))
+            .map(|asked| follow(surroundings, asked)),
         "/api/v1/checkup" => Ok(checkup(surroundings, looked)),
         "/api/v1/report" => Ok(Reply::text(200, report::report(surroundings, looked))),
         _ => return None,
@@ -97,6 +100,17 @@ impl Asked {
             }
         }
         Ok(asked)
+    }
+
+    /// The same, if the bus it names is there: a trace of another would be silent without end.
+    fn of_known(self, names: &Names) -> Result<Self, String> {
+        match &self.filter.bus {
+            Some(bus) if names.buses().all(|known| known != bus) => {
+                let known = names.buses().collect::<Vec<_>>().join(", ");
+                Err(format!("no bus has the name {bus}; allowed: {known}"))
+            }
+            Some(_) | None => Ok(self),
+        }
     }
 }
 

@@ -41,6 +41,11 @@ impl Names {
         found.next().filter(|_| found.next().is_none())
     }
 
+    /// The names of all buses, in the order of the alphabet.
+    pub fn buses(&self) -> impl Iterator<Item = &str> {
+        self.units.keys().map(String::as_str)
+    }
+
     /// Whether `bus` has a unit that clients know as `alias`.
     #[must_use]
     pub fn has(&self, bus: &str, alias: u8) -> bool {

@@ -9,6 +9,7 @@ use super::frame::{port_badge, state_shape};
 use super::model::{Bus, Meter, MeterState, Port, PortState, Split};
 use super::overview::head;
 use super::plot::{self, Part};
+use super::trouble::commands;
 use super::words::{self, NO_DATA};
 
 /// A bus; `index` tells it from the others of the page.
@@ -64,7 +65,7 @@ fn fact(name: &str, value: Markup) -> Markup {
 fn open(port: &Port) -> Markup {
     html! {
         @match (port.state, port.open_for, &port.problem) {
-            (PortState::Closed, _, Some(problem)) => { "closed: " (problem) }
+            (PortState::Closed, _, Some(problem)) => { "closed: " (commands(problem)) }
             (PortState::Closed, _, None) => { "closed" }
             (PortState::Open | PortState::Occupied, Some(span), _) => { "open for " (words::span(span)) }
             (PortState::Open | PortState::Occupied, None, _) => { "open" }
@@ -79,12 +80,17 @@ fn times(count: u64) -> String {
 }
 
 fn errors(port: &Port) -> Markup {
-    let Some(errors) = port.errors else { return html! { "this driver does not count them" } };
+    let Some(errors) = port.errors else {
+        return match port.state {
+            PortState::Closed => html! { "not known while it is closed" },
+            PortState::Open | PortState::Occupied => html! { "this driver does not count them" },
+        };
+    };
     let kinds = [
         (errors.framing, "framing"),
         (errors.parity, "parity"),
         (errors.overrun, "overrun"),
-        (errors.breaks, "breaks"),
+        (errors.breaks, if errors.breaks == 1 { "break" } else { "breaks" }),
     ];
     let some: Vec<_> = kinds
         .into_iter()

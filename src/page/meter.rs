@@ -39,7 +39,7 @@ pub fn meter(model: &MeterPage, part: Part) -> String {
             }
         }
         (headline(model, old))
-        (trouble::section(&trouble::of_meter(&model.findings), verdict(meter.state)))
+        (trouble::section(&trouble::of_meter(&model.findings, &model.bus), verdict(meter.state)))
         (alerts(model))
         (history(model))
         (health(model))

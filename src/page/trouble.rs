@@ -74,9 +74,12 @@ pub(super) fn of_buses(buses: &[Bus]) -> Vec<Trouble<'_>> {
     sorted(all)
 }
 
-/// Those of the one meter a page is about.
-pub(super) fn of_meter(findings: &[Finding]) -> Vec<Trouble<'_>> {
-    sorted(findings.iter().map(|finding| (finding, Place::Here, "wrong".to_owned())))
+/// Those of the one meter a page is about, and of its line, whose troubles are also the meter's.
+pub(super) fn of_meter<'a>(findings: &'a [Finding], bus: &'a str) -> Vec<Trouble<'a>> {
+    sorted(findings.iter().map(|finding| {
+        let place = if finding.unit.is_none() { Place::Line { bus } } else { Place::Here };
+        (finding, place, "wrong".to_owned())
+    }))
 }
 
 /// Worst first; of one severity they stay in the order of the buses and of the line.
@@ -139,7 +142,7 @@ fn item(trouble: &Trouble<'_>, unfolded: bool) -> Markup {
                             span class="place" { "Unit " (line_id) " on the line " (bus) }
                         }
                     }
-                    span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (finding.what) "." }
+                    span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
                 }
                 details open[unfolded] { summary { "What to do" } (remedy(&finding.remedy)) }
             }
@@ -188,15 +191,27 @@ fn steps(text: &str) -> (&str, Vec<&str>) {
 }
 
 /// Text with the commands in it marked. An odd backtick stays what it is.
-fn commands(text: &str) -> Markup {
+pub(super) fn commands(text: &str) -> Markup {
     let parts: Vec<_> = text.split('`').collect();
     let is_paired = parts.len() % 2 == 1;
     html! {
         @if is_paired {
             @for (index, part) in parts.iter().enumerate() {
-                @if index % 2 == 1 { code { (part) } } @else { (part) }
+                @if index % 2 == 1 { (command(part)) } @else { (part) }
             }
         } @else { (text) }
+    }
+}
+
+/// A command; its options are not broken at their hyphens, for half of one is another.
+fn command(text: &str) -> Markup {
+    html! {
+        code {
+            @for (index, word) in text.split(' ').enumerate() {
+                @if index > 0 { " " }
+                @if word.starts_with('-') { span class="option" { (word) } } @else { (word) }
+            }
+        }
     }
 }
 
@@ -209,6 +224,21 @@ const SHOWN: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::Kind;
+
+    #[test]
+    fn a_meters_page_says_of_a_trouble_of_its_line_whose_it_is() {
+        let finding = Finding {
+            severity: Severity::Warning,
+            kind: Kind::Noise,
+            unit: None,
+            what: "`ls` shows it".to_owned(),
+            remedy: String::new(),
+        };
+        let findings = [finding];
+        let shown = section(&of_meter(&findings, "riser-a"), Verdict::Well("")).into_string();
+        assert!(shown.contains("Line riser-a") && shown.contains("<code>ls</code> shows it."), "{shown}");
+    }
 
     #[test]
     fn counted_steps_become_a_list() {
@@ -221,6 +251,7 @@ mod tests {
     #[test]
     fn commands_are_marked_and_escaped() {
         assert_eq!(commands("run `a <b>` now").into_string(), "run <code>a &lt;b&gt;</code> now");
+        assert_eq!(commands("`ls -l x`").into_string(), "<code>ls <span class=\"option\">-l</span> x</code>");
         assert_eq!(commands("an odd ` one").into_string(), "an odd ` one");
     }
 }

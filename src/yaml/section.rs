@@ -70,6 +70,14 @@ impl<T> Field<T> {
     }
 }
 
+/// Where a word is a key and its value without the space between them, that this is so.
+fn lacks_a_space<P: KeyTable>(node: &Node, part: P) -> Option<String> {
+    let Kind::Scalar { text, .. } = &node.kind else { return None };
+    let (word, _) = text.split_once(':')?;
+    let is_key = part.keys().iter().any(|key| key.name == word);
+    is_key.then(|| format!(" (a space is missing after {word}:)"))
+}
+
 impl<'n, P: KeyTable> Section<'n, P> {
     /// Looks at all keys of the mapping. `None`: it is no mapping, and that is reported.
     pub(crate) fn open(node: &'n Node, key: &str, part: P, faults: &mut Faults<'_>) -> Option<Self> {
@@ -79,7 +87,8 @@ impl<'n, P: KeyTable> Section<'n, P> {
             Kind::Refused => return None,
             Kind::Empty | Kind::Scalar { .. } | Kind::List(_) => {
                 let allowed = format!("a mapping with keys of {}: {}", part.title(), names(part));
-                faults.error(&place, format!("found {}; allowed: {allowed}", node.describe()));
+                let hint = lacks_a_space(node, part).unwrap_or_default();
+                faults.error(&place, format!("found {}{hint}; allowed: {allowed}", node.describe()));
                 return None;
             }
         };

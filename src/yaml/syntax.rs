@@ -36,7 +36,7 @@ const REMEDIES: [(&str, &str); 19] = [
     ("double-quoted", QUOTES),
     (
         "mapping values are not allowed",
-        "one value after a key, in quotes if it has a colon and a space in it",
+        "keys that belong together in one column, and one value after a key, in quotes if it has a colon and a space in it",
     ),
     ("flow", BRACKETS),
     ("bracket", BRACKETS),

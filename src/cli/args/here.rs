@@ -101,7 +101,7 @@ Examples: who asks unit 3 for what; and what failed lately, and from now on
   metergate trace --unit 3
   metergate trace --outcome failed --kept
 
-Exit status: 0 ended by Ctrl-C, 1 the gateway ended it, 2 wrong usage, 3 the configuration is wrong, 5 no gateway
+Exit status: 0 ended by Ctrl-C, 1 the gateway ended it, 2 wrong usage, 3 the configuration is wrong, 5 no gateway \
 answers";
 
 pub(super) const CAPTURE_HELP: &str = "\
@@ -109,14 +109,14 @@ Examples: what is kept, for somebody else to look at; and what happens now, in W
   metergate capture fault.pcapng
   metergate capture - --for 10m | wireshark -k -i -
 
-Exit status: 0 ok, 1 the gateway ended it or the file cannot be written, 2 wrong usage, 3 the configuration is
+Exit status: 0 ok, 1 the gateway ended it or the file cannot be written, 2 wrong usage, 3 the configuration is \
 wrong, 5 no gateway answers";
 
 pub(super) const REPORT_HELP: &str = "\
 Example:
   metergate report metergate-report.txt
 
-Exit status: 0 ok, 1 the file cannot be written, 2 wrong usage, 3 the configuration is wrong, 5 no gateway
+Exit status: 0 ok, 1 the file cannot be written, 2 wrong usage, 3 the configuration is wrong, 5 no gateway \
 answers";
 
 #[cfg(test)]

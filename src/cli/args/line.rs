@@ -35,7 +35,7 @@ pub struct Scan {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Doctor {
     /// A serial port such as /dev/ttyUSB0; without it, the gateway running here
-    #[arg(value_name = "TARGET", requires = "units", conflicts_with_all = ["config", "status", "token_file"])]
+    #[arg(value_name = "TARGET", conflicts_with_all = ["config", "status", "token_file"])]
     pub target: Option<String>,
     /// The gateway that is asked without TARGET.
     #[command(flatten)]
@@ -87,7 +87,7 @@ Examples:
   metergate scan /dev/ttyUSB0 --units 1-12
   metergate scan /dev/ttyUSB0 --try-settings > metergate.yaml
 
-Exit status: 0 ok, 1 nobody answers, an address is used twice or one of --units is silent, 2 wrong usage,
+Exit status: 0 ok, 1 nobody answers, an address is used twice or one of --units is silent, 2 wrong usage, \
 5 the port cannot be opened";
 
 pub(super) const DOCTOR_HELP: &str = "\
@@ -95,5 +95,5 @@ Examples: the gateway running here; and a line without a gateway
   metergate doctor
   metergate doctor /dev/ttyUSB0 --units 1-12
 
-Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 3 the configuration is wrong, 5 the port cannot be
+Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 3 the configuration is wrong, 5 the port cannot be \
 opened or no gateway answers";

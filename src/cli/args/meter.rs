@@ -101,7 +101,7 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time from 10ms to 60s is expected, such as 500ms or 2s".to_owned())
 }
 
-fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_interval(text: &str) -> Result<Duration, String> {
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
     duration(text)
         .filter(|time| (least..=most).contains(time))
@@ -133,8 +133,8 @@ Examples:
   metergate read 10.0.0.5 --unit 3 --watch=5s --csv energy > energy.csv
   metergate read 10.0.0.5 --unit 3 --raw 257-262
 
-Exit status: 0 everything was read, or --watch ended by Ctrl-C, 1 something was not read, 2 wrong
-usage, 3 the configuration or the profile is wrong, 5 the target cannot be reached or its port is
+Exit status: 0 everything was read, or --watch ended by Ctrl-C, 1 something was not read, 2 wrong \
+usage, 3 the configuration or the profile is wrong, 5 the target cannot be reached or its port is \
 held by another program";
 
 pub(super) const WRITE_HELP: &str = "\
@@ -147,8 +147,8 @@ Examples:
   metergate write 10.0.0.5 --unit 3 ct_primary=200 --yes
   metergate write 10.0.0.5 --unit 3 command=clear_energy --yes
 
-Exit status: 0 written, and read back as written, 1 it was not, or reads back otherwise, 2 wrong
-usage, a value out of range, or nothing written for want of --yes, 3 the configuration or the
+Exit status: 0 written, and read back as written, 1 it was not, or reads back otherwise, 2 wrong \
+usage, a value out of range, or nothing written for want of --yes, 3 the configuration or the \
 profile is wrong, 5 the target cannot be reached or its port is held by another program";
 
 pub(super) const POINTS_HELP: &str = "\
