@@ -206,7 +206,7 @@ impl<T> Line<T> {
         } else {
             self.mark(PieceKind::Foreign, length, now);
             if let Some(unit) = self.units.get_mut(&frame.unit) {
-                unit.note_unexpected(now);
+                unit.note_unexpected(fits, now);
             }
         }
     }

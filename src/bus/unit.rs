@@ -101,7 +101,8 @@ pub struct Unit {
     state: UnitState,
     failures: u32,
     failing_since: Option<Instant>,
-    gave_up_at: Option<Instant>,
+    /// The last requests given up without an answer, and when.
+    given_up: VecDeque<(RequestPdu, Instant)>,
     guard: Duration,
     last_read: Option<RequestPdu>,
     /// Requests that got no answer, and since when.
@@ -144,7 +145,7 @@ impl Unit {
             state: UnitState::NeverSeen,
             failures: 0,
             failing_since: None,
-            gave_up_at: None,
+            given_up: VecDeque::new(),
             guard: late_guard,
             last_read: None,
             unanswered: VecDeque::new(),
@@ -279,7 +280,10 @@ impl Unit {
 
     /// Starts the guard after an attempt that ended without an answer, which was due at `owed.until`.
     pub fn owe(&mut self, owed: Owed) {
-        self.gave_up_at = Some(owed.until);
+        self.given_up.push_back((owed.request.clone(), owed.until));
+        while self.given_up.len() > GIVEN_UP_MAX {
+            self.given_up.pop_front();
+        }
         if keeps(Guard::LateGuard) {
             self.owed = Some(Owed { until: owed.until + self.guard, ..owed });
         }
@@ -303,7 +307,7 @@ impl Unit {
     /// The answer that was owed has come, `now`. The guard grows with how late it was.
     pub fn note_late(&mut self, now: Instant) -> Option<Owed> {
         self.counters.late_answers += 1;
-        self.learn_lateness(now);
+        self.learn_lateness(|_| true, now);
         self.owed.take()
     }
 
@@ -344,15 +348,17 @@ impl Unit {
         }
     }
 
-    /// A frame came that answers nothing asked. After a timeout it is the best evidence of how late this
-    /// unit can be, and lengthens the guard accordingly, within [`GUARD_MAX`].
-    pub fn note_unexpected(&mut self, now: Instant) {
+    /// A frame came that answers nothing asked. If it `fits` a request that was given up, it is the best evidence of
+    /// how late this unit can be, and lengthens the guard accordingly, within [`GUARD_MAX`]. One that fits none is
+    /// a meter's own mistake, and no sooner made by waiting longer.
+    pub fn note_unexpected(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
         self.counters.unexpected += 1;
-        self.learn_lateness(now);
+        self.learn_lateness(fits, now);
     }
 
-    fn learn_lateness(&mut self, now: Instant) {
-        if let Some(given_up) = self.gave_up_at.take() {
+    fn learn_lateness(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
+        if let Some(&(_, given_up)) = self.given_up.iter().rfind(|(request, _)| fits(request)) {
+            self.given_up.clear();
             let lateness = now.saturating_duration_since(given_up);
             if lateness <= GUARD_MAX {
                 self.guard = self.guard.max((lateness * 5 / 4).min(GUARD_MAX));
@@ -418,3 +424,6 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 /// How far what is learned may lengthen the guard.
 pub const GUARD_MAX: Duration = Duration::from_secs(5);
+
+/// Requests given up that a frame may be the late answer to: a unit late by more than these is not kept apart.
+const GIVEN_UP_MAX: usize = 4;

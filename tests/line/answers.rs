@@ -212,3 +212,36 @@ fn the_guard_holds_only_its_own_unit() {
     assert_eq!(next.unit, 2);
     assert!((506.1..506.2).contains(&next.at), "{}", next.at);
 }
+
+#[test]
+fn an_answer_of_the_wrong_length_lengthens_no_guard() {
+    let mut bench = Bench::new(metergate::bus::settings::LineSettings { retries: 5, ..settings(&[1]) });
+    bench.ask(7, Ask::of(1), &[3, 0, 0, 0, 2]);
+    let mut last = bench.sent();
+    for _ in 0..3 {
+        bench.to(last.at + 20.0);
+        bench.frame(1, &[3, 2, 0, 5]);
+        let next = bench.sent();
+        // The response timeout and the guard, each time: it came at once, and waiting longer would not mend it.
+        assert!((1004.1..1005.0).contains(&(next.at - last.at)), "{}", next.at - last.at);
+        last = next;
+    }
+}
+
+#[test]
+fn an_answer_that_comes_after_the_guard_lengthens_it() {
+    let mut bench = Bench::new(metergate::bus::settings::LineSettings { retries: 0, ..settings(&[1]) });
+    bench.read(1, Ask::of(1), 0, 1);
+    let first = bench.sent();
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    bench.read(2, Ask::of(1), 0, 2);
+    let second = bench.sent();
+    // One register: the answer to the first, given up some 505 ms after it was sent.
+    bench.to(first.at + 1_105.0);
+    bench.frame(1, &[3, 2, 0, 5]);
+    assert_eq!(bench.answer(), (2, NO_RESPONSE));
+    bench.read(3, Ask::of(1), 0, 1);
+    let third = bench.sent();
+    // The response timeout, and a guard of five quarters of 600 ms and the 20 ms after which it was known to be whole.
+    assert!((1_279.0..1_281.0).contains(&(third.at - second.at)), "{}", third.at - second.at);
+}
