@@ -1,8 +1,9 @@
-//! A status page whose address somebody else has: nothing else waits for it, and it comes by itself.
+//! A status page whose address somebody else has: nothing else waits for it.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
@@ -28,6 +29,15 @@ fn text(folder: &Folder, address: SocketAddr) -> String {
     )
 }
 
+/// A port of all addresses that no test gets by asking for any: below those the system hands out.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports =
+        std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok()).unwrap()
+}
+
 /// A configuration in which nobody asked for the page, as far as the gateway knows.
 fn unasked(folder: &Folder, address: SocketAddr) -> Config {
     let loaded = config::parse(&text(folder, address), "test.yaml").unwrap_or_else(|found| panic!("{found}"));
@@ -38,8 +48,8 @@ fn unasked(folder: &Folder, address: SocketAddr) -> Config {
 
 #[test]
 fn a_page_that_a_reload_could_not_move_comes_when_its_address_is_free() {
-    let theirs = TcpListener::bind("127.0.0.2:0").unwrap();
-    let port = theirs.local_addr().unwrap().port();
+    let port = port();
+    let theirs = TcpListener::bind(("127.0.0.2", port)).unwrap();
     let (old, all) = (SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0, 0, 0, 0], port)));
     let folder = Folder::new();
     let file = folder.write("metergate.yaml", &text(&folder, old));
@@ -64,8 +74,8 @@ fn a_page_that_a_reload_could_not_move_comes_when_its_address_is_free() {
 }
 
 #[tokio::test]
-async fn a_page_that_nobody_asked_for_waits_for_its_address_and_a_reload_tries_it_at_once() {
-    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+async fn a_page_that_nobody_asked_for_is_done_without_until_a_reload_finds_its_address_free() {
+    let theirs = TcpListener::bind(("127.0.0.1", port())).unwrap();
     let address = theirs.local_addr().unwrap();
     let folder = Folder::new();
     let config = unasked(&folder, address);
@@ -82,19 +92,13 @@ async fn a_page_that_nobody_asked_for_waits_for_its_address_and_a_reload_tries_i
 }
 
 #[tokio::test]
-async fn a_page_that_waits_ends_when_it_is_no_longer_wanted() {
-    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = theirs.local_addr().unwrap();
+async fn a_page_that_somebody_asks_for_is_refused_where_its_address_is_taken() {
+    let theirs = TcpListener::bind(("127.0.0.1", port())).unwrap();
     let folder = Folder::new();
-    let waiting = unasked(&folder, address);
-    let mut gateway = Gateway::start(&waiting).unwrap();
-    let mut off = unasked(&folder, address);
-    off.status = None;
-    gateway.reload(&off).await.unwrap();
-    assert_eq!(gateway.status_address(), None);
-    // A page that is asked for by name after that is refused where it cannot be had: nothing waits any more.
-    let mut asked = unasked(&folder, address);
-    asked.status.as_mut().unwrap().given = true;
-    gateway.reload(&asked).await.unwrap_err();
+    let mut config = unasked(&folder, theirs.local_addr().unwrap());
+    let mut gateway = Gateway::start(&config).unwrap();
+    config.status.as_mut().unwrap().given = true;
+    let refused = gateway.reload(&config).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot listen on 127.0.0.1:"), "{refused}");
     gateway.stop().await;
 }

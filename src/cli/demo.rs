@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::activity::Activity;
 use super::args::Demo;
 use super::exit::Exit;
 use super::run::{exit_of, warn_of};
 use super::{output, scenario};
-use crate::config::{self, Config};
-use crate::gateway::{Gateway, StartError};
-use crate::io::tcp;
+use crate::config;
+use crate::gateway::Gateway;
 use crate::simulator::settings::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
@@ -26,7 +24,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let mut loaded =
+    let loaded =
         match config::parse(&configuration(args, &settings, chain.device()), "the demo's configuration") {
             Ok(loaded) => loaded,
             Err(problems) => {
@@ -35,7 +33,6 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
             }
         };
     warn_of(&loaded.warnings);
-    leave_taken_page(&mut loaded.config);
     let gateway = match Gateway::start(&loaded.config) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -89,17 +86,6 @@ async fn show_activity(gateway: &Gateway, stop: &CancellationToken) {
     }
     if on_a_terminal {
         let _unread = output::print(b"\n");
-    }
-}
-
-/// Does without the page where nobody asked for it and its address is taken: a demo that waited for the address would
-/// have it when the gateway that shows its page there restarts, which then could not start.
-fn leave_taken_page(config: &mut Config) {
-    let Some(status) = config.status.as_ref().filter(|status| !status.given) else { return };
-    let address = status.settings.address;
-    if let Err(error) = tcp::bind(address) {
-        warn!("no status page: {}; --status gives it another address", StartError::Bind { address, error });
-        config.status = None;
     }
 }
 

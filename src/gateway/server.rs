@@ -15,8 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{bind, join};
-use crate::config;
+use super::{StartError, bind, join};
 use crate::io::aside::Aside;
 use crate::io::http::{self, Serving, Site};
 use crate::io::settings::StatusSettings;
@@ -34,11 +33,11 @@ impl Server {
     /// Serves `wanted` on `socket`; without one, as soon as its address can be had.
     pub(super) fn start(
         aside: &Aside,
-        wanted: &config::Status,
+        wanted: &StatusSettings,
         socket: Option<TcpListener>,
         site: Site,
     ) -> Self {
-        let (settings, stop) = (wanted.settings.clone(), CancellationToken::new());
+        let (settings, stop) = (wanted.clone(), CancellationToken::new());
         // A socket belongs to the runtime that made it. One that cannot change over is bound anew.
         let socket = socket.and_then(|socket| socket.into_std().ok());
         let bound = socket.as_ref().map(|socket| socket.local_addr().unwrap_or(settings.address));
@@ -52,16 +51,17 @@ impl Server {
                 Some(socket) => socket,
                 None => {
                     told.store(None);
-                    let Some(socket) = stopped.run_until_cancelled(bind_at_last(&wanted)).await else {
+                    let Some(socket) = stopped.run_until_cancelled(at_last(|| bind(wanted.address))).await
+                    else {
                         return;
                     };
-                    let address = socket.local_addr().unwrap_or(wanted.settings.address);
+                    let address = socket.local_addr().unwrap_or(wanted.address);
                     told.store(Some(Arc::new(address)));
-                    announce(address, &wanted.settings);
+                    announce(address, &wanted);
                     socket
                 }
             };
-            http::run(socket, Serving { settings: wanted.settings, site }, stopped).await;
+            http::run(socket, Serving { settings: wanted, site }, stopped).await;
         });
         Self { settings, address, stop, task }
     }
@@ -71,9 +71,14 @@ impl Server {
         &self.settings
     }
 
+    /// Whether it is served, or waits for its address.
+    pub(super) fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+
     /// Where it is served, with the port the system chose for port 0; `None` while its address cannot be had.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.address.load().as_deref().copied().filter(|_| !self.task.is_finished())
+        self.address.load().as_deref().copied().filter(|_| self.is_running())
     }
 
     /// Ends it at once. Returns where it was served.
@@ -90,19 +95,18 @@ fn announce(address: SocketAddr, settings: &StatusSettings) {
 }
 
 /// Binds the address when it can be had. However long that takes, there is one warning.
-async fn bind_at_last(wanted: &config::Status) -> TcpListener {
+async fn at_last<T>(bind: impl Fn() -> Result<T, StartError>) -> T {
     let mut due = interval(RETRY_PERIOD);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = false;
     loop {
         due.tick().await;
-        match bind(wanted.settings.address) {
+        match bind() {
             Ok(socket) => return socket,
             Err(_) if warned => {}
             Err(error) => {
                 warned = true;
-                let remedy = if wanted.given { "" } else { "; the key `status` gives it another address" };
-                warn!("no status page: {error}{remedy}; it is tried again every {RETRY_PERIOD:?}");
+                warn!("no status page: {error}; it is tried again every {RETRY_PERIOD:?}");
             }
         }
     }
@@ -113,6 +117,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{self, Write};
     use std::net::TcpListener as Taken;
     use std::sync::{Mutex, PoisonError};
@@ -135,44 +140,39 @@ mod tests {
         }
     }
 
-    /// A page at `address`.
-    fn page(address: SocketAddr, given: bool) -> config::Status {
-        config::Status { settings: StatusSettings { address, token: None }, token_file: None, given }
-    }
-
-    // The clock may stand still here: a socket is bound, and nothing is ever awaited of it.
     #[tokio::test(start_paused = true)]
     async fn a_taken_address_is_tried_every_period_and_warned_of_once() {
         let sink = Sink::default();
         let writer = sink.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let _guard = tracing::subscriber::set_default(log);
-        let taken = Taken::bind("127.0.0.1:0").unwrap();
-        let wanted = page(taken.local_addr().unwrap(), false);
-        let bound = bind_at_last(&wanted);
+        let address = SocketAddr::from(([127, 0, 0, 1], 8502));
+        let is_taken = Cell::new(true);
+        let bound = at_last(|| {
+            let error = || StartError::Bind { address, error: io::ErrorKind::AddrInUse.into() };
+            if is_taken.get() { Err(error()) } else { Ok(address) }
+        });
         tokio::pin!(bound);
         let short = Duration::from_millis(1);
         assert!(timeout(5 * RETRY_PERIOD + short, bound.as_mut()).await.is_err());
-        drop(taken);
+        is_taken.set(false);
         assert!(timeout(RETRY_PERIOD - 3 * short, bound.as_mut()).await.is_err(), "tried before its time");
         advance(2 * short).await;
-        let socket = timeout(Duration::ZERO, bound).await.expect("the sixth period is over");
-        assert_eq!(socket.local_addr().unwrap(), wanted.settings.address);
+        assert_eq!(timeout(Duration::ZERO, bound).await.expect("the sixth period is over"), address);
         let said = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let expected = format!("no status page: cannot listen on {}: ", wanted.settings.address);
+        let expected = format!("no status page: cannot listen on {address}: ");
         assert_eq!((said.lines().count(), said.matches(&expected).count()), (1, 1), "{said}");
-        let end = "; the key `status` gives it another address; it is tried again every 10s\n";
-        assert!(said.contains(" WARN ") && said.ends_with(end), "{said}");
+        assert!(said.contains(" WARN ") && said.ends_with("; it is tried again every 10s\n"), "{said}");
     }
 
     #[tokio::test]
     async fn a_page_that_waits_has_no_address_and_can_be_ended() {
         let taken = Taken::bind("127.0.0.1:0").unwrap();
-        let wanted = page(taken.local_addr().unwrap(), true);
+        let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None };
         let aside = Aside::start("status").unwrap();
         let site: Site = Arc::new(|_| http::Reply::text(200, ""));
         let waiting = Server::start(&aside, &wanted, None, site);
-        assert_eq!((waiting.address(), waiting.settings()), (None, &wanted.settings));
+        assert_eq!((waiting.address(), waiting.settings()), (None, &wanted));
         // It returns when the task has ended.
         assert_eq!(waiting.stop().await, None);
     }

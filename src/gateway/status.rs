@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::server::Server;
 use super::{StartError, bind, bind_patiently, collide, feeds, join};
@@ -113,10 +113,10 @@ impl StatusPage {
         Ok(Self { aside, surroundings, looked, server: None, sampler, stop })
     }
 
-    /// Shows these surroundings, on `socket`; without one, the page comes by itself when its address can be had.
+    /// Shows these surroundings on `socket`, if there is one.
     pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, surroundings: Surroundings) {
         self.surroundings.store(Arc::new(surroundings));
-        self.server = config.status.as_ref().map(|wanted| self.serve(wanted, socket));
+        self.server = config.status.as_ref().and_then(|wanted| self.serve(wanted, socket));
     }
 
     /// Where the page is, with the port the system chose for port 0; `None` also while its address cannot be had.
@@ -124,10 +124,10 @@ impl StatusPage {
         self.server.as_ref().and_then(Server::address)
     }
 
-    /// Whether the page that is served is the one that is wanted.
+    /// Whether the page that is served, or waits for its address, is the one that is wanted.
     fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
         match &self.server {
-            Some(server) => server.address().is_some() && Some(server.settings()) == wanted,
+            Some(server) => server.is_running() && Some(server.settings()) == wanted,
             None => wanted.is_none(),
         }
     }
@@ -154,7 +154,7 @@ impl StatusPage {
         }
     }
 
-    /// Takes over what a reload changed. A page that waits for its address tries it at once.
+    /// Takes over what a reload changed.
     pub(super) async fn reload(
         &mut self,
         config: &Config,
@@ -180,7 +180,7 @@ impl StatusPage {
             None if left.is_some_and(|left| collide(left, address)) => bind_patiently(address).await.ok(),
             None => bind(address).ok(),
         };
-        self.server = Some(self.serve(wanted, socket));
+        self.server = self.serve(wanted, socket);
     }
 
     /// Ends the page at once, and the history.
@@ -192,7 +192,17 @@ impl StatusPage {
         join(&mut self.sampler, "history").await;
     }
 
-    fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Server {
+    /// A page that somebody asked for and that a reload could not move waits for its address. One that nobody asked
+    /// for does not: it would have the address when the gateway that was told to use it starts again, and could not.
+    fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<Server> {
+        if socket.is_none() && !wanted.given {
+            warn!(
+                "no status page: its default address, {}, is taken; `status` in the file, or --status of a demo, \
+                gives it another",
+                wanted.settings.address
+            );
+            return None;
+        }
         let (surroundings, looked) = (Arc::clone(&self.surroundings), self.looked.clone());
         let site: http::Site = Arc::new(move |question| {
             if let Some(reply) = feeds::answer(question, &surroundings, &looked) {
@@ -202,7 +212,7 @@ impl StatusPage {
             let picture = surroundings.load().picture(process);
             looked.with(|history| site::answer(question, &picture, history, Instant::now()))
         });
-        Server::start(&self.aside, wanted, socket, site)
+        Some(Server::start(&self.aside, &wanted.settings, socket, site))
     }
 }
 
