@@ -308,6 +308,7 @@ impl Unit {
     pub fn note_late(&mut self, now: Instant) -> Option<Owed> {
         self.counters.late_answers += 1;
         self.learn_lateness(|_| true, now);
+        self.given_up.clear();
         self.owed.take()
     }
 
@@ -350,19 +351,20 @@ impl Unit {
 
     /// A frame came that answers nothing asked. If it `fits` a request that was given up, it is the best evidence of
     /// how late this unit can be, and lengthens the guard accordingly, within [`GUARD_MAX`]. One that fits none is
-    /// a meter's own mistake, and no sooner made by waiting longer.
+    /// a meter's own mistake, which waiting longer would not prevent.
     pub fn note_unexpected(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
         self.counters.unexpected += 1;
         self.learn_lateness(fits, now);
     }
 
     fn learn_lateness(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
-        if let Some(&(_, given_up)) = self.given_up.iter().rfind(|(request, _)| fits(request)) {
-            self.given_up.clear();
-            let lateness = now.saturating_duration_since(given_up);
-            if lateness <= GUARD_MAX {
-                self.guard = self.guard.max((lateness * 5 / 4).min(GUARD_MAX));
-            }
+        let lateness = |given_up: Instant| now.saturating_duration_since(given_up);
+        self.given_up.retain(|(_, given_up)| lateness(*given_up) <= GUARD_MAX);
+        // Also of one that was answered since: that may have been the answer to an earlier attempt.
+        if let Some(index) = self.given_up.iter().rposition(|(request, _)| fits(request)) {
+            let late = lateness(self.given_up[index].1);
+            self.guard = self.guard.max((late * 5 / 4).min(GUARD_MAX));
+            self.given_up.drain(..=index);
         }
     }
 
@@ -425,5 +427,6 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// How far what is learned may lengthen the guard.
 pub const GUARD_MAX: Duration = Duration::from_secs(5);
 
-/// Requests given up that a frame may be the late answer to: a unit late by more than these is not kept apart.
+/// Requests given up that are remembered, for a frame may be the late answer to one of them: a unit that is late by
+/// more requests than these does not teach the guard.
 const GIVEN_UP_MAX: usize = 4;

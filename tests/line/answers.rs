@@ -245,3 +245,30 @@ fn an_answer_that_comes_after_the_guard_lengthens_it() {
     // The response timeout, and a guard of five quarters of 600 ms and the 20 ms after which it was known to be whole.
     assert!((1_279.0..1_281.0).contains(&(third.at - second.at)), "{}", third.at - second.at);
 }
+
+#[test]
+fn the_guard_is_learned_from_the_last_four_requests_given_up() {
+    for (count, learns) in [(4, true), (5, false)] {
+        let offline_after = metergate::bus::settings::OfflineAfter {
+            failures: 100,
+            time: std::time::Duration::from_secs(60),
+        };
+        let mut bench = Bench::new(metergate::bus::settings::LineSettings {
+            retries: 0,
+            offline_after,
+            ..settings(&[1])
+        });
+        for quantity in 1..=count {
+            bench.read(u32::from(quantity), Ask::of(1), 0, quantity);
+            bench.sent();
+            assert_eq!(bench.answer(), (u32::from(quantity), NO_RESPONSE));
+        }
+        // The answer to the first.
+        bench.frame(1, &[3, 2, 0, 5]);
+        bench.read(10, Ask::of(1), 0, 10);
+        let before = bench.sent();
+        bench.read(11, Ask::of(1), 0, 11);
+        let after = bench.sent();
+        assert_eq!(after.at - before.at > 2_000.0, learns, "{count}: {}", after.at - before.at);
+    }
+}
