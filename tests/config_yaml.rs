@@ -216,6 +216,9 @@ fn whatever_breaks_the_syntax_comes_with_what_is_allowed() {
         ("a: 1\n  b: 2\n c: 3\n", "one value after a key"),
         ("a:\n  b: 1\n c: 2\n", "each in one column"),
         ("a: 1\nb\nc: 2\n", "a space after the colon"),
+        ("  a: 1\nb: 2\n", "each in one column"),
+        ("{a: 1}\nb: 2\n", "each in one column"),
+        ("a:\n  - name:riser-a\n    device: /dev/x\n", "each with a space after its colon"),
     ] {
         let said = faults(text);
         let first = said.lines().next().unwrap_or_default();

@@ -27,7 +27,7 @@ const REMEDIES: [(&str, &str); 19] = [
     ("unexpected character", SIGNS),
     ("anchor", SIGNS),
     ("directive", SIGNS),
-    ("<document", SIGNS),
+    ("<document", ENDED),
     ("block scalar", SIGNS),
     (" tag", SIGNS),
     ("escape", "single quotes around text with backslashes in it"),
@@ -36,7 +36,8 @@ const REMEDIES: [(&str, &str); 19] = [
     ("double-quoted", QUOTES),
     (
         "mapping values are not allowed",
-        "keys that belong together in one column, and one value after a key, in quotes if it has a colon and a space in it",
+        "keys that belong together in one column, each with a space after its colon, and one value after a key, in quotes \
+         if it has a colon and a space in it",
     ),
     ("flow", BRACKETS),
     ("bracket", BRACKETS),
@@ -44,6 +45,10 @@ const REMEDIES: [(&str, &str); 19] = [
 ];
 
 const SIGNS: &str = "quotes around text that begins with one of % @ ` & * ! | >";
+
+/// The parser took the file for ended: an indentation that was given up, or a line it takes for a directive.
+const ENDED: &str = "keys that belong together each in one column; quotes around text that \
+                     begins with %";
 
 const QUOTES: &str = "a closing quote for each that opens, with nothing after it but a comment";
 
