@@ -78,7 +78,7 @@ impl Capture {
     }
 
     fn said(&mut self, event: &Event, said: &Said, out: &mut Vec<u8>) {
-        let Link { client, listener, connection } = said.link;
+        let Link { client, listener, connection } = *said.link;
         let interface = self.listener(listener, out);
         // The dissector knows Modbus/TCP by this port; the true one is in the interface's name.
         let server = SocketAddr::new(listener.ip(), MODBUS_PORT);

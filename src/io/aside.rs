@@ -49,5 +49,5 @@ impl Aside {
     }
 }
 
-/// Added to the nice value of the process: a tenth of the weight of a worker, where both want the same processor.
-pub const YIELDING: i32 = 10;
+/// Added to the nice value of the process: a thirtieth of the weight of a worker, where both want the same processor.
+pub const YIELDING: i32 = 15;

@@ -174,12 +174,17 @@ impl Exchange {
     pub(crate) fn reply(&mut self, header: Header, pdu: Bytes, served: Served, asked: &Bytes, now: Instant) {
         let adu = header.reply(pdu);
         if self.traffic.permits_passing(now.into_std()) {
-            let (link, at, asked) = (*self.link, now.into_std(), asked.clone());
+            let (at, asked) = (now.into_std(), asked.clone());
             let Header { transaction_id, unit, .. } = header;
             let request = Adu { transaction_id, unit, pdu: asked.clone() };
-            self.traffic.note_passing(Said { link, speaker: Speaker::Client, adu: request, at });
+            self.traffic.note_passing(Said {
+                link: Arc::clone(&self.link),
+                speaker: Speaker::Client,
+                adu: request,
+                at,
+            });
             let speaker = Speaker::Gateway { served, asked, since: at };
-            self.traffic.note_passing(Said { link, speaker, adu: adu.clone(), at });
+            self.traffic.note_passing(Said { link: Arc::clone(&self.link), speaker, adu: adu.clone(), at });
         }
         self.queue(&adu, now);
     }
@@ -220,6 +225,7 @@ impl Exchange {
                 self.give(reply, now);
             }
         }
+        give_back(&mut self.delayed);
         let mut blown = Vec::new();
         while let Some((key, mut waiting)) = self.waiting.pop_front_if(|(_, waiting)| waiting.fuse <= now) {
             let Header { unit, function, .. } = waiting.header;
@@ -263,6 +269,7 @@ impl Exchange {
             }
             self.unsent.pop_front();
         }
+        give_back(&mut self.unsent);
         if !self.output.has_remaining() && self.output.capacity() > IDLE_CAPACITY {
             self.output = BytesMut::new();
         }
@@ -273,10 +280,7 @@ impl Exchange {
         let Waiting { header, purpose, failure, asked, write, .. } = waiting;
         self.counted.note_answer(now.saturating_duration_since(asked.at));
         record(header, failure, &purpose, write);
-        if self.waiting.is_empty() && self.waiting.capacity() > 1 {
-            // With hundreds of connections its room counts, and a burst is rare.
-            self.waiting = VecDeque::new();
-        }
+        give_back(&mut self.waiting);
         let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
         let served = match purpose {
@@ -315,7 +319,12 @@ impl Exchange {
     }
 
     fn tell(&self, speaker: Speaker, adu: &Adu, at: Instant) {
-        self.traffic.note_said(Said { link: *self.link, speaker, adu: adu.clone(), at: at.into_std() });
+        self.traffic.note_said(Said {
+            link: Arc::clone(&self.link),
+            speaker,
+            adu: adu.clone(),
+            at: at.into_std(),
+        });
     }
 
     fn give(&mut self, reply: Reply, now: Instant) {
@@ -355,9 +364,8 @@ fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Op
             }
             _ => Outcome::Done,
         },
-        (None, Purpose::Unit(None) | Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_)) => {
-            Outcome::Broadcast
-        }
+        (None, Purpose::Unit(None)) => Outcome::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND),
+        (None, Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_)) => Outcome::Broadcast,
     };
     match write {
         Some(ticket) => ticket.finish(outcome, false),
@@ -366,6 +374,13 @@ fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Op
             debug!(unit, %function, "{outcome}");
         }
         None => {}
+    }
+}
+
+/// Gives back the room that a burst took: with hundreds of connections it counts, and bursts are rare.
+fn give_back<T>(list: &mut VecDeque<T>) {
+    if list.is_empty() && list.capacity() > IDLE_ENTRIES {
+        *list = VecDeque::new();
     }
 }
 
@@ -380,3 +395,27 @@ const BATCH_CAPACITY: usize = 16 * (7 + 2 + 120);
 
 /// An output buffer larger than this is given back once it is empty, bytes.
 const IDLE_CAPACITY: usize = 512;
+
+/// A list with room for more entries is given back once it is empty.
+const IDLE_ENTRIES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back_and_that_of_few_is_kept() {
+        let mut list: VecDeque<u8> = (0..16).collect();
+        list.pop_front();
+        give_back(&mut list);
+        assert_eq!(list.len(), 15, "it still holds something");
+        list.clear();
+        give_back(&mut list);
+        assert_eq!(list.capacity(), 0);
+        let mut list = VecDeque::with_capacity(IDLE_ENTRIES);
+        list.push_back(1);
+        list.clear();
+        give_back(&mut list);
+        assert_eq!(list.capacity(), IDLE_ENTRIES);
+    }
+}

@@ -44,7 +44,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// The two ends.
-    pub link: Link,
+    pub link: Arc<Link>,
     /// Who said it.
     pub speaker: Speaker,
     /// What was said.
