@@ -169,13 +169,14 @@ class Clients:
     def look(self, draw):
         """One page, whole."""
         path = draw.choice(PAGES)
-        connection, response = self.ask_page(path)
         try:
-            body = response.read()
+            connection, response = self.ask_page(path)
+            try:
+                body = response.read()
+            finally:
+                connection.close()
         except TimeoutError:
             raise Wrong(f"{path} was not whole within {PAGE_DEADLINE} s") from None
-        finally:
-            connection.close()
         if response.status != 200 or not body:
             raise Wrong(f"{path}: {response.status} with {len(body)} bytes")
         with self.lock:
