@@ -236,9 +236,37 @@ fn noise_that_swallows_requests_is_counted_with_what_it_damages() {
         assert_eq!(case.kinds(), [(Some(8), Kind::Garbled)]);
         case.findings()[0].what.clone()
     };
-    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not in time (34 %)");
-    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not in time (34 %)");
+    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not at all (34 %)");
+    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not at all (34 %)");
     assert_eq!(said(2, 2), "7 of 55 answers came damaged (12 %)");
+}
+
+#[test]
+fn noise_is_found_by_all_it_loses_though_neither_half_would_do() {
+    let losing = |crc_errors, timeouts, late_answers, at| UnitView {
+        counters: UnitCounters {
+            transactions: 200,
+            crc_errors,
+            timeouts,
+            late_answers,
+            ..UnitCounters::default()
+        },
+        ..healthy(8, at)
+    };
+    let case = |damaged, silent, late| Case::new(|at| open(vec![losing(damaged, silent, late, at)]));
+    assert_eq!(case(3, 0, 0).kinds(), []);
+    assert_eq!(case(0, 3, 0).kinds(), []);
+    assert_eq!(case(2, 3, 0).kinds(), [], "fewer than three that came damaged are no sign of noise");
+    assert_eq!(case(3, 3, 0).kinds(), [(Some(8), Kind::Garbled)]);
+    assert_eq!(
+        case(3, 3, 0).findings()[0].what,
+        "Of 200 requests 3 were answered damaged and 3 not at all (3 %)"
+    );
+    assert_eq!(
+        case(3, 3, 3).kinds(),
+        [(Some(8), Kind::Late)],
+        "an answer that came late is not lost to noise"
+    );
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Seen {
             exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
         }
     }
+
+    /// Requests nothing came back to: neither something unreadable, nor an answer after its time.
+    fn unanswered(&self) -> u64 {
+        self.timeouts.saturating_sub(self.unreadable).saturating_sub(self.late)
+    }
 }
 
 /// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
@@ -53,6 +58,9 @@ impl Seen {
 fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
     let Seen { transactions, damaged, unexpected, .. } = *seen;
     let share = percent(damaged, transactions);
+    // Noise that hits a request shows as silence: half of what is lost would be missing without it.
+    let unanswered = seen.unanswered();
+    let lost = percent(damaged + unanswered, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
     if damaged + unexpected < DAMAGED_AT_LEAST {
@@ -65,15 +73,12 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
         };
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
         Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
-    } else if share >= GARBLED_PERCENT {
-        // Noise that hits a request shows as silence: half of what is lost would be missing without it.
-        let unanswered = seen.timeouts - seen.unreadable.min(seen.timeouts);
+    } else if damaged >= DAMAGED_AT_LEAST && lost >= GARBLED_PERCENT {
         let what = if unanswered == 0 {
-            format!("{damaged} of {transactions} answers came damaged ({share} %)")
+            format!("{damaged} of {transactions} answers came damaged ({lost} %)")
         } else {
-            let share = percent(damaged + unanswered, transactions);
             format!(
-                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not in time ({share} %)"
+                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not at all ({lost} %)"
             )
         };
         Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
@@ -191,7 +196,7 @@ const DAMAGED_AT_LEAST: u64 = 3;
 /// From this share of damaged answers on, noise alone is unlikely.
 const DUPLICATE_PERCENT: u64 = 60;
 
-/// From this share on, damaged answers cost line time that others feel.
+/// From this share on, what is lost beside damaged answers, they included, costs line time that others feel.
 const GARBLED_PERCENT: u64 = 2;
 
 /// Requests without an answer, and no good answer ever, that make a unit silent.
