@@ -270,6 +270,26 @@ fn noise_is_found_by_all_it_loses_though_neither_half_would_do() {
 }
 
 #[test]
+fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
+    let spoilt = |state, last_good| UnitView {
+        state,
+        last_good,
+        counters: UnitCounters { transactions: 100, crc_errors: 10, timeouts: 4, ..UnitCounters::default() },
+        ..healthy(2, Instant::now())
+    };
+    let case = |state| Case::new(|at| open(vec![healthy(1, at), spoilt(state, Some(at - 180 * SECOND))]));
+    let gone = case(UnitState::Offline);
+    assert_eq!(gone.kinds(), [(Some(2), Kind::Silent), (Some(2), Kind::Garbled)]);
+    assert_eq!(gone.findings()[0].severity, Severity::Fault);
+    assert_eq!(gone.findings()[0].what, "It has not answered for 3 min");
+    assert_eq!(
+        case(UnitState::Online).kinds(),
+        [(Some(2), Kind::Garbled)],
+        "what it loses is not said twice"
+    );
+}
+
+#[test]
 fn a_full_line_says_what_waits_and_what_fills_it() {
     let busy = 19 * SECOND;
     let full = |waiting, failures, state, at: Instant| {

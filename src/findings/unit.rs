@@ -16,7 +16,12 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
     let seen = Seen::of(evidence, now);
     let damage = damaged(&seen, now);
-    let silence = if damage.is_some() { None } else { silent(evidence, &seen, now) };
+    // Damage explains what is lost, but not that nothing comes any more; where it is the whole fault, it does both.
+    let explains = |damage: &Finding| match now.state {
+        UnitState::Offline => damage.severity == Severity::Fault,
+        UnitState::Online | UnitState::Recovering | UnitState::NeverSeen => true,
+    };
+    let silence = if damage.as_ref().is_some_and(explains) { None } else { silent(evidence, &seen, now) };
     let lateness = late(&seen, now, settings).or_else(|| slow(now, settings));
     [damage, silence, lateness, refusing(&seen, now)].into_iter().flatten().collect()
 }
