@@ -237,13 +237,41 @@ fn a_full_line_says_what_waits_and_what_fills_it() {
         assert_eq!(case.kinds(), [(None, Kind::LineFull)]);
         case.findings().remove(0)
     };
-    assert_eq!(said(0, SECOND).what, "The line is in use 95 % of the time");
-    assert_eq!(said(1, SECOND).what, "The line is in use 95 % of the time; 1 request waits");
-    assert_eq!(said(7, SECOND).what, "The line is in use 95 % of the time; 7 requests wait");
+    assert_eq!(said(0, SECOND).what, "The line was in use 95 % of the last ten seconds");
+    assert_eq!(said(1, SECOND).what, "The line was in use 95 % of the last ten seconds; 1 request waits");
+    assert_eq!(said(7, SECOND).what, "The line was in use 95 % of the last ten seconds; 7 requests wait");
     assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
     assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    assert!(
+        said(7, busy).remedy.contains("in the last ten minutes"),
+        "another span than that of the finding"
+    );
     let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
     assert_eq!(dead.kinds(), [(None, Kind::LineSilent)], "that it is full of asking follows from it");
+}
+
+#[test]
+fn a_line_is_not_called_full_before_a_whole_window_was_seen() {
+    let busy_for = |time: Duration| {
+        Case::new(|at| {
+            let mut view = open(vec![healthy(1, at)]);
+            view.window.note(Duration::ZERO, at - time);
+            view.counters.busy = time;
+            assert_eq!(view.utilisation(at), 10_000, "it is shown all the same");
+            view
+        })
+    };
+    assert_eq!(busy_for(Duration::from_millis(9_999)).kinds(), []);
+    assert_eq!(busy_for(10 * SECOND).kinds(), [(None, Kind::LineFull)]);
+    // Once there was one, the stretch that runs is as young as it may be.
+    let second = Case::new(|at| {
+        let mut view = open(vec![healthy(1, at)]);
+        view.window.note(Duration::ZERO, at - 11 * SECOND);
+        view.window.note(10 * SECOND, at - SECOND);
+        view.counters.busy = 10 * SECOND;
+        view
+    });
+    assert_eq!(second.kinds(), [(None, Kind::LineFull)]);
 }
 
 #[test]

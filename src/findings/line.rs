@@ -123,10 +123,11 @@ fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
-/// A line whose units are all silent is full of asking after them, and that is said already.
+/// A line whose units are all silent is full of asking after them, and that is said already. At a start everything is
+/// asked for at once, so the first seconds are no sign.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    if used < FULL_PERCENT || is_silent(evidence) {
+    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || is_silent(evidence) {
         return None;
     }
     let waiting = match evidence.now.waiting {
@@ -134,7 +135,7 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
         1 => "; 1 request waits".to_owned(),
         count => format!("; {count} requests wait"),
     };
-    let what = format!("The line is in use {used:.0} % of the time{waiting}");
+    let what = format!("The line was in use {used:.0} % of the last ten seconds{waiting}");
     let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
     let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
     let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
@@ -188,9 +189,9 @@ const FOREIGN: &str = "Another client asks on the same two wires, or answers com
 const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
     the baud rate of the meters and the bus";
 
-const FULL_OF_FAILURES: &str = "Most of it goes into requests without a good answer. Mend the meters that do not \
-    answer, or take those that are not there out of the configuration; a shorter `response_timeout` costs less for \
-    each";
+const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, most went into requests without a good \
+    answer. Mend the meters that do not answer, or take those that are not there out of the configuration; a shorter \
+    `response_timeout` costs less for each";
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";
