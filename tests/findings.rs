@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use metergate::bus::settings::{Framing, Parity};
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Kind, Severity};
@@ -64,6 +65,23 @@ fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
     assert_eq!(Case::new(|_| open(vec![asked(1, 0)])).kinds(), []);
     assert_eq!(Case::new(|_| open(vec![asked(2, 0)])).kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(Case::new(|_| open(vec![asked(0, 4)])).kinds(), [(Some(1), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn commands_of_remedies_run_as_they_stand() {
+    let one = || Case::new(|at| open(vec![dead(1), healthy(2, at)]));
+    let all = || Case::new(|_| open(vec![dead(1), dead(2)]));
+    let says = |case: Case, command: &str| {
+        let remedy = case.findings().remove(0).remedy;
+        assert!(remedy.contains(&format!("`{command}`")), "{remedy}");
+    };
+    says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0");
+    let framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 };
+    says(Case { framing, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
+    says(Case { device: "/dev/the line's", ..all() }, r"metergate scan '/dev/the line'\''s'");
+    says(Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) }), "ls -l /dev/serial/by-id");
 }
 
 #[test]

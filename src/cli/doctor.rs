@@ -191,7 +191,8 @@ fn remedy_lines(remedy: &str) -> Vec<String> {
         .collect();
     let options = textwrap::Options::new(REMEDY_WIDTH)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
     textwrap::wrap(&parts.join("`"), options).iter().map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
@@ -231,12 +232,17 @@ mod tests {
 
     #[test]
     fn a_command_is_never_broken_between_two_lines() {
-        let command = "`metergate scan DEVICE --try-settings`";
-        for before in 60..REMEDY_WIDTH {
-            let text = format!("{} or run {command}; then go on", "x".repeat(before));
-            let lines = remedy_lines(&text);
-            assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
-            assert_eq!(lines.join(" "), text);
+        let short = "`metergate scan /dev/ttyUSB0 --try-settings`";
+        let long = "`metergate scan /dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0 --baud 9600 \
+                    --parity even --try-settings`";
+        assert!(long.len() > REMEDY_WIDTH);
+        for command in [short, long] {
+            for before in 50..REMEDY_WIDTH {
+                let text = format!("{} or run {command}; then go on", "x".repeat(before));
+                let lines = remedy_lines(&text);
+                assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
+                assert_eq!(lines.join(" "), text);
+            }
         }
     }
 }

@@ -72,8 +72,8 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
         (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
     };
-    let remedy = if since.is_none() { NEVER_ANSWERED } else { ANSWERED_ONCE };
-    Some(finding(Severity::Fault, Kind::LineSilent, what, remedy))
+    let remedy = if since.is_none() { never_answered(evidence) } else { ANSWERED_ONCE.to_owned() };
+    Some(finding(Severity::Fault, Kind::LineSilent, what, &remedy))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -150,18 +150,23 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
+/// What to do where no unit has ever answered.
+pub(super) fn never_answered(evidence: &Evidence<'_>) -> String {
+    let scan = evidence.scan();
+    format!(
+        "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no harm; (2) wrong baud rate or \
+         parity: compare with a meter's own menu, or stop the gateway meanwhile and run `{scan} --try-settings`; (3) \
+         the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
+         not those of the meters: `{scan}` lists who answers; (6) no bias or termination: 120 ohms at both ends"
+    )
+}
+
 fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
     Finding { severity, kind, unit: None, what, remedy: remedy.to_owned() }
 }
 
-const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (ls -l /dev/serial/by-id), that no \
+const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`), that no \
     other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
-
-pub(super) const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, \
-    it does no harm; (2) wrong baud rate or parity: compare with a meter's own menu, or stop the gateway and run \
-    `metergate scan DEVICE --try-settings`; (3) the wrong adapter or no connection to the first meter; (4) meters \
-    without power; (5) identifiers that are not those of the meters: `metergate scan DEVICE` lists who answers; (6) \
-    no bias or termination: 120 ohms at both ends";
 
 pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
     cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \

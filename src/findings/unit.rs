@@ -9,7 +9,7 @@ use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
-use super::line::{ANSWERED_ONCE, NEVER_ANSWERED};
+use super::line::{ANSWERED_ONCE, never_answered};
 use super::words::{duration, percent, times};
 
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
@@ -93,12 +93,13 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
 }
 
 fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let found = |severity, kind, what, remedy| Some(finding(now, severity, kind, what, remedy));
+    let found = |severity, kind, what, remedy: &str| Some(finding(now, severity, kind, what, remedy));
     match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
             let what = "It has never answered".to_owned();
-            let remedy = if others_answer(evidence, now) { NEVER } else { NEVER_ANSWERED };
-            found(Severity::Fault, Kind::Silent, what, remedy)
+            let remedy =
+                if others_answer(evidence, now) { never(evidence) } else { never_answered(evidence) };
+            found(Severity::Fault, Kind::Silent, what, &remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
@@ -178,9 +179,15 @@ fn longer(allowed: Duration) -> String {
     )
 }
 
-const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's \
-    address and baud rate in its own menu (`metergate scan DEVICE --try-settings`, with the gateway stopped, hears a \
-    meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+/// What to do about a meter that has never answered, where others do.
+fn never(evidence: &Evidence<'_>) -> String {
+    format!(
+        "Others on this line answer, so its settings are right. In this order: (1) this meter's address and baud rate in \
+         its own menu (`{} --try-settings` hears a meter at another rate; stop the gateway meanwhile); (2) its power; \
+         (3) its two wires: A and B swapped at this meter, or loose",
+        evidence.scan()
+    )
+}
 
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";

@@ -5,10 +5,11 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::bus::settings::UnitId;
+use metergate::bus::settings::{Framing, LineSettings, Parity, UnitId};
 use metergate::bus::statistics::UnitStatistics;
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PortState, UnitView, View};
@@ -54,19 +55,23 @@ pub(crate) struct Case {
     pub(crate) now: View,
     pub(crate) at: Instant,
     pub(crate) profile: Option<&'static Profile>,
+    pub(crate) framing: Framing,
+    pub(crate) device: &'static str,
 }
 
 impl Case {
     pub(crate) fn new(now: impl FnOnce(Instant) -> View) -> Self {
         let at = Instant::now() + 100_000 * SECOND;
-        Self { before: View::default(), now: now(at), at, profile: None }
+        let framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
+        Self { before: View::default(), now: now(at), at, profile: None, framing, device: "/dev/ttyUSB0" }
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = crate::settings::line(&units);
+        let settings = LineSettings { framing: self.framing, ..crate::settings::line(&units) };
         let evidence = Evidence {
             settings: &settings,
+            device: Path::new(self.device),
             before: &self.before,
             now: &self.now,
             at: self.at,
