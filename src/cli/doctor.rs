@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::line::{Doctor, Line as Asked};
 use super::exit::Exit;
+use super::held::{Holder, held};
 use super::output;
 use super::stop::Stop;
 use super::target::Target;
@@ -19,7 +20,7 @@ use super::there::There;
 use crate::config;
 use crate::findings::Kind;
 use crate::io::handle::BusHandle;
-use crate::io::port;
+use crate::io::port::{self, OpenError};
 use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::timer::Timer;
@@ -80,13 +81,13 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     );
     let _unread = output::print(announced.as_bytes());
     let seen = watch(bus, asked.time, stop).await.map_err(|error| {
-        let holder = match error {
-            port::OpenError::Busy => "; if it is the gateway, ask the gateway instead: metergate doctor",
-            port::OpenError::System(_) | port::OpenError::Settings { .. } | port::OpenError::Direction(_) => {
-                ""
+        let text = match error {
+            OpenError::Busy => held(word, Holder::Unknown, "metergate doctor"),
+            OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
+                format!("{word}: {error}")
             }
         };
-        Stop::Said(Exit::CannotStart, format!("cannot open {word}: {error}{holder}"))
+        Stop::Said(Exit::CannotStart, text)
     })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
     let line = Line::of_all(&seen.bus, seen.span, seen.at, |finding| {
@@ -102,7 +103,7 @@ struct Seen {
     span: Duration,
 }
 
-async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
+async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
     let opened = Some(port::open(&bus.port)?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
