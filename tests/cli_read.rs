@@ -225,7 +225,7 @@ fn the_age_of_values_is_said_as_far_as_it_is_known() {
     let (_gateway, config, address) = site.gateway("deny");
     assert!(end(&["--config", &config]).ends_with(", straight from the line\n"), "its max_age is 0s");
     let (out, _, _) = run(&["read", &address, "--unit", "11", "frequency_f"]);
-    assert!(out.ends_with(", as old as the `max_age` of a gateway there allows\n"), "{out}");
+    assert!(out.ends_with("; over a gateway, values may be as old as its `max_age`\n"), "{out}");
 }
 
 #[test]
