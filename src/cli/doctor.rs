@@ -57,12 +57,15 @@ async fn of_gateway(args: &Doctor) -> Result<Checkup, Stop> {
 }
 
 async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<Checkup, Stop> {
-    let Target::Serial(device) = Target::named(word)? else {
-        return Err(Stop::usage(format!(
-            "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
-             metergate doctor --status {}",
-            word.split(':').next().unwrap_or_default()
-        )));
+    let device = match Target::named(word)? {
+        Target::Serial(device) => device,
+        Target::Tcp { host, .. } => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            return Err(Stop::usage(format!(
+                "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
+                 metergate doctor --status {host}"
+            )));
+        }
     };
     let Some(units) = &asked.units else {
         return Err(Stop::usage("--units says which meters are on the line, such as --units 1-12"));
