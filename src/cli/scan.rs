@@ -229,7 +229,7 @@ async fn version(
     let sample = Sample::new(point.range, &answer.reply, answer.asked_at);
     let reading = sample.and_then(|sample| profile.decode(point, &[sample]).map(|reading| reading.value));
     Ok(match reading {
-        Some(Value::Version { major, minor }) => Some(format!("V{major:02}.{minor:03}")),
+        Some(Value::Version(version)) => Some(version.to_string()),
         Some(_) | None => None,
     })
 }
