@@ -192,8 +192,8 @@ fn never(evidence: &Evidence<'_>) -> String {
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";
 
-const LOSSY: &str = "If it was without power for a while there is nothing to do, and this goes within ten minutes. \
-    Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
+const LOSSY: &str = "If it was without power for a while there is nothing to do: a look ten minutes from now shows \
+    this no more. Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
     ends only); a longer `request_gap` helps a meter that needs a pause";
 
 const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
