@@ -274,6 +274,7 @@ pub mod cli {
     pub mod doctor;
     pub mod exit;
     pub mod export;
+    mod held;
     pub mod logging;
     pub mod notify;
     pub mod output;

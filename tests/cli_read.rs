@@ -178,8 +178,19 @@ fn a_port_that_the_gateway_holds_is_refused_with_the_command_that_asks_the_gatew
     );
     let (_, err, code) = run(&["read", &site.line(), "--unit", "2", "--config", "/nowhere"]);
     assert!(code == 5 && err.contains("another program holds it"), "{err}");
-    let (_, err, code) = run(&["scan", &site.line(), "--units", "1"]);
-    assert!(code == 5 && err.contains("stop it for as long (`systemctl stop metergate`)"), "{err}");
+    let line = site.line();
+    let ways_out = |words: &[&str], instead: &str| {
+        let (_, err, code) = run(words);
+        assert_eq!(code, 5, "{err}");
+        for part in [&format!("(`{instead}`)"), "`systemctl stop metergate`", "`/etc/init.d/metergate stop`"]
+        {
+            assert!(err.contains(part), "{part} in {err}");
+        }
+    };
+    ways_out(&["scan", &line, "--units", "1"], "metergate scan HOST:PORT");
+    ways_out(&["doctor", &line, "--units", "1"], "metergate doctor");
+    let write = ["write", &line, "--unit", "2", "--config", &config, "ct_primary=200"];
+    ways_out(&write, &format!("metergate write {address} --unit 12 ct_primary=200"));
 }
 
 #[test]
@@ -214,7 +225,7 @@ fn the_age_of_values_is_said_as_far_as_it_is_known() {
     let (_gateway, config, address) = site.gateway("deny");
     assert!(end(&["--config", &config]).ends_with(", straight from the line\n"), "its max_age is 0s");
     let (out, _, _) = run(&["read", &address, "--unit", "11", "frequency_f"]);
-    assert!(out.ends_with(", as old as the `max_age` of a gateway there allows\n"), "{out}");
+    assert!(out.ends_with("; over a gateway, values may be as old as its `max_age`\n"), "{out}");
 }
 
 #[test]

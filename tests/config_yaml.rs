@@ -271,7 +271,7 @@ m.yaml: 1 error";
 fn a_file_that_is_not_there_is_refused_by_its_name() {
     let problems = load(Path::new("/nonexistent/metergate.yaml")).unwrap_err();
     let expected =
-        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2); `--config FILE` names another, and `metergate scan` writes a first one
+        "/nonexistent/metergate.yaml: error: the file cannot be read: No such file or directory (os error 2); `--config FILE` names another, and `metergate scan /dev/ttyUSB0 > metergate.yaml` makes a first one
 /nonexistent/metergate.yaml: 1 error";
     assert_eq!(problems.to_string(), expected);
 }

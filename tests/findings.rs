@@ -1,86 +1,19 @@
-//! What is said of a line and its meters, rule by rule.
+//! What is said of a line and its units, rule by rule.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use metergate::bus::settings::UnitId;
-use metergate::bus::snapshot::{Block, Snapshot};
-use metergate::bus::statistics::UnitStatistics;
+use metergate::bus::settings::{Framing, Parity};
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
-use metergate::findings::{Evidence, Finding, Kind, Severity};
-use metergate::meter::profile::{Point, Profile};
-use metergate::meter::words::{Format, Group};
-use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
+use metergate::findings::{Kind, Severity};
+use metergate::modbus::pdu::ExceptionCode;
 
+use findings_case::{Case, SECOND, healthy, open};
+
+mod findings_case;
 mod settings;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn id(unit: u8) -> UnitId {
-    UnitId::new(unit).unwrap()
-}
-
-/// A unit that has answered all it was asked until `at`.
-fn healthy(unit: u8, at: Instant) -> UnitView {
-    UnitView {
-        id: id(unit),
-        name: None,
-        state: UnitState::Online,
-        counters: UnitCounters { transactions: 100, ..UnitCounters::default() },
-        last_exception: None,
-        last_good: Some(at),
-        response_time: Some(Duration::from_millis(5)),
-        snapshot: Arc::default(),
-        measured: Arc::default(),
-        is_measured: false,
-        statistics: UnitStatistics::default(),
-    }
-}
-
-fn open(units: Vec<UnitView>) -> View {
-    View {
-        port: PortState::Open,
-        counters: LineCounters { transactions: 1000, ..LineCounters::default() },
-        units: units.into_iter().map(Arc::new).collect(),
-        ..View::default()
-    }
-}
-
-struct Case {
-    before: View,
-    now: View,
-    at: Instant,
-    profile: Option<&'static Profile>,
-}
-
-impl Case {
-    fn new(now: impl FnOnce(Instant) -> View) -> Self {
-        let at = Instant::now() + 100_000 * SECOND;
-        Self { before: View::default(), now: now(at), at, profile: None }
-    }
-
-    fn findings(&self) -> Vec<Finding> {
-        let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = settings::line(&units);
-        let evidence = Evidence {
-            settings: &settings,
-            before: &self.before,
-            now: &self.now,
-            at: self.at,
-            port_closed: Some("no such device"),
-            faulty_characters: None,
-        };
-        evidence.findings(|_| self.profile)
-    }
-
-    fn kinds(&self) -> Vec<(Option<u8>, Kind)> {
-        self.findings().iter().map(|one| (one.unit.map(UnitId::get), one.kind)).collect()
-    }
-}
 
 #[test]
 fn of_a_line_that_works_nothing_is_said() {
@@ -132,6 +65,23 @@ fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
     assert_eq!(Case::new(|_| open(vec![asked(1, 0)])).kinds(), []);
     assert_eq!(Case::new(|_| open(vec![asked(2, 0)])).kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(Case::new(|_| open(vec![asked(0, 4)])).kinds(), [(Some(1), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn commands_of_remedies_run_as_they_stand() {
+    let one = || Case::new(|at| open(vec![dead(1), healthy(2, at)]));
+    let all = || Case::new(|_| open(vec![dead(1), dead(2)]));
+    let says = |case: Case, command: &str| {
+        let remedy = case.findings().remove(0).remedy;
+        assert!(remedy.contains(&format!("`{command}`")), "{remedy}");
+    };
+    says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0");
+    let framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 };
+    says(Case { framing, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
+    says(Case { device: "/dev/the line's", ..all() }, r"metergate scan '/dev/the line'\''s'");
+    says(Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) }), "ls -l /dev/serial/by-id");
 }
 
 #[test]
@@ -236,9 +186,57 @@ fn noise_that_swallows_requests_is_counted_with_what_it_damages() {
         assert_eq!(case.kinds(), [(Some(8), Kind::Garbled)]);
         case.findings()[0].what.clone()
     };
-    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not in time (34 %)");
-    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not in time (34 %)");
+    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not at all (34 %)");
+    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not at all (34 %)");
     assert_eq!(said(2, 2), "7 of 55 answers came damaged (12 %)");
+}
+
+#[test]
+fn noise_is_found_by_all_it_loses_though_neither_half_would_do() {
+    let losing = |crc_errors, timeouts, late_answers, at| UnitView {
+        counters: UnitCounters {
+            transactions: 200,
+            crc_errors,
+            timeouts,
+            late_answers,
+            ..UnitCounters::default()
+        },
+        ..healthy(8, at)
+    };
+    let case = |damaged, silent, late| Case::new(|at| open(vec![losing(damaged, silent, late, at)]));
+    assert_eq!(case(3, 0, 0).kinds(), []);
+    assert_eq!(case(0, 3, 0).kinds(), []);
+    assert_eq!(case(2, 3, 0).kinds(), [], "fewer than three that came damaged are no sign of noise");
+    assert_eq!(case(3, 3, 0).kinds(), [(Some(8), Kind::Garbled)]);
+    assert_eq!(
+        case(3, 3, 0).findings()[0].what,
+        "Of 200 requests 3 were answered damaged and 3 not at all (3 %)"
+    );
+    assert_eq!(
+        case(3, 3, 3).kinds(),
+        [(Some(8), Kind::Late)],
+        "an answer that came late is not lost to noise"
+    );
+}
+
+#[test]
+fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
+    let spoilt = |state, last_good| UnitView {
+        state,
+        last_good,
+        counters: UnitCounters { transactions: 100, crc_errors: 10, timeouts: 4, ..UnitCounters::default() },
+        ..healthy(2, Instant::now())
+    };
+    let case = |state| Case::new(|at| open(vec![healthy(1, at), spoilt(state, Some(at - 180 * SECOND))]));
+    let gone = case(UnitState::Offline);
+    assert_eq!(gone.kinds(), [(Some(2), Kind::Silent), (Some(2), Kind::Garbled)]);
+    assert_eq!(gone.findings()[0].severity, Severity::Fault);
+    assert_eq!(gone.findings()[0].what, "It has not answered for 3 min");
+    assert_eq!(
+        case(UnitState::Online).kinds(),
+        [(Some(2), Kind::Garbled)],
+        "what it loses is not said twice"
+    );
 }
 
 #[test]
@@ -257,13 +255,41 @@ fn a_full_line_says_what_waits_and_what_fills_it() {
         assert_eq!(case.kinds(), [(None, Kind::LineFull)]);
         case.findings().remove(0)
     };
-    assert_eq!(said(0, SECOND).what, "The line is in use 95 % of the time");
-    assert_eq!(said(1, SECOND).what, "The line is in use 95 % of the time; 1 request waits");
-    assert_eq!(said(7, SECOND).what, "The line is in use 95 % of the time; 7 requests wait");
+    assert_eq!(said(0, SECOND).what, "The line was in use 95 % of the last ten seconds");
+    assert_eq!(said(1, SECOND).what, "The line was in use 95 % of the last ten seconds; 1 request waits");
+    assert_eq!(said(7, SECOND).what, "The line was in use 95 % of the last ten seconds; 7 requests wait");
     assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
     assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    assert!(
+        said(7, busy).remedy.contains("in the last ten minutes"),
+        "another span than that of the finding"
+    );
     let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
     assert_eq!(dead.kinds(), [(None, Kind::LineSilent)], "that it is full of asking follows from it");
+}
+
+#[test]
+fn a_line_is_not_called_full_before_a_whole_window_was_seen() {
+    let busy_for = |time: Duration| {
+        Case::new(|at| {
+            let mut view = open(vec![healthy(1, at)]);
+            view.window.note(Duration::ZERO, at - time);
+            view.counters.busy = time;
+            assert_eq!(view.utilisation(at), 10_000, "it is shown all the same");
+            view
+        })
+    };
+    assert_eq!(busy_for(Duration::from_millis(9_999)).kinds(), []);
+    assert_eq!(busy_for(10 * SECOND).kinds(), [(None, Kind::LineFull)]);
+    // Once there was one, the stretch that runs is as young as it may be.
+    let second = Case::new(|at| {
+        let mut view = open(vec![healthy(1, at)]);
+        view.window.note(Duration::ZERO, at - 11 * SECOND);
+        view.window.note(10 * SECOND, at - SECOND);
+        view.counters.busy = 10 * SECOND;
+        view
+    });
+    assert_eq!(second.kinds(), [(None, Kind::LineFull)]);
 }
 
 #[test]
@@ -342,111 +368,4 @@ fn what_is_wrong_with_the_line_is_said_before_its_units() {
 fn an_occupied_line_is_said() {
     let case = Case::new(|at| View { port: PortState::Occupied, ..open(vec![healthy(1, at)]) });
     assert_eq!(case.kinds(), [(None, Kind::LineOccupied)]);
-}
-
-/// A block of the 4000-R with `values` at printed register numbers, zero elsewhere.
-fn block(first: u16, quantity: u16, values: &[(u16, u16)], begun: Instant) -> Block {
-    let range = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: first - 1, quantity };
-    let mut pdu = vec![3, u8::try_from(quantity * 2).unwrap()];
-    for register in first..first + quantity {
-        let value = values.iter().find(|(at, _)| *at == register).map_or(0, |(_, value)| *value);
-        pdu.extend(value.to_be_bytes());
-    }
-    Block::new(range, Bytes::from(pdu), begun, 1)
-}
-
-fn meter(alerts: u16, integers: &[(u16, u16)]) -> Case {
-    meter_read(SECOND, alerts, integers)
-}
-
-fn meter_read(ago: Duration, alerts: u16, integers: &[(u16, u16)]) -> Case {
-    let mut case = Case::new(|at| {
-        let snapshot = Snapshot::default()
-            .with(block(129, 26, &[(146, alerts)], at - 30 * SECOND))
-            .with(block(1, 52, integers, at - ago));
-        open(vec![UnitView { snapshot: Arc::new(snapshot), ..healthy(3, at) }])
-    });
-    case.profile = Some(Profile::builtin("leviton-4000r").unwrap());
-    case
-}
-
-/// Power factors of 1 of all phases and 10 kVA behind each.
-const GOOD: [(u16, u16); 7] = [(6, 9990), (13, 9990), (14, 9990), (15, 9990), (31, 10), (32, 10), (33, 10)];
-
-#[test]
-fn alerts_of_the_meter_are_said_in_words_with_what_to_do() {
-    let case = meter(1 << 9 | 1 << 15, &GOOD);
-    let findings = case.findings();
-    assert_eq!(case.kinds(), [(Some(3), Kind::Alert), (Some(3), Kind::Alert)]);
-    assert_eq!(findings[0].what, "The meter reports: Phase B lost (read 30 s ago)");
-    assert!(findings[0].remedy.contains("fuse"), "{:?}", findings[0]);
-    assert!(findings[1].remedy.contains("144"), "{:?}", findings[1]);
-}
-
-#[test]
-fn a_low_power_factor_is_a_suspicion_where_power_flows() {
-    let mut low = GOOD.to_vec();
-    low[2].1 = 2300;
-    let case = meter(0, &low);
-    assert_eq!(case.kinds(), [(Some(3), Kind::LowPowerFactor)]);
-    assert_eq!(
-        case.findings()[0].what,
-        "Power factor of phase B: 0.23; suspected: a current sensor turned round or on the wrong phase"
-    );
-    low[5].1 = 0;
-    assert_eq!(meter(0, &low).kinds(), [], "no load, no suspicion");
-}
-
-#[test]
-fn what_the_meter_says_itself_is_not_said_twice() {
-    let mut low = GOOD.to_vec();
-    low[2].1 = 2300;
-    assert_eq!(meter(1 << 12, &low).kinds(), [(Some(3), Kind::Alert)]);
-}
-
-#[test]
-fn a_power_factor_read_long_ago_is_no_suspicion_of_now() {
-    let mut low = GOOD.to_vec();
-    low[2].1 = 2300;
-    assert_eq!(meter_read(120 * SECOND, 0, &low).kinds(), [(Some(3), Kind::LowPowerFactor)]);
-    assert_eq!(meter_read(121 * SECOND, 0, &low).kinds(), []);
-}
-
-/// The built-in profile with the power factor of phase A changed as said.
-fn changed(change: impl FnOnce(&mut Point)) -> &'static Profile {
-    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
-    change(profile.points.iter_mut().find(|point| point.name == "power_factor_a").unwrap());
-    Box::leak(Box::new(profile))
-}
-
-#[test]
-fn a_power_factor_is_judged_without_its_sign_and_as_a_ratio() {
-    let kinds = |profile, factor| {
-        let mut integers = GOOD.to_vec();
-        integers[1].1 = factor;
-        let mut case = meter(0, &integers);
-        case.profile = Some(profile);
-        case.kinds()
-    };
-    let low = [(Some(3), Kind::LowPowerFactor)];
-    let signed = changed(|point| point.format = Format::I16);
-    assert_eq!(kinds(signed, 0_u16.wrapping_sub(9990)), [], "-0.999");
-    assert_eq!(kinds(signed, 0_u16.wrapping_sub(2300)), low, "-0.23");
-    let percent = changed(|point| {
-        point.unit = Some("%");
-        point.scale = None;
-    });
-    assert_eq!(kinds(percent, 23), low);
-    assert_eq!(kinds(percent, 99), []);
-}
-
-#[test]
-fn flags_that_are_no_diagnostics_are_no_alerts() {
-    let mut case = meter(1 << 9, &GOOD);
-    let mut profile = Profile::builtin("leviton-4000r").unwrap().clone();
-    let alerts = profile.points.iter_mut().filter(|point| point.format == Format::Bits);
-    alerts.for_each(|point| point.group = Group::Configuration);
-    assert_eq!(case.kinds(), [(Some(3), Kind::Alert)]);
-    case.profile = Some(Box::leak(Box::new(profile)));
-    assert_eq!(case.kinds(), []);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metergate::meter::decimal::Decimal;
-use metergate::meter::decode::{ExponentRead, Reading, Sample, Unscaled, Value};
+use metergate::meter::decode::{ExponentRead, Reading, Sample, Unscaled, Value, Version};
 use metergate::meter::profile::Profile;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use proptest::prelude::{any, proptest};
@@ -153,7 +153,10 @@ fn a_number_that_looks_like_not_available_stays_a_number() {
     // A high word of 8000 is a count, all alerts may be off but the last, and any version may come.
     assert_eq!(value("pulse_counter_1", 43, &[0x8000, 0]), number(0x8000_0000, 0));
     assert_eq!(value("pulse_counter_1", 43, &[0xFFFF, 0xFFFF]), number(i128::from(u32::MAX), 0));
-    assert_eq!(value("firmware_version_os", 7001, &[0x8000]), Value::Version { major: 32, minor: 768 });
+    assert_eq!(
+        value("firmware_version_os", 7001, &[0x8000]),
+        Value::Version(Version { major: 32, minor: 768 })
+    );
     let Value::Bits { bits, set } = value("alert_bitmap", 146, &[0x8000]) else { panic!("no bits") };
     assert_eq!((bits, set.len(), set[0].name.as_str()), (0x8000, 1, "pulses_too_small"));
 }
@@ -179,7 +182,11 @@ fn floats_and_fixed_steps_come_as_the_meter_means_them() {
 fn codes_alerts_and_versions_say_what_they_mean() {
     assert_eq!(value("system_type", 130, &[40]), Value::Code { code: 40, means: "wye, four wires" });
     assert_eq!(value("system_type", 130, &[20]), number(20, 0));
-    assert_eq!(value("firmware_version_os", 7001, &[12345]), Value::Version { major: 12, minor: 345 });
+    assert_eq!(
+        value("firmware_version_os", 7001, &[12345]),
+        Value::Version(Version { major: 12, minor: 345 })
+    );
+    assert_eq!(Version { major: 2, minor: 15 }.to_string(), "V02.015", "as its guide has it");
     let Value::Bits { bits, set } = value("alert_bitmap", 146, &[0b0100_0001_1000_0101]) else {
         panic!("no bits")
     };

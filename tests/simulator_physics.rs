@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::meter::decode::{Sample, Value};
+use metergate::meter::decode::{Sample, Value, Version};
 use metergate::meter::profile::{Point, Profile, Scale, Valid};
 use metergate::meter::words::{Format, Group};
 use metergate::modbus::pdu::ReadRange;
@@ -46,7 +46,7 @@ impl Reads {
         let value = self.value(name);
         match value {
             Value::Bits { bits, .. } => f64::from(bits),
-            Value::Version { major, minor } => f64::from(major * 1000 + minor),
+            Value::Version(Version { major, minor }) => f64::from(major * 1000 + minor),
             Value::Number(_)
             | Value::Float(_)
             | Value::Code { .. }

@@ -128,10 +128,17 @@ impl View {
         self.units.get(index).map(Arc::as_ref)
     }
 
-    /// Share of line time used over the last ten seconds or so, in hundredths of a percent.
+    /// Share of line time used over the last ten seconds or so, in hundredths of a percent; in the first ten, from
+    /// the first second on, over as many as there are.
     #[must_use]
     pub fn utilisation(&self, now: Instant) -> u16 {
         self.window.utilisation(self.counters.busy, now)
+    }
+
+    /// Whether the utilisation is of a whole window. That of less is for show: nothing is to be judged by it.
+    #[must_use]
+    pub fn has_whole_window(&self, now: Instant) -> bool {
+        self.window.is_whole(now)
     }
 }
 
@@ -154,6 +161,11 @@ impl Window {
             self.last = Some(self.utilisation(busy, now));
             self.since = Some((now, busy));
         }
+    }
+
+    fn is_whole(&self, now: Instant) -> bool {
+        let long_enough = |(since, _): (Instant, Duration)| now.saturating_duration_since(since) >= WINDOW;
+        self.last.is_some() || self.since.is_some_and(long_enough)
     }
 
     fn utilisation(&self, busy: Duration, now: Instant) -> u16 {

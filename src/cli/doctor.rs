@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::line::{Doctor, Line as Asked};
 use super::exit::Exit;
+use super::held::{Holder, held};
 use super::output;
 use super::stop::Stop;
 use super::target::Target;
@@ -19,7 +20,7 @@ use super::there::There;
 use crate::config;
 use crate::findings::Kind;
 use crate::io::handle::BusHandle;
-use crate::io::port;
+use crate::io::port::{self, OpenError};
 use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::timer::Timer;
@@ -56,12 +57,15 @@ async fn of_gateway(args: &Doctor) -> Result<Checkup, Stop> {
 }
 
 async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<Checkup, Stop> {
-    let Target::Serial(device) = Target::named(word)? else {
-        return Err(Stop::usage(format!(
-            "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
-             metergate doctor --status {}",
-            word.split(':').next().unwrap_or_default()
-        )));
+    let device = match Target::named(word)? {
+        Target::Serial(device) => device,
+        Target::Tcp { host, .. } => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            return Err(Stop::usage(format!(
+                "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
+                 metergate doctor --status {host}"
+            )));
+        }
     };
     let Some(units) = &asked.units else {
         return Err(Stop::usage("--units says which meters are on the line, such as --units 1-12"));
@@ -80,13 +84,13 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     );
     let _unread = output::print(announced.as_bytes());
     let seen = watch(bus, asked.time, stop).await.map_err(|error| {
-        let holder = match error {
-            port::OpenError::Busy => "; if it is the gateway, ask the gateway instead: metergate doctor",
-            port::OpenError::System(_) | port::OpenError::Settings { .. } | port::OpenError::Direction(_) => {
-                ""
+        let text = match error {
+            OpenError::Busy => held(word, Holder::Unknown, "metergate doctor"),
+            OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
+                format!("{word}: {error}")
             }
         };
-        Stop::Said(Exit::CannotStart, format!("cannot open {word}: {error}{holder}"))
+        Stop::Said(Exit::CannotStart, text)
     })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
     let line = Line::of_all(&seen.bus, seen.span, seen.at, |finding| {
@@ -102,7 +106,7 @@ struct Seen {
     span: Duration,
 }
 
-async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, port::OpenError> {
+async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
     let opened = Some(port::open(&bus.port)?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
@@ -191,7 +195,8 @@ fn remedy_lines(remedy: &str) -> Vec<String> {
         .collect();
     let options = textwrap::Options::new(REMEDY_WIDTH)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
     textwrap::wrap(&parts.join("`"), options).iter().map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
@@ -231,12 +236,17 @@ mod tests {
 
     #[test]
     fn a_command_is_never_broken_between_two_lines() {
-        let command = "`metergate scan DEVICE --try-settings`";
-        for before in 60..REMEDY_WIDTH {
-            let text = format!("{} or run {command}; then go on", "x".repeat(before));
-            let lines = remedy_lines(&text);
-            assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
-            assert_eq!(lines.join(" "), text);
+        let short = "`metergate scan /dev/ttyUSB0 --try-settings`";
+        let long = "`metergate scan /dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0 --baud 9600 \
+                    --parity even --try-settings`";
+        assert!(long.len() > REMEDY_WIDTH);
+        for command in [short, long] {
+            for before in 50..REMEDY_WIDTH {
+                let text = format!("{} or run {command}; then go on", "x".repeat(before));
+                let lines = remedy_lines(&text);
+                assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
+                assert_eq!(lines.join(" "), text);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::reading::{self, MeterReading, Subject};
 use crate::io::stamp::utc;
-use crate::meter::decode::Value;
+use crate::meter::decode::{Value, Version};
 
 /// One reading as a JSON object on one line.
 #[must_use]
@@ -112,7 +112,7 @@ fn number(value: &Value<'_>) -> Option<Number> {
         Value::Float(number) => Some(Number::Single(*number)),
         Value::Code { code, .. } => Some(Number::Whole((*code).into())),
         Value::Bits { bits, .. } => Some(Number::Whole((*bits).into())),
-        Value::Version { major, minor } => {
+        Value::Version(Version { major, minor }) => {
             Some(Number::Whole(i128::from(*major) * 1000 + i128::from(*minor)))
         }
         Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
@@ -143,7 +143,7 @@ pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
             Value::Code { code: bits, .. } | Value::Bits { bits, .. } => bits.to_string(),
             Value::Number(_)
             | Value::Float(_)
-            | Value::Version { .. }
+            | Value::Version(_)
             | Value::NotAvailable
             | Value::NotANumber { .. }
             | Value::Unscaled { .. } => reading::words(value),
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(shown(tenths).as_deref(), Some("123.4"));
         let large = Value::Number(Decimal::whole(18_446_744_073_709_551_615));
         assert_eq!(shown(large).as_deref(), Some("18446744073709551615"));
-        let version = Value::Version { major: 5, minor: 12 };
+        let version = Value::Version(Version { major: 5, minor: 12 });
         assert_eq!(shown(version).as_deref(), Some("5012"));
         assert!(shown(Value::NotAvailable).is_none());
     }

@@ -13,7 +13,7 @@ use super::args::meter::{Read, parse_interval};
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
 use super::stop::Stop;
-use super::target::{Aim, Purpose};
+use super::target::{Aim, Purpose, Typed};
 use super::{choice, export, output, profile, raw, screen, table};
 use crate::client::ask::Client;
 use crate::client::survey::survey;
@@ -102,9 +102,10 @@ async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
             });
             return Err(Stop::usage(format!("{wrong}{host}{}", interval_apart(args))));
         }
-        Job::Points(Points { target, max_age: aim.max_age, unit: way.unit, profile, words })
+        Job::Points(Points { target, max_age: aim.max_age, unit: way.unit, profile, words: words.clone() })
     };
-    Ok((aim.target.open(way).await?, job))
+    let typed = Typed { purpose: Purpose::Read, words: &words };
+    Ok((aim.target.open(way, typed).await?, job))
 }
 
 /// Where an interval stands beside --watch instead of in it, how it is written.

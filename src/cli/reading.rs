@@ -113,7 +113,7 @@ pub fn words(value: &Value<'_>) -> String {
             let rest = bits & !named;
             if rest == 0 { names } else { format!("{names}{gap}0x{rest:04X}") }
         }
-        Value::Version { major, minor } => format!("V{major:02}.{minor:03}"),
+        Value::Version(version) => version.to_string(),
         Value::NotAvailable => NOT_AVAILABLE.to_owned(),
         Value::NotANumber { bits } => format!("no number (0x{bits:08X})"),
         Value::Unscaled { count, why } => {
@@ -134,7 +134,7 @@ pub fn is_number(value: &Value<'_>) -> bool {
         Value::Number(_) | Value::Float(_) => true,
         Value::Code { .. }
         | Value::Bits { .. }
-        | Value::Version { .. }
+        | Value::Version(_)
         | Value::NotAvailable
         | Value::NotANumber { .. }
         | Value::Unscaled { .. } => false,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::line::Scan;
 use super::exit::Exit;
+use super::held::{Holder, held};
 use super::output;
 use super::stop::Stop;
 use super::target::Target;
@@ -120,10 +121,7 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
                 response_timeout: plan.timeout,
                 retries: 0,
             };
-            let opened = SerialClient::open(settings);
-            opened
-                .map(Client::Serial)
-                .map_err(|error| format!("cannot open {target}: {error}{}", holder(&error)))
+            SerialClient::open(settings).map(Client::Serial).map_err(|error| cannot_open(device, &error))
         }
         Target::Tcp { host, port } => {
             let opened = TcpClient::open(host, *port, plan.timeout).await;
@@ -132,14 +130,13 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
     }
 }
 
-/// What to do where somebody has the port: a gateway has to let go of it, or to ask in place of this program.
-fn holder(error: &OpenError) -> &'static str {
+/// Why the port cannot be had.
+fn cannot_open(device: &Path, error: &OpenError) -> String {
     match error {
-        OpenError::Busy => {
-            "; if it is the gateway, stop it for as long (`systemctl stop metergate`), or ask through it: metergate \
-             scan HOST:PORT"
+        OpenError::Busy => held(device.display(), Holder::Unknown, "metergate scan HOST:PORT"),
+        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
+            format!("{}: {error}", device.display())
         }
-        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => "",
     }
 }
 
@@ -232,7 +229,7 @@ async fn version(
     let sample = Sample::new(point.range, &answer.reply, answer.asked_at);
     let reading = sample.and_then(|sample| profile.decode(point, &[sample]).map(|reading| reading.value));
     Ok(match reading {
-        Some(Value::Version { major, minor }) => Some(format!("V{major:02}.{minor:03}")),
+        Some(Value::Version(version)) => Some(version.to_string()),
         Some(_) | None => None,
     })
 }

@@ -93,7 +93,7 @@ fn ending(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
         let _never = writeln!(text, "Not read: {registers}: {failure}");
     }
     let age = match subject.max_age {
-        None => ", as old as the `max_age` of a gateway there allows".to_owned(),
+        None => "; over a gateway, values may be as old as its `max_age`".to_owned(),
         Some(Duration::ZERO) => ", straight from the line".to_owned(),
         Some(age) => format!(", at most {} s old", age.as_secs_f64()),
     };

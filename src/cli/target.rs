@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::args::meter::Way;
 use super::exit::Exit;
+use super::held::{Holder, held};
 use super::stop::Stop;
 use crate::bus::settings::UnitId;
 use crate::client::ask::Client;
@@ -57,6 +58,27 @@ pub enum Purpose {
     Read,
     /// Write, and read what is there before and after.
     Write,
+}
+
+/// What was typed behind the target, to be repeated with another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Typed<'a> {
+    /// `read` or `write`.
+    pub purpose: Purpose,
+    /// Points, registers and values.
+    pub words: &'a [String],
+}
+
+impl Typed<'_> {
+    /// The command that asks `target`, and there `unit`.
+    fn with(&self, target: impl fmt::Display, unit: u8) -> String {
+        let command = match self.purpose {
+            Purpose::Read => "read",
+            Purpose::Write => "write",
+        };
+        let words: String = self.words.iter().flat_map(|word| [" ", word.as_str()]).collect();
+        format!("metergate {command} {target} --unit {unit}{words}")
+    }
 }
 
 impl fmt::Display for Target {
@@ -105,7 +127,7 @@ impl Target {
     ///
     /// # Errors
     /// When nobody is there, or the port is held.
-    pub async fn open(&self, way: &Way) -> Result<Client, Stop> {
+    pub async fn open(&self, way: &Way, typed: Typed<'_>) -> Result<Client, Stop> {
         match self {
             Self::Tcp { host, port } => {
                 let timeout = way.timeout.unwrap_or(TCP_TIMEOUT);
@@ -128,7 +150,7 @@ impl Target {
                 };
                 SerialClient::open(settings)
                     .map(Client::Serial)
-                    .map_err(|error| cannot_open(device, way, &error))
+                    .map_err(|error| cannot_open(device, way, typed, &error))
             }
         }
     }
@@ -189,13 +211,20 @@ impl Aim {
 /// The listener to ask: one that leads to the unit, that lets this machine in and, for a write, takes it; the first of
 /// those that come nearest to it.
 fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
-    let rank = |listener: &&Listener| {
-        let leads = config.diagnostics_unit == Some(unit)
+    let leads = |listener: &Listener| {
+        config.diagnostics_unit == Some(unit)
             || listener
                 .buses
                 .iter()
                 .filter_map(|&index| config.buses.get(index))
-                .any(|bus| bus.aliases.contains_key(&unit));
+                .any(|bus| bus.aliases.contains_key(&unit))
+    };
+    nearest(config, leads, purpose)
+}
+
+/// The same by what else makes it lead there.
+fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose) -> Option<&Listener> {
+    let rank = |listener: &&Listener| {
         let settings = &listener.settings;
         let asks_from = seen_from_here(settings.address.ip());
         let admits = settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from));
@@ -203,7 +232,7 @@ fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
             Purpose::Read => true,
             Purpose::Write => settings.writes == Writes::Allow,
         };
-        Reverse((leads, admits, takes))
+        Reverse((leads(listener), admits, takes))
     };
     config.listeners.iter().min_by_key(rank)
 }
@@ -239,24 +268,17 @@ fn seen_from_here(ip: IpAddr) -> IpAddr {
 }
 
 /// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
-fn cannot_open(device: &Path, way: &Way, error: &OpenError) -> Stop {
+fn cannot_open(device: &Path, way: &Way, typed: Typed<'_>, error: &OpenError) -> Stop {
     let text = match error {
         OpenError::Busy => {
             // A configuration that cannot be read names no holder; that is all it means here.
-            let holder =
-                config::load(&way.config).ok().and_then(|found| holder(device, &found.config, way.unit));
-            match holder {
-                Some((target, unit)) => format!(
-                    "{}: the gateway holds it; ask the gateway instead: metergate read {target} --unit {unit}",
-                    device.display()
-                ),
-                None => format!(
-                    "{}: another program holds it, `fuser -v` with its name tells which; if it is the gateway, \
-                     ask the gateway instead: metergate read HOST:PORT --unit {}",
-                    device.display(),
-                    way.unit
-                ),
-            }
+            let config = config::load(&way.config).ok().map(|found| found.config);
+            let (holder, instead) =
+                match config.and_then(|config| holder(device, &config, way.unit, typed.purpose)) {
+                    Some((target, unit)) => (Holder::Gateway, typed.with(target, unit)),
+                    None => (Holder::Unknown, typed.with("HOST:PORT", way.unit)),
+                };
+            held(device.display(), holder, &instead)
         }
         OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
             format!("{}: {error}", device.display())
@@ -265,13 +287,14 @@ fn cannot_open(device: &Path, way: &Way, error: &OpenError) -> Stop {
     Stop::Said(Exit::CannotStart, text)
 }
 
-/// The listener that leads to this device, and what its clients call the unit.
-fn holder(device: &Path, config: &Config, unit: u8) -> Option<(Target, u8)> {
+/// The listener that leads to this device and suits the purpose best, and what its clients call the unit.
+fn holder(device: &Path, config: &Config, unit: u8, purpose: Purpose) -> Option<(Target, u8)> {
     let same = |path: &Path| {
         fs::canonicalize(path).ok().is_some_and(|one| fs::canonicalize(device).ok() == Some(one))
     };
     let index = config.buses.iter().position(|bus| same(&bus.port.device))?;
-    let listener = config.listeners.iter().find(|listener| listener.buses.contains(&index))?;
+    let leads = |listener: &Listener| listener.buses.contains(&index);
+    let listener = nearest(config, leads, purpose).filter(|listener| leads(listener))?;
     let aliases = &config.buses[index].aliases;
     let alias = aliases.iter().find(|(_, on_line)| on_line.get() == unit).map_or(unit, |(alias, _)| *alias);
     Some((reachable(listener.settings.address), alias))
@@ -312,6 +335,34 @@ mod tests {
         assert_eq!(port(11, Purpose::Write), Some(5023));
         assert_eq!(port(247, Purpose::Read), Some(5020), "every listener leads to it");
         assert_eq!(port(99, Purpose::Read), Some(5020), "nobody leads there, and the gateway says so");
+    }
+
+    #[test]
+    fn of_a_held_port_the_listener_is_named_that_would_do_what_was_typed() {
+        // Any file that is there will do for a device.
+        let text = "listeners:\n  \
+            - {address: '127.0.0.1:5020', buses: [b]}\n  \
+            - {address: '127.0.0.1:5021', buses: [a], allow: [10.1.2.3]}\n  \
+            - {address: '127.0.0.1:5022', buses: [a]}\n  \
+            - {address: '127.0.0.1:5023', buses: [a], writes: allow}\n\
+            buses:\n  \
+            - {name: a, device: /dev/null, units: [{id: 2, as: 12}]}\n  \
+            - {name: b, device: /dev/zero, units: [{id: 1, as: 12}]}\n";
+        let config = config::parse(text, "test").expect("right").config;
+        let word = ["ct_primary=200".to_owned()];
+        let command = |device: &str, purpose| {
+            let (target, unit) = holder(Path::new(device), &config, 2, purpose)?;
+            Some(Typed { purpose, words: &word }.with(target, unit))
+        };
+        assert_eq!(
+            command("/dev/null", Purpose::Write).as_deref(),
+            Some("metergate write 127.0.0.1:5023 --unit 12 ct_primary=200")
+        );
+        assert_eq!(
+            command("/dev/null", Purpose::Read).as_deref(),
+            Some("metergate read 127.0.0.1:5022 --unit 12 ct_primary=200")
+        );
+        assert_eq!(command("/dev/full", Purpose::Read), None, "no bus has it");
     }
 
     fn shown(word: &str) -> Option<String> {

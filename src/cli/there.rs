@@ -125,7 +125,14 @@ impl There {
             }
             HttpFailure::Refused(_, words) => format!("{shown} ({found}) refuses: {words}"),
         };
-        Stop::Said(Exit::CannotStart, text)
+        let exit = match failure {
+            // What was asked for came from the command line.
+            HttpFailure::Refused(400, _) => Exit::Usage,
+            HttpFailure::Unreachable(_) | HttpFailure::Broken(_) | HttpFailure::Refused(..) => {
+                Exit::CannotStart
+            }
+        };
+        Stop::Said(exit, text)
     }
 
     /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or nobody takes it.

@@ -11,7 +11,7 @@ use super::assign::{self, Plan};
 use super::exit::Exit;
 use super::reading::{self, MeterReading, Subject};
 use super::stop::Stop;
-use super::target::{Aim, Purpose};
+use super::target::{Aim, Purpose, Typed};
 use super::{output, profile};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
@@ -41,7 +41,7 @@ async fn carry_out(args: &Write) -> Result<String, Stop> {
         None => Some(assign::plan(&profile, point, text, None).map_err(Stop::usage)?),
         Some(_) => None,
     };
-    let mut client = aim.target.open(way).await?;
+    let mut client = aim.target.open(way, Typed { purpose: Purpose::Write, words: &words }).await?;
     let mut meter = Meter { client: &mut client, way, profile: &profile, target: aim.target.to_string() };
     let done = match known {
         Some(plan) => meter.write(point, &plan, args.yes).await,

@@ -27,7 +27,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let cannot_be_read = |error: io::Error| {
         let remedy = if error.kind() == io::ErrorKind::NotFound {
-            "; `--config FILE` names another, and `metergate scan` writes a first one"
+            "; `--config FILE` names another, and `metergate scan /dev/ttyUSB0 > metergate.yaml` makes a first one"
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             "; the user this runs as must be able to read it and to enter its directory"
         } else {

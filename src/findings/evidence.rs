@@ -1,8 +1,9 @@
 //! What the rules of this room look at: a line then and now, and what its meters say of themselves.
 
+use std::path::Path;
 use std::time::Instant;
 
-use crate::bus::settings::{LineSettings, UnitId};
+use crate::bus::settings::{Framing, LineSettings, Parity, UnitId};
 use crate::bus::view::{LineCounters, PortState, UnitView, View};
 use crate::meter::profile::Profile;
 
@@ -15,6 +16,8 @@ use super::{line, meter, unit};
 pub struct Evidence<'a> {
     /// What the line obeys.
     pub settings: &'a LineSettings,
+    /// The device of its port, for commands that name it.
+    pub device: &'a Path,
     /// The line when the span began.
     pub before: &'a View,
     /// The line now.
@@ -56,6 +59,24 @@ impl Evidence<'_> {
         findings
     }
 
+    /// The command that asks who is on this line, at the settings it has.
+    pub(super) fn scan(&self) -> String {
+        let Framing { baud_rate, parity, stop_bits } = self.settings.framing;
+        let mut command = format!("metergate scan {}", in_shell(&self.device.display().to_string()));
+        if baud_rate != SCAN.baud_rate {
+            command.push_str(&format!(" --baud {baud_rate}"));
+        }
+        command.push_str(match parity {
+            Parity::None => "",
+            Parity::Even => " --parity even",
+            Parity::Odd => " --parity odd",
+        });
+        if stop_bits != SCAN.stop_bits {
+            command.push_str(&format!(" --stop-bits {stop_bits}"));
+        }
+        command
+    }
+
     /// What the line has counted in the span.
     pub(super) fn counted(&self, counter: impl Fn(&LineCounters) -> u64) -> u64 {
         counter(&self.now.counters).saturating_sub(counter(&self.before.counters))
@@ -66,3 +87,12 @@ impl Evidence<'_> {
         counter(now).saturating_sub(self.before.unit(now.id).map_or(0, counter))
     }
 }
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.:,+@%=".contains(&b);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// What `scan` takes where it is told nothing else.
+const SCAN: Framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };

@@ -72,8 +72,8 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
         (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
     };
-    let remedy = if since.is_none() { NEVER_ANSWERED } else { ANSWERED_ONCE };
-    Some(finding(Severity::Fault, Kind::LineSilent, what, remedy))
+    let remedy = if since.is_none() { never_answered(evidence) } else { ANSWERED_ONCE.to_owned() };
+    Some(finding(Severity::Fault, Kind::LineSilent, what, &remedy))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -123,10 +123,11 @@ fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
-/// A line whose units are all silent is full of asking after them, and that is said already.
+/// A line whose units are all silent is full of asking after them, and that is said already. At a start everything is
+/// asked for at once, so the first seconds are no sign.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    if used < FULL_PERCENT || is_silent(evidence) {
+    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || is_silent(evidence) {
         return None;
     }
     let waiting = match evidence.now.waiting {
@@ -134,7 +135,7 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
         1 => "; 1 request waits".to_owned(),
         count => format!("; {count} requests wait"),
     };
-    let what = format!("The line is in use {used:.0} % of the time{waiting}");
+    let what = format!("The line was in use {used:.0} % of the last ten seconds{waiting}");
     let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
     let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
     let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
@@ -149,18 +150,23 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
+/// What to do where no unit has ever answered.
+pub(super) fn never_answered(evidence: &Evidence<'_>) -> String {
+    let scan = evidence.scan();
+    format!(
+        "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no harm; (2) wrong baud rate or \
+         parity: compare with a meter's own menu, or stop the gateway meanwhile and run `{scan} --try-settings`; (3) \
+         the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
+         not those of the meters: `{scan}` lists who answers; (6) no bias or termination: 120 ohms at both ends"
+    )
+}
+
 fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
     Finding { severity, kind, unit: None, what, remedy: remedy.to_owned() }
 }
 
-const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (ls -l /dev/serial/by-id), that no \
+const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`), that no \
     other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
-
-pub(super) const NEVER_ANSWERED: &str = "In this order: (1) A and B swapped: swap the two wires at the adapter, \
-    it does no harm; (2) wrong baud rate or parity: compare with a meter's own menu, or stop the gateway and run \
-    `metergate scan DEVICE --try-settings`; (3) the wrong adapter or no connection to the first meter; (4) meters \
-    without power; (5) identifiers that are not those of the meters: `metergate scan DEVICE` lists who answers; (6) \
-    no bias or termination: 120 ohms at both ends";
 
 pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
     cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
@@ -188,9 +194,9 @@ const FOREIGN: &str = "Another client asks on the same two wires, or answers com
 const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
     the baud rate of the meters and the bus";
 
-const FULL_OF_FAILURES: &str = "Most of it goes into requests without a good answer. Mend the meters that do not \
-    answer, or take those that are not there out of the configuration; a shorter `response_timeout` costs less for \
-    each";
+const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, most went into requests without a good \
+    answer. Mend the meters that do not answer, or take those that are not there out of the configuration; a shorter \
+    `response_timeout` costs less for each";
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";

@@ -9,14 +9,19 @@ use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
-use super::line::{ANSWERED_ONCE, NEVER_ANSWERED};
+use super::line::{ANSWERED_ONCE, never_answered};
 use super::words::{duration, percent, times};
 
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
     let seen = Seen::of(evidence, now);
     let damage = damaged(&seen, now);
-    let silence = if damage.is_some() { None } else { silent(evidence, &seen, now) };
+    // Damage explains what is lost, but not that nothing comes any more; where it is the whole fault, it does both.
+    let explains = |damage: &Finding| match now.state {
+        UnitState::Offline => damage.severity == Severity::Fault,
+        UnitState::Online | UnitState::Recovering | UnitState::NeverSeen => true,
+    };
+    let silence = if damage.as_ref().is_some_and(explains) { None } else { silent(evidence, &seen, now) };
     let lateness = late(&seen, now, settings).or_else(|| slow(now, settings));
     [damage, silence, lateness, refusing(&seen, now)].into_iter().flatten().collect()
 }
@@ -46,6 +51,11 @@ impl Seen {
             exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
         }
     }
+
+    /// Requests nothing came back to: neither something unreadable, nor an answer after its time.
+    fn unanswered(&self) -> u64 {
+        self.timeouts.saturating_sub(self.unreadable).saturating_sub(self.late)
+    }
 }
 
 /// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
@@ -53,6 +63,9 @@ impl Seen {
 fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
     let Seen { transactions, damaged, unexpected, .. } = *seen;
     let share = percent(damaged, transactions);
+    // Noise that hits a request shows as silence: half of what is lost would be missing without it.
+    let unanswered = seen.unanswered();
+    let lost = percent(damaged + unanswered, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
     if damaged + unexpected < DAMAGED_AT_LEAST {
@@ -65,15 +78,12 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
         };
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
         Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
-    } else if share >= GARBLED_PERCENT {
-        // Noise that hits a request shows as silence: half of what is lost would be missing without it.
-        let unanswered = seen.timeouts - seen.unreadable.min(seen.timeouts);
+    } else if damaged >= DAMAGED_AT_LEAST && lost >= GARBLED_PERCENT {
         let what = if unanswered == 0 {
-            format!("{damaged} of {transactions} answers came damaged ({share} %)")
+            format!("{damaged} of {transactions} answers came damaged ({lost} %)")
         } else {
-            let share = percent(damaged + unanswered, transactions);
             format!(
-                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not in time ({share} %)"
+                "Of {transactions} requests {damaged} were answered damaged and {unanswered} not at all ({lost} %)"
             )
         };
         Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
@@ -83,12 +93,13 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
 }
 
 fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let found = |severity, kind, what, remedy| Some(finding(now, severity, kind, what, remedy));
+    let found = |severity, kind, what, remedy: &str| Some(finding(now, severity, kind, what, remedy));
     match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
             let what = "It has never answered".to_owned();
-            let remedy = if others_answer(evidence, now) { NEVER } else { NEVER_ANSWERED };
-            found(Severity::Fault, Kind::Silent, what, remedy)
+            let remedy =
+                if others_answer(evidence, now) { never(evidence) } else { never_answered(evidence) };
+            found(Severity::Fault, Kind::Silent, what, &remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
@@ -168,15 +179,21 @@ fn longer(allowed: Duration) -> String {
     )
 }
 
-const NEVER: &str = "Others on this line answer, so its settings are right. In this order: (1) this meter's \
-    address and baud rate in its own menu (`metergate scan DEVICE --try-settings`, with the gateway stopped, hears a \
-    meter at another rate); (2) its power; (3) its two wires: A and B swapped at this meter, or loose";
+/// What to do about a meter that has never answered, where others do.
+fn never(evidence: &Evidence<'_>) -> String {
+    format!(
+        "Others on this line answer, so its settings are right. In this order: (1) this meter's address and baud rate in \
+         its own menu (`{} --try-settings` hears a meter at another rate; stop the gateway meanwhile); (2) its power; \
+         (3) its two wires: A and B swapped at this meter, or loose",
+        evidence.scan()
+    )
+}
 
 const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
     display: a menu that is open, or a fault it shows";
 
-const LOSSY: &str = "If it was without power for a while there is nothing to do, and this goes within ten minutes. \
-    Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
+const LOSSY: &str = "If it was without power for a while there is nothing to do: a look ten minutes from now shows \
+    this no more. Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
     ends only); a longer `request_gap` helps a meter that needs a pause";
 
 const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
@@ -191,7 +208,7 @@ const DAMAGED_AT_LEAST: u64 = 3;
 /// From this share of damaged answers on, noise alone is unlikely.
 const DUPLICATE_PERCENT: u64 = 60;
 
-/// From this share on, damaged answers cost line time that others feel.
+/// From this share on, what is lost beside damaged answers, they included, costs line time that others feel.
 const GARBLED_PERCENT: u64 = 2;
 
 /// Requests without an answer, and no good answer ever, that make a unit silent.

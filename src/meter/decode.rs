@@ -3,6 +3,7 @@
 //! Owns the honesty of it: a not-available code is no number, a NaN keeps its bits, and a value scaled by an
 //! exponent of another read says so. Never reads a clock: each read brings the instant it was asked for.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::decimal::Decimal;
@@ -90,12 +91,7 @@ pub enum Value<'p> {
         set: Vec<&'p Bit>,
     },
     /// A version.
-    Version {
-        /// Before the point.
-        major: u16,
-        /// After it, three digits.
-        minor: u16,
-    },
+    Version(Version),
     /// The meter says there is no value.
     NotAvailable,
     /// A float that is no number and not the code for "no value": an infinity, or a NaN with other bits.
@@ -110,6 +106,15 @@ pub enum Value<'p> {
         /// Why.
         why: Unscaled,
     },
+}
+
+/// A version; people see it as the meter's guide writes it: `V02.015`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Before the point.
+    pub major: u16,
+    /// After it, three digits.
+    pub minor: u16,
 }
 
 /// Why a count could not be scaled.
@@ -138,6 +143,12 @@ pub enum ExponentRead {
     Missing,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "V{:02}.{:03}", self.major, self.minor)
+    }
+}
+
 impl Value<'_> {
     /// The value as a float, where it is a plain number.
     #[must_use]
@@ -147,7 +158,7 @@ impl Value<'_> {
             Self::Float(value) => Some(f64::from(*value)),
             Self::Code { code, .. } => Some(f64::from(*code)),
             Self::Bits { .. }
-            | Self::Version { .. }
+            | Self::Version(_)
             | Self::NotAvailable
             | Self::NotANumber { .. }
             | Self::Unscaled { .. } => None,
@@ -240,7 +251,7 @@ fn plain(point: &Point, count: i128) -> Value<'_> {
             let set = point.bits.iter().filter(|bit| word >> bit.bit & 1 == 1).collect();
             Value::Bits { bits: word, set }
         }
-        Format::Version => Value::Version { major: word / 1000, minor: word % 1000 },
+        Format::Version => Value::Version(Version { major: word / 1000, minor: word % 1000 }),
         Format::U16
         | Format::I16
         | Format::U32

@@ -141,7 +141,7 @@ fn value(value: &Value<'_>, is_void: bool) -> page::PointValue {
             (true, bits) => format!("0x{bits:04X}"),
             (false, _) => set.iter().map(|bit| bit.means.as_str()).collect::<Vec<_>>().join(", "),
         }),
-        Value::Version { major, minor } => page::PointValue::Text(format!("V{major:02}.{minor:03}")),
+        Value::Version(version) => page::PointValue::Text(version.to_string()),
         Value::NotAvailable if is_void => missing("not for this system type"),
         Value::NotAvailable => missing("the meter has none"),
         Value::NotANumber { .. } => missing("not a number"),

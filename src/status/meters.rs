@@ -128,7 +128,7 @@ fn number(value: &Value<'_>) -> Option<f64> {
         Value::Number(number) => Some(number.to_f64()),
         Value::Code { .. }
         | Value::Bits { .. }
-        | Value::Version { .. }
+        | Value::Version(_)
         | Value::NotAvailable
         | Value::NotANumber { .. }
         | Value::Unscaled { .. } => None,

@@ -266,7 +266,7 @@ fn said(value: &Value<'_>) -> (Option<json::Number>, Option<String>, Option<&'st
             let names: Vec<_> = set.iter().map(|bit| bit.name.as_str()).collect();
             (whole(*bits), Some(names.join(", ")), None)
         }
-        Value::Version { major, minor } => (None, Some(format!("{major}.{minor:03}")), None),
+        Value::Version(version) => (None, Some(version.to_string()), None),
         Value::NotAvailable => (None, None, Some("not_available")),
         Value::NotANumber { .. } => (None, None, Some("not_a_number")),
         Value::Unscaled { why, .. } => {

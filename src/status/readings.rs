@@ -112,7 +112,7 @@ impl<'a> Readings<'a> {
             Value::Number(_)
             | Value::Float(_)
             | Value::Bits { .. }
-            | Value::Version { .. }
+            | Value::Version(_)
             | Value::NotAvailable
             | Value::NotANumber { .. }
             | Value::Unscaled { .. } => None,

@@ -31,6 +31,7 @@ pub(super) fn findings(bus: &BusPicture, before: &View, counted: LineErrors, now
     let faulty = bus.port.line_errors.map(|errors| errors.since(&counted));
     let evidence = Evidence {
         settings: &bus.settings.line,
+        device: &bus.settings.port.device,
         before,
         now: &bus.view,
         at: now,

@@ -203,7 +203,7 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
         Value::Float(number) => number.to_string(),
         Value::Code { code, .. } => code.to_string(),
         Value::Bits { bits, .. } => return format!("0x{bits:04X}"),
-        Value::Version { major, minor } => return format!("{major}.{minor:03}"),
+        Value::Version(version) => return version.to_string(),
         Value::NotAvailable => return String::from("n/a"),
         Value::NotANumber { .. } => return String::from("NaN"),
         Value::Unscaled { count, .. } => return format!("{count} unscaled"),

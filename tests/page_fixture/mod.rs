@@ -246,7 +246,7 @@ fn silent(id: u8, what: &str) -> Finding {
         Severity::Fault,
         Kind::Silent,
         what,
-        "In this order: (1) the meter's power; (2) its two wires at the terminals; (3) its identifier, baud rate and parity in its own menu: `metergate scan DEVICE` lists who answers",
+        "In this order: (1) the meter's power; (2) its two wires at the terminals; (3) its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
     )
 }
 
