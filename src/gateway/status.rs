@@ -197,8 +197,8 @@ impl StatusPage {
     fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<Server> {
         if socket.is_none() && !wanted.given {
             warn!(
-                "no status page: its default address, {}, is taken; `status` in the file, or --status of a demo, \
-                gives it another",
+                "no status page: cannot listen on {}, its default address; the key `status`, or --status of a demo, \
+                 gives it another",
                 wanted.settings.address
             );
             return None;
