@@ -143,3 +143,23 @@ fn half_a_late_answer_holds_the_line_no_longer_than_the_guard() {
     line.handle_bytes(&[1, 3, 250], guard_end - Duration::from_millis(25));
     assert!(transmitted(&mut line, &mut now) <= guard_end, "sent again {:?} late", now - guard_end);
 }
+
+/// Noise that begins no frame was recorded by whatever call came next, seconds later.
+#[test]
+fn noise_is_recorded_when_the_line_is_quiet() {
+    let (mut line, now) = (Line::<u32>::new(settings::line(&[1])), Instant::now());
+    line.handle_port(PortEvent::Opened, now);
+    while line.poll_output().is_some() {}
+    let heard = now + Duration::from_secs(1);
+    line.handle_bytes(&[0xFF; 30], heard);
+    while line.poll_output().is_some() {}
+    let due = line.poll_timeout().expect("the noise is to be recorded");
+    assert_eq!(due, heard + Duration::from_millis(20));
+    line.handle_timeout(due - Duration::from_millis(1));
+    assert!(line.poll_output().is_none(), "a call before its time did something");
+    line.handle_timeout(due);
+    let recorded =
+        std::iter::from_fn(|| line.poll_output()).any(|output| matches!(output, Output::Record(_)));
+    assert!(recorded);
+    assert!(line.poll_timeout().is_none(), "nothing is left to do");
+}

@@ -269,10 +269,11 @@ impl<T> Line<T> {
             deadlines.map_or(due, |deadline| deadline.min(due))
         });
         let quiet = if self.exchange.is_none() { self.pending_due() } else { None };
+        let stray = self.stray_due();
         let occupied =
             (self.port == PortState::Occupied).then(|| self.last_byte.map(|at| at + OCCUPIED_QUIET));
         let next = if self.exchange.is_none() { self.next_start() } else { None };
-        [exchange, quiet, occupied.flatten(), next, self.next_expiry()].into_iter().flatten().min()
+        [exchange, quiet, stray, occupied.flatten(), next, self.next_expiry()].into_iter().flatten().min()
     }
 
     /// Why a request is not even queued.

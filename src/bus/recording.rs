@@ -149,6 +149,15 @@ impl<T> Line<T> {
         }
     }
 
+    /// When noise that begins no frame will be known to be all.
+    pub(super) fn stray_due(&self) -> Option<Instant> {
+        let waits = self.exchange.is_none()
+            && self.port == PortState::Open
+            && self.receiver.pending() == 0
+            && !self.recorder.tape.is_empty();
+        self.last_byte.filter(|_| waits).map(|last| last + QUIET)
+    }
+
     /// Whatever is on the tape, nothing more comes of it.
     pub(super) fn record_the_rest(&mut self, now: Instant) {
         if self.recorder.tape.is_empty() {
