@@ -404,6 +404,7 @@ fn a_taken_address_stops_only_who_asked_for_the_page() {
     // Ours, or that of somebody else who runs on this machine: it is taken.
     let _taken = TcpListener::bind("127.0.0.1:8502");
     let mut gateway = run(&config(&folder, ""));
-    gateway.line_with("no status page: cannot listen on 127.0.0.1:8502");
+    let said = gateway.line_with("no status page: cannot listen on 127.0.0.1:8502");
+    assert!(said.contains("Address already in use") && said.contains("the key `status`"), "{said}");
     gateway.line_with("started");
 }

@@ -177,8 +177,14 @@ impl StatusPage {
         let socket = match socket {
             Some(socket) => Some(socket),
             // The old one had the address or was in its way, so it had to be gone first.
-            None if left.is_some_and(|left| collide(left, address)) => bind_patiently(address).await.ok(),
-            None => bind(address).ok(),
+            None if left.is_some_and(|left| collide(left, address)) => match bind_patiently(address).await {
+                Ok(socket) => Some(socket),
+                Err(error) => {
+                    warn_unless_given(wanted, &error);
+                    None
+                }
+            },
+            None => None,
         };
         self.server = self.serve(wanted, socket);
     }
@@ -196,11 +202,6 @@ impl StatusPage {
     /// for does not: it would have the address when the gateway that was told to use it starts again, and could not.
     fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<Server> {
         if socket.is_none() && !wanted.given {
-            warn!(
-                "no status page: cannot listen on {}, its default address; the key `status`, or --status of a demo, \
-                 gives it another",
-                wanted.settings.address
-            );
             return None;
         }
         let (surroundings, looked) = (Arc::clone(&self.surroundings), self.looked.clone());
@@ -264,7 +265,17 @@ pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartErr
         Ok(socket) => Ok(Some(socket)),
         Err(error) if status.given => Err(error),
         // Nobody who did not ask for the page is stopped by it.
-        Err(_) => Ok(None),
+        Err(error) => {
+            warn_unless_given(status, &error);
+            Ok(None)
+        }
+    }
+}
+
+/// One that was asked for is refused, or warned of by its server.
+fn warn_unless_given(wanted: &config::Status, error: &StartError) {
+    if !wanted.given {
+        warn!("no status page: {error}; the key `status`, or --status of a demo, gives it another address");
     }
 }
 
