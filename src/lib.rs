@@ -113,6 +113,7 @@ pub mod bus {
     pub(crate) mod exchange;
     pub mod learn;
     pub mod line;
+    pub mod now;
     pub mod poll;
     pub mod queue;
     pub mod receive;

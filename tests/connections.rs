@@ -125,7 +125,7 @@ async fn a_refusal_counts_as_in_flight_while_it_is_held_back() {
 async fn what_the_bus_refuses_is_held_back_and_what_failed_is_not() {
     let (mut connected, mut requests) = connect_to_bus(settings());
     let busy = ExceptionCode::SERVER_DEVICE_BUSY;
-    for (given, delay) in [(Answer::Refused(busy), REFUSAL_DELAY), (Answer::Failed(busy), Duration::ZERO)] {
+    for (given, delay) in [(Answer::Refused(busy), REFUSAL_DELAY), (Answer::NotSent(busy), Duration::ZERO)] {
         connected.peer.send(1, 1, READ).await;
         let request = requests.recv().await.unwrap();
         let before = Instant::now();
@@ -381,7 +381,7 @@ async fn a_broadcast_that_one_bus_could_not_send_is_not_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_broadcast_is_never_answered_and_gives_its_place_back() {
-    for second in [Answer::Sent, Answer::Failed(ExceptionCode::SERVER_DEVICE_BUSY)] {
+    for second in [Answer::Sent, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY)] {
         let (a, mut requests) = BusHandle::new("a");
         let settings = ListenerSettings {
             broadcast: Broadcast::Silent,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::receive::{Finality, Receiver};
-use metergate::bus::request::{Request, Source, Target};
+use metergate::bus::request::{ListenerId, Request, Source, Target};
 use metergate::bus::settings::UnitId;
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
@@ -26,7 +26,18 @@ fn request(pdu: &'static [u8]) -> RequestPdu {
 fn ask(line: &mut Line<u32>, to: u32, target: Target, pdu: RequestPdu, now: Instant) {
     let source = Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: u64::from(to) };
     let deadline = now + Duration::from_secs(3);
-    line.handle_request(Request { to, source, target, pdu, deadline, max_age: Duration::ZERO }, now);
+    line.handle_request(
+        Request {
+            to,
+            source,
+            target,
+            pdu,
+            deadline,
+            max_age: Duration::ZERO,
+            listener: ListenerId::default(),
+        },
+        now,
+    );
 }
 
 fn last_view(line: &mut Line<u32>) -> Option<Arc<View>> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
@@ -41,6 +41,7 @@ impl Scene {
             pdu: RequestPdu::decode(Bytes::from_static(&[3, 0, 0, 0, 1])).expect("a good request"),
             deadline: self.now + Duration::from_secs(10),
             max_age: Duration::ZERO,
+            listener: ListenerId::default(),
         };
         self.line.handle_request(request, self.now);
     }

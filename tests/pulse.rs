@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metergate::bus::request::{Request, Source, Target};
+use metergate::bus::request::{ListenerId, Request, Source, Target};
 use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::config;
 use metergate::io::handle::{BusHandle, ReplyTo, WayBack};
@@ -116,6 +116,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
         pdu: RequestPdu::decode(Bytes::from_static(&[3, 0, 0, 0, 1])).unwrap(),
         deadline: (Instant::now() + Duration::from_secs(60)).into_std(),
         max_age: Duration::ZERO,
+        listener: ListenerId::default(),
     };
     handle.send(request).await.unwrap();
     // The request is on the wire, and nobody will answer it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Echo, LineSettings, UnitId};
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
@@ -91,6 +91,7 @@ impl Rig {
             pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
             deadline: (Instant::now() + Duration::from_secs(3)).into_std(),
             max_age: Duration::ZERO,
+            listener: ListenerId::default(),
         };
         self.handle.send(request).await.unwrap();
     }
@@ -102,7 +103,7 @@ impl Rig {
 
 const READ: [u8; 5] = [0x03, 0, 0, 0, 1];
 const REPLY: [u8; 4] = [0x03, 2, 0x12, 0x34];
-const NO_PATH: Answer = Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 const NO_PATH_AT_ONCE: Answer = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 
 fn line() -> LineSettings {
@@ -145,7 +146,7 @@ async fn a_silent_unit_is_answered_for_within_the_deadline() {
     let asked = Instant::now();
     rig.ask(1, 1).await;
     let answer = rig.answer().await;
-    assert_eq!(answer, (1, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)));
+    assert_eq!(answer, (1, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)));
     assert!(asked.elapsed() < Duration::from_secs(3));
     expect_request(&mut far, 1).await;
     expect_request(&mut far, 1).await;

@@ -237,8 +237,8 @@ impl<T> Line<T> {
     /// request on the wire goes on; [`is_idle`](Self::is_idle) tells when it has ended.
     pub fn close(&mut self) {
         self.closing = true;
-        for (_, waiter) in self.queue.remove_waiters(|_, _| true) {
-            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+        for (attempts, waiter) in self.queue.remove_waiters(|_, _| true) {
+            self.reply(waiter.to, gave_up(attempts, ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
         }
         self.queue.drop_background(|_| true);
         self.changed = true;
@@ -290,7 +290,7 @@ impl<T> Line<T> {
                 Some(_) => {}
             }
         }
-        (request.deadline <= now).then_some(Answer::Failed(ExceptionCode::SERVER_DEVICE_BUSY))
+        (request.deadline <= now).then_some(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY))
     }
 
     /// A read that the one on the wire covers, young enough and with no write between, shares its answer.
@@ -306,7 +306,7 @@ impl<T> Line<T> {
         if !covered || !fresh || !room || !self.queue.may_join(request.target, exchange.item.key) {
             return Some(request);
         }
-        let Request { to, source, target: _, pdu, deadline, max_age } = request;
+        let Request { to, source, target: _, pdu, deadline, max_age, listener: _ } = request;
         exchange.item.waiters.push(Waiter { to, source, pdu, since: now, max_age, deadline });
         exchange.askers.clients += 1;
         self.counters.joined += 1;
@@ -322,10 +322,10 @@ impl<T> Line<T> {
     /// Answers everybody who waits, on the wire or in the queue.
     pub(super) fn fail_everything(&mut self, code: ExceptionCode, now: Instant) {
         for waiter in self.abandon(now) {
-            self.reply(waiter.to, Answer::Failed(code));
+            self.reply(waiter.to, Answer::NoAnswer(code));
         }
-        for (_, waiter) in self.queue.remove_waiters(|_, _| true) {
-            self.reply(waiter.to, Answer::Failed(code));
+        for (attempts, waiter) in self.queue.remove_waiters(|_, _| true) {
+            self.reply(waiter.to, gave_up(attempts, code));
         }
         self.queue.drop_background(|_| true);
         self.interrupt_polling();
@@ -362,6 +362,11 @@ impl<T> Line<T> {
             units: self.units.values_mut().map(Unit::view).collect(),
         }
     }
+}
+
+/// The gateway's exception to a request that was sent so many times.
+pub(super) fn gave_up(attempts: u32, code: ExceptionCode) -> Answer {
+    if attempts == 0 { Answer::NotSent(code) } else { Answer::NoAnswer(code) }
 }
 
 /// How long after its timeout an answer of the unit is taken for a late one: a unit that may take longer than

@@ -167,7 +167,7 @@ impl<T> Queue<T> {
         if self.waiting >= self.limit && has_one {
             return Err(request);
         }
-        let Request { to, source, target, pdu, deadline, max_age } = request;
+        let Request { to, source, target, pdu, deadline, max_age, listener: _ } = request;
         let range = pdu.range();
         let waiter = Waiter { to, source, pdu, since: now, max_age, deadline };
         if let Some(key) = range.and_then(|range| self.joinable(target, &range, tables)) {

@@ -17,6 +17,10 @@ pub struct Source {
     pub connection: u64,
 }
 
+/// The listener a request came by: no client of one listener is given older values than another was before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenerId(pub u8);
+
 /// Whom a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -41,6 +45,8 @@ pub struct Request<T> {
     pub deadline: Instant,
     /// Oldest data a read may be given, counted from when its request began to be sent.
     pub max_age: Duration,
+    /// The listener it came by.
+    pub listener: ListenerId,
 }
 
 /// The one answer every request gets.
@@ -50,9 +56,12 @@ pub enum Answer {
     Reply(Bytes),
     /// A broadcast is on the line in full; nobody answers it.
     Sent,
-    /// The gateway's own exception, after the line was used or waited for.
-    Failed(ExceptionCode),
-    /// The gateway's own exception, given without cost to the line; the client gets it a moment later, so
-    /// that one looping on it burns nothing.
+    /// The gateway's own exception to a request that waited and of which not a byte was sent.
+    NotSent(ExceptionCode),
+    /// The gateway's own exception to a request that was sent, once at least, and got no valid answer. Whether a
+    /// write was carried out is not known.
+    NoAnswer(ExceptionCode),
+    /// The gateway's own exception, given without cost to the line: nothing was sent. The client gets it a moment
+    /// later, so that one looping on it burns nothing.
     Refused(ExceptionCode),
 }

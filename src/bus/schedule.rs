@@ -13,9 +13,9 @@ use crate::modbus::pdu::ExceptionCode;
 use crate::modbus::rtu;
 
 use super::exchange::{Exchange, Purpose};
-use super::line::{Line, OCCUPIED_QUIET, Output, REST_SLACK};
+use super::line::{Line, OCCUPIED_QUIET, Output, REST_SLACK, gave_up};
 use super::queue::{Item, Waiter};
-use super::request::{Answer, Target};
+use super::request::Target;
 use super::sabotage::{Guard, keeps};
 use super::settings::UnitId;
 use super::unit::{PROBE_PAUSE_MIN, Unit};
@@ -95,7 +95,7 @@ impl<T> Line<T> {
         } else {
             ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND
         };
-        self.reply(waiter.to, Answer::Failed(code));
+        self.reply(waiter.to, gave_up(attempts, code));
         self.changed = true;
     }
 

@@ -9,18 +9,22 @@ use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
-/// The identifier of one unit on the line, 1 to 247 (MODBUS over Serial Line V1.02, chapter 2.2).
+/// The identifier of one unit on the line: 1 to 247 by the standard (MODBUS over Serial Line V1.02, chapter 2.2);
+/// 248 to 255, which it reserves, are the only identifiers some devices have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(u8);
 
 impl UnitId {
-    /// The highest identifier a unit may have; 248 to 255 are reserved.
-    pub const MAX: u8 = 247;
+    /// The highest identifier.
+    pub const MAX: u8 = 255;
 
-    /// `None` outside 1 to 247.
+    /// The highest identifier the standard gives to a unit.
+    pub const STANDARD_MAX: u8 = 247;
+
+    /// `None` for 0, which is broadcast.
     #[must_use]
     pub fn new(id: u8) -> Option<Self> {
-        (1..=Self::MAX).contains(&id).then_some(Self(id))
+        (id > 0).then_some(Self(id))
     }
 
     /// The byte on the line.
@@ -99,6 +103,16 @@ pub struct OfflineAfter {
     pub time: Duration,
 }
 
+/// Which answers of a unit are passed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// Those that fit their request.
+    #[default]
+    Strict,
+    /// Any intact answer of the right unit and function.
+    Loose,
+}
+
 /// One unit of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitSettings {
@@ -108,17 +122,46 @@ pub struct UnitSettings {
     pub name: Option<String>,
     /// End of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration,
+    /// Longest pause inside an answer, beyond wire time.
+    pub byte_timeout: Duration,
     /// Silence before a request to this unit, where longer than 3.5 characters.
     pub request_gap: Duration,
+    /// Registers not asked for that may be read to join two learned ranges; `None`: touching ranges stay apart, too.
+    pub merge_gap: Option<u16>,
+    /// Longest read of registers the gateway makes on its own; 16 times as many coils.
+    pub max_read: u16,
+    /// Which answers are passed on.
+    pub replies: Replies,
     /// What is read of it in the background.
     pub polling: Polling,
+}
+
+impl UnitSettings {
+    /// A unit without a profile, with the defaults of contract section 1.
+    #[must_use]
+    pub fn new(id: UnitId, response_timeout: Duration) -> Self {
+        Self {
+            id,
+            name: None,
+            response_timeout,
+            byte_timeout: Duration::from_millis(50),
+            request_gap: Duration::ZERO,
+            merge_gap: Some(0),
+            max_read: 125,
+            replies: Replies::Strict,
+            polling: Polling::default(),
+        }
+    }
 }
 
 /// What is read of one unit in the background, as its profile has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polling {
-    /// The blocks; without a profile there are none.
+    /// The blocks that are polled; without a profile there are none.
     pub blocks: Vec<PolledBlock>,
+    /// The profile's blocks that are not polled, and all of its blocks in the further tables it names: read whole
+    /// from the first read by a client inside one.
+    pub demanded: Vec<DemandedBlock>,
     /// Input registers repeat holding registers, so either table serves both.
     pub mirrored: bool,
     /// Registers, by table and address, before which a block must not be cut: the value they belong to begins
@@ -158,6 +201,15 @@ pub struct PolledBlock {
     pub measured: bool,
     /// How often it is read.
     pub pace: Pace,
+}
+
+/// One block that is read once a client has asked for a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DemandedBlock {
+    /// What is read in one transaction.
+    pub range: ReadRange,
+    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    pub core: Option<ReadRange>,
 }
 
 /// One line. Durations and limits are those of contract section 1, already checked.

@@ -12,7 +12,7 @@ use crate::modbus::{reply, rtu};
 
 use super::echo::{Front, Phase};
 use super::exchange::{Exchange, Failure, Purpose};
-use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK};
+use super::line::{Line, OCCUPIED_AFTER, QUIET, REST_SLACK, gave_up};
 use super::queue::{Item, Waiter};
 use super::receive::{Finality, Frame};
 use super::record::{Outcome, PieceKind};
@@ -125,7 +125,7 @@ impl<T> Line<T> {
         exchange.item.waiters = stay;
         for waiter in late {
             self.recorder.statistics.expired += 1;
-            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
     }
 
@@ -309,7 +309,7 @@ impl<T> Line<T> {
                 _ => Some(with_function(&frame.pdu, waiter.pdu.function())),
             };
             let answer =
-                part.map_or(Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
+                part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
             self.reply(waiter.to, answer);
         }
         self.ask_alone(Target::Unit(frame.unit), alone, attempts);
@@ -390,7 +390,7 @@ impl<T> Line<T> {
         }
         self.ask_alone(item.target, alone, item.attempts);
         for waiter in out {
-            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
         if !stay.is_empty() {
             item.waiters = stay;
@@ -403,8 +403,8 @@ impl<T> Line<T> {
     /// The unit is off-line: nothing that waits for it will reach it.
     fn flush(&mut self, id: UnitId) {
         self.queue.drop_background(|item| item.target == Target::Unit(id));
-        for (_, waiter) in self.queue.remove_waiters(|item, _| item.target == Target::Unit(id)) {
-            self.reply(waiter.to, Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        for (attempts, waiter) in self.queue.remove_waiters(|item, _| item.target == Target::Unit(id)) {
+            self.reply(waiter.to, gave_up(attempts, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
     }
 

@@ -88,7 +88,7 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
     if args.try_settings {
         framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
     }
-    let all = || (1..=UnitId::MAX).collect::<Vec<_>>();
+    let all = || (1..=UnitId::STANDARD_MAX).collect::<Vec<_>>();
     let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
     // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
     let passes = if args.units.is_some() { 2 } else { 1 };
@@ -97,7 +97,8 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
 }
 
 fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
-    let units = args.units.as_ref().map_or_else(|| format!("1-{}", UnitId::MAX), ToString::to_string);
+    let units =
+        args.units.as_ref().map_or_else(|| format!("1-{}", UnitId::STANDARD_MAX), ToString::to_string);
     let count = plan.units.len();
     let addresses = if count == 1 { "address" } else { "addresses" };
     let at = match (target, plan.framings.as_slice()) {

@@ -136,7 +136,11 @@ impl Target {
             }
             Self::Serial(device) => {
                 let unit = UnitId::new(way.unit).ok_or_else(|| {
-                    Stop::usage(format!("a line has units 1 to {}, found --unit {}", UnitId::MAX, way.unit))
+                    Stop::usage(format!(
+                        "a line has units 1 to {}, found --unit {}",
+                        UnitId::STANDARD_MAX,
+                        way.unit
+                    ))
                 })?;
                 let settings = SerialSettings {
                     port: PortSettings {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::failure::Failure;
-use crate::bus::request::{Answer, Request, Source, Target};
-use crate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Polling, UnitId, UnitSettings};
+use crate::bus::request::{Answer, ListenerId, Request, Source, Target};
+use crate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, UnitId, UnitSettings};
 use crate::bus::view::PortState;
 use crate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
 use crate::io::port::{self, OpenError};
@@ -86,7 +86,7 @@ impl SerialClient {
         let Some(unit) = UnitId::new(unit) else {
             return Err(Failure::Unreachable(format!(
                 "a line has units 1 to {}, so {unit} is none of them",
-                UnitId::MAX
+                UnitId::STANDARD_MAX
             )));
         };
         let garbled = self.garbled(unit);
@@ -99,6 +99,7 @@ impl SerialClient {
             pdu: pdu.clone(),
             deadline: Instant::now() + self.patience,
             max_age: Duration::ZERO,
+            listener: ListenerId::default(),
         };
         let ended = || Failure::Unreachable("the task of the line has ended".to_owned());
         self.handle.send(request).await.map_err(|_| ended())?;
@@ -109,7 +110,9 @@ impl SerialClient {
         match answer {
             Answer::Reply(reply) => Ok(reply),
             Answer::Sent => Err(Failure::Silent),
-            Answer::Failed(code) | Answer::Refused(code) => Err(self.failure(unit, code, garbled)),
+            Answer::NotSent(code) | Answer::NoAnswer(code) | Answer::Refused(code) => {
+                Err(self.failure(unit, code, garbled))
+            }
         }
     }
 
@@ -171,13 +174,7 @@ async fn answer_to(answers: &mut Answers, key: u64) -> Answer {
 
 /// A line that does only what it is asked: nothing in the background, nobody given up.
 fn line(framing: Framing, units: &[UnitId], response_timeout: Duration, retries: u32) -> LineSettings {
-    let unit = |id: &UnitId| UnitSettings {
-        id: *id,
-        name: None,
-        response_timeout,
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    };
+    let unit = |id: &UnitId| UnitSettings::new(*id, response_timeout);
     LineSettings {
         name: "line".to_owned(),
         framing,

@@ -69,11 +69,10 @@ impl BusRead {
                 wire.push(id);
                 profiles.extend(profile.clone().map(|profile| (id, profile)));
                 line.units.push(UnitSettings {
-                    id,
                     name: name.clone(),
-                    response_timeout,
                     request_gap,
                     polling: polling.clone(),
+                    ..UnitSettings::new(id, response_timeout)
                 });
             }
         }
@@ -99,10 +98,10 @@ pub(super) fn read(
     let direction = section.value("direction", faults, |n| choice(n, words::DIRECTIONS, words::direction));
     let line = read_line(&section, name.clone(), faults);
     let (settings, inherited) = (line.settings, line.inherited);
-    for (path, item) in section.list_again("units", usize::from(UnitId::MAX)) {
+    for (path, item) in section.list_again("units", usize::from(UnitId::STANDARD_MAX)) {
         let _dropped = read_unit(item, &path, &inherited, profiles, faults);
     }
-    let units = section.list("units", usize::from(UnitId::MAX), faults).into_iter().flatten();
+    let units = section.list("units", usize::from(UnitId::STANDARD_MAX), faults).into_iter().flatten();
     let units = units.filter_map(|(path, item)| read_unit(item, &path, &inherited, profiles, faults));
     Some(BusRead {
         name_at: section.place_of("name"),
@@ -239,14 +238,15 @@ fn aliases_from(
     faults: &mut Faults<'_>,
 ) -> Option<RangeInclusive<u8>> {
     let more = ids.end() - ids.start();
-    if let Some(last) = first.checked_add(more).filter(|last| *last <= UnitId::MAX) {
+    if let Some(last) = first.checked_add(more).filter(|last| *last <= UnitId::STANDARD_MAX) {
         return Some(first..=last);
     }
-    let (units, last, most) = (u16::from(more) + 1, u16::from(first) + u16::from(more), UnitId::MAX - more);
+    let (units, last, most) =
+        (u16::from(more) + 1, u16::from(first) + u16::from(more), UnitId::STANDARD_MAX - more);
     let message = format!(
         "found {first}, which calls these {units} units {first} to {last}; allowed: 1 to {most}, \
          so that the last is {} at most",
-        UnitId::MAX
+        UnitId::STANDARD_MAX
     );
     faults.error(place, message);
     None

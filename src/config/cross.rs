@@ -58,7 +58,7 @@ pub(super) fn check_diagnostics(
         .collect();
     let has = |unit: &&&UnitRead, id: u8| unit.aliases.as_ref().is_some_and(|aliases| aliases.contains(&id));
     let Some(unit) = shown.iter().find(|unit| has(unit, id)) else { return };
-    let free = (1..=UnitId::MAX).rev().find(|free| !shown.iter().any(|unit| has(&unit, *free)));
+    let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !shown.iter().any(|unit| has(&unit, *free)));
     let message = format!(
         "found {id}, which leads to {} on line {} already; allowed: off, or an identifier no unit has, such as {}",
         unit.place.key,

@@ -144,6 +144,7 @@ fn polling(unit: &UnitProfile) -> Polling {
         .flat_map(|block| (1..block.range.quantity).map(|at| (block.range.function, block.range.start + at)));
     Polling {
         blocks: poll.map_or_else(Vec::new, |pace| polled(pace).collect()),
+        demanded: Vec::new(),
         mirrored: profile.mirrored,
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),
     }

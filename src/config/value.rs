@@ -144,12 +144,12 @@ pub(super) fn diagnostics_unit(node: &Node) -> Judged<Option<u8>> {
         Some(text) => unit_id_text(text),
         None => None,
     };
-    id.map(Some).ok_or_else(|| Allowed(format!("off, 1 to {}, or 255", UnitId::MAX)))
+    id.map(Some).ok_or_else(|| Allowed(format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX)))
 }
 
 /// One unit identifier, or a range of them.
 pub(super) fn unit_ids(node: &Node) -> Judged<RangeInclusive<u8>> {
-    let allowed = || Allowed(format!("1 to {}, or a range such as 2-8", UnitId::MAX));
+    let allowed = || Allowed(format!("1 to {}, or a range such as 2-8", UnitId::STANDARD_MAX));
     let parse = |text: &str| {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Some(unit_id_text(first.trim())?..=unit_id_text(last.trim())?)
@@ -159,7 +159,7 @@ pub(super) fn unit_ids(node: &Node) -> Judged<RangeInclusive<u8>> {
 
 /// One identifier clients use.
 pub(super) fn alias(node: &Node) -> Judged<u8> {
-    let allowed = || Allowed(format!("a whole number from 1 to {}", UnitId::MAX));
+    let allowed = || Allowed(format!("a whole number from 1 to {}", UnitId::STANDARD_MAX));
     node.plain_text().and_then(unit_id_text).ok_or_else(allowed)
 }
 

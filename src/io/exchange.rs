@@ -72,8 +72,10 @@ struct Waiting {
 /// Why there is no answer of the unit. The first one counts where several buses were asked.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
-    /// It was tried, or waited for its turn too long.
-    Failed(ExceptionCode),
+    /// It was tried.
+    NoAnswer(ExceptionCode),
+    /// It waited for its turn and was never sent.
+    NotSent(ExceptionCode),
     /// It cost nothing.
     Refused(ExceptionCode),
 }
@@ -203,8 +205,11 @@ impl Exchange {
                 }
             }
             Answer::Sent => {}
-            Answer::Failed(code) => {
-                waiting.failure.get_or_insert(Failure::Failed(code));
+            Answer::NoAnswer(code) => {
+                waiting.failure.get_or_insert(Failure::NoAnswer(code));
+            }
+            Answer::NotSent(code) => {
+                waiting.failure.get_or_insert(Failure::NotSent(code));
             }
             Answer::Refused(code) => {
                 waiting.failure.get_or_insert(Failure::Refused(code));
@@ -230,7 +235,7 @@ impl Exchange {
         while let Some((key, mut waiting)) = self.waiting.pop_front_if(|(_, waiting)| waiting.fuse <= now) {
             let Header { unit, function, .. } = waiting.header;
             warn!(unit, %function, "the bus did not answer by the deadline; answering 0x0B in its place");
-            waiting.failure = Some(Failure::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            waiting.failure = Some(Failure::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
             self.finish(waiting, now);
             blown.push(key);
         }
@@ -281,14 +286,15 @@ impl Exchange {
         self.counted.note_answer(now.saturating_duration_since(asked.at));
         record(header, failure, &purpose, write);
         give_back(&mut self.waiting);
-        let unit_failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+        let unit_failed = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         let silent = matches!(purpose, Purpose::SilentBroadcast);
         let served = match purpose {
             Purpose::Unit(_) => Served::Unit,
             Purpose::SilentBroadcast | Purpose::AcknowledgedBroadcast(_) => Served::Acknowledged,
         };
         let answer = match (failure, purpose) {
-            (Some(Failure::Failed(code)), _) => Answer::Failed(code),
+            (Some(Failure::NoAnswer(code)), _) => Answer::NoAnswer(code),
+            (Some(Failure::NotSent(code)), _) => Answer::NotSent(code),
             (Some(Failure::Refused(code)), _) => Answer::Refused(code),
             (None, Purpose::Unit(reply)) => reply.map_or(unit_failed, Answer::Reply),
             (None, Purpose::SilentBroadcast) => Answer::Sent,
@@ -303,7 +309,7 @@ impl Exchange {
             Answer::Refused(code) => {
                 return self.delayed.push_back((now + REFUSAL_DELAY, exception(code, asked)));
             }
-            Answer::Failed(code) => exception(code, asked),
+            Answer::NoAnswer(code) | Answer::NotSent(code) => exception(code, asked),
             Answer::Reply(pdu) => Some(Reply { adu: header.reply(pdu), served, asked }),
             Answer::Sent => None,
         };
@@ -353,11 +359,8 @@ impl Exchange {
 /// Every write is recorded with its outcome; of everything else the log has only what the gateway itself answered.
 fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Option<Ticket>) {
     let outcome = match (failure, purpose) {
-        // Where it was put off for want of time or room it has not been sent, in all other cases it may have been.
-        (Some(Failure::Failed(code)), _) if code != ExceptionCode::SERVER_DEVICE_BUSY => {
-            Outcome::NoAnswer(code)
-        }
-        (Some(Failure::Failed(code) | Failure::Refused(code)), _) => Outcome::Refused(code),
+        (Some(Failure::NoAnswer(code)), _) => Outcome::NoAnswer(code),
+        (Some(Failure::NotSent(code) | Failure::Refused(code)), _) => Outcome::Refused(code),
         (None, Purpose::Unit(Some(reply))) => match reply[..] {
             [code, exception] if code & EXCEPTION_BIT != 0 => {
                 Outcome::RefusedByUnit(ExceptionCode(exception))

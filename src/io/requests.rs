@@ -18,7 +18,7 @@ use super::handle::{BusHandle, ReplyTo};
 use super::routes::{Listening, Refusal, Verdict};
 use super::traffic::Served;
 use crate::bus::diagnostics;
-use crate::bus::request::{Request, Source, Target};
+use crate::bus::request::{ListenerId, Request, Source, Target};
 use crate::bus::settings::UnitId;
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu, is_read};
@@ -149,6 +149,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             pdu,
             deadline: deadline.into_std(),
             max_age: listening.settings.max_age,
+            listener: ListenerId::default(),
         };
         self.outgoing.push_back(Outgoing { key, bus: bus.clone(), request });
     }

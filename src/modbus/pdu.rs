@@ -207,7 +207,11 @@ impl ReadRange {
 
 /// A request PDU that keeps the limits of the standard: the only kind that may go on the line.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestPdu(Bytes);
+pub struct RequestPdu {
+    bytes: Bytes,
+    /// Its function is one that the configuration says only reads.
+    is_declared_read: bool,
+}
 
 impl RequestPdu {
     /// Checks a request PDU, at most [`PDU_MAX`] bytes, against the standard's limits.
@@ -234,27 +238,33 @@ impl RequestPdu {
             Some(&function) => check_data(FunctionCode(function), &pdu[1..]),
         };
         match checked {
-            Ok(()) => Ok(Self(pdu)),
+            Ok(()) => Ok(Self { bytes: pdu, is_declared_read: false }),
             Err(code) => Err((code, pdu)),
         }
+    }
+
+    /// The same request, of a function that the configuration says only reads (`read_functions`).
+    #[must_use]
+    pub fn as_declared_read(self) -> Self {
+        Self { is_declared_read: true, ..self }
     }
 
     /// The function code.
     #[must_use]
     pub fn function(&self) -> FunctionCode {
-        FunctionCode(self.0[0])
+        FunctionCode(self.bytes[0])
     }
 
     /// The whole PDU, function code first.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.0
+        &self.bytes
     }
 
     /// What follows the function code.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        &self.0[1..]
+        &self.bytes[1..]
     }
 
     /// Whether the request is a read: repeating it changes nothing in the unit.
@@ -262,7 +272,7 @@ impl RequestPdu {
     /// Everything that is not known to be a read counts as a write, unknown function codes included.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        is_read(&self.0)
+        self.is_declared_read || is_read(&self.bytes)
     }
 
     /// The range of a 0x01 to 0x04 request; `None` for every other function.
@@ -290,20 +300,20 @@ impl RequestPdu {
     /// 0x05 and 0x06 are repeated whole, 0x0F and 0x10 up to their quantity (chapters 6.5, 6.6, 6.11, 6.12).
     #[must_use]
     pub fn acknowledgement(&self) -> Bytes {
-        self.0.slice(..self.0.len().min(5))
+        self.bytes.slice(..self.bytes.len().min(5))
     }
 }
 
 impl fmt::Debug for RequestPdu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RequestPdu({:02X?})", &self.0[..])
+        write!(f, "RequestPdu({:02X?})", &self.bytes[..])
     }
 }
 
 impl From<ReadRange> for RequestPdu {
     /// The request of a range that came out of a checked request or lies inside one.
     fn from(range: ReadRange) -> Self {
-        Self(range.request())
+        Self { bytes: range.request(), is_declared_read: false }
     }
 }
 

@@ -82,7 +82,7 @@ fn a_part_that_is_not_answered_either_is_not_sent_more_often_than_retries_allow(
     let sent: Vec<_> = PARTS.iter().filter_map(|_| rig.next_sent()).map(|(_, pdu)| pdu).collect();
     assert!(PARTS.iter().all(|part| sent.contains(&part.request())), "{sent:?}");
     assert_eq!(rig.next_sent(), None, "neither is sent a second time");
-    let failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    let failed = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
     assert!((0..CLIENTS).all(|to| rig.answered(to) == failed));
 }
 
@@ -96,6 +96,6 @@ fn a_part_whose_block_was_sent_and_that_is_not_sent_in_time_is_told_so_by_0x0b()
     rig.now += 10 * SECOND;
     rig.line.handle_timeout(rig.now);
     rig.drain();
-    let failed = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    let failed = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
     assert!((0..CLIENTS).all(|to| rig.answered(to) == failed));
 }

@@ -28,7 +28,7 @@ fn an_answer_that_comes_just_after_its_timeout_is_kept() {
         assert_eq!(rig.next_sent(), Some((2, WANTED.request())));
         let until = rig.now + 600 * MS;
         rig.pass(until);
-        assert_eq!(rig.answered(to), Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        assert_eq!(rig.answered(to), Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         rig.answer(2, &reply(WANTED, 5), 50 * MS);
         assert_eq!(rig.held(2, WANTED, 5 * SECOND), Some(reply(WANTED, 5)));
         rig.now += 6 * SECOND;

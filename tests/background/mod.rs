@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::poll::Pace;
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Framing, LineSettings, Parity, PolledBlock, Polling, UnitId, UnitSettings};
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
@@ -80,6 +80,7 @@ impl Rig {
             pdu: RequestPdu::decode(Bytes::copy_from_slice(pdu)).unwrap(),
             deadline: self.now + 3 * SECOND,
             max_age,
+            listener: ListenerId::default(),
         };
         self.line.handle_request(request, self.now);
         self.drain();
@@ -174,6 +175,7 @@ impl Rig {
 /// Two units, the first of which has a profile.
 fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
     let polling = Polling {
+        demanded: Vec::new(),
         blocks: vec![PolledBlock { range: FLOATS, core: None, measured: true, pace }],
         mirrored: false,
         // Floats: every second register belongs to the one before.
@@ -256,7 +258,7 @@ fn a_write_of_unknown_outcome_drops_the_blocks_too() {
     rig.ask(1, 1, &WRITE, SECOND);
     assert!(rig.next_sent().is_some());
     let (sent, _) = (rig.now, rig.next_sent());
-    assert_eq!(rig.answered(1), Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+    assert_eq!(rig.answered(1), Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
     assert_eq!(rig.held(1, FLOATS, 3600 * SECOND), None, "{:?} after it was sent", rig.now - sent);
 }
 

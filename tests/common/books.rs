@@ -157,7 +157,9 @@ impl Books {
                 check(self.times_sent(&asked) == 1, || format!("broadcast {id} is not on the wire"))?;
                 self.raise_floors(&asked);
             }
-            Answer::Failed(code) | Answer::Refused(code) => self.failure(id, &asked, *code)?,
+            Answer::NotSent(code) | Answer::NoAnswer(code) | Answer::Refused(code) => {
+                self.failure(id, &asked, *code)?
+            }
         }
         let failed = !matches!(answer, Answer::Reply(_) | Answer::Sent);
         check(!(asked.must_succeed && failed), || {

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 
 use super::polling;
 use super::rng::Rng;
@@ -158,13 +156,10 @@ fn settings(rng: &mut Rng, echoes: bool) -> LineSettings {
     let mut id = 0;
     for _ in 0..rng.pick(&[2, 2, 3, 5, 8]) {
         id += rng.pick(&[1, 1, 2, 20]);
-        units.push(UnitSettings {
-            id: UnitId::new(id).expect("at most 160"),
-            name: None,
-            response_timeout: if rng.chance(100) { response_timeout * 2 } else { response_timeout },
-            request_gap: if rng.chance(100) { Duration::from_millis(15) } else { request_gap },
-            polling: Polling::default(),
-        });
+        let id = UnitId::new(id).expect("at most 160");
+        let response_timeout = if rng.chance(100) { response_timeout * 2 } else { response_timeout };
+        let request_gap = if rng.chance(100) { Duration::from_millis(15) } else { request_gap };
+        units.push(UnitSettings { request_gap, ..UnitSettings::new(id, response_timeout) });
     }
     LineSettings {
         name: "simulated".into(),

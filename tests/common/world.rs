@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Echo, Parity, UnitId};
 use metergate::bus::view::PortState;
 use metergate::modbus::pdu::RequestPdu;
@@ -345,7 +345,10 @@ impl World {
         let max_age = Duration::from_nanos(max_age);
         let deadline = self.instant(deadline);
         let now = self.instant(self.now);
-        self.line.handle_request(Request { to: id, source, target, pdu, deadline, max_age }, now);
+        self.line.handle_request(
+            Request { to: id, source, target, pdu, deadline, max_age, listener: ListenerId::default() },
+            now,
+        );
         self.outputs()
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::record::Record;
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::View;
@@ -101,6 +101,7 @@ impl Bench {
             pdu: RequestPdu::decode(Bytes::copy_from_slice(pdu)).expect("a good request"),
             deadline: self.instant(self.now + ask.deadline),
             max_age: millis(ask.max_age),
+            listener: ListenerId::default(),
         };
         self.line.handle_request(request, self.instant(self.now));
         self.outputs();
@@ -227,9 +228,9 @@ pub(crate) fn reply(pdu: &[u8]) -> Answer {
     Answer::Reply(Bytes::copy_from_slice(pdu))
 }
 
-pub(crate) const BUSY: Answer = Answer::Failed(ExceptionCode::SERVER_DEVICE_BUSY);
-pub(crate) const NO_PATH: Answer = Answer::Failed(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
-pub(crate) const NO_RESPONSE: Answer = Answer::Failed(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+pub(crate) const BUSY: Answer = Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY);
+pub(crate) const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+pub(crate) const NO_RESPONSE: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
 pub(crate) const REFUSED_OFFLINE: Answer = Answer::Refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
 
 fn millis(at: f64) -> Duration {

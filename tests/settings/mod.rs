@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use metergate::bus::settings::{
-    Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings,
-};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 
 /// 19200 8N1 with these units, none of them polled, and with the echo off.
 pub(crate) fn line(units: &[u8]) -> LineSettings {
@@ -31,13 +29,7 @@ pub(crate) fn line(units: &[u8]) -> LineSettings {
 
 /// A unit without a profile.
 pub(crate) fn unit(id: u8) -> UnitSettings {
-    UnitSettings {
-        id: UnitId::new(id).expect("1 to 247"),
-        name: None,
-        response_timeout: RESPONSE_TIMEOUT,
-        request_gap: Duration::ZERO,
-        polling: Polling::default(),
-    }
+    UnitSettings::new(UnitId::new(id).expect("not 0"), RESPONSE_TIMEOUT)
 }
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);

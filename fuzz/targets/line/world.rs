@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::request::{Answer, Request, Source, Target};
+use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings};
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
@@ -108,7 +108,7 @@ impl World {
         self.next_id += 1;
         self.reasons += 1;
         self.waiting.insert(to, asked);
-        self.line.handle_request(Request { to, source, target, pdu, deadline, max_age }, self.now);
+        self.line.handle_request(Request { to, source, target, pdu, deadline, max_age, listener: ListenerId::default() }, self.now);
         self.settle();
     }
 
@@ -412,11 +412,8 @@ fn wire_time(bytes: usize) -> Duration {
 
 fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
     let unit = |id: u8, response_timeout: u64, request_gap: u64| UnitSettings {
-        id: UnitId::new(id).expect("1 to 3"),
-        name: None,
-        response_timeout: Duration::from_millis(response_timeout),
         request_gap: Duration::from_millis(request_gap),
-        polling: Polling::default(),
+        ..UnitSettings::new(UnitId::new(id).expect("1 to 3"), Duration::from_millis(response_timeout))
     };
     LineSettings {
         name: "fuzz".into(),
