@@ -1,5 +1,4 @@
 //! Asking meters from this program: over TCP, through a gateway, and straight on the line.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use metergate::bus::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
 
-mod settings;
+use crate::support::settings;
 
 fn unit(id: u8) -> UnitId {
     UnitId::new(id).expect("1 to 247")

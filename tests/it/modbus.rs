@@ -1,7 +1,5 @@
 //! The limits of the standard at their edges, and what counts as a read.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use bytes::Bytes;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use proptest::prelude::*;

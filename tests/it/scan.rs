@@ -1,7 +1,5 @@
 //! What the answers to a scan add up to, and the configuration that follows from them.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::process::Command;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a compiler does not hold: the import rule, sizes, words, and papers that agree with the program.
+//! What a compiler does not hold: the import rule, words, and papers that agree with the program.
 //!
 //! Reads the sources as text, as rustfmt leaves them. Every test shows all its findings at once, each with the
 //! reason behind it. It never changes a file. Source: the rule stated in `src/lib.rs` and `docs/design.md`.
@@ -57,9 +57,6 @@ const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "page", "sc
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
 const NOT_IN_INNER_ROOMS: &[&str] =
     &["tokio", "std::fs", "std::process", "std::thread", "SystemTime", "Instant::now", "async fn", ".await"];
-
-/// A file is shorter than this, its tests included.
-const LINES_LIMIT: usize = 500;
 
 /// Words that stand nowhere, whatever their case, and why. Written in two halves so that this file may be searched.
 const WORDS: &[(&str, &str)] = &[
@@ -145,27 +142,11 @@ fn the_inner_rooms_neither_wait_nor_look_at_the_world() {
 }
 
 #[test]
-fn every_file_is_short_enough_to_have_one_purpose() {
-    let mut findings = Vec::new();
-    for path in files("src").into_iter().chain(files("tests")) {
-        let lines = text(&path).map_or(0, |text| text.lines().count());
-        if lines >= LINES_LIMIT {
-            findings
-                .push(format!("{}: {lines} lines; from {LINES_LIMIT} on, split by purpose", path.display()));
-        }
-    }
-    report("sizes", &findings);
-}
-
-#[test]
 fn every_source_file_is_part_of_the_program_or_of_a_test() {
     let mut reached = BTreeSet::new();
     let mut waiting = vec![PathBuf::from("src/lib.rs"), PathBuf::from("src/main.rs")];
-    // A test of one file, or a folder with a main.rs.
-    let is_test = |path: &PathBuf| {
-        path.components().count() == 2 || (path.components().count() == 3 && path.ends_with("main.rs"))
-    };
-    waiting.extend(rust_files("tests").into_iter().filter(is_test));
+    // The one program of the tests, and those that need a process of their own.
+    waiting.extend(rust_files("tests").into_iter().filter(|path| is_program(path)));
     while let Some(path) = waiting.pop() {
         let candidates = declared_in(&path, &without_comments(&read(&path)));
         waiting.extend(candidates.into_iter().filter(|candidate| root().join(candidate).exists()));
@@ -176,7 +157,8 @@ fn every_source_file_is_part_of_the_program_or_of_a_test() {
         if !reached.contains(&path) {
             findings.push(format!("{}: no `mod` leads here, so it is never compiled", path.display()));
         }
-        if read(&path).contains(concat!("#[pa", "th")) {
+        // Only what is a program of its own takes a module from another: a helper of tests/it.
+        if !is_program(&path) && read(&path).contains(concat!("#[pa", "th")) {
             findings.push(format!(
                 "{}: a module stands where its name says, without a path attribute",
                 path.display()
@@ -312,7 +294,7 @@ fn import_findings(path: &Path, text: &str) -> Vec<String> {
     let own = room(path);
     let Some((_, imports)) = ROOMS.iter().find(|(name, _)| *name == own) else {
         return vec![format!(
-            "{}: a new room states in ROOMS of tests/tidy.rs what it may import",
+            "{}: a new room states in ROOMS of tests/it/tidy.rs what it may import",
             path.display()
         )];
     };
@@ -374,6 +356,12 @@ fn expand(tree: &str, prefix: &str, found: &mut Vec<String>) {
         Some(rest) if prefix.is_empty() => expand(rest, &format!("{segment}::"), found),
         _ => found.push(format!("{prefix}{segment}")),
     }
+}
+
+/// Whether a test program begins here: a file right below `tests`, or the `main.rs` of a folder there.
+fn is_program(path: &Path) -> bool {
+    let depth = path.components().count();
+    path.starts_with("tests") && (depth == 2 || (depth == 3 && path.ends_with("main.rs")))
 }
 
 /// The files that the modules declared by `text` may stand in, seen from `path`.

@@ -1,5 +1,4 @@
 //! The bus budget: what background reading costs a line, when that is too much, and what is said about it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -197,7 +196,7 @@ m.yaml: warning: bus riser-a: listener 127.0.0.1:0: max_age: 2s is less than the
 
 #[test]
 fn the_budgets_in_the_readme_are_what_the_program_prints() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../../README.md");
     let blocks: Vec<&str> = readme.split("```").skip(1).step_by(2).collect();
     let configuration = blocks.iter().find_map(|block| {
         block.strip_prefix("yaml\n").filter(|text| text.contains("max_age") && text.contains("profile"))

@@ -1,7 +1,5 @@
 //! The diagnostics unit, register by register, as contract section 5 has it.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +13,7 @@ use metergate::bus::unit::{Unit, UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
-mod settings;
+use crate::support::settings;
 
 const SECOND: Duration = Duration::from_secs(1);
 

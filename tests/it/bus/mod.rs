@@ -1,5 +1,11 @@
-//! What a line decides, one rule each, at instants chosen by hand: on its own, and from its snapshot.
+//! What a bus decides, one rule each, at instants chosen by hand, and a simulation of everything at once.
 
 mod background;
+mod budget;
+mod diagnostics;
 mod line;
-mod settings;
+mod plan;
+mod probes;
+mod receive;
+mod simulation;
+mod snapshot;

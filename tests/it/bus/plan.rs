@@ -1,7 +1,5 @@
 //! The plan of background readings: spread evenly, in phase, and no measure of what was not its doing.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

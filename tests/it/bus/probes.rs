@@ -10,7 +10,7 @@ use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 
-mod settings;
+use crate::support::settings;
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const TURNAROUND: Duration = Duration::from_millis(5);

@@ -8,9 +8,9 @@
 //! that the simulated units are never later than that. Nor can bytes that two units damaged by talking at once
 //! be told from an answer when their CRC is right by chance, which is one such answer in 65536 (seed 1490770).
 
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::support::simulation;
 
 #[test]
 fn seeded_runs_keep_every_promise() {
@@ -25,9 +25,9 @@ fn seeded_runs_keep_every_promise() {
 }
 
 /// A seed that once failed. What a seed is about changes with the generator; the rule itself is held by hand in
-/// `tests/line`.
+/// `bus/line`.
 fn passes(seed: u64) {
-    if let Err(report) = common::run(seed) {
+    if let Err(report) = simulation::run(seed) {
         panic!("{report}");
     }
 }
@@ -79,7 +79,7 @@ fn first_failure(first: u64, count: u64) -> Option<String> {
             if seed >= end {
                 return None;
             }
-            if let Err(report) = common::run(seed) {
+            if let Err(report) = simulation::run(seed) {
                 next.store(end, Ordering::Relaxed);
                 return Some(report);
             }

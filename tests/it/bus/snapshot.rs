@@ -1,7 +1,5 @@
 //! The snapshot and the plans: one block a reply, ages from the beginning, budgets kept.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -1,5 +1,4 @@
 //! The commands that read a configuration or run the gateway, as the built program.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,7 +1,5 @@
 //! The commands that ask the running gateway, as the built program: `trace`, `capture`, `report` and `doctor`.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use page::{get, get_until, request};
-use program::{Folder, Program, chain};
-
-mod page;
-mod program;
+use crate::support::page::{get, get_until, request};
+use crate::support::program::{Folder, Program, chain};
 
 const WORD: &str = "correct-horse-battery-staple";
 

@@ -1,5 +1,4 @@
 //! What `read` and `write` say of meters that answer oddly: alerts, missing values, writes that do not take.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

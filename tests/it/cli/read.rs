@@ -1,13 +1,11 @@
 //! `read`, `write` and `points` of the built program, against simulated meters and through a running gateway.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod program;
 
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
-use program::{Folder, Program, chain};
 use serde_json::Value;
+
+use crate::support::program::{Folder, Program, chain};
 
 /// Meters 1 to 3, and where a gateway in front of them would be described.
 struct Site {

@@ -1,18 +1,13 @@
 //! `scan` and `doctor` of the built program on the chain of `config/scenarios/twelve-with-faults.yaml`: what is wrong
 //! with it is found, all of it and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use page::get_until;
-use program::{Folder, Program};
-
-mod page;
-mod program;
+use crate::support::page::get_until;
+use crate::support::program::{Folder, Program};
 
 const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/scenarios/twelve-with-faults.yaml");
 

@@ -1,5 +1,4 @@
 //! The built program as a user or a service manager starts it: what it prints and how it ends.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -3,10 +3,10 @@
 use metergate::config::{Config, Loaded, Part, Problem, parse};
 use metergate::yaml::KeyTable;
 
-const FULL: &str = include_str!("../config/metergate.yaml");
-const MINIMAL: &str = include_str!("../config/minimal.yaml");
-const PACKAGED: &str = include_str!("../packaging/metergate.yaml");
-const ROUTER: &str = include_str!("../packaging/openwrt/metergate.yaml");
+const FULL: &str = include_str!("../../../config/metergate.yaml");
+const MINIMAL: &str = include_str!("../../../config/minimal.yaml");
+const PACKAGED: &str = include_str!("../../../packaging/metergate.yaml");
+const ROUTER: &str = include_str!("../../../packaging/openwrt/metergate.yaml");
 
 #[test]
 fn the_shipped_files_load_without_warnings() {

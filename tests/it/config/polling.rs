@@ -1,5 +1,4 @@
 //! What a configuration says of profiles, of reading in the background and of the diagnostics unit.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::fs;
 use std::path::PathBuf;

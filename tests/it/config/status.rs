@@ -1,14 +1,12 @@
 //! The key `status`: what is taken, what is refused, and with which words.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use metergate::config::{Config, Status, parse};
 
-const MINIMAL: &str = include_str!("../config/minimal.yaml");
+const MINIMAL: &str = include_str!("../../../config/minimal.yaml");
 const WORD: &str = "correct-horse-battery";
 
 /// A folder of its own, gone with the test.

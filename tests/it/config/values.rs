@@ -9,8 +9,8 @@ use metergate::config::{Config, LogLevel, load, parse};
 use metergate::io::settings::{Broadcast, Direction, Writes};
 use proptest::prelude::*;
 
-const MINIMAL: &str = include_str!("../config/minimal.yaml");
-const FULL: &str = include_str!("../config/metergate.yaml");
+const MINIMAL: &str = include_str!("../../../config/minimal.yaml");
+const FULL: &str = include_str!("../../../config/metergate.yaml");
 
 /// A file with two buses and two listeners in which nothing has its default.
 const CUSTOM: &str = r#"

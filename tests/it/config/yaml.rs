@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use metergate::config::{load, parse};
 
-const MINIMAL: &str = include_str!("../config/minimal.yaml");
+const MINIMAL: &str = include_str!("../../../config/minimal.yaml");
 
 /// Every fault of a text, as people read it.
 fn faults(text: &str) -> String {

@@ -1,7 +1,5 @@
 //! What is said of a line and its units, rule by rule.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::time::{Duration, Instant};
 
 use metergate::bus::settings::{Framing, Parity};
@@ -10,10 +8,7 @@ use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View}
 use metergate::findings::{Kind, Severity};
 use metergate::modbus::pdu::ExceptionCode;
 
-use findings_case::{Case, SECOND, healthy, open};
-
-mod findings_case;
-mod settings;
+use crate::support::findings_case::{Case, SECOND, healthy, open};
 
 #[test]
 fn of_a_line_that_works_nothing_is_said() {

@@ -1,7 +1,5 @@
 //! What is said of what meters say of themselves, rule by rule.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +11,7 @@ use metergate::meter::profile::{Point, Profile};
 use metergate::meter::words::{Format, Group};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
-use findings_case::{Case, SECOND, healthy, open};
-
-mod findings_case;
-mod settings;
+use crate::support::findings_case::{Case, SECOND, healthy, open};
 
 /// A block of the 4000-R with `values` at printed register numbers, zero elsewhere.
 fn block(first: u16, quantity: u16, values: &[(u16, u16)], begun: Instant) -> Block {

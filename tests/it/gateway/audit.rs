@@ -1,7 +1,5 @@
 //! The audit file, by the built program, simulated meters and real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,11 +9,8 @@ use nix::sys::signal::Signal;
 use serde_yaml::Value;
 use tokio::net::TcpStream;
 
-use clients::Peer;
-use program::{Folder, Program, chain};
-
-mod clients;
-mod program;
+use crate::support::clients::Peer;
+use crate::support::program::{Folder, Program, chain};
 
 /// The rated current of a meter's sensors: register 131, `ct_primary`.
 const CT_PRIMARY: u8 = 130;

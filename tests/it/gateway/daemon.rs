@@ -1,7 +1,5 @@
 //! The built program with real sockets and a pseudo terminal, read by a client nobody here wrote.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +8,7 @@ use nix::sys::signal::Signal;
 use tokio_modbus::client::{Context, tcp};
 use tokio_modbus::prelude::{Reader, Slave, SlaveContext, Writer};
 
-use program::{Folder, Program, chain};
-
-mod program;
+use crate::support::program::{Folder, Program, chain};
 
 /// Wire address of the first word of the energy float (register 257), and of the system type (register 130).
 const FLOATS: u16 = 256;

@@ -1,7 +1,5 @@
 //! What the built program tells a service manager, through a socket like systemd's.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixDatagram};
@@ -12,9 +10,7 @@ use nix::sys::signal::Signal;
 use tokio_modbus::client::tcp;
 use tokio_modbus::prelude::Reader;
 
-use program::{Folder, Program};
-
-mod program;
+use crate::support::program::{Folder, Program};
 
 /// A service manager's end of the socket.
 struct Manager(UnixDatagram);

@@ -1,7 +1,5 @@
 //! What a reload of the built program must not do: lose an address, mix up answers, hold up a stop.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -16,9 +14,7 @@ use rustix::pty::OpenptFlags;
 use tokio_modbus::client::{Context, tcp};
 use tokio_modbus::prelude::{Reader, Slave, SlaveContext};
 
-use program::{Folder, Program};
-
-mod program;
+use crate::support::program::{Folder, Program};
 
 /// A configuration of one bus with one unit of this name.
 fn config(listeners: &[SocketAddr], device: &Path, unit: &str) -> String {
@@ -113,7 +109,8 @@ struct FarEnd {
 
 impl FarEnd {
     fn new() -> Self {
-        let meters = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let meters =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         rustix::pty::grantpt(&meters).unwrap();
         rustix::pty::unlockpt(&meters).unwrap();
         let name = rustix::pty::ptsname(&meters, Vec::new()).unwrap();

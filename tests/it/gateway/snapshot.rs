@@ -4,22 +4,16 @@
 //! its low word rolls over 152 times a second. So a reply says by itself when it was read, and whether all of
 //! it was. It is the tests' own clock too, which makes a stale value one that is too small.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use counter_unit::{CounterUnit, WRITABLE, ticks};
-use program::{Folder, Program};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use clients::Peer;
-
-mod clients;
-mod counter_unit;
-mod program;
+use crate::support::clients::Peer;
+use crate::support::counter_unit::{CounterUnit, WRITABLE, ticks};
+use crate::support::program::{Folder, Program};
 
 /// The unit, and a gateway with a listener that takes data of [`MAX_AGE`] and one that takes none.
 struct Site {

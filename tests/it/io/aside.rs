@@ -1,7 +1,5 @@
 //! What runs beside the workers: the status page does not wait for them, and they do not wait for it.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;

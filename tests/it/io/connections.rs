@@ -1,13 +1,10 @@
 //! One connection's timers, limits and refusals, on in-memory pipes with a clock that is stepped.
 
-mod clients;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use clients::{Peer, READ, Requests, WRITE, answer, answering_bus, bytes_of, listening, settings, units};
 use metergate::bus::request::{Answer, Target};
 use metergate::io::admission::Presence;
 use metergate::io::connection::{self, Client, FUSE, PARTIAL_ADU_TIMEOUT, REFUSAL_DELAY, WRITE_TIMEOUT};
@@ -20,6 +17,10 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::clients::{
+    self, Peer, READ, Requests, WRITE, answer, answering_bus, bytes_of, listening, settings, units,
+};
 
 struct Connected {
     peer: Peer<DuplexStream>,

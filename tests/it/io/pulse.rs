@@ -1,7 +1,5 @@
 //! A bus task that is stuck is found out; one that merely waits is not.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,12 +1,9 @@
 //! The bus task and those who read what it publishes: neither waits for the other.
 
-mod clients;
-
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use clients::{Peer, WRITE, listening, settings, units};
 use metergate::bus::settings::LineSettings;
 use metergate::bus::view::{PortState, View};
 use metergate::config::parse;
@@ -22,6 +19,8 @@ use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::clients::{self, Peer, WRITE, listening, settings, units};
 
 /// One unit whose floats are read once an hour, on a line that hardly waits for late answers.
 fn line() -> LineSettings {

@@ -1,7 +1,5 @@
 //! The task of a bus over in-memory pipes, with the clock paused: order of arms, reopening, stop.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-mod settings;
+use crate::support::settings;
 
 /// A running bus task, and the far ends of the ports it will open, one after another.
 struct Rig {

@@ -1,13 +1,9 @@
 //! The TCP listener and its connections, on real sockets with the real clock.
 
-mod clients;
-
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use clients::{Peer, READ, answer, answering_bus, bytes_of, read_from, reply_of, serve, settings, units};
 use metergate::io::handle::BusHandle;
 use metergate::io::settings::ListenerSettings;
 use metergate::io::tcp::{self, Listening, Routes};
@@ -16,6 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_modbus::client::Reader;
 use tokio_modbus::prelude::{Slave, SlaveContext};
+
+use crate::support::clients::{
+    self, Peer, READ, answer, answering_bus, bytes_of, read_from, reply_of, serve, settings, units,
+};
+use crate::support::log::Log;
 
 /// A listener with one bus whose units 1 to 4 answer at once.
 fn answering_server(settings: ListenerSettings) -> clients::Server {
@@ -111,18 +112,15 @@ async fn what_is_not_modbus_tcp_closes_only_its_own_connection() {
 
 #[tokio::test]
 async fn strangers_get_one_log_line_each_and_not_without_end() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     // The runtime of this test has no thread but this one.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let server = answering_server(settings());
     for _ in 0..50 {
         let mut peer = Peer::connect(&server).await;
         peer.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(peer.receive().await, None);
     }
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert_eq!(text.lines().count(), 10, "{text}");
     assert!(text.lines().all(|line| line.contains("client=127.0.0.1:")), "{text}");
     assert!(text.lines().all(|line| line.contains("this is not Modbus TCP")), "{text}");
@@ -130,16 +128,13 @@ async fn strangers_get_one_log_line_each_and_not_without_end() {
 
 #[tokio::test]
 async fn the_first_odd_unit_of_a_connection_earns_a_hint() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let server = answering_server(settings());
     let mut peer = Peer::connect(&server).await;
     for unit in [1, 255, 9, 255] {
         assert!(peer.ask(unit, READ).await.is_some());
     }
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("unit=255") && text.contains("configured=1-4"), "{text}");
 }
@@ -277,19 +272,4 @@ async fn an_address_can_be_bound_again_at_once_and_not_twice() {
     // The connection the gateway closed first is in TIME_WAIT now.
     assert_eq!(peer.receive().await, None);
     tcp::bind(server.address).unwrap();
-}
-
-/// Log lines, kept.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no test panics while it writes a line").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,11 +1,10 @@
 //! The built-in profile of the 4000-R against figures read from the papers a second time, by another hand.
 
-mod meter_figures;
-
-use meter_figures::{FIGURES, Figure, RANGES};
 use metergate::meter::profile::{Profile, Scale, Valid};
 use metergate::meter::words::{Access, BlockKind, Confidence, Format, Group};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
+
+use super::figures::{self, FIGURES, Figure, RANGES};
 
 fn profile() -> &'static Profile {
     Profile::builtin("leviton-4000r").expect("a built-in profile")
@@ -63,10 +62,7 @@ fn every_point_has_the_figures_of_the_papers() {
 fn the_papers_of_the_meter_itself_vouch_for_the_points_they_print() {
     let sure = |confidence| profile().points.iter().filter(|point| point.confidence == confidence).count();
     // 16 rows in the text this project started from, 34 on other pages of the 4000-R's papers.
-    assert_eq!(
-        (sure(Confidence::Own), sure(Confidence::Sibling), sure(Confidence::Inferred)),
-        meter_figures::SURE
-    );
+    assert_eq!((sure(Confidence::Own), sure(Confidence::Sibling), sure(Confidence::Inferred)), figures::SURE);
 }
 
 #[test]

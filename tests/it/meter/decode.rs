@@ -8,7 +8,7 @@ use metergate::meter::profile::Profile;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use proptest::prelude::{any, proptest};
 
-const SUNSPEC: &str = include_str!("../config/profiles/sunspec-meter-213.yaml");
+const SUNSPEC: &str = include_str!("../../../config/profiles/sunspec-meter-213.yaml");
 
 fn meter() -> &'static Profile {
     Profile::builtin("leviton-4000r").expect("a built-in profile")

@@ -5,7 +5,7 @@ use metergate::meter::profile::Profile;
 use metergate::meter::words::{Format, Group, UNITS};
 use metergate::yaml::KeyTable;
 
-const PAGE: &str = include_str!("../docs/profiles.md");
+const PAGE: &str = include_str!("../../../docs/profiles.md");
 
 #[test]
 fn the_example_of_the_page_is_a_sound_profile() {

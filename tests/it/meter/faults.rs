@@ -325,7 +325,7 @@ fn register_numbers_count_from_one_of_the_known_beginnings() {
 proptest! {
     #[test]
     fn no_damage_to_a_profile_causes_a_panic(at in any::<proptest::sample::Index>(), cut in 0usize..40, put in "[0-9a-z:.,{} -]{0,6}") {
-        let text = include_str!("../config/profiles/leviton-4000r.yaml");
+        let text = include_str!("../../../config/profiles/leviton-4000r.yaml");
         let mut damaged: Vec<char> = text.chars().collect();
         let from = at.index(damaged.len());
         let to = (from + cut).min(damaged.len());

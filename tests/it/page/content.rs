@@ -1,13 +1,10 @@
 //! What the status pages say: every meter in its place and state, what is wrong with the remedy, and never a number
 //! for what is not known.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use metergate::page::{self, MeterRef, MeterState, Overview, Part, PointValue};
-use page_tags::{between, tags, text};
 
-mod page_fixture;
-mod page_tags;
+use crate::support::page_fixture;
+use crate::support::page_tags::{between, tags, text};
 
 #[test]
 fn every_meter_hangs_on_its_wire_in_order_with_its_state_in_a_word() {

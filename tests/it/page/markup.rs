@@ -1,14 +1,11 @@
 //! What holds for every status page, whatever it shows: nothing inline, nothing from elsewhere, nothing unlabelled.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeSet;
 
 use metergate::page::{self, Part};
-use page_tags::{Tag, between, tags};
 
-mod page_fixture;
-mod page_tags;
+use crate::support::page_fixture;
+use crate::support::page_tags::{Tag, between, tags};
 
 #[test]
 fn no_name_becomes_markup() {

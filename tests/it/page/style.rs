@@ -2,8 +2,6 @@
 //!
 //! Contrast as WCAG 2.2 defines it: 4.5 to 1 for text (1.4.3), 3 to 1 for what is drawn (1.4.11).
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeMap;
 
 use metergate::page::ASSETS;

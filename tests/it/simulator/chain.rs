@@ -1,5 +1,4 @@
 //! The chain on its streams: in memory with a paused clock, and as a device that programs open.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::fs;
 use std::num::NonZeroU32;

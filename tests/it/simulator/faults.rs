@@ -1,14 +1,12 @@
 //! What goes wrong on the simulated line: who is silent, who is late, and what a client hears of it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
-
-mod simulated_line;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use metergate::modbus::rtu;
 use metergate::simulator::settings::{ChainSettings, Fault, FaultKind};
-use simulated_line::{Bench, bytes, floats, is_reply_of, write};
+
+use crate::support::simulated_line::{Bench, bytes, floats, is_reply_of, write};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TURNAROUND: Duration = Duration::from_millis(5);

@@ -1,5 +1,4 @@
 //! One simulated meter: its functions, its registers, its totals, its settings.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! What a simulated meter shows, decoded by the tool's own profile, is what flows through its service.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::time::{Duration, Instant};
 

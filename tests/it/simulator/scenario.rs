@@ -9,12 +9,12 @@ use metergate::simulator::timetable::timetable;
 use metergate::yaml::KeyTable;
 use proptest::prelude::*;
 
-const PAGE: &str = include_str!("../docs/simulator.md");
+const PAGE: &str = include_str!("../../../docs/simulator.md");
 
 const SHIPPED: [(&str, &str); 3] = [
-    ("demo-faults.yaml", include_str!("../config/scenarios/demo-faults.yaml")),
-    ("power-failures.yaml", include_str!("../config/scenarios/power-failures.yaml")),
-    ("twelve-with-faults.yaml", include_str!("../config/scenarios/twelve-with-faults.yaml")),
+    ("demo-faults.yaml", include_str!("../../../config/scenarios/demo-faults.yaml")),
+    ("power-failures.yaml", include_str!("../../../config/scenarios/power-failures.yaml")),
+    ("twelve-with-faults.yaml", include_str!("../../../config/scenarios/twelve-with-faults.yaml")),
 ];
 
 fn sound(text: &str) -> ChainSettings {

@@ -1,13 +1,12 @@
 //! The shipped scenarios, run: what their comments say is what happens on the line, in simulated time.
 
-mod simulated_line;
-
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use metergate::modbus::rtu;
 use metergate::simulator::scenario::parse;
-use simulated_line::{Bench, bytes, floats, is_reply_of};
+
+use crate::support::simulated_line::{Bench, bytes, floats, is_reply_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +26,7 @@ fn is_alert(bench: &mut Bench, meter: usize, bit: u32, second: u32) -> bool {
 
 #[test]
 fn of_the_twelve_two_garble_each_other_one_is_dead_one_deaf_and_one_wired_wrongly() {
-    let mut bench = run(include_str!("../config/scenarios/twelve-with-faults.yaml"));
+    let mut bench = run(include_str!("../../../config/scenarios/twelve-with-faults.yaml"));
     for unit in 1..=11 {
         let heard = bench.ask(unit, u32::from(unit) * SECOND);
         match unit {
@@ -45,7 +44,7 @@ fn of_the_twelve_two_garble_each_other_one_is_dead_one_deaf_and_one_wired_wrongl
 
 #[test]
 fn the_demos_faults_come_one_after_another_and_leave_nothing_behind() {
-    let mut bench = run(include_str!("../config/scenarios/demo-faults.yaml"));
+    let mut bench = run(include_str!("../../../config/scenarios/demo-faults.yaml"));
     for unit in 1..=8 {
         assert!(is_reply_of(unit, &bench.ask(unit, u32::from(unit) * SECOND)), "unit {unit}");
     }
@@ -70,7 +69,7 @@ fn the_demos_faults_come_one_after_another_and_leave_nothing_behind() {
 
 #[test]
 fn the_power_failures_are_counted_and_energy_only_ever_grows() {
-    let mut bench = run(include_str!("../config/scenarios/power-failures.yaml"));
+    let mut bench = run(include_str!("../../../config/scenarios/power-failures.yaml"));
     let mut before = [0.0; 4];
     for second in 0..200 {
         for (meter, before) in before.iter_mut().enumerate() {
@@ -86,7 +85,7 @@ fn the_power_failures_are_counted_and_energy_only_ever_grows() {
 
 #[test]
 fn a_lost_phase_of_the_power_failures_is_told_by_wye_and_delta() {
-    let mut bench = run(include_str!("../config/scenarios/power-failures.yaml"));
+    let mut bench = run(include_str!("../../../config/scenarios/power-failures.yaml"));
     for meter in [2, 3] {
         assert_eq!(value(&mut bench, meter, "alert_bitmap", 39), Some(0.0));
         let bits = value(&mut bench, meter, "alert_bitmap", 45).expect("a value");

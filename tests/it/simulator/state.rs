@@ -1,5 +1,4 @@
 //! What a simulated meter keeps, counts and warns of: demand, alerts, commands, and a loss of power.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! The simulated line's decisions, with instants by hand: what arrives, who answers, when each byte is visible.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

@@ -1,7 +1,5 @@
 //! A status page whose address somebody else has: nothing else waits for it.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -9,11 +7,8 @@ use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
 use nix::sys::signal::Signal;
 
-use page::{get, request};
-use program::{Folder, Program};
-
-mod page;
-mod program;
+use crate::support::page::{get, request};
+use crate::support::program::{Folder, Program};
 
 const WORD: &str = "Authorization: Bearer correct-horse-battery-staple";
 

@@ -1,7 +1,5 @@
 //! The history, minute by minute: what a mean is of, what is kept, and for how long.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::time::{Duration, Instant};
 
 use metergate::bus::unit::{UnitCounters, UnitState};
@@ -9,9 +7,9 @@ use metergate::status::history::{HEALTH_MINUTES, History, READING_MINUTES};
 use metergate::status::picture::Picture;
 use serde_json::{Value, json};
 
-use picture::{FLOATS, SECOND, TWO_LINES, change, change_unit, float, page, picture, read};
-
-mod picture;
+use crate::support::picture::{
+    self, FLOATS, SECOND, TWO_LINES, change, change_unit, float, page, picture, read,
+};
 
 const POWER: u16 = 260;
 

@@ -1,7 +1,5 @@
 //! The status page's server, in the built program: who gets in, what is refused, and what holds under abuse.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +9,8 @@ use std::time::Instant;
 use metergate::io::http::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VIEWERS};
 use nix::sys::signal::Signal;
 
-use page::{PATIENCE, connect, get, get_until, parse, read_all, request, say};
-use program::{Folder, Program};
-
-mod page;
-mod program;
+use crate::support::page::{PATIENCE, connect, get, get_until, parse, read_all, request, say};
+use crate::support::program::{Folder, Program};
 
 const WORD: &str = "correct-horse-battery-staple";
 /// `anybody:` and the word, as a browser sends them.

@@ -1,19 +1,15 @@
 //! The metrics of the built program, and the papers that name them: alerts, dashboard, documents.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeSet;
 
-use program::{Folder, Program, chain};
+use crate::support::page;
+use crate::support::program::{Folder, Program, chain};
 
-mod page;
-mod program;
-
-const ALERTS: &str = include_str!("../packaging/prometheus/alerts.yaml");
-const ALERTS_TEST: &str = include_str!("../packaging/prometheus/alerts_test.yaml");
-const DASHBOARD: &str = include_str!("../packaging/grafana/dashboard.json");
-const METRICS: &str = include_str!("../docs/metrics.md");
-const API: &str = include_str!("../docs/api.md");
+const ALERTS: &str = include_str!("../../../packaging/prometheus/alerts.yaml");
+const ALERTS_TEST: &str = include_str!("../../../packaging/prometheus/alerts_test.yaml");
+const DASHBOARD: &str = include_str!("../../../packaging/grafana/dashboard.json");
+const METRICS: &str = include_str!("../../../docs/metrics.md");
+const API: &str = include_str!("../../../docs/api.md");
 
 /// The names in a text that a metric of ours could have.
 fn named(text: &str) -> BTreeSet<&str> {

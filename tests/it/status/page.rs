@@ -1,7 +1,5 @@
 //! What the pages for people make of a picture: order, shares, rates, findings, bytes, and words for what is missing.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +16,9 @@ use metergate::status::history::History;
 use metergate::status::picture::Picture;
 use serde_json::Value;
 
-use picture::{
+use crate::support::picture::{
     FLOATS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, config, float, page, picture, read,
 };
-
-mod picture;
 
 fn first_page(picture: &Picture, history: &History, now: Instant) -> String {
     page(picture, history, "/", now)

@@ -1,7 +1,5 @@
 //! What the pages say of a gateway, decision by decision: readings, ages, identifiers, metrics.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -13,11 +11,9 @@ use metergate::status::history::History;
 use metergate::status::picture::Picture;
 use serde_json::{Value, json};
 
-use picture::{
+use crate::support::picture::{
     FLOATS, INTEGERS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, float, json, page, picture, read,
 };
-
-mod picture;
 
 /// Real energy and real power, all phases, as floats; the energy as a count, and the exponent it has.
 const ENERGY: u16 = 256;

@@ -1,8 +1,5 @@
 //! A gateway between a client and scripted units, in memory.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,8 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{Peer, units};
-use crate::settings;
+use super::clients::{Peer, units};
+use super::settings;
 
 /// What a unit does with the next request.
 #[derive(Clone, Debug)]

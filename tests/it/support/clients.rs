@@ -1,6 +1,4 @@
 //! Clients, fake buses and listeners for the tests of the TCP side.
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

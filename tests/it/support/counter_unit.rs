@@ -3,9 +3,6 @@
 //! Each pair of registers at an even address holds the same 32-bit counter, high word first, taken once for
 //! each transaction and written down. Around [`WRITABLE`] it has registers that keep what is written.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};

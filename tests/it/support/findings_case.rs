@@ -1,9 +1,6 @@
 //! A line then and now as the rules of findings look at it.
 //!
-//! Units are well unless a test says otherwise. Needs `mod settings` beside it.
-
-#![allow(dead_code, reason = "each test binary uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+//! Units are well unless a test says otherwise.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +65,7 @@ impl Case {
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = LineSettings { framing: self.framing, ..crate::settings::line(&units) };
+        let settings = LineSettings { framing: self.framing, ..super::settings::line(&units) };
         let evidence = Evidence {
             settings: &settings,
             device: Path::new(self.device),

@@ -1,7 +1,5 @@
 //! Asking the status page as a client that writes every byte itself.
 
-#![allow(dead_code, reason = "each test file uses what it needs")]
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

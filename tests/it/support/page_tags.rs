@@ -1,8 +1,5 @@
 //! The tags of a page, in order. Good for pages in which every `<` of a text is escaped, which is what they prove.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![allow(dead_code, reason = "each test takes what it needs of it")]
-
 /// One opening tag.
 #[derive(Debug)]
 pub(crate) struct Tag {

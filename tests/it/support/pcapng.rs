@@ -1,8 +1,5 @@
 //! A reader of pcapng that nobody else uses, for what the gateway captured.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::io::Read;
 
 /// A pcapng file, read from its bytes alone.

@@ -1,8 +1,5 @@
 //! Pictures of gateways that do not run: a configuration, and what its buses might have published.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![allow(dead_code, reason = "each test file uses what it needs")]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! The settings of a line as a test begins with: the contract's defaults, but that no echo is looked for.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::time::Duration;
 
 use metergate::bus::settings::{

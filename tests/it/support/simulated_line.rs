@@ -1,6 +1,4 @@
 //! A simulated line without a pseudo terminal: bytes in, bytes out, and time by hand.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::time::{Duration, Instant};
 

@@ -2,22 +2,16 @@
 //!
 //! With `METERGATE_CAPTURE` set the file is left there: `tests/peers` has tshark judge it.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod captured;
-mod clients;
-mod pcapng;
-mod settings;
-
 use std::time::Duration;
 
-use captured::{Act, Rig, told};
-use clients::{READ, bytes_of, settings};
 use metergate::capture::Capture;
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
 use metergate::io::traffic::{Event, PASSING_PER_SECOND, What};
 use metergate::modbus::rtu;
-use pcapng::File;
+
+use crate::support::captured::{Act, Rig, told};
+use crate::support::clients::{READ, bytes_of, settings};
+use crate::support::pcapng::{self, File};
 
 /// A request of each function, and what a unit says to it.
 const FUNCTIONS: &[(&[u8], &[u8])] = &[

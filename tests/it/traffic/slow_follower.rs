@@ -2,25 +2,17 @@
 //!
 //! The built program, a unit on a pseudo terminal, and a follower whose kernel takes little on its behalf.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use metergate::io::traffic::FOLLOWER_EVENTS;
 use socket2::{Domain, Socket, Type};
 
-use clients::Peer;
-use counter_unit::CounterUnit;
-use page::PATIENCE;
-use pcapng::File;
-use program::{Folder, Program};
-
-mod clients;
-mod counter_unit;
-mod page;
-mod pcapng;
-mod program;
+use crate::support::clients::Peer;
+use crate::support::counter_unit::CounterUnit;
+use crate::support::page::PATIENCE;
+use crate::support::pcapng::File;
+use crate::support::program::{Folder, Program};
 
 /// A unit, the gateway before it, and a client that has its line to itself.
 struct Site {

@@ -1,16 +1,8 @@
 //! Traffic as lines of text, and which of them somebody asked for.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod captured;
-mod clients;
-mod settings;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use captured::{Act, Rig, told};
-use clients::{WRITE, settings};
 use metergate::bus::settings::UnitId;
 use metergate::io::names::{Names, UnitName};
 use metergate::io::settings::{ListenerSettings, Writes};
@@ -18,6 +10,9 @@ use metergate::io::traffic::Event;
 use metergate::meter::profile::Profile;
 use metergate::modbus::rtu;
 use metergate::trace::{Ending, Filter, line};
+
+use crate::support::captured::{Act, Rig, told};
+use crate::support::clients::{WRITE, settings};
 
 /// Unit 1 is a 4000-R; of unit 2 nothing is known.
 fn names() -> Names {

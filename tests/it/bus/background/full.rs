@@ -1,11 +1,9 @@
 //! A line on which more is to be read than fits: who gets what, and what is said of it.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use metergate::bus::settings::LineSettings;
 
 use super::*;
+use crate::support::log::Log;
 
 /// Unit 1 has `count` blocks of 90 registers, unit 2 no profile.
 fn blocks(count: u16, pace: Pace) -> LineSettings {
@@ -85,22 +83,9 @@ fn a_unit_that_has_become_slower_makes_the_automatic_interval_longer() {
 
 /// What is logged while `work` runs.
 fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let buffer = Buffer::default();
-    let writer = buffer.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = buffer.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let log = Log::start();
+    work();
+    log.text()
 }
 
 fn count(log: &str, part: &str) -> usize {

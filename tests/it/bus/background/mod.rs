@@ -1,7 +1,5 @@
 //! The line and its snapshot, one rule each, at instants chosen by hand.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 mod crowds;
 mod full;
 mod learned;
@@ -21,6 +19,8 @@ use metergate::bus::settings::{Framing, LineSettings, Parity, PolledBlock, Polli
 use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
+
+use crate::support::settings;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -179,9 +179,9 @@ fn settings(pace: Pace, request_gap: Duration) -> LineSettings {
         // Floats: every second register belongs to the one before.
         uncut: (257..346).step_by(2).map(|at| (FLOATS.function, at)).collect(),
     };
-    let unit = |id, polling| UnitSettings { request_gap, polling, ..crate::settings::unit(id) };
+    let unit = |id, polling| UnitSettings { request_gap, polling, ..settings::unit(id) };
     let units = vec![unit(1, polling), unit(2, Polling::default())];
-    LineSettings { retries: 0, learn_limit: 4, units, ..crate::settings::line(&[]) }
+    LineSettings { retries: 0, learn_limit: 4, units, ..settings::line(&[]) }
 }
 
 /// From the first byte of a read to the last one of its answer, of a meter that makes such a pause.

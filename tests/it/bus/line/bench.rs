@@ -15,7 +15,7 @@ use metergate::bus::view::View;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::rtu;
 
-pub(crate) use crate::settings::line as settings;
+pub(crate) use crate::support::settings::line as settings;
 
 /// A request that left the line.
 #[derive(Clone, Debug, PartialEq)]

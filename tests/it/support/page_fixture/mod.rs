@@ -1,8 +1,6 @@
 //! A building as the status pages may find it: two lines, one in trouble, meters in every state, names nobody should
 //! have given. Plain values, the same at every run.
 
-#![allow(dead_code, reason = "each test takes what it needs of it")]
-
 mod one_meter;
 
 use std::time::Duration;

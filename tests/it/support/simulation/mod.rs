@@ -1,4 +1,5 @@
-//! The simulated serial line that `tests/simulation.rs` and `tests/sabotage.rs` share.
+//! The simulated serial line that `bus/simulation.rs` and the program `tests/sabotage.rs` share; for the sake of the
+//! latter it names nothing outside this folder.
 //!
 //! `rng` draws, `swarm` decides what a seed is about, `unit` and `wire` are the world, `answers` is what can
 //! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `ledger`
@@ -34,6 +35,6 @@ pub(crate) fn run(seed: u64) -> Result<(), String> {
     };
     Err(format!(
         "seed {seed}: {fault}\n  again: METERGATE_FIRST_SEED={seed} METERGATE_SEEDS=1 METERGATE_TRACE=1 \
-         cargo test --test simulation seeded -- --nocapture"
+         cargo test --test it simulation::seeded -- --nocapture"
     ))
 }

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
 
+use super::super::answers::{self, Scene};
+use super::super::books::{Check, Execution, check};
+use super::super::wire::{Nanos, SHORTEST_WAIT, nanos};
 use super::{Event, World};
-use crate::common::answers::{self, Scene};
-use crate::common::books::{Check, Execution, check};
-use crate::common::wire::{Nanos, SHORTEST_WAIT, nanos};
 
 impl World {
     pub(super) fn transmit(&mut self, adu: &Bytes) -> Check {
