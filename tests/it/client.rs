@@ -1,8 +1,7 @@
 //! Asking meters from this program: over TCP, through a gateway, and straight on the line.
 
-use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,10 +20,13 @@ use metergate::meter::profile::{Point, Profile};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::simulator::chain::Chain;
 use metergate::simulator::settings::ChainSettings;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::support::at_last::at_last;
+use crate::support::terminal::Terminal;
 
 /// Simulated meters with the units 1 to 3; they end with the guard.
 fn chain() -> (PathBuf, DropGuard) {
@@ -44,6 +46,14 @@ fn serial(device: &Path) -> Result<SerialClient, OpenError> {
         response_timeout: Duration::from_millis(200),
         retries: 0,
     })
+}
+
+/// Returns when nobody has the device any more.
+fn wait_until_free(device: &Path) {
+    let file =
+        rustix::fs::open(device, OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    at_last(|| flock(&file, FlockOperation::NonBlockingLockExclusive));
+    flock(&file, FlockOperation::Unlock).unwrap();
 }
 
 fn gateway(device: &Path, writes: &str) -> Gateway {
@@ -114,6 +124,7 @@ async fn a_meter_reads_the_same_on_its_line_and_through_a_gateway() {
     let id = line.report_server_id(3).await.unwrap();
     let objects = line.device_identification(3).await.unwrap();
     line.close().await;
+    wait_until_free(&device);
     assert_eq!((id.id, id.run), (247, 0xFF));
     assert!(leviton().identification.fits_server_id(id.id, &id.text), "{}", id.text);
     assert!(leviton().identification.fits_device(&objects[0].text, &objects[1].text), "{objects:?}");
@@ -133,6 +144,7 @@ async fn one_register_and_several_are_written_and_read_back_on_either_way() {
     line.write_registers(3, 141, &[12]).await.unwrap();
     assert_eq!(line.read(3, holding(141, 2)).await.unwrap().reply[2..4], [0, 12]);
     line.close().await;
+    wait_until_free(&device);
     let gateway = gateway(&device, "allow");
     let mut net = tcp(gateway.addresses()[0]).await;
     net.write_registers(3, 141, &[13, 26]).await.unwrap();
@@ -150,6 +162,7 @@ async fn a_dead_unit_is_silent_on_the_line_and_an_exception_behind_a_gateway() {
     assert!(line.read(3, holding(0, 1)).await.is_ok(), "the others go on");
     assert!(matches!(line.read(0, holding(0, 1)).await.unwrap_err(), Failure::Unreachable(_)));
     line.close().await;
+    wait_until_free(&device);
     let gateway = gateway(&device, "deny");
     let mut net = tcp(gateway.addresses()[0]).await;
     let said = |code| Failure::Exception(ExceptionCode(code));
@@ -166,25 +179,20 @@ async fn a_port_that_is_held_is_refused_until_it_is_free() {
     let holder = serial(&device).unwrap();
     assert!(matches!(serial(&device).unwrap_err(), OpenError::Busy));
     Client::Serial(holder).close().await;
+    wait_until_free(&device);
     let again = serial(&device).unwrap();
     Client::Serial(again).close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_and_a_port_that_goes_are_told_from_silence() {
-    let (mut far, mut near) = SerialStream::pair().unwrap();
-    let device = PathBuf::from(near.name().unwrap());
-    // Held open by somebody without a claim, or the far end would see a hang-up before anybody has asked.
-    near.set_exclusive(false).unwrap();
-    let flags = nix::libc::O_NOCTTY;
-    let _held = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&device).unwrap();
-    drop(near);
+    let Terminal { mut far, device, held: _held } = Terminal::open();
     let mut line = Client::Serial(serial(&device).unwrap());
-    let meter = tokio::spawn(async move {
+    let meter = tokio::task::spawn_blocking(move || {
         let mut request = [0; 8];
-        far.read_exact(&mut request).await.unwrap();
-        far.write_all(&[3, 0x03, 2, 0, 1, 0xBA, 0xAD]).await.unwrap();
-        far.read_exact(&mut request).await.unwrap();
+        far.read_exact(&mut request).unwrap();
+        far.write_all(&[3, 0x03, 2, 0, 1, 0xBA, 0xAD]).unwrap();
+        far.read_exact(&mut request).unwrap();
     });
     assert_eq!(line.read(3, holding(0, 1)).await.unwrap_err(), Failure::Garbled);
     // The far end is gone once it has been asked again.

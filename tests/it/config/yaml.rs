@@ -16,7 +16,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str, bytes: &[u8]) -> Self {
-        let path = std::env::temp_dir().join(format!("metergate-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("metergate-yaml-{}-{name}", std::process::id()));
         std::fs::write(&path, bytes).expect("the directory for temporary files can be written");
         Self(path)
     }

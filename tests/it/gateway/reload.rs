@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
-use rustix::pty::OpenptFlags;
 use tokio_modbus::client::{Context, tcp};
 use tokio_modbus::prelude::{Reader, Slave, SlaveContext};
 
 use crate::support::program::{Folder, Program};
+use crate::support::terminal::Terminal;
 
 /// A configuration of one bus with one unit of this name.
 fn config(listeners: &[SocketAddr], device: &Path, unit: &str) -> String {
@@ -104,19 +104,13 @@ struct FarEnd {
     meters: File,
     name: PathBuf,
     /// Keeps the line up while no gateway has it open.
-    _held: File,
+    _held: OwnedFd,
 }
 
 impl FarEnd {
     fn new() -> Self {
-        let meters =
-            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        rustix::pty::grantpt(&meters).unwrap();
-        rustix::pty::unlockpt(&meters).unwrap();
-        let name = rustix::pty::ptsname(&meters, Vec::new()).unwrap();
-        let name = PathBuf::from(name.into_string().unwrap());
-        let held = File::options().read(true).write(true).open(&name).unwrap();
-        Self { meters: File::from(meters), name, _held: held }
+        let Terminal { far, device, held } = Terminal::open();
+        Self { meters: far, name: device, _held: held }
     }
 
     /// Waits for the read of one holding register at `address`.

@@ -20,7 +20,7 @@ fn settings() -> ChainSettings {
 
 /// A place of its own for each test, so that they may run at once.
 fn folder(test: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("metergate-{}-{test}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("metergate-chain-{}-{test}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     folder
 }

@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
-use rustix::termios::OptionalActions;
+
+use super::terminal::Terminal;
 
 /// Holds what was written last; its neighbours hold zero.
 pub(crate) const WRITABLE: u16 = 300;
@@ -81,21 +80,11 @@ struct Books {
 
 impl CounterUnit {
     pub(crate) fn start() -> Self {
-        let unit_side =
-            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        rustix::pty::unlockpt(&unit_side).unwrap();
-        let name = rustix::pty::ptsname(&unit_side, Vec::new()).unwrap();
-        let device = PathBuf::from(name.into_string().unwrap());
-        let clients_side =
-            rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
-                .unwrap();
-        let mut termios = rustix::termios::tcgetattr(&clients_side).unwrap();
-        termios.make_raw();
-        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios).unwrap();
+        let Terminal { far, device, held } = Terminal::open();
         let watch = Watch { begun: Instant::now(), shared: Arc::default() };
-        let unit = Unit { terminal: unit_side.into(), watch: watch.clone(), written: 0 };
+        let unit = Unit { terminal: far, watch: watch.clone(), written: 0 };
         let thread = thread::spawn(move || unit.run());
-        Self { device, _clients_side: clients_side, watch, thread: Some(thread) }
+        Self { device, _clients_side: held, watch, thread: Some(thread) }
     }
 
     /// What the gateway opens.

@@ -1,5 +1,6 @@
 //! What the tests of several subjects use.
 
+pub(crate) mod at_last;
 pub(crate) mod captured;
 pub(crate) mod clients;
 pub(crate) mod counter_unit;
@@ -14,3 +15,4 @@ pub(crate) mod program;
 pub(crate) mod settings;
 pub(crate) mod simulated_line;
 pub(crate) mod simulation;
+pub(crate) mod terminal;
