@@ -1,7 +1,7 @@
 //! Writes the status pages of an invented building into a directory, to be looked at and driven by `tests/browser`:
 //! before and after one of its meters falls silent, each whole and as the main part that the script asks for.
 
-#[path = "../tests/page_fixture/mod.rs"]
+#[path = "../tests/it/support/page_fixture/mod.rs"]
 mod page_fixture;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! metergate: one serial line of Modbus RTU meters, any number of Modbus TCP clients.
 //!
-//! The rooms, and who may import whom (`tests/tidy.rs` holds it):
+//! The rooms, and who may import whom (`tests/it/tidy.rs` holds it):
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> meter -> modbus, yaml

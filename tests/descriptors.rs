@@ -1,5 +1,9 @@
 //! Running out of file descriptors. In a program of its own, for the limit is the process's.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+#[path = "it/support/clients.rs"]
+#[allow(dead_code, reason = "the other program uses the rest")]
 mod clients;
 
 use std::fs::File;

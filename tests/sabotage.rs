@@ -2,14 +2,15 @@
 //!
 //! `cargo test --features sabotage --test sabotage`
 
-mod common;
+#[path = "it/support/simulation/mod.rs"]
+mod simulation;
 
 use metergate::bus::sabotage::{Guard, switch_off};
 
 /// The first failing seed below `limit`, with `guard` switched off.
 fn first_failure(guard: Option<Guard>, limit: u64) -> Option<u64> {
     switch_off(guard);
-    let failure = (0..limit).find(|&seed| common::run(seed).is_err());
+    let failure = (0..limit).find(|&seed| simulation::run(seed).is_err());
     switch_off(None);
     failure
 }

@@ -12,8 +12,8 @@ use shared::{client, figures, gateway, table, wire};
 #[path = "../snapshot/load.rs"]
 #[allow(dead_code, reason = "the other bench uses the rest")]
 mod load;
-#[path = "../../tests/picture/mod.rs"]
-#[allow(unused_imports, reason = "the tests use the rest")]
+#[path = "../../tests/it/support/picture.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use the rest")]
 mod picture;
 #[path = "../shared/mod.rs"]
 mod shared;

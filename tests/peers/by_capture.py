@@ -1,4 +1,7 @@
-"""tshark on a file the gateway wrote itself: both sides of a run with every function and fault (tests/capture.rs)."""
+"""tshark on a file the gateway wrote itself: both sides of a run with every function and fault.
+
+tests/it/traffic/capture.rs writes it.
+"""
 
 import os
 import re

@@ -1,0 +1,242 @@
+//! The commands that read a configuration or run the gateway, as the built program.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_metergate"))
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+/// A folder of its own for each test, so that they may run at once.
+fn folder(test: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("metergate-gateway-{}-{test}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A configuration for one unit on a device that is not there.
+fn configuration(folder: &Path, address: &str) -> PathBuf {
+    let path = folder.join("metergate.yaml");
+    let text = format!(
+        "listeners: [{{address: \"{address}\"}}]\nbuses: [{{name: line, device: {}, units: [{{id: 1}}]}}]\nstatus: off\n",
+        folder.join("no-device").display()
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(command: &str, configuration: &Path) -> Output {
+    program().args([command, "--config"]).arg(configuration).output().unwrap()
+}
+
+/// The next line of the log that contains `part`.
+fn wait_for(log: &mut BufReader<ChildStderr>, part: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(part) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended before '{part}'");
+    }
+    line
+}
+
+/// Real power of unit 1 as a client reads it, or the exception it is given.
+fn read_power(address: SocketAddr) -> Result<f32, u8> {
+    read_power_of(1, address)
+}
+
+fn read_power_of(unit: u8, address: SocketAddr) -> Result<f32, u8> {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(&[0, 9, 0, 0, 0, 6, unit, 3, 1, 4, 0, 2]).unwrap();
+    let mut head = [0; 9];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(head[..2], [0, 9]);
+    if head[7] != 3 {
+        return Err(head[8]);
+    }
+    let mut value = [0; 4];
+    client.read_exact(&mut value).unwrap();
+    Ok(f32::from_be_bytes(value))
+}
+
+#[test]
+fn check_shows_the_resolved_configuration_and_opens_nothing() {
+    let folder = folder("good");
+    // The address is taken: only a program that opens it would notice.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = configuration(&folder, &taken.local_addr().unwrap().to_string());
+    let output = run("check", &path);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("baud_rate: 19200") && shown.ends_with("\nok\n"), "{shown}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_wrong_configuration_ends_check_and_run_with_3_and_names_key_and_line() {
+    let folder = folder("bad");
+    let path = folder.join("metergate.yaml");
+    fs::write(&path, "listeners: [{adress: x}]\nbuses: 7\n").unwrap();
+    for (command, path) in [("check", &path), ("run", &path), ("run", &folder.join("not-there"))] {
+        let output = run(command, path);
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        assert!(output.stdout.is_empty());
+        assert!(text(&output.stderr).starts_with(path.to_str().unwrap()), "{}", text(&output.stderr));
+    }
+    let output = run("check", &path);
+    let shown = text(&output.stderr);
+    assert!(
+        shown.contains(":1:14: error: listeners[0].adress") && shown.contains(":2:8: error: buses"),
+        "{shown}"
+    );
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_taken_address_ends_run_and_demo_with_4() {
+    let folder = folder("taken");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run("run", &configuration(&folder, &address));
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
+    let output = program().args(["demo", "--listen", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn demo_answers_modbus_tcp_and_ends_cleanly() {
+    let mut child = program()
+        .args(["demo", "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--units", "1,3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(read_power(address).unwrap() > 0.0);
+    send(&child, Signal::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(&format!("mbpoll -m tcp -p {} -a 1", address.port())), "{rest}");
+    assert!(rest.contains("Status page: http://127.0.0.1:"), "{rest}");
+}
+
+#[test]
+fn demo_serves_what_a_scenario_leaves_in_order_and_refuses_the_rest() {
+    let mut child = program()
+        .args(["demo", "--listen", "127.0.0.1:0", "--scenario", "config/scenarios/twelve-with-faults.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    for unit in 1..=11 {
+        let answer = read_power_of(unit, address);
+        match unit {
+            // Two with one address, one dead, one at another rate.
+            5 | 7 | 8 => assert_eq!(answer, Err(0x0B), "unit {unit}"),
+            _ => assert!(answer.unwrap() > 0.0, "unit {unit}"),
+        }
+    }
+    send(&child, Signal::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reload_takes_over_a_good_file_and_leaves_the_old_configuration_with_a_bad_one() {
+    let folder = folder("reload");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let mut child = program()
+        .args(["run", "--config"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let listening = wait_for(&mut log, "listening");
+    let address: SocketAddr = listening.trim_end().rsplit('=').next().unwrap().parse().unwrap();
+    wait_for(&mut log, "started");
+
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, "listeners: 7\n").unwrap();
+    send(&child, Signal::SIGHUP);
+    wait_for(&mut log, "listeners: ");
+    wait_for(&mut log, "not reloaded");
+    assert_eq!(read_power(address), Err(0x0A), "still there, and its device is not");
+
+    fs::write(&path, good).unwrap();
+    send(&child, Signal::SIGHUP);
+    wait_for(&mut log, "reloaded");
+    assert_eq!(read_power(address), Err(0x0A));
+
+    send(&child, Signal::SIGTERM);
+    wait_for(&mut log, "stopped");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn log_lines_carry_a_priority_only_where_stderr_is_the_journal() {
+    let folder = folder("journal");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = configuration(&folder, &taken.local_addr().unwrap().to_string());
+    let logged = |stream: fn(&fs::Metadata) -> String| {
+        let log = folder.join("log");
+        let file = File::create(&log).unwrap();
+        let stream = stream(&file.metadata().unwrap());
+        let mut command = program();
+        command.args(["run", "--config"]).arg(&path).env("JOURNAL_STREAM", stream).stderr(file);
+        assert_eq!(command.status().unwrap().code(), Some(4));
+        fs::read_to_string(log).unwrap()
+    };
+    let journal = logged(|file| format!("{}:{}", file.dev(), file.ino()));
+    assert!(journal.starts_with("<3>cannot listen on"), "{journal}");
+    let file = logged(|_| "1:1".to_owned());
+    assert!(file.starts_with("20") && file.contains("Z ERROR cannot listen on"), "{file}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_log_level_of_the_command_line_goes_before_the_files() {
+    let folder = folder("level");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let quiet = fs::read_to_string(&path).unwrap() + "log_level: error\n";
+    fs::write(&path, quiet).unwrap();
+    let mut child = program()
+        .args(["--log-level", "info", "run", "--config"])
+        .arg(&path)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    wait_for(&mut log, "started");
+    send(&child, Signal::SIGTERM);
+    wait_for(&mut log, "stopped");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    fs::remove_dir_all(folder).unwrap();
+}

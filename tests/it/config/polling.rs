@@ -1,0 +1,351 @@
+//! What a configuration says of profiles, of reading in the background and of the diagnostics unit.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::settings::{Pace, Polling};
+use metergate::config::{Config, UnitProfile, parse};
+use metergate::modbus::pdu::{FunctionCode, ReadRange};
+use metergate::modbus::rtu;
+
+/// A file with these lines below its one unit, and these at the top level.
+fn file(unit: &str, top: &str) -> String {
+    format!(
+        "listeners:\n  - address: 0.0.0.0:502\nbuses:\n  - name: riser-a\n    device: /dev/ttyS0\n    units:\n      \
+         - id: 1-2\n{unit}{top}"
+    )
+}
+
+fn good(text: &str) -> Config {
+    let config = parse(text, "m.yaml").unwrap_or_else(|problems| panic!("{problems}")).config;
+    assert_eq!(parse(&config.to_yaml(), "m.yaml").unwrap().config, config, "{}", config.to_yaml());
+    config
+}
+
+/// Every fault of a text, as people read it.
+fn faults(text: &str) -> String {
+    parse(text, "m.yaml").expect_err(text).to_string()
+}
+
+fn polling(config: &Config) -> &Polling {
+    let units = &config.buses[0].line.units;
+    assert_eq!(units[0].polling, units[1].polling, "a range is read alike");
+    &units[0].polling
+}
+
+/// Start, quantity, measured and pace of each block.
+fn plan(config: &Config) -> Vec<(u16, u16, bool, Pace)> {
+    let blocks = polling(config).blocks.iter();
+    blocks.map(|block| (block.range.start, block.range.quantity, block.measured, block.pace)).collect()
+}
+
+fn every(seconds: u64) -> Pace {
+    Pace::Every(Duration::from_secs(seconds))
+}
+
+/// A directory of profiles of its own for each test.
+struct Profiles(PathBuf);
+
+impl Profiles {
+    fn new(test: &str, files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("metergate-profiles-{}-{test}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        for (name, text) in files {
+            fs::write(path.join(name), text).unwrap();
+        }
+        Self(path)
+    }
+
+    fn key(&self) -> String {
+        format!("profiles: {}\n", self.0.display())
+    }
+}
+
+impl Drop for Profiles {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A small meter with one pair.
+const SMALL: &str = "name: small
+title: Small
+first_register: 1
+word_order: high_first
+mirrored: yes
+blocks:
+  - name: values
+    registers: 1-3
+    kind: measurement
+    points:
+      - {register: 1, name: energy, format: u32, group: energy, description: Energy}
+      - {register: 3, name: power, format: u16, group: power, description: Power}
+";
+
+#[test]
+fn a_profile_alone_has_its_own_choice_of_blocks_read_at_its_two_paces() {
+    let config = good(&file("        profile: leviton-4000r\n", ""));
+    let expected = [(128, 26, false, every(60)), (256, 90, true, Pace::Auto), (7000, 1, false, every(60))];
+    assert_eq!(plan(&config), expected);
+    let floats = &polling(&config).blocks[1];
+    assert_eq!(floats.core.map(|core| (core.start, core.quantity)), Some((256, 86)));
+    assert!(!polling(&config).mirrored);
+    let function = FunctionCode::READ_HOLDING_REGISTERS;
+    let uncut = |address| polling(&config).uncut.contains(&(function, address));
+    assert!(uncut(1) && !uncut(2) && uncut(257) && !uncut(256) && !uncut(258) && !uncut(130));
+    let known: Vec<_> = config.buses[0].profiles.values().collect();
+    assert_eq!(known.len(), 2);
+    assert_eq!(known[0].profile.title, "Leviton Series 4000-R");
+}
+
+#[test]
+fn a_block_is_cut_where_its_core_ends_or_begins_and_elsewhere_only_once_that_is_done() {
+    let config = good(&file("        profile: leviton-4000r\n", ""));
+    let edge = |start, quantity| {
+        polling(&config).core_edge(&ReadRange {
+            function: FunctionCode::READ_HOLDING_REGISTERS,
+            start,
+            quantity,
+        })
+    };
+    assert_eq!((edge(256, 90), edge(256, 86), edge(342, 4), edge(7000, 1)), (Some(86), None, None, None));
+    let profiles = Profiles::new("core", &[("small.yaml", &SMALL.replace("1-3\n", "1-3\n    core: 3\n"))]);
+    let config = good(&file("        profile: small\n", &profiles.key()));
+    let polling = polling(&config);
+    assert_eq!(polling.core_edge(&polling.blocks[0].range), Some(2), "it reaches to the end of the block");
+}
+
+/// What the line of a configuration reads within a minute of a meter that refuses everything beyond `end`.
+fn read_of_a_meter_that_ends_at(end: u16, config: &Config) -> Vec<(u16, u16)> {
+    let (mut line, start) = (Line::<()>::new(config.buses[0].line.clone()), Instant::now());
+    let (mut now, mut asked) = (start, Vec::new());
+    line.handle_port(PortEvent::Opened, now);
+    while now < start + Duration::from_secs(60) {
+        while let Some(output) = line.poll_output() {
+            let Output::Transmit(frame) = output else { continue };
+            let [first, quantity] = [2, 4].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+            asked.push((first, quantity));
+            let mut reply = vec![frame[1] | 0x80, 2];
+            if first + quantity <= end {
+                reply = vec![frame[1], u8::try_from(2 * quantity).unwrap()];
+                reply.resize(2 + 2 * usize::from(quantity), 0);
+            }
+            now += Duration::from_millis(110);
+            line.handle_bytes(&rtu::encode(frame[0], &reply), now);
+        }
+        // Never standing still, as no timer does.
+        now = line.poll_timeout().unwrap_or(now).max(now + Duration::from_millis(1));
+        line.handle_timeout(now);
+    }
+    asked
+}
+
+#[test]
+fn a_meter_that_has_no_more_than_the_core_is_soon_read_as_the_core_alone() {
+    let text = file("        profile: leviton-4000r\n        blocks: [floats]\n", "").replace("1-2", "1");
+    let asked = read_of_a_meter_that_ends_at(342, &parse(&text, "m.yaml").unwrap().config);
+    assert_eq!(asked[0], (256, 90));
+    let after: Vec<_> = asked[1..].iter().filter(|range| range.0 + range.1 <= 342).collect();
+    assert!(after.len() > 20 && after.iter().all(|range| **range == (256, 86)), "{asked:?}");
+    let refused: Vec<_> = asked[1..].iter().filter(|range| range.0 + range.1 > 342).collect();
+    assert_eq!(refused, [&(342, 4), &(342, 2), &(344, 2)], "each once, and never a part of a pair");
+}
+
+#[test]
+fn intervals_and_blocks_are_those_of_the_unit() {
+    let unit = "        profile: leviton-4000r\n        poll: 5s\n        poll_slow: 10m\n        \
+                blocks: [firmware, integers]\n";
+    let config = good(&file(unit, ""));
+    assert_eq!(plan(&config), [(0, 52, true, every(5)), (7000, 1, false, every(600))]);
+    let unit = config.buses[0].profiles.values().next().unwrap();
+    let UnitProfile { poll, poll_slow, blocks, .. } = unit;
+    assert_eq!((*poll, *poll_slow), (Some(every(5)), Duration::from_secs(600)));
+    assert_eq!(*blocks, ["integers", "firmware"], "in the profile's order");
+}
+
+#[test]
+fn poll_off_reads_nothing_and_still_knows_where_not_to_cut() {
+    let config = good(&file("        profile: leviton-4000r\n        poll: off\n", ""));
+    assert_eq!(plan(&config), []);
+    assert!(!polling(&config).uncut.is_empty());
+    assert_eq!(config.buses[0].profiles.len(), 2);
+}
+
+#[test]
+fn a_unit_without_a_profile_is_passed_through() {
+    let config = good(&file("        poll: off\n        poll_slow: 60s\n", ""));
+    assert_eq!(*polling(&config), Polling::default());
+    assert!(config.buses[0].profiles.is_empty());
+}
+
+#[test]
+fn without_a_profile_there_is_nothing_to_read_and_no_block_to_choose() {
+    let text = file("        poll: auto\n        poll_slow: 5m\n        blocks: [floats]\n", "");
+    let expected = "m.yaml:8:15: error: buses[0].units[0].poll: found an interval, but the unit has no profile that says what to read; allowed: off, or a profile
+ 8 |         poll: auto
+   |               ^^^^
+m.yaml:10:17: error: buses[0].units[0].blocks: found a choice of blocks, but the unit has no profile whose blocks they could be; allowed: leaving the key out, or a profile
+ 10 |         blocks: [floats]
+    |                 ^
+m.yaml:9:20: warning: buses[0].units[0].poll_slow: nothing is read at this interval, for the unit has no profile; leave it out, or name one
+ 9 |         poll_slow: 5m
+   |                    ^^
+m.yaml: 2 errors, 1 warning";
+    assert_eq!(faults(&text), expected);
+}
+
+#[test]
+fn impossible_values_of_the_new_keys_say_what_is_allowed() {
+    let unit = "        profile: Leviton 4000\n        poll: 0.5s\n        poll_slow: 0s\n        blocks: []\n    \
+                poll_share: 101%\n    learn_limit: 65537\n";
+    let text = file(unit, "diagnostics_unit: 248\nprofiles: profiles\n");
+    let expected = "m.yaml:8:18: error: buses[0].units[0].profile: found Leviton 4000; allowed: the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -
+ 8 |         profile: Leviton 4000
+   |                  ^^^^^^^^^^^^
+m.yaml:9:15: error: buses[0].units[0].poll: found 0.5s; allowed: auto, off, or a duration from 1s to 24h, with its unit: ms, s, m or h
+ 9 |         poll: 0.5s
+   |               ^^^^
+m.yaml:10:20: error: buses[0].units[0].poll_slow: found 0s; allowed: a duration from 1s to 24h, with its unit: ms, s, m or h
+ 10 |         poll_slow: 0s
+    |                    ^^
+m.yaml:11:17: error: buses[0].units[0].blocks: found an empty list; allowed: a list of 1 to 64, each beginning with a dash
+ 11 |         blocks: []
+    |                 ^
+m.yaml:12:17: error: buses[0].poll_share: found 101%; allowed: a share from 0% to 100%
+ 12 |     poll_share: 101%
+    |                 ^^^^
+m.yaml:13:18: error: buses[0].learn_limit: found 65537; allowed: a whole number from 0 to 65536
+ 13 |     learn_limit: 65537
+    |                  ^^^^^
+m.yaml:14:19: error: diagnostics_unit: found 248; allowed: off, 1 to 247, or 255
+ 14 | diagnostics_unit: 248
+    |                   ^^^
+m.yaml:15:11: error: profiles: found profiles; allowed: the absolute path of a directory, such as /etc/metergate/profiles
+ 15 | profiles: profiles
+    |           ^^^^^^^^
+m.yaml: 8 errors";
+    assert_eq!(faults(&text), expected);
+}
+
+#[test]
+fn unknown_profiles_and_blocks_are_shown_with_the_nearest_known_ones() {
+    let text = "listeners: [{address: 0.0.0.0:502}]
+buses:
+  - name: riser-a
+    device: /dev/ttyS0
+    units:
+      - {id: 1, profile: leviton-4000}
+      - {id: 2, profile: leviton-4000r, blocks: [flots, firmware, firmware]}
+";
+    let expected = "m.yaml:6:26: error: buses[0].units[0].profile: found no profile of the name leviton-4000 (did you mean leviton-4000r?); allowed: leviton-4000r, or a file leviton-4000.yaml in /etc/metergate/profiles
+ 6 |       - {id: 1, profile: leviton-4000}
+   |                          ^^^^^^^^^^^^
+m.yaml:7:50: error: buses[0].units[1].blocks[0]: found no block of the name flots in leviton-4000r (did you mean floats?); allowed: integers, configuration, floats, firmware
+ 7 |       - {id: 2, profile: leviton-4000r, blocks: [flots, firmware, firmware]}
+   |                                                  ^^^^^
+m.yaml:7:67: error: buses[0].units[1].blocks[2]: found firmware a second time; allowed: each block once
+ 7 |       - {id: 2, profile: leviton-4000r, blocks: [flots, firmware, firmware]}
+   |                                                                   ^^^^^^^^
+m.yaml: 3 errors";
+    assert_eq!(faults(text), expected);
+}
+
+#[test]
+fn a_profile_file_goes_before_the_built_in_profile_of_its_name() {
+    let own = SMALL.replace("name: small", "name: leviton-4000r");
+    let profiles = Profiles::new("own", &[("small.yaml", SMALL), ("leviton-4000r.yaml", &own)]);
+    for (name, title) in [("small", "Small"), ("leviton-4000r", "Small")] {
+        let config = good(&file(&format!("        profile: {name}\n"), &profiles.key()));
+        assert_eq!(config.profiles, profiles.0);
+        assert_eq!(config.buses[0].profiles.values().next().unwrap().profile.title, title);
+        assert_eq!(plan(&config), [(0, 3, true, Pace::Auto)]);
+        assert!(polling(&config).mirrored);
+        assert_eq!(polling(&config).uncut, [(FunctionCode::READ_HOLDING_REGISTERS, 1)].into());
+    }
+}
+
+#[test]
+fn a_changed_profile_file_makes_another_configuration() {
+    let profiles = Profiles::new("changed", &[("small.yaml", SMALL)]);
+    let text = file("        profile: small\n", &profiles.key());
+    let before = good(&text);
+    assert_eq!(good(&text), before);
+    fs::write(profiles.0.join("small.yaml"), SMALL.replace("Power}", "Real power}")).unwrap();
+    let after = good(&text);
+    assert_ne!(after, before);
+    assert_eq!(after.buses[0].line, before.buses[0].line, "what the line reads is the same");
+}
+
+#[test]
+fn faults_of_a_profile_are_shown_once_in_its_own_file_after_those_of_the_configuration() {
+    let bad = SMALL.replace("kind: measurement", "kind: measured");
+    let profiles = Profiles::new("bad", &[("small.yaml", &bad), ("other.yaml", SMALL)]);
+    let units = "        profile: small\n      - {id: 3, profile: small}\n      - {id: 4, profile: other}\n      \
+                 - {id: 5, profile: smal}\n";
+    let directory = profiles.0.display();
+    let expected = format!(
+        "m.yaml:11:26: error: buses[0].units[3].profile: found no profile of the name smal (did you mean small?); allowed: leviton-4000r, other, small, or a file smal.yaml in {directory}
+ 11 |       - {{id: 5, profile: smal}}
+    |                          ^^^^
+{directory}/small.yaml:9:11: error: blocks[0].kind: found measured; allowed: measurement, configuration, identity
+ 9 |     kind: measured
+   |           ^^^^^^^^
+{directory}/other.yaml: error: its name is small; allowed: other, as the file is called
+m.yaml: 3 errors, 2 of them in files it names"
+    );
+    assert_eq!(faults(&file(units, &profiles.key())), expected);
+}
+
+#[test]
+fn a_profile_file_that_is_no_text_is_refused_by_its_own_name() {
+    let profiles = Profiles::new("bytes", &[]);
+    fs::write(profiles.0.join("small.yaml"), b"name: \xff\n").unwrap();
+    let expected = format!(
+        "{}/small.yaml:1:7: error: found the byte FF; allowed: text saved as UTF-8
+ 1 | name: \u{fffd}
+   |       ^
+m.yaml: 1 error, in a file it names",
+        profiles.0.display()
+    );
+    assert_eq!(faults(&file("        profile: small\n", &profiles.key())), expected);
+}
+
+#[test]
+fn a_directory_that_is_named_must_be_there() {
+    let text = file("        profile: no-such-meter\n", "profiles: /nowhere/profiles\n");
+    let expected = "m.yaml:9:11: error: profiles: found /nowhere/profiles, where no directory is; allowed: one that exists
+ 9 | profiles: /nowhere/profiles
+   |           ^^^^^^^^^^^^^^^^^
+m.yaml: 1 error";
+    assert_eq!(faults(&text), expected);
+}
+
+#[test]
+fn the_diagnostics_unit_stands_for_no_meter() {
+    let text = "listeners:
+  - {address: 0.0.0.0:502, buses: [riser-a]}
+buses:
+  - name: riser-a
+    device: /dev/ttyS0
+    units:
+      - {id: 1, as: 247}
+      - id: 2-8
+  - name: riser-b
+    device: /dev/ttyS1
+    units: [{id: 9}]
+diagnostics_unit: 5
+";
+    let expected = "m.yaml:12:19: error: diagnostics_unit: found 5, which leads to buses[0].units[1] on line 8 already; allowed: off, or an identifier no unit has, such as 246
+ 12 | diagnostics_unit: 5
+    |                   ^";
+    assert!(faults(text).starts_with(expected), "{}", faults(text));
+    // No listener leads to unit 9, and 255 is no unit's.
+    for free in ["9", "1", "255", "off"] {
+        assert!(
+            parse(&text.replace("diagnostics_unit: 5", &format!("diagnostics_unit: {free}")), "m.yaml")
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,366 @@
+//! What is said of a line and its units, rule by rule.
+
+use std::time::{Duration, Instant};
+
+use metergate::bus::settings::{Framing, Parity};
+use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
+use metergate::findings::{Kind, Severity};
+use metergate::modbus::pdu::ExceptionCode;
+
+use crate::support::findings_case::{Case, SECOND, healthy, open};
+
+#[test]
+fn of_a_line_that_works_nothing_is_said() {
+    assert_eq!(Case::new(|at| open(vec![healthy(1, at), healthy(2, at)])).findings(), []);
+}
+
+#[test]
+fn of_a_closed_port_the_reason_is_said_and_nothing_else() {
+    let case = Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1), dead(2)]) });
+    assert_eq!(case.kinds(), [(None, Kind::PortClosed)]);
+    assert_eq!(case.findings()[0].what, "The port is closed: no such device");
+}
+
+fn dead(unit: u8) -> UnitView {
+    UnitView {
+        state: UnitState::Offline,
+        counters: UnitCounters { transactions: 40, timeouts: 40, ..UnitCounters::default() },
+        last_good: None,
+        response_time: None,
+        ..healthy(unit, Instant::now())
+    }
+}
+
+#[test]
+fn a_silent_unit_is_told_from_a_silent_line() {
+    let one = Case::new(|at| open(vec![healthy(1, at), dead(2), healthy(3, at)]));
+    assert_eq!(one.kinds(), [(Some(2), Kind::Silent)]);
+    assert_eq!(one.findings()[0].severity, Severity::Fault);
+    let all = Case::new(|_| open(vec![dead(1), dead(2), dead(3)]));
+    assert_eq!(all.kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(all.findings()[0].what, "None of the 3 units has ever answered at 19200 8N1");
+    assert!(all.findings()[0].remedy.contains("(1) A and B swapped"));
+}
+
+#[test]
+fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
+    let never = Case::new(|_| open(vec![dead(1)]));
+    assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
+    assert!(never.findings()[0].remedy.contains("(1) A and B swapped"));
+    let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
+    assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
+    // One lost request at a start is no fault of a line, and damaged answers are not silence.
+    let asked = |timeouts, crc_errors| UnitView {
+        state: UnitState::NeverSeen,
+        counters: UnitCounters { transactions: 4, timeouts, crc_errors, ..UnitCounters::default() },
+        ..dead(1)
+    };
+    assert_eq!(Case::new(|_| open(vec![asked(1, 0)])).kinds(), []);
+    assert_eq!(Case::new(|_| open(vec![asked(2, 0)])).kinds(), [(None, Kind::LineSilent)]);
+    assert_eq!(Case::new(|_| open(vec![asked(0, 4)])).kinds(), [(Some(1), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn commands_of_remedies_run_as_they_stand() {
+    let one = || Case::new(|at| open(vec![dead(1), healthy(2, at)]));
+    let all = || Case::new(|_| open(vec![dead(1), dead(2)]));
+    let says = |case: Case, command: &str| {
+        let remedy = case.findings().remove(0).remedy;
+        assert!(remedy.contains(&format!("`{command}`")), "{remedy}");
+    };
+    says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0 --try-settings");
+    says(all(), "metergate scan /dev/ttyUSB0");
+    let framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 };
+    says(Case { framing, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
+    says(Case { device: "/dev/the line's", ..all() }, r"metergate scan '/dev/the line'\''s'");
+    says(Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) }), "ls -l /dev/serial/by-id");
+}
+
+#[test]
+fn that_others_answer_is_only_said_where_one_does() {
+    let unasked = || UnitView { state: UnitState::NeverSeen, counters: UnitCounters::default(), ..dead(2) };
+    let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
+    let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| !one.remedy.contains("Others")), "{:?}", case.findings());
+    let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
+    assert!(case.findings().iter().all(|one| one.remedy.starts_with("Others")), "{:?}", case.findings());
+}
+
+#[test]
+fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
+    let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
+    let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
+    assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
+    assert!(case.findings()[0].remedy.contains("(1) the cable between the adapter and the first meter"));
+    // Also when that was a moment ago: nobody has to wait until it is long past.
+    let just_gone = |unit, at| UnitView { last_good: Some(at - 5 * SECOND), ..dead(unit) };
+    let case = Case::new(|at| open(vec![just_gone(1, at), just_gone(2, at)]));
+    assert_eq!(case.kinds(), [(None, Kind::LineSilent)]);
+}
+
+#[test]
+fn a_unit_that_went_away_is_said_with_the_time() {
+    let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(2) };
+    let case = Case::new(|at| open(vec![healthy(1, at), gone(at)]));
+    assert_eq!(case.findings()[0].what, "It has not answered for 5 min");
+}
+
+#[test]
+fn one_answer_lost_in_a_hundred_is_no_finding_and_three_are() {
+    let losing = |timeouts, at| UnitView {
+        counters: UnitCounters { transactions: 100, timeouts, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    assert_eq!(Case::new(|at| open(vec![losing(1, at)])).kinds(), []);
+    let case = Case::new(|at| open(vec![losing(3, at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Lossy)]);
+    assert_eq!(case.findings()[0].what, "3 of 100 requests got no answer (3 %)");
+}
+
+#[test]
+fn what_happened_before_the_span_is_not_held_against_a_unit() {
+    let spoilt = |at| UnitView {
+        counters: UnitCounters { transactions: 200, timeouts: 50, crc_errors: 60, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    let mut case = Case::new(|at| open(vec![spoilt(at)]));
+    assert_ne!(case.kinds(), []);
+    case.before = open(vec![UnitView {
+        counters: UnitCounters { transactions: 100, timeouts: 50, crc_errors: 60, ..UnitCounters::default() },
+        ..healthy(1, case.at)
+    }]);
+    assert_eq!(case.kinds(), []);
+}
+
+#[test]
+fn late_answers_come_with_the_setting_that_waits_for_them() {
+    let late = |at| UnitView {
+        counters: UnitCounters { transactions: 100, timeouts: 4, late_answers: 4, ..UnitCounters::default() },
+        ..healthy(1, at)
+    };
+    let case = Case::new(|at| open(vec![late(at)]));
+    assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
+    assert!(case.findings()[0].remedy.starts_with("Set `response_timeout: 1000ms` for this unit"));
+}
+
+#[test]
+fn a_unit_that_takes_most_of_its_time_is_slow() {
+    let takes =
+        |millis, at| UnitView { response_time: Some(Duration::from_millis(millis)), ..healthy(1, at) };
+    assert_eq!(Case::new(|at| open(vec![takes(299, at)])).kinds(), []);
+    assert_eq!(Case::new(|at| open(vec![takes(300, at)])).kinds(), [(Some(1), Kind::Slow)]);
+}
+
+#[test]
+fn noise_spoils_some_answers_and_a_second_meter_of_the_address_nearly_all() {
+    let spoilt = |crc_errors, at| UnitView {
+        counters: UnitCounters { transactions: 100, crc_errors, ..UnitCounters::default() },
+        ..healthy(7, at)
+    };
+    assert_eq!(Case::new(|at| open(vec![spoilt(1, at)])).kinds(), []);
+    assert_eq!(Case::new(|at| open(vec![spoilt(5, at)])).kinds(), [(Some(7), Kind::Garbled)]);
+    assert_eq!(Case::new(|at| open(vec![spoilt(59, at)])).kinds(), [(Some(7), Kind::Garbled)]);
+    assert_eq!(Case::new(|at| open(vec![spoilt(60, at)])).kinds(), [(Some(7), Kind::DuplicateAddress)]);
+}
+
+#[test]
+fn noise_that_swallows_requests_is_counted_with_what_it_damages() {
+    let spoilt = |timeouts, unreadable, at| {
+        let mut unit = healthy(8, at);
+        unit.counters = UnitCounters { transactions: 55, crc_errors: 5, timeouts, ..UnitCounters::default() };
+        unit.statistics.unreadable = unreadable;
+        unit
+    };
+    let said = |timeouts, unreadable| {
+        let case = Case::new(|at| open(vec![spoilt(timeouts, unreadable, at)]));
+        assert_eq!(case.kinds(), [(Some(8), Kind::Garbled)]);
+        case.findings()[0].what.clone()
+    };
+    assert_eq!(said(14, 0), "Of 55 requests 5 were answered damaged and 14 not at all (34 %)");
+    assert_eq!(said(14, 2), "Of 55 requests 7 were answered damaged and 12 not at all (34 %)");
+    assert_eq!(said(2, 2), "7 of 55 answers came damaged (12 %)");
+}
+
+#[test]
+fn noise_is_found_by_all_it_loses_though_neither_half_would_do() {
+    let losing = |crc_errors, timeouts, late_answers, at| UnitView {
+        counters: UnitCounters {
+            transactions: 200,
+            crc_errors,
+            timeouts,
+            late_answers,
+            ..UnitCounters::default()
+        },
+        ..healthy(8, at)
+    };
+    let case = |damaged, silent, late| Case::new(|at| open(vec![losing(damaged, silent, late, at)]));
+    assert_eq!(case(3, 0, 0).kinds(), []);
+    assert_eq!(case(0, 3, 0).kinds(), []);
+    assert_eq!(case(2, 3, 0).kinds(), [], "fewer than three that came damaged are no sign of noise");
+    assert_eq!(case(3, 3, 0).kinds(), [(Some(8), Kind::Garbled)]);
+    assert_eq!(
+        case(3, 3, 0).findings()[0].what,
+        "Of 200 requests 3 were answered damaged and 3 not at all (3 %)"
+    );
+    assert_eq!(
+        case(3, 3, 3).kinds(),
+        [(Some(8), Kind::Late)],
+        "an answer that came late is not lost to noise"
+    );
+}
+
+#[test]
+fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
+    let spoilt = |state, last_good| UnitView {
+        state,
+        last_good,
+        counters: UnitCounters { transactions: 100, crc_errors: 10, timeouts: 4, ..UnitCounters::default() },
+        ..healthy(2, Instant::now())
+    };
+    let case = |state| Case::new(|at| open(vec![healthy(1, at), spoilt(state, Some(at - 180 * SECOND))]));
+    let gone = case(UnitState::Offline);
+    assert_eq!(gone.kinds(), [(Some(2), Kind::Silent), (Some(2), Kind::Garbled)]);
+    assert_eq!(gone.findings()[0].severity, Severity::Fault);
+    assert_eq!(gone.findings()[0].what, "It has not answered for 3 min");
+    assert_eq!(
+        case(UnitState::Online).kinds(),
+        [(Some(2), Kind::Garbled)],
+        "what it loses is not said twice"
+    );
+}
+
+#[test]
+fn a_full_line_says_what_waits_and_what_fills_it() {
+    let busy = 19 * SECOND;
+    let full = |waiting, failures, state, at: Instant| {
+        let mut view = open(vec![UnitView { state, ..healthy(1, at) }, UnitView { state, ..healthy(2, at) }]);
+        view.window.note(Duration::ZERO, at - 20 * SECOND);
+        view.counters.busy = busy;
+        view.statistics.failures = failures;
+        view.waiting = waiting;
+        view
+    };
+    let said = |waiting, failures| {
+        let case = Case::new(|at| full(waiting, failures, UnitState::Online, at));
+        assert_eq!(case.kinds(), [(None, Kind::LineFull)]);
+        case.findings().remove(0)
+    };
+    assert_eq!(said(0, SECOND).what, "The line was in use 95 % of the last ten seconds");
+    assert_eq!(said(1, SECOND).what, "The line was in use 95 % of the last ten seconds; 1 request waits");
+    assert_eq!(said(7, SECOND).what, "The line was in use 95 % of the last ten seconds; 7 requests wait");
+    assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
+    assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    assert!(
+        said(7, busy).remedy.contains("in the last ten minutes"),
+        "another span than that of the finding"
+    );
+    let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
+    assert_eq!(dead.kinds(), [(None, Kind::LineSilent)], "that it is full of asking follows from it");
+}
+
+#[test]
+fn a_line_is_not_called_full_before_a_whole_window_was_seen() {
+    let busy_for = |time: Duration| {
+        Case::new(|at| {
+            let mut view = open(vec![healthy(1, at)]);
+            view.window.note(Duration::ZERO, at - time);
+            view.counters.busy = time;
+            assert_eq!(view.utilisation(at), 10_000, "it is shown all the same");
+            view
+        })
+    };
+    assert_eq!(busy_for(Duration::from_millis(9_999)).kinds(), []);
+    assert_eq!(busy_for(10 * SECOND).kinds(), [(None, Kind::LineFull)]);
+    // Once there was one, the stretch that runs is as young as it may be.
+    let second = Case::new(|at| {
+        let mut view = open(vec![healthy(1, at)]);
+        view.window.note(Duration::ZERO, at - 11 * SECOND);
+        view.window.note(10 * SECOND, at - SECOND);
+        view.counters.busy = 10 * SECOND;
+        view
+    });
+    assert_eq!(second.kinds(), [(None, Kind::LineFull)]);
+}
+
+#[test]
+fn answers_that_are_not_even_frames_are_damaged_ones() {
+    let unreadable = |at| {
+        let mut unit = UnitView { state: UnitState::Offline, last_good: None, ..healthy(7, at) };
+        unit.counters = UnitCounters { transactions: 100, timeouts: 100, ..UnitCounters::default() };
+        unit.statistics.unreadable = 90;
+        unit
+    };
+    let case = Case::new(|at| View {
+        counters: LineCounters { noise_bytes: 900, transactions: 200, ..LineCounters::default() },
+        ..open(vec![healthy(6, at), unreadable(at)])
+    });
+    assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "Two meters seem to have the address 7: 90 of 100 answers came damaged"
+    );
+}
+
+#[test]
+fn two_answers_to_one_request_are_two_meters_of_one_address() {
+    let twice = |at| UnitView {
+        counters: UnitCounters { transactions: 100, unexpected: 95, ..UnitCounters::default() },
+        ..healthy(7, at)
+    };
+    let case = Case::new(|at| open(vec![twice(at)]));
+    assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "Two meters seem to have the address 7: answered 95 times more than it was asked"
+    );
+}
+
+#[test]
+fn a_unit_that_refuses_comes_with_who_to_ask() {
+    let refusing = |at| UnitView {
+        counters: UnitCounters { transactions: 100, exceptions: 50, ..UnitCounters::default() },
+        last_exception: Some(ExceptionCode::ILLEGAL_DATA_ADDRESS),
+        ..healthy(3, at)
+    };
+    let case = Case::new(|at| open(vec![refusing(at)]));
+    assert_eq!(case.kinds(), [(Some(3), Kind::Refusing)]);
+    let remedy = &case.findings()[0].remedy;
+    assert!(remedy.contains("`metergate trace --outcome exception`"), "{remedy}");
+    assert!(!remedy.contains("--unit"), "clients may know unit 3 by another number: {remedy}");
+}
+
+#[test]
+fn what_is_wrong_with_the_line_is_said_before_its_units() {
+    let case = Case::new(|at| View {
+        echo: Some(true),
+        counters: LineCounters {
+            transactions: 1000,
+            noise_bytes: 200,
+            foreign_frames: 1,
+            collisions: 2,
+            ..LineCounters::default()
+        },
+        polling: PollingView { slowdown: 1.5, ..PollingView::default() },
+        ..open(vec![healthy(1, at), dead(2)])
+    });
+    let kinds = [
+        (None, Kind::Noise),
+        (None, Kind::Collision),
+        (None, Kind::ForeignFrames),
+        (None, Kind::PollingSlow),
+        (None, Kind::Echo),
+        (Some(2), Kind::Silent),
+    ];
+    assert_eq!(case.kinds(), kinds);
+}
+
+#[test]
+fn an_occupied_line_is_said() {
+    let case = Case::new(|at| View { port: PortState::Occupied, ..open(vec![healthy(1, at)]) });
+    assert_eq!(case.kinds(), [(None, Kind::LineOccupied)]);
+}

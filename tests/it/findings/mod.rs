@@ -1,0 +1,4 @@
+//! What is said of a line, its units and what meters say of themselves, rule by rule.
+
+mod line;
+mod meter;

@@ -1,0 +1,182 @@
+//! What a reload of the built program must not do: lose an address, mix up answers, hold up a stop.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::rtu;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::Signal;
+use tokio_modbus::client::{Context, tcp};
+use tokio_modbus::prelude::{Reader, Slave, SlaveContext};
+
+use crate::support::program::{Folder, Program};
+use crate::support::terminal::Terminal;
+
+/// A configuration of one bus with one unit of this name.
+fn config(listeners: &[SocketAddr], device: &Path, unit: &str) -> String {
+    let listeners: Vec<String> =
+        listeners.iter().map(|address| format!("{{address: '{address}'}}")).collect();
+    format!(
+        "status: off\nlisteners: [{}]\nbuses:\n  - name: riser\n    device: {}\n    echo: off\n    retries: 0\n    \
+         response_timeout: 2s\n    late_guard: 2s\n    units: [{{id: 1, name: {unit}}}]\n",
+        listeners.join(", "),
+        device.display()
+    )
+}
+
+fn run(config: &Path) -> Program {
+    Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()])
+}
+
+async fn client(address: SocketAddr) -> Context {
+    let mut client = tcp::connect(address).await.unwrap();
+    client.set_slave(Slave(1));
+    client
+}
+
+/// Whether the gateway listens there: its unit is on a device that is not there, and the gateway says so.
+async fn expect_gateway(client: &mut Context) {
+    let refused = client.read_holding_registers(0, 1).await.unwrap().unwrap_err();
+    assert_eq!(ExceptionCode(refused.into()), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+}
+
+/// A port of which another program has 127.0.0.2.
+fn foreign() -> (TcpListener, u16) {
+    let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    (foreign, port)
+}
+
+#[tokio::test]
+async fn after_a_refused_reload_the_old_address_still_answers_and_can_be_reloaded() {
+    let (foreign, port) = foreign();
+    let (old, all) = (SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0, 0, 0, 0], port)));
+    let folder = Folder::new();
+    let device = folder.path("none");
+    let file = folder.write("metergate.yaml", &config(&[old], &device, "Panel"));
+    let mut gateway = run(&file);
+    assert_eq!(gateway.listening(), old);
+
+    // The old listener is in the way of the new one, and when it has gone, the other program still is.
+    folder.write("metergate.yaml", &config(&[all], &device, "Panel"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with(&format!("not reloaded: cannot listen on {all}"));
+    expect_gateway(&mut client(old).await).await;
+
+    folder.write("metergate.yaml", &config(&[old], &device, "Panel"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("INFO reloaded");
+    expect_gateway(&mut client(old).await).await;
+
+    drop(foreign);
+    folder.write("metergate.yaml", &config(&[all], &device, "Panel"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("INFO reloaded");
+    expect_gateway(&mut client(old).await).await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.exit().0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_listener_that_is_in_nobodys_way_keeps_its_connections_through_a_refused_reload() {
+    let (_foreign, port) = foreign();
+    let (old, taken) = (SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([127, 0, 0, 2], port)));
+    let folder = Folder::new();
+    let device = folder.path("none");
+    let file = folder.write("metergate.yaml", &config(&[old], &device, "Panel"));
+    let mut gateway = run(&file);
+    assert_eq!(gateway.listening(), old);
+    let mut client = client(old).await;
+    expect_gateway(&mut client).await;
+
+    folder.write("metergate.yaml", &config(&[taken], &device, "Panel"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with(&format!("not reloaded: cannot listen on {taken}"));
+    expect_gateway(&mut client).await;
+}
+
+/// The meters' end of a line, and the name of the gateway's.
+struct FarEnd {
+    meters: File,
+    name: PathBuf,
+    /// Keeps the line up while no gateway has it open.
+    _held: OwnedFd,
+}
+
+impl FarEnd {
+    fn new() -> Self {
+        let Terminal { far, device, held } = Terminal::open();
+        Self { meters: far, name: device, _held: held }
+    }
+
+    /// Waits for the read of one holding register at `address`.
+    fn expect_read(&mut self, address: u8) {
+        let mut adu = [0; 8];
+        self.meters.read_exact(&mut adu).unwrap();
+        assert_eq!(adu[..], rtu::encode(1, &[3, 0, address, 0, 1])[..]);
+    }
+
+    /// Returns when a request begins to arrive, or after so many milliseconds.
+    fn wait_for_a_request(&self, at_most: u16) {
+        poll(&mut [PollFd::new(self.meters.as_fd(), PollFlags::POLLIN)], at_most).unwrap();
+    }
+
+    fn answer(&mut self, value: u16) {
+        let [high, low] = value.to_be_bytes();
+        self.meters.write_all(&rtu::encode(1, &[3, 2, high, low])).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_unit_owes_the_bus_before_a_reload_is_not_given_to_the_first_request_after_it() {
+    let mut far = FarEnd::new();
+    let folder = Folder::new();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let file = folder.write("metergate.yaml", &config(&[any], &far.name, "Panel"));
+    let mut gateway = run(&file);
+    let mut client = client(gateway.listening()).await;
+    gateway.line_with("port open");
+    let silent = client.read_holding_registers(0, 1).await.unwrap().unwrap_err();
+    assert_eq!(ExceptionCode(silent.into()), ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    far.expect_read(0);
+
+    folder.write("metergate.yaml", &config(&[any], &far.name, "Panel 1"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("port open");
+    gateway.line_with("INFO reloaded");
+    let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
+    // Late by so much that a bus which does not wait would have asked by now.
+    far.wait_for_a_request(500);
+    far.answer(0xAAAA);
+    far.expect_read(100);
+    far.answer(0x1234);
+    assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_obeyed_while_a_reload_waits_for_the_request_on_a_wire() {
+    let mut far = FarEnd::new();
+    let folder = Folder::new();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let file = folder.write("metergate.yaml", &config(&[any], &far.name, "Panel"));
+    let mut gateway = run(&file);
+    let mut client = client(gateway.listening()).await;
+    gateway.line_with("port open");
+    let asked = tokio::spawn(async move { client.read_holding_registers(0, 1).await });
+    far.expect_read(0);
+
+    folder.write("metergate.yaml", &config(&[any], &far.name, "Panel 1"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("reloading");
+    gateway.signal(Signal::SIGTERM);
+    gateway.line_with("stopping");
+    far.answer(0x1234);
+    assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234], "what was on the wire is answered");
+    let (status, said) = gateway.exit();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("INFO reloaded"), "{said}");
+}

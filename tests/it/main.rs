@@ -1,0 +1,26 @@
+//! All integration tests in one program, so that the library is linked once. A module per subject, named like the room
+//! of `src/` it is about where there is one; what several of them use stands in `support`.
+//!
+//! Tests here share a process: none changes what belongs to the process as a whole, such as its limits, its
+//! environment or its current directory. A test that must is a program of its own, such as `tests/descriptors.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+mod bus;
+mod cli;
+mod client;
+mod config;
+mod findings;
+mod fuzz_findings;
+mod gateway;
+mod io;
+mod meter;
+mod modbus;
+mod page;
+mod scan;
+mod simulator;
+mod status;
+mod tidy;
+mod traffic;

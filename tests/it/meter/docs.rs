@@ -1,0 +1,41 @@
+//! The page about profiles: its example can be used, and no key, word or unit is missing from it.
+
+use metergate::meter::keys::Part;
+use metergate::meter::profile::Profile;
+use metergate::meter::words::{Format, Group, UNITS};
+use metergate::yaml::KeyTable;
+
+const PAGE: &str = include_str!("../../../docs/profiles.md");
+
+#[test]
+fn the_example_of_the_page_is_a_sound_profile() {
+    let example =
+        PAGE.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let profile = Profile::parse(example, "example.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((profile.name.as_str(), profile.points.len()), ("acme-7", 6));
+}
+
+#[test]
+fn every_key_every_word_and_every_unit_is_on_the_page() {
+    let keys = Part::ALL.iter().flat_map(|part| part.keys()).map(|key| key.name);
+    let formats = Format::ALL.iter().map(|format| format.word());
+    let groups = Group::ALL.iter().map(|group| group.word());
+    for word in keys.chain(formats).chain(groups).chain(UNITS.iter().copied().filter(|unit| *unit != "%")) {
+        assert!(PAGE.contains(&format!("`{word}`")), "{word}");
+    }
+    assert!(PAGE.contains("`\"%\"`"));
+}
+
+#[test]
+fn every_default_on_the_page_is_the_one_that_holds() {
+    for key in Part::ALL.iter().flat_map(|part| part.keys()) {
+        let Some(default) = key.default else { continue };
+        let rows = PAGE.lines().filter(|line| line.starts_with(&format!("| `{}` |", key.name)));
+        let shown = |row: &str| {
+            let last = row.trim_end_matches(" |").rsplit("| ").next();
+            last.is_some_and(|last| last.trim_matches('`') == default)
+        };
+        let prose = PAGE.contains(&format!("(default `{default}`)"));
+        assert!(rows.into_iter().any(shown) || prose, "{} {default}", key.name);
+    }
+}

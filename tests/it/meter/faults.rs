@@ -1,0 +1,335 @@
+//! What is said about a faulty profile: the whole text, and nothing hidden by anything else.
+//!
+//! Faults any YAML file may have are in `config_yaml.rs`: both kinds of file are read by the same code.
+
+use metergate::meter::profile::Profile;
+use metergate::yaml::Problem;
+use proptest::prelude::{any, proptest};
+
+/// Every fault of a text, on one line each.
+fn headlines(text: &str) -> Vec<String> {
+    let problems = Profile::parse(text, "p.yaml").expect_err(text);
+    problems.errors().iter().map(Problem::headline).collect()
+}
+
+/// A profile whose only block, on line 4, has these registers and points, one on a line, and what follows it.
+fn with(registers: &str, points: &str, rest: &str) -> String {
+    let points: String = points.lines().map(|line| format!("      - {line}\n")).collect();
+    let head = "name: p\ntitle: P\nblocks:\n  - name: b\n    registers:";
+    format!("{head} {registers}\n    kind: measurement\n    points:\n{points}{rest}")
+}
+
+/// A sound point.
+const ONE: &str = "{register: 1, name: a, format: u16, group: other}";
+
+#[test]
+fn every_fault_is_shown_at_once_with_its_line_and_what_is_allowed() {
+    let text = "name: My Meter
+blocks:
+  - name: b
+    registers: 1-3
+    kind: measurement
+    points:
+      - {register: 1, name: energy, format: u32, unit: kwh, group: energy}
+      - {register: 3, name: power, format: float, unit: kW, group: power, colour: red}
+";
+    let expected = "p.yaml:1:1: error: title: the key is missing; allowed: a name of 1 to 64 printable characters
+ 1 | name: My Meter
+   | ^
+p.yaml:1:7: error: name: found My Meter; allowed: a letter, then letters, digits, _ or -, all lower case, up to 64 of them
+ 1 | name: My Meter
+   |       ^^^^^^^^
+p.yaml:7:56: error: blocks[0].points[0].unit: found kwh; allowed: kWh, kVARh, kVAh, Wh, VARh, VAh, MWh, MVARh, MVAh, kW, kVAR, kVA, W, VAR, VA, MW, MVAR, MVA, V, kV, mV, A, mA, Hz, %, ratio, pulses, count, ms, s, min, h, deg, degC, degF, K, m3, m3/h, l, l/h, bar, kPa
+ 7 |       - {register: 1, name: energy, format: u32, unit: kwh, group: energy}
+   |                                                        ^^^
+p.yaml:8:44: error: blocks[0].points[1].format: found float; allowed: u16, i16, u32, i32, u64, i64, f32, bits, exponent, version
+ 8 |       - {register: 3, name: power, format: float, unit: kW, group: power, colour: red}
+   |                                            ^^^^^
+p.yaml:8:75: error: blocks[0].points[1].colour: found an unknown key; allowed here: register, name, format, unit, scale, group, access, non_volatile, range, codes, bits, copy_of, description, confidence
+ 8 |       - {register: 3, name: power, format: float, unit: kW, group: power, colour: red}
+   |                                                                           ^^^^^^
+p.yaml: 5 errors";
+    assert_eq!(Profile::parse(text, "p.yaml").expect_err(text).to_string(), expected);
+}
+
+#[test]
+fn a_sound_profile_has_no_fault() {
+    let profile = Profile::parse(&with("1", ONE, ""), "p.yaml").expect("a sound profile");
+    assert_eq!((profile.name.as_str(), profile.points.len()), ("p", 1));
+}
+
+#[test]
+fn an_empty_file_is_told_what_a_profile_holds() {
+    let expected = ["p.yaml:1:1: error: the file is empty; allowed: a mapping with name, title and blocks"];
+    assert_eq!(headlines(""), expected);
+}
+
+#[test]
+fn the_same_numbers_in_two_tables_are_two_registers_unless_the_tables_are_mirrored() {
+    let second = "  - {name: c, table: input, registers: 1, kind: identity, points: [{register: 1, name: c, \
+                  format: u16, group: other}]}\n";
+    let text = with("1", ONE, second);
+    let profile = Profile::parse(&text, "p.yaml").expect("two tables");
+    assert_eq!(profile.points_at_register(1).count(), 2);
+    let expected =
+        ["p.yaml:9:40: error: blocks[1].registers: found 1, but the block on line 5 has 1; allowed: each \
+          register in one block"];
+    assert_eq!(headlines(&(text + "mirrored: yes\n")), expected);
+}
+
+#[test]
+fn a_register_has_one_point() {
+    let text = with(
+        "1-3",
+        "{register: 1, name: a, format: u32, group: other}\n{register: 2, name: b, format: u32, group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:9:20: error: blocks[0].points[1].register: found registers 2-3, but another point reaches up to 2; allowed: each register in one point",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_pair_stays_in_its_block() {
+    let text = with(
+        "1-2",
+        "{register: 1, name: a, format: u16, group: other}\n{register: 2, name: b, format: u32, group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:9:20: error: blocks[0].points[1].register: found registers 2-3, but the block has 1-2; allowed: points that lie whole in their block",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with(
+        "1-1",
+        "{register: 1, name: a, format: u16, group: other}\n{register: 9, name: b, format: u16, group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:9:20: error: blocks[0].points[1].register: found register 9, but the block has 1; allowed: points that lie whole in their block",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_register_of_a_block_without_a_point_is_a_hole() {
+    let text = with(
+        "1-4",
+        "{register: 1, name: a, format: u16, group: other}\n{register: 4, name: b, format: u16, group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:5:16: error: blocks[0].registers: no point has registers 2-3 of the block; allowed: a point for each, of group reserved where it means nothing, or two blocks",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1-2", ONE, "");
+    let expected = [
+        "p.yaml:5:16: error: blocks[0].registers: no point has register 2 of the block; allowed: a point for each, of group reserved where it means nothing, or two blocks",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_block_touches_no_gap_and_no_other_block() {
+    let text = with("1", ONE, "gaps: [1-10]\n");
+    let expected = [
+        "p.yaml:5:16: error: blocks[0].registers: found 1, but 1-10 is a gap; allowed: blocks on either side of it",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with(
+        "1",
+        ONE,
+        "  - {name: b, registers: 1, kind: identity, points: [{register: 1, name: a, format: u16, group: other}]}\n",
+    );
+    let expected = [
+        "p.yaml:9:12: error: blocks[1].name: b is the name of a block on line 4 already; allowed: each name once",
+        "p.yaml:9:26: error: blocks[1].registers: found 1, but the block on line 5 has 1; allowed: each register in one block",
+        "p.yaml:9:74: error: blocks[1].points[0].name: a is the name of a point on line 8 already; allowed: each name once",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_block_is_one_read_and_its_core_whole_points_of_it() {
+    let text = with("1-126", ONE, "");
+    let expected = [
+        "p.yaml:5:16: error: blocks[0].registers: found 126 registers; allowed: up to 125, what one read gives",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1-2\n    core: 1-1", "{register: 1, name: a, format: u32, group: other}", "");
+    let expected = [
+        "p.yaml:6:11: error: blocks[0].core: found 1, which cuts the point at registers 1-2; allowed: whole points",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1\n    core: 1-2", ONE, "");
+    let expected =
+        ["p.yaml:6:11: error: blocks[0].core: found 1-2, but the block has 1; allowed: a part of it"];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_scale_is_a_step_or_an_exponent_and_for_whole_numbers_only() {
+    let text = with(
+        "1-2",
+        "{register: 1, name: a, format: u16, scale: scal, group: other}\n{register: 2, name: scale, format: exponent, group: scale}",
+        "",
+    );
+    let expected = [
+        "p.yaml:8:52: error: blocks[0].points[0].scale: no point has the name scal (did you mean scale?); allowed: the name of a point",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with(
+        "1-2",
+        "{register: 1, name: a, format: u16, scale: b, group: other}\n{register: 2, name: b, format: u16, group: scale}",
+        "",
+    );
+    let expected = [
+        "p.yaml:8:52: error: blocks[0].points[0].scale: b is of format u16; allowed: the name of a point of format exponent",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1-2", "{register: 1, name: a, format: f32, scale: 0.1, group: other}", "");
+    let expected = [
+        "p.yaml:8:52: error: blocks[0].points[0].scale: found a scale on format f32; allowed: scales on whole numbers only",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1", "{register: 1, name: a, format: u16, scale: 0, group: other}", "");
+    let expected = [
+        "p.yaml:8:52: error: blocks[0].points[0].scale: found 0; allowed: what one step is worth, such as 0.01, with up to 12 digits, or the name of a point of format exponent",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_copy_has_an_original_of_the_same_unit() {
+    let text = with(
+        "1-2",
+        "{register: 1, name: a, format: u16, unit: V, group: other}\n{register: 2, name: b, format: u16, copy_of: a, group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:9:54: error: blocks[0].points[1].copy_of: a is in V, its copy in no unit; allowed: one unit for both",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1", "{register: 1, name: a, format: u16, copy_of: a, group: other}", "");
+    let expected = [
+        "p.yaml:8:54: error: blocks[0].points[0].copy_of: a is itself a copy; allowed: the name of an original",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_range_is_one_the_format_holds() {
+    let text = with(
+        "1-4",
+        "{register: 1, name: a, format: u16, range: [0..70000], group: other}\n{register: 2, name: b, format: exponent, range: [-11..11], group: scale}\n{register: 3, name: c, format: u16, range: [5..1], group: other}\n{register: 4, name: d, format: u16, range: [1.5], group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:8:53: error: blocks[0].points[0].range[0]: found 0..70000; allowed: a number, or a span such as 0..32767, within what u16 holds",
+        "p.yaml:9:58: error: blocks[0].points[1].range[0]: found -11..11; allowed: exponents from -10 to 10",
+        "p.yaml:10:53: error: blocks[0].points[2].range[0]: found 5..1; allowed: a number, or a span such as 0..32767, within what u16 holds",
+        "p.yaml:11:53: error: blocks[0].points[3].range[0]: found 1.5; allowed: a number, or a span such as 0..32767, within what u16 holds",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn codes_and_bits_stand_where_they_mean_something_and_each_once() {
+    let text = with(
+        "1",
+        "{register: 1, name: a, format: i16, codes: [{code: 1, means: x}, {code: 1, means: y}], group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:8:52: error: blocks[0].points[0].codes: found codes on format i16; allowed: codes on u16 only",
+        "p.yaml:8:81: error: blocks[0].points[0].codes[1].code: found the code a second time; allowed: each code once",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with(
+        "1",
+        "{register: 1, name: a, format: u16, bits: [{bit: 16, name: x, means: x}], group: other}",
+        "",
+    );
+    let expected = [
+        "p.yaml:8:51: error: blocks[0].points[0].bits: found bits on format u16; allowed: bits on format bits only",
+        "p.yaml:8:58: error: blocks[0].points[0].bits[0].bit: found 16; allowed: a whole number from 0 to 15",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_not_available_code_is_written_as_the_registers_hold_it() {
+    let text = with("1", ONE, "not_available: {u16: 32768, f32: 0x7FC0, bits: 0x8000}\n");
+    let expected = [
+        "p.yaml:9:22: error: not_available.u16: found 32768; allowed: 0x and 4 hexadecimal digits, as the registers hold it",
+        "p.yaml:9:34: error: not_available.f32: found 0x7FC0; allowed: 0x and 8 hexadecimal digits, as the registers hold it",
+        "p.yaml:9:42: error: not_available.bits: found an unknown key (it is a key of a point); allowed here: u16, i16, u32, i32, u64, i64, f32",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn validity_names_codes_and_points_there_are() {
+    let text = with(
+        "1",
+        "{register: 1, name: a, format: u16, group: other, codes: [{code: 1, means: x}]}",
+        "validity: {point: a, types: [{code: 2}, {code: 1, not_valid: [voltage]}]}\n",
+    );
+    let expected = [
+        "p.yaml:9:37: error: validity.types[0].code: found 2; allowed: a code of a: 1",
+        "p.yaml:9:63: error: validity.types[1].not_valid[0]: no point has the name voltage; allowed: the name of a point",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_command_goes_to_a_register_that_can_be_written() {
+    let text = with("1", ONE, "commands: [{point: a, code: 1, name: go, effect: Goes, min_interval: 10}]\n");
+    let expected = [
+        "p.yaml:9:20: error: commands[0].point: a is not a single register that can be written; allowed: one that is",
+        "p.yaml:9:70: error: commands[0].min_interval: found 10; allowed: a duration from 0s to 1h, with its unit: ms, s, m or h",
+    ];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1", ONE, "commands: [{point: a, code: 1, name: go, effect: Goes}]\n");
+    let expected = [
+        "p.yaml:9:20: error: commands[0].point: a is not a single register that can be written; allowed: one that is",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn an_identification_refers_to_a_point() {
+    let text = with("1", ONE, "identification: {server_id: 256, version: firmware}\n");
+    let expected = [
+        "p.yaml:9:29: error: identification.server_id: found 256; allowed: a whole number from 0 to 255",
+        "p.yaml:9:43: error: identification.version: no point has the name firmware; allowed: the name of a point",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn register_numbers_count_from_one_of_the_known_beginnings() {
+    let text = with("1", ONE, "first_register: 40002\n");
+    let expected =
+        ["p.yaml:9:17: error: first_register: found 40002; allowed: 0, 1, 30001, 40001, 300001, 400001"];
+    assert_eq!(headlines(&text), expected);
+    let text = with("1", ONE, "first_register: 40001\n");
+    let expected = [
+        "p.yaml:5:16: error: blocks[0].registers: found 1; allowed: a register number from 40001 to 105536, or a range such as 40001-40010",
+        "p.yaml:8:20: error: blocks[0].points[0].register: found 1; allowed: a register number from 40001 to 105536",
+    ];
+    assert_eq!(headlines(&text), expected);
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_a_profile_causes_a_panic(at in any::<proptest::sample::Index>(), cut in 0usize..40, put in "[0-9a-z:.,{} -]{0,6}") {
+        let text = include_str!("../../../config/profiles/leviton-4000r.yaml");
+        let mut damaged: Vec<char> = text.chars().collect();
+        let from = at.index(damaged.len());
+        let to = (from + cut).min(damaged.len());
+        damaged.splice(from..to, put.chars());
+        let _ = Profile::parse(&damaged.into_iter().collect::<String>(), "p.yaml");
+    }
+}

@@ -1,0 +1,7 @@
+//! Profiles of meters, and registers into values.
+
+mod builtin;
+mod decode;
+mod docs;
+mod faults;
+mod figures;

@@ -1,0 +1,8 @@
+//! The status pages, the API and the metrics as they are served.
+
+mod address;
+mod history;
+mod http;
+mod metrics;
+mod page;
+mod readings;

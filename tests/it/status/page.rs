@@ -1,0 +1,322 @@
+//! What the pages for people make of a picture: order, shares, rates, findings, bytes, and words for what is missing.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metergate::bus::record::{Cause, Outcome, Piece, PieceKind, Received, Record, Stray, Transaction};
+use metergate::bus::request::{Source, Target};
+use metergate::bus::settings::UnitId;
+use metergate::bus::unit::UnitState;
+use metergate::io::http::Reply;
+use metergate::modbus::pdu::ExceptionCode;
+use metergate::status::checkup::Checkup;
+use metergate::status::history::History;
+use metergate::status::picture::Picture;
+use serde_json::Value;
+
+use crate::support::picture::{
+    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, config, float, page, picture, read,
+};
+
+fn first_page(picture: &Picture, history: &History, now: Instant) -> String {
+    page(picture, history, "/", now)
+}
+
+fn findings(picture: &Picture, history: &History, now: Instant) -> Vec<String> {
+    let found: Value = serde_json::from_str(&page(picture, history, "/api/v1/findings", now)).unwrap();
+    found.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A meter without profile was asked for two registers and gave them.
+fn transaction(number: u64, unit: u8, begun: Instant) -> Transaction {
+    let answer = Bytes::from(vec![unit, 3, 4, 0xAB, 0xCD, 0xEF, 0x01, 0x5A, 0xA5]);
+    let piece = Piece { kind: PieceKind::Answer, start: 0, length: answer.len(), at: begun + SECOND / 100 };
+    Transaction {
+        number,
+        cause: Cause::Client,
+        source: Some(Source { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), connection: 1 }),
+        clients: 3,
+        target: Target::Unit(UnitId::new(unit).unwrap()),
+        attempt: 2,
+        request: Bytes::from(vec![unit, 3, 0x01, 0x00, 0x00, 0x02, 0xC5, 0xF7]),
+        received: Received { total: answer.len(), bytes: answer, pieces: vec![piece], ..Received::default() },
+        sent_at: begun,
+        wire_end: begun + SECOND / 200,
+        ended_at: begun + SECOND / 50,
+        outcome: Outcome::Answered,
+    }
+}
+
+#[test]
+fn meters_stand_in_the_order_of_the_file_and_so_do_the_ways_between_them() {
+    let text = "listeners: [{address: 127.0.0.1:502}]\nbuses:\n  - name: a\n    device: /dev/ttyS0\n    units: \
+                [{id: 9}, {id: 2-3, as: 102}, {id: 5}]\n";
+    let now = Instant::now();
+    let picture = picture(text, now);
+    let html = first_page(&picture, &History::default(), now);
+    let places: Vec<_> =
+        [9, 2, 3, 5].iter().map(|id| html.find(&format!("id=\"bus-0-line-{id}\"")).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    let meter = page(&picture, &History::default(), "/units/102", now);
+    assert!(meter.contains(r#"<a href="/units/9">Previous: Unit 9</a>"#), "{meter}");
+    assert!(meter.contains(r#"<a href="/units/103">Next: Unit 103</a>"#), "{meter}");
+    // What is written back keeps the order as well.
+    let again = config(&config(text).to_yaml());
+    assert_eq!(again.buses[0].wire.iter().map(|id| id.get()).collect::<Vec<_>>(), [9, 2, 3, 5]);
+}
+
+#[test]
+fn line_time_is_shared_out_over_the_last_ten_seconds() {
+    let start = Instant::now();
+    let mut picture = picture(TWO_LINES, start);
+    let mut history = History::default();
+    let none = first_page(&picture, &history, start);
+    assert!(none.contains("Not measured yet."), "{none}");
+    for second in 0..40_u32 {
+        // Until twenty seconds ago clients had all of it.
+        let before = second.min(20);
+        let after = second - before;
+        change(&mut picture, 0, |view| {
+            view.statistics.clients = SECOND * before + SECOND / 5 * after;
+            view.statistics.background = SECOND / 4 * after;
+            view.statistics.probes = SECOND / 20 * after;
+            view.statistics.failures = SECOND / 10 * after;
+        });
+        history.sample(&picture, start + SECOND * second);
+    }
+    let html = first_page(&picture, &history, start + 40 * SECOND);
+    let expected = "Line time now: clients 20 %, polling 30 %, failures 10 %, silence 40 %";
+    assert!(html.contains(expected), "{html}");
+}
+
+#[test]
+fn what_happened_more_than_ten_minutes_ago_is_held_against_nobody() {
+    let start = Instant::now();
+    let mut picture = picture(TWO_LINES, start);
+    let mut history = History::default();
+    let now = |seconds: u32| start + SECOND * seconds;
+    history.sample(&picture, now(0));
+    change(&mut picture, 0, |view| {
+        view.counters.transactions = 100;
+        view.counters.noise_bytes = 500;
+    });
+    for second in 1..=1000 {
+        history.sample(&picture, now(second));
+        let expected = if second < 660 { vec!["noise"] } else { vec![] };
+        if second % 30 == 1 && !(600..660).contains(&second) {
+            assert_eq!(findings(&picture, &history, now(second)), expected, "{second}");
+        }
+    }
+    let gauge = page(&picture, &history, "/metrics", now(1001));
+    assert!(gauge.contains("metergate_findings{severity=\"warning\"} 0\n"), "{gauge}");
+}
+
+#[test]
+fn a_line_that_was_started_anew_is_not_compared_with_the_one_before() {
+    let start = Instant::now();
+    let mut picture = picture(TWO_LINES, start);
+    let mut history = History::default();
+    change(&mut picture, 0, |view| {
+        view.counters.transactions = 1000;
+        view.counters.noise_bytes = 1000;
+    });
+    history.sample(&picture, start);
+    change(&mut picture, 0, |view| {
+        view.counters.transactions = 0;
+        view.counters.noise_bytes = 0;
+    });
+    history.sample(&picture, start + SECOND);
+    change(&mut picture, 0, |view| {
+        view.counters.transactions = 100;
+        view.counters.noise_bytes = 200;
+    });
+    history.sample(&picture, start + 2 * SECOND);
+    assert_eq!(findings(&picture, &history, start + 2 * SECOND), ["noise"]);
+}
+
+#[test]
+fn a_finding_has_its_meter_as_clients_know_it() {
+    let now = Instant::now() + 100 * SECOND;
+    let mut picture = picture(TWO_LINES, now - 100 * SECOND);
+    change_unit(&mut picture, 1, 1, |unit| {
+        unit.state = UnitState::Offline;
+        unit.last_good = Some(now - 30 * SECOND);
+        (unit.counters.transactions, unit.counters.timeouts) = (10, 9);
+    });
+    change_unit(&mut picture, 1, 2, |unit| unit.state = UnitState::Online);
+    let found: Value =
+        serde_json::from_str(&page(&picture, &History::default(), "/api/v1/findings", now)).unwrap();
+    let found = found.as_array().unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (&found[0]["bus"], &found[0]["unit"], &found[0]["line_unit"], &found[0]["severity"]),
+        (&"riser b/c".into(), &11.into(), &1.into(), &"fault".into())
+    );
+    // On the page of another meter it has no place.
+    assert!(page(&picture, &History::default(), "/units/11", now).contains("trouble fault"));
+    assert!(!page(&picture, &History::default(), "/units/1", now).contains("trouble fault"));
+}
+
+#[test]
+fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest_first() {
+    let now = Instant::now() + 100 * SECOND;
+    let picture = picture(TWO_LINES, now);
+    let bus: Arc<str> = "riser-a".into();
+    let note = |record| picture.traffic.note_record(&bus, Arc::new(record));
+    for number in 1..=25 {
+        note(Record::Transaction(transaction(
+            number,
+            2,
+            now - 30 * SECOND + SECOND * u32::try_from(number).unwrap(),
+        )));
+    }
+    note(Record::Transaction(transaction(26, 1, now)));
+    let late = Piece { kind: PieceKind::Late(UnitId::new(2).unwrap()), start: 0, length: 5, at: now };
+    let bytes = Bytes::from(vec![2, 0x83, 2, 0x30, 0xF1]);
+    let received =
+        Received { total: 700, bytes, pieces: vec![late], first_at: Some(now), last_at: Some(now) };
+    note(Record::Stray(Stray { number: 27, received, ended_at: now }));
+    let html = page(&picture, &History::default(), "/units/2?bus=riser-a", now);
+    let shown: Vec<u64> = html
+        .split("id=\"exchange-")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+        .collect();
+    let expected: Vec<u64> = [27].into_iter().chain((7..=25).rev()).collect();
+    assert_eq!(shown, expected, "20 at most, none of unit 1");
+    for said in [
+        "read holding registers 257\u{2013}258, attempt 2",
+        "client 10.0.0.7 and 2 clients",
+        "02 03 01 00 00 02 C5 F7",
+        "02 03 04 AB CD EF 01 5A A5",
+        "a late answer",
+        "695 more that were not kept",
+        "5 s ago",
+        "20 ms",
+    ] {
+        assert!(html.contains(said), "{said}: {html}");
+    }
+}
+
+#[test]
+fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
+    let start = Instant::now();
+    let picture = picture(TWO_LINES, start);
+    let mut history = History::default();
+    let tally = &picture.listeners[0].tally;
+    let connect = |peer: &str| tally.connected(peer.parse().unwrap(), start);
+    let quiet: Vec<_> = (1..=20).map(|host| connect(&format!("10.1.0.{host}:1000"))).collect();
+    let (one, other) = (connect("10.0.0.7:1000"), connect("10.0.0.7:1001"));
+    history.sample(&picture, start);
+    for count in 0..100 {
+        one.note_request(start);
+        other.note_lookup(count < 75);
+    }
+    other.note_exception(ExceptionCode(0x0B));
+    let html = first_page(&picture, &history, start + 10 * SECOND);
+    let rows: Vec<_> = html.split("<h2 id=\"clients\"").nth(1).unwrap().split("<tr").skip(2).collect();
+    for said in ["10.0.0.7 (2 connections)", "10.0 a second", "75 %", "1 × 0x0B gateway target", "100 in all"]
+    {
+        assert!(rows[0].contains(said), "{said}: {}", rows[0]);
+    }
+    assert!(html.contains("And 1 client more."), "{html}");
+    drop((one, other));
+    let html = first_page(&picture, &history, start + 10 * SECOND);
+    assert!(!html.contains("10.0.0.7") && html.contains("<strong>20 clients</strong>"), "{html}");
+    drop(quiet);
+}
+
+#[test]
+fn what_has_no_value_says_why_and_what_means_nothing_here_says_so() {
+    let now = Instant::now() + 100 * SECOND;
+    let mut picture = picture(TWO_LINES, now);
+    let html = page(&picture, &History::default(), "/units/1", now);
+    assert!(html.contains("not read yet") && html.contains("Not known: they have not been read."), "{html}");
+    // A delta has no voltage to neutral; the frequency is missing for a reason of the meter's own.
+    let words = [float(260, 12.5), [(270, 0x7FC0), (271, 0)], [(306, 0x7FC0), (307, 0)]].concat();
+    read(&mut picture, (0, 1), FLOATS, &words, now - SECOND, 1);
+    read(&mut picture, (0, 1), SETTINGS, &[(129, 31)], now - SECOND, 2);
+    let html = page(&picture, &History::default(), "/units/1", now);
+    let cell = |name: &str| {
+        let row = html.split(&format!("<code>{name}</code>")).nth(1).unwrap();
+        row.split("</tr>").next().unwrap().to_owned()
+    };
+    assert!(cell("voltage_ln_avg_f").contains("not for this system type"), "{}", cell("voltage_ln_avg_f"));
+    assert!(cell("frequency_f").contains("the meter has none"), "{}", cell("frequency_f"));
+    assert!(cell("real_power_total_f").contains("<b>12.5</b> kW"), "{}", cell("real_power_total_f"));
+    assert!(cell("system_type").contains("31: delta, three wires"), "{}", cell("system_type"));
+    assert!(html.contains("None is set."), "{html}");
+}
+
+#[test]
+fn units_of_one_identifier_are_told_apart_by_their_bus_and_no_others() {
+    let now = Instant::now();
+    let picture = picture(TWO_LINES, now);
+    let html = first_page(&picture, &History::default(), now);
+    for href in ["/units/1\"", "/units/11\"", "/units/2?bus=riser-a\"", "/units/2?bus=riser%20b%2Fc\""] {
+        assert!(html.contains(&format!("href=\"{href}")), "{href}: {html}");
+    }
+    for (path, expected) in [("/units/2", 409), ("/units/3", 404), ("/units/2?bus=riser%20b%2Fc", 200)] {
+        let Reply::Page { status, kind, .. } = ask(&picture, &History::default(), path, now) else {
+            panic!("{path}")
+        };
+        assert_eq!((status, kind), (expected, "text/html; charset=utf-8"), "{path}");
+    }
+}
+
+#[test]
+fn a_file_may_be_kept_only_under_the_address_that_has_its_hash() {
+    let now = Instant::now();
+    let picture = picture(TWO_LINES, now);
+    let ask = |path: &str| ask(&picture, &History::default(), path, now);
+    for asset in metergate::page::ASSETS {
+        assert_eq!(ask(&asset.href()), Reply::File { kind: asset.content_type, body: asset.body });
+        for other in [asset.path.to_owned(), format!("{}?v=0", asset.path), format!("{}&x", asset.href())] {
+            assert!(matches!(ask(&other), Reply::Page { status: 200, .. }), "{other}");
+        }
+    }
+    let main = page(&picture, &History::default(), "/?part=main", now);
+    assert!(main.starts_with("<main ") && main.ends_with("</main>"), "{main}");
+}
+
+#[test]
+fn a_histogram_counts_up_to_each_bound_and_errors_stand_under_one_cause_each() {
+    let now = Instant::now();
+    let mut picture = picture(TWO_LINES, now);
+    change_unit(&mut picture, 0, 1, |unit| {
+        for millis in [1, 4, 5, 6000] {
+            unit.statistics.answer_times.note(Duration::from_millis(millis));
+        }
+        (unit.counters.crc_errors, unit.statistics.truncated) = (5, 2);
+    });
+    let metrics = page(&picture, &History::default(), "/metrics", now);
+    let labels = r#"bus="riser-a",unit="1""#;
+    for expected in [
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.001"}} 1"#),
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.002"}} 1"#),
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.005"}} 3"#),
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="5"}} 3"#),
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="+Inf"}} 4"#),
+        format!("metergate_unit_answer_duration_seconds_sum{{{labels}}} 6.01"),
+        format!("metergate_unit_answer_duration_seconds_count{{{labels}}} 4"),
+        format!(r#"metergate_unit_errors_total{{{labels},cause="crc"}} 3"#),
+        format!(r#"metergate_unit_errors_total{{{labels},cause="truncated"}} 2"#),
+    ] {
+        assert!(metrics.lines().any(|line| line == expected), "{expected}");
+    }
+}
+
+#[test]
+fn no_more_answers_are_told_than_were_asked_for() {
+    let now = Instant::now();
+    let mut picture = picture(TWO_LINES, now);
+    change_unit(&mut picture, 0, 1, |unit| {
+        unit.counters.transactions = 28;
+        (0..29).for_each(|_| unit.statistics.answer_times.note(Duration::from_millis(5)));
+    });
+    let checkup = Checkup::of(&picture, &History::default(), now);
+    let unit = checkup.buses[0].units.iter().find(|unit| unit.line_unit == 1).unwrap();
+    assert_eq!((unit.asked, unit.answered), (28, 28));
+}

@@ -1,0 +1,149 @@
+//! A gateway between a client and scripted units, in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metergate::bus::settings::{LineSettings, OfflineAfter};
+use metergate::io::admission::Presence;
+use metergate::io::connection::{self, Client};
+use metergate::io::handle::BusHandle;
+use metergate::io::port::OpenPort;
+use metergate::io::serial::{self, BusParts};
+use metergate::io::settings::ListenerSettings;
+use metergate::io::tcp::{Listening, Routes};
+use metergate::io::timer::Timer;
+use metergate::io::traffic::{Event, Followed, Follower, Link, Traffic};
+use metergate::modbus::rtu;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::clients::{Peer, units};
+use super::settings;
+
+/// What a unit does with the next request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Answers like this.
+    Reply(Vec<u8>),
+    /// Is silent.
+    Silent,
+    /// Puts these bytes on the line as they are.
+    Raw(Vec<u8>),
+    /// Answers like this, after the response timeout.
+    Late(Vec<u8>),
+}
+
+/// By request PDU.
+type Acts = Arc<Mutex<BTreeMap<Vec<u8>, VecDeque<Act>>>>;
+
+/// What was really said on the line.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) requests: Vec<Vec<u8>>,
+    pub(crate) answers: Vec<Vec<u8>>,
+}
+
+/// A bus of scripted units, and what clients reach it by.
+pub(crate) struct Rig {
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) heard: Arc<Mutex<Heard>>,
+    acts: Acts,
+    listening: Arc<ArcSwap<Listening>>,
+    connections: u64,
+    _stop: CancellationToken,
+}
+
+impl Rig {
+    /// Runs on a paused clock.
+    pub(crate) fn start(settings: ListenerSettings) -> Self {
+        let traffic = Arc::<Traffic>::default();
+        let (near, far) = duplex(1024);
+        let (handle, requests) = BusHandle::new("riser-a");
+        let stop = CancellationToken::new();
+        let alone = BusParts::alone(line(), String::from("pipe"), requests, Arc::clone(handle.view()));
+        let parts = BusParts { traffic: Arc::clone(&traffic), stop: stop.clone(), ..alone };
+        let mut ports = VecDeque::from([near]);
+        let open = move || {
+            let stream = ports.pop_front().ok_or(std::io::ErrorKind::NotFound)?;
+            let report = String::from("a pipe");
+            Ok::<_, std::io::Error>(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
+        };
+        tokio::spawn(serial::run(parts, open, Timer::Coarse));
+        let (acts, heard) = (Acts::default(), Arc::<Mutex<Heard>>::default());
+        tokio::spawn(units_on(far, Arc::clone(&acts), Arc::clone(&heard)));
+        let listening = Listening {
+            traffic: Arc::clone(&traffic),
+            ..Listening::new(settings, Routes::new(vec![(handle, units([1, 2]))]))
+        };
+        let listening = Arc::new(ArcSwap::from_pointee(listening));
+        Self { traffic, heard, acts, listening, connections: 0, _stop: stop }
+    }
+
+    /// A client at `client` that reached the gateway at `listener`.
+    pub(crate) fn connect(&mut self, client: &str, listener: &str) -> Peer<DuplexStream> {
+        let (ours, theirs) = duplex(4096);
+        let (reader, writer) = tokio::io::split(theirs);
+        self.connections += 1;
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let client = Client {
+            link: Arc::new(Link {
+                client: address(client),
+                listener: address(listener),
+                connection: self.connections,
+            }),
+            listening: Arc::clone(&self.listening),
+            presence: Arc::new(Presence::new(Instant::now(), Instant::now(), CancellationToken::new())),
+            throttle: Arc::default(),
+        };
+        tokio::spawn(connection::run(reader, writer, client));
+        Peer::new(ours)
+    }
+
+    /// What the units will do on this request, one act each time; the last one from then on.
+    pub(crate) fn script(&self, request: &[u8], acts: impl IntoIterator<Item = Act>) {
+        self.acts.lock().unwrap().entry(request.to_vec()).or_default().extend(acts);
+    }
+}
+
+async fn units_on(mut far: DuplexStream, acts: Acts, heard: Arc<Mutex<Heard>>) {
+    let mut buffer = [0; 256];
+    // A request is written in one piece.
+    while let Ok(length @ 1..) = far.read(&mut buffer).await {
+        let unit = buffer[0];
+        heard.lock().unwrap().requests.push(buffer[..length].to_vec());
+        let act = match acts.lock().unwrap().get_mut(&buffer[1..length - 2]) {
+            Some(acts) if acts.len() > 1 => acts.pop_front(),
+            Some(acts) => acts.front().cloned(),
+            None => None,
+        };
+        let act = act.unwrap_or(Act::Silent);
+        let (after, bytes) = match act {
+            Act::Silent => continue,
+            Act::Reply(pdu) => (20, rtu::encode(unit, &pdu).to_vec()),
+            Act::Late(pdu) => (700, rtu::encode(unit, &pdu).to_vec()),
+            Act::Raw(bytes) => (20, bytes),
+        };
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        heard.lock().unwrap().answers.push(bytes.clone());
+        far.write_all(&bytes).await.unwrap();
+    }
+}
+
+fn line() -> LineSettings {
+    let offline_after = OfflineAfter { failures: 30, time: Duration::from_secs(3) };
+    LineSettings { name: String::from("riser-a"), offline_after, ..settings::line(&[1, 2]) }
+}
+
+/// All that a follower has been told until nothing more comes.
+pub(crate) async fn told(mut follower: Follower) -> Vec<Arc<Event>> {
+    let mut events = Vec::new();
+    while let Ok(followed) = timeout(Duration::from_millis(1), follower.next()).await {
+        let Followed::Event(event) = followed else { panic!("nothing is lost: {followed:?}") };
+        events.push(event);
+    }
+    events
+}

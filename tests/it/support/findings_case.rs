@@ -1,0 +1,84 @@
+//! A line then and now as the rules of findings look at it.
+//!
+//! Units are well unless a test says otherwise.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metergate::bus::settings::{Framing, LineSettings, Parity, UnitId};
+use metergate::bus::statistics::UnitStatistics;
+use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::bus::view::{LineCounters, PortState, UnitView, View};
+use metergate::findings::{Evidence, Finding, Kind};
+use metergate::meter::profile::Profile;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+fn id(unit: u8) -> UnitId {
+    UnitId::new(unit).unwrap()
+}
+
+/// A unit that has answered all it was asked until `at`.
+pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
+    UnitView {
+        id: id(unit),
+        name: None,
+        state: UnitState::Online,
+        counters: UnitCounters { transactions: 100, ..UnitCounters::default() },
+        last_exception: None,
+        last_good: Some(at),
+        response_time: Some(Duration::from_millis(5)),
+        snapshot: Arc::default(),
+        measured: Arc::default(),
+        is_measured: false,
+        statistics: UnitStatistics::default(),
+    }
+}
+
+/// A line of these units with its port open.
+pub(crate) fn open(units: Vec<UnitView>) -> View {
+    View {
+        port: PortState::Open,
+        counters: LineCounters { transactions: 1000, ..LineCounters::default() },
+        units: units.into_iter().map(Arc::new).collect(),
+        ..View::default()
+    }
+}
+
+/// A line then and now, and what is said of it.
+pub(crate) struct Case {
+    pub(crate) before: View,
+    pub(crate) now: View,
+    pub(crate) at: Instant,
+    pub(crate) profile: Option<&'static Profile>,
+    pub(crate) framing: Framing,
+    pub(crate) device: &'static str,
+}
+
+impl Case {
+    pub(crate) fn new(now: impl FnOnce(Instant) -> View) -> Self {
+        let at = Instant::now() + 100_000 * SECOND;
+        let framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
+        Self { before: View::default(), now: now(at), at, profile: None, framing, device: "/dev/ttyUSB0" }
+    }
+
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
+        let settings = LineSettings { framing: self.framing, ..super::settings::line(&units) };
+        let evidence = Evidence {
+            settings: &settings,
+            device: Path::new(self.device),
+            before: &self.before,
+            now: &self.now,
+            at: self.at,
+            port_closed: Some("no such device"),
+            faulty_characters: None,
+        };
+        evidence.findings(|_| self.profile)
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<(Option<u8>, Kind)> {
+        self.findings().iter().map(|one| (one.unit.map(UnitId::get), one.kind)).collect()
+    }
+}

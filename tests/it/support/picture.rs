@@ -1,0 +1,149 @@
+//! Pictures of gateways that do not run: a configuration, and what its buses might have published.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metergate::bus::settings::{UnitId, UnitSettings};
+use metergate::bus::snapshot::{Block, Snapshot};
+use metergate::bus::unit::{Unit, UnitState};
+use metergate::bus::view::{PollingView, PortState, UnitView, View};
+use metergate::config::{Config, parse};
+use metergate::io::http::{Question, Reply};
+use metergate::io::port_view::PortView;
+use metergate::io::process::Process;
+use metergate::modbus::pdu::{FunctionCode, ReadRange};
+use metergate::status::history::History;
+use metergate::status::picture::{BusPicture, ListenerPicture, Picture};
+use metergate::status::site;
+use serde_json::Value;
+
+/// Two lines; unit 1 of the second is 11 for clients, and both have a 2.
+pub(crate) const TWO_LINES: &str = "
+listeners:
+  - {address: 127.0.0.1:502, buses: [riser-a], max_age: 5s}
+  - {address: 127.0.0.1:503, buses: [riser b/c]}
+buses:
+  - name: riser-a
+    device: /dev/ttyS0
+    units:
+      - {id: 1, name: Panel 1, profile: leviton-4000r}
+      - {id: 2}
+  - name: riser b/c
+    device: /dev/ttyS1
+    units:
+      - {id: 1, as: 11, profile: leviton-4000r, blocks: [integers, configuration]}
+      - {id: 2}
+";
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Where the 4000-R's floats, integers and settings begin, and how many there are.
+pub(crate) const FLOATS: ReadRange = range(256, 90);
+pub(crate) const INTEGERS: ReadRange = range(0, 52);
+pub(crate) const SETTINGS: ReadRange = range(128, 26);
+
+const fn range(start: u16, quantity: u16) -> ReadRange {
+    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity }
+}
+
+pub(crate) fn config(text: &str) -> Config {
+    parse(text, "m.yaml").unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+/// The gateway as it is when it has just been started and every port is open.
+pub(crate) fn picture(text: &str, now: Instant) -> Picture {
+    let config = config(text);
+    let bus = |bus: &metergate::config::Bus| {
+        let unit = |unit: &UnitSettings| Unit::new(unit.clone(), bus.line.late_guard).view();
+        BusPicture {
+            settings: Arc::new(bus.clone()),
+            view: Arc::new(View {
+                port: PortState::Open,
+                polling: PollingView { interval: SECOND, slowdown: 1.0, ..PollingView::default() },
+                units: bus.line.units.iter().map(unit).collect(),
+                ..View::default()
+            }),
+            port: Arc::new(PortView { since: Some(now), openings: 1, ..PortView::default() }),
+        }
+    };
+    let buses: Vec<_> = config.buses.iter().map(bus).collect();
+    let listener = |listener: &metergate::config::Listener| ListenerPicture {
+        address: listener.settings.address,
+        settings: listener.settings.clone(),
+        buses: listener.buses.iter().map(|&index| buses[index].name().to_owned()).collect(),
+        tally: Arc::default(),
+    };
+    let listeners = config.listeners.iter().map(listener).collect();
+    Picture {
+        started: now,
+        buses,
+        listeners,
+        process: Process::default(),
+        traffic: Arc::default(),
+        name: None,
+        clock: String::new(),
+    }
+}
+
+/// Changes what a line published.
+pub(crate) fn change(picture: &mut Picture, bus: usize, change: impl FnOnce(&mut View)) {
+    change(Arc::make_mut(&mut picture.buses[bus].view));
+}
+
+/// Changes what a line published of one unit.
+pub(crate) fn change_unit(picture: &mut Picture, bus: usize, id: u8, change_it: impl FnOnce(&mut UnitView)) {
+    change(picture, bus, |view| {
+        let id = UnitId::new(id).unwrap();
+        let unit = view.units.iter_mut().find(|unit| unit.id == id).unwrap();
+        change_it(Arc::make_mut(unit));
+    });
+}
+
+/// The unit was read: all registers of the range, zero but for these, by address.
+pub(crate) fn read(
+    picture: &mut Picture,
+    (bus, id): (usize, u8),
+    range: ReadRange,
+    words: &[(u16, u16)],
+    begun: Instant,
+    generation: u64,
+) {
+    let mut registers = vec![0_u16; usize::from(range.quantity)];
+    for (address, word) in words {
+        registers[usize::from(address - range.start)] = *word;
+    }
+    let mut reply = vec![3, u8::try_from(registers.len() * 2).unwrap()];
+    reply.extend(registers.iter().flat_map(|word| word.to_be_bytes()));
+    change_unit(picture, bus, id, |unit| {
+        unit.state = UnitState::Online;
+        unit.last_good = Some(begun);
+        let block = Block::new(range, Bytes::from(reply), begun, generation);
+        unit.snapshot = Arc::new(Snapshot::clone(&unit.snapshot).with(block));
+    });
+}
+
+/// The two words of a float at an address.
+pub(crate) fn float(address: u16, value: f32) -> [(u16, u16); 2] {
+    let [a, b, c, d] = value.to_be_bytes();
+    [(address, u16::from_be_bytes([a, b])), (address + 1, u16::from_be_bytes([c, d]))]
+}
+
+/// The page of a path, which has to be there.
+pub(crate) fn page(picture: &Picture, history: &History, path: &str, now: Instant) -> String {
+    match ask(picture, history, path, now) {
+        Reply::Page { status: 200, body, .. } => String::from_utf8(body.to_vec()).unwrap(),
+        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. }) => {
+            panic!("{path}: {other:?}")
+        }
+    }
+}
+
+pub(crate) fn ask(picture: &Picture, history: &History, path: &str, now: Instant) -> Reply {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    site::answer(&Question { path, query }, picture, history, now)
+}
+
+pub(crate) fn json(picture: &Picture, path: &str, now: Instant) -> Value {
+    serde_json::from_str(&page(picture, &History::default(), path, now)).unwrap()
+}

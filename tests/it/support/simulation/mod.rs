@@ -1,0 +1,40 @@
+//! The simulated serial line that `bus/simulation.rs` and the program `tests/sabotage.rs` share; for the sake of the
+//! latter it names nothing outside this folder.
+//!
+//! `rng` draws, `swarm` decides what a seed is about, `unit` and `wire` are the world, `answers` is what can
+//! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `ledger`
+//! what the records must say, `world` runs it all.
+//!
+//! One thing is left out on purpose, because nothing on a serial line can tell it apart: an answer that comes
+//! later than the late guard. Late answers here begin before the guard ends.
+
+mod answers;
+mod books;
+mod ledger;
+mod own;
+mod polling;
+mod rng;
+mod swarm;
+mod traffic;
+mod unit;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs one seed.
+///
+/// # Errors
+/// What promise was broken, when, and how to run it again.
+pub(crate) fn run(seed: u64) -> Result<(), String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run()));
+    let fault = match outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(fault)) => fault,
+        Err(_) => "panicked (see above)".into(),
+    };
+    Err(format!(
+        "seed {seed}: {fault}\n  again: METERGATE_FIRST_SEED={seed} METERGATE_SEEDS=1 METERGATE_TRACE=1 \
+         cargo test --test it simulation::seeded -- --nocapture"
+    ))
+}

@@ -1,0 +1,5 @@
+//! Traffic as people and programs follow it: captured, traced, and too slowly.
+
+mod capture;
+mod slow_follower;
+mod trace;
