@@ -65,7 +65,7 @@ impl UnitName {
         let range = *range;
         let profile = self.profile.as_deref();
         profile.into_iter().flat_map(move |profile| {
-            let held = move |point: &&Point| profile.seen_as(&point.range, range.function).overlaps(&range);
+            let held = move |point: &&Point| profile.range_in(point, range.function).overlaps(&range);
             profile.points.iter().filter(held)
         })
     }

@@ -90,7 +90,8 @@ fn check_overlaps(blocks: &[&BlockRead], mirrored: bool, faults: &mut Faults<'_>
     for (index, block) in blocks.iter().enumerate() {
         let Some(own) = &block.registers else { continue };
         let earlier = blocks[..index].iter().find(|other| {
-            let same_table = mirrored || other.function == block.function;
+            let same_table =
+                mirrored || other.functions.iter().any(|function| block.functions.contains(function));
             same_table && other.registers.as_ref().is_some_and(|others| overlap(own, others))
         });
         if let Some((earlier, others)) = earlier.and_then(|e| Some((e, e.registers.as_ref()?))) {

@@ -39,7 +39,7 @@ impl<'r> Sample<'r> {
 
     /// The point's registers as one number; `None` where this read does not hold all of them.
     fn bits(&self, profile: &Profile, point: &Point) -> Option<u64> {
-        let range = profile.seen_as(&point.range, self.range.function);
+        let range = profile.range_in(point, self.range.function);
         if !self.range.covers(&range) {
             return None;
         }

@@ -81,6 +81,7 @@ const PROFILE: &[Key] = &[
     key("first_register", "1"),
     key("word_order", "high_first"),
     key("mirrored", "no"),
+    bare("functions"),
     bare("not_available"),
     bare("gaps"),
     bare("blocks"),
@@ -95,7 +96,8 @@ const NOT_AVAILABLE: &[Key] =
 
 const BLOCK: &[Key] = &[
     bare("name"),
-    key("table", "holding"),
+    bare("table"),
+    bare("functions"),
     bare("registers"),
     bare("core"),
     bare("kind"),

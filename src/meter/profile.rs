@@ -48,8 +48,11 @@ pub struct Profile {
 pub struct Block {
     /// What a unit's `blocks` says.
     pub name: String,
-    /// Function 0x03 or 0x04, address from 0, at most 125 registers.
+    /// Address from 0, at most 125 registers, in the first of its tables.
     pub range: ReadRange,
+    /// The tables that have its registers, by the functions that read them: 0x03, 0x04 or both, the one to poll
+    /// first.
+    pub functions: Vec<FunctionCode>,
     /// The better attested part, to fall back on where a meter refuses the whole.
     pub core: Option<ReadRange>,
     /// How often it is worth reading.
@@ -215,7 +218,7 @@ impl Profile {
     #[must_use]
     pub fn point_at(&self, function: FunctionCode, address: u16) -> Option<&Point> {
         let one = ReadRange { function, start: address, quantity: 1 };
-        self.points.iter().find(|point| self.seen_as(&point.range, function).covers(&one))
+        self.points.iter().find(|point| self.range_in(point, function).covers(&one))
     }
 
     /// The points of a group, in order of the profile.
@@ -244,7 +247,7 @@ impl Profile {
     #[must_use]
     pub fn may_split_at(&self, function: FunctionCode, address: u16) -> bool {
         !self.points.iter().any(|point| {
-            let range = self.seen_as(&point.range, function);
+            let range = self.range_in(point, function);
             let end = u32::from(range.start) + u32::from(range.quantity);
             range.function == function && range.start < address && u32::from(address) < end
         })
@@ -285,12 +288,13 @@ impl Profile {
         (!may_be_meant).then_some(*code)
     }
 
-    /// The range as a request with that function sees it: a mirrored table is either one.
+    /// The registers of a point in the table which that function reads, where it has them; else in its own.
     #[must_use]
-    pub fn seen_as(&self, range: &ReadRange, function: FunctionCode) -> ReadRange {
+    pub fn range_in(&self, point: &Point, function: FunctionCode) -> ReadRange {
         let registers = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
-        let function = if self.mirrored && registers.contains(&function) { function } else { range.function };
-        ReadRange { function, ..*range }
+        let named = self.blocks.get(point.block).is_some_and(|block| block.functions.contains(&function));
+        let has_it = named || (self.mirrored && registers.contains(&function));
+        ReadRange { function: if has_it { function } else { point.range.function }, ..point.range }
     }
 }
 

@@ -10,11 +10,11 @@ use super::cross;
 use super::keys::Part;
 use super::point::{self, Around, PointRead, entries};
 use super::profile::{Block, Command, Identification, Profile, SystemType, Validity};
-use super::value::{first_register, pattern, prose, registers, word, yes_no};
+use super::value::{first_register, pattern, prose, register_function, registers, word, yes_no};
 use super::words::{self, Format};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::yaml::problem::{Faults, Place, Problems, unreadable};
-use crate::yaml::section::{Section, judge, optional};
+use crate::yaml::section::{Field, Section, judge, optional};
 use crate::yaml::text;
 use crate::yaml::tree::Node;
 use crate::yaml::value::{choice, count, duration, name};
@@ -29,7 +29,8 @@ pub(super) struct BlockRead {
     pub(super) registers: Option<RangeInclusive<u32>>,
     /// The part of them to fall back on.
     pub(super) core: Option<RangeInclusive<u32>>,
-    pub(super) function: Option<FunctionCode>,
+    /// The tables that have them; empty: reported.
+    pub(super) functions: Vec<FunctionCode>,
     /// Whether every entry of `points` could be read as far as its registers.
     pub(super) complete: bool,
     pub(super) points: Vec<PointRead>,
@@ -92,11 +93,12 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Profile> {
     let word_order =
         section.value("word_order", faults, |n| choice(n, words::WORD_ORDERS, words::word_order));
     let mirrored = section.value("mirrored", faults, yes_no);
+    let functions = read_functions(&section, faults).or(Some(vec![FunctionCode::READ_HOLDING_REGISTERS]));
     let not_available = read_not_available(&section, faults);
     // Register numbers are judged as if they began at 1 where nobody knows at what they begin.
     let base = first.unwrap_or(1);
     let gaps = read_gaps(&section, base, faults);
-    let blocks = read_blocks(&section, base, faults);
+    let blocks = read_blocks(&section, base, functions.as_deref(), faults);
     let extras = read_extras(&section, faults);
     let known: Vec<_> = blocks.iter().flatten().collect();
     cross::check(&known, gaps.as_deref().unwrap_or_default(), mirrored.unwrap_or(false), &extras, faults);
@@ -171,10 +173,15 @@ fn read_gaps(section: &Section<'_, Part>, first: u32, faults: &mut Faults<'_>) -
     sound.then_some(gaps)
 }
 
-fn read_blocks(section: &Section<'_, Part>, first: u32, faults: &mut Faults<'_>) -> Vec<Option<BlockRead>> {
+fn read_blocks(
+    section: &Section<'_, Part>,
+    first: u32,
+    functions: Option<&[FunctionCode]>,
+    faults: &mut Faults<'_>,
+) -> Vec<Option<BlockRead>> {
     let items = section.list("blocks", MAX_BLOCKS, faults).unwrap_or_default();
     let numbered = items.into_iter().enumerate();
-    numbered.map(|(index, (path, item))| read_block(item, &path, index, first, faults)).collect()
+    numbered.map(|(index, (path, item))| read_block(item, &path, index, first, functions, faults)).collect()
 }
 
 fn read_block(
@@ -182,11 +189,13 @@ fn read_block(
     path: &str,
     index: usize,
     first_register: u32,
+    functions: Option<&[FunctionCode]>,
     faults: &mut Faults<'_>,
 ) -> Option<BlockRead> {
     let section = Section::open(node, path, Part::Block, faults)?;
     let name = section.value("name", faults, word);
-    let function = section.value("table", faults, |n| choice(n, TABLES, table));
+    let functions = read_tables(&section, functions, faults);
+    let function = functions.as_ref().and_then(|functions| functions.first().copied());
     let printed = section.value("registers", faults, |n| registers(n, first_register));
     let printed = printed.filter(|found| is_one_read(found, &section.place_of("registers"), faults));
     let core = optional(section.field("core", faults, |n| registers(n, first_register)));
@@ -217,6 +226,7 @@ fn read_block(
         Some(Block {
             name: name.clone()?,
             range: range(printed.as_ref()?)?,
+            functions: functions.clone()?,
             core: core.clone()?.as_ref().and_then(range),
             kind: kind?,
             polled: polled?,
@@ -229,11 +239,54 @@ fn read_block(
         core_at: section.place_of("core"),
         registers: printed.clone(),
         core: core.clone().flatten(),
-        function,
+        functions: functions.clone().unwrap_or_default(),
         complete,
         points: read.into_iter().flatten().collect(),
         name,
     })
+}
+
+/// The tables of a block: its own `functions` or `table`, else what the profile says.
+fn read_tables(
+    section: &Section<'_, Part>,
+    absent: Option<&[FunctionCode]>,
+    faults: &mut Faults<'_>,
+) -> Option<Vec<FunctionCode>> {
+    let own = read_functions(section, faults);
+    let named = section.field("table", faults, |n| choice(n, TABLES, table));
+    match (own, named) {
+        (own, Field::Absent) => own.or(absent.map(<[_]>::to_vec)),
+        (Field::Absent, Field::Given(function)) => Some(vec![function]),
+        (Field::Given(_), Field::Given(_)) => {
+            let message = "found a table beside functions, which name it too; allowed: one of the two keys";
+            faults.error(&section.place_of("table"), message);
+            None
+        }
+        (Field::Absent | Field::Faulty | Field::Given(_), Field::Faulty | Field::Given(_)) => None,
+    }
+}
+
+/// The key `functions`: each table once.
+fn read_functions(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Field<Vec<FunctionCode>> {
+    if section.node("functions").is_none() {
+        return Field::Absent;
+    }
+    let Some(items) = section.list("functions", TABLES.len(), faults) else { return Field::Faulty };
+    let mut functions = Vec::new();
+    let mut sound = true;
+    for (path, item) in items {
+        let place = Place { spot: item.spot, key: path };
+        match judge(item, &place, faults, register_function) {
+            Some(function) if functions.contains(&function) => {
+                let message = format!("found {} a second time; allowed: each function once", item.describe());
+                faults.error(&place, message);
+                sound = false;
+            }
+            Some(function) => functions.push(function),
+            None => sound = false,
+        }
+    }
+    if sound { Field::Given(functions) } else { Field::Faulty }
 }
 
 /// Whether so many registers fit one transaction.

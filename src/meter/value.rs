@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use super::decimal::{Decimal, MOST_DIGITS};
 use super::profile::Scale;
 use super::words::{Format, UNITS};
+use crate::modbus::pdu::FunctionCode;
 use crate::yaml::tree::Node;
-use crate::yaml::value::{Allowed, Judged, choice, whole_number};
+use crate::yaml::value::{Allowed, Judged, choice, decimal_or_hex};
 
 /// A name others refer to.
 pub(super) fn word(node: &Node) -> Judged<String> {
@@ -43,7 +44,7 @@ pub(super) fn yes_no(node: &Node) -> Judged<bool> {
 
 /// The printed number of the first register.
 pub(super) fn first_register(node: &Node) -> Judged<u32> {
-    let number = node.plain_text().and_then(whole_number);
+    let number = node.plain_text().and_then(decimal_or_hex);
     let allowed = || Allowed(FIRST_REGISTERS.map(|one| one.to_string()).join(", "));
     number.filter(|number| FIRST_REGISTERS.contains(number)).ok_or_else(allowed)
 }
@@ -53,7 +54,7 @@ pub(super) fn registers(node: &Node, first: u32) -> Judged<RangeInclusive<u32>> 
     let all = first..=first + u32::from(u16::MAX);
     let parse = |text: &str| {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
-        Some(whole_number(low.trim())?..=whole_number(high.trim())?)
+        Some(decimal_or_hex(low.trim())?..=decimal_or_hex(high.trim())?)
     };
     let fits = |found: &RangeInclusive<u32>| {
         !found.is_empty() && all.contains(found.start()) && all.contains(found.end())
@@ -68,8 +69,15 @@ pub(super) fn registers(node: &Node, first: u32) -> Judged<RangeInclusive<u32>> 
 /// One register number, as printed.
 pub(super) fn register(node: &Node, first: u32) -> Judged<u32> {
     let last = first + u32::from(u16::MAX);
-    let number = node.plain_text().and_then(whole_number).filter(|found| (first..=last).contains(found));
+    let number = node.plain_text().and_then(decimal_or_hex).filter(|found| (first..=last).contains(found));
     number.ok_or_else(|| Allowed(format!("a register number from {first} to {last}")))
+}
+
+/// A function that reads registers, and so a table of them.
+pub(super) fn register_function(node: &Node) -> Judged<FunctionCode> {
+    let found = node.plain_text().and_then(decimal_or_hex);
+    let known = REGISTER_FUNCTIONS.into_iter().find(|function| found == Some(u32::from(function.0)));
+    known.ok_or_else(|| Allowed("3 (holding registers), 4 (input registers)".to_owned()))
 }
 
 /// A unit.
@@ -130,6 +138,9 @@ fn signed(text: &str) -> Option<f64> {
     Some(if negative { -number } else { number })
 }
 
+/// What reads registers.
+const REGISTER_FUNCTIONS: [FunctionCode; 2] =
+    [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
 /// The numbers makers give the register at wire address 0.
 const FIRST_REGISTERS: [u32; 6] = [0, 1, 30001, 40001, 300_001, 400_001];
 /// Characters of a name.

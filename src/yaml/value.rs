@@ -78,6 +78,13 @@ pub(crate) fn whole_number(text: &str) -> Option<u32> {
     if clear { text.parse().ok() } else { None }
 }
 
+/// Digits as [`whole_number`] has them, or `0x` and hexadecimal digits.
+pub(crate) fn decimal_or_hex(text: &str) -> Option<u32> {
+    let Some(hex) = text.strip_prefix("0x") else { return whole_number(text) };
+    let digits = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    if digits { u32::from_str_radix(hex, 16).ok() } else { None }
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(end);

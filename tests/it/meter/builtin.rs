@@ -146,10 +146,11 @@ fn every_pair_begins_at_an_odd_printed_number_and_is_never_split() {
         assert!(!profile.may_split_at(function, first + 1), "{}", point.name);
         assert!(profile.may_split_at(function, first + 2), "{}", point.name);
     }
-    // 004 follows a single word, 129 to 154 are all single words, and nobody knows pairs of the other table.
+    // 004 follows a single word, 129 to 154 are all single words, and both tables have the same pairs.
     assert!(profile.may_split_at(function, 3));
     assert!((128..155).all(|address| profile.may_split_at(function, address)));
-    assert!(profile.may_split_at(FunctionCode::READ_INPUT_REGISTERS, 1));
+    assert!(!profile.may_split_at(FunctionCode::READ_INPUT_REGISTERS, 1));
+    assert!(profile.may_split_at(FunctionCode::READ_COILS, 1));
 }
 
 #[test]
@@ -161,7 +162,8 @@ fn a_point_is_found_by_name_by_either_register_and_by_address() {
     assert_eq!(names(346), ["real_energy_c_f"]);
     let at = |function, address| profile.point_at(function, address).map(|point| point.name.as_str());
     assert_eq!(at(FunctionCode::READ_HOLDING_REGISTERS, 257), Some("real_energy_total_f"));
-    assert_eq!(at(FunctionCode::READ_INPUT_REGISTERS, 257), None);
+    assert_eq!(at(FunctionCode::READ_INPUT_REGISTERS, 257), Some("real_energy_total_f"));
+    assert_eq!(at(FunctionCode::READ_COILS, 257), None);
     assert_eq!(profile.point("real_power_a").map(|point| point.register), Some(10));
     let scales: Vec<_> = profile.group(Group::Scale).map(|point| point.register).collect();
     assert_eq!(scales, [138, 139, 140, 141]);
