@@ -7,7 +7,7 @@
 //!
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
 //! cli -> capture, trace -> io, bus         simulator      -> meter, yaml
-//! config -> meter, yaml, and the settings types that bus and io define
+//! config -> meter, modbus, yaml, and the settings types that bus and io define
 //! status -> config, io, bus, meter, findings, page (what they publish, and nothing that waits); page -> findings
 //! ```
 //!

@@ -9,9 +9,10 @@ use super::keys::Part;
 use super::profiles::Profiles;
 use super::settings::UnitProfile;
 use super::value::{poll, profile_name};
-use crate::bus::settings::{Pace, PolledBlock, Polling};
+use crate::bus::settings::{DemandedBlock, Pace, PolledBlock, Polling};
 use crate::meter::profile::{Block, Profile};
 use crate::meter::words::BlockKind;
+use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::yaml::nearest::nearest;
 use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::{Field, Section, judge};
@@ -47,7 +48,8 @@ pub(super) fn read(
     };
     let blocks = blocks.into_iter().map(|block| block.name.clone()).collect();
     let profile = UnitProfile { poll: poll.or(Some(Some(Pace::Auto)))?, poll_slow: slow?, blocks, profile };
-    Some(PollingRead { polling: polling(&profile), profile: Some(profile) })
+    let polling = polling(&profile);
+    Some(PollingRead { polling, profile: Some(profile) })
 }
 
 /// Without a profile nobody knows what to read, so no key may ask for it.
@@ -128,9 +130,9 @@ fn chosen<'p>(profile: &'p Profile, names: &Names, faults: &mut Faults<'_>) -> O
 /// The line's settings for a unit with a profile.
 fn polling(unit: &UnitProfile) -> Polling {
     let UnitProfile { profile, poll, poll_slow, blocks } = unit;
+    let is_polled = |block: &Block| poll.is_some() && blocks.contains(&block.name);
     let polled = |pace: Pace| {
-        let chosen = profile.blocks.iter().filter(|block| blocks.contains(&block.name));
-        chosen.map(move |block| {
+        profile.blocks.iter().filter(|block| is_polled(block)).map(move |block| {
             let (measured, pace) = match block.kind {
                 BlockKind::Measurement => (true, pace),
                 BlockKind::Configuration | BlockKind::Identity => (false, Pace::Every(*poll_slow)),
@@ -138,13 +140,25 @@ fn polling(unit: &UnitProfile) -> Polling {
             PolledBlock { range: block.range, core: block.core, measured, pace }
         })
     };
-    let registers = profile
-        .blocks
-        .iter()
-        .flat_map(|block| (1..block.range.quantity).map(|at| (block.range.function, block.range.start + at)));
+    let demanded = profile.blocks.iter().flat_map(|block| {
+        // One reading of mirrored tables serves both.
+        let tables = if profile.mirrored { &block.functions[..1] } else { &block.functions[..] };
+        tables.iter().skip(usize::from(is_polled(block))).map(|function| {
+            let in_table = |range: ReadRange| ReadRange { function: *function, ..range };
+            DemandedBlock { range: in_table(block.range), core: block.core.map(in_table) }
+        })
+    });
+    let registers = profile.blocks.iter().flat_map(|block| {
+        let ReadRange { start, quantity, .. } = block.range;
+        let inner = move |function: &FunctionCode| {
+            let function = *function;
+            (1..quantity).map(move |at| (function, start + at))
+        };
+        block.functions.iter().flat_map(inner)
+    });
     Polling {
         blocks: poll.map_or_else(Vec::new, |pace| polled(pace).collect()),
-        demanded: Vec::new(),
+        demanded: demanded.collect(),
         mirrored: profile.mirrored,
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),
     }

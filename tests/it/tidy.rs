@@ -19,7 +19,7 @@ const ROOMS: &[(&str, Imports)] = &[
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
     ("trace", Imports::Only(&["bus", "io::names", "io::stamp", "io::traffic", "meter", "modbus"])),
     ("page", Imports::Only(&["findings"])),
-    ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "yaml"])),
+    ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "modbus", "yaml"])),
     ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
     (
