@@ -52,6 +52,17 @@ impl KeyTable for Part {
             Self::Audit => "audit",
         }
     }
+
+    fn reserved(self) -> &'static [&'static str] {
+        match self {
+            Self::File => &["site", "events", "mqtt"],
+            Self::Listener => &["rules", "tls", "device", "answer_within"],
+            Self::Bus => &["wire_order"],
+            Self::Unit => &["group"],
+            Self::Status => &["tls"],
+            Self::OfflineAfter | Self::Audit => &[],
+        }
+    }
 }
 
 /// Where profiles are looked for, and the only such place that may be absent.

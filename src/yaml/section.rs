@@ -38,6 +38,11 @@ pub trait KeyTable: Copy + 'static {
 
     /// What people call it, after "of".
     fn title(self) -> &'static str;
+
+    /// Keys that a later version will have: refused, and not offered.
+    fn reserved(self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// A mapping whose keys are known.
@@ -101,7 +106,9 @@ impl<'n, P: KeyTable> Section<'n, P> {
 
     /// The value of a key as it stands in the file.
     pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
-        debug_assert!(self.part.keys().iter().any(|key| key.name == name), "{name} is in the table of keys");
+        let known =
+            || self.part.keys().iter().any(|key| key.name == name) || self.part.reserved().contains(&name);
+        debug_assert!(known(), "{name} is in the table of keys");
         self.entries.iter().find(|entry| entry.key == name && !entry.doubled).map(|entry| &entry.value)
     }
 
@@ -187,7 +194,9 @@ impl<'n, P: KeyTable> Section<'n, P> {
 
     fn judge_key(&self, entry: &Entry, faults: &mut Faults<'_>) {
         let key = join(&self.place.key, &shorten(&entry.key));
-        if !self.part.keys().iter().any(|known| known.name == entry.key) {
+        if self.part.reserved().contains(&entry.key.as_str()) {
+            faults.error(&Place { spot: entry.key_spot, key }, "not yet supported; leave the key out");
+        } else if !self.part.keys().iter().any(|known| known.name == entry.key) {
             faults.error(&Place { spot: entry.key_spot, key }, self.unknown(&entry.key));
         }
     }
