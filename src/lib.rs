@@ -233,7 +233,7 @@ pub mod config {
     pub use file::{load, parse};
     pub use keys::Part;
     pub(crate) use profiles::read_bounded;
-    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitProfile};
+    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitDefaults, UnitProfile};
     pub(crate) use status::read_token;
 }
 

@@ -10,9 +10,7 @@ use std::time::Duration;
 use super::bus::{BusRead, UnitRead};
 use super::device;
 use super::listener::ListenerRead;
-use super::settings::Listener;
 use crate::bus::settings::UnitId;
-use crate::io::settings::ListenerSettings;
 use crate::yaml::nearest::nearest;
 use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::Field;
@@ -35,6 +33,7 @@ pub(super) fn check(
     for (listener, route) in listeners.iter().zip(&routes) {
         let (Some(listener), Some(route)) = (listener, route) else { continue };
         check_routes(listener, route, buses, &mut reported, faults);
+        check_unit_map(listener, route, buses, faults);
         check_deadline(listener, route, buses, faults);
     }
     check_unused(&routes, buses, faults);
@@ -45,20 +44,31 @@ pub(super) fn check(
 pub(super) fn check_diagnostics(
     id: u8,
     place: &Place,
+    listeners: &[Option<ListenerRead>],
     routes: &[Option<Vec<usize>>],
     buses: &[Option<BusRead>],
     faults: &mut Faults<'_>,
 ) {
-    let shown: Vec<&UnitRead> = buses
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| routes.iter().flatten().any(|route| route.contains(index)))
-        .filter_map(|(_, bus)| bus.as_ref())
-        .flat_map(|bus| &bus.units)
-        .collect();
-    let has = |unit: &&&UnitRead, id: u8| unit.aliases.as_ref().is_some_and(|aliases| aliases.contains(&id));
-    let Some(unit) = shown.iter().find(|unit| has(unit, id)) else { return };
-    let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !shown.iter().any(|unit| has(&unit, *free)));
+    let mut served = BTreeMap::new();
+    for (listener, route) in listeners.iter().zip(routes) {
+        let (Some(listener), Some(route)) = (listener, route) else { continue };
+        match &listener.unit_map {
+            Field::Absent => served.extend(units_of(route, buses).rev().flat_map(under_aliases)),
+            Field::Given(mapped) => {
+                for one in mapped.iter().filter(|one| one.sent == id) {
+                    let message = format!(
+                        "found {id}, the identifier of the diagnostics unit on line {}; allowed: another one, or \
+                         another diagnostics_unit",
+                        place.spot.line
+                    );
+                    faults.error(&one.sent_at, message);
+                }
+            }
+            Field::Faulty => {}
+        }
+    }
+    let Some(unit) = served.get(&id) else { return };
+    let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !served.contains_key(free));
     let message = format!(
         "found {id}, which leads to {} on line {} already; allowed: off, or an identifier no unit has, such as {}",
         unit.place.key,
@@ -68,9 +78,18 @@ pub(super) fn check_diagnostics(
     faults.error(place, message);
 }
 
-/// A finished listener.
-pub(super) fn listener(settings: ListenerSettings, buses: Vec<usize>) -> Option<Listener> {
-    (!buses.is_empty()).then_some(Listener { settings, buses })
+/// The units a listener leads to, in order of the file.
+fn units_of<'b>(
+    route: &'b [usize],
+    buses: &'b [Option<BusRead>],
+) -> impl DoubleEndedIterator<Item = &'b UnitRead> {
+    let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
+    routed.filter_map(|(_, bus)| bus.as_ref()).flat_map(|bus| &bus.units)
+}
+
+/// A unit entry under each identifier clients use for it.
+fn under_aliases(unit: &UnitRead) -> impl Iterator<Item = (u8, &UnitRead)> {
+    unit.aliases.iter().flatten().map(move |alias| (*alias, unit))
 }
 
 fn check_addresses(listeners: &[Option<ListenerRead>], faults: &mut Faults<'_>) {
@@ -131,7 +150,7 @@ fn check_identifiers(bus: &BusRead, faults: &mut Faults<'_>) {
     let mut on_line: BTreeMap<u8, &UnitRead> = BTreeMap::new();
     let mut for_clients: BTreeMap<u8, &UnitRead> = BTreeMap::new();
     for unit in &bus.units {
-        let taken = unit.ids.clone().and_then(|ids| claim(&mut on_line, ids, unit));
+        let taken = unit.ids.as_deref().and_then(|ids| claim(&mut on_line, ids, unit));
         if let Some((id, first)) = taken {
             let (key, line) = (&first.place.key, first.id_at.spot.line);
             let message = format!(
@@ -140,7 +159,7 @@ fn check_identifiers(bus: &BusRead, faults: &mut Faults<'_>) {
             );
             faults.error(&unit.id_at, message);
         }
-        let taken_alias = unit.aliases.clone().and_then(|aliases| claim(&mut for_clients, aliases, unit));
+        let taken_alias = unit.aliases.as_deref().and_then(|aliases| claim(&mut for_clients, aliases, unit));
         // A unit listed twice under its own identifier is one fault, not two.
         if let Some((alias, first)) = taken_alias.filter(|_| unit.renamed || taken.is_none()) {
             let place = if unit.renamed { &unit.as_at } else { &unit.id_at };
@@ -157,11 +176,11 @@ fn check_identifiers(bus: &BusRead, faults: &mut Faults<'_>) {
 /// Notes who has each of the identifiers; gives the first that had an owner, and the owner.
 fn claim<'u>(
     owners: &mut BTreeMap<u8, &'u UnitRead>,
-    ids: std::ops::RangeInclusive<u8>,
+    ids: &[u8],
     unit: &'u UnitRead,
 ) -> Option<(u8, &'u UnitRead)> {
     let mut taken = None;
-    for id in ids {
+    for &id in ids {
         let owner = *owners.entry(id).or_insert(unit);
         if !std::ptr::eq(owner, unit) && taken.is_none() {
             taken = Some((id, owner));
@@ -225,8 +244,7 @@ fn check_routes(
     for bus in routed.filter_map(|(_, bus)| bus.as_ref()) {
         let mut own: BTreeMap<u8, &UnitRead> = BTreeMap::new();
         for unit in &bus.units {
-            let Some(aliases) = unit.aliases.clone() else { continue };
-            let taken = aliases.clone().find_map(|alias| Some((alias, *owners.get(&alias)?)));
+            let taken = under_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
             if let Some((alias, first)) = taken.filter(|_| !reported.contains(&std::ptr::from_ref(unit))) {
                 reported.push(unit);
                 let place = if unit.renamed { &unit.as_at } else { &unit.id_at };
@@ -239,12 +257,71 @@ fn check_routes(
                 );
                 faults.error(place, message);
             }
-            own.extend(aliases.map(|alias| (alias, unit)));
+            own.extend(under_aliases(unit));
         }
         for (alias, unit) in own {
             owners.entry(alias).or_insert(unit);
         }
     }
+}
+
+/// Each entry of a `unit_map` has to lead to a unit of the listener's buses.
+fn check_unit_map(
+    listener: &ListenerRead,
+    route: &[usize],
+    buses: &[Option<BusRead>],
+    faults: &mut Faults<'_>,
+) {
+    let Field::Given(mapped) = &listener.unit_map else { return };
+    // With a bus or an identifier missing, nobody can say which unit is unknown.
+    let is_known = |bus: &BusRead| bus.complete && bus.units.iter().all(|unit| unit.aliases.is_some());
+    if !buses.iter().all(|bus| bus.as_ref().is_some_and(is_known)) || matches!(listener.buses, Field::Faulty)
+    {
+        return;
+    }
+    let known: BTreeMap<u8, &UnitRead> = units_of(route, buses).flat_map(under_aliases).collect();
+    let words: Vec<String> = known.keys().map(u8::to_string).collect();
+    for one in mapped.iter().filter(|one| !known.contains_key(&one.unit)) {
+        let found = one.unit;
+        // Somebody may have written what stands on the meter.
+        let on_line = units_of(route, buses).find_map(|unit| {
+            let at = unit.ids.as_ref()?.iter().position(|id| *id == found)?;
+            unit.aliases.as_ref()?.get(at).map(u8::to_string)
+        });
+        let near = on_line
+            .or_else(|| nearest(&found.to_string(), words.iter().map(String::as_str)).map(str::to_owned));
+        let elsewhere =
+            buses.iter().enumerate().flat_map(|(index, bus)| bus.iter().map(move |bus| (index, bus)));
+        let elsewhere = elsewhere.filter(|(index, _)| !route.contains(index)).find_map(|(_, bus)| {
+            let has_it = bus.units.iter().flat_map(under_aliases).any(|(alias, _)| alias == found);
+            bus.name.as_ref().filter(|_| has_it)
+        });
+        let hint = match (elsewhere, near) {
+            (Some(name), _) => format!(" (bus {name} has it, but is not among the listener's buses)"),
+            (None, Some(near)) => format!(" (did you mean {near}?)"),
+            (None, None) => String::new(),
+        };
+        let message = format!(
+            "found {found}, which is the identifier of no unit of this listener{hint}; allowed: {}",
+            show_identifiers(known.keys().copied())
+        );
+        faults.error(&one.unit_at, message);
+    }
+}
+
+/// `1, 5-8`, the identifiers in order.
+fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
+    let mut runs: Vec<(u8, u8)> = Vec::new();
+    for id in identifiers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
+            Some(_) | None => runs.push((id, id)),
+        }
+    }
+    let shown = |(first, last): (u8, u8)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.into_iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 /// One attempt at the slowest unit has to fit into the deadline.

@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 
 use super::keys::Part;
-use super::listener::ListenerRead;
 use super::profiles::{Profiles, read_bounded};
 use super::settings::{Config, Loaded, LogLevel};
 use super::value::diagnostics_unit;
@@ -83,12 +82,10 @@ fn read(text: &str, faults: &mut Faults<'_>) -> Option<Config> {
     let routes = cross::check(&listeners, &buses, faults);
     let status = status::read(&section, &listeners, faults);
     if let Some(Some(id)) = diagnostics {
-        cross::check_diagnostics(id, &diagnostics_at, &routes, &buses, faults);
+        cross::check_diagnostics(id, &diagnostics_at, &listeners, &routes, &buses, faults);
     }
-    let settings = |read: Option<ListenerRead>| read.and_then(|read| read.settings);
-    let pairs = listeners.into_iter().map(settings).zip(routes);
-    let listeners =
-        pairs.map(|(settings, route)| cross::listener(settings?, route?)).collect::<Option<_>>()?;
+    let pairs = listeners.into_iter().zip(routes);
+    let listeners = pairs.map(|(read, route)| read?.finish(route?)).collect::<Option<_>>()?;
     let buses = buses.into_iter().map(|read| read?.finish()).collect::<Option<_>>()?;
     Some(Config {
         listeners,

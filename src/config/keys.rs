@@ -80,7 +80,9 @@ const FILE: &[Key] = &[
 
 const LISTENER: &[Key] = &[
     bare("address"),
+    key("framing", "tcp"),
     bare("buses"),
+    bare("unit_map"),
     key("max_age", "0s"),
     key("writes", "deny"),
     key("broadcast", "refuse"),
@@ -101,6 +103,7 @@ const BUS: &[Key] = &[
     key("direction", "auto"),
     key("echo", "auto"),
     key("response_timeout", "500ms"),
+    key("byte_timeout", "50ms"),
     key("request_gap", "0ms"),
     key("turnaround_delay", "100ms"),
     bare("late_guard"),
@@ -111,6 +114,8 @@ const BUS: &[Key] = &[
     bare("offline_after"),
     key("probe_max", "60s"),
     key("learn_limit", "256"),
+    key("merge_gap", "0"),
+    key("max_read", "125"),
     bare("units"),
 ];
 
@@ -124,8 +129,13 @@ const UNIT: &[Key] = &[
     bare("poll"),
     key("poll_slow", "60s"),
     bare("blocks"),
+    key("replies", "strict"),
+    bare("read_functions"),
     bare("response_timeout"),
+    bare("byte_timeout"),
     bare("request_gap"),
+    bare("merge_gap"),
+    bare("max_read"),
 ];
 
 const STATUS: &[Key] = &[key("address", "127.0.0.1:8502"), bare("token_file")];

@@ -26,9 +26,11 @@ pub(super) struct PollingRead {
     pub(super) polling: Polling,
 }
 
-/// Reads the keys of one unit. `None`: something was reported.
+/// Reads the keys of one unit, of which at most `max_read` registers are read at once. `None`: something was
+/// reported.
 pub(super) fn read(
     section: &Section<'_, Part>,
+    max_read: Option<u16>,
     profiles: &mut Profiles,
     faults: &mut Faults<'_>,
 ) -> Option<PollingRead> {
@@ -48,7 +50,17 @@ pub(super) fn read(
     };
     let blocks = blocks.into_iter().map(|block| block.name.clone()).collect();
     let profile = UnitProfile { poll: poll.or(Some(Some(Pace::Auto)))?, poll_slow: slow?, blocks, profile };
-    let polling = polling(&profile);
+    let max_read = max_read?;
+    let polling = polling(&profile, max_read);
+    let longest = polling.blocks.iter().map(|block| block.range.quantity).max().unwrap_or_default();
+    if longest > max_read {
+        let message = format!(
+            "found {max_read}, but a block that is polled has {longest} registers, and blocks are read whole; \
+             allowed: {longest} or more, or other blocks"
+        );
+        faults.error(&section.place_of("max_read"), message);
+        return None;
+    }
     Some(PollingRead { polling, profile: Some(profile) })
 }
 
@@ -128,7 +140,7 @@ fn chosen<'p>(profile: &'p Profile, names: &Names, faults: &mut Faults<'_>) -> O
 }
 
 /// The line's settings for a unit with a profile.
-fn polling(unit: &UnitProfile) -> Polling {
+fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
     let UnitProfile { profile, poll, poll_slow, blocks } = unit;
     let is_polled = |block: &Block| poll.is_some() && blocks.contains(&block.name);
     let polled = |pace: Pace| {
@@ -140,7 +152,7 @@ fn polling(unit: &UnitProfile) -> Polling {
             PolledBlock { range: block.range, core: block.core, measured, pace }
         })
     };
-    let demanded = profile.blocks.iter().flat_map(|block| {
+    let demanded = profile.blocks.iter().filter(|block| block.range.quantity <= max_read).flat_map(|block| {
         // One reading of mirrored tables serves both.
         let tables = if profile.mirrored { &block.functions[..1] } else { &block.functions[..] };
         tables.iter().skip(usize::from(is_polled(block))).map(|function| {

@@ -4,7 +4,7 @@
 //! The only way to a [`Config`] is [`super::parse`] or [`super::load`], so whoever holds one may rely on it.
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::bus::settings::{LineSettings, Pace, UnitId};
 use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings, StatusSettings};
 use crate::meter::profile::Profile;
+use crate::modbus::pdu::FunctionCode;
 use crate::yaml::Problem;
 
 /// The whole configuration, checked.
@@ -61,6 +62,9 @@ pub struct Listener {
     pub settings: ListenerSettings,
     /// Indexes into [`Config::buses`], at least one, each once; all of them where the file names none.
     pub buses: Vec<usize>,
+    /// What clients send here, 0 to 255, and the unit it means, by its key in [`Bus::aliases`] of one of
+    /// `buses`; nothing else is served here. `None`: every unit under that key.
+    pub unit_map: Option<BTreeMap<u8, u8>>,
 }
 
 /// One serial line: its port, its units, and what clients call them.
@@ -71,12 +75,28 @@ pub struct Bus {
     pub port: PortSettings,
     /// What the line obeys.
     pub line: LineSettings,
-    /// The identifier clients use, 1 to 247, and the unit it stands for; every unit stands here once.
+    /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
     /// Every unit once, in the order of the file, which is that of the wire where whoever wrote it kept to it.
     pub wire: Vec<UnitId>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
+    /// Further functions that only read, of the units that have any; never one the standard defines.
+    pub read_functions: BTreeMap<UnitId, BTreeSet<FunctionCode>>,
+    /// What the bus says for units that do not say it themselves.
+    pub unit_defaults: UnitDefaults,
+}
+
+/// Settings of a bus that only its units use; each has its own in [`crate::bus::settings::UnitSettings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnitDefaults {
+    /// Longest pause inside an answer, beyond wire time.
+    pub byte_timeout: Duration,
+    /// Registers not asked for that may be read to join two learned ranges; `None`: touching ranges stay apart, too.
+    pub merge_gap: Option<u16>,
+    /// Longest read of registers the gateway makes on its own.
+    pub max_read: u16,
 }
 
 /// What a unit's registers mean, and which of them are read in the background. The line obeys its own

@@ -1,18 +1,20 @@
-//! Single values of the configuration: shares, addresses, devices, identifiers, profiles, intervals.
+//! Single values of the configuration: shares, addresses, devices, identifiers, functions, profiles, intervals.
 //!
 //! Each rule turns one node into a value or says what is allowed; the same units are written back by `show_*`.
 //! Knows no key and reports nothing itself. Units of contract section 1: `60%`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::bus::settings::{Pace, UnitId};
+use crate::modbus::pdu::FunctionCode;
 use crate::yaml::tree::Node;
-use crate::yaml::value::{Allowed, Judged, decimal, duration, show_duration, whole_number};
+use crate::yaml::value::{
+    Allowed, Judged, count, decimal, decimal_or_hex, duration, show_duration, whole_number,
+};
 
 /// A share in percent, from 0.1% to 100%; given as 0 to 1.
 pub(super) fn share(node: &Node) -> Judged<f64> {
@@ -50,8 +52,9 @@ pub(super) fn network(node: &Node) -> Judged<IpNet> {
 pub(super) fn device(node: &Node) -> Judged<PathBuf> {
     const SERIAL: &str = "the absolute path of a serial device, such as /dev/serial/by-id/usb-X";
     let text = node.text().unwrap_or_default();
-    if text.starts_with("tcp://") {
-        return Err(Allowed(format!("{SERIAL} (tcp:// is reserved, not yet supported)")));
+    let upstream = ["tcp://", "modbus-tcp://"].into_iter().find(|scheme| text.starts_with(scheme));
+    if let Some(scheme) = upstream {
+        return Err(Allowed(format!("{SERIAL} ({scheme} is not yet supported)")));
     }
     let fits = text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
     if fits { Ok(PathBuf::from(text)) } else { Err(Allowed(SERIAL.to_owned())) }
@@ -140,27 +143,62 @@ pub(super) fn show_poll(poll: Option<Pace>) -> String {
 pub(super) fn diagnostics_unit(node: &Node) -> Judged<Option<u8>> {
     let id = match node.plain_text() {
         Some("off") => return Ok(None),
-        Some("255") => Some(u8::MAX),
-        Some(text) => unit_id_text(text),
+        Some(text) => unit_id_text(text).filter(|id| *id <= UnitId::STANDARD_MAX || *id == UnitId::MAX),
         None => None,
     };
     id.map(Some).ok_or_else(|| Allowed(format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX)))
 }
 
-/// One unit identifier, or a range of them.
-pub(super) fn unit_ids(node: &Node) -> Judged<RangeInclusive<u8>> {
-    let allowed = || Allowed(format!("1 to {}, or a range such as 2-8", UnitId::STANDARD_MAX));
+/// One unit identifier, or a range of them. A list of them is more than one value: see [`unit_id`].
+pub(super) fn unit_ids(node: &Node) -> Judged<Vec<u8>> {
+    let allowed =
+        || Allowed(format!("{}, a range such as 2-8, or a list such as [1, 2, 5]", unit_id_bounds()));
     let parse = |text: &str| {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Some(unit_id_text(first.trim())?..=unit_id_text(last.trim())?)
     };
-    node.text().and_then(parse).filter(|ids| !ids.is_empty()).ok_or_else(allowed)
+    let ids = node.text().and_then(parse).filter(|ids| !ids.is_empty());
+    ids.map(Iterator::collect).ok_or_else(allowed)
 }
 
-/// One identifier clients use.
+/// One entry of a list of identifiers.
+pub(super) fn unit_id(node: &Node) -> Judged<u8> {
+    node.plain_text().and_then(unit_id_text).ok_or_else(|| Allowed(unit_id_bounds()))
+}
+
+fn unit_id_bounds() -> String {
+    let most = UnitId::STANDARD_MAX;
+    format!("1 to {most} ({} to {} with a warning)", most + 1, UnitId::MAX)
+}
+
+/// One identifier clients use for a unit.
 pub(super) fn alias(node: &Node) -> Judged<u8> {
-    let allowed = || Allowed(format!("a whole number from 1 to {}", UnitId::STANDARD_MAX));
+    let allowed = || Allowed(format!("a whole number from 1 to {}", UnitId::MAX));
     node.plain_text().and_then(unit_id_text).ok_or_else(allowed)
+}
+
+/// How many registers not asked for may join two ranges; `None`: touching ranges stay apart, too.
+pub(super) fn merge_gap(node: &Node) -> Judged<Option<u16>> {
+    if node.plain_text() == Some("off") {
+        return Ok(None);
+    }
+    let number = count(node, 0, MAX_MERGE_GAP).ok().and_then(|number| u16::try_from(number).ok());
+    number.map(Some).ok_or_else(|| Allowed(format!("off, or a whole number from 0 to {MAX_MERGE_GAP}")))
+}
+
+/// Registers of one read.
+pub(super) fn max_read(node: &Node) -> Judged<u16> {
+    let allowed = || Allowed(format!("a whole number from 1 to {MAX_READ}"));
+    count(node, 1, MAX_READ).ok().and_then(|number| u16::try_from(number).ok()).ok_or_else(allowed)
+}
+
+/// A function code of a request, decimal or hexadecimal.
+pub(super) fn function_code(node: &Node) -> Judged<FunctionCode> {
+    let code = node.plain_text().and_then(decimal_or_hex).and_then(|code| u8::try_from(code).ok());
+    let code = code.filter(|code| (1..=MAX_FUNCTION).contains(code)).map(FunctionCode);
+    code.ok_or_else(|| {
+        Allowed(format!("a function code from 1 to {MAX_FUNCTION}, or from 0x01 to 0x{MAX_FUNCTION:02X}"))
+    })
 }
 
 /// As the file says it.
@@ -173,6 +211,13 @@ fn unit_id_text(text: &str) -> Option<u8> {
     let id = u8::try_from(whole_number(text)?).ok()?;
     UnitId::new(id).map(UnitId::get)
 }
+
+/// The longest gap that is worth reading over.
+const MAX_MERGE_GAP: u32 = 32;
+/// Registers of one read (Application Protocol Specification, chapter 6.3).
+const MAX_READ: u32 = 125;
+/// The highest function code of a request (Application Protocol Specification, chapter 4.1).
+const MAX_FUNCTION: u8 = 127;
 
 /// The largest first.
 const SIZE_UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];

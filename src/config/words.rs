@@ -4,7 +4,7 @@
 //! Contract section 1.
 
 use super::settings::LogLevel;
-use crate::bus::settings::{Echo, Parity};
+use crate::bus::settings::{Echo, Parity, Replies};
 use crate::io::settings::{Broadcast, Direction, Writes};
 
 /// `parity`.
@@ -51,6 +51,14 @@ pub(super) fn broadcast(value: Broadcast) -> &'static str {
     }
 }
 
+/// `replies`.
+pub(super) fn replies(value: Replies) -> &'static str {
+    match value {
+        Replies::Strict => "strict",
+        Replies::Loose => "loose",
+    }
+}
+
 /// `log_level`.
 pub(super) fn log_level(value: LogLevel) -> &'static str {
     match value {
@@ -68,6 +76,8 @@ pub(super) const PARITIES: &[Parity] = &[Parity::None, Parity::Even, Parity::Odd
 pub(super) const ECHOES: &[Echo] = &[Echo::Auto, Echo::On, Echo::Off];
 /// Every way to switch the driver.
 pub(super) const DIRECTIONS: &[Direction] = &[Direction::Auto, Direction::Rs485, Direction::None];
+/// Every choice of replies.
+pub(super) const REPLIES: &[Replies] = &[Replies::Strict, Replies::Loose];
 /// Every permission to write.
 pub(super) const WRITES: &[Writes] = &[Writes::Deny, Writes::Allow];
 /// Every way with a broadcast.

@@ -1,15 +1,17 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
 //! What is written parses to an equal configuration; quoting is left to the YAML library.
-//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `name`, `profile`, `audit`).
+//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `unit_map`, `name`, `profile`,
+//! `audit`).
 
 use serde_yaml::{Mapping, Value};
 
 use super::keys::Part;
-use super::settings::{Bus, Config, Listener, Status, UnitProfile};
+use super::settings::{Bus, Config, Listener, Status, UnitDefaults, UnitProfile};
 use super::value::{show_bytes, show_poll, show_share};
 use super::words;
 use crate::bus::settings::{LineSettings, UnitSettings};
+use crate::modbus::pdu::FunctionCode;
 use crate::yaml::KeyTable;
 use crate::yaml::value::show_duration;
 
@@ -38,9 +40,14 @@ impl Config {
     }
 
     fn listener(&self, listener: &Listener) -> Value {
-        let Listener { settings, buses } = listener;
+        let Listener { settings, buses, unit_map } = listener;
         let mut section = Section::new(Part::Listener);
         section.put("address", settings.address.to_string());
+        section.put("framing", "tcp");
+        if let Some(unit_map) = unit_map {
+            let pairs = unit_map.iter().map(|(sent, unit)| (Value::from(*sent), Value::from(*unit)));
+            section.put("unit_map", Value::Mapping(pairs.collect()));
+        }
         let names = buses.iter().filter_map(|index| self.buses.get(*index));
         let names = names.map(|bus| Value::from(bus.line.name.clone()));
         section.put("buses", Value::Sequence(names.collect()));
@@ -70,7 +77,7 @@ fn status(status: &Status) -> Value {
 }
 
 fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases, wire, profiles } = bus;
+    let Bus { port, line, aliases, wire, profiles, read_functions, unit_defaults } = bus;
     let mut section = Section::new(Part::Bus);
     section.put("name", line.name.clone());
     section.put("device", port.device.display().to_string());
@@ -80,10 +87,12 @@ fn bus(bus: &Bus) -> Value {
     section.put("direction", words::direction(port.direction));
     section.put("echo", words::echo(line.echo));
     put_limits(&mut section, line);
+    put_defaults(&mut section, unit_defaults);
     let client_id =
         |unit: &UnitSettings| aliases.iter().find(|(_, id)| **id == unit.id).map(|(alias, _)| *alias);
     let in_order = wire.iter().filter_map(|id| line.units.iter().find(|unit| unit.id == *id));
-    let units = in_order.map(|one| unit(one, client_id(one), profiles.get(&one.id)));
+    let functions = |unit: &UnitSettings| read_functions.get(&unit.id).into_iter().flatten();
+    let units = in_order.map(|one| unit(one, client_id(one), profiles.get(&one.id), functions(one)));
     section.put("units", Value::Sequence(units.collect()));
     section.finish()
 }
@@ -105,7 +114,23 @@ fn put_limits(section: &mut Section, line: &LineSettings) {
     section.put("probe_max", show_duration(line.probe_max));
 }
 
-fn unit(unit: &UnitSettings, client_id: Option<u8>, profile: Option<&UnitProfile>) -> Value {
+fn put_defaults(section: &mut Section, defaults: &UnitDefaults) {
+    section.put("byte_timeout", show_duration(defaults.byte_timeout));
+    section.put("merge_gap", merge_gap(defaults.merge_gap));
+    section.put("max_read", defaults.max_read);
+}
+
+/// A number as a number, so that it is written without quotes.
+fn merge_gap(merge_gap: Option<u16>) -> Value {
+    merge_gap.map_or_else(|| Value::from("off"), Value::from)
+}
+
+fn unit<'f>(
+    unit: &UnitSettings,
+    client_id: Option<u8>,
+    profile: Option<&UnitProfile>,
+    read_functions: impl Iterator<Item = &'f FunctionCode>,
+) -> Value {
     let mut section = Section::new(Part::Unit);
     section.put("id", unit.id.get());
     if let Some(client_id) = client_id {
@@ -127,8 +152,14 @@ fn unit(unit: &UnitSettings, client_id: Option<u8>, profile: Option<&UnitProfile
         }
         None => section.put("poll", "off"),
     }
+    section.put("replies", words::replies(unit.replies));
+    let codes = read_functions.map(|function| Value::from(function.0));
+    section.put("read_functions", Value::Sequence(codes.collect()));
     section.put("response_timeout", show_duration(unit.response_timeout));
+    section.put("byte_timeout", show_duration(unit.byte_timeout));
     section.put("request_gap", show_duration(unit.request_gap));
+    section.put("merge_gap", merge_gap(unit.merge_gap));
+    section.put("max_read", unit.max_read);
     section.finish()
 }
 

@@ -153,7 +153,7 @@ m.yaml: 2 errors";
 }
 
 #[test]
-fn identifiers_for_clients_end_at_247() {
+fn identifiers_for_clients_end_at_255() {
     let text = "listeners:
   - address: 0.0.0.0:502
 buses:
@@ -161,11 +161,11 @@ buses:
     device: /dev/ttyS0
     units:
       - id: 1
-      - {id: 2-9, as: 240}
-      - {id: 10-18, as: 240}
+      - {id: 2-9, as: 248}
+      - {id: 10-18, as: 248}
 ";
-    let expected = "m.yaml:9:25: error: buses[0].units[2].as: found 240, which calls these 9 units 240 to 248; allowed: 1 to 239, so that the last is 247 at most
- 9 |       - {id: 10-18, as: 240}
+    let expected = "m.yaml:9:25: error: buses[0].units[2].as: found 248, which calls these 9 units 248 to 256; allowed: 1 to 247, so that the last is 255 at most
+ 9 |       - {id: 10-18, as: 248}
    |                         ^^^
 m.yaml: 1 error";
     assert_eq!(faults(text), expected);
@@ -278,7 +278,7 @@ m.yaml:6:14: error: listeners[1].max_age: found soon; allowed: a duration from 0
 m.yaml:10:16: error: buses[0].baud_rate: found fast; allowed: a whole number from 300 to 1000000
  10 |     baud_rate: fast
     |                ^^^^
-m.yaml:12:19: error: buses[0].units[0].nmae: found an unknown key (did you mean name?); allowed here: id, as, name, profile, poll, poll_slow, blocks, response_timeout, request_gap
+m.yaml:12:19: error: buses[0].units[0].nmae: found an unknown key (did you mean name?); allowed here: id, as, name, profile, poll, poll_slow, blocks, replies, read_functions, response_timeout, byte_timeout, request_gap, merge_gap, max_read
  12 |       - {id: 1-3, nmae: x}
     |                   ^^^^
 m.yaml:13:13: error: buses[0].units[1].id: found unit 3 a second time, buses[0].units[0] on line 12 has it already; allowed: each unit once on a bus

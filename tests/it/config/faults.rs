@@ -20,10 +20,10 @@ buses:
       - id: 1
         naem: Panel 1
 ";
-    let expected = "m.yaml:5:5: error: buses[0].baudrate: found an unknown key (did you mean baud_rate?); allowed here: name, device, baud_rate, parity, stop_bits, direction, echo, response_timeout, request_gap, turnaround_delay, late_guard, retries, queue_limit, poll_share, failure_share, offline_after, probe_max, learn_limit, units
+    let expected = "m.yaml:5:5: error: buses[0].baudrate: found an unknown key (did you mean baud_rate?); allowed here: name, device, baud_rate, parity, stop_bits, direction, echo, response_timeout, byte_timeout, request_gap, turnaround_delay, late_guard, retries, queue_limit, poll_share, failure_share, offline_after, probe_max, learn_limit, merge_gap, max_read, units
  5 |     baudrate: 9600
    |     ^^^^^^^^
-m.yaml:8:9: error: buses[0].units[0].naem: found an unknown key (did you mean name?); allowed here: id, as, name, profile, poll, poll_slow, blocks, response_timeout, request_gap
+m.yaml:8:9: error: buses[0].units[0].naem: found an unknown key (did you mean name?); allowed here: id, as, name, profile, poll, poll_slow, blocks, replies, read_functions, response_timeout, byte_timeout, request_gap, merge_gap, max_read
  8 |         naem: Panel 1
    |         ^^^^
 m.yaml: 2 errors";
@@ -45,7 +45,7 @@ buses:
     let expected = "m.yaml:1:1: error: poll_share: found an unknown key (it is a key of a bus); allowed here: listeners, buses, diagnostics_unit, profiles, status, audit, log_level
  1 | poll_share: 30%
    | ^^^^^^^^^^
-m.yaml:9:5: error: buses[0].writes: found an unknown key (it is a key of a listener); allowed here: name, device, baud_rate, parity, stop_bits, direction, echo, response_timeout, request_gap, turnaround_delay, late_guard, retries, queue_limit, poll_share, failure_share, offline_after, probe_max, learn_limit, units
+m.yaml:9:5: error: buses[0].writes: found an unknown key (it is a key of a listener); allowed here: name, device, baud_rate, parity, stop_bits, direction, echo, response_timeout, byte_timeout, request_gap, turnaround_delay, late_guard, retries, queue_limit, poll_share, failure_share, offline_after, probe_max, learn_limit, merge_gap, max_read, units
  9 |     writes: allow
    |     ^^^^^^
 m.yaml: 2 errors";
@@ -76,7 +76,7 @@ m.yaml:9:1: error: buses: found the key a second time, the first is on line 3; a
 m.yaml:11:13: error: buses[0].device: found ttyS1; allowed: the absolute path of a serial device, such as /dev/serial/by-id/usb-X
  11 |     device: ttyS1
     |             ^^^^^
-m.yaml:12:12: error: buses[0].units: found an empty list; allowed: a list of 1 to 247, each beginning with a dash
+m.yaml:12:12: error: buses[0].units: found an empty list; allowed: a list of 1 to 255, each beginning with a dash
  12 |     units: []
     |            ^
 m.yaml: 4 errors";
@@ -115,7 +115,7 @@ m.yaml:6:5: error: listeners[0].idle_timeout: found nothing; allowed: a duration
 m.yaml:7:12: error: listeners[0].allow: found 10.0.0.0/8; allowed: a list of 1 to 256, each beginning with a dash
  7 |     allow: 10.0.0.0/8
    |            ^^^^^^^^^^
-m.yaml:8:5: error: listeners[1]: found none; allowed: a mapping with keys of a listener: address, buses, max_age, writes, broadcast, request_deadline, max_in_flight, max_connections, max_connections_per_ip, idle_timeout, allow
+m.yaml:8:5: error: listeners[1]: found none; allowed: a mapping with keys of a listener: address, framing, buses, unit_map, max_age, writes, broadcast, request_deadline, max_in_flight, max_connections, max_connections_per_ip, idle_timeout, allow
  8 |   - none
    |     ^^^^
 m.yaml:10:3: error: buses: found a mapping (keys with values); allowed: a list of 1 to 64, each beginning with a dash
@@ -209,31 +209,31 @@ buses:
     device: /dev/ttyS0
     units:
       - id: 0
-      - id: 248
+      - id: 256
       - id: 8-2
-      - id: 1-248
+      - id: 1-256
       - as: 5
       - {id: 010, as: 0, name: "", response_timeout: 1d}
 "#;
-    let expected = r#"m.yaml:6:13: error: buses[0].units[0].id: found 0; allowed: 1 to 247, or a range such as 2-8
+    let expected = r#"m.yaml:6:13: error: buses[0].units[0].id: found 0; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
  6 |       - id: 0
    |             ^
-m.yaml:7:13: error: buses[0].units[1].id: found 248; allowed: 1 to 247, or a range such as 2-8
- 7 |       - id: 248
+m.yaml:7:13: error: buses[0].units[1].id: found 256; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
+ 7 |       - id: 256
    |             ^^^
-m.yaml:8:13: error: buses[0].units[2].id: found 8-2; allowed: 1 to 247, or a range such as 2-8
+m.yaml:8:13: error: buses[0].units[2].id: found 8-2; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
  8 |       - id: 8-2
    |             ^^^
-m.yaml:9:13: error: buses[0].units[3].id: found 1-248; allowed: 1 to 247, or a range such as 2-8
- 9 |       - id: 1-248
+m.yaml:9:13: error: buses[0].units[3].id: found 1-256; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
+ 9 |       - id: 1-256
    |             ^^^^^
-m.yaml:10:9: error: buses[0].units[4].id: the key is missing; allowed: 1 to 247, or a range such as 2-8
+m.yaml:10:9: error: buses[0].units[4].id: the key is missing; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
  10 |       - as: 5
     |         ^
-m.yaml:11:14: error: buses[0].units[5].id: found 010; allowed: 1 to 247, or a range such as 2-8
+m.yaml:11:14: error: buses[0].units[5].id: found 010; allowed: 1 to 247 (248 to 255 with a warning), a range such as 2-8, or a list such as [1, 2, 5]
  11 |       - {id: 010, as: 0, name: "", response_timeout: 1d}
     |              ^^^
-m.yaml:11:23: error: buses[0].units[5].as: found 0; allowed: a whole number from 1 to 247
+m.yaml:11:23: error: buses[0].units[5].as: found 0; allowed: a whole number from 1 to 255
  11 |       - {id: 010, as: 0, name: "", response_timeout: 1d}
     |                       ^
 m.yaml:11:32: error: buses[0].units[5].name: found the quoted text ""; allowed: a name of 1 to 64 printable characters
@@ -317,7 +317,7 @@ m.yaml: 2 errors";
 }
 
 #[test]
-fn a_device_beyond_the_network_is_reserved() {
+fn a_device_beyond_the_network_is_not_yet_supported() {
     let text = "listeners:
   - address: 0.0.0.0:502
 buses:
@@ -326,7 +326,7 @@ buses:
     units:
       - id: 1
 ";
-    let expected = "m.yaml:5:13: error: buses[0].device: found tcp://10.0.0.7:4001; allowed: the absolute path of a serial device, such as /dev/serial/by-id/usb-X (tcp:// is reserved, not yet supported)
+    let expected = "m.yaml:5:13: error: buses[0].device: found tcp://10.0.0.7:4001; allowed: the absolute path of a serial device, such as /dev/serial/by-id/usb-X (tcp:// is not yet supported)
  5 |     device: tcp://10.0.0.7:4001
    |             ^^^^^^^^^^^^^^^^^^^
 m.yaml: 1 error";

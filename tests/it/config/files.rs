@@ -67,6 +67,9 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "all buses" => "[riser-a]",
             "response_timeout" | "the bus's response_timeout" => "500ms",
             "the bus's request_gap" => "0ms",
+            "the bus's byte_timeout" => "50ms",
+            "the bus's merge_gap" => "0",
+            "the bus's max_read" => "125",
             "id" => "1",
             "anybody"
             | "no name"
@@ -86,7 +89,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
         assert_eq!(stated, absent, "{:?} {}: default {default}", key.part, key.name);
         compared += 1;
     }
-    assert_eq!(compared, 36, "every key with a default was compared");
+    assert_eq!(compared, 45, "every key with a default was compared");
     let text = FULL.replace("        name: Panel 1\n", "");
     assert_eq!(config(&text).buses[0].line.units[0].name, None);
     assert_eq!(config(FULL).listeners[0].settings.allow, []);
@@ -105,7 +108,7 @@ fn the_bounds_in_the_comments_are_those_of_the_messages() {
         assert!(problem.message().contains(allowed.as_str()), "{}: {allowed}: {problem}", key.name);
         compared += 1;
     }
-    assert_eq!(compared, 36, "every key with bounds was compared");
+    assert_eq!(compared, 44, "every key with bounds was compared");
 }
 
 #[test]
@@ -114,10 +117,11 @@ fn the_bounds_in_the_comments_are_within_them() {
         let Some((low, high)) = key.allowed.as_ref().and_then(|allowed| allowed.split_once(" to ")) else {
             continue;
         };
-        for edge in [low.rsplit(' ').next().unwrap(), high.split(',').next().unwrap()] {
+        for edge in [low.rsplit(' ').next().unwrap(), high.split([',', ' ']).next().unwrap()] {
             let Err(problems) = parse(&key.with_value(FULL, edge), "full.yaml") else { continue };
             // Deadlines and identifiers are compared with others, and may be refused for that alone.
-            let compared = ["too short for one attempt", "which leads to", "a second time"];
+            let compared =
+                ["too short for one attempt", "which leads to", "a second time", "a block that is polled"];
             for error in problems.errors() {
                 assert!(
                     compared.iter().any(|text| error.message().contains(text)),

@@ -223,6 +223,7 @@ fn what_is_written_back_has_every_key_and_value() {
   direction: none
   echo: off
   response_timeout: 300ms
+  byte_timeout: 50ms
   request_gap: 5ms
   turnaround_delay: 200ms
   late_guard: 1s
@@ -235,6 +236,8 @@ fn what_is_written_back_has_every_key_and_value() {
     time: 10s
   probe_max: 5m
   learn_limit: 0
+  merge_gap: 0
+  max_read: 125
   units:
   - id: 20
     as: 1
