@@ -336,3 +336,21 @@ fn values_of_later_versions_are_not_yet_supported() {
         assert_eq!(messages(&text.replace("/dev/ttyS0", &format!("{scheme}://10.0.0.7:4001"))), [expected]);
     }
 }
+
+#[test]
+fn a_listener_whose_deadline_the_longest_read_cannot_keep_is_warned_of() {
+    let text = |baud: u32, deadline: &str| {
+        file(&format!("    baud_rate: {baud}\n"), "      - id: 1\n")
+            .replace("0.0.0.0:502", &format!("0.0.0.0:502, request_deadline: {deadline}"))
+    };
+    let expected = "listeners[0].request_deadline: 3s is too short for the longest reads on bus riser-a: 125 registers take 4.5 s at 600 8N1, so reads of more than 79 registers are answered with 0x0B; use request_deadline: 5s or more, or a higher baud_rate";
+    assert_eq!(messages(&text(600, "3s")), [expected]);
+    assert!(messages(&text(600, "5s")).is_empty());
+    assert!(messages(&text(1200, "3s")).is_empty());
+    let found = messages(&text(300, "600ms"));
+    assert!(found[0].contains("so every read is answered with 0x0B"), "{found:?}");
+    let gap = text(1200, "2300ms").replace("    units", "    request_gap: 1s\n    units");
+    assert!(messages(&gap)[0].contains("take 3.2 s"), "the gap counts: {:?}", messages(&gap));
+    let absent = file("    baud_rate: 600\n", "      - id: 1\n");
+    assert_eq!(messages(&absent), [expected], "the default is held against the line, too");
+}

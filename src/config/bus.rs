@@ -32,6 +32,7 @@ pub(super) struct BusRead {
     pub(super) device: Option<PathBuf>,
     pub(super) device_at: Place,
     direction: Option<Direction>,
+    pub(super) framing: Option<Framing>,
     /// The line, its units yet to be filled in.
     line: Option<LineSettings>,
     unit_defaults: Option<UnitDefaults>,
@@ -55,7 +56,7 @@ pub(super) struct UnitRead {
     name: Option<Option<String>>,
     pub(super) response_timeout: Option<Duration>,
     byte_timeout: Option<Duration>,
-    request_gap: Option<Duration>,
+    pub(super) request_gap: Option<Duration>,
     merge_gap: Option<Option<u16>>,
     max_read: Option<u16>,
     replies: Option<Replies>,
@@ -121,7 +122,7 @@ pub(super) fn read(
     }
     let direction = section.value("direction", faults, |n| choice(n, words::DIRECTIONS, words::direction));
     let line = read_line(&section, name.clone(), faults);
-    let LineRead { settings, inherited } = line;
+    let LineRead { framing, settings, inherited } = line;
     for (path, item) in section.list_again("units", usize::from(UnitId::MAX)) {
         let _dropped = read_unit(item, &path, &inherited, profiles, faults);
     }
@@ -136,12 +137,14 @@ pub(super) fn read(
         name,
         device: found,
         direction,
+        framing,
         line: settings,
         unit_defaults: inherited.as_defaults(),
     })
 }
 
 struct LineRead {
+    framing: Option<Framing>,
     settings: Option<LineSettings>,
     inherited: Inherited,
 }
@@ -207,7 +210,7 @@ fn read_line(section: &Section<'_, Part>, name: Option<String>, faults: &mut Fau
         })
     };
     let inherited = Inherited { response_timeout, byte_timeout, request_gap, merge_gap, max_read };
-    LineRead { settings: settings(), inherited }
+    LineRead { framing, settings: settings(), inherited }
 }
 
 fn read_framing(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Framing> {

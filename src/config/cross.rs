@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::bus::{BusRead, UnitRead};
 use super::device;
 use super::listener::ListenerRead;
+use super::value::MAX_READ;
 use crate::bus::settings::UnitId;
+use crate::modbus::rtu;
 use crate::yaml::nearest::nearest;
 use crate::yaml::problem::{Faults, Place};
 use crate::yaml::section::Field;
@@ -35,6 +37,7 @@ pub(super) fn check(
         check_routes(listener, route, buses, &mut reported, faults);
         check_unit_map(listener, route, buses, faults);
         check_deadline(listener, route, buses, faults);
+        check_wire_time(listener, route, buses, faults);
     }
     check_unused(&routes, buses, faults);
     routes
@@ -350,6 +353,42 @@ fn check_deadline(
     }
 }
 
+/// The longest read has to fit into the deadline by its bytes alone; what does not is refused even on an idle line.
+fn check_wire_time(
+    listener: &ListenerRead,
+    route: &[usize],
+    buses: &[Option<BusRead>],
+    faults: &mut Faults<'_>,
+) {
+    let Some(deadline) = listener.request_deadline else { return };
+    for bus in route.iter().filter_map(|index| buses[*index].as_ref()) {
+        let (Some(framing), Some(name)) = (bus.framing, &bus.name) else { continue };
+        let gap = bus.units.iter().filter_map(|unit| unit.request_gap).max().unwrap_or_default();
+        let silence = rtu::silence(framing.baud_rate);
+        let needed = |registers: u32| {
+            let reply = READ_REPLY_LENGTH + 2 * registers as usize;
+            silence.max(gap) + framing.wire_time(READ_REQUEST_LENGTH) + silence + framing.wire_time(reply)
+        };
+        let longest = needed(MAX_READ);
+        if longest <= deadline {
+            continue;
+        }
+        let fits = (1..MAX_READ).rev().find(|registers| needed(*registers) <= deadline);
+        let refused = fits.map_or_else(
+            || "every read is answered with 0x0B".to_owned(),
+            |fits| format!("reads of more than {fits} registers are answered with 0x0B"),
+        );
+        let whole = longest.as_secs() + 1;
+        let message = format!(
+            "{} is too short for the longest reads on bus {name}: {MAX_READ} registers take {:.1} s at {framing}, \
+             so {refused}; use request_deadline: {whole}s or more, or a higher baud_rate",
+            show_duration(deadline),
+            longest.as_secs_f64(),
+        );
+        faults.warning(&listener.request_deadline_at, message);
+    }
+}
+
 fn check_unused(routes: &[Option<Vec<usize>>], buses: &[Option<BusRead>], faults: &mut Faults<'_>) {
     let Some(routes) = routes.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return };
     for (index, bus) in buses.iter().enumerate() {
@@ -359,6 +398,10 @@ fn check_unused(routes: &[Option<Vec<usize>>], buses: &[Option<BusRead>], faults
         }
     }
 }
+
+/// Bytes of a read request on the line, and of the answer beside its registers.
+const READ_REQUEST_LENGTH: usize = 8;
+const READ_REPLY_LENGTH: usize = 5;
 
 /// What a deadline leaves for the wire and the way back, beyond the response timeout.
 const DEADLINE_SLACK: Duration = Duration::from_millis(100);

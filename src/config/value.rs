@@ -215,7 +215,7 @@ fn unit_id_text(text: &str) -> Option<u8> {
 /// The longest gap that is worth reading over.
 const MAX_MERGE_GAP: u32 = 32;
 /// Registers of one read (Application Protocol Specification, chapter 6.3).
-const MAX_READ: u32 = 125;
+pub(super) const MAX_READ: u32 = 125;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).
 const MAX_FUNCTION: u8 = 127;
 
