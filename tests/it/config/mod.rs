@@ -3,7 +3,10 @@
 mod comparisons;
 mod faults;
 mod files;
+mod functions;
 mod polling;
 mod status;
+mod unit_map;
+mod units;
 mod values;
 mod yaml;

@@ -1,5 +1,4 @@
 //! The key `functions` of profiles, register numbers in hexadecimal, and what is read whole once a client asks for it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
 use std::fs;
 use std::path::PathBuf;
