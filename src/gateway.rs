@@ -25,7 +25,7 @@ use crate::io::audit::Audit;
 use crate::io::names::{Names, UnitName};
 use crate::io::pulse::Pulses;
 use crate::io::tally::Tally;
-use crate::io::tcp::{Listening, Routes};
+use crate::io::tcp::{ListenerState, Routes};
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
@@ -297,16 +297,16 @@ impl Gateway {
     }
 
     /// What a listener obeys: its settings, and the way to each unit it shows.
-    fn listening(&self, listener: &config::Listener, config: &Config, tally: Arc<Tally>) -> Listening {
+    fn listening(&self, listener: &config::Listener, config: &Config, tally: Arc<Tally>) -> ListenerState {
         let buses = listener.buses.iter().filter_map(|&index| self.buses.get(index));
         let routed = buses.map(|bus| (bus.handle.clone(), bus.settings.aliases.clone())).collect();
-        Listening {
+        ListenerState {
             diagnostics_unit: config.diagnostics_unit,
             started: self.started,
             tally,
             audit: Arc::clone(&self.audit),
             traffic: Arc::clone(&self.traffic),
-            ..Listening::new(listener.settings.clone(), Routes::new(routed))
+            ..ListenerState::new(listener.settings.clone(), Routes::new(routed))
         }
     }
 

@@ -146,6 +146,7 @@ pub mod io {
     pub mod ioctl;
     pub(crate) mod json;
     pub mod log_lines;
+    pub mod log_rate_limiter;
     pub mod names;
     pub mod port;
     pub mod port_view;
@@ -158,7 +159,7 @@ pub mod io {
     pub mod stamp;
     pub mod tally;
     pub mod tcp;
-    pub mod throttle;
+
     pub mod timer;
     mod token;
     pub mod traffic;

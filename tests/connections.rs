@@ -9,11 +9,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use clients::{Peer, READ, Requests, WRITE, answer, answering_bus, bytes_of, listening, settings, units};
 use metergate::bus::request::{Answer, Target};
-use metergate::io::admission::Presence;
+use metergate::io::admission::IdleTracker;
 use metergate::io::connection::{self, Client, FUSE, PARTIAL_ADU_TIMEOUT, REFUSAL_DELAY, WRITE_TIMEOUT};
 use metergate::io::handle::BusHandle;
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::io::tcp::{Listening, Routes};
+use metergate::io::tcp::{ListenerState, Routes};
 use metergate::io::traffic::Link;
 use metergate::modbus::pdu::ExceptionCode;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -27,7 +27,7 @@ struct Connected {
     task: JoinHandle<()>,
 }
 
-fn client(listening: Arc<ArcSwap<Listening>>, closing: CancellationToken) -> Client {
+fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) -> Client {
     Client {
         link: Arc::new(Link {
             client: SocketAddr::from(([127, 0, 0, 1], 40000)),
@@ -35,13 +35,13 @@ fn client(listening: Arc<ArcSwap<Listening>>, closing: CancellationToken) -> Cli
             connection: 1,
         }),
         listening,
-        presence: Arc::new(Presence::new(Instant::now(), Instant::now(), closing)),
-        throttle: Arc::default(),
+        presence: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), closing)),
+        log_limiter: Arc::default(),
     }
 }
 
 /// A connection over a pipe that holds `pipe` bytes each way.
-fn connect(listening: &Arc<ArcSwap<Listening>>, pipe: usize) -> Connected {
+fn connect(listening: &Arc<ArcSwap<ListenerState>>, pipe: usize) -> Connected {
     let (ours, theirs) = duplex(pipe);
     let (reader, writer) = tokio::io::split(theirs);
     let closing = CancellationToken::new();
@@ -237,9 +237,9 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_answered_without_a_line_is_not_idle() {
     let idle_timeout = Duration::from_secs(1);
-    let listening = Listening {
+    let listening = ListenerState {
         diagnostics_unit: Some(200),
-        ..Listening::new(ListenerSettings { idle_timeout, ..settings() }, Routes::new(vec![]))
+        ..ListenerState::new(ListenerSettings { idle_timeout, ..settings() }, Routes::new(vec![]))
     };
     let mut connected = connect(&Arc::new(ArcSwap::from_pointee(listening)), 4096);
     for _ in 0..4 {
@@ -344,7 +344,7 @@ async fn a_client_no_longer_allowed_is_closed_at_its_next_request() {
     assert!(connected.peer.ask(1, READ).await.is_some());
     let allow = vec!["10.0.0.0/8".parse().unwrap()];
     let routes = Routes::new(vec![(answering_bus("riser-a"), units([1]))]);
-    listening.store(Arc::new(Listening::new(ListenerSettings { allow, ..settings() }, routes)));
+    listening.store(Arc::new(ListenerState::new(ListenerSettings { allow, ..settings() }, routes)));
     assert_eq!(connected.peer.ask(1, READ).await, None);
 }
 

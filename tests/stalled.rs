@@ -10,7 +10,7 @@ use clients::{Peer, WRITE, listening, settings, units};
 use metergate::bus::settings::LineSettings;
 use metergate::bus::view::{PortState, View};
 use metergate::config::parse;
-use metergate::io::admission::Presence;
+use metergate::io::admission::IdleTracker;
 use metergate::io::connection::{self, Client};
 use metergate::io::handle::BusHandle;
 use metergate::io::port::OpenPort;
@@ -58,8 +58,8 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
             connection: 1,
         }),
         listening: listening(settings, vec![(bus.clone(), units([1]))]),
-        presence: Arc::new(Presence::new(Instant::now(), Instant::now(), closing)),
-        throttle: Arc::default(),
+        presence: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), closing)),
+        log_limiter: Arc::default(),
     };
     tokio::spawn(connection::run(reader, writer, client));
     Peer::new(ours)

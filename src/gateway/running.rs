@@ -19,7 +19,7 @@ use crate::io::port;
 use crate::io::port_view::PortView;
 use crate::io::pulse::Pulses;
 use crate::io::serial::{self, BusParts};
-use crate::io::tcp::{self, Listening};
+use crate::io::tcp::{self, ListenerState};
 use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
 
@@ -40,7 +40,7 @@ pub(super) struct RunningListener {
     /// As configured; the port may be 0.
     pub(super) configured: SocketAddr,
     pub(super) address: SocketAddr,
-    pub(super) listening: Arc<ArcSwap<Listening>>,
+    pub(super) listening: Arc<ArcSwap<ListenerState>>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
@@ -75,7 +75,7 @@ impl RunningBus {
 
 impl RunningListener {
     /// Has it listen on `socket`.
-    pub(super) fn start(configured: SocketAddr, socket: TcpListener, listening: Listening) -> Self {
+    pub(super) fn start(configured: SocketAddr, socket: TcpListener, listening: ListenerState) -> Self {
         Self::start_with(configured, socket, Arc::new(ArcSwap::from_pointee(listening)))
     }
 
@@ -83,7 +83,7 @@ impl RunningListener {
     pub(super) fn start_with(
         configured: SocketAddr,
         socket: TcpListener,
-        listening: Arc<ArcSwap<Listening>>,
+        listening: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();

@@ -48,7 +48,7 @@ pub(crate) struct Addressed<'a> {
 
 /// A write whose outcome is awaited. It is recorded once: with its outcome, or when it is dropped without one.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct PendingWrite {
     audit: Arc<Audit>,
     write: Box<Attempted>,
     is_told: bool,
@@ -84,7 +84,7 @@ struct Attempted {
     old: Option<(Vec<u16>, Duration)>,
 }
 
-impl Ticket {
+impl PendingWrite {
     /// Notes a write as it comes in, with the values it is to replace.
     pub(crate) fn new(audit: &Arc<Audit>, link: Link, to: &Addressed<'_>, pdu: Bytes, now: Instant) -> Self {
         let write = Box::new(Attempted {
@@ -117,7 +117,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         if !self.is_told {
             self.tell(Outcome::ClientLeft, false);

@@ -19,14 +19,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info};
 
-use super::admission::Presence;
+use super::admission::IdleTracker;
 use super::exchange::Exchange;
 pub use super::exchange::{FUSE, REFUSAL_DELAY};
-use super::handle::{Answers, BusHandle, ReplyTo, WayBack};
+use super::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
+use super::log_rate_limiter::LogRateLimiter;
 pub use super::requests::DEADLINE_MARGIN;
-use super::routes::Listening;
+use super::routes::ListenerState;
 use super::tally::Connected;
-use super::throttle::Throttle;
 use super::traffic::Link;
 use crate::bus::request::{Answer, Request};
 use crate::modbus::mbap::{self, ADU_MAX};
@@ -38,11 +38,11 @@ pub struct Client {
     /// Its two ends.
     pub link: Arc<Link>,
     /// What the listener obeys at the moment.
-    pub listening: Arc<ArcSwap<Listening>>,
+    pub listening: Arc<ArcSwap<ListenerState>>,
     /// How the listener sees the connection, and tells it to close.
-    pub presence: Arc<Presence>,
+    pub presence: Arc<IdleTracker>,
     /// Shared by the connections of a listener, for lines that any stranger can cause.
-    pub throttle: Arc<Throttle>,
+    pub log_limiter: Arc<LogRateLimiter>,
 }
 
 /// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. What
@@ -106,7 +106,7 @@ enum Event {
 pub(super) struct Outgoing {
     pub(super) key: u64,
     pub(super) bus: BusHandle,
-    pub(super) request: Request<ReplyTo>,
+    pub(super) request: Request<ReplySender>,
 }
 
 pub(super) struct Connection<R, W> {
@@ -120,8 +120,8 @@ pub(super) struct Connection<R, W> {
     pub(super) counted: Arc<Connected>,
     /// Not more than is in flight, times the buses for broadcasts.
     pub(super) outgoing: VecDeque<Outgoing>,
-    pub(super) back: Arc<WayBack>,
-    answers: Answers,
+    pub(super) back: Arc<ReplyChannel>,
+    answers: ReplyReceiver,
     /// `None` while anything is in flight.
     pub(super) idle_since: Option<Instant>,
     /// Since when an ADU is incomplete.
@@ -131,7 +131,7 @@ pub(super) struct Connection<R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: Client) -> Self {
-        let (back, answers) = WayBack::new();
+        let (back, answers) = ReplyChannel::new();
         let listening = client.listening.load();
         let (tally, traffic) = (Arc::clone(&listening.tally), Arc::clone(&listening.traffic));
         drop(listening);
@@ -320,7 +320,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     pub(super) fn log_closing(&self, now: Instant, why: &str) {
-        if let Some(held_back) = self.client.throttle.permit(now) {
+        if let Some(held_back) = self.client.log_limiter.permit(now) {
             info!(held_back, "closing the connection: {why}");
         }
     }

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::Instant;
 use tracing::{debug, trace, warn};
 
-use super::audit::{Outcome, Ticket};
+use super::audit::{Outcome, PendingWrite};
 use super::routes::BROADCAST_UNIT;
 use super::tally::Connected;
 use super::traffic::{Link, Said, Served, Speaker, Traffic};
@@ -66,7 +66,7 @@ struct Waiting {
     failure: Option<Failure>,
     fuse: Instant,
     asked: Asked,
-    write: Option<Ticket>,
+    write: Option<PendingWrite>,
 }
 
 /// Why there is no answer of the unit. The first one counts where several buses were asked.
@@ -149,7 +149,7 @@ impl Exchange {
         buses: usize,
         deadline: Duration,
         asked: Asked,
-        write: Option<Ticket>,
+        write: Option<PendingWrite>,
     ) -> u64 {
         self.tell_asked(header, &asked);
         let key = self.next_key;
@@ -357,7 +357,7 @@ impl Exchange {
 }
 
 /// Every write is recorded with its outcome; of everything else the log has only what the gateway itself answered.
-fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Option<Ticket>) {
+fn record(header: Header, failure: Option<Failure>, purpose: &Purpose, write: Option<PendingWrite>) {
     let outcome = match (failure, purpose) {
         (Some(Failure::NoAnswer(code)), _) => Outcome::NoAnswer(code),
         (Some(Failure::NotSent(code) | Failure::Refused(code)), _) => Outcome::Refused(code),

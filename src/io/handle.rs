@@ -16,8 +16,8 @@ use crate::modbus::pdu::ReadRange;
 
 /// Where a reply goes: the way back to one connection, and the connection's own key for the request.
 #[derive(Clone, Debug)]
-pub struct ReplyTo {
-    back: Arc<WayBack>,
+pub struct ReplySender {
+    back: Arc<ReplyChannel>,
     key: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct ReplyTo {
 /// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
 /// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
 #[derive(Debug, Default)]
-pub struct WayBack {
+pub struct ReplyChannel {
     answers: Mutex<VecDeque<(u64, Answer)>>,
     arrived: Notify,
     left: AtomicBool,
@@ -34,14 +34,14 @@ pub struct WayBack {
 
 /// The end of the way back that the connection holds. Once it is dropped nobody takes answers any more.
 #[derive(Debug)]
-pub struct Answers(Arc<WayBack>);
+pub struct ReplyReceiver(Arc<ReplyChannel>);
 
-impl WayBack {
+impl ReplyChannel {
     /// A way back and its end.
     #[must_use]
-    pub fn new() -> (Arc<Self>, Answers) {
+    pub fn new() -> (Arc<Self>, ReplyReceiver) {
         let back = Arc::new(Self::default());
-        (Arc::clone(&back), Answers(back))
+        (Arc::clone(&back), ReplyReceiver(back))
     }
 
     /// The client asks nothing more and most likely has gone: what is not on a wire yet need not go there.
@@ -59,7 +59,7 @@ impl WayBack {
     }
 }
 
-impl Answers {
+impl ReplyReceiver {
     /// The next answer and the key of its request. Nothing is lost when the wait is given up.
     pub async fn next(&mut self) -> (u64, Answer) {
         loop {
@@ -72,16 +72,16 @@ impl Answers {
     }
 }
 
-impl Drop for Answers {
+impl Drop for ReplyReceiver {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl ReplyTo {
+impl ReplySender {
     /// The way back for the request with the connection's `key`.
     #[must_use]
-    pub fn new(back: &Arc<WayBack>, key: u64) -> Self {
+    pub fn new(back: &Arc<ReplyChannel>, key: u64) -> Self {
         Self { back: Arc::clone(back), key }
     }
 
@@ -101,14 +101,14 @@ impl ReplyTo {
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     name: Arc<str>,
-    requests: mpsc::Sender<Request<ReplyTo>>,
+    requests: mpsc::Sender<Request<ReplySender>>,
     view: Arc<ArcSwap<View>>,
 }
 
 impl BusHandle {
     /// A handle and the end that the bus task reads.
     #[must_use]
-    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplyTo>>) {
+    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
     }
@@ -142,7 +142,7 @@ impl BusHandle {
     ///
     /// # Errors
     /// The request itself, if the task has ended.
-    pub async fn send(&self, request: Request<ReplyTo>) -> Result<(), Request<ReplyTo>> {
+    pub async fn send(&self, request: Request<ReplySender>) -> Result<(), Request<ReplySender>> {
         self.requests.send(request).await.map_err(|error| error.0)
     }
 }

@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::{debug, info, trace};
 
-use super::audit::{Outcome, Ticket};
+use super::audit::{Outcome, PendingWrite};
 use super::connection::{Connection, Outgoing};
 use super::exchange::{Asked, Header, Purpose};
-use super::handle::{BusHandle, ReplyTo};
-use super::routes::{Listening, Refusal, Verdict};
+use super::handle::{BusHandle, ReplySender};
+use super::routes::{ListenerState, Refusal, Routed};
 use super::traffic::Served;
 use crate::bus::diagnostics;
 use crate::bus::request::{ListenerId, Request, Source, Target};
@@ -24,7 +24,7 @@ use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu, is_read};
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
-    pub(super) fn handle_request(&mut self, adu: Adu, listening: &Listening, now: Instant) {
+    pub(super) fn handle_request(&mut self, adu: Adu, listening: &ListenerState, now: Instant) {
         // Also when it is answered before anybody looks.
         self.idle_since = None;
         if !listening.admits(self.client.link.client.ip().to_canonical()) {
@@ -34,12 +34,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let header = Header::of(&adu);
         self.counted.note_request(now.into_std());
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
-        match listening.judge(adu.unit, adu.pdu) {
-            Verdict::Refused { refusal, pdu } => {
+        match listening.route(adu.unit, adu.pdu) {
+            Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, listening, header, now);
                 self.refuse(listening, header, pdu, refusal.code(), now);
             }
-            Verdict::Diagnostics(pdu) => {
+            Routed::Diagnostics(pdu) => {
                 match diagnostics::answer(&listening.picture(), &pdu, now.into_std()) {
                     Ok(reply) => {
                         self.exchange.reply(header, reply, Served::Diagnostics, pdu.bytes(), now);
@@ -47,7 +47,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                     Err(code) => self.refuse(listening, header, pdu.bytes().clone(), code, now),
                 }
             }
-            Verdict::Unit { bus, unit, pdu } => {
+            Routed::Unit { bus, unit, pdu } => {
                 // Who has not waited for the answer to his own write is given what the unit holds after it.
                 let behind = self.exchange.writes_to(header.unit);
                 if let Some(reply) = self.answer_from_snapshot(listening, bus, unit, &pdu, behind, now) {
@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 let key = self.open(listening, header, Purpose::Unit(None), 1, pdu.bytes(), now);
                 self.send(bus, key, Target::Unit(unit), pdu, listening, now);
             }
-            Verdict::Broadcast { buses, pdu, acknowledge } => {
+            Routed::Broadcast { buses, pdu, acknowledge } => {
                 let purpose = if acknowledge {
                     Purpose::AcknowledgedBroadcast(pdu.acknowledgement())
                 } else {
@@ -73,7 +73,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// Opens a request that so many buses answer.
     fn open(
         &mut self,
-        listening: &Listening,
+        listening: &ListenerState,
         header: Header,
         purpose: Purpose,
         buses: usize,
@@ -89,7 +89,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// Refuses what no line has heard of.
     fn refuse(
         &mut self,
-        listening: &Listening,
+        listening: &ListenerState,
         header: Header,
         pdu: Bytes,
         code: ExceptionCode,
@@ -97,24 +97,30 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     ) {
         if let Some(ticket) = self.ticket(listening, header, &pdu, now) {
             // One line of the log a refused write is what any stranger can cause; the file has them all.
-            let is_quiet = self.client.throttle.permit(now).is_none();
+            let is_quiet = self.client.log_limiter.permit(now).is_none();
             ticket.finish(Outcome::Refused(code), is_quiet);
         }
         self.exchange.refuse(header, code, Asked { pdu, at: now });
     }
 
     /// What is recorded of a write.
-    fn ticket(&self, listening: &Listening, header: Header, pdu: &Bytes, now: Instant) -> Option<Ticket> {
+    fn ticket(
+        &self,
+        listening: &ListenerState,
+        header: Header,
+        pdu: &Bytes,
+        now: Instant,
+    ) -> Option<PendingWrite> {
         let addressed = || listening.addressed(header.unit);
         let (audit, now) = (&listening.audit, now.into_std());
-        (!is_read(pdu)).then(|| Ticket::new(audit, *self.client.link, &addressed(), pdu.clone(), now))
+        (!is_read(pdu)).then(|| PendingWrite::new(audit, *self.client.link, &addressed(), pdu.clone(), now))
     }
 
     /// The reply to a read from data this listener's clients may be given, without the bus task. Nothing for one
     /// that goes `behind` something.
     fn answer_from_snapshot(
         &self,
-        listening: &Listening,
+        listening: &ListenerState,
         bus: &BusHandle,
         unit: UnitId,
         pdu: &RequestPdu,
@@ -136,14 +142,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         key: u64,
         target: Target,
         pdu: RequestPdu,
-        listening: &Listening,
+        listening: &ListenerState,
         now: Instant,
     ) {
         let link = &self.client.link;
         let allowed = listening.settings.request_deadline;
         let deadline = now + allowed - DEADLINE_MARGIN.min(allowed / 4);
         let request = Request {
-            to: ReplyTo::new(&self.back, key),
+            to: ReplySender::new(&self.back, key),
             source: Source { address: link.client.ip().to_canonical(), connection: link.connection },
             target,
             pdu,
@@ -155,17 +161,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     /// Once per connection, tells the integrator about a unit identifier that leads nowhere.
-    fn hint(&mut self, refusal: Refusal, listening: &Listening, header: Header, now: Instant) {
+    fn hint(&mut self, refusal: Refusal, listening: &ListenerState, header: Header, now: Instant) {
         let Header { unit, function, .. } = header;
         debug!(unit, %function, code = %refusal.code(), "refused");
         if refusal == Refusal::WriteDenied
-            && let Some(held_back) = self.client.throttle.permit(now)
+            && let Some(held_back) = self.client.log_limiter.permit(now)
         {
             info!(unit, %function, held_back, "write refused: this listener has `writes: deny`");
         }
         if let Some(hint) = refusal.hint(unit).filter(|_| !self.hinted) {
             self.hinted = true;
-            if let Some(held_back) = self.client.throttle.permit(now) {
+            if let Some(held_back) = self.client.log_limiter.permit(now) {
                 info!(unit, %function, configured = %listening.routes, held_back, "{hint}");
             }
         }

@@ -23,7 +23,7 @@ use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
 /// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
 #[derive(Debug)]
-pub struct Listening {
+pub struct ListenerState {
     /// Limits and permissions.
     pub settings: ListenerSettings,
     /// Where requests go.
@@ -56,7 +56,7 @@ struct Route {
 
 /// What becomes of one request.
 #[derive(Debug)]
-pub enum Verdict<'a> {
+pub enum Routed<'a> {
     /// The client is told at once; no line is used.
     Refused {
         /// Why.
@@ -101,7 +101,7 @@ pub enum Refusal {
     WriteDenied,
 }
 
-impl Listening {
+impl ListenerState {
     /// Without a diagnostics unit, counting from now on, told to nobody but the log.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
@@ -139,11 +139,11 @@ impl Listening {
     /// 3. For unit 0, whether the function may be broadcast: 0x0A.
     /// 4. Permission to write: 0x01.
     #[must_use]
-    pub fn judge(&self, unit: u8, pdu: Bytes) -> Verdict<'_> {
-        let refused = |refusal, pdu| Verdict::Refused { refusal, pdu };
+    pub fn route(&self, unit: u8, pdu: Bytes) -> Routed<'_> {
+        let refused = |refusal, pdu| Routed::Refused { refusal, pdu };
         if self.diagnostics_unit == Some(unit) {
             return match RequestPdu::decode_or_return(pdu) {
-                Ok(pdu) => Verdict::Diagnostics(pdu),
+                Ok(pdu) => Routed::Diagnostics(pdu),
                 Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
             };
         }
@@ -166,8 +166,8 @@ impl Listening {
             return refused(Refusal::WriteDenied, pdu.bytes().clone());
         }
         match route.filter(|_| !broadcast) {
-            Some(Route { bus, unit }) => Verdict::Unit { bus: &self.routes.buses[bus], unit, pdu },
-            None => Verdict::Broadcast {
+            Some(Route { bus, unit }) => Routed::Unit { bus: &self.routes.buses[bus], unit, pdu },
+            None => Routed::Broadcast {
                 buses: &self.routes.buses,
                 pdu,
                 acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
@@ -305,18 +305,18 @@ mod tests {
             idle_timeout: std::time::Duration::from_secs(600),
             allow: Vec::new(),
         };
-        let listening = Listening::new(settings, routes);
+        let listening = ListenerState::new(settings, routes);
         for identifier in 0..=255 {
-            match listening.judge(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
-                Verdict::Unit { bus: to, unit, .. } => {
+            match listening.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
+                Routed::Unit { bus: to, unit, .. } => {
                     assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
                 }
-                Verdict::Refused { refusal, .. } => {
+                Routed::Refused { refusal, .. } => {
                     assert_eq!(refusal.code(), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
                     assert!(refusal.hint(identifier).is_some());
                     assert_ne!(identifier, 11);
                 }
-                other @ (Verdict::Broadcast { .. } | Verdict::Diagnostics(_)) => panic!("{other:?}"),
+                other @ (Routed::Broadcast { .. } | Routed::Diagnostics(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -24,8 +24,8 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use super::admission::Admission;
 use super::connection::{self, Client};
-pub use super::routes::{Listening, Routes};
-use super::throttle::Throttle;
+use super::log_rate_limiter::LogRateLimiter;
+pub use super::routes::{ListenerState, Routes};
 use super::traffic::Link;
 
 /// Opens a listening socket. An IPv6 address takes IPv6 clients only, whatever the system's default: the file
@@ -48,66 +48,66 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves clients until `stop` is cancelled. Then nobody else gets in, requests in flight are answered, and
 /// what is still open after the listener's `request_deadline` and [`GRACE`] is dropped.
-pub async fn run(listener: TcpListener, listening: Arc<ArcSwap<Listening>>, stop: CancellationToken) {
-    let mut door = Door::new(listening, stop.clone());
+pub async fn run(listener: TcpListener, listening: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
+    let mut acceptor = Acceptor::new(listening, stop.clone());
     loop {
-        let open = door.scarcity.resume_at.is_none();
+        let open = acceptor.backoff.resume_at.is_none();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = door.connections.join_next() => {
+            Some(ended) = acceptor.connections.join_next() => {
                 if let Err(error) = ended {
                     error!(%error, "the task of a connection failed");
                 }
             }
-            () = until(door.scarcity.resume_at) => door.scarcity.resume_at = None,
+            () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,
             accepted = listener.accept(), if open => match accepted {
-                Ok((stream, peer)) => door.let_in(stream, peer),
-                Err(error) => door.handle_error(&error, &listener),
+                Ok((stream, peer)) => acceptor.accept(stream, peer),
+                Err(error) => acceptor.handle_error(&error, &listener),
             },
         }
     }
     drop(listener);
-    door.shut().await;
+    acceptor.shut().await;
 }
 
 /// The state of the accept loop.
-struct Door {
-    listening: Arc<ArcSwap<Listening>>,
+struct Acceptor {
+    listening: Arc<ArcSwap<ListenerState>>,
     stop: CancellationToken,
     admission: Admission,
     connections: JoinSet<()>,
-    scarcity: Scarcity,
+    backoff: AcceptBackoff,
     /// Lines about connections turned away or evicted.
-    turned_away: Throttle,
+    turned_away: LogRateLimiter,
     /// Lines about connections that were let in.
-    let_in: Arc<Throttle>,
+    let_in: Arc<LogRateLimiter>,
 }
 
 /// Whether the system lets us accept connections at all.
 #[derive(Debug)]
-struct Scarcity {
+struct AcceptBackoff {
     last_error: Option<Instant>,
     pause: Duration,
     resume_at: Option<Instant>,
 }
 
-impl Door {
-    fn new(listening: Arc<ArcSwap<Listening>>, stop: CancellationToken) -> Self {
+impl Acceptor {
+    fn new(listening: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) -> Self {
         Self {
             listening,
             stop,
             admission: Admission::new(Instant::now()),
             connections: JoinSet::new(),
-            scarcity: Scarcity { last_error: None, pause: PAUSE_MIN, resume_at: None },
-            turned_away: Throttle::default(),
+            backoff: AcceptBackoff { last_error: None, pause: PAUSE_MIN, resume_at: None },
+            turned_away: LogRateLimiter::default(),
             let_in: Arc::default(),
         }
     }
 
-    fn let_in(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let now = Instant::now();
-        self.scarcity.handle_success(now);
+        self.backoff.handle_success(now);
         let address = peer.ip().to_canonical();
         let listening = self.listening.load_full();
         if !listening.admits(address) {
@@ -135,7 +135,7 @@ impl Door {
             }),
             listening: self.listening.clone(),
             presence: self.admission.enter(address, self.stop.child_token(), now),
-            throttle: self.let_in.clone(),
+            log_limiter: self.let_in.clone(),
         };
         self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
     }
@@ -151,15 +151,15 @@ impl Door {
         let scarce =
             matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
         // Linux takes the descriptor before it looks whether anybody waits for it: with the last one given
-        // away the next try fails with nobody at the door, and nobody should be evicted for that.
-        if scarce && !somebody_waits(listener) {
-            return self.scarcity.pause(now);
+        // away the next try fails with nobody at the acceptor, and nobody should be evicted for that.
+        if scarce && !has_pending_connection(listener) {
+            return self.backoff.pause(now);
         }
-        if self.scarcity.last_error.is_none() {
+        if self.backoff.last_error.is_none() {
             warn!(%error, "cannot accept connections; trying on");
         }
-        self.scarcity.last_error = Some(now);
-        self.scarcity.pause(now);
+        self.backoff.last_error = Some(now);
+        self.backoff.pause(now);
         if scarce && self.admission.evict(None) {
             debug!("the longest idle connection was closed for want of descriptors");
         }
@@ -183,7 +183,7 @@ impl Door {
     }
 }
 
-impl Scarcity {
+impl AcceptBackoff {
     fn handle_success(&mut self, now: Instant) {
         self.pause = PAUSE_MIN;
         if self.last_error.is_some_and(|last| now.saturating_duration_since(last) >= CALM) {
@@ -223,7 +223,7 @@ pub(super) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
-fn somebody_waits(listener: &TcpListener) -> bool {
+fn has_pending_connection(listener: &TcpListener) -> bool {
     let mut interest = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
     poll(&mut interest, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

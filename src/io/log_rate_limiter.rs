@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Lets [`LINES`] lines pass within [`STRETCH`], and counts the rest.
 #[derive(Debug, Default)]
-pub struct Throttle(Mutex<Stretch>);
+pub struct LogRateLimiter(Mutex<Stretch>);
 
 #[derive(Debug, Default)]
 struct Stretch {
@@ -18,7 +18,7 @@ struct Stretch {
     held_back: u64,
 }
 
-impl Throttle {
+impl LogRateLimiter {
     /// Whether a line may be written now; if so, how many were held back since the last one.
     #[must_use]
     pub fn permit(&self, now: Instant) -> Option<u64> {
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn ten_lines_a_minute_pass_and_the_rest_are_counted() {
-        let throttle = Throttle::default();
+        let throttle = LogRateLimiter::default();
         let start = Instant::now();
         for _ in 0..LINES {
             assert_eq!(throttle.permit(start), Some(0));
