@@ -137,9 +137,9 @@ pub mod io {
     pub mod admission;
     pub mod aside;
     pub mod audit;
+    pub mod clock;
     pub mod connection;
     mod direction;
-    mod exchange;
     pub mod feed;
     pub mod handle;
     pub mod http;
@@ -152,7 +152,6 @@ pub mod io {
     pub mod port_view;
     pub mod process;
     pub mod pulse;
-    mod requests;
     pub mod routes;
     pub mod serial;
     pub mod settings;

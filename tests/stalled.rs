@@ -57,8 +57,8 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
             listener: ([127, 0, 0, 1], 502).into(),
             connection: 1,
         }),
-        listening: listening(settings, vec![(bus.clone(), units([1]))]),
-        presence: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), closing)),
+        listener: listening(settings, vec![(bus.clone(), units([1]))]),
+        idle: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), closing)),
         log_limiter: Arc::default(),
     };
     tokio::spawn(connection::run(reader, writer, client));

@@ -98,8 +98,8 @@ impl Rig {
                 listener: address(listener),
                 connection: self.connections,
             }),
-            listening: Arc::clone(&self.listening),
-            presence: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), CancellationToken::new())),
+            listener: Arc::clone(&self.listening),
+            idle: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), CancellationToken::new())),
             log_limiter: Arc::default(),
         };
         tokio::spawn(connection::run(reader, writer, client));
