@@ -78,7 +78,7 @@ impl BusRead {
         }
         line.units.sort_by_key(|unit| unit.id);
         let port = PortSettings { device: self.device?, framing: line.framing, direction: self.direction? };
-        Some(Bus { port, line, aliases, wire, profiles })
+        Some(Bus { port, line, aliases, wire, read_functions: BTreeMap::new(), profiles })
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn check_diagnostics(
 
 /// A finished listener.
 pub(super) fn listener(settings: ListenerSettings, buses: Vec<usize>) -> Option<Listener> {
-    (!buses.is_empty()).then_some(Listener { settings, buses })
+    (!buses.is_empty()).then_some(Listener { settings, buses, unit_map: None })
 }
 
 fn check_addresses(listeners: &[Option<ListenerRead>], faults: &mut Faults<'_>) {

@@ -4,7 +4,7 @@
 //! The only way to a [`Config`] is [`super::parse`] or [`super::load`], so whoever holds one may rely on it.
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub struct Listener {
     pub settings: ListenerSettings,
     /// Indexes into [`Config::buses`], at least one, each once; all of them where the file names none.
     pub buses: Vec<usize>,
+    /// The identifier the client sends, and the alias of the unit it means; `None`: every unit under its alias.
+    pub unit_map: Option<BTreeMap<u8, u8>>,
 }
 
 /// One serial line: its port, its units, and what clients call them.
@@ -71,10 +73,12 @@ pub struct Bus {
     pub port: PortSettings,
     /// What the line obeys.
     pub line: LineSettings,
-    /// The identifier clients use, 1 to 247, and the unit it stands for; every unit stands here once.
+    /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
     /// Every unit once, in the order of the file, which is that of the wire where whoever wrote it kept to it.
     pub wire: Vec<UnitId>,
+    /// Function codes that only read beside those of the standard, by unit.
+    pub read_functions: BTreeMap<UnitId, BTreeSet<u8>>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
 }

@@ -38,7 +38,7 @@ impl Config {
     }
 
     fn listener(&self, listener: &Listener) -> Value {
-        let Listener { settings, buses } = listener;
+        let Listener { settings, buses, unit_map: _ } = listener;
         let mut section = Section::new(Part::Listener);
         section.put("address", settings.address.to_string());
         let names = buses.iter().filter_map(|index| self.buses.get(*index));
@@ -70,7 +70,7 @@ fn status(status: &Status) -> Value {
 }
 
 fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases, wire, profiles } = bus;
+    let Bus { port, line, aliases, wire, read_functions: _, profiles } = bus;
     let mut section = Section::new(Part::Bus);
     section.put("name", line.name.clone());
     section.put("device", port.device.display().to_string());
