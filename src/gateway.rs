@@ -490,3 +490,30 @@ async fn join(task: &mut JoinHandle<()>, what: &str) {
         warn!("a {what} task ended badly: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(addresses: &[&str]) -> Config {
+        let listeners: Vec<String> =
+            addresses.iter().map(|address| format!("{{address: '{address}'}}")).collect();
+        let text = format!(
+            "listeners: [{}]\nbuses: [{{name: a, device: /dev/a, units: [{{id: 1}}]}}]\n",
+            listeners.join(", ")
+        );
+        config::parse(&text, "metergate.yaml").expect("a good configuration").config
+    }
+
+    #[test]
+    fn a_listener_keeps_its_number_as_long_as_its_address_is_configured() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (a, b, c) = ("127.0.0.1:502", "127.0.0.1:503", "127.0.0.1:504");
+        let first = listener_ids(&config(&[a, b]), &BTreeMap::new());
+        assert_eq!(first, BTreeMap::from([(at(a), ListenerId(0)), (at(b), ListenerId(1))]));
+        let second = listener_ids(&config(&[c, b]), &first);
+        assert_eq!(second, BTreeMap::from([(at(b), ListenerId(1)), (at(c), ListenerId(0))]));
+        let third = listener_ids(&config(&[c, b, a]), &second);
+        assert_eq!(third.get(&at(a)), Some(&ListenerId(2)));
+    }
+}
