@@ -1,5 +1,7 @@
 //! What a gateway makes of its configuration's listeners: families, unit maps, functions that only read.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod clients;
 
 use std::collections::{BTreeMap, BTreeSet};

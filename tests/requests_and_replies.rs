@@ -1,6 +1,8 @@
 //! Which request gets which reply, when, and what is recorded of writes: on in-memory pipes with a clock that is
 //! stepped, and where the kernel matters on real sockets with the real clock.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod clients;
 
 use std::io::{self, Write};

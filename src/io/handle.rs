@@ -199,11 +199,11 @@ impl BusHandle {
 
     /// Hands the request to the bus task if there is room, without a wait.
     #[must_use]
-    pub fn try_send(&self, request: Request<ReplySender>) -> Sent {
+    pub fn try_send(&self, request: Request<ReplySender>) -> Offer {
         match self.requests.try_send(request) {
-            Ok(()) => Sent::Taken,
-            Err(TrySendError::Full(request)) => Sent::Full(request),
-            Err(TrySendError::Closed(request)) => Sent::Stopped(request),
+            Ok(()) => Offer::Taken,
+            Err(TrySendError::Full(request)) => Offer::Full(request),
+            Err(TrySendError::Closed(request)) => Offer::Stopped(request),
         }
     }
 
@@ -221,7 +221,7 @@ impl BusHandle {
 
 /// What became of a request that was offered to a bus task.
 #[derive(Debug)]
-pub enum Sent {
+pub enum Offer {
     /// The task has it.
     Taken,
     /// There is no room at the moment.

@@ -62,7 +62,7 @@ pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListen
     TcpListener::from_std(socket.into())
 }
 
-/// Serves clients until `stop` is cancelled. Then nobody else gets in, requests in flight are answered, and
+/// Serves clients until `stop` is cancelled. Then no client is accepted, requests in flight are answered, and
 /// what is still open after the listener's `request_deadline` and [`GRACE`] is dropped.
 pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
     let mut acceptor = Acceptor::new(listener, stop.clone());
@@ -164,8 +164,8 @@ impl Acceptor {
         let now = Instant::now();
         let scarce =
             matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
-        // Linux takes the descriptor before it looks whether anybody waits for it: with the last one given
-        // away the next try fails with nobody at the acceptor, and nobody should be evicted for that.
+        // Linux reserves the descriptor before it checks the backlog, so EMFILE may come with no client waiting; do
+        // not evict then.
         if scarce && !has_pending_connection(socket) {
             return self.backoff.pause(now);
         }
@@ -270,7 +270,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Keep-alive probes without an answer that end a connection.
 const KEEPALIVE_RETRIES: u32 = 6;
 
-/// Sent bytes that nobody acknowledged for so long, or makes no room for, end a connection.
+/// Sent bytes that are not acknowledged for so long, or that the client makes no room for, end a connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first pause after a failed accept, doubled with each further one up to [`PAUSE_MAX`].

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tracing::debug;
 
 use crate::bus::request::{Answer, Request};
-use crate::io::handle::{BusHandle, ReplySender, Sent, Slot};
+use crate::io::handle::{BusHandle, Offer, ReplySender, Slot};
 use crate::modbus::pdu::ExceptionCode;
 
 /// The requests of one connection that a bus has no room for. Not more than are in flight, times the buses for
@@ -43,9 +43,9 @@ impl Handover {
             return lane.waiting.push_back(request);
         }
         match bus.try_send(request) {
-            Sent::Taken => {}
-            Sent::Stopped(request) => refuse(bus, request),
-            Sent::Full(request) => {
+            Offer::Taken => {}
+            Offer::Stopped(request) => refuse(bus, request),
+            Offer::Full(request) => {
                 let slot = Box::pin(bus.clone().reserve());
                 self.lanes.push(Lane { bus: bus.clone(), waiting: VecDeque::from([request]), slot });
             }
