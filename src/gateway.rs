@@ -4,6 +4,7 @@
 //! nothing done. Reload: what did not change goes on undisturbed. Stop: clients first, each with its answers,
 //! then the buses, each with the request on its wire.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,16 +17,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use self::addresses::{bind, bind_patiently, collide};
+use self::addresses::{Endpoint, bind, bind_patiently, collide};
 use self::running::{RunningBus, RunningListener};
 use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
+use crate::bus::request::ListenerId;
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::audit::Audit;
 use crate::io::names::{Names, UnitName};
 use crate::io::pulse::Pulses;
 use crate::io::tally::Tally;
-use crate::io::tcp::{Listening, Routes};
+use crate::io::tcp::{ListenerState, Routes};
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
 
@@ -101,6 +103,8 @@ pub struct Gateway {
     audit: Arc<Audit>,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
+    /// By configured address; the same as long as the address is configured.
+    listener_ids: BTreeMap<SocketAddr, ListenerId>,
     page: StatusPage,
     /// Listeners a reload took away, still answering what is in flight.
     retired: Vec<JoinHandle<()>>,
@@ -123,7 +127,7 @@ impl Gateway {
         let bound: Vec<TcpListener> = config
             .listeners
             .iter()
-            .map(|listener| bind(listener.settings.address))
+            .map(|listener| bind(endpoint(listener, config)))
             .collect::<Result<_, _>>()?;
         let socket = status::bind_page(config)?;
         let started = Instant::now();
@@ -141,6 +145,7 @@ impl Gateway {
             trail,
             buses,
             listeners: Vec::new(),
+            listener_ids: listener_ids(config, &BTreeMap::new()),
             page,
             retired: Vec::new(),
             gave_way: Vec::new(),
@@ -148,8 +153,12 @@ impl Gateway {
             pulses,
         };
         for (settings, socket) in config.listeners.iter().zip(bound) {
-            let listening = gateway.listening(settings, config, Arc::default());
-            gateway.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
+            let state = gateway.listener_state(settings, config, Arc::default());
+            gateway.listeners.push(RunningListener::start(
+                socket,
+                endpoint(settings, config).families,
+                state,
+            ));
         }
         let surroundings = gateway.surroundings(config);
         gateway.page.open(config, socket, surroundings);
@@ -172,6 +181,7 @@ impl Gateway {
             // Whoever moved the file says so by this signal.
             trail.reopen();
         }
+        self.listener_ids = listener_ids(config, &self.listener_ids);
         self.names = Arc::new(names(config));
         self.audit = Arc::new(Audit::new(Arc::clone(&self.names), trail.clone()));
         self.trail = trail;
@@ -179,21 +189,25 @@ impl Gateway {
         let buses: Vec<&str> = config.buses.iter().map(|bus| bus.line.name.as_str()).collect();
         self.traffic.keep_only(&buses);
         for (settings, socket) in config.listeners.iter().zip(sockets) {
-            match (socket, self.listener(settings.settings.address)) {
+            match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
                     let tally = Arc::clone(&running.listening.load().tally);
-                    running.listening.store(Arc::new(self.listening(settings, config, tally)));
+                    running.listening.store(Arc::new(self.listener_state(settings, config, tally)));
                 }
                 (Some(socket), _) => {
-                    let listening = self.listening(settings, config, Arc::default());
-                    self.listeners.push(RunningListener::start(settings.settings.address, socket, listening));
+                    let state = self.listener_state(settings, config, Arc::default());
+                    self.listeners.push(RunningListener::start(
+                        socket,
+                        endpoint(settings, config).families,
+                        state,
+                    ));
                 }
                 (None, None) => {}
             }
         }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
             .into_iter()
-            .partition(|listener| listener.is_running() && listens(config, listener.configured));
+            .partition(|listener| listener.is_running() && listens(config, listener));
         self.listeners = kept;
         for listener in gone {
             info!(address = %listener.address, "listener closed");
@@ -277,7 +291,7 @@ impl Gateway {
             port: Arc::clone(&bus.port),
         };
         let listener = |wanted: &config::Listener| {
-            let running = self.listener(wanted.settings.address)?;
+            let running = self.listener(endpoint(wanted, config))?;
             let buses = wanted.buses.iter().filter_map(|&index| self.buses.get(index));
             Some(ListenerSource {
                 address: running.address,
@@ -296,36 +310,54 @@ impl Gateway {
         }
     }
 
-    /// What a listener obeys: its settings, and the way to each unit it shows.
-    fn listening(&self, listener: &config::Listener, config: &Config, tally: Arc<Tally>) -> Listening {
+    /// What a listener is set to: its settings, and the way to each unit it shows.
+    fn listener_state(
+        &self,
+        listener: &config::Listener,
+        config: &Config,
+        tally: Arc<Tally>,
+    ) -> ListenerState {
         let buses = listener.buses.iter().filter_map(|&index| self.buses.get(index));
-        let routed = buses.map(|bus| (bus.handle.clone(), bus.settings.aliases.clone())).collect();
-        Listening {
+        let mut routes = Routes::new(
+            buses.clone().map(|bus| (bus.handle.clone(), bus.settings.aliases.clone())).collect(),
+        );
+        for config::Bus { aliases, read_functions, .. } in buses.map(|bus| &*bus.settings) {
+            for (&alias, unit) in aliases {
+                let functions = read_functions.get(unit).into_iter().flatten();
+                routes = routes.with_read_functions(alias, functions.copied());
+            }
+        }
+        if let Some(map) = &listener.unit_map {
+            routes = routes.with_unit_map(map);
+        }
+        ListenerState {
+            id: self.listener_ids.get(&listener.settings.address).copied().unwrap_or_default(),
             diagnostics_unit: config.diagnostics_unit,
             started: self.started,
             tally,
             audit: Arc::clone(&self.audit),
             traffic: Arc::clone(&self.traffic),
-            ..Listening::new(listener.settings.clone(), Routes::new(routed))
+            ..ListenerState::new(listener.settings.clone(), routes)
         }
     }
 
-    fn listener(&self, configured: SocketAddr) -> Option<&RunningListener> {
-        self.listeners.iter().find(|listener| listener.configured == configured && listener.is_running())
+    fn listener(&self, wanted: Endpoint) -> Option<&RunningListener> {
+        let is_wanted = |listener: &&RunningListener| listener.configured_endpoint() == wanted;
+        self.listeners.iter().find(|listener| is_wanted(listener) && listener.is_running())
     }
 
     /// Sockets for the listeners that are new; `None` for those that run already. All or nothing.
     async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
         let mut sockets = Vec::new();
         for listener in &config.listeners {
-            let address = listener.settings.address;
-            if self.listener(address).is_some() {
+            let wanted = endpoint(listener, config);
+            if self.listener(wanted).is_some() {
                 sockets.push(None);
                 continue;
             }
-            let socket = match bind(address) {
+            let socket = match bind(wanted) {
                 Err(StartError::Bind { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
-                    self.bind_in_place_of(address, config).await
+                    self.bind_in_place_of(wanted, config).await
                 }
                 bound => bound,
             };
@@ -343,16 +375,16 @@ impl Gateway {
         Ok(sockets)
     }
 
-    /// Binds `address` after closing the listeners in its way that `config` has no more, as when 0.0.0.0
+    /// Binds `wanted` after closing the listeners in its way that `config` has no more, as when 0.0.0.0
     /// becomes one address of this machine.
     async fn bind_in_place_of(
         &mut self,
-        address: SocketAddr,
+        wanted: Endpoint,
         config: &Config,
     ) -> Result<TcpListener, StartError> {
         let (in_the_way, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
             .into_iter()
-            .partition(|running| collide(running.address, address) && !listens(config, running.configured));
+            .partition(|running| collide(running.endpoint(), wanted) && !listens(config, running));
         self.listeners = others;
         for running in in_the_way {
             running.stop.cancel();
@@ -360,17 +392,19 @@ impl Gateway {
         }
         if self.gave_way.is_empty() && self.retired.iter().all(JoinHandle::is_finished) {
             // Somebody else's: waiting for it would only make the reload slow.
-            return bind(address);
+            return bind(wanted);
         }
-        bind_patiently(address).await
+        bind_patiently(wanted).await
     }
 
     /// Has the listeners that gave way listen again, as they were.
     async fn bring_back(&mut self) {
-        while let Some(RunningListener { configured, address, listening, .. }) = self.gave_way.last() {
-            match bind_patiently(*address).await {
+        while let Some(closed) = self.gave_way.last() {
+            let endpoint = closed.endpoint();
+            match bind_patiently(endpoint).await {
                 Ok(socket) => {
-                    let again = RunningListener::start_with(*configured, socket, Arc::clone(listening));
+                    let state = Arc::clone(&closed.listening);
+                    let again = RunningListener::start_with(socket, endpoint.families, state);
                     self.listeners.push(again);
                 }
                 Err(error) => error!("{error}, where it was listened before; reload to try again"),
@@ -425,14 +459,60 @@ fn open_trail(config: &Config) -> Result<Option<Arc<Trail>>, StartError> {
     Trail::open(settings).map(|trail| Some(Arc::new(trail))).map_err(failed)
 }
 
-/// Whether `config` has a listener at this address.
-fn listens(config: &Config, address: SocketAddr) -> bool {
-    config.listeners.iter().any(|listener| listener.settings.address == address)
+/// Whether `config` has this listener.
+fn listens(config: &Config, running: &RunningListener) -> bool {
+    config.listeners.iter().any(|listener| endpoint(listener, config) == running.configured_endpoint())
+}
+
+/// Where a listener listens, and for whom.
+fn endpoint(listener: &config::Listener, config: &Config) -> Endpoint {
+    let all = config.listeners.iter().map(|other| other.settings.address);
+    Endpoint::of_listener(listener.settings.address, all)
+}
+
+/// Numbers for the listeners of `config`: those they `had`, others for new ones.
+fn listener_ids(config: &Config, had: &BTreeMap<SocketAddr, ListenerId>) -> BTreeMap<SocketAddr, ListenerId> {
+    let addresses = || config.listeners.iter().map(|listener| listener.settings.address);
+    let mut ids: BTreeMap<_, _> =
+        addresses().filter_map(|address| Some((address, *had.get(&address)?))).collect();
+    for address in addresses() {
+        let free = (0..=u8::MAX).map(ListenerId).find(|id| !ids.values().any(|used| used == id));
+        // There are far fewer listeners than numbers.
+        ids.entry(address).or_insert(free.unwrap_or_default());
+    }
+    ids
 }
 
 /// Waits for a task to end; one that panicked is reported, and stops nobody else from ending.
 async fn join(task: &mut JoinHandle<()>, what: &str) {
     if let Err(error) = task.await {
         warn!("a {what} task ended badly: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(addresses: &[&str]) -> Config {
+        let listeners: Vec<String> =
+            addresses.iter().map(|address| format!("{{address: '{address}'}}")).collect();
+        let text = format!(
+            "listeners: [{}]\nbuses: [{{name: a, device: /dev/a, units: [{{id: 1}}]}}]\n",
+            listeners.join(", ")
+        );
+        config::parse(&text, "metergate.yaml").expect("a good configuration").config
+    }
+
+    #[test]
+    fn a_listener_keeps_its_number_as_long_as_its_address_is_configured() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (a, b, c) = ("127.0.0.1:502", "127.0.0.1:503", "127.0.0.1:504");
+        let first = listener_ids(&config(&[a, b]), &BTreeMap::new());
+        assert_eq!(first, BTreeMap::from([(at(a), ListenerId(0)), (at(b), ListenerId(1))]));
+        let second = listener_ids(&config(&[c, b]), &first);
+        assert_eq!(second, BTreeMap::from([(at(b), ListenerId(1)), (at(c), ListenerId(0))]));
+        let third = listener_ids(&config(&[c, b, a]), &second);
+        assert_eq!(third.get(&at(a)), Some(&ListenerId(2)));
     }
 }

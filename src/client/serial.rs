@@ -15,7 +15,7 @@ use super::failure::Failure;
 use crate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use crate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, UnitId, UnitSettings};
 use crate::bus::view::PortState;
-use crate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
+use crate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
 use crate::io::port::{self, OpenError};
 use crate::io::serial::{self, BusParts};
 use crate::io::settings::PortSettings;
@@ -50,8 +50,8 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct SerialClient {
     handle: BusHandle,
-    way_back: Arc<WayBack>,
-    answers: Answers,
+    way_back: Arc<ReplyChannel>,
+    answers: ReplyReceiver,
     next_key: u64,
     patience: Duration,
     task: JoinHandle<()>,
@@ -74,7 +74,7 @@ impl SerialClient {
         let device = port.device.display().to_string();
         let parts = BusParts::alone(line, device, requests, handle.view().clone());
         let task = tokio::spawn(serial::run(parts, port::opener(port, opened), Timer::fine()));
-        let (way_back, answers) = WayBack::new();
+        let (way_back, answers) = ReplyChannel::new();
         let attempts = retries.saturating_add(1);
         // Each attempt: the wait for its answer, and for the late answer it is owed.
         let patience = (response_timeout * 2 + MARGIN) * attempts + response_timeout + MARGIN;
@@ -93,7 +93,7 @@ impl SerialClient {
         self.next_key += 1;
         let key = self.next_key;
         let request = Request {
-            to: ReplyTo::new(&self.way_back, key),
+            to: ReplySender::new(&self.way_back, key),
             source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 0 },
             target: Target::Unit(unit),
             pdu: pdu.clone(),
@@ -163,7 +163,7 @@ impl SerialClient {
 }
 
 /// The answer to the request of that key; one to a request that was given up is let go.
-async fn answer_to(answers: &mut Answers, key: u64) -> Answer {
+async fn answer_to(answers: &mut ReplyReceiver, key: u64) -> Answer {
     loop {
         let (found, answer) = answers.next().await;
         if found == key {

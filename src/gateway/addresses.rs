@@ -8,28 +8,65 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use crate::io::tcp;
+use crate::io::tcp::{self, Families};
 
-/// Whether only one of two addresses can be listened on. The families stand side by side, see `tcp::bind`.
-pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let alike = one.port() == other.port() && one.is_ipv4() == other.is_ipv4();
-    alike && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+/// An address, and the clients that a socket there takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    pub(super) families: Families,
+}
+
+impl From<SocketAddr> for Endpoint {
+    /// For the clients of the address's own family.
+    fn from(address: SocketAddr) -> Self {
+        Self { address, families: Families::Own }
+    }
+}
+
+impl Endpoint {
+    /// Of a listener: `[::]` takes IPv4, too, unless one of `all` listeners has the port there.
+    pub(super) fn of_listener(address: SocketAddr, mut all: impl Iterator<Item = SocketAddr>) -> Self {
+        let has_port = |other: SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let is_unspecified = address.is_ipv6() && address.ip().is_unspecified();
+        let port_is_shared = address.port() != 0 && all.any(has_port);
+        let families = if is_unspecified && !port_is_shared { Families::Both } else { Families::Own };
+        Self { address, families }
+    }
+
+    fn takes_both(self) -> bool {
+        self.address.is_ipv6() && self.families == Families::Both
+    }
+}
+
+/// Whether only one of two can be listened on.
+pub(super) fn collide(one: impl Into<Endpoint>, other: impl Into<Endpoint>) -> bool {
+    let (one, other) = (one.into(), other.into());
+    let (a, b) = (one.address, other.address);
+    let meet = if a.is_ipv4() == b.is_ipv4() {
+        a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
+    } else {
+        one.takes_both() || other.takes_both()
+    };
+    a.port() == b.port() && meet
 }
 
 /// Binds an address that is free.
-pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    tcp::bind(address).map_err(|error| StartError::Bind { address, error })
+pub(super) fn bind(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
+    let Endpoint { address, families } = endpoint.into();
+    tcp::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
 }
 
 /// Binds an address whose old listener is about to close.
-pub(super) async fn bind_patiently(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let mut bound = bind(address);
+pub(super) async fn bind_patiently(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
+    let endpoint = endpoint.into();
+    let mut bound = bind(endpoint);
     for _ in 0..REBIND_TRIES {
         if bound.is_ok() {
             break;
         }
         tokio::time::sleep(REBIND_PAUSE).await;
-        bound = bind(address);
+        bound = bind(endpoint);
     }
     bound
 }
@@ -39,3 +76,43 @@ const REBIND_TRIES: u32 = 100;
 
 /// Pause between two tries.
 const REBIND_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn all_of_ipv6_takes_ipv4_too_unless_a_listener_has_the_port_there() {
+        for (address, others, expected) in [
+            ("[::]:502", &["[::]:502"][..], Families::Both),
+            ("[::]:502", &["[::]:502", "0.0.0.0:503"], Families::Both),
+            ("[::]:502", &["[::]:502", "10.0.0.1:502"], Families::Own),
+            ("[::1]:502", &["[::1]:502"], Families::Own),
+            ("0.0.0.0:502", &["0.0.0.0:502"], Families::Own),
+        ] {
+            let endpoint = Endpoint::of_listener(at(address), others.iter().map(|other| at(other)));
+            assert_eq!(endpoint.families, expected, "{address} beside {others:?}");
+        }
+    }
+
+    #[test]
+    fn endpoints_collide_within_the_families_they_take() {
+        use Families::{Both, Own};
+        for (one, other, expected) in [
+            (("[::]:502", Both), ("127.0.0.1:502", Own), true),
+            (("[::]:502", Own), ("127.0.0.1:502", Own), false),
+            (("[::]:502", Both), ("[::1]:502", Own), true),
+            (("[::]:502", Both), ("127.0.0.1:503", Own), false),
+            (("0.0.0.0:502", Own), ("127.0.0.1:502", Own), true),
+            (("127.0.0.2:502", Own), ("127.0.0.1:502", Own), false),
+        ] {
+            let endpoint = |(address, families)| Endpoint { address: at(address), families };
+            let (one, other) = (endpoint(one), endpoint(other));
+            assert_eq!((collide(one, other), collide(other, one)), (expected, expected), "{one:?} {other:?}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::addresses::Endpoint;
 use crate::bus::view::View;
 use crate::config;
 use crate::io::handle::BusHandle;
@@ -19,7 +20,7 @@ use crate::io::port;
 use crate::io::port_view::PortView;
 use crate::io::pulse::Pulses;
 use crate::io::serial::{self, BusParts};
-use crate::io::tcp::{self, Listening};
+use crate::io::tcp::{self, Families, ListenerState};
 use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
 
@@ -40,7 +41,9 @@ pub(super) struct RunningListener {
     /// As configured; the port may be 0.
     pub(super) configured: SocketAddr,
     pub(super) address: SocketAddr,
-    pub(super) listening: Arc<ArcSwap<Listening>>,
+    /// Which clients its socket takes.
+    families: Families,
+    pub(super) listening: Arc<ArcSwap<ListenerState>>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
@@ -75,21 +78,34 @@ impl RunningBus {
 
 impl RunningListener {
     /// Has it listen on `socket`.
-    pub(super) fn start(configured: SocketAddr, socket: TcpListener, listening: Listening) -> Self {
-        Self::start_with(configured, socket, Arc::new(ArcSwap::from_pointee(listening)))
+    pub(super) fn start(socket: TcpListener, families: Families, state: ListenerState) -> Self {
+        Self::start_with(socket, families, Arc::new(ArcSwap::from_pointee(state)))
     }
 
     /// The same, with a cell that others may hold already.
     pub(super) fn start_with(
-        configured: SocketAddr,
         socket: TcpListener,
-        listening: Arc<ArcSwap<Listening>>,
+        families: Families,
+        listening: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
+        let state = listening.load();
+        let configured = state.settings.address;
+        drop(state);
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
         let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
         info!(%address, "listening");
-        Self { configured, address, listening, stop, task }
+        Self { configured, address, families, listening, stop, task }
+    }
+
+    /// What it is bound to.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.address, families: self.families }
+    }
+
+    /// What it is bound to, as configured.
+    pub(super) fn configured_endpoint(&self) -> Endpoint {
+        Endpoint { address: self.configured, families: self.families }
     }
 
     /// Whether it still takes clients.

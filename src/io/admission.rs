@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What a connection shows of itself, and how it is told to close. It counts as connected until it drops this.
 #[derive(Debug)]
-pub struct Presence {
+pub struct IdleTracker {
     epoch: Instant,
     idle_since: AtomicU64,
     closing: CancellationToken,
@@ -28,7 +28,7 @@ pub struct Admission {
 #[derive(Debug)]
 struct Entry {
     address: IpAddr,
-    presence: Weak<Presence>,
+    presence: Weak<IdleTracker>,
 }
 
 /// What [`Admission::make_room`] found.
@@ -40,7 +40,7 @@ pub struct Room {
     pub evicted: usize,
 }
 
-impl Presence {
+impl IdleTracker {
     /// A connection idle since `now`. It finishes what is in flight and closes once `closing` is cancelled.
     #[must_use]
     pub fn new(epoch: Instant, now: Instant, closing: CancellationToken) -> Self {
@@ -91,8 +91,8 @@ impl Admission {
     }
 
     /// Counts a newcomer, whatever the limits.
-    pub fn enter(&mut self, address: IpAddr, closing: CancellationToken, now: Instant) -> Arc<Presence> {
-        let presence = Arc::new(Presence::new(self.epoch, now, closing));
+    pub fn enter(&mut self, address: IpAddr, closing: CancellationToken, now: Instant) -> Arc<IdleTracker> {
+        let presence = Arc::new(IdleTracker::new(self.epoch, now, closing));
         self.entries.push(Entry { address, presence: Arc::downgrade(&presence) });
         presence
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// Connections from the given addresses, each idle a second longer than the next.
-    fn connected(from: &[u8]) -> (Admission, Vec<Arc<Presence>>) {
+    fn connected(from: &[u8]) -> (Admission, Vec<Arc<IdleTracker>>) {
         let start = Instant::now();
         let mut admission = Admission::new(start);
         let presences = (0..)
@@ -152,7 +152,7 @@ mod tests {
         (admission, presences)
     }
 
-    fn evicted(presences: &[Arc<Presence>]) -> Vec<usize> {
+    fn evicted(presences: &[Arc<IdleTracker>]) -> Vec<usize> {
         (0..presences.len()).filter(|&index| presences[index].closing().is_cancelled()).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Every write, allowed or refused: when, who, what, the values before and after, and what became of it.
 //!
-//! Owns what is said of a write, in the log and as a line of JSON. It decides nothing about writes, and none
-//! waits for it: the file is another thread's ([`Trail`]).
+//! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
+//! about writes, and none waits for it: the file is another thread's ([`Trail`]).
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use super::names::Names;
 use super::stamp::utc;
 use super::traffic::Link;
 use super::trail::Trail;
+use crate::bus::request::Answer;
 use crate::bus::settings::UnitId;
-use crate::modbus::pdu::{ExceptionCode, FunctionCode};
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
 use crate::modbus::write::{Written, values_of};
 
 /// Where writes are recorded, and what their units are called.
@@ -42,33 +43,35 @@ pub(crate) struct Addressed<'a> {
     pub(crate) unit: u8,
     /// The unit on its line; of a broadcast, or where nothing is configured, none.
     pub(crate) on_line: Option<UnitId>,
-    /// Its bus, or all buses of a broadcast.
+    /// Its bus; all buses of a broadcast that is refused, one of them of a broadcast that is sent.
     pub(crate) buses: &'a [BusHandle],
 }
 
-/// A write whose outcome is awaited. It is recorded once: with its outcome, or when it is dropped without one.
+/// A write whose outcome is awaited. It is recorded once: with its outcome, or as unknown when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct PendingWrite {
     audit: Arc<Audit>,
     write: Box<Attempted>,
-    is_told: bool,
+    is_recorded: bool,
 }
 
-/// What became of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The unit says it did it.
-    Done,
+/// What became of a write (contract section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As the unit should.
+    Answered,
+    /// By the right address and another value or quantity, in this reply: the device limited it.
+    AnsweredWithAnotherValue(Bytes),
     /// The unit's own exception.
     RefusedByUnit(ExceptionCode),
-    /// It never reached a line.
-    Refused(ExceptionCode),
-    /// It may have reached the unit; nobody knows what it did.
-    NoAnswer(ExceptionCode),
-    /// All units were told.
-    Broadcast,
-    /// The client was gone before the outcome was known.
+    /// Not a byte of it was on a line.
+    NeverSent(ExceptionCode),
+    /// Not a byte of it was on a line, because the client was gone before its turn.
     ClientLeft,
+    /// It was sent and got no valid answer, or nothing is known of it.
+    Unknown(Option<ExceptionCode>),
+    /// A broadcast, sent on this bus; no unit answers it.
+    Broadcast,
 }
 
 #[derive(Debug)]
@@ -82,9 +85,10 @@ struct Attempted {
     pdu: Bytes,
     /// The values before it, as far as the snapshot knew them, and how old they were.
     old: Option<(Vec<u16>, Duration)>,
+    client_left: bool,
 }
 
-impl Ticket {
+impl PendingWrite {
     /// Notes a write as it comes in, with the values it is to replace.
     pub(crate) fn new(audit: &Arc<Audit>, link: Link, to: &Addressed<'_>, pdu: Bytes, now: Instant) -> Self {
         let write = Box::new(Attempted {
@@ -96,19 +100,31 @@ impl Ticket {
             buses: to.buses.iter().map(|bus| bus.name().to_owned()).collect(),
             old: old_values(to, &pdu, now),
             pdu,
+            client_left: false,
         });
-        Self { audit: Arc::clone(audit), write, is_told: false }
+        Self { audit: Arc::clone(audit), write, is_recorded: false }
     }
 
-    /// Records it with its outcome. `is_quiet` keeps it out of the log.
-    pub(crate) fn finish(mut self, outcome: Outcome, is_quiet: bool) {
-        self.tell(outcome, is_quiet);
+    /// The client is gone: if the write is dropped unsent, that is why.
+    pub(crate) fn note_client_left(&mut self) {
+        self.write.client_left = true;
     }
 
-    fn tell(&mut self, outcome: Outcome, is_quiet: bool) {
-        self.is_told = true;
+    /// Records what its bus answered.
+    pub(crate) fn finish(mut self, answer: &Answer) {
+        let outcome = self.write.outcome(answer);
+        self.record(&outcome, Place::LogAndFile);
+    }
+
+    /// Records that it was refused before any bus. Where such lines are many, `place` keeps it out of the log.
+    pub(crate) fn refuse(mut self, code: ExceptionCode, place: Place) {
+        self.record(&Outcome::NeverSent(code), place);
+    }
+
+    fn record(&mut self, outcome: &Outcome, place: Place) {
+        self.is_recorded = true;
         let names = &self.audit.names;
-        if !is_quiet {
+        if place == Place::LogAndFile {
             self.write.log(names, outcome);
         }
         if let Some(trail) = &self.audit.trail {
@@ -117,45 +133,64 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+/// Where a write is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    LogAndFile,
+    File,
+}
+
+impl Drop for PendingWrite {
     fn drop(&mut self) {
-        if !self.is_told {
-            self.tell(Outcome::ClientLeft, false);
+        if !self.is_recorded {
+            self.record(&Outcome::Unknown(None), Place::LogAndFile);
         }
     }
 }
 
 impl Outcome {
-    /// One word or two, always the same.
-    fn word(self) -> &'static str {
+    /// Always the same words.
+    fn word(&self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Answered => "answered",
+            Self::AnsweredWithAnotherValue(_) => "answered with another value",
             Self::RefusedByUnit(_) => "refused by the unit",
-            Self::Refused(_) => "refused by the gateway",
-            Self::NoAnswer(_) => "no answer",
+            Self::NeverSent(_) => "refused here, never sent",
+            Self::ClientLeft => "client left, never sent",
+            Self::Unknown(_) => "sent, no valid answer: unknown",
             Self::Broadcast => "sent to all units",
-            Self::ClientLeft => "client left",
         }
     }
 
-    fn exception(self) -> Option<ExceptionCode> {
+    fn exception(&self) -> Option<ExceptionCode> {
         match self {
-            Self::RefusedByUnit(code) | Self::Refused(code) | Self::NoAnswer(code) => Some(code),
-            Self::Done | Self::Broadcast | Self::ClientLeft => None,
+            Self::RefusedByUnit(code) | Self::NeverSent(code) => Some(*code),
+            Self::Unknown(code) => *code,
+            Self::Answered | Self::AnsweredWithAnotherValue(_) | Self::ClientLeft | Self::Broadcast => None,
+        }
+    }
+
+    /// The reply that differs from what was written.
+    fn other_value(&self) -> Option<&Bytes> {
+        match self {
+            Self::AnsweredWithAnotherValue(reply) => Some(reply),
+            Self::Answered
+            | Self::RefusedByUnit(_)
+            | Self::NeverSent(_)
+            | Self::ClientLeft
+            | Self::Unknown(_)
+            | Self::Broadcast => None,
         }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done | Self::Broadcast => f.write_str(self.word()),
-            Self::RefusedByUnit(code) => write!(f, "refused by the unit: {code}"),
-            Self::Refused(code) => write!(f, "answered {code} by the gateway"),
-            Self::NoAnswer(code) => {
-                write!(f, "answered {code} by the gateway; whether the unit carried it out is not known")
-            }
-            Self::ClientLeft => f.write_str("the client left before the outcome was known"),
+        f.write_str(self.word())?;
+        match (self.exception(), self.other_value()) {
+            (Some(code), _) => write!(f, " ({code})"),
+            (None, Some(reply)) => write!(f, " ({})", hex(reply)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -165,7 +200,26 @@ impl Attempted {
         FunctionCode(self.pdu.first().copied().unwrap_or_default())
     }
 
-    fn log(&self, names: &Names, outcome: Outcome) {
+    /// What the answer of the bus says of this write.
+    fn outcome(&self, answer: &Answer) -> Outcome {
+        match answer {
+            Answer::Reply(reply) => match reply[..] {
+                [function, code] if function & EXCEPTION_BIT != 0 => {
+                    Outcome::RefusedByUnit(ExceptionCode(code))
+                }
+                _ if acknowledgement(&self.pdu).is_some_and(|wanted| wanted != &reply[..]) => {
+                    Outcome::AnsweredWithAnotherValue(reply.clone())
+                }
+                _ => Outcome::Answered,
+            },
+            Answer::Sent => Outcome::Broadcast,
+            Answer::NotSent(_) | Answer::Refused(_) if self.client_left => Outcome::ClientLeft,
+            Answer::NotSent(code) | Answer::Refused(code) => Outcome::NeverSent(*code),
+            Answer::NoAnswer(code) => Outcome::Unknown(Some(*code)),
+        }
+    }
+
+    fn log(&self, names: &Names, outcome: &Outcome) {
         let (unit, function, pdu) = (self.unit, self.function(), hex(&self.pdu));
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
@@ -175,7 +229,7 @@ impl Attempted {
     }
 
     /// One line of JSON. Keys are always there; what is not known is null.
-    fn to_json(&self, names: &Names, outcome: Outcome) -> String {
+    fn to_json(&self, names: &Names, outcome: &Outcome) -> String {
         let written = Written::of(&self.pdu);
         let range = written.as_ref().map(|written| written.range);
         let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
@@ -204,6 +258,7 @@ impl Attempted {
         line.numbers("masks", masks);
         line.text("pdu", &hex(&self.pdu));
         line.text("outcome", outcome.word());
+        line.text_or_null("reply", outcome.other_value().map(|reply| hex(reply)).as_deref());
         line.number("exception", outcome.exception().map(|code| u64::from(code.0)));
         line.text_or_null("exception_name", outcome.exception().map(ExceptionCode::name));
         line.number("took_ms", Some(millis(self.since.elapsed())));

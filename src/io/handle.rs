@@ -3,50 +3,63 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
-use crate::bus::request::{Answer, Request};
+use crate::bus::now::Now;
+use crate::bus::request::{Answer, ListenerId, Request};
 use crate::bus::settings::UnitId;
 use crate::bus::view::View;
-use crate::modbus::pdu::ReadRange;
+use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
-/// Where a reply goes: the way back to one connection, and the connection's own key for the request.
-#[derive(Clone, Debug)]
-pub struct ReplyTo {
-    back: Arc<WayBack>,
+/// Where a reply goes: the channel of one connection, and the connection's own key for the request.
+///
+/// Sends exactly one answer. Dropped without one, it sends one itself: a bus drops what is not on its wire once the
+/// client [is gone](Self::is_gone), so that was never sent; of anything else nothing is known.
+#[derive(Debug)]
+pub struct ReplySender {
+    channel: Arc<ReplyChannel>,
     key: u64,
+    is_answered: bool,
 }
 
-/// The way back to one connection.
+/// The way back to one connection, and what its buses should know of its client.
 ///
 /// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
 /// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
 #[derive(Debug, Default)]
-pub struct WayBack {
+pub struct ReplyChannel {
     answers: Mutex<VecDeque<(u64, Answer)>>,
     arrived: Notify,
-    left: AtomicBool,
+    half_closed: AtomicBool,
+    gone: AtomicBool,
 }
 
-/// The end of the way back that the connection holds. Once it is dropped nobody takes answers any more.
+/// The end of a [`ReplyChannel`] that the connection holds. Once it is dropped the client counts as gone.
 #[derive(Debug)]
-pub struct Answers(Arc<WayBack>);
+pub struct ReplyReceiver(Arc<ReplyChannel>);
 
-impl WayBack {
-    /// A way back and its end.
+impl ReplyChannel {
+    /// A channel and its receiving end.
     #[must_use]
-    pub fn new() -> (Arc<Self>, Answers) {
-        let back = Arc::new(Self::default());
-        (Arc::clone(&back), Answers(back))
+    pub fn new() -> (Arc<Self>, ReplyReceiver) {
+        let channel = Arc::new(Self::default());
+        (Arc::clone(&channel), ReplyReceiver(channel))
     }
 
-    /// The client asks nothing more and most likely has gone: what is not on a wire yet need not go there.
+    /// The client closed its sending side: it may still wait for answers, or have given up.
+    pub fn half_close(&self) {
+        self.half_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The client cannot be answered any more: what is not on a wire yet need not go there.
     pub fn leave(&self) {
-        self.left.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::Relaxed);
     }
 
     fn push(&self, key: u64, answer: Answer) {
@@ -55,45 +68,80 @@ impl WayBack {
     }
 
     fn pop(&self) -> Option<(u64, Answer)> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = answers.pop_front();
+        if answers.is_empty() && answers.capacity() > IDLE_ANSWERS {
+            // With hundreds of connections the room of a burst counts.
+            *answers = VecDeque::new();
+        }
+        answer
     }
 }
 
-impl Answers {
-    /// The next answer and the key of its request. Nothing is lost when the wait is given up.
+impl ReplyReceiver {
+    /// The next answer and the key of its request. Cancel safe.
     pub async fn next(&mut self) -> (u64, Answer) {
         loop {
             if let Some(answer) = self.0.pop() {
                 return answer;
             }
-            // An answer that comes between the look and the wait leaves its notice behind.
+            // `notify_one` stores a permit, so an answer that arrives before this line is not missed.
             self.0.arrived.notified().await;
         }
     }
 }
 
-impl Drop for Answers {
+impl Drop for ReplyReceiver {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl ReplyTo {
-    /// The way back for the request with the connection's `key`.
+impl ReplySender {
+    /// For the request with the connection's `key`.
     #[must_use]
-    pub fn new(back: &Arc<WayBack>, key: u64) -> Self {
-        Self { back: Arc::clone(back), key }
+    pub fn new(channel: &Arc<ReplyChannel>, key: u64) -> Self {
+        Self { channel: Arc::clone(channel), key, is_answered: false }
     }
 
     /// Delivers the answer. A client that left in the meantime is no error.
-    pub fn send(self, answer: Answer) {
-        self.back.push(self.key, answer);
+    pub fn send(mut self, answer: Answer) {
+        self.deliver(answer);
     }
 
-    /// Whether nobody is left who would take the answer.
+    /// The connection's key for the request.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Whether the client cannot be answered any more: the connection was reset, or a reply could not be written.
+    /// What is not on the wire then is dropped.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.back.left.load(Ordering::Relaxed)
+        self.channel.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client closed its sending side. It may still wait for its answers.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        self.channel.half_closed.load(Ordering::Relaxed)
+    }
+
+    fn deliver(&mut self, answer: Answer) {
+        self.is_answered = true;
+        self.channel.push(self.key, answer);
+    }
+}
+
+impl Drop for ReplySender {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let code = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
+        let was_discarded = self.is_gone() && !thread::panicking();
+        self.deliver(if was_discarded { Answer::NotSent(code) } else { Answer::NoAnswer(code) });
     }
 }
 
@@ -101,14 +149,14 @@ impl ReplyTo {
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     name: Arc<str>,
-    requests: mpsc::Sender<Request<ReplyTo>>,
+    requests: mpsc::Sender<Request<ReplySender>>,
     view: Arc<ArcSwap<View>>,
 }
 
 impl BusHandle {
     /// A handle and the end that the bus task reads.
     #[must_use]
-    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplyTo>>) {
+    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
     }
@@ -120,16 +168,19 @@ impl BusHandle {
     }
 
     /// The reply to a read of `unit` from the snapshot, if what is known is no older than `max_age`. Never
-    /// with a `max_age` of zero.
+    /// with a `max_age` of zero. `listener` is the one the read came by.
     #[must_use]
     pub fn answer_from_snapshot(
         &self,
         unit: UnitId,
         range: &ReadRange,
+        listener: ListenerId,
         max_age: Duration,
-        now: Instant,
+        now: Now,
     ) -> Option<Bytes> {
-        self.view.load().unit(unit)?.snapshot.answer(range, max_age, now)
+        // Blocks do not remember yet on which listener they were served, nor how long the machine had slept.
+        let _unused = listener;
+        self.view.load().unit(unit)?.snapshot.answer(range, max_age, now.instant)
     }
 
     /// The bus's name, for logs.
@@ -142,10 +193,56 @@ impl BusHandle {
     ///
     /// # Errors
     /// The request itself, if the task has ended.
-    pub async fn send(&self, request: Request<ReplyTo>) -> Result<(), Request<ReplyTo>> {
+    pub async fn send(&self, request: Request<ReplySender>) -> Result<(), Request<ReplySender>> {
         self.requests.send(request).await.map_err(|error| error.0)
+    }
+
+    /// Hands the request to the bus task if there is room, without a wait.
+    #[must_use]
+    pub fn try_send(&self, request: Request<ReplySender>) -> Offer {
+        match self.requests.try_send(request) {
+            Ok(()) => Offer::Taken,
+            Err(TrySendError::Full(request)) => Offer::Full(request),
+            Err(TrySendError::Closed(request)) => Offer::Stopped(request),
+        }
+    }
+
+    /// Waits for room for one request, in the order of those who wait; `None` if the task has ended.
+    pub async fn reserve(self) -> Option<Slot> {
+        self.requests.reserve_owned().await.ok().map(Slot)
+    }
+
+    /// Whether both lead to the same task.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.requests.same_channel(&other.requests)
+    }
+}
+
+/// What became of a request that was offered to a bus task.
+#[derive(Debug)]
+pub enum Offer {
+    /// The task has it.
+    Taken,
+    /// There is no room at the moment.
+    Full(Request<ReplySender>),
+    /// The task has ended.
+    Stopped(Request<ReplySender>),
+}
+
+/// Room for one request.
+#[derive(Debug)]
+pub struct Slot(mpsc::OwnedPermit<Request<ReplySender>>);
+
+impl Slot {
+    /// Hands the request to the bus task.
+    pub fn send(self, request: Request<ReplySender>) {
+        self.0.send(request);
     }
 }
 
 /// Requests between two tasks: only a border, emptied at once. The limit users feel is `queue_limit`.
 const BORDER: usize = 64;
+
+/// A list of answers with room for more is given back once it is empty.
+const IDLE_ANSWERS: usize = 4;

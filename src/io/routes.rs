@@ -1,10 +1,10 @@
 //! What a listener lets through: from the unit identifier a client uses to a bus and a unit on its line.
 //!
-//! Owns the routing table and the judgement of a request before any line hears of it. It never looks at a
+//! Owns the routing table and what is decided of a request before any line is involved. It never looks at a
 //! socket, never waits, and never changes a byte of what it lets through.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.1 (unit identifiers).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use super::settings::{Broadcast, ListenerSettings, Writes};
 use super::tally::Tally;
 use super::traffic::Traffic;
 use crate::bus::diagnostics::Picture;
+use crate::bus::request::ListenerId;
 use crate::bus::settings::UnitId;
-use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 
 /// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
 #[derive(Debug)]
-pub struct Listening {
+pub struct ListenerState {
+    /// The same over all reloads, as long as the address is configured.
+    pub id: ListenerId,
     /// Limits and permissions.
     pub settings: ListenerSettings,
     /// Where requests go.
@@ -45,6 +48,8 @@ pub struct Listening {
 pub struct Routes {
     buses: Vec<BusHandle>,
     table: Box<[Option<Route>; 256]>,
+    /// Unit identifiers of `table`, and a function that only reads there.
+    declared_reads: BTreeSet<(u8, FunctionCode)>,
 }
 
 /// One entry of the table.
@@ -54,9 +59,9 @@ struct Route {
     unit: UnitId,
 }
 
-/// What becomes of one request.
+/// What becomes of one request. A read that the configuration declared is marked as such in its PDU.
 #[derive(Debug)]
-pub enum Verdict<'a> {
+pub enum Routed<'a> {
     /// The client is told at once; no line is used.
     Refused {
         /// Why.
@@ -101,11 +106,12 @@ pub enum Refusal {
     WriteDenied,
 }
 
-impl Listening {
+impl ListenerState {
     /// Without a diagnostics unit, counting from now on, told to nobody but the log.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
         Self {
+            id: ListenerId::default(),
             settings,
             routes,
             diagnostics_unit: None,
@@ -129,26 +135,25 @@ impl Listening {
         }
     }
 
-    /// Judges a request, in this order:
+    /// Decides about a request, in this order:
     ///
-    /// The diagnostics unit judges for itself. For all others:
+    /// The diagnostics unit decides for itself. For all others:
     ///
-    /// 1. The unit identifier. Without a route the PDU is nobody's to judge, and whoever typed a wrong unit
-    ///    sees 0x0A whatever else is wrong.
+    /// 1. The unit identifier: who typed a wrong one sees 0x0A, whatever else is wrong.
     /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
     /// 3. For unit 0, whether the function may be broadcast: 0x0A.
     /// 4. Permission to write: 0x01.
     #[must_use]
-    pub fn judge(&self, unit: u8, pdu: Bytes) -> Verdict<'_> {
-        let refused = |refusal, pdu| Verdict::Refused { refusal, pdu };
+    pub fn route(&self, unit: u8, pdu: Bytes) -> Routed<'_> {
+        let refused = |refusal, pdu| Routed::Refused { refusal, pdu };
         if self.diagnostics_unit == Some(unit) {
             return match RequestPdu::decode_or_return(pdu) {
-                Ok(pdu) => Verdict::Diagnostics(pdu),
+                Ok(pdu) => Routed::Diagnostics(pdu),
                 Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
             };
         }
         let route = self.routes.table[usize::from(unit)];
-        let broadcast = unit == BROADCAST_UNIT;
+        let broadcast = unit == BROADCAST_UNIT && route.is_none();
         if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
             return refused(Refusal::NoBroadcast, pdu);
         }
@@ -156,6 +161,7 @@ impl Listening {
             return refused(Refusal::NoRoute, pdu);
         }
         let pdu = match RequestPdu::decode_or_return(pdu) {
+            Ok(pdu) if self.routes.only_reads(unit, pdu.function()) => pdu.as_declared_read(),
             Ok(pdu) => pdu,
             Err((code, pdu)) => return refused(Refusal::Pdu(code), pdu),
         };
@@ -165,9 +171,9 @@ impl Listening {
         if self.settings.writes == Writes::Deny && !pdu.is_read() {
             return refused(Refusal::WriteDenied, pdu.bytes().clone());
         }
-        match route.filter(|_| !broadcast) {
-            Some(Route { bus, unit }) => Verdict::Unit { bus: &self.routes.buses[bus], unit, pdu },
-            None => Verdict::Broadcast {
+        match route {
+            Some(Route { bus, unit }) => Routed::Unit { bus: &self.routes.buses[bus], unit, pdu },
+            None => Routed::Broadcast {
                 buses: &self.routes.buses,
                 pdu,
                 acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
@@ -211,7 +217,36 @@ impl Routes {
                 table[usize::from(identifier)].get_or_insert(Route { bus, unit });
             }
         }
-        Self { buses: handles, table }
+        Self { buses: handles, table, declared_reads: BTreeSet::new() }
+    }
+
+    /// The same; under the unit identifier `alias`, these functions only read (`read_functions`).
+    #[must_use]
+    pub fn with_read_functions(
+        mut self,
+        alias: u8,
+        functions: impl IntoIterator<Item = FunctionCode>,
+    ) -> Self {
+        self.declared_reads.extend(functions.into_iter().map(|function| (alias, function)));
+        self
+    }
+
+    /// The same units under other identifiers: those of the map, each for the unit of that alias, and no others
+    /// (`unit_map`). With 0 in it, unit 0 is no broadcast.
+    #[must_use]
+    pub fn with_unit_map(self, map: &BTreeMap<u8, u8>) -> Self {
+        let Self { buses, table, declared_reads } = self;
+        let mut mapped = Self { buses, table: Box::new([None; 256]), declared_reads: BTreeSet::new() };
+        for (&identifier, &alias) in map {
+            mapped.table[usize::from(identifier)] = table[usize::from(alias)];
+            let functions = declared_reads.iter().filter(|(unit, _)| *unit == alias);
+            mapped.declared_reads.extend(functions.map(|&(_, function)| (identifier, function)));
+        }
+        mapped
+    }
+
+    fn only_reads(&self, identifier: u8, function: FunctionCode) -> bool {
+        self.declared_reads.contains(&(identifier, function))
     }
 }
 
@@ -290,14 +325,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_unit_is_reached_by_the_identifier_clients_use_and_no_other() {
-        let (routes, bus) = routes(&[(11, 1)]);
+    fn state(writes: Writes, broadcast: Broadcast, routes: Routes) -> ListenerState {
         let settings = ListenerSettings {
             address: ([127, 0, 0, 1], 502).into(),
             max_age: std::time::Duration::ZERO,
-            writes: Writes::Deny,
-            broadcast: Broadcast::Refuse,
+            writes,
+            broadcast,
             request_deadline: std::time::Duration::from_secs(3),
             max_in_flight: 16,
             max_connections: 1,
@@ -305,18 +338,81 @@ mod tests {
             idle_timeout: std::time::Duration::from_secs(600),
             allow: Vec::new(),
         };
-        let listening = Listening::new(settings, routes);
+        ListenerState::new(settings, routes)
+    }
+
+    /// The unit on the line that a request goes to.
+    fn unit_of(state: &ListenerState, identifier: u8, pdu: &'static [u8]) -> Option<u8> {
+        match state.route(identifier, Bytes::from_static(pdu)) {
+            Routed::Unit { unit, .. } => Some(unit.get()),
+            Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. } => None,
+        }
+    }
+
+    const READ: &[u8] = &[3, 0, 0, 0, 1];
+
+    #[test]
+    fn with_a_unit_map_its_identifiers_are_served_and_no_others() {
+        let (routes, _bus) = routes(&[(3, 3), (5, 1)]);
+        let routes = routes.with_unit_map(&BTreeMap::from([(0, 3), (1, 5), (255, 5)]));
+        let mut state = state(Writes::Allow, Broadcast::Refuse, routes);
+        state.diagnostics_unit = Some(200);
+        let reached: Vec<_> = (0..=255).filter_map(|id| Some((id, unit_of(&state, id, READ)?))).collect();
+        assert_eq!(reached, [(0, 3), (1, 1), (255, 1)]);
+        assert!(matches!(state.route(200, Bytes::from_static(READ)), Routed::Diagnostics(_)));
+        // Unit 0 is no broadcast, not even for what may be one.
+        assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
+        assert_eq!(state.picture().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
+    }
+
+    #[test]
+    fn a_unit_map_without_zero_leaves_broadcasts_as_they_are() {
+        let (routes, _bus) = routes(&[(5, 1)]);
+        let routes = routes.with_unit_map(&BTreeMap::from([(1, 5)]));
+        let state = state(Writes::Allow, Broadcast::Silent, routes);
+        let write = Bytes::from_static(&[6, 0, 1, 0, 2]);
+        assert!(matches!(state.route(0, write), Routed::Broadcast { .. }));
+    }
+
+    #[test]
+    fn a_declared_function_only_reads_and_only_on_its_unit() {
+        let declared = || {
+            let (routes, bus) = routes(&[(1, 1), (2, 2)]);
+            (routes.with_read_functions(1, [FunctionCode(0x41)]), bus)
+        };
+        let vendor: &[u8] = &[0x41, 5, 3];
+        let mut state = state(Writes::Deny, Broadcast::Refuse, declared().0);
+        for (identifier, pdu, expected) in
+            [(1, vendor, Some(1)), (2, vendor, None), (1, &[0x42, 5], None), (1, &[6, 0, 1, 0, 2], None)]
+        {
+            assert_eq!(unit_of(&state, identifier, pdu), expected, "{identifier} {pdu:02X?}");
+        }
+        match state.route(1, Bytes::from_static(vendor)) {
+            Routed::Unit { pdu, .. } => assert!(pdu.is_read(), "the line may repeat it"),
+            other @ (Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. }) => {
+                panic!("{other:?}");
+            }
+        }
+        // Under another identifier it is the same unit.
+        state.routes = declared().0.with_unit_map(&BTreeMap::from([(9, 1), (8, 2)]));
+        assert_eq!((unit_of(&state, 9, vendor), unit_of(&state, 8, vendor)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_unit_is_reached_by_the_identifier_clients_use_and_no_other() {
+        let (routes, bus) = routes(&[(11, 1)]);
+        let state = state(Writes::Deny, Broadcast::Refuse, routes);
         for identifier in 0..=255 {
-            match listening.judge(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
-                Verdict::Unit { bus: to, unit, .. } => {
+            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
+                Routed::Unit { bus: to, unit, .. } => {
                     assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
                 }
-                Verdict::Refused { refusal, .. } => {
+                Routed::Refused { refusal, .. } => {
                     assert_eq!(refusal.code(), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
                     assert!(refusal.hint(identifier).is_some());
                     assert_ne!(identifier, 11);
                 }
-                other @ (Verdict::Broadcast { .. } | Verdict::Diagnostics(_)) => panic!("{other:?}"),
+                other @ (Routed::Broadcast { .. } | Routed::Diagnostics(_)) => panic!("{other:?}"),
             }
         }
     }

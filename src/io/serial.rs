@@ -22,7 +22,7 @@ use crate::bus::request::Request;
 use crate::bus::settings::LineSettings;
 use crate::bus::view::View;
 
-use super::handle::ReplyTo;
+use super::handle::ReplySender;
 use super::ioctl::LineErrors;
 use super::port::OpenPort;
 use super::port_view::PortView;
@@ -38,7 +38,7 @@ pub struct BusParts {
     /// The name of its port, for the log.
     pub device: String,
     /// Requests of clients; when all senders are gone, the task answers what waits and ends.
-    pub requests: mpsc::Receiver<Request<ReplyTo>>,
+    pub requests: mpsc::Receiver<Request<ReplySender>>,
     /// Where it publishes.
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
@@ -58,7 +58,7 @@ impl BusParts {
     pub fn alone(
         line: LineSettings,
         device: String,
-        requests: mpsc::Receiver<Request<ReplyTo>>,
+        requests: mpsc::Receiver<Request<ReplySender>>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {
         let pulse = Pulses::default().add(&line.name);
@@ -98,7 +98,7 @@ where
 }
 
 struct BusTask<S, F> {
-    line: Line<ReplyTo>,
+    line: Line<ReplySender>,
     name: Arc<str>,
     device: String,
     open: F,
@@ -132,7 +132,7 @@ where
 {
     async fn run(
         mut self,
-        mut requests: mpsc::Receiver<Request<ReplyTo>>,
+        mut requests: mpsc::Receiver<Request<ReplySender>>,
         stop: CancellationToken,
         pulse: &Pulse,
     ) {
@@ -154,7 +154,7 @@ where
                 biased;
                 read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
                 () = self.timer.sleep_until(wake) => {
-                    self.line.drop_requests(ReplyTo::is_gone);
+                    self.line.drop_requests(ReplySender::is_gone);
                     self.line.handle_timeout(Instant::now().into_std());
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
@@ -167,7 +167,7 @@ where
                 }
                 request = requests.recv(), if !ended => match request {
                     Some(request) => {
-                        self.line.drop_requests(ReplyTo::is_gone);
+                        self.line.drop_requests(ReplySender::is_gone);
                         self.line.handle_request(request, Instant::now().into_std());
                     }
                     None => ended = true,
@@ -288,7 +288,7 @@ where
     }
 
     /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
-    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplyTo>>) {
+    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
         self.port = None;
         self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
         requests.close();

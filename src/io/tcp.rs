@@ -24,21 +24,37 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use super::admission::Admission;
 use super::connection::{self, Client};
-pub use super::routes::{Listening, Routes};
-use super::throttle::Throttle;
+use super::log_rate_limiter::{LogKind, LogRateLimiter};
+pub use super::routes::{ListenerState, Routes};
 use super::traffic::Link;
 
-/// Opens a listening socket. An IPv6 address takes IPv6 clients only, whatever the system's default: the file
-/// says which addresses are served, and `0.0.0.0` and `[::]` can stand side by side.
+/// Which clients a socket on an IPv6 address takes; whatever the system's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// Those of the address only, so that `0.0.0.0` and `[::]` can stand side by side.
+    Own,
+    /// `[::]` takes IPv4 clients, too.
+    Both,
+}
+
+/// Opens a listening socket for the clients of the address's own family.
 ///
 /// # Errors
 /// Those of the operating system: the address is taken, is not ours, or its port is privileged.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_for(address, Families::Own)
+}
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// Those of the operating system: the address is taken, is not ours, or its port is privileged.
+pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(families == Families::Own)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -46,82 +62,80 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves clients until `stop` is cancelled. Then nobody else gets in, requests in flight are answered, and
+/// Serves clients until `stop` is cancelled. Then no client is accepted, requests in flight are answered, and
 /// what is still open after the listener's `request_deadline` and [`GRACE`] is dropped.
-pub async fn run(listener: TcpListener, listening: Arc<ArcSwap<Listening>>, stop: CancellationToken) {
-    let mut door = Door::new(listening, stop.clone());
+pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
+    let mut acceptor = Acceptor::new(listener, stop.clone());
     loop {
-        let open = door.scarcity.resume_at.is_none();
+        let open = acceptor.backoff.resume_at.is_none();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = door.connections.join_next() => {
+            Some(ended) = acceptor.connections.join_next() => {
                 if let Err(error) = ended {
                     error!(%error, "the task of a connection failed");
                 }
             }
-            () = until(door.scarcity.resume_at) => door.scarcity.resume_at = None,
-            accepted = listener.accept(), if open => match accepted {
-                Ok((stream, peer)) => door.let_in(stream, peer),
-                Err(error) => door.handle_error(&error, &listener),
+            () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,
+            accepted = socket.accept(), if open => match accepted {
+                Ok((stream, peer)) => acceptor.accept(stream, peer),
+                Err(error) => acceptor.handle_error(&error, &socket),
             },
         }
     }
-    drop(listener);
-    door.shut().await;
+    drop(socket);
+    acceptor.shut().await;
 }
 
 /// The state of the accept loop.
-struct Door {
-    listening: Arc<ArcSwap<Listening>>,
+struct Acceptor {
+    listener: Arc<ArcSwap<ListenerState>>,
     stop: CancellationToken,
     admission: Admission,
     connections: JoinSet<()>,
-    scarcity: Scarcity,
-    /// Lines about connections turned away or evicted.
-    turned_away: Throttle,
-    /// Lines about connections that were let in.
-    let_in: Arc<Throttle>,
+    backoff: AcceptBackoff,
+    log_limiter: Arc<LogRateLimiter>,
 }
 
 /// Whether the system lets us accept connections at all.
 #[derive(Debug)]
-struct Scarcity {
+struct AcceptBackoff {
     last_error: Option<Instant>,
     pause: Duration,
     resume_at: Option<Instant>,
 }
 
-impl Door {
-    fn new(listening: Arc<ArcSwap<Listening>>, stop: CancellationToken) -> Self {
+impl Acceptor {
+    fn new(listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) -> Self {
         Self {
-            listening,
+            listener,
             stop,
             admission: Admission::new(Instant::now()),
             connections: JoinSet::new(),
-            scarcity: Scarcity { last_error: None, pause: PAUSE_MIN, resume_at: None },
-            turned_away: Throttle::default(),
-            let_in: Arc::default(),
+            backoff: AcceptBackoff { last_error: None, pause: PAUSE_MIN, resume_at: None },
+            log_limiter: Arc::default(),
         }
     }
 
-    fn let_in(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let now = Instant::now();
-        self.scarcity.handle_success(now);
-        let address = peer.ip().to_canonical();
-        let listening = self.listening.load_full();
-        if !listening.admits(address) {
-            listening.tally.note_turned_away();
+        self.backoff.handle_success(now);
+        // An IPv4 client of a socket for both families has an address that looks like IPv6.
+        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        let (peer, address) = (canonical(peer), peer.ip().to_canonical());
+        let state = self.listener.load_full();
+        if !state.admits(address) {
+            state.tally.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
-        let settings = &listening.settings;
+        let settings = &state.settings;
         let room =
             self.admission.make_room(address, settings.max_connections_per_ip, settings.max_connections);
         if room.evicted > 0 {
             self.log_turned_away(peer, now, "full: the longest idle connection was closed for this one");
         }
         if !room.admitted {
-            listening.tally.note_turned_away();
+            state.tally.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
         }
         if let Err(error) = prepare(&stream) {
@@ -130,17 +144,17 @@ impl Door {
         let client = Client {
             link: Arc::new(Link {
                 client: peer,
-                listener: stream.local_addr().unwrap_or(settings.address),
+                listener: canonical(stream.local_addr().unwrap_or(settings.address)),
                 connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             }),
-            listening: self.listening.clone(),
-            presence: self.admission.enter(address, self.stop.child_token(), now),
-            throttle: self.let_in.clone(),
+            listener: self.listener.clone(),
+            idle: self.admission.enter(address, self.stop.child_token(), now),
+            log_limiter: self.log_limiter.clone(),
         };
         self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
     }
 
-    fn handle_error(&mut self, error: &io::Error, listener: &TcpListener) {
+    fn handle_error(&mut self, error: &io::Error, socket: &TcpListener) {
         if matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -150,23 +164,23 @@ impl Door {
         let now = Instant::now();
         let scarce =
             matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
-        // Linux takes the descriptor before it looks whether anybody waits for it: with the last one given
-        // away the next try fails with nobody at the door, and nobody should be evicted for that.
-        if scarce && !somebody_waits(listener) {
-            return self.scarcity.pause(now);
+        // Linux reserves the descriptor before it checks the backlog, so EMFILE may come with no client waiting; do
+        // not evict then.
+        if scarce && !has_pending_connection(socket) {
+            return self.backoff.pause(now);
         }
-        if self.scarcity.last_error.is_none() {
+        if self.backoff.last_error.is_none() {
             warn!(%error, "cannot accept connections; trying on");
         }
-        self.scarcity.last_error = Some(now);
-        self.scarcity.pause(now);
+        self.backoff.last_error = Some(now);
+        self.backoff.pause(now);
         if scarce && self.admission.evict(None) {
             debug!("the longest idle connection was closed for want of descriptors");
         }
     }
 
     fn log_turned_away(&self, peer: SocketAddr, now: Instant, what: &str) {
-        match self.turned_away.permit(now) {
+        match self.log_limiter.permit(LogKind::Admission, now) {
             Some(held_back) => info!(client = %peer, held_back, "{what}"),
             None => debug!(client = %peer, "{what}"),
         }
@@ -174,7 +188,7 @@ impl Door {
 
     /// Waits for the connections, which know of the stop, and drops those that take too long.
     async fn shut(mut self) {
-        let grace = self.listening.load().settings.request_deadline + GRACE;
+        let grace = self.listener.load().settings.request_deadline + GRACE;
         let all_ended = async { while self.connections.join_next().await.is_some() {} };
         if timeout(grace, all_ended).await.is_err() {
             warn!(connections = self.connections.len(), "connections did not end in time; dropped");
@@ -183,7 +197,7 @@ impl Door {
     }
 }
 
-impl Scarcity {
+impl AcceptBackoff {
     fn handle_success(&mut self, now: Instant) {
         self.pause = PAUSE_MIN;
         if self.last_error.is_some_and(|last| now.saturating_duration_since(last) >= CALM) {
@@ -223,8 +237,8 @@ pub(super) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
-fn somebody_waits(listener: &TcpListener) -> bool {
-    let mut interest = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+fn has_pending_connection(socket: &TcpListener) -> bool {
+    let mut interest = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     poll(&mut interest, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
@@ -256,7 +270,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Keep-alive probes without an answer that end a connection.
 const KEEPALIVE_RETRIES: u32 = 6;
 
-/// Sent bytes that nobody acknowledged for so long, or makes no room for, end a connection.
+/// Sent bytes that are not acknowledged for so long, or that the client makes no room for, end a connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first pause after a failed accept, doubled with each further one up to [`PAUSE_MAX`].

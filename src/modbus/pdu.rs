@@ -300,7 +300,7 @@ impl RequestPdu {
     /// 0x05 and 0x06 are repeated whole, 0x0F and 0x10 up to their quantity (chapters 6.5, 6.6, 6.11, 6.12).
     #[must_use]
     pub fn acknowledgement(&self) -> Bytes {
-        self.bytes.slice(..self.bytes.len().min(5))
+        self.bytes.slice(..self.bytes.len().min(ACKNOWLEDGEMENT_LENGTH))
     }
 }
 
@@ -329,6 +329,15 @@ pub fn is_read(pdu: &[u8]) -> bool {
     }
 }
 
+/// The reply that carries out this write of function 0x05, 0x06, 0x0F or 0x10 to the letter; `None` for all else.
+#[must_use]
+pub fn acknowledgement(pdu: &[u8]) -> Option<&[u8]> {
+    match pdu {
+        [0x05 | 0x06 | 0x0F | 0x10, ..] => pdu.get(..ACKNOWLEDGEMENT_LENGTH),
+        _ => None,
+    }
+}
+
 /// MEI type 0x0E of function 0x2B, Read Device Identification (chapter 6.21).
 pub(crate) const MEI_READ_DEVICE_IDENTIFICATION: u8 = 0x0E;
 
@@ -349,11 +358,8 @@ fn check_data(function: FunctionCode, data: &[u8]) -> Result<(), ExceptionCode> 
     match function.0 {
         0x01 | 0x02 => length(4).and_then(|()| check_range(data, 2000)),
         0x03 | 0x04 => length(4).and_then(|()| check_range(data, 125)),
-        0x05 => match data {
-            [_, _, 0x00 | 0xFF, 0x00] => Ok(()),
-            _ => bad_value,
-        },
-        0x06 => length(4),
+        // Values of 0x05 other than FF00 and 0000 are the device's business: relay boards toggle with 5500.
+        0x05 | 0x06 => length(4),
         0x07 | 0x0B | 0x0C | 0x11 => length(0),
         // A sub-function, and data in words: two bytes for all but 00, which echoes any number of them.
         0x08 => match (data.len(), data) {
@@ -463,6 +469,9 @@ fn check_record_header(record: &[u8]) -> Result<(), ExceptionCode> {
         Err(ExceptionCode::ILLEGAL_DATA_ADDRESS)
     }
 }
+
+/// Bytes of the reply to 0x05, 0x06, 0x0F and 0x10: function, address, and value or quantity.
+const ACKNOWLEDGEMENT_LENGTH: usize = 5;
 
 /// Addresses of one table.
 const ADDRESSES: u32 = 65536;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod daemon;
+mod listeners;
 mod notify;
 mod reload;
 mod snapshot;

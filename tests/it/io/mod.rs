@@ -3,6 +3,7 @@
 mod aside;
 mod connections;
 mod pulse;
+mod requests_and_replies;
 mod stalled;
 mod tasks;
 mod tcp;

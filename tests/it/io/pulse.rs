@@ -10,7 +10,7 @@ use bytes::Bytes;
 use metergate::bus::request::{ListenerId, Request, Source, Target};
 use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::config;
-use metergate::io::handle::{BusHandle, ReplyTo, WayBack};
+use metergate::io::handle::{BusHandle, ReplyChannel, ReplySender};
 use metergate::io::port::OpenPort;
 use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
@@ -106,9 +106,9 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
         Ok(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
     };
     let (handle, _stop, _task) = bus("riser", &pulses, open);
-    let (back, _answers) = WayBack::new();
+    let (back, _answers) = ReplyChannel::new();
     let request = Request {
-        to: ReplyTo::new(&back, 1),
+        to: ReplySender::new(&back, 1),
         source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
         target: Target::Unit(UnitId::new(1).unwrap()),
         pdu: RequestPdu::decode(Bytes::from_static(&[3, 0, 0, 0, 1])).unwrap(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metergate::bus::settings::LineSettings;
 use metergate::bus::view::{PortState, View};
 use metergate::config::parse;
-use metergate::io::admission::Presence;
+use metergate::io::admission::IdleTracker;
 use metergate::io::connection::{self, Client};
 use metergate::io::handle::BusHandle;
 use metergate::io::port::OpenPort;
@@ -56,9 +56,9 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
             listener: ([127, 0, 0, 1], 502).into(),
             connection: 1,
         }),
-        listening: listening(settings, vec![(bus.clone(), units([1]))]),
-        presence: Arc::new(Presence::new(Instant::now(), Instant::now(), closing)),
-        throttle: Arc::default(),
+        listener: listening(settings, vec![(bus.clone(), units([1]))]),
+        idle: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), closing)),
+        log_limiter: Arc::default(),
     };
     tokio::spawn(connection::run(reader, writer, client));
     Peer::new(ours)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Echo, LineSettings, UnitId};
 use metergate::bus::view::{PortState, View};
-use metergate::io::handle::{Answers, BusHandle, ReplyTo, WayBack};
+use metergate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
 use metergate::io::port::OpenPort;
 use metergate::io::port_view::PortView;
 use metergate::io::pulse::Pulses;
@@ -33,8 +33,8 @@ struct Rig {
     port_view: Arc<ArcSwap<PortView>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    answers: Answers,
-    back: Arc<WayBack>,
+    answers: ReplyReceiver,
+    back: Arc<ReplyChannel>,
     /// When the port was opened or tried.
     tries: Tries,
 }
@@ -73,15 +73,15 @@ impl Rig {
             })
         };
         let task = tokio::spawn(serial::run(parts, open, Timer::Coarse));
-        let (back, answers) = WayBack::new();
+        let (back, answers) = ReplyChannel::new();
         Self { handle, view, port_view, stop, task, answers, back, tries }
     }
 
     async fn ask(&self, key: u64, unit: u8) {
-        self.ask_for(ReplyTo::new(&self.back, key), unit).await;
+        self.ask_for(ReplySender::new(&self.back, key), unit).await;
     }
 
-    async fn ask_for(&self, to: ReplyTo, unit: u8) {
+    async fn ask_for(&self, to: ReplySender, unit: u8) {
         let request = Request {
             to,
             source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
@@ -234,8 +234,8 @@ async fn what_a_client_asked_that_left_never_reaches_the_wire() {
     let mut rig = Rig::start([Ok(near)]);
     rig.ask(1, 1).await;
     expect_request(&mut far, 1).await;
-    let (gone, receiver) = WayBack::new();
-    rig.ask_for(ReplyTo::new(&gone, 2), 2).await;
+    let (gone, receiver) = ReplyChannel::new();
+    rig.ask_for(ReplySender::new(&gone, 2), 2).await;
     tokio::task::yield_now().await;
     drop(receiver);
     rig.ask(3, 1).await;

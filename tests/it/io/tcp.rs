@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use metergate::io::handle::BusHandle;
 use metergate::io::settings::ListenerSettings;
-use metergate::io::tcp::{self, Listening, Routes};
+use metergate::io::tcp::{self, ListenerState, Routes};
 use metergate::modbus::pdu::ExceptionCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -202,7 +202,7 @@ async fn a_reload_changes_the_routes_of_open_connections() {
     let mut peer = Peer::connect(&server).await;
     assert_eq!(peer.ask(1, READ).await.unwrap(), reply_of(1, 0));
     let routes = Routes::new(vec![(answering_bus("riser-b"), units([9]))]);
-    server.listening.store(Arc::new(Listening::new(settings(), routes)));
+    server.listening.store(Arc::new(ListenerState::new(settings(), routes)));
     let no_path = [0x83, ExceptionCode::GATEWAY_PATH_UNAVAILABLE.0];
     assert_eq!(peer.ask(1, READ).await.unwrap(), no_path[..]);
     assert_eq!(peer.ask(9, READ).await.unwrap(), reply_of(9, 0));
@@ -255,7 +255,7 @@ async fn a_stop_does_not_wait_longer_than_its_grace_period() {
     peer.send(1, 1, READ).await;
     let request = requests.recv().await.unwrap();
     let hasty = ListenerSettings { request_deadline: Duration::from_millis(1), ..settings() };
-    server.listening.store(Arc::new(Listening::new(hasty, Routes::new(Vec::new()))));
+    server.listening.store(Arc::new(ListenerState::new(hasty, Routes::new(Vec::new()))));
     server.stop.cancel();
     server.task.await.unwrap();
     assert!(request.to.is_gone());

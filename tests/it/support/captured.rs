@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metergate::bus::settings::{LineSettings, OfflineAfter};
-use metergate::io::admission::Presence;
+use metergate::io::admission::IdleTracker;
 use metergate::io::connection::{self, Client};
 use metergate::io::handle::BusHandle;
 use metergate::io::port::OpenPort;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::settings::ListenerSettings;
-use metergate::io::tcp::{Listening, Routes};
+use metergate::io::tcp::{ListenerState, Routes};
 use metergate::io::timer::Timer;
 use metergate::io::traffic::{Event, Followed, Follower, Link, Traffic};
 use metergate::modbus::rtu;
@@ -52,7 +52,7 @@ pub(crate) struct Rig {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) heard: Arc<Mutex<Heard>>,
     acts: Acts,
-    listening: Arc<ArcSwap<Listening>>,
+    listening: Arc<ArcSwap<ListenerState>>,
     connections: u64,
     _stop: CancellationToken,
 }
@@ -75,9 +75,9 @@ impl Rig {
         tokio::spawn(serial::run(parts, open, Timer::Coarse));
         let (acts, heard) = (Acts::default(), Arc::<Mutex<Heard>>::default());
         tokio::spawn(units_on(far, Arc::clone(&acts), Arc::clone(&heard)));
-        let listening = Listening {
+        let listening = ListenerState {
             traffic: Arc::clone(&traffic),
-            ..Listening::new(settings, Routes::new(vec![(handle, units([1, 2]))]))
+            ..ListenerState::new(settings, Routes::new(vec![(handle, units([1, 2]))]))
         };
         let listening = Arc::new(ArcSwap::from_pointee(listening));
         Self { traffic, heard, acts, listening, connections: 0, _stop: stop }
@@ -95,9 +95,9 @@ impl Rig {
                 listener: address(listener),
                 connection: self.connections,
             }),
-            listening: Arc::clone(&self.listening),
-            presence: Arc::new(Presence::new(Instant::now(), Instant::now(), CancellationToken::new())),
-            throttle: Arc::default(),
+            listener: Arc::clone(&self.listening),
+            idle: Arc::new(IdleTracker::new(Instant::now(), Instant::now(), CancellationToken::new())),
+            log_limiter: Arc::default(),
         };
         tokio::spawn(connection::run(reader, writer, client));
         Peer::new(ours)

@@ -9,9 +9,9 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use metergate::bus::request::{Answer, Request, Target};
 use metergate::bus::settings::UnitId;
-use metergate::io::handle::{BusHandle, ReplyTo};
+use metergate::io::handle::{BusHandle, ReplySender};
 use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::io::tcp::{self, Listening, Routes};
+use metergate::io::tcp::{self, ListenerState, Routes};
 use metergate::modbus::mbap::{self, Adu};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The end of a bus that a fake bus task reads.
-pub(crate) type Requests = mpsc::Receiver<Request<ReplyTo>>;
+pub(crate) type Requests = mpsc::Receiver<Request<ReplySender>>;
 
 /// A read of two registers from address 0.
 pub(crate) const READ: &[u8] = &[0x03, 0, 0, 0, 2];
@@ -54,14 +54,14 @@ pub(crate) fn units(ids: impl IntoIterator<Item = u8>) -> BTreeMap<u8, UnitId> {
 pub(crate) fn listening(
     settings: ListenerSettings,
     buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>,
-) -> Arc<ArcSwap<Listening>> {
-    Arc::new(ArcSwap::from_pointee(Listening::new(settings, Routes::new(buses))))
+) -> Arc<ArcSwap<ListenerState>> {
+    Arc::new(ArcSwap::from_pointee(ListenerState::new(settings, Routes::new(buses))))
 }
 
 /// A running listener.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) listening: Arc<ArcSwap<Listening>>,
+    pub(crate) listening: Arc<ArcSwap<ListenerState>>,
     pub(crate) stop: CancellationToken,
     pub(crate) task: JoinHandle<()>,
 }
@@ -94,7 +94,7 @@ pub(crate) fn answering_bus(name: &str) -> BusHandle {
 }
 
 /// Answers as the unit would.
-pub(crate) fn answer(request: Request<ReplyTo>) {
+pub(crate) fn answer(request: Request<ReplySender>) {
     let start = u16::from_be_bytes([request.pdu.data()[0], request.pdu.data()[1]]);
     let answer = match request.target {
         Target::Unit(unit) => Answer::Reply(reply_of(unit.get(), start)),

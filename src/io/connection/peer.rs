@@ -1,0 +1,51 @@
+//! What can be seen of a client while nothing is read from it.
+//!
+//! A connection at its limit of requests leaves further bytes in the socket, and a client may close or reset it
+//! behind them.
+
+use std::future::{Future, pending};
+
+use tokio::io::{AsyncRead, Interest, ReadHalf};
+use tokio::net::tcp;
+
+/// How much of a connection its client has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerState {
+    /// Nothing.
+    Open,
+    /// Its sending side (FIN): it may still wait for answers.
+    HalfClosed,
+    /// All of it (RST, or it vanished): nobody takes an answer.
+    Reset,
+}
+
+/// The receiving side of a client's connection.
+pub trait Receive: AsyncRead + Unpin {
+    /// Waits until the client has closed more than `known`. Reads nothing, and does not wait for unread bytes to go.
+    fn closed(&self, known: PeerState) -> impl Future<Output = PeerState> + Send;
+}
+
+impl Receive for tcp::ReadHalf<'_> {
+    async fn closed(&self, known: PeerState) -> PeerState {
+        let interest = match known {
+            // Of the interests, PRIORITY is the one that covers the end of the stream and not its bytes; urgent
+            // data is not asked for when the socket is registered, so it wakes nothing here.
+            PeerState::Open => Interest::PRIORITY.add(Interest::ERROR),
+            PeerState::HalfClosed | PeerState::Reset => Interest::ERROR,
+        };
+        match self.ready(interest).await {
+            Ok(ready) if !ready.is_error() => PeerState::HalfClosed,
+            Ok(_) | Err(_) => PeerState::Reset,
+        }
+    }
+}
+
+impl<S: AsyncRead> Receive for ReadHalf<S>
+where
+    Self: AsyncRead + Send + Sync,
+{
+    /// Never: a stream of another kind shows its end only to who reads it.
+    async fn closed(&self, _known: PeerState) -> PeerState {
+        pending().await
+    }
+}

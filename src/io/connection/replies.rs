@@ -1,0 +1,102 @@
+//! Replies that the kernel has not taken yet.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
+
+use crate::modbus::mbap::Adu;
+
+/// Encoded replies, in order.
+#[derive(Debug, Default)]
+pub(super) struct ReplyBuffer {
+    bytes: BytesMut,
+    /// For each reply in `bytes`: its bytes still there, and since when it has been there.
+    unsent: VecDeque<(usize, Instant)>,
+}
+
+impl ReplyBuffer {
+    /// Appends a reply.
+    pub(super) fn push(&mut self, reply: &Adu, now: Instant) {
+        let before = self.bytes.len();
+        if before > 0 && self.bytes.capacity() < BATCH_CAPACITY {
+            // The client asks for several at once: room for them all rather than for one more each time.
+            self.bytes.reserve(BATCH_CAPACITY - before);
+        }
+        reply.encode(&mut self.bytes);
+        self.unsent.push_back((self.bytes.len() - before, now));
+    }
+
+    /// Replies of which the kernel has not taken the last byte.
+    pub(super) fn len(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// What is to be written.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Since when the oldest reply has been waiting for the client to make room.
+    pub(super) fn unsent_since(&self) -> Option<Instant> {
+        self.unsent.front().map(|(_, since)| *since)
+    }
+
+    /// The kernel took `count` bytes off the front, at most all of them.
+    pub(super) fn handle_written(&mut self, mut count: usize) {
+        self.bytes.advance(count);
+        while let Some((length, _)) = self.unsent.front_mut() {
+            let taken = count.min(*length);
+            *length -= taken;
+            count -= taken;
+            if *length > 0 {
+                break;
+            }
+            self.unsent.pop_front();
+        }
+        if self.unsent.is_empty() {
+            // With hundreds of connections even the room of one reply counts.
+            *self = Self::default();
+        }
+    }
+}
+
+/// Room for replies that go together, bytes: sixteen of the 60 registers that a client typically reads.
+const BATCH_CAPACITY: usize = 16 * (7 + 2 + 120);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn reply(length: usize) -> Adu {
+        Adu { transaction_id: 1, unit: 1, pdu: Bytes::from(vec![3; length]) }
+    }
+
+    #[test]
+    fn a_reply_counts_until_its_last_byte_is_taken() {
+        let (first, second) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(1));
+        let mut replies = ReplyBuffer::default();
+        replies.push(&reply(5), first);
+        replies.push(&reply(3), second);
+        assert_eq!((replies.len(), replies.bytes().len()), (2, 12 + 10));
+        replies.handle_written(11);
+        assert_eq!((replies.len(), replies.unsent_since()), (2, Some(first)));
+        replies.handle_written(1);
+        assert_eq!((replies.len(), replies.unsent_since()), (1, Some(second)));
+        replies.handle_written(10);
+        assert_eq!((replies.len(), replies.unsent_since()), (0, None));
+        assert!(replies.bytes().is_empty());
+    }
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back() {
+        let mut replies = ReplyBuffer::default();
+        for _ in 0..100 {
+            replies.push(&reply(120), Instant::now());
+        }
+        replies.handle_written(replies.bytes().len());
+        assert_eq!((replies.bytes.capacity(), replies.unsent.capacity()), (0, 0));
+    }
+}

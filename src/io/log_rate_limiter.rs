@@ -1,0 +1,93 @@
+//! A bound on log lines that strangers can cause, for each kind of line.
+//!
+//! Owns the count of lines within a minute. It never writes a line itself and never delays anything.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a line is about. One kind does not use up the lines of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// Turned away or evicted: limits and `allow`.
+    Admission,
+    /// Bytes that are no Modbus TCP.
+    Framing,
+    /// Closed because it sent half a request, or does not read its replies.
+    Stalled,
+    /// A request to a unit identifier that leads nowhere.
+    NoRoute,
+    /// A request that is not allowed on this listener.
+    Denied,
+    /// The record of a write that was refused.
+    RefusedWrite,
+    /// A request that a bus did not answer in time.
+    Backstop,
+}
+
+/// Lets [`LINES`] lines of each kind pass within [`PERIOD`], and counts the rest.
+#[derive(Debug, Default)]
+pub struct LogRateLimiter(Mutex<[Budget; KINDS]>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    began: Option<Instant>,
+    lines: u32,
+    held_back: u64,
+}
+
+impl LogRateLimiter {
+    /// Whether a line of this kind may be written now; if so, how many were held back since the last one.
+    #[must_use]
+    pub fn permit(&self, kind: LogKind, now: Instant) -> Option<u64> {
+        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = &mut budgets[kind as usize];
+        if budget.began.is_none_or(|began| now.saturating_duration_since(began) >= PERIOD) {
+            budget.began = Some(now);
+            budget.lines = 0;
+        }
+        if budget.lines < LINES {
+            budget.lines += 1;
+            Some(std::mem::take(&mut budget.held_back))
+        } else {
+            budget.held_back += 1;
+            None
+        }
+    }
+}
+
+/// Lines of one kind let through within one period.
+pub const LINES: u32 = 10;
+
+/// How long a period is.
+pub const PERIOD: Duration = Duration::from_secs(60);
+
+const KINDS: usize = LogKind::Backstop as usize + 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_minute_pass_and_the_rest_are_counted() {
+        let limiter = LogRateLimiter::default();
+        let start = Instant::now();
+        let permit = |at| limiter.permit(LogKind::Framing, at);
+        for _ in 0..LINES {
+            assert_eq!(permit(start), Some(0));
+        }
+        assert_eq!(permit(start), None);
+        assert_eq!(permit(start + PERIOD - Duration::from_millis(1)), None);
+        assert_eq!(permit(start + PERIOD), Some(2));
+        assert_eq!(permit(start + PERIOD), Some(0));
+    }
+
+    #[test]
+    fn many_lines_of_one_kind_leave_room_for_another() {
+        let limiter = LogRateLimiter::default();
+        let start = Instant::now();
+        while limiter.permit(LogKind::Framing, start).is_some() {}
+        assert_eq!(limiter.permit(LogKind::RefusedWrite, start), Some(0));
+    }
+}
