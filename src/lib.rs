@@ -146,6 +146,7 @@ pub mod io {
     pub mod ioctl;
     pub(crate) mod json;
     pub mod log_lines;
+    pub mod log_writer;
     pub mod names;
     pub mod port;
     pub mod port_view;

@@ -7,27 +7,48 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets [`LINES`] lines pass within [`STRETCH`], and counts the rest.
-#[derive(Debug, Default)]
-pub struct Throttle(Mutex<Stretch>);
+/// Lets so many lines pass within [`STRETCH`], and counts the rest.
+#[derive(Debug)]
+pub struct Throttle {
+    most: u32,
+    stretch: Mutex<Stretch>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stretch {
     began: Option<Instant>,
     lines: u32,
     held_back: u64,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Throttle {
+    /// One for [`LINES`] lines.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::of(LINES)
+    }
+
+    /// One for `most` lines.
+    #[must_use]
+    pub const fn of(most: u32) -> Self {
+        Self { most, stretch: Mutex::new(Stretch { began: None, lines: 0, held_back: 0 }) }
+    }
+
     /// Whether a line may be written now; if so, how many were held back since the last one.
     #[must_use]
     pub fn permit(&self, now: Instant) -> Option<u64> {
-        let mut stretch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stretch = self.stretch.lock().unwrap_or_else(PoisonError::into_inner);
         if stretch.began.is_none_or(|began| now.saturating_duration_since(began) >= STRETCH) {
             stretch.began = Some(now);
             stretch.lines = 0;
         }
-        if stretch.lines < LINES {
+        if stretch.lines < self.most {
             stretch.lines += 1;
             Some(std::mem::take(&mut stretch.held_back))
         } else {

@@ -53,6 +53,8 @@ fn gateway(out: &mut Exposition, picture: &Picture) {
     one("process_open_fds", Gauge, "Descriptors open.", bytes(process.open_descriptors));
     one("process_max_fds", Gauge, "Descriptors that may be open.", bytes(process.most_descriptors));
     one("process_threads", Gauge, "Threads.", bytes(process.threads));
+    let help = "Lines of the log that were dropped while it was blocked.";
+    one("metergate_log_lines_dropped_total", Counter, help, bytes(process.log_lines_dropped));
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.family("metergate_build_info", Gauge, "Always 1; the version of the program.").sample(&version, 1);
 }
