@@ -275,6 +275,7 @@ impl Gateway {
             settings: Arc::clone(&bus.settings),
             view: Arc::clone(&bus.view),
             port: Arc::clone(&bus.port),
+            restarts: Arc::clone(&bus.restarts),
         };
         let listener = |wanted: &config::Listener| {
             let running = self.listener(wanted.settings.address)?;

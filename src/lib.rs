@@ -157,6 +157,7 @@ pub mod io {
     pub mod serial;
     pub mod settings;
     pub mod stamp;
+    pub mod supervision;
     pub mod tally;
     pub mod tcp;
     pub mod throttle;

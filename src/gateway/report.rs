@@ -69,6 +69,7 @@ fn program(picture: &Picture, now: Instant) -> String {
         let port = &bus.port;
         let said = port.problem.as_deref().unwrap_or(&port.report);
         put(&mut text, format_args!("port of {}: {said}\n", bus.name()));
+        put(&mut text, format_args!("restarts of the task of {}: {}\n", bus.name(), bus.restarts));
     }
     text
 }

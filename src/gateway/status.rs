@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -62,6 +63,7 @@ pub(super) struct BusSource {
     pub(super) settings: Arc<config::Bus>,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) port: Arc<ArcSwap<PortView>>,
+    pub(super) restarts: Arc<AtomicU64>,
 }
 
 /// One listener.
@@ -223,6 +225,7 @@ impl Surroundings {
             settings: Arc::clone(&bus.settings),
             view: bus.view.load_full(),
             port: bus.port.load_full(),
+            restarts: bus.restarts.load(Ordering::Relaxed),
         };
         let listener = |listener: &ListenerSource| ListenerPicture {
             address: listener.address,

@@ -1,8 +1,9 @@
-//! The two ends of a request's way: to the task of a bus, and back to the connection that asked.
+//! The two ends of a request's way: to the task of a bus, and back to the connection that asked. Also where the task
+//! panics, each request gets an answer.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -12,13 +13,21 @@ use tokio::sync::{Notify, mpsc};
 use crate::bus::request::{Answer, Request};
 use crate::bus::settings::UnitId;
 use crate::bus::view::View;
-use crate::modbus::pdu::ReadRange;
+use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 /// Where a reply goes: the way back to one connection, and the connection's own key for the request.
+///
+/// A request is always answered: when the last clone is dropped without an answer, as by a bus task that panics,
+/// the answer is 0x0A.
 #[derive(Clone, Debug)]
-pub struct ReplyTo {
+pub struct ReplyTo(Arc<OpenReply>);
+
+/// One answer that is owed to a connection.
+#[derive(Debug)]
+struct OpenReply {
     back: Arc<WayBack>,
     key: u64,
+    is_settled: AtomicBool,
 }
 
 /// The way back to one connection.
@@ -82,18 +91,34 @@ impl ReplyTo {
     /// The way back for the request with the connection's `key`.
     #[must_use]
     pub fn new(back: &Arc<WayBack>, key: u64) -> Self {
-        Self { back: Arc::clone(back), key }
+        Self(Arc::new(OpenReply { back: Arc::clone(back), key, is_settled: AtomicBool::new(false) }))
     }
 
     /// Delivers the answer. A client that left in the meantime is no error.
     pub fn send(self, answer: Answer) {
-        self.back.push(self.key, answer);
+        if !self.0.is_settled.swap(true, Ordering::Relaxed) {
+            self.0.back.push(self.0.key, answer);
+        }
     }
 
     /// Whether nobody is left who would take the answer.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.back.left.load(Ordering::Relaxed)
+        self.0.back.left.load(Ordering::Relaxed)
+    }
+
+    /// The connection answers the request itself.
+    fn settle(&self) {
+        self.0.is_settled.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenReply {
+    fn drop(&mut self) {
+        if !*self.is_settled.get_mut() {
+            // Whether it was sent is not known.
+            self.back.push(self.key, Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+        }
     }
 }
 
@@ -101,8 +126,25 @@ impl ReplyTo {
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     name: Arc<str>,
-    requests: mpsc::Sender<Request<ReplyTo>>,
+    requests: Arc<ArcSwap<Requests>>,
     view: Arc<ArcSwap<View>>,
+}
+
+type Requests = mpsc::Sender<Request<ReplyTo>>;
+
+/// Connects the handles of a bus to a task that takes the place of one that panicked.
+#[derive(Debug)]
+pub struct Reconnect(Weak<ArcSwap<Requests>>);
+
+impl Reconnect {
+    /// What the handles send from now on. `None` if there is no handle left.
+    #[must_use]
+    pub fn reconnect(&self) -> Option<mpsc::Receiver<Request<ReplyTo>>> {
+        let handles = self.0.upgrade()?;
+        let (requests, receiver) = mpsc::channel(BORDER);
+        handles.store(Arc::new(requests));
+        Some(receiver)
+    }
 }
 
 impl BusHandle {
@@ -110,7 +152,14 @@ impl BusHandle {
     #[must_use]
     pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplyTo>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
+        let requests = Arc::new(ArcSwap::from_pointee(requests));
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
+    }
+
+    /// For whoever starts the task anew.
+    #[must_use]
+    pub fn reconnect(&self) -> Reconnect {
+        Reconnect(Arc::downgrade(&self.requests))
     }
 
     /// Where the bus task publishes. Reading it never delays the task, nor the other way round.
@@ -141,9 +190,10 @@ impl BusHandle {
     /// Hands the request to the bus task.
     ///
     /// # Errors
-    /// The request itself, if the task has ended.
+    /// The request itself, if the task has ended; it is then for the caller to answer.
     pub async fn send(&self, request: Request<ReplyTo>) -> Result<(), Request<ReplyTo>> {
-        self.requests.send(request).await.map_err(|error| error.0)
+        let sent = self.requests.load_full().send(request).await;
+        sent.map_err(|error| error.0).inspect_err(|request| request.to.settle())
     }
 }
 

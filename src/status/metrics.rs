@@ -163,6 +163,12 @@ fn lines(out: &mut Exposition, picture: &Picture, now: Instant) {
     bus("metergate_bus_learned_ranges", Gauge, "Ranges learned from clients.", &|bus| {
         count(bus.view.polling.learned)
     });
+    bus(
+        "metergate_bus_restarts_total",
+        Counter,
+        "Times the task of the bus was restarted after a fault of the program.",
+        &|bus| whole(bus.restarts),
+    );
     for (name, help, read) in LINE_COUNTERS {
         bus(name, Counter, help, &|bus| whole(read(&bus.view.counters)));
     }
