@@ -176,8 +176,6 @@ impl Gateway {
         self.audit = Arc::new(Audit::new(Arc::clone(&self.names), trail.clone()));
         self.trail = trail;
         self.replace_buses(config).await;
-        let buses: Vec<&str> = config.buses.iter().map(|bus| bus.line.name.as_str()).collect();
-        self.traffic.keep_only(&buses);
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(settings.settings.address)) {
                 (None, Some(running)) => {

@@ -30,7 +30,7 @@ use crate::io::process::Process;
 use crate::io::settings::{ListenerSettings, StatusSettings};
 use crate::io::stamp::utc;
 use crate::io::tally::Tally;
-use crate::io::traffic::Traffic;
+use crate::io::traffic::{COLLECT_PERIOD, Traffic};
 use crate::status::history::History;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
 use crate::status::site;
@@ -163,7 +163,12 @@ impl StatusPage {
         socket: Option<TcpListener>,
         surroundings: Surroundings,
     ) {
+        let buses: Vec<String> =
+            surroundings.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
+        let traffic = Arc::clone(&surroundings.traffic);
         self.surroundings.store(Arc::new(surroundings));
+        // By the thread of the readers, for whom it may have to wait.
+        let _forgotten = self.aside.spawn(async move { traffic.keep_only(&buses) });
         if self.serves(config.status.as_ref().map(|status| &status.settings)) {
             return;
         }
@@ -282,14 +287,16 @@ fn warn_unless_given(wanted: &config::Status, error: &StartError) {
     }
 }
 
-/// Looks at the gateway once a second.
+/// Looks at the gateway once a second, and collects its traffic more often.
 async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: CancellationToken) {
-    let mut due = interval(SAMPLE_PERIOD);
+    let (mut due, mut traffic_due) = (interval(SAMPLE_PERIOD), interval(COLLECT_PERIOD));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    traffic_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            _ = traffic_due.tick() => surroundings.load().traffic.collect(),
             _ = due.tick() => {
                 let picture = surroundings.load().picture(Process::default());
                 let now = Instant::now();

@@ -55,6 +55,9 @@ fn gateway(out: &mut Exposition, picture: &Picture) {
     one("process_threads", Gauge, "Threads.", bytes(process.threads));
     let help = "Lines of the log that were dropped while it was blocked.";
     one("metergate_log_lines_dropped_total", Counter, help, bytes(process.log_lines_dropped));
+    let lost = bytes(Some(picture.traffic.lost()));
+    let help = "Events of the traffic that were not collected in time for traces, captures and pages.";
+    one("metergate_traffic_events_lost_total", Counter, help, lost);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.family("metergate_build_info", Gauge, "Always 1; the version of the program.").sample(&version, 1);
 }
