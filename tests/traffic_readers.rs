@@ -65,7 +65,7 @@ async fn what_nobody_collects_in_time_is_lost_counted_and_told_to_who_follows() 
         traffic.note_said(said(u16::try_from(number).unwrap()));
     }
     assert_eq!(traffic.lost(), 5);
-    assert!(FRESH_OF_CLIENTS < FRESH_EVENTS, "the records of lines still find room");
+    const { assert!(FRESH_OF_CLIENTS < FRESH_EVENTS, "the records of lines still find room") };
     // The follower is slow, too: it is behind by more than is kept for it.
     traffic.collect();
     let behind = FRESH_OF_CLIENTS - FOLLOWER_EVENTS;

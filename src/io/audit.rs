@@ -14,6 +14,7 @@ use super::handle::BusHandle;
 use super::json::Object;
 use super::names::Names;
 use super::stamp::utc;
+use super::throttle::Throttle;
 use super::traffic::Link;
 use super::trail::Trail;
 use crate::bus::settings::UnitId;
@@ -21,17 +22,25 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::{Written, values_of};
 
 /// Where writes are recorded, and what their units are called.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     names: Arc<Names>,
     trail: Option<Arc<Trail>>,
+    /// Lines of the log; the file has every write.
+    throttle: Throttle,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self::new(Arc::default(), None)
+    }
 }
 
 impl Audit {
     /// To the log, and to `trail` if there is one.
     #[must_use]
     pub fn new(names: Arc<Names>, trail: Option<Arc<Trail>>) -> Self {
-        Self { names, trail }
+        Self { names, trail, throttle: Throttle::of(WRITES_LOGGED) }
     }
 }
 
@@ -108,8 +117,8 @@ impl Ticket {
     fn tell(&mut self, outcome: Outcome, is_quiet: bool) {
         self.is_told = true;
         let names = &self.audit.names;
-        if !is_quiet {
-            self.write.log(names, outcome);
+        if !is_quiet && let Some(held_back) = self.audit.throttle.permit(tokio::time::Instant::now()) {
+            self.write.log(names, outcome, held_back);
         }
         if let Some(trail) = &self.audit.trail {
             trail.append(self.write.to_json(names, outcome));
@@ -165,13 +174,15 @@ impl Attempted {
         FunctionCode(self.pdu.first().copied().unwrap_or_default())
     }
 
-    fn log(&self, names: &Names, outcome: Outcome) {
+    fn log(&self, names: &Names, outcome: Outcome, held_back: u64) {
         let (unit, function, pdu) = (self.unit, self.function(), hex(&self.pdu));
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
         let old = old.unwrap_or_else(|| String::from("not known"));
-        info!(%client, bus, unit, %function, points, old, pdu, "write: {outcome}");
+        // Nearly always none is.
+        let held_back = (held_back > 0).then_some(held_back);
+        info!(%client, bus, unit, %function, points, old, pdu, held_back, "write: {outcome}");
     }
 
     /// One line of JSON. Keys are always there; what is not known is null.
@@ -216,6 +227,9 @@ impl Attempted {
         name.points(&written.range).map(|point| point.name.clone()).collect()
     }
 }
+
+/// Writes that are logged within a [stretch](super::throttle::STRETCH): far more than people make, and no flood.
+pub const WRITES_LOGGED: u32 = 600;
 
 fn old_values(to: &Addressed<'_>, pdu: &[u8], now: Instant) -> Option<(Vec<u16>, Duration)> {
     let range = Written::of(pdu)?.range;

@@ -56,8 +56,10 @@ pub async fn run(listener: TcpListener, listening: Arc<ArcSwap<Listening>>, stop
             biased;
             () = stop.cancelled() => break,
             Some(ended) = door.connections.join_next() => {
-                if let Err(error) = ended {
-                    error!(%error, "the task of a connection failed");
+                if let Err(error) = ended
+                    && let Some(held_back) = door.failures.permit(Instant::now())
+                {
+                    error!(%error, held_back, "the task of a connection failed");
                 }
             }
             () = until(door.scarcity.resume_at) => door.scarcity.resume_at = None,
@@ -82,6 +84,8 @@ struct Door {
     turned_away: Throttle,
     /// Lines about connections that were let in.
     let_in: Arc<Throttle>,
+    /// Lines about tasks that panicked.
+    failures: Throttle,
 }
 
 /// Whether the system lets us accept connections at all.
@@ -102,6 +106,7 @@ impl Door {
             scarcity: Scarcity { last_error: None, pause: PAUSE_MIN, resume_at: None },
             turned_away: Throttle::default(),
             let_in: Arc::default(),
+            failures: Throttle::default(),
         }
     }
 
