@@ -186,8 +186,6 @@ impl Gateway {
         self.audit = Arc::new(Audit::new(Arc::clone(&self.names), trail.clone()));
         self.trail = trail;
         self.replace_buses(config).await;
-        let buses: Vec<&str> = config.buses.iter().map(|bus| bus.line.name.as_str()).collect();
-        self.traffic.keep_only(&buses);
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
@@ -289,6 +287,7 @@ impl Gateway {
             settings: Arc::clone(&bus.settings),
             view: Arc::clone(&bus.view),
             port: Arc::clone(&bus.port),
+            restarts: Arc::clone(&bus.restarts),
         };
         let listener = |wanted: &config::Listener| {
             let running = self.listener(endpoint(wanted, config))?;

@@ -147,6 +147,7 @@ pub mod io {
     pub(crate) mod json;
     pub mod log_lines;
     pub mod log_rate_limiter;
+    pub mod log_writer;
     pub mod names;
     pub mod port;
     pub mod port_view;
@@ -156,9 +157,9 @@ pub mod io {
     pub mod serial;
     pub mod settings;
     pub mod stamp;
+    pub mod supervision;
     pub mod tally;
     pub mod tcp;
-
     pub mod timer;
     mod token;
     pub mod traffic;

@@ -55,7 +55,13 @@ fn start(args: &Args, otherwise: LogLevel, command: impl FnOnce(&Logs, &Runtime)
     let logs = Logs::start(args.log_level, otherwise).map_err(|error| error.to_string());
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     match (logs, runtime) {
-        (Ok(logs), Ok(runtime)) => command(&logs, &runtime),
+        (Ok(logs), Ok(runtime)) => {
+            let exit = command(&logs, &runtime);
+            // Its tasks log to the end; then the log is written.
+            drop(runtime);
+            drop(logs);
+            exit
+        }
         (Err(error), _) => cannot_start(&error),
         (_, Err(error)) => cannot_start(&error.to_string()),
     }

@@ -126,7 +126,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     // Without a sender the task has nothing left to do.
     drop(handle);
     let _ended_either_way = task.await;
-    let bus = BusPicture { settings: Arc::new(bus), view, port };
+    let bus = BusPicture { settings: Arc::new(bus), view, port, restarts: 0 };
     Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
 }
 

@@ -1,26 +1,35 @@
 //! Where the log goes and what its lines look like.
 //!
 //! On a terminal: colours. Under systemd: no time (the journal has its own), a priority the journal reads.
-//! Elsewhere: plain lines with the time. Always stderr; stdout belongs to results.
+//! Elsewhere: plain lines with the time. Always stderr; stdout belongs to results. Nobody who logs waits for whoever
+//! reads it ([`LogWriter`]).
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, layer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::LogLevel;
 use crate::io::log_lines::LOG_LINES;
+use crate::io::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::io::log_writer::{LogWriter, Stderr};
 
-/// The running log: its level can change while the program runs.
+/// The running log: its level can change while the program runs. What was logged is written when this is dropped.
 #[derive(Debug)]
 pub struct Logs {
+    writer: Arc<LogWriter>,
     level: reload::Handle<LevelFilter, Registry>,
     /// The command line named the level: the configuration has no say.
     is_fixed: bool,
@@ -30,22 +39,27 @@ impl Logs {
     /// Starts logging for the whole process: as much as the command line says, or else `otherwise`, until
     /// a configuration says more.
     ///
+    /// A panic is logged, too: written to stderr by whoever panics, it would wait for the reader of the log.
+    ///
     /// # Errors
-    /// If logging has been started before.
-    pub fn start(named: Option<LogLevel>, otherwise: LogLevel) -> Result<Self, TryInitError> {
+    /// If logging has been started before, or there is no thread for it.
+    pub fn start(named: Option<LogLevel>, otherwise: LogLevel) -> io::Result<Self> {
+        let writer = Arc::new(LogWriter::start(Stderr)?);
         let (filter, level) = reload::Layer::new(filter(named.unwrap_or(otherwise)));
         let registry = tracing_subscriber::registry().with(filter);
         // A log line that cannot be written must not become a panic about stderr.
-        let lines = layer().with_writer(io::stderr).with_target(false).log_internal_errors(false);
+        let lines = layer().with_writer(Arc::clone(&writer)).with_target(false).log_internal_errors(false);
         // A report has the last lines, with their times, whatever stderr is.
         let kept = layer().with_writer(|| &LOG_LINES).with_ansi(false).with_target(false);
         let registry = registry.with(kept.log_internal_errors(false));
         if stderr_is_the_journal() {
-            registry.with(lines.with_ansi(false).event_format(JournalLine::default())).try_init()?;
+            registry.with(lines.with_ansi(false).event_format(JournalLine::default())).try_init()
         } else {
-            registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()?;
+            registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
         }
-        Ok(Self { level, is_fixed: named.is_some() })
+        .map_err(io::Error::other)?;
+        panic::set_hook(Box::new(log_panic));
+        Ok(Self { writer, level, is_fixed: named.is_some() })
     }
 
     /// Logs as much as a configuration says from now on, unless the command line named the level.
@@ -55,6 +69,24 @@ impl Logs {
         }
         // It fails only when nothing is logged any more, at the very end of the process.
         let _at_the_end = self.level.reload(filter(level));
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.writer.flush(FLUSH_PATIENCE);
+    }
+}
+
+/// Logs what the standard library would write to stderr. A client may have found out how to cause it.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    static LIMITER: LogRateLimiter = LogRateLimiter::new();
+    let Some(held_back) = LIMITER.permit(LogKind::Panic, Instant::now()) else { return };
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        error!(held_back, "{info}\n{backtrace}");
+    } else {
+        error!(held_back, "{info}");
     }
 }
 
@@ -111,9 +143,12 @@ fn priority(level: Level) -> u8 {
     }
 }
 
+/// How long the end of the program waits for the log.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

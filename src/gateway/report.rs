@@ -64,10 +64,13 @@ fn program(picture: &Picture, now: Instant) -> String {
     put(&mut text, format_args!("threads {}\n", known(process.threads)));
     let (open, most) = (known(process.open_descriptors), known(process.most_descriptors));
     put(&mut text, format_args!("descriptors {open} of {most}\n"));
+    put(&mut text, format_args!("lines of the log dropped {}\n", known(process.log_lines_dropped)));
+    put(&mut text, format_args!("events of the traffic lost {}\n", picture.traffic.lost()));
     for bus in &picture.buses {
         let port = &bus.port;
         let said = port.problem.as_deref().unwrap_or(&port.report);
         put(&mut text, format_args!("port of {}: {said}\n", bus.name()));
+        put(&mut text, format_args!("restarts of the task of {}: {}\n", bus.name(), bus.restarts));
     }
     text
 }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use crate::io::handle::BusHandle;
 use crate::io::port;
 use crate::io::port_view::PortView;
 use crate::io::pulse::Pulses;
-use crate::io::serial::{self, BusParts};
+use crate::io::supervision::{self, Supervised};
 use crate::io::tcp::{self, Families, ListenerState};
 use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
@@ -31,6 +32,8 @@ pub(super) struct RunningBus {
     pub(super) handle: BusHandle,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) port: Arc<ArcSwap<PortView>>,
+    /// How often its task was started after it had panicked.
+    pub(super) restarts: Arc<AtomicU64>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
@@ -49,25 +52,27 @@ pub(super) struct RunningListener {
 }
 
 impl RunningBus {
-    /// Starts it; a port that cannot be opened is tried again by its task.
+    /// Starts it; a port that cannot be opened is tried again by its task, a task that panics is started anew.
     pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, pulses: &Pulses) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
-        let port_view = Arc::default();
+        let (port_view, restarts) = (Arc::default(), Arc::default());
         let stop = CancellationToken::new();
-        let parts = BusParts {
+        let supervised = Supervised {
             line: settings.line.clone(),
             device: settings.port.device.display().to_string(),
-            requests,
             view: Arc::clone(&view),
             traffic,
             port: Arc::clone(&port_view),
             stop: stop.clone(),
-            pulse: pulses.add(&settings.line.name),
+            pulses: pulses.clone(),
+            restarts: Arc::clone(&restarts),
         };
-        let open = port::opener(settings.port.clone(), None);
-        let task = tokio::spawn(serial::run(parts, open, Timer::fine()));
-        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, stop, task }
+        let port = settings.port.clone();
+        let opener = move || port::opener(port.clone(), None);
+        let reconnect = handle.reconnect();
+        let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, Timer::fine));
+        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, restarts, stop, task }
     }
 
     /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,7 +30,7 @@ use crate::io::process::Process;
 use crate::io::settings::{ListenerSettings, StatusSettings};
 use crate::io::stamp::utc;
 use crate::io::tally::Tally;
-use crate::io::traffic::Traffic;
+use crate::io::traffic::{COLLECT_PERIOD, Traffic};
 use crate::status::history::History;
 use crate::status::picture::{BusPicture, ListenerPicture, Picture};
 use crate::status::site;
@@ -62,6 +63,7 @@ pub(super) struct BusSource {
     pub(super) settings: Arc<config::Bus>,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) port: Arc<ArcSwap<PortView>>,
+    pub(super) restarts: Arc<AtomicU64>,
 }
 
 /// One listener.
@@ -161,7 +163,12 @@ impl StatusPage {
         socket: Option<TcpListener>,
         surroundings: Surroundings,
     ) {
+        let buses: Vec<String> =
+            surroundings.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
+        let traffic = Arc::clone(&surroundings.traffic);
         self.surroundings.store(Arc::new(surroundings));
+        // By the thread of the readers, for whom it may have to wait.
+        let _forgotten = self.aside.spawn(async move { traffic.keep_only(&buses) });
         if self.serves(config.status.as_ref().map(|status| &status.settings)) {
             return;
         }
@@ -223,6 +230,7 @@ impl Surroundings {
             settings: Arc::clone(&bus.settings),
             view: bus.view.load_full(),
             port: bus.port.load_full(),
+            restarts: bus.restarts.load(Ordering::Relaxed),
         };
         let listener = |listener: &ListenerSource| ListenerPicture {
             address: listener.address,
@@ -279,14 +287,16 @@ fn warn_unless_given(wanted: &config::Status, error: &StartError) {
     }
 }
 
-/// Looks at the gateway once a second.
+/// Looks at the gateway once a second, and collects its traffic more often.
 async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: CancellationToken) {
-    let mut due = interval(SAMPLE_PERIOD);
+    let (mut due, mut traffic_due) = (interval(SAMPLE_PERIOD), interval(COLLECT_PERIOD));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    traffic_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            _ = traffic_due.tick() => surroundings.load().traffic.collect(),
             _ = due.tick() => {
                 let picture = surroundings.load().picture(Process::default());
                 let now = Instant::now();

@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::handle::BusHandle;
 use super::json::Object;
+use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::names::Names;
 use super::stamp::utc;
 use super::traffic::Link;
@@ -26,13 +27,15 @@ use crate::modbus::write::{Written, values_of};
 pub struct Audit {
     names: Arc<Names>,
     trail: Option<Arc<Trail>>,
+    /// Lines of the log; the file has every write.
+    log_limiter: LogRateLimiter,
 }
 
 impl Audit {
     /// To the log, and to `trail` if there is one.
     #[must_use]
     pub fn new(names: Arc<Names>, trail: Option<Arc<Trail>>) -> Self {
-        Self { names, trail }
+        Self { names, trail, log_limiter: LogRateLimiter::new() }
     }
 }
 
@@ -113,19 +116,19 @@ impl PendingWrite {
     /// Records what its bus answered.
     pub(crate) fn finish(mut self, answer: &Answer) {
         let outcome = self.write.outcome(answer);
-        self.record(&outcome, Place::LogAndFile);
+        self.record(&outcome, LogKind::Write);
     }
 
-    /// Records that it was refused before any bus. Where such lines are many, `place` keeps it out of the log.
-    pub(crate) fn refuse(mut self, code: ExceptionCode, place: Place) {
-        self.record(&Outcome::NeverSent(code), place);
+    /// Records that it was refused before any bus, which any stranger can cause: the log has few of them.
+    pub(crate) fn refuse(mut self, code: ExceptionCode) {
+        self.record(&Outcome::NeverSent(code), LogKind::RefusedWrite);
     }
 
-    fn record(&mut self, outcome: &Outcome, place: Place) {
+    fn record(&mut self, outcome: &Outcome, kind: LogKind) {
         self.is_recorded = true;
         let names = &self.audit.names;
-        if place == Place::LogAndFile {
-            self.write.log(names, outcome);
+        if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
+            self.write.log(names, outcome, held_back);
         }
         if let Some(trail) = &self.audit.trail {
             trail.append(self.write.to_json(names, outcome));
@@ -133,17 +136,10 @@ impl PendingWrite {
     }
 }
 
-/// Where a write is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    LogAndFile,
-    File,
-}
-
 impl Drop for PendingWrite {
     fn drop(&mut self) {
         if !self.is_recorded {
-            self.record(&Outcome::Unknown(None), Place::LogAndFile);
+            self.record(&Outcome::Unknown(None), LogKind::Write);
         }
     }
 }
@@ -219,13 +215,15 @@ impl Attempted {
         }
     }
 
-    fn log(&self, names: &Names, outcome: &Outcome) {
+    fn log(&self, names: &Names, outcome: &Outcome, held_back: u64) {
         let (unit, function, pdu) = (self.unit, self.function(), hex(&self.pdu));
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
         let old = old.unwrap_or_else(|| String::from("not known"));
-        info!(%client, bus, unit, %function, points, old, pdu, "write: {outcome}");
+        // Nearly always none is.
+        let held_back = (held_back > 0).then_some(held_back);
+        info!(%client, bus, unit, %function, points, old, pdu, held_back, "write: {outcome}");
     }
 
     /// One line of JSON. Keys are always there; what is not known is null.

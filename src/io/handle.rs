@@ -1,8 +1,9 @@
-//! The two ends of a request's way: to the task of a bus, and back to the connection that asked.
+//! The two ends of a request's way: to the task of a bus, and back to the connection that asked. Also where the task
+//! panics, each request gets an answer.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 /// Where a reply goes: the channel of one connection, and the connection's own key for the request.
 ///
-/// Sends exactly one answer. Dropped without one, it sends one itself: a bus drops what is not on its wire once the
-/// client [is gone](Self::is_gone), so that was never sent; of anything else nothing is known.
+/// Sends exactly one answer. Dropped without one, it sends one itself. A bus drops what is not on its wire once the
+/// client [is gone](Self::is_gone): that was never sent, which only the record of a write wants to know. Anything else
+/// is dropped because the task of the bus panicked or is gone: the answer is 0x0A, and whether it was sent is not known.
 #[derive(Debug)]
 pub struct ReplySender {
     channel: Arc<ReplyChannel>,
@@ -139,9 +141,12 @@ impl Drop for ReplySender {
         if self.is_answered {
             return;
         }
-        let code = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
         let was_discarded = self.is_gone() && !thread::panicking();
-        self.deliver(if was_discarded { Answer::NotSent(code) } else { Answer::NoAnswer(code) });
+        self.deliver(if was_discarded {
+            Answer::NotSent(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)
+        } else {
+            Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)
+        });
     }
 }
 
@@ -149,8 +154,25 @@ impl Drop for ReplySender {
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     name: Arc<str>,
-    requests: mpsc::Sender<Request<ReplySender>>,
+    requests: Arc<ArcSwap<Requests>>,
     view: Arc<ArcSwap<View>>,
+}
+
+type Requests = mpsc::Sender<Request<ReplySender>>;
+
+/// Connects the handles of a bus to a task that takes the place of one that panicked.
+#[derive(Debug)]
+pub struct Reconnect(Weak<ArcSwap<Requests>>);
+
+impl Reconnect {
+    /// What the handles send from now on. `None` if there is no handle left.
+    #[must_use]
+    pub fn reconnect(&self) -> Option<mpsc::Receiver<Request<ReplySender>>> {
+        let handles = self.0.upgrade()?;
+        let (requests, receiver) = mpsc::channel(BORDER);
+        handles.store(Arc::new(requests));
+        Some(receiver)
+    }
 }
 
 impl BusHandle {
@@ -158,7 +180,14 @@ impl BusHandle {
     #[must_use]
     pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
+        let requests = Arc::new(ArcSwap::from_pointee(requests));
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
+    }
+
+    /// For whoever starts the task anew.
+    #[must_use]
+    pub fn reconnect(&self) -> Reconnect {
+        Reconnect(Arc::downgrade(&self.requests))
     }
 
     /// Where the bus task publishes. Reading it never delays the task, nor the other way round.
@@ -194,13 +223,13 @@ impl BusHandle {
     /// # Errors
     /// The request itself, if the task has ended.
     pub async fn send(&self, request: Request<ReplySender>) -> Result<(), Request<ReplySender>> {
-        self.requests.send(request).await.map_err(|error| error.0)
+        self.requests.load_full().send(request).await.map_err(|error| error.0)
     }
 
     /// Hands the request to the bus task if there is room, without a wait.
     #[must_use]
     pub fn try_send(&self, request: Request<ReplySender>) -> Offer {
-        match self.requests.try_send(request) {
+        match self.requests.load().try_send(request) {
             Ok(()) => Offer::Taken,
             Err(TrySendError::Full(request)) => Offer::Full(request),
             Err(TrySendError::Closed(request)) => Offer::Stopped(request),
@@ -209,13 +238,14 @@ impl BusHandle {
 
     /// Waits for room for one request, in the order of those who wait; `None` if the task has ended.
     pub async fn reserve(self) -> Option<Slot> {
-        self.requests.reserve_owned().await.ok().map(Slot)
+        let requests = Requests::clone(&self.requests.load());
+        requests.reserve_owned().await.ok().map(Slot)
     }
 
-    /// Whether both lead to the same task.
+    /// Whether both lead to the same bus.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.requests.same_channel(&other.requests)
+        Arc::ptr_eq(&self.requests, &other.requests)
     }
 }
 

@@ -22,11 +22,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::feed::Feed;
+use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::settings::StatusSettings;
 use super::tcp;
 
@@ -101,13 +102,14 @@ pub async fn run(listener: TcpListener, serving: Serving, stop: CancellationToke
     let mut connections = JoinSet::new();
     let mut entered: Vec<Entered> = Vec::new();
     let viewers = Arc::default();
+    let log_limiter = LogRateLimiter::new();
     let mut complained = false;
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => {
-                report(ended);
+                report(ended, &log_limiter);
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -115,8 +117,10 @@ pub async fn run(listener: TcpListener, serving: Serving, stop: CancellationToke
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
-                    warn!(%error, "the status page cannot accept connections; trying on");
+                if !std::mem::replace(&mut complained, true)
+                    && let Some(held_back) = log_limiter.permit(LogKind::Admission, Instant::now())
+                {
+                    warn!(%error, held_back, "the status page cannot accept connections; trying on");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -151,11 +155,12 @@ fn make_room(entered: &mut Vec<Entered>) -> bool {
     true
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
+fn report(ended: Result<(), tokio::task::JoinError>, log_limiter: &LogRateLimiter) {
     if let Err(error) = ended
         && error.is_panic()
+        && let Some(held_back) = log_limiter.permit(LogKind::TaskFailure, Instant::now())
     {
-        error!(%error, "the task of a page failed");
+        error!(%error, held_back, "the task of a page failed");
     }
 }
 

@@ -1,15 +1,22 @@
 //! The last lines of the log, kept in memory for a report.
 //!
 //! Owns how many and how long. The log is the process's, so this is, too: whoever starts the log has its lines
-//! written here as well, and a report reads them. Nothing of it goes to a disk.
+//! written here as well, and a report reads them. Nothing of it goes to a disk, and nobody who logs waits for a reader.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crossbeam_queue::ArrayQueue;
 
 /// The last lines that were logged.
-#[derive(Debug, Default)]
-pub struct LogLines(Mutex<VecDeque<String>>);
+#[derive(Debug)]
+pub struct LogLines {
+    /// Logged since somebody last looked. Without a lock: readers have a lower priority than those who log.
+    fresh: LazyLock<ArrayQueue<String>>,
+    /// Logged before that. Its lock is the readers' own.
+    seen: Mutex<VecDeque<String>>,
+}
 
 /// Those of this process.
 pub static LOG_LINES: LogLines = LogLines::new();
@@ -18,26 +25,30 @@ impl LogLines {
     /// None yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Mutex::new(VecDeque::new()))
+        Self { fresh: LazyLock::new(|| ArrayQueue::new(LOG_LINES_KEPT)), seen: Mutex::new(VecDeque::new()) }
     }
 
     /// All that are kept, the oldest first, without their ends.
     #[must_use]
     pub fn kept(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more than there is room for, however fast others log.
+        seen.extend((0..LOG_LINES_KEPT).map_while(|_| self.fresh.pop()));
+        let surplus = seen.len().saturating_sub(LOG_LINES_KEPT);
+        seen.drain(..surplus);
+        seen.iter().cloned().collect()
     }
 
     fn note(&self, line: &str) {
-        let mut lines = self.lock();
-        if lines.len() == LOG_LINES_KEPT {
-            lines.pop_front();
-        }
         let end = line.floor_char_boundary(LOG_LINE_MAX);
-        lines.push_back(line[..end].to_owned());
+        // The oldest makes room.
+        let _oldest = self.fresh.force_push(line[..end].to_owned());
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for LogLines {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

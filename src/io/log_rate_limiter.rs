@@ -20,13 +20,29 @@ pub enum LogKind {
     NoRoute,
     /// A request that is not allowed on this listener.
     Denied,
-    /// The record of a write that was refused.
-    RefusedWrite,
     /// A request that a bus did not answer in time.
     Backstop,
+    /// The record of a write that a bus was given.
+    Write,
+    /// The record of a write that was refused before any bus.
+    RefusedWrite,
+    /// The audit file cannot be written, or can again: a disk may be full and free again many times a second.
+    AuditFile,
+    /// A task of a client that panicked.
+    TaskFailure,
+    /// What a panic has to say.
+    Panic,
 }
 
-/// Lets [`LINES`] lines of each kind pass within [`PERIOD`], and counts the rest.
+impl LogKind {
+    /// Lines of this kind let through within one period.
+    #[must_use]
+    pub const fn lines(self) -> u32 {
+        if matches!(self, Self::Write) { WRITE_LINES } else { LINES }
+    }
+}
+
+/// Lets [so many](LogKind::lines) lines of each kind pass within [`PERIOD`], and counts the rest.
 #[derive(Debug, Default)]
 pub struct LogRateLimiter(Mutex<[Budget; KINDS]>);
 
@@ -38,6 +54,12 @@ struct Budget {
 }
 
 impl LogRateLimiter {
+    /// One with its lines unused.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new([Budget { began: None, lines: 0, held_back: 0 }; KINDS]))
+    }
+
     /// Whether a line of this kind may be written now; if so, how many were held back since the last one.
     #[must_use]
     pub fn permit(&self, kind: LogKind, now: Instant) -> Option<u64> {
@@ -47,7 +69,7 @@ impl LogRateLimiter {
             budget.began = Some(now);
             budget.lines = 0;
         }
-        if budget.lines < LINES {
+        if budget.lines < kind.lines() {
             budget.lines += 1;
             Some(std::mem::take(&mut budget.held_back))
         } else {
@@ -57,13 +79,16 @@ impl LogRateLimiter {
     }
 }
 
-/// Lines of one kind let through within one period.
+/// Lines of most kinds let through within one period.
 pub const LINES: u32 = 10;
+
+/// Records of writes let through within one period: far more than people make, and no flood.
+pub const WRITE_LINES: u32 = 600;
 
 /// How long a period is.
 pub const PERIOD: Duration = Duration::from_secs(60);
 
-const KINDS: usize = LogKind::Backstop as usize + 1;
+const KINDS: usize = LogKind::Panic as usize + 1;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,12 @@
-//! What the process itself uses, as the kernel counts it.
+//! What the process itself uses, as the kernel counts it, and what its log lost.
 //!
 //! Read from /proc each time it is asked for; a value that cannot be read is left out. Source: proc(5).
 
 use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
+
+use super::log_writer::dropped_lines;
 
 /// The process at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,6 +25,8 @@ pub struct Process {
     pub open_descriptors: Option<u64>,
     /// Descriptors it may have open.
     pub most_descriptors: Option<u64>,
+    /// Lines of its log that were dropped.
+    pub log_lines_dropped: Option<u64>,
 }
 
 impl Process {
@@ -35,6 +39,7 @@ impl Process {
             // The descriptor that lists the others is none of them.
             open_descriptors: descriptors.map(|list| (list.count() as u64).saturating_sub(1)),
             most_descriptors: most_descriptors(&file("/proc/self/limits")),
+            log_lines_dropped: Some(dropped_lines()),
             ..Self::from_stat(&file("/proc/self/stat"), &file("/proc/stat"), clock_ticks(), page_size())
         }
     }
@@ -55,6 +60,7 @@ impl Process {
             threads: number(20),
             open_descriptors: None,
             most_descriptors: None,
+            log_lines_dropped: None,
         }
     }
 }

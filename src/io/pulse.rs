@@ -2,7 +2,8 @@
 //!
 //! Owns the question and the answers. It never reads a clock, never decides what follows from silence, and wakes
 //! no task that nobody asks after. A task that waits for a meter, or for a port that is not there, goes round and
-//! answers; one that is stuck in a driver, in a computation without end, or that has panicked, does not.
+//! answers; one that is stuck in a driver or in a computation without end does not. One that has panicked is restarted
+//! by its supervisor, so it counts as silent only where no other bus lives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,10 +26,22 @@ struct Shared {
     open: AtomicBool,
     /// The task ended as it should, and is asked no more.
     ended: AtomicBool,
+    /// The task panicked.
+    panicked: AtomicBool,
+}
+
+impl Shared {
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
 }
 
 impl Pulses {
-    /// A new task, of the bus with this name.
+    /// A new task, of the bus with this name. It takes the place of one that panicked.
     #[must_use]
     pub fn add(&self, bus: &str) -> Pulse {
         let shared = Arc::new(Shared {
@@ -36,27 +49,36 @@ impl Pulses {
             question: Notify::new(),
             open: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
         });
-        self.all().push(Arc::clone(&shared));
+        let mut all = self.all();
+        all.retain(|other| !(other.bus == bus && other.has_panicked()));
+        all.push(Arc::clone(&shared));
+        drop(all);
         Pulse(shared)
     }
 
     /// Asks every task. The answers come when each has gone round once.
     pub fn ask(&self) {
         let mut all = self.all();
-        all.retain(|shared| !shared.ended.load(Ordering::Acquire));
+        all.retain(|shared| !shared.has_ended());
         for shared in all.iter() {
             shared.open.store(true, Ordering::Release);
             shared.question.notify_one();
         }
     }
 
-    /// The buses whose tasks have not answered since they were asked.
+    /// The buses whose tasks have not answered since they were asked; where all that should run have panicked, those.
     #[must_use]
     pub fn silent(&self) -> Vec<String> {
-        let is_silent =
-            |shared: &Shared| shared.open.load(Ordering::Acquire) && !shared.ended.load(Ordering::Acquire);
-        self.all().iter().filter(|shared| is_silent(shared)).map(|shared| shared.bus.clone()).collect()
+        let all = self.all();
+        let running = || all.iter().filter(|shared| !shared.has_ended());
+        let no_bus_lives = running().all(|shared| shared.has_panicked());
+        let is_silent = |shared: &&Arc<Shared>| match shared.has_panicked() {
+            true => no_bus_lives,
+            false => shared.open.load(Ordering::Acquire),
+        };
+        running().filter(is_silent).map(|shared| shared.bus.clone()).collect()
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
@@ -75,9 +97,15 @@ impl Pulse {
         self.0.open.store(false, Ordering::Release);
     }
 
-    /// The task ends as it should. One that is dropped without a word is silent for ever.
+    /// The task ends as it should. One that is dropped without a word has panicked.
     pub fn end(self) {
         self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.panicked.store(true, Ordering::Release);
     }
 }
 
@@ -123,5 +151,23 @@ mod tests {
         assert_eq!(pulses.silent(), ["panicked"]);
         pulses.ask();
         assert_eq!(pulses.silent(), ["panicked"]);
+    }
+
+    #[test]
+    fn a_task_that_panicked_is_silent_only_while_no_other_lives_and_until_another_takes_its_place() {
+        let pulses = Pulses::default();
+        let (panicked, lives) = (pulses.add("panicked"), pulses.add("lives"));
+        drop(panicked);
+        pulses.ask();
+        lives.answer();
+        assert_eq!(pulses.silent(), [""; 0]);
+        drop(lives);
+        assert_eq!(pulses.silent(), ["panicked", "lives"]);
+        let again = pulses.add("panicked");
+        assert_eq!(pulses.silent(), [""; 0]);
+        pulses.ask();
+        assert_eq!(pulses.silent(), ["panicked"], "the new task is asked like any other");
+        again.answer();
+        assert_eq!(pulses.silent(), [""; 0]);
     }
 }

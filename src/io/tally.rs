@@ -5,8 +5,10 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use crate::bus::diagnostics::ClientCounters;
 use crate::modbus::pdu::ExceptionCode;
@@ -18,7 +20,8 @@ pub struct Tally {
     accepted: AtomicU64,
     turned_away: AtomicU64,
     counts: Counts,
-    clients: Mutex<Vec<Weak<ClientTally>>>,
+    /// Replaced as a whole by each connection that comes: no connection waits for a page that reads it.
+    clients: ArcSwap<Vec<Weak<ClientTally>>>,
 }
 
 /// What is counted of a listener and of each client alike.
@@ -97,9 +100,10 @@ impl Tally {
             last_request: AtomicU64::new(NEVER),
             answer_time: AtomicU64::new(NEVER),
         });
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.retain(|client| client.strong_count() > 0);
-        clients.push(Arc::downgrade(&client));
+        self.clients.rcu(|clients| {
+            let connected = clients.iter().filter(|client| client.strong_count() > 0);
+            connected.cloned().chain([Arc::downgrade(&client)]).collect::<Vec<_>>()
+        });
         Connected { listener: Arc::clone(self), client }
     }
 
@@ -137,7 +141,7 @@ impl Tally {
     /// The connections, the oldest first.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientView> {
-        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let clients = self.clients.load();
         clients.iter().filter_map(|client| client.upgrade()).map(|client| client.read()).collect()
     }
 }

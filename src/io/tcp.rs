@@ -72,8 +72,10 @@ pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, sto
             biased;
             () = stop.cancelled() => break,
             Some(ended) = acceptor.connections.join_next() => {
-                if let Err(error) = ended {
-                    error!(%error, "the task of a connection failed");
+                if let Err(error) = ended
+                    && let Some(held_back) = acceptor.log_limiter.permit(LogKind::TaskFailure, Instant::now())
+                {
+                    error!(%error, held_back, "the task of a connection failed");
                 }
             }
             () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,

@@ -1,7 +1,9 @@
 //! The last traffic of both sides, kept for whoever looks later, and handed on to whoever follows it.
 //!
-//! Owns the bounded rings of each bus and of the clients, and the times of the wall that stand in them. It
-//! never delays who tells it something: a follower that is slow loses events and is told how many.
+//! Owns the bounded rings of each bus and of the clients, and the times of the wall that stand in them. Bus tasks and
+//! connections put events into a queue without a lock; whoever reads, on a thread of a lower priority, collects them
+//! from there. So no reader delays them, however slow: what it is too slow for is lost, counted, and followers are told
+//! how many events are missing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,8 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use crossbeam_queue::ArrayQueue;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use crate::bus::record::Record;
 use crate::modbus::mbap::Adu;
@@ -23,7 +27,15 @@ pub struct Event {
     pub number: u64,
     /// What happened.
     pub what: What,
+    keep: Keep,
     clock: Clock,
+}
+
+/// Whether an event is kept for whoever looks later, or only told to those who follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Kept,
+    Passing,
 }
 
 /// What happened.
@@ -168,8 +180,12 @@ impl Clock {
 /// The traffic of a gateway.
 #[derive(Debug)]
 pub struct Traffic {
+    /// Noted, and not collected yet.
+    fresh: ArrayQueue<Arc<Event>>,
+    /// Events that found no room in `fresh`, since the start.
+    lost: AtomicU64,
+    /// Collected. Its lock is for readers only.
     kept: Mutex<Kept>,
-    live: broadcast::Sender<Arc<Event>>,
     followers: AtomicUsize,
     began: Instant,
     /// The second after `began` that `passing` counts.
@@ -180,9 +196,12 @@ pub struct Traffic {
 #[derive(Debug)]
 struct Kept {
     number: u64,
+    /// How many of the lost events `number` has been advanced by.
+    lost: u64,
     clock: Clock,
     buses: BTreeMap<Arc<str>, Ring>,
     clients: Ring,
+    live: broadcast::Sender<Arc<Event>>,
 }
 
 #[derive(Debug, Default)]
@@ -204,11 +223,19 @@ impl Ring {
 
 impl Default for Traffic {
     fn default() -> Self {
-        let kept = Kept { number: 0, clock: Clock::now(), buses: BTreeMap::new(), clients: Ring::default() };
         let (live, _) = broadcast::channel(FOLLOWER_EVENTS);
-        Self {
-            kept: Mutex::new(kept),
+        let kept = Kept {
+            number: 0,
+            lost: 0,
+            clock: Clock::now(),
+            buses: BTreeMap::new(),
+            clients: Ring::default(),
             live,
+        };
+        Self {
+            fresh: ArrayQueue::new(FRESH_EVENTS),
+            lost: AtomicU64::new(0),
+            kept: Mutex::new(kept),
             followers: AtomicUsize::new(0),
             began: Instant::now(),
             passing_second: AtomicU64::new(0),
@@ -220,12 +247,12 @@ impl Default for Traffic {
 impl Traffic {
     /// The line of `bus` has recorded something.
     pub fn note_record(&self, bus: &Arc<str>, record: Arc<Record>) {
-        self.note(What::Line { bus: Arc::clone(bus), record });
+        self.note(What::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
     }
 
     /// A client or the gateway has said something.
     pub fn note_said(&self, said: Said) {
-        self.note(What::Client(said));
+        self.note(What::Client(said), Keep::Kept, FRESH_OF_CLIENTS);
     }
 
     /// Whether a request that costs no line, and its reply, are to be told to those who follow: some of each second,
@@ -246,23 +273,31 @@ impl Traffic {
     /// A client or the gateway has said something that costs no line: told to those who follow, and not kept, or it
     /// would take the place of what somebody looks for later.
     pub fn note_passing(&self, said: Said) {
-        let now = Clock::now();
-        let mut kept = self.lock();
-        let event = kept.event(What::Client(said), now);
-        let _followers = self.live.send(event);
+        self.note(What::Client(said), Keep::Passing, FRESH_OF_CLIENTS);
+    }
+
+    /// Takes over what has been noted since the last time. To be called several times a second: what waits is bounded.
+    pub fn collect(&self) {
+        drop(self.collected());
+    }
+
+    /// Events lost since the start because they were not collected in time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Everything kept, in order.
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Event>> {
-        let all = self.lock().all();
+        let all = self.collected().all();
         in_order(all)
     }
 
     /// The last records of the line of `bus` that are wanted, the newest first, no more than `most`.
     #[must_use]
     pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
-        let kept = self.lock();
+        let kept = self.collected();
         let events = kept.buses.get(bus).into_iter().flat_map(|ring| ring.events.iter().rev());
         let records = events.filter_map(|event| match &event.what {
             What::Line { record, .. } => Some(record),
@@ -276,41 +311,58 @@ impl Traffic {
     pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {
         // From here on reads that are answered from the snapshot are told, too.
         self.followers.fetch_add(1, Ordering::Relaxed);
-        let kept = self.lock();
-        let (all, live) = (kept.all(), self.live.subscribe());
+        let kept = self.collected();
+        let (all, live, next) = (kept.all(), kept.live.subscribe(), kept.number + 1);
         drop(kept);
-        (in_order(all), Follower { live, traffic: Arc::clone(self) })
+        (in_order(all), Follower { live, next, early: None, traffic: Arc::clone(self) })
     }
 
     /// Forgets what was kept of buses with other names than these, which a reload took away.
-    pub fn keep_only(&self, buses: &[&str]) {
-        self.lock().buses.retain(|name, _| buses.contains(&&**name));
+    pub fn keep_only(&self, buses: &[String]) {
+        self.collected().buses.retain(|name, _| buses.iter().any(|bus| **bus == **name));
     }
 
-    fn note(&self, what: What) {
-        let now = Clock::now();
-        let mut kept = self.lock();
-        let event = kept.event(what, now);
-        match &event.what {
-            What::Line { bus, .. } => kept.buses.entry(Arc::clone(bus)).or_default(),
-            What::Client(_) => &mut kept.clients,
+    /// Never waits: beyond `most` in the queue the event is lost.
+    fn note(&self, what: What, keep: Keep, most: usize) {
+        let event = Arc::new(Event { number: 0, what, keep, clock: Clock::now() });
+        if self.fresh.len() >= most || self.fresh.push(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        .push(Arc::clone(&event));
-        // Under the lock, so that followers are told in order. It waits for none of them, and none is no error.
-        let _followers = self.live.send(event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is kept, with all that had been noted.
+    fn collected(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more than there was room for, however fast others note.
+        for event in (0..FRESH_EVENTS).map_while(|_| self.fresh.pop()) {
+            kept.take(event);
+        }
+        // These were to stand behind what was in the queue. A follower sees it by the number of the next event.
+        let lost = self.lost();
+        kept.number += lost - kept.lost;
+        kept.lost = lost;
+        kept
     }
 }
 
 impl Kept {
-    /// The next event, which begins to be told now.
-    fn event(&mut self, what: What, now: Clock) -> Arc<Event> {
+    fn take(&mut self, mut event: Arc<Event>) {
         self.number += 1;
-        self.clock = self.clock.or_set(now);
-        Arc::new(Event { number: self.number, what, clock: self.clock })
+        // Nobody else has it yet.
+        if let Some(event) = Arc::get_mut(&mut event) {
+            event.number = self.number;
+            self.clock = self.clock.or_set(event.clock);
+            event.clock = self.clock;
+        }
+        if event.keep == Keep::Kept {
+            match &event.what {
+                What::Line { bus, .. } => self.buses.entry(Arc::clone(bus)).or_default(),
+                What::Client(_) => &mut self.clients,
+            }
+            .push(Arc::clone(&event));
+        }
+        // It waits for no follower, and none is no error.
+        let _followers = self.live.send(event);
     }
 
     /// Everything, bus by bus.
@@ -320,7 +372,7 @@ impl Kept {
     }
 }
 
-/// In the order of their numbers. Not under the lock, for which buses would wait meanwhile.
+/// In the order of their numbers.
 fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
     all.sort_unstable_by_key(|event| event.number);
     all
@@ -330,6 +382,10 @@ fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
 #[derive(Debug)]
 pub struct Follower {
     live: broadcast::Receiver<Arc<Event>>,
+    /// The number of the next event.
+    next: u64,
+    /// An event before which others are missing.
+    early: Option<Arc<Event>>,
     traffic: Arc<Traffic>,
 }
 
@@ -345,11 +401,30 @@ pub enum Followed {
 impl Follower {
     /// Waits for what happens next. Nothing is lost when the wait is given up.
     pub async fn next(&mut self) -> Followed {
-        match self.live.recv().await {
-            Ok(event) => Followed::Event(event),
-            Err(RecvError::Lagged(count)) => Followed::Lost(count),
-            // Not reached: the follower keeps the traffic, and with it the sender.
-            Err(RecvError::Closed) => std::future::pending().await,
+        let event = match self.early.take() {
+            Some(event) => event,
+            None => self.receive().await,
+        };
+        let missing = event.number.saturating_sub(self.next);
+        self.next = event.number;
+        if missing > 0 {
+            self.early = Some(event);
+            return Followed::Lost(missing);
+        }
+        self.next += 1;
+        Followed::Event(event)
+    }
+
+    /// The next event there is. How many it is behind, its number tells.
+    async fn receive(&mut self) -> Arc<Event> {
+        loop {
+            self.traffic.collect();
+            match timeout(COLLECT_PERIOD, self.live.recv()).await {
+                Ok(Ok(event)) => return event,
+                Ok(Err(RecvError::Lagged(_))) | Err(_) => {}
+                // Not reached: the follower keeps the traffic, and with it the sender.
+                Ok(Err(RecvError::Closed)) => return std::future::pending().await,
+            }
         }
     }
 }
@@ -371,6 +446,15 @@ pub const RING_SIZE: usize = 1 << 20;
 
 /// Events a follower may be behind.
 pub const FOLLOWER_EVENTS: usize = 1_024;
+
+/// Events that may wait to be collected.
+pub const FRESH_EVENTS: usize = 4_096;
+
+/// Those of clients find room only while fewer wait: a flood of requests leaves the records of the lines theirs.
+pub const FRESH_OF_CLIENTS: usize = FRESH_EVENTS / 2;
+
+/// How often events are collected.
+pub const COLLECT_PERIOD: Duration = Duration::from_millis(100);
 
 /// What an event takes beside the bytes in it.
 const EVENT_SIZE: usize = 320;

@@ -3,9 +3,9 @@
 //! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
 //! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -14,9 +14,11 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::libc;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::json::Object;
+use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::settings::AuditSettings;
 use super::stamp::utc;
 
@@ -50,7 +52,9 @@ impl Trail {
             settings: settings.clone(),
             size: size_of(&file),
             file,
+            is_torn: false,
             lost: Arc::clone(&lost),
+            log_limiter: LogRateLimiter::new(),
             complaint: None,
             naming_complaint: None,
         };
@@ -98,7 +102,11 @@ struct Writer {
     settings: AuditSettings,
     file: File,
     size: u64,
+    /// It ends in a part of what could not be written whole.
+    is_torn: bool,
     lost: Arc<AtomicU64>,
+    /// Lines of the log: a disk may be full and free again many times a second.
+    log_limiter: LogRateLimiter,
     /// What the log has, until writing works again.
     complaint: Option<String>,
     /// What the log has of the file's name, until a file could be begun: lines that are written do not end it.
@@ -135,7 +143,6 @@ impl Writer {
         }
     }
 
-    /// Writes whole lines, or none of them.
     fn write(&mut self, text: &str, lines: u64) {
         if text.is_empty() {
             return;
@@ -143,22 +150,32 @@ impl Writer {
         if self.is_full_for(text) {
             self.make_room_for(text);
         }
-        match self.append(text) {
-            Ok(()) => self.size += text.len() as u64,
-            Err(error) => {
-                self.lost.fetch_add(lines, Ordering::Relaxed);
-                self.complain(&format!("cannot write: {error}"));
-            }
+        if let Err(error) = self.append(text) {
+            self.lost.fetch_add(lines, Ordering::Relaxed);
+            self.complain(&format!("cannot write: {error}"));
         }
     }
 
+    /// Appends whole lines. Where only a part of them can be written, that part stays, for the file is never cut; the
+    /// next line begins behind it.
     fn append(&mut self, text: &str) -> io::Result<()> {
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| sync(&self.file));
-        if written.is_err() {
-            // Half a line would spoil the next one. A device that cannot be cut has none to spoil.
-            let _devices = self.file.set_len(self.size);
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.size += 1;
+            self.is_torn = false;
         }
-        written
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let written = match self.file.write(rest) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                written => written,
+            };
+            let length = written.inspect_err(|_| self.is_torn = rest.len() < text.len())?;
+            self.size += length as u64;
+            rest = &rest[length..];
+        }
+        sync(&self.file)
     }
 
     /// Says once that writes are missing, in the file if it takes that, else with the next line it takes.
@@ -178,9 +195,11 @@ impl Writer {
         }
         match self.append(&text) {
             Ok(()) => {
-                self.size += text.len() as u64;
                 self.end_complaint();
-                warn!(file = %self.settings.file.display(), lost, "writes are missing from the audit file");
+                if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                    let file = self.settings.file.display();
+                    warn!(%file, lost, held_back, "writes are missing from the audit file");
+                }
             }
             Err(error) => {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
@@ -228,7 +247,7 @@ impl Writer {
         });
         match moved {
             Ok(file) => {
-                (self.file, self.size) = (file, 0);
+                (self.file, self.size, self.is_torn) = (file, 0, false);
                 sync_directory(path);
                 self.end_naming_complaint();
             }
@@ -241,7 +260,7 @@ impl Writer {
     fn reopen(&mut self) {
         match open(&self.settings.file) {
             Ok(file) => {
-                (self.size, self.file) = (size_of(&file), file);
+                (self.size, self.file, self.is_torn) = (size_of(&file), file, false);
                 sync_directory(&self.settings.file);
                 self.end_naming_complaint();
             }
@@ -254,52 +273,74 @@ impl Writer {
     /// Once for each kind of trouble, until it is over.
     fn complain(&mut self, complaint: &str) {
         if self.complaint.as_deref() != Some(complaint) {
-            error!(file = %self.settings.file.display(), "audit file: {complaint}; the gateway goes on without it");
             self.complaint = Some(complaint.to_owned());
+            if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                let file = self.settings.file.display();
+                error!(%file, held_back, "audit file: {complaint}; the gateway goes on without it");
+            }
         }
     }
 
     /// The same of a file that takes lines, under another name or beyond its size.
     fn complain_of_name(&mut self, complaint: &str) {
         if self.naming_complaint.as_deref() != Some(complaint) {
-            error!(file = %self.settings.file.display(), "audit file: {complaint}");
             self.naming_complaint = Some(complaint.to_owned());
+            if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                error!(file = %self.settings.file.display(), held_back, "audit file: {complaint}");
+            }
         }
     }
 
     fn end_naming_complaint(&mut self) {
         if self.naming_complaint.take().is_some() {
-            info!(file = %self.settings.file.display(), "the audit file was begun anew");
+            self.log("the audit file was begun anew");
         }
     }
 
     fn end_complaint(&mut self) {
         if self.complaint.take().is_some() {
-            info!(file = %self.settings.file.display(), "the audit file is written again");
+            self.log("the audit file is written again");
+        }
+    }
+
+    fn log(&self, what: &str) {
+        if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+            info!(file = %self.settings.file.display(), held_back, "{what}");
         }
     }
 }
 
-/// Opens for appending; whoever reads it need not be the whole world. A file that ends in half a line, as after
-/// a loss of power, gets the end of that line.
+/// Opens for appending, never to cut it. A file that is made here is for its owner and group, whatever the umask; one
+/// that is there keeps its mode. A file that ends in half a line, as after a loss of power, gets the end of that line.
 fn open(path: &Path) -> io::Result<File> {
     // Never waits for the other end of a pipe.
     let nonblocking = libc::O_NONBLOCK;
     let options = |read: bool| {
         let mut options = OpenOptions::new();
-        options.append(true).create(true).read(read).mode(0o640).custom_flags(nonblocking);
+        options.append(true).create(true).read(read).mode(MODE).custom_flags(nonblocking);
         options
     };
+    let is_new = !path.exists();
     let mut file = options(true).open(path).or_else(|_| options(false).open(path))?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.len() > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        if file.read_exact(&mut last).is_ok() && last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
+    if is_new {
+        // A file system without modes has none to set.
+        let _modeless = file.set_permissions(Permissions::from_mode(MODE));
+    }
+    if ends_in_half_a_line(&mut file)? {
+        file.write_all(b"\n")?;
     }
     Ok(file)
+}
+
+/// Whether the next line would be written behind the rest of another one. A device or a pipe is not looked at.
+fn ends_in_half_a_line(file: &mut File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    Ok(file.read_exact(&mut last).is_ok() && last != *b"\n")
 }
 
 fn size_of(file: &File) -> u64 {
@@ -342,8 +383,59 @@ pub const WAITING_MAX: usize = 1_024;
 /// Predecessors of the file, `.1` the newest.
 pub const KEPT: u32 = 4;
 
+/// Whoever reads the file need not be the whole world.
+const MODE: u32 = 0o640;
+
 /// What is written at once, bytes; one more line may go beyond it.
 const BATCH_SIZE: usize = 32 * 1024;
 
 /// How long the end of the program waits for the disk.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    /// All that is there to read now.
+    fn drain(reader: &mut File) -> String {
+        let mut read = Vec::new();
+        // The other end stays open, so it ends with an error: nothing more is there.
+        assert_eq!(reader.read_to_end(&mut read).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        String::from_utf8(read).unwrap()
+    }
+
+    #[test]
+    fn what_could_be_written_only_in_part_is_ended_before_the_next_line_and_is_not_cut() {
+        let path = std::env::temp_dir().join(format!("metergate-trail-{}", std::process::id()));
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut writer = Writer {
+            settings: AuditSettings { file: path.clone(), max_size: u64::MAX },
+            file: open(&path).unwrap(),
+            size: 0,
+            is_torn: false,
+            lost: Arc::default(),
+            log_limiter: LogRateLimiter::new(),
+            complaint: None,
+            naming_complaint: None,
+        };
+        fs::remove_file(&path).unwrap();
+        // More than a pipe takes.
+        let text = format!("{}\n", "1".repeat(999)).repeat(100);
+        writer.write(&text, 100);
+        writer.tell_lost();
+        assert!(writer.is_torn && writer.complaint.is_some());
+        assert_eq!(writer.lost.load(Ordering::Relaxed), 100);
+        let part = drain(&mut reader);
+        assert!(text.starts_with(&part) && !part.ends_with('\n'), "{} bytes", part.len());
+        writer.write("{\"n\":1}\n", 1);
+        writer.tell_lost();
+        let rest = drain(&mut reader);
+        assert!(rest.starts_with("\n{\"n\":1}\n{\"time\":") && rest.ends_with("\"lost\":100}\n"), "{rest}");
+        assert!(writer.complaint.is_none() && !writer.is_torn);
+        assert_eq!(writer.size, (part.len() + rest.len()) as u64);
+    }
+}

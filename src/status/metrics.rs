@@ -53,6 +53,11 @@ fn gateway(out: &mut Exposition, picture: &Picture) {
     one("process_open_fds", Gauge, "Descriptors open.", bytes(process.open_descriptors));
     one("process_max_fds", Gauge, "Descriptors that may be open.", bytes(process.most_descriptors));
     one("process_threads", Gauge, "Threads.", bytes(process.threads));
+    let help = "Lines of the log that were dropped while it was blocked.";
+    one("metergate_log_lines_dropped_total", Counter, help, bytes(process.log_lines_dropped));
+    let lost = bytes(Some(picture.traffic.lost()));
+    let help = "Events of the traffic that were not collected in time for traces, captures and pages.";
+    one("metergate_traffic_events_lost_total", Counter, help, lost);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.family("metergate_build_info", Gauge, "Always 1; the version of the program.").sample(&version, 1);
 }
@@ -161,6 +166,12 @@ fn lines(out: &mut Exposition, picture: &Picture, now: Instant) {
     bus("metergate_bus_learned_ranges", Gauge, "Ranges learned from clients.", &|bus| {
         count(bus.view.polling.learned)
     });
+    bus(
+        "metergate_bus_restarts_total",
+        Counter,
+        "Times the task of the bus was restarted after a fault of the program.",
+        &|bus| whole(bus.restarts),
+    );
     for (name, help, read) in LINE_COUNTERS {
         bus(name, Counter, help, &|bus| whole(read(&bus.view.counters)));
     }

@@ -46,6 +46,8 @@ pub struct BusPicture {
     pub view: Arc<View>,
     /// What became of its port.
     pub port: Arc<PortView>,
+    /// How often its task was started after it had panicked.
+    pub restarts: u64,
 }
 
 /// One listener.

@@ -16,7 +16,7 @@ use super::replies::ReplyBuffer;
 use crate::bus::diagnostics;
 use crate::bus::request::{Answer, Request, Source, Target};
 use crate::bus::settings::UnitId;
-use crate::io::audit::{Addressed, PendingWrite, Place};
+use crate::io::audit::{Addressed, PendingWrite};
 use crate::io::clock;
 use crate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
 use crate::io::log_rate_limiter::LogKind;
@@ -226,10 +226,7 @@ impl Session {
     /// Refuses what no line has heard of.
     fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
         if !is_read(&asked.pdu) {
-            // The log has few of what any stranger can cause; the file has all.
-            let is_logged = self.client.log_limiter.permit(LogKind::RefusedWrite, asked.at).is_some();
-            let place = if is_logged { Place::LogAndFile } else { Place::File };
-            self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code, place);
+            self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
         }
         self.note_request(&asked);
         self.in_flight.refuse(asked, code);

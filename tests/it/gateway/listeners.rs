@@ -58,7 +58,8 @@ async fn a_reload_gives_ipv4_to_the_listener_that_names_it_and_back() {
 async fn a_unit_map_and_read_functions_reach_the_routes() {
     let mut config = config(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]);
     config.listeners[0].unit_map = Some(BTreeMap::from([(0, 30), (255, 50)]));
-    config.buses[0].read_functions = BTreeMap::from([(UnitId::new(5).unwrap(), BTreeSet::from([FunctionCode(0x41)]))]);
+    config.buses[0].read_functions =
+        BTreeMap::from([(UnitId::new(5).unwrap(), BTreeSet::from([FunctionCode(0x41)]))]);
     let gateway = Gateway::start(&config).unwrap();
     let mut peer = Peer::new(TcpStream::connect(gateway.addresses()[0]).await.unwrap());
     // The diagnostics unit shows the units by what clients of this listener send.

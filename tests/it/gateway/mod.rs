@@ -3,6 +3,7 @@
 mod audit;
 mod daemon;
 mod listeners;
+mod nothing_blocks;
 mod notify;
 mod reload;
 mod snapshot;

@@ -1,9 +1,12 @@
 //! What waits: tasks, connections, timers.
 
 mod aside;
+mod audit_file;
 mod connections;
+mod log_limits;
 mod pulse;
 mod requests_and_replies;
 mod stalled;
+mod supervision;
 mod tasks;
 mod tcp;

@@ -27,7 +27,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::clients::{Peer, READ, Requests, Server, WRITE, answer, read_from, reply_of, serve, settings, units};
+use crate::support::clients::{
+    Peer, READ, Requests, Server, WRITE, answer, read_from, reply_of, serve, settings, units,
+};
 
 const BUSY: ExceptionCode = ExceptionCode::SERVER_DEVICE_BUSY;
 const NO_PATH: ExceptionCode = ExceptionCode::GATEWAY_PATH_UNAVAILABLE;

@@ -65,6 +65,7 @@ pub(crate) fn picture(text: &str, now: Instant) -> Picture {
                 ..View::default()
             }),
             port: Arc::new(PortView { since: Some(now), openings: 1, ..PortView::default() }),
+            restarts: 0,
         }
     };
     let buses: Vec<_> = config.buses.iter().map(bus).collect();
