@@ -1,5 +1,4 @@
-//! The simulated serial line that `bus/simulation.rs` and the program `tests/sabotage.rs` share; for the sake of the
-//! latter it names nothing outside this folder.
+//! The simulated serial line of `bus/simulation.rs`. It names nothing outside this folder.
 //!
 //! `rng` draws, `swarm` decides what a seed is about, `unit` and `wire` are the world, `answers` is what can
 //! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `ledger`
