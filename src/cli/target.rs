@@ -136,11 +136,7 @@ impl Target {
             }
             Self::Serial(device) => {
                 let unit = UnitId::new(way.unit).ok_or_else(|| {
-                    Stop::usage(format!(
-                        "a line has units 1 to {}, found --unit {}",
-                        UnitId::STANDARD_MAX,
-                        way.unit
-                    ))
+                    Stop::usage(format!("a line has units 1 to 255, found --unit {}", way.unit))
                 })?;
                 let settings = SerialSettings {
                     port: PortSettings {

@@ -84,10 +84,8 @@ impl SerialClient {
     /// The reply PDU to a request, an exception of the unit included.
     pub(super) async fn ask(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
         let Some(unit) = UnitId::new(unit) else {
-            return Err(Failure::Unreachable(format!(
-                "a line has units 1 to {}, so {unit} is none of them",
-                UnitId::STANDARD_MAX
-            )));
+            let why = format!("a line has units 1 to 255, so {unit} is none of them");
+            return Err(Failure::Unreachable(why));
         };
         let garbled = self.garbled(unit);
         self.next_key += 1;

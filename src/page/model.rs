@@ -118,7 +118,7 @@ pub struct Split {
 /// Which meter, and how to point at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeterRef {
-    /// Its identifier as clients know it, 1 to 247.
+    /// Its identifier as clients know it, 1 to 255.
     pub unit: u8,
     /// What people call it; `None`: nobody gave it a name.
     pub name: Option<String>,

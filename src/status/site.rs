@@ -139,7 +139,7 @@ pub(super) fn find_unit<'a>(
         }
         None => None,
     };
-    let alias: u8 = id.parse().map_err(|_| (404, "units have identifiers from 1 to 247".to_owned()))?;
+    let alias: u8 = id.parse().map_err(|_| (404, "units have identifiers from 1 to 255".to_owned()))?;
     let fits = |unit: &UnitPicture<'_>| {
         unit.alias == alias && bus.as_ref().is_none_or(|name| unit.bus.name() == name)
     };
