@@ -225,6 +225,23 @@ async fn without_a_bus_task_there_is_no_path() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_bus_task_takes_with_it_has_no_path_either() {
+    let (mut connected, mut requests) = connect_to_bus(settings());
+    let before = Instant::now();
+    for transaction in [1, 2] {
+        connected.peer.send(transaction, 1, READ).await;
+    }
+    let taken = requests.recv().await.unwrap();
+    // The second one is still on its way.
+    drop((taken, requests));
+    for _ in 0..2 {
+        let reply = connected.peer.receive().await.unwrap();
+        assert_eq!(reply.pdu, exception(3, ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+    }
+    assert!(before.elapsed() < settings().request_deadline - BACKSTOP_MARGIN);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let idle_timeout = Duration::from_secs(1);
     let (mut connected, mut requests) = connect_to_bus(ListenerSettings { idle_timeout, ..settings() });

@@ -1,10 +1,14 @@
 //! Lines of the log that clients can cause: so many of a kind within a minute, and how many were held back.
 
-use metergate::io::log_rate_limiter::{PERIOD, WRITE_LINES};
+use std::time::Duration;
+
+use metergate::io::handle::BusHandle;
+use metergate::io::log_rate_limiter::{LINES, PERIOD, WRITE_LINES};
 use metergate::io::settings::{ListenerSettings, Writes};
+use metergate::modbus::pdu::ExceptionCode;
 
 use crate::support::captured::{Act, Rig};
-use crate::support::clients::{self, WRITE};
+use crate::support::clients::{self, Peer, READ, WRITE, serve, units};
 use crate::support::log::Log;
 
 #[tokio::test(start_paused = true)]
@@ -24,4 +28,23 @@ async fn writes_are_logged_up_to_a_number_a_minute_and_the_rest_are_counted() {
     tokio::time::sleep(PERIOD).await;
     peer.ask(1, WRITE).await.unwrap();
     assert_eq!((said("write: answered"), said("held_back=5")), (logged + 1, 1));
+}
+
+#[tokio::test]
+async fn a_stuck_bus_is_told_of_a_few_times_a_minute_and_what_else_happens_is_still_told() {
+    let log = Log::start();
+    let (bus, _requests) = BusHandle::new("riser-a");
+    let settings = ListenerSettings { request_deadline: Duration::from_millis(100), ..clients::settings() };
+    let server = serve(settings, vec![(bus, units([1]))]);
+    let mut peer = Peer::connect(&server).await;
+    let more = 5;
+    for transaction in 0..u16::try_from(LINES).unwrap() + more {
+        peer.send(transaction, 1, READ).await;
+        let reply = peer.receive().await.unwrap();
+        assert_eq!(reply.pdu[1], ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND.0);
+    }
+    let said = |text: &str| log.text().matches(text).count();
+    assert_eq!(said("a bus did not answer by the deadline"), usize::try_from(LINES).unwrap());
+    peer.ask(9, READ).await.unwrap();
+    assert_eq!(said("unit=9"), 1);
 }
