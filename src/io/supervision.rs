@@ -2,7 +2,7 @@
 //!
 //! Owns the pause between two starts and their count. A new task knows nothing of the one before: like the first, it
 //! sends nothing until what units may still owe has come. Requests that the old one had are answered 0x0A as it goes
-//! ([`ReplySender`](super::handle::ReplySender)), and so is whatever comes until the new one runs.
+//! ([`ReplySender`]), and so is whatever comes until the new one runs.
 
 use std::fmt;
 use std::sync::Arc;
