@@ -166,7 +166,7 @@ impl Gateway {
     }
 
     /// Takes over a new configuration. Buses and connections it does not touch are not disturbed; a bus whose
-    /// settings changed finishes the request on its wire and starts anew. It may be dropped halfway if nothing
+    /// settings changed goes on with the new ones, and with what waits and what is owed. It may be dropped halfway if nothing
     /// but [`stop`](Self::stop) follows.
     ///
     /// # Errors
@@ -412,28 +412,33 @@ impl Gateway {
         }
     }
 
-    /// Keeps the buses whose settings are the same, ends the others, starts what is new.
+    /// Hands running buses their new settings, ends those that are gone, starts what is new. A bus is known by its
+    /// name, and one that was renamed by its device.
     async fn replace_buses(&mut self, config: &Config) {
-        let (kept, replaced): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buses)
-            .into_iter()
-            .partition(|running| config.buses.iter().any(|wanted| running.serves(wanted)));
-        self.buses = kept;
+        let mut running: Vec<RunningBus> = std::mem::take(&mut self.buses);
+        running.retain(|bus| !bus.task.is_finished());
+        let mut buses: Vec<Option<RunningBus>> = Vec::new();
+        for wanted in &config.buses {
+            let same = |bus: &RunningBus| bus.settings.line.name == wanted.line.name;
+            buses.push(running.iter().position(same).map(|index| running.swap_remove(index).reload(wanted)));
+        }
+        for (slot, wanted) in buses.iter_mut().zip(&config.buses).filter(|(slot, _)| slot.is_none()) {
+            let same = |bus: &RunningBus| bus.settings.port.device == wanted.port.device;
+            *slot = running.iter().position(same).map(|index| running.swap_remove(index).reload(wanted));
+        }
         // A device must be free before the bus that takes it over can open it.
-        for bus in &replaced {
+        for bus in &running {
             bus.stop.cancel();
         }
-        self.leaving.extend(replaced.into_iter().map(|bus| bus.task));
+        self.leaving.extend(running.into_iter().map(|bus| bus.task));
         while let Some(task) = self.leaving.last_mut() {
             join(task, "bus").await;
             self.leaving.pop();
         }
-        let mut kept = std::mem::take(&mut self.buses);
-        for wanted in &config.buses {
-            let running = match kept.iter().position(|running| running.serves(wanted)) {
-                Some(index) => RunningBus { settings: Arc::new(wanted.clone()), ..kept.swap_remove(index) },
-                None => RunningBus::start(wanted, Arc::clone(&self.traffic), &self.pulses),
-            };
-            self.buses.push(running);
+        for (slot, wanted) in buses.into_iter().zip(&config.buses) {
+            let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.pulses);
+            let bus = slot.unwrap_or_else(start);
+            self.buses.push(bus);
         }
     }
 }

@@ -105,31 +105,37 @@ pub mod page {
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod bus {
-    pub(crate) mod background;
+    mod allowance;
     pub mod budget;
-    pub(crate) mod crowding;
+    mod cache;
     pub mod diagnostics;
     pub mod echo;
-    pub(crate) mod exchange;
-    pub mod learn;
+    pub mod event;
+    mod health;
+    mod ignored;
     pub mod line;
     pub mod now;
+    mod occupation;
+    mod overload;
+    mod owed;
     pub mod poll;
+    mod probing;
     pub mod queue;
+    pub mod ranges;
     pub mod receive;
     pub mod record;
-    pub(crate) mod recording;
+    mod recorder;
     pub mod request;
-    pub mod sabotage;
-    pub(crate) mod schedule;
+    mod scheduler;
     pub mod settings;
+    mod shares;
+    mod silent_line;
     pub mod snapshot;
     pub mod statistics;
     pub mod tables;
-    pub(crate) mod transaction;
-    pub(crate) mod turns;
     pub mod unit;
     pub mod view;
+    mod wire;
 }
 
 /// The outside world: tasks, sockets and ports. Decides nothing.

@@ -28,13 +28,17 @@ pub(crate) fn run(line: &Wire, pace: Pace, quantity: u16, time: Duration) -> Vec
 }
 
 fn transaction(client: &mut File, pace: Pace, unit: u8, quantity: u16) -> Duration {
-    let request = rtu::encode(unit, &wire::read(0, quantity));
+    let request = rtu::encode(unit, &wire::read(wire::HOLDING, 0, quantity));
     let begun = Instant::now();
     client.write_all(&request).expect("a request fits a terminal's buffer");
     let mut reply = vec![0; wire::reply_length(quantity)];
     client.read_exact(&mut reply).expect("every unit answers the reference");
     let ended = Instant::now();
-    assert_eq!(reply, rtu::encode(unit, &wire::registers(unit, 0, quantity)), "the reference's reply");
+    assert_eq!(
+        reply,
+        rtu::encode(unit, &wire::registers(wire::HOLDING, unit, 0, quantity)),
+        "the reference's reply"
+    );
     // On an unpaced line the reply may be there before the request's own time is over.
     let last_byte = ended.max(begun + pace.wire_time(wire::REQUEST_LENGTH));
     clock::sleep_until(last_byte + pace.silence());

@@ -1,6 +1,6 @@
 //! Modbus TCP clients that do nothing but ask: a thread each, one request in flight, the next after the reply.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,8 @@ pub(crate) struct Reads {
     pub(crate) units: Vec<u8>,
     /// First register.
     pub(crate) start: u16,
+    /// By how much each read begins further on than the one before.
+    pub(crate) step: u16,
     /// Registers.
     pub(crate) quantity: u16,
     /// Between a reply and the next request.
@@ -25,8 +27,17 @@ pub(crate) struct Reads {
 impl Reads {
     /// `quantity` registers of unit 1, without a pause.
     pub(crate) fn of(quantity: u16) -> Self {
-        Self { units: vec![1], start: 0, quantity, pause: Duration::ZERO }
+        Self { units: vec![1], start: 0, step: 0, quantity, pause: Duration::ZERO }
     }
+}
+
+/// One read of holding or input registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) unit: u8,
+    pub(crate) function: u8,
+    pub(crate) start: u16,
+    pub(crate) quantity: u16,
 }
 
 /// One reply.
@@ -88,14 +99,17 @@ pub(crate) fn seen_of(
 
 fn work_until(mut stream: TcpStream, reads: &Reads, stop: &AtomicBool) -> Vec<Reply> {
     let mut replies = Vec::new();
+    let mut start = reads.start;
     for (transaction, &unit) in (0_u16..=u16::MAX).cycle().zip(reads.units.iter().cycle()) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let sent = Instant::now();
-        let exception = ask(&mut stream, transaction, unit, reads);
+        let read = Read { unit, function: wire::HOLDING, start, quantity: reads.quantity };
+        let exception = ask(&mut stream, transaction, read);
         let at = Instant::now();
         replies.push(Reply { at, latency: at - sent, exception });
+        start += reads.step;
         if !reads.pause.is_zero() {
             thread::sleep(reads.pause);
         }
@@ -104,10 +118,11 @@ fn work_until(mut stream: TcpStream, reads: &Reads, stop: &AtomicBool) -> Vec<Re
 }
 
 /// One request and its reply, which is what the unit gave or an exception.
-fn ask(stream: &mut TcpStream, transaction: u16, unit: u8, reads: &Reads) -> Option<u8> {
+pub(crate) fn ask(stream: &mut TcpStream, transaction: u16, read: Read) -> Option<u8> {
+    let Read { unit, function, start, quantity } = read;
     let [high, low] = transaction.to_be_bytes();
     let mut request = vec![high, low, 0, 0, 0, 6, unit];
-    request.extend(wire::read(reads.start, reads.quantity));
+    request.extend(wire::read(function, start, quantity));
     stream.write_all(&request).expect("the gateway reads");
     let mut reply = [0; 260];
     let mut filled = 0;
@@ -123,7 +138,7 @@ fn ask(stream: &mut TcpStream, transaction: u16, unit: u8, reads: &Reads) -> Opt
     if pdu[0] & 0x80 != 0 {
         return Some(pdu[1]);
     }
-    assert_eq!(pdu, wire::registers(unit, reads.start, reads.quantity), "a wrong value");
+    assert_eq!(pdu, wire::registers(function, unit, start, quantity), "a wrong value");
     None
 }
 

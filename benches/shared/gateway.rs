@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::wire::Wire;
+use super::client::{self, Read};
+use super::wire::{self, Wire};
 
 /// The program under test: the one just built, or another, such as a static one, by its path in `METERGATE_PROGRAM`.
 pub(crate) fn program() -> PathBuf {
@@ -37,26 +38,55 @@ pub(crate) struct Gateway {
     address: SocketAddr,
 }
 
+/// How a gateway is configured; the rest is the default, apart from limits, which are those of a line that 500 clients
+/// share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Of the line.
+    pub(crate) baud_rate: u32,
+    /// Oldest data the listener gives.
+    pub(crate) max_age: &'static str,
+    /// The listener's.
+    pub(crate) request_deadline: &'static str,
+    /// Registers between two ranges that are read in one.
+    pub(crate) merge_gap: u16,
+    /// As the file words them.
+    pub(crate) units: &'static str,
+}
+
+impl Setup {
+    /// Units 1 to 8, everything from the line.
+    pub(crate) fn new(baud_rate: u32) -> Self {
+        Self { baud_rate, max_age: "0s", request_deadline: "30s", merge_gap: 0, units: "{id: 1-8}" }
+    }
+}
+
 impl Gateway {
     /// Units 1 to 8, everything from the line.
     pub(crate) fn start(line: &Wire, baud_rate: u32) -> Self {
-        Self::serving(line, baud_rate, "0s", "{id: 1-8}")
+        Self::set_up(line, &Setup::new(baud_rate))
     }
 
     /// One listener that takes data as old as `max_age`, and `units` as the file words them.
-    pub(crate) fn serving(line: &Wire, baud_rate: u32, max_age: &str, units: &str) -> Self {
+    pub(crate) fn serving(line: &Wire, baud_rate: u32, max_age: &'static str, units: &'static str) -> Self {
+        Self::set_up(line, &Setup { max_age, units, ..Setup::new(baud_rate) })
+    }
+
+    /// One that has begun to send: after a start the line is silent until an answer to what was asked before it
+    /// cannot come any more.
+    pub(crate) fn set_up(line: &Wire, setup: &Setup) -> Self {
+        let Setup { baud_rate, max_age, request_deadline, merge_gap, units } = setup;
         let device = line.device().display();
         let file = std::env::temp_dir().join(format!(
             "metergate-bench-{}-{}.yaml",
             std::process::id(),
             line.device().file_name().expect("a device has a name").display()
         ));
-        // The deadline and the limits are those of a line that 500 clients share; the rest is the default.
         let text = format!(
-            "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    request_deadline: 30s\n    \
-             max_connections: 600\n    max_connections_per_ip: 600\nbuses:\n  - name: bench\n    \
-             device: {device}\n    baud_rate: {baud_rate}\n    units:\n      - {units}\n\
-             status: {{address: 127.0.0.1:0}}\n"
+            "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    \
+             request_deadline: {request_deadline}\n    max_connections: 600\n    max_connections_per_ip: 600\n\
+             buses:\n  - name: bench\n    device: {device}\n    baud_rate: {baud_rate}\n    \
+             merge_gap: {merge_gap}\n    units:\n      - {units}\nstatus: {{address: 127.0.0.1:0}}\n"
         );
         fs::write(&file, text).expect("the temporary folder can be written");
         let mut child = Command::new(program())
@@ -80,6 +110,8 @@ impl Gateway {
         let listening = gateway.line_with("listening");
         gateway.line_with("port open");
         gateway.address = address_in(&listening);
+        let mut stream = TcpStream::connect(gateway.address).expect("the gateway listens");
+        assert_eq!(client::ask(&mut stream, 0, APART), None, "the first read of a good line");
         gateway
     }
 
@@ -153,6 +185,9 @@ impl Drop for Gateway {
         let _removed = fs::remove_file(&self.file);
     }
 }
+
+/// A register that no bench reads, far from all that they do.
+const APART: Read = Read { unit: 1, function: wire::HOLDING, start: 0x7F00, quantity: 1 };
 
 /// How long it may take to say something.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! A line with meters on a pseudo terminal, precise to some microseconds; a thread of its own.
 //!
 //! Unlike the simulator of the program it blocks, looks at the clock without pause when it matters, and writes
-//! down when bytes came and went. It knows one request: function 0x03.
+//! down when bytes came and went. It knows reads of registers by functions 0x03 and 0x04, which give the same.
 //! Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
 
 use std::fs::File;
@@ -65,6 +65,13 @@ pub(crate) struct Seen {
     pub(crate) at: Instant,
     /// When the last byte of its reply was handed over; `None` if nobody answered.
     pub(crate) answered: Option<Instant>,
+}
+
+impl Seen {
+    /// From its first byte to the last of its reply.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        Some(self.answered?.saturating_duration_since(self.at))
+    }
 }
 
 /// The line, running until it is dropped.
@@ -151,8 +158,9 @@ impl Meters {
                 None => Instant::now(),
             };
             let gap = last_byte.map(|last| at.saturating_duration_since(last));
-            let dead = request[0] == self.shared.dead.load(Ordering::Relaxed);
-            let answer = if dead { None } else { Some(self.answer(&request, end)) };
+            let is_dead = request[0] == self.shared.dead.load(Ordering::Relaxed);
+            let is_ignored = u16::from_be_bytes([request[2], request[3]]) >= IGNORED;
+            let answer = if is_dead || is_ignored { None } else { Some(self.answer(&request, end)) };
             let answered = answer.map(|(last, _)| last);
             let asked = request.first_chunk().copied().expect("a request is longer than what it asks for");
             let seen = Seen { asked, gap, stall, at, answered };
@@ -193,7 +201,8 @@ impl Meters {
                 return None;
             }
         }
-        assert!(rtu::crc_is_right(&request) && request[1] == READ, "not a request: {request:02x?}");
+        let is_read = [HOLDING, INPUT].contains(&request[1]);
+        assert!(rtu::crc_is_right(&request) && is_read, "not a request: {request:02x?}");
         Some((request, at))
     }
 
@@ -231,20 +240,20 @@ impl Meters {
 fn reply_pdu(request: &[u8; REQUEST_LENGTH]) -> Vec<u8> {
     let start = u16::from_be_bytes([request[2], request[3]]);
     let quantity = u16::from_be_bytes([request[4], request[5]]);
-    registers(request[0], start, quantity)
+    registers(request[1], request[0], start, quantity)
 }
 
 /// The PDU a unit answers a read of `quantity` registers from `start` with.
-pub(crate) fn registers(unit: u8, start: u16, quantity: u16) -> Vec<u8> {
+pub(crate) fn registers(function: u8, unit: u8, start: u16, quantity: u16) -> Vec<u8> {
     let count = u8::try_from(quantity * 2).expect("at most 125 registers are asked for");
     let values = (start..start + quantity).flat_map(|at| (at ^ (u16::from(unit) << 8)).to_be_bytes());
-    [READ, count].into_iter().chain(values).collect()
+    [function, count].into_iter().chain(values).collect()
 }
 
 /// The PDU that asks for them.
-pub(crate) fn read(start: u16, quantity: u16) -> [u8; 5] {
+pub(crate) fn read(function: u8, start: u16, quantity: u16) -> [u8; 5] {
     let ([a, b], [c, d]) = (start.to_be_bytes(), quantity.to_be_bytes());
-    [READ, a, b, c, d]
+    [function, a, b, c, d]
 }
 
 /// Bytes of the serial ADU that carries `quantity` registers.
@@ -259,7 +268,13 @@ pub(crate) const ASKED_LENGTH: usize = REQUEST_LENGTH - 2;
 pub(crate) const REQUEST_LENGTH: usize = 8;
 
 /// Read holding registers.
-const READ: u8 = 3;
+pub(crate) const HOLDING: u8 = 3;
+
+/// Read input registers.
+pub(crate) const INPUT: u8 = 4;
+
+/// Reads that begin here or later are ignored.
+pub(crate) const IGNORED: u16 = 0x8000;
 
 /// Characters a UART collects before it tells anybody.
 const UART_BUFFER: usize = 16;

@@ -24,8 +24,8 @@ impl Question {
     pub(crate) fn new(number: u16, unit: u8, start: u16, quantity: u16) -> Self {
         let [high, low] = number.to_be_bytes();
         let mut request = [high, low, 0, 0, 0, 6, unit, 0, 0, 0, 0, 0];
-        request[HEADER..].copy_from_slice(&wire::read(start, quantity));
-        let pdu = wire::registers(unit, start, quantity);
+        request[HEADER..].copy_from_slice(&wire::read(wire::HOLDING, start, quantity));
+        let pdu = wire::registers(wire::HOLDING, unit, start, quantity);
         let length = u8::try_from(pdu.len() + 1).expect("a PDU has at most 253 bytes");
         let mut reply = vec![high, low, 0, 0, 0, length, unit];
         reply.extend(pdu);

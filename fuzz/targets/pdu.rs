@@ -97,8 +97,8 @@ fn keeps_the_limits(pdu: &[u8]) -> bool {
         (0 | 0x80.., _) | (_, 254..) => false,
         (0x01 | 0x02, 5) => range(1, 0x07D0),
         (0x03 | 0x04, 5) => range(1, 0x007D),
-        (0x05, 5) => matches!(word(3), 0x0000 | 0xFF00),
-        (0x06, 5) | (0x07 | 0x0B | 0x0C | 0x11, 1) | (0x16, 7) | (0x18, 3) => true,
+        // Any value of 0x05 passes: there are devices that define more than on and off.
+        (0x05 | 0x06, 5) | (0x07 | 0x0B | 0x0C | 0x11, 1) | (0x16, 7) | (0x18, 3) => true,
         (0x08, length) if length >= 5 && length % 2 == 1 => length == 5 || word(1) == 0,
         (0x0F, length @ 7..) => {
             let bytes = word(3).div_ceil(8);

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use metergate::bus::receive::{Finality, Frame, Receiver};
+use metergate::bus::receive::{Expected, Finality, Frame, Receiver};
 use metergate::bus::settings::UnitId;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::{reply, rtu};
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(request) = RequestPdu::decode(Bytes::copy_from_slice(pdu)) else { return };
     let Some(unit) = UnitId::new(*unit) else { return };
     let mut run = Run {
-        asked: (unit, request, how & 1 == 1),
+        asked: (unit, request, if how & 1 == 1 { Expected::OnTheWire } else { Expected::Late }),
         receiver: Receiver::default(),
         input: Vec::new(),
         searched: 0,
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 struct Run {
-    asked: (UnitId, RequestPdu, bool),
+    asked: (UnitId, RequestPdu, Expected),
     receiver: Receiver,
     /// All bytes that ever came.
     input: Vec<u8>,
@@ -58,11 +58,11 @@ impl Run {
 
     fn take(&mut self, finality: Finality) {
         loop {
-            let (unit, request, awaited) = &self.asked;
+            let (unit, request, expected) = &self.asked;
             let asked = |from: UnitId, function: u8| {
-                (from == *unit && function == request.function().0).then_some((request, *awaited))
+                (from == *unit && function == request.function().0).then_some((request, *expected))
             };
-            let Some(frame) = self.receiver.next(asked, finality) else { break };
+            let Some(frame) = self.receiver.next(asked, |known| known == *unit, finality) else { break };
             self.judge(&frame);
         }
         let pending = self.receiver.pending();

@@ -117,7 +117,7 @@ fn unit(view: &UnitView, now: Instant) -> Vec<u16> {
         UnitState::NeverSeen => 0,
         UnitState::Online => 1,
         UnitState::Offline => 2,
-        UnitState::Recovering => 3,
+        UnitState::Confirming => 3,
     };
     let age = view.age(now);
     let counters = view.counters;

@@ -1,13 +1,14 @@
 //! Local echo: whether the adapter hands back what is sent, and taking the echo off the front of an answer.
 //!
-//! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, so an echo can be told from an answer only on
-//! other requests. The verdict is formed on those, and two disagreeing verdicts in a row change it.
+//! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, and that to a read of coils may happen to equal it, so
+//! an echo can be told from an answer only on requests whose answer cannot equal them. The verdict is formed on those,
+//! and two disagreeing verdicts in a row change it.
 
 use bytes::Bytes;
 
 use crate::modbus::pdu::RequestPdu;
+use crate::modbus::reply::{self, Length};
 
-use super::sabotage::{Guard, keeps};
 use super::settings::Echo;
 
 /// What is known about the adapter's echo.
@@ -68,7 +69,7 @@ impl EchoDetector {
     /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
     #[must_use]
     pub fn may_send(&self, request: &RequestPdu) -> bool {
-        self.verdict.is_some() || differs_from_its_answer(request) || !keeps(Guard::EchoCheck)
+        self.verdict.is_some() || differs_from_its_answer(request)
     }
 
     /// What to look for after `request` went out as `adu`.
@@ -82,8 +83,8 @@ impl EchoDetector {
         if looks { Phase::Watching(adu.clone()) } else { Phase::Absent }
     }
 
-    /// Judges the first bytes received after a request, while `phase` still watches for it.
-    pub fn judge(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
+    /// Looks at the first bytes received after a request, while `phase` still watches for it.
+    pub fn inspect(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
         let Phase::Watching(sent) = phase else { return Front::Other };
         let common = sent.len().min(received.len());
         if sent[..common] != received[..common] {
@@ -135,12 +136,49 @@ impl EchoDetector {
     }
 }
 
-/// Whether a right answer to the request can never equal the request itself: 0x01 to 0x04, 0x0F, 0x10, 0x11,
-/// 0x17 and 0x2B.
+/// Whether no right answer to this very request can equal it: the two differ in length or in the byte count.
 #[must_use]
 pub fn differs_from_its_answer(request: &RequestPdu) -> bool {
-    matches!(request.function().0, 0x01..=0x04 | 0x0F..=0x11 | 0x17 | 0x2B)
+    let asked = request.bytes();
+    match request.function().0 {
+        // A byte count where the request has the high byte of its start, or of what it reads.
+        0x01..=0x04 | 0x14 | 0x17 => match reply::length(request, &asked[..1]) {
+            Length::Exact(length) => length != asked.len() || usize::from(asked[1]) != length - 2,
+            Length::Pending | Length::Unknown => false,
+        },
+        // Longer or shorter than any answer to them.
+        0x07 | 0x0B | 0x0C | 0x0F..=0x11 | 0x18 => true,
+        0x2B => asked.len() < SHORTEST_IDENTIFICATION && asked.get(1) == Some(&0x0E),
+        _ => false,
+    }
 }
+
+/// The shortest answer to a read of the device identification (MODBUS Application Protocol V1.1b3, chapter 6.21).
+const SHORTEST_IDENTIFICATION: usize = 7;
 
 /// Disagreeing verdicts in a row that change what is believed.
 const VERDICTS_TO_CHANGE: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn differs(pdu: &'static [u8]) -> bool {
+        differs_from_its_answer(&RequestPdu::decode(Bytes::from_static(pdu)).expect("a good request"))
+    }
+
+    #[test]
+    fn a_read_of_coils_whose_answer_may_be_the_request_tells_nothing() {
+        assert!(!differs(&[1, 3, 0, 0, 24]), "24 coils from 768: the answer may be 01 03 00 00 18");
+        assert!(differs(&[1, 0, 0, 0, 24]));
+        assert!(differs(&[1, 3, 0, 0, 16]));
+        assert!(differs(&[3, 2, 0, 0, 1]), "an answer of 4 bytes");
+    }
+
+    #[test]
+    fn the_answer_to_a_single_write_is_the_request() {
+        assert!(!differs(&[6, 0, 1, 0, 1]));
+        assert!(!differs(&[8, 0, 0, 0, 1]));
+        assert!(differs(&[16, 0, 1, 0, 1, 2, 0, 1]));
+    }
+}

@@ -1,33 +1,40 @@
 //! One serial line as a state machine without input or output.
 //!
-//! Owns the decisions: what goes on the wire and when, whose answer a frame is, who is told what. It never
-//! reads a clock, never waits and never touches a port: instants and bytes are arguments.
+//! Routes events between parts that own their state: the wire (what bytes mean), the scheduler (what is sent next),
+//! the units (health, and what they owe), the cache (what is read and kept) and the recorder. It never reads a clock,
+//! never waits, never logs and never touches a port: instants and bytes are arguments, wishes are outputs.
 //! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::modbus::pdu::{ExceptionCode, RequestPdu};
-use crate::modbus::rtu;
+use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
+use crate::modbus::{reply, rtu};
 
-use super::background::Silence;
-use super::crowding::Crowding;
-use super::echo::EchoDetector;
-use super::exchange::Exchange;
-use super::learn::Learned;
-use super::poll::Plan;
-use super::queue::{Queue, Waiter};
-use super::receive::{Finality, Receiver};
-use super::record::Record;
-use super::recording::Recorder;
-use super::request::{Answer, Request, Target};
-use super::settings::{LineSettings, UnitId, UnitSettings};
-use super::turns::Turns;
-use super::unit::Unit;
-use super::view::{LineCounters, PortState, View, Window};
+use super::cache::{Answered, Asked, Cache, ReadFailure, is_passing};
+use super::echo::differs_from_its_answer;
+use super::event::Event;
+use super::health::{Transition, UnitState};
+use super::ignored::Standing;
+use super::now::Now;
+use super::owed::{EndedGuard, Owed, Taken};
+use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
+use super::queue::{Item, OWN_TURN, Purpose, Removed, Turn, Waiter};
+use super::receive::Frame;
+use super::record::{Cause, Misfit, Outcome, Record};
+use super::recorder::{Closed, Recorder, Requesters};
+use super::request::{Answer, ListenerId, Request, Target};
+use super::scheduler::{Next, Own, Scheduler, Situation};
+use super::settings::{LineSettings, Replies, UnitId};
+use super::silent_line::{SilentLine, Suspicion};
+use super::tables::{Tables, with_function};
+use super::unit::{Unit, Units};
+use super::view::{PortState, View};
+use super::wire::{Ended, Failure, Misfits, Outgoing, RtuWire, WireEvent, exception_of};
+pub use super::wire::{OCCUPIED_QUIET, QUIET};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +45,29 @@ pub enum PortEvent {
     Lost,
 }
 
+/// Whether a reload changed what the port is opened with: device, framing, direction or echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortSettingsChange {
+    /// It stays open.
+    Unchanged,
+    /// It is opened anew; what was learned of the line behind it begins anew.
+    Reopened,
+}
+
 /// What the line wants done, in this order.
 #[derive(Debug)]
 pub enum Output<T> {
     /// Send these bytes, at once and in one piece.
     Transmit(Bytes),
-    /// This has happened on the line: for whoever keeps records. Before the `Reply` that came of it.
+    /// This has happened on the line: for the records. Before the `Reply` that came of it.
     Record(Arc<Record>),
+    /// This has happened: for people.
+    Event(Event),
     /// Let others see this. Always before the `Reply` it belongs to.
     Publish(Arc<View>),
-    /// Give the answer to whoever asked.
+    /// Give the answer to the client.
     Reply {
-        /// Who asked.
+        /// Where it goes.
         to: T,
         /// The one answer to that request.
         answer: Answer,
@@ -63,191 +81,174 @@ pub enum Output<T> {
 /// nothing. `now` never goes backwards.
 #[derive(Debug)]
 pub struct Line<T> {
-    pub(super) settings: LineSettings,
-    pub(super) units: BTreeMap<UnitId, Unit>,
-    pub(super) queue: Queue<T>,
-    pub(super) receiver: Receiver,
-    pub(super) echo: EchoDetector,
-    pub(super) exchange: Option<Exchange<T>>,
-    pub(super) port: PortState,
-    pub(super) counters: LineCounters,
-    pub(super) outputs: VecDeque<Output<T>>,
-    pub(super) changed: bool,
-    /// The last byte on the line in either direction, as far as known.
-    pub(super) last_activity: Option<Instant>,
-    /// When the last byte was received.
-    pub(super) last_byte: Option<Instant>,
-    /// When the first of the bytes not yet a frame was received.
-    pub(super) head_at: Option<Instant>,
-    /// The last byte after which unfinished bytes were looked at for a frame of unknown length.
-    pub(super) quiet_looked_at: Option<Instant>,
-    /// Since when bytes have come without a pause and without a frame.
-    pub(super) noisy_since: Option<Instant>,
-    /// Until when units may still be acting on a broadcast.
-    pub(super) turnaround_until: Option<Instant>,
-    pub(super) closing: bool,
-    /// Whether the last thing sent was a probe: a waiting client comes before the next one.
-    pub(super) probed_last: bool,
-    /// What is read of profiles' blocks; from the first opening of the port on.
-    pub(super) plan: Option<Plan>,
-    pub(super) learned: Learned,
-    /// Whose turn it is of the two.
-    pub(super) turns: Turns,
-    pub(super) crowding: Crowding,
-    /// Blocks read so far.
-    pub(super) generation: u64,
-    pub(super) window: Window,
-    /// Whether the log has it that readings take longer than estimated.
-    pub(super) overrun_noted: bool,
-    /// What is read again and again and met with silence: how often in a row, and since when.
-    pub(super) silences: Vec<Silence>,
-    pub(super) recorder: Recorder,
+    settings: LineSettings,
+    wire: RtuWire,
+    in_flight: Option<InFlight<T>>,
+    scheduler: Scheduler<T>,
+    units: Units,
+    /// What units that a reload took away still owe.
+    retired: BTreeMap<UnitId, Unit>,
+    silent_line: SilentLine,
+    cache: Cache,
+    recorder: Recorder,
+    outputs: VecDeque<Output<T>>,
+    events: Vec<Event>,
+    changed: bool,
+    closing: bool,
+    /// The last instant the line was told of.
+    now: Option<Now>,
+}
+
+/// What the transaction in flight is for.
+#[derive(Debug)]
+struct InFlight<T> {
+    item: Item<T>,
+    /// `None`: it waited in the queue.
+    own: Option<Own>,
+    turn: Turn,
+    /// How long the line was kept free for it.
+    reserved: Duration,
+    requesters: Requesters,
+    /// When its data is taken to be from.
+    begun: Now,
+    /// What had been written to the unit when it was sent: data read under another epoch is not kept.
+    epoch: u64,
+    /// Whether a client asked for exactly this; what was widened says nothing about what a client asked for.
+    is_as_asked: bool,
+    /// Whether the unit gave an intact frame meanwhile that is not the answer.
+    is_alive: bool,
+}
+
+/// When and for whom a request was sent that is given up.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    sent_at: Now,
+    wire_end: Instant,
+    epoch: u64,
+    turn: Turn,
 }
 
 impl<T> Line<T> {
     /// A line whose port is closed.
     #[must_use]
     pub fn new(settings: LineSettings) -> Self {
-        let units = settings
-            .units
-            .iter()
-            .map(|unit| (unit.id, Unit::new(unit.clone(), guard_of(&settings, unit))))
-            .collect();
         Self {
-            units,
-            queue: Queue::new(settings.queue_limit),
-            receiver: Receiver::default(),
-            echo: EchoDetector::new(settings.echo),
-            exchange: None,
-            port: PortState::Closed,
-            counters: LineCounters::default(),
-            outputs: VecDeque::new(),
-            changed: true,
-            last_activity: None,
-            last_byte: None,
-            head_at: None,
-            quiet_looked_at: None,
-            noisy_since: None,
-            turnaround_until: None,
-            closing: false,
-            probed_last: false,
-            plan: None,
-            learned: Learned::new(settings.learn_limit),
-            turns: Turns::default(),
-            crowding: Crowding::default(),
-            generation: 0,
-            window: Window::default(),
-            overrun_noted: false,
-            silences: Vec::new(),
+            wire: RtuWire::new(settings.framing, settings.echo),
+            in_flight: None,
+            scheduler: Scheduler::new(&settings),
+            units: Units::new(&settings),
+            retired: BTreeMap::new(),
+            silent_line: SilentLine::default(),
+            cache: Cache::new(&settings),
             recorder: Recorder::default(),
+            outputs: VecDeque::new(),
+            events: Vec::new(),
+            changed: true,
+            closing: false,
+            now: None,
             settings,
         }
     }
 
-    /// A client asks. The request is answered once, before its deadline.
-    pub fn handle_request(&mut self, request: Request<T>, now: Instant) {
-        // What is known and young enough is given also while the unit or the port is away.
-        let Some(request) = self.answer_from_snapshot(request, now) else { return };
-        if let Some(refusal) = self.refusal(&request, now) {
-            self.reply(request.to, refusal);
-            return;
+    /// A client's request. It is answered once, before its deadline.
+    pub fn handle_request(&mut self, request: Request<T>, now: impl Into<Now>) {
+        let now = self.advance(now);
+        if let Some(request) = self.answer_from_snapshot(request, now)
+            && let Some((request, purpose)) = self.admit(request, now.instant)
+            && let Some(request) = self.join_in_flight(request, purpose, now)
+        {
+            self.enqueue(request, purpose, now.instant);
         }
-        let Some(request) = self.join_on_the_wire(request, now) else { return };
-        let whole = self.whole_for(&request, now);
-        let cost = whole.map_or_else(
-            || self.cost(&request.pdu, request.target),
-            |whole| self.cost(&whole.into(), request.target),
-        );
-        let tables = self.tables_of(&request);
-        match self.queue.push(request, whole, tables, cost, now) {
-            Ok(joined) => self.counters.joined += u64::from(joined),
-            Err(request) => {
-                return self.reply(request.to, Answer::Refused(ExceptionCode::SERVER_DEVICE_BUSY));
-            }
-        }
-        self.changed = true;
-        self.send_next(now);
+        self.finish(now);
     }
 
     /// Bytes arrived.
-    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
-        if self.port == PortState::Closed || bytes.is_empty() {
-            return;
-        }
-        self.note_bytes(bytes, now);
-        if self.port == PortState::Open {
-            self.take_frames(Finality::Open, now);
-        }
-        self.watch_for_babble(now);
-        self.record_stray(now);
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: impl Into<Now>) {
+        let now = self.advance(now);
+        self.release(now.instant);
+        self.wire.handle_bytes(bytes, now.instant);
+        self.handle_wire(now);
+        self.finish(now);
     }
 
     /// The port was opened or lost.
-    pub fn handle_port(&mut self, event: PortEvent, now: Instant) {
+    pub fn handle_port(&mut self, event: PortEvent, now: impl Into<Now>) {
+        let now = self.advance(now);
         self.changed = true;
         match event {
             PortEvent::Opened => {
-                self.recorder.statistics.openings += u64::from(self.port == PortState::Closed);
-                self.port = PortState::Open;
-                self.echo.reset();
-                self.receiver = Receiver::default();
-                // Something may be talking: silence is kept before the first request, too.
-                self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
-                self.noisy_since = None;
-                self.begin_polling(now);
+                let was_closed = self.wire.port() == PortState::Closed;
+                self.recorder.statistics_mut().openings += u64::from(was_closed);
+                self.wire.open(now.instant);
+                self.owe_unknown(now.instant);
+                self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
             }
             PortEvent::Lost => {
-                self.recorder.statistics.losses += u64::from(self.port != PortState::Closed);
-                self.port = PortState::Closed;
-                self.fail_everything(ExceptionCode::GATEWAY_PATH_UNAVAILABLE, now);
-                self.record_the_rest(now);
+                let was_open = self.wire.port() != PortState::Closed;
+                self.recorder.statistics_mut().losses += u64::from(was_open);
+                self.silent_line.reset();
+                let ended = self.wire.close();
+                self.abandon(ended, Outcome::PortLost, now);
+                self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+                self.record_stray(now.instant);
             }
         }
+        self.finish(now);
     }
 
-    /// Sends nothing before `until`, as after a broadcast; requests wait meanwhile. For what was asked on this
-    /// line before this machine began, by a bus it replaces or an earlier process: no unit here is known to owe
-    /// that answer, and the first request of the same shape would be given it.
-    pub fn hold_until(&mut self, until: Instant) {
-        self.turnaround_until = self.turnaround_until.max(Some(until));
+    /// A reload changed the settings. Requests wait on; owed answers, turnaround and everything learned stay, unless
+    /// the port is `Reopened`: then only what is owed does. The port itself is opened and closed by the caller.
+    pub fn handle_settings(&mut self, settings: LineSettings, port: PortSettingsChange, now: impl Into<Now>) {
+        let now = self.advance(now);
         self.changed = true;
+        if port == PortSettingsChange::Reopened {
+            let ended = self.wire.close();
+            self.abandon(ended, Outcome::PortLost, now);
+            self.wire.configure(settings.framing, settings.echo);
+            self.silent_line.reset();
+            self.units.iter_mut().for_each(Unit::begin_anew);
+            self.cache.begin_anew(&settings);
+        }
+        let before = std::mem::replace(&mut self.settings, settings);
+        self.change_units(&before);
+        self.scheduler.configure(&self.settings);
+        self.cache.configure(&self.settings, &mut self.units, now.instant);
+        self.finish(now);
     }
 
     /// The instant given by [`poll_timeout`](Self::poll_timeout) has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        for unit in self.units.values_mut() {
-            unit.release(now);
-        }
-        self.expire(now);
-        self.end_of_quiet(now);
-        self.judge_exchange(now);
-        self.record_stray(now);
-        self.send_next(now);
+    pub fn handle_timeout(&mut self, now: impl Into<Now>) {
+        let now = self.advance(now);
+        self.handle_wire(now);
+        self.finish(now);
     }
 
-    /// Nobody waits any more for the replies for which `gone` holds: what is not on the wire yet stays off it,
-    /// and is answered 0x06 (0x0B after an attempt) in case somebody does. What is on the wire goes on.
+    /// Clients for which `gone` holds take no answer any more: what is not on the wire yet stays off it. What is on
+    /// the wire goes on.
     pub fn drop_requests(&mut self, gone: impl Fn(&T) -> bool) {
-        for (attempts, waiter) in self.queue.remove_waiters(|_, waiter| gone(&waiter.to)) {
-            self.give_up(attempts, waiter);
+        for removed in self.scheduler.queue_mut().remove_waiters(|_, waiter| gone(&waiter.to)) {
+            self.give_up(removed, ExceptionCode::SERVER_DEVICE_BUSY);
         }
+        self.settle_client_probes();
+    }
+
+    /// Clients for which `half_closed` holds have closed their sending side: most likely they have gone. Their reads
+    /// go on with the weight of background reading.
+    pub fn demote_requests(&mut self, half_closed: impl Fn(&T) -> bool) {
+        self.scheduler.queue_mut().demote(half_closed);
     }
 
     /// The bus is being stopped: what waits and what still comes is answered 0x0A, nothing more is sent. The
     /// request on the wire goes on; [`is_idle`](Self::is_idle) tells when it has ended.
     pub fn close(&mut self) {
         self.closing = true;
-        for (attempts, waiter) in self.queue.remove_waiters(|_, _| true) {
-            self.reply(waiter.to, gave_up(attempts, ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
-        }
-        self.queue.drop_background(|_| true);
-        self.changed = true;
+        self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
     /// Whether no request is on the wire and none waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.exchange.is_none() && self.queue.is_empty()
+        self.in_flight.is_none() && self.scheduler.queue().is_empty()
     }
 
     /// The next thing to do, or none.
@@ -263,127 +264,1163 @@ impl<T> Line<T> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None`: not before something happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let exchange = self.exchange.as_ref().map(|exchange| {
-            let deadlines = exchange.item.waiters.iter().map(|waiter| waiter.deadline).min();
-            let due = exchange.due(self.pending_due());
-            deadlines.map_or(due, |deadline| deadline.min(due))
-        });
-        let quiet = if self.exchange.is_none() { self.pending_due() } else { None };
-        let stray = self.stray_due();
-        let occupied =
-            (self.port == PortState::Occupied).then(|| self.last_byte.map(|at| at + OCCUPIED_QUIET));
-        let next = if self.exchange.is_none() { self.next_start() } else { None };
-        [exchange, quiet, stray, occupied.flatten(), next, self.next_expiry()].into_iter().flatten().min()
+        let now = self.now?.instant;
+        let wire = self.wire.poll_timeout(&self.units, now);
+        let deadline = self
+            .in_flight
+            .as_ref()
+            .and_then(|in_flight| in_flight.item.waiters.iter().map(|waiter| waiter.deadline).min());
+        let expiry = self.scheduler.queue().next_expiry();
+        let next = if self.closing { None } else { self.scheduler.poll_timeout(&self.situation(), now) };
+        let background = || self.cache.next_due(&self.units, now);
+        let background = if self.may_read_background() { background() } else { None };
+        let background = background.map(|due| due.max(self.wire.silent_from(Duration::ZERO)));
+        [wire, deadline, expiry, next, background].into_iter().flatten().min()
     }
 
-    /// Why a request is not even queued.
-    fn refusal(&self, request: &Request<T>, now: Instant) -> Option<Answer> {
-        if self.closing || self.port != PortState::Open {
-            return Some(Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+    // Requests.
+
+    /// Answers a read from the snapshot. The connection already missed in its copy of it; check again, a newer block
+    /// may have arrived since. A write of the same connection that has not been sent yet comes first.
+    fn answer_from_snapshot(&mut self, request: Request<T>, now: Now) -> Option<Request<T>> {
+        let is_behind = self.closing || self.scheduler.queue().has_write(request.source, request.target);
+        let Some((id, wanted)) = shared(&request).filter(|_| !is_behind) else { return Some(request) };
+        let Some(unit) = self.units.get(id) else { return Some(request) };
+        if let Some(pdu) = unit.snapshot().answer(&wanted, request.max_age, request.listener, now) {
+            self.reply(request.to, Answer::Reply(pdu));
+            return None;
         }
-        if let Target::Unit(id) = request.target {
-            match self.units.get(&id) {
-                None => return Some(Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)),
-                Some(unit) if unit.is_offline() => {
-                    return Some(Answer::Refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        self.cache.note_undone(unit, &wanted, request.max_age, now);
+        Some(request)
+    }
+
+    /// Refuses what cannot be sent, or gives what the request is for.
+    fn admit(&mut self, request: Request<T>, now: Instant) -> Option<(Request<T>, Purpose)> {
+        let refused = |code| Err(Answer::Refused(code));
+        let no_path = refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+        let no_response = refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+        let left = request.deadline.saturating_duration_since(now);
+        let purpose = if self.closing || self.wire.port() != PortState::Open {
+            no_path
+        } else if left < self.time_on_wire(&request.pdu, request.target) {
+            // Not even an idle line could carry it.
+            if left.is_zero() { Err(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY)) } else { no_response }
+        } else {
+            match request.target {
+                Target::Broadcast => Ok(Purpose::Request),
+                Target::Unit(id) if self.silent_line.is_silent() => {
+                    if let Some(unit) = self.units.get_mut(id) {
+                        unit.note_refused(request.source.address, &request.pdu, now);
+                    }
+                    no_response
                 }
-                Some(_) => {}
+                Target::Unit(id) => match self.units.get(id).map(Unit::state) {
+                    None => no_path,
+                    Some(UnitState::Offline) if self.admits_client_probe(id, &request, now) => {
+                        Ok(Purpose::ClientProbe)
+                    }
+                    Some(UnitState::Offline) => no_response,
+                    Some(UnitState::NeverSeen | UnitState::Online | UnitState::Confirming) => self
+                        .purpose_by_standing(id, &request, now)
+                        .ok_or(Answer::Refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)),
+                },
+            }
+        };
+        match purpose {
+            Ok(purpose) => Some((request, purpose)),
+            Err(answer) => {
+                self.reply(request.to, answer);
+                None
             }
         }
-        (request.deadline <= now).then_some(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY))
+    }
+
+    fn admits_client_probe(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> bool {
+        let address = request.source.address;
+        self.units.get_mut(id).is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, now))
+    }
+
+    /// What a request to a unit is for; `None`: the unit ignores this read.
+    fn purpose_by_standing(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> Option<Purpose> {
+        let unit = self.units.get_mut(id)?;
+        match unit.standing(&request.pdu, now) {
+            Standing::Usual => Some(Purpose::Request),
+            Standing::Unproven => self.scheduler.allows_suspect(now).then_some(Purpose::Unproven),
+            Standing::Trial if self.scheduler.allows_trial(now) => Some(Purpose::Trial),
+            Standing::Trial => {
+                unit.take_back_trial(&request.pdu);
+                None
+            }
+            Standing::Ignored => None,
+        }
     }
 
     /// A read that the one on the wire covers, young enough and with no write between, shares its answer.
-    fn join_on_the_wire(&mut self, request: Request<T>, now: Instant) -> Option<Request<T>> {
+    fn join_in_flight(&mut self, request: Request<T>, purpose: Purpose, now: Now) -> Option<Request<T>> {
         let tables = self.tables_of(&request);
-        let Some(exchange) = &mut self.exchange else { return Some(request) };
-        let covered = request.pdu.range().zip(exchange.item.range).is_some_and(|(wanted, asked)| {
-            exchange.item.target == request.target && tables.part(&asked, &wanted).is_some()
+        let Some(in_flight) = &mut self.in_flight else { return Some(request) };
+        let queue = self.scheduler.queue();
+        let covered = request.pdu.range().zip(in_flight.item.range).is_some_and(|(wanted, asked)| {
+            in_flight.item.target == request.target && tables.part(&asked, &wanted).is_some()
         });
-        let fresh = now.saturating_duration_since(exchange.sent_at) <= request.max_age;
-        // Whoever joins waits like everybody else, and counts like everybody else.
-        let room = exchange.item.waiters.len() + self.queue.waiting() < self.settings.queue_limit;
-        if !covered || !fresh || !room || !self.queue.may_join(request.target, exchange.item.key) {
+        let fresh = now.since(in_flight.begun) <= request.max_age;
+        // A client that joins waits like every other, and counts like every other.
+        let room = in_flight.item.waiters.len() + queue.waiting() < self.settings.queue_limit;
+        let alone = purpose != Purpose::Request;
+        if alone || !covered || !fresh || !room || !queue.may_join(request.target, in_flight.item.key) {
             return Some(request);
         }
-        let Request { to, source, target: _, pdu, deadline, max_age, listener: _ } = request;
-        exchange.item.waiters.push(Waiter { to, source, pdu, since: now, max_age, deadline });
-        exchange.askers.clients += 1;
-        self.counters.joined += 1;
+        in_flight.requesters.clients += 1;
+        let deadline = request.deadline;
+        in_flight.item.waiters.push(waiter(request, deadline, now.instant));
+        self.recorder.counters_mut().joined += 1;
         self.changed = true;
         None
     }
 
-    /// Queues an answer; `poll_output` gives the view before it.
-    pub(super) fn reply(&mut self, to: T, answer: Answer) {
-        self.outputs.push_back(Output::Reply { to, answer });
+    fn enqueue(&mut self, request: Request<T>, purpose: Purpose, now: Instant) {
+        if !self.scheduler.queue().has_room(request.source) {
+            self.take_back_trial(request.target, &request.pdu, purpose);
+            self.reply(request.to, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
+            self.settle_client_probes();
+            return;
+        }
+        self.changed = true;
+        let target = request.target;
+        let tables = self.tables_of(&request);
+        let own = request.pdu.range();
+        let joined = own.filter(|_| purpose == Purpose::Request);
+        let joined = joined.and_then(|range| self.scheduler.queue().covering(target, &range, tables));
+        let joined = joined.and_then(|key| {
+            let item = self.scheduler.queue().get(key)?;
+            let expiry = self.expiry(&item.pdu, target, request.deadline);
+            // A longer read that cannot be answered in time is not for this client.
+            (expiry > now || item.range == own).then_some((key, expiry))
+        });
+        if let Some((key, expiry)) = joined {
+            self.scheduler.queue_mut().join(key, waiter(request, expiry, now));
+            self.recorder.counters_mut().joined += 1;
+            return;
+        }
+        let whole = if purpose == Purpose::Request { self.enclosing_range(&request, now) } else { None };
+        let pdu = whole.map_or_else(|| request.pdu.clone(), RequestPdu::from);
+        let range = if purpose == Purpose::Request { whole.or(own) } else { None };
+        let finds_line_free = self.wire.is_free()
+            && self.scheduler.queue().is_empty()
+            && self.unit_of(target).is_none_or(|unit| unit.held_until(now).is_none() && unit.is_open());
+        // No estimate of the unit's pause may keep it from being corrected.
+        let expiry = if finds_line_free {
+            let wire = self.time_on_wire(&pdu, target);
+            request.deadline.checked_sub(wire).unwrap_or(request.deadline)
+        } else {
+            self.expiry(&pdu, target, request.deadline)
+        };
+        let waiters = vec![waiter(request, expiry, now)];
+        let item = Item { waiters, purpose, range, ..item_of(target, pdu) };
+        self.scheduler.queue_mut().push(item, now);
     }
 
-    /// Answers everybody who waits, on the wire or in the queue.
-    pub(super) fn fail_everything(&mut self, code: ExceptionCode, now: Instant) {
-        for waiter in self.abandon(now) {
-            self.reply(waiter.to, Answer::NoAnswer(code));
+    /// The range to be read in place of a client's own, if that can be answered before its deadline, too.
+    fn enclosing_range(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
+        let (unit, wanted) = shared(request)?;
+        let asked = Asked { unit, wanted: &wanted, max_age: request.max_age, source: request.source };
+        let whole = self.cache.enclosing_range(asked, &self.units, now)?;
+        let pdu = RequestPdu::from(whole);
+        let is_known_to_fail = self.units.get(unit).is_some_and(|unit| unit.is_marked(&pdu));
+        let fits = self.expiry(&pdu, request.target, request.deadline) > now;
+        (fits && !is_known_to_fail).then_some(whole)
+    }
+
+    /// Which tables may serve a read: one that takes no aged data is read as it is, and so shows the very table
+    /// it asks for.
+    fn tables_of(&self, request: &Request<T>) -> Tables {
+        let tables = match request.target {
+            Target::Unit(id) => self.tables(id),
+            Target::Broadcast => Tables::Apart,
+        };
+        match tables {
+            Tables::Mirrored if request.max_age.is_zero() => Tables::Apart,
+            Tables::Apart | Tables::Mirrored | Tables::Exact => tables,
         }
-        for (attempts, waiter) in self.queue.remove_waiters(|_, _| true) {
-            self.reply(waiter.to, gave_up(attempts, code));
+    }
+
+    fn tables(&self, id: UnitId) -> Tables {
+        self.units.get(id).map(|unit| unit.settings().tables()).unwrap_or_default()
+    }
+
+    fn unit_of(&self, target: Target) -> Option<&Unit> {
+        match target {
+            Target::Unit(id) => self.units.get(id),
+            Target::Broadcast => None,
         }
-        self.queue.drop_background(|_| true);
-        self.interrupt_polling();
+    }
+
+    /// From when on the answer to `pdu` could not be there before `deadline`.
+    fn expiry(&self, pdu: &RequestPdu, target: Target, deadline: Instant) -> Instant {
+        let response = self.unit_of(target).and_then(Unit::response_time).unwrap_or_default();
+        deadline.checked_sub(self.time_on_wire(pdu, target) + response).unwrap_or(deadline)
+    }
+
+    /// Wire time of a request and its answer. An answer of unknown length counts as the shortest; a broadcast has
+    /// none.
+    fn time_on_wire(&self, pdu: &RequestPdu, target: Target) -> Duration {
+        let answer = match target {
+            Target::Unit(_) => 2 + pdu.range().map_or(0, |range| range.byte_count()) + rtu::OVERHEAD,
+            Target::Broadcast => 0,
+        };
+        self.wire.wire_time(pdu.bytes().len() + rtu::OVERHEAD + answer)
+    }
+
+    // Sending.
+
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            settings: &self.settings,
+            units: &self.units,
+            wire: &self.wire,
+            silent_line: &self.silent_line,
+        }
+    }
+
+    /// Ends what is over, and sends what is next, if the line is free and has been silent for long enough.
+    fn finish(&mut self, now: Now) {
+        self.release(now.instant);
+        self.expire(now.instant);
+        if !self.closing {
+            self.queue_background(now.instant);
+            let situation = Situation {
+                settings: &self.settings,
+                units: &self.units,
+                wire: &self.wire,
+                silent_line: &self.silent_line,
+            };
+            match self.scheduler.next(&situation, now.instant) {
+                None => {}
+                Some(Next::Item { item, turn, reserved }) => self.send(item, None, turn, reserved, now),
+                Some(Next::Own { unit, own, reserved }) => self.send_own(unit, own, reserved, now),
+            }
+        }
+        self.cache.watch_limit(self.settings.learn_limit, now.instant, &mut self.events);
+        for event in std::mem::take(&mut self.events) {
+            self.outputs.push_back(Output::Event(event));
+        }
+        self.scheduler.queue_mut().prune(now.instant);
+    }
+
+    fn may_read_background(&self) -> bool {
+        // One background reading that waits for its unit must not hold up another's.
+        let waits = |target| self.unit_of(target).is_some_and(|unit| self.now_is_open(unit));
+        !self.closing
+            && self.wire.is_free()
+            && !self.silent_line.is_silent()
+            && !self.scheduler.queue().has_background(waits)
+    }
+
+    fn now_is_open(&self, unit: &Unit) -> bool {
+        unit.is_open() && self.now.is_none_or(|now| unit.held_until(now.instant).is_none())
+    }
+
+    /// Queues the background reading that is due, one at a time.
+    fn queue_background(&mut self, now: Instant) {
+        if !self.may_read_background() || now < self.wire.silent_from(Duration::ZERO) {
+            return;
+        }
+        if let Some((unit, range)) = self.cache.next_reading(&self.units, now, &mut self.events) {
+            self.scheduler.queue_mut().push_background(Target::Unit(unit), range, now);
+        }
+    }
+
+    /// Sends a read that no client asked for.
+    fn send_own(&mut self, id: UnitId, own: Own, reserved: Duration, now: Now) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let pdu = match own {
+            Own::Probe | Own::LineProbe => unit.next_probe(now.instant),
+            Own::Confirmation => unit.last_read().cloned().unwrap_or_else(first_register),
+            Own::EchoCheck => unit
+                .last_read()
+                .filter(|read| differs_from_its_answer(read))
+                .cloned()
+                .unwrap_or_else(first_register),
+        };
+        if own == Own::LineProbe {
+            self.silent_line.note_probe(id, now.instant);
+        }
+        let target = Target::Unit(id);
+        self.send(item_of(target, pdu), Some(own), OWN_TURN, reserved, now);
+    }
+
+    fn send(&mut self, mut item: Item<T>, own: Option<Own>, turn: Turn, reserved: Duration, now: Now) {
+        item.attempts += 1;
+        self.record_stray(now.instant);
+        let outgoing = self.outgoing(&item, own, now.instant);
+        let (begun, epoch) = self.note_sending(&item, now);
+        let requesters = self.recorder.note_sending(&item, now.instant);
+        let adu = self.wire.begin(outgoing, now.instant);
+        let is_as_asked = item.waiters.iter().any(|waiter| waiter.pdu == item.pdu);
+        self.in_flight = Some(InFlight {
+            item,
+            own,
+            turn,
+            reserved,
+            requesters,
+            begun,
+            epoch,
+            is_as_asked,
+            is_alive: false,
+        });
+        self.changed = true;
+        self.outputs.push_back(Output::Transmit(adu));
+    }
+
+    fn outgoing(&mut self, item: &Item<T>, own: Option<Own>, now: Instant) -> Outgoing {
+        let request = item.pdu.clone();
+        let unit = match item.target {
+            Target::Unit(id) => Some(id),
+            Target::Broadcast => None,
+        };
+        let neighbour = unit.and_then(|id| self.units.slowest_like(id));
+        let known = unit.and_then(|id| self.units.get_mut(id));
+        let Some(known) = known else {
+            let (response_timeout, byte_timeout) = (Duration::ZERO, Duration::ZERO);
+            let (replies, misfits) = (Replies::Strict, Misfits::MayBeLate);
+            return Outgoing { unit, request, response_timeout, byte_timeout, replies, misfits };
+        };
+        known.counters_mut().transactions += 1;
+        let settings = known.settings();
+        Outgoing {
+            unit,
+            request,
+            response_timeout: match own {
+                Some(Own::Probe | Own::LineProbe) => known.probe_timeout(neighbour),
+                Some(Own::Confirmation | Own::EchoCheck) | None => settings.response_timeout,
+            },
+            byte_timeout: settings.byte_timeout,
+            replies: settings.replies,
+            misfits: if known.is_prompt(now) { Misfits::End } else { Misfits::MayBeLate },
+        }
+    }
+
+    /// A request goes out: a write makes what is known of its units untrue, a read begins a block. Gives when its data
+    /// is taken to be from, and the epoch under which it is read.
+    fn note_sending(&mut self, item: &Item<T>, now: Now) -> (Now, u64) {
+        let Target::Unit(id) = item.target else {
+            self.units.iter_mut().for_each(Unit::note_write);
+            return (now, 0);
+        };
+        let Some(unit) = self.units.get_mut(id) else { return (now, 0) };
+        if !item.pdu.is_read() {
+            unit.note_write();
+            return (now, unit.epoch());
+        }
+        let begun = unit.owed().begun(&item.pdu, now);
+        let epoch = unit.epoch();
+        if let Some(range) = item.pdu.range() {
+            self.cache.note_begun(unit, &range, now.instant);
+        }
+        (begun, epoch)
+    }
+
+    // What happens on the wire.
+
+    fn handle_wire(&mut self, now: Now) {
+        while let Some(event) = self.wire.next_event(&self.units, now.instant) {
+            self.changed = true;
+            match event {
+                WireEvent::Answered { ended, frame, response_time } => {
+                    self.succeed(ended, &frame, response_time, now);
+                }
+                WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
+                WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
+                WireEvent::Late { frame } => self.take_late_answer(&frame, now),
+                WireEvent::Alive { unit, misfit } => self.note_misfit(unit, misfit, now.instant),
+                WireEvent::OtherFunction { unit, misfit } => {
+                    if let Some(unit) = self.units.get_mut(unit) {
+                        unit.counters_mut().unexpected += 1;
+                        unit.statistics_mut().other_functions += 1;
+                    }
+                    self.events.push(Event::Misfit { unit, misfit });
+                }
+                WireEvent::Foreign { unit, awaited } => self.note_foreign(unit, awaited),
+                WireEvent::ForeignRequest => {
+                    self.recorder.counters_mut().foreign_requests += 1;
+                    self.events.push(Event::ForeignRequest);
+                }
+                WireEvent::Collision => self.recorder.counters_mut().collisions += 1,
+                WireEvent::Noise(bytes) => self.recorder.counters_mut().noise_bytes += bytes,
+                WireEvent::Occupied { ended } => self.begin_occupation(ended, now),
+                WireEvent::Free => {
+                    self.events.push(Event::Free);
+                    self.record_stray(now.instant);
+                    self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
+                }
+                WireEvent::Stray(received) => {
+                    let record = self.recorder.note_stray(received, now.instant);
+                    self.outputs.push_back(Output::Record(Arc::new(record)));
+                }
+            }
+        }
+    }
+
+    /// The unit answered, with data or an exception of its own.
+    fn succeed(&mut self, ended: Ended, frame: &Frame, response_time: Duration, now: Now) {
+        let Some(in_flight) = self.in_flight.take() else { return };
+        let exception = exception_of(&frame.pdu);
+        let outcome = exception.map_or(Outcome::Answered, Outcome::Exception);
+        let latest = ended.sent_at;
+        let in_flight = self.close_transaction(ended, in_flight, outcome, now.instant);
+        let InFlight { mut item, begun, epoch, .. } = in_flight;
+        let id = frame.unit;
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.statistics_mut().answer_times.note(response_time);
+            let transition = unit.note_answer(&item.pdu, exception, Some(response_time), now.instant);
+            self.note_alive(id, transition, now.instant);
+            self.cache.note_pause(&mut self.units, id, now.instant);
+        }
+        match exception {
+            Some(code) => self.note_read_failure(id, &item, ReadFailure::Exception(code), now.instant),
+            None => {
+                let listeners = self.refuse_stale(&mut item, begun, id, now);
+                self.keep(id, &item.pdu, &frame.pdu, Origin { begun, latest, epoch }, &listeners);
+            }
+        }
+        self.answer_all(item, &frame.pdu, id, now);
+    }
+
+    /// The request on the wire got no answer that fits.
+    fn fail(&mut self, ended: Ended, failure: Failure, now: Now) {
+        let Some(in_flight) = self.in_flight.take() else { return };
+        let Target::Unit(id) = in_flight.item.target else { return };
+        let (sent_at, wire_end, now_instant) = (ended.sent_at, ended.wire_end, now.instant);
+        let misfit = ended.misfit;
+        let outcome = outcome_of(failure, misfit);
+        self.note_failed_attempt(id, &ended, failure);
+        let is_alive = in_flight.is_alive || failure == Failure::Misfit;
+        let in_flight = self.close_transaction(ended, in_flight, outcome, now_instant);
+        let InFlight { item, own, turn, epoch, begun, is_as_asked, .. } = in_flight;
+        if failure == Failure::Misfit
+            && let Some(misfit) = misfit
+        {
+            self.note_misfit(id, misfit, now_instant);
+        }
+        let is_silent = self.silent_line.is_silent();
+        let again = !item.is_sent_once()
+            && own.is_none()
+            && failure != Failure::Misfit
+            && item.attempts <= self.settings.retries
+            && !self.closing;
+        // A whole answer, though damaged or wrong, has come: nothing is owed.
+        if matches!(failure, Failure::Silent | Failure::Truncated) {
+            let sent_at = Now { instant: sent_at, ..begun };
+            self.owe(
+                &item,
+                again.then_some(item.key),
+                Sending { sent_at, wire_end, epoch, turn },
+                now_instant,
+            );
+        }
+        let cause = if failure == Failure::Misfit { ReadFailure::Misfit } else { ReadFailure::NoAnswer };
+        self.note_read_failure(id, &item, cause, now_instant);
+        if !is_alive && !is_silent {
+            self.note_unanswered(id, item.purpose, own, sent_at, now_instant);
+        }
+        let (pdu, purpose) = (item.pdu.clone(), item.purpose);
+        let is_tried_again = self.retry_or_give_up(item, again, failure, now_instant);
+        match purpose {
+            // A misfit is no answer to what was tried, either.
+            Purpose::Trial => self.note_ignored(id, &pdu, now_instant),
+            Purpose::Request | Purpose::Unproven if is_as_asked && !is_alive && !is_tried_again => {
+                self.note_ignored(id, &pdu, now_instant);
+            }
+            Purpose::Request | Purpose::Unproven | Purpose::ClientProbe => {}
+        }
+    }
+
+    /// A request was given up whose answer may still come, even if a reload has taken the unit away meanwhile. `key`:
+    /// the item that waits for that.
+    fn owe(&mut self, item: &Item<T>, key: Option<u64>, sending: Sending, now: Instant) {
+        let Target::Unit(id) = item.target else { return };
+        let Some(unit) = self.units.get_mut(id).or_else(|| self.retired.get_mut(&id)) else { return };
+        let Sending { sent_at, wire_end, epoch, turn } = sending;
+        // A probe, a broken answer and a lost port end the wait early; the unit has its whole time all the same.
+        let given_up = now.max(wire_end + unit.settings().response_timeout);
+        let request = item.pdu.clone();
+        unit.owe(Owed { request, sent_at, epoch, item: key, turn, ended_at: now, given_up, until: given_up });
+    }
+
+    /// A client's read, its retries included, got no intact frame.
+    fn note_ignored(&mut self, id: UnitId, pdu: &RequestPdu, now: Instant) {
+        let retries = self.settings.retries;
+        if let Some(unit) = self.units.get_mut(id)
+            && unit.note_ignored(pdu, now)
+            && !self.silent_line.is_silent()
+        {
+            let transition = unit.suspect(now, retries);
+            self.note_transition(id, transition, now);
+        }
+    }
+
+    /// Counts an attempt that failed.
+    fn note_failed_attempt(&mut self, id: UnitId, ended: &Ended, failure: Failure) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        match failure {
+            Failure::Silent => {
+                unit.counters_mut().timeouts += 1;
+                let parts = ended.received.parts();
+                let unframed: usize =
+                    parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
+                // Less than the shortest frame is a glitch of a driver that was switched on.
+                unit.statistics_mut().unreadable += u64::from(unframed >= FRAME_MIN);
+            }
+            Failure::Truncated => {
+                unit.counters_mut().crc_errors += 1;
+                unit.statistics_mut().truncated += 1;
+            }
+            Failure::Garbled => unit.counters_mut().crc_errors += 1,
+            Failure::Misfit => {}
+        }
+    }
+
+    /// An attempt brought no intact frame: what that says of the line, and of the unit.
+    fn note_unanswered(
+        &mut self,
+        id: UnitId,
+        purpose: Purpose,
+        own: Option<Own>,
+        sent_at: Instant,
+        now: Instant,
+    ) {
+        let timeout = self.settings.response_timeout;
+        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
+        let count = self.settings.units.len();
+        let Some(unit) = self.units.get_mut(id) else { return };
+        if own == Some(Own::Probe) {
+            unit.note_probe_failure(now, pause);
+        }
+        if purpose == Purpose::ClientProbe {
+            unit.note_client_probe_end(ProbeEnd::Unanswered, now, pause);
+        }
+        let suspicion = self.silent_line.note_failure(id, sent_at, now, count, timeout);
+        if suspicion == Suspicion::Silent {
+            // Where no unit answers, it says nothing of this one.
+            return self.begin_silence();
+        }
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let transition = match own {
+            Some(Own::Confirmation) => unit.note_unconfirmed(now),
+            Some(Own::Probe) => None,
+            Some(Own::LineProbe | Own::EchoCheck) | None => unit.note_failure(sent_at, now, &self.settings),
+        };
+        self.note_transition(id, transition, now);
+        if let Suspicion::Ask(last) = suspicion {
+            let retries = self.settings.retries;
+            let transition = self.units.get_mut(last).and_then(|unit| unit.suspect(now, retries));
+            self.note_transition(last, transition, now);
+        }
+    }
+
+    /// No unit answers any more: what waits is refused, and units are probed one after the other.
+    fn begin_silence(&mut self) {
+        self.events.push(Event::LineSilent);
+        self.fail_waiting(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+        self.cache.interrupt();
         self.changed = true;
     }
 
-    /// Line time of a request and its answer, for the shares. An answer of unknown length counts as the
-    /// shortest.
-    pub(super) fn cost(&self, request: &RequestPdu, target: Target) -> Duration {
-        let response = match target {
-            Target::Unit(id) => self.units.get(&id).and_then(|unit| unit.response_time).unwrap_or_default(),
-            Target::Broadcast => self.settings.turnaround_delay,
-        };
-        let answer = 2 + request.range().map_or(0, |range| range.byte_count());
-        self.wire_time(request.bytes().len() + answer + 2 * rtu::OVERHEAD) + response
+    /// A unit gave proof of life.
+    fn note_alive(&mut self, id: UnitId, transition: Option<Transition>, now: Instant) {
+        self.note_transition(id, transition, now);
+        if !self.silent_line.note_alive(id) {
+            return;
+        }
+        self.events.push(Event::LineSpeaks { unit: id });
+        // Each of the others is asked once before it is called off-line.
+        for other in self.units.ids().into_iter().filter(|other| *other != id) {
+            let Some(unit) = self.units.get_mut(other) else { continue };
+            if unit.last_read().is_some() {
+                let transition = unit.suspect(now, 0);
+                self.note_transition(other, transition, now);
+            }
+        }
+        self.cache.begin_polling(&self.settings, &mut self.units, now);
     }
 
-    /// The time `bytes` take on this line.
-    pub(super) fn wire_time(&self, bytes: usize) -> Duration {
-        self.settings.framing.wire_time(bytes)
+    /// A unit's state may have changed: one event per change, not per failure, and a new plan.
+    fn note_transition(&mut self, id: UnitId, transition: Option<Transition>, now: Instant) {
+        let Some(transition) = transition else { return };
+        self.changed = true;
+        match transition {
+            Transition::Found { was, away } => {
+                self.events.push(Event::Found { unit: id, was, away });
+                if was == UnitState::Offline {
+                    self.cache.note_returned(id, now);
+                }
+                if was != UnitState::Confirming {
+                    self.cache.replan(&mut self.units, now);
+                }
+            }
+            Transition::Suspected => self.events.push(Event::Suspected { unit: id }),
+            Transition::Lost { silent_for } => {
+                self.events.push(Event::Lost { unit: id, silent_for });
+                self.flush(id, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+                self.cache.replan(&mut self.units, now);
+            }
+        }
+    }
+
+    /// An intact frame of the unit that does not fit what it was asked: it is alive.
+    fn note_misfit(&mut self, id: UnitId, misfit: Misfit, now: Instant) {
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.item.target == Target::Unit(id)
+        {
+            in_flight.is_alive = true;
+        }
+        self.events.push(Event::Misfit { unit: id, misfit });
+        let Some(unit) = self.units.get_mut(id) else { return };
+        unit.counters_mut().unexpected += 1;
+        unit.statistics_mut().misfits += 1;
+        let transition = unit.note_alive(now);
+        self.note_alive(id, transition, now);
+    }
+
+    fn note_foreign(&mut self, id: UnitId, awaited: Option<UnitId>) {
+        if let Some(awaited) = awaited.filter(|awaited| *awaited != id) {
+            self.recorder.counters_mut().foreign_frames += 1;
+            if let Some(unit) = self.units.get_mut(awaited) {
+                unit.statistics_mut().foreign += 1;
+            }
+        }
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.counters_mut().unexpected += 1;
+        }
+    }
+
+    /// The answer to a request that was given up: it ends the guard, and answers the clients that still wait for it
+    /// and take data of that age. One beyond the guard only shows how late the unit can be.
+    fn take_late_answer(&mut self, frame: &Frame, now: Now) {
+        let id = frame.unit;
+        let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let taken = unit.take_late(fits, now.instant);
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.item.target == Target::Unit(id)
+        {
+            in_flight.is_alive = true;
+        }
+        let Some(Taken { owed, latest, ended }) = taken else {
+            unit.counters_mut().unexpected += 1;
+            let transition = unit.note_alive(now.instant);
+            return self.note_alive(id, transition, now.instant);
+        };
+        unit.counters_mut().late_answers += 1;
+        let count = unit.counters_mut().late_answers;
+        let after = now.instant.saturating_duration_since(owed.sent_at.instant);
+        self.events.push(Event::Late { unit: id, after, count });
+        let exception = exception_of(&frame.pdu);
+        let transition = unit.note_answer(&owed.request, exception, None, now.instant);
+        self.note_alive(id, transition, now.instant);
+        if !owed.is_guarding(now.instant) {
+            // Too late to be anything but a measure of how late the unit can be.
+            return;
+        }
+        self.charge_guard(id, ended);
+        let item = owed.item.and_then(|key| self.scheduler.queue_mut().remove(key));
+        let begun = owed.sent_at;
+        match (exception, item) {
+            (exception, Some(mut item)) => {
+                let (fresh, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
+                    .into_iter()
+                    .partition(|waiter| waiter.takes_data_of(begun.instant));
+                let mut answered = Item { waiters: fresh, pdu: owed.request, ..item_like(&item) };
+                answered.range = answered.pdu.range();
+                if exception.is_none() {
+                    let listeners = self.refuse_stale(&mut answered, begun, id, now);
+                    let origin = Origin { begun, latest, epoch: owed.epoch };
+                    self.keep(id, &answered.pdu, &frame.pdu, origin, &listeners);
+                }
+                if !rest.is_empty() {
+                    item.waiters = rest;
+                    self.scheduler.queue_mut().requeue(item);
+                }
+                self.answer_all(answered, &frame.pdu, id, now);
+            }
+            (None, None) => {
+                let origin = Origin { begun, latest, epoch: owed.epoch };
+                self.keep(id, &owed.request, &frame.pdu, origin, &[]);
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn finish_broadcast(&mut self, ended: Ended, now: Now) {
+        let Some(in_flight) = self.in_flight.take() else { return };
+        self.wire.block_until(ended.wire_end + self.settings.turnaround_delay);
+        let in_flight = self.close_transaction(ended, in_flight, Outcome::Sent, now.instant);
+        for waiter in in_flight.item.waiters {
+            self.reply(waiter.to, Answer::Sent);
+        }
+    }
+
+    fn begin_occupation(&mut self, ended: Option<Ended>, now: Now) {
+        self.recorder.counters_mut().occupied += 1;
+        self.events.push(Event::Occupied);
+        self.abandon(ended, Outcome::Occupied, now);
+        self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+    }
+
+    /// Books a transaction that has ended: its record, its line time, and who pays for it.
+    fn close_transaction(
+        &mut self,
+        ended: Ended,
+        in_flight: InFlight<T>,
+        outcome: Outcome,
+        now: Instant,
+    ) -> InFlight<T> {
+        let item = &in_flight.item;
+        let turnaround = match item.target {
+            Target::Broadcast => self.settings.turnaround_delay,
+            Target::Unit(_) => Duration::ZERO,
+        };
+        let took = now.saturating_duration_since(ended.sent_at) + turnaround;
+        self.scheduler.charge(in_flight.turn, took + in_flight.reserved);
+        self.scheduler.spend(item.purpose, took);
+        if item.background
+            && let Some(range) = item.range
+            && let Target::Unit(id) = item.target
+            && let Some(unit) = self.units.get(id)
+        {
+            self.cache.spend(unit, &range, took, &mut self.events);
+        }
+        let cause = match in_flight.own {
+            Some(Own::EchoCheck) => Cause::EchoCheck,
+            Some(Own::Probe | Own::Confirmation | Own::LineProbe) => Cause::Probe,
+            None if item.background => Cause::Background,
+            None => Cause::Client,
+        };
+        let (target, attempt, requesters) = (item.target, item.attempts, in_flight.requesters);
+        let closed = Closed { cause, requesters, target, attempt, outcome, took };
+        let record = self.recorder.note_end(ended, closed, now);
+        self.outputs.push_back(Output::Record(Arc::new(record)));
+        in_flight
+    }
+
+    /// What a read without data means for what is read on the gateway's own account.
+    fn note_read_failure(&mut self, id: UnitId, item: &Item<T>, failure: ReadFailure, now: Instant) {
+        if let Some(range) = item.pdu.range() {
+            self.cache.note_failed(&mut self.units, id, &range, failure, now, &mut self.events);
+        }
+    }
+
+    /// Keeps data that was read, if it is going to be wanted again.
+    fn keep(
+        &mut self,
+        id: UnitId,
+        pdu: &RequestPdu,
+        reply: &Bytes,
+        origin: Origin,
+        listeners: &[ListenerId],
+    ) {
+        let Some(range) = pdu.range() else { return };
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let Origin { begun, latest, epoch } = origin;
+        self.cache.keep(unit, &Answered { range: &range, reply, begun, latest, epoch }, listeners);
+    }
+
+    /// Refuses the waiters of an item that its data cannot be given; gives the listeners of the others.
+    fn refuse_stale(&mut self, item: &mut Item<T>, begun: Now, id: UnitId, now: Now) -> Vec<ListenerId> {
+        let (given, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
+            .into_iter()
+            .partition(|waiter| self.may_be_given(waiter, begun, id, now));
+        for waiter in refused {
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+        item.waiters = given;
+        let listeners = item.waiters.iter().map(|waiter| waiter.listener);
+        listeners.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Whether data taken to be from `begun` is young enough for a waiter, and takes no register back in time.
+    fn may_be_given(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
+        let Some((unit, wanted)) = self.units.get(id).zip(waiter.pdu.range()) else { return true };
+        let age = now.since(begun).saturating_sub(self.time_in_flight(begun, now));
+        let is_young = waiter.max_age.is_zero() || age <= waiter.max_age;
+        is_young && !unit.was_given_younger(&wanted, begun.instant)
+    }
+
+    /// Gives each waiter its part of the answer. A client that asked for less than what was refused asks again, alone.
+    fn answer_all(&mut self, item: Item<T>, reply: &Bytes, id: UnitId, now: Now) {
+        let exception = exception_of(reply);
+        let is_shared_refusal = exception.is_some_and(|code| !is_passing(code));
+        let asked = item.pdu.range();
+        let tables = self.tables(id);
+        let mut alone = Vec::new();
+        for waiter in item.waiters {
+            let wanted = waiter.pdu.range();
+            let is_same = wanted.zip(asked).is_none_or(|(wanted, asked)| tables.are_same(&wanted, &asked));
+            if is_shared_refusal && !is_same && !self.closing {
+                alone.push(waiter);
+                continue;
+            }
+            let part = match (exception, asked, wanted) {
+                (None, Some(asked), Some(wanted)) if !is_same || asked.function != wanted.function => {
+                    tables.cut(&asked, reply, &wanted)
+                }
+                _ => Some(with_function(reply, waiter.pdu.function())),
+            };
+            let answer =
+                part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
+            self.reply(waiter.to, answer);
+        }
+        self.ask_alone(Target::Unit(id), alone, item.attempts, now.instant);
+    }
+
+    /// Age that data may have by the mere time its own transaction took.
+    fn time_in_flight(&self, begun: Now, now: Now) -> Duration {
+        now.since(begun).min(self.settings.response_timeout + self.wire.wire_time(2 * rtu::ADU_MAX))
+    }
+
+    /// Back into the queue for the clients that can still be answered in time; 0x0B for the others. A client that
+    /// asked for less than was sent asks for that alone: the unit may be silent only to what is too long for it. What
+    /// came in its full length was not. True: it is tried again as it was sent.
+    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, failure: Failure, now: Instant) -> bool {
+        let Target::Unit(id) = item.target else { return false };
+        let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
+        let again = again && is_open && !self.silent_line.is_silent();
+        let held = self.units.get(id).and_then(|unit| unit.held_until(now)).unwrap_or(now);
+        let time = self.time_on_wire(&item.pdu, item.target)
+            + self.units.get(id).and_then(Unit::response_time).unwrap_or_default();
+        let in_time = |waiter: &Waiter<T>| waiter.deadline > held + time && !self.closing;
+        let tables = self.tables(id);
+        let sent = item.pdu.range();
+        let may_be_too_long = failure != Failure::Garbled || !again;
+        let asks_less = |waiter: &Waiter<T>| {
+            let ranges = waiter.pdu.range().zip(sent);
+            may_be_too_long && ranges.is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
+        };
+        let (mut alone, mut stay, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        for waiter in std::mem::take(&mut item.waiters) {
+            match (in_time(&waiter), asks_less(&waiter)) {
+                (true, true) if is_open && !self.silent_line.is_silent() => alone.push(waiter),
+                (true, false) if again => stay.push(waiter),
+                (true | false, _) => out.push(waiter),
+            }
+        }
+        self.ask_alone(item.target, alone, item.attempts, now);
+        for waiter in out {
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+        if stay.is_empty() {
+            if let Some(unit) = self.units.get_mut(id) {
+                unit.forget_item(item.key);
+            }
+            return false;
+        }
+        for waiter in &mut stay {
+            waiter.expiry = self.expiry(&waiter.pdu, item.target, waiter.deadline);
+        }
+        item.waiters = stay;
+        // Clients wait for it: it must not keep readings of other units from being planned.
+        item.background = false;
+        self.scheduler.queue_mut().requeue(item);
+        true
+    }
+
+    /// Retries each waiter's own range, one request per distinct range, so that traffic does not grow with the
+    /// clients when a reading they share fails.
+    fn ask_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
+        let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
+        for mut waiter in waiters {
+            waiter.expiry = self.expiry(&waiter.pdu, target, waiter.deadline);
+            groups.entry(waiter.pdu.bytes().clone()).or_default().push(waiter);
+        }
+        for group in groups.into_values() {
+            let Some(pdu) = group.first().map(|waiter| waiter.pdu.clone()) else { continue };
+            let item = Item { waiters: group, attempts, range: pdu.range(), ..item_of(target, pdu) };
+            self.scheduler.queue_mut().push(item, now);
+        }
+    }
+
+    // Ends.
+
+    /// Ends the guards that have passed.
+    fn release(&mut self, now: Instant) {
+        for id in self.units.ids() {
+            let ended = self.units.get_mut(id).map(|unit| unit.release(now)).unwrap_or_default();
+            for guard in ended {
+                self.charge_guard(id, guard);
+            }
+        }
+        let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.item.target);
+        self.retired.retain(|id, unit| {
+            unit.release(now);
+            unit.held_until(now).is_some() || in_flight == Some(Target::Unit(*id))
+        });
+    }
+
+    /// The guard is charged to the flow whose request began it, for as long as others waited for the unit.
+    fn charge_guard(&mut self, id: UnitId, guard: EndedGuard) {
+        let Some(since) = self.scheduler.queue().others_wait_since(Target::Unit(id), guard.turn) else {
+            return;
+        };
+        let waited = guard.to.saturating_duration_since(guard.from.max(since));
+        if !waited.is_zero() {
+            self.scheduler.charge(guard.turn, waited);
+        }
+    }
+
+    /// Answers those that have waited too long: nothing is sent that could not be answered in time.
+    fn expire(&mut self, now: Instant) {
+        let expired = self.scheduler.expire(now);
+        if !expired.is_empty() {
+            for removed in expired {
+                self.recorder.statistics_mut().expired += 1;
+                if let Target::Unit(id) = removed.target
+                    && removed.attempts > 0
+                    && removed.waiter.pdu == removed.pdu
+                {
+                    self.note_ignored(id, &removed.pdu, now);
+                }
+                self.give_up(removed, ExceptionCode::SERVER_DEVICE_BUSY);
+            }
+            self.settle_client_probes();
+        }
+        let Some(in_flight) = &mut self.in_flight else { return };
+        if in_flight.item.waiters.iter().all(|waiter| waiter.deadline > now) {
+            return;
+        }
+        let (late, stay): (Vec<_>, Vec<_>) =
+            in_flight.item.waiters.drain(..).partition(|waiter| waiter.deadline <= now);
+        in_flight.item.waiters = stay;
+        for waiter in late {
+            self.recorder.statistics_mut().expired += 1;
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+        }
+    }
+
+    /// Answers a request that will not be sent any more: 0x06 for want of time only if nothing was sent.
+    fn give_up(&mut self, removed: Removed<T>, code: ExceptionCode) {
+        let Removed { target, pdu, purpose, attempts, waiter } = removed;
+        self.take_back_trial(target, &pdu, purpose);
+        let answer = match attempts {
+            0 => Answer::NotSent(code),
+            _ if code == ExceptionCode::SERVER_DEVICE_BUSY => {
+                Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)
+            }
+            _ => Answer::NoAnswer(code),
+        };
+        self.reply(waiter.to, answer);
+        self.changed = true;
+    }
+
+    /// The next client that asks for this may try it: this one did not get an end.
+    fn take_back_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
+        if purpose == Purpose::Trial
+            && let Target::Unit(id) = target
+            && let Some(unit) = self.units.get_mut(id)
+        {
+            unit.take_back_trial(pdu);
+        }
+    }
+
+    /// Answers every client that waits in the queue.
+    fn fail_waiting(&mut self, code: ExceptionCode) {
+        for removed in self.scheduler.queue_mut().remove_waiters(|_, _| true) {
+            self.give_up(removed, code);
+        }
+        self.scheduler.queue_mut().drop_background(|_| true);
+        self.cache.interrupt();
+        self.settle_client_probes();
+        self.changed = true;
+    }
+
+    /// Nothing that waits for this unit will reach it.
+    fn flush(&mut self, id: UnitId, code: ExceptionCode) {
+        let target = Target::Unit(id);
+        self.scheduler.queue_mut().drop_background(|item| item.target == target);
+        for removed in self.scheduler.queue_mut().remove_waiters(|item, _| item.target == target) {
+            self.give_up(removed, code);
+        }
+    }
+
+    /// The line was lost or given up under the request on the wire, whose answer may still come when the line is back.
+    fn abandon(&mut self, ended: Option<Ended>, outcome: Outcome, now: Now) {
+        let Some((in_flight, ended)) = self.in_flight.take().zip(ended) else { return };
+        let (sent_at, wire_end) = (ended.sent_at, ended.wire_end);
+        let in_flight = self.close_transaction(ended, in_flight, outcome, now.instant);
+        let InFlight { item, epoch, turn, begun, .. } = in_flight;
+        match item.target {
+            Target::Broadcast => self.wire.block_until(wire_end + self.settings.turnaround_delay),
+            Target::Unit(_) => {
+                let sent_at = Now { instant: sent_at, ..begun };
+                self.owe(&item, None, Sending { sent_at, wire_end, epoch, turn }, now.instant);
+                self.take_back_trial(item.target, &item.pdu, item.purpose);
+            }
+        }
+        for waiter in item.waiters {
+            self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+        }
+        self.settle_client_probes();
+    }
+
+    /// Ends the clients' probes that are neither waiting nor on the wire any more.
+    fn settle_client_probes(&mut self) {
+        let Some(now) = self.now else { return };
+        let waiting: BTreeSet<UnitId> = self.scheduler.queue().client_probes().collect();
+        let in_flight =
+            self.in_flight.as_ref().filter(|in_flight| in_flight.item.purpose == Purpose::ClientProbe);
+        let in_flight = in_flight.map(|in_flight| in_flight.item.target);
+        for unit in self.units.iter_mut() {
+            if !waiting.contains(&unit.id()) && in_flight != Some(Target::Unit(unit.id())) {
+                unit.note_client_probe_end(ProbeEnd::NotSent, now.instant, PAUSE_MIN);
+            }
+        }
+    }
+
+    /// After a start, and after the port was gone: each unit may owe an answer that is not known here, and nothing at
+    /// all is sent until the first of them has had its time.
+    fn owe_unknown(&mut self, now: Instant) {
+        let guard = |unit: &Unit| {
+            let timeout = unit.settings().response_timeout;
+            timeout + self.settings.late_guard + timeout.saturating_sub(self.settings.response_timeout)
+        };
+        let shortest = self.units.iter().map(guard).min();
+        let guards: Vec<(UnitId, Duration)> =
+            self.units.iter().map(|unit| (unit.id(), guard(unit))).collect();
+        for (id, guard) in guards {
+            if let Some(unit) = self.units.get_mut(id) {
+                unit.owe_unknown(now + guard);
+            }
+        }
+        if let Some(shortest) = shortest {
+            self.wire.block_until(now + shortest);
+        }
+    }
+
+    /// Units come and go with a reload. What one that is gone still owes stays until that has passed.
+    fn change_units(&mut self, before: &LineSettings) {
+        let stays = |id: UnitId| self.settings.units.iter().any(|unit| unit.id == id);
+        for gone in before.units.iter().map(|unit| unit.id).filter(|id| !stays(*id)).collect::<Vec<_>>() {
+            self.flush(gone, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+            if let Some(unit) = self.units.remove(gone) {
+                self.retired.insert(gone, unit);
+            }
+        }
+        for settings in self.settings.units.clone() {
+            match self.units.get_mut(settings.id) {
+                Some(unit) => unit.configure(settings, &self.settings),
+                None => {
+                    let mut unit = Unit::new(settings, &self.settings);
+                    if let Some(retired) = self.retired.remove(&unit.id()) {
+                        unit.inherit(retired, &self.settings);
+                    }
+                    self.units.insert(unit);
+                }
+            }
+        }
+        self.silent_line.retain(&self.units.ids());
+    }
+
+    /// The longest pause between two probes that cost `cost` each, so that all probes of one kind together take no more
+    /// than half of `failure_share` of the line.
+    fn probe_pause_max(&self, cost: Duration) -> Duration {
+        let offline = self.units.iter().filter(|unit| unit.is_offline()).count().max(1);
+        let budget = cost.as_secs_f64() * offline as f64 * 2.0 / self.settings.failure_share;
+        Duration::try_from_secs_f64(budget)
+            .unwrap_or(Duration::MAX)
+            .clamp(PAUSE_MIN, self.settings.probe_max.max(PAUSE_MIN))
+    }
+
+    // Outputs.
+
+    fn advance(&mut self, now: impl Into<Now>) -> Now {
+        let now = now.into();
+        self.now = Some(now);
+        now
+    }
+
+    fn reply(&mut self, to: T, answer: Answer) {
+        self.outputs.push_back(Output::Reply { to, answer });
+    }
+
+    /// Whatever was received while nothing was awaited, nothing more comes of it.
+    fn record_stray(&mut self, now: Instant) {
+        if let Some(received) = self.wire.take_stray() {
+            let record = self.recorder.note_stray(received, now);
+            self.outputs.push_back(Output::Record(Arc::new(record)));
+        }
     }
 
     /// The line as others may see it.
     fn view(&mut self) -> View {
-        self.counters.noise_bytes += self.receiver.take_noise();
         View {
-            port: self.port,
-            counters: self.counters,
-            statistics: self.recorder.statistics,
-            window: self.window,
-            polling: self.polling_view(),
-            waiting: self.queue.waiting(),
-            echo: self.echo.verdict(),
-            units: self.units.values_mut().map(Unit::view).collect(),
+            port: self.wire.port(),
+            is_silent: self.silent_line.is_silent(),
+            counters: self.recorder.counters(),
+            statistics: self.recorder.statistics(),
+            window: self.recorder.window(),
+            polling: self.now.map(|now| self.cache.view(now.instant)).unwrap_or_default(),
+            waiting: self.scheduler.queue().waiting(),
+            echo: self.wire.echo_verdict(),
+            units: self.units.iter_mut().map(Unit::view).collect(),
         }
     }
 }
 
-/// The gateway's exception to a request that was sent so many times.
-pub(super) fn gave_up(attempts: u32, code: ExceptionCode) -> Answer {
-    if attempts == 0 { Answer::NotSent(code) } else { Answer::NoAnswer(code) }
+/// Where data is from.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    /// When the first read that it may answer was sent.
+    begun: Now,
+    /// When the last such read was.
+    latest: Instant,
+    /// What had been written to the unit by then.
+    epoch: u64,
 }
 
-/// How long after its timeout an answer of the unit is taken for a late one: a unit that may take longer than
-/// the others may be later, too.
-fn guard_of(settings: &LineSettings, unit: &UnitSettings) -> Duration {
-    settings.late_guard + unit.response_timeout.saturating_sub(settings.response_timeout)
+fn waiter<T>(request: Request<T>, expiry: Instant, now: Instant) -> Waiter<T> {
+    let Request { to, source, target: _, pdu, deadline, max_age, listener } = request;
+    Waiter { to, source, pdu, since: now, max_age, listener, deadline, expiry }
 }
 
-/// A frame of unknown length ends at a right CRC followed by so much quiet; longer than the lumps in which
-/// USB adapters deliver.
-pub const QUIET: Duration = Duration::from_millis(20);
+/// A request that nobody waits for, and that without a range nothing joins.
+fn item_of<T>(target: Target, pdu: RequestPdu) -> Item<T> {
+    Item {
+        key: UNASKED,
+        target,
+        pdu,
+        range: None,
+        purpose: Purpose::Request,
+        attempts: 0,
+        background: false,
+        waiters: Vec::new(),
+    }
+}
 
-/// What the rest of an answer may take beyond its wire time.
-pub const REST_SLACK: Duration = Duration::from_millis(50);
+/// An item of the same kind that no client waits for.
+fn item_like<T>(item: &Item<T>) -> Item<T> {
+    let Item { key, target, range, purpose, attempts, .. } = *item;
+    let pdu = item.pdu.clone();
+    Item { key, target, pdu, range, purpose, attempts, background: false, waiters: Vec::new() }
+}
 
-/// Bytes without a pause for so long, and twice the longest frame, are no frames: the line is occupied.
-pub const OCCUPIED_AFTER: Duration = Duration::from_secs(1);
+/// Unit and range of a read that may be served from data of some age.
+fn shared<T>(request: &Request<T>) -> Option<(UnitId, ReadRange)> {
+    match request.target {
+        Target::Unit(id) if !request.max_age.is_zero() => request.pdu.range().map(|range| (id, range)),
+        Target::Unit(_) | Target::Broadcast => None,
+    }
+}
 
-/// So much quiet ends the occupation.
-pub const OCCUPIED_QUIET: Duration = Duration::from_millis(100);
+fn outcome_of(failure: Failure, misfit: Option<Misfit>) -> Outcome {
+    match (failure, misfit) {
+        (Failure::Misfit | Failure::Silent, Some(misfit)) => Outcome::Misfit(misfit),
+        (Failure::Silent | Failure::Misfit, None) => Outcome::Silent,
+        (Failure::Truncated, _) => Outcome::Truncated,
+        (Failure::Garbled, _) => Outcome::Garbled,
+    }
+}
+
+/// The key of what no client asked for.
+const UNASKED: u64 = u64::MAX;
+
+/// Bytes of the shortest frame: a unit, a function and a CRC.
+const FRAME_MIN: usize = 4;

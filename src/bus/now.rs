@@ -28,3 +28,10 @@ impl From<Instant> for Now {
         Self { instant, slept: Duration::ZERO }
     }
 }
+
+/// An instant to begin with, for tests of parts.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
+pub(super) fn some_instant() -> Instant {
+    Instant::now()
+}

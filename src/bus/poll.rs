@@ -1,10 +1,10 @@
 //! What is read in the background, and when: the blocks of profiles, spread evenly, within a budget.
 //!
 //! Owns the plan and its share of line time. It reads nothing itself and knows no queue: the line asks it what
-//! is due, and tells it what began and what that cost. Ranges learned from clients are `learn.rs`'s; they
+//! is due, and tells it what began and what that cost. Ranges learned from clients are `ranges.rs`'s; they
 //! spend from the same budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::ReadRange;
@@ -292,26 +292,39 @@ impl Plan {
         ranges.filter(|range| tables.part(range, wanted).is_some()).min_by_key(|range| range.quantity)
     }
 
-    /// Puts `parts` in the place of a range the unit does not give whole; none: it is not read any more.
-    pub fn replace(
-        &mut self,
-        unit: UnitId,
-        range: &ReadRange,
-        parts: &[(ReadRange, Duration)],
-        now: Instant,
-    ) {
-        let Some(index) = self.entries.iter().position(|entry| entry.is(unit, range)) else { return };
-        let Entry { block, .. } = self.entries.swap_remove(index);
-        self.entries.extend(parts.iter().map(|&(range, cost)| {
-            let block = PollBlock { range, cost, ..block };
-            Entry::new(block, now)
-        }));
+    /// Reads `block` from now on.
+    pub fn insert(&mut self, block: PollBlock, now: Instant) {
+        self.entries.push(Entry::new(block, now));
+    }
+
+    /// Reads this range no more; gives the block it was.
+    pub fn remove(&mut self, unit: UnitId, range: &ReadRange) -> Option<PollBlock> {
+        let index = self.entries.iter().position(|entry| entry.is(unit, range))?;
+        Some(self.entries.swap_remove(index).block)
+    }
+
+    /// Reads this range at another pace from the next [`replan`](Self::replan) on.
+    pub fn set_pace(&mut self, unit: UnitId, range: &ReadRange, pace: Pace) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
+            entry.block.pace = pace;
+        }
+    }
+
+    /// Another share of line time, from now on.
+    pub fn set_share(&mut self, share: f64) {
+        self.share = share;
     }
 
     /// The range under which these values are read, where a mirrored table was asked for.
     #[must_use]
     pub fn known_as(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
         self.blocks(unit).map(|block| block.range).find(|own| tables.are_same(own, range))
+    }
+
+    /// The units that have blocks.
+    #[must_use]
+    pub fn units(&self) -> BTreeSet<UnitId> {
+        self.entries.iter().map(|entry| entry.block.unit).collect()
     }
 
     /// Whether exactly this range is read.

@@ -1,62 +1,101 @@
-//! Who is next: one start-time-fair queue of everything that waits for the line.
+//! Everything that waits for the line, and whose turn it is.
 //!
-//! Line time is shared fairly between client addresses, then between the connections of an address. The cost
-//! of a request is its wire time; its class is a weight (write 8, read 4, background 1), so nothing starves. A read that another one covers
-//! joins it. Within one unit, what came after a write is not sent before it.
+//! Line time is shared fairly between client addresses, then between the connections of an address. A flow is
+//! charged with the line time its requests really took, after each attempt, divided by the weight of their class
+//! (write 8, read 4, background 1), so nothing starves. A read that another one covers joins it. Within one unit,
+//! what came after a write is not sent before it. Each operation costs O(log n) in the requests that wait.
 //! Scheme: start-time fair queueing (Goyal, Vin, Cheng 1996), two levels of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::modbus::pdu::{ReadRange, RequestPdu};
+use crate::modbus::pdu::{FunctionCode, ReadRange, RequestPdu};
 
-use super::request::{Request, Source, Target};
-use super::sabotage::{Guard, keeps};
+use super::request::{ListenerId, Source, Target};
+use super::settings::UnitId;
 use super::tables::Tables;
 
-/// One who waits for an item's answer.
+/// One client that waits for an item's answer.
 #[derive(Debug)]
 pub struct Waiter<T> {
     /// Where the answer goes.
     pub to: T,
-    /// Who asked.
+    /// The client.
     pub source: Source,
-    /// What was asked; covered by the item's own request.
+    /// Its own request, which the item's covers.
     pub pdu: RequestPdu,
-    /// When it was asked.
+    /// When it came.
     pub since: Instant,
     /// Oldest data it takes.
     pub max_age: Duration,
+    /// The listener it came by.
+    pub listener: ListenerId,
     /// It is answered before this instant.
     pub deadline: Instant,
+    /// From then on its answer could not be there before the deadline.
+    pub expiry: Instant,
 }
 
-/// One request for the line, and everybody who waits for its answer.
+/// What an item is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client's request, or a reading on the gateway's own account.
+    Request,
+    /// A client's request that also finds out whether an off-line unit is back. Sent as it was asked.
+    ClientProbe,
+    /// A client's read that the unit ignored before, to find out whether it still does. Sent once.
+    Trial,
+    /// A client's read that the unit never answered, while it ignores many others. Sent once.
+    Unproven,
+}
+
+/// A client's request that was taken out of the queue unanswered.
+#[derive(Debug)]
+pub struct Removed<T> {
+    /// The unit, or all of them.
+    pub target: Target,
+    /// What was sent, or was to be.
+    pub pdu: RequestPdu,
+    /// What it was for.
+    pub purpose: Purpose,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The client.
+    pub waiter: Waiter<T>,
+}
+
+/// One request for the line, and every client that waits for its answer.
 #[derive(Debug)]
 pub struct Item<T> {
     /// Ascending by arrival.
     pub key: u64,
-    /// Whom it is for.
+    /// The unit, or all of them.
     pub target: Target,
     /// What goes on the line.
     pub pdu: RequestPdu,
-    /// Its range, if it may be joined.
+    /// Its range, if other reads may join it.
     pub range: Option<ReadRange>,
-    /// Line time it takes, for the shares.
-    pub cost: Duration,
+    /// What it is for.
+    pub purpose: Purpose,
     /// How often it was sent.
     pub attempts: u32,
-    /// Read on our own account, whether or not anybody waits.
+    /// Read on the gateway's own account, whether or not a client waits.
     pub background: bool,
-    /// Everybody who waits for it, the one who began it first.
+    /// Every client that waits for it, the one that began it first.
     pub waiters: Vec<Waiter<T>>,
 }
 
 impl<T> Item<T> {
-    /// In whose flows it stands.
+    /// The flows it stands in.
     fn sources(&self) -> impl Iterator<Item = Source> {
-        self.waiters.iter().map(|waiter| waiter.source).chain(self.background.then_some(OWN))
+        self.waiters.iter().map(|waiter| waiter.source).chain(self.background.then_some(BACKGROUND_SOURCE))
+    }
+
+    /// Whether it is sent once at most.
+    #[must_use]
+    pub fn is_sent_once(&self) -> bool {
+        !self.pdu.is_read() || self.purpose != Purpose::Request
     }
 }
 
@@ -68,36 +107,52 @@ impl<T> Waiter<T> {
     }
 }
 
+/// The flow whose turn it was, and the weight of what it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The flow.
+    pub source: Source,
+    weight: u64,
+}
+
 /// Everything that waits for the line.
 #[derive(Debug)]
 pub struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
     addresses: BTreeMap<IpAddr, Address>,
-    /// Pending writes of each target, by key.
-    writes: BTreeMap<Lane, BTreeSet<u64>>,
-    /// The newest write of each target ever queued, by key: nothing joins across it.
-    newest_write: BTreeMap<Lane, u64>,
+    lanes: BTreeMap<Lane, LaneState>,
+    /// When each waiter will have waited too long: expiry, item, connection.
+    expiries: BTreeSet<(Instant, u64, u64)>,
+    /// The clients' probes of off-line units, by item.
+    client_probes: BTreeMap<u64, UnitId>,
     virtual_time: u64,
     next_key: u64,
     waiting: usize,
     limit: usize,
+    /// Since when nothing has waited: debts are paid off by line time nobody wanted.
+    idle_since: Option<Instant>,
+    /// Events until flows are forgotten again.
+    until_prune: usize,
 }
 
 /// A target in an order of its own: the unit identifier, 0 for broadcasts.
 type Lane = u8;
 
-/// A set of targets. Asked for each connection at each turn of the line, so it allocates nothing.
+/// What waits for one target.
 #[derive(Debug, Default)]
-struct Lanes([u64; 4]);
-
-impl Lanes {
-    /// Whether it was not in there before.
-    fn insert(&mut self, lane: Lane) -> bool {
-        let (word, bit) = (usize::from(lane / 64), 1_u64 << (lane % 64));
-        let is_new = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        is_new
-    }
+struct LaneState {
+    /// Pending writes.
+    writes: BTreeSet<u64>,
+    /// The newest write ever queued: nothing joins across it.
+    newest_write: Option<u64>,
+    /// Readings on the gateway's own account.
+    background: usize,
+    /// Reads that may be joined.
+    ranges: BTreeMap<(FunctionCode, u16, u16), BTreeSet<u64>>,
+    /// The first item of each flow here: for each address its connections by (finish, item, connection).
+    heads: BTreeMap<IpAddr, BTreeSet<(u64, u64, u64)>>,
+    /// The addresses of `heads` by (finish, first item).
+    order: BTreeSet<(u64, u64, IpAddr)>,
 }
 
 #[derive(Debug, Default)]
@@ -105,12 +160,15 @@ struct Address {
     finish: u64,
     virtual_time: u64,
     connections: BTreeMap<u64, Flow>,
+    waiting: usize,
 }
 
 #[derive(Debug, Default)]
 struct Flow {
     finish: u64,
-    keys: VecDeque<u64>,
+    lanes: BTreeMap<Lane, VecDeque<u64>>,
+    writes: BTreeSet<u64>,
+    waiting: usize,
 }
 
 impl<T> Queue<T> {
@@ -120,19 +178,33 @@ impl<T> Queue<T> {
         Self {
             items: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            writes: BTreeMap::new(),
-            newest_write: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            client_probes: BTreeMap::new(),
             virtual_time: 0,
             next_key: 0,
             waiting: 0,
             limit,
+            idle_since: None,
+            until_prune: PRUNE_MIN,
         }
+    }
+
+    /// Another limit; what waits beyond it goes on waiting.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// Requests waiting, joined ones included.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Whether another request of this connection finds room.
+    #[must_use]
+    pub fn has_room(&self, source: Source) -> bool {
+        self.waiting < self.limit || self.flow(source).is_none_or(|flow| flow.waiting == 0)
     }
 
     /// Whether nothing waits.
@@ -144,68 +216,77 @@ impl<T> Queue<T> {
     /// Whether a read of `target` may join an item with this `key`: no write came after it.
     #[must_use]
     pub fn may_join(&self, target: Target, key: u64) -> bool {
-        [lane(target), BROADCAST]
-            .iter()
-            .all(|lane| self.newest_write.get(lane).is_none_or(|&write| write < key))
-            || !keeps(Guard::JoinAcrossWrite)
+        let newest = |lane: Lane| self.lanes.get(&lane).and_then(|state| state.newest_write);
+        [lane(target), BROADCAST].into_iter().filter_map(newest).all(|write| write < key)
     }
 
-    /// Queues `request`, joining a read that covers it, in one of its `tables`, if there is one. `whole` is a
-    /// larger range to be read in its place, whose answer serves it too. Whether it joined.
-    ///
-    /// # Errors
-    /// The request itself, when the queue is full and its connection has something waiting already.
-    pub fn push(
-        &mut self,
-        request: Request<T>,
-        whole: Option<ReadRange>,
-        tables: Tables,
-        cost: Duration,
-        now: Instant,
-    ) -> Result<bool, Request<T>> {
-        let has_one = self.flow(request.source).is_some_and(|flow| !flow.keys.is_empty());
-        if self.waiting >= self.limit && has_one {
-            return Err(request);
+    /// The queued read whose answer would hold every value of `range`, read in one of its `tables`.
+    #[must_use]
+    pub fn covering(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
+        let state = self.lanes.get(&lane(target))?;
+        let functions = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
+        let other = functions.into_iter().filter(|function| {
+            *function != range.function
+                && tables.seen_as(range, &ReadRange { function: *function, ..*range }).function == *function
+        });
+        for function in std::iter::once(range.function).chain(other) {
+            let lowest = range.start.saturating_sub(LONGEST_READ);
+            let found = state.ranges.range((function, lowest, 0)..=(function, range.start, u16::MAX)).rev();
+            for (&(function, start, quantity), keys) in found {
+                if tables.part(&ReadRange { function, start, quantity }, range).is_none() {
+                    continue;
+                }
+                // The newest first: an older one may be a further attempt that waits for its unit.
+                if let Some(&key) = keys.last().filter(|key| self.may_join(target, **key)) {
+                    return Some(key);
+                }
+            }
         }
-        let Request { to, source, target, pdu, deadline, max_age, listener: _ } = request;
-        let range = pdu.range();
-        let waiter = Waiter { to, source, pdu, since: now, max_age, deadline };
-        if let Some(key) = range.and_then(|range| self.joinable(target, &range, tables)) {
-            self.join(key, waiter);
-            Ok(true)
-        } else {
-            let pdu = whole.map_or_else(|| waiter.pdu.clone(), RequestPdu::from);
-            let range = whole.or(range);
-            let (key, waiters) = (self.next_key, vec![waiter]);
-            let item = Item { key, target, pdu, range, cost, attempts: 0, background: false, waiters };
-            self.insert(item, End::Back);
-            Ok(false)
+        None
+    }
+
+    /// Lets a waiter share the answer of a queued item.
+    pub fn join(&mut self, key: u64, waiter: Waiter<T>) {
+        let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
+        self.link(waiter.source, key, lane(target), End::Back, false);
+        self.expiries.insert((waiter.expiry, key, waiter.source.connection));
+        if let Some(item) = self.items.get_mut(&key) {
+            item.waiters.push(waiter);
+            self.waiting += 1;
         }
     }
 
-    /// Queues `waiters`, who all ask the same and had their place in the queue before, as one request that joins no
-    /// other. So many times was a read sent that would have answered them.
-    pub fn push_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, cost: Duration) {
-        let Some(pdu) = waiters.first().map(|waiter| waiter.pdu.clone()) else { return };
-        let (key, range) = (self.next_key, pdu.range());
-        let item = Item { key, target, pdu, range, cost, attempts, background: false, waiters };
-        self.insert(item, End::Back);
+    /// Queues an item behind what the connections of its waiters asked for before. Its key is given here.
+    pub fn push(&mut self, item: Item<T>, now: Instant) {
+        self.end_idle(now);
+        let key = self.next_key;
+        self.insert(Item { key, ..item }, End::Back);
     }
 
-    /// Queues a reading of our own. One of exactly this range that clients wait for becomes one of ours, too: a
-    /// wider one would not be kept.
-    pub fn push_background(&mut self, target: Target, range: ReadRange, cost: Duration) {
-        let same = |item: &&Item<T>| item.target == target && item.range == Some(range);
-        let queued = self.items.values().rev().find(same).map(|item| item.key);
+    /// Queues a reading on the gateway's own account. One of exactly this range that clients wait for becomes one,
+    /// too: a wider one would not be kept.
+    pub fn push_background(&mut self, target: Target, range: ReadRange, now: Instant) {
+        self.end_idle(now);
+        let place = lane(target);
+        let same = |state: &LaneState| {
+            state.ranges.get(&(range.function, range.start, range.quantity)).and_then(BTreeSet::last).copied()
+        };
+        let queued = self.lanes.get(&place).and_then(same);
         match queued.and_then(|key| self.items.get_mut(&key)) {
             Some(item) => {
+                if item.background {
+                    return;
+                }
                 item.background = true;
                 let key = item.key;
-                self.link(OWN, key, End::Back);
+                self.lanes.entry(place).or_default().background += 1;
+                self.link(BACKGROUND_SOURCE, key, place, End::Back, false);
             }
             None => {
-                let (key, pdu, range, waiters) = (self.next_key, range.into(), Some(range), Vec::new());
-                let item = Item { key, target, pdu, range, cost, attempts: 0, background: true, waiters };
+                let (key, pdu, range) = (self.next_key, range.into(), Some(range));
+                let purpose = Purpose::Request;
+                let item =
+                    Item { key, target, pdu, range, purpose, attempts: 0, background: true, waiters: vec![] };
                 self.insert(item, End::Back);
             }
         }
@@ -214,242 +295,487 @@ impl<T> Queue<T> {
     /// Whether a write that this connection asked for waits for the target, or for all units.
     #[must_use]
     pub fn has_write(&self, source: Source, target: Target) -> bool {
-        let keys = [lane(target), BROADCAST].into_iter().filter_map(|lane| self.writes.get(&lane)).flatten();
-        let mut items = keys.filter_map(|key| self.items.get(key));
-        items.any(|item| item.waiters.iter().any(|waiter| waiter.source == source))
+        let Some(flow) = self.flow(source).filter(|flow| !flow.writes.is_empty()) else { return false };
+        [lane(target), BROADCAST].iter().any(|lane| {
+            flow.lanes.get(lane).is_some_and(|keys| keys.iter().any(|key| flow.writes.contains(key)))
+        })
     }
 
-    /// Whether a reading of our own waits for a target for which `counts` holds.
+    /// Whether a reading on the gateway's own account waits for a target for which `counts` holds.
     #[must_use]
     pub fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
-        self.items.values().any(|item| item.background && counts(item.target))
+        self.lanes.iter().any(|(&lane, state)| state.background > 0 && counts(target_of(lane)))
     }
 
-    /// Gives up readings of our own for which `gone` holds; whoever joined one goes on waiting for it.
+    /// Gives up readings on the gateway's own account for which `gone` holds; clients that joined one go on waiting.
     pub fn drop_background(&mut self, gone: impl Fn(&Item<T>) -> bool) {
         let keys: Vec<u64> =
             self.items.values().filter(|item| item.background && gone(item)).map(|item| item.key).collect();
         for key in keys {
-            self.unlink(OWN, key);
+            let Some(place) = self.items.get(&key).map(|item| lane(item.target)) else { continue };
+            if self.items.get(&key).is_some_and(|item| item.waiters.is_empty()) {
+                self.remove(key);
+                continue;
+            }
+            self.unlink(BACKGROUND_SOURCE, key, place);
             if let Some(item) = self.items.get_mut(&key) {
                 item.background = false;
-                if item.waiters.is_empty() {
-                    self.items.remove(&key);
-                }
+            }
+            if let Some(state) = self.lanes.get_mut(&place) {
+                state.background -= 1;
             }
         }
-        self.prune();
     }
 
     /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
-    pub fn put_back(&mut self, item: Item<T>) {
+    pub fn requeue(&mut self, item: Item<T>) {
         self.insert(item, End::Front);
     }
 
-    /// Takes the next item for which `may_send` holds, in the order of fair shares.
-    pub fn take(&mut self, may_send: impl Fn(&Item<T>) -> bool) -> Option<Item<T>> {
-        let (address, connection, key) = self.select(may_send)?;
-        let item = self.detach(key)?;
-        self.charge(address, connection, &item);
-        self.prune();
-        Some(item)
+    /// The item whose turn it is, in the order of fair shares, among those whose target `is_open` and that
+    /// `may_send` lets pass.
+    #[must_use]
+    pub fn select(
+        &self,
+        is_open: impl Fn(Target) -> bool,
+        may_send: impl Fn(&Item<T>) -> bool,
+    ) -> Option<(u64, Turn)> {
+        let lanes = self.lanes.iter().filter(|(lane, _)| is_open(target_of(**lane)));
+        let best = lanes.filter_map(|(_, state)| self.first_of(state, &may_send)).min()?;
+        let (_, _, key, address, connection) = best;
+        let source = Source { address, connection };
+        let weight = self.items.get(&key).map_or(READ_WEIGHT, |item| weight(item, source));
+        Some((key, Turn { source, weight }))
+    }
+
+    /// When the first item can be sent, given when a target can be sent anything (`None`: not before something
+    /// happens) and when an item can be sent at the earliest (`None`: as soon as its target can).
+    #[must_use]
+    pub fn next_ready(
+        &self,
+        target_ready: impl Fn(Target) -> Option<Instant>,
+        item_ready: impl Fn(&Item<T>) -> Option<Instant>,
+    ) -> Option<Instant> {
+        let lanes = self.lanes.iter().filter(|(_, state)| !state.order.is_empty());
+        let ready = lanes.filter_map(|(lane, state)| {
+            let target = target_ready(target_of(*lane))?;
+            if self.first_of(state, &|item| item_ready(item).is_none()).is_some() {
+                return Some(target);
+            }
+            let heads = state.heads.values().flatten().filter_map(|(_, key, _)| self.items.get(key));
+            heads.filter_map(&item_ready).min().map(|item| item.max(target))
+        });
+        ready.min()
+    }
+
+    /// Whether the flow still has a claim to this item.
+    #[must_use]
+    pub fn holds(&self, key: u64, source: Source) -> bool {
+        self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == source))
+    }
+
+    /// The target of a queued item.
+    #[must_use]
+    pub fn target_of(&self, key: u64) -> Option<Target> {
+        self.items.get(&key).map(|item| item.target)
+    }
+
+    /// The units that a client's probe waits for.
+    pub fn client_probes(&self) -> impl Iterator<Item = UnitId> {
+        self.client_probes.values().copied()
+    }
+
+    /// The queued item.
+    #[must_use]
+    pub fn get(&self, key: u64) -> Option<&Item<T>> {
+        self.items.get(&key)
     }
 
     /// Takes an item out by its key.
     pub fn remove(&mut self, key: u64) -> Option<Item<T>> {
-        let item = self.detach(key)?;
-        self.prune();
-        Some(item)
-    }
-
-    fn detach(&mut self, key: u64) -> Option<Item<T>> {
         let item = self.items.remove(&key)?;
-        if let Some(writes) = self.writes.get_mut(&lane(item.target)) {
-            writes.remove(&key);
-        }
+        self.client_probes.remove(&key);
+        let place = lane(item.target);
         for source in item.sources() {
-            self.unlink(source, key);
+            self.unlink(source, key, place);
+        }
+        if let Some(state) = self.lanes.get_mut(&place) {
+            state.writes.remove(&key);
+            state.background -= usize::from(item.background);
+            forget_range(state, &item);
+        }
+        for waiter in &item.waiters {
+            self.expiries.remove(&(waiter.expiry, key, waiter.source.connection));
         }
         self.waiting -= item.waiters.len();
         Some(item)
     }
 
-    /// Removes the waiters for which `gone` holds and hands them out with the number of attempts made for
-    /// them; an item nobody waits for any more is dropped.
-    pub fn remove_waiters(&mut self, gone: impl Fn(&Item<T>, &Waiter<T>) -> bool) -> Vec<(u32, Waiter<T>)> {
-        let keys: Vec<u64> = self
-            .items
-            .values()
-            .filter(|item| item.waiters.iter().any(|waiter| gone(item, waiter)))
-            .map(|item| item.key)
-            .collect();
-        let mut removed = Vec::new();
-        for key in keys {
-            let Some(mut item) = self.items.remove(&key) else { continue };
-            let (out, stay): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut item.waiters).into_iter().partition(|waiter| gone(&item, waiter));
-            self.waiting -= out.len();
-            for waiter in out {
-                if !stay.iter().any(|other| other.source == waiter.source) {
-                    self.unlink(waiter.source, key);
-                }
-                removed.push((item.attempts, waiter));
-            }
-            item.waiters = stay;
-            if item.waiters.is_empty() && !item.background {
-                if let Some(writes) = self.writes.get_mut(&lane(item.target)) {
-                    writes.remove(&key);
-                }
-            } else {
-                self.items.insert(key, item);
+    /// Takes an item for its turn: from now on its flow's later requests come after it.
+    pub fn take(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
+        let Source { address, connection } = turn.source;
+        if let Some(entry) = self.addresses.get_mut(&address) {
+            // What was held back must not save up a burst: a start in the past counts as now.
+            self.virtual_time = self.virtual_time.max(entry.finish);
+            if let Some(flow) = entry.connections.get(&connection) {
+                entry.virtual_time = entry.virtual_time.max(flow.finish);
             }
         }
-        self.prune();
+        self.remove(key)
+    }
+
+    /// Charges a flow with the line time its turn took; the debt stays while the flow is empty.
+    pub fn charge(&mut self, turn: Turn, took: Duration) {
+        let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / turn.weight;
+        let Source { address: ip, connection } = turn.source;
+        let virtual_time = self.virtual_time;
+        let address = Self::address(&mut self.addresses, ip, virtual_time);
+        let before = address.finish;
+        address.finish = before.max(virtual_time) + cost;
+        let after = address.finish;
+        let inner = address.virtual_time;
+        let flow = address.connections.entry(connection).or_default();
+        let (flow_before, flow_after) = (flow.finish, flow.finish.max(inner) + cost);
+        flow.finish = flow_after;
+        let heads: Vec<(Lane, u64)> =
+            flow.lanes.iter().filter_map(|(lane, keys)| Some((*lane, *keys.front()?))).collect();
+        for (lane, key) in heads {
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.remove_head(ip, before, (flow_before, key, connection));
+                state.insert_head(ip, before, (flow_after, key, connection));
+            }
+        }
+        for state in self.lanes.values_mut() {
+            state.retag(ip, before, after);
+        }
+    }
+
+    /// Since when a client other than this flow's has been waiting for the target.
+    #[must_use]
+    pub fn others_wait_since(&self, target: Target, turn: Turn) -> Option<Instant> {
+        let state = self.lanes.get(&lane(target))?;
+        let heads = state.heads.iter().flat_map(|(ip, heads)| {
+            heads
+                .iter()
+                .map(move |(_, key, connection)| (Source { address: *ip, connection: *connection }, *key))
+        });
+        let others = heads.filter(|(source, _)| *source != turn.source).filter_map(|(source, key)| {
+            let waiters = &self.items.get(&key)?.waiters;
+            waiters.iter().filter(|waiter| waiter.source == source).map(|waiter| waiter.since).min()
+        });
+        others.min()
+    }
+
+    /// When the first of those that wait will have waited too long.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first().map(|(expiry, ..)| *expiry)
+    }
+
+    /// Removes the waiters that have waited too long.
+    pub fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
+        let mut expired = Vec::new();
+        while let Some(&first) = self.expiries.first().filter(|(expiry, ..)| *expiry <= now) {
+            self.expiries.remove(&first);
+            expired.extend(self.remove_from(first.1, |waiter| waiter.expiry <= now));
+        }
+        expired
+    }
+
+    /// Removes the waiters for which `gone` holds; an item that no client waits for any more is dropped. Looks at
+    /// every request: for what is rare.
+    pub fn remove_waiters(&mut self, gone: impl Fn(&Item<T>, &Waiter<T>) -> bool) -> Vec<Removed<T>> {
+        let found = |item: &&Item<T>| item.waiters.iter().any(|waiter| gone(item, waiter));
+        let keys: Vec<u64> = self.items.values().filter(found).map(|item| item.key).collect();
+        let mut removed = Vec::new();
+        for key in keys {
+            let Some(item) = self.items.get(&key) else { continue };
+            let flags: Vec<bool> = item.waiters.iter().map(|waiter| gone(item, waiter)).collect();
+            let mut flags = flags.into_iter();
+            removed.extend(self.remove_from(key, |_| flags.next().unwrap_or_default()));
+        }
         removed
     }
 
-    /// Every item, oldest first.
-    pub fn items(&self) -> impl Iterator<Item = &Item<T>> {
-        self.items.values()
+    /// Moves the reads of clients for which `half_closed` holds to one flow that all of them share, with the weight
+    /// of background reading. Writes keep their place, so that no later write overtakes them.
+    pub fn demote(&mut self, half_closed: impl Fn(&T) -> bool) {
+        let found = |item: &&Item<T>| {
+            let demoted = |waiter: &Waiter<T>| waiter.source != HALF_CLOSED_SOURCE && half_closed(&waiter.to);
+            item.pdu.is_read() && item.waiters.iter().any(demoted)
+        };
+        let keys: Vec<u64> = self.items.values().filter(found).map(|item| item.key).collect();
+        for key in keys {
+            let Some(mut item) = self.remove(key) else { continue };
+            for waiter in item.waiters.iter_mut().filter(|waiter| half_closed(&waiter.to)) {
+                waiter.source = HALF_CLOSED_SOURCE;
+            }
+            self.insert(item, End::Back);
+        }
     }
 
-    /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent.
-    fn behind_a_write(&self, item: &Item<T>) -> bool {
-        [lane(item.target), BROADCAST].iter().any(|lane| {
-            self.writes.get(lane).and_then(BTreeSet::first).is_some_and(|&write| write < item.key)
+    /// Notes whether anything waits, and now and then forgets the flows that have nothing waiting and no debt: seldom
+    /// enough that looking at each costs no event more than a constant.
+    pub fn prune(&mut self, now: Instant) {
+        if self.items.is_empty() {
+            self.idle_since.get_or_insert(now);
+        }
+        self.until_prune = self.until_prune.saturating_sub(1);
+        if self.until_prune > 0 {
+            return;
+        }
+        let virtual_time = self.virtual_time;
+        self.addresses.retain(|_, address| {
+            let inner = address.virtual_time;
+            address.connections.retain(|_, flow| flow.waiting > 0 || flow.finish > inner);
+            !address.is_forgettable(virtual_time)
+        });
+        self.lanes.retain(|_, state| !state.is_forgettable());
+        let flows: usize = self.addresses.values().map(|address| address.connections.len()).sum();
+        self.until_prune = flows + self.addresses.len() + self.lanes.len() + PRUNE_MIN;
+    }
+
+    /// The flows of an address; those that only have not been forgotten yet begin anew.
+    fn address(addresses: &mut BTreeMap<IpAddr, Address>, ip: IpAddr, virtual_time: u64) -> &mut Address {
+        let address = addresses.entry(ip).or_default();
+        if address.is_forgettable(virtual_time) {
+            *address = Address::default();
+        }
+        address
+    }
+
+    fn remove_from(&mut self, key: u64, mut gone: impl FnMut(&Waiter<T>) -> bool) -> Vec<Removed<T>> {
+        let Some(mut item) = self.items.remove(&key) else { return Vec::new() };
+        let place = lane(item.target);
+        let (out, stay): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut item.waiters).into_iter().partition(|waiter| gone(waiter));
+        let mut removed = Vec::new();
+        self.waiting -= out.len();
+        for waiter in out {
+            self.expiries.remove(&(waiter.expiry, key, waiter.source.connection));
+            if !stay.iter().any(|other| other.source == waiter.source) {
+                self.unlink(waiter.source, key, place);
+            }
+            let Item { target, purpose, attempts, .. } = item;
+            removed.push(Removed { target, pdu: item.pdu.clone(), purpose, attempts, waiter });
+        }
+        // Two requests of one connection that joined one item share an entry.
+        for waiter in &stay {
+            self.expiries.insert((waiter.expiry, key, waiter.source.connection));
+        }
+        item.waiters = stay;
+        if item.waiters.is_empty() && !item.background {
+            if let Some(state) = self.lanes.get_mut(&place) {
+                state.writes.remove(&key);
+                forget_range(state, &item);
+            }
+            self.client_probes.remove(&key);
+        } else {
+            self.items.insert(key, item);
+        }
+        removed
+    }
+
+    /// The first of a lane that may be sent and that no write holds back, with its rank.
+    fn first_of(
+        &self,
+        state: &LaneState,
+        may_send: &impl Fn(&Item<T>) -> bool,
+    ) -> Option<(u64, u64, u64, IpAddr, u64)> {
+        state.order.iter().find_map(|&(address_finish, _, ip)| {
+            let heads = state.heads.get(&ip)?;
+            let allowed = heads.iter().find(|(_, key, connection)| {
+                self.items
+                    .get(key)
+                    .is_some_and(|item| may_send(item) && !self.is_held_back(item, ip, *connection))
+            });
+            allowed.map(|&(flow_finish, key, connection)| (address_finish, flow_finish, key, ip, connection))
         })
+    }
+
+    /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent; and for a
+    /// broadcast, which is for every unit, an earlier write of the connection.
+    fn is_held_back(&self, item: &Item<T>, address: IpAddr, connection: u64) -> bool {
+        let first = |lane: Lane| self.lanes.get(&lane).and_then(|state| state.writes.first());
+        let behind =
+            [lane(item.target), BROADCAST].into_iter().filter_map(first).any(|write| *write < item.key);
+        let own = || self.flow(Source { address, connection }).and_then(|flow| flow.writes.first());
+        behind || item.target == Target::Broadcast && own().is_some_and(|write| *write < item.key)
     }
 
     fn flow(&self, source: Source) -> Option<&Flow> {
         self.addresses.get(&source.address)?.connections.get(&source.connection)
     }
 
-    fn joinable(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
-        let within = |queued: ReadRange| tables.part(&queued, range).is_some();
-        let covers = |item: &&Item<T>| item.target == target && item.range.is_some_and(within);
-        // The newest first: an older one may be a further attempt that waits for its unit.
-        self.items.values().rev().find(covers).map(|item| item.key).filter(|&key| self.may_join(target, key))
-    }
-
-    fn join(&mut self, key: u64, waiter: Waiter<T>) {
-        self.link(waiter.source, key, End::Back);
-        if let Some(item) = self.items.get_mut(&key) {
-            item.waiters.push(waiter);
-            self.waiting += 1;
-        }
-    }
-
     fn insert(&mut self, item: Item<T>, end: End) {
-        let lane = lane(item.target);
-        if !item.pdu.is_read() {
-            self.writes.entry(lane).or_default().insert(item.key);
-            let newest = self.newest_write.entry(lane).or_default();
-            *newest = item.key.max(*newest);
+        let (key, place, is_write) = (item.key, lane(item.target), !item.pdu.is_read());
+        let state = self.lanes.entry(place).or_default();
+        if is_write {
+            state.writes.insert(key);
+            state.newest_write = state.newest_write.max(Some(key));
+        }
+        state.background += usize::from(item.background);
+        if let Some(ReadRange { function, start, quantity }) = item.range {
+            state.ranges.entry((function, start, quantity)).or_default().insert(key);
         }
         for source in item.sources() {
-            self.link(source, item.key, end);
+            self.link(source, key, place, end, is_write);
         }
-        self.next_key = self.next_key.max(item.key + 1);
+        for waiter in &item.waiters {
+            self.expiries.insert((waiter.expiry, key, waiter.source.connection));
+        }
+        if item.purpose == Purpose::ClientProbe
+            && let Target::Unit(unit) = item.target
+        {
+            self.client_probes.insert(key, unit);
+        }
+        self.next_key = self.next_key.max(key + 1);
         self.waiting += item.waiters.len();
-        self.items.insert(item.key, item);
+        self.items.insert(key, item);
     }
 
-    fn link(&mut self, source: Source, key: u64, end: End) {
+    fn link(&mut self, source: Source, key: u64, lane: Lane, end: End, is_write: bool) {
+        let Source { address: ip, connection } = source;
         let virtual_time = self.virtual_time;
-        let address = self.addresses.entry(source.address).or_default();
-        if address.connections.values().all(|flow| flow.keys.is_empty()) {
+        let address = Self::address(&mut self.addresses, ip, virtual_time);
+        if address.waiting == 0 {
             address.finish = address.finish.max(virtual_time);
         }
-        let flow = address.connections.entry(source.connection).or_default();
-        if flow.keys.is_empty() {
-            flow.finish = flow.finish.max(address.virtual_time);
+        let inner = address.virtual_time;
+        let address_finish = address.finish;
+        let flow = address.connections.entry(connection).or_default();
+        if flow.waiting == 0 {
+            flow.finish = flow.finish.max(inner);
         }
-        match end {
-            _ if flow.keys.contains(&key) => {}
-            End::Front => flow.keys.push_front(key),
-            End::Back => flow.keys.push_back(key),
-        }
-    }
-
-    fn unlink(&mut self, source: Source, key: u64) {
-        let flow = self
-            .addresses
-            .get_mut(&source.address)
-            .and_then(|address| address.connections.get_mut(&source.connection));
-        if let Some(flow) = flow {
-            flow.keys.retain(|&other| other != key);
-        }
-    }
-
-    /// The address, then the connection with the earliest start that has something to send.
-    fn select(&self, may_send: impl Fn(&Item<T>) -> bool) -> Option<(IpAddr, u64, u64)> {
-        let mut best: Option<((u64, u64, u64), IpAddr, u64)> = None;
-        for (&ip, address) in &self.addresses {
-            for (&connection, flow) in &address.connections {
-                let starts = (address.finish, flow.finish);
-                if best.as_ref().is_some_and(|((start, inner, _), ..)| (*start, *inner) < starts) {
-                    continue;
-                }
-                let Some(key) = self.first_ready(flow, &may_send) else { continue };
-                // Equal starts: the older request.
-                let rank = (starts.0, starts.1, key);
-                if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
-                    best = Some((rank, ip, connection));
-                }
-            }
-        }
-        best.map(|((_, _, key), ip, connection)| (ip, connection, key))
-    }
-
-    /// Every item that nothing in the queue holds back: one per unit of each connection at most.
-    pub fn candidates(&self) -> impl Iterator<Item = &Item<T>> {
-        let flows = self.addresses.values().flat_map(|address| address.connections.values());
-        flows.flat_map(|flow| self.candidates_of(flow))
-    }
-
-    /// The entries of a connection that may go: not behind a write to their unit, nor behind an earlier
-    /// request of the same connection to the same unit; a broadcast, which is for every unit, not behind any
-    /// earlier write of the connection.
-    fn candidates_of(&self, flow: &Flow) -> impl Iterator<Item = &Item<T>> {
-        let (mut passed, mut writes) = (Lanes::default(), false);
-        flow.keys.iter().filter_map(|key| self.items.get(key)).filter(move |item| {
-            let behind_a_write = writes && item.target == Target::Broadcast;
-            let first = !behind_a_write && passed.insert(lane(item.target));
-            writes |= !item.pdu.is_read();
-            first && !self.behind_a_write(item)
-        })
-    }
-
-    fn first_ready(&self, flow: &Flow, may_send: &impl Fn(&Item<T>) -> bool) -> Option<u64> {
-        self.candidates_of(flow).find(|item| may_send(item)).map(|item| item.key)
-    }
-
-    fn charge(&mut self, ip: IpAddr, connection: u64, item: &Item<T>) {
-        let cost = u64::try_from(item.cost.as_nanos()).unwrap_or(u64::MAX / 2) / weight(item);
-        let Some(address) = self.addresses.get_mut(&ip) else { return };
-        // What was held back must not save up a burst: a start in the past counts as now.
-        let start = address.finish.max(self.virtual_time);
-        self.virtual_time = start;
-        address.finish = start + cost;
-        if let Some(flow) = address.connections.get_mut(&connection) {
-            let start = flow.finish.max(address.virtual_time);
-            address.virtual_time = start;
-            flow.finish = start + cost;
-        }
-    }
-
-    /// Forgets who has nothing waiting and no advantage to pay back.
-    fn prune(&mut self) {
-        if self.items.is_empty() {
-            self.addresses.clear();
+        let keys = flow.lanes.entry(lane).or_default();
+        if keys.contains(&key) {
             return;
         }
-        let virtual_time = self.virtual_time;
-        self.addresses.retain(|_, address| {
-            let inner = address.virtual_time;
-            address.connections.retain(|_, flow| !flow.keys.is_empty() || flow.finish > inner);
-            address.finish > virtual_time || address.connections.values().any(|flow| !flow.keys.is_empty())
-        });
+        let before = keys.front().copied();
+        match end {
+            End::Front => keys.push_front(key),
+            End::Back => keys.push_back(key),
+        }
+        let after = keys.front().copied();
+        flow.waiting += 1;
+        if is_write {
+            flow.writes.insert(key);
+        }
+        let finish = flow.finish;
+        address.waiting += 1;
+        self.move_head(lane, ip, address_finish, connection, finish, before, after);
+    }
+
+    fn unlink(&mut self, source: Source, key: u64, lane: Lane) {
+        let Source { address: ip, connection } = source;
+        let Some(address) = self.addresses.get_mut(&ip) else { return };
+        let address_finish = address.finish;
+        let Some(flow) = address.connections.get_mut(&connection) else { return };
+        let Some(keys) = flow.lanes.get_mut(&lane) else { return };
+        let before = keys.front().copied();
+        let count = keys.len();
+        keys.retain(|other| *other != key);
+        let removed = count - keys.len();
+        let after = keys.front().copied();
+        if keys.is_empty() {
+            flow.lanes.remove(&lane);
+        }
+        flow.writes.remove(&key);
+        flow.waiting -= removed;
+        let finish = flow.finish;
+        address.waiting -= removed;
+        self.move_head(lane, ip, address_finish, connection, finish, before, after);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the place of one head, before and after")]
+    fn move_head(
+        &mut self,
+        lane: Lane,
+        ip: IpAddr,
+        address_finish: u64,
+        connection: u64,
+        finish: u64,
+        before: Option<u64>,
+        after: Option<u64>,
+    ) {
+        if before == after {
+            return;
+        }
+        let state = self.lanes.entry(lane).or_default();
+        if let Some(key) = before {
+            state.remove_head(ip, address_finish, (finish, key, connection));
+        }
+        if let Some(key) = after {
+            state.insert_head(ip, address_finish, (finish, key, connection));
+        }
+    }
+
+    /// What was not wanted pays debts off.
+    fn end_idle(&mut self, now: Instant) {
+        let Some(since) = self.idle_since.take() else { return };
+        let idle = now.saturating_duration_since(since).as_nanos() / u128::from(READ_WEIGHT);
+        self.virtual_time = self.virtual_time.saturating_add(u64::try_from(idle).unwrap_or(u64::MAX / 4));
+    }
+}
+
+impl Address {
+    /// Whether nothing waits and all line time is paid for.
+    fn is_forgettable(&self, virtual_time: u64) -> bool {
+        self.waiting == 0 && self.finish <= virtual_time
+    }
+}
+
+impl LaneState {
+    fn insert_head(&mut self, ip: IpAddr, address_finish: u64, head: (u64, u64, u64)) {
+        let heads = self.heads.entry(ip).or_default();
+        let before = heads.first().map(|(_, key, _)| *key);
+        heads.insert(head);
+        self.reorder(ip, address_finish, before);
+    }
+
+    fn remove_head(&mut self, ip: IpAddr, address_finish: u64, head: (u64, u64, u64)) {
+        let Some(heads) = self.heads.get_mut(&ip) else { return };
+        let before = heads.first().map(|(_, key, _)| *key);
+        heads.remove(&head);
+        self.reorder(ip, address_finish, before);
+        if self.heads.get(&ip).is_some_and(BTreeSet::is_empty) {
+            self.heads.remove(&ip);
+        }
+    }
+
+    fn reorder(&mut self, ip: IpAddr, address_finish: u64, before: Option<u64>) {
+        let after = self.heads.get(&ip).and_then(BTreeSet::first).map(|(_, key, _)| *key);
+        if before == after {
+            return;
+        }
+        if let Some(key) = before {
+            self.order.remove(&(address_finish, key, ip));
+        }
+        if let Some(key) = after {
+            self.order.insert((address_finish, key, ip));
+        }
+    }
+
+    fn retag(&mut self, ip: IpAddr, before: u64, after: u64) {
+        let Some((_, key, _)) = self.heads.get(&ip).and_then(BTreeSet::first).copied() else { return };
+        self.order.remove(&(before, key, ip));
+        self.order.insert((after, key, ip));
+    }
+
+    /// Whether nothing waits here and nothing in flight could be joined across a write.
+    fn is_forgettable(&self) -> bool {
+        self.heads.is_empty() && self.newest_write.is_none()
+    }
+}
+
+fn forget_range<T>(state: &mut LaneState, item: &Item<T>) {
+    let Some(ReadRange { function, start, quantity }) = item.range else { return };
+    let place = (function, start, quantity);
+    if let Some(keys) = state.ranges.get_mut(&place) {
+        keys.remove(&item.key);
+        if keys.is_empty() {
+            state.ranges.remove(&place);
+        }
     }
 }
 
@@ -466,17 +792,38 @@ fn lane(target: Target) -> Lane {
     }
 }
 
-/// Weights of the classes: a write counts half of a read of the same length, a reading nobody waits for four
-/// times one.
-fn weight<T>(item: &Item<T>) -> u64 {
-    match (item.pdu.is_read(), item.waiters.is_empty()) {
-        (false, _) => 8,
-        (true, false) => 4,
-        (true, true) => 1,
+fn target_of(lane: Lane) -> Target {
+    UnitId::new(lane).map_or(Target::Broadcast, Target::Unit)
+}
+
+/// Weights of the classes: a write counts half of a read of the same length, a reading no client waits for, or only
+/// clients that may have left, four times one.
+fn weight<T>(item: &Item<T>, source: Source) -> u64 {
+    match (item.pdu.is_read(), source == BACKGROUND_SOURCE || source == HALF_CLOSED_SOURCE) {
+        (false, _) => WRITE_WEIGHT,
+        (true, false) => READ_WEIGHT,
+        (true, true) => BACKGROUND_WEIGHT,
     }
 }
 
-/// The flow of what is read on our own account.
-const OWN: Source = Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), connection: 0 };
+/// The flow of what is read on the gateway's own account.
+pub(super) const BACKGROUND_SOURCE: Source =
+    Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), connection: 0 };
+
+/// The flow of reads whose clients have closed their sending side.
+const HALF_CLOSED_SOURCE: Source = Source { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), connection: 0 };
+
+/// The turn of a probe, or of a confirmation: on the gateway's own account.
+pub(super) const OWN_TURN: Turn = Turn { source: BACKGROUND_SOURCE, weight: BACKGROUND_WEIGHT };
+
+const WRITE_WEIGHT: u64 = 8;
+const READ_WEIGHT: u64 = 4;
+const BACKGROUND_WEIGHT: u64 = 1;
 
 const BROADCAST: Lane = 0;
+
+/// Events between two looks at what may be forgotten, at least.
+const PRUNE_MIN: usize = 64;
+
+/// The most values of one read: coils (MODBUS Application Protocol V1.1b3, chapter 6.1).
+const LONGEST_READ: u16 = 2000;

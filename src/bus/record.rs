@@ -1,6 +1,6 @@
 //! What went over the line, as a record of each attempt: when, for whom, the bytes both ways, and how it ended.
 //!
-//! Owns the shape of a record and the tape that keeps what is received until a record takes it. It never
+//! Owns the shape of a record and the recorder that keeps what is received until a record takes it. It never
 //! decides anything: the line behaves the same if nobody takes a record.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::request::{Source, Target};
 use super::settings::UnitId;
+pub use super::wire::Misfit;
 use crate::modbus::pdu::ExceptionCode;
 
 /// One thing that happened on the line.
@@ -106,7 +107,7 @@ pub enum Cause {
     Client,
     /// Read on our own account; clients may have joined it.
     Background,
-    /// An off-line unit may be back.
+    /// An off-line unit may be back, or one that stopped answering is asked what it answered last.
     Probe,
     /// It must be known whether the adapter echoes.
     EchoCheck,
@@ -127,6 +128,8 @@ pub enum Outcome {
     Truncated,
     /// The answer came whole, with a wrong CRC.
     Garbled,
+    /// The answer came intact and does not fit what was asked.
+    Misfit(Misfit),
     /// The port was lost meanwhile.
     PortLost,
     /// The line was declared occupied meanwhile.
@@ -139,7 +142,12 @@ impl Outcome {
     pub fn is_good(self) -> bool {
         match self {
             Self::Answered | Self::Exception(_) | Self::Sent => true,
-            Self::Silent | Self::Truncated | Self::Garbled | Self::PortLost | Self::Occupied => false,
+            Self::Silent
+            | Self::Truncated
+            | Self::Garbled
+            | Self::Misfit(_)
+            | Self::PortLost
+            | Self::Occupied => false,
         }
     }
 
@@ -153,6 +161,7 @@ impl Outcome {
             Self::Silent => "silent",
             Self::Truncated => "truncated",
             Self::Garbled => "garbled",
+            Self::Misfit(_) => "misfit",
             Self::PortLost => "port-lost",
             Self::Occupied => "occupied",
         }
@@ -168,6 +177,7 @@ impl fmt::Display for Outcome {
             Self::Silent => f.write_str("no answer"),
             Self::Truncated => f.write_str("the answer broke off"),
             Self::Garbled => f.write_str("wrong CRC"),
+            Self::Misfit(misfit) => misfit.fmt(f),
             Self::PortLost => f.write_str("the port was lost"),
             Self::Occupied => f.write_str("the line was occupied"),
         }
@@ -257,7 +267,7 @@ pub enum PieceKind {
 
 /// What has been received and is in no record yet.
 #[derive(Debug, Default)]
-pub(super) struct Tape {
+pub(super) struct RxRecorder {
     bytes: Vec<u8>,
     total: usize,
     pieces: Vec<Piece>,
@@ -265,7 +275,7 @@ pub(super) struct Tape {
     last_at: Option<Instant>,
 }
 
-impl Tape {
+impl RxRecorder {
     /// Takes bytes as they came.
     pub(super) fn push(&mut self, bytes: &[u8], now: Instant) {
         let room = RECEIVED_MAX.saturating_sub(self.bytes.len());
@@ -302,13 +312,16 @@ impl Tape {
         }
         let taken = std::mem::replace(self, rest);
         let total = taken.total - pending.len().min(taken.total);
-        let mut bytes = taken.bytes;
+        let (mut bytes, mut pieces) = (taken.bytes, taken.pieces);
         bytes.truncate(total);
+        // Thousands of records are kept.
+        bytes.shrink_to_fit();
+        pieces.shrink_to_fit();
         let some = total > 0;
         Received {
             bytes: bytes.into(),
             total,
-            pieces: taken.pieces,
+            pieces,
             first_at: taken.first_at.filter(|_| some),
             last_at: taken.last_at.filter(|_| some),
         }

@@ -152,6 +152,15 @@ impl UnitSettings {
             polling: Polling::default(),
         }
     }
+
+    /// Which of its tables hold the same registers, and whether anything can be cut from its answers.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        match self.replies {
+            Replies::Strict => self.polling.tables(),
+            Replies::Loose => Tables::Exact,
+        }
+    }
 }
 
 /// What is read of one unit in the background, as its profile has it.
@@ -174,6 +183,16 @@ impl Polling {
     #[must_use]
     pub fn tables(&self) -> Tables {
         Tables::of(self.mirrored)
+    }
+
+    /// Whether the same is read as with `other`, however often.
+    #[must_use]
+    pub fn reads_like(&self, other: &Self) -> bool {
+        let is_like =
+            |one: &PolledBlock, other: &PolledBlock| *one == PolledBlock { pace: one.pace, ..*other };
+        self.blocks.len() == other.blocks.len()
+            && self.blocks.iter().zip(&other.blocks).all(|(one, other)| is_like(one, other))
+            && (&self.demanded, self.mirrored, &self.uncut) == (&other.demanded, other.mirrored, &other.uncut)
     }
 
     /// How far into `range` a core ends, or begins where it reaches to the end of the range.

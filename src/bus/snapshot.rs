@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::now::Now;
+use super::request::ListenerId;
 use super::tables::Tables;
 use crate::modbus::pdu::ReadRange;
 
@@ -21,33 +23,70 @@ pub struct Block {
     pub range: ReadRange,
     /// The unit's reply PDU, as it came.
     pub reply: Bytes,
-    /// When the request began to be sent.
-    pub begun: Instant,
+    /// When the request began to be sent: the data is no older.
+    pub begun: Now,
+    /// When the same request was last sent, where its answer may be to an earlier sending: the data is no younger.
+    pub latest: Instant,
     /// Ascending over the blocks of a bus.
     pub generation: u64,
     /// The smallest `max_age` of those it answered, in milliseconds; readers note it without a lock, and it
     /// tells whether the block is worth keeping fresh.
     wanted_age: AtomicU64,
-    /// How old it was when it last answered somebody, in milliseconds and about.
+    /// How old it was when it last answered a client, in milliseconds and about.
     wanted_at: AtomicU64,
+    /// The listeners whose clients were given any of it, one bit each.
+    served: AtomicU64,
+    /// The listeners whose clients were given younger data of one of its registers that is not kept any more.
+    forbidden: AtomicU64,
 }
 
 impl Block {
-    /// A block that has answered nobody yet.
+    /// A block that has answered no client yet.
     #[must_use]
-    pub fn new(range: ReadRange, reply: Bytes, begun: Instant, generation: u64) -> Self {
+    pub fn new(range: ReadRange, reply: Bytes, begun: impl Into<Now>, generation: u64) -> Self {
         let (wanted_age, wanted_at) = (AtomicU64::new(NOT_WANTED), AtomicU64::new(0));
-        Self { range, reply, begun, generation, wanted_age, wanted_at }
+        let begun = begun.into();
+        let latest = begun.instant;
+        Self {
+            range,
+            reply,
+            begun,
+            latest,
+            generation,
+            wanted_age,
+            wanted_at,
+            served: AtomicU64::new(0),
+            forbidden: AtomicU64::new(0),
+        }
     }
 
-    /// Notes that somebody who takes data as old as `max_age` was answered from it, `now`.
-    pub fn note_wanted(&self, max_age: Duration, now: Instant) {
-        // Nearly always somebody has said so already, and a look does not take the value from other threads.
+    /// The same block, whose data may be as young as `latest`.
+    #[must_use]
+    pub fn no_younger_than(self, latest: Instant) -> Self {
+        Self { latest: latest.max(self.begun.instant), ..self }
+    }
+
+    /// Notes that a client of this listener is given some of it. Of more than 64 listeners some share a bit.
+    pub fn note_served(&self, listener: ListenerId) {
+        set(&self.served, bit_of(listener));
+    }
+
+    fn was_served(&self, listener: ListenerId) -> bool {
+        self.served.load(Ordering::Acquire) & bit_of(listener) != 0
+    }
+
+    fn is_forbidden_to(&self, listener: ListenerId) -> bool {
+        self.forbidden.load(Ordering::Acquire) & bit_of(listener) != 0
+    }
+
+    /// Notes that a client that takes data as old as `max_age` was answered from it, `now`.
+    pub fn note_wanted(&self, max_age: Duration, now: Now) {
+        // Nearly always it is noted already, and a look does not take the value from other threads.
         let millis = millis(max_age);
         if millis < self.wanted_age.load(Ordering::Relaxed) {
             self.wanted_age.fetch_min(millis, Ordering::Relaxed);
         }
-        let age = self::millis(self.age(now));
+        let age = self::millis(now.instant.saturating_duration_since(self.begun.instant));
         if age >= self.wanted_at.load(Ordering::Relaxed).saturating_add(WANTED_STEP) {
             self.wanted_at.fetch_max(age, Ordering::Relaxed);
         }
@@ -57,7 +96,7 @@ impl Block {
     #[must_use]
     pub fn wanted_at(&self) -> Option<Instant> {
         self.wanted_age()?;
-        Some(self.begun + Duration::from_millis(self.wanted_at.load(Ordering::Relaxed)))
+        Some(self.begun.instant + Duration::from_millis(self.wanted_at.load(Ordering::Relaxed)))
     }
 
     /// The smallest `max_age` of those it answered; `None` if it answered nobody.
@@ -67,10 +106,10 @@ impl Block {
         (millis != NOT_WANTED).then(|| Duration::from_millis(millis))
     }
 
-    /// How old it is.
+    /// How old it is; what the machine has slept since counts.
     #[must_use]
-    pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.begun)
+    pub fn age(&self, now: impl Into<Now>) -> Duration {
+        now.into().since(self.begun)
     }
 }
 
@@ -79,39 +118,77 @@ impl Block {
 pub struct Snapshot {
     blocks: Vec<Arc<Block>>,
     tables: Tables,
+    /// What the last change took away: a client may be answered from it by a snapshot that it took before.
+    replaced: Vec<Arc<Block>>,
 }
 
 impl Snapshot {
     /// An empty one of a unit with these tables.
     #[must_use]
     pub fn new(tables: Tables) -> Self {
-        Self { blocks: Vec::new(), tables }
+        Self { blocks: Vec::new(), tables, replaced: Vec::new() }
     }
 
     /// The reply PDU to `wanted`, cut from the youngest block that covers it, if that is no older than
-    /// `max_age`. A `max_age` of zero is never served.
+    /// `max_age`. A `max_age` of zero is never served, nor what would take a register back in time on this listener.
     #[must_use]
-    pub fn answer(&self, wanted: &ReadRange, max_age: Duration, now: Instant) -> Option<Bytes> {
-        let fresh = |block: &&Arc<Block>| !max_age.is_zero() && block.age(now) <= max_age;
-        let covers = |block: &&Arc<Block>| self.tables.part(&block.range, wanted).is_some();
-        let covering = self.blocks.iter().filter(covers);
-        let block = covering.filter(fresh).max_by_key(|block| (block.begun, block.generation));
-        #[cfg(feature = "sabotage")]
-        if block.is_none() {
-            return super::sabotage::stitched(&self.blocks, wanted, max_age, now);
+    pub fn answer(
+        &self,
+        wanted: &ReadRange,
+        max_age: Duration,
+        listener: ListenerId,
+        now: impl Into<Now>,
+    ) -> Option<Bytes> {
+        let now = now.into();
+        if max_age.is_zero() {
+            return None;
         }
-        let block = block?;
+        let covering = self.blocks.iter().filter(|block| self.tables.part(&block.range, wanted).is_some());
+        let block = covering.max_by_key(|block| (block.begun.instant, block.generation))?;
+        if block.age(now) > max_age || self.would_go_back(block, wanted, listener) {
+            return None;
+        }
         let cut = self.tables.cut(&block.range, &block.reply, wanted)?;
+        block.note_served(listener);
         block.note_wanted(max_age, now);
         Some(cut)
     }
 
-    /// The same without regard to age, and when its request began to be sent; nobody is answered with it.
+    /// Whether `wanted` cut from `block` would be older than what a client of this listener was given of one of its
+    /// registers.
+    fn would_go_back(&self, block: &Block, wanted: &ReadRange, listener: ListenerId) -> bool {
+        let mut others = self.younger(wanted, block.begun.instant);
+        block.is_forbidden_to(listener)
+            || others.any(|other| other.generation != block.generation && other.was_served(listener))
+    }
+
+    /// Clients of these listeners are given data of `range` that may be as young as `latest` and is not kept: no older
+    /// data of one of these registers is served there any more.
+    pub fn forbid_older(&self, range: &ReadRange, latest: Instant, listener: ListenerId) {
+        self.forbid(range, latest, bit_of(listener));
+    }
+
+    fn forbid(&self, range: &ReadRange, latest: Instant, listeners: u64) {
+        for block in self.blocks.iter().filter(|_| listeners != 0) {
+            if block.begun.instant < latest && self.tables.overlap(&block.range, range) {
+                set(&block.forbidden, listeners);
+            }
+        }
+    }
+
+    /// The blocks that hold registers of `wanted` and may be younger than `begun`.
+    pub fn younger(&self, wanted: &ReadRange, begun: Instant) -> impl Iterator<Item = &Block> {
+        let (tables, wanted) = (self.tables, *wanted);
+        let blocks = self.blocks.iter().map(Arc::as_ref);
+        blocks.filter(move |other| other.latest > begun && tables.overlap(&other.range, &wanted))
+    }
+
+    /// The newest data of `wanted` whatever its age, and when its request began to be sent; no client is answered with it.
     #[must_use]
     pub fn peek(&self, wanted: &ReadRange) -> Option<(Bytes, Instant)> {
         let covering = self.blocks.iter().filter(|block| self.tables.part(&block.range, wanted).is_some());
-        let block = covering.max_by_key(|block| (block.begun, block.generation))?;
-        Some((self.tables.cut(&block.range, &block.reply, wanted)?, block.begun))
+        let block = covering.max_by_key(|block| (block.begun.instant, block.generation))?;
+        Some((self.tables.cut(&block.range, &block.reply, wanted)?, block.begun.instant))
     }
 
     /// Every block.
@@ -126,22 +203,43 @@ impl Snapshot {
         self.blocks.iter().find(|block| block.range == *range)
     }
 
-    /// This snapshot with `block` in the place of an earlier one of the same range.
+    /// This snapshot with `block` in the place of earlier ones of the same range and of parts of it.
     #[must_use]
     pub fn with(&self, block: Block) -> Self {
-        let mut blocks: Vec<_> =
-            self.blocks.iter().filter(|other| other.range != block.range).cloned().collect();
-        #[cfg(feature = "sabotage")]
-        super::sabotage::spread(&block, &mut blocks);
-        blocks.push(Arc::new(block));
-        Self { blocks, tables: self.tables }
+        // A late answer may bring what is older than what was read since.
+        if self.block(&block.range).is_some_and(|other| other.latest > block.latest) {
+            return self.clone();
+        }
+        let is_replaced = |other: &Block| {
+            let is_part = self.tables.part(&block.range, &other.range).is_some();
+            other.range == block.range || is_part && other.latest <= block.begun.instant
+        };
+        let mut next = self.without(is_replaced);
+        next.blocks.push(Arc::new(block));
+        next
     }
 
-    /// This snapshot without the blocks for which `gone` holds.
+    /// This snapshot without the blocks for which `gone` holds. With them goes what kept older blocks from clients that
+    /// were given them: that is noted in these.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Block) -> bool) -> Self {
-        let blocks = self.blocks.iter().filter(|block| !gone(block)).cloned().collect();
-        Self { blocks, tables: self.tables }
+        let (replaced, blocks): (Vec<_>, Vec<_>) = self.blocks.iter().cloned().partition(|block| gone(block));
+        let next = Self { blocks, tables: self.tables, replaced };
+        for lost in self.replaced.iter().chain(&next.replaced) {
+            next.forbid(&lost.range, lost.latest, lost.served.load(Ordering::Acquire));
+        }
+        next
+    }
+}
+
+fn bit_of(listener: ListenerId) -> u64 {
+    1 << (listener.0 % 64)
+}
+
+/// Sets bits that nearly always are set already; a look does not take the value from other threads.
+fn set(bits: &AtomicU64, more: u64) {
+    if bits.load(Ordering::Acquire) & more != more {
+        bits.fetch_or(more, Ordering::AcqRel);
     }
 }
 
@@ -153,5 +251,5 @@ fn millis(duration: Duration) -> u64 {
 /// in writing that down.
 const WANTED_STEP: u64 = 100;
 
-/// No one has been answered from the block.
+/// No client has been answered from the block.
 const NOT_WANTED: u64 = u64::MAX;

@@ -71,6 +71,10 @@ pub struct UnitStatistics {
     pub unreadable: u64,
     /// Frames of other units that came while this one was asked.
     pub foreign: u64,
+    /// Intact answers of the awaited function that do not fit what was asked.
+    pub misfits: u64,
+    /// Intact answers with another function than the one asked.
+    pub other_functions: u64,
     exceptions: [u64; EXCEPTION_CODES],
 }
 

@@ -16,6 +16,8 @@ pub enum Tables {
     Apart,
     /// Input registers repeat holding registers.
     Mirrored,
+    /// Answers may have any length: a read has only its own answer, and nothing is cut from it.
+    Exact,
 }
 
 impl Tables {
@@ -29,7 +31,7 @@ impl Tables {
     #[must_use]
     pub fn seen_as(self, range: &ReadRange, other: &ReadRange) -> ReadRange {
         let same = match self {
-            Self::Apart => false,
+            Self::Apart | Self::Exact => false,
             Self::Mirrored => is_register(range.function) && is_register(other.function),
         };
         ReadRange { function: if same { other.function } else { range.function }, ..*range }
@@ -39,7 +41,11 @@ impl Tables {
     #[must_use]
     pub fn part(self, whole: &ReadRange, wanted: &ReadRange) -> Option<ReadRange> {
         let part = self.seen_as(wanted, whole);
-        whole.covers(&part).then_some(part)
+        let is_held = match self {
+            Self::Apart | Self::Mirrored => whole.covers(&part),
+            Self::Exact => *whole == part,
+        };
+        is_held.then_some(part)
     }
 
     /// Whether the two ask for the same values.
@@ -57,8 +63,12 @@ impl Tables {
     /// The reply PDU to `wanted`, cut from `reply` to `whole`; `None` if it does not hold every value of it.
     #[must_use]
     pub fn cut(self, whole: &ReadRange, reply: &Bytes, wanted: &ReadRange) -> Option<Bytes> {
-        let part = whole.cut(reply, &self.part(whole, wanted)?)?;
-        Some(with_function(&part, wanted.function))
+        let part = self.part(whole, wanted)?;
+        let cut = match self {
+            Self::Apart | Self::Mirrored => whole.cut(reply, &part)?,
+            Self::Exact => reply.clone(),
+        };
+        Some(with_function(&cut, wanted.function))
     }
 }
 

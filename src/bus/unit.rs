@@ -1,45 +1,26 @@
-//! One unit of the line: its health, what it still owes, how fast it answers, and its counters.
+//! One unit of the line: its parts, its counters and its snapshot.
 //!
-//! Off-line: one probe at a time, nothing else. A Modbus exception counts as alive. The picture of states and
-//! transitions is in `docs/design.md`.
+//! Owns what is known of the unit. What it owes, its health, the reads it ignores and the search for it while it is
+//! off-line are parts with rules of their own.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
+use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
-use super::sabotage::{Guard, keeps};
-use super::settings::{OfflineAfter, UnitSettings};
+pub use super::health::UnitState;
+use super::health::{Health, Transition};
+use super::ignored::{IgnoredReads, Standing};
+pub use super::owed::LATENESS_MAX;
+use super::owed::{EndedGuard, Owed, OwedAnswers, Taken};
+pub use super::probing::PAUSE_MIN as PROBE_PAUSE_MIN;
+use super::probing::{ProbeEnd, Search, first_input_register, first_register};
+use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::snapshot::{Block, Snapshot};
 use super::statistics::UnitStatistics;
 use super::view::UnitView;
-
-/// Whether the unit answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnitState {
-    /// No good answer yet, and not enough failures to call it off-line.
-    NeverSeen,
-    /// It answers.
-    Online,
-    /// It does not; it is probed now and then.
-    Offline,
-    /// It answered once after having been off-line.
-    Recovering,
-}
-
-impl fmt::Display for UnitState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NeverSeen => "never seen",
-            Self::Online => "on-line",
-            Self::Offline => "off-line",
-            Self::Recovering => "recovering",
-        })
-    }
-}
 
 /// What happened to one unit since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,79 +39,37 @@ pub struct UnitCounters {
     pub exceptions: u64,
 }
 
-/// A request given up without an answer, which may still come.
-#[derive(Clone, Debug)]
-pub struct Owed {
-    /// What it would answer.
-    pub request: RequestPdu,
-    /// When the request began to be sent.
-    pub sent_at: Instant,
-    /// The unit's epoch when it was sent.
-    pub epoch: u64,
-    /// The queued item that still waits for it.
-    pub item: Option<u64>,
-    /// Until when an answer is taken for a late one, and nothing is sent to the unit.
-    pub until: Instant,
-}
-
 /// One unit.
 #[derive(Debug)]
-pub struct Unit {
-    /// What it is told to obey.
-    pub settings: UnitSettings,
-    /// What happened to it.
-    pub counters: UnitCounters,
-    /// How fast it answered, and what failed why.
-    pub statistics: UnitStatistics,
-    /// The exception it answered last.
-    pub last_exception: Option<ExceptionCode>,
-    /// When it last gave a good answer, or a Modbus exception.
-    pub last_good: Option<Instant>,
-    /// Smoothed time from the end of a request to the first byte of its answer.
-    pub response_time: Option<Duration>,
+pub(super) struct Unit {
+    settings: UnitSettings,
+    counters: UnitCounters,
+    statistics: UnitStatistics,
+    last_exception: Option<ExceptionCode>,
+    last_good: Option<Instant>,
+    response_time: Option<Duration>,
     /// The response time its background readings are planned with.
-    pub planned_pause: Option<Duration>,
-    /// What it still owes.
-    pub owed: Option<Owed>,
-    /// Ascending with each write to the unit.
-    pub epoch: u64,
-    /// Its last known values.
-    pub snapshot: Arc<Snapshot>,
-    /// The measurement blocks that are read in the background.
-    pub measured: Arc<[ReadRange]>,
-    state: UnitState,
-    failures: u32,
-    failing_since: Option<Instant>,
-    /// The last requests given up without an answer, and when.
-    given_up: VecDeque<(RequestPdu, Instant)>,
-    guard: Duration,
-    last_read: Option<RequestPdu>,
-    /// Requests that got no answer, and since when.
-    unanswered: VecDeque<(RequestPdu, Instant)>,
-    probed_at: Option<Instant>,
-    probe_pause: Duration,
+    planned_pause: Option<Duration>,
+    /// When it last left a request unanswered, whose answer may still come.
+    last_unanswered: Option<Instant>,
+    epoch: u64,
+    snapshot: Arc<Snapshot>,
+    measured: Arc<[ReadRange]>,
+    health: Health,
+    owed: OwedAnswers,
+    ignored: IgnoredReads,
+    search: Option<Search>,
+    /// What was given to clients while an answer was owed, and when it was read.
+    given: VecDeque<(ReadRange, Instant)>,
     view: Arc<UnitView>,
 }
 
 impl Unit {
-    /// A unit never heard of, whose late answers are guarded against for `late_guard`.
-    #[must_use]
-    pub fn new(settings: UnitSettings, late_guard: Duration) -> Self {
-        let snapshot = Arc::new(Snapshot::new(settings.polling.tables()));
-        let view = Arc::new(UnitView {
-            id: settings.id,
-            name: settings.name.clone(),
-            state: UnitState::NeverSeen,
-            counters: UnitCounters::default(),
-            statistics: UnitStatistics::default(),
-            last_exception: None,
-            last_good: None,
-            response_time: None,
-            snapshot,
-            measured: Arc::default(),
-            is_measured: settings.polling.blocks.iter().any(|block| block.measured),
-        });
+    /// A unit never heard of, on a line with these settings.
+    pub(super) fn new(settings: UnitSettings, line: &LineSettings) -> Self {
+        let view = Arc::new(UnitView::new(&settings));
         Self {
+            owed: OwedAnswers::new(guard_of(line, &settings)),
             settings,
             counters: UnitCounters::default(),
             statistics: UnitStatistics::default(),
@@ -138,84 +77,162 @@ impl Unit {
             last_good: None,
             response_time: None,
             planned_pause: None,
-            owed: None,
+            last_unanswered: None,
             epoch: 0,
             snapshot: Arc::clone(&view.snapshot),
             measured: Arc::clone(&view.measured),
-            state: UnitState::NeverSeen,
-            failures: 0,
-            failing_since: None,
-            given_up: VecDeque::new(),
-            guard: late_guard,
-            last_read: None,
-            unanswered: VecDeque::new(),
-            probed_at: None,
-            probe_pause: PROBE_PAUSE_MIN,
+            health: Health::default(),
+            ignored: IgnoredReads::default(),
+            search: None,
+            given: VecDeque::new(),
             view,
         }
     }
 
+    /// Other settings, from now on. What is owed and what was learned stay; the blocks go where the new settings
+    /// give the registers another meaning.
+    pub(super) fn configure(&mut self, settings: UnitSettings, line: &LineSettings) {
+        self.owed.set_guard(guard_of(line, &settings));
+        if !settings.polling.reads_like(&self.settings.polling) || settings.replies != self.settings.replies {
+            self.snapshot = Arc::new(Snapshot::new(settings.tables()));
+            self.ignored.clear();
+        }
+        self.settings = settings;
+        self.refresh_view();
+    }
+
+    /// A unit of the same identifier was here before and still owes what it owed.
+    pub(super) fn inherit(&mut self, retired: Self, line: &LineSettings) {
+        self.owed = retired.owed;
+        self.owed.set_guard(guard_of(line, &self.settings));
+        self.last_unanswered = retired.last_unanswered;
+    }
+
+    /// The port was opened on other settings: what is owed stays, the rest begins anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.health.reset();
+        self.ignored.clear();
+        self.search = None;
+        self.response_time = None;
+        self.snapshot = Arc::new(Snapshot::new(self.settings.tables()));
+    }
+
+    pub(super) fn settings(&self) -> &UnitSettings {
+        &self.settings
+    }
+
+    pub(super) fn id(&self) -> UnitId {
+        self.settings.id
+    }
+
+    pub(super) fn counters_mut(&mut self) -> &mut UnitCounters {
+        &mut self.counters
+    }
+
+    pub(super) fn statistics_mut(&mut self) -> &mut UnitStatistics {
+        &mut self.statistics
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Smoothed time from the end of a request to the first byte of its answer.
+    pub(super) fn response_time(&self) -> Option<Duration> {
+        self.response_time
+    }
+
+    pub(super) fn planned_pause(&self) -> Option<Duration> {
+        self.planned_pause
+    }
+
+    pub(super) fn plan_with_present_pause(&mut self) {
+        self.planned_pause = self.response_time;
+    }
+
     /// The unit as others may see it; the same value as long as nothing changes.
-    #[must_use]
-    pub fn view(&mut self) -> Arc<UnitView> {
+    pub(super) fn view(&mut self) -> Arc<UnitView> {
         let seen = &self.view;
-        let same = seen.state == self.state
+        let same = seen.state == self.state()
             && seen.counters == self.counters
             && seen.statistics == self.statistics
             && seen.last_exception == self.last_exception
             && seen.last_good == self.last_good
             && seen.response_time == self.response_time
+            && seen.ignored_reads == self.ignored.marks()
             && Arc::ptr_eq(&seen.snapshot, &self.snapshot)
             && Arc::ptr_eq(&seen.measured, &self.measured);
         if !same {
-            self.view = Arc::new(UnitView {
-                id: self.settings.id,
-                name: self.settings.name.clone(),
-                state: self.state,
-                counters: self.counters,
-                statistics: self.statistics,
-                last_exception: self.last_exception,
-                last_good: self.last_good,
-                response_time: self.response_time,
-                snapshot: Arc::clone(&self.snapshot),
-                measured: Arc::clone(&self.measured),
-                is_measured: seen.is_measured,
-            });
+            self.refresh_view();
         }
         Arc::clone(&self.view)
     }
 
-    /// Whether it answers.
-    #[must_use]
-    pub fn state(&self) -> UnitState {
-        self.state
+    fn refresh_view(&mut self) {
+        self.view = Arc::new(UnitView {
+            id: self.settings.id,
+            name: self.settings.name.clone(),
+            state: self.state(),
+            counters: self.counters,
+            statistics: self.statistics,
+            last_exception: self.last_exception,
+            last_good: self.last_good,
+            response_time: self.response_time,
+            snapshot: Arc::clone(&self.snapshot),
+            measured: Arc::clone(&self.measured),
+            is_measured: self.settings.polling.blocks.iter().any(|block| block.measured),
+            ignored_reads: self.ignored.marks(),
+        });
     }
 
-    /// Whether it is off-line: nothing but probes is sent to it.
-    #[must_use]
-    pub fn is_offline(&self) -> bool {
-        self.state == UnitState::Offline
+    // Health.
+
+    pub(super) fn state(&self) -> UnitState {
+        self.health.state()
     }
 
-    /// Whether it has answered and is not off-line.
-    #[must_use]
-    pub fn is_online(&self) -> bool {
-        match self.state {
-            UnitState::Online | UnitState::Recovering => true,
-            UnitState::NeverSeen | UnitState::Offline => false,
+    pub(super) fn is_offline(&self) -> bool {
+        self.state() == UnitState::Offline
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.state() == UnitState::Online
+    }
+
+    /// Whether requests are sent to it: it is neither off-line nor being confirmed.
+    pub(super) fn is_open(&self) -> bool {
+        match self.state() {
+            UnitState::NeverSeen | UnitState::Online => true,
+            UnitState::Confirming | UnitState::Offline => false,
         }
     }
 
+    /// When it last answered.
+    pub(super) fn last_good_at(&self) -> Option<Instant> {
+        self.last_good
+    }
+
+    /// The read by function 01 to 04 that it answered last.
+    pub(super) fn last_read(&self) -> Option<&RequestPdu> {
+        self.health.last_read()
+    }
+
     /// It answered, an exception included. `response_time` counts from the end of the request.
-    /// True when the state changed.
-    pub fn note_answer(
+    pub(super) fn note_answer(
         &mut self,
         request: &RequestPdu,
+        exception: Option<ExceptionCode>,
         response_time: Option<Duration>,
         now: Instant,
-    ) -> bool {
-        if request.is_read() {
-            self.last_read = Some(request.clone());
+    ) -> Option<Transition> {
+        if let Some(code) = exception {
+            self.counters.exceptions += 1;
+            self.statistics.note_exception(code);
+            self.last_exception = Some(code);
         }
         if let Some(sample) = response_time {
             self.response_time = Some(match self.response_time {
@@ -223,210 +240,278 @@ impl Unit {
                 Some(mean) => (mean * 7 + sample) / 8,
             });
         }
-        self.unanswered.retain(|(failed, _)| failed != request);
         self.last_good = Some(now);
-        self.failures = 0;
-        self.failing_since = None;
-        self.probe_pause = PROBE_PAUSE_MIN;
-        let before = self.state;
-        self.state = match before {
-            UnitState::Offline => UnitState::Recovering,
-            UnitState::NeverSeen | UnitState::Online | UnitState::Recovering => UnitState::Online,
-        };
-        before != self.state
+        self.health.note_read(request);
+        self.ignored.note_answered(request);
+        self.note_alive(now)
     }
 
-    /// An attempt to send `request`, begun at `sent_at`, got no good answer. True when the unit has just become
-    /// off-line.
-    ///
-    /// A read that it never answers while it answers others, as a meter does with one that is too long for it,
-    /// says nothing about whether it is there.
-    pub fn note_failure(
+    /// It gave an intact frame that proves that it is there.
+    pub(super) fn note_alive(&mut self, now: Instant) -> Option<Transition> {
+        self.search = None;
+        self.health.note_alive(now)
+    }
+
+    /// An attempt begun at `sent_at` got no intact frame.
+    pub(super) fn note_failure(
         &mut self,
-        request: &RequestPdu,
         sent_at: Instant,
         now: Instant,
-        limits: OfflineAfter,
-    ) -> bool {
-        if self.is_ignored(request, sent_at) {
-            return false;
+        line: &LineSettings,
+    ) -> Option<Transition> {
+        let transition = self.health.note_failure(sent_at, now, line.offline_after, line.retries);
+        self.note_lost(transition, now)
+    }
+
+    /// There is reason to doubt that it still answers.
+    pub(super) fn suspect(&mut self, now: Instant, retries: u32) -> Option<Transition> {
+        let transition = self.health.suspect(now, retries);
+        self.note_lost(transition, now)
+    }
+
+    /// An attempt of the confirmation got no intact frame.
+    pub(super) fn note_unconfirmed(&mut self, now: Instant) -> Option<Transition> {
+        let transition = self.health.note_unconfirmed(now);
+        self.note_lost(transition, now)
+    }
+
+    fn note_lost(&mut self, transition: Option<Transition>, now: Instant) -> Option<Transition> {
+        if matches!(transition, Some(Transition::Lost { .. })) {
+            self.ignored.clear();
+            self.search = Some(Search::new(now));
         }
-        self.failures = self.failures.saturating_add(1);
-        let since = *self.failing_since.get_or_insert(sent_at);
-        let both = self.failures >= limits.failures && now.saturating_duration_since(since) >= limits.time;
-        let became_offline = both && self.state != UnitState::Offline;
-        if became_offline {
-            self.state = UnitState::Offline;
-            self.probed_at = Some(now);
-            self.probe_pause = PROBE_PAUSE_MIN;
-        }
-        became_offline
+        transition
     }
 
-    /// Whether the unit has answered another request since this one first failed. Remembers the failure.
-    fn is_ignored(&mut self, request: &RequestPdu, sent_at: Instant) -> bool {
-        let known = self.unanswered.iter().find(|(failed, _)| failed == request).map(|(_, since)| *since);
-        match known {
-            Some(since) => self.last_good.is_some_and(|good| good > since),
-            None => {
-                if self.unanswered.len() >= UNANSWERED_MAX {
-                    self.unanswered.pop_front();
-                }
-                self.unanswered.push_back((request.clone(), sent_at));
-                false
-            }
-        }
+    /// Whether it left no request unanswered lately: then a frame that does not fit is no late answer.
+    pub(super) fn is_prompt(&self, now: Instant) -> bool {
+        self.last_unanswered.is_none_or(|at| now.saturating_duration_since(at) >= LATENESS_MAX)
     }
 
-    /// Starts the guard after an attempt that ended without an answer, which was due at `owed.until`.
-    pub fn owe(&mut self, owed: Owed) {
-        self.given_up.push_back((owed.request.clone(), owed.until));
-        while self.given_up.len() > GIVEN_UP_MAX {
-            self.given_up.pop_front();
-        }
-        if keeps(Guard::LateGuard) {
-            self.owed = Some(Owed { until: owed.until + self.guard, ..owed });
-        }
+    // The search for it while it is off-line.
+
+    /// When the gateway's next probe is due.
+    pub(super) fn probe_due(&self, is_anyone_online: bool) -> Option<Instant> {
+        self.search.as_ref().map(|search| search.own_due(is_anyone_online))
     }
 
-    /// Something may have been written: what was read before is not true any more.
-    pub fn note_write(&mut self) {
-        self.epoch += 1;
-        if keeps(Guard::WriteDrops) && !self.snapshot.blocks().is_empty() {
-            self.snapshot = Arc::new(self.snapshot.without(|_| true));
-        }
+    /// What the gateway's next probe asks.
+    pub(super) fn next_probe(&mut self, now: Instant) -> RequestPdu {
+        let usual = self.usual_reads();
+        let search = self.search.get_or_insert_with(|| Search::new(now));
+        search.own_probe(self.health.last_read(), &usual)
     }
 
-    /// Keeps what was read under `epoch`, if nothing was written since.
-    pub fn keep(&mut self, block: Block, epoch: u64) {
-        if epoch == self.epoch || !keeps(Guard::Epoch) {
-            self.snapshot = Arc::new(self.snapshot.with(block));
-        }
+    /// A client's request was refused because the line is silent: it may be what the unit answers.
+    pub(super) fn note_refused(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) {
+        let search = self.search.get_or_insert_with(|| Search::new(now));
+        search.note_refused(address, request, now);
     }
 
-    /// The answer that was owed has come, `now`. The guard grows with how late it was.
-    pub fn note_late(&mut self, now: Instant) -> Option<Owed> {
-        self.counters.late_answers += 1;
-        self.learn_lateness(|_| true, now);
-        self.given_up.clear();
-        self.owed.take()
-    }
-
-    /// Forgets blocks for which `gone` holds.
-    ///
-    /// Whoever was answered from one of them must not see older values next, so what overlaps it and is older
-    /// goes, too, and what overlaps that and is older still.
-    pub fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
-        let blocks = self.snapshot.blocks();
-        if !blocks.iter().any(|block| gone(block)) {
-            return;
-        }
-        let tables = self.settings.polling.tables();
-        let mut youngest_first: Vec<&Block> = blocks.iter().map(Arc::as_ref).collect();
-        youngest_first.sort_by_key(|block| Reverse(block.begun));
-        let mut lost: Vec<&Block> = Vec::new();
-        for block in youngest_first {
-            let is_older =
-                |other: &&Block| block.begun < other.begun && tables.overlap(&block.range, &other.range);
-            if gone(block) || lost.iter().any(is_older) {
-                lost.push(block);
-            }
-        }
-        let lost: BTreeSet<u64> = lost.into_iter().map(|block| block.generation).collect();
-        self.snapshot = Arc::new(self.snapshot.without(|block| lost.contains(&block.generation)));
-    }
-
-    /// Somebody was given what was asked for at `begun` and is not kept: he must not see older values next.
-    pub fn drop_older(&mut self, range: &ReadRange, begun: Instant) {
-        let tables = self.settings.polling.tables();
-        self.drop_blocks(|block| block.begun < begun && tables.overlap(&block.range, range));
-    }
-
-    /// Ends the guard when its time is over.
-    pub fn release(&mut self, now: Instant) {
-        if self.owed.as_ref().is_some_and(|owed| owed.until <= now) {
-            self.owed = None;
-        }
-    }
-
-    /// A frame came that answers nothing asked. If it `fits` a request that was given up, it is the best evidence of
-    /// how late this unit can be, and lengthens the guard accordingly, within [`GUARD_MAX`]. One that fits none is
-    /// a meter's own mistake, which waiting longer would not prevent.
-    pub fn note_unexpected(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
-        self.counters.unexpected += 1;
-        self.learn_lateness(fits, now);
-    }
-
-    fn learn_lateness(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) {
-        let lateness = |given_up: Instant| now.saturating_duration_since(given_up);
-        self.given_up.retain(|(_, given_up)| lateness(*given_up) <= GUARD_MAX);
-        // Also of one that was answered since: that may have been the answer to an earlier attempt.
-        if let Some(index) = self.given_up.iter().rposition(|(request, _)| fits(request)) {
-            let late = lateness(self.given_up[index].1);
-            self.guard = self.guard.max((late * 5 / 4).min(GUARD_MAX));
-            self.given_up.drain(..=index);
-        }
-    }
-
-    /// When nothing more is sent to the unit because of what it owes.
-    #[must_use]
-    pub fn held_until(&self) -> Option<Instant> {
-        self.owed.as_ref().map(|owed| owed.until)
-    }
-
-    /// The request a probe repeats: the last read the unit answered; of one never heard the first pair of its
-    /// first block, which such a meter gives; else one holding register.
-    #[must_use]
-    pub fn probe(&self) -> RequestPdu {
-        let first_pair = || {
-            let whole = self.settings.polling.blocks.first()?.range;
-            Some(ReadRange { quantity: whole.quantity.min(2), ..whole }.into())
-        };
-        self.last_read.clone().or_else(first_pair).unwrap_or_else(first_register)
+    /// What meters usually have: the first pair of the profile, and the first register of both tables.
+    fn usual_reads(&self) -> Vec<RequestPdu> {
+        let polling = &self.settings.polling;
+        let ranges = polling.blocks.iter().map(|block| block.range);
+        let first = ranges.chain(polling.demanded.iter().map(|block| block.range)).next();
+        let pair = first.map(|range| ReadRange { quantity: range.quantity.min(2), ..range }.into());
+        pair.into_iter().chain([first_register(), first_input_register()]).collect()
     }
 
     /// How long a probe waits for the first byte: four times what the unit usually takes, or, of one never
     /// heard, what the slowest `neighbour` configured alike does. An answer that comes later than that is a
     /// late one, and ends the search as well.
-    #[must_use]
-    pub fn probe_timeout(&self, neighbour: Option<Duration>) -> Duration {
+    pub(super) fn probe_timeout(&self, neighbour: Option<Duration>) -> Duration {
         let limit = self.settings.response_timeout;
         let usual = self.response_time.or(neighbour);
         usual.map_or(limit, |usual| (usual * 4).max(PROBE_TIMEOUT_MIN).min(limit))
     }
 
-    /// When the next probe of an off-line unit is due: after the pause that was learned, or after the shortest
-    /// one while no unit of the line is on-line (`nobody_online`).
-    #[must_use]
-    pub fn probe_due(&self, nobody_online: bool) -> Option<Instant> {
-        let pause = if nobody_online { PROBE_PAUSE_MIN } else { self.probe_pause };
-        self.probed_at.filter(|_| self.is_offline()).map(|at| at + pause)
+    pub(super) fn note_probe_failure(&mut self, now: Instant, pause_max: Duration) {
+        if let Some(search) = &mut self.search {
+            search.note_own_failure(now, pause_max);
+        }
     }
 
-    /// A probe got no answer: the pause doubles, up to `pause_max`.
-    pub fn note_probe_failure(&mut self, now: Instant, pause_max: Duration) {
-        self.probed_at = Some(now);
-        self.probe_pause = (self.probe_pause * 2).min(pause_max).max(PROBE_PAUSE_MIN);
+    /// Whether this client's request is to be sent to the off-line unit as a probe.
+    pub(super) fn admits_client_probe(
+        &mut self,
+        address: IpAddr,
+        request: &RequestPdu,
+        now: Instant,
+    ) -> bool {
+        self.search.as_mut().is_some_and(|search| search.admits_client(address, request, now))
+    }
+
+    pub(super) fn note_client_probe_end(&mut self, end: ProbeEnd, now: Instant, pause_max: Duration) {
+        if let Some(search) = &mut self.search {
+            search.note_client_failure(end, now, pause_max);
+        }
+    }
+
+    // Reads it ignores.
+
+    pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
+        self.ignored.standing(request, now)
+    }
+
+    /// Whether this read is refused because it was ignored.
+    pub(super) fn is_marked(&self, request: &RequestPdu) -> bool {
+        self.ignored.is_marked(request)
+    }
+
+    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
+        self.ignored.take_back_trial(request);
+    }
+
+    /// A client's read, its retries included, got no intact frame. True: reason enough to doubt the unit.
+    pub(super) fn note_ignored(&mut self, request: &RequestPdu, now: Instant) -> bool {
+        self.ignored.note_unanswered(request, self.health.last_alive(), now)
+    }
+
+    // What it owes.
+
+    /// Starts the guard after an attempt that ended without an answer.
+    pub(super) fn owe(&mut self, owed: Owed) {
+        self.last_unanswered = self.last_unanswered.max(Some(owed.given_up));
+        self.owed.owe(owed);
+    }
+
+    pub(super) fn owe_unknown(&mut self, until: Instant) {
+        self.owed.owe_unknown(until);
+    }
+
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.owed.held_until(now)
+    }
+
+    pub(super) fn owed(&self) -> &OwedAnswers {
+        &self.owed
+    }
+
+    pub(super) fn release(&mut self, now: Instant) -> Vec<EndedGuard> {
+        self.owed.release(now)
+    }
+
+    pub(super) fn forget_item(&mut self, key: u64) {
+        self.owed.forget_item(key);
+    }
+
+    /// The answer that `fits` something given up has come.
+    pub(super) fn take_late(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<Taken> {
+        self.owed.take(fits, now)
+    }
+
+    // The snapshot.
+
+    pub(super) fn set_measured(&mut self, measured: Arc<[ReadRange]>) {
+        self.measured = measured;
+    }
+
+    /// Something may have been written: what was read before is not true any more.
+    pub(super) fn note_write(&mut self) {
+        self.epoch += 1;
+        if !self.snapshot.blocks().is_empty() {
+            self.snapshot = Arc::new(self.snapshot.without(|_| true));
+        }
+    }
+
+    /// Keeps what was read under `epoch`, if nothing was written since.
+    pub(super) fn keep(&mut self, block: Block, epoch: u64) {
+        if epoch == self.epoch {
+            self.snapshot = Arc::new(self.snapshot.with(block));
+        }
+    }
+
+    /// Forgets blocks for which `gone` holds.
+    pub(super) fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
+        if self.snapshot.blocks().iter().any(|block| gone(block)) {
+            self.snapshot = Arc::new(self.snapshot.without(gone));
+        }
+    }
+
+    /// Clients are given what was read, which may be as young as `latest`. Only an answer that is late, or may be, can be
+    /// older than what was given before: that is remembered while one is owed.
+    pub(super) fn note_given(&mut self, range: &ReadRange, latest: Instant) {
+        if self.owed.is_empty() {
+            self.given.clear();
+            return;
+        }
+        self.given.push_back((*range, latest));
+        if self.given.len() > GIVEN_MAX {
+            self.given.pop_front();
+        }
+    }
+
+    /// Whether younger data than that of `begun` was given to clients, or can be, of one of these registers.
+    pub(super) fn was_given_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
+        let tables = self.settings.tables();
+        let given = self.given.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
+        given || self.snapshot.younger(wanted, begun).next().is_some()
     }
 }
 
-/// The smallest read there is: one holding register, address 0.
-pub(crate) fn first_register() -> RequestPdu {
-    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 1 }.into()
+/// How long after its timeout an answer of the unit is taken for a late one: a unit that may take longer than
+/// the others may be later, too.
+fn guard_of(line: &LineSettings, unit: &UnitSettings) -> Duration {
+    line.late_guard + unit.response_timeout.saturating_sub(line.response_timeout)
 }
 
-/// Unanswered requests of a unit that are remembered.
-const UNANSWERED_MAX: usize = 8;
+/// The units of a line.
+#[derive(Debug)]
+pub(super) struct Units(BTreeMap<UnitId, Unit>);
 
-/// Shortest pause between two probes.
-pub const PROBE_PAUSE_MIN: Duration = Duration::from_secs(1);
+impl Units {
+    pub(super) fn new(line: &LineSettings) -> Self {
+        Self(line.units.iter().map(|unit| (unit.id, Unit::new(unit.clone(), line))).collect())
+    }
+
+    pub(super) fn get(&self, id: UnitId) -> Option<&Unit> {
+        self.0.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
+        self.0.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: UnitId) -> Option<Unit> {
+        self.0.remove(&id)
+    }
+
+    pub(super) fn insert(&mut self, unit: Unit) {
+        self.0.insert(unit.id(), unit);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Unit> {
+        self.0.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Unit> {
+        self.0.values_mut()
+    }
+
+    pub(super) fn ids(&self) -> Vec<UnitId> {
+        self.0.keys().copied().collect()
+    }
+
+    pub(super) fn is_anyone_online(&self) -> bool {
+        self.iter().any(Unit::is_online)
+    }
+
+    /// Whether a unit still owes an answer within its guard.
+    pub(super) fn is_anyone_guarding(&self, now: Instant) -> bool {
+        self.iter().any(|unit| unit.owed().is_guarding(now))
+    }
+
+    /// What the slowest unit usually takes of those whose `response_timeout` is the same.
+    pub(super) fn slowest_like(&self, id: UnitId) -> Option<Duration> {
+        let timeout = self.get(id)?.settings.response_timeout;
+        let alike = self.iter().filter(|unit| unit.settings.response_timeout == timeout);
+        alike.filter_map(Unit::response_time).max()
+    }
+}
 
 /// Shortest wait for the answer to a probe.
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// How far what is learned may lengthen the guard.
-pub const GUARD_MAX: Duration = Duration::from_secs(5);
-
-/// Requests given up that are remembered, for a frame may be the late answer to one of them: a unit that is late by
-/// more requests than these does not teach the guard.
-const GIVEN_UP_MAX: usize = 4;
+/// Answers given while one was owed that are remembered.
+const GIVEN_MAX: usize = 64;

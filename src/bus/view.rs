@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
-use super::settings::UnitId;
+use super::now::Now;
+use super::ranges::Conflict;
+use super::settings::{UnitId, UnitSettings};
 use super::snapshot::Snapshot;
 use super::statistics::{LineStatistics, UnitStatistics};
 use super::unit::{UnitCounters, UnitState};
@@ -35,6 +37,8 @@ pub struct LineCounters {
     pub noise_bytes: u64,
     /// Frames of a unit other than the one asked.
     pub foreign_frames: u64,
+    /// Whole requests that are not the gateway's: another client is on this wire.
+    pub foreign_requests: u64,
     /// Echoes that differ from what was sent.
     pub collisions: u64,
     /// Times the line was declared occupied.
@@ -68,13 +72,35 @@ pub struct UnitView {
     pub measured: Arc<[ReadRange]>,
     /// Whether any were to be read, by its profile.
     pub is_measured: bool,
+    /// Reads it ignores, which are refused at once.
+    pub ignored_reads: usize,
 }
 
 impl UnitView {
+    /// A unit never heard of.
+    #[must_use]
+    pub fn new(settings: &UnitSettings) -> Self {
+        Self {
+            id: settings.id,
+            name: settings.name.clone(),
+            state: UnitState::NeverSeen,
+            counters: UnitCounters::default(),
+            statistics: UnitStatistics::default(),
+            last_exception: None,
+            last_good: None,
+            response_time: None,
+            snapshot: Arc::new(Snapshot::new(settings.tables())),
+            measured: Arc::default(),
+            is_measured: settings.polling.blocks.iter().any(|block| block.measured),
+            ignored_reads: 0,
+        }
+    }
+
     /// The age of its oldest measurement block, or of its newest block where none is read in the background.
     /// `None` while one of them has not been read, or the unit gives none of them.
     #[must_use]
-    pub fn age(&self, now: Instant) -> Option<Duration> {
+    pub fn age(&self, now: impl Into<Now>) -> Option<Duration> {
+        let now = now.into();
         if !self.is_measured {
             return self.snapshot.blocks().iter().map(|block| block.age(now)).min();
         }
@@ -84,7 +110,7 @@ impl UnitView {
 }
 
 /// How the background readings of a bus go.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PollingView {
     /// What the interval `auto` amounts to.
     pub interval: Duration,
@@ -97,6 +123,10 @@ pub struct PollingView {
     pub learned: usize,
     /// Whether the log has it that the line is too full to read as planned.
     pub is_full: bool,
+    /// Whether a learned range found no room lately (`learn_limit`).
+    pub is_learning_full: bool,
+    /// Learned ranges that keep making each other's data unusable.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// One bus at one instant.
@@ -114,6 +144,8 @@ pub struct View {
     pub polling: PollingView,
     /// Requests waiting.
     pub waiting: usize,
+    /// Whether the line as a whole has fallen silent: units are probed one after the other.
+    pub is_silent: bool,
     /// Whether the adapter hands back what is sent; `None` while that is not known.
     pub echo: Option<bool>,
     /// The units in order of identifier.

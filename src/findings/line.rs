@@ -43,7 +43,7 @@ pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
     let away = units.iter().all(|unit| match unit.state {
         UnitState::Offline => true,
         UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
-        UnitState::Online | UnitState::Recovering => false,
+        UnitState::Online | UnitState::Confirming => false,
     });
     !units.is_empty() && away
 }
@@ -54,7 +54,7 @@ fn is_only_one_silent(evidence: &Evidence<'_>, only: &UnitView) -> bool {
     let away = match only.state {
         UnitState::Offline => true,
         UnitState::NeverSeen => only.counters.timeouts >= ONLY_ONE_AFTER,
-        UnitState::Online | UnitState::Recovering => false,
+        UnitState::Online | UnitState::Confirming => false,
     };
     away && damaged == 0
 }

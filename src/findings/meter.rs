@@ -16,8 +16,10 @@ use super::finding::{Finding, Kind, Severity};
 
 pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Finding> {
     let blocks = now.snapshot.blocks();
-    let samples: Vec<_> =
-        blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
+    let samples: Vec<_> = blocks
+        .iter()
+        .filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant))
+        .collect();
     let readings: Vec<Reading<'_>> =
         profile.points.iter().filter(says).filter_map(|point| profile.decode(point, &samples)).collect();
     let mut told = BTreeSet::new();

@@ -19,7 +19,7 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
     // Damage explains what is lost, but not that nothing comes any more; where it is the whole fault, it does both.
     let explains = |damage: &Finding| match now.state {
         UnitState::Offline => damage.severity == Severity::Fault,
-        UnitState::Online | UnitState::Recovering | UnitState::NeverSeen => true,
+        UnitState::Online | UnitState::Confirming | UnitState::NeverSeen => true,
     };
     let silence = if damage.as_ref().is_some_and(explains) { None } else { silent(evidence, &seen, now) };
     let lateness = late(&seen, now, settings).or_else(|| slow(now, settings));
@@ -106,7 +106,7 @@ fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Findin
             let remedy = if others_answer(evidence, now) { GONE } else { ANSWERED_ONCE };
             found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), remedy)
         }
-        (UnitState::Online | UnitState::Recovering | UnitState::NeverSeen | UnitState::Offline, _) => {
+        (UnitState::Online | UnitState::Confirming | UnitState::NeverSeen | UnitState::Offline, _) => {
             let share = percent(seen.timeouts, seen.transactions);
             if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || seen.late * 2 >= seen.timeouts {
                 return None;
@@ -121,7 +121,7 @@ fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Findin
 /// Whether another unit of the line answers, so that the line itself is right.
 fn others_answer(evidence: &Evidence<'_>, now: &UnitView) -> bool {
     evidence.now.units.iter().any(|unit| match unit.state {
-        UnitState::Online | UnitState::Recovering => unit.id != now.id,
+        UnitState::Online | UnitState::Confirming => unit.id != now.id,
         UnitState::Offline | UnitState::NeverSeen => false,
     })
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -20,6 +21,7 @@ use crate::io::handle::BusHandle;
 use crate::io::port;
 use crate::io::port_view::PortView;
 use crate::io::pulse::Pulses;
+use crate::io::serial::BusSettings;
 use crate::io::supervision::{self, Supervised};
 use crate::io::tcp::{self, Families, ListenerState};
 use crate::io::timer::Timer;
@@ -29,6 +31,8 @@ use crate::io::traffic::Traffic;
 #[derive(Debug)]
 pub(super) struct RunningBus {
     pub(super) settings: Arc<config::Bus>,
+    /// By which its task is given other settings.
+    reloads: watch::Sender<BusSettings>,
     pub(super) handle: BusHandle,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) port: Arc<ArcSwap<PortView>>,
@@ -58,9 +62,9 @@ impl RunningBus {
         let view = Arc::clone(handle.view());
         let (port_view, restarts) = (Arc::default(), Arc::default());
         let stop = CancellationToken::new();
+        let (reloads, given) = watch::channel(bus_settings(settings));
         let supervised = Supervised {
-            line: settings.line.clone(),
-            device: settings.port.device.display().to_string(),
+            settings: given.clone(),
             view: Arc::clone(&view),
             traffic,
             port: Arc::clone(&port_view),
@@ -68,17 +72,35 @@ impl RunningBus {
             pulses: pulses.clone(),
             restarts: Arc::clone(&restarts),
         };
-        let port = settings.port.clone();
-        let opener = move || port::opener(port.clone(), None);
+        let opener = move || {
+            let given = given.clone();
+            move || port::open(&given.borrow().port)
+        };
         let reconnect = handle.reconnect();
         let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, Timer::fine));
-        Self { settings: Arc::new(settings.clone()), handle, view, port: port_view, restarts, stop, task }
+        Self {
+            settings: Arc::new(settings.clone()),
+            reloads,
+            handle,
+            view,
+            port: port_view,
+            restarts,
+            stop,
+            task,
+        }
     }
 
-    /// Whether this bus can go on as `wanted`: the same port and line; aliases are the listeners' business.
-    pub(super) fn serves(&self, wanted: &config::Bus) -> bool {
-        self.settings.line == wanted.line && self.settings.port == wanted.port && !self.task.is_finished()
+    /// Gives it other settings: it goes on with them, and with what waits, what is owed and what it has learned.
+    pub(super) fn reload(self, settings: &config::Bus) -> Self {
+        // It fails only for a task that has ended, which has no use for settings.
+        let _ended = self.reloads.send(bus_settings(settings));
+        let handle = self.handle.renamed(&settings.line.name);
+        Self { settings: Arc::new(settings.clone()), handle, ..self }
     }
+}
+
+fn bus_settings(bus: &config::Bus) -> BusSettings {
+    BusSettings { line: bus.line.clone(), port: bus.port.clone() }
 }
 
 impl RunningListener {

@@ -2,7 +2,7 @@
 //! panics, each request gets an answer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -57,11 +57,13 @@ impl ReplyChannel {
     /// The client closed its sending side: it may still wait for answers, or have given up.
     pub fn half_close(&self) {
         self.half_closed.store(true, Ordering::Relaxed);
+        DEPARTURES.fetch_add(1, Ordering::Release);
     }
 
     /// The client cannot be answered any more: what is not on a wire yet need not go there.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
+        DEPARTURES.fetch_add(1, Ordering::Release);
     }
 
     fn push(&self, key: u64, answer: Answer) {
@@ -130,6 +132,11 @@ impl ReplySender {
         self.channel.half_closed.load(Ordering::Relaxed)
     }
 
+    /// Whether the client has gone, or closed its sending side.
+    pub(super) fn has_left(&self) -> bool {
+        self.is_gone() || self.is_half_closed()
+    }
+
     fn deliver(&mut self, answer: Answer) {
         self.is_answered = true;
         self.channel.push(self.key, answer);
@@ -149,6 +156,14 @@ impl Drop for ReplySender {
         });
     }
 }
+
+/// How many clients of this process have left or closed their sending side so far. A bus looks through its queue only
+/// when this has changed.
+pub(super) fn departures() -> u64 {
+    DEPARTURES.load(Ordering::Acquire)
+}
+
+static DEPARTURES: AtomicU64 = AtomicU64::new(0);
 
 /// The way to the task of one bus. Clones lead to the same task; it ends when the last of them is dropped.
 #[derive(Clone, Debug)]
@@ -207,9 +222,13 @@ impl BusHandle {
         max_age: Duration,
         now: Now,
     ) -> Option<Bytes> {
-        // Blocks do not remember yet on which listener they were served, nor how long the machine had slept.
-        let _unused = listener;
-        self.view.load().unit(unit)?.snapshot.answer(range, max_age, now.instant)
+        self.view.load().unit(unit)?.snapshot.answer(range, max_age, listener, now)
+    }
+
+    /// The same way under another name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        Self { name: name.into(), ..self.clone() }
     }
 
     /// The bus's name, for logs.

@@ -30,6 +30,14 @@ pub enum LogKind {
     AuditFile,
     /// A task of a client that panicked.
     TaskFailure,
+    /// A port that was opened, lost or cannot be opened.
+    Port,
+    /// A unit that comes or goes, or a line that falls silent.
+    Health,
+    /// Answers that are late or do not fit, and requests of others on the wire.
+    Answers,
+    /// What is read in the background.
+    Background,
     /// What a panic has to say.
     Panic,
 }

@@ -12,23 +12,47 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
-use crate::bus::line::{Line, Output, PortEvent};
+use crate::bus::event::{Event, EventLevel};
+use crate::bus::line::{Line, Output, PortEvent, PortSettingsChange};
 use crate::bus::request::Request;
 use crate::bus::settings::LineSettings;
 use crate::bus::view::View;
 
-use super::handle::ReplySender;
+use super::clock;
+use super::handle::{ReplySender, departures};
 use super::ioctl::LineErrors;
+use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::port::OpenPort;
 use super::port_view::PortView;
 use super::pulse::{Pulse, Pulses};
+use super::settings::PortSettings;
 use super::timer::Timer;
 use super::traffic::Traffic;
+
+/// What a reload gives a running bus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BusSettings {
+    /// What its line obeys.
+    pub line: LineSettings,
+    /// What its port is opened with.
+    pub port: PortSettings,
+}
+
+impl BusSettings {
+    /// What taking over `other` means for the port.
+    fn change_to(&self, other: &Self) -> PortSettingsChange {
+        if self.port == other.port && self.line.echo == other.line.echo {
+            PortSettingsChange::Unchanged
+        } else {
+            PortSettingsChange::Reopened
+        }
+    }
+}
 
 /// What a bus task is given to live on.
 #[derive(Debug)]
@@ -37,6 +61,8 @@ pub struct BusParts {
     pub line: LineSettings,
     /// The name of its port, for the log.
     pub device: String,
+    /// Where a reload gives it other settings; the present ones until then.
+    pub reloads: Option<watch::Receiver<BusSettings>>,
     /// Requests of clients; when all senders are gone, the task answers what waits and ends.
     pub requests: mpsc::Receiver<Request<ReplySender>>,
     /// Where it publishes.
@@ -63,7 +89,7 @@ impl BusParts {
     ) -> Self {
         let pulse = Pulses::default().add(&line.name);
         let (traffic, port, stop) = Default::default();
-        Self { line, device, requests, view, traffic, port, stop, pulse }
+        Self { line, device, reloads: None, requests, view, traffic, port, stop, pulse }
     }
 }
 
@@ -74,24 +100,27 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, requests, view, traffic, port, stop, pulse } = parts;
+    let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, pulse } = parts;
+    let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
     let name: Arc<str> = line.name.as_str().into();
-    let late_guard = line.late_guard;
     let task = BusTask {
         line: Line::new(line),
         name,
         device,
+        settings,
+        reloads,
+        log_limiter: LogRateLimiter::new(),
         open,
         port: None,
         port_view: PortView::default(),
         port_published: port,
-        unknown_past: Some(late_guard),
         line_errors: LineErrors::default(),
         look_at: Instant::now(),
         view,
         traffic,
         timer,
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
+        departures: None,
     };
     task.run(requests, stop, &pulse).await;
     pulse.end();
@@ -101,13 +130,14 @@ struct BusTask<S, F> {
     line: Line<ReplySender>,
     name: Arc<str>,
     device: String,
+    /// As last given by `reloads`.
+    settings: Option<BusSettings>,
+    reloads: Option<watch::Receiver<BusSettings>>,
+    log_limiter: LogRateLimiter,
     open: F,
     port: Option<OpenPort<S>>,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
-    /// Until the port is first open: how long answers may still come to what others asked on this line. From
-    /// then on the line itself knows what is owed.
-    unknown_past: Option<Duration>,
     /// What the driver had counted when it was last asked, and when it is asked again.
     line_errors: LineErrors,
     look_at: Instant,
@@ -115,6 +145,8 @@ struct BusTask<S, F> {
     traffic: Arc<Traffic>,
     timer: Timer,
     reopen: Reopen,
+    /// How many clients had left when the queue was last looked through; `None`: it is to be.
+    departures: Option<u64>,
 }
 
 /// When the port is tried again, and what was last said about it.
@@ -154,27 +186,72 @@ where
                 biased;
                 read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
                 () = self.timer.sleep_until(wake) => {
-                    self.line.drop_requests(ReplySender::is_gone);
-                    self.line.handle_timeout(Instant::now().into_std());
+                    self.mind_departures();
+                    self.line.handle_timeout(clock::now());
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
                 // Before new work, of which there may be no end.
                 () = pulse.asked() => pulse.answer(),
+                () = reloaded(&mut self.reloads) => self.take_settings(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();
                 }
                 request = requests.recv(), if !ended => match request {
                     Some(request) => {
-                        self.line.drop_requests(ReplySender::is_gone);
-                        self.line.handle_request(request, Instant::now().into_std());
+                        self.mind_departures();
+                        if request.to.has_left() {
+                            // It was on its way when the queue was looked through.
+                            self.departures = None;
+                        }
+                        self.line.handle_request(request, clock::now());
                     }
                     None => ended = true,
                 },
             }
         }
         self.refuse_the_rest(requests).await;
+    }
+
+    /// Requests of clients that left are not sent any more; those of clients that closed their sending side, and have
+    /// most likely left, come after those of others.
+    fn mind_departures(&mut self) {
+        let departures = Some(departures());
+        if self.departures == departures {
+            return;
+        }
+        self.departures = departures;
+        self.line.drop_requests(ReplySender::is_gone);
+        self.line.demote_requests(ReplySender::is_half_closed);
+    }
+
+    /// A reload gave other settings. The line goes on with them; the port is opened anew only if they concern it.
+    fn take_settings(&mut self) {
+        let Some(reloads) = &mut self.reloads else { return };
+        let next = reloads.borrow_and_update().clone();
+        let Some(before) = self.settings.replace(next.clone()).filter(|before| *before != next) else {
+            return;
+        };
+        let change = before.change_to(&next);
+        self.name = next.line.name.as_str().into();
+        self.device = next.port.device.display().to_string();
+        info!(bus = %self.name, "new settings taken over");
+        self.line.handle_settings(next.line, change, clock::now());
+        match change {
+            PortSettingsChange::Unchanged => {}
+            PortSettingsChange::Reopened => {
+                if let Some(port) = self.port.take() {
+                    (port.discard)(&port.stream);
+                }
+                self.reopen.pause = REOPEN_MIN;
+                self.reopen.complaint = None;
+                self.try_open();
+                if self.port.is_none() {
+                    self.line.handle_port(PortEvent::Lost, clock::now());
+                }
+            }
+        }
     }
 
     /// Does what the line wants, until it wants nothing more.
@@ -184,7 +261,26 @@ where
                 Output::Transmit(adu) => self.transmit(&adu).await,
                 Output::Publish(view) => self.view.store(view),
                 Output::Record(record) => self.traffic.note_record(&self.name, record),
+                Output::Event(event) => self.log(&event),
                 Output::Reply { to, answer } => to.send(answer),
+            }
+        }
+    }
+
+    fn log(&self, event: &Event) {
+        let bus = &self.name;
+        let permit = || self.log_limiter.permit(log_kind(event), Instant::now());
+        match event.level() {
+            EventLevel::Debug => debug!(%bus, "{event}"),
+            EventLevel::Warning => {
+                if let Some(held_back) = permit() {
+                    warn!(%bus, held_back = some(held_back), "{event}");
+                }
+            }
+            EventLevel::Info => {
+                if let Some(held_back) = permit() {
+                    info!(%bus, held_back = some(held_back), "{event}");
+                }
             }
         }
     }
@@ -210,7 +306,7 @@ where
             Ok(length) => {
                 let bytes = &buffer[..length];
                 trace!(bus = %self.name, "received {}", Hex(bytes));
-                self.line.handle_bytes(bytes, Instant::now().into_std());
+                self.line.handle_bytes(bytes, clock::now());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => self.lose_port(&error),
@@ -230,10 +326,7 @@ where
                 self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.complaint = None;
-                if let Some(late_guard) = self.unknown_past.take() {
-                    self.line.hold_until(now + late_guard);
-                }
-                self.line.handle_port(PortEvent::Opened, now);
+                self.line.handle_port(PortEvent::Opened, clock::now());
             }
             Err(error) => {
                 let complaint = format!("{}: {error}", self.device);
@@ -275,7 +368,7 @@ where
         }
         self.reopen.pause = REOPEN_MIN;
         self.schedule_reopen();
-        self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
+        self.line.handle_port(PortEvent::Lost, clock::now());
     }
 
     fn publish_port(&self) {
@@ -290,10 +383,10 @@ where
     /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
     async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
         self.port = None;
-        self.line.handle_port(PortEvent::Lost, Instant::now().into_std());
+        self.line.handle_port(PortEvent::Lost, clock::now());
         requests.close();
         while let Some(request) = requests.recv().await {
-            self.line.handle_request(request, Instant::now().into_std());
+            self.line.handle_request(request, clock::now());
         }
         self.obey().await;
         info!(bus = %self.name, "bus stopped");
@@ -310,6 +403,42 @@ impl fmt::Display for Hex<'_> {
             write!(f, "{gap}{byte:02x}")?;
         }
         Ok(())
+    }
+}
+
+/// Waits for other settings; never returns where none can come.
+async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
+    match reloads {
+        Some(receiver) => {
+            if receiver.changed().await.is_err() {
+                *reloads = None;
+            }
+        }
+        None => future::pending().await,
+    }
+}
+
+/// Nothing to say of no lines.
+fn some(held_back: u64) -> Option<u64> {
+    (held_back > 0).then_some(held_back)
+}
+
+/// The kind of log line an event makes: a meter can cause any number of them.
+fn log_kind(event: &Event) -> LogKind {
+    match event {
+        Event::Found { .. }
+        | Event::Suspected { .. }
+        | Event::Lost { .. }
+        | Event::LineSilent
+        | Event::LineSpeaks { .. }
+        | Event::Occupied
+        | Event::Free => LogKind::Health,
+        Event::Late { .. } | Event::Misfit { .. } | Event::ForeignRequest => LogKind::Answers,
+        Event::Divided { .. }
+        | Event::TooFull { .. }
+        | Event::AsPlanned
+        | Event::Overrun { .. }
+        | Event::LearnLimit { .. } => LogKind::Background,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -21,20 +21,17 @@ use super::handle::{Reconnect, ReplySender};
 use super::port::OpenPort;
 use super::port_view::PortView;
 use super::pulse::Pulses;
-use super::serial::{self, BusParts};
+use super::serial::{self, BusParts, BusSettings};
 use super::timer::Timer;
 use super::traffic::Traffic;
 use crate::bus::request::Request;
-use crate::bus::settings::LineSettings;
 use crate::bus::view::View;
 
 /// What each task of a bus is given.
 #[derive(Debug)]
 pub struct Supervised {
-    /// What its line obeys.
-    pub line: LineSettings,
-    /// The name of its port, for the log.
-    pub device: String,
+    /// What its line and its port obey; a reload gives others.
+    pub settings: watch::Receiver<BusSettings>,
     /// Where it publishes.
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
@@ -64,15 +61,18 @@ pub async fn run<S, E, F>(
 {
     let mut pause = RESTART_PAUSE_MIN;
     loop {
+        let BusSettings { line, port } = bus.settings.borrow().clone();
+        let name = line.name.clone();
         let parts = BusParts {
-            line: bus.line.clone(),
-            device: bus.device.clone(),
+            line,
+            device: port.device.display().to_string(),
+            reloads: Some(bus.settings.clone()),
             requests,
             view: Arc::clone(&bus.view),
             traffic: Arc::clone(&bus.traffic),
             port: Arc::clone(&bus.port),
             stop: bus.stop.clone(),
-            pulse: bus.pulses.add(&bus.line.name),
+            pulse: bus.pulses.add(&name),
         };
         let started = Instant::now();
         let Err(ended) = tokio::spawn(serial::run(parts, opener(), timer())).await else { return };
@@ -81,12 +81,11 @@ pub async fn run<S, E, F>(
         if started.elapsed() >= CALM {
             pause = RESTART_PAUSE_MIN;
         }
-        let name = &bus.line.name;
         error!(bus = %name, "the task of the bus panicked: {why}; clients get 0x0A until it is restarted in {pause:?}");
         tokio::select! {
             biased;
             // Nobody is to ask any more whether it lives.
-            () = bus.stop.cancelled() => return bus.pulses.add(name).end(),
+            () = bus.stop.cancelled() => return bus.pulses.add(&name).end(),
             () = sleep(pause) => {}
         }
         pause = (pause * 2).min(RESTART_PAUSE_MAX);

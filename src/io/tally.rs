@@ -154,10 +154,14 @@ pub struct Connected {
 }
 
 impl Connected {
-    /// A request came.
-    pub fn note_request(&self, now: Instant) {
-        self.listener.counts.requests.fetch_add(1, Ordering::Relaxed);
-        add(&self.client.counts.requests);
+    /// Requests came, of which the snapshot answered so many.
+    pub fn note_requests(&self, came: u64, found: u64, now: Instant) {
+        self.listener.counts.requests.fetch_add(came, Ordering::Relaxed);
+        add(&self.client.counts.requests, came);
+        if found > 0 {
+            self.listener.counts.hits.fetch_add(found, Ordering::Relaxed);
+            add(&self.client.counts.hits, found);
+        }
         let millis = now.saturating_duration_since(self.client.since).as_millis();
         self.client.last_request.store(u64::try_from(millis).unwrap_or(NEVER - 1), Ordering::Relaxed);
     }
@@ -166,13 +170,13 @@ impl Connected {
     pub fn note_exception(&self, code: ExceptionCode) {
         let index = if usize::from(code.0) < CODES { usize::from(code.0) } else { 0 };
         self.listener.counts.exceptions[index].fetch_add(1, Ordering::Relaxed);
-        add(&self.client.counts.exceptions[index]);
+        add(&self.client.counts.exceptions[index], 1);
     }
 
     /// A read that takes data of some age was looked up in the snapshot, and was or was not answered from it.
     pub fn note_lookup(&self, found: bool) {
         self.listener.counts.lookups(found).fetch_add(1, Ordering::Relaxed);
-        add(self.client.counts.lookups(found));
+        add(self.client.counts.lookups(found), 1);
     }
 
     /// A request that went to a line was answered so long after it came.
@@ -226,9 +230,9 @@ impl ClientTally {
     }
 }
 
-/// Adds one to a counter that only this thread writes: cheaper than to claim it from others.
-fn add(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+/// Adds to a counter that only this thread writes: cheaper than to claim it from others.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
 /// The codes the standard has go up to 0x0B; zero is for all others.

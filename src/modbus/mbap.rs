@@ -31,10 +31,10 @@ impl Adu {
     pub fn encode(&self, out: &mut BytesMut) {
         debug_assert!((1..=PDU_MAX).contains(&self.pdu.len()));
         out.reserve(HEADER_LENGTH + self.pdu.len());
-        out.put_u16(self.transaction_id);
-        out.put_u16(PROTOCOL_ID);
-        out.put_u16(u16::try_from(self.pdu.len() + 1).expect("a PDU has at most 253 bytes"));
-        out.put_u8(self.unit);
+        let length = u16::try_from(self.pdu.len() + 1).expect("a PDU has at most 253 bytes");
+        let ([t1, t0], [p1, p0], [l1, l0]) =
+            (self.transaction_id.to_be_bytes(), PROTOCOL_ID.to_be_bytes(), length.to_be_bytes());
+        out.put_slice(&[t1, t0, p1, p0, l1, l0, self.unit]);
         out.put_slice(&self.pdu);
     }
 }

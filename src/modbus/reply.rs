@@ -87,6 +87,21 @@ pub fn answers(request: &RequestPdu, reply: &[u8]) -> bool {
     length_is_right && echoes(request, reply)
 }
 
+/// Whether `reply` is the answer to a write by 05, 06, 0F or 10 with the right address and another value or quantity:
+/// the device limited what was written to it.
+#[must_use]
+pub fn is_limited_write(request: &RequestPdu, reply: &[u8]) -> bool {
+    let asked = request.bytes();
+    let is_write = matches!(
+        request.function(),
+        FunctionCode::WRITE_SINGLE_COIL
+            | FunctionCode::WRITE_SINGLE_REGISTER
+            | FunctionCode::WRITE_MULTIPLE_COILS
+            | FunctionCode::WRITE_MULTIPLE_REGISTERS
+    );
+    is_write && reply.len() == 5 && reply[..3] == asked[..3] && reply[3..] != asked[3..5]
+}
+
 /// Whether `reply` repeats what its request makes it repeat.
 fn echoes(request: &RequestPdu, reply: &[u8]) -> bool {
     let asked = request.bytes();

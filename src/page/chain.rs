@@ -221,7 +221,7 @@ fn row(index: usize, meter: &Meter) -> Markup {
 pub(super) fn is_old(state: MeterState) -> bool {
     match state {
         MeterState::Offline | MeterState::NeverSeen => true,
-        MeterState::Online | MeterState::Recovering => false,
+        MeterState::Online | MeterState::Confirming => false,
     }
 }
 

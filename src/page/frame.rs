@@ -104,7 +104,7 @@ pub(super) fn state_shape(state: MeterState) -> Markup {
     let shape = match state {
         MeterState::Online => r#"<circle cx="10" cy="10" r="7"></circle>"#,
         MeterState::Offline => r#"<path d="M4 4l12 12M16 4L4 16" class="stroke"></path>"#,
-        MeterState::Recovering => {
+        MeterState::Confirming => {
             r#"<circle cx="10" cy="10" r="6.5" class="ring"></circle><path d="M10 3.5a6.5 6.5 0 0 0 0 13z"></path>"#
         }
         MeterState::NeverSeen => r#"<circle cx="10" cy="10" r="6.5" class="ring dashed"></circle>"#,
@@ -124,7 +124,7 @@ pub(super) fn port_badge(state: PortState) -> Markup {
     let like = match state {
         PortState::Open => MeterState::Online,
         PortState::Closed => MeterState::Offline,
-        PortState::Occupied => MeterState::Recovering,
+        PortState::Occupied => MeterState::Confirming,
     };
     html! { span class={ "state " (like.class()) } { (state_shape(like)) "port " (state.word()) } }
 }

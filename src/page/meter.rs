@@ -56,7 +56,7 @@ pub fn meter(model: &MeterPage, part: Part) -> String {
 fn verdict(state: MeterState) -> Verdict {
     match state {
         MeterState::Online => Verdict::Well("Nothing that can be seen from here."),
-        MeterState::NeverSeen | MeterState::Offline | MeterState::Recovering => {
+        MeterState::NeverSeen | MeterState::Offline | MeterState::Confirming => {
             Verdict::Unsure("Nothing has been found yet, but it does not answer as it should.")
         }
     }

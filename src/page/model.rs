@@ -155,7 +155,7 @@ pub enum MeterState {
     /// It does not, and is probed now and then.
     Offline,
     /// It has answered a probe and is being tried.
-    Recovering,
+    Confirming,
 }
 
 /// What happened to a meter in one minute.
@@ -238,7 +238,7 @@ impl MeterState {
             Self::NeverSeen => "never seen",
             Self::Online => "on-line",
             Self::Offline => "off-line",
-            Self::Recovering => "recovering",
+            Self::Confirming => "being confirmed",
         }
     }
 
@@ -248,7 +248,7 @@ impl MeterState {
             Self::NeverSeen => "unseen",
             Self::Online => "online",
             Self::Offline => "offline",
-            Self::Recovering => "recovering",
+            Self::Confirming => "confirming",
         }
     }
 }

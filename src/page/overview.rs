@@ -79,7 +79,7 @@ fn summary(model: &Overview, tally: Option<&str>) -> Markup {
 /// Whether what a meter said last may stand for what it says now.
 fn is_current(state: MeterState) -> bool {
     match state {
-        MeterState::Online | MeterState::Recovering => true,
+        MeterState::Online | MeterState::Confirming => true,
         MeterState::Offline | MeterState::NeverSeen => false,
     }
 }

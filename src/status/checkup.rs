@@ -50,7 +50,7 @@ pub struct Unit {
     pub line_unit: u8,
     /// What people call it.
     pub name: Option<String>,
-    /// `never_seen`, `online`, `offline` or `recovering`.
+    /// `never_seen`, `online`, `offline` or `confirming`.
     pub state: String,
     /// Whether it answers.
     pub answers: bool,

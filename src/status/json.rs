@@ -108,7 +108,7 @@ pub(super) struct UnitCounts {
     pub(super) never_seen: usize,
     pub(super) online: usize,
     pub(super) offline: usize,
-    pub(super) recovering: usize,
+    pub(super) confirming: usize,
 }
 
 #[derive(Debug, Serialize)]

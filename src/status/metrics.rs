@@ -243,7 +243,7 @@ fn units(out: &mut Exposition, picture: &Picture, now: Instant) {
     );
     let mut states = out.family("metergate_unit_state", Gauge, "1 for the state the unit is in, else 0.");
     for (unit, alias) in &units {
-        for state in [UnitState::NeverSeen, UnitState::Online, UnitState::Offline, UnitState::Recovering] {
+        for state in [UnitState::NeverSeen, UnitState::Online, UnitState::Offline, UnitState::Confirming] {
             let labels = [("bus", unit.bus.name()), ("unit", alias), ("state", state_word(state))];
             states.sample(&labels, u8::from(unit.state() == state));
         }

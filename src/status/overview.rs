@@ -127,7 +127,7 @@ fn unit_counts(bus: &BusPicture) -> json::UnitCounts {
             UnitState::NeverSeen => &mut counts.never_seen,
             UnitState::Online => &mut counts.online,
             UnitState::Offline => &mut counts.offline,
-            UnitState::Recovering => &mut counts.recovering,
+            UnitState::Confirming => &mut counts.confirming,
         };
         *count += 1;
     }
@@ -386,7 +386,7 @@ pub(super) fn state_word(state: UnitState) -> &'static str {
         UnitState::NeverSeen => "never_seen",
         UnitState::Online => "online",
         UnitState::Offline => "offline",
-        UnitState::Recovering => "recovering",
+        UnitState::Confirming => "confirming",
     }
 }
 

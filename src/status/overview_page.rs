@@ -130,7 +130,7 @@ pub(super) fn meter(unit: &UnitPicture<'_>, names: &Names, history: &History, no
             UnitState::NeverSeen => page::MeterState::NeverSeen,
             UnitState::Online => page::MeterState::Online,
             UnitState::Offline => page::MeterState::Offline,
-            UnitState::Recovering => page::MeterState::Recovering,
+            UnitState::Confirming => page::MeterState::Confirming,
         },
         power: Readings::summary(unit).and_then(|readings| power(&readings)),
         age: unit.view.and_then(|view| view.age(now)),

@@ -154,7 +154,7 @@ impl UnitPicture<'_> {
 #[must_use]
 pub fn is_answering(state: UnitState) -> bool {
     match state {
-        UnitState::Online | UnitState::Recovering => true,
+        UnitState::Online | UnitState::Confirming => true,
         UnitState::NeverSeen | UnitState::Offline => false,
     }
 }

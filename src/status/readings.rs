@@ -56,8 +56,10 @@ impl<'a> Readings<'a> {
         let known = unit.profile?;
         let profile: &'a Profile = &known.profile;
         let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default();
-        let samples: Vec<_> =
-            blocks.iter().filter_map(|block| Sample::new(block.range, &block.reply, block.begun)).collect();
+        let samples: Vec<_> = blocks
+            .iter()
+            .filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant))
+            .collect();
         let points = profile.points.iter().filter(|point| wanted(profile, point));
         let points = points.map(|point| (point, profile.decode(point, &samples))).collect();
         Some(Self { profile, points, polled: &known.blocks })

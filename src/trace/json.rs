@@ -167,6 +167,7 @@ fn transaction<'a>(
         | Outcome::Silent
         | Outcome::Truncated
         | Outcome::Garbled
+        | Outcome::Misfit(_)
         | Outcome::PortLost
         | Outcome::Occupied => None,
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::receive::{Finality, Receiver};
+use metergate::bus::receive::{Expected, Finality, Receiver};
 use metergate::bus::request::{ListenerId, Request, Source, Target};
 use metergate::bus::settings::UnitId;
 use metergate::bus::view::View;
@@ -45,7 +45,7 @@ fn last_view(line: &mut Line<u32>) -> Option<Arc<View>> {
     while let Some(output) = line.poll_output() {
         match output {
             Output::Publish(published) => view = Some(published),
-            Output::Transmit(_) | Output::Record(_) | Output::Reply { .. } => {}
+            Output::Transmit(_) | Output::Event(_) | Output::Record(_) | Output::Reply { .. } => {}
         }
     }
     view
@@ -60,8 +60,11 @@ fn a_frame_of_unknown_length_is_no_longer_than_a_frame_can_be() {
         bytes.resize(length, 0);
         let mut receiver = Receiver::default();
         receiver.push(&bytes);
-        let frame =
-            receiver.next(|_, function| (function == 0x41).then_some((&asked, true)), Finality::Quiet);
+        let frame = receiver.next(
+            |_, function| (function == 0x41).then_some((&asked, Expected::OnTheWire)),
+            |_| true,
+            Finality::Quiet,
+        );
         assert!(frame.is_some_and(|frame| frame.pdu.len() <= PDU_MAX), "{length} bytes");
     }
 }

@@ -59,8 +59,16 @@ fn operate(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
             let which = input.arbitrary()?;
             world.echo(which);
         }
-        // Closing ends most of what could happen: seldom.
-        _ if input.arbitrary::<u8>()? == 0xC1 => world.close(),
+        _ => seldom(world, input)?,
+    }
+    Ok(())
+}
+
+/// Closing ends most of what could happen, and reloads are rare.
+fn seldom(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
+    match input.arbitrary::<u8>()? {
+        0xC1 => world.close(),
+        0xD0..=0xDF => world.reload(input.arbitrary()?),
         _ => world.pass_to_next(),
     }
     Ok(())

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::line::{Line, Output, PortEvent, PortSettingsChange};
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, Polling, UnitId, UnitSettings};
+use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 
@@ -39,6 +39,7 @@ struct Sent {
 pub struct World {
     pub now: Instant,
     line: Line<u32>,
+    settings: LineSettings,
     echoes: bool,
     opened: bool,
     closed: bool,
@@ -67,9 +68,11 @@ impl World {
         let now = Instant::now();
         let echo = [Echo::Auto, Echo::Off, Echo::On, Echo::Auto][usize::from(first % 4)];
         let gap = Duration::from_millis(u64::from(first >> 4));
+        let settings = settings(echo, gap, second);
         let mut world = Self {
             now,
-            line: Line::new(settings(echo, gap, second)),
+            line: Line::new(settings.clone()),
+            settings,
             echoes: echo == Echo::On,
             opened: false,
             closed: false,
@@ -197,6 +200,26 @@ impl World {
         self.settle();
     }
 
+    /// A reload: other limits, unit 3 there or not, and the port opened anew or not.
+    pub fn reload(&mut self, how: u8) {
+        let mut settings = self.settings.clone();
+        settings.retries = u32::from(how % 3);
+        settings.queue_limit = 1 + usize::from(how >> 2 & 7);
+        settings.units.truncate(if how & 0x20 == 0 { 3 } else { 2 });
+        let port = if how & 0x40 == 0 { PortSettingsChange::Unchanged } else { PortSettingsChange::Reopened };
+        self.obey(settings, port);
+    }
+
+    fn obey(&mut self, settings: LineSettings, port: PortSettingsChange) {
+        self.reasons += 1;
+        self.line.handle_settings(settings, port, self.now);
+        self.settle();
+        if port == PortSettingsChange::Reopened && self.opened {
+            self.opened = false;
+            self.port(PortEvent::Opened);
+        }
+    }
+
     pub fn close(&mut self) {
         self.closed = true;
         self.line.close();
@@ -246,10 +269,12 @@ impl World {
             return;
         }
         self.port(PortEvent::Opened);
+        self.obey(self.settings.clone(), PortSettingsChange::Unchanged);
         self.healthy = true;
         self.pass(Duration::from_secs(30));
         for unit in 1..=3 {
-            let pdu = RequestPdu::decode(Bytes::from_static(&[3, 0, 1, 0, 2])).expect("a good request");
+            // Nobody asked for these before: they are not among the reads that a unit was found to ignore.
+            let pdu = RequestPdu::decode(Bytes::from_static(&[3, 0, 100, 0, 2])).expect("a good request");
             let (since, deadline) = (self.now, self.now + Duration::from_secs(2));
             self.ask(Asked { connection: 9, unit, pdu, since, deadline, max_age: Duration::ZERO });
             let before = self.sent.len();
@@ -282,11 +307,11 @@ impl World {
 
     /// Takes outputs until there are none.
     fn settle(&mut self) {
-        let most = 8 + 2 * self.waiting.len();
+        let most = 16 + 2 * self.waiting.len() + 2 * FRAMES_MAX;
         for _ in 0..most {
             match self.line.poll_output() {
                 None => return,
-                Some(Output::Publish(_) | Output::Record(_)) => {}
+                Some(Output::Publish(_) | Output::Record(_) | Output::Event(_)) => {}
                 Some(Output::Transmit(adu)) => self.transmitted(adu),
                 Some(Output::Reply { to, answer }) => self.replied(to, &answer),
             }
@@ -438,6 +463,8 @@ fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const GUARD: Duration = Duration::from_millis(200);
 const TURNAROUND: Duration = Duration::from_millis(50);
+/// Frames that may stand in what the line has received and not looked at in full: each is an event and a record.
+const FRAMES_MAX: usize = 2 * rtu::ADU_MAX / 4;
 /// 3.5 characters of 11 bits.
 const SILENCE: Duration = Duration::from_nanos(38_500_000_000 / 19_200);
 /// Between two lumps of one answer, as USB adapters deliver them.

@@ -14,6 +14,7 @@ use super::handover::Handover;
 use super::in_flight::{Asked, Header, InFlight, Ready};
 use super::replies::ReplyBuffer;
 use crate::bus::diagnostics;
+use crate::bus::now::Now;
 use crate::bus::request::{Answer, Request, Source, Target};
 use crate::bus::settings::UnitId;
 use crate::io::audit::{Addressed, PendingWrite};
@@ -39,6 +40,9 @@ pub(super) struct Session {
     replies: ReplyBuffer,
     /// One hint for each connection is enough.
     has_hinted: bool,
+    /// Requests that came, and how many of them the snapshot answered, not counted yet.
+    came: u64,
+    found: u64,
 }
 
 impl Session {
@@ -57,6 +61,8 @@ impl Session {
             handover: Handover::default(),
             replies: ReplyBuffer::default(),
             has_hinted: false,
+            came: 0,
+            found: 0,
         };
         (session, receiver)
     }
@@ -104,10 +110,10 @@ impl Session {
         self.replies = ReplyBuffer::default();
     }
 
-    /// Takes one request.
-    pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant) {
+    /// Takes one of the requests that came together. `present` is `now` for whoever reckons with time slept.
+    pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
         let header = Header::new(&adu);
-        self.metrics.note_request(now.into_std());
+        self.came += 1;
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         let asked = |pdu: Bytes| Asked::new(header, pdu, now, state.settings.request_deadline);
         match state.route(adu.unit, adu.pdu) {
@@ -120,15 +126,16 @@ impl Session {
                 Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
             },
             Routed::Unit { bus, unit, pdu } => {
-                let asked = asked(pdu.bytes().clone());
-                if let Some(found) = self.look_up(state, bus, unit, &pdu, now) {
+                if let Some(found) = self.look_up(state, bus, unit, &pdu, present) {
                     if self.in_flight.repeats(header.transaction_id) {
+                        let asked = asked(pdu.bytes().clone());
                         self.note_request(&asked);
                         return self.in_flight.postpone(asked, bus.clone(), unit, pdu);
                     }
-                    self.metrics.note_lookup(true);
-                    return self.reply_at_once(asked, found, Served::Snapshot, now);
+                    self.found += 1;
+                    return self.pass(header, pdu.bytes(), found, Served::Snapshot, now);
                 }
+                let asked = asked(pdu.bytes().clone());
                 self.note_miss(state, &pdu);
                 let write =
                     (!pdu.is_read()).then(|| self.write(state, &state.addressed(header.unit), &asked));
@@ -148,6 +155,14 @@ impl Session {
                     self.send(bus, key, Target::Broadcast, pdu.clone(), &asked, state);
                 }
             }
+        }
+    }
+
+    /// All that came together has been taken: counts it, once, for many connections count in one place.
+    pub(super) fn count_requests(&mut self, now: Instant) {
+        if self.came > 0 {
+            self.metrics.note_requests(self.came, self.found, now.into_std());
+            (self.came, self.found) = (0, 0);
         }
     }
 
@@ -193,7 +208,7 @@ impl Session {
                 }
                 Ready::Lookup { key, asked, bus, unit, pdu } => {
                     let state = self.client.listener.load_full();
-                    if let Some(found) = self.look_up(&state, &bus, unit, &pdu, now) {
+                    if let Some(found) = self.look_up(&state, &bus, unit, &pdu, clock::at(now)) {
                         self.metrics.note_lookup(true);
                         self.in_flight.handle_found(key, found, now);
                     } else {
@@ -211,11 +226,15 @@ impl Session {
             self.note_request(&asked);
             return self.in_flight.reply(asked, pdu, served);
         }
-        let reply = asked.header.reply(pdu);
+        self.pass(asked.header, &asked.pdu, pdu, served, now);
+    }
+
+    /// Answers a request that costs no line.
+    fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
+        let reply = header.reply(pdu);
         if self.traffic.permits_passing(now.into_std()) {
-            let speaker = Speaker::Gateway { served, asked: asked.pdu.clone(), since: now.into_std() };
-            for (speaker, adu) in [(Speaker::Client, asked.header.reply(asked.pdu)), (speaker, reply.clone())]
-            {
+            let speaker = Speaker::Gateway { served, asked: asked.clone(), since: now.into_std() };
+            for (speaker, adu) in [(Speaker::Client, header.reply(asked.clone())), (speaker, reply.clone())] {
                 let link = Arc::clone(&self.client.link);
                 self.traffic.note_passing(Said { link, speaker, adu, at: now.into_std() });
             }
@@ -245,11 +264,11 @@ impl Session {
         bus: &BusHandle,
         unit: UnitId,
         pdu: &RequestPdu,
-        now: Instant,
+        now: Now,
     ) -> Option<Bytes> {
         let max_age = state.settings.max_age;
         let range = pdu.range().filter(|_| !max_age.is_zero() && !self.in_flight.writes_to(unit))?;
-        bus.answer_from_snapshot(unit, &range, state.id, max_age, clock::at(now))
+        bus.answer_from_snapshot(unit, &range, state.id, max_age, now)
     }
 
     fn note_miss(&self, state: &ListenerState, pdu: &RequestPdu) {

@@ -19,9 +19,12 @@ use tracing::{debug, info};
 use super::Client;
 use super::peer::{PeerState, Receive};
 use super::session::{RTU_OVER_TCP, Session};
+use crate::bus::now::Now;
 use crate::bus::request::Answer;
+use crate::io::clock;
 use crate::io::handle::ReplyReceiver;
 use crate::io::log_rate_limiter::LogKind;
+use crate::io::routes::ListenerState;
 use crate::modbus::mbap::{self, ADU_MAX};
 use crate::modbus::rtu;
 
@@ -202,13 +205,19 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
         // What the listener is set to does not change in the midst of what came together.
         let state = self.client.listener.load_full();
+        let present = clock::at(now);
+        self.take_whole_adus(&state, now, present);
+        self.session.count_requests(now);
+    }
+
+    fn take_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
         while self.phase == Phase::Open && self.session.in_flight() < state.settings.max_in_flight {
             match mbap::decode(&mut self.input) {
                 Ok(Some(adu)) => {
                     // Also when it is answered at once.
                     (self.partial_since, self.idle_since) = (None, None);
                     if state.admits(self.client.link.client.ip()) {
-                        self.session.handle_request(adu, &state, now);
+                        self.session.handle_request(adu, state, now, present);
                     } else {
                         self.log_closing(LogKind::Admission, now, "its address is no longer in `allow`");
                         self.drain();

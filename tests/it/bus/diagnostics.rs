@@ -9,7 +9,7 @@ use metergate::bus::diagnostics::{ClientCounters, Picture, answer};
 use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::statistics::UnitStatistics;
-use metergate::bus::unit::{Unit, UnitCounters, UnitState};
+use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
@@ -33,7 +33,7 @@ fn block(range: ReadRange, begun: Instant) -> Block {
 
 /// A unit never heard of.
 fn quiet(id: u8) -> UnitView {
-    UnitView::clone(&Unit::new(settings::unit(id), Duration::ZERO).view())
+    UnitView::new(&settings::unit(id))
 }
 
 /// A gateway that has run for 100000 s with two buses; unit 2 of the second is known to clients as 12.

@@ -1,7 +1,7 @@
 //! Bytes of the line into frames: by length, however they are delivered.
 
 use bytes::Bytes;
-use metergate::bus::receive::{Finality, Receiver};
+use metergate::bus::receive::{Expected, Finality, Receiver};
 use metergate::bus::settings::UnitId;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
@@ -31,9 +31,9 @@ impl Rig {
         self.receiver.push(bytes);
         let request = &self.request;
         let asked = |to: UnitId, function: u8| {
-            (to == unit(1) && function == request.function().0).then_some((request, true))
+            (to == unit(1) && function == request.function().0).then_some((request, Expected::OnTheWire))
         };
-        std::iter::from_fn(|| self.receiver.next(asked, finality))
+        std::iter::from_fn(|| self.receiver.next(asked, |to| to == unit(1), finality))
             .map(|frame| (frame.unit, frame.pdu))
             .collect()
     }
@@ -110,8 +110,7 @@ fn noise_that_looks_like_a_long_frame_does_not_hide_the_answer() {
     let mut rig = Rig::awaiting(&READ_TWO);
     // Unit 5, function 3, 200 bytes to come, says the noise.
     let line = [&[5, 3, 200][..], &rtu::encode(1, &TWO)].concat();
-    assert_eq!(rig.push(&line, Finality::Open), []);
-    assert_eq!(rig.push(&[], Finality::Over), [frame(1, &TWO)]);
+    assert_eq!(rig.push(&line, Finality::Open), [frame(1, &TWO)]);
     assert_eq!(rig.receiver.take_noise(), 3);
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::learn::Learned;
 use metergate::bus::poll::{Due, INTERVAL_MIN, Pace, Plan, PollBlock};
+use metergate::bus::request::ListenerId;
 use metergate::bus::settings::UnitId;
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::tables::Tables;
@@ -36,9 +36,19 @@ fn a_reply_is_cut_from_one_block_and_never_stitched_from_two() {
         now,
         2,
     ));
-    assert_eq!(snapshot.answer(&registers(3, 4), SECOND, now), Some(reply(registers(3, 4), 1)));
-    assert_eq!(snapshot.answer(&registers(10, 10), SECOND, now), Some(reply(registers(10, 10), 2)));
-    assert_eq!(snapshot.answer(&registers(8, 4), SECOND, now), None, "both halves are there, in two blocks");
+    assert_eq!(
+        snapshot.answer(&registers(3, 4), SECOND, ListenerId::default(), now),
+        Some(reply(registers(3, 4), 1))
+    );
+    assert_eq!(
+        snapshot.answer(&registers(10, 10), SECOND, ListenerId::default(), now),
+        Some(reply(registers(10, 10), 2))
+    );
+    assert_eq!(
+        snapshot.answer(&registers(8, 4), SECOND, ListenerId::default(), now),
+        None,
+        "both halves are there, in two blocks"
+    );
 }
 
 #[test]
@@ -51,17 +61,25 @@ fn the_youngest_block_that_covers_is_taken() {
         now,
         1,
     ));
-    assert_eq!(snapshot.answer(&registers(0, 5), 10 * SECOND, later), Some(reply(registers(0, 5), 2)));
+    assert_eq!(
+        snapshot.answer(&registers(0, 5), 10 * SECOND, ListenerId::default(), later),
+        Some(reply(registers(0, 5), 2))
+    );
 }
 
 #[test]
 fn age_counts_from_the_beginning_and_is_kept_to_the_edge() {
     let begun = Instant::now();
     let snapshot = Snapshot::default().with(block(registers(0, 2), 7, begun, 1));
-    let at = |age| snapshot.answer(&registers(0, 2), 5 * SECOND, begun + age).is_some();
+    let at =
+        |age| snapshot.answer(&registers(0, 2), 5 * SECOND, ListenerId::default(), begun + age).is_some();
     assert!(at(Duration::ZERO) && at(5 * SECOND));
     assert!(!at(5 * SECOND + Duration::from_nanos(1)));
-    assert_eq!(snapshot.answer(&registers(0, 2), Duration::ZERO, begun), None, "0s always goes to the line");
+    assert_eq!(
+        snapshot.answer(&registers(0, 2), Duration::ZERO, ListenerId::default(), begun),
+        None,
+        "0s always goes to the line"
+    );
 }
 
 #[test]
@@ -69,10 +87,10 @@ fn a_table_serves_the_other_only_where_the_profile_says_so() {
     let now = Instant::now();
     let input = ReadRange { function: FunctionCode::READ_INPUT_REGISTERS, ..registers(2, 2) };
     let held = |mirrored| Snapshot::new(Tables::of(mirrored)).with(block(registers(0, 10), 9, now, 1));
-    assert_eq!(held(false).answer(&input, SECOND, now), None);
-    assert_eq!(held(true).answer(&input, SECOND, now), Some(reply(input, 9)));
+    assert_eq!(held(false).answer(&input, SECOND, ListenerId::default(), now), None);
+    assert_eq!(held(true).answer(&input, SECOND, ListenerId::default(), now), Some(reply(input, 9)));
     let coils = ReadRange { function: FunctionCode::READ_COILS, ..registers(0, 2) };
-    assert_eq!(held(true).answer(&coils, SECOND, now), None);
+    assert_eq!(held(true).answer(&coils, SECOND, ListenerId::default(), now), None);
 }
 
 #[test]
@@ -81,9 +99,9 @@ fn a_block_remembers_the_most_demanding_of_those_it_answered() {
     let snapshot = Snapshot::default().with(block(registers(0, 2), 7, now, 1));
     let wanted = || snapshot.block(&registers(0, 2)).unwrap().wanted_age();
     assert_eq!(wanted(), None);
-    let _ = snapshot.answer(&registers(0, 2), 9 * SECOND, now);
-    let _ = snapshot.answer(&registers(1, 1), 4 * SECOND, now);
-    let _ = snapshot.answer(&registers(0, 2), 6 * SECOND, now);
+    let _ = snapshot.answer(&registers(0, 2), 9 * SECOND, ListenerId::default(), now);
+    let _ = snapshot.answer(&registers(1, 1), 4 * SECOND, ListenerId::default(), now);
+    let _ = snapshot.answer(&registers(0, 2), 6 * SECOND, ListenerId::default(), now);
     assert_eq!(wanted(), Some(4 * SECOND));
 }
 
@@ -186,68 +204,6 @@ fn a_reading_that_a_client_caused_puts_the_next_one_off() {
     plan.note_begun(unit(1), &registers(256, 90), now + 2 * SECOND);
     assert_eq!(plan.due(now + 6 * SECOND, |_| true), None);
     assert!(plan.due(now + 7 * SECOND, |_| true).is_some());
-}
-
-#[test]
-fn a_range_asked_for_twice_is_kept_fresh_for_as_long_as_it_is_wanted() {
-    let start = Instant::now();
-    let (range, max_age) = (registers(0, 10), 5 * SECOND);
-    let mut learned = Learned::new(4);
-    learned.note_asked(unit(1), range, max_age, start, |_, _| None);
-    learned.note_begun(unit(1), &range, start);
-    assert_eq!(
-        learned.covering(unit(1), &range, Tables::Apart, |_| true),
-        None,
-        "asked for once is not learned"
-    );
-    let looked_at = learned.next_due(|_| true).unwrap();
-    assert_eq!(learned.due(looked_at, |_| true, |_, _| None), None, "nobody asked again");
-
-    let second = start + 6 * SECOND;
-    learned.note_asked(unit(1), range, max_age, second, |_, _| None);
-    learned.note_begun(unit(1), &range, second);
-    assert_eq!(learned.covering(unit(1), &registers(2, 3), Tables::Apart, |_| true), Some(range));
-    let due = learned.next_due(|_| true).unwrap();
-    assert!(due > second + 3 * SECOND && due < second + max_age, "just before it gets too old");
-
-    // Somebody was answered from it: it is read again.
-    let held = block(range, 1, second, 1);
-    held.note_wanted(max_age, second);
-    assert_eq!(learned.due(due, |_| true, |_, _| Some(&held)), Some(Due { unit: unit(1), range }));
-    learned.note_begun(unit(1), &range, due);
-    // Nobody was: it is left alone.
-    let held = block(range, 1, due, 2);
-    let next = learned.next_due(|_| true).unwrap();
-    assert_eq!(learned.due(next, |_| true, |_, _| Some(&held)), None);
-    assert_eq!(learned.next_due(|_| true), None);
-}
-
-#[test]
-fn learned_ranges_are_bounded_and_forgotten() {
-    let start = Instant::now();
-    let mut learned = Learned::new(3);
-    for (index, start_address) in (0..10_u16).enumerate() {
-        let at = start + SECOND * u32::try_from(index).unwrap();
-        learned.note_asked(unit(1), registers(start_address * 10, 5), SECOND, at, |_, _| None);
-        assert!(learned.len() <= 3);
-    }
-    assert!(learned.contains(unit(1), &registers(90, 5)) && !learned.contains(unit(1), &registers(0, 5)));
-    learned.due(start + 3600 * SECOND, |_| true, |_, _| None);
-    assert!(learned.is_empty());
-    let mut none = Learned::new(0);
-    none.note_asked(unit(1), registers(0, 5), SECOND, start, |_, _| None);
-    assert!(none.is_empty());
-}
-
-#[test]
-fn an_age_too_short_to_keep_is_not_chased() {
-    let start = Instant::now();
-    let mut learned = Learned::new(3);
-    for _ in 0..3 {
-        learned.note_asked(unit(1), registers(0, 5), SECOND, start, |_, _| None);
-        learned.note_begun(unit(1), &registers(0, 5), start);
-    }
-    assert_eq!(learned.next_due(|_| true), None, "no meter renews its values more than once a second");
 }
 
 #[test]

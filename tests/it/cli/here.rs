@@ -177,6 +177,8 @@ fn a_capture_is_a_file_of_both_sides_and_is_never_written_over_unasked() {
 #[test]
 fn a_capture_goes_on_for_as_long_as_asked() {
     let stage = Stage::start(false);
+    // After a start nothing is sent until what was asked before it can have been answered.
+    assert_eq!(stage.read(11), None);
     let child = stage.command(&["capture", "-", "--for", "1s"]).stdout(Stdio::piped()).spawn().unwrap();
     get_until(stage.page, "/capture.pcapng?seconds=x", |answer| answer.status == 400);
     assert_eq!(stage.read(11), None);

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::bus::settings::LineSettings;
 use metergate::bus::view::{PortState, View};
 use metergate::io::admission::IdleTracker;
 use metergate::io::connection::{self, Client};
@@ -17,13 +16,15 @@ use metergate::io::handle::BusHandle;
 use metergate::io::port::OpenPort;
 use metergate::io::port_view::PortView;
 use metergate::io::pulse::Pulses;
-use metergate::io::settings::{ListenerSettings, Writes};
+use metergate::io::serial::BusSettings;
+use metergate::io::settings::{Direction, ListenerSettings, PortSettings, Writes};
 use metergate::io::supervision::{self, RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
 use metergate::io::tcp::ListenerState;
 use metergate::io::timer::Timer;
 use metergate::io::traffic::Link;
 use metergate::modbus::rtu;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -85,8 +86,7 @@ impl Rig {
             <(Arc<ArcSwap<PortView>>, Arc<AtomicU64>, Arc<Mutex<Vec<_>>>)>::default();
         let stop = CancellationToken::new();
         let supervised = Supervised {
-            line: line(),
-            device: String::from("pipe"),
+            settings: watch::channel(bus_settings()).1,
             view: Arc::clone(&view),
             traffic: Arc::default(),
             port: Arc::clone(&port),
@@ -135,8 +135,10 @@ impl Rig {
     }
 }
 
-fn line() -> LineSettings {
-    settings::line(&[1, 2])
+fn bus_settings() -> BusSettings {
+    let line = settings::line(&[1, 2]);
+    let port = PortSettings { device: "pipe".into(), framing: line.framing, direction: Direction::Auto };
+    BusSettings { line, port }
 }
 
 async fn expect_request(far: &mut DuplexStream, unit: u8, pdu: &[u8]) {
@@ -176,7 +178,11 @@ async fn a_bus_whose_task_panics_answers_all_it_had_with_0a_and_is_started_anew(
     let opened = *rig.tries.lock().unwrap().last().unwrap();
     first.send(4, 1, READ).await;
     expect_request(&mut far_again, 1, READ).await;
-    assert!(opened.elapsed() >= line().late_guard, "units may still have owed: {:?}", opened.elapsed());
+    assert!(
+        opened.elapsed() >= bus_settings().line.late_guard,
+        "units may still have owed: {:?}",
+        opened.elapsed()
+    );
     far_again.write_all(&rtu::encode(1, &[3, 4, 1, 2, 3, 4])).await.unwrap();
     assert_eq!(first.receive().await.unwrap().pdu[..], [3, 4, 1, 2, 3, 4]);
     assert_eq!(rig.restarts(), 1);

@@ -30,7 +30,7 @@ fn every_meter_hangs_on_its_wire_in_order_with_its_state_in_a_word() {
 
 #[test]
 fn each_state_has_a_word_and_a_shape_of_its_own() {
-    let states = [MeterState::NeverSeen, MeterState::Online, MeterState::Offline, MeterState::Recovering];
+    let states = [MeterState::NeverSeen, MeterState::Online, MeterState::Offline, MeterState::Confirming];
     let mut shapes = Vec::new();
     for state in states {
         let mut model = page_fixture::healthy();

@@ -211,7 +211,7 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     let (one, other) = (connect("10.0.0.7:1000"), connect("10.0.0.7:1001"));
     history.sample(&picture, start);
     for count in 0..100 {
-        one.note_request(start);
+        one.note_requests(1, 0, start);
         other.note_lookup(count < 75);
     }
     other.note_exception(ExceptionCode(0x0B));

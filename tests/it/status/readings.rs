@@ -214,7 +214,7 @@ fn ready_takes_an_open_port_and_a_unit_that_answers_on_that_very_bus() {
     assert_eq!(status(&picture), 503, "nobody has answered yet");
     for (state, expected) in [
         (UnitState::Online, 200),
-        (UnitState::Recovering, 200),
+        (UnitState::Confirming, 200),
         (UnitState::Offline, 503),
         (UnitState::NeverSeen, 503),
     ] {
@@ -270,7 +270,7 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
         tally.connected("10.0.0.2:2000".parse().unwrap(), now + SECOND),
     );
     for client in [&one, &other] {
-        client.note_request(now + 3 * SECOND);
+        client.note_requests(1, 0, now + 3 * SECOND);
         client.note_exception(ExceptionCode(0x0B));
     }
     one.note_exception(ExceptionCode(0x55));

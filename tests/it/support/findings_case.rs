@@ -32,6 +32,7 @@ pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
         snapshot: Arc::default(),
         measured: Arc::default(),
         is_measured: false,
+        ignored_reads: 0,
         statistics: UnitStatistics::default(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::bus::settings::{UnitId, UnitSettings};
 use metergate::bus::snapshot::{Block, Snapshot};
-use metergate::bus::unit::{Unit, UnitState};
+use metergate::bus::unit::UnitState;
 use metergate::bus::view::{PollingView, PortState, UnitView, View};
 use metergate::config::{Config, parse};
 use metergate::io::http::{Question, Reply};
@@ -55,7 +55,7 @@ pub(crate) fn config(text: &str) -> Config {
 pub(crate) fn picture(text: &str, now: Instant) -> Picture {
     let config = config(text);
     let bus = |bus: &metergate::config::Bus| {
-        let unit = |unit: &UnitSettings| Unit::new(unit.clone(), bus.line.late_guard).view();
+        let unit = |unit: &UnitSettings| Arc::new(UnitView::new(unit));
         BusPicture {
             settings: Arc::new(bus.clone()),
             view: Arc::new(View {

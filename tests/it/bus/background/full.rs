@@ -1,9 +1,6 @@
 //! A line on which more is to be read than fits: who gets what, and what is said of it.
 
-use metergate::bus::settings::LineSettings;
-
 use super::*;
-use crate::support::log::Log;
 
 /// Unit 1 has `count` blocks of 90 registers, unit 2 no profile.
 fn blocks(count: u16, pace: Pace) -> LineSettings {
@@ -81,69 +78,60 @@ fn a_unit_that_has_become_slower_makes_the_automatic_interval_longer() {
     assert!(after > before * 2, "{before:?}, then {after:?}");
 }
 
-/// What is logged while `work` runs.
-fn logged(work: impl FnOnce()) -> String {
-    let log = Log::start();
-    work();
-    log.text()
+fn too_full(rig: &Rig) -> Vec<&Event> {
+    rig.events.iter().filter(|event| matches!(event, Event::TooFull { .. })).collect()
 }
 
-fn count(log: &str, part: &str) -> usize {
-    log.matches(part).count()
+fn as_planned_again(rig: &Rig) -> usize {
+    rig.events.iter().filter(|event| **event == Event::AsPlanned).count()
 }
 
 #[test]
-fn a_line_too_full_is_said_once_with_what_would_fix_it_and_so_is_its_end() {
-    let log = logged(|| {
-        let mut rig = Rig::of(blocks(8, Pace::Every(SECOND)));
-        assert!(!rig.view.polling.is_full);
-        let until = rig.now + 300 * SECOND;
-        rig.pass(until);
-        assert!(rig.view.polling.is_full && rig.view.polling.slowdown > 1.25);
-    });
-    assert_eq!((count(&log, "the line is too full"), count(&log, "WARN")), (1, 1), "{log}");
-    assert!(
-        log.contains("background readings ask for more than `poll_share` gives; a longer `poll`"),
-        "{log}"
-    );
+fn a_line_planned_beyond_its_share_is_reported_once_as_too_full() {
+    let mut rig = Rig::of(blocks(8, Pace::Every(SECOND)));
+    assert!(!rig.view.polling.is_full);
+    let until = rig.now + 300 * SECOND;
+    rig.pass(until);
+    assert!(rig.view.polling.is_full && rig.view.polling.slowdown > 1.25);
+    let events = too_full(&rig);
+    assert!(matches!(events[..], [Event::TooFull { is_beyond_share: true, .. }]), "{events:?}");
+    assert_eq!(as_planned_again(&rig), 0);
+}
 
-    let log = logged(|| {
-        let mut rig = Rig::of(blocks(5, Pace::Every(SECOND)));
-        // Clients that take no aged data ask for all there is, then leave.
-        let end = rig.now + 120 * SECOND;
-        for to in 0.. {
-            if rig.now >= end {
-                break;
-            }
-            for client in 0..4_u16 {
-                rig.read(to * 4 + u64::from(client), 2, registers(client * 200, 125), Duration::ZERO);
-            }
-            let until = rig.now + 500 * MS;
-            rig.pass(until);
-            rig.answers.clear();
+#[test]
+fn a_line_that_clients_fill_is_reported_once_as_too_full_and_once_as_planned_again() {
+    let mut rig = Rig::of(blocks(5, Pace::Every(SECOND)));
+    // Clients that take no aged data ask for all there is, then leave.
+    let end = rig.now + 120 * SECOND;
+    for to in 0.. {
+        if rig.now >= end {
+            break;
         }
-        let until = rig.now + 120 * SECOND;
+        for client in 0..4_u16 {
+            rig.read(to * 4 + u64::from(client), 2, registers(client * 200, 125), Duration::ZERO);
+        }
+        let until = rig.now + 500 * MS;
         rig.pass(until);
-    });
-    assert_eq!(count(&log, "the line is too full"), 1, "{log}");
-    assert!(log.contains("clients and units that do not answer take the line"), "{log}");
-    assert_eq!(count(&log, "as often as planned again"), 1, "{log}");
+        rig.answers.clear();
+    }
+    let until = rig.now + 120 * SECOND;
+    rig.pass(until);
+    let events = too_full(&rig);
+    assert!(matches!(events[..], [Event::TooFull { is_beyond_share: false, .. }]), "{events:?}");
+    assert_eq!(as_planned_again(&rig), 1);
 }
 
 #[test]
-fn a_line_that_is_as_planned_is_not_complained_of_and_an_outage_is_no_slowdown() {
-    let log = logged(|| {
-        let mut rig = Rig::of(blocks(5, Pace::Every(2 * SECOND)));
-        let until = rig.now + 60 * SECOND;
-        rig.pass(until);
-        rig.line.handle_port(PortEvent::Lost, rig.now);
-        rig.drain();
-        rig.now += 300 * SECOND;
-        rig.line.handle_port(PortEvent::Opened, rig.now);
-        rig.drain();
-        let until = rig.now + 60 * SECOND;
-        rig.pass(until);
-        assert!(rig.view.polling.slowdown < 1.1, "{}", rig.view.polling.slowdown);
-    });
-    assert_eq!(count(&log, "too full"), 0, "{log}");
+fn neither_a_line_that_is_as_planned_nor_an_outage_is_reported_as_too_full() {
+    let mut rig = Rig::of(blocks(5, Pace::Every(2 * SECOND)));
+    let until = rig.now + 60 * SECOND;
+    rig.pass(until);
+    rig.line.handle_port(PortEvent::Lost, rig.now);
+    rig.drain();
+    rig.now += 300 * SECOND;
+    rig.open();
+    let until = rig.now + 60 * SECOND;
+    rig.pass(until);
+    assert!(rig.view.polling.slowdown < 1.1, "{}", rig.view.polling.slowdown);
+    assert_eq!((too_full(&rig).len(), as_planned_again(&rig)), (0, 0));
 }

@@ -52,29 +52,33 @@ fn one_lost_answer_does_not_forget_a_range() {
 }
 
 #[test]
-fn a_range_that_is_never_answered_while_others_are_is_forgotten() {
+fn a_range_that_is_never_answered_takes_no_room_and_is_not_read_for_others() {
     let mut rig = start();
-    for (to, learned) in [(1, 1), (2, 0)] {
-        rig.read(to, 2, registers(0, 125), 5 * SECOND);
-        assert_eq!(rig.next_sent(), Some((2, registers(0, 125).request())));
+    let too_long = registers(0, 125);
+    for to in 1..=2 {
+        rig.read(to, 2, too_long, 5 * SECOND);
+        assert_eq!(rig.next_sent(), Some((2, too_long.request())));
         rig.read(to + 10, 2, WANTED, Duration::ZERO);
         rig.serve(2, WANTED, 1);
-        assert_eq!(rig.view.polling.learned, learned, "after {to} silences");
+        assert_eq!(rig.view.polling.learned, 0, "after {to} silences");
     }
+    rig.read(20, 2, registers(20, 2), 5 * SECOND);
+    rig.serve(2, registers(20, 2), 1);
 }
 
 #[test]
-fn a_range_that_was_read_is_only_forgotten_after_ten_silences() {
+fn a_range_that_is_silent_twice_is_not_read_in_the_background_until_it_is_answered_again() {
     let mut rig = start();
-    learn(&mut rig, WANTED, SECOND);
-    for round in 1..=10 {
-        assert_eq!(rig.view.polling.learned, 1, "before silence {round}");
-        rig.read(round, 2, WANTED, SECOND);
+    learn(&mut rig, WANTED, 5 * SECOND);
+    for to in 1..=2 {
+        rig.read(to, 2, WANTED, 5 * SECOND);
         assert_eq!(rig.next_sent(), Some((2, WANTED.request())));
-        rig.read(round + 100, 2, registers(100, 1), Duration::ZERO);
-        rig.serve(2, registers(100, 1), 1);
+        assert_eq!(rig.next_sent(), None, "after {to} silences");
     }
-    assert_eq!(rig.view.polling.learned, 0);
+    rig.read(3, 2, WANTED, 5 * SECOND);
+    rig.serve(2, WANTED, 2);
+    assert!(rig.held(2, WANTED, 5 * SECOND).is_some());
+    rig.serve(2, WANTED, 3);
 }
 
 #[test]
@@ -129,32 +133,36 @@ fn a_range_that_is_only_served_from_the_snapshot_is_not_forgotten() {
     rig.read(1, 2, WANTED, age);
     rig.serve(2, WANTED, 3);
     let read_at = rig.now;
-    // Too late for its refreshing, which nobody had wanted until then; it is known to be wanted all the same.
+    // Too late for its refreshing, which no client had wanted until then: it is read when it is too old.
     rig.pass(read_at + 900 * SECOND);
     assert!(rig.held(2, WANTED, age).is_some());
-    rig.pass(read_at + 1200 * SECOND);
+    let read = rig.pass(read_at + 1200 * SECOND);
+    let read: Vec<_> = read.into_iter().filter(|(_, id, _)| *id == 2).collect();
+    assert!(matches!(read[..], [(at, 2, WANTED)] if at - read_at < 1001 * SECOND), "{read:?}");
     assert_eq!(rig.view.polling.learned, 1);
-    rig.read(2, 2, registers(11, 2), age);
-    rig.serve(2, WANTED, 4);
+    assert!(rig.held(2, registers(11, 2), age).is_some());
 }
 
 #[test]
-fn what_is_asked_once_makes_room_before_what_is_wanted_again_and_again() {
+fn what_is_asked_once_takes_no_room_from_what_is_wanted_again_and_again() {
     let mut rig = start();
     learn(&mut rig, WANTED, 30 * SECOND);
     rig.read(1, 2, WANTED, 30 * SECOND);
     rig.serve(2, WANTED, 3);
-    // Many pass by, more than are remembered.
+    // More than there is room for.
     for index in 0..10_u16 {
         assert!(rig.held(2, WANTED, 30 * SECOND).is_some(), "after {index}");
-        let once = registers(100 + index, 1);
+        let once = registers(100 + index * 2, 1);
         rig.read(u64::from(index) + 10, 2, once, 30 * SECOND);
         rig.serve(2, once, 1);
         rig.now += SECOND;
     }
-    assert_eq!(rig.view.polling.learned, 4);
-    // They left one place that is contested, and three that are not.
-    assert!(rig.held(2, registers(109, 1), 30 * SECOND).is_some());
+    assert_eq!(rig.view.polling.learned, 1);
+    assert!(!rig.view.polling.is_learning_full);
+    assert!(
+        rig.held(2, registers(118, 1), 30 * SECOND).is_some(),
+        "what was read once is served while it is young"
+    );
 }
 
 #[test]
@@ -164,13 +172,14 @@ fn a_range_in_use_is_not_given_up_for_a_new_one_and_one_long_unused_is() {
         learn(&mut rig, registers(index * 10, 2), SECOND);
     }
     let new = registers(100, 1);
-    rig.read(1, 2, new, SECOND);
-    rig.serve(2, new, 1);
-    assert_eq!(rig.held(2, new, SECOND), None, "no room");
+    learn(&mut rig, new, SECOND);
+    assert_eq!(rig.view.polling.learned, 4);
+    assert!(rig.view.polling.is_learning_full);
     rig.now += 61 * SECOND;
-    rig.read(2, 2, new, SECOND);
-    rig.serve(2, new, 1);
-    assert!(rig.held(2, new, SECOND).is_some());
+    // A part of it is read by itself as long as the range has no room, and as the whole from then on.
+    learn(&mut rig, new, SECOND);
+    assert_eq!(rig.view.polling.learned, 4);
+    assert!(!rig.view.polling.is_learning_full);
 }
 
 #[test]
@@ -251,43 +260,54 @@ fn who_was_given_a_read_he_joined_is_not_given_an_older_block_next() {
     rig.read(3, 2, registers(10, 4), 60 * SECOND);
     rig.answer(2, &reply(registers(8, 8), 2), 20 * MS);
     assert_eq!(rig.answered(3), Answer::Reply(reply(registers(10, 4), 2)));
-    assert_eq!(rig.held(2, narrow, 60 * SECOND), Some(reply(narrow, 2)));
+    assert_eq!(rig.held(2, narrow, 60 * SECOND), None, "it would show 1, after 2");
 }
 
 #[test]
-fn what_is_older_than_a_block_that_is_dropped_goes_with_it() {
-    let mut rig = Rig::start(Pace::Every(3600 * SECOND));
-    rig.serve(1, FLOATS, 7);
-    // Five ranges, one more than are learned: the first is forgotten when the last is asked for.
-    let range = |index: u16| registers(index * 2, 4);
-    for index in 0..5 {
-        rig.read(u64::from(index), 2, range(index), 60 * SECOND);
-        rig.serve(2, range(index), index);
-        rig.now += SECOND;
-    }
-    assert_eq!(rig.held(2, range(0), 60 * SECOND), None);
-    // Of what overlaps it nothing older is left, of what is younger everything.
-    assert_eq!(rig.held(2, range(1), 60 * SECOND), Some(reply(range(1), 1)));
+fn what_is_older_than_a_served_block_stays_unserved_when_that_is_dropped() {
+    let mut rig = start();
+    let (old, young) = (registers(0, 4), registers(2, 4));
+    let age = 2000 * SECOND;
+    rig.read(1, 2, old, age);
+    rig.serve(2, old, 1);
+    rig.now += SECOND;
+    rig.read(2, 2, young, 60 * SECOND);
+    rig.serve(2, young, 2);
+    assert_eq!(rig.answered(2), Answer::Reply(reply(young, 2)));
+    // The young one is forgotten for want of use, and goes when something else is kept.
+    let until = rig.now + 700 * SECOND;
+    rig.pass(until);
+    assert_eq!(rig.held(2, registers(0, 2), age), Some(reply(registers(0, 2), 1)));
+    rig.read(3, 2, registers(50, 2), age);
+    rig.serve(2, registers(50, 2), 3);
+    let snapshot = &rig.view.units[1].snapshot;
+    assert!(snapshot.block(&young).is_none());
+    assert_eq!(rig.held(2, registers(2, 2), age), None, "it would show 1, after 2");
+    let elsewhere = snapshot.answer(&registers(2, 2), age, ListenerId(1), rig.now);
+    assert_eq!(elsewhere, Some(reply(registers(2, 2), 1)), "on a listener that was given nothing younger");
 }
 
 #[test]
-fn what_is_older_than_what_a_read_without_room_drops_goes_with_it_link_by_link() {
-    let mut settings = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
-    settings.learn_limit = 3;
-    let mut rig = Rig::of(settings);
-    rig.serve(1, FLOATS, 7);
-    // Each overlaps the one before it, and no other; all are in use.
+fn what_shares_a_register_with_a_younger_read_that_is_not_kept_is_not_served_next() {
+    // Each overlaps the one before it, and no other.
     let chain = [registers(0, 4), registers(2, 8), registers(8, 8)];
-    for (to, range) in (0..).zip(chain) {
-        rig.read(to, 2, range, 60 * SECOND);
-        rig.serve(2, range, u16::try_from(to).unwrap());
-        assert!(rig.held(2, range, 60 * SECOND).is_some());
-        rig.now += SECOND;
+    let mut settings = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
+    settings.learn_limit = 0;
+    let pace = Pace::Every(3600 * SECOND);
+    let block = |range| PolledBlock { range, core: None, measured: true, pace };
+    settings.units[0].polling.blocks = chain.into_iter().map(block).collect();
+    let mut rig = Rig::of(settings);
+    rig.serve(1, chain[0], 0);
+    for (value, range) in (1..).zip(&chain[1..]) {
+        rig.read(u64::from(value), 1, *range, 60 * SECOND);
+        rig.serve(1, *range, value);
     }
-    assert_eq!(rig.held(2, registers(2, 2), 60 * SECOND), Some(reply(registers(2, 2), 1)));
+    assert_eq!(rig.held(1, registers(2, 2), 60 * SECOND), Some(reply(registers(2, 2), 1)));
     let without_room = registers(14, 4);
-    rig.read(9, 2, without_room, 60 * SECOND);
-    rig.serve(2, without_room, 9);
-    assert_eq!(rig.held(2, without_room, 60 * SECOND), None, "no room");
-    assert_eq!(rig.held(2, registers(2, 2), 60 * SECOND), None, "it would show 0, after 1");
+    rig.read(9, 1, without_room, 60 * SECOND);
+    rig.serve(1, without_room, 9);
+    assert_eq!(rig.held(1, without_room, 60 * SECOND), None, "no room");
+    assert_eq!(rig.held(1, registers(14, 2), 60 * SECOND), None, "it would show 2, after 9");
+    let apart = registers(2, 2);
+    assert_eq!(rig.held(1, apart, 60 * SECOND), Some(reply(apart, 1)), "what shares none is");
 }

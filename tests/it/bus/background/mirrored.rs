@@ -75,22 +75,31 @@ fn what_was_read_of_one_table_takes_the_place_of_what_was_read_of_the_other() {
 }
 
 #[test]
-fn an_exception_carries_the_function_of_whoever_asked() {
+fn an_exception_that_is_shared_carries_the_function_of_each_client() {
     let mut rig = mirrored(Pace::Every(3600 * SECOND));
     rig.serve(1, FLOATS, 7);
     rig.now += 10 * SECOND;
     rig.read(1, 1, input(260, 2), 5 * SECOND);
     assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
-    let code = ExceptionCode(4);
+    let code = ExceptionCode::SERVER_DEVICE_BUSY;
     rig.answer(1, &exception_reply(FLOATS.function, code), 20 * MS);
     let expected = exception_reply(FunctionCode::READ_INPUT_REGISTERS, code);
     assert_eq!(rig.answered(1), Answer::Reply(expected));
-    // What says that the address does not exist says nothing of the other table: it is asked itself.
-    rig.read(2, 1, input(260, 2), 5 * SECOND);
-    assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
-    rig.answer(1, &exception_reply(FLOATS.function, ExceptionCode::ILLEGAL_DATA_ADDRESS), 20 * MS);
-    rig.serve(1, input(260, 2), 3);
-    assert_eq!(rig.answered(2), Answer::Reply(reply(input(260, 2), 3)));
+}
+
+#[test]
+fn what_was_wanted_of_a_refused_block_is_read_in_the_table_it_was_asked_of() {
+    for code in [ExceptionCode::ILLEGAL_DATA_ADDRESS, ExceptionCode(4)] {
+        let mut rig = mirrored(Pace::Every(3600 * SECOND));
+        rig.serve(1, FLOATS, 7);
+        rig.now += 10 * SECOND;
+        // A refusal of the one table says nothing of the other.
+        rig.read(1, 1, input(260, 2), 5 * SECOND);
+        assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
+        rig.answer(1, &exception_reply(FLOATS.function, code), 20 * MS);
+        rig.serve(1, input(260, 2), 3);
+        assert_eq!(rig.answered(1), Answer::Reply(reply(input(260, 2), 3)));
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::event::Event;
+use metergate::bus::line::{Line, Output, PortEvent, PortSettingsChange};
 use metergate::bus::record::Record;
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{LineSettings, UnitId};
@@ -33,6 +34,7 @@ pub(crate) struct Bench {
     answers: VecDeque<(u32, f64, Answer)>,
     pub(crate) view: View,
     pub(crate) records: VecDeque<Arc<Record>>,
+    pub(crate) events: VecDeque<Event>,
 }
 
 /// A request as tests ask it: unit 0 is a broadcast.
@@ -60,14 +62,18 @@ impl Bench {
     pub(crate) fn new(settings: LineSettings) -> Self {
         let mut bench = Self {
             line: Line::new(settings),
-            t0: Instant::now(),
+            t0: Instant::now() + millis(OPEN_FOR),
             now: 0.0,
             sent: VecDeque::new(),
             answers: VecDeque::new(),
             view: View::default(),
             records: VecDeque::new(),
+            events: VecDeque::new(),
         };
-        bench.port(PortEvent::Opened);
+        // Long enough ago that no unit owes an answer to what was asked before the start.
+        bench.line.handle_port(PortEvent::Opened, bench.t0 - millis(OPEN_FOR));
+        bench.outputs();
+        bench.to(0.0);
         bench
     }
 
@@ -139,6 +145,17 @@ impl Bench {
         panic!("nothing is sent");
     }
 
+    /// Lets the next timer of the line run out.
+    pub(crate) fn step(&mut self) {
+        let due = self.due().expect("something to wait for");
+        self.fire(due);
+    }
+
+    /// A request that has left since the last look, if one has.
+    pub(crate) fn next_sent(&mut self) -> Option<Sent> {
+        self.sent.pop_front()
+    }
+
     /// Nothing has left since the last look, and nothing leaves before `at`.
     pub(crate) fn silent_to(&mut self, at: f64) {
         self.to(at);
@@ -162,12 +179,12 @@ impl Bench {
         panic!("nothing is answered");
     }
 
-    /// No answer has been given since the last look.
     /// An answer that has been given, if there is one.
     pub(crate) fn take_answer(&mut self) -> Option<(u32, Answer)> {
         self.answers.pop_front().map(|(id, _, answer)| (id, answer))
     }
 
+    /// No answer has been given since the last look.
     pub(crate) fn no_answer(&self) {
         assert!(self.answers.is_empty(), "{:?}", self.answers);
     }
@@ -180,6 +197,76 @@ impl Bench {
         let reply = [&[sent.pdu[0], count][..], &vec![value; usize::from(count)]].concat();
         self.frame(sent.unit, &reply);
         sent
+    }
+
+    /// Lets clients ask one thing after the other, and units answer by themselves, up to `until`. `respond` gives what a
+    /// unit answers, if it does, and how long after the end of the request it begins. Gives everything that was sent.
+    pub(crate) fn run(
+        &mut self,
+        until: f64,
+        clients: &mut [Client],
+        mut respond: impl FnMut(&Sent) -> Option<(f64, Vec<u8>)>,
+    ) -> Vec<Sent> {
+        let mut asks: Vec<(f64, usize)> = (0..clients.len()).map(|client| (self.now, client)).collect();
+        let mut frames: Vec<(f64, u8, Vec<u8>)> = Vec::new();
+        let mut all_sent = Vec::new();
+        loop {
+            while let Some(sent) = self.sent.pop_front() {
+                if let Some((pause, pdu)) = respond(&sent) {
+                    let on_the_wire = wire_millis(sent.pdu.len()) + wire_millis(pdu.len());
+                    frames.push((sent.at + on_the_wire + pause, sent.unit, pdu));
+                }
+                all_sent.push(sent);
+            }
+            while let Some((id, at, answer)) = self.answers.pop_front() {
+                let index = usize::try_from(id).expect("small");
+                let Some(client) = clients.get_mut(index) else { continue };
+                let pause = if matches!(answer, Answer::Refused(_)) { REFUSED_AFTER } else { 0.0 };
+                asks.push((at + pause + client.pause, index));
+                client.answers.push((at, answer));
+            }
+            let first_ask = asks.iter().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
+            let first_frame = frames.iter().map(|(at, ..)| *at).fold(f64::INFINITY, f64::min);
+            let due = self.due().unwrap_or(f64::INFINITY);
+            let next = first_ask.min(first_frame).min(due);
+            if next > until {
+                self.now = until;
+                return all_sent;
+            }
+            self.now = self.now.max(next);
+            if first_frame <= next {
+                let index = frames.iter().position(|(at, ..)| *at <= next).expect("just seen");
+                let (_, unit, pdu) = frames.remove(index);
+                self.frame(unit, &pdu);
+            } else if first_ask <= next {
+                let index = asks.iter().position(|(at, _)| *at <= next).expect("just seen");
+                let (_, index) = asks.remove(index);
+                let client = &mut clients[index];
+                let pdu = client.pdus[client.asked % client.pdus.len()].clone();
+                client.asked += 1;
+                let ask = client.ask;
+                self.ask(u32::try_from(index).expect("few"), ask, &pdu);
+            } else {
+                self.fire(due);
+            }
+        }
+    }
+
+    /// Line time that requests of this connection took, in milliseconds.
+    pub(crate) fn line_time(&self, connection: u64) -> f64 {
+        let of = |record: &Arc<Record>| match &**record {
+            Record::Transaction(transaction) => transaction
+                .source
+                .filter(|source| source.connection == connection)
+                .map(|_| transaction.ended_at - transaction.sent_at),
+            Record::Stray(_) => None,
+        };
+        self.records.iter().filter_map(of).sum::<Duration>().as_secs_f64() * 1e3
+    }
+
+    pub(crate) fn settings(&mut self, settings: LineSettings, port: PortSettingsChange) {
+        self.line.handle_settings(settings, port, self.instant(self.now));
+        self.outputs();
     }
 
     /// Milliseconds of the bench's time at `at`.
@@ -213,6 +300,7 @@ impl Bench {
                     pdu: adu[1..adu.len() - 2].to_vec(),
                 }),
                 Output::Publish(view) => self.view = Arc::unwrap_or_clone(view),
+                Output::Event(event) => self.events.push_back(event),
                 Output::Record(record) => self.records.push_back(record),
                 Output::Reply { to, answer } => self.answers.push_back((to, self.now, answer)),
             }
@@ -224,6 +312,34 @@ impl Bench {
     }
 }
 
+/// A client that asks one thing after the other, for ever.
+pub(crate) struct Client {
+    ask: Ask,
+    pdus: Vec<Vec<u8>>,
+    /// Between an answer and the next request.
+    pause: f64,
+    asked: usize,
+    /// What it was answered, and when.
+    pub(crate) answers: Vec<(f64, Answer)>,
+}
+
+impl Client {
+    pub(crate) fn new(ask: Ask, pdus: impl IntoIterator<Item = Vec<u8>>, pause: f64) -> Self {
+        Self { ask, pdus: pdus.into_iter().collect(), pause, asked: 0, answers: Vec::new() }
+    }
+
+    /// How many of its requests were answered with data.
+    pub(crate) fn served(&self) -> usize {
+        self.answers.iter().filter(|(_, answer)| matches!(answer, Answer::Reply(_))).count()
+    }
+}
+
+/// The answer to a read of registers, each byte of it `value`.
+pub(crate) fn registers(pdu: &[u8], value: u8) -> Vec<u8> {
+    let count = pdu[4] * 2;
+    [&[pdu[0], count][..], &vec![value; usize::from(count)]].concat()
+}
+
 pub(crate) fn reply(pdu: &[u8]) -> Answer {
     Answer::Reply(Bytes::copy_from_slice(pdu))
 }
@@ -232,6 +348,17 @@ pub(crate) const BUSY: Answer = Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUS
 pub(crate) const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 pub(crate) const NO_RESPONSE: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
 pub(crate) const REFUSED_OFFLINE: Answer = Answer::Refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+
+/// How long the port has been open when a bench begins.
+const OPEN_FOR: f64 = 60_000.0;
+
+/// After so long a connection gives an answer that cost nothing.
+const REFUSED_AFTER: f64 = 10.0;
+
+/// Milliseconds that a frame with such a PDU takes on the wire.
+fn wire_millis(pdu: usize) -> f64 {
+    (pdu + rtu::OVERHEAD) as f64 * 10.0 / 19.2
+}
 
 fn millis(at: f64) -> Duration {
     Duration::from_secs_f64(at / 1e3)

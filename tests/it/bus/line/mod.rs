@@ -4,7 +4,12 @@
 mod answers;
 mod bench;
 mod echo;
+mod fairness;
+mod gaps;
 mod health;
+mod health_rules;
 mod limits;
+mod misfits;
 mod records;
+mod reload;
 mod sharing;

@@ -6,11 +6,14 @@ use metergate::bus::settings::LineSettings;
 
 use super::bench::{Ask, BUSY, Bench, Sent, reply, settings};
 
-/// Serves `count` requests and tells how many each client got; `client` tells whose request it is.
+/// Serves `count` reads, each answer as slow as it is long, and gives how many each client got; `client` gives whose
+/// request it is.
 fn shares(bench: &mut Bench, count: usize, client: impl Fn(&Sent) -> u8) -> BTreeMap<u8, f64> {
     let mut shares = BTreeMap::new();
     for _ in 0..count {
-        let sent = bench.serve(1);
+        let sent = bench.sent();
+        bench.to(sent.at + 10.0 + f64::from(sent.pdu[4]));
+        bench.frame(sent.unit, &super::bench::registers(&sent.pdu, 1));
         *shares.entry(client(&sent)).or_default() += 1.0;
     }
     shares
@@ -91,13 +94,11 @@ fn a_full_queue_still_takes_one_request_of_each_connection() {
     bench.read(2, Ask::of(1).on(1, 1), 10, 1);
     bench.read(3, Ask::of(1).on(1, 1), 20, 1);
     bench.read(4, Ask::of(1).on(1, 1), 30, 1);
-    let full =
-        metergate::bus::request::Answer::Refused(metergate::modbus::pdu::ExceptionCode::SERVER_DEVICE_BUSY);
-    assert_eq!(bench.answer(), (4, full.clone()));
+    assert_eq!(bench.answer(), (4, BUSY));
     bench.read(5, Ask::of(1).on(2, 2), 40, 1);
     bench.no_answer();
     bench.read(6, Ask::of(1).on(2, 2), 50, 1);
-    assert_eq!(bench.answer(), (6, full));
+    assert_eq!(bench.answer(), (6, BUSY));
 }
 
 #[test]
@@ -199,13 +200,16 @@ fn a_closed_queue_answers_everybody_and_lets_the_wire_end() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
-    bench.read(2, Ask { deadline: 1.0, ..Ask::of(1) }, 10, 1);
+    bench.read(2, Ask { deadline: 20.0, ..Ask::of(1) }, 10, 1);
     assert_eq!(bench.answer(), (2, BUSY));
     bench.read(3, Ask::of(1), 10, 1);
     bench.line.close();
     assert!(!bench.line.is_idle());
     bench.frame(1, &[3, 2, 0, 0]);
-    assert_eq!(bench.answer(), (3, super::bench::NO_PATH));
+    let not_sent = metergate::bus::request::Answer::NotSent(
+        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
+    );
+    assert_eq!(bench.answer(), (3, not_sent));
     assert_eq!(bench.answer().0, 1);
     assert!(bench.line.is_idle());
 }

@@ -118,7 +118,7 @@ fn riser_a(dead: bool) -> Bus {
         (1..=3).zip(names).map(|(id, name)| meter(id, Some(name), MeterState::Online)).collect();
     meters.push(meter(4, Some(HOSTILE), MeterState::Online));
     meters.push(meter(5, Some("Kitchen"), MeterState::Offline));
-    meters.push(meter(6, Some("Server room"), MeterState::Recovering));
+    meters.push(meter(6, Some("Server room"), MeterState::Confirming));
     meters.push(meter(7, None, MeterState::Online));
     meters.push(meter(
         8,
@@ -200,7 +200,7 @@ pub(crate) fn meter(id: u8, name: Option<&str>, state: MeterState) -> Meter {
     let hour = (0..60)
         .map(|minute| {
             let is_dead = matches!(state, MeterState::Offline) && minute > 55
-                || matches!(state, MeterState::Recovering) && minute % 9 > 5
+                || matches!(state, MeterState::Confirming) && minute % 9 > 5
                 || !seen;
             let failures = if is_dead { 20 } else { u64::from(id == 7 && minute % 13 == 0) };
             Minute {
@@ -219,7 +219,7 @@ pub(crate) fn meter(id: u8, name: Option<&str>, state: MeterState) -> Meter {
         age: match state {
             MeterState::Online => Some(Duration::from_millis(600 + 90 * u64::from(id))),
             MeterState::Offline => Some(Duration::from_secs(250)),
-            MeterState::Recovering => Some(Duration::from_secs(12)),
+            MeterState::Confirming => Some(Duration::from_secs(12)),
             MeterState::NeverSeen => None,
         },
         answer_time: seen.then(|| Duration::from_micros(5_000 + 130 * u64::from(id))),

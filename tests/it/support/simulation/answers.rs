@@ -149,4 +149,4 @@ const EXCEPTION: usize = 5;
 const STRANGER: u8 = 247;
 
 /// Before the end of the guard a late answer has begun to arrive, whatever the adapter adds.
-const GUARD_MARGIN: Nanos = 30 * MILLI;
+pub(super) const GUARD_MARGIN: Nanos = 30 * MILLI;

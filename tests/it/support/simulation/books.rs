@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::bus::request::{Answer, Target};
+use metergate::bus::request::{Answer, ListenerId, Target};
 use metergate::bus::settings::LineSettings;
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::{PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::own::Own;
-use super::polling::time_told;
+use super::polling::{COUNTERS, COUNTERS_END, time_told};
 use super::wire::{MILLI, Nanos};
 
 /// Broken promises are told in words.
@@ -59,6 +59,10 @@ pub(crate) struct Books {
     given: BTreeMap<(u64, Target, Nanos), Vec<(ReadRange, Nanos)>>,
     /// How often each write went out.
     sent: BTreeMap<(u8, Vec<u8>), u32>,
+    /// A read that was sent and that no client waited for.
+    unexplained: Option<(u8, RequestPdu, Nanos)>,
+    /// Of when the listener's clients were last given each counter: unit, table and address.
+    told: BTreeMap<(u8, u8, u16), Nanos>,
 }
 
 impl Books {
@@ -71,6 +75,8 @@ impl Books {
             floors: BTreeMap::new(),
             given: BTreeMap::new(),
             sent: BTreeMap::new(),
+            unexplained: None,
+            told: BTreeMap::new(),
         }
     }
 
@@ -113,7 +119,12 @@ impl Books {
             return None;
         }
         let seen = self.view.unit(unit)?;
-        seen.snapshot.answer(&asked.pdu.range()?, Duration::from_nanos(asked.max_age), now)
+        seen.snapshot.answer(
+            &asked.pdu.range()?,
+            Duration::from_nanos(asked.max_age),
+            ListenerId::default(),
+            now,
+        )
     }
 
     /// A request of so much line time goes out: somebody waits for it or it is read on our own account, and a
@@ -129,21 +140,37 @@ impl Books {
             number(asked.target) == unit && (asked.pdu == *pdu || wider)
         };
         let wanted = self.asked.values().any(|asked| serves(asked) && asked.deadline > now);
-        let state = self.view.units.iter().find(|seen| seen.id.get() == unit).map(|seen| seen.state);
-        let unasked = state == Some(UnitState::Offline) || self.view.echo.is_none();
-        self.own.transmit(unit, !wanted && !unasked, took, now);
-        self.own.within_share(now)?;
+        let unasked = self.is_searched(unit) || self.view.echo.is_none();
+        self.own.transmit(unit, now);
+        if !wanted && !unasked {
+            self.unexplained = Some((unit, pdu.clone(), took));
+        }
         if pdu.is_read() {
-            let own = pdu.range().is_some_and(|range| self.own.may_read(unit, &range));
-            return check(wanted || unasked || own, || {
-                format!("nobody waits for the read {pdu:?} of unit {unit}")
-            });
+            return Ok(());
         }
         let times = self.sent.entry((unit, pdu.bytes().to_vec())).or_default();
         *times += 1;
         let times = *times;
         check(times == 1, || format!("the write {pdu:?} to unit {unit} went out {times} times"))?;
         check(wanted, || format!("nobody waits for the write {pdu:?} to unit {unit}"))
+    }
+
+    /// What was sent without a client waiting was sent to find out whether its unit is there, or is a reading on the
+    /// gateway's own account. To be asked when what was sent has been published, too.
+    pub(crate) fn explained(&mut self, now: Nanos) -> Check {
+        let Some((unit, pdu, took)) = self.unexplained.take() else { return Ok(()) };
+        if self.is_searched(unit) {
+            return Ok(());
+        }
+        self.own.spend(took);
+        self.own.within_share(now)?;
+        let own = pdu.range().is_some_and(|range| self.own.may_read(unit, &range));
+        check(own, || format!("nobody waits for the read {pdu:?} of unit {unit}"))
+    }
+
+    fn is_searched(&self, unit: u8) -> bool {
+        let state = self.view.units.iter().find(|seen| seen.id.get() == unit).map(|seen| seen.state);
+        matches!(state, Some(UnitState::Offline | UnitState::Confirming)) || self.view.is_silent
     }
 
     /// An answer is given.
@@ -157,8 +184,17 @@ impl Books {
                 check(self.times_sent(&asked) == 1, || format!("broadcast {id} is not on the wire"))?;
                 self.raise_floors(&asked);
             }
-            Answer::NotSent(code) | Answer::NoAnswer(code) | Answer::Refused(code) => {
-                self.failure(id, &asked, *code)?
+            Answer::NotSent(code) | Answer::Refused(code) => {
+                check(asked.pdu.is_read() || self.times_sent(&asked) == 0, || {
+                    format!("write {id} was sent, and its client told it was not")
+                })?;
+                self.failure(id, &asked, *code)?;
+            }
+            Answer::NoAnswer(code) => {
+                check(asked.pdu.is_read() || self.times_sent(&asked) == 1, || {
+                    format!("write {id} was never sent, and its client told it may have been")
+                })?;
+                self.failure(id, &asked, *code)?;
             }
         }
         let failed = !matches!(answer, Answer::Reply(_) | Answer::Sent);
@@ -219,7 +255,7 @@ impl Books {
         let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
         let held = |seen: &UnitView| {
             let range = asked.pdu.range()?;
-            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), now)
+            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), ListenerId::default(), now)
         };
         let published = seen
             .is_some_and(|seen| seen.last_good == Some(now) || held(seen).is_some_and(|held| held == reply));
@@ -242,6 +278,18 @@ impl Books {
         check(told >= asked.seen, || {
             format!("request {id} {asked:?} got counters of {told}, and its connection younger ones before")
         })?;
+        for address in range.start..range.start + range.quantity {
+            if !(COUNTERS..COUNTERS_END).contains(&address) {
+                continue;
+            }
+            let last = self.told.entry((unit, table, address)).or_default();
+            check(told >= *last, || {
+                format!(
+                    "backwards: request {id} {asked:?} got counters of {told}, register {address} was given of {last}"
+                )
+            })?;
+            *last = told;
+        }
         let whole = self.own.seen(unit, &range);
         let given = self.given.entry((asked.connection, asked.target, asked.max_age)).or_default();
         given.retain(|(range, _)| *range != whole);
@@ -253,23 +301,14 @@ impl Books {
     }
 
     fn failure(&self, id: u64, asked: &Asked, code: ExceptionCode) -> Check {
-        let times = self.times_sent(asked);
-        let is_write = !asked.pdu.is_read();
         match code {
             ExceptionCode::SERVER_DEVICE_BUSY => {
-                check(times == 0, || format!("write {id} was sent, and its client told it was not"))
+                check(self.times_sent(asked) == 0, || format!("0x06 for {id}, which was sent"))
             }
             ExceptionCode::GATEWAY_PATH_UNAVAILABLE => {
                 check(self.view.port != PortState::Open, || format!("0x0A for {id} while the line is open"))
             }
-            ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => {
-                let unit = number(asked.target);
-                let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
-                let offline = seen.is_some_and(|seen| seen.state == UnitState::Offline);
-                check(!is_write || times == 1 || offline, || {
-                    format!("0x0B for write {id} that was never sent")
-                })
-            }
+            ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => Ok(()),
             _ => Err(format!("{code} for request {id} is not the gateway's to give")),
         }
     }
@@ -300,14 +339,20 @@ fn gives(
     table: impl Fn(ReadRange) -> ReadRange,
 ) -> bool {
     if execution.pdu == *pdu {
-        return execution.reply == reply;
+        // A device may limit what is written to it.
+        let is_limited = matches!(pdu.function().0, 5 | 6 | 0x0F | 0x10)
+            && reply.len() == 5
+            && reply[..3] == pdu.bytes()[..3];
+        return execution.reply == reply || is_limited;
     }
     let (Some(asked), Some(wanted)) = (execution.pdu.range(), pdu.range()) else { return false };
     if execution.reply[0] & 0x80 != 0 {
         // "No such address" tells nothing about a part of what was asked for.
         let own = reply[0] == wanted.function.0 | 0x80;
         let same = own && execution.reply[1..] == reply[1..];
-        return table(asked).covers(&table(wanted)) && same && !matches!(reply[1], 2 | 3);
+        return table(asked).covers(&table(wanted))
+            && same
+            && (table(asked) == table(wanted) || !matches!(reply[1], 2 | 3));
     }
     if reply[0] != wanted.function.0 {
         return false;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::record::{Outcome, Record};
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
 use metergate::bus::settings::{Echo, Parity, UnitId};
 use metergate::bus::view::PortState;
 use metergate::modbus::pdu::RequestPdu;
+use metergate::modbus::rtu;
 
 use super::answers;
 use super::books::{Asked, Books, Check, check};
 use super::ledger::Ledger;
-use super::rng::Rng;
+use super::rng::{Rng, mix};
 use super::swarm::{Faults, Swarm};
 use super::traffic;
 use super::unit::VirtualUnit;
@@ -41,7 +43,9 @@ enum Input {
     Port(PortEvent),
     /// Nothing goes wrong any more.
     Calm,
-    /// The line has had time to recover: everything asked now must be answered with data.
+    /// The line has had time to recover: what was ignored before is tried again.
+    Trial,
+    /// Everything asked now must be answered with data.
     Burst,
 }
 
@@ -67,6 +71,8 @@ pub(crate) struct World {
     stalled_until: Nanos,
     /// The last byte the machine was given, or has sent.
     last_byte: Nanos,
+    /// The last byte of a frame: a request, or an answer that was taken.
+    last_frame: Option<Nanos>,
     /// When units may still be acting on a broadcast.
     turnaround_until: Nanos,
     /// End on the wire of the last request that is to be answered, if nothing was received since.
@@ -105,6 +111,7 @@ impl World {
             open: false,
             stalled_until: 0,
             last_byte: 0,
+            last_frame: None,
             turnaround_until: 0,
             unanswered: None,
             trace,
@@ -113,7 +120,30 @@ impl World {
         };
         world.plan(1, Input::Port(PortEvent::Opened));
         world.plan(MILLI, Input::Ask);
+        world.answer_from_before(&mut Rng::new(mix(seed)));
         world
+    }
+
+    /// An earlier process asked something, and its answer comes after the start. Drawn apart, so that other seeds go on
+    /// as they did.
+    fn answer_from_before(&mut self, rng: &mut Rng) {
+        let alive: Vec<u8> = self.units.keys().copied().collect();
+        if alive.is_empty() || !rng.chance(200) {
+            return;
+        }
+        let id = rng.pick(&alive);
+        let configured = self.swarm.settings.units.iter().find(|unit| unit.id.get() == id);
+        let timeout = configured.map_or(0, |unit| nanos(unit.response_timeout));
+        let guard = nanos(self.swarm.settings.late_guard).saturating_sub(answers::GUARD_MARGIN);
+        let at = rng.below(timeout + guard);
+        // With the values of no unit that is there.
+        let pdu = traffic::read(rng, &self.swarm);
+        let reply = VirtualUnit::new(!id, false).execute(pdu.bytes(), 0);
+        let adu = rtu::encode(id, &reply);
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.busy_until = at + self.wire.time(adu.len());
+        }
+        self.schedule(at, Event::Talk(adu.to_vec()));
     }
 
     /// Runs to the end: traffic with faults, then calm, then proof that the line came back by itself.
@@ -188,8 +218,12 @@ impl World {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
                 // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
-                self.plan(self.now + 15_000 * MILLI, Input::Burst);
+                self.plan(self.now + 15_000 * MILLI, Input::Trial);
                 Ok(())
+            }
+            Some((_, Input::Trial)) => {
+                self.plan(self.now + 60_000 * MILLI, Input::Burst);
+                self.try_all()
             }
             Some((_, Input::Burst)) => self.burst(),
             None => Ok(()),
@@ -292,6 +326,16 @@ impl World {
         Ok(())
     }
 
+    /// Asks each unit once for what the burst will ask: a read that was ignored is refused until it was tried again.
+    fn try_all(&mut self) -> Check {
+        for id in self.units.keys().copied().collect::<Vec<_>>() {
+            let target = Target::Unit(UnitId::new(id).expect("a configured unit"));
+            let pdu = traffic::range(3, u16::from(id), 2);
+            self.hand_in(0, target, pdu, 0, self.now + 50_000 * MILLI, false)?;
+        }
+        Ok(())
+    }
+
     fn burst(&mut self) -> Check {
         self.note(|| "burst".into());
         let units: Vec<u8> = self.units.keys().copied().collect();
@@ -360,12 +404,31 @@ impl World {
                 Output::Publish(view) => {
                     check(view.waiting <= self.books.asked.len(), || "more wait than asked".into())?;
                     self.books.own.kept(&view)?;
+                    let base = self.base;
+                    self.note(|| {
+                        let units = view.units.iter().map(|unit| {
+                            let blocks = unit.snapshot.blocks().iter().map(|block| {
+                                let begun = nanos(block.begun.instant.saturating_duration_since(base));
+                                (block.range.function, block.range.start, block.range.quantity, begun / MILLI)
+                            });
+                            (unit.id.get(), unit.state, blocks.collect::<Vec<_>>())
+                        });
+                        format!("publishes {:?}", units.collect::<Vec<_>>())
+                    });
                     if view.port != PortState::Open {
                         self.books.own.interrupted();
                     }
                     self.books.view = Arc::unwrap_or_clone(view);
                 }
-                Output::Record(record) => self.ledger.record(&record, self.instant(self.now))?,
+                Output::Event(_) => {}
+                Output::Record(record) => {
+                    if let Record::Transaction(transaction) = &*record
+                        && matches!(transaction.outcome, Outcome::Answered | Outcome::Exception(_))
+                    {
+                        self.last_frame = Some(self.now);
+                    }
+                    self.ledger.record(&record, self.instant(self.now))?;
+                }
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
                     self.books.reply(to, &answer, self.instant(self.now))?;
@@ -374,6 +437,7 @@ impl World {
             count += 1;
             check(count < 1000, || "outputs without end".into())?;
         }
+        self.books.explained(self.now)?;
         self.books.own.only_probes(&self.books.view)
     }
 

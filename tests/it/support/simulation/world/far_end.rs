@@ -26,6 +26,7 @@ impl World {
         }
         let end = self.now + self.wire.time(adu.len());
         self.last_byte = end;
+        self.last_frame = Some(end);
         if unit == 0 {
             self.turnaround_until = end + nanos(self.swarm.settings.turnaround_delay);
         } else {
@@ -56,8 +57,11 @@ impl World {
         let settings = &self.swarm.settings;
         let configured = settings.units.iter().find(|configured| configured.id.get() == unit);
         let gap = configured.map_or(settings.request_gap, |unit| unit.request_gap);
-        let silence = nanos(rtu::silence(settings.framing.baud_rate).max(gap));
+        let silence = nanos(rtu::silence(settings.framing.baud_rate));
         check(self.now >= self.last_byte + silence, || "sent before the silence was over".into())?;
+        // Stray bytes restart only the 3.5 characters.
+        let rested = self.last_frame.is_none_or(|last| self.now >= last + nanos(gap));
+        check(rested, || "sent before the gap was over".into())?;
         check(self.now >= self.turnaround_until, || "sent within the turnaround delay".into())?;
         let answered = self.unanswered.is_none_or(|end| self.now >= end + SHORTEST_WAIT);
         check(answered, || "sent while another request waits for its answer".into())

@@ -1,20 +1,28 @@
-//! Whether a line is too full for its background readings, told once per change and not for a moment's sake.
+//! Whether a line is too full for its background readings, reported once per change and not for a moment's sake.
 //!
-//! Owns the hysteresis only: what is measured comes from `poll.rs`, what is said of it is `background.rs`'s.
+//! Owns the hysteresis only: what is measured comes from `poll.rs`.
 
 use std::time::{Duration, Instant};
 
+/// How full a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Blocks are read more slowly than planned.
+    TooFull,
+    /// Blocks are read as often as planned.
+    AsPlanned,
+}
+
 /// What was last found, and since when it looks otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Crowding {
+pub(crate) struct OverloadDetector {
     full: bool,
     otherwise_since: Option<Instant>,
 }
 
-impl Crowding {
-    /// Blocks are read so many times slower than planned, `now`. Gives the new finding when there is one: true is
-    /// that the line is too full.
-    pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<bool> {
+impl OverloadDetector {
+    /// Updates the detector: blocks are read so many times slower than planned. Returns the new state if it changed.
+    pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<Load> {
         let otherwise = if self.full { slowdown < AS_PLANNED } else { slowdown > TOO_SLOW };
         if !otherwise {
             self.otherwise_since = None;
@@ -26,7 +34,7 @@ impl Crowding {
         }
         self.otherwise_since = None;
         self.full = !self.full;
-        Some(self.full)
+        Some(if self.full { Load::TooFull } else { Load::AsPlanned })
     }
 
     /// What was last found.

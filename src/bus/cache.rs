@@ -1,0 +1,640 @@
+//! What is read on the gateway's own account, what is kept of it, and what is served from it.
+//!
+//! Owns the plan of polled blocks, the ranges learned from clients and their shares of line time. Blocks themselves
+//! belong to their unit's snapshot, which connections read. A read that may be served from data of some age and is
+//! not at hand refreshes the whole range around it, so that traffic does not grow with the clients.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::{ExceptionCode, ReadRange};
+use crate::modbus::rtu;
+
+use super::budget;
+use super::event::{DivisionReason, Event};
+use super::now::Now;
+use super::overload::{Load, OverloadDetector};
+use super::poll::{Due, Plan, PollBlock, USUAL_PAUSE, reading_cost};
+use super::ranges::{BlockUse, RangeTable};
+use super::request::{ListenerId, Source};
+use super::settings::{Framing, LineSettings, Replies, UnitId};
+use super::shares::{BackgroundShares, Kind};
+use super::snapshot::Block;
+use super::tables::with_function;
+use super::unit::{Unit, Units};
+use super::view::PollingView;
+
+/// The snapshot's side of a line.
+#[derive(Debug)]
+pub(super) struct Cache {
+    framing: Framing,
+    /// What is read of profiles' blocks; from the first opening of the port on.
+    plan: Option<Plan>,
+    ranges: RangeTable,
+    shares: BackgroundShares,
+    overload: OverloadDetector,
+    divisions: Vec<Division>,
+    /// Polled ranges that were not answered, in a row.
+    unanswered: Vec<Unanswered>,
+    /// Blocks read so far.
+    generation: u64,
+    is_overrun_noted: bool,
+    is_full_noted: bool,
+}
+
+/// A polled block that the unit did not give whole.
+#[derive(Debug)]
+struct Division {
+    unit: UnitId,
+    whole: PollBlock,
+    /// What is read in its place.
+    parts: Vec<PollBlock>,
+    retry_at: Instant,
+    pause: Duration,
+    /// Whether the whole is being tried again.
+    is_retrying: bool,
+}
+
+/// A polled range that was not answered.
+#[derive(Debug)]
+struct Unanswered {
+    unit: UnitId,
+    range: ReadRange,
+    times: u32,
+    since: Instant,
+}
+
+/// What a client's read of a range turns into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) unit: UnitId,
+    pub(super) wanted: &'a ReadRange,
+    pub(super) max_age: Duration,
+    pub(super) source: Source,
+}
+
+impl Cache {
+    pub(super) fn new(settings: &LineSettings) -> Self {
+        let mut ranges = RangeTable::new(settings.learn_limit);
+        ranges.configure(settings.learn_limit, &settings.units);
+        Self {
+            framing: settings.framing,
+            plan: None,
+            ranges,
+            shares: BackgroundShares::default(),
+            overload: OverloadDetector::default(),
+            divisions: Vec::new(),
+            unanswered: Vec::new(),
+            generation: 0,
+            is_overrun_noted: false,
+            is_full_noted: false,
+        }
+    }
+
+    /// Other settings: blocks of units whose profile is another one are planned anew, the others go on.
+    pub(super) fn configure(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
+        self.framing = settings.framing;
+        self.ranges.configure(settings.learn_limit, &settings.units);
+        self.is_full_noted = false;
+        let Some(plan) = &mut self.plan else { return };
+        plan.set_share(settings.poll_share);
+        let wanted = budget::blocks(settings);
+        let same = |unit: UnitId, block: &PollBlock| {
+            wanted.iter().find(|other| {
+                other.unit == unit && other.range == block.range && other.measured == block.measured
+            })
+        };
+        self.divisions.retain(|division| same(division.unit, &division.whole).is_some());
+        self.unanswered.clear();
+        for unit in plan.units() {
+            for block in plan.blocks(unit).copied().collect::<Vec<_>>() {
+                let is_part = self.divisions.iter().any(|division| division.holds(unit, &block.range));
+                if !is_part && same(unit, &block).is_none() {
+                    plan.remove(unit, &block.range);
+                }
+            }
+        }
+        for block in wanted {
+            let PollBlock { unit, range, pace, .. } = block;
+            let whole = |division: &&mut Division| division.unit == unit && division.whole.range == range;
+            match self.divisions.iter_mut().find(whole) {
+                Some(division) => {
+                    for block in division.parts.iter_mut().chain([&mut division.whole]) {
+                        block.pace = pace;
+                        plan.set_pace(unit, &block.range, pace);
+                    }
+                }
+                None if plan.contains(unit, &range) => plan.set_pace(unit, &range, pace),
+                None => plan.insert(block, now),
+            }
+        }
+        units.iter_mut().for_each(|unit| self.note_measured(unit));
+        self.replan(units, now);
+    }
+
+    /// Everything learned begins anew: the port leads to another line, perhaps.
+    pub(super) fn begin_anew(&mut self, settings: &LineSettings) {
+        let generation = self.generation;
+        *self = Self { generation, ..Self::new(settings) };
+    }
+
+    /// Plans the background readings, or spreads them anew when the line could not be used for a while.
+    pub(super) fn begin_polling(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
+        if self.plan.is_none() {
+            self.plan = Some(Plan::new(budget::blocks(settings), settings.poll_share, now));
+            units.iter_mut().for_each(|unit| self.note_measured(unit));
+        }
+        self.replan(units, now);
+    }
+
+    /// The line cannot be used: how long readings take to come round meanwhile says nothing of how full it is.
+    pub(super) fn interrupt(&mut self) {
+        self.overload.interrupt();
+        if let Some(plan) = &mut self.plan {
+            plan.interrupt();
+        }
+    }
+
+    // What clients ask for.
+
+    /// The range to be read in place of a client's own, if data of some age would have served it too.
+    pub(super) fn enclosing_range(
+        &mut self,
+        asked: Asked<'_>,
+        units: &Units,
+        now: Instant,
+    ) -> Option<ReadRange> {
+        let Asked { unit: id, wanted, max_age, source } = asked;
+        let unit = units.get(id)?;
+        if unit.settings().replies == Replies::Strict {
+            let tables = unit.settings().tables();
+            let planned = self.plan.as_ref().and_then(|plan| plan.covering(id, wanted, tables));
+            if planned.is_some() {
+                return planned;
+            }
+        }
+        self.ranges.note_asked(id, wanted, max_age, now, source);
+        let framing = self.framing;
+        self.ranges.enclosing(id, wanted, now, |id, range| cost(framing, units, id, range))
+    }
+
+    /// A client was not answered from the snapshot: notes whether that was because something younger than the block
+    /// that would have done had been served.
+    pub(super) fn note_undone(&mut self, unit: &Unit, wanted: &ReadRange, max_age: Duration, now: Now) {
+        let tables = unit.settings().tables();
+        let covering =
+            unit.snapshot().blocks().iter().filter(|block| tables.part(&block.range, wanted).is_some());
+        let youngest = covering.max_by_key(|block| block.begun.instant);
+        let Some(older) = youngest.filter(|block| block.age(now) <= max_age) else { return };
+        for younger in unit.snapshot().younger(wanted, older.begun.instant) {
+            self.ranges.note_undone(unit.id(), &younger.range, &older.range, now.instant);
+        }
+    }
+
+    // What is read.
+
+    /// The background reading that is due, if the budget allows one.
+    pub(super) fn next_reading(
+        &mut self,
+        units: &Units,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Option<(UnitId, ReadRange)> {
+        self.retry_divided(units, now);
+        let framing = self.framing;
+        let plan = self.plan.as_mut()?;
+        if !plan.may_spend(now) {
+            return None;
+        }
+        let usable = |id: UnitId| units.get(id).is_some_and(|unit| may_be_polled(unit, now));
+        let cost = |id: UnitId, range: &ReadRange| cost(framing, units, id, range);
+        let ranges = &mut self.ranges;
+        let due = self.shares.order().into_iter().find_map(|kind| {
+            let due = match kind {
+                Kind::Planned => plan.due(now, usable),
+                Kind::Learned => ranges.due(now, usable, cost, |id, range, _| block_use(units, id, range)),
+            };
+            Some((kind, due?))
+        });
+        let reading = due.map(|(kind, Due { unit, range })| {
+            self.shares.charge(kind, cost(unit, &range));
+            (unit, range)
+        });
+        if reading.is_some() {
+            self.watch_load(units, now, events);
+        }
+        if self.ranges.take_changed() {
+            let wanted = self.ranges.demand(cost);
+            if self.plan.as_mut().is_some_and(|plan| plan.reserve(wanted)) {
+                self.replan_shared(units, now);
+            }
+        }
+        reading
+    }
+
+    /// When a background reading will be due.
+    pub(super) fn next_due(&self, units: &Units, now: Instant) -> Option<Instant> {
+        let plan = self.plan.as_ref()?;
+        let usable = |id: UnitId| units.get(id).is_some_and(|unit| may_be_polled(unit, now));
+        let due = plan.next_due(usable).into_iter().chain(self.ranges.next_due(usable)).min();
+        let retry = self.divisions.iter().filter(|division| !division.is_retrying);
+        let retry = retry.filter(|division| usable(division.unit)).map(|division| division.retry_at).min();
+        // A unit that owes an answer may be read again when its guard is over.
+        let owing = units.iter().filter(|unit| unit.is_open()).filter_map(|unit| unit.held_until(now));
+        Some(due.into_iter().chain(retry).chain(owing).min()?.max(plan.affordable_from()?))
+    }
+
+    /// A background reading ended: its line time comes out of the budget, and is compared with the estimate.
+    pub(super) fn spend(&mut self, unit: &Unit, range: &ReadRange, took: Duration, events: &mut Vec<Event>) {
+        let gap = unit.settings().request_gap;
+        let estimated = reading_cost(self.framing, range, USUAL_PAUSE, gap);
+        let silence = rtu::silence(self.framing.baud_rate).max(gap);
+        let Some(plan) = &mut self.plan else { return };
+        if !plan.spend(took + silence, estimated) {
+            return;
+        }
+        let ratio = plan.overrun().unwrap_or(1.0);
+        let is_overrun = ratio > OVERRUN_NOTED;
+        if is_overrun && !self.is_overrun_noted {
+            events.push(Event::Overrun { ratio });
+        }
+        self.is_overrun_noted = is_overrun;
+    }
+
+    /// A reading begins, whatever it is for.
+    pub(super) fn note_begun(&mut self, unit: &Unit, range: &ReadRange, now: Instant) {
+        let Some(range) = self.known_as(unit, range) else { return };
+        if let Some(plan) = &mut self.plan {
+            plan.note_begun(unit.id(), &range, now);
+        }
+        self.ranges.note_begun(unit.id(), &range, now);
+    }
+
+    // What comes of it.
+
+    /// A read begun at `begun` under `epoch` was answered with data: keeps it if it is going to be wanted again, and
+    /// sees to it that nothing older is served next to `listeners`, whose clients are given it.
+    pub(super) fn keep(&mut self, unit: &mut Unit, read: &Answered<'_>, listeners: &[ListenerId]) {
+        let Answered { range, reply, begun, latest, epoch } = *read;
+        // Under one name, so that neither table keeps an older block beside it.
+        let known = self.known_as(unit, range);
+        if !listeners.is_empty() {
+            unit.note_given(range, latest);
+        }
+        match known {
+            Some(known) => {
+                self.generation += 1;
+                let reply = with_function(reply, known.function);
+                let block = Block::new(known, reply, begun, self.generation).no_younger_than(latest);
+                listeners.iter().for_each(|listener| block.note_served(*listener));
+                unit.keep(block, epoch);
+            }
+            None => {
+                for listener in listeners {
+                    unit.snapshot().forbid_older(range, latest, *listener);
+                }
+            }
+        }
+        let Some(known) = known else { return };
+        self.note_whole(unit, &known);
+        let (plan, ranges, id) = (&self.plan, &self.ranges, unit.id());
+        // What has been forgotten in the meantime is not kept either.
+        unit.drop_blocks(|block| {
+            !ranges.contains(id, &block.range)
+                && !plan.as_ref().is_some_and(|plan| plan.contains(id, &block.range))
+        });
+    }
+
+    /// A read of this range got an exception, or no answer that fits: what it means for what is read on the
+    /// gateway's own account.
+    pub(super) fn note_failed(
+        &mut self,
+        units: &mut Units,
+        id: UnitId,
+        range: &ReadRange,
+        failure: ReadFailure,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(known) = units.get(id).and_then(|unit| self.known_as(unit, range)) else { return };
+        let is_planned = self.plan.as_mut().is_some_and(|plan| {
+            plan.note_failed(id, &known);
+            plan.contains(id, &known)
+        });
+        match failure {
+            ReadFailure::Exception(code) if is_of_the_range(code) => {
+                if is_planned {
+                    self.divide(units, id, &known, DivisionReason::Refused, now, events);
+                }
+                if self.ranges.note_refused(id, &known, now) && !is_planned {
+                    let why = DivisionReason::Refused;
+                    events.push(Event::Divided { unit: id, range: known, why, is_read: true });
+                }
+            }
+            ReadFailure::Exception(code) if is_passing(code) => {}
+            ReadFailure::Exception(_) | ReadFailure::Misfit | ReadFailure::NoAnswer => {
+                self.ranges.note_failed(id, &known, now);
+                if self.is_retrying(id, &known) {
+                    self.divide(units, id, &known, DivisionReason::Unanswered, now, events);
+                } else if is_planned {
+                    self.note_unanswered(units, id, &known, failure, now, events);
+                }
+            }
+        }
+    }
+
+    /// The unit is back from off-line: what it did not give whole is tried again.
+    pub(super) fn note_returned(&mut self, id: UnitId, now: Instant) {
+        self.ranges.note_returned(id);
+        self.unanswered.retain(|entry| entry.unit != id);
+        for division in self.divisions.iter_mut().filter(|division| division.unit == id) {
+            (division.retry_at, division.pause) = (now, Duration::ZERO);
+        }
+    }
+
+    /// Which units answer, or how fast, has changed: the automatic interval changes with it.
+    pub(super) fn replan(&mut self, units: &mut Units, now: Instant) {
+        self.replan_shared(units, now);
+        units.iter_mut().for_each(Unit::plan_with_present_pause);
+    }
+
+    /// The unit answered: when it takes much longer or shorter than planned, the plan is made anew.
+    pub(super) fn note_pause(&mut self, units: &mut Units, id: UnitId, now: Instant) {
+        let Some(unit) = units.get(id) else { return };
+        let Some(measured) = unit.response_time() else { return };
+        let planned = unit.planned_pause().unwrap_or(USUAL_PAUSE);
+        let moved = measured.abs_diff(planned);
+        if moved > PAUSE_STEP && moved * 4 > planned {
+            self.replan(units, now);
+        }
+    }
+
+    /// How the background readings go.
+    pub(super) fn view(&self, now: Instant) -> PollingView {
+        self.plan.as_ref().map_or_else(PollingView::default, |plan| PollingView {
+            interval: plan.auto_interval(),
+            slowdown: plan.slowdown(),
+            overrun: plan.overrun(),
+            learned: self.ranges.len(),
+            is_full: self.overload.is_full(),
+            is_learning_full: self.ranges.is_full(now),
+            conflicts: self.ranges.conflicts(now).collect(),
+        })
+    }
+
+    /// Reports once that a range found no room.
+    pub(super) fn watch_limit(&mut self, limit: usize, now: Instant, events: &mut Vec<Event>) {
+        let is_full = self.ranges.is_full(now);
+        if is_full && !self.is_full_noted {
+            events.push(Event::LearnLimit { limit });
+        }
+        self.is_full_noted = is_full;
+    }
+
+    fn replan_shared(&mut self, units: &Units, now: Instant) {
+        let framing = self.framing;
+        let Some(plan) = &mut self.plan else { return };
+        plan.recost(|id, range| cost(framing, units, id, range));
+        plan.replan(|id| units.get(id).is_some_and(|unit| !unit.is_offline()), now);
+    }
+
+    /// Reports once when the line has become too full to read as planned, and once when it is as planned again.
+    fn watch_load(&mut self, units: &Units, now: Instant, events: &mut Vec<Event>) {
+        let Some(plan) = &self.plan else { return };
+        let slowdown = plan.crowding();
+        match self.overload.note(slowdown, now) {
+            None => {}
+            Some(Load::AsPlanned) => events.push(Event::AsPlanned),
+            Some(Load::TooFull) => {
+                let usable = |id: UnitId| units.get(id).is_some_and(|unit| !unit.is_offline());
+                let is_beyond_share = plan.is_beyond_its_share(usable);
+                events.push(Event::TooFull { slowdown, is_beyond_share });
+            }
+        }
+    }
+
+    /// The planned or learned range that asks for the same values, if there is one.
+    fn known_as(&self, unit: &Unit, range: &ReadRange) -> Option<ReadRange> {
+        let tables = unit.settings().tables();
+        let planned = self.plan.as_ref().and_then(|plan| plan.known_as(unit.id(), range, tables));
+        planned.or_else(|| self.ranges.known_as(unit.id(), range))
+    }
+
+    /// The unit gave this range whole.
+    fn note_whole(&mut self, unit: &mut Unit, range: &ReadRange) {
+        let id = unit.id();
+        if let Some(plan) = &mut self.plan {
+            plan.note_read(id, range);
+        }
+        self.ranges.note_read(id, range);
+        self.unanswered.retain(|entry| entry.unit != id || entry.range != *range);
+        if self.is_retrying(id, range) {
+            self.divisions.retain(|division| division.unit != id || division.whole.range != *range);
+            self.note_measured(unit);
+        }
+    }
+
+    // Polled blocks that are not given whole.
+
+    /// A polled block to which the unit gives nothing that fits while it answers other reads is too long for it. One
+    /// that is silent to all tells nothing.
+    fn note_unanswered(
+        &mut self,
+        units: &mut Units,
+        id: UnitId,
+        range: &ReadRange,
+        failure: ReadFailure,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(entry) = self.unanswered.iter_mut().find(|entry| entry.unit == id && entry.range == *range)
+        else {
+            self.unanswered.push(Unanswered { unit: id, range: *range, times: 1, since: now });
+            return;
+        };
+        entry.times += 1;
+        let (times, since) = (entry.times, entry.since);
+        let answers_others = units.get(id).and_then(|unit| unit.last_good_at()).is_some_and(|at| at > since);
+        let was_read = self.plan.as_ref().is_some_and(|plan| plan.was_read(id, range));
+        let enough = match failure {
+            ReadFailure::Exception(_) | ReadFailure::Misfit => TIMES_TO_DIVIDE,
+            ReadFailure::NoAnswer if was_read => TIMES_TO_DIVIDE_AFTER_ALL,
+            ReadFailure::NoAnswer => TIMES_TO_DIVIDE,
+        };
+        let speaks = answers_others || failure != ReadFailure::NoAnswer;
+        if times >= enough && speaks {
+            self.unanswered.retain(|entry| entry.unit != id || entry.range != *range);
+            self.divide(units, id, range, DivisionReason::Unanswered, now, events);
+        }
+    }
+
+    /// Reads a planned range in two halves from now on, cut between values, or not at all if it cannot be cut. One
+    /// that was divided before and has been tried whole again is divided as it was.
+    fn divide(
+        &mut self,
+        units: &mut Units,
+        id: UnitId,
+        range: &ReadRange,
+        why: DivisionReason,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(unit) = units.get(id) else { return };
+        let Some(block) = self.plan.as_mut().and_then(|plan| plan.remove(id, range)) else { return };
+        let known = self.divisions.iter_mut().find(|division| division.holds(id, range));
+        let parts = match known {
+            Some(division) if division.whole.range == *range => {
+                division.is_retrying = false;
+                division.pause = (division.pause * 2).clamp(RETRY_MIN, RETRY_MAX);
+                division.retry_at = now + division.pause;
+                division.parts.clone()
+            }
+            known => {
+                let halves = cut(unit, range).into_iter().flatten();
+                let cost = |range: &ReadRange| reading_cost(self.framing, range, USUAL_PAUSE, Duration::ZERO);
+                let parts: Vec<PollBlock> =
+                    halves.map(|range| PollBlock { range, cost: cost(&range), ..block }).collect();
+                match known {
+                    Some(division) => {
+                        division.parts.retain(|part| part.range != *range);
+                        division.parts.extend(parts.iter().copied());
+                    }
+                    None => self.divisions.push(Division {
+                        unit: id,
+                        whole: block,
+                        parts: parts.clone(),
+                        retry_at: now + RETRY_MIN,
+                        pause: RETRY_MIN,
+                        is_retrying: false,
+                    }),
+                }
+                events.push(Event::Divided { unit: id, range: *range, why, is_read: !parts.is_empty() });
+                parts
+            }
+        };
+        if let Some(plan) = &mut self.plan {
+            parts.into_iter().for_each(|part| plan.insert(part, now));
+        }
+        units.iter_mut().for_each(|unit| self.note_measured(unit));
+        self.replan(units, now);
+    }
+
+    /// Tries divided blocks whole again whose time has come.
+    fn retry_divided(&mut self, units: &Units, now: Instant) {
+        let Some(plan) = &mut self.plan else { return };
+        let due = |division: &&mut Division| !division.is_retrying && division.retry_at <= now;
+        for division in self.divisions.iter_mut().filter(due) {
+            if !units.get(division.unit).is_some_and(|unit| may_be_polled(unit, now)) {
+                continue;
+            }
+            division.is_retrying = true;
+            for part in &division.parts {
+                plan.remove(division.unit, &part.range);
+            }
+            plan.insert(division.whole, now);
+        }
+    }
+
+    /// Whether this is a divided block that is being tried whole again.
+    fn is_retrying(&self, id: UnitId, range: &ReadRange) -> bool {
+        let mut own = self.divisions.iter().filter(|division| division.unit == id);
+        own.any(|division| division.is_retrying && division.whole.range == *range)
+    }
+
+    /// Notes which of the polled blocks of a unit are measurements.
+    fn note_measured(&self, unit: &mut Unit) {
+        let Some(plan) = &self.plan else { return };
+        let measured = plan.blocks(unit.id()).filter(|block| block.measured).map(|block| block.range);
+        unit.set_measured(measured.collect::<Vec<_>>().into());
+    }
+}
+
+impl Division {
+    fn holds(&self, unit: UnitId, range: &ReadRange) -> bool {
+        self.unit == unit && self.whole.range.covers(range)
+    }
+}
+
+/// A read that was answered with data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered<'a> {
+    pub(super) range: &'a ReadRange,
+    pub(super) reply: &'a Bytes,
+    /// When it began to be sent, or the first of the same reads that this may answer.
+    pub(super) begun: Now,
+    /// When the last of these was.
+    pub(super) latest: Instant,
+    /// What had been written to the unit by then.
+    pub(super) epoch: u64,
+}
+
+/// How a read ended that brought no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadFailure {
+    /// With an exception of the unit's own.
+    Exception(ExceptionCode),
+    /// With an intact answer that does not fit.
+    Misfit,
+    /// Without an intact answer.
+    NoAnswer,
+}
+
+/// Whether a longer read may be refused so that a shorter one is not.
+fn is_of_the_range(code: ExceptionCode) -> bool {
+    code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
+}
+
+/// Whether the unit only asks for patience: 05 acknowledge, 06 busy.
+pub(super) fn is_passing(code: ExceptionCode) -> bool {
+    code.0 == 0x05 || code == ExceptionCode::SERVER_DEVICE_BUSY
+}
+
+/// What the snapshot tells of the use of its block of exactly this range.
+fn block_use(units: &Units, id: UnitId, range: &ReadRange) -> Option<BlockUse> {
+    units.get(id)?.snapshot().block(range).map(Arc::as_ref).and_then(BlockUse::of)
+}
+
+/// Line time of one reading, with the pause the unit was measured to make.
+fn cost(framing: Framing, units: &Units, id: UnitId, range: &ReadRange) -> Duration {
+    let unit = units.get(id);
+    let pause = unit.and_then(Unit::response_time).unwrap_or(USUAL_PAUSE);
+    let gap = unit.map_or(Duration::ZERO, |unit| unit.settings().request_gap);
+    reading_cost(framing, range, pause, gap)
+}
+
+fn may_be_polled(unit: &Unit, now: Instant) -> bool {
+    unit.is_open() && unit.held_until(now).is_none()
+}
+
+/// `range` in two: at the end of its core where it has one, else as near the middle as the values in it allow.
+fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
+    let polling = &unit.settings().polling;
+    let whole = |at: &u16| !polling.uncut.contains(&(range.function, range.start + at));
+    let middle = range.quantity / 2;
+    let nearest = || (1..range.quantity).filter(whole).min_by_key(|at| at.abs_diff(middle));
+    let at = polling.core_edge(range).filter(whole).or_else(nearest)?;
+    let first = ReadRange { quantity: at, ..*range };
+    let second = ReadRange { start: range.start + at, quantity: range.quantity - at, ..*range };
+    Some([first, second])
+}
+
+/// Times that a polled block gets nothing that fits, with other reads answered in between, before it is divided.
+const TIMES_TO_DIVIDE: u32 = 2;
+
+/// The same of a block that has been read whole: on a line that loses an answer now and then, two in a row are
+/// nothing.
+const TIMES_TO_DIVIDE_AFTER_ALL: u32 = 10;
+
+/// First pause before a divided block is tried whole again.
+const RETRY_MIN: Duration = Duration::from_secs(10);
+
+/// The longest.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// A change of a unit's response time is worth a new plan from here on, and from a quarter of it on.
+const PAUSE_STEP: Duration = Duration::from_millis(5);
+
+/// From this part of the estimate on, the difference is reported.
+const OVERRUN_NOTED: f64 = 1.25;

@@ -1,0 +1,113 @@
+//! The line's own books: a record of each attempt and of what came between, counters, and where line time went.
+//!
+//! Every request on the wire ends here once, so that none is missing from the records and none is there twice.
+
+use std::time::{Duration, Instant};
+
+use super::queue::Item;
+use super::record::{Cause, Outcome, Received, Record, Stray, Transaction};
+use super::request::{Source, Target};
+use super::statistics::LineStatistics;
+use super::view::{LineCounters, Window};
+use super::wire::Ended;
+
+/// What a line keeps for its records.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    counters: LineCounters,
+    statistics: LineStatistics,
+    window: Window,
+    records: u64,
+}
+
+/// The clients that wait for a request on the wire; some may be answered that it is late before it ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requesters {
+    pub(super) first: Option<Source>,
+    pub(super) clients: usize,
+}
+
+/// A transaction that has ended, and what it was for.
+#[derive(Debug)]
+pub(super) struct Closed {
+    pub(super) cause: Cause,
+    pub(super) requesters: Requesters,
+    pub(super) target: Target,
+    pub(super) attempt: u32,
+    pub(super) outcome: Outcome,
+    /// Line time it took, the turnaround of a broadcast included.
+    pub(super) took: Duration,
+}
+
+impl Recorder {
+    pub(super) fn counters(&self) -> LineCounters {
+        self.counters
+    }
+
+    pub(super) fn counters_mut(&mut self) -> &mut LineCounters {
+        &mut self.counters
+    }
+
+    pub(super) fn statistics(&self) -> LineStatistics {
+        self.statistics
+    }
+
+    pub(super) fn statistics_mut(&mut self) -> &mut LineStatistics {
+        &mut self.statistics
+    }
+
+    pub(super) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// A request is being sent: the clients that wait for it, and how long they have.
+    pub(super) fn note_sending<T>(&mut self, item: &Item<T>, now: Instant) -> Requesters {
+        self.counters.transactions += 1;
+        if item.attempts > 1 {
+            self.statistics.retries += 1;
+        } else {
+            for waiter in &item.waiters {
+                self.statistics.waits.note(now.saturating_duration_since(waiter.since));
+            }
+        }
+        Requesters { first: item.waiters.first().map(|waiter| waiter.source), clients: item.waiters.len() }
+    }
+
+    /// A request on the wire has ended: its line time, and its record.
+    pub(super) fn note_end(&mut self, ended: Ended, closed: Closed, now: Instant) -> Record {
+        let Closed { cause, requesters, target, attempt, outcome, took } = closed;
+        self.counters.busy += took;
+        self.counters.failures += u64::from(!outcome.is_good());
+        self.window.note(self.counters.busy, now);
+        *match (outcome.is_good(), cause) {
+            (false, _) => &mut self.statistics.failures,
+            (true, Cause::Client) => &mut self.statistics.clients,
+            (true, Cause::Background) => &mut self.statistics.background,
+            (true, Cause::Probe | Cause::EchoCheck) => &mut self.statistics.probes,
+        } += took;
+        Record::Transaction(Transaction {
+            number: self.next_number(),
+            cause,
+            source: requesters.first,
+            clients: requesters.clients,
+            target,
+            attempt,
+            request: ended.adu,
+            received: ended.received,
+            sent_at: ended.sent_at,
+            wire_end: ended.wire_end,
+            ended_at: now,
+            outcome,
+        })
+    }
+
+    /// What was received while nothing was awaited.
+    pub(super) fn note_stray(&mut self, received: Received, now: Instant) -> Record {
+        Record::Stray(Stray { number: self.next_number(), received, ended_at: now })
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.records += 1;
+        self.records
+    }
+}

@@ -1,0 +1,307 @@
+//! What goes on the wire next, and when.
+//!
+//! Owns the queue, the reservation of the line for a unit that needs a longer silence, and the shares of line time
+//! for what is tried in vain. It decides only what to send; sending, and what comes of it, is the line's.
+
+use std::time::{Duration, Instant};
+
+use crate::modbus::rtu;
+
+use super::allowance::Allowance;
+use super::health::UnitState;
+use super::queue::{Item, Purpose, Queue, Removed, Turn};
+use super::request::Target;
+use super::settings::{LineSettings, UnitId};
+use super::silent_line::SilentLine;
+use super::unit::{Unit, Units};
+use super::wire::RtuWire;
+
+/// Why the gateway sends something that no client asked for and that is no background reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// An off-line unit may be back.
+    Probe,
+    /// A unit that stopped answering is asked what it answered last.
+    Confirmation,
+    /// A line without an answer may be back.
+    LineProbe,
+    /// Whether the adapter echoes must be known before a request whose answer equals it.
+    EchoCheck,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub(super) enum Next<T> {
+    /// Something that waited, for the turn of this flow; how long the line was kept free for it.
+    Item { item: Item<T>, turn: Turn, reserved: Duration },
+    /// A read of the gateway's own.
+    Own { unit: UnitId, own: Own, reserved: Duration },
+}
+
+/// What the line is kept free for.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    what: Reserved,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserved {
+    Item { key: u64, turn: Turn },
+    Own { unit: UnitId, own: Own },
+}
+
+/// The parts of a line that decide what may be sent.
+#[derive(Debug)]
+pub(super) struct Situation<'a> {
+    pub(super) settings: &'a LineSettings,
+    pub(super) units: &'a Units,
+    pub(super) wire: &'a RtuWire,
+    pub(super) silent_line: &'a SilentLine,
+}
+
+/// Decides what is sent.
+#[derive(Debug)]
+pub(super) struct Scheduler<T> {
+    queue: Queue<T>,
+    reservation: Option<Reservation>,
+    /// Whether the last thing sent was a probe: a waiting client comes before the next one.
+    probed_last: bool,
+    /// Line time for reads that were ignored, and for those that may be.
+    trials: Allowance,
+    suspects: Allowance,
+}
+
+impl<T> Scheduler<T> {
+    pub(super) fn new(settings: &LineSettings) -> Self {
+        Self {
+            queue: Queue::new(settings.queue_limit),
+            reservation: None,
+            probed_last: false,
+            trials: Allowance::new(settings.failure_share),
+            suspects: Allowance::new(SUSPECTS_SHARE),
+        }
+    }
+
+    pub(super) fn configure(&mut self, settings: &LineSettings) {
+        self.queue.set_limit(settings.queue_limit);
+        self.trials.set_share(settings.failure_share);
+        self.reservation = None;
+    }
+
+    pub(super) fn queue(&self) -> &Queue<T> {
+        &self.queue
+    }
+
+    pub(super) fn queue_mut(&mut self) -> &mut Queue<T> {
+        &mut self.queue
+    }
+
+    /// Whether a read that was ignored before may be tried now.
+    pub(super) fn allows_trial(&mut self, now: Instant) -> bool {
+        self.trials.allows(now)
+    }
+
+    /// Whether a read that was never answered may be sent to a unit that ignores many.
+    pub(super) fn allows_suspect(&mut self, now: Instant) -> bool {
+        self.suspects.allows(now)
+    }
+
+    /// An attempt has left the line: its line time is charged to the flow whose turn it was.
+    pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
+        self.queue.charge(turn, took);
+    }
+
+    /// A request for this purpose took so much line time.
+    pub(super) fn spend(&mut self, purpose: Purpose, took: Duration) {
+        match purpose {
+            Purpose::Trial => self.trials.spend(took),
+            Purpose::Unproven => self.suspects.spend(took),
+            Purpose::Request | Purpose::ClientProbe => {}
+        }
+    }
+
+    /// What is to be sent now; nothing while the line is kept free for something.
+    pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Next<T>> {
+        if !situation.wire.is_free() || now < situation.wire.silent_from(Duration::ZERO) {
+            return None;
+        }
+        let kept = self.reservation.filter(|reservation| self.is_wanted(reservation.what, situation, now));
+        let reservation = match kept {
+            Some(reservation) => reservation,
+            None => Reservation { what: self.choose(situation, now)?, since: now },
+        };
+        self.reservation = Some(reservation);
+        if now < self.reserved_until(reservation, situation)? {
+            return None;
+        }
+        self.reservation = None;
+        let reserved = now.saturating_duration_since(reservation.since);
+        self.probed_last = false;
+        match reservation.what {
+            Reserved::Own { unit, own } => {
+                self.probed_last = own == Own::Probe;
+                Some(Next::Own { unit, own, reserved })
+            }
+            Reserved::Item { key, turn } => {
+                let unsent = self.queue.get(key)?;
+                if let Target::Unit(unit) = unsent.target
+                    && !situation.wire.may_send(&unsent.pdu)
+                {
+                    return Some(Next::Own { unit, own: Own::EchoCheck, reserved });
+                }
+                let item = self.queue.take(key, turn)?;
+                Some(Next::Item { item, turn, reserved })
+            }
+        }
+    }
+
+    /// When [`next`](Self::next) may have something, if the line is free.
+    pub(super) fn poll_timeout(&self, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
+        if !situation.wire.is_free() {
+            return None;
+        }
+        let soonest = situation.wire.silent_from(Duration::ZERO);
+        if let Some(reservation) = self.reservation
+            && self.is_wanted(reservation.what, situation, now)
+            && let Some(until) = self.reserved_until(reservation, situation)
+        {
+            return Some(until);
+        }
+        let waiting = self.queue.next_ready(
+            |target| {
+                is_reachable(target, situation).then(|| held_until(target, situation, now).unwrap_or(soonest))
+            },
+            |item| confusable_until(item, situation, now),
+        );
+        let own = own_due(situation, now).map(|(due, ..)| due).min();
+        waiting.into_iter().chain(own).min().map(|at| at.max(soonest))
+    }
+
+    /// Removes the waiters that have waited too long.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
+        self.queue.expire(now)
+    }
+
+    fn choose(&self, situation: &Situation<'_>, now: Instant) -> Option<Reserved> {
+        let own = own_due(situation, now).filter(|(due, ..)| *due <= now);
+        // The one that has waited longest, so that many dead units take turns.
+        let own = own.min_by_key(|(due, _, own)| (*own != Own::Confirmation, *due));
+        let own = own.map(|(_, unit, own)| Reserved::Own { unit, own });
+        let selected = || {
+            let selected = self.queue.select(
+                |target| is_reachable(target, situation) && held_until(target, situation, now).is_none(),
+                |item| is_meant_for_now(item, situation) && confusable_until(item, situation, now).is_none(),
+            );
+            selected.map(|(key, turn)| Reserved::Item { key, turn })
+        };
+        // Many dead units, probed each second while no unit is on-line, must leave room for the living.
+        match own {
+            Some(Reserved::Own { own: Own::Probe, .. }) if self.probed_last => selected().or(own),
+            Some(_) => own,
+            None => selected(),
+        }
+    }
+
+    /// Whether what the line is kept free for may still be sent.
+    fn is_wanted(&self, what: Reserved, situation: &Situation<'_>, now: Instant) -> bool {
+        match what {
+            Reserved::Item { key, turn } => self.queue.get(key).is_some_and(|item| {
+                self.queue.holds(key, turn.source)
+                    && is_reachable(item.target, situation)
+                    && is_meant_for_now(item, situation)
+                    && held_until(item.target, situation, now).is_none()
+                    && confusable_until(item, situation, now).is_none()
+            }),
+            Reserved::Own { unit, own } => {
+                own_due(situation, now).any(|(due, other, kind)| due <= now && other == unit && kind == own)
+            }
+        }
+    }
+
+    /// When what the line is kept free for is sent: after the gap, or after as long from the reservation on, where
+    /// frames of others begin the gap anew all the time.
+    fn reserved_until(&self, reservation: Reservation, situation: &Situation<'_>) -> Option<Instant> {
+        let target = match reservation.what {
+            Reserved::Item { key, .. } => self.queue.target_of(key)?,
+            Reserved::Own { unit, .. } => Target::Unit(unit),
+        };
+        let gap = gap_of(target, situation);
+        let silence = rtu::silence(situation.settings.framing.baud_rate);
+        let silent = situation.wire.silent_from(Duration::ZERO);
+        Some(situation.wire.silent_from(gap).min(reservation.since + gap + silence).max(silent))
+    }
+}
+
+/// What the gateway wants to ask on its own account, and from when on.
+fn own_due<'a>(
+    situation: &'a Situation<'_>,
+    now: Instant,
+) -> impl Iterator<Item = (Instant, UnitId, Own)> + 'a {
+    let Situation { units, silent_line, .. } = situation;
+    let ready = move |unit: &Unit| unit.held_until(now).unwrap_or(now);
+    let is_silent = silent_line.is_silent();
+    let line = silent_line.probe_due().and_then(|due| {
+        let unit = units.get(silent_line.peek_probe(&units.ids())?)?;
+        Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::LineProbe))
+    });
+    let is_anyone_online = units.is_anyone_online();
+    let others = units.iter().filter(move |_| !is_silent).filter_map(move |unit| match unit.state() {
+        UnitState::Confirming => Some((ready(unit), unit.id(), Own::Confirmation)),
+        UnitState::Offline => {
+            let due = unit.probe_due(is_anyone_online)?;
+            Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::Probe))
+        }
+        UnitState::NeverSeen | UnitState::Online => None,
+    });
+    line.into_iter().chain(others)
+}
+
+/// Whether anything that waits may be sent to it at all.
+fn is_reachable(target: Target, situation: &Situation<'_>) -> bool {
+    match target {
+        Target::Broadcast => true,
+        Target::Unit(id) => {
+            let state = situation.units.get(id).map(Unit::state);
+            !situation.silent_line.is_silent() && state.is_some_and(|state| state != UnitState::Confirming)
+        }
+    }
+}
+
+/// Whether the item may be sent to its unit as the unit is: to one that is off-line only what probes it.
+fn is_meant_for_now<T>(item: &Item<T>, situation: &Situation<'_>) -> bool {
+    match item.target {
+        Target::Broadcast => true,
+        Target::Unit(id) => situation.units.get(id).is_some_and(|unit| match unit.state() {
+            UnitState::NeverSeen | UnitState::Online => true,
+            UnitState::Offline => item.purpose == Purpose::ClientProbe,
+            UnitState::Confirming => false,
+        }),
+    }
+}
+
+fn held_until(target: Target, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
+    match target {
+        Target::Unit(id) => situation.units.get(id)?.held_until(now),
+        Target::Broadcast => None,
+    }
+}
+
+fn confusable_until<T>(item: &Item<T>, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
+    match item.target {
+        Target::Unit(id) => situation.units.get(id)?.owed().confusable_until(&item.pdu, now),
+        Target::Broadcast => None,
+    }
+}
+
+fn gap_of(target: Target, situation: &Situation<'_>) -> Duration {
+    match target {
+        Target::Unit(id) => {
+            situation.units.get(id).map_or(situation.settings.request_gap, |unit| unit.settings().request_gap)
+        }
+        Target::Broadcast => situation.settings.request_gap,
+    }
+}
+
+/// What reads that were never answered may take of the line, on units that ignore many.
+const SUSPECTS_SHARE: f64 = 0.1;

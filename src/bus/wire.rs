@@ -1,0 +1,711 @@
+//! The wire of an RTU line: the one transaction in flight, and what every byte that comes means.
+//!
+//! Owns the silence before a request, the receiver, the echo and the occupation of the line. It decides whose answer
+//! a frame is, and when a request has waited long enough; what follows from that is not decided here.
+//! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
+use crate::modbus::{reply, rtu};
+
+use super::echo::{EchoDetector, Front, Phase};
+use super::occupation::Occupation;
+use super::receive::{Expected, Finality, Frame, Receiver};
+use super::record::{PieceKind, Received, RxRecorder};
+use super::settings::{Echo, Framing, Replies, UnitId};
+use super::unit::{Unit, Units};
+use super::view::PortState;
+
+/// What is to be sent, and how long its answer may take.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    /// `None`: a broadcast.
+    pub(super) unit: Option<UnitId>,
+    pub(super) request: RequestPdu,
+    pub(super) response_timeout: Duration,
+    pub(super) byte_timeout: Duration,
+    pub(super) replies: Replies,
+    pub(super) misfits: Misfits,
+}
+
+/// What an intact answer that does not fit means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misfits {
+    /// It ends the request: the unit has answered everything lately, so it is the answer to this.
+    End,
+    /// It may be the late answer to something else: the wait goes on.
+    MayBeLate,
+}
+
+/// The transaction in flight.
+#[derive(Debug)]
+struct Transaction {
+    outgoing: Outgoing,
+    adu: Bytes,
+    sent_at: Instant,
+    wire_end: Instant,
+    response_deadline: Instant,
+    hard_deadline: Instant,
+    echo: Phase,
+    any_byte: bool,
+    misfit: Option<Misfit>,
+}
+
+/// A transaction that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) adu: Bytes,
+    pub(super) sent_at: Instant,
+    pub(super) wire_end: Instant,
+    /// Everything received until then.
+    pub(super) received: Received,
+    /// The last answer that did not fit.
+    pub(super) misfit: Option<Misfit>,
+}
+
+/// An intact answer of the unit asked that does not fit its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It has another length: bytes of data where so many were asked.
+    Length {
+        /// The function.
+        function: FunctionCode,
+        /// Bytes behind function and byte count, or behind the function where there is no count.
+        answered: usize,
+        /// The same of the answer asked for, where that is known.
+        asked: Option<usize>,
+    },
+    /// It carries another function.
+    Function {
+        /// That of the answer.
+        answered: FunctionCode,
+        /// That of the request.
+        asked: FunctionCode,
+    },
+}
+
+/// How a request ended that got no answer that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nothing that could be the answer came in time.
+    Silent,
+    /// The answer broke off.
+    Truncated,
+    /// The answer came whole, with a wrong CRC.
+    Garbled,
+    /// The answer came intact and does not fit.
+    Misfit,
+}
+
+/// What happened on the wire.
+#[derive(Debug)]
+pub(super) enum WireEvent {
+    /// The request in flight was answered.
+    Answered { ended: Ended, frame: Frame, response_time: Duration },
+    /// The request in flight got no answer that fits.
+    Failed { ended: Ended, failure: Failure },
+    /// The broadcast in flight is on the line in full.
+    Sent { ended: Ended },
+    /// A frame came that answers something given up.
+    Late { frame: Frame },
+    /// The unit gave an intact frame that fits nothing and proves that it is there.
+    Alive { unit: UnitId, misfit: Misfit },
+    /// The unit answered with another function, which proves nothing.
+    OtherFunction { unit: UnitId, misfit: Misfit },
+    /// A frame of a unit that was not asked, or of one that owes nothing.
+    Foreign { unit: UnitId, awaited: Option<UnitId> },
+    /// A request that is not the gateway's.
+    ForeignRequest,
+    /// The answer that was due as an echo differs from what was sent.
+    Collision,
+    /// Bytes came that are part of no frame.
+    Noise(u64),
+    /// Something keeps sending.
+    Occupied { ended: Option<Ended> },
+    /// The line is free again.
+    Free,
+    /// What was received while nothing was awaited, for the record.
+    Stray(Received),
+}
+
+/// The wire of one RTU line.
+#[derive(Debug)]
+pub(super) struct RtuWire {
+    framing: Framing,
+    receiver: Receiver,
+    echo: EchoDetector,
+    recorder: RxRecorder,
+    occupation: Occupation,
+    port: PortState,
+    transaction: Option<Transaction>,
+    /// Bytes that answers to what was sent may still have, and echoes: only what exceeds them occupies the line.
+    wanted: usize,
+    /// Bytes that were part of no frame, not reported yet.
+    unreported_noise: u64,
+    /// The last byte on the line in either direction, as far as known.
+    last_activity: Option<Instant>,
+    /// The last byte of a frame, the gateway's or a unit's.
+    last_frame: Option<Instant>,
+    /// When the last byte was received.
+    last_byte: Option<Instant>,
+    /// When the first of the bytes not yet a frame was received.
+    frame_started_at: Option<Instant>,
+    /// The last byte after which unfinished bytes were looked at for a frame of unknown length.
+    quiet_checked_at: Option<Instant>,
+    /// Until when nothing may be sent: units are acting on a broadcast, or may answer what is not known.
+    blocked_until: Option<Instant>,
+}
+
+impl RtuWire {
+    /// The wire behind a closed port.
+    pub(super) fn new(framing: Framing, echo: Echo) -> Self {
+        Self {
+            framing,
+            receiver: Receiver::default(),
+            echo: EchoDetector::new(echo),
+            recorder: RxRecorder::default(),
+            occupation: Occupation::new(framing.wire_time(1)),
+            port: PortState::Closed,
+            transaction: None,
+            wanted: 0,
+            unreported_noise: 0,
+            last_activity: None,
+            last_frame: None,
+            last_byte: None,
+            frame_started_at: None,
+            quiet_checked_at: None,
+            blocked_until: None,
+        }
+    }
+
+    /// Other settings, before the port is opened anew with them.
+    pub(super) fn configure(&mut self, framing: Framing, echo: Echo) {
+        self.framing = framing;
+        self.echo = EchoDetector::new(echo);
+        self.occupation = Occupation::new(framing.wire_time(1));
+    }
+
+    pub(super) fn port(&self) -> PortState {
+        self.port
+    }
+
+    /// Whether the adapter echoes, if that is known.
+    pub(super) fn echo_verdict(&self) -> Option<bool> {
+        self.echo.verdict()
+    }
+
+    /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
+    pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
+        self.echo.may_send(request)
+    }
+
+    /// The time `bytes` take on this wire.
+    pub(super) fn wire_time(&self, bytes: usize) -> Duration {
+        self.framing.wire_time(bytes)
+    }
+
+    /// The port was opened.
+    pub(super) fn open(&mut self, now: Instant) {
+        self.port = PortState::Open;
+        self.echo.reset();
+        self.receiver = Receiver::default();
+        self.occupation.reset();
+        // Something may be talking: silence is kept before the first request, too.
+        self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
+    }
+
+    /// The port is gone; gives the transaction in flight.
+    pub(super) fn close(&mut self) -> Option<Ended> {
+        self.port = PortState::Closed;
+        let ended = self.end();
+        self.receiver.begin();
+        self.frame_started_at = None;
+        ended
+    }
+
+    /// Nothing is sent before `until`.
+    pub(super) fn block_until(&mut self, until: Instant) {
+        self.blocked_until = self.blocked_until.max(Some(until));
+    }
+
+    /// Whether a request could be sent as soon as the line has been silent for long enough.
+    pub(super) fn is_free(&self) -> bool {
+        self.transaction.is_none() && self.port == PortState::Open && self.receiver.pending() == 0
+    }
+
+    /// When the silence every request needs is over, 3.5 characters, and for a request that needs more the `gap`
+    /// after the last frame. Stray bytes restart only the former.
+    pub(super) fn silent_from(&self, gap: Duration) -> Instant {
+        let silence = rtu::silence(self.framing.baud_rate);
+        let silent = self.last_activity.map(|last| last + silence);
+        let rested = self.last_frame.map(|last| last + gap);
+        silent.max(rested).max(self.blocked_until).expect("the port's opening counts as activity")
+    }
+
+    /// Puts a request on the wire: the bytes to send.
+    pub(super) fn begin(&mut self, outgoing: Outgoing, now: Instant) -> Bytes {
+        let unit = outgoing.unit.map_or(0, UnitId::get);
+        let adu = rtu::encode(unit, outgoing.request.bytes());
+        let wire_end = now + self.wire_time(adu.len());
+        let response_deadline = wire_end + outgoing.response_timeout;
+        self.receiver.begin();
+        let echo = if self.echo.verdict() == Some(false) { 0 } else { adu.len() };
+        self.wanted = (self.wanted + longest_answer(&outgoing) + echo).min(WANTED_MAX);
+        self.transaction = Some(Transaction {
+            echo: self.echo.watch(&outgoing.request, &adu),
+            adu: adu.clone(),
+            sent_at: now,
+            wire_end,
+            response_deadline,
+            hard_deadline: response_deadline
+                + self.wire_time(rtu::ADU_MAX)
+                + outgoing.byte_timeout * PAUSES_MAX,
+            any_byte: false,
+            misfit: None,
+            outgoing,
+        });
+        self.last_activity = Some(wire_end);
+        self.last_frame = Some(wire_end);
+        adu
+    }
+
+    /// Bytes arrived. Ask for [`next_event`](Self::next_event) until there is none.
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        if self.port == PortState::Closed || bytes.is_empty() {
+            return;
+        }
+        self.last_byte = Some(now);
+        self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
+        self.recorder.push(bytes, now);
+        let wanted = self.wanted.min(bytes.len());
+        self.wanted -= wanted;
+        self.occupation.note((bytes.len() - wanted) as u64, now);
+        if self.port == PortState::Open {
+            if self.receiver.pending() == 0 {
+                self.frame_started_at = Some(now);
+            }
+            self.receiver.push(bytes);
+        } else {
+            // Nothing will be made of these, and how many will come is not known: they are counted, not kept.
+            self.unreported_noise += bytes.len() as u64;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.any_byte = true;
+        }
+    }
+
+    /// The next thing that happened, up to `now`.
+    pub(super) fn next_event(&mut self, units: &Units, now: Instant) -> Option<WireEvent> {
+        match self.port {
+            PortState::Closed => return self.noise(),
+            PortState::Occupied => return self.end_of_occupation(now).or_else(|| self.noise()),
+            PortState::Open => {}
+        }
+        let finality = self.finality(units, now);
+        let event = self.next_frame_event(units, finality, now);
+        self.count_noise();
+        event
+            .or_else(|| self.begin_occupation(now))
+            .or_else(|| self.end_of_transaction(units, now))
+            .or_else(|| self.stray(now))
+            .or_else(|| self.noise())
+    }
+
+    /// When [`next_event`](Self::next_event) may have something without further bytes.
+    pub(super) fn poll_timeout(&self, units: &Units, now: Instant) -> Option<Instant> {
+        let transaction = self.transaction.as_ref().map(|transaction| {
+            if transaction.outgoing.unit.is_none() {
+                return transaction.wire_end;
+            }
+            let waits_for_rest = self.receiver.pending() > 0;
+            let due = if waits_for_rest { transaction.hard_deadline } else { transaction.response_deadline };
+            due.min(transaction.hard_deadline)
+        });
+        let occupied = self.port == PortState::Occupied;
+        let quiet = self.last_byte.filter(|_| occupied).map(|last| last + self.occupied_quiet());
+        let stray = self.last_byte.filter(|_| self.has_stray()).map(|last| last + self.quiet());
+        [transaction, self.pending_due(units, now), quiet, stray].into_iter().flatten().min()
+    }
+
+    /// Everything received that is in no record yet, as a record of its own.
+    pub(super) fn take_stray(&mut self) -> Option<Received> {
+        let pending = if self.port == PortState::Open { self.receiver.bytes() } else { &[] };
+        if self.recorder.is_empty() || !pending.is_empty() {
+            return None;
+        }
+        Some(self.recorder.take(&[], None))
+    }
+
+    // Frames.
+
+    fn next_frame_event(&mut self, units: &Units, finality: Finality, now: Instant) -> Option<WireEvent> {
+        if let Some(event) = self.strip_echo(finality, now)? {
+            return Some(event);
+        }
+        loop {
+            let frame = self.next_frame(units, finality)?;
+            let event = self.classify(frame, units, now);
+            self.frame_started_at = Some(now);
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Takes an echo off the front. The outer `None`: it cannot be told yet whether one is coming.
+    #[expect(clippy::option_option, reason = "undecided, nothing, or something happened")]
+    fn strip_echo(&mut self, finality: Finality, now: Instant) -> Option<Option<WireEvent>> {
+        let Some(transaction) = &mut self.transaction else { return Some(None) };
+        match self.echo.inspect(&mut transaction.echo, self.receiver.bytes()) {
+            Front::Echo(length) => {
+                self.receiver.strip(length);
+                self.mark(PieceKind::Echo, length, now);
+                self.frame_started_at = Some(now);
+                Some(None)
+            }
+            Front::Undecided if finality == Finality::Open => None,
+            Front::Undecided | Front::Other => Some(None),
+            Front::Collision => Some(Some(WireEvent::Collision)),
+        }
+    }
+
+    fn next_frame(&mut self, units: &Units, finality: Finality) -> Option<Frame> {
+        let transaction = self.transaction.as_ref();
+        self.receiver.next(
+            |unit, function| {
+                let awaited = transaction
+                    .filter(|transaction| transaction.outgoing.unit == Some(unit))
+                    .map(|transaction| (&transaction.outgoing.request, Expected::OnTheWire));
+                let late = || units.get(unit).into_iter().flat_map(|unit| unit.owed().requests());
+                let late = || late().map(|request| (request, Expected::Late));
+                awaited.into_iter().chain(late()).find(|(request, _)| request.function().0 == function)
+            },
+            |unit| units.get(unit).is_some(),
+            finality,
+        )
+    }
+
+    /// What a frame is; `None`: an echo.
+    fn classify(&mut self, frame: Frame, units: &Units, now: Instant) -> Option<WireEvent> {
+        let length = frame.pdu.len() + rtu::OVERHEAD;
+        if self.is_late_echo(&frame) {
+            self.mark(PieceKind::Echo, length, now);
+            return None;
+        }
+        self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
+        let unit = frame.unit;
+        let asked = self.transaction.as_ref().map(|transaction| transaction.outgoing.clone());
+        let awaited = asked.as_ref().and_then(|outgoing| outgoing.unit);
+        let asked = asked.filter(|_| awaited == Some(unit));
+        if let Some(outgoing) = &asked
+            && accepts(outgoing, &frame.pdu)
+        {
+            return Some(self.answered(frame, now));
+        }
+        let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
+        if units.get(unit).is_some_and(|unit| unit.owed().requests().any(fits)) {
+            self.mark(PieceKind::Late(unit), length, now);
+            return Some(WireEvent::Late { frame });
+        }
+        self.mark(PieceKind::Foreign, length, now);
+        if is_request(&frame.pdu, asked.as_ref()) {
+            return Some(WireEvent::ForeignRequest);
+        }
+        let Some(outgoing) = asked else {
+            return Some(match units.get(unit).and_then(|unit| misfit_of_owed(unit, &frame.pdu, now)) {
+                Some(misfit) => WireEvent::Alive { unit, misfit },
+                None => WireEvent::Foreign { unit, awaited },
+            });
+        };
+        let (misfit, ends) = (misfit_of(&outgoing.request, &frame.pdu), outgoing.misfits == Misfits::End);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.misfit = Some(misfit);
+        }
+        match misfit {
+            Misfit::Function { .. } => Some(WireEvent::OtherFunction { unit, misfit }),
+            Misfit::Length { .. } if ends => {
+                Some(WireEvent::Failed { ended: self.end()?, failure: Failure::Misfit })
+            }
+            Misfit::Length { .. } => Some(WireEvent::Alive { unit, misfit }),
+        }
+    }
+
+    fn answered(&mut self, frame: Frame, now: Instant) -> WireEvent {
+        self.mark(PieceKind::Answer, frame.pdu.len() + rtu::OVERHEAD, now);
+        let head = self.frame_started_at.unwrap_or(now);
+        if let Some(transaction) = &self.transaction
+            && (frame.is_first || self.echo.is_past(&transaction.echo))
+        {
+            self.echo.conclude(&transaction.outgoing.request, &transaction.echo);
+        }
+        let ended = self.end().expect("the transaction that was just looked at");
+        let response_time = head.saturating_duration_since(ended.wire_end);
+        WireEvent::Answered { ended, frame, response_time }
+    }
+
+    /// On a line that echoes, a write whose answer equals it is not answered by an echo that noise hid.
+    fn is_late_echo(&mut self, frame: &Frame) -> bool {
+        let Some(transaction) = &mut self.transaction else { return false };
+        let request = &transaction.outgoing.request;
+        let is_echo = transaction.outgoing.unit == Some(frame.unit)
+            && request.bytes() == &frame.pdu
+            && self.echo.is_still_due(request, &transaction.echo);
+        if is_echo {
+            transaction.echo = Phase::Seen;
+        }
+        is_echo
+    }
+
+    // Time.
+
+    /// How much more may come of what is unfinished.
+    fn finality(&mut self, units: &Units, now: Instant) -> Finality {
+        let expired = self.transaction.as_ref().is_some_and(|transaction| now >= transaction.hard_deadline);
+        let Some(last) = self.last_byte.filter(|_| self.receiver.pending() > 0) else {
+            return Finality::Open;
+        };
+        if expired || now >= self.pending_over(last, units, now) {
+            return Finality::Over;
+        }
+        if now >= last + self.quiet() && self.quiet_checked_at != Some(last) {
+            self.quiet_checked_at = Some(last);
+            return Finality::Quiet;
+        }
+        Finality::Open
+    }
+
+    /// When the bytes that are not yet a frame are to be looked at again.
+    fn pending_due(&self, units: &Units, now: Instant) -> Option<Instant> {
+        let is_open = self.port == PortState::Open;
+        let last = self.last_byte.filter(|_| is_open && self.receiver.pending() > 0)?;
+        let over = self.pending_over(last, units, now);
+        let quiet = last + self.quiet();
+        Some(if self.quiet_checked_at == Some(last) { over } else { over.min(quiet) })
+    }
+
+    /// When what is pending will be no frame any more: its rest has not come within its wire time and the longest
+    /// pause inside an answer. With nothing awaited, or no longer, a short quiet is enough.
+    fn pending_over(&self, last: Instant, units: &Units, now: Instant) -> Instant {
+        let rest = |pause: Duration| last + self.wire_time(self.receiver.missing()) + pause;
+        if let Some(transaction) = &self.transaction {
+            return rest(transaction.outgoing.byte_timeout);
+        }
+        let quiet = last + self.quiet();
+        let guarding = units.iter().filter_map(|unit| {
+            let until = unit.owed().held_until(now)?;
+            Some((until, unit.settings().byte_timeout))
+        });
+        let Some((until, pause)) = guarding.max() else { return quiet };
+        rest(pause).min(quiet.max(until))
+    }
+
+    fn end_of_transaction(&mut self, units: &Units, now: Instant) -> Option<WireEvent> {
+        let transaction = self.transaction.as_ref()?;
+        if transaction.outgoing.unit.is_none() {
+            return (now >= transaction.wire_end)
+                .then(|| self.end())
+                .flatten()
+                .map(|ended| WireEvent::Sent { ended });
+        }
+        if let Some(failure) = self.damage(units, now) {
+            return self.fail(failure);
+        }
+        let transaction = self.transaction.as_ref()?;
+        let waiting_for_rest = self.receiver.pending() > 0 && now < transaction.hard_deadline;
+        if now >= transaction.response_deadline && !waiting_for_rest {
+            return self.fail(Failure::Silent);
+        }
+        None
+    }
+
+    fn fail(&mut self, failure: Failure) -> Option<WireEvent> {
+        let transaction = self.transaction.as_ref()?;
+        let nothing_came = failure == Failure::Silent && !transaction.any_byte;
+        if matches!(transaction.echo, Phase::Seen) || nothing_came {
+            self.echo.conclude(&transaction.outgoing.request, &transaction.echo);
+        }
+        Some(WireEvent::Failed { ended: self.end()?, failure })
+    }
+
+    /// Whether the awaited answer came, but not intact.
+    fn damage(&self, units: &Units, now: Instant) -> Option<Failure> {
+        let transaction = self.transaction.as_ref()?;
+        // A damaged echo, or what another unit still owes, may look like the head of the answer. Then the
+        // answer itself may yet come, and must stay owed.
+        let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_anyone_guarding(now);
+        if self.receiver.pending() > 0 {
+            None
+        } else if self.receiver.is_garbled() && is_the_answer {
+            Some(Failure::Garbled)
+        } else if self.receiver.is_truncated() {
+            Some(Failure::Truncated)
+        } else {
+            None
+        }
+    }
+
+    fn begin_occupation(&mut self, now: Instant) -> Option<WireEvent> {
+        let is_quiet = self.last_byte.is_none_or(|last| now >= last + self.occupied_quiet());
+        if is_quiet || !self.occupation.is_occupied(now) {
+            return None;
+        }
+        let ended = self.end();
+        self.port = PortState::Occupied;
+        self.receiver.begin();
+        Some(WireEvent::Occupied { ended })
+    }
+
+    fn end_of_occupation(&mut self, now: Instant) -> Option<WireEvent> {
+        let is_quiet = self.last_byte.is_none_or(|last| now >= last + self.occupied_quiet());
+        if !is_quiet {
+            return None;
+        }
+        self.port = PortState::Open;
+        self.receiver.begin();
+        self.occupation.reset();
+        Some(WireEvent::Free)
+    }
+
+    fn count_noise(&mut self) {
+        let noise = self.receiver.take_noise();
+        self.unreported_noise += noise;
+    }
+
+    fn noise(&mut self) -> Option<WireEvent> {
+        let noise = std::mem::take(&mut self.unreported_noise);
+        (noise > 0).then_some(WireEvent::Noise(noise))
+    }
+
+    /// What came while nothing was awaited, as soon as it is known what it was: frames at once; noise, which may
+    /// come byte by byte, when the line is quiet.
+    fn stray(&mut self, now: Instant) -> Option<WireEvent> {
+        let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());
+        if self.transaction.is_some() || !(self.recorder.has_pieces() || quiet) {
+            return None;
+        }
+        self.take_stray().map(WireEvent::Stray)
+    }
+
+    fn has_stray(&self) -> bool {
+        self.transaction.is_none()
+            && self.port == PortState::Open
+            && self.receiver.pending() == 0
+            && !self.recorder.is_empty()
+    }
+
+    fn end(&mut self) -> Option<Ended> {
+        let Transaction { adu, sent_at, wire_end, misfit, .. } = self.transaction.take()?;
+        // Without a port nothing that is pending will ever be a frame.
+        let pending = if self.port == PortState::Open { self.receiver.bytes() } else { &[] };
+        let received = self.recorder.take(pending, self.frame_started_at);
+        Some(Ended { adu, sent_at, wire_end, received, misfit })
+    }
+
+    /// The `length` bytes that have just been taken off what was received were this.
+    fn mark(&mut self, kind: PieceKind, length: usize, now: Instant) {
+        let at = self.frame_started_at.unwrap_or(now);
+        self.recorder.mark(kind, length, self.receiver.pending(), at);
+    }
+
+    /// A frame of unknown length ends at a right CRC followed by so much quiet; longer than the lumps in which
+    /// USB adapters deliver, and than three characters.
+    fn quiet(&self) -> Duration {
+        QUIET.max(self.wire_time(3))
+    }
+
+    /// So much quiet ends the occupation.
+    fn occupied_quiet(&self) -> Duration {
+        OCCUPIED_QUIET.max(self.wire_time(30))
+    }
+}
+
+/// The most bytes that the answer can have on the line.
+fn longest_answer(outgoing: &Outgoing) -> usize {
+    let Some(range) = outgoing.request.range() else { return rtu::ADU_MAX };
+    2 + range.byte_count() + rtu::OVERHEAD
+}
+
+/// Whether the frame answers the request in flight.
+fn accepts(outgoing: &Outgoing, pdu: &Bytes) -> bool {
+    if reply::answers(&outgoing.request, pdu) {
+        return true;
+    }
+    if pdu[0] != outgoing.request.function().0 || is_request(pdu, Some(outgoing)) {
+        return false;
+    }
+    match outgoing.replies {
+        Replies::Loose => true,
+        Replies::Strict => {
+            outgoing.misfits == Misfits::End && reply::is_limited_write(&outgoing.request, pdu)
+        }
+    }
+}
+
+/// Whether a frame that does not fit may be a request: byte for byte the one in flight, or a read of one of the four
+/// tables, whose answers are never that long with an even number of bytes.
+fn is_request(pdu: &[u8], asked: Option<&Outgoing>) -> bool {
+    let equals = asked.is_some_and(|outgoing| outgoing.request.bytes() == pdu);
+    equals || pdu.len() == READ_REQUEST_LENGTH && (0x01..=0x04).contains(&pdu[0])
+}
+
+/// What an intact frame of a unit that owes an answer says, where it fits none: it must carry a function that was asked.
+fn misfit_of_owed(unit: &Unit, pdu: &[u8], now: Instant) -> Option<Misfit> {
+    if !unit.owed().is_guarding(now) {
+        return None;
+    }
+    let same = |request: &&RequestPdu| request.function().0 == pdu[0] & !EXCEPTION_BIT;
+    unit.owed().requests().find(same).map(|request| misfit_of(request, pdu))
+}
+
+fn misfit_of(request: &RequestPdu, pdu: &[u8]) -> Misfit {
+    let asked = request.function();
+    if pdu[0] & !EXCEPTION_BIT != asked.0 {
+        return Misfit::Function { answered: FunctionCode(pdu[0]), asked };
+    }
+    let (has_count, expected) = match request.range() {
+        Some(range) => (1, Some(range.byte_count())),
+        None => (0, None),
+    };
+    Misfit::Length { function: asked, answered: pdu.len().saturating_sub(1 + has_count), asked: expected }
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Length { function, answered, asked: Some(asked) } => {
+                write!(f, "answered {answered} bytes where {asked} were asked (function {function})")
+            }
+            Self::Length { function, answered, asked: None } => {
+                write!(f, "answered {answered} bytes that do not fit the request (function {function})")
+            }
+            Self::Function { answered, asked } => {
+                write!(f, "answered function {answered} where {asked} was asked")
+            }
+        }
+    }
+}
+
+/// The exception a unit's reply carries, if it is one.
+pub(super) fn exception_of(pdu: &[u8]) -> Option<ExceptionCode> {
+    (pdu[0] & EXCEPTION_BIT != 0).then(|| ExceptionCode(pdu[1]))
+}
+
+const EXCEPTION_BIT: u8 = 0x80;
+
+/// The PDU of a read of one of the four tables.
+const READ_REQUEST_LENGTH: usize = 5;
+
+/// Bytes of answers and echoes that are waited for, at most: two of each.
+const WANTED_MAX: usize = 4 * rtu::ADU_MAX;
+
+/// Pauses of `byte_timeout` that an answer may make altogether.
+const PAUSES_MAX: u32 = 4;
+
+/// Longer than the lumps in which USB adapters deliver.
+pub const QUIET: Duration = Duration::from_millis(20);
+
+/// So much quiet ends an occupation.
+pub const OCCUPIED_QUIET: Duration = Duration::from_millis(100);
