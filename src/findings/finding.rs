@@ -53,6 +53,12 @@ pub enum Kind {
     LineFull,
     /// Background readings come later than planned.
     PollingSlow,
+    /// Clients read more ranges than are kept fresh.
+    LearnLimit,
+    /// Ranges that clients read make each other's data unusable.
+    RangesUndone,
+    /// Another client sends requests on the line.
+    ForeignRequests,
     /// A unit does not answer.
     Silent,
     /// A unit answers now and then.
@@ -100,6 +106,9 @@ impl Kind {
             Self::ForeignFrames => "foreign_frames",
             Self::LineFull => "line_full",
             Self::PollingSlow => "polling_slow",
+            Self::LearnLimit => "learn_limit",
+            Self::RangesUndone => "ranges_undone",
+            Self::ForeignRequests => "foreign_requests",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",

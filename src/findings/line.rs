@@ -24,12 +24,15 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
         noise(evidence),
         collisions(evidence),
         foreign_frames(evidence),
+        foreign_requests(evidence),
         full(evidence),
         polling(evidence),
+        learn_limit(evidence),
         echo(evidence),
     ]
     .into_iter()
     .flatten()
+    .chain(undone(evidence))
     .collect()
 }
 
@@ -150,6 +153,41 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
+fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
+    let count = evidence.counted(|line| line.foreign_requests);
+    (count > 0).then(|| {
+        let what = format!("Another client sent requests on this line, {}", super::words::times(count));
+        finding(Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
+    })
+}
+
+fn learn_limit(evidence: &Evidence<'_>) -> Option<Finding> {
+    evidence.now.polling.is_learning_full.then(|| {
+        let limit = evidence.settings.learn_limit;
+        let what = format!("Clients read more ranges than the {limit} that are kept fresh");
+        finding(Severity::Warning, Kind::LearnLimit, what, LEARN_LIMIT)
+    })
+}
+
+/// Ranges that make each other's data unusable, with the clients that read them.
+fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
+    evidence.now.polling.conflicts.iter().map(|conflict| {
+        let [first, second] = conflict.ranges.map(|range| {
+            let end = range.start + (range.quantity - 1);
+            format!("{} to {end} (function {})", range.start, range.function)
+        });
+        let mut clients: Vec<_> = conflict.clients.iter().map(|client| client.address.to_string()).collect();
+        clients.dedup();
+        let clients =
+            if clients.is_empty() { String::new() } else { format!(", clients {}", clients.join(", ")) };
+        let what = format!(
+            "Unit {}: the ranges {first} and {second} overlap and undo each other{clients}",
+            conflict.unit
+        );
+        finding(Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
+    })
+}
+
 /// What to do where no unit has ever answered.
 pub(super) fn never_answered(evidence: &Evidence<'_>) -> String {
     let scan = evidence.scan();
@@ -200,6 +238,15 @@ const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, m
 
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";
+
+const FOREIGN_REQUESTS: &str = "only one client may send on an RS-485 line: disconnect the other one, and let it read \
+    through the gateway";
+
+const LEARN_LIMIT: &str = "raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
+    ranges; what finds no room is read from the line each time";
+
+const RANGES_UNDONE: &str =
+    "let the clients read the same range, or raise `max_read` so that one read holds both";
 
 /// Requests without an answer, and no good answer ever, that make a line of one unit silent.
 const ONLY_ONE_AFTER: u64 = 2;

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::bus::settings::{Framing, Parity};
+use metergate::bus::ranges::Conflict;
+use metergate::bus::request::Source;
+use metergate::bus::settings::{Framing, Parity, UnitId};
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Kind, Severity};
-use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use crate::support::findings_case::{Case, SECOND, healthy, open};
 
@@ -363,4 +365,37 @@ fn what_is_wrong_with_the_line_is_said_before_its_units() {
 fn an_occupied_line_is_said() {
     let case = Case::new(|at| View { port: PortState::Occupied, ..open(vec![healthy(1, at)]) });
     assert_eq!(case.kinds(), [(None, Kind::LineOccupied)]);
+}
+
+#[test]
+fn a_full_table_of_learned_ranges_and_ranges_that_undo_each_other_are_told_with_their_remedy() {
+    let range = |start| ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity: 100 };
+    let source = Source { address: [10, 0, 0, 5].into(), connection: 1 };
+    let conflict = Conflict {
+        unit: UnitId::new(1).unwrap(),
+        ranges: [range(0), range(50)],
+        times: 11,
+        clients: vec![source, source],
+    };
+    let polling = || PollingView {
+        is_learning_full: true,
+        conflicts: vec![conflict.clone()],
+        ..PollingView::default()
+    };
+    let case = Case::new(|at| View { polling: polling(), ..open(vec![healthy(1, at)]) });
+    assert_eq!(case.kinds(), [(None, Kind::LearnLimit), (None, Kind::RangesUndone)]);
+    let what: Vec<String> = case.findings().iter().map(|finding| finding.what.clone()).collect();
+    assert!(what[0].contains("256"), "{what:?}");
+    let undone = "Unit 1: the ranges 0 to 99 (function 0x03) and 50 to 149 (function 0x03) overlap and undo each \
+        other, clients 10.0.0.5";
+    assert_eq!(what[1], undone);
+}
+
+#[test]
+fn another_client_on_the_line_is_told() {
+    let case = Case::new(|at| View {
+        counters: LineCounters { transactions: 1000, foreign_requests: 3, ..LineCounters::default() },
+        ..open(vec![healthy(1, at)])
+    });
+    assert_eq!(case.kinds(), [(None, Kind::ForeignRequests)]);
 }
