@@ -405,7 +405,7 @@ impl<T> Line<T> {
         let whole = if purpose == Purpose::Request { self.enclosing_range(&request, now) } else { None };
         let pdu = whole.map_or_else(|| request.pdu.clone(), RequestPdu::from);
         let range = if purpose == Purpose::Request { whole.or(own) } else { None };
-        let finds_line_free = self.wire.is_free()
+        let finds_line_free = self.wire.is_free(&self.units, now)
             && self.scheduler.queue().is_empty()
             && self.unit_of(target).is_none_or(|unit| unit.held_until(now).is_none() && unit.is_open());
         // No estimate of the unit's pause may keep it from being corrected.
@@ -511,7 +511,7 @@ impl<T> Line<T> {
         // One background reading that waits for its unit must not hold up another's.
         let waits = |target| self.unit_of(target).is_some_and(|unit| self.now_is_open(unit));
         !self.closing
-            && self.wire.is_free()
+            && self.now.is_some_and(|now| self.wire.is_free(&self.units, now.instant))
             && !self.silent_line.is_silent()
             && !self.scheduler.queue().has_background(waits)
     }
@@ -551,6 +551,7 @@ impl<T> Line<T> {
 
     fn send(&mut self, mut item: Item<T>, own: Option<Own>, turn: Turn, reserved: Duration, now: Now) {
         item.attempts += 1;
+        self.wire.discard_pending();
         self.record_stray(now.instant);
         let outgoing = self.outgoing(&item, own, now.instant);
         let (begun, epoch) = self.note_sending(&item, now);

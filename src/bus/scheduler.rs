@@ -123,7 +123,7 @@ impl<T> Scheduler<T> {
 
     /// What is to be sent now; nothing while the line is kept free for something.
     pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Next<T>> {
-        if !situation.wire.is_free() || now < situation.wire.silent_from(Duration::ZERO) {
+        if !situation.wire.is_free(situation.units, now) || now < situation.wire.silent_from(Duration::ZERO) {
             return None;
         }
         let kept = self.reservation.filter(|reservation| self.is_wanted(reservation.what, situation, now));
@@ -158,7 +158,7 @@ impl<T> Scheduler<T> {
 
     /// When [`next`](Self::next) may have something, if the line is free.
     pub(super) fn poll_timeout(&self, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
-        if !situation.wire.is_free() {
+        if !situation.wire.is_free(situation.units, now) {
             return None;
         }
         let soonest = situation.wire.silent_from(Duration::ZERO);

@@ -231,9 +231,11 @@ impl RtuWire {
         self.blocked_until = self.blocked_until.max(Some(until));
     }
 
-    /// Whether a request could be sent as soon as the line has been silent for long enough.
-    pub(super) fn is_free(&self) -> bool {
-        self.transaction.is_none() && self.port == PortState::Open && self.receiver.pending() == 0
+    /// Whether a request could be sent as soon as the line has been silent for long enough. Stray bytes do not hold it
+    /// up, however often they come; what may become an answer that a unit still owes does.
+    pub(super) fn is_free(&self, units: &Units, now: Instant) -> bool {
+        let may_be_answer = || self.receiver.pending() > 0 && units.is_anyone_guarding(now);
+        self.transaction.is_none() && self.port == PortState::Open && !may_be_answer()
     }
 
     /// When the silence every request needs is over, 3.5 characters, and for a request that needs more the `gap`
@@ -328,6 +330,12 @@ impl RtuWire {
         let quiet = self.last_byte.filter(|_| occupied).map(|last| last + self.occupied_quiet());
         let stray = self.last_byte.filter(|_| self.has_stray()).map(|last| last + self.quiet());
         [transaction, self.pending_due(units, now), quiet, stray].into_iter().flatten().min()
+    }
+
+    /// What has been received and is no frame yet will be none: a request is about to be sent.
+    pub(super) fn discard_pending(&mut self) {
+        self.receiver.begin();
+        self.frame_started_at = None;
     }
 
     /// Everything received that is in no record yet, as a record of its own.

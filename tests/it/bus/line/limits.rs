@@ -310,3 +310,16 @@ fn a_broadcast_is_answered_when_it_is_sent_however_long_the_turnaround() {
     let next = bench.sent();
     assert!((3_004.1..3_004.2).contains(&(next.at - broadcast.at)), "{}", next.at - broadcast.at);
 }
+
+#[test]
+fn stray_bytes_that_keep_coming_hold_no_request_up() {
+    let mut bench = Bench::of(&[1]);
+    for byte in 0..100_u8 {
+        bench.to(f64::from(byte) * 12.0);
+        bench.bytes(&[byte]);
+        if byte == 20 {
+            bench.read(1, Ask::of(1), 0, 1);
+        }
+    }
+    assert!(bench.sent().at < 21.0 * 12.0 + 5.0, "3.5 characters after a byte");
+}
