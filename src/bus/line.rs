@@ -673,6 +673,7 @@ impl<T> Line<T> {
         let id = frame.unit;
         if let Some(unit) = self.units.get_mut(id) {
             unit.statistics_mut().answer_times.note(response_time);
+            unit.note_answered_in_time(&item.pdu, Now { instant: latest, ..begun });
             let transition = unit.note_answer(&item.pdu, exception, Some(response_time), now.instant);
             self.note_alive(id, transition, now.instant);
             self.cache.note_pause(&mut self.units, id, now.instant);

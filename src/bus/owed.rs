@@ -117,6 +117,15 @@ impl OwedAnswers {
         answerable.map(|owed| owed.sent_at).min_by_key(|sent_at| sent_at.instant).unwrap_or(now)
     }
 
+    /// `request`, sent at `sent_at`, was answered while the same read was owed. A unit answers in order, so what may
+    /// still come is to a later sending than the oldest: this one takes its place, for as long as that one had.
+    pub(super) fn note_answered(&mut self, request: &RequestPdu, sent_at: Now) {
+        let Some(index) = self.attempts.iter().position(|owed| owed.request == *request) else { return };
+        if let Some(oldest) = self.attempts.remove(index) {
+            self.attempts.push_back(Owed { sent_at, item: None, ..oldest });
+        }
+    }
+
     /// Whether nothing was given up lately.
     pub(super) fn is_empty(&self) -> bool {
         self.attempts.is_empty()
@@ -264,6 +273,29 @@ mod tests {
         assert_eq!(owed.confusable_until(&read(9, 1), now), Some(lost + Duration::from_secs(5)));
         assert_eq!(owed.confusable_until(&write(), now), Some(lost + Duration::from_secs(5)));
         assert_eq!(owed.begun(&read(9, 2), now.into()), now.into());
+    }
+
+    #[test]
+    fn the_same_read_asked_again_and_again_does_not_grow_older_than_its_last_sending() {
+        let start = some_instant();
+        let mut owed = late_by(Duration::from_secs(4), start);
+        let lost = start + Duration::from_secs(10);
+        owed.owe(given_up(read(0, 1), lost));
+        let again = lost + GUARD;
+        assert_eq!(owed.begun(&read(0, 1), again.into()).instant, lost - GUARD);
+        owed.note_answered(&read(0, 1), again.into());
+        let later = again + Duration::from_secs(1);
+        assert_eq!(
+            owed.begun(&read(0, 1), later.into()).instant,
+            again,
+            "the last sending may be answered yet"
+        );
+        let over = lost + Duration::from_secs(6);
+        assert_eq!(
+            owed.begun(&read(0, 1), over.into()).instant,
+            over,
+            "no longer than the lost one could be"
+        );
     }
 
     #[test]

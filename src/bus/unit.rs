@@ -13,6 +13,7 @@ use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 pub use super::health::UnitState;
 use super::health::{Health, Transition};
 use super::ignored::{IgnoredReads, Standing};
+use super::now::Now;
 pub use super::owed::LATENESS_MAX;
 use super::owed::{EndedGuard, Owed, OwedAnswers, Taken};
 pub use super::probing::PAUSE_MIN as PROBE_PAUSE_MIN;
@@ -382,6 +383,11 @@ impl Unit {
 
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.owed.held_until(now)
+    }
+
+    /// `request`, sent at `sent_at`, was answered.
+    pub(super) fn note_answered_in_time(&mut self, request: &RequestPdu, sent_at: Now) {
+        self.owed.note_answered(request, sent_at);
     }
 
     pub(super) fn owed(&self) -> &OwedAnswers {
