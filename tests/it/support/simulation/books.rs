@@ -1,10 +1,11 @@
 //! The promises, checked at each step: what was asked, what the units really did, and what went out.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use metergate::bus::now::Now;
 use metergate::bus::request::{Answer, ListenerId, Target};
 use metergate::bus::settings::LineSettings;
 use metergate::bus::unit::UnitState;
@@ -63,6 +64,8 @@ pub(crate) struct Books {
     unexplained: Option<(u8, RequestPdu, Nanos)>,
     /// Of when the listener's clients were last given each counter: unit, table and address.
     told: BTreeMap<(u8, u8, u16), Nanos>,
+    /// The units of the present settings.
+    configured: BTreeSet<u8>,
 }
 
 impl Books {
@@ -77,7 +80,27 @@ impl Books {
             sent: BTreeMap::new(),
             unexplained: None,
             told: BTreeMap::new(),
+            configured: settings.units.iter().map(|unit| unit.id.get()).collect(),
         }
+    }
+
+    /// The line is about to be handed other settings.
+    pub(crate) fn reload(&mut self, settings: &LineSettings, now: Nanos) {
+        self.own.reload(settings, now);
+        self.configured = settings.units.iter().map(|unit| unit.id.get()).collect();
+    }
+
+    /// The process has ended, and with it what its clients waited for. What they and the units know stays.
+    pub(crate) fn restart(&mut self, settings: &LineSettings, now: Nanos) {
+        self.asked.clear();
+        self.unexplained = None;
+        self.view = View::default();
+        self.own.restart(settings, now);
+    }
+
+    /// Whether a reload has taken the unit away.
+    fn is_gone(&self, target: Target) -> bool {
+        matches!(target, Target::Unit(unit) if !self.configured.contains(&unit.get()))
     }
 
     pub(crate) fn ask(&mut self, id: u64, mut asked: Asked) {
@@ -113,7 +136,7 @@ impl Books {
 
     /// What a connection does first: a read that takes data of some age may be answered from what was last
     /// published, without the bus.
-    pub(crate) fn at_hand(&self, asked: &Asked, now: Instant) -> Option<Bytes> {
+    pub(crate) fn at_hand(&self, asked: &Asked, now: Now) -> Option<Bytes> {
         let Target::Unit(unit) = asked.target else { return None };
         if self.own_writes(asked).next().is_some() {
             return None;
@@ -174,7 +197,7 @@ impl Books {
     }
 
     /// An answer is given.
-    pub(crate) fn reply(&mut self, id: u64, answer: &Answer, now: Instant) -> Check {
+    pub(crate) fn reply(&mut self, id: u64, answer: &Answer, now: Now) -> Check {
         let asked =
             self.asked.remove(&id).ok_or_else(|| format!("request {id} has its answer: {answer:?}"))?;
         match answer {
@@ -211,7 +234,7 @@ impl Books {
         }
     }
 
-    fn data(&mut self, id: u64, asked: &Asked, reply: &[u8], now: Instant) -> Check {
+    fn data(&mut self, id: u64, asked: &Asked, reply: &[u8], now: Now) -> Check {
         let unit = number(asked.target);
         let empty = Vec::new();
         let log = self.executions.get(&unit).unwrap_or(&empty);
@@ -257,9 +280,13 @@ impl Books {
             let range = asked.pdu.range()?;
             seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), ListenerId::default(), now)
         };
-        let published = seen
-            .is_some_and(|seen| seen.last_good == Some(now) || held(seen).is_some_and(|held| held == reply));
-        check(published, || format!("the answer to {id} was not published before it was given"))
+        let published = seen.is_some_and(|seen| {
+            seen.last_good == Some(now.instant) || held(seen).is_some_and(|held| held == reply)
+        });
+        // A unit that a reload has taken away is not in the view any more.
+        check(published || self.is_gone(asked.target), || {
+            format!("the answer to {id} was not published before it was given")
+        })
     }
 
     /// The counters in a reply tell when they were read: whole, at one instant, young enough, and not before a
@@ -306,7 +333,8 @@ impl Books {
                 check(self.times_sent(asked) == 0, || format!("0x06 for {id}, which was sent"))
             }
             ExceptionCode::GATEWAY_PATH_UNAVAILABLE => {
-                check(self.view.port != PortState::Open, || format!("0x0A for {id} while the line is open"))
+                let has_path = self.view.port == PortState::Open && !self.is_gone(asked.target);
+                check(!has_path, || format!("0x0A for {id} while the line is open"))
             }
             ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => Ok(()),
             _ => Err(format!("{code} for request {id} is not the gateway's to give")),

@@ -17,7 +17,12 @@ pub(crate) struct Own {
     /// What clients asked for that take data of some age.
     aged: BTreeMap<u8, Vec<ReadRange>>,
     learn_limit: usize,
+    /// Whether anything may have been learned: a reload keeps what was.
+    may_learn: bool,
     share: f64,
+    /// Line time that other shares allowed before `since`.
+    earned: f64,
+    since: Nanos,
     /// Line time of readings nobody waited for, at least.
     spent: Nanos,
     /// Whether the request on the wire is one.
@@ -39,12 +44,37 @@ impl Own {
             mirrored: mirrored.map(|unit| unit.id.get()).collect(),
             aged: BTreeMap::new(),
             learn_limit: settings.learn_limit,
+            may_learn: settings.learn_limit > 0,
             share: settings.poll_share,
+            earned: 0.0,
+            since: 0,
             spent: 0,
             on_the_wire: false,
             sent: BTreeMap::new(),
             hurried: None,
         }
+    }
+
+    /// The settings change. Units keep their blocks, so that only limits do.
+    #[allow(clippy::cast_precision_loss, reason = "minutes in nanoseconds are far below 2^52")]
+    pub(crate) fn reload(&mut self, settings: &LineSettings, now: Nanos) {
+        self.earned += self.share * (now - self.since) as f64;
+        // What the old share saved up is not taken away.
+        self.earned += self.share * BURST as f64;
+        self.since = now;
+        self.share = settings.poll_share;
+        self.learn_limit = settings.learn_limit;
+        self.may_learn |= settings.learn_limit > 0;
+        // The health of a unit that comes back begins anew.
+        self.sent.retain(|id, _| settings.units.iter().any(|unit| unit.id.get() == *id));
+    }
+
+    /// A new process begins: with a budget that is full, and without a request on the wire.
+    pub(crate) fn restart(&mut self, settings: &LineSettings, now: Nanos) {
+        self.reload(settings, now);
+        self.earned += LONGEST as f64;
+        self.hurried = None;
+        self.interrupted();
     }
 
     /// The table in which `function` of `unit` reads.
@@ -73,7 +103,7 @@ impl Own {
         let range = self.seen(unit, range);
         let learned =
             || self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| range.covers(asked)));
-        self.is_planned(unit, &range) || self.learn_limit > 0 && learned()
+        self.is_planned(unit, &range) || self.may_learn && learned()
     }
 
     /// A request to `unit` goes out.
@@ -121,7 +151,7 @@ impl Own {
     /// Background reading keeps to its share, but for what was saved up and the last reading.
     #[allow(clippy::cast_precision_loss, reason = "minutes in nanoseconds are far below 2^52")]
     pub(crate) fn within_share(&self, now: Nanos) -> Check {
-        let allowed = self.share * (now + BURST) as f64 + LONGEST as f64;
+        let allowed = self.earned + self.share * (now - self.since + BURST) as f64 + LONGEST as f64;
         check(self.spent as f64 <= allowed, || {
             format!("{} ns of background reading by {now}, at a share of {}", self.spent, self.share)
         })
@@ -133,7 +163,7 @@ impl Own {
             let id = unit.id.get();
             let blocks = unit.snapshot.blocks();
             let learned = blocks.iter().filter(|block| !self.is_planned(id, &block.range)).count();
-            let most = if self.learn_limit == 0 { 0 } else { ASKED_MAX };
+            let most = if self.may_learn { ASKED_MAX } else { 0 };
             check(learned <= most, || format!("{learned} learned blocks of unit {id}"))?;
             let strange = blocks.iter().find(|block| !self.may_read(id, &block.range));
             check(strange.is_none(), || format!("unit {id}: nobody wants {strange:?}"))?;

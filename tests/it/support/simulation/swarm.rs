@@ -42,6 +42,22 @@ pub(crate) struct Faults {
     pub(crate) echo_damage: u64,
 }
 
+/// What happens to the gateway itself, in permille of the requests it sends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Upheavals {
+    pub(crate) reload: u64,
+    pub(crate) restart: u64,
+    pub(crate) suspend: u64,
+}
+
+impl Upheavals {
+    /// Each happens in a quarter of the seeds.
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let mut rate = |most: u64| if rng.chance(750) { 0 } else { rng.range(1, most) };
+        Self { reload: rate(100), restart: rate(40), suspend: rate(100) }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Swarm {
     pub(crate) settings: LineSettings,

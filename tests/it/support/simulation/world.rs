@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metergate::bus::line::{Line, Output, PortEvent};
+use metergate::bus::now::Now;
 use metergate::bus::record::{Outcome, Record};
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::bus::settings::{Echo, Parity, UnitId};
+use metergate::bus::settings::{Echo, LineSettings, Parity, UnitId};
 use metergate::bus::view::PortState;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
@@ -19,12 +20,15 @@ use super::answers;
 use super::books::{Asked, Books, Check, check};
 use super::ledger::Ledger;
 use super::rng::{Rng, mix};
-use super::swarm::{Faults, Swarm};
+use super::swarm::{Faults, Swarm, Upheavals};
 use super::traffic;
 use super::unit::VirtualUnit;
 use super::wire::{MILLI, Nanos, Wire, nanos};
 
 mod far_end;
+mod upheavals;
+
+use upheavals::Upheaval;
 
 /// What happens on the wire, whatever the machine does.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ enum Input {
     /// A client asks something, and after a pause somebody asks again.
     Ask,
     Port(PortEvent),
+    Upheaval(Upheaval),
     /// Nothing goes wrong any more.
     Calm,
     /// The line has had time to recover: what was ignored before is tried again.
@@ -52,9 +57,17 @@ enum Input {
 pub(crate) struct World {
     line: Line<u64>,
     base: Instant,
+    /// By the monotonic clock, which stands still while the machine sleeps.
     now: Nanos,
+    /// How long the machine has slept.
+    slept: Nanos,
     rng: Rng,
     swarm: Swarm,
+    /// What the line obeys at present; `swarm` has what it was started with.
+    settings: LineSettings,
+    upheavals: Upheavals,
+    /// Draws what was added to the simulation later, so that seeds without it go on as they did.
+    own_rng: Rng,
     events: BTreeMap<(Nanos, u64), Event>,
     inputs: BTreeMap<(Nanos, u64), Input>,
     scheduled: u64,
@@ -90,11 +103,20 @@ impl World {
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
         let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
         let trace = std::env::var_os("METERGATE_TRACE").is_some();
-        let trace = trace.then(|| vec![format!("{swarm:#?}")]);
+        let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
+        let mut own_rng = Rng::new(mix(mix(seed)));
+        let upheavals = Upheavals::new(&mut own_rng);
+        if let Some(trace) = &mut trace {
+            trace.push(format!("{upheavals:?}"));
+        }
         let mut world = Self {
+            settings: swarm.settings.clone(),
+            upheavals,
+            own_rng,
             line: Line::new(swarm.settings.clone()),
             base: Instant::now(),
             now: 0,
+            slept: 0,
             events: BTreeMap::new(),
             inputs: BTreeMap::new(),
             scheduled: 0,
@@ -182,7 +204,7 @@ impl World {
             } else if due(bytes) {
                 self.deliver()?;
             } else if due(timer) {
-                let now = self.instant(self.now);
+                let now = self.present();
                 self.line.handle_timeout(now);
                 self.outputs()?;
             } else {
@@ -214,12 +236,13 @@ impl World {
         match self.inputs.pop_first() {
             Some((_, Input::Ask)) => self.ask(),
             Some((_, Input::Port(event))) => self.port(event),
+            Some((_, Input::Upheaval(upheaval))) => self.upheaval(upheaval),
             Some((_, Input::Calm)) => {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
                 // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
                 self.plan(self.now + 15_000 * MILLI, Input::Trial);
-                Ok(())
+                self.end_upheavals()
             }
             Some((_, Input::Trial)) => {
                 self.plan(self.now + 60_000 * MILLI, Input::Burst);
@@ -239,7 +262,7 @@ impl World {
         self.ledger.received(&bytes);
         self.last_byte = self.last_byte.max(self.now);
         self.unanswered = None;
-        let now = self.instant(self.now);
+        let now = self.present();
         self.line.handle_bytes(&bytes, now);
         self.outputs()
     }
@@ -254,7 +277,7 @@ impl World {
         if self.open && self.swarm.settings.echo == Echo::Auto && self.rng.chance(300) {
             self.swarm.echoes = !self.swarm.echoes;
         }
-        let now = self.instant(self.now);
+        let now = self.present();
         self.line.handle_port(event, now);
         self.outputs()
     }
@@ -372,7 +395,7 @@ impl World {
             connection,
             target,
             pdu: pdu.clone(),
-            at: self.now,
+            at: self.elapsed(),
             max_age,
             deadline,
             floor: 0,
@@ -380,15 +403,15 @@ impl World {
             behind: Vec::new(),
             must_succeed,
         };
-        let at_hand = self.books.at_hand(&asked, self.instant(self.now));
+        let at_hand = self.books.at_hand(&asked, self.present());
         self.books.ask(id, asked);
         if let Some(reply) = at_hand {
             self.note(|| format!("answers {id} from the snapshot: {reply:02X?}"));
-            return self.books.reply(id, &Answer::Reply(reply), self.instant(self.now));
+            return self.books.reply(id, &Answer::Reply(reply), self.present());
         }
         let max_age = Duration::from_nanos(max_age);
         let deadline = self.instant(deadline);
-        let now = self.instant(self.now);
+        let now = self.present();
         self.line.handle_request(
             Request { to: id, source, target, pdu, deadline, max_age, listener: ListenerId::default() },
             now,
@@ -431,7 +454,7 @@ impl World {
                 }
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
-                    self.books.reply(to, &answer, self.instant(self.now))?;
+                    self.books.reply(to, &answer, self.present())?;
                 }
             }
             count += 1;
@@ -455,6 +478,16 @@ impl World {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>14?} {}", Duration::from_nanos(self.now), what()));
         }
+    }
+
+    /// The present as the machine is told it.
+    fn present(&self) -> Now {
+        Now { instant: self.instant(self.now), slept: Duration::from_nanos(self.slept) }
+    }
+
+    /// The time since the start, sleep included: the units' time, and that of ages.
+    fn elapsed(&self) -> Nanos {
+        self.now + self.slept
     }
 
     fn instant(&self, at: Nanos) -> Instant {

@@ -28,11 +28,12 @@ impl World {
         self.last_byte = end;
         self.last_frame = Some(end);
         if unit == 0 {
-            self.turnaround_until = end + nanos(self.swarm.settings.turnaround_delay);
+            self.turnaround_until = end + nanos(self.settings.turnaround_delay);
         } else {
             self.unanswered = Some(end);
         }
-        self.schedule(end, Event::Heard { talk, unit, pdu, sent: self.now });
+        self.schedule(end, Event::Heard { talk, unit, pdu, sent: self.elapsed() });
+        self.plan_upheavals();
         Ok(())
     }
 
@@ -54,7 +55,7 @@ impl World {
 
     /// 3.5 characters, the unit's gap, the turnaround, and one transaction at a time.
     fn silence_was_kept(&self, unit: u8) -> Check {
-        let settings = &self.swarm.settings;
+        let settings = &self.settings;
         let configured = settings.units.iter().find(|configured| configured.id.get() == unit);
         let gap = configured.map_or(settings.request_gap, |unit| unit.request_gap);
         let silence = nanos(rtu::silence(settings.framing.baud_rate));
@@ -69,15 +70,15 @@ impl World {
 
     /// A request has arrived at the units.
     pub(super) fn hear(&mut self, talk: usize, unit: u8, pdu: &RequestPdu, sent: Nanos) {
-        let at = self.now;
+        let (at, elapsed) = (self.now, self.elapsed());
         if self.wire.is_damaged(talk) || self.rng.chance(self.swarm.faults.unheard) {
             self.note(|| "unheard".into());
             return;
         }
         if unit == 0 {
             for (&id, unit) in &mut self.units {
-                let reply = unit.execute(pdu.bytes(), at);
-                self.books.execute(id, Execution { sent, at, pdu: pdu.clone(), reply });
+                let reply = unit.execute(pdu.bytes(), elapsed);
+                self.books.execute(id, Execution { sent, at: elapsed, pdu: pdu.clone(), reply });
             }
             return;
         }
@@ -86,9 +87,9 @@ impl World {
             let code = ExceptionCode(self.rng.pick(&[1, 2, 3, 4, 6]));
             exception_reply(pdu.function(), code).to_vec()
         } else {
-            there.execute(pdu.bytes(), at)
+            there.execute(pdu.bytes(), elapsed)
         };
-        self.books.execute(unit, Execution { sent, at, pdu: pdu.clone(), reply: reply.clone() });
+        self.books.execute(unit, Execution { sent, at: elapsed, pdu: pdu.clone(), reply: reply.clone() });
         let configured = self.swarm.settings.units.iter().find(|configured| configured.id.get() == unit);
         let scene = Scene {
             faults: &self.swarm.faults,
