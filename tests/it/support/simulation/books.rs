@@ -27,6 +27,7 @@ pub(crate) struct Asked {
     pub(crate) pdu: RequestPdu,
     pub(crate) at: Nanos,
     pub(crate) max_age: Nanos,
+    pub(crate) listener: ListenerId,
     pub(crate) deadline: Nanos,
     /// The last write to its unit that was answered before it was asked.
     pub(crate) floor: Nanos,
@@ -62,8 +63,8 @@ pub(crate) struct Books {
     sent: BTreeMap<(u8, Vec<u8>), u32>,
     /// A read that was sent and that no client waited for.
     unexplained: Option<(u8, RequestPdu, Nanos)>,
-    /// Of when the listener's clients were last given each counter: unit, table and address.
-    told: BTreeMap<(u8, u8, u16), Nanos>,
+    /// Of when the clients of each listener were last given each counter: unit, table and address.
+    told: BTreeMap<(ListenerId, u8, u8, u16), Nanos>,
     /// The units of the present settings.
     configured: BTreeSet<u8>,
 }
@@ -142,12 +143,7 @@ impl Books {
             return None;
         }
         let seen = self.view.unit(unit)?;
-        seen.snapshot.answer(
-            &asked.pdu.range()?,
-            Duration::from_nanos(asked.max_age),
-            ListenerId::default(),
-            now,
-        )
+        seen.snapshot.answer(&asked.pdu.range()?, Duration::from_nanos(asked.max_age), asked.listener, now)
     }
 
     /// A request of so much line time goes out: somebody waits for it or it is read on our own account, and a
@@ -278,7 +274,7 @@ impl Books {
         let seen = self.view.units.iter().find(|seen| seen.id.get() == unit);
         let held = |seen: &UnitView| {
             let range = asked.pdu.range()?;
-            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), ListenerId::default(), now)
+            seen.snapshot.answer(&range, Duration::from_nanos(asked.max_age), asked.listener, now)
         };
         let published = seen.is_some_and(|seen| {
             seen.last_good == Some(now.instant) || held(seen).is_some_and(|held| held == reply)
@@ -309,7 +305,7 @@ impl Books {
             if !(COUNTERS..COUNTERS_END).contains(&address) {
                 continue;
             }
-            let last = self.told.entry((unit, table, address)).or_default();
+            let last = self.told.entry((asked.listener, unit, table, address)).or_default();
             check(told >= *last, || {
                 format!(
                     "backwards: request {id} {asked:?} got counters of {told}, register {address} was given of {last}"

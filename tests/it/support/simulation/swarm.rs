@@ -58,6 +58,27 @@ impl Upheavals {
     }
 }
 
+/// What clients and units do in some seeds besides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Customs {
+    /// Permille of requests that are the next step of a walk, register by register.
+    pub(crate) walks: u64,
+    /// Permille of requests that are reads of registers which no unit answers.
+    pub(crate) ignored: u64,
+    /// Permille of requests at which a client closes its sending side.
+    pub(crate) half_closes: u64,
+    /// 1 or 2: connections come by them in turn.
+    pub(crate) listeners: u8,
+}
+
+impl Customs {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let mut rate = |most: u64| if rng.chance(700) { 0 } else { rng.range(1, most) };
+        let (walks, ignored, half_closes) = (rate(900), rate(200), rate(60));
+        Self { walks, ignored, half_closes, listeners: if rng.chance(300) { 2 } else { 1 } }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Swarm {
     pub(crate) settings: LineSettings,

@@ -7,7 +7,7 @@ use metergate::modbus::pdu::RequestPdu;
 use super::polling::COUNTERS;
 use super::rng::Rng;
 use super::swarm::Swarm;
-use super::unit::END;
+use super::unit::{END, IGNORED};
 
 /// A read of any kind, or of a few registers that everybody wants.
 pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
@@ -43,6 +43,17 @@ pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
             checked(rng.pick(&others))
         }
     }
+}
+
+/// The next step of a client that reads single registers one after the other, by both functions.
+pub(crate) fn step(at: u64, rng: &mut Rng) -> RequestPdu {
+    let offset = u16::try_from(at % 24).expect("small");
+    range(rng.pick(&[3, 3, 4]), rng.pick(&[0, COUNTERS, COUNTERS]) + offset, 1)
+}
+
+/// A read of registers that no unit answers.
+pub(crate) fn ignored(rng: &mut Rng) -> RequestPdu {
+    range(rng.pick(&[3, 4]), IGNORED + rng.pick(&[0, 2, 16]), rng.pick(&[1, 2, 4]))
 }
 
 /// The oldest data a client takes, in milliseconds; one with a habit always the same.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use metergate::modbus::pdu::RequestPdu;
+
 use super::polling::{COUNTERS, COUNTERS_END, counter};
 use super::rng::mix;
 use super::wire::Nanos;
@@ -15,6 +17,19 @@ pub(crate) const STATE: u16 = 64;
 
 /// First address that does not exist: ranges beyond it are refused with 0x02.
 pub(crate) const END: u16 = 0x0600;
+
+/// Registers that exist and that no unit answers, and their end.
+pub(crate) const IGNORED: u16 = 0x0300;
+pub(crate) const IGNORED_END: u16 = 0x0320;
+
+/// Whether units hear the read in silence.
+pub(crate) fn is_ignored(pdu: &RequestPdu) -> bool {
+    pdu.range().is_some_and(|range| {
+        matches!(range.function.0, 3 | 4)
+            && range.start < IGNORED_END
+            && range.start + range.quantity > IGNORED
+    })
+}
 
 #[derive(Debug)]
 pub(crate) struct VirtualUnit {

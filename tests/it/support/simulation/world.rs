@@ -20,7 +20,7 @@ use super::answers;
 use super::books::{Asked, Books, Check, check};
 use super::ledger::Ledger;
 use super::rng::{Rng, mix};
-use super::swarm::{Faults, Swarm, Upheavals};
+use super::swarm::{Customs, Faults, Swarm, Upheavals};
 use super::traffic;
 use super::unit::VirtualUnit;
 use super::wire::{MILLI, Nanos, Wire, nanos};
@@ -66,6 +66,7 @@ pub(crate) struct World {
     /// What the line obeys at present; `swarm` has what it was started with.
     settings: LineSettings,
     upheavals: Upheavals,
+    customs: Customs,
     /// Draws what was added to the simulation later, so that seeds without it go on as they did.
     own_rng: Rng,
     events: BTreeMap<(Nanos, u64), Event>,
@@ -106,12 +107,14 @@ impl World {
         let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
         let mut own_rng = Rng::new(mix(mix(seed)));
         let upheavals = Upheavals::new(&mut own_rng);
+        let customs = Customs::new(&mut own_rng);
         if let Some(trace) = &mut trace {
-            trace.push(format!("{upheavals:?}"));
+            trace.push(format!("{upheavals:?} {customs:?}"));
         }
         let mut world = Self {
             settings: swarm.settings.clone(),
             upheavals,
+            customs,
             own_rng,
             line: Line::new(swarm.settings.clone()),
             base: Instant::now(),
@@ -292,6 +295,7 @@ impl World {
             self.plan(self.now + pause, Input::Ask);
         }
         self.mishaps()?;
+        self.half_close();
         let place = usize::try_from(self.rng.below(self.connections.len() as u64)).expect("an index");
         let write = self.rng.chance(self.swarm.writes);
         let all = write && self.rng.chance(self.swarm.broadcasts);
@@ -305,8 +309,38 @@ impl World {
             (Target::Unit(unit), write.unwrap_or_else(|| traffic::read(&mut self.rng, &self.swarm)))
         };
         let max_age = traffic::max_age(&mut self.rng, &self.swarm, &pdu) * MILLI;
+        let (pdu, max_age) = match self.custom() {
+            Some((custom, max_age)) if matches!(target, Target::Unit(_)) => (custom, max_age),
+            Some(_) | None => (pdu, max_age),
+        };
         let deadline = self.now + self.rng.pick(&[20, 200, 1000, 3000, 3000, 10_000]) * MILLI;
         self.hand_in(place, target, pdu, max_age, deadline, false)
+    }
+
+    /// What a client asks that has one of the customs of this seed, and the age it takes.
+    fn custom(&mut self) -> Option<(RequestPdu, Nanos)> {
+        let rng = &mut self.own_rng;
+        if rng.chance(self.customs.walks) {
+            let pdu = traffic::step(self.next_id, rng);
+            return Some((pdu, rng.pick(&[1500, 3000, 5000]) * MILLI));
+        }
+        if rng.chance(self.customs.ignored) {
+            return Some((traffic::ignored(rng), rng.pick(&[0, 2000]) * MILLI));
+        }
+        None
+    }
+
+    /// A client closes its sending side: what it asked is answered within its deadline still, and it asks no more.
+    fn half_close(&mut self) {
+        if !self.own_rng.chance(self.customs.half_closes) {
+            return;
+        }
+        let place = usize::try_from(self.own_rng.below(self.connections.len() as u64)).expect("an index");
+        let closed = self.connections[place];
+        self.connections[place] = self.next_id + 1000;
+        self.note(|| format!("connection {closed} closes its sending side"));
+        let asked = &self.books.asked;
+        self.line.demote_requests(|id| asked.get(id).is_some_and(|asked| asked.connection == closed));
     }
 
     /// What goes wrong without an answer being at fault.
@@ -386,6 +420,7 @@ impl World {
         let id = self.next_id;
         self.next_id += 1;
         let connection = self.connections[place];
+        let listener = ListenerId(u8::try_from(place).expect("small") % self.customs.listeners);
         self.note(|| {
             format!("asks {id} on {connection}: {target:?} {pdu:?} max_age {max_age} deadline {deadline}")
         });
@@ -397,6 +432,7 @@ impl World {
             pdu: pdu.clone(),
             at: self.elapsed(),
             max_age,
+            listener,
             deadline,
             floor: 0,
             seen: 0,
@@ -412,10 +448,7 @@ impl World {
         let max_age = Duration::from_nanos(max_age);
         let deadline = self.instant(deadline);
         let now = self.present();
-        self.line.handle_request(
-            Request { to: id, source, target, pdu, deadline, max_age, listener: ListenerId::default() },
-            now,
-        );
+        self.line.handle_request(Request { to: id, source, target, pdu, deadline, max_age, listener }, now);
         self.outputs()
     }
 

@@ -7,6 +7,7 @@ use metergate::modbus::rtu;
 
 use super::super::answers::{self, Scene};
 use super::super::books::{Check, Execution, check};
+use super::super::unit::is_ignored;
 use super::super::wire::{Nanos, SHORTEST_WAIT, nanos};
 use super::{Event, World};
 
@@ -83,6 +84,10 @@ impl World {
             return;
         }
         let Some(there) = self.units.get_mut(&unit).filter(|unit| unit.busy_until <= at) else { return };
+        if is_ignored(pdu) && self.customs.ignored > 0 {
+            self.note(|| "ignored".into());
+            return;
+        }
         let reply = if self.rng.chance(self.swarm.faults.exception) {
             let code = ExceptionCode(self.rng.pick(&[1, 2, 3, 4, 6]));
             exception_reply(pdu.function(), code).to_vec()
