@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use metergate::bus::settings::{LineSettings, Pace, PolledBlock, Polling};
+use metergate::bus::settings::{DemandedBlock, LineSettings, Pace, PolledBlock, Polling};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::rng::{Rng, mix};
@@ -38,6 +38,23 @@ pub(crate) fn draw(settings: &mut LineSettings, rng: &mut Rng) -> bool {
         unit.polling = Polling { blocks, demanded: Vec::new(), mirrored, uncut: uncut() };
     }
     true
+}
+
+/// Gives some of the units blocks that are read once a client has asked for a part of them, in a part of the seeds.
+pub(crate) fn draw_demanded(settings: &mut LineSettings, rng: &mut Rng) {
+    if !rng.chance(300) {
+        return;
+    }
+    for unit in &mut settings.units {
+        let polling = &mut unit.polling;
+        let is_polled = |range: &ReadRange| {
+            polling.blocks.iter().any(|block| polling.tables().overlap(&block.range, range))
+        };
+        let free: Vec<ReadRange> = ranges().into_iter().filter(|range| !is_polled(range)).collect();
+        let drawn = free.into_iter().filter(|_| rng.chance(600));
+        polling.demanded = drawn.map(|range| DemandedBlock { range, core: None }).collect();
+        polling.uncut = uncut();
+    }
 }
 
 /// What the words of `reply` to `range` say of the time, in milliseconds; `Err`: a pair is torn, or two pairs

@@ -67,6 +67,8 @@ pub(crate) struct Customs {
     pub(crate) ignored: u64,
     /// Permille of requests at which a client closes its sending side.
     pub(crate) half_closes: u64,
+    /// Permille of requests at which another client on the wire asks a unit something.
+    pub(crate) foreign: u64,
     /// 1 or 2: connections come by them in turn.
     pub(crate) listeners: u8,
 }
@@ -75,7 +77,9 @@ impl Customs {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let mut rate = |most: u64| if rng.chance(700) { 0 } else { rng.range(1, most) };
         let (walks, ignored, half_closes) = (rate(900), rate(200), rate(60));
-        Self { walks, ignored, half_closes, listeners: if rng.chance(300) { 2 } else { 1 } }
+        let listeners = if rng.chance(300) { 2 } else { 1 };
+        let mut rate = |most: u64| if rng.chance(800) { 0 } else { rng.range(1, most) };
+        Self { walks, ignored, half_closes, foreign: rate(60), listeners }
     }
 }
 

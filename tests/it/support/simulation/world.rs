@@ -19,6 +19,7 @@ use metergate::modbus::rtu;
 use super::answers;
 use super::books::{Asked, Books, Check, check};
 use super::ledger::Ledger;
+use super::polling;
 use super::rng::{Rng, mix};
 use super::swarm::{Customs, Faults, Swarm, Upheavals};
 use super::traffic;
@@ -98,7 +99,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let swarm = Swarm::new(&mut rng);
+        let mut swarm = Swarm::new(&mut rng);
+        polling::draw_demanded(&mut swarm.settings, &mut Rng::new(mix(mix(seed) + 1)));
         let framing = swarm.settings.framing;
         let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
@@ -243,6 +245,7 @@ impl World {
             Some((_, Input::Calm)) => {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
+                self.customs.foreign = 0;
                 // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
                 self.plan(self.now + 15_000 * MILLI, Input::Trial);
                 self.end_upheavals()
@@ -296,6 +299,7 @@ impl World {
         }
         self.mishaps()?;
         self.half_close();
+        self.foreign_request();
         let place = usize::try_from(self.rng.below(self.connections.len() as u64)).expect("an index");
         let write = self.rng.chance(self.swarm.writes);
         let all = write && self.rng.chance(self.swarm.broadcasts);
@@ -337,10 +341,20 @@ impl World {
         }
         let place = usize::try_from(self.own_rng.below(self.connections.len() as u64)).expect("an index");
         let closed = self.connections[place];
-        self.connections[place] = self.next_id + 1000;
+        // Unlike the number of any that takes the place of one that left.
+        self.connections[place] = self.next_id + 500_000;
         self.note(|| format!("connection {closed} closes its sending side"));
         let asked = &self.books.asked;
         self.line.demote_requests(|id| asked.get(id).is_some_and(|asked| asked.connection == closed));
+    }
+
+    /// Another client on the wire asks a unit something; its answer is not heard here.
+    fn foreign_request(&mut self) {
+        if self.own_rng.chance(self.customs.foreign) {
+            let pdu = traffic::step(self.next_id, &mut self.own_rng);
+            let unit = self.own_rng.pick(&self.ids);
+            self.schedule(self.now, Event::Talk(rtu::encode(unit, pdu.bytes()).to_vec()));
+        }
     }
 
     /// What goes wrong without an answer being at fault.
