@@ -13,6 +13,7 @@ use super::wire::{MILLI, Nanos};
 #[derive(Debug)]
 pub(crate) struct Own {
     planned: BTreeMap<u8, Vec<ReadRange>>,
+    demanded: BTreeMap<u8, Vec<ReadRange>>,
     mirrored: BTreeSet<u8>,
     /// What clients asked for that take data of some age.
     aged: BTreeMap<u8, Vec<ReadRange>>,
@@ -38,9 +39,13 @@ impl Own {
         let planned = settings.units.iter().map(|unit| {
             (unit.id.get(), unit.polling.blocks.iter().map(|block| block.range).collect::<Vec<_>>())
         });
+        let demanded = settings.units.iter().map(|unit| {
+            (unit.id.get(), unit.polling.demanded.iter().map(|block| block.range).collect::<Vec<_>>())
+        });
         let mirrored = settings.units.iter().filter(|unit| unit.polling.mirrored);
         Self {
             planned: planned.collect(),
+            demanded: demanded.collect(),
             mirrored: mirrored.map(|unit| unit.id.get()).collect(),
             aged: BTreeMap::new(),
             learn_limit: settings.learn_limit,
@@ -103,7 +108,7 @@ impl Own {
         let range = self.seen(unit, range);
         let learned =
             || self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| range.covers(asked)));
-        self.is_planned(unit, &range) || self.may_learn && learned()
+        self.is_planned(unit, &range) || self.may_learn && (learned() || self.is_demanded(unit, &range))
     }
 
     /// A request to `unit` goes out.
@@ -174,6 +179,16 @@ impl Own {
             check(twice.is_none(), || format!("unit {id}: two blocks of one range: {twice:?}"))?;
         }
         check(view.polling.learned <= self.learn_limit, || "more learned than allowed".into())
+    }
+
+    /// Whether it is a part of a demanded block that a client asked inside: one the unit does not give whole is read
+    /// in parts, each of them, whichever the client asked for.
+    fn is_demanded(&self, unit: u8, range: &ReadRange) -> bool {
+        let asked = |whole: &ReadRange| {
+            self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| whole.covers(asked)))
+        };
+        let blocks = self.demanded.get(&unit).into_iter().flatten().map(|whole| self.seen(unit, whole));
+        blocks.filter(|whole| whole.covers(range)).any(|whole| asked(&whole))
     }
 
     fn is_planned(&self, unit: u8, range: &ReadRange) -> bool {

@@ -69,6 +69,8 @@ pub(crate) struct Customs {
     pub(crate) half_closes: u64,
     /// Permille of requests at which another client on the wire asks a unit something.
     pub(crate) foreign: u64,
+    /// Whether the first unit needs a rest of 200 ms before each request.
+    pub(crate) long_gap: bool,
     /// 1 or 2: connections come by them in turn.
     pub(crate) listeners: u8,
 }
@@ -79,7 +81,8 @@ impl Customs {
         let (walks, ignored, half_closes) = (rate(900), rate(200), rate(60));
         let listeners = if rng.chance(300) { 2 } else { 1 };
         let mut rate = |most: u64| if rng.chance(800) { 0 } else { rng.range(1, most) };
-        Self { walks, ignored, half_closes, foreign: rate(60), listeners }
+        let foreign = rate(60);
+        Self { walks, ignored, half_closes, foreign, long_gap: rng.chance(150), listeners }
     }
 }
 

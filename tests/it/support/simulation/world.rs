@@ -53,6 +53,8 @@ enum Input {
     Trial,
     /// Everything asked now must be answered with data.
     Burst,
+    /// While the others are read without pause, a unit with a long gap is served, too. So many requests are left.
+    Rush(u32),
 }
 
 pub(crate) struct World {
@@ -101,15 +103,18 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut swarm = Swarm::new(&mut rng);
         polling::draw_demanded(&mut swarm.settings, &mut Rng::new(mix(mix(seed) + 1)));
+        let mut own_rng = Rng::new(mix(mix(seed)));
+        let upheavals = Upheavals::new(&mut own_rng);
+        let customs = Customs::new(&mut own_rng);
+        if customs.long_gap {
+            swarm.settings.units[0].request_gap = Duration::from_millis(200);
+        }
         let framing = swarm.settings.framing;
         let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
         let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
         let trace = std::env::var_os("METERGATE_TRACE").is_some();
         let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
-        let mut own_rng = Rng::new(mix(mix(seed)));
-        let upheavals = Upheavals::new(&mut own_rng);
-        let customs = Customs::new(&mut own_rng);
         if let Some(trace) = &mut trace {
             trace.push(format!("{upheavals:?} {customs:?}"));
         }
@@ -254,7 +259,13 @@ impl World {
                 self.plan(self.now + 60_000 * MILLI, Input::Burst);
                 self.try_all()
             }
-            Some((_, Input::Burst)) => self.burst(),
+            Some((_, Input::Burst)) => {
+                if self.customs.long_gap {
+                    self.plan(self.now + 60_000 * MILLI, Input::Rush(RUSH));
+                }
+                self.burst()
+            }
+            Some((_, Input::Rush(left))) => self.rush(left),
             None => Ok(()),
         }
     }
@@ -422,6 +433,29 @@ impl World {
         Ok(())
     }
 
+    /// The unit with the long gap is the first; its client has a connection of its own.
+    fn rush(&mut self, left: u32) -> Check {
+        if let Some(left) = left.checked_sub(1) {
+            self.plan(self.now + 10 * MILLI, Input::Rush(left));
+        }
+        let first = self.ids[0];
+        let others: Vec<u8> = self.units.keys().copied().filter(|id| *id != first).collect();
+        let healthy = self.units.contains_key(&first) && !others.is_empty();
+        if !healthy || self.connections.len() < 2 || self.swarm.settings.queue_limit < 100 {
+            return Ok(());
+        }
+        let deadline = self.now + 10_000 * MILLI;
+        if left.is_multiple_of(100) {
+            let target = Target::Unit(UnitId::new(first).expect("a configured unit"));
+            self.hand_in(0, target, traffic::range(3, u16::from(first), 2), 0, deadline, true)?;
+        }
+        let id = self.own_rng.pick(&others);
+        let target = Target::Unit(UnitId::new(id).expect("a configured unit"));
+        let place =
+            usize::try_from(self.own_rng.range(1, self.connections.len() as u64 - 1)).expect("an index");
+        self.hand_in(place, target, traffic::range(3, u16::from(id), 2), 0, deadline, false)
+    }
+
     fn hand_in(
         &mut self,
         place: usize,
@@ -545,6 +579,9 @@ impl World {
         nanos(at.saturating_duration_since(self.base))
     }
 }
+
+/// Requests of a rush.
+const RUSH: u32 = 400;
 
 /// Calls of one instant that are more than work.
 const SPIN: u32 = 200;
