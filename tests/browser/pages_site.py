@@ -28,7 +28,7 @@ METERS = [
     (3, "on-line"),
     (4, "on-line"),
     (5, "off-line"),
-    (6, "confirming"),
+    (6, "being confirmed"),
     (17, "on-line"),
     (8, "never seen"),
     (21, "never seen"),
