@@ -417,14 +417,14 @@ impl Gateway {
     async fn replace_buses(&mut self, config: &Config) {
         let mut running: Vec<RunningBus> = std::mem::take(&mut self.buses);
         running.retain(|bus| !bus.task.is_finished());
-        let mut buses: Vec<Option<RunningBus>> = Vec::new();
+        let mut kept: Vec<Option<RunningBus>> = Vec::new();
         for wanted in &config.buses {
             let same = |bus: &RunningBus| bus.settings.line.name == wanted.line.name;
-            buses.push(running.iter().position(same).map(|index| running.swap_remove(index).reload(wanted)));
+            kept.push(running.iter().position(same).map(|index| running.swap_remove(index)));
         }
-        for (slot, wanted) in buses.iter_mut().zip(&config.buses).filter(|(slot, _)| slot.is_none()) {
+        for (slot, wanted) in kept.iter_mut().zip(&config.buses).filter(|(slot, _)| slot.is_none()) {
             let same = |bus: &RunningBus| bus.settings.port.device == wanted.port.device;
-            *slot = running.iter().position(same).map(|index| running.swap_remove(index).reload(wanted));
+            *slot = running.iter().position(same).map(|index| running.swap_remove(index));
         }
         // A device must be free before the bus that takes it over can open it.
         for bus in &running {
@@ -435,9 +435,9 @@ impl Gateway {
             join(task, "bus").await;
             self.leaving.pop();
         }
-        for (slot, wanted) in buses.into_iter().zip(&config.buses) {
+        for (slot, wanted) in kept.into_iter().zip(&config.buses) {
             let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.pulses);
-            let bus = slot.unwrap_or_else(start);
+            let bus = slot.map_or_else(start, |bus| bus.reload(wanted));
             self.buses.push(bus);
         }
     }

@@ -242,7 +242,7 @@ impl Cache {
         let retry = self.divisions.iter().filter(|division| !division.is_retrying);
         let retry = retry.filter(|division| usable(division.unit)).map(|division| division.retry_at).min();
         // A unit that owes an answer may be read again when its guard is over.
-        let owing = units.iter().filter(|unit| unit.is_open()).filter_map(|unit| unit.held_until(now));
+        let owing = units.iter().filter(|unit| unit.is_open()).filter_map(|unit| unit.unpolled_until(now));
         Some(due.into_iter().chain(retry).chain(owing).min()?.max(plan.affordable_from()?))
     }
 
@@ -605,7 +605,7 @@ fn cost(framing: Framing, units: &Units, id: UnitId, range: &ReadRange) -> Durat
 }
 
 fn may_be_polled(unit: &Unit, now: Instant) -> bool {
-    unit.is_open() && unit.held_until(now).is_none()
+    unit.is_open() && unit.unpolled_until(now).is_none()
 }
 
 /// `range` in two: at the end of its core where it has one, else as near the middle as the values in it allow.

@@ -95,6 +95,8 @@ pub struct Line<T> {
     events: Vec<Event>,
     changed: bool,
     closing: bool,
+    /// Whether requests that were on the wire wait again: their clients may have left meanwhile.
+    has_requeued: bool,
     /// The last instant the line was told of.
     now: Option<Now>,
 }
@@ -145,6 +147,7 @@ impl<T> Line<T> {
             events: Vec::new(),
             changed: true,
             closing: false,
+            has_requeued: false,
             now: None,
             settings,
         }
@@ -230,6 +233,11 @@ impl<T> Line<T> {
             self.give_up(removed, ExceptionCode::SERVER_DEVICE_BUSY);
         }
         self.settle_client_probes();
+    }
+
+    /// Whether requests that were on the wire have been queued again since this was last asked.
+    pub fn take_requeued(&mut self) -> bool {
+        std::mem::take(&mut self.has_requeued)
     }
 
     /// Clients for which `half_closed` holds have closed their sending side: most likely they have gone. Their reads
@@ -517,7 +525,7 @@ impl<T> Line<T> {
     }
 
     fn now_is_open(&self, unit: &Unit) -> bool {
-        unit.is_open() && self.now.is_none_or(|now| unit.held_until(now.instant).is_none())
+        unit.is_open() && self.now.is_none_or(|now| unit.unpolled_until(now.instant).is_none())
     }
 
     /// Queues the background reading that is due, one at a time.
@@ -815,7 +823,9 @@ impl<T> Line<T> {
         self.note_transition(id, transition, now);
         if let Suspicion::Ask(last) = suspicion {
             let retries = self.settings.retries;
-            let transition = self.units.get_mut(last).and_then(|unit| unit.suspect(now, retries));
+            // One that never answered a read cannot be asked for it: it goes on by what is asked of it.
+            let asked = self.units.get_mut(last).filter(|unit| unit.last_read().is_some());
+            let transition = asked.and_then(|unit| unit.suspect(now, retries));
             self.note_transition(last, transition, now);
         }
     }
@@ -1120,6 +1130,7 @@ impl<T> Line<T> {
             waiter.expiry = self.expiry(&waiter.pdu, item.target, waiter.deadline);
         }
         item.waiters = stay;
+        self.has_requeued = true;
         // Clients wait for it: it must not keep readings of other units from being planned.
         item.background = false;
         self.scheduler.queue_mut().requeue(item);

@@ -108,6 +108,12 @@ impl OwedAnswers {
         confusable.map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
     }
 
+    /// Until when answers may come that are unusually late.
+    pub(super) fn late_until(&self, now: Instant) -> Option<Instant> {
+        let lateness = self.lateness(now)?;
+        self.attempts.iter().map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
+    }
+
     /// When the data of an answer to `request`, sent now, must be taken to be from: the first of the same reads that
     /// may still be answered.
     pub(super) fn begun(&self, request: &RequestPdu, now: Now) -> Now {

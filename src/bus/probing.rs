@@ -94,6 +94,9 @@ impl Search {
         self.client_asks = true;
         self.clients.retain(|(other, ..)| *other != address);
         self.clients.push_back((address, now, Some(now)));
+        while self.clients.len() > CLIENTS_MAX {
+            self.clients.pop_front();
+        }
         true
     }
 
@@ -235,6 +238,18 @@ mod tests {
         assert!(search.admits_client(address(2), &input(2), at(3501)));
         search.note_client_failure(ProbeEnd::NotSent, at(3600), MAX);
         assert!(search.admits_client(address(1), &input(1), at(3700)), "it was not sent");
+    }
+
+    #[test]
+    fn clients_that_come_and_go_are_remembered_up_to_a_number() {
+        let mut now = some_instant();
+        let mut search = Search::new(now);
+        for client in 0..100 {
+            now += PAUSE_MIN;
+            assert!(search.admits_client(address(client), &input(1), now));
+            search.note_client_failure(ProbeEnd::NotSent, now, MAX);
+            assert!(search.clients.len() <= CLIENTS_MAX);
+        }
     }
 
     #[test]

@@ -381,6 +381,11 @@ impl Unit {
         self.owed.owe_unknown(until);
     }
 
+    /// Until when it is not read in the background: what it may still answer could be confused with most readings.
+    pub(super) fn unpolled_until(&self, now: Instant) -> Option<Instant> {
+        self.owed.held_until(now).max(self.owed.late_until(now))
+    }
+
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.owed.held_until(now)
     }

@@ -44,6 +44,10 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let meters = tokio::spawn(chain.run(meters_stop.clone()));
     let addresses = gateway.addresses();
     let address = addresses.first().copied().unwrap_or(args.listen);
+    tokio::select! {
+        () = first_answer(&gateway) => {}
+        () = stop.cancelled() => {}
+    }
     // The gateway serves clients even if nobody wants to read about it.
     let _unread = output::print(introduction(&settings, address, gateway.status_address()).as_bytes());
     show_activity(&gateway, &stop).await;
@@ -118,6 +122,20 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> String
     )
 }
 
+/// Waits until a meter has answered, for a while at most: nothing is sent at first, and a client that is told of the
+/// gateway before would wait, too.
+async fn first_answer(gateway: &Gateway) {
+    let views = gateway.views();
+    let has_answered = || {
+        let mut units = views.iter().flat_map(|(_, view)| view.load().units.clone());
+        units.any(|unit| unit.last_good.is_some())
+    };
+    let until = Instant::now() + FIRST_ANSWER;
+    while !has_answered() && Instant::now() < until {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 fn introduction(settings: &ChainSettings, address: SocketAddr, status: Option<SocketAddr>) -> String {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -150,6 +168,12 @@ Ctrl-C ends it.
     );
     text
 }
+
+/// How long the first answer is waited for.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
+
+/// Between two looks for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Between two drawings of the line on a terminal.
 const REDRAW: Duration = Duration::from_secs(1);

@@ -101,7 +101,10 @@ where
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
     let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, pulse } = parts;
+    // A reload may have come since the parts were put together.
     let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
+    let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
+    let device = settings.as_ref().map_or(device, |settings| settings.port.device.display().to_string());
     let name: Arc<str> = line.name.as_str().into();
     let task = BusTask {
         line: Line::new(line),
@@ -218,7 +221,7 @@ where
     /// most likely left, come after those of others.
     fn mind_departures(&mut self) {
         let departures = Some(departures());
-        if self.departures == departures {
+        if !self.line.take_requeued() && self.departures == departures {
             return;
         }
         self.departures = departures;
