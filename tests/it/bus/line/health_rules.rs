@@ -555,3 +555,19 @@ fn a_line_that_was_dark_from_the_start_is_found_whatever_its_units_answer() {
     bench.run(15_000.0, &mut [], |sent| answered(sent).filter(|_| sent.pdu[0] == 4));
     assert!(!bench.view.is_silent);
 }
+
+#[test]
+fn a_unit_that_only_answers_writes_is_not_offline_because_the_others_are_silent() {
+    let mut bench = Bench::of(&[1, 2, 3, 4]);
+    let write = [6, 0, 1, 0, 1];
+    bench.ask(0, Ask::of(4), &write);
+    bench.sent();
+    bench.frame(4, &write);
+    bench.answer();
+    for id in 1..=9 {
+        bench.read(id, Ask::of(u8::try_from((id - 1) % 3 + 1).expect("1 to 3")), 0, 1);
+        bench.answer();
+    }
+    assert_eq!(bench.state(1), UnitState::Offline);
+    assert_eq!(bench.state(4), UnitState::Online);
+}
