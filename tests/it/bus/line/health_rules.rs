@@ -568,6 +568,6 @@ fn a_unit_that_only_answers_writes_is_not_offline_because_the_others_are_silent(
         bench.read(id, Ask::of(u8::try_from((id - 1) % 3 + 1).expect("1 to 3")), 0, 1);
         bench.answer();
     }
-    assert_eq!(bench.state(1), UnitState::Offline);
     assert_eq!(bench.state(4), UnitState::Online);
+    assert_eq!(bench.state(1), UnitState::Offline, "each of the silent ones is found by itself");
 }
