@@ -508,6 +508,9 @@ impl<T> Line<T> {
                 Some(Next::Own { unit, own, reserved }) => self.send_own(unit, own, reserved, now),
             }
         }
+        let noise = self.wire.take_noise();
+        self.recorder.counters_mut().noise_bytes += noise;
+        self.changed |= noise > 0;
         self.cache.watch_limit(self.settings.learn_limit, now.instant, &mut self.events);
         for event in std::mem::take(&mut self.events) {
             self.outputs.push_back(Output::Event(event));
@@ -655,7 +658,6 @@ impl<T> Line<T> {
                     self.events.push(Event::ForeignRequest);
                 }
                 WireEvent::Collision => self.recorder.counters_mut().collisions += 1,
-                WireEvent::Noise(bytes) => self.recorder.counters_mut().noise_bytes += bytes,
                 WireEvent::Occupied { ended } => self.begin_occupation(ended, now),
                 WireEvent::Free => {
                     self.events.push(Event::Free);

@@ -121,8 +121,6 @@ pub(super) enum WireEvent {
     ForeignRequest,
     /// The answer that was due as an echo differs from what was sent.
     Collision,
-    /// Bytes came that are part of no frame.
-    Noise(u64),
     /// Something keeps sending.
     Occupied { ended: Option<Ended> },
     /// The line is free again.
@@ -143,8 +141,8 @@ pub(super) struct RtuWire {
     transaction: Option<Transaction>,
     /// Bytes that answers to what was sent may still have, and echoes: only what exceeds them occupies the line.
     wanted: usize,
-    /// Bytes that were part of no frame, not reported yet.
-    unreported_noise: u64,
+    /// Bytes that came while the line was occupied, not reported yet.
+    unframed: u64,
     /// The last byte on the line in either direction, as far as known.
     last_activity: Option<Instant>,
     /// The last byte of a frame, the gateway's or a unit's.
@@ -171,7 +169,7 @@ impl RtuWire {
             port: PortState::Closed,
             transaction: None,
             wanted: 0,
-            unreported_noise: 0,
+            unframed: 0,
             last_activity: None,
             last_frame: None,
             last_byte: None,
@@ -211,7 +209,7 @@ impl RtuWire {
     pub(super) fn open(&mut self, now: Instant) {
         self.port = PortState::Open;
         self.echo.reset();
-        self.receiver = Receiver::default();
+        self.receiver.begin();
         self.occupation.reset();
         // Something may be talking: silence is kept before the first request, too.
         self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
@@ -292,7 +290,7 @@ impl RtuWire {
             self.receiver.push(bytes);
         } else {
             // Nothing will be made of these, and how many will come is not known: they are counted, not kept.
-            self.unreported_noise += bytes.len() as u64;
+            self.unframed += bytes.len() as u64;
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.any_byte = true;
@@ -302,18 +300,15 @@ impl RtuWire {
     /// The next thing that happened, up to `now`.
     pub(super) fn next_event(&mut self, units: &Units, now: Instant) -> Option<WireEvent> {
         match self.port {
-            PortState::Closed => return self.noise(),
-            PortState::Occupied => return self.end_of_occupation(now).or_else(|| self.noise()),
+            PortState::Closed => return None,
+            PortState::Occupied => return self.end_of_occupation(now),
             PortState::Open => {}
         }
         let finality = self.finality(units, now);
-        let event = self.next_frame_event(units, finality, now);
-        self.count_noise();
-        event
+        self.next_frame_event(units, finality, now)
             .or_else(|| self.begin_occupation(now))
             .or_else(|| self.end_of_transaction(units, now))
             .or_else(|| self.stray(now))
-            .or_else(|| self.noise())
     }
 
     /// When [`next_event`](Self::next_event) may have something without further bytes.
@@ -345,6 +340,11 @@ impl RtuWire {
             return None;
         }
         Some(self.recorder.take(&[], None))
+    }
+
+    /// How many bytes that are part of no frame have come since this was last asked.
+    pub(super) fn take_noise(&mut self) -> u64 {
+        self.receiver.take_noise() + std::mem::take(&mut self.unframed)
     }
 
     // Frames.
@@ -575,16 +575,6 @@ impl RtuWire {
         self.receiver.begin();
         self.occupation.reset();
         Some(WireEvent::Free)
-    }
-
-    fn count_noise(&mut self) {
-        let noise = self.receiver.take_noise();
-        self.unreported_noise += noise;
-    }
-
-    fn noise(&mut self) -> Option<WireEvent> {
-        let noise = std::mem::take(&mut self.unreported_noise);
-        (noise > 0).then_some(WireEvent::Noise(noise))
     }
 
     /// What came while nothing was awaited, as soon as it is known what it was: frames at once; noise, which may
