@@ -317,10 +317,13 @@ impl<T> Line<T> {
             match request.target {
                 Target::Broadcast => Ok(Purpose::Request),
                 Target::Unit(id) if self.silent_line.is_silent() => {
-                    if let Some(unit) = self.units.get_mut(id) {
-                        unit.note_refused(request.source.address, &request.pdu, now);
+                    let address = request.source.address;
+                    let unit = self.units.get_mut(id);
+                    if unit.is_some_and(|unit| unit.admits_line_probe(address, &request.pdu, now)) {
+                        Ok(Purpose::ClientProbe)
+                    } else {
+                        no_response
                     }
-                    no_response
                 }
                 Target::Unit(id) => match self.units.get(id).map(Unit::state) {
                     None => no_path,
@@ -344,8 +347,9 @@ impl<T> Line<T> {
     }
 
     fn admits_client_probe(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> bool {
-        let address = request.source.address;
-        self.units.get_mut(id).is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, now))
+        let (address, is_anyone_online) = (request.source.address, self.units.is_anyone_online());
+        let unit = self.units.get_mut(id);
+        unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, is_anyone_online, now))
     }
 
     /// What a request to a unit is for; `None`: the unit ignores this read.
@@ -604,6 +608,10 @@ impl<T> Line<T> {
             request,
             response_timeout: match own {
                 Some(Own::Probe | Own::LineProbe) => known.probe_timeout(neighbour),
+                // Other requests may take longer than reads do, and the outcome of a write is worth the wait.
+                None if item.purpose == Purpose::ClientProbe && item.pdu.range().is_some() => {
+                    known.probe_timeout(neighbour)
+                }
                 Some(Own::Confirmation | Own::EchoCheck) | None => settings.response_timeout,
             },
             byte_timeout: settings.byte_timeout,
@@ -732,6 +740,9 @@ impl<T> Line<T> {
         }
         let cause = if failure == Failure::Misfit { ReadFailure::Misfit } else { ReadFailure::NoAnswer };
         self.note_read_failure(id, &item, cause, now_instant);
+        if is_silent && item.purpose == Purpose::ClientProbe {
+            self.note_client_probe_unanswered(id, sent_at, now_instant);
+        }
         if !is_alive && !is_silent {
             self.note_unanswered(id, item.purpose, own, sent_at, now_instant);
         }
@@ -809,7 +820,7 @@ impl<T> Line<T> {
             unit.note_probe_failure(now, pause);
         }
         if purpose == Purpose::ClientProbe {
-            unit.note_client_probe_end(ProbeEnd::Unanswered, now, pause);
+            self.note_client_probe_unanswered(id, sent_at, now);
         }
         let suspicion = self.silent_line.note_failure(id, sent_at, now, count, timeout);
         if suspicion == Suspicion::Silent {
@@ -829,6 +840,13 @@ impl<T> Line<T> {
             let asked = self.units.get_mut(last).filter(|unit| unit.last_read().is_some());
             let transition = asked.and_then(|unit| unit.suspect(now, retries));
             self.note_transition(last, transition, now);
+        }
+    }
+
+    fn note_client_probe_unanswered(&mut self, id: UnitId, sent_at: Instant, now: Instant) {
+        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.note_client_probe_end(ProbeEnd::Unanswered, now, pause);
         }
     }
 

@@ -37,8 +37,9 @@ impl Schedule {
         Self { last: now, pause: PAUSE_MIN }
     }
 
-    fn due(&self) -> Instant {
-        self.last + self.pause
+    /// When the next probe is due; after the shortest pause while no unit of the line answers.
+    fn due(&self, is_anyone_online: bool) -> Instant {
+        self.last + if is_anyone_online { self.pause } else { PAUSE_MIN }
     }
 
     fn fail(&mut self, now: Instant, pause_max: Duration) {
@@ -61,9 +62,9 @@ impl Search {
         }
     }
 
-    /// When the gateway's next probe is due; after the shortest pause while no unit of the line is on-line.
+    /// When the gateway's next probe is due.
     pub(super) fn own_due(&self, is_anyone_online: bool) -> Instant {
-        if is_anyone_online { self.own.due() } else { self.own.last + self.own.pause.min(PAUSE_MIN) }
+        self.own.due(is_anyone_online)
     }
 
     /// What the next probe asks: every second time the read that was answered last, between them `usual` reads and
@@ -86,8 +87,15 @@ impl Search {
 
     /// Whether this client's request, of whatever kind, is to be sent as the next client's probe. Client addresses
     /// take turns, as long as the others go on asking.
-    pub(super) fn admits_client(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) -> bool {
-        if self.client_asks || now < self.client.due() || !self.is_turn_of(address, now) {
+    pub(super) fn admits_client(
+        &mut self,
+        address: IpAddr,
+        request: &RequestPdu,
+        is_anyone_online: bool,
+        now: Instant,
+    ) -> bool {
+        let due = self.client.due(is_anyone_online);
+        if self.client_asks || now < due || !self.is_turn_of(address, due, now) {
             self.note_refused(address, request, now);
             return false;
         }
@@ -109,12 +117,12 @@ impl Search {
         }
     }
 
-    fn is_turn_of(&self, address: IpAddr, now: Instant) -> bool {
+    fn is_turn_of(&self, address: IpAddr, due: Instant, now: Instant) -> bool {
         let probed = |wanted: IpAddr| {
             self.clients.iter().find(|(other, ..)| *other == wanted).and_then(|(.., probed)| *probed)
         };
         let mine = probed(address);
-        let waited_enough = now >= self.client.due() + PAUSE_MIN;
+        let waited_enough = now >= due + PAUSE_MIN;
         let lately = now.checked_sub(self.client.pause * 2);
         let others = self
             .clients
@@ -193,7 +201,7 @@ mod tests {
     fn every_second_probe_is_the_read_answered_last_and_the_others_take_turns() {
         let now = some_instant();
         let mut search = Search::new(now);
-        assert!(!search.admits_client(address(1), &input(9), now), "not due yet");
+        assert!(!search.admits_client(address(1), &input(9), true, now), "not due yet");
         let usual = [first_register(), first_input_register()];
         let last = input(1);
         let probes: Vec<_> = (0..8).map(|_| search.own_probe(Some(&last), &usual)).collect();
@@ -230,14 +238,14 @@ mod tests {
         let start = some_instant();
         let at = |millis| start + Duration::from_millis(millis);
         let mut search = Search::new(start);
-        assert!(!search.admits_client(address(1), &input(1), at(999)));
-        assert!(search.admits_client(address(1), &input(1), at(1000)));
-        assert!(!search.admits_client(address(2), &input(2), at(1001)), "one at a time");
+        assert!(!search.admits_client(address(1), &input(1), true, at(999)));
+        assert!(search.admits_client(address(1), &input(1), true, at(1000)));
+        assert!(!search.admits_client(address(2), &input(2), true, at(1001)), "one at a time");
         search.note_client_failure(ProbeEnd::Unanswered, at(1500), MAX);
-        assert!(!search.admits_client(address(1), &input(1), at(3500)), "the other one's turn");
-        assert!(search.admits_client(address(2), &input(2), at(3501)));
+        assert!(!search.admits_client(address(1), &input(1), true, at(3500)), "the other one's turn");
+        assert!(search.admits_client(address(2), &input(2), true, at(3501)));
         search.note_client_failure(ProbeEnd::NotSent, at(3600), MAX);
-        assert!(search.admits_client(address(1), &input(1), at(3700)), "it was not sent");
+        assert!(search.admits_client(address(1), &input(1), true, at(3700)), "it was not sent");
     }
 
     #[test]
@@ -246,7 +254,7 @@ mod tests {
         let mut search = Search::new(now);
         for client in 0..100 {
             now += PAUSE_MIN;
-            assert!(search.admits_client(address(client), &input(1), now));
+            assert!(search.admits_client(address(client), &input(1), true, now));
             search.note_client_failure(ProbeEnd::NotSent, now, MAX);
             assert!(search.clients.len() <= CLIENTS_MAX);
         }
@@ -256,10 +264,10 @@ mod tests {
     fn an_address_does_not_wait_for_ever_for_one_that_left() {
         let start = some_instant();
         let mut search = Search::new(start);
-        assert!(search.admits_client(address(1), &input(1), start + PAUSE_MIN));
-        assert!(!search.admits_client(address(2), &input(2), start + PAUSE_MIN));
+        assert!(search.admits_client(address(1), &input(1), true, start + PAUSE_MIN));
+        assert!(!search.admits_client(address(2), &input(2), true, start + PAUSE_MIN));
         search.note_client_failure(ProbeEnd::Unanswered, start + 2 * PAUSE_MIN, MAX);
-        assert!(!search.admits_client(address(1), &input(1), start + 4 * PAUSE_MIN));
-        assert!(search.admits_client(address(1), &input(1), start + 5 * PAUSE_MIN));
+        assert!(!search.admits_client(address(1), &input(1), true, start + 4 * PAUSE_MIN));
+        assert!(search.admits_client(address(1), &input(1), true, start + 5 * PAUSE_MIN));
     }
 }

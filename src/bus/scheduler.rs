@@ -262,16 +262,19 @@ fn is_reachable(target: Target, situation: &Situation<'_>) -> bool {
     match target {
         Target::Broadcast => true,
         Target::Unit(id) => {
+            // A suspicion that the silence of the line has overtaken waits for its end.
+            let is_silent = situation.silent_line.is_silent();
             let state = situation.units.get(id).map(Unit::state);
-            !situation.silent_line.is_silent() && state.is_some_and(|state| state != UnitState::Confirming)
+            state.is_some_and(|state| is_silent || state != UnitState::Confirming)
         }
     }
 }
 
-/// Whether the item may be sent to its unit as the unit is: to one that is off-line only what probes it.
+/// Whether the item may be sent to its unit as unit and line are: where nothing answers, only what probes it.
 fn is_meant_for_now<T>(item: &Item<T>, situation: &Situation<'_>) -> bool {
     match item.target {
         Target::Broadcast => true,
+        Target::Unit(_) if situation.silent_line.is_silent() => item.purpose == Purpose::ClientProbe,
         Target::Unit(id) => situation.units.get(id).is_some_and(|unit| match unit.state() {
             UnitState::NeverSeen | UnitState::Online => true,
             UnitState::Offline => item.purpose == Purpose::ClientProbe,

@@ -303,10 +303,15 @@ impl Unit {
         search.own_probe(self.health.last_read(), &usual)
     }
 
-    /// A client's request was refused because the line is silent: it may be what the unit answers.
-    pub(super) fn note_refused(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) {
+    /// Whether this client's request is sent although the line is silent: one that the gateway may not ask on its own
+    /// account, which may be all that the unit answers. Others are remembered as candidates for the gateway's probes.
+    pub(super) fn admits_line_probe(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) -> bool {
         let search = self.search.get_or_insert_with(|| Search::new(now));
-        search.note_refused(address, request, now);
+        if request.range().is_some() {
+            search.note_refused(address, request, now);
+            return false;
+        }
+        search.admits_client(address, request, false, now)
     }
 
     /// What meters usually have: the first pair of the profile, and the first register of both tables.
@@ -338,9 +343,11 @@ impl Unit {
         &mut self,
         address: IpAddr,
         request: &RequestPdu,
+        is_anyone_online: bool,
         now: Instant,
     ) -> bool {
-        self.search.as_mut().is_some_and(|search| search.admits_client(address, request, now))
+        let search = self.search.as_mut();
+        search.is_some_and(|search| search.admits_client(address, request, is_anyone_online, now))
     }
 
     pub(super) fn note_client_probe_end(&mut self, end: ProbeEnd, now: Instant, pause_max: Duration) {
