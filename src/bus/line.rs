@@ -1161,6 +1161,7 @@ impl<T> Line<T> {
     /// clients when a reading they share fails.
     fn ask_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
         let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
+        self.has_requeued |= !waiters.is_empty();
         for mut waiter in waiters {
             waiter.expiry = self.expiry(&waiter.pdu, target, waiter.deadline);
             groups.entry(waiter.pdu.bytes().clone()).or_default().push(waiter);

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use metergate::bus::poll::Pace;
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::bus::settings::{Echo, LineSettings, UnitId};
+use metergate::bus::settings::{Echo, LineSettings, PolledBlock, UnitId};
 use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
 use metergate::io::port::OpenPort;
@@ -17,7 +18,7 @@ use metergate::io::port_view::PortView;
 use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
-use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -44,13 +45,17 @@ type Tries = Arc<Mutex<Vec<Instant>>>;
 
 impl Rig {
     fn start(ports: impl IntoIterator<Item = io::Result<DuplexStream>>) -> Self {
+        Self::start_on(line(), ports)
+    }
+
+    fn start_on(line: LineSettings, ports: impl IntoIterator<Item = io::Result<DuplexStream>>) -> Self {
         let ports: Ports = Arc::new(Mutex::new(ports.into_iter().collect()));
         let (handle, requests) = BusHandle::new("riser");
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let port_view = Arc::default();
         let stop = CancellationToken::new();
         let parts = BusParts {
-            line: line(),
+            line,
             device: String::from("pipe"),
             reloads: None,
             requests,
@@ -83,13 +88,18 @@ impl Rig {
     }
 
     async fn ask_for(&self, to: ReplySender, unit: u8) {
+        self.ask_for_data_of(Duration::ZERO, to, unit).await;
+    }
+
+    /// The same, where data of that age will do.
+    async fn ask_for_data_of(&self, max_age: Duration, to: ReplySender, unit: u8) {
         let request = Request {
             to,
             source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
             target: Target::Unit(UnitId::new(unit).unwrap()),
             pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
-            deadline: (Instant::now() + Duration::from_secs(3)).into_std(),
-            max_age: Duration::ZERO,
+            deadline: (Instant::now() + DEADLINE).into_std(),
+            max_age,
             listener: ListenerId::default(),
         };
         self.handle.send(request).await.unwrap();
@@ -100,6 +110,8 @@ impl Rig {
     }
 }
 
+/// How long each request may take.
+const DEADLINE: Duration = Duration::from_secs(3);
 const READ: [u8; 5] = [0x03, 0, 0, 0, 1];
 const REPLY: [u8; 4] = [0x03, 2, 0x12, 0x34];
 const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
@@ -109,11 +121,31 @@ fn line() -> LineSettings {
     LineSettings { echo: Echo::Auto, ..settings::line(&[1, 2]) }
 }
 
+/// A line whose first unit has a block that is read once an hour, and no other.
+fn polled(range: ReadRange) -> LineSettings {
+    let mut line = settings::line(&[1]);
+    let pace = Pace::Every(Duration::from_secs(3600));
+    line.units[0].polling.blocks = vec![PolledBlock { range, core: None, measured: true, pace }];
+    line
+}
+
+/// What encloses [`READ`].
+const BLOCK: ReadRange = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 10 };
+
 /// Reads one request off the far end and checks whom it is for.
 async fn expect_request(far: &mut DuplexStream, unit: u8) {
     let mut adu = [0; READ.len() + rtu::OVERHEAD];
     far.read_exact(&mut adu).await.unwrap();
     assert_eq!(adu[..], rtu::encode(unit, &READ)[..]);
+}
+
+/// Ends the bus; nothing was sent that the test has not read.
+async fn expect_nothing_more(rig: Rig, mut far: DuplexStream) {
+    rig.stop.cancel();
+    rig.task.await.unwrap();
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "sent for a client that left: {rest:02X?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,11 +277,23 @@ async fn what_a_client_asked_that_left_never_reaches_the_wire() {
     expect_request(&mut far, 1).await;
     far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
     assert_eq!(rig.answer().await.0, 3);
-    rig.stop.cancel();
-    rig.task.await.unwrap();
-    let mut rest = Vec::new();
-    far.read_to_end(&mut rest).await.unwrap();
-    assert!(rest.is_empty(), "sent for a client that left: {rest:02X?}");
+    expect_nothing_more(rig, far).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_a_block_that_met_with_silence_is_not_read_alone_for_a_client_that_left() {
+    let (near, mut far) = duplex(256);
+    let rig = Rig::start_on(polled(BLOCK), [Ok(near)]);
+    let mut adu = [0; READ.len() + rtu::OVERHEAD];
+    far.read_exact(&mut adu).await.unwrap();
+    assert_eq!(adu[..], rtu::encode(1, &BLOCK.request())[..]);
+    let (gone, receiver) = ReplyChannel::new();
+    rig.ask_for_data_of(DEADLINE, ReplySender::new(&gone, 2), 1).await;
+    // It joins the reading on the wire.
+    tokio::task::yield_now().await;
+    drop(receiver);
+    tokio::time::sleep(DEADLINE).await;
+    expect_nothing_more(rig, far).await;
 }
 
 #[tokio::test(start_paused = true)]
