@@ -281,6 +281,23 @@ async fn what_a_client_asked_that_left_never_reaches_the_wire() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_was_on_the_wire_is_not_retried_for_a_client_that_left() {
+    let (near, mut far) = duplex(256);
+    let mut rig = Rig::start([Ok(near)]);
+    let (gone, receiver) = ReplyChannel::new();
+    rig.ask_for(ReplySender::new(&gone, 2), 2).await;
+    expect_request(&mut far, 2).await;
+    drop(receiver);
+    // The bus has looked through its queue since then, and found nothing of that client.
+    rig.ask(1, 1).await;
+    expect_request(&mut far, 1).await;
+    far.write_all(&rtu::encode(1, &REPLY)).await.unwrap();
+    assert_eq!(rig.answer().await.0, 1);
+    tokio::time::sleep(DEADLINE).await;
+    expect_nothing_more(rig, far).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_part_of_a_block_that_met_with_silence_is_not_read_alone_for_a_client_that_left() {
     let (near, mut far) = duplex(256);
     let rig = Rig::start_on(polled(BLOCK), [Ok(near)]);
