@@ -69,6 +69,8 @@ struct Rig {
     port: Arc<ArcSwap<PortView>>,
     pulses: Pulses,
     restarts: Arc<AtomicU64>,
+    /// By which a reload gives other settings.
+    reloads: Arc<watch::Sender<BusSettings>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     listening: Arc<ArcSwap<ListenerState>>,
@@ -79,14 +81,25 @@ struct Rig {
 impl Rig {
     /// A bus on these ports, one after another; a task that finds none panics.
     fn start(ports: impl IntoIterator<Item = DuplexStream>) -> Self {
+        Self::start_with(ports, |_, _| {})
+    }
+
+    /// The same; `on_start` is called for each task after its parts were put together and before it runs, with its
+    /// number and the means to reload.
+    fn start_with(
+        ports: impl IntoIterator<Item = DuplexStream>,
+        mut on_start: impl FnMut(u64, &watch::Sender<BusSettings>) + Send + 'static,
+    ) -> Self {
         let ports = Arc::new(Mutex::new(ports.into_iter().map(Faulty).collect::<VecDeque<_>>()));
         let (handle, requests) = BusHandle::new("riser");
         let (view, pulses) = (Arc::clone(handle.view()), Pulses::default());
         let (port, restarts, tries) =
             <(Arc<ArcSwap<PortView>>, Arc<AtomicU64>, Arc<Mutex<Vec<_>>>)>::default();
         let stop = CancellationToken::new();
+        let (reloads, settings) = watch::channel(bus_settings());
+        let reloads = Arc::new(reloads);
         let supervised = Supervised {
-            settings: watch::channel(bus_settings()).1,
+            settings,
             view: Arc::clone(&view),
             traffic: Arc::default(),
             port: Arc::clone(&port),
@@ -94,8 +107,10 @@ impl Rig {
             pulses: pulses.clone(),
             restarts: Arc::clone(&restarts),
         };
-        let tried = Arc::clone(&tries);
+        let (tried, reload, mut started) = (Arc::clone(&tries), Arc::clone(&reloads), 0);
         let opener = move || {
+            started += 1;
+            on_start(started, &reload);
             let (ports, tried) = (Arc::clone(&ports), Arc::clone(&tried));
             move || {
                 tried.lock().unwrap().push(Instant::now());
@@ -109,7 +124,7 @@ impl Rig {
         let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, || Timer::Coarse));
         let settings = ListenerSettings { writes: Writes::Allow, ..clients::settings() };
         let listening = listening(settings, vec![(handle, units([1, 2]))]);
-        Self { view, port, pulses, restarts, stop, task, listening, tries }
+        Self { view, port, pulses, restarts, reloads, stop, task, listening, tries }
     }
 
     fn connect(&self) -> Peer<DuplexStream> {
@@ -133,10 +148,22 @@ impl Rig {
     fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
+
+    /// The units of the line once the bus has been started anew and has opened its port.
+    async fn units_after_a_restart(&self) -> Vec<u8> {
+        while self.restarts() == 0 || self.view.load().port == PortState::Closed {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.view.load().units.iter().map(|unit| unit.id.get()).collect()
+    }
 }
 
 fn bus_settings() -> BusSettings {
-    let line = settings::line(&[1, 2]);
+    bus_settings_of(&[1, 2])
+}
+
+fn bus_settings_of(units: &[u8]) -> BusSettings {
+    let line = settings::line(units);
     let port = PortSettings { device: "pipe".into(), framing: line.framing, direction: Direction::Auto };
     BusSettings { line, port }
 }
@@ -212,6 +239,31 @@ async fn a_bus_that_panics_again_and_again_is_started_ever_less_often_and_can_be
     rig.task.await.unwrap();
     rig.pulses.ask();
     assert_eq!(rig.pulses.silent(), [""; 0], "a bus that was stopped is asked no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_reloaded_between_two_tasks_begins_with_the_new_settings() {
+    let ((near, mut far), (near_again, _far_again)) = (duplex(256), duplex(256));
+    let rig = Rig::start([near, near_again]);
+    far.write_all(&[FAULT]).await.unwrap();
+    while rig.port.load().problem.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.restarts(), 0, "it pauses");
+    rig.reloads.send(bus_settings_of(&[1, 2, 3])).unwrap();
+    assert_eq!(rig.units_after_a_restart().await, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_comes_as_a_task_is_started_anew_is_not_lost() {
+    let ((near, mut far), (near_again, _far_again)) = (duplex(256), duplex(256));
+    let rig = Rig::start_with([near, near_again], |task, reloads| {
+        if task == 2 {
+            reloads.send(bus_settings_of(&[1, 2, 3])).unwrap();
+        }
+    });
+    far.write_all(&[FAULT]).await.unwrap();
+    assert_eq!(rig.units_after_a_restart().await, [1, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]
