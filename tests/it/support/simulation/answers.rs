@@ -78,7 +78,8 @@ impl Scene<'_> {
         }
         if matches!(pdu[0], 0x05 | 0x06 | 0x10) && rng.chance(faults.wrong_repeat) {
             let mut pdu = pdu.to_vec();
-            pdu[rng.pick(&[2, 4])] ^= 1;
+            // Another address; with another value it would be a limited write, which units draw themselves.
+            pdu[rng.pick(&[1, 2])] ^= 1;
             return rtu::encode(unit, &pdu).to_vec();
         }
         if rng.chance(faults.oversize) && pdu[0] & 0x80 == 0 {

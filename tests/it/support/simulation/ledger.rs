@@ -1,11 +1,14 @@
 //! What the records of the line must say: each sending once, each byte received once, in order.
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::bus::record::Record;
+use metergate::bus::record::{Outcome, PieceKind, Record, Transaction};
+use metergate::bus::request::Target;
+use metergate::bus::settings::LineSettings;
 use metergate::bus::view::View;
 
 use super::books::{Check, check};
@@ -18,6 +21,23 @@ pub(crate) struct Ledger {
     records: u64,
     transactions: u64,
     good: u64,
+    /// When each unit last left a request unanswered whose answer may still come.
+    unanswered: BTreeMap<Target, Instant>,
+    limited: LimitedAnswers,
+}
+
+/// What became of intact answers to writes that had the right address and another value or quantity.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LimitedAnswers {
+    pub(crate) passed_on: u64,
+    pub(crate) not_believed: u64,
+}
+
+impl AddAssign for LimitedAnswers {
+    fn add_assign(&mut self, other: Self) {
+        self.passed_on += other.passed_on;
+        self.not_believed += other.not_believed;
+    }
 }
 
 impl Ledger {
@@ -53,7 +73,51 @@ impl Ledger {
             format!("recorded {:02X?}, sent {sent:02X?}", transaction.request)
         })?;
         let order = transaction.sent_at <= transaction.wire_end && transaction.ended_at == now;
-        check(order, || "the times of a record are not in order".into())
+        check(order, || "the times of a record are not in order".into())?;
+        self.limited(transaction)
+    }
+
+    /// A limited answer is passed on only of a unit that has left nothing unanswered lately.
+    fn limited(&mut self, transaction: &Transaction) -> Check {
+        let target = transaction.target;
+        let parts = transaction.received.parts();
+        for part in parts.iter().filter(|part| is_limited(&transaction.request, part.bytes)) {
+            match part.kind {
+                Some(PieceKind::Answer) => {
+                    self.limited.passed_on += 1;
+                    let last = self.unanswered.get(&target);
+                    let is_prompt = last.is_none_or(|last| transaction.sent_at >= *last + PROMPT_AFTER);
+                    check(is_prompt, || {
+                        format!("a limited write was believed of a unit that may be late: {transaction:02X?}")
+                    })?;
+                }
+                Some(PieceKind::Foreign) => self.limited.not_believed += 1,
+                Some(PieceKind::Echo | PieceKind::Late(_)) | None => {}
+            }
+        }
+        let may_come = matches!(
+            transaction.outcome,
+            Outcome::Silent | Outcome::Truncated | Outcome::PortLost | Outcome::Occupied
+        );
+        if may_come {
+            self.unanswered.insert(target, transaction.ended_at);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn limited_answers(&self) -> LimitedAnswers {
+        self.limited
+    }
+
+    /// What a unit left unanswered is forgotten with it.
+    pub(crate) fn reload(&mut self, settings: &LineSettings) {
+        let targets: Vec<Target> = settings.units.iter().map(|unit| Target::Unit(unit.id)).collect();
+        self.unanswered.retain(|target, _| targets.contains(target));
+    }
+
+    /// A new process begins.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { limited: self.limited, ..Self::default() };
     }
 
     /// Nothing is missing, and the figures agree with the records.
@@ -69,3 +133,12 @@ impl Ledger {
         check(answers <= self.good, || "more answers than transactions".into())
     }
 }
+
+/// Whether the frame answers a write with the right address and another value or quantity.
+fn is_limited(request: &[u8], frame: &[u8]) -> bool {
+    let is_write = matches!(request[1], 0x05 | 0x06 | 0x0F | 0x10);
+    is_write && frame.len() == 8 && frame[..4] == request[..4] && frame[4..6] != request[4..6]
+}
+
+/// How long after it left something unanswered a unit may be late.
+const PROMPT_AFTER: Duration = Duration::from_secs(5);

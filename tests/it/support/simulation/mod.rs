@@ -21,14 +21,16 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs one seed.
+pub(crate) use ledger::LimitedAnswers;
+
+/// Runs one seed, and gives what became of limited answers in it.
 ///
 /// # Errors
 /// What promise was broken, when, and how to run it again.
-pub(crate) fn run(seed: u64) -> Result<(), String> {
+pub(crate) fn run(seed: u64) -> Result<LimitedAnswers, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run()));
     let fault = match outcome {
-        Ok(Ok(())) => return Ok(()),
+        Ok(Ok(limited)) => return Ok(limited),
         Ok(Err(fault)) => fault,
         Err(_) => "panicked (see above)".into(),
     };

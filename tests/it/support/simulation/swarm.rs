@@ -3,6 +3,7 @@
 //! Each fault is on in about half of the seeds and its rate differs from seed to seed (swarm testing): a
 //! fault that drowns another one in one seed is absent in the next.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metergate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
@@ -83,6 +84,28 @@ impl Customs {
         let mut rate = |most: u64| if rng.chance(800) { 0 } else { rng.range(1, most) };
         let foreign = rate(60);
         Self { walks, ignored, half_closes, foreign, long_gap: rng.chance(150), listeners }
+    }
+}
+
+/// Writes that units limit, in some seeds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LimitedWrites {
+    /// Permille of requests that are writes which a unit may limit.
+    pub(crate) requests: u64,
+    /// For each unit that limits what is written to it, permille of the writes it does so with.
+    pub(crate) units: BTreeMap<u8, u64>,
+}
+
+impl LimitedWrites {
+    /// In a quarter of the seeds, by most units.
+    pub(crate) fn new(ids: &[u8], rng: &mut Rng) -> Self {
+        if rng.chance(750) {
+            return Self::default();
+        }
+        let requests = rng.pick(&[50, 200, 500]);
+        let limiting: Vec<u8> = ids.iter().copied().filter(|_| rng.chance(700)).collect();
+        let units = limiting.into_iter().map(|id| (id, rng.pick(&[300, 1000]))).collect();
+        Self { requests, units }
     }
 }
 

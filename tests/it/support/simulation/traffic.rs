@@ -104,6 +104,26 @@ pub(crate) fn write(rng: &mut Rng, serial: u16) -> RequestPdu {
     }
 }
 
+/// A write that a unit may limit, to one of few addresses: the answer to one looks like the limited answer to another.
+pub(crate) fn limitable(rng: &mut Rng, serial: u16) -> RequestPdu {
+    let [s1, s0] = serial.to_be_bytes();
+    let address = rng.pick(&[0, 1, 2]);
+    let quantity = 17 + s0 % 16;
+    match rng.below(5) {
+        0 => checked(&[0x05, s1, s0, rng.pick(&[0, 0xFF]), 0]),
+        1 | 2 => checked(&[0x06, 0, address, s1, s0]),
+        3 => {
+            let values = [s1, s0, s0, s1];
+            let count = quantity.div_ceil(8);
+            checked(&[&[0x0F, 0, address, 0, quantity, count][..], &values[..usize::from(count)]].concat())
+        }
+        _ => {
+            let values = [s1, s0].repeat(usize::from(quantity));
+            checked(&[&[0x10, 0, address, 0, quantity, quantity * 2][..], &values].concat())
+        }
+    }
+}
+
 /// A write that may go to all units.
 pub(crate) fn broadcast(rng: &mut Rng, serial: u16) -> RequestPdu {
     let [s1, s0] = serial.to_be_bytes();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use metergate::modbus::pdu::RequestPdu;
 
 use super::polling::{COUNTERS, COUNTERS_END, counter};
-use super::rng::mix;
+use super::rng::{Rng, mix};
 use super::wire::Nanos;
 
 /// First address whose values change with every execution.
@@ -31,6 +31,14 @@ pub(crate) fn is_ignored(pdu: &RequestPdu) -> bool {
     })
 }
 
+/// How often a unit limits what is written to it.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Permille of writes.
+    pub(crate) rate: u64,
+    pub(crate) rng: Rng,
+}
+
 #[derive(Debug)]
 pub(crate) struct VirtualUnit {
     id: u8,
@@ -39,19 +47,27 @@ pub(crate) struct VirtualUnit {
     now: Nanos,
     written: BTreeMap<(u8, u16), u16>,
     executions: u64,
+    /// None: it takes whatever is written to it.
+    limits: Option<Limits>,
     /// Instant, in nanoseconds, until which it still works on an answer and hears nothing.
     pub(crate) busy_until: u64,
 }
 
 impl VirtualUnit {
     pub(crate) fn new(id: u8, mirrored: bool) -> Self {
-        Self { id, mirrored, now: 0, written: BTreeMap::new(), executions: 0, busy_until: 0 }
+        Self { id, mirrored, now: 0, written: BTreeMap::new(), executions: 0, limits: None, busy_until: 0 }
+    }
+
+    pub(crate) fn with_limits(self, limits: Option<Limits>) -> Self {
+        Self { limits, ..self }
     }
 
     /// Carries out a request PDU, `now`, and gives the reply PDU.
     pub(crate) fn execute(&mut self, pdu: &[u8], now: Nanos) -> Vec<u8> {
         self.now = now;
         self.executions += 1;
+        let limited = self.limit(pdu);
+        let pdu = limited.as_deref().unwrap_or(pdu);
         let word = |at: usize| u16::from_be_bytes([pdu[at], pdu[at + 1]]);
         let exists = |start: u16, quantity: u16| u32::from(start) + u32::from(quantity) <= u32::from(END);
         let refused = vec![pdu[0] | 0x80, 2];
@@ -96,6 +112,41 @@ impl VirtualUnit {
             }
             0x41 => [&[0x41][..], &self.values(3 + usize::from(pdu[1] % 8))].concat(),
             _ => refused,
+        }
+    }
+
+    /// The write as the unit carries it out, where it limits it: with the right address and another value or quantity,
+    /// unlike those of its other writes to the same address.
+    fn limit(&mut self, pdu: &[u8]) -> Option<Vec<u8>> {
+        let executions = self.executions;
+        let limits = self.limits.as_mut()?;
+        if !limits.rng.chance(limits.rate) {
+            return None;
+        }
+        let fewer = |asked: u16| {
+            (asked > 1).then(|| {
+                let rest = executions % u64::from(asked - 1);
+                1 + u16::try_from(rest).expect("less than what was asked")
+            })
+        };
+        let with_quantity = |quantity: u16| [&pdu[..3], &quantity.to_be_bytes()].concat();
+        match *pdu {
+            [0x05, a1, a0, value, _] => Some(vec![0x05, a1, a0, !value, 0]),
+            // Serial numbers never get there.
+            [0x06, a1, a0, v1, v0] => Some(vec![0x06, a1, a0, v1 | 0x40, v0]),
+            [0x0F, _, _, q1, q0, _, ref values @ ..] => {
+                let quantity = fewer(u16::from_be_bytes([q1, q0]))?;
+                let count = quantity.div_ceil(8);
+                let values = &values[..usize::from(count)];
+                Some([&with_quantity(quantity)[..], &count.to_be_bytes()[1..], values].concat())
+            }
+            [0x10, _, _, q1, q0, _, ref values @ ..] => {
+                let quantity = fewer(u16::from_be_bytes([q1, q0]))?;
+                let count = quantity * 2;
+                let values = &values[..usize::from(count)];
+                Some([&with_quantity(quantity)[..], &count.to_be_bytes()[1..], values].concat())
+            }
+            _ => None,
         }
     }
 

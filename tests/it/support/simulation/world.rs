@@ -11,19 +11,19 @@ use metergate::bus::line::{Line, Output, PortEvent};
 use metergate::bus::now::Now;
 use metergate::bus::record::{Outcome, Record};
 use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::bus::settings::{Echo, LineSettings, Parity, UnitId};
+use metergate::bus::settings::{Echo, LineSettings, Parity, UnitId, UnitSettings};
 use metergate::bus::view::PortState;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 
 use super::answers;
 use super::books::{Asked, Books, Check, check};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, LimitedAnswers};
 use super::polling;
 use super::rng::{Rng, mix};
-use super::swarm::{Customs, Faults, Swarm, Upheavals};
+use super::swarm::{Customs, Faults, LimitedWrites, Swarm, Upheavals};
 use super::traffic;
-use super::unit::VirtualUnit;
+use super::unit::{Limits, VirtualUnit};
 use super::wire::{MILLI, Nanos, Wire, nanos};
 
 mod far_end;
@@ -72,6 +72,9 @@ pub(crate) struct World {
     customs: Customs,
     /// Draws what was added to the simulation later, so that seeds without it go on as they did.
     own_rng: Rng,
+    limited_writes: LimitedWrites,
+    /// Draws the writes that units may limit.
+    limited_rng: Rng,
     events: BTreeMap<(Nanos, u64), Event>,
     inputs: BTreeMap<(Nanos, u64), Input>,
     scheduled: u64,
@@ -113,16 +116,25 @@ impl World {
         let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
         let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
+        let mut limited_rng = Rng::new(mix(mix(seed) + 2));
+        let limited_writes = LimitedWrites::new(&ids, &mut limited_rng);
         let trace = std::env::var_os("METERGATE_TRACE").is_some();
         let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
         if let Some(trace) = &mut trace {
-            trace.push(format!("{upheavals:?} {customs:?}"));
+            trace.push(format!("{upheavals:?} {customs:?} {limited_writes:?}"));
         }
+        let unit = |settings: &UnitSettings| {
+            let id = settings.id.get();
+            let rate = limited_writes.units.get(&id).copied();
+            let limits = rate.map(|rate| Limits { rate, rng: Rng::new(mix(mix(seed) + 3 + u64::from(id))) });
+            (id, VirtualUnit::new(id, settings.polling.mirrored).with_limits(limits))
+        };
         let mut world = Self {
             settings: swarm.settings.clone(),
             upheavals,
             customs,
             own_rng,
+            limited_rng,
             line: Line::new(swarm.settings.clone()),
             base: Instant::now(),
             now: 0,
@@ -131,9 +143,7 @@ impl World {
             inputs: BTreeMap::new(),
             scheduled: 0,
             wire: Wire::new(swarm.delivery, bits, framing.baud_rate),
-            units: alive
-                .map(|unit| (unit.id.get(), VirtualUnit::new(unit.id.get(), unit.polling.mirrored)))
-                .collect(),
+            units: alive.map(unit).collect(),
             books: Books::new(&swarm.settings),
             ledger: Ledger::default(),
             ids,
@@ -148,6 +158,7 @@ impl World {
             unanswered: None,
             trace,
             rng,
+            limited_writes,
             swarm,
         };
         world.plan(1, Input::Port(PortEvent::Opened));
@@ -179,8 +190,8 @@ impl World {
     }
 
     /// Runs to the end: traffic with faults, then calm, then proof that the line came back by itself.
-    pub(crate) fn run(mut self) -> Check {
-        let result = self.run_to_the_end();
+    pub(crate) fn run(mut self) -> Result<LimitedAnswers, String> {
+        let result = self.run_to_the_end().map(|()| self.ledger.limited_answers());
         result.map_err(|fault| {
             let trace = self.trace.unwrap_or_default().join("\n");
             format!("at {:?}: {fault}\n{trace}", Duration::from_nanos(self.now))
@@ -334,6 +345,9 @@ impl World {
 
     /// What a client asks that has one of the customs of this seed, and the age it takes.
     fn custom(&mut self) -> Option<(RequestPdu, Nanos)> {
+        if self.limited_rng.chance(self.limited_writes.requests) {
+            return Some((traffic::limitable(&mut self.limited_rng, self.serial), 0));
+        }
         let rng = &mut self.own_rng;
         if rng.chance(self.customs.walks) {
             let pdu = traffic::step(self.next_id, rng);

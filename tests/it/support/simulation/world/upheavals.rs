@@ -4,7 +4,6 @@ use metergate::bus::line::{Line, PortEvent, PortSettingsChange};
 use metergate::bus::settings::LineSettings;
 
 use super::super::books::Check;
-use super::super::ledger::Ledger;
 use super::super::swarm::Upheavals;
 use super::super::wire::MILLI;
 use super::{Input, World};
@@ -90,6 +89,7 @@ impl World {
     fn reload(&mut self, settings: LineSettings, port: PortSettingsChange) -> Check {
         self.note(|| format!("reloads, port {port:?}: {settings:?}"));
         self.books.reload(&settings, self.now);
+        self.ledger.reload(&settings);
         self.settings = settings.clone();
         if self.open && port == PortSettingsChange::Reopened {
             self.open = false;
@@ -110,7 +110,7 @@ impl World {
         self.note(|| "restarts".into());
         self.line = Line::new(self.settings.clone());
         self.books.restart(&self.settings, self.now);
-        self.ledger = Ledger::default();
+        self.ledger.restart();
         for connection in &mut self.connections {
             *connection += 1_000_000;
         }
