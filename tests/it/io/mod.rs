@@ -4,6 +4,7 @@ mod aside;
 mod audit_file;
 mod connections;
 mod log_limits;
+mod pipelined;
 mod pulse;
 mod requests_and_replies;
 mod stalled;

@@ -22,6 +22,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) use ledger::LimitedAnswers;
+pub(crate) use rng::Rng;
 
 /// Runs one seed, and gives what became of limited answers in it.
 ///
