@@ -28,13 +28,35 @@ fn config(listeners: &[SocketAddr], device: &Path, unit: &str) -> String {
     )
 }
 
+/// A bus of a configuration: its name, its device, its unit, and for how long an answer may be late.
+struct Bus<'a>(&'a str, &'a Path, u8, &'a str);
+
+/// A configuration of these buses, the units of which have a second to answer.
+fn config_of(listener: SocketAddr, buses: &[Bus<'_>]) -> String {
+    let bus = |Bus(name, device, unit, late_guard): &Bus<'_>| {
+        format!(
+            "  - {{name: {name}, device: {}, echo: off, retries: 0, response_timeout: 1s, \
+             late_guard: {late_guard}, units: [{{id: {unit}}}]}}\n",
+            device.display()
+        )
+    };
+    format!(
+        "status: off\nlisteners: [{{address: '{listener}', request_deadline: 20s}}]\nbuses:\n{}",
+        buses.iter().map(bus).collect::<String>()
+    )
+}
+
 fn run(config: &Path) -> Program {
     Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()])
 }
 
 async fn client(address: SocketAddr) -> Context {
+    client_of(address, 1).await
+}
+
+async fn client_of(address: SocketAddr, unit: u8) -> Context {
     let mut client = tcp::connect(address).await.unwrap();
-    client.set_slave(Slave(1));
+    client.set_slave(Slave(unit));
     client
 }
 
@@ -113,21 +135,22 @@ impl FarEnd {
         Self { meters: far, name: device, _held: held }
     }
 
-    /// Waits for the read of one holding register at `address`.
-    fn expect_read(&mut self, address: u8) {
+    /// Waits for the read of one holding register of `unit` at `address`.
+    fn expect_read(&mut self, unit: u8, address: u8) {
+        assert!(self.has_request_within(20_000), "no read of unit {unit}");
         let mut adu = [0; 8];
         self.meters.read_exact(&mut adu).unwrap();
-        assert_eq!(adu[..], rtu::encode(1, &[3, 0, address, 0, 1])[..]);
+        assert_eq!(adu[..], rtu::encode(unit, &[3, 0, address, 0, 1])[..]);
     }
 
-    /// Returns when a request begins to arrive, or after so many milliseconds.
-    fn wait_for_a_request(&self, at_most: u16) {
-        poll(&mut [PollFd::new(self.meters.as_fd(), PollFlags::POLLIN)], at_most).unwrap();
+    /// Whether a request begins to arrive within so many milliseconds; returns as soon as one does.
+    fn has_request_within(&self, at_most: u16) -> bool {
+        poll(&mut [PollFd::new(self.meters.as_fd(), PollFlags::POLLIN)], at_most).unwrap() > 0
     }
 
-    fn answer(&mut self, value: u16) {
+    fn answer(&mut self, unit: u8, value: u16) {
         let [high, low] = value.to_be_bytes();
-        self.meters.write_all(&rtu::encode(1, &[3, 2, high, low])).unwrap();
+        self.meters.write_all(&rtu::encode(unit, &[3, 2, high, low])).unwrap();
     }
 }
 
@@ -142,17 +165,17 @@ async fn what_a_unit_owes_the_bus_before_a_reload_is_not_given_to_the_first_requ
     gateway.line_with("port open");
     let silent = client.read_holding_registers(0, 1).await.unwrap().unwrap_err();
     assert_eq!(ExceptionCode(silent.into()), ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
-    far.expect_read(0);
+    far.expect_read(1, 0);
 
     folder.write("metergate.yaml", &config(&[any], &far.name, "Panel 1"));
     gateway.signal(Signal::SIGHUP);
     gateway.line_with("INFO reloaded");
     let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
     // Late by so much that a bus which does not wait would have asked by now.
-    far.wait_for_a_request(500);
-    far.answer(0xAAAA);
-    far.expect_read(100);
-    far.answer(0x1234);
+    assert!(!far.has_request_within(500), "the unit still owes an answer");
+    far.answer(1, 0xAAAA);
+    far.expect_read(1, 100);
+    far.answer(1, 0x1234);
     assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234]);
 }
 
@@ -166,15 +189,77 @@ async fn a_reload_does_not_wait_for_the_request_on_a_wire_and_a_stop_does() {
     let mut client = client(gateway.listening()).await;
     gateway.line_with("port open");
     let asked = tokio::spawn(async move { client.read_holding_registers(0, 1).await });
-    far.expect_read(0);
+    far.expect_read(1, 0);
 
     folder.write("metergate.yaml", &config(&[any], &far.name, "Panel 1"));
     gateway.signal(Signal::SIGHUP);
     gateway.line_with("INFO reloaded");
     gateway.signal(Signal::SIGTERM);
     gateway.line_with("stopping");
-    far.answer(0x1234);
+    far.answer(1, 0x1234);
     assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234], "what was on the wire is answered");
     let (status, said) = gateway.exit();
     assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_under_another_name_takes_over_the_open_port_and_what_is_owed_there() {
+    let (mut far, other) = (FarEnd::new(), FarEnd::new());
+    let folder = Folder::new();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let buses = [Bus("east", &far.name, 1, "2s"), Bus("west", &other.name, 2, "2s")];
+    let file = folder.write("metergate.yaml", &config_of(any, &buses));
+    let mut gateway = run(&file);
+    let mut client = client(gateway.listening()).await;
+    let silent = client.read_holding_registers(0, 1).await.unwrap().unwrap_err();
+    assert_eq!(ExceptionCode(silent.into()), ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    far.expect_read(1, 0);
+
+    folder.write("metergate.yaml", &config_of(any, &[Bus("shaft", &far.name, 1, "2s")]));
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("INFO reloaded");
+    let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
+    // Late by so much that a bus which does not wait would have asked by now.
+    assert!(!far.has_request_within(500), "the unit still owes an answer");
+    far.answer(1, 0xAAAA);
+    far.expect_read(1, 100);
+    far.answer(1, 0x1234);
+    assert_eq!(asked.await.unwrap().unwrap().unwrap(), [0x1234]);
+    gateway.signal(Signal::SIGTERM);
+    expect_openings(2, gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_moves_to_the_device_of_one_that_is_gone_waits_until_that_is_free() {
+    let (mut far, other) = (FarEnd::new(), FarEnd::new());
+    let folder = Folder::new();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    // What the second is asked waits for five seconds after its port was opened.
+    let buses = [Bus("east", &far.name, 1, "100ms"), Bus("west", &other.name, 2, "4s")];
+    let file = folder.write("metergate.yaml", &config_of(any, &buses));
+    let mut gateway = run(&file);
+    let address = gateway.listening();
+    let (mut first, mut second) = (client_of(address, 1).await, client_of(address, 2).await);
+    let waits = tokio::spawn(async move { second.read_holding_registers(7, 1).await });
+    let lost = tokio::spawn(async move { first.read_holding_registers(0, 1).await });
+    far.expect_read(1, 0);
+
+    // The first has the device until its unit has had time to answer.
+    folder.write("metergate.yaml", &config_of(any, &[Bus("west", &far.name, 2, "100ms")]));
+    gateway.signal(Signal::SIGHUP);
+    far.expect_read(2, 7);
+    far.answer(2, 0x1234);
+    assert_eq!(waits.await.unwrap().unwrap().unwrap(), [0x1234], "what waited is asked on the new device");
+    let silent = lost.await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ExceptionCode(silent.into()), ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    gateway.signal(Signal::SIGTERM);
+    expect_openings(3, gateway);
+}
+
+/// The program ends well, and has opened a port so many times without having lost one or failed to.
+fn expect_openings(count: usize, gateway: Program) {
+    let (status, said) = gateway.exit();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("port open: ").count(), count, "{said}");
+    assert!(!said.contains("cannot open") && !said.contains("port lost"), "{said}");
 }
