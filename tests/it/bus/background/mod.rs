@@ -4,6 +4,7 @@ mod crowds;
 mod full;
 mod habits;
 mod healing;
+mod lateness;
 mod learned;
 mod mirrored;
 mod never_backwards;
