@@ -1186,7 +1186,8 @@ impl<T> Line<T> {
         let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.item.target);
         self.retired.retain(|id, unit| {
             unit.release(now);
-            unit.held_until(now).is_some() || in_flight == Some(Target::Unit(*id))
+            // One that comes back may still be late as long as one that stayed.
+            unit.held_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
         });
     }
 

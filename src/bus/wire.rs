@@ -211,8 +211,9 @@ impl RtuWire {
         self.echo.reset();
         self.receiver.begin();
         self.occupation.reset();
-        // Something may be talking: silence is kept before the first request, too.
+        // Something may be talking: silence and gap are kept before the first request, too.
         self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
+        self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
     }
 
     /// The port is gone; gives the transaction in flight.

@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use metergate::bus::record::{Outcome, PieceKind, Record, Transaction};
 use metergate::bus::request::Target;
-use metergate::bus::settings::LineSettings;
 use metergate::bus::view::View;
 
 use super::books::{Check, check};
@@ -107,12 +106,6 @@ impl Ledger {
 
     pub(crate) fn limited_answers(&self) -> LimitedAnswers {
         self.limited
-    }
-
-    /// What a unit left unanswered is forgotten with it.
-    pub(crate) fn reload(&mut self, settings: &LineSettings) {
-        let targets: Vec<Target> = settings.units.iter().map(|unit| Target::Unit(unit.id)).collect();
-        self.unanswered.retain(|target, _| targets.contains(target));
     }
 
     /// A new process begins.

@@ -135,11 +135,12 @@ impl Own {
 
     /// An off-line unit is sent probes only. To be asked when what was sent has been published, too.
     pub(crate) fn only_probes(&mut self, view: &View) -> Check {
-        let Some(hurried) = self.hurried.take() else { return Ok(()) };
-        // Before a write, a read shows whether the adapter echoes.
+        // Before a write, a read shows whether the adapter echoes: no probe.
         if view.echo.is_none() {
-            return Ok(());
+            self.sent.clear();
+            self.hurried = None;
         }
+        let Some(hurried) = self.hurried.take() else { return Ok(()) };
         let state = view.units.iter().find(|unit| unit.id.get() == hurried).map(|unit| unit.state);
         check(state != Some(UnitState::Offline), || {
             format!("unit {hurried} is off-line, and is sent more than probes")

@@ -89,7 +89,6 @@ impl World {
     fn reload(&mut self, settings: LineSettings, port: PortSettingsChange) -> Check {
         self.note(|| format!("reloads, port {port:?}: {settings:?}"));
         self.books.reload(&settings, self.now);
-        self.ledger.reload(&settings);
         self.settings = settings.clone();
         if self.open && port == PortSettingsChange::Reopened {
             self.open = false;
@@ -116,6 +115,8 @@ impl World {
         }
         self.open = false;
         self.last_byte = self.last_byte.max(self.now);
+        // Its successor does not know of the request that is leaving the port.
+        self.last_frame = self.last_frame.map(|last| last.min(self.now));
         self.inputs.retain(|_, input| !matches!(input, Input::Port(_)));
         let pause = self.own_rng.pick(&[1, 50, 1000]) * MILLI;
         self.plan(self.now + pause, Input::Port(PortEvent::Opened));
