@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metergate::bus::line::PortEvent;
 use metergate::bus::settings::{LineSettings, OfflineAfter};
 use metergate::bus::unit::UnitState;
 
@@ -49,6 +50,17 @@ fn the_gap_is_kept_before_each_request_to_its_unit() {
         assert!((212.8..213.1).contains(&since), "{since}");
     }
     assert!(clients[0].served() > 20 && clients[1].served() > 200);
+}
+
+#[test]
+fn the_gap_counts_from_the_opening_of_the_port_too() {
+    let mut bench = Bench::new(with_gap(3_000));
+    bench.port(PortEvent::Lost);
+    bench.port(PortEvent::Opened);
+    let opened = bench.now();
+    bench.read(1, Ask { deadline: 10_000.0, ..Ask::of(1) }, 0, 1);
+    let after = bench.sent().at - opened;
+    assert!((3_000.0..3_003.0).contains(&after), "{after}");
 }
 
 #[test]

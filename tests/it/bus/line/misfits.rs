@@ -1,6 +1,7 @@
 //! Answers that do not fit what was asked, and what they prove.
 
 use metergate::bus::event::Event;
+use metergate::bus::line::PortSettingsChange;
 use metergate::bus::record::{Misfit, Outcome, Record};
 use metergate::bus::settings::{Echo, LineSettings, Replies};
 use metergate::bus::unit::UnitState;
@@ -189,6 +190,21 @@ fn a_limited_write_is_not_believed_of_a_unit_that_may_be_late_nor_of_another_add
     let sent = bench.sent();
     bench.to(sent.at + 20.0);
     bench.frame(1, &[6, 0, 2, 3, 0xE8]);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+}
+
+#[test]
+fn a_unit_that_a_reload_takes_away_and_brings_back_may_still_be_late() {
+    let mut bench = Bench::of(&[1, 2]);
+    leave_unanswered(&mut bench);
+    bench.settings(settings(&[2]), PortSettingsChange::Unchanged);
+    let later = bench.now() + 3_000.0;
+    bench.to(later);
+    bench.settings(settings(&[1, 2]), PortSettingsChange::Unchanged);
+    bench.ask(1, Ask::of(1), &[6, 0, 1, 3, 0xE8]);
+    let sent = bench.sent();
+    bench.to(sent.at + 20.0);
+    bench.frame(1, &[6, 0, 1, 0, 100]);
     assert_eq!(bench.answer(), (1, NO_RESPONSE));
 }
 
