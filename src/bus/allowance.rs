@@ -30,14 +30,17 @@ impl Allowance {
         self.credit > 0.0 || self.share >= 1.0
     }
 
-    /// So much was spent.
+    /// So much was spent. What it leaves to be earned is at most what [`WAIT_MAX`] earns, which comes before the share.
     pub(super) fn spend(&mut self, took: Duration) {
-        self.credit -= took.as_secs_f64();
+        self.credit = (self.credit - took.as_secs_f64()).max(-WAIT_MAX.as_secs_f64() * self.share);
     }
 }
 
 /// How much is saved up, in time.
 const BURST: Duration = Duration::from_secs(10);
+
+/// The longest wait for the next spending, however much the last one took.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -52,5 +55,15 @@ mod tests {
         allowance.spend(Duration::from_millis(1500));
         assert!(!allowance.allows(start + Duration::from_secs(4)), "a second was saved, half of one is owed");
         assert!(allowance.allows(start + Duration::from_millis(5100)));
+    }
+
+    #[test]
+    fn nothing_is_waited_for_longer_than_a_minute() {
+        let start = some_instant();
+        let mut allowance = Allowance::new(0.02);
+        assert!(allowance.allows(start));
+        allowance.spend(Duration::from_secs(4));
+        assert!(!allowance.allows(start + Duration::from_secs(59)));
+        assert!(allowance.allows(start + Duration::from_secs(61)));
     }
 }
