@@ -262,12 +262,13 @@ impl World {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
                 self.customs.foreign = 0;
-                // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
-                self.plan(self.now + 15_000 * MILLI, Input::Trial);
+                // The next try of a read that was ignored is at most a minute away, whatever the last one cost.
+                self.plan(self.now + 61_000 * MILLI, Input::Trial);
                 self.end_upheavals()
             }
             Some((_, Input::Trial)) => {
-                self.plan(self.now + 60_000 * MILLI, Input::Burst);
+                // Off-line units are probed within `probe_max`, a learned guard is five seconds at most.
+                self.plan(self.now + 15_000 * MILLI, Input::Burst);
                 self.try_all()
             }
             Some((_, Input::Burst)) => {
