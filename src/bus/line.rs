@@ -549,7 +549,8 @@ impl<T> Line<T> {
     fn send_own(&mut self, id: UnitId, own: Own, reserved: Duration, now: Now) {
         let Some(unit) = self.units.get_mut(id) else { return };
         let pdu = match own {
-            Own::Probe | Own::LineProbe => unit.next_probe(now.instant),
+            Own::Probe => unit.next_probe(now.instant),
+            Own::LineProbe => unit.next_line_probe(now.instant),
             Own::Confirmation => unit.last_read().cloned().unwrap_or_else(first_register),
             Own::EchoCheck => unit
                 .last_read()

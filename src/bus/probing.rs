@@ -85,6 +85,11 @@ impl Search {
         self.own.fail(now, pause_max);
     }
 
+    /// The unit is asked on the line's account: its own pause begins anew.
+    pub(super) fn postpone_own(&mut self, now: Instant) {
+        self.own.last = now;
+    }
+
     /// Whether this client's request, of whatever kind, is to be sent as the next client's probe. Client addresses
     /// take turns, as long as the others go on asking.
     pub(super) fn admits_client(

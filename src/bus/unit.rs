@@ -303,6 +303,15 @@ impl Unit {
         search.own_probe(self.health.last_read(), &usual)
     }
 
+    /// The same while the line is silent: if that ends, the next of its own probes is not due at once.
+    pub(super) fn next_line_probe(&mut self, now: Instant) -> RequestPdu {
+        let probe = self.next_probe(now);
+        if let Some(search) = &mut self.search {
+            search.postpone_own(now);
+        }
+        probe
+    }
+
     /// Whether this client's request is sent although the line is silent: one that the gateway may not ask on its own
     /// account, which may be all that the unit answers. Others are remembered as candidates for the gateway's probes.
     pub(super) fn admits_line_probe(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) -> bool {
