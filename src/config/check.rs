@@ -13,9 +13,8 @@ use super::section::{self, File, MAX_READ};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
 use super::token::{MAKE_ONE, read_token};
 use super::unit::UnitRead;
-use super::value::{Address, Device};
+use super::value::Address;
 use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
-use crate::document::de::Scalar;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
 use crate::io::settings::{AuditSettings, Broadcast, ListenerSettings, PortSettings, StatusSettings, Writes};
 use crate::modbus::rtu;
@@ -87,11 +86,9 @@ impl<'f> ListenerRead<'f> {
     fn new(listener: &'f section::Listener, path: String, reader: &mut Reader<'_, '_>) -> Self {
         let key = |name: &str| format!("{path}.{name}");
         // A listener on a device, which is reported as not yet supported, has no address.
-        let address = if reader.is_sound(&key("device")) {
-            reader.required(listener.address.as_ref(), &key("address"), || Address::allowed(""))
-        } else {
-            listener.address.as_ref()
-        };
+        if reader.is_sound(&key("device")) {
+            reader.require(&listener.address, &key("address"));
+        }
         let deadline = reader.is_sound(&key("request_deadline")).then(|| listener.request_deadline.get());
         let broadcasts = listener.broadcast != Broadcast::Refuse;
         if broadcasts && listener.writes == Writes::Deny && reader.is_sound(&key("writes")) {
@@ -119,7 +116,7 @@ impl<'f> ListenerRead<'f> {
                 }
             }
         }
-        let address = address.map(|address| address.0);
+        let address = listener.address.map(|address| address.0);
         Self { listener, path, address, deadline }
     }
 
@@ -166,11 +163,9 @@ impl<'f> BusRead<'f> {
         reader: &mut Reader<'_, '_>,
     ) -> Self {
         let key = |name: &str| format!("{path}.{name}");
-        let name = reader
-            .required(bus.name.as_ref(), &key("name"), || Name::allowed(""))
-            .map(|name| name.0.as_str());
-        let device = reader.required(bus.device.as_ref(), &key("device"), || Device::allowed(""));
-        if let Some((what, help)) = device.and_then(|device| device::unstable(&device.0)) {
+        reader.require(&bus.name, &key("name"));
+        reader.require(&bus.device, &key("device"));
+        if let Some((what, help)) = bus.device.as_ref().and_then(|device| device::unstable(&device.0)) {
             reader.warning(&key("device"), &what, &help);
         }
         let rate = bus.baud_rate.get();
@@ -201,6 +196,7 @@ impl<'f> BusRead<'f> {
                 UnitRead::new(unit, key(&format!("units[{index}]")), bus, &path, profiles, reader)
             })
             .collect();
+        let name = bus.name.as_ref().map(|name| name.0.as_str());
         Self { bus, name, framing, units, path }
     }
 
@@ -325,6 +321,9 @@ fn check_identifiers(bus: &BusRead<'_>, buses: &[BusRead<'_>], reader: &mut Read
     let mut on_line: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
     let mut for_clients: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
     for unit in &bus.units {
+        if reader.is_full() {
+            return;
+        }
         let taken = unit.ids.and_then(|ids| claim(&mut on_line, ids, unit));
         if let Some((id, first)) = taken {
             let what = format!("found unit {id} a second time, {} has it already", first.whereabouts(reader));
@@ -427,6 +426,9 @@ fn check_routes(
     for (_, bus) in routed {
         let mut own: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
         for unit in &bus.units {
+            if reader.is_full() {
+                return;
+            }
             let taken = under_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
             if let Some((alias, first)) = taken.filter(|_| reported.insert(unit.path.clone())) {
                 let what = format!(

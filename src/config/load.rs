@@ -7,7 +7,7 @@ use super::check;
 use super::profiles::read_bounded;
 use super::section::{Audit, Bus, File, Listener, MAX_BUSES, OfflineAfter, StatusPage, Unit};
 use super::settings::{Config, Loaded};
-use crate::document::{self, Format, Node, Problems, Reader, decode, keys, unreadable};
+use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
 
 /// Reads and checks a configuration file.
 ///
@@ -31,8 +31,8 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     parse(decode(&bytes, &name)?, &name)
 }
 
-/// Checks the text of a configuration file; `file_name` stands in the messages. The files of the profiles its units
-/// name are read too.
+/// Checks the text of a configuration file; `file_name` is shown in messages. The files of the profiles its units
+/// name are read, too.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -79,17 +79,15 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
 
 static FORMAT: Format = Format {
     holds: "a file with `listeners:` and `buses:`",
-    sections: || {
-        vec![
-            ("the top level", keys::<File>()),
-            ("a listener", keys::<Listener>()),
-            ("a bus", keys::<Bus>()),
-            ("offline_after", keys::<OfflineAfter>()),
-            ("a unit", keys::<Unit>()),
-            ("status", keys::<StatusPage>()),
-            ("audit", keys::<Audit>()),
-        ]
-    },
+    sections: &[
+        document::section::<File>,
+        document::section::<Listener>,
+        document::section::<Bus>,
+        document::section::<OfflineAfter>,
+        document::section::<Unit>,
+        document::section::<StatusPage>,
+        document::section::<Audit>,
+    ],
     later: &[
         "site",
         "events",

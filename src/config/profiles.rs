@@ -13,7 +13,7 @@ use super::value::Directory;
 use crate::document::{MAX_FILE, Reader, decode, did_you_mean, unreadable};
 use crate::meter::profile::Profile;
 
-/// Where profiles are, and those that were asked for.
+/// Where profiles are, and those that were read.
 pub(super) struct Profiles {
     /// `None`: reported, so the names there are unknown.
     directory: Option<PathBuf>,
@@ -92,7 +92,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The names there are, for somebody who wrote another.
+/// The names there are, as help for a wrong one.
 fn known(name: &str, directory: &Path) -> String {
     let mut known: Vec<String> = Profile::builtin_names().iter().map(|name| (*name).to_owned()).collect();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -26,7 +26,7 @@ pub struct File {
     pub diagnostics_unit: DiagnosticsUnit,
     /// Where further profiles are.
     pub profiles: Directory,
-    /// The status page; absent: on the default address, if nobody else has it.
+    /// The status page; absent: on the default address, if that is free.
     pub status: Option<Status>,
     /// The file that records writes; absent: the log only.
     pub audit: Option<Audit>,
@@ -62,7 +62,7 @@ pub struct Listener {
     pub max_connections_per_ip: Count<1, 10_000>,
     /// When a silent connection is closed.
     pub idle_timeout: Duration<SECOND, DAY>,
-    /// Who may connect; absent: anybody. An empty list is refused, for it might mean nobody as well as anybody.
+    /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
     pub allow: Option<List<Network, 1, 256>>,
 }
 

@@ -43,7 +43,7 @@ pub struct Status {
     pub settings: StatusSettings,
     /// Where its token was read.
     pub token_file: Option<PathBuf>,
-    /// Whether it stands in the file. Where it does not, an address somebody else has is no reason not to start.
+    /// Whether it is in the file. Where it is not, an address in use is no reason not to start.
     pub given: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Bus {
     pub line: LineSettings,
     /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
-    /// Every unit once, in the order of the file, which is that of the wire where whoever wrote it kept to it.
+    /// Every unit once, in the order of the file, which is that of the wire if the file keeps to it.
     pub wire: Vec<UnitId>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
@@ -116,7 +116,7 @@ pub struct UnitProfile {
 pub enum LogLevel {
     /// What stopped working.
     Error,
-    /// What somebody should look at.
+    /// What needs attention.
     Warn,
     /// Changes of state.
     Info,

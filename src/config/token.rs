@@ -24,7 +24,7 @@ pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
         };
         format!("found {shown}, which cannot be read: {error}{remedy}")
     };
-    // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+    // Checked before it is opened: opening a pipe waits for its writer.
     let metadata = fs::metadata(path).map_err(cannot_be_read)?;
     if !metadata.is_file() {
         return Err(format!("found {shown}, which is no file; allowed: a file with the token in it"));

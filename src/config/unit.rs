@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::polling::{self, PollingRead};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
-use super::value::UnitIds;
 use crate::bus::settings::{Replies, UnitId, UnitSettings};
 use crate::document::Reader;
 use crate::modbus::function;
@@ -99,7 +98,8 @@ fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> O
     if !reader.is_sound(path) {
         return None;
     }
-    let ids = reader.required(unit.id.as_ref(), path, UnitIds::allowed)?;
+    reader.require(&unit.id, path);
+    let ids = unit.id.as_ref()?;
     if let Some(index) = (1..ids.0.len()).find(|index| ids.0[..*index].contains(&ids.0[*index])) {
         let what = format!("found unit {} a second time", ids.0[index]);
         reader.error(&format!("{path}[{index}]"), &what, "allowed: each unit once");

@@ -221,7 +221,7 @@ impl<const MIN: u64, const MAX: u64> fmt::Display for Size<MIN, MAX> {
 pub struct UnitIds(pub Vec<u8>);
 
 impl UnitIds {
-    pub(super) fn allowed() -> String {
+    fn allowed() -> String {
         format!("{}, a range such as 2-8, or a list such as [1, 2, 5]", OneUnit::allowed(""))
     }
 

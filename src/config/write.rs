@@ -1,7 +1,7 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
 //! What is written parses to an equal configuration; quoting is left to the YAML library. Left out are keys whose
-//! absence is their meaning, such as `allow` for anybody.
+//! absence is their meaning, such as `allow` for all networks.
 
 use serde_yaml::Value;
 

@@ -2,7 +2,7 @@
 //!
 //! Owns what serde's errors mean for the file: which node is wrong, at which path, and what would be right. Nothing is
 //! converted: a scalar is given to the visitor as text, borrowed where it stands without quotes, and not borrowed
-//! within quotes. So a number in quotes is told from a number.
+//! within quotes. So a number in quotes can be refused.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -25,7 +25,7 @@ pub(crate) trait Scalar: Sized {
     /// The value; `None`: it is not one.
     fn parse(text: &str) -> Option<Self>;
 
-    /// What may be written, in words, for somebody who wrote `found`; that is empty where it was no scalar.
+    /// What may be written, in words; `found` is what was written, empty where that was no scalar.
     fn allowed(found: &str) -> String;
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Pass {
     /// Values that were reported, by their place in memory.
     pub(super) skipped: BTreeSet<*const Node>,
     /// Keys of this section whose content is read by itself.
-    pub(super) apart: Option<(*const Node, &'static [&'static str])>,
+    pub(super) apart: Option<(*const Node, Keys)>,
     /// A key this section needs and does not have: read once as absent, which tells what would be allowed.
     pub(super) absent: Option<(*const Node, &'static str)>,
 }
@@ -138,6 +138,11 @@ pub(super) enum What {
         /// What may be meant; ends with a space unless it is empty.
         hint: String,
         allowed: String,
+    },
+    /// It is not the section that belongs there.
+    NoSection {
+        title: &'static str,
+        keys: Keys,
     },
     /// It has reasons of its own.
     Other {
@@ -245,7 +250,7 @@ impl<'n> Deserializer<'n> for Value<'_, 'n> {
             Kind::Mapping(entries) => {
                 let absent =
                     pass.absent.filter(|(section, _)| std::ptr::eq(*section, node)).map(|(_, key)| key);
-                visitor.visit_map(Keys { node, entries: entries.iter(), value: None, absent, pass })
+                visitor.visit_map(Entries { node, entries: entries.iter(), value: None, absent, pass })
             }
         };
         read.map_err(|error| error.at(node))
@@ -267,17 +272,14 @@ impl<'n> Deserializer<'n> for Value<'_, 'n> {
     fn deserialize_struct<V: Visitor<'n>>(
         self,
         title: &'static str,
-        keys: &'static [&'static str],
+        keys: Keys,
         visitor: V,
     ) -> Result<V::Value, Error<'n>> {
         match &self.node.kind {
             Kind::Mapping(_) | Kind::Refused => self.deserialize_any(visitor),
-            Kind::Scalar { text, .. } => {
-                let (what, help) =
-                    lacks_a_space(text, keys).unwrap_or_else(|| lacks_its_key(text, title, keys));
-                Err(Error::new(What::Other { what, help: Some(help) }).at(self.node))
+            Kind::Empty | Kind::Absent | Kind::Scalar { .. } | Kind::List(_) => {
+                Err(Error::new(What::NoSection { title, keys }).at(self.node))
             }
-            Kind::Empty | Kind::Absent | Kind::List(_) => Err(no_section(title, keys).at(self.node)),
         }
     }
 
@@ -302,30 +304,6 @@ impl<'n> Deserializer<'n> for Value<'_, 'n> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier ignored_any
     }
-}
-
-fn no_section<'n>(title: &str, keys: &[&str]) -> Error<'n> {
-    Error::new(What::Value {
-        hint: String::new(),
-        allowed: format!("the keys of {title}, each with its value: {}", keys.join(", ")),
-    })
-}
-
-/// Where a scalar is a key and its value without the space between them, what to say of that.
-fn lacks_a_space(text: &str, keys: &[&str]) -> Option<(String, String)> {
-    let (key, value) = text.split_once(':')?;
-    keys.contains(&key).then(|| {
-        let help = format!("put a space after the colon: `{key}: {}`", shorten(value.trim_start()));
-        (format!("found `{}`, which has no space after the colon", shorten(text)), help)
-    })
-}
-
-/// What to say of a scalar in the place of a section.
-fn lacks_its_key(text: &str, title: &str, keys: &[&str]) -> (String, String) {
-    let text = shorten(text);
-    let example = keys.first().map(|key| format!("`{key}: {text}`, if that is meant; ")).unwrap_or_default();
-    let help = format!("write {example}{title} has the keys {}", keys.join(", "));
-    (format!("found `{text}` without a key"), help)
 }
 
 struct Items<'p, 'n> {
@@ -355,7 +333,7 @@ impl<'n> SeqAccess<'n> for Items<'_, 'n> {
     }
 }
 
-struct Keys<'p, 'n> {
+struct Entries<'p, 'n> {
     node: &'n Node,
     entries: std::slice::Iter<'n, Entry>,
     value: Option<&'n Entry>,
@@ -363,7 +341,7 @@ struct Keys<'p, 'n> {
     pass: &'p Pass,
 }
 
-impl<'n> MapAccess<'n> for Keys<'_, 'n> {
+impl<'n> MapAccess<'n> for Entries<'_, 'n> {
     type Error = Error<'n>;
 
     fn next_key_seed<K: DeserializeSeed<'n>>(&mut self, seed: K) -> Result<Option<K::Value>, Error<'n>> {
@@ -395,54 +373,22 @@ static ABSENT: Node = Node { spot: Spot::START, kind: Kind::Absent };
 
 /// The keys of a section, in the order of its struct.
 #[must_use]
-pub fn keys<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
-    probe::<T>()
+pub fn keys<T: for<'de> Deserialize<'de>>() -> Keys {
+    section::<T>().1
 }
 
-/// The words of an enum, as allowed.
-pub(crate) fn words<T: for<'de> Deserialize<'de>>() -> String {
-    probe::<T>().join(", ")
-}
-
-/// What a derived `Deserialize` asks its input for.
-fn probe<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
-    struct Probe<'k>(&'k mut &'static [&'static str]);
-
-    impl<'de> Deserializer<'de> for Probe<'_> {
-        type Error = de::value::Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-            Err(de::Error::custom("there is no input"))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            keys: &'static [&'static str],
-            visitor: V,
-        ) -> Result<V::Value, Self::Error> {
-            *self.0 = keys;
-            self.deserialize_any(visitor)
-        }
-
-        fn deserialize_enum<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            words: &'static [&'static str],
-            visitor: V,
-        ) -> Result<V::Value, Self::Error> {
-            *self.0 = words;
-            self.deserialize_any(visitor)
-        }
-
-        forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-            newtype_struct seq tuple tuple_struct map identifier ignored_any
-        }
+/// What people call a section, and its keys.
+pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
+    match allowed::<T>() {
+        Some(What::NoSection { title, keys }) => (title, keys),
+        Some(_) | None => ("", &[]),
     }
-
-    let mut found: &'static [&'static str] = &[];
-    // The probe fails by design, once it has seen them.
-    let _always_fails = T::deserialize(Probe(&mut found));
-    found
 }
+
+/// What is said where a value is missing.
+pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<What> {
+    T::deserialize(Value { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.what)
+}
+
+/// The keys of a section.
+pub(crate) type Keys = &'static [&'static str];

@@ -1,4 +1,4 @@
-//! Why a text is not YAML, in the words of somebody who edits it: tabs, spaces after colons, indentation, quotes.
+//! Why a text is not YAML, in an editor's terms: tabs, spaces after colons, indentation, quotes.
 //!
 //! The parser notices a mistake where it can go on no further, often a line late, and speaks of its own states. So the
 //! lines are looked at first, and the parser's complaint only tells what kind of mistake is left. It never decides
@@ -66,12 +66,7 @@ fn address(line: usize, text: &str) -> Option<Fault> {
 /// A percent sign at the left margin, which YAML takes for a directive.
 fn directive(line: usize, text: &str) -> Option<Fault> {
     let spot = Spot { line, column: 1, width: 1 };
-    text.starts_with('%').then(|| Fault {
-        spot,
-        what: SIGN.to_owned(),
-        help: SIGN_HELP.to_owned(),
-        is_at_key: false,
-    })
+    text.starts_with('%').then(|| Fault { is_at_key: false, ..by_complaint(spot, "directive") })
 }
 
 /// A dash, or a key, without the space behind it.
@@ -233,8 +228,8 @@ fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
 
 /// What the parser's complaint is about, where the lines show nothing.
 fn by_complaint(spot: Spot, complaint: &str) -> Fault {
-    let known = COMPLAINTS.iter().find(|(part, ..)| complaint.contains(part));
-    let (what, help) = known.map_or((LAYOUT, LAYOUT_HELP), |(_, what, help)| (what, help));
+    let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
+    let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
     Fault { spot, what: what.to_owned(), help: help.to_owned(), is_at_key: true }
 }
 
@@ -243,46 +238,55 @@ fn is_content(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('#')
 }
 
-/// A part of a complaint, what is wrong then, and what would be right; the first that fits.
-const COMPLAINTS: [(&str, &str, &str); 19] = [
-    ("unprintable", "found a character that cannot be printed", "leave it out"),
-    ("byte order mark", "found a mark that belongs at the beginning of a file", "leave it out"),
-    ("tab", "found a tab", "use spaces; YAML does not allow tabs there"),
-    ("unexpected character", SIGN, SIGN_HELP),
-    ("anchor", SIGN, SIGN_HELP),
-    ("directive", SIGN, SIGN_HELP),
-    ("<document", "this line belongs to nothing before it", LAYOUT_HELP),
-    ("block scalar", SIGN, SIGN_HELP),
-    (" tag", SIGN, SIGN_HELP),
-    ("escape", BACKSLASH, BACKSLASH_HELP),
-    ("hexadecimal", BACKSLASH, BACKSLASH_HELP),
-    ("quoted scalar", QUOTE, QUOTE_HELP),
-    ("double-quoted", QUOTE, QUOTE_HELP),
-    (
-        "mapping values are not allowed",
-        "found a second colon in a value, or a key after one",
-        "put a value with a colon and a space in it in quotes; put each key in a line of its own",
-    ),
-    ("flow", BRACKET, BRACKET_HELP),
-    ("bracket", BRACKET, BRACKET_HELP),
-    ("illegal placement of ':'", BRACKET, BRACKET_HELP),
-    (
-        "block sequence entries are not allowed",
-        "found a dash in a line with a key",
-        "put each `- ` in a line of its own, below its key",
-    ),
-    ("simple key", "found a line that is no key with a value", LAYOUT_HELP),
+/// A part of a complaint, and what is wrong then; the first that fits.
+const COMPLAINTS: [(&str, Mistake); 19] = [
+    ("unprintable", UNPRINTABLE),
+    ("byte order mark", UNPRINTABLE),
+    ("tab", TAB),
+    ("unexpected character", SIGN),
+    ("anchor", SIGN),
+    ("directive", SIGN),
+    ("<document", OUTSIDE),
+    ("block scalar", SIGN),
+    (" tag", SIGN),
+    ("escape", BACKSLASH),
+    ("hexadecimal", BACKSLASH),
+    ("quoted scalar", QUOTE),
+    ("double-quoted", QUOTE),
+    ("mapping values are not allowed", COLON),
+    ("flow", BRACKET),
+    ("bracket", BRACKET),
+    ("illegal placement of ':'", BRACKET),
+    ("block sequence entries are not allowed", DASH),
+    ("simple key", NO_KEY),
 ];
 
-const SIGN: &str = "found a sign with a meaning of its own";
-const SIGN_HELP: &str = "put text that begins with one of % @ ` & * ! | > in quotes";
-const BACKSLASH: &str = "found a backslash in double quotes, where it begins a code";
-const BACKSLASH_HELP: &str = "put text with backslashes in single quotes";
-const QUOTE: &str = "found a quote that is not closed, or text after one that is";
-const QUOTE_HELP: &str = "close each quote in its line, with nothing after it but a comment";
-const BRACKET: &str = "what is in these brackets is not understood";
+/// What is wrong, and what would be right.
+type Mistake = (&'static str, &'static str);
+
+const UNPRINTABLE: Mistake = ("found a character that cannot be printed", "leave it out");
+const TAB: Mistake = ("found a tab", "use spaces; YAML does not allow tabs there");
+const SIGN: Mistake =
+    ("found a sign with a meaning of its own", "put text that begins with one of % @ ` & * ! | > in quotes");
+const OUTSIDE: Mistake = ("this line belongs to nothing before it", LAYOUT_HELP);
+const BACKSLASH: Mistake = (
+    "found a backslash in double quotes, where it begins a code",
+    "put text with backslashes in single quotes",
+);
+const QUOTE: Mistake = (
+    "found a quote that is not closed, or text after one that is",
+    "close each quote in its line, with nothing after it but a comment",
+);
+const COLON: Mistake = (
+    "found a second colon in a value, or a key after one",
+    "put a value with a colon and a space in it in quotes; put each key in a line of its own",
+);
+const BRACKET: Mistake = ("what is in these brackets is not understood", BRACKET_HELP);
 const BRACKET_HELP: &str =
     "close each [ and {, with commas between what is in them; put text with brackets in quotes";
-const LAYOUT: &str = "this does not fit what stands before it";
+const DASH: Mistake =
+    ("found a dash in a line with a key", "put each `- ` in a line of its own, below its key");
+const NO_KEY: Mistake = ("found a line that is no key with a value", LAYOUT_HELP);
+const LAYOUT: Mistake = ("this does not fit what stands before it", LAYOUT_HELP);
 const LAYOUT_HELP: &str = "write `key: value` with a space after the colon, the keys of a section and the dashes of a list \
                            each in one column";

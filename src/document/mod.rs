@@ -18,7 +18,7 @@ mod tree;
 mod value;
 
 pub use de::keys;
-pub(crate) use de::words;
+pub(crate) use de::section;
 pub(crate) use did_you_mean::{did_you_mean, nearest};
 pub use duration::Duration;
 pub(crate) use duration::show;

@@ -221,13 +221,12 @@ impl<'t> Faults<'t> {
 
     /// Whether there is no error at this key, nor at one around or below it.
     pub(crate) fn is_sound(&self, key: &str) -> bool {
-        let is_within = |inner: &str, outer: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        let is_below = |mark: char| {
+            let start = format!("{key}{mark}");
+            self.faulty.range(start.clone()..).next().is_some_and(|faulty| faulty.starts_with(&start))
         };
-        !self
-            .faulty
-            .iter()
-            .any(|faulty| is_within(faulty, key) || (!faulty.is_empty() && is_within(key, faulty)))
+        let around = key.char_indices().filter(|(_, c)| matches!(c, '.' | '[')).map(|(at, _)| &key[..at]);
+        !is_below('.') && !is_below('[') && !around.chain([key]).any(|outer| self.faulty.contains(outer))
     }
 
     /// The lines of the text.

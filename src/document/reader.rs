@@ -5,25 +5,25 @@
 
 use serde::Deserialize;
 
-use super::de::{Error, Pass, Value, What};
+use super::de::{Error, Keys, Pass, Value, What, allowed};
 use super::did_you_mean;
 use super::problem::{Faults, Problem, Problems, Spot, unreadable};
 use super::text::{bounded, first_control_character};
-use super::tree::{self, Kind, Node, join};
+use super::tree::{self, Kind, Node, join, shorten};
 use super::value::{allowed_list, wrong_length};
 
 /// One section of a file: a struct whose container attribute `rename` is what people call it, after "of".
 pub(crate) trait Section: for<'de> Deserialize<'de> {
     /// Keys whose content is read by itself: lists of sections.
-    const APART: &'static [&'static str] = &[];
+    const APART: Keys = &[];
 }
 
 /// One kind of file.
 pub(crate) struct Format {
     /// What such a file holds, after "allowed:".
     pub(crate) holds: &'static str,
-    /// Every section by its title, and its keys.
-    pub(crate) sections: fn() -> Vec<(&'static str, &'static [&'static str])>,
+    /// Every section.
+    pub(crate) sections: &'static [fn() -> (&'static str, Keys)],
     /// Keys of later versions, by their path without indexes.
     pub(crate) later: &'static [&'static str],
 }
@@ -57,7 +57,7 @@ pub(crate) fn read<T>(
     finish(faults, built, file_name)
 }
 
-/// The same for sections that were made in code and have no text; `name` stands in the messages.
+/// The same for sections that were made in code and have no text; `name` is the file's in messages.
 ///
 /// # Errors
 /// Everything that is wrong with them.
@@ -203,22 +203,25 @@ impl<'n> Reader<'n, '_> {
         self.faults.is_sound(path)
     }
 
-    /// A value that has no default. That it is missing is reported, with what would be allowed.
-    pub(crate) fn required<T>(
-        &mut self,
-        value: Option<T>,
-        path: &str,
-        allowed: impl Fn() -> String,
-    ) -> Option<T> {
+    /// Reports a value that has no default and is missing, with what would be allowed.
+    pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
         if value.is_none() && self.is_sound(path) {
-            self.error(path, "the key is missing", &format!("allowed: {}", allowed()));
+            let help = match allowed::<T>() {
+                Some(What::Value { allowed, .. }) => format!("allowed: {allowed}"),
+                Some(_) | None => String::new(),
+            };
+            self.error(path, "the key is missing", &help);
         }
-        value
     }
 
     /// Whether these are all items of the list at this path, so that their indexes are those of the file.
     pub(crate) fn is_whole<T>(&self, path: &str, items: &[T]) -> bool {
         self.root.is_none_or(|root| root.find_list(path).is_none_or(|length| length == items.len()))
+    }
+
+    /// Whether no further error is kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.faults.is_full()
     }
 
     /// Whether anything was reported.
@@ -250,6 +253,7 @@ impl<'n> Reader<'n, '_> {
                 let quotes = if is_typographic { "use plain quotes (\") or none; " } else { "" };
                 (format!("found {}", error.found), Some(format!("{quotes}{hint}allowed: {allowed}")))
             }
+            What::NoSection { title, keys } => no_section(error.node, title, keys),
             What::Other { what, help } => (what, help),
             What::UnknownKey { known } => self.unknown(&path, known),
             What::MissingKey(_) | What::Reported => return,
@@ -263,11 +267,32 @@ impl<'n> Reader<'n, '_> {
             return ("not yet supported".to_owned(), Some("leave the key out".to_owned()));
         }
         let typed = steps.last().copied().unwrap_or_default();
-        let sections = (self.format.sections)();
-        let hint = match sections.iter().find(|(_, keys)| keys.contains(&typed)) {
+        let mut sections = self.format.sections.iter().map(|section| section());
+        let hint = match sections.find(|(_, keys)| keys.contains(&typed)) {
             Some((title, _)) => format!("`{typed}` is a key of {title}, so it belongs there; "),
             None => did_you_mean(typed, known.iter().copied()),
         };
         ("unknown key".to_owned(), Some(format!("{hint}allowed here: {}", known.join(", "))))
+    }
+}
+
+/// What to say of a value in the place of a section.
+fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<String>) {
+    let keys_of = format!("{title} has the keys {}", keys.join(", "));
+    match node.map(|node| (node, &node.kind)) {
+        Some((_, Kind::Scalar { text, .. })) => {
+            let text = shorten(text);
+            if let Some((key, value)) = text.split_once(':').filter(|(key, _)| keys.contains(key)) {
+                let help = format!("put a space after the colon: `{key}: {}`", value.trim_start());
+                return (format!("found `{text}`, which has no space after the colon"), Some(help));
+            }
+            let first = keys.first().copied().unwrap_or_default();
+            let help = format!("write `{first}: {text}`, if that is meant; {keys_of}");
+            (format!("found `{text}` without a key"), Some(help))
+        }
+        Some((node, _)) => {
+            (format!("found {}", node.describe()), Some(format!("write keys with values; {keys_of}")))
+        }
+        None => ("found no value".to_owned(), Some(keys_of)),
     }
 }

@@ -11,9 +11,8 @@ use super::profile::{
 };
 use super::section::{self, Table};
 use super::value::{Pattern, Span, TableFunction, Word, YesNo};
-use super::words::{BlockKind, Format, Group};
-use crate::document::de::Scalar;
-use crate::document::{self, List, Name, Node, Problems, Reader, keys, words};
+use super::words::Format;
+use crate::document::{self, List, Name, Node, Problems, Reader};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// A block as read; `None`: reported.
@@ -40,7 +39,7 @@ pub(super) struct PointRead {
 }
 
 impl Profile {
-    /// Checks the text of a profile; `file_name` stands in the messages.
+    /// Checks the text of a profile; `file_name` is shown in messages.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -51,27 +50,25 @@ impl Profile {
 
 static FORMAT: document::Format = document::Format {
     holds: "a file with `name:`, `title:` and `blocks:`",
-    sections: || {
-        vec![
-            ("a profile", keys::<section::Profile>()),
-            ("not_available", keys::<section::NotAvailable>()),
-            ("a block", keys::<section::Block>()),
-            ("a point", keys::<section::Point>()),
-            ("a code", keys::<section::Code>()),
-            ("a bit", keys::<section::Bit>()),
-            ("validity", keys::<section::Validity>()),
-            ("a type in validity", keys::<section::Type>()),
-            ("a command", keys::<section::Command>()),
-            ("identification", keys::<section::Identification>()),
-        ]
-    },
+    sections: &[
+        document::section::<section::Profile>,
+        document::section::<section::NotAvailable>,
+        document::section::<section::Block>,
+        document::section::<section::Point>,
+        document::section::<section::Code>,
+        document::section::<section::Bit>,
+        document::section::<section::Validity>,
+        document::section::<section::Type>,
+        document::section::<section::Command>,
+        document::section::<section::Identification>,
+    ],
     later: &[],
 };
 
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
-    let mut file: section::Profile = reader.section(root, "")?;
-    let name = reader.required(file.name.take(), "name", || Word::allowed(""));
-    let title = reader.required(file.title.take(), "title", || Name::allowed(""));
+    let file: section::Profile = reader.section(root, "")?;
+    reader.require(&file.name, "name");
+    reader.require(&file.title, "title");
     let functions =
         if reader.is_sound("functions") { tables(&file.functions, "functions", reader) } else { None };
     let not_available = not_available(&file.not_available, reader);
@@ -94,8 +91,8 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
         return None;
     }
     let mut profile = Profile {
-        name: name?.0,
-        title: title?.0,
+        name: file.name.as_ref()?.0.clone(),
+        title: file.title.as_ref()?.0.clone(),
         first_register: first,
         word_order: file.word_order,
         mirrored: file.mirrored == YesNo::Yes,
@@ -179,11 +176,11 @@ fn read_block<'n>(
     reader: &mut Reader<'n, '_>,
 ) -> BlockRead {
     let key = |name: &str| format!("{path}.{name}");
-    let name = reader.required(block.name.clone(), &key("name"), || Word::allowed("")).map(|name| name.0);
-    let kind = reader.required(block.kind, &key("kind"), words::<BlockKind>);
-    let registers =
-        reader.required(block.registers.clone(), &key("registers"), || allowed_registers(around.first));
-    let registers = registers.map(|registers| registers.0);
+    reader.require(&block.name, &key("name"));
+    reader.require(&block.kind, &key("kind"));
+    reader.require(&block.registers, &key("registers"));
+    let (name, kind) = (block.name.as_ref().map(|name| name.0.clone()), block.kind);
+    let registers = block.registers.as_ref().map(|registers| registers.0.clone());
     let registers = registers.filter(|found| {
         is_numbered(found, around.first, &key("registers"), reader)
             && is_one_read(found, &key("registers"), reader)
@@ -295,15 +292,19 @@ fn read_point(
     reader: &mut Reader<'_, '_>,
 ) -> PointRead {
     let key = |name: &str| format!("{path}.{name}");
-    let name = reader.required(point.name.clone(), &key("name"), || Word::allowed("")).map(|name| name.0);
-    let last = around.first + u32::from(u16::MAX);
-    let allowed = || format!("a register number from {} to {last}", around.first);
-    let printed = reader.required(point.register, &key("register"), allowed).map(|register| register.0);
-    let format = reader.required(point.format, &key("format"), words::<Format>);
-    let group = reader.required(point.group, &key("group"), words::<Group>);
+    reader.require(&point.name, &key("name"));
+    reader.require(&point.register, &key("register"));
+    reader.require(&point.format, &key("format"));
+    reader.require(&point.group, &key("group"));
+    let (name, printed) = (point.name.as_ref().map(|name| name.0.clone()), point.register.map(|one| one.0));
+    let (format, group, last) = (point.format, point.group, around.first + u32::from(u16::MAX));
     let is_there = |register: &u32| (around.first..=last).contains(register);
     if let Some(found) = printed.filter(|found| !is_there(found) && reader.is_sound("first_register")) {
-        reader.error(&key("register"), &format!("found `{found}`"), &format!("allowed: {}", allowed()));
+        reader.error(
+            &key("register"),
+            &format!("found `{found}`"),
+            &format!("allowed: a register number from {} to {last}", around.first),
+        );
     }
     let printed = printed.filter(is_there);
     let registers = printed.zip(format).map(|(first, format)| first..=first + u32::from(format.words()) - 1);

@@ -7,14 +7,13 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::section::{self, BaudRate, Kind, Load, Scenario, UnitRange};
-use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings, Phase, SystemType};
-use crate::document::de::Scalar;
-use crate::document::{
-    self, Format, Name, Node, Problems, Reader, Share, did_you_mean, keys, whole_number, words,
-};
+use serde::Deserialize;
 
-/// Checks the text of a scenario; `file_name` stands in the messages.
+use super::section::{self, BaudRate, Kind, Load, Scenario};
+use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings, Phase, SystemType};
+use crate::document::{self, Format, Name, Node, Problems, Reader, did_you_mean, whole_number};
+
+/// Checks the text of a scenario; `file_name` is shown in messages.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -24,14 +23,12 @@ pub fn parse(text: &str, file_name: &str) -> Result<ChainSettings, Problems> {
 
 static FORMAT: Format = Format {
     holds: "a file with `meters:`",
-    sections: || {
-        vec![
-            ("a scenario", keys::<Scenario>()),
-            ("a meter", keys::<section::Meter>()),
-            ("a load", keys::<Load>()),
-            ("a fault", keys::<section::Fault>()),
-        ]
-    },
+    sections: &[
+        document::section::<Scenario>,
+        document::section::<section::Meter>,
+        document::section::<Load>,
+        document::section::<section::Fault>,
+    ],
     later: &[],
 };
 
@@ -86,7 +83,8 @@ fn read_meter(
     reader: &mut Reader<'_, '_>,
 ) -> MeterRead {
     let key = |name: &str| format!("{path}.{name}");
-    let ids = reader.required(meter.id.clone(), &key("id"), || UnitRange::allowed("")).map(|ids| ids.0);
+    reader.require(&meter.id, &key("id"));
+    let ids = meter.id.as_ref().map(|ids| ids.0.clone());
     if meter.name.is_some() && ids.as_ref().is_some_and(|ids| ids.len() > 1) {
         reader.error(
             &key("name"),
@@ -133,23 +131,13 @@ fn read_fault(
     reader: &mut Reader<'_, '_>,
 ) -> Option<Fault> {
     let key = |name: &str| format!("{path}.{name}");
-    let kind = reader.required(fault.fault, &key("fault"), words::<Kind>);
+    reader.require(&fault.fault, &key("fault"));
     let whom = read_whom(fault, &key("meter"), meters, reader);
-    let kind = kind?;
-    let mut belongs = |name: &str, is_there: bool, owners: &[Kind], allowed: &dyn Fn() -> String| {
-        if owners.contains(&kind) {
-            reader.required(is_there.then_some(()), &key(name), allowed);
-        } else if is_there {
-            let owners: Vec<_> = owners.iter().map(|owner| owner.word()).collect();
-            let what = format!("found `{name}` on {}", kind.word());
-            reader.error(&key(name), &what, &format!("allowed: on {} only", owners.join(" and ")));
-        }
-    };
-    let phases = [Kind::ReversedCt, Kind::PhaseLoss];
-    belongs("delay", fault.delay.is_some(), &[Kind::Late], &|| document::Duration::<1, 60_000>::allowed(""));
-    belongs("share", fault.share.is_some(), &[Kind::Noisy], &|| Share::<1>::allowed(""));
-    belongs("as", fault.unit.is_some(), &[Kind::WrongUnit], &|| document::Count::<1, 247>::allowed(""));
-    belongs("phase", fault.phase.is_some(), &phases, &words::<Phase>);
+    let kind = fault.fault?;
+    belongs(&fault.delay, &[Kind::Late], kind, &key("delay"), reader);
+    belongs(&fault.share, &[Kind::Noisy], kind, &key("share"), reader);
+    belongs(&fault.unit, &[Kind::WrongUnit], kind, &key("as"), reader);
+    belongs(&fault.phase, &[Kind::ReversedCt, Kind::PhaseLoss], kind, &key("phase"), reader);
     let found = match kind {
         Kind::Dead => FaultKind::Dead,
         Kind::Late => FaultKind::Late(fault.delay?.get()),
@@ -174,6 +162,23 @@ fn read_fault(
     Some(Fault { at: fault.at.0.get(), lasts: lasts.or(usual), meters: whom, kind: found })
 }
 
+/// Reports a key that this kind of fault needs and has not, or that only others have.
+fn belongs<T: for<'de> Deserialize<'de>>(
+    value: &Option<T>,
+    owners: &[Kind],
+    kind: Kind,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) {
+    if owners.contains(&kind) {
+        reader.require(value, path);
+    } else if value.is_some() {
+        let owners: Vec<_> = owners.iter().map(|owner| owner.word()).collect();
+        let what = format!("found a key that does not go with {}", kind.word());
+        reader.error(path, &what, &format!("allowed: on {} only", owners.join(" and ")));
+    }
+}
+
 /// The places of the meters a fault is about; none: the line. `None`: reported.
 fn read_whom(
     fault: &section::Fault,
@@ -185,7 +190,14 @@ fn read_whom(
         if fault.fault.is_none_or(|kind| matches!(kind, Kind::Echo | Kind::Noisy)) && reader.is_sound(path) {
             return Some(Vec::new());
         }
-        return reader.required(None, path, || "the id or the name of a meter of this scenario".to_owned());
+        if reader.is_sound(path) {
+            reader.error(
+                path,
+                "the key is missing",
+                "allowed: the id or the name of a meter of this scenario",
+            );
+        }
+        return None;
     };
     if fault.fault == Some(Kind::Echo) {
         reader.error(path, "found a meter", "allowed: none, an echo is of the whole line");

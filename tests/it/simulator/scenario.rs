@@ -106,15 +106,21 @@ fn a_fault_on_an_address_is_of_every_meter_that_has_it_and_one_on_a_name_of_that
 fn a_key_that_belongs_to_another_fault_is_refused_rather_than_ignored() {
     let about = |fault: &str| headlines(&format!("meters: [{{id: 1}}]\nfaults: [{{{fault}}}]\n"));
     for (fault, said) in [
-        ("fault: dead, meter: 1, delay: 1s", "faults[0].delay: found `delay` on dead; allowed: on late only"),
+        (
+            "fault: dead, meter: 1, delay: 1s",
+            "faults[0].delay: found a key that does not go with dead; allowed: on late only",
+        ),
         (
             "fault: dead, meter: 1, share: 1%",
-            "faults[0].share: found `share` on dead; allowed: on noisy only",
+            "faults[0].share: found a key that does not go with dead; allowed: on noisy only",
         ),
-        ("fault: dead, meter: 1, as: 3", "faults[0].as: found `as` on dead; allowed: on wrong_unit only"),
+        (
+            "fault: dead, meter: 1, as: 3",
+            "faults[0].as: found a key that does not go with dead; allowed: on wrong_unit only",
+        ),
         (
             "fault: dead, meter: 1, phase: A",
-            "faults[0].phase: found `phase` on dead; allowed: on reversed_ct and phase_loss only",
+            "faults[0].phase: found a key that does not go with dead; allowed: on reversed_ct and phase_loss only",
         ),
         (
             "fault: echo, meter: 1",
