@@ -20,9 +20,8 @@ use super::stop::Stop;
 use super::target::Target;
 use super::there::There;
 use crate::config::section::{self, PollSlow};
-use crate::config::value::{Address, Device, ProfileName, UnitIds};
+use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
-use crate::document::de::Scalar;
 use crate::document::{self, Count, Name};
 use crate::findings::Kind;
 use crate::io::handle::BusHandle;
@@ -131,9 +130,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
 
 /// The bus that asks what the gateway would ask. The settings of the meters are read soon, too: their alerts are there.
 fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::Bus, Stop> {
-    let Some(profile) = ProfileName::parse(&asked.profile) else {
-        return Err(Stop::usage(format!("--profile: {} is expected", ProfileName::allowed(&asked.profile))));
-    };
+    let profile = asked.profile.parse().map_err(|error| Stop::usage(format!("--profile: {error}")))?;
     let unit = section::Unit {
         id: Some(UnitIds(units.ids().to_vec())),
         profile: Some(profile),

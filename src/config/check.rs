@@ -187,7 +187,7 @@ impl<'f> BusRead<'f> {
             parity: bus.parity,
             stop_bits,
         });
-        if bus.units.is_empty() && reader.is_sound(&key("units")) && reader.is_sound(&path) {
+        if bus.units.is_empty() && reader.is_sound(&key("units")) {
             reader.error(&key("units"), "the list is empty", "allowed: at least one");
         }
         let units = bus.units.iter().enumerate();
@@ -362,7 +362,7 @@ fn claim<'u, 'f>(
 fn another(unit: &UnitRead<'_>, buses: &[BusRead<'_>]) -> String {
     let others = buses.iter().flat_map(|bus| &bus.units).filter(|other| !std::ptr::eq(*other, unit));
     let taken: BTreeSet<u8> = others.flat_map(under_aliases).map(|(alias, _)| alias).collect();
-    let more = u8::try_from(unit.ids.map_or(1, <[u8]>::len) - 1).unwrap_or(u8::MAX);
+    let more = u8::try_from(unit.ids.map_or(1, <[u8]>::len).saturating_sub(1)).unwrap_or(u8::MAX);
     let runs = (1..=u8::MAX - more).map(|first| first..=first + more);
     match runs.into_iter().find(|run| taken.range(run.clone()).next().is_none()) {
         Some(run) if more > 0 => {

@@ -100,6 +100,10 @@ fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> O
     }
     reader.require(&unit.id, path);
     let ids = unit.id.as_ref()?;
+    if ids.0.is_empty() || ids.0.contains(&0) {
+        reader.error(path, "found no identifier of a unit", "allowed: 1 to 255");
+        return None;
+    }
     if let Some(index) = (1..ids.0.len()).find(|index| ids.0[..*index].contains(&ids.0[*index])) {
         let what = format!("found unit {} a second time", ids.0[index]);
         reader.error(&format!("{path}[{index}]"), &what, "allowed: each unit once");

@@ -29,7 +29,7 @@ pub(crate) trait Scalar: Sized {
     fn allowed(found: &str) -> String;
 }
 
-/// Makes newtypes that are [`Scalar`] and implement `Deserialize`: `plain` where quotes are an error, how the content
+/// Makes newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error, how the content
 /// is parsed, and what may be written. Or, from parameters and a type, `Deserialize` alone.
 macro_rules! scalar {
     ($(
@@ -50,6 +50,15 @@ macro_rules! scalar {
 
             fn allowed($found: &str) -> String {
                 $allowed.into()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                use $crate::document::de::Scalar;
+                Self::parse(text).ok_or_else(|| format!("{} is expected", Self::allowed(text)))
             }
         }
 
