@@ -3,11 +3,11 @@
 //! The rooms, and who may import whom (`tests/it/tidy.rs` holds it):
 //!
 //! ```text
-//! main -> gateway, cli -> io -> bus -> meter -> modbus, yaml
+//! main -> gateway, cli -> io -> bus -> meter -> modbus, document
 //!
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
-//! cli -> capture, trace -> io, bus         simulator      -> meter, yaml
-//! config -> meter, modbus, yaml, and the settings types that bus and io define
+//! cli -> capture, trace -> io, bus         simulator      -> meter, document
+//! config -> meter, modbus, document, and the settings types that bus and io define
 //! status -> config, io, bus, meter, findings, page (what they publish, and nothing that waits); page -> findings
 //! ```
 //!
@@ -22,13 +22,13 @@
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
 //! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
 //! - [`trace`]: traffic as lines of text. Pure text.
-//! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
-//! - [`config`]: YAML text in, a checked configuration out.
+//! - [`document`]: YAML files as typed sections, and what is wrong with them. Imports no other module.
+//! - [`config`]: a file in, a checked configuration out.
 //! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `yaml`) never read a clock, never
+//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `document`) never read a clock, never
 //! spawn, never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.
@@ -49,10 +49,9 @@ pub mod meter {
     mod cross;
     pub mod decimal;
     pub mod decode;
-    pub mod keys;
-    mod point;
     pub mod profile;
     mod read;
+    pub mod section;
     mod value;
     pub mod words;
 }
@@ -205,44 +204,12 @@ pub mod trace {
     pub use line::line;
 }
 
-/// YAML text as a tree that knows where each part stood, and what to say of a part that is wrong.
+/// YAML files as typed sections, and what is wrong with them.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod yaml {
-    pub(crate) mod nearest;
-    pub(crate) mod problem;
-    pub(crate) mod section;
-    mod syntax;
-    pub(crate) mod text;
-    pub(crate) mod tree;
-    pub(crate) mod value;
+pub mod document;
 
-    pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
-    pub use section::{Key, KeyTable};
-}
-
-/// YAML text in, a checked configuration out, or everything that is wrong with it, by key and line.
-pub mod config {
-    mod bus;
-    mod cross;
-    mod device;
-    mod file;
-    mod keys;
-    mod listener;
-    mod polling;
-    mod profiles;
-    mod settings;
-    mod status;
-    mod value;
-    mod words;
-    mod write;
-
-    pub use crate::yaml::{Key, MAX_ERRORS, Problem, Problems, Severity};
-    pub use file::{load, parse};
-    pub use keys::Part;
-    pub(crate) use profiles::read_bounded;
-    pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitDefaults, UnitProfile};
-    pub(crate) use status::read_token;
-}
+/// The configuration: a file or sections in code, checked.
+pub mod config;
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
 pub mod simulator {
@@ -250,7 +217,6 @@ pub mod simulator {
     pub mod chain;
     mod demand;
     mod dice;
-    pub mod keys;
     pub mod link;
     mod load;
     mod measure;
@@ -260,6 +226,7 @@ pub mod simulator {
     mod quantity;
     mod registers;
     pub mod scenario;
+    pub mod section;
     mod service;
     pub mod settings;
     mod setup;

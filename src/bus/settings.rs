@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::poll::Pace;
 use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
@@ -41,7 +43,8 @@ impl fmt::Display for UnitId {
 }
 
 /// Parity bit of a character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Parity {
     /// No parity bit.
     None,
@@ -84,7 +87,8 @@ impl fmt::Display for Framing {
 }
 
 /// Whether the adapter hands back what is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Echo {
     /// Found out on requests that cannot equal their answer.
     Auto,
@@ -104,7 +108,8 @@ pub struct OfflineAfter {
 }
 
 /// Which answers of a unit are passed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Replies {
     /// Those that fit their request.
     #[default]

@@ -3,10 +3,10 @@
 //! Owns the way from a text to registers: codes and commands by name, values in the point's own unit, their range.
 //! It never rounds: a value that is no whole number of steps is refused. It asks the meter nothing.
 
+use crate::document::nearest;
 use crate::meter::decimal::Decimal;
 use crate::meter::profile::{Command, Point, Profile, Scale};
 use crate::meter::words::{Access, Format, Group, WordOrder};
-use crate::yaml::nearest::nearest;
 
 use super::choice;
 

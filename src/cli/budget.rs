@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::bus::budget::{Budget, COMFORTABLE, Planned, Remedy};
 use crate::config::{Bus, Config, Severity};
-use crate::yaml::value::show_duration;
+use crate::document::show;
 
 /// Something about a plan that somebody should change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn too_old(budget: &Budget, max_age: Duration, change: &str) -> Option<String> {
     Some(format!(
         "max_age: {} is less than the poll interval of unit {unit} and one cycle ({} + {}{change}), so reads \
          will often find the snapshot too old and wait for the line; max_age: {whole}s or more would do",
-        show_duration(max_age),
+        show(max_age),
         time(interval),
         time(budget.cycle)
     ))

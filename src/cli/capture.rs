@@ -24,7 +24,7 @@ pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
 async fn write(args: &Capture, stop: &CancellationToken) -> Result<Exit, Stop> {
     let there = There::find(&args.place)?;
     let path = match args.time {
-        Some(time) => format!("/capture.pcapng?seconds={}", time.as_secs()),
+        Some(time) => format!("/capture.pcapng?seconds={}", time.as_millis().div_ceil(1000)),
         None => "/capture.pcapng".to_owned(),
     };
     let page = there.ask(&path).await?;

@@ -3,9 +3,9 @@
 //! Owns the choice: a point by its name, a group, a block, a register or a range of them, all, or each quantity
 //! once. It never reads anything.
 
+use crate::document::nearest;
 use crate::meter::profile::{Point, Profile};
 use crate::meter::words::Group;
-use crate::yaml::nearest::nearest;
 
 /// The points that `words` mean, each once, in the order of the words; without words, each quantity once.
 ///

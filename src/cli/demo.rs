@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,10 @@ use super::args::Demo;
 use super::exit::Exit;
 use super::run::{exit_of, warn_of};
 use super::{output, scenario};
-use crate::config;
+use crate::config::Loaded;
+use crate::config::section::{Bus, File, Listener, Status, StatusPage, Unit};
+use crate::config::value::{Address, Device, ProfileName, UnitIds};
+use crate::document::{Count, Duration, Name};
 use crate::gateway::Gateway;
 use crate::simulator::settings::ChainSettings;
 
@@ -24,14 +27,13 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let loaded =
-        match config::parse(&configuration(args, &settings, chain.device()), "the demo's configuration") {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                output::report(&problems);
-                return Exit::CannotStart;
-            }
-        };
+    let loaded = match Loaded::try_from(configuration(args, &settings, chain.device())) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            output::report(&problems);
+            return Exit::CannotStart;
+        }
+    };
     warn_of(&loaded.warnings);
     let gateway = match Gateway::start(&loaded.config) {
         Ok(gateway) => gateway,
@@ -101,25 +103,31 @@ fn settings(args: &Demo) -> Result<ChainSettings, Exit> {
 }
 
 /// The configuration a user would write for these meters; whatever it does not name has its default.
-fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> String {
+fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
     let unit = |id: &u8| {
         // Of several with one identifier a gateway knows one.
-        let name =
-            settings.meters.iter().find(|meter| meter.unit == *id).and_then(|meter| meter.name.as_ref());
-        let quoted = |name: &String| name.replace('\\', "\\\\").replace('"', "\\\"");
-        let name = name.map(|name| format!(", name: \"{}\"", quoted(name))).unwrap_or_default();
-        format!("      - {{id: {id}{name}, profile: leviton-4000r}}\n")
+        let meter = settings.meters.iter().find(|meter| meter.unit == *id);
+        Unit {
+            id: Some(UnitIds(vec![*id])),
+            name: meter.and_then(|meter| meter.name.clone()).map(Name),
+            profile: Some(ProfileName("leviton-4000r".to_owned())),
+            ..Unit::default()
+        }
     };
-    let status =
-        args.status.map_or_else(String::new, |status| format!("status: {{address: \"{status}\"}}\n"));
-    let units: String = scenario::units(settings).ids().iter().map(unit).collect();
-    format!(
-        "listeners:\n  - address: \"{}\"\n    max_age: 5s\nbuses:\n  - name: demo\n    device: {}\n    \
-         baud_rate: {}\n    units:\n{units}{status}",
-        args.listen,
-        device.display(),
-        settings.baud_rate,
-    )
+    let bus = Bus {
+        name: Some(Name("demo".to_owned())),
+        device: Some(Device(device.to_owned())),
+        baud_rate: Count::clamped(settings.baud_rate.get() as usize),
+        units: scenario::units(settings).ids().iter().map(unit).collect(),
+        ..Bus::default()
+    };
+    let listener = Listener {
+        address: Some(Address(args.listen)),
+        max_age: Duration::clamped(MAX_AGE),
+        ..Listener::default()
+    };
+    let page = |address| Status::On(StatusPage { address: Address(address), token_file: None });
+    File { listeners: vec![listener], buses: vec![bus], status: args.status.map(page), ..File::default() }
 }
 
 /// Waits until a meter has answered, for a while at most: nothing is sent at first, and a client that is told of the
@@ -170,16 +178,19 @@ Ctrl-C ends it.
 }
 
 /// How long the first answer is waited for.
-const FIRST_ANSWER: Duration = Duration::from_secs(3);
+const FIRST_ANSWER: time::Duration = time::Duration::from_secs(3);
+
+/// The oldest data a client of the demo is given.
+const MAX_AGE: time::Duration = time::Duration::from_secs(5);
 
 /// Between two looks for it.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: time::Duration = time::Duration::from_millis(20);
 
 /// Between two drawings of the line on a terminal.
-const REDRAW: Duration = Duration::from_secs(1);
+const REDRAW: time::Duration = time::Duration::from_secs(1);
 
 /// Between two lines elsewhere.
-const REPORT: Duration = Duration::from_secs(10);
+const REPORT: time::Duration = time::Duration::from_secs(10);
 
 /// The simulated meters' pause before they answer.
-const TURNAROUND: Duration = Duration::from_millis(5);
+const TURNAROUND: time::Duration = time::Duration::from_millis(5);

@@ -4,12 +4,14 @@
 //! would, and judges what it saw by the rules the gateway goes by. It never writes to a meter.
 
 use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::args::Units;
 use super::args::line::{Doctor, Line as Asked};
 use super::exit::Exit;
 use super::held::{Holder, held};
@@ -17,7 +19,10 @@ use super::output;
 use super::stop::Stop;
 use super::target::Target;
 use super::there::There;
-use crate::config;
+use crate::config::section::{self, PollSlow};
+use crate::config::value::{Address, Device, UnitIds};
+use crate::config::{self, Config};
+use crate::document::{self, Count, Name};
 use crate::findings::Kind;
 use crate::io::handle::BusHandle;
 use crate::io::port::{self, OpenError};
@@ -70,14 +75,7 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     let Some(units) = &asked.units else {
         return Err(Stop::usage("--units says which meters are on the line, such as --units 1-12"));
     };
-    let text = configuration(&device, asked, &units.to_string());
-    let loaded = config::parse(&text, "the settings of doctor").map_err(|problems| {
-        output::report(&problems);
-        Stop::usage("these settings make no line")
-    })?;
-    let Some(bus) = loaded.config.buses.into_iter().next() else {
-        return Err(Stop::usage("these settings make no line"));
-    };
+    let bus = configuration(&device, asked, units)?;
     let (framing, seconds) = (bus.line.framing, asked.time.as_secs());
     let announced = format!(
         "Asking units {units} on {word} at {framing} for {seconds} s, as the gateway would. Ctrl-C ends it sooner.\n\n"
@@ -130,22 +128,39 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
 }
 
-/// The configuration that asks what the gateway would ask. The settings of the meters are read soon, too: their
-/// alerts stand there.
-fn configuration(device: &Path, asked: &Asked, units: &str) -> String {
-    let profile = &asked.profile;
-    let unit = |run: &str| format!("{{id: {run}, profile: {profile}, poll_slow: 5s}}");
-    let units: Vec<_> = units.split(',').map(unit).collect();
-    format!(
-        "listeners: [{{address: \"127.0.0.1:502\"}}]\nbuses:\n  - name: line\n    device: {:?}\n    baud_rate: {}\n    \
-         parity: {}\n    stop_bits: {}\n    response_timeout: {}ms\n    units: [{}]\nstatus: off\n",
-        device.display().to_string(),
-        asked.baud,
-        asked.parity,
-        asked.stop_bits,
-        asked.timeout.as_millis(),
-        units.join(", ")
-    )
+/// The bus that asks what the gateway would ask. The settings of the meters are read soon, too: their alerts are there.
+fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::Bus, Stop> {
+    let profile = asked.profile.parse().map_err(|error| Stop::usage(format!("--profile: {error}")))?;
+    let unit = section::Unit {
+        id: Some(UnitIds(units.ids().to_vec())),
+        profile: Some(profile),
+        poll_slow: Some(PollSlow(document::Duration::millis(5_000))),
+        ..section::Unit::default()
+    };
+    let bus = section::Bus {
+        name: Some(Name("line".to_owned())),
+        device: Some(Device(device.to_owned())),
+        baud_rate: Count::clamped(asked.baud.get() as usize),
+        parity: asked.parity.into(),
+        stop_bits: Count::clamped(asked.stop_bits.into()),
+        response_timeout: document::Duration::clamped(asked.timeout),
+        units: vec![unit],
+        ..section::Bus::default()
+    };
+    // A configuration has a listener; nothing listens here.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 502));
+    let listener = section::Listener { address: Some(Address(address)), ..section::Listener::default() };
+    let file = section::File {
+        listeners: vec![listener],
+        buses: vec![bus],
+        status: Some(section::Status::Off),
+        ..section::File::default()
+    };
+    let config = Config::try_from(file).map_err(|problems| {
+        output::report(&problems);
+        Stop::usage("this configuration defines no bus")
+    })?;
+    config.buses.into_iter().next().ok_or_else(|| Stop::usage("this configuration defines no bus"))
 }
 
 /// A line a unit, each with what is wrong with it and what to do; what is wrong with the line as a whole first.

@@ -1,19 +1,17 @@
 //! `--profile`: the profile a command is told to use, or the one that fits.
 //!
 //! Owns where profiles are looked for: a file by its path, a name first in the directory of profiles, then among
-//! those built in, as `run` does. What a file says is the room `meter`'s to judge.
+//! those built in, as `run` does. What a file says is the module `meter`'s to judge.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::exit::Exit;
 use super::stop::Stop;
-use crate::config;
+use crate::config::{self, read_bounded};
+use crate::document::{decode, did_you_mean};
 use crate::meter::profile::Profile;
-use crate::yaml::nearest::nearest;
-use crate::yaml::text::{self, MAX_FILE};
 
 /// The profile that `named` names; without a name `configured`, else the built-in one for the 4000-R.
 ///
@@ -34,13 +32,15 @@ pub fn find(
 fn load(named: &str, config: &Path) -> Result<Arc<Profile>, Stop> {
     if named.contains('/') || named.ends_with(".yaml") {
         let path = Path::new(named);
-        return read(path).map_err(|error| cannot_read(path, &error)).and_then(|bytes| parse(&bytes, path));
+        return read_bounded(path)
+            .map_err(|error| cannot_read(path, &error))
+            .and_then(|bytes| parse(&bytes, path));
     }
     // Without a configuration, or with a faulty one, the profiles of the usual place are still there.
     let directory =
         config::load(config).map_or_else(|_| PathBuf::from(DIRECTORY), |found| found.config.profiles);
     let path = directory.join(format!("{named}.yaml"));
-    match read(&path) {
+    match read_bounded(&path) {
         Ok(bytes) => parse(&bytes, &path),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             match Profile::builtin(named) {
@@ -52,15 +52,9 @@ fn load(named: &str, config: &Path) -> Result<Arc<Profile>, Stop> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn parse(bytes: &[u8], path: &Path) -> Result<Arc<Profile>, Stop> {
     let file = path.display().to_string();
-    let profile = text::decode(bytes, &file).and_then(|text| Profile::parse(text, &file))?;
+    let profile = decode(bytes, &file).and_then(|text| Profile::parse(text, &file))?;
     Ok(Arc::new(profile))
 }
 
@@ -69,10 +63,9 @@ fn cannot_read(path: &Path, error: &io::Error) -> Stop {
 }
 
 fn unknown(named: &str, directory: &Path) -> String {
-    let hint = nearest(named, Profile::builtin_names().iter().copied());
-    let hint = hint.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+    let hint = did_you_mean(named, Profile::builtin_names().iter().copied());
     format!(
-        "there is no profile {named}{hint}; there are {}, files {named}.yaml in {}, and files by their path",
+        "there is no profile {named}; {hint}there are {}, files {named}.yaml in {}, and files by their path",
         Profile::builtin_names().join(", "),
         directory.display()
     )

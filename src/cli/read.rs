@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::args::meter::{Read, parse_interval};
+use super::args::meter::{Interval, Read};
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
 use super::stop::Stop;
@@ -110,7 +110,7 @@ async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
 
 /// Where an interval stands beside --watch instead of in it, how it is written.
 fn interval_apart(args: &Read) -> String {
-    let apart = args.words.iter().find(|word| args.watch.is_some() && parse_interval(word).is_ok());
+    let apart = args.words.iter().find(|word| args.watch.is_some() && Interval::option(word).is_ok());
     apart.map_or(String::new(), |interval| {
         format!("; the interval follows an equals sign: --watch={interval}")
     })

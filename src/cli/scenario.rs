@@ -8,13 +8,11 @@ use super::args::Units;
 use super::exit::Exit;
 use super::output;
 use crate::config::read_bounded;
+use crate::document::{Problems, decode, unreadable};
 use crate::simulator::chain::Chain;
 use crate::simulator::scenario;
 use crate::simulator::settings::ChainSettings;
 use crate::simulator::timetable;
-use crate::yaml::Problems;
-use crate::yaml::problem::unreadable;
-use crate::yaml::text;
 
 /// Reads a scenario. What is wrong with it is reported, and the exit code is the one of a wrong configuration.
 pub(super) fn load(path: &Path) -> Result<ChainSettings, Exit> {
@@ -37,9 +35,9 @@ pub(super) fn open(settings: ChainSettings) -> Result<(Chain, ChainSettings), Ex
 
 fn read(path: &Path) -> Result<ChainSettings, Problems> {
     let name = path.display().to_string();
-    let cannot_be_read = |error| unreadable(&name, format!("the file cannot be read: {error}"));
+    let cannot_be_read = |error| unreadable(&name, format!("the file cannot be read: {error}"), None);
     let bytes = read_bounded(path).map_err(cannot_be_read)?;
-    scenario::parse(text::decode(&bytes, &name)?, &name)
+    scenario::parse(decode(&bytes, &name)?, &name)
 }
 
 /// The identifiers on the line, each once.

@@ -5,7 +5,7 @@
 use super::exit::Exit;
 use super::output;
 use crate::client::failure::Failure;
-use crate::yaml::Problems;
+use crate::document::Problems;
 
 /// The end of a command that could not do what it was asked.
 #[derive(Debug)]

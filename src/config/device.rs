@@ -11,8 +11,8 @@ pub(super) fn resolved(device: &Path) -> PathBuf {
     fs::canonicalize(device).unwrap_or_else(|_| device.components().collect())
 }
 
-/// What to say of a name that the kernel hands out in order of plugging in.
-pub(super) fn unstable(device: &Path) -> Option<String> {
+/// What to say of a name that the kernel hands out in order of plugging in: what is wrong, and a remedy.
+pub(super) fn unstable(device: &Path) -> Option<(String, String)> {
     let name = device.to_str()?;
     let numbered = |prefix: &str| {
         let rest = name.strip_prefix(prefix);
@@ -25,7 +25,7 @@ pub(super) fn unstable(device: &Path) -> Option<String> {
         Some(stable) => format!("it is now {}, which does not change", stable.display()),
         None => format!("use its link below {STABLE_NAMES}, which does not change"),
     };
-    Some(format!("the name {name} may belong to another adapter after the next plug-in or restart; {advice}"))
+    Some((format!("the name {name} may belong to another adapter after the next plug-in or restart"), advice))
 }
 
 /// The first link in `names`, in order of the alphabet, that leads to the device.

@@ -1,7 +1,7 @@
 //! The profiles a file's units name: those built in, and those in the directory `profiles`.
 //!
-//! Owns the finding and reading of profile files, each once; a file there goes before the built-in profile of the
-//! same name. What a file says is the room `meter`'s to judge. Contract section 1.
+//! Owns the search for profile files and their reading, each once; a file there goes before the built-in profile of the
+//! same name. What a file says is the module `meter`'s to judge. Contract section 1.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,67 +9,53 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::keys::{DEFAULT_PROFILES, Part};
-use super::value::directory;
+use super::value::Directory;
+use crate::document::{MAX_FILE, Reader, decode, did_you_mean, unreadable};
 use crate::meter::profile::Profile;
-use crate::yaml::nearest::nearest;
-use crate::yaml::problem::{Faults, Place, unreadable};
-use crate::yaml::section::Section;
-use crate::yaml::text::{self, MAX_FILE};
 
-/// Where profiles are, and those that were asked for.
+/// Where profiles are, and those that were read.
 pub(super) struct Profiles {
-    /// `None`: reported, so nobody can say which names there are.
+    /// `None`: reported, so the names there are unknown.
     directory: Option<PathBuf>,
     /// What was read; `None`: reported.
     read: BTreeMap<String, Option<Arc<Profile>>>,
 }
 
 impl Profiles {
-    /// Reads the key `profiles`. Only the default directory may be absent.
-    pub(super) fn of(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Self {
-        let named = section.value("profiles", faults, directory);
-        let directory = named.filter(|path| {
-            let there = path == Path::new(DEFAULT_PROFILES) || path.is_dir();
-            if !there {
-                let message =
-                    format!("found {}, where no directory is; allowed: one that exists", path.display());
-                faults.error(&section.place_of("profiles"), message);
-            }
-            there
-        });
-        Self { directory, read: BTreeMap::new() }
+    /// Only the default directory may be absent.
+    pub(super) fn of(directory: &Directory, reader: &mut Reader<'_, '_>) -> Self {
+        let path = &directory.0;
+        if !reader.is_sound("profiles") {
+            return Self { directory: None, read: BTreeMap::new() };
+        }
+        let is_there = path == Path::new(Directory::PROFILES) || path.is_dir();
+        if !is_there {
+            let what = format!("found {}, where no directory is", path.display());
+            reader.error("profiles", &what, "allowed: one that exists");
+        }
+        Self { directory: is_there.then(|| path.clone()), read: BTreeMap::new() }
     }
 
-    /// The directory, if it was not reported.
-    pub(super) fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
-    }
-
-    /// The profile of that name. `None`: it is reported, at `place` or in the profile's own file.
-    pub(super) fn find(
-        &mut self,
-        name: &str,
-        place: &Place,
-        faults: &mut Faults<'_>,
-    ) -> Option<Arc<Profile>> {
+    /// The profile of that name. `None`: it is reported, at its key or in the profile's own file.
+    pub(super) fn find(&mut self, name: &str, at: &str, reader: &mut Reader<'_, '_>) -> Option<Arc<Profile>> {
         let directory = self.directory.as_ref()?;
         if let Some(known) = self.read.get(name) {
             return known.clone();
         }
         let path = directory.join(format!("{name}.yaml"));
         let found = match read_bounded(&path) {
-            Ok(bytes) => parse(&bytes, name, &path, faults),
+            Ok(bytes) => parse(&bytes, name, &path, reader),
             Err(error) if is_absent(&error) => match Profile::builtin(name) {
                 Some(profile) => Some(Arc::new(profile.clone())),
                 None => {
-                    faults.error(place, unknown(name, directory));
+                    let help = known(name, directory);
+                    reader.error(at, &format!("no profile is called `{name}`"), &help);
                     return None;
                 }
             },
             Err(error) => {
                 let file = path.display().to_string();
-                faults.include(unreadable(&file, format!("the file cannot be read: {error}")));
+                reader.include(unreadable(&file, format!("the file cannot be read: {error}"), None));
                 None
             }
         };
@@ -85,18 +71,18 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8], name: &str, path: &Path, faults: &mut Faults<'_>) -> Option<Arc<Profile>> {
+fn parse(bytes: &[u8], name: &str, path: &Path, reader: &mut Reader<'_, '_>) -> Option<Arc<Profile>> {
     let file = path.display().to_string();
-    let read = text::decode(bytes, &file).and_then(|text| Profile::parse(text, &file));
+    let read = decode(bytes, &file).and_then(|text| Profile::parse(text, &file));
     match read {
         Ok(profile) if profile.name == name => Some(Arc::new(profile)),
         Ok(profile) => {
-            let message = format!("its name is {}; allowed: {name}, as the file is called", profile.name);
-            faults.include(unreadable(&file, message));
+            let help = format!("allowed: {name}, as the file is called");
+            reader.include(unreadable(&file, format!("its name is {}", profile.name), Some(&help)));
             None
         }
         Err(problems) => {
-            faults.include(problems);
+            reader.include(problems);
             None
         }
     }
@@ -106,7 +92,8 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn unknown(name: &str, directory: &Path) -> String {
+/// The names there are, as help for a wrong one.
+fn known(name: &str, directory: &Path) -> String {
     let mut known: Vec<String> = Profile::builtin_names().iter().map(|name| (*name).to_owned()).collect();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -118,10 +105,9 @@ fn unknown(name: &str, directory: &Path) -> String {
     }
     known.sort_unstable();
     known.dedup();
-    let hint = nearest(name, known.iter().map(String::as_str));
-    let hint = hint.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
     format!(
-        "found no profile of the name {name}{hint}; allowed: {}, or a file {name}.yaml in {}",
+        "{}allowed: {}, or a file {name}.yaml in {}",
+        did_you_mean(name, known.iter().map(String::as_str)),
         known.join(", "),
         directory.display()
     )

@@ -1,7 +1,7 @@
-//! The checked configuration, as the other rooms receive it.
+//! The checked configuration, as the other modules receive it.
 //!
-//! Holds what was understood, in the settings types of `bus` and `io`; never text, positions or defaults to be.
-//! The only way to a [`Config`] is [`super::parse`] or [`super::load`], so whoever holds one may rely on it.
+//! Holds what was understood, in the settings types of `bus` and `io`; never text or positions. Made by [`super::parse`]
+//! and [`super::load`], or from a [`super::section::File`] filled in by code.
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +9,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::settings::{LineSettings, Pace, UnitId};
+use crate::document::Problem;
 use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings, StatusSettings};
 use crate::meter::profile::Profile;
 use crate::modbus::pdu::FunctionCode;
-use crate::yaml::Problem;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Config {
     /// At least one, no two on one address.
     pub listeners: Vec<Listener>,
@@ -37,13 +38,12 @@ pub struct Config {
 
 /// The status page, and what only the file knows of it.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Status {
     /// What it obeys.
     pub settings: StatusSettings,
     /// Where its token was read.
     pub token_file: Option<PathBuf>,
-    /// Whether it stands in the file. Where it does not, an address somebody else has is no reason not to start.
+    /// Whether it is in the file. Where it is not, an address in use is no reason not to start.
     pub given: bool,
 }
 
@@ -56,7 +56,6 @@ impl PartialEq for Status {
 
 /// One TCP listener and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Listener {
     /// What the listener obeys.
     pub settings: ListenerSettings,
@@ -69,7 +68,6 @@ pub struct Listener {
 
 /// One serial line: its port, its units, and what clients call them.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Bus {
     /// How the port is opened.
     pub port: PortSettings,
@@ -77,7 +75,7 @@ pub struct Bus {
     pub line: LineSettings,
     /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
-    /// Every unit once, in the order of the file, which is that of the wire where whoever wrote it kept to it.
+    /// Every unit once, in the order of the file, which is that of the wire if the file keeps to it.
     pub wire: Vec<UnitId>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
@@ -89,7 +87,6 @@ pub struct Bus {
 
 /// Settings of a bus that only its units use; each has its own in [`crate::bus::settings::UnitSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct UnitDefaults {
     /// Longest pause inside an answer, beyond wire time.
     pub byte_timeout: Duration,
@@ -102,7 +99,6 @@ pub struct UnitDefaults {
 /// What a unit's registers mean, and which of them are read in the background. The line obeys its own
 /// translation of it, [`crate::bus::settings::Polling`].
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct UnitProfile {
     /// Shared by the units that name it.
     pub profile: Arc<Profile>,
@@ -115,11 +111,12 @@ pub struct UnitProfile {
 }
 
 /// What the log shows: this and everything graver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// What stopped working.
     Error,
-    /// What somebody should look at.
+    /// What needs attention.
     Warn,
     /// Changes of state.
     Info,

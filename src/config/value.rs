@@ -1,228 +1,384 @@
-//! Single values of the configuration: shares, addresses, devices, identifiers, functions, profiles, intervals.
+//! Single values of the configuration: addresses, devices, identifiers, functions, profiles, intervals.
 //!
-//! Each rule turns one node into a value or says what is allowed; the same units are written back by `show_*`.
-//! Knows no key and reports nothing itself. Units of contract section 1: `60%`.
+//! Each type is one notation, read and written. Knows no key. Units of contract section 1.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 
+use super::section::{Status, StatusPage};
 use crate::bus::settings::{Pace, UnitId};
+use crate::document::de::{Scalar, scalar};
+use crate::document::{Count, Duration, decimal_or_hex, keys, whole_number};
 use crate::modbus::pdu::FunctionCode;
-use crate::yaml::tree::Node;
-use crate::yaml::value::{
-    Allowed, Judged, count, decimal, decimal_or_hex, duration, show_duration, whole_number,
-};
 
-/// A share in percent, from 0.1% to 100%; given as 0 to 1.
-pub(super) fn share(node: &Node) -> Judged<f64> {
-    share_from(node, 10)
-}
-
-/// A share in percent, from 0% to 100%; given as 0 to 1.
-pub(super) fn share_or_none(node: &Node) -> Judged<f64> {
-    share_from(node, 0)
-}
-
-fn share_from(node: &Node, least: u64) -> Judged<f64> {
-    let hundredths = node.text().and_then(|text| decimal(text.strip_suffix('%')?.trim_end(), 2));
-    let least_shown = if least == 0 { "0%" } else { "0.1%" };
-    let allowed = || Allowed(format!("a share from {least_shown} to 100%"));
-    let hundredths = hundredths.filter(|found| (least..=10_000).contains(found)).ok_or_else(allowed)?;
-    // Hundredths of a percent are whole, so that what is written back reads as the same number.
-    u32::try_from(hundredths).map(|exact| f64::from(exact) / 10_000.0).map_err(|_| allowed())
-}
-
-/// Where a listener listens.
-pub(super) fn address(node: &Node) -> Judged<SocketAddr> {
-    let allowed = "IPv4:port or \"[IPv6]:port\" (in quotes), such as 0.0.0.0:502";
-    node.text().and_then(|text| text.parse().ok()).ok_or_else(|| Allowed(allowed.to_owned()))
-}
-
-/// A network, or one address.
-pub(super) fn network(node: &Node) -> Judged<IpNet> {
-    let parse = |text: &str| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let allowed = "a network such as 10.0.0.0/8, or one IP address";
-    node.text().and_then(parse).ok_or_else(|| Allowed(allowed.to_owned()))
-}
-
-/// A serial device.
-pub(super) fn device(node: &Node) -> Judged<PathBuf> {
-    const SERIAL: &str = "the absolute path of a serial device, such as /dev/serial/by-id/usb-X";
-    let text = node.text().unwrap_or_default();
-    let upstream = ["tcp://", "modbus-tcp://"].into_iter().find(|scheme| text.starts_with(scheme));
-    if let Some(scheme) = upstream {
-        return Err(Allowed(format!("{SERIAL} ({scheme} is not yet supported)")));
-    }
-    let fits = text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
-    if fits { Ok(PathBuf::from(text)) } else { Err(Allowed(SERIAL.to_owned())) }
-}
-
-/// A directory.
-pub(super) fn directory(node: &Node) -> Judged<PathBuf> {
-    let fits = |text: &&str| {
-        text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control)
+scalar! {
+    /// Where a listener listens.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+    pub struct Address(pub SocketAddr);
+    |text| text.parse().ok(),
+    |found| {
+        let example = match found.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => format!("{address}:502"),
+            Ok(IpAddr::V6(address)) => format!("\"[{address}]:502\""),
+            Err(_) if found.parse::<u16>().is_ok() => format!("0.0.0.0:{found}"),
+            Err(_) => "0.0.0.0:502".to_owned(),
+        };
+        format!("IPv4:port or \"[IPv6]:port\" (in quotes), such as {example}")
     };
-    let allowed = || Allowed("the absolute path of a directory, such as /etc/metergate/profiles".to_owned());
-    node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
-}
 
-/// A file.
-pub(super) fn file(node: &Node) -> Judged<PathBuf> {
-    let fits = |text: &&str| {
-        let path = text.starts_with('/') && !text.ends_with('/') && text.len() <= LONGEST_PATH;
-        path && !text.chars().any(char::is_control)
+    /// A network, or one address.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Network(pub IpNet);
+    |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)),
+    |_| "a network such as 10.0.0.0/8, or one IP address";
+
+    /// A serial device.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct Device(pub PathBuf);
+    |text| absolute(text),
+    |found| {
+        let scheme = ["tcp://", "modbus-tcp://"].into_iter().find(|scheme| found.starts_with(scheme));
+        let later = scheme.map(|scheme| format!(" ({scheme} is not yet supported)")).unwrap_or_default();
+        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X{later}")
     };
-    let allowed =
-        || Allowed("the absolute path of a file, such as /var/log/metergate/audit.jsonl".to_owned());
-    node.text().filter(fits).map(PathBuf::from).ok_or_else(allowed)
-}
 
-/// A size in bytes, in units of a thousand.
-pub(super) fn bytes(node: &Node, min: u64, max: u64) -> Judged<u64> {
-    let parse = |text: &str| {
-        let (unit, scale) = SIZE_UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
-        let number = whole_number(text.strip_suffix(unit)?.trim_end())?;
-        u64::from(number).checked_mul(*scale)
-    };
-    let allowed = || {
-        Allowed(format!(
-            "a size from {} to {}, with its unit: kB, MB or GB",
-            show_bytes(min),
-            show_bytes(max)
-        ))
-    };
-    node.text().and_then(parse).filter(|found| (min..=max).contains(found)).ok_or_else(allowed)
-}
+    /// A directory.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct Directory(pub PathBuf);
+    |text| absolute(text),
+    |_| "the absolute path of a directory, such as /etc/metergate/profiles";
 
-/// As the file says it, in the largest unit that stays whole.
-pub(super) fn show_bytes(bytes: u64) -> String {
-    let fits = |(_, scale): &&(&str, u64)| bytes.is_multiple_of(*scale);
-    SIZE_UNITS
-        .iter()
-        .find(fits)
-        .map_or_else(|| bytes.to_string(), |(unit, scale)| format!("{}{unit}", bytes / scale))
-}
+    /// A file.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct FilePath(pub PathBuf);
+    |text| absolute(text).filter(|_| !text.ends_with('/')),
+    |_| "the absolute path of a file, such as /var/log/metergate/audit.jsonl";
 
-/// The name of a profile, which is also the name of its file.
-pub(super) fn profile_name(node: &Node) -> Judged<String> {
-    let fits = |text: &&str| {
+    /// The name of a profile, which is also the name of its file.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct ProfileName(pub(crate) String);
+    |text| {
         let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-        (1..=LONGEST_PROFILE).contains(&text.len()) && text.bytes().all(letter)
+        let fits = (1..=LONGEST_PROFILE).contains(&text.len()) && text.bytes().all(letter);
+        fits.then(|| text.to_owned())
+    },
+    |_| "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -";
+
+    /// How often measurements are read; `None`: not at all.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Poll(pub Option<Pace>);
+    |text| match text {
+        "auto" => Some(Some(Pace::Auto)),
+        "off" => Some(None),
+        _ => Interval::parse(text).map(|interval| Some(Pace::Every(interval.get()))),
+    },
+    |found| format!("auto, off, or {}", Interval::allowed(found));
+
+    /// The identifier of the diagnostics unit; `None`: there is none.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct DiagnosticsUnit(pub Option<u8>): plain;
+    |text| or_off(text, |id| (1..=UnitId::STANDARD_MAX).contains(id) || *id == UnitId::MAX),
+    |_| format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX);
+
+    /// How many registers not asked for may join two ranges; `None`: touching ranges stay apart, too.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MergeGap(pub Option<u16>): plain;
+    |text| or_off(text, |gap| *gap <= MAX_MERGE_GAP),
+    |_| format!("off, or a whole number from 0 to {MAX_MERGE_GAP}");
+
+    /// A function code of a request, decimal or hexadecimal.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Function(pub FunctionCode): plain;
+    |text| {
+        let code = decimal_or_hex(text).and_then(|code| u8::try_from(code).ok());
+        code.filter(|code| (1..=MAX_FUNCTION).contains(code)).map(FunctionCode)
+    },
+    |_| format!("a function code from 1 to {MAX_FUNCTION}, or from 0x01 to 0x{MAX_FUNCTION:02X}");
+
+    /// One identifier on the line.
+    struct OneUnit(u8): plain;
+    |text| UnitId::new(u8::try_from(whole_number(text)?).ok()?).map(UnitId::get),
+    |_| {
+        let most = UnitId::STANDARD_MAX;
+        format!("1 to {most} ({} to {} with a warning)", most + 1, UnitId::MAX)
     };
-    let allowed = || {
-        let form = "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -";
-        Allowed(form.to_owned())
-    };
-    node.text().filter(fits).map(str::to_owned).ok_or_else(allowed)
+
+    /// An identifier that clients send.
+    struct Sent(u8);
+    |text| whole_number(text).and_then(|sent| u8::try_from(sent).ok()),
+    |_| "an identifier that clients send, from 0 to 255";
 }
 
-/// How often measurements are read; `None`: not at all.
-pub(super) fn poll(node: &Node) -> Judged<Option<Pace>> {
-    match node.text() {
-        Some("auto") => Ok(Some(Pace::Auto)),
-        Some("off") => Ok(None),
-        Some(_) | None => duration(node, SECOND, DAY)
-            .map(|interval| Some(Pace::Every(interval)))
-            .map_err(|Allowed(durations)| Allowed(format!("auto, off, or {durations}"))),
+impl Directory {
+    /// Where profiles are unless the file says otherwise, and the only such place that may be absent.
+    pub const PROFILES: &'static str = "/etc/metergate/profiles";
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self(Self::PROFILES.into())
     }
 }
 
-/// As the file says it.
-pub(super) fn show_poll(poll: Option<Pace>) -> String {
-    match poll {
+/// The only framing of a listener so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp;
+
+impl Scalar for Tcp {
+    fn parse(text: &str) -> Option<Self> {
+        (text == "tcp").then_some(Self)
+    }
+
+    fn allowed(found: &str) -> String {
+        let later = if found == "rtu" { " (rtu is not yet supported)" } else { "" };
+        format!("tcp{later}")
+    }
+}
+
+scalar!([] Tcp);
+
+/// How each value is written: as what serde has for it.
+macro_rules! written {
+    ($($type:ty: |$value:pat_param| $written:expr;)+) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let $value = self;
+                $written.serialize(serializer)
+            }
+        }
+    )+};
+}
+
+written! {
+    Network: |Self(network)| network.to_string();
+    Tcp: |_| "tcp";
+    Poll: |Self(poll)| match poll {
         None => "off".to_owned(),
         Some(Pace::Auto) => "auto".to_owned(),
-        Some(Pace::Every(interval)) => show_duration(interval),
+        Some(Pace::Every(interval)) => Interval::clamped(*interval).to_string(),
+    };
+    DiagnosticsUnit: |Self(id)| shown(*id);
+    MergeGap: |Self(gap)| shown(*gap);
+    Function: |Self(function)| function.0;
+}
+
+/// A number, so that it is written without quotes, or `off`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<N> {
+    Number(N),
+    Off(&'static str),
+}
+
+fn shown<N>(number: Option<N>) -> Shown<N> {
+    number.map_or(Shown::Off("off"), Shown::Number)
+}
+
+/// A size in bytes, from `MIN` to `MAX`, in units of a thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    /// In bytes.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
     }
 }
 
-/// The identifier of the diagnostics unit; `None`: there is none.
-pub(super) fn diagnostics_unit(node: &Node) -> Judged<Option<u8>> {
-    let id = match node.plain_text() {
-        Some("off") => return Ok(None),
-        Some(text) => unit_id_text(text).filter(|id| *id <= UnitId::STANDARD_MAX || *id == UnitId::MAX),
-        None => None,
-    };
-    id.map(Some).ok_or_else(|| Allowed(format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX)))
+impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
+    fn parse(text: &str) -> Option<Self> {
+        let (unit, scale) = SIZE_UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+        let number = whole_number(text.strip_suffix(unit)?.trim_end())?;
+        let bytes = u64::from(number).checked_mul(*scale)?;
+        (MIN..=MAX).contains(&bytes).then_some(Self(bytes))
+    }
+
+    fn allowed(_: &str) -> String {
+        format!("a size from {} to {}, with its unit: kB, MB or GB", Self(MIN), Self(MAX))
+    }
 }
 
-/// One unit identifier, or a range of them. A list of them is more than one value: see [`unit_id`].
-pub(super) fn unit_ids(node: &Node) -> Judged<Vec<u8>> {
-    let allowed =
-        || Allowed(format!("{}, a range such as 2-8, or a list such as [1, 2, 5]", unit_id_bounds()));
-    let parse = |text: &str| {
+impl<const MIN: u64, const MAX: u64> fmt::Display for Size<MIN, MAX> {
+    /// In the largest unit that stays whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, scale): &&(&str, u64)| self.0.is_multiple_of(*scale);
+        match SIZE_UNITS.iter().find(fits) {
+            Some((unit, scale)) => write!(f, "{}{unit}", self.0 / scale),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+/// Identifiers on the line, in the order of the wire: `3`, `2-8` or `[1, 2, 5]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitIds(pub Vec<u8>);
+
+impl UnitIds {
+    fn allowed() -> String {
+        format!("{}, a range such as 2-8, or a list such as [1, 2, 5]", OneUnit::allowed(""))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Some(unit_id_text(first.trim())?..=unit_id_text(last.trim())?)
-    };
-    let ids = node.text().and_then(parse).filter(|ids| !ids.is_empty());
-    ids.map(Iterator::collect).ok_or_else(allowed)
-}
-
-/// One entry of a list of identifiers.
-pub(super) fn unit_id(node: &Node) -> Judged<u8> {
-    node.plain_text().and_then(unit_id_text).ok_or_else(|| Allowed(unit_id_bounds()))
-}
-
-fn unit_id_bounds() -> String {
-    let most = UnitId::STANDARD_MAX;
-    format!("1 to {most} ({} to {} with a warning)", most + 1, UnitId::MAX)
-}
-
-/// One identifier clients use for a unit.
-pub(super) fn alias(node: &Node) -> Judged<u8> {
-    let allowed = || Allowed(format!("a whole number from 1 to {}", UnitId::MAX));
-    node.plain_text().and_then(unit_id_text).ok_or_else(allowed)
-}
-
-/// How many registers not asked for may join two ranges; `None`: touching ranges stay apart, too.
-pub(super) fn merge_gap(node: &Node) -> Judged<Option<u16>> {
-    if node.plain_text() == Some("off") {
-        return Ok(None);
+        let [first, last] = [first, last].map(|id| OneUnit::parse(id.trim()));
+        let ids: Vec<u8> = (first?.0..=last?.0).collect();
+        (!ids.is_empty()).then_some(Self(ids))
     }
-    let number = count(node, 0, MAX_MERGE_GAP).ok().and_then(|number| u16::try_from(number).ok());
-    number.map(Some).ok_or_else(|| Allowed(format!("off, or a whole number from 0 to {MAX_MERGE_GAP}")))
 }
 
-/// Registers of one read.
-pub(super) fn max_read(node: &Node) -> Judged<u16> {
-    let allowed = || Allowed(format!("a whole number from 1 to {MAX_READ}"));
-    count(node, 1, MAX_READ).ok().and_then(|number| u16::try_from(number).ok()).ok_or_else(allowed)
+impl<'de> Deserialize<'de> for UnitIds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfIds;
+
+        impl<'de> Visitor<'de> for OfIds {
+            type Value = UnitIds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&UnitIds::allowed())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<UnitIds, E> {
+                UnitIds::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UnitIds, A::Error> {
+                if !(1..=usize::from(UnitId::MAX)).contains(&items.size_hint().unwrap_or_default()) {
+                    return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
+                }
+                let mut ids = Vec::new();
+                while let Some(OneUnit(id)) = items.next_element()? {
+                    ids.push(id);
+                }
+                Ok(UnitIds(ids))
+            }
+        }
+
+        deserializer.deserialize_any(OfIds)
+    }
 }
 
-/// A function code of a request, decimal or hexadecimal.
-pub(super) fn function_code(node: &Node) -> Judged<FunctionCode> {
-    let code = node.plain_text().and_then(decimal_or_hex).and_then(|code| u8::try_from(code).ok());
-    let code = code.filter(|code| (1..=MAX_FUNCTION).contains(code)).map(FunctionCode);
-    code.ok_or_else(|| {
-        Allowed(format!("a function code from 1 to {MAX_FUNCTION}, or from 0x01 to 0x{MAX_FUNCTION:02X}"))
-    })
+impl Serialize for UnitIds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => serializer.serialize_u8(*one),
+            ids => ids.serialize(serializer),
+        }
+    }
 }
 
-/// As the file says it.
-pub(super) fn show_share(share: f64) -> String {
-    let percent = format!("{:.2}", share * 100.0);
-    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+/// What clients send, and the unit it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitMap(pub Vec<(u8, u8)>);
+
+impl<'de> Deserialize<'de> for UnitMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfEntries;
+
+        impl<'de> Visitor<'de> for OfEntries {
+            type Value = UnitMap;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(UNIT_MAP)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<UnitMap, A::Error> {
+                if entries.size_hint() == Some(0) {
+                    return Err(de::Error::custom(format!("found no entry; allowed: {UNIT_MAP}")));
+                }
+                let mut map = Vec::new();
+                while let Some((Sent(sent), unit)) = entries.next_entry::<Sent, Count<1, 255>>()? {
+                    map.extend(unit.narrow().map(|unit: u8| (sent, unit)));
+                }
+                Ok(UnitMap(map))
+            }
+        }
+
+        deserializer.deserialize_map(OfEntries)
+    }
 }
 
-fn unit_id_text(text: &str) -> Option<u8> {
-    let id = u8::try_from(whole_number(text)?).ok()?;
-    UnitId::new(id).map(UnitId::get)
+impl Serialize for UnitMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(sent, unit)| (sent, unit)))
+    }
 }
 
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfStatus;
+
+        impl<'de> Visitor<'de> for OfStatus {
+            type Value = Status;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "off, or the keys {}, each with its value", keys::<StatusPage>().join(", "))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {
+                let refused = || E::invalid_value(de::Unexpected::Str(text), &self);
+                if text == "off" { Ok(Status::Off) } else { Err(refused()) }
+            }
+
+            /// With every key below it commented out, nothing is left to be wrong.
+            fn visit_unit<E: de::Error>(self) -> Result<Status, E> {
+                Ok(Status::On(StatusPage::default()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Status, A::Error> {
+                StatusPage::deserialize(MapAccessDeserializer::new(entries)).map(Status::On)
+            }
+        }
+
+        deserializer.deserialize_any(OfStatus)
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::On(page) => page.serialize(serializer),
+        }
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Serialize for Size<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+scalar!([const MIN: u64, const MAX: u64] Size<MIN, MAX>);
+
+type Interval = Duration<1_000, { 24 * 60 * 60 * 1000 }>;
+
+fn absolute(text: &str) -> Option<PathBuf> {
+    let fits = text.starts_with('/') && text.len() <= LONGEST_PATH && !text.chars().any(char::is_control);
+    fits.then(|| text.into())
+}
+
+/// `off`, or a number that fits.
+fn or_off<N: TryFrom<u32>>(text: &str, fits: impl Fn(&N) -> bool) -> Option<Option<N>> {
+    if text == "off" {
+        return Some(None);
+    }
+    N::try_from(whole_number(text)?).ok().filter(fits).map(Some)
+}
+
+const UNIT_MAP: &str = "identifiers clients send, each with the unit it means, such as {1: 5, 255: 5}";
 /// The longest gap that is worth reading over.
-const MAX_MERGE_GAP: u32 = 32;
-/// Registers of one read (Application Protocol Specification, chapter 6.3).
-pub(super) const MAX_READ: u32 = 125;
+const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).
 const MAX_FUNCTION: u8 = 127;
-
 /// The largest first.
 const SIZE_UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Letters of a profile's name.
 const LONGEST_PROFILE: usize = 64;
 /// Bytes of a path: Linux's PATH_MAX, its final zero included.

@@ -1,192 +1,140 @@
 //! A configuration back into YAML, every key with the value that holds.
 //!
-//! What is written parses to an equal configuration; quoting is left to the YAML library.
-//! Absent on purpose: keys whose absence is their meaning (`allow` for anybody, `unit_map`, `name`, `profile`,
-//! `audit`).
+//! What is written parses to an equal configuration; quoting is left to the YAML library. Left out are keys whose
+//! absence is their meaning, such as `allow` for all networks.
 
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
-use super::keys::Part;
-use super::settings::{Bus, Config, Listener, Status, UnitDefaults, UnitProfile};
-use super::value::{show_bytes, show_poll, show_share};
-use super::words;
-use crate::bus::settings::{LineSettings, UnitSettings};
-use crate::modbus::pdu::FunctionCode;
-use crate::yaml::KeyTable;
-use crate::yaml::value::show_duration;
+use super::section::{self, Audit, File, OfflineAfter, PollSlow, StatusPage};
+use super::settings::{Bus, Config, Listener, UnitProfile};
+use super::value::{
+    Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
+    Size, Tcp, UnitIds, UnitMap,
+};
+use crate::bus::settings::UnitId;
+use crate::document::{Count, Duration, List, Name, Share};
 
 impl Config {
     /// The resolved configuration as a file of its own, every default written out.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let mut file = Section::new(Part::File);
-        let listeners = self.listeners.iter().map(|listener| self.listener(listener)).collect();
-        file.put("listeners", Value::Sequence(listeners));
-        file.put("buses", Value::Sequence(self.buses.iter().map(bus).collect()));
-        match self.diagnostics_unit {
-            Some(id) => file.put("diagnostics_unit", id),
-            None => file.put("diagnostics_unit", "off"),
+        let written = serde_yaml::to_value(File::from(self))
+            .and_then(|file| serde_yaml::to_string(&without_absent(file)));
+        written.expect("text keys with plain values can always be written")
+    }
+}
+
+/// Keys that are absent are left out.
+fn without_absent(value: Value) -> Value {
+    match value {
+        Value::Mapping(keys) => {
+            let present = keys.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Mapping(present.map(|(key, value)| (key, without_absent(value))).collect())
         }
-        file.put("profiles", self.profiles.display().to_string());
-        file.put("status", self.status.as_ref().map_or_else(|| Value::from("off"), status));
-        if let Some(audit) = &self.audit {
-            let mut section = Section::new(Part::Audit);
-            section.put("file", audit.file.display().to_string());
-            section.put("max_size", show_bytes(audit.max_size));
-            file.put("audit", section.finish());
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(without_absent).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => value,
+    }
+}
+
+impl From<&Config> for File {
+    fn from(config: &Config) -> Self {
+        let Config { listeners, buses, log_level, diagnostics_unit, profiles, audit, status } = config;
+        let page = |status: &super::Status| {
+            section::Status::On(StatusPage {
+                address: Address(status.settings.address),
+                token_file: status.token_file.clone().map(FilePath),
+            })
+        };
+        Self {
+            listeners: listeners.iter().map(|one| listener(one, buses)).collect(),
+            buses: buses.iter().map(bus).collect(),
+            diagnostics_unit: DiagnosticsUnit(*diagnostics_unit),
+            profiles: Directory(profiles.clone()),
+            status: Some(status.as_ref().map_or(section::Status::Off, page)),
+            audit: audit
+                .as_ref()
+                .map(|audit| Audit { file: FilePath(audit.file.clone()), max_size: Size(audit.max_size) }),
+            log_level: *log_level,
         }
-        file.put("log_level", words::log_level(self.log_level));
-        serde_yaml::to_string(&file.finish()).expect("text keys with plain values can always be written")
-    }
-
-    fn listener(&self, listener: &Listener) -> Value {
-        let Listener { settings, buses, unit_map } = listener;
-        let mut section = Section::new(Part::Listener);
-        section.put("address", settings.address.to_string());
-        section.put("framing", "tcp");
-        if let Some(unit_map) = unit_map {
-            let pairs = unit_map.iter().map(|(sent, unit)| (Value::from(*sent), Value::from(*unit)));
-            section.put("unit_map", Value::Mapping(pairs.collect()));
-        }
-        let names = buses.iter().filter_map(|index| self.buses.get(*index));
-        let names = names.map(|bus| Value::from(bus.line.name.clone()));
-        section.put("buses", Value::Sequence(names.collect()));
-        section.put("max_age", show_duration(settings.max_age));
-        section.put("writes", words::writes(settings.writes));
-        section.put("broadcast", words::broadcast(settings.broadcast));
-        section.put("request_deadline", show_duration(settings.request_deadline));
-        section.put("max_in_flight", settings.max_in_flight);
-        section.put("max_connections", settings.max_connections);
-        section.put("max_connections_per_ip", settings.max_connections_per_ip);
-        section.put("idle_timeout", show_duration(settings.idle_timeout));
-        if !settings.allow.is_empty() {
-            let networks = settings.allow.iter().map(|network| Value::from(network.to_string()));
-            section.put("allow", Value::Sequence(networks.collect()));
-        }
-        section.finish()
     }
 }
 
-fn status(status: &Status) -> Value {
-    let mut section = Section::new(Part::Status);
-    section.put("address", status.settings.address.to_string());
-    if let Some(file) = &status.token_file {
-        section.put("token_file", file.display().to_string());
+fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
+    let Listener { settings, buses, unit_map } = listener;
+    let names = buses.iter().filter_map(|index| known.get(*index)).map(|bus| Name(bus.line.name.clone()));
+    section::Listener {
+        address: Some(Address(settings.address)),
+        framing: Tcp,
+        buses: Some(List(names.collect())),
+        unit_map: unit_map
+            .as_ref()
+            .map(|map| UnitMap(map.iter().map(|(sent, unit)| (*sent, *unit)).collect())),
+        max_age: Duration::clamped(settings.max_age),
+        writes: settings.writes,
+        broadcast: settings.broadcast,
+        request_deadline: Duration::clamped(settings.request_deadline),
+        max_in_flight: Count::clamped(settings.max_in_flight),
+        max_connections: Count::clamped(settings.max_connections),
+        max_connections_per_ip: Count::clamped(settings.max_connections_per_ip),
+        idle_timeout: Duration::clamped(settings.idle_timeout),
+        allow: (!settings.allow.is_empty())
+            .then(|| List(settings.allow.iter().map(|network| Network(*network)).collect())),
     }
-    section.finish()
 }
 
-fn bus(bus: &Bus) -> Value {
-    let Bus { port, line, aliases, wire, profiles, read_functions, unit_defaults } = bus;
-    let mut section = Section::new(Part::Bus);
-    section.put("name", line.name.clone());
-    section.put("device", port.device.display().to_string());
-    section.put("baud_rate", line.framing.baud_rate);
-    section.put("parity", words::parity(line.framing.parity));
-    section.put("stop_bits", line.framing.stop_bits);
-    section.put("direction", words::direction(port.direction));
-    section.put("echo", words::echo(line.echo));
-    put_limits(&mut section, line);
-    put_defaults(&mut section, unit_defaults);
-    let client_id =
-        |unit: &UnitSettings| aliases.iter().find(|(_, id)| **id == unit.id).map(|(alias, _)| *alias);
-    let in_order = wire.iter().filter_map(|id| line.units.iter().find(|unit| unit.id == *id));
-    let functions = |unit: &UnitSettings| read_functions.get(&unit.id).into_iter().flatten();
-    let units = in_order.map(|one| unit(one, client_id(one), profiles.get(&one.id), functions(one)));
-    section.put("units", Value::Sequence(units.collect()));
-    section.finish()
+fn bus(bus: &Bus) -> section::Bus {
+    let Bus { port, line, unit_defaults, wire, .. } = bus;
+    section::Bus {
+        name: Some(Name(line.name.clone())),
+        device: Some(Device(port.device.clone())),
+        baud_rate: Count::clamped(line.framing.baud_rate as usize),
+        parity: line.framing.parity,
+        stop_bits: Count::clamped(line.framing.stop_bits.into()),
+        direction: port.direction,
+        echo: line.echo,
+        response_timeout: Duration::clamped(line.response_timeout),
+        byte_timeout: Duration::clamped(unit_defaults.byte_timeout),
+        request_gap: Duration::clamped(line.request_gap),
+        turnaround_delay: Duration::clamped(line.turnaround_delay),
+        late_guard: Some(Duration::clamped(line.late_guard)),
+        retries: Count::clamped(line.retries as usize),
+        queue_limit: Count::clamped(line.queue_limit),
+        poll_share: Share::clamped(line.poll_share),
+        failure_share: Share::clamped(line.failure_share),
+        offline_after: OfflineAfter {
+            failures: Count::clamped(line.offline_after.failures as usize),
+            time: Duration::clamped(line.offline_after.time),
+        },
+        probe_max: Duration::clamped(line.probe_max),
+        learn_limit: Count::clamped(line.learn_limit),
+        merge_gap: MergeGap(unit_defaults.merge_gap),
+        max_read: Count::clamped(unit_defaults.max_read.into()),
+        units: wire.iter().filter_map(|id| unit(bus, *id)).collect(),
+    }
 }
 
-fn put_limits(section: &mut Section, line: &LineSettings) {
-    section.put("response_timeout", show_duration(line.response_timeout));
-    section.put("request_gap", show_duration(line.request_gap));
-    section.put("turnaround_delay", show_duration(line.turnaround_delay));
-    section.put("late_guard", show_duration(line.late_guard));
-    section.put("retries", line.retries);
-    section.put("queue_limit", line.queue_limit);
-    section.put("poll_share", show_share(line.poll_share));
-    section.put("learn_limit", line.learn_limit);
-    section.put("failure_share", show_share(line.failure_share));
-    let mut offline_after = Section::new(Part::OfflineAfter);
-    offline_after.put("failures", line.offline_after.failures);
-    offline_after.put("time", show_duration(line.offline_after.time));
-    section.put("offline_after", offline_after.finish());
-    section.put("probe_max", show_duration(line.probe_max));
-}
-
-fn put_defaults(section: &mut Section, defaults: &UnitDefaults) {
-    section.put("byte_timeout", show_duration(defaults.byte_timeout));
-    section.put("merge_gap", merge_gap(defaults.merge_gap));
-    section.put("max_read", defaults.max_read);
-}
-
-/// A number as a number, so that it is written without quotes.
-fn merge_gap(merge_gap: Option<u16>) -> Value {
-    merge_gap.map_or_else(|| Value::from("off"), Value::from)
-}
-
-fn unit<'f>(
-    unit: &UnitSettings,
-    client_id: Option<u8>,
-    profile: Option<&UnitProfile>,
-    read_functions: impl Iterator<Item = &'f FunctionCode>,
-) -> Value {
-    let mut section = Section::new(Part::Unit);
-    section.put("id", unit.id.get());
-    if let Some(client_id) = client_id {
-        section.put("as", client_id);
-    }
-    if let Some(name) = &unit.name {
-        section.put("name", name.clone());
-    }
-    match profile {
-        Some(UnitProfile { profile, poll, poll_slow, blocks }) => {
-            section.put("profile", profile.name.clone());
-            section.put("poll", show_poll(*poll));
-            section.put("poll_slow", show_duration(*poll_slow));
-            // An empty list is refused; the profile's own choice is empty then.
-            if !blocks.is_empty() {
-                let names = blocks.iter().map(|name| Value::from(name.clone()));
-                section.put("blocks", Value::Sequence(names.collect()));
-            }
-        }
-        None => section.put("poll", "off"),
-    }
-    section.put("replies", words::replies(unit.replies));
-    let codes = read_functions.map(|function| Value::from(function.0));
-    section.put("read_functions", Value::Sequence(codes.collect()));
-    section.put("response_timeout", show_duration(unit.response_timeout));
-    section.put("byte_timeout", show_duration(unit.byte_timeout));
-    section.put("request_gap", show_duration(unit.request_gap));
-    section.put("merge_gap", merge_gap(unit.merge_gap));
-    section.put("max_read", unit.max_read);
-    section.finish()
-}
-
-/// A mapping being written, its keys in the order of the table.
-struct Section {
-    part: Part,
-    values: Vec<(&'static str, Value)>,
-}
-
-impl Section {
-    fn new(part: Part) -> Self {
-        Self { part, values: Vec::new() }
-    }
-
-    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.values.push((key, value.into()));
-    }
-
-    /// In the table's order.
-    fn finish(mut self) -> Value {
-        let mut mapping = Mapping::new();
-        for key in self.part.keys() {
-            let own = self.values.iter().position(|(name, _)| *name == key.name);
-            if let Some(index) = own {
-                mapping.insert(Value::from(key.name), self.values.swap_remove(index).1);
-            }
-        }
-        Value::Mapping(mapping)
-    }
+fn unit(bus: &Bus, id: UnitId) -> Option<section::Unit> {
+    let unit = bus.line.units.iter().find(|unit| unit.id == id)?;
+    let alias = bus.aliases.iter().find(|(_, unit)| **unit == id).map(|(alias, _)| *alias);
+    let profile = bus.profiles.get(&id);
+    let functions = bus.read_functions.get(&id).into_iter().flatten().copied();
+    // An empty list is refused; the profile's own choice is empty then.
+    let blocks = profile.map(|profile| &profile.blocks).filter(|blocks| !blocks.is_empty());
+    let slow = |profile: &UnitProfile| PollSlow(Duration::clamped(profile.poll_slow));
+    Some(section::Unit {
+        id: Some(UnitIds(vec![id.get()])),
+        alias: alias.map(|alias| Count::clamped(alias.into())),
+        name: unit.name.clone().map(Name),
+        profile: profile.map(|profile| ProfileName(profile.profile.name.clone())),
+        poll: Some(Poll(profile.and_then(|profile| profile.poll))),
+        poll_slow: profile.map(slow),
+        blocks: blocks.map(|blocks| List(blocks.iter().cloned().map(Name).collect())),
+        replies: unit.replies,
+        read_functions: List(functions.map(Function).collect()),
+        response_timeout: Some(Duration::clamped(unit.response_timeout)),
+        byte_timeout: Some(Duration::clamped(unit.byte_timeout)),
+        request_gap: Some(Duration::clamped(unit.request_gap)),
+        merge_gap: Some(MergeGap(unit.merge_gap)),
+        max_read: Some(Count::clamped(unit.max_read.into())),
+    })
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub use super::token::Token;
 use crate::bus::settings::Framing;
 
 /// Who switches the RS-485 driver between sending and receiving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The kernel driver where it can, else the adapter by itself.
     Auto,
@@ -32,7 +34,8 @@ pub struct PortSettings {
 }
 
 /// Whether writes pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Writes {
     /// Refused with 0x01.
     Deny,
@@ -41,7 +44,8 @@ pub enum Writes {
 }
 
 /// What becomes of a request to unit 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Broadcast {
     /// Answered with 0x0A.
     Refuse,

@@ -1,173 +1,166 @@
 //! What two parts of a profile say about each other.
 //!
-//! Every check runs whose own inputs are sound, whatever else was reported; nothing is changed here.
-//! No pair is cut, no register is in two blocks or in none, no name leads nowhere.
+//! Every check runs whose own inputs are sound, whatever else was reported. No pair is cut, no register is in two
+//! blocks or in none, no name leads nowhere.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::point::PointRead;
-use super::profile::{Point, Scale};
-use super::read::{BlockRead, Extras, GapRead};
+use super::profile::Point;
+use super::read::{BlockRead, PointRead, exponent, of};
+use super::section;
+use super::value::YesNo;
 use super::words::{Access, Format};
-use crate::yaml::nearest::nearest;
-use crate::yaml::problem::{Faults, Place};
+use crate::document::{Reader, did_you_mean};
 
 /// Compares everything.
 pub(super) fn check(
-    blocks: &[&BlockRead],
-    gaps: &[GapRead],
-    mirrored: bool,
-    extras: &Extras,
-    faults: &mut Faults<'_>,
+    blocks: &[BlockRead],
+    gaps: &[RangeInclusive<u32>],
+    file: &section::Profile,
+    reader: &mut Reader<'_, '_>,
 ) {
-    let names = blocks.iter().map(|block| (block.name.as_deref(), &block.name_at));
-    check_once(names, "a block", faults);
-    check_overlaps(blocks, mirrored, faults);
+    let names = blocks.iter().map(|block| (block.name.as_deref(), format!("{}.name", block.path)));
+    check_once(names, "a block", reader);
+    check_overlaps(blocks, file.mirrored == YesNo::Yes, reader);
     for block in blocks {
-        check_gaps(block, gaps, faults);
-        check_points(block, faults);
-        check_core(block, faults);
+        check_gaps(block, gaps, reader);
+        check_points(block, reader);
+        check_core(block, reader);
     }
     let points: Vec<_> = blocks.iter().flat_map(|block| &block.points).collect();
-    check_once(points.iter().map(|point| (point.name.as_deref(), &point.name_at)), "a point", faults);
-    let names = Names(&points);
+    let names = points.iter().map(|point| (point.name.as_deref(), format!("{}.name", point.path)));
+    check_once(names, "a point", reader);
+    let names = Names { points: &points, are_complete: points.iter().all(|point| point.name.is_some()) };
     for read in &points {
         if let Some(point) = &read.point {
-            check_scale(point, &read.scale_at, &names, faults);
-            check_copy(point, &read.copy_at, &names, faults);
+            check_scale(point, &format!("{}.scale", read.path), &names, reader);
+            check_copy(point, &format!("{}.copy_of", read.path), &names, reader);
         }
     }
-    check_headline(extras, &names, faults);
-    check_validity(extras, &names, faults);
-    check_commands(extras, &names, faults);
-    if let Some((version, place)) = &extras.version {
-        names.find(version, place, faults);
+    check_headline(file, &names, reader);
+    check_validity(file, &names, reader);
+    check_commands(file, &names, reader);
+    if let Some(version) = &file.identification.version {
+        names.find(&version.0, "identification.version", reader);
     }
 }
 
 /// The points by their names.
-struct Names<'p>(&'p [&'p PointRead]);
+struct Names<'p> {
+    points: &'p [&'p PointRead],
+    /// Whether every point has a name: else the one that is missing may be meant.
+    are_complete: bool,
+}
 
 impl Names<'_> {
-    /// The point of that name. `None`: it is reported here, or was reported where it stands.
-    fn find(&self, name: &str, place: &Place, faults: &mut Faults<'_>) -> Option<&Point> {
-        let found = self.0.iter().find(|read| read.name.as_deref() == Some(name));
-        if found.is_none() {
-            let near = nearest(name, self.0.iter().filter_map(|read| read.name.as_deref()));
-            let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-            faults.error(place, format!("no point has the name {name}{hint}; allowed: the name of a point"));
+    /// The point of that name. `None`: it is reported, here or for itself.
+    fn find(&self, name: &str, path: &str, reader: &mut Reader<'_, '_>) -> Option<&Point> {
+        let found = self.points.iter().find(|read| read.name.as_deref() == Some(name));
+        if found.is_none() && self.are_complete {
+            let known = self.points.iter().filter_map(|read| read.name.as_deref());
+            let help = format!("{}allowed: the name of a point", did_you_mean(name, known));
+            reader.error(path, &format!("no point is called `{name}`"), &help);
         }
-        found?.point.as_ref()
+        found.filter(|read| reader.is_sound(&read.path))?.point.as_ref()
+    }
+
+    /// The same where a copy would not do.
+    fn find_original(&self, name: &str, path: &str, reader: &mut Reader<'_, '_>) {
+        let original = self.find(name, path, reader).and_then(|point| point.copy_of.as_ref());
+        if let Some(original) = original {
+            let help = format!("allowed: its original {original}, which stands for both");
+            reader.error(path, &format!("{name} is a copy"), &help);
+        }
     }
 }
 
 /// Each name once.
 fn check_once<'n>(
-    names: impl Iterator<Item = (Option<&'n str>, &'n Place)>,
+    names: impl Iterator<Item = (Option<&'n str>, String)>,
     whose: &str,
-    faults: &mut Faults<'_>,
+    reader: &mut Reader<'_, '_>,
 ) {
-    let mut seen: BTreeMap<&str, &Place> = BTreeMap::new();
-    for (name, place) in names {
+    let mut seen: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, path) in names {
         let Some(name) = name else { continue };
-        match seen.get(name) {
-            Some(first) => {
-                let message = format!(
-                    "{name} is the name of {whose} on line {} already; allowed: each name once",
-                    first.spot.line
-                );
-                faults.error(place, message);
-            }
-            None => {
-                seen.insert(name, place);
-            }
+        if let Some(first) = seen.get(name) {
+            let what = format!("{name} is the name of {whose}{} already", reader.on_line(first));
+            reader.error(&path, &what, "allowed: each name once");
+        } else {
+            seen.insert(name, path);
         }
     }
 }
 
-fn check_overlaps(blocks: &[&BlockRead], mirrored: bool, faults: &mut Faults<'_>) {
+fn check_overlaps(blocks: &[BlockRead], mirrored: bool, reader: &mut Reader<'_, '_>) {
     for (index, block) in blocks.iter().enumerate() {
         let Some(own) = &block.registers else { continue };
-        let earlier = blocks[..index].iter().find(|other| {
+        let earlier = blocks[..index].iter().find_map(|other| {
             let same_table =
                 mirrored || other.functions.iter().any(|function| block.functions.contains(function));
-            same_table && other.registers.as_ref().is_some_and(|others| overlap(own, others))
+            let others = other.registers.as_ref().filter(|others| same_table && overlap(own, others))?;
+            Some((other, others))
         });
-        if let Some((earlier, others)) = earlier.and_then(|e| Some((e, e.registers.as_ref()?))) {
-            let message = format!(
-                "found {}, but the block on line {} has {}; allowed: each register in one block",
-                show(own),
-                earlier.range_at.spot.line,
-                show(others)
-            );
-            faults.error(&block.range_at, message);
+        if let Some((earlier, others)) = earlier {
+            let line = reader.on_line(&format!("{}.registers", earlier.path));
+            let what = format!("found {}, but the block{line} has {}", show(own), show(others));
+            reader.error(&format!("{}.registers", block.path), &what, "allowed: each register in one block");
         }
     }
 }
 
-fn check_gaps(block: &BlockRead, gaps: &[GapRead], faults: &mut Faults<'_>) {
+fn check_gaps(block: &BlockRead, gaps: &[RangeInclusive<u32>], reader: &mut Reader<'_, '_>) {
     let Some(own) = &block.registers else { return };
-    for gap in gaps.iter().filter(|gap| overlap(own, &gap.registers)) {
-        let message = format!(
-            "found {}, but {} is a gap; allowed: blocks on either side of it",
-            show(own),
-            show(&gap.registers)
-        );
-        faults.error(&block.range_at, message);
+    for gap in gaps.iter().filter(|gap| overlap(own, gap)) {
+        let what = format!("found {}, but {} is a gap", show(own), show(gap));
+        reader.error(&format!("{}.registers", block.path), &what, "allowed: blocks on either side of it");
     }
 }
 
 /// Every point inside its block, every register of the block in one point.
-fn check_points(block: &BlockRead, faults: &mut Faults<'_>) {
+fn check_points(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     let Some(own) = &block.registers else { return };
     let mut sorted: Vec<_> =
         block.points.iter().filter_map(|point| Some((point.registers.as_ref()?, point))).collect();
+    // Whether every point could be read as far as its registers.
+    let is_complete = !sorted.is_empty() && sorted.len() == block.points.len();
     sorted.sort_by_key(|(registers, _)| *registers.start());
     let mut next = *own.start();
     for (registers, point) in sorted {
+        let path = format!("{}.register", point.path);
         if !own.contains(registers.start()) || !own.contains(registers.end()) {
-            let message = format!(
-                "found {}, but the block has {}; allowed: points that lie whole in their block",
-                count(registers),
-                show(own)
-            );
-            faults.error(&point.register_at, message);
+            let what = format!("found {}, but the block has {}", count(registers), show(own));
+            reader.error(&path, &what, "allowed: points that lie whole in their block");
             // What lies beyond the end leaves no hole before it.
             next = next.max((*registers.end() + 1).min(*own.end() + 1));
             continue;
         }
         if *registers.start() < next {
-            let message = format!(
-                "found {}, but another point reaches up to {}; allowed: each register in one point",
-                count(registers),
-                next - 1
-            );
-            faults.error(&point.register_at, message);
-        } else if *registers.start() > next && block.complete {
-            report_hole(block, next..=registers.start() - 1, faults);
+            let what = format!("found {}, but another point reaches up to {}", count(registers), next - 1);
+            reader.error(&path, &what, "allowed: each register in one point");
+        } else if *registers.start() > next && is_complete {
+            report_hole(block, next..=registers.start() - 1, reader);
         }
         next = next.max(registers.end() + 1);
     }
-    if next <= *own.end() && block.complete {
-        report_hole(block, next..=*own.end(), faults);
+    if next <= *own.end() && is_complete {
+        report_hole(block, next..=*own.end(), reader);
     }
 }
 
-fn report_hole(block: &BlockRead, hole: RangeInclusive<u32>, faults: &mut Faults<'_>) {
-    let message = format!(
-        "no point has {} of the block; allowed: a point for each, of group reserved where it means nothing, \
-         or two blocks",
-        count(&hole)
-    );
-    faults.error(&block.range_at, message);
+fn report_hole(block: &BlockRead, hole: RangeInclusive<u32>, reader: &mut Reader<'_, '_>) {
+    let what = format!("no point has {} of the block", count(&hole));
+    let help = "allowed: a point for each, of group reserved where it means nothing, or two blocks";
+    reader.error(&format!("{}.registers", block.path), &what, help);
 }
 
-fn check_core(block: &BlockRead, faults: &mut Faults<'_>) {
+fn check_core(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     let (Some(own), Some(core)) = (&block.registers, &block.core) else { return };
+    let path = format!("{}.core", block.path);
     if !own.contains(core.start()) || !own.contains(core.end()) {
-        let message = format!("found {}, but the block has {}; allowed: a part of it", show(core), show(own));
-        faults.error(&block.core_at, message);
+        let what = format!("found {}, but the block has {}", show(core), show(own));
+        reader.error(&path, &what, "allowed: a part of it");
         return;
     }
     let cut = block.points.iter().find_map(|point| {
@@ -176,86 +169,86 @@ fn check_core(block: &BlockRead, faults: &mut Faults<'_>) {
         (inside[0] != inside[1]).then_some(registers)
     });
     if let Some(cut) = cut {
-        let message =
-            format!("found {}, which cuts the point at {}; allowed: whole points", show(core), count(cut));
-        faults.error(&block.core_at, message);
+        let what = format!("found {}, which cuts the point at {}", show(core), count(cut));
+        reader.error(&path, &what, "allowed: whole points");
     }
 }
 
-fn check_scale(point: &Point, place: &Place, names: &Names<'_>, faults: &mut Faults<'_>) {
-    let Some(Scale::Exponent(name)) = &point.scale else { return };
-    let Some(exponent) = names.find(name, place, faults) else { return };
-    if exponent.format != Format::Exponent {
-        let message = format!(
-            "{name} is of format {}; allowed: the name of a point of format exponent",
-            exponent.format.word()
-        );
-        faults.error(place, message);
+fn check_scale(point: &Point, path: &str, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
+    let Some(name) = exponent(point) else { return };
+    let Some(found) = names.find(name, path, reader) else { return };
+    if found.format != Format::Exponent {
+        let what = format!("{name} is of format {}", found.format.word());
+        reader.error(path, &what, "allowed: the name of a point of format exponent");
     }
 }
 
-fn check_copy(point: &Point, place: &Place, names: &Names<'_>, faults: &mut Faults<'_>) {
+fn check_copy(point: &Point, path: &str, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
     let Some(name) = &point.copy_of else { return };
-    let Some(original) = names.find(name, place, faults) else { return };
+    let Some(original) = names.find(name, path, reader) else { return };
     if original.copy_of.is_some() || *name == point.name {
-        let message = format!("{name} is itself a copy; allowed: the name of an original");
-        faults.error(place, message);
+        reader.error(path, &format!("{name} is itself a copy"), "allowed: the name of an original");
     } else if original.unit != point.unit {
         let shown = |unit: Option<&str>| unit.unwrap_or("no unit").to_owned();
-        let message = format!(
-            "{name} is in {}, its copy in {}; allowed: one unit for both",
-            shown(original.unit),
-            shown(point.unit)
-        );
-        faults.error(place, message);
+        let what = format!("{name} is in {}, its copy in {}", shown(original.unit), shown(point.unit));
+        reader.error(path, &what, "allowed: one unit for both");
     }
 }
 
-fn check_headline(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
-    check_once(
-        extras.headline.iter().map(|(name, place)| (Some(name.as_str()), place)),
-        "a headline",
-        faults,
-    );
-    for (name, place) in &extras.headline {
-        let Some(point) = names.find(name, place, faults) else { continue };
-        if let Some(original) = &point.copy_of {
-            let message =
-                format!("{name} is a copy; allowed: its original {original}, which stands for both");
-            faults.error(place, message);
-        }
+fn check_headline(file: &section::Profile, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
+    if !reader.is_whole("headline", of(&file.headline)) {
+        return;
+    }
+    let listed = of(&file.headline).iter().enumerate();
+    let listed: Vec<_> =
+        listed.map(|(index, name)| (name.0.as_str(), format!("headline[{index}]"))).collect();
+    check_once(listed.iter().map(|(name, path)| (Some(*name), path.clone())), "a headline", reader);
+    for (name, path) in listed {
+        names.find_original(name, &path, reader);
     }
 }
 
-fn check_validity(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
-    for (name, place) in &extras.valid_points {
-        let found = names.find(name, place, faults);
-        if let Some(original) = found.and_then(|point| point.copy_of.as_ref()) {
-            let message =
-                format!("{name} is a copy; allowed: its original {original}, which stands for both");
-            faults.error(place, message);
-        }
+fn check_validity(file: &section::Profile, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
+    let Some(validity) = &file.validity else { return };
+    let point = names.find(&validity.point.0, "validity.point", reader);
+    if !reader.is_whole("validity.types", &validity.types.0) {
+        return;
     }
-    let Some((name, place)) = &extras.validity_point else { return };
-    let Some(point) = names.find(name, place, faults) else { return };
-    for (code, place) in &extras.type_codes {
-        if !point.codes.iter().any(|known| known.code == *code) {
+    let types = &validity.types.0;
+    for (index, one) in types.iter().enumerate() {
+        let path = format!("validity.types[{index}]");
+        if types[..index].iter().any(|earlier| earlier.code == one.code) {
+            reader.error(&format!("{path}.code"), "found the code a second time", "allowed: each code once");
+        }
+        for (key, list) in [("not_valid", &one.not_valid), ("uncertain", &one.uncertain)] {
+            let is_whole = reader.is_whole(&format!("{path}.{key}"), of(list));
+            for (index, name) in of(list).iter().enumerate().filter(|_| is_whole) {
+                names.find_original(&name.0, &format!("{path}.{key}[{index}]"), reader);
+            }
+        }
+        let Some(point) = point else { continue };
+        if !point.codes.iter().any(|known| u32::from(known.code) == one.code.get()) {
             let known: Vec<_> = point.codes.iter().map(|known| known.code.to_string()).collect();
-            let message = format!("found {code}; allowed: a code of {}: {}", point.name, known.join(", "));
-            faults.error(place, message);
+            let help = format!("allowed: a code of {}: {}", point.name, known.join(", "));
+            reader.error(&format!("{path}.code"), &format!("found `{}`", one.code.get()), &help);
         }
     }
 }
 
-fn check_commands(extras: &Extras, names: &Names<'_>, faults: &mut Faults<'_>) {
-    let named = extras.command_names.iter().map(|(name, place)| (Some(name.as_str()), place));
-    check_once(named, "a command", faults);
-    for (name, place) in &extras.command_points {
-        let Some(point) = names.find(name, place, faults) else { continue };
+fn check_commands(file: &section::Profile, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
+    if !reader.is_whole("commands", of(&file.commands)) {
+        return;
+    }
+    let commands = || of(&file.commands).iter().enumerate();
+    let named =
+        commands().map(|(index, command)| (Some(command.name.0.as_str()), format!("commands[{index}].name")));
+    check_once(named, "a command", reader);
+    for (index, command) in commands() {
+        let path = format!("commands[{index}].point");
+        let Some(point) = names.find(&command.point.0, &path, reader) else { continue };
         if point.access != Access::ReadWrite || point.range.quantity != 1 {
-            let message =
-                format!("{} is not a single register that can be written; allowed: one that is", point.name);
-            faults.error(place, message);
+            let what = format!("{} is not a single register that can be written", point.name);
+            reader.error(&path, &what, "allowed: one that is, with `access: read_write`");
         }
     }
 }
@@ -264,7 +257,8 @@ fn overlap(one: &RangeInclusive<u32>, other: &RangeInclusive<u32>) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
 }
 
-fn show(registers: &RangeInclusive<u32>) -> String {
+/// `7`, or `7-9`.
+pub(super) fn show(registers: &RangeInclusive<u32>) -> String {
     let (first, last) = (registers.start(), registers.end());
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }

@@ -1,134 +1,123 @@
 //! The text of a profile into a checked [`Profile`], or into everything that is wrong with it.
 //!
-//! Owns the bounds of the file's sections; a fault in one never hides those in another. What two sections say
-//! about each other is in `cross`.
+//! Owns what the keys of one block and of one point say about each other; what two of them say about each other is in
+//! `cross`.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::cross;
-use super::keys::Part;
-use super::point::{self, Around, PointRead, entries};
-use super::profile::{Block, Command, Identification, Profile, SystemType, Validity};
-use super::value::{first_register, pattern, prose, register_function, registers, word, yes_no};
-use super::words::{self, Format};
+use super::profile::{
+    Bit, Block, Code, Command, Identification, Point, Profile, Scale, SystemType, Validity,
+};
+use super::section::{self, Table};
+use super::value::{Pattern, Span, TableFunction, Word, YesNo};
+use super::words::Format;
+use crate::document::{self, List, Name, Node, Problems, Reader};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-use crate::yaml::problem::{Faults, Place, Problems, unreadable};
-use crate::yaml::section::{Field, Section, judge, optional};
-use crate::yaml::text;
-use crate::yaml::tree::Node;
-use crate::yaml::value::{choice, count, duration, name};
 
-/// A block as read.
+/// A block as read; `None`: reported.
 pub(super) struct BlockRead {
+    pub(super) path: String,
     pub(super) name: Option<String>,
-    pub(super) name_at: Place,
-    pub(super) range_at: Place,
-    pub(super) core_at: Place,
     /// Its registers, as printed.
     pub(super) registers: Option<RangeInclusive<u32>>,
     /// The part of them to fall back on.
     pub(super) core: Option<RangeInclusive<u32>>,
     /// The tables that have them; empty: reported.
     pub(super) functions: Vec<FunctionCode>,
-    /// Whether every entry of `points` could be read as far as its registers.
-    pub(super) complete: bool,
     pub(super) points: Vec<PointRead>,
     block: Option<Block>,
 }
 
-/// A range of registers that no block may touch.
-pub(super) struct GapRead {
-    pub(super) registers: RangeInclusive<u32>,
-}
-
-/// A name in the file that leads to a point, and where it stands.
-pub(super) type Named = (String, Place);
-
-/// What is read beside the blocks, and each name in it that must lead somewhere, whatever else was reported.
-#[derive(Default)]
-pub(super) struct Extras {
-    /// The points of `headline`.
-    pub(super) headline: Vec<Named>,
-    validity: Option<Validity>,
-    /// The point of `validity`.
-    pub(super) validity_point: Option<Named>,
-    /// The points its types name.
-    pub(super) valid_points: Vec<Named>,
-    /// The codes of its types.
-    pub(super) type_codes: Vec<(u16, Place)>,
-    commands: Vec<Command>,
-    /// The points commands are written to.
-    pub(super) command_points: Vec<Named>,
-    /// What the commands are called.
-    pub(super) command_names: Vec<Named>,
-    identification: Identification,
-    /// The point of the firmware's version.
-    pub(super) version: Option<Named>,
-    /// Something of it was reported.
-    faulty: bool,
+/// A point as read; `None`: reported.
+pub(super) struct PointRead {
+    pub(super) path: String,
+    pub(super) name: Option<String>,
+    /// Its registers, as printed, first and last; the last may be beyond the last there is.
+    pub(super) registers: Option<RangeInclusive<u32>>,
+    pub(super) point: Option<Point>,
 }
 
 impl Profile {
-    /// Checks the text of a profile; `file_name` stands in the messages.
+    /// Checks the text of a profile; `file_name` is shown in messages.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, Problems> {
-        let text = text::bounded(text, file_name)?;
-        let mut faults = Faults::new(file_name, text);
-        let profile = read(text, &mut faults);
-        faults.finish()?;
-        // Not reached: a part is missing only where a fault was noted.
-        profile.ok_or_else(|| unreadable(file_name, "the profile is incomplete".to_owned()))
+        document::read(text, file_name, &FORMAT, read).map(|(profile, _warnings)| profile)
     }
 }
 
-fn read(text: &str, faults: &mut Faults<'_>) -> Option<Profile> {
-    let root = text::read(text, "a mapping with name, title and blocks", faults)?;
-    let section = Section::open(&root, "", Part::Profile, faults)?;
-    let profile_name = section.value("name", faults, word);
-    let title = section.value("title", faults, name);
-    let first = section.value("first_register", faults, first_register);
-    let word_order =
-        section.value("word_order", faults, |n| choice(n, words::WORD_ORDERS, words::word_order));
-    let mirrored = section.value("mirrored", faults, yes_no);
-    let functions = read_functions(&section, faults).or(Some(vec![FunctionCode::READ_HOLDING_REGISTERS]));
-    let not_available = read_not_available(&section, faults);
-    // Register numbers are judged as if they began at 1 where nobody knows at what they begin.
-    let base = first.unwrap_or(1);
-    let gaps = read_gaps(&section, base, faults);
-    let blocks = read_blocks(&section, base, functions.as_deref(), faults);
-    let extras = read_extras(&section, faults);
-    let known: Vec<_> = blocks.iter().flatten().collect();
-    cross::check(&known, gaps.as_deref().unwrap_or_default(), mirrored.unwrap_or(false), &extras, faults);
-    if extras.faulty {
+static FORMAT: document::Format = document::Format {
+    holds: "a file with `name:`, `title:` and `blocks:`",
+    sections: &[
+        document::section::<section::Profile>,
+        document::section::<section::NotAvailable>,
+        document::section::<section::Block>,
+        document::section::<section::Point>,
+        document::section::<section::Code>,
+        document::section::<section::Bit>,
+        document::section::<section::Validity>,
+        document::section::<section::Type>,
+        document::section::<section::Command>,
+        document::section::<section::Identification>,
+    ],
+    later: &[],
+};
+
+fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
+    let file: section::Profile = reader.section(root, "")?;
+    reader.require(&file.name, "name");
+    reader.require(&file.title, "title");
+    let functions =
+        if reader.is_sound("functions") { tables(&file.functions, "functions", reader) } else { None };
+    let not_available = not_available(&file.not_available, reader);
+    let first = file.first_register.0;
+    let gaps: Vec<_> = of(&file.gaps).iter().map(|gap| gap.0.clone()).collect();
+    if reader.is_whole("gaps", &gaps) {
+        for (index, gap) in gaps.iter().enumerate() {
+            is_numbered(gap, first, &format!("gaps[{index}]"), reader);
+        }
+    }
+    let mut number = 0;
+    let blocks = reader.sections(root, "", "blocks", MAX_BLOCKS, |reader, node, path| {
+        number += 1;
+        let block = reader.section(node, path).unwrap_or_default();
+        let around = Around { first, block: number - 1, functions: functions.as_deref() };
+        read_block(&block, node, path, around, reader)
+    });
+    cross::check(&blocks, &gaps, &file, reader);
+    if reader.has_errors() {
         return None;
     }
     let mut profile = Profile {
-        name: profile_name?,
-        title: title?,
-        first_register: first?,
-        word_order: word_order?,
-        mirrored: mirrored?,
-        not_available: not_available?,
-        gaps: gaps?.into_iter().map(|gap| gap.registers).collect(),
+        name: file.name.as_ref()?.0.clone(),
+        title: file.title.as_ref()?.0.clone(),
+        first_register: first,
+        word_order: file.word_order,
+        mirrored: file.mirrored == YesNo::Yes,
+        not_available,
+        gaps,
         blocks: Vec::new(),
         points: Vec::new(),
-        headline: extras.headline.into_iter().map(|(name, _)| name).collect(),
-        validity: extras.validity,
-        commands: extras.commands,
-        identification: extras.identification,
+        headline: of(&file.headline).iter().map(|name| name.0.clone()).collect(),
+        validity: file.validity.as_ref().map(validity),
+        commands: of(&file.commands).iter().filter_map(command).collect(),
+        identification: identification(&file.identification),
     };
     for block in blocks {
-        let BlockRead { block, points, .. } = block?;
-        profile.blocks.push(block?);
-        let points: Option<Vec<_>> = points.into_iter().map(|read| read.point).collect();
+        profile.blocks.push(block.block?);
+        let points: Option<Vec<_>> = block.points.into_iter().map(|read| read.point).collect();
         profile.points.extend(points?);
     }
     profile.points.sort_by_key(|point| (point.block, point.range.start));
     describe_copies(&mut profile);
     Some(profile)
+}
+
+/// The items of a list that may be absent.
+pub(super) fn of<T, const MIN: usize, const MAX: usize>(list: &Option<List<T, MIN, MAX>>) -> &[T] {
+    list.as_ref().map(|list| list.0.as_slice()).unwrap_or_default()
 }
 
 /// A copy is what its original is.
@@ -143,306 +132,334 @@ fn describe_copies(profile: &mut Profile) {
     }
 }
 
-fn read_not_available(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Option<Vec<(Format, u64)>> {
-    let Some(node) = section.node("not_available") else { return Some(Vec::new()) };
-    let inner = Section::open(node, "not_available", Part::NotAvailable, faults)?;
-    let mut codes = Vec::new();
-    let mut sound = true;
-    let formats = Format::ALL.iter().filter(|format| format.is_scalable() || **format == Format::F32);
-    for format in formats {
-        match optional(inner.field(format.word(), faults, |n| pattern(n, *format))) {
-            Some(Some(code)) => codes.push((*format, code)),
-            Some(None) => {}
-            None => sound = false,
+fn not_available(codes: &section::NotAvailable, reader: &mut Reader<'_, '_>) -> Vec<(Format, u64)> {
+    let section::NotAvailable { u16, i16, u32, i32, u64, i64, f32 } = codes;
+    let formats = [
+        (Format::U16, u16),
+        (Format::I16, i16),
+        (Format::U32, u32),
+        (Format::I32, i32),
+        (Format::U64, u64),
+        (Format::I64, i64),
+        (Format::F32, f32),
+    ];
+    let mut known = Vec::new();
+    for (format, pattern) in formats {
+        let Some(Pattern((digits, code))) = pattern else { continue };
+        let wanted = 4 * usize::from(format.words());
+        if *digits != wanted {
+            let what = format!("found {digits} digits");
+            let help = format!("allowed: 0x and {wanted} hexadecimal digits, as the registers hold it");
+            reader.error(&format!("not_available.{}", format.word()), &what, &help);
         }
+        known.push((format, *code));
     }
-    sound.then_some(codes)
+    known
 }
 
-fn read_gaps(section: &Section<'_, Part>, first: u32, faults: &mut Faults<'_>) -> Option<Vec<GapRead>> {
-    let items = entries(section, "gaps", MAX_GAPS, faults)?;
-    let mut gaps = Vec::new();
-    let mut sound = true;
-    for (path, item) in items {
-        let place = Place { spot: item.spot, key: path };
-        match judge(item, &place, faults, |n| registers(n, first)) {
-            Some(registers) => gaps.push(GapRead { registers }),
-            None => sound = false,
-        }
-    }
-    sound.then_some(gaps)
-}
-
-fn read_blocks(
-    section: &Section<'_, Part>,
+/// What a block has from around it.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// The printed number of the register at wire address 0.
     first: u32,
-    functions: Option<&[FunctionCode]>,
-    faults: &mut Faults<'_>,
-) -> Vec<Option<BlockRead>> {
-    let items = section.list("blocks", MAX_BLOCKS, faults).unwrap_or_default();
-    let numbered = items.into_iter().enumerate();
-    numbered.map(|(index, (path, item))| read_block(item, &path, index, first, functions, faults)).collect()
+    /// The block's place in the file.
+    block: usize,
+    /// The tables of blocks that name none; `None`: reported.
+    functions: Option<&'a [FunctionCode]>,
 }
 
-fn read_block(
-    node: &Node,
+fn read_block<'n>(
+    block: &section::Block,
+    node: &'n Node,
     path: &str,
-    index: usize,
-    first_register: u32,
-    functions: Option<&[FunctionCode]>,
-    faults: &mut Faults<'_>,
-) -> Option<BlockRead> {
-    let section = Section::open(node, path, Part::Block, faults)?;
-    let name = section.value("name", faults, word);
-    let functions = read_tables(&section, functions, faults);
-    let function = functions.as_ref().and_then(|functions| functions.first().copied());
-    let printed = section.value("registers", faults, |n| registers(n, first_register));
-    let printed = printed.filter(|found| is_one_read(found, &section.place_of("registers"), faults));
-    let core = optional(section.field("core", faults, |n| registers(n, first_register)));
-    let kind = section.value("kind", faults, |n| choice(n, words::BLOCK_KINDS, words::block_kind));
-    let polled = section.value("polled", faults, yes_no);
-    let around = Around {
-        first_register,
-        function: function.unwrap_or(FunctionCode::READ_HOLDING_REGISTERS),
-        block: index,
-    };
-    let items = section.list("points", MAX_POINTS, faults);
-    let listed = items.is_some();
-    let read: Vec<_> = items
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(path, item)| point::read(item, &path, around, faults))
-        .collect();
-    let complete = listed && read.iter().all(|point| point.as_ref().is_some_and(|p| p.registers.is_some()));
+    around: Around<'_>,
+    reader: &mut Reader<'n, '_>,
+) -> BlockRead {
+    let key = |name: &str| format!("{path}.{name}");
+    reader.require(&block.name, &key("name"));
+    reader.require(&block.kind, &key("kind"));
+    reader.require(&block.registers, &key("registers"));
+    let (name, kind) = (block.name.as_ref().map(|name| name.0.clone()), block.kind);
+    let registers = block.registers.as_ref().map(|registers| registers.0.clone());
+    let registers = registers.filter(|found| {
+        is_numbered(found, around.first, &key("registers"), reader)
+            && is_one_read(found, &key("registers"), reader)
+    });
+    let core = block.core.as_ref().map(|core| core.0.clone());
+    let core = core.filter(|found| is_numbered(found, around.first, &key("core"), reader));
+    let functions = own_tables(block, path, around.functions, reader);
+    let function = functions.first().copied().unwrap_or(FunctionCode::READ_HOLDING_REGISTERS);
+    let points = reader.sections(node, path, "points", MAX_POINTS, |reader, node, path| {
+        let point = reader.section(node, path).unwrap_or_default();
+        read_point(&point, path, around, function, reader)
+    });
     let range = |found: &RangeInclusive<u32>| {
-        let quantity = u16::try_from(found.end() - found.start() + 1).ok()?;
         Some(ReadRange {
-            function: function?,
-            start: u16::try_from(found.start() - first_register).ok()?,
-            quantity,
+            function,
+            start: u16::try_from(found.start() - around.first).ok()?,
+            quantity: u16::try_from(found.end() - found.start() + 1).ok()?,
         })
     };
-    let block = || {
+    let whole = || {
         Some(Block {
             name: name.clone()?,
-            range: range(printed.as_ref()?)?,
-            functions: functions.clone()?,
-            core: core.clone()?.as_ref().and_then(range),
+            range: range(registers.as_ref()?)?,
+            functions: functions.clone(),
+            core: core.as_ref().and_then(range),
             kind: kind?,
-            polled: polled?,
+            polled: block.polled.0 == YesNo::Yes,
         })
     };
-    Some(BlockRead {
-        block: block(),
-        name_at: section.place_of("name"),
-        range_at: section.place_of("registers"),
-        core_at: section.place_of("core"),
-        registers: printed.clone(),
-        core: core.clone().flatten(),
-        functions: functions.clone().unwrap_or_default(),
-        complete,
-        points: read.into_iter().flatten().collect(),
-        name,
-    })
+    BlockRead { block: whole(), path: path.to_owned(), name, registers, core, functions, points }
 }
 
-/// The tables of a block: its own `functions` or `table`, else what the profile says.
-fn read_tables(
-    section: &Section<'_, Part>,
+/// The tables of a block: its own `functions` or `table`, else what the profile says. Empty: reported.
+fn own_tables(
+    block: &section::Block,
+    path: &str,
     absent: Option<&[FunctionCode]>,
-    faults: &mut Faults<'_>,
-) -> Option<Vec<FunctionCode>> {
-    let own = read_functions(section, faults);
-    let named = section.field("table", faults, |n| choice(n, TABLES, table));
-    match (own, named) {
-        (own, Field::Absent) => own.or(absent.map(<[_]>::to_vec)),
-        (Field::Absent, Field::Given(function)) => Some(vec![function]),
-        (Field::Given(_), Field::Given(_)) => {
-            let message = "found a table beside functions, which name it too; allowed: one of the two keys";
-            faults.error(&section.place_of("table"), message);
-            None
+    reader: &mut Reader<'_, '_>,
+) -> Vec<FunctionCode> {
+    let (functions, table) = (format!("{path}.functions"), format!("{path}.table"));
+    if !reader.is_sound(&functions) || !reader.is_sound(&table) {
+        return Vec::new();
+    }
+    match (&block.functions, block.table) {
+        (Some(_), Some(_)) => {
+            let what = "found a table beside functions, which name it too";
+            reader.error(&table, what, "allowed: one of the two keys");
+            Vec::new()
         }
-        (Field::Absent | Field::Faulty | Field::Given(_), Field::Faulty | Field::Given(_)) => None,
+        (Some(_), None) => tables(&block.functions, &functions, reader).unwrap_or_default(),
+        (None, Some(Table::Holding)) => vec![FunctionCode::READ_HOLDING_REGISTERS],
+        (None, Some(Table::Input)) => vec![FunctionCode::READ_INPUT_REGISTERS],
+        (None, None) => absent.map(<[_]>::to_vec).unwrap_or_default(),
     }
 }
 
-/// The key `functions`: each table once.
-fn read_functions(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Field<Vec<FunctionCode>> {
-    if section.node("functions").is_none() {
-        return Field::Absent;
+/// Each table once; absent: the holding registers. `None`: reported.
+fn tables(
+    functions: &Option<List<TableFunction, 1, 2>>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Vec<FunctionCode>> {
+    let Some(functions) = functions else { return Some(vec![FunctionCode::READ_HOLDING_REGISTERS]) };
+    let functions: Vec<_> = functions.0.iter().map(|function| function.0).collect();
+    if let [first, second] = functions.as_slice()
+        && first == second
+    {
+        reader.error(
+            &format!("{path}[1]"),
+            &format!("found {} a second time", second.0),
+            "allowed: each function once",
+        );
+        return None;
     }
-    let Some(items) = section.list("functions", TABLES.len(), faults) else { return Field::Faulty };
-    let mut functions = Vec::new();
-    let mut sound = true;
-    for (path, item) in items {
-        let place = Place { spot: item.spot, key: path };
-        match judge(item, &place, faults, register_function) {
-            Some(function) if functions.contains(&function) => {
-                let message = format!("found {} a second time; allowed: each function once", item.describe());
-                faults.error(&place, message);
-                sound = false;
-            }
-            Some(function) => functions.push(function),
-            None => sound = false,
-        }
+    Some(functions)
+}
+
+fn allowed_registers(first: u32) -> String {
+    let last = first + u32::from(u16::MAX);
+    format!("a register number from {first} to {last}, or a range such as {first}-{}", first + 9)
+}
+
+/// Whether the registers are among those there are, which begin with `first`.
+fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut Reader<'_, '_>) -> bool {
+    let all = first..=first + u32::from(u16::MAX);
+    let fits = all.contains(found.start()) && all.contains(found.end());
+    if !fits && reader.is_sound("first_register") {
+        let what = format!("found `{}`", cross::show(found));
+        reader.error(path, &what, &format!("allowed: {}", allowed_registers(first)));
     }
-    if sound { Field::Given(functions) } else { Field::Faulty }
+    fits
 }
 
 /// Whether so many registers fit one transaction.
-fn is_one_read(found: &RangeInclusive<u32>, place: &Place, faults: &mut Faults<'_>) -> bool {
+fn is_one_read(found: &RangeInclusive<u32>, path: &str, reader: &mut Reader<'_, '_>) -> bool {
     let quantity = found.end() - found.start() + 1;
     if quantity > MAX_QUANTITY {
-        let message =
-            format!("found {quantity} registers; allowed: up to {MAX_QUANTITY}, what one read gives");
-        faults.error(place, message);
+        let help = format!("allowed: up to {MAX_QUANTITY}, what one read gives");
+        reader.error(path, &format!("found {quantity} registers"), &help);
     }
     quantity <= MAX_QUANTITY
 }
 
-fn read_extras(section: &Section<'_, Part>, faults: &mut Faults<'_>) -> Extras {
-    let mut extras = Extras::default();
-    let headline = entries(section, "headline", MAX_HEADLINE, faults);
-    extras.faulty |= headline.is_none();
-    for (path, item) in headline.unwrap_or_default() {
-        let place = Place { spot: item.spot, key: path };
-        match judge(item, &place, faults, word) {
-            Some(name) => extras.headline.push((name, place)),
-            None => extras.faulty = true,
-        }
+fn read_point(
+    point: &section::Point,
+    path: &str,
+    around: Around<'_>,
+    function: FunctionCode,
+    reader: &mut Reader<'_, '_>,
+) -> PointRead {
+    let key = |name: &str| format!("{path}.{name}");
+    reader.require(&point.name, &key("name"));
+    reader.require(&point.register, &key("register"));
+    reader.require(&point.format, &key("format"));
+    reader.require(&point.group, &key("group"));
+    let (name, printed) = (point.name.as_ref().map(|name| name.0.clone()), point.register.map(|one| one.0));
+    let (format, group, last) = (point.format, point.group, around.first + u32::from(u16::MAX));
+    let is_there = |register: &u32| (around.first..=last).contains(register);
+    if let Some(found) = printed.filter(|found| !is_there(found) && reader.is_sound("first_register")) {
+        reader.error(
+            &key("register"),
+            &format!("found `{found}`"),
+            &format!("allowed: a register number from {} to {last}", around.first),
+        );
     }
-    if let Some(node) = section.node("validity") {
-        extras.validity = read_validity(node, &mut extras, faults);
-        extras.faulty |= extras.validity.is_none();
+    let printed = printed.filter(is_there);
+    let registers = printed.zip(format).map(|(first, format)| first..=first + u32::from(format.words()) - 1);
+    let (codes, bits) = (codes(point, format, path, reader), bits(point, format, path, reader));
+    if let Some(format) = format.filter(|format| point.scale.is_some() && !format.is_scalable()) {
+        let what = format!("found a scale on format {}", format.word());
+        reader.error(&key("scale"), &what, "allowed: scales on whole numbers only");
     }
-    let commands = entries(section, "commands", MAX_COMMANDS, faults);
-    extras.faulty |= commands.is_none();
-    for (path, item) in commands.unwrap_or_default() {
-        let command = read_command(item, &path, &mut extras, faults);
-        extras.faulty |= command.is_none();
-        extras.commands.extend(command);
-    }
-    if let Some(node) = section.node("identification") {
-        let identification = read_identification(node, &mut extras, faults);
-        extras.faulty |= identification.is_none();
-        extras.identification = identification.unwrap_or_default();
-    }
-    extras
-}
-
-/// A key's name for a point, with its place; nothing where it is absent or was reported.
-fn named(section: &Section<'_, Part>, key: &str, name: Option<&String>) -> Option<Named> {
-    name.map(|name| (name.clone(), section.place_of(key)))
-}
-
-fn read_validity(node: &Node, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Validity> {
-    let section = Section::open(node, "validity", Part::Validity, faults)?;
-    let point = section.value("point", faults, word);
-    extras.validity_point = named(&section, "point", point.as_ref());
-    let confidence =
-        section.value("confidence", faults, |n| choice(n, words::CONFIDENCES, words::confidence));
-    let mut types = Vec::new();
-    for (path, item) in section.list("types", MAX_TYPES, faults)? {
-        types.push(read_type(item, &path, extras, faults));
-    }
-    let types = types.into_iter().collect::<Option<Vec<_>>>();
-    Some(Validity { point: point?, confidence: confidence?, types: types? })
-}
-
-fn read_type(node: &Node, path: &str, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<SystemType> {
-    let section = Section::open(node, path, Part::Type, faults)?;
-    let code = section.value("code", faults, |n| count(n, 0, u32::from(u16::MAX)));
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    if let Some(code) = code {
-        let place = section.place_of("code");
-        if extras.type_codes.iter().any(|(known, _)| *known == code) {
-            faults.error(&place, "found the code a second time; allowed: each code once");
-        }
-        extras.type_codes.push((code, place));
-    }
-    let mut names = |key: &str| {
-        let mut names = Vec::new();
-        let mut sound = true;
-        for (path, item) in entries(&section, key, MAX_NAMED, faults)? {
-            let place = Place { spot: item.spot, key: path };
-            match judge(item, &place, faults, word) {
-                Some(name) => {
-                    extras.valid_points.push((name.clone(), place));
-                    names.push(name);
-                }
-                None => sound = false,
-            }
-        }
-        sound.then_some(names)
+    let allowed = spans(point, format, path, reader);
+    let whole = || {
+        let (registers, format) = registers.clone().zip(format)?;
+        let start = u16::try_from(registers.start() - around.first).ok()?;
+        Some(Point {
+            name: name.clone()?,
+            register: *registers.start(),
+            range: ReadRange { function, start, quantity: format.words() },
+            block: around.block,
+            format,
+            unit: point.unit.map(|unit| unit.0),
+            scale: point.scale.as_ref().map(|step| step.0.clone()),
+            group: group?,
+            access: point.access,
+            non_volatile: point.non_volatile == YesNo::Yes,
+            allowed,
+            codes,
+            bits,
+            copy_of: point.copy_of.as_ref().map(|name| name.0.clone()),
+            description: point.description.as_ref().map(|text| text.0.clone()).unwrap_or_default(),
+            confidence: point.confidence,
+        })
     };
-    let (not_valid, uncertain) = (names("not_valid"), names("uncertain"));
-    Some(SystemType { code: code?, not_valid: not_valid?, uncertain: uncertain? })
+    PointRead { point: whole(), path: path.to_owned(), name, registers }
 }
 
-fn read_command(node: &Node, path: &str, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Command> {
-    let section = Section::open(node, path, Part::Command, faults)?;
-    let point = section.value("point", faults, word);
-    let code = section.value("code", faults, |n| count(n, 0, u32::from(u16::MAX)));
-    let name = section.value("name", faults, word);
-    let effect = section.value("effect", faults, prose);
-    let interval = section.value("min_interval", faults, |n| duration(n, Duration::ZERO, MAX_INTERVAL));
-    let confidence =
-        section.value("confidence", faults, |n| choice(n, words::CONFIDENCES, words::confidence));
-    extras.command_points.extend(named(&section, "point", point.as_ref()));
-    extras.command_names.extend(named(&section, "name", name.as_ref()));
-    Some(Command {
-        point: point?,
-        code: u16::try_from(code?).ok()?,
-        name: name?,
-        effect: effect?,
-        min_interval: interval?,
-        confidence: confidence?,
-    })
+/// An exponent without a range is held to what makes sense at all.
+fn spans(
+    point: &section::Point,
+    format: Option<Format>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Vec<RangeInclusive<f64>> {
+    let path = format!("{path}.range");
+    let Some(format) = format.filter(|_| reader.is_whole(&path, of(&point.range))) else { return Vec::new() };
+    let (least, most) = format.limits();
+    let is_whole = |number: &f64| format == Format::F32 || number.fract() == 0.0;
+    for (index, Span(found)) in of(&point.range).iter().enumerate() {
+        let (low, high) = (found.start(), found.end());
+        let help = if *low < least || *high > most || !is_whole(low) || !is_whole(high) {
+            let example = if format == Format::F32 { "45.0..65.0" } else { "0..32767" };
+            format!("allowed: a number, or a span such as {example}, within what {} holds", format.word())
+        } else if format == Format::Exponent && (*low < -MAX_EXPONENT || *high > MAX_EXPONENT) {
+            format!("allowed: exponents from -{MAX_EXPONENT} to {MAX_EXPONENT}")
+        } else {
+            continue;
+        };
+        let shown = if low == high { low.to_string() } else { format!("{low}..{high}") };
+        reader.error(&format!("{path}[{index}]"), &format!("found `{shown}`"), &help);
+    }
+    let default =
+        (format == Format::Exponent && point.range.is_none()).then_some(-MAX_EXPONENT..=MAX_EXPONENT);
+    of(&point.range).iter().map(|span| span.0.clone()).chain(default).collect()
 }
 
-fn read_identification(node: &Node, extras: &mut Extras, faults: &mut Faults<'_>) -> Option<Identification> {
-    let section = Section::open(node, "identification", Part::Identification, faults)?;
-    let server_id = optional(section.field("server_id", faults, |n| count(n, 0, u32::from(u8::MAX))));
-    let texts = entries(&section, "server_text", MAX_TEXTS, faults).map(|items| {
-        let read =
-            |(path, item): (String, &Node)| judge(item, &Place { spot: item.spot, key: path }, faults, name);
-        items.into_iter().map(read).collect::<Vec<_>>()
+fn codes(
+    point: &section::Point,
+    format: Option<Format>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Vec<Code> {
+    let path = format!("{path}.codes");
+    let is_whole = reader.is_whole(&path, of(&point.codes));
+    if let Some(format) = format.filter(|format| *format != Format::U16 && point.codes.is_some()) {
+        let what = format!("found codes on format {}", format.word());
+        reader.error(&path, &what, "allowed: codes on u16 only");
+    }
+    let mut codes: Vec<Code> = Vec::new();
+    for (index, read) in of(&point.codes).iter().enumerate() {
+        let Some(code) = read.code.narrow() else { continue };
+        if codes.iter().any(|known| known.code == code) && is_whole {
+            let at = format!("{path}[{index}].code");
+            reader.error(&at, "found the code a second time", "allowed: each code once");
+        }
+        codes.push(Code { code, means: read.means.0.clone() });
+    }
+    codes
+}
+
+fn bits(point: &section::Point, format: Option<Format>, path: &str, reader: &mut Reader<'_, '_>) -> Vec<Bit> {
+    let path = format!("{path}.bits");
+    let is_whole = reader.is_whole(&path, of(&point.bits));
+    if let Some(format) = format.filter(|format| *format != Format::Bits && point.bits.is_some()) {
+        let what = format!("found bits on format {}", format.word());
+        reader.error(&path, &what, "allowed: bits on format bits only");
+    }
+    let mut bits: Vec<Bit> = Vec::new();
+    for (index, read) in of(&point.bits).iter().enumerate() {
+        let Some(bit) = read.bit.narrow() else { continue };
+        let at = format!("{path}[{index}]");
+        if is_whole && bits.iter().any(|known| known.bit == bit) {
+            reader.error(&format!("{at}.bit"), "found the bit a second time", "allowed: each bit once");
+        }
+        if is_whole && bits.iter().any(|known| known.name == read.name.0) {
+            reader.error(&format!("{at}.name"), "found the name a second time", "allowed: each name once");
+        }
+        let remedy = read.remedy.as_ref().map(|remedy| remedy.0.clone());
+        bits.push(Bit { bit, name: read.name.0.clone(), means: read.means.0.clone(), remedy });
+    }
+    bits.sort_by_key(|bit| bit.bit);
+    bits
+}
+
+fn validity(read: &section::Validity) -> Validity {
+    let names = |list: &Option<List<Word, 1, 256>>| of(list).iter().map(|name| name.0.clone()).collect();
+    let types = read.types.0.iter().filter_map(|one| {
+        let (not_valid, uncertain) = (names(&one.not_valid), names(&one.uncertain));
+        Some(SystemType { code: one.code.narrow()?, not_valid, uncertain })
     });
-    let vendor = optional(section.field("vendor", faults, name));
-    let product = optional(section.field("product", faults, name));
-    let version = optional(section.field("version", faults, word));
-    extras.version = named(&section, "version", version.as_ref().and_then(Option::as_ref));
-    Some(Identification {
-        server_id: server_id?.and_then(|id| u8::try_from(id).ok()),
-        server_text: texts?.into_iter().collect::<Option<_>>()?,
-        vendor: vendor?,
-        product: product?,
-        version: version?,
+    Validity { point: read.point.0.clone(), confidence: read.confidence, types: types.collect() }
+}
+
+fn command(read: &section::Command) -> Option<Command> {
+    Some(Command {
+        point: read.point.0.clone(),
+        code: read.code.narrow()?,
+        name: read.name.0.clone(),
+        effect: read.effect.0.clone(),
+        min_interval: read.min_interval.get(),
+        confidence: read.confidence,
     })
 }
 
-fn table(function: FunctionCode) -> &'static str {
-    if function == FunctionCode::READ_INPUT_REGISTERS { "input" } else { "holding" }
+fn identification(read: &section::Identification) -> Identification {
+    let text = |name: &Option<Name>| name.as_ref().map(|name| name.0.clone());
+    Identification {
+        server_id: read.server_id.and_then(|id| id.narrow()),
+        server_text: of(&read.server_text).iter().map(|name| name.0.clone()).collect(),
+        vendor: text(&read.vendor),
+        product: text(&read.product),
+        version: read.version.as_ref().map(|name| name.0.clone()),
+    }
 }
 
-const TABLES: &[FunctionCode] = &[FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
+/// Whether a scale is the name of a point.
+pub(super) fn exponent(point: &Point) -> Option<&str> {
+    match point.scale.as_ref()? {
+        Scale::Exponent(name) => Some(name),
+        Scale::Factor(_) => None,
+    }
+}
+
 /// Registers of one read (Application Protocol Specification, chapter 6.3).
 const MAX_QUANTITY: u32 = 125;
 /// Entries of `blocks`.
 const MAX_BLOCKS: usize = 64;
 /// Entries of `points`: one for each register of a block.
 const MAX_POINTS: usize = 125;
-/// Points of a headline: what fits one row of a page, and what the history keeps of each meter.
-const MAX_HEADLINE: usize = 4;
-/// Entries of `gaps`.
-const MAX_GAPS: usize = 64;
-/// Entries of `types`.
-const MAX_TYPES: usize = 32;
-/// Points named by one list of a type.
-const MAX_NAMED: usize = 256;
-/// Entries of `commands`.
-const MAX_COMMANDS: usize = 64;
-/// Entries of `server_text`.
-const MAX_TEXTS: usize = 8;
-/// The longest pause after a command.
-const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// The powers of ten a meter may scale by.
+const MAX_EXPONENT: f64 = 10.0;

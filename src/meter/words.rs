@@ -2,8 +2,11 @@
 //!
 //! One function per set, used to read and to show, so that both always agree. Decides nothing else.
 
+use serde::Deserialize;
+
 /// How a point's registers make a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One register, unsigned.
     U16,
@@ -98,7 +101,8 @@ impl Format {
 }
 
 /// Which of the values of a wide point stands first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WordOrder {
     /// The high word in the lowest register.
     HighFirst,
@@ -106,33 +110,20 @@ pub enum WordOrder {
     LowFirst,
 }
 
-/// `word_order`.
-pub(super) fn word_order(value: WordOrder) -> &'static str {
-    match value {
-        WordOrder::HighFirst => "high_first",
-        WordOrder::LowFirst => "low_first",
-    }
-}
-
 /// What may be done to a point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Read.
+    #[default]
     Read,
     /// Read and written.
     ReadWrite,
 }
 
-/// `access`.
-pub(super) fn access(value: Access) -> &'static str {
-    match value {
-        Access::Read => "read",
-        Access::ReadWrite => "read_write",
-    }
-}
-
 /// What a block holds, and so how often it is worth reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BlockKind {
     /// Values that change by themselves; polled at `poll`.
     Measurement,
@@ -142,19 +133,12 @@ pub enum BlockKind {
     Identity,
 }
 
-/// `kind`.
-pub(super) fn block_kind(value: BlockKind) -> &'static str {
-    match value {
-        BlockKind::Measurement => "measurement",
-        BlockKind::Configuration => "configuration",
-        BlockKind::Identity => "identity",
-    }
-}
-
 /// How sure a fact of the profile is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Printed in the meter's own papers.
+    #[default]
     Own,
     /// Printed in the papers of a meter of the same family.
     Sibling,
@@ -162,17 +146,9 @@ pub enum Confidence {
     Inferred,
 }
 
-/// `confidence`.
-pub(super) fn confidence(value: Confidence) -> &'static str {
-    match value {
-        Confidence::Own => "own",
-        Confidence::Sibling => "sibling",
-        Confidence::Inferred => "inferred",
-    }
-}
-
 /// What a point is about; points of one group are shown together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Group {
     /// Running totals.
     Energy,
@@ -251,13 +227,3 @@ pub const UNITS: &[&str] = &[
     "VA", "MW", "MVAR", "MVA", "V", "kV", "mV", "A", "mA", "Hz", "%", "ratio", "pulses", "count", "ms", "s",
     "min", "h", "deg", "degC", "degF", "K", "m3", "m3/h", "l", "l/h", "bar", "kPa",
 ];
-
-/// Every order of words.
-pub(super) const WORD_ORDERS: &[WordOrder] = &[WordOrder::HighFirst, WordOrder::LowFirst];
-/// Every permission.
-pub(super) const ACCESSES: &[Access] = &[Access::Read, Access::ReadWrite];
-/// Every kind of block.
-pub(super) const BLOCK_KINDS: &[BlockKind] =
-    &[BlockKind::Measurement, BlockKind::Configuration, BlockKind::Identity];
-/// Every degree of confidence.
-pub(super) const CONFIDENCES: &[Confidence] = &[Confidence::Own, Confidence::Sibling, Confidence::Inferred];

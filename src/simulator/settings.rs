@@ -5,6 +5,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// The line, the meters on it and their faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainSettings {
@@ -63,7 +65,8 @@ pub enum SystemType {
 }
 
 /// What a load does over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// It moves by a third up and down, within hours, minutes and seconds.
     Breathing,
@@ -112,7 +115,7 @@ pub enum FaultKind {
 }
 
 /// A phase of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Phase {
     /// A.
     A,

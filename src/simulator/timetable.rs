@@ -2,9 +2,9 @@
 //!
 //! Owns the sentence about a fault. Never reads a scenario and never judges one.
 
-use super::scenario::{Kind, kind_word};
+use super::section::Kind;
 use super::settings::{ChainSettings, Fault, FaultKind};
-use crate::yaml::value::show_duration;
+use crate::document::show;
 
 /// What will go wrong, a line each, in order of time.
 #[must_use]
@@ -12,8 +12,8 @@ pub fn timetable(chain: &ChainSettings) -> Vec<String> {
     let mut faults: Vec<&Fault> = chain.faults.iter().collect();
     faults.sort_by_key(|fault| fault.at);
     let line = |fault: &Fault| {
-        let from = show_duration(fault.at);
-        let until = fault.lasts.map(|lasts| show_duration(fault.at.saturating_add(lasts)));
+        let from = show(fault.at);
+        let until = fault.lasts.map(|lasts| show(fault.at.saturating_add(lasts)));
         let when = until.map_or(format!("from {from}"), |until| format!("{from} to {until}"));
         let mut units: Vec<String> = fault
             .meters
@@ -26,7 +26,7 @@ pub fn timetable(chain: &ChainSettings) -> Vec<String> {
             if units.is_empty() { "the line".to_owned() } else { format!("meter {}", units.join(", ")) };
         let (kind, more) = kind_of(&fault.kind);
         let more = more.map(|more| format!(" {more}")).unwrap_or_default();
-        format!("{when}: {whom}: {}{more}", kind_word(kind))
+        format!("{when}: {whom}: {}{more}", kind.word())
     };
     faults.into_iter().map(line).collect()
 }
@@ -36,7 +36,7 @@ fn kind_of(fault: &FaultKind) -> (Kind, Option<String>) {
     let percent = |share: f64| format!("{}%", (share * 10_000.0).round() / 100.0);
     match fault {
         FaultKind::Dead => (Kind::Dead, None),
-        FaultKind::Late(delay) => (Kind::Late, Some(format!("by {}", show_duration(*delay)))),
+        FaultKind::Late(delay) => (Kind::Late, Some(format!("by {}", show(*delay)))),
         FaultKind::Noisy(share) => (Kind::Noisy, Some(format!("{} of frames", percent(*share)))),
         FaultKind::Echo => (Kind::Echo, None),
         FaultKind::WrongUnit(unit) => (Kind::WrongUnit, Some(format!("as {unit}"))),

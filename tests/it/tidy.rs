@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Each room and what it may import besides itself: a room, or one module of a room. No row, no room.
 const ROOMS: &[(&str, Imports)] = &[
     ("modbus", Imports::Only(&[])),
-    ("yaml", Imports::Only(&[])),
-    ("meter", Imports::Only(&["modbus", "yaml"])),
+    ("document", Imports::Only(&[])),
+    ("meter", Imports::Only(&["modbus", "document"])),
     ("bus", Imports::Only(&["meter", "modbus"])),
     ("findings", Imports::Only(&["bus", "meter", "modbus"])),
     ("scan", Imports::Only(&["bus", "meter", "modbus"])),
@@ -19,8 +19,8 @@ const ROOMS: &[(&str, Imports)] = &[
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
     ("trace", Imports::Only(&["bus", "io::names", "io::stamp", "io::traffic", "meter", "modbus"])),
     ("page", Imports::Only(&["findings"])),
-    ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "modbus", "yaml"])),
-    ("simulator", Imports::Only(&["meter", "modbus", "yaml"])),
+    ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "modbus", "document"])),
+    ("simulator", Imports::Only(&["meter", "modbus", "document"])),
     ("client", Imports::Only(&["bus", "io", "meter", "modbus"])),
     (
         "status",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
-use super::parse_time;
+use crate::document;
 use crate::trace::Ending;
 
 /// Where the gateway is.
@@ -59,7 +59,7 @@ pub struct Capture {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Go on with what happens for so long, 1s to 10m, or until Ctrl-C; without it only what is kept is written
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
+    #[arg(long = "for", value_name = "TIME", value_parser = document::Duration::<1_000, 600_000>::option)]
     pub time: Option<Duration>,
     /// Write over a file that is there
     #[arg(long)]
@@ -84,18 +84,6 @@ fn parse_ending(text: &str) -> Result<Ending, String> {
     text.parse().map_err(|error: crate::trace::UnknownEnding| error.to_string())
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let minutes = text.strip_suffix('m').and_then(|digits| digits.parse::<u64>().ok());
-    let time = minutes.and_then(|count| Some(Duration::from_secs(count.checked_mul(60)?)));
-    time.or_else(|| parse_time(text).filter(|time| time.subsec_millis() == 0))
-        .filter(|time| (CAPTURE_MIN..=CAPTURE_MAX).contains(time))
-        .ok_or_else(|| "whole seconds from 1s to 600s, or minutes up to 10m, are expected".to_owned())
-}
-
-/// Shortest and longest capture beyond what is kept.
-const CAPTURE_MIN: Duration = Duration::from_secs(1);
-const CAPTURE_MAX: Duration = Duration::from_secs(600);
-
 pub(super) const TRACE_HELP: &str = "\
 Examples: who asks unit 3 for what; and what failed lately, and from now on
   metergate trace --unit 3
@@ -118,18 +106,3 @@ Example:
 
 Exit status: 0 ok, 1 the file cannot be written, 2 wrong usage, 3 the configuration is wrong, 5 no gateway \
 answers";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_capture_goes_on_for_whole_seconds_up_to_ten_minutes() {
-        assert_eq!(parse_seconds("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(parse_seconds("10m"), Ok(CAPTURE_MAX));
-        assert_eq!(parse_seconds("2000ms"), Ok(Duration::from_secs(2)));
-        for wrong in ["0s", "601s", "11m", "1500ms", "30", "m", "99999999999999999999m"] {
-            assert!(parse_seconds(wrong).is_err(), "{wrong}");
-        }
-    }
-}

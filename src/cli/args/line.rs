@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::here::Place;
 use super::serial::Serial;
-use super::{Parity, Units, parse_baud_rate, parse_time, parse_turnaround};
+use super::{Parity, Units, parse_baud_rate};
+use crate::document;
 
 /// Arguments of `scan`.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub struct Scan {
     pub try_settings: bool,
     /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. A gateway has 5s at
     /// least, as it waits itself
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_turnaround)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = document::Duration::<0, 10_000>::option)]
     pub timeout: Duration,
 }
 
@@ -56,7 +57,7 @@ pub struct Line {
     #[arg(long, value_name = "NAME", default_value = "leviton-4000r")]
     pub profile: String,
     /// How long to look, such as 30s; 1s to 3600s
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = parse_watch)]
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = document::Duration::<1_000, 3_600_000>::option)]
     pub time: Duration,
     /// Bits per second, 300 to 1000000
     #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
@@ -67,20 +68,10 @@ pub struct Line {
     /// Stop bits, 1 or 2
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub stop_bits: u8,
-    /// How long a meter has to begin its answer, such as 500ms or 1s; 10s at most
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_turnaround)]
+    /// How long a meter has to begin its answer, such as 500ms or 1s; 10ms to 10s
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = document::Duration::<10, 10_000>::option)]
     pub timeout: Duration,
 }
-
-fn parse_watch(text: &str) -> Result<Duration, String> {
-    parse_time(text)
-        .filter(|duration| (WATCH_MIN..=WATCH_MAX).contains(duration))
-        .ok_or_else(|| "a time from 1s to 3600s is expected, such as 30s".to_owned())
-}
-
-/// Shortest and longest look of `doctor`.
-const WATCH_MIN: Duration = Duration::from_secs(1);
-const WATCH_MAX: Duration = Duration::from_secs(3600);
 
 pub(super) const SCAN_HELP: &str = "\
 Examples:

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 
 use super::serial::Serial;
+use crate::document;
 
 /// How a meter is reached.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub struct Way {
     #[command(flatten)]
     pub serial: Serial,
     /// How long to wait for an answer, 10ms to 60s [default: 5s over TCP, 500ms on a line]
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = document::Duration::<10, 60_000>::option)]
     pub timeout: Option<Duration>,
 }
 
@@ -44,7 +45,7 @@ pub struct Read {
     pub way: Way,
     /// Read again and again until Ctrl-C, 100ms to 1h apart
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
-          value_parser = parse_interval)]
+          value_parser = Interval::option)]
     pub watch: Option<Duration>,
     /// Print one JSON object a reading, on one line
     #[arg(long, conflicts_with = "csv")]
@@ -94,33 +95,8 @@ pub struct Points {
     pub csv: bool,
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
-    duration(text)
-        .filter(|time| (least..=most).contains(time))
-        .ok_or_else(|| "a time from 10ms to 60s is expected, such as 500ms or 2s".to_owned())
-}
-
-pub(in crate::cli) fn parse_interval(text: &str) -> Result<Duration, String> {
-    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
-    duration(text)
-        .filter(|time| (least..=most).contains(time))
-        .ok_or_else(|| "a time from 100ms to 1h is expected, such as 500ms, 2s or 5m".to_owned())
-}
-
-/// A whole number and its unit, as in the configuration file.
-fn duration(text: &str) -> Option<Duration> {
-    let at = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (digits, unit) = text.split_at(at);
-    let count: u32 = digits.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(count.into())),
-        "s" => Some(Duration::from_secs(count.into())),
-        "m" => Some(Duration::from_secs(u64::from(count) * 60)),
-        "h" => Some(Duration::from_secs(u64::from(count) * 3600)),
-        _ => None,
-    }
-}
+/// What `--watch` takes.
+pub(in crate::cli) type Interval = document::Duration<100, 3_600_000>;
 
 pub(super) const READ_HELP: &str = "\
 A first word with a dot, a colon or a slash, or localhost, is the TARGET; its port is 502 unless it
@@ -157,22 +133,3 @@ Examples:
   metergate points --profile ./my-meter.yaml --csv > map.csv
 
 Exit status: 0 ok, 2 no such profile, 3 the configuration or the profile is wrong";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_and_intervals_keep_their_bounds() {
-        assert_eq!(parse_timeout("10ms"), Ok(Duration::from_millis(10)));
-        assert_eq!(parse_timeout("60s"), parse_timeout("1m"));
-        assert_eq!(parse_interval("1h"), Ok(Duration::from_secs(3600)));
-        assert_eq!(parse_interval("100ms"), Ok(Duration::from_millis(100)));
-        for wrong in ["9ms", "61s", "5", "ms", "", "1.5s", "5 s", "-1s"] {
-            assert!(parse_timeout(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["99ms", "61m", "2h", "4294967296s"] {
-            assert!(parse_interval(wrong).is_err(), "{wrong}");
-        }
-    }
-}

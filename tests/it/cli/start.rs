@@ -209,8 +209,9 @@ fn a_faulty_scenario_ends_simulate_and_demo_with_3_and_names_its_place() {
     ] {
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(3));
-        let place = format!("{path}:2:18: error: faults[0].meter: ");
-        assert!(text(&output.stderr).starts_with(&place), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        let place = format!("--> {path}:2:18\n");
+        assert!(said.starts_with("error: faults[0].meter: ") && said.contains(&place), "{said}");
         assert!(output.stdout.is_empty() && !link.is_symlink());
     }
     fs::remove_dir_all(folder).unwrap();

@@ -4,6 +4,7 @@ mod comparisons;
 mod faults;
 mod files;
 mod functions;
+mod golden;
 mod polling;
 mod status;
 mod unit_map;

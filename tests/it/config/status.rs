@@ -133,15 +133,17 @@ fn a_token_file_that_cannot_do_is_refused_with_what_would() {
 
 #[test]
 fn what_is_no_page_is_refused_and_other_faults_are_reported_beside_it() {
-    for (status, found) in [("status: on", "on"), ("status: [off]", "a list"), ("status: 8502", "8502")] {
+    for (status, found) in [("status: on", "`on`"), ("status: [off]", "a list"), ("status: 8502", "`8502`")] {
         let said = refused(status);
         assert_eq!(
             said,
-            format!("status: found {found}; allowed: off, or a mapping with the keys address, token_file\n")
+            format!(
+                "status: found {found}; allowed: off, or the keys address, token_file, each with its value\n"
+            )
         );
     }
     let said = refused("status: {address: here, token: x}\nlog_level: loud");
-    for key in ["status.address: found here", "status.token: found an unknown key", "log_level: "] {
+    for key in ["status.address: found `here`", "status.token: unknown key", "log_level: "] {
         assert!(said.contains(key), "{said}");
     }
 }

@@ -50,9 +50,7 @@ fn several_identifiers_may_mean_one_unit_by_the_identifier_it_has_for_clients() 
 #[test]
 fn a_map_that_is_none_or_empty_says_what_it_looks_like() {
     let allowed = "allowed: identifiers clients send, each with the unit it means, such as {1: 5, 255: 5}";
-    for (given, found) in
-        [("[1, 5]", "a list"), ("5", "5"), ("", "nothing"), ("{}", "a mapping without entries")]
-    {
+    for (given, found) in [("[1, 5]", "a list"), ("5", "`5`"), ("", "no value"), ("{}", "no entry")] {
         let expected = format!("listeners[0].unit_map: found {found}; {allowed}");
         assert_eq!(errors(&file(&format!("unit_map: {given}"))), [expected]);
     }
@@ -61,12 +59,12 @@ fn a_map_that_is_none_or_empty_says_what_it_looks_like() {
 #[test]
 fn impossible_entries_are_all_shown() {
     let expected = [
-        "listeners[0].unit_map.256: found 256 for an identifier that clients send; allowed: a whole number from 0 to 255",
-        "listeners[0].unit_map.0x01: found 0x01 for an identifier that clients send; allowed: a whole number from 0 to 255",
-        "listeners[0].unit_map.1: found 0; allowed: a whole number from 1 to 255",
-        "listeners[0].unit_map.2: found 256; allowed: a whole number from 1 to 255",
+        "listeners[0].unit_map.256: found `256`; allowed: an identifier that clients send, from 0 to 255",
+        "listeners[0].unit_map.0x01: found `0x01`; allowed: an identifier that clients send, from 0 to 255",
+        "listeners[0].unit_map.1: found `0`; allowed: a whole number from 1 to 255",
+        "listeners[0].unit_map.2: found `256`; allowed: a whole number from 1 to 255",
         "listeners[0].unit_map.3: found a list; allowed: a whole number from 1 to 255",
-        "listeners[0].unit_map.2: found the key a second time, the first is on line 2; allowed: each key once in a mapping",
+        "listeners[0].unit_map.2: found the key a second time, the first is on line 2; allowed: each key once in a section",
     ];
     let found = errors(&file("unit_map: {256: 5, 0x01: 5, 1: 0, 2: 256, 3: [5], 2: 5}"));
     assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -80,11 +78,11 @@ fn an_entry_leads_to_a_unit_of_the_listeners_buses() {
     let text = file("unit_map: {1: 2, 2: 40, 3: 13, 4: 200}");
     let (head, tail) = ("which is the identifier of no unit of this listener", "allowed: 5-8, 12");
     let expected = [
-        format!("listeners[0].unit_map.1: found 2, {head} (did you mean 12?); {tail}"),
+        format!("listeners[0].unit_map.1: found 2, {head}; did you mean 12? {tail}"),
         format!(
-            "listeners[0].unit_map.2: found 40, {head} (bus riser-b has it, but is not among the listener's buses); {tail}"
+            "listeners[0].unit_map.2: found 40, {head}; bus riser-b has it, but is not among the listener's buses; {tail}"
         ),
-        format!("listeners[0].unit_map.3: found 13, {head} (did you mean 12?); {tail}"),
+        format!("listeners[0].unit_map.3: found 13, {head}; did you mean 12? {tail}"),
         format!("listeners[0].unit_map.4: found 200, {head}; {tail}"),
     ];
     assert_eq!(errors(&text), expected);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use metergate::bus::settings::{Echo, Framing, OfflineAfter, Parity, UnitId};
+use metergate::config::section::{Bus, File, Listener, Unit};
+use metergate::config::value::UnitIds;
 use metergate::config::{Config, LogLevel, load, parse};
 use metergate::io::settings::{Broadcast, Direction, Writes};
 use proptest::prelude::*;
@@ -252,6 +254,36 @@ fn what_is_written_back_has_every_key_and_value() {
 fn a_file_is_loaded_by_its_path() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/minimal.yaml");
     assert_eq!(load(&path).unwrap().config, good(MINIMAL));
+}
+
+#[test]
+fn a_configuration_made_in_code_is_checked_as_a_file_is() {
+    let unit = |ids: Vec<u8>| Unit { id: Some(UnitIds(ids)), ..Unit::default() };
+    let bus = Bus {
+        name: "riser-a".parse().ok(),
+        device: "/dev/ttyS0".parse().ok(),
+        units: vec![unit(vec![1, 2])],
+        ..Bus::default()
+    };
+    let listener = Listener { address: "0.0.0.0:502".parse().ok(), ..Listener::default() };
+    let file = File { listeners: vec![listener], buses: vec![bus.clone()], ..File::default() };
+    let text = "listeners: [{address: 0.0.0.0:502}]
+buses: [{name: riser-a, device: /dev/ttyS0, units: [{id: 1-2}]}]
+";
+    assert_eq!(Config::try_from(file.clone()).unwrap(), good(text));
+    let twice = Bus { units: vec![unit(vec![]), unit(vec![0])], ..bus };
+    let wrong = File { buses: vec![Bus::default(), twice.clone(), twice], ..file };
+    let problems = Config::try_from(wrong).unwrap_err();
+    let keys: Vec<_> = problems.errors().iter().map(metergate::config::Problem::key).collect();
+    for key in
+        ["buses[0].name", "buses[0].units", "buses[1].units[0].id", "buses[1].units[1].id", "buses[2].device"]
+    {
+        assert!(keys.contains(&key), "{key}: {keys:?}");
+    }
+    let said = problems.to_string();
+    let expected =
+        "error: buses[2].name: found riser-a, the name of buses[1] too\n--> configuration\n = help: ";
+    assert!(said.contains(expected), "{said}");
 }
 
 /// A cut or a piece of YAML put anywhere into a good file.

@@ -1,0 +1,660 @@
+//! What the sections of a file say about each other, and the configuration they make.
+//!
+//! Every check runs whose own inputs are sound, whatever else was reported. Contract section 1: identifiers unique per
+//! listener, one bus per device, deadlines that can be kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::device;
+use super::profiles::Profiles;
+use super::section::{self, File, MAX_READ};
+use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
+use super::token::{MAKE_ONE, read_token};
+use super::unit::UnitRead;
+use super::value::Address;
+use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
+use crate::document::{Name, Reader, did_you_mean, nearest, show};
+use crate::io::settings::{AuditSettings, Broadcast, ListenerSettings, PortSettings, StatusSettings, Writes};
+use crate::modbus::rtu;
+
+/// The configuration of a file. `None`: something was reported, here or before.
+pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {
+    for (key, is_empty) in [("listeners", file.listeners.is_empty()), ("buses", file.buses.is_empty())] {
+        if is_empty && reader.is_sound(key) {
+            reader.error(key, "the list is empty", "allowed: at least one");
+        }
+    }
+    let mut profiles = Profiles::of(&file.profiles, reader);
+    let buses = file.buses.iter().enumerate();
+    let buses: Vec<_> = buses
+        .map(|(index, bus)| BusRead::new(bus, format!("buses[{index}]"), &mut profiles, reader))
+        .collect();
+    let listeners = file.listeners.iter().enumerate();
+    let listeners: Vec<_> = listeners
+        .map(|(index, listener)| ListenerRead::new(listener, format!("listeners[{index}]"), reader))
+        .collect();
+    check_addresses(&listeners, reader);
+    check_names(&buses, reader);
+    check_devices(&buses, reader);
+    for bus in &buses {
+        check_identifiers(bus, &buses, reader);
+    }
+    let routes: Vec<_> = listeners.iter().map(|listener| route(listener, &buses, reader)).collect();
+    let mut reported = BTreeSet::new();
+    for (listener, route) in listeners.iter().zip(&routes) {
+        let Some(route) = route else { continue };
+        check_routes(listener, route, &buses, &mut reported, reader);
+        check_unit_map(listener, route, &buses, reader);
+        check_deadline(listener, route, &buses, reader);
+        check_wire_time(listener, route, &buses, reader);
+    }
+    check_unused(&routes, &buses, reader);
+    check_diagnostics(file, &listeners, &routes, &buses, reader);
+    let status = status(file, &listeners, reader);
+    if reader.has_errors() {
+        return None;
+    }
+    let listeners = listeners.iter().zip(routes).map(|(listener, route)| listener.finish(route?));
+    Some(Config {
+        listeners: listeners.collect::<Option<_>>()?,
+        buses: buses.iter().map(BusRead::finish).collect::<Option<_>>()?,
+        log_level: file.log_level,
+        diagnostics_unit: file.diagnostics_unit.0,
+        profiles: file.profiles.0.clone(),
+        audit: file
+            .audit
+            .as_ref()
+            .map(|audit| AuditSettings { file: audit.file.0.clone(), max_size: audit.max_size.get() }),
+        status,
+    })
+}
+
+/// An entry of `listeners`.
+struct ListenerRead<'f> {
+    listener: &'f section::Listener,
+    path: String,
+    /// `None`: reported.
+    address: Option<SocketAddr>,
+    /// `None`: reported.
+    deadline: Option<Duration>,
+}
+
+impl<'f> ListenerRead<'f> {
+    /// Checks what the entry says by itself.
+    fn new(listener: &'f section::Listener, path: String, reader: &mut Reader<'_, '_>) -> Self {
+        let key = |name: &str| format!("{path}.{name}");
+        // A listener on a device, which is reported as not yet supported, has no address.
+        if reader.is_sound(&key("device")) {
+            reader.require(&listener.address, &key("address"));
+        }
+        let deadline = reader.is_sound(&key("request_deadline")).then(|| listener.request_deadline.get());
+        let broadcasts = listener.broadcast != Broadcast::Refuse;
+        if broadcasts && listener.writes == Writes::Deny && reader.is_sound(&key("writes")) {
+            let what = "broadcasts are writes, and writes: deny answers each of them with 0x01";
+            reader.warning(&key("broadcast"), what, "say writes: allow, or broadcast: refuse");
+        }
+        for sent in
+            listener.unit_map.iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
+        {
+            if sent == 0 {
+                let word = if listener.broadcast == Broadcast::Silent { "silent" } else { "acknowledge" };
+                let what = format!("found 0, which `broadcast: {word}` sends to every unit");
+                reader.error_at_key(&key("unit_map.0"), &what, "allowed: 0 with broadcast: refuse only");
+            }
+        }
+        if let Some(networks) =
+            listener.allow.as_ref().filter(|networks| reader.is_whole(&key("allow"), &networks.0))
+        {
+            for (index, found) in networks.0.iter().map(|network| network.0).enumerate() {
+                if found.trunc() != found {
+                    let (whole, one) = (found.trunc(), ipnet::IpNet::from(found.addr()));
+                    let what = format!("{found} admits all of {whole}");
+                    let help = format!("write {whole} if that is meant, else {one}");
+                    reader.warning(&key(&format!("allow[{index}]")), &what, &help);
+                }
+            }
+        }
+        let address = listener.address.map(|address| address.0);
+        Self { listener, path, address, deadline }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    fn finish(&self, buses: Vec<usize>) -> Option<Listener> {
+        let listener = self.listener;
+        let settings = ListenerSettings {
+            address: self.address?,
+            max_age: listener.max_age.get(),
+            writes: listener.writes,
+            broadcast: listener.broadcast,
+            request_deadline: self.deadline?,
+            max_in_flight: listener.max_in_flight.size(),
+            max_connections: listener.max_connections.size(),
+            max_connections_per_ip: listener.max_connections_per_ip.size(),
+            idle_timeout: listener.idle_timeout.get(),
+            allow: listener.allow.iter().flat_map(|networks| &networks.0).map(|network| network.0).collect(),
+        };
+        let unit_map = listener.unit_map.as_ref().map(|map| map.0.iter().copied().collect());
+        Some(Listener { settings, buses, unit_map })
+    }
+}
+
+/// An entry of `buses`.
+struct BusRead<'f> {
+    bus: &'f section::Bus,
+    path: String,
+    /// `None`: reported.
+    name: Option<&'f str>,
+    /// `None`: reported.
+    framing: Option<Framing>,
+    units: Vec<UnitRead<'f>>,
+}
+
+impl<'f> BusRead<'f> {
+    /// Checks what the entry and its units say by themselves.
+    fn new(
+        bus: &'f section::Bus,
+        path: String,
+        profiles: &mut Profiles,
+        reader: &mut Reader<'_, '_>,
+    ) -> Self {
+        let key = |name: &str| format!("{path}.{name}");
+        reader.require(&bus.name, &key("name"));
+        reader.require(&bus.device, &key("device"));
+        if let Some((what, help)) = bus.device.as_ref().and_then(|device| device::unstable(&device.0)) {
+            reader.warning(&key("device"), &what, &help);
+        }
+        let rate = bus.baud_rate.get();
+        if !USUAL_BAUD_RATES.contains(&rate) {
+            let what = format!("{rate} is no usual baud rate");
+            reader.warning(
+                &key("baud_rate"),
+                &what,
+                "many adapters refuse it or round it to one of their own",
+            );
+        }
+        if bus.stop_bits.get() == 2 && bus.parity != Parity::None {
+            let what = "two stop bits with a parity bit make 12 bits per character";
+            reader.warning(&key("stop_bits"), what, "Modbus has 11: a parity bit or a second stop bit");
+        }
+        let is_sound = ["baud_rate", "parity", "stop_bits"].iter().all(|name| reader.is_sound(&key(name)));
+        let framing = bus.stop_bits.narrow().filter(|_| is_sound).map(|stop_bits| Framing {
+            baud_rate: rate,
+            parity: bus.parity,
+            stop_bits,
+        });
+        if bus.units.is_empty() && reader.is_sound(&key("units")) {
+            reader.error(&key("units"), "the list is empty", "allowed: at least one");
+        }
+        let units = bus.units.iter().enumerate();
+        let units = units
+            .map(|(index, unit)| {
+                UnitRead::new(unit, key(&format!("units[{index}]")), bus, &path, profiles, reader)
+            })
+            .collect();
+        let name = bus.name.as_ref().map(|name| name.0.as_str());
+        Self { bus, name, framing, units, path }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    fn finish(&self) -> Option<Bus> {
+        let (bus, framing) = (self.bus, self.framing?);
+        let mut line = LineSettings {
+            name: self.name?.to_owned(),
+            framing,
+            response_timeout: bus.response_timeout.get(),
+            request_gap: bus.request_gap.get(),
+            turnaround_delay: bus.turnaround_delay.get(),
+            late_guard: bus.late_guard.unwrap_or(bus.response_timeout).get(),
+            retries: bus.retries.get(),
+            queue_limit: bus.queue_limit.size(),
+            poll_share: bus.poll_share.get(),
+            learn_limit: bus.learn_limit.size(),
+            failure_share: bus.failure_share.get(),
+            offline_after: OfflineAfter {
+                failures: bus.offline_after.failures.get(),
+                time: bus.offline_after.time.get(),
+            },
+            probe_max: bus.probe_max.get(),
+            echo: bus.echo,
+            units: Vec::new(),
+        };
+        let (mut aliases, mut wire) = (BTreeMap::new(), Vec::new());
+        let (mut profiles, mut read_functions) = (BTreeMap::new(), BTreeMap::new());
+        for unit in &self.units {
+            for (id, alias) in unit.ids?.iter().zip(unit.aliases.as_ref()?) {
+                let id = UnitId::new(*id)?;
+                aliases.insert(*alias, id);
+                wire.push(id);
+                profiles.extend(unit.polling.as_ref()?.profile.clone().map(|profile| (id, profile)));
+                if !unit.read_functions.is_empty() {
+                    read_functions.insert(id, unit.read_functions.clone());
+                }
+                line.units.push(unit.settings(id, bus)?);
+            }
+        }
+        line.units.sort_by_key(|unit| unit.id);
+        let device = bus.device.as_ref()?.0.clone();
+        let port = PortSettings { device, framing, direction: bus.direction };
+        let unit_defaults = UnitDefaults {
+            byte_timeout: bus.byte_timeout.get(),
+            merge_gap: bus.merge_gap.0,
+            max_read: bus.max_read.narrow()?,
+        };
+        Some(Bus { port, line, aliases, wire, profiles, read_functions, unit_defaults })
+    }
+}
+
+/// The units a listener leads to, in order of the file.
+fn units_of<'b, 'f>(route: &[usize], buses: &'b [BusRead<'f>]) -> Vec<&'b UnitRead<'f>> {
+    let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
+    routed.flat_map(|(_, bus)| &bus.units).collect()
+}
+
+/// A unit entry under each identifier clients use for it.
+fn under_aliases<'b, 'f>(unit: &'b UnitRead<'f>) -> impl Iterator<Item = (u8, &'b UnitRead<'f>)> {
+    unit.aliases.iter().flatten().map(move |alias| (*alias, unit))
+}
+
+fn check_addresses(listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) {
+    for (index, listener) in listeners.iter().enumerate() {
+        if let Some(address) = listener.address {
+            check_address(address, &listener.key("address"), &listeners[..index], reader);
+        }
+    }
+}
+
+fn check_address(address: SocketAddr, path: &str, earlier: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) {
+    let taken = earlier.iter().filter_map(|listener| Some((listener, listener.address?)));
+    if let Some((listener, first)) = taken.into_iter().find(|(_, other)| collide(other, &address)) {
+        let first_path = listener.key("address");
+        let what =
+            format!("found {address}, but {first_path}{} already takes {first}", reader.on_line(&first_path));
+        reader.error(path, &what, "allowed: each address and port once");
+    }
+}
+
+/// Whether the kernel would refuse the second of the two.
+fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_ip = a.is_ipv4() == b.is_ipv4()
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified());
+    // Port 0 is another free port each time.
+    a.port() == b.port() && a.port() != 0 && same_ip
+}
+
+fn check_names(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+    let mut seen = BTreeMap::new();
+    for bus in buses {
+        let Some(name) = bus.name else { continue };
+        if let Some(first) = seen.get(name) {
+            let what = format!("found {name}, the name of {first} too");
+            reader.error(&bus.key("name"), &what, "allowed: each name once");
+        } else {
+            seen.insert(name, &bus.path);
+        }
+    }
+}
+
+fn check_devices(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+    let mut seen = BTreeMap::new();
+    for bus in buses {
+        let Some(device) = &bus.bus.device else { continue };
+        let resolved = device::resolved(&device.0);
+        if let Some((first, path)) = seen.get(&resolved) {
+            let what = format!("found {}, the same device as {first} of {path}", device.0.display());
+            reader.error(&bus.key("device"), &what, "allowed: one bus on a device");
+        } else {
+            seen.insert(resolved, (device.0.display(), bus.key("device")));
+        }
+    }
+}
+
+/// Identifiers on the line, and those clients use, each once in a bus.
+fn check_identifiers(bus: &BusRead<'_>, buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+    let mut on_line: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+    let mut for_clients: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+    for unit in &bus.units {
+        if reader.is_full() {
+            return;
+        }
+        let taken = unit.ids.and_then(|ids| claim(&mut on_line, ids, unit));
+        if let Some((id, first)) = taken {
+            let what = format!("found unit {id} a second time, {} has it already", first.whereabouts(reader));
+            reader.error(&format!("{}.id", unit.path), &what, "allowed: each unit once on a bus");
+        }
+        let taken_alias = unit.aliases.as_deref().and_then(|aliases| claim(&mut for_clients, aliases, unit));
+        // A unit listed twice under its own identifier is one fault, not two.
+        if let Some((alias, first)) = taken_alias.filter(|_| unit.is_renamed || taken.is_none()) {
+            let what = format!(
+                "found identifier {alias} for clients, which leads to {} already",
+                first.whereabouts(reader)
+            );
+            let help = format!("allowed: each identifier once on a listener; {}", another(unit, buses));
+            reader.error(&unit.alias_path(), &what, &help);
+        }
+    }
+}
+
+/// Notes who has each of the identifiers; gives the first that had an owner, and the owner.
+fn claim<'u, 'f>(
+    owners: &mut BTreeMap<u8, &'u UnitRead<'f>>,
+    ids: &[u8],
+    unit: &'u UnitRead<'f>,
+) -> Option<(u8, &'u UnitRead<'f>)> {
+    let mut taken = None;
+    for &id in ids {
+        let owner = *owners.entry(id).or_insert(unit);
+        if !std::ptr::eq(owner, unit) && taken.is_none() {
+            taken = Some((id, owner));
+        }
+    }
+    taken
+}
+
+/// What would keep a unit's identifiers apart from those of all others.
+fn another(unit: &UnitRead<'_>, buses: &[BusRead<'_>]) -> String {
+    let others = buses.iter().flat_map(|bus| &bus.units).filter(|other| !std::ptr::eq(*other, unit));
+    let taken: BTreeSet<u8> = others.flat_map(under_aliases).map(|(alias, _)| alias).collect();
+    let more = u8::try_from(unit.ids.map_or(1, <[u8]>::len).saturating_sub(1)).unwrap_or(u8::MAX);
+    let runs = (1..=u8::MAX - more).map(|first| first..=first + more);
+    match runs.into_iter().find(|run| taken.range(run.clone()).next().is_none()) {
+        Some(run) if more > 0 => {
+            format!("`as: {}` makes these {} to {}", run.start(), run.start(), run.end())
+        }
+        Some(run) => format!("`as: {}` is free", run.start()),
+        None => "see the key `as`".to_owned(),
+    }
+}
+
+/// The buses a listener names; `None`: reported.
+fn route(
+    listener: &ListenerRead<'_>,
+    buses: &[BusRead<'_>],
+    reader: &mut Reader<'_, '_>,
+) -> Option<Vec<usize>> {
+    let path = listener.key("buses");
+    let Some(names) = &listener.listener.buses else {
+        return reader.is_sound(&path).then(|| (0..buses.len()).collect());
+    };
+    if !reader.is_sound(&path) {
+        return None;
+    }
+    // With a name missing, it cannot be said which name is unknown.
+    let known: Option<Vec<&str>> = buses.iter().map(|bus| bus.name).collect();
+    let mut route = Vec::new();
+    for (index, Name(name)) in names.0.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        match (buses.iter().position(|bus| bus.name == Some(name)), &known) {
+            (Some(bus), _) if route.contains(&bus) => {
+                let what = format!("found {name} a second time");
+                reader.error(&path, &what, "allowed: each bus once on a listener");
+            }
+            (Some(bus), _) => route.push(bus),
+            (None, Some(known)) if !known.is_empty() => {
+                let hint = did_you_mean(name, known.iter().copied());
+                reader.error(
+                    &path,
+                    &format!("no bus is called `{name}`"),
+                    &format!("{hint}allowed: {}", known.join(", ")),
+                );
+            }
+            (None, _) => {}
+        }
+    }
+    // What is known of a faulty list is still worth comparing; the fault itself keeps the file out.
+    (!route.is_empty()).then_some(route)
+}
+
+/// No identifier may lead to two buses of one listener.
+fn check_routes(
+    listener: &ListenerRead<'_>,
+    route: &[usize],
+    buses: &[BusRead<'_>],
+    reported: &mut BTreeSet<String>,
+    reader: &mut Reader<'_, '_>,
+) {
+    let mut owners: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+    // In order of the file, so that the later of two units is the one to change.
+    let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
+    for (_, bus) in routed {
+        let mut own: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+        for unit in &bus.units {
+            if reader.is_full() {
+                return;
+            }
+            let taken = under_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
+            if let Some((alias, first)) = taken.filter(|_| reported.insert(unit.path.clone())) {
+                let what = format!(
+                    "found identifier {alias} for clients, which leads to {} already, on the same listener ({})",
+                    first.whereabouts(reader),
+                    listener.path
+                );
+                let help = format!(
+                    "allowed: each identifier once on a listener; {}, or give each bus a listener of its own by `buses`",
+                    another(unit, buses)
+                );
+                reader.error(&unit.alias_path(), &what, &help);
+            }
+            own.extend(under_aliases(unit));
+        }
+        for (alias, unit) in own {
+            owners.entry(alias).or_insert(unit);
+        }
+    }
+}
+
+/// Each entry of a `unit_map` has to lead to a unit of the listener's buses.
+fn check_unit_map(
+    listener: &ListenerRead<'_>,
+    route: &[usize],
+    buses: &[BusRead<'_>],
+    reader: &mut Reader<'_, '_>,
+) {
+    let Some(map) = &listener.listener.unit_map else { return };
+    // With a bus or an identifier missing, it cannot be said which unit is unknown.
+    let is_known =
+        |bus: &BusRead<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
+    let is_listed = ["unit_map", "buses"].iter().all(|name| reader.is_sound(&listener.key(name)));
+    if !is_listed || !buses.iter().all(is_known) {
+        return;
+    }
+    let units = units_of(route, buses);
+    let known: BTreeMap<u8, _> = units.iter().copied().flat_map(under_aliases).collect();
+    let words: Vec<String> = known.keys().map(u8::to_string).collect();
+    for (sent, found) in map.0.iter().filter(|(_, unit)| !known.contains_key(unit)) {
+        // It may be what is set on the meter.
+        let on_line = units.iter().find_map(|unit| {
+            let at = unit.ids?.iter().position(|id| id == found)?;
+            unit.aliases.as_ref()?.get(at).map(u8::to_string)
+        });
+        let near = on_line
+            .or_else(|| nearest(&found.to_string(), words.iter().map(String::as_str)).map(str::to_owned));
+        let elsewhere = buses.iter().enumerate().filter(|(index, _)| !route.contains(index));
+        let elsewhere = elsewhere.into_iter().find_map(|(_, bus)| {
+            let has_it = bus.units.iter().flat_map(under_aliases).any(|(alias, _)| alias == *found);
+            bus.name.filter(|_| has_it)
+        });
+        let hint = match (elsewhere, near) {
+            (Some(name), _) => format!("bus {name} has it, but is not among the listener's buses; "),
+            (None, Some(near)) => format!("did you mean {near}? "),
+            (None, None) => String::new(),
+        };
+        let what = format!("found {found}, which is the identifier of no unit of this listener");
+        let help = format!("{hint}allowed: {}", show_identifiers(known.keys().copied()));
+        reader.error(&listener.key(&format!("unit_map.{sent}")), &what, &help);
+    }
+}
+
+/// `1, 5-8`, the identifiers in order.
+fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
+    let mut runs: Vec<(u8, u8)> = Vec::new();
+    for id in identifiers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
+            Some(_) | None => runs.push((id, id)),
+        }
+    }
+    let shown = |(first, last): (u8, u8)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.into_iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// One attempt at the slowest unit has to fit into the deadline.
+fn check_deadline(
+    listener: &ListenerRead<'_>,
+    route: &[usize],
+    buses: &[BusRead<'_>],
+    reader: &mut Reader<'_, '_>,
+) {
+    let units = units_of(route, buses).into_iter();
+    let slowest = units.filter_map(|unit| Some((unit.response_timeout?, unit))).max_by_key(|(slow, _)| *slow);
+    let (Some(deadline), Some((slow, unit))) = (listener.deadline, slowest) else { return };
+    let needed = slow + DEADLINE_SLACK;
+    if deadline < needed {
+        let what = format!(
+            "{} is too short for one attempt: the response_timeout of {} is {}",
+            show(deadline),
+            unit.whereabouts(reader),
+            show(slow)
+        );
+        reader.error(
+            &listener.key("request_deadline"),
+            &what,
+            &format!("allowed: at least {}", show(needed)),
+        );
+    }
+}
+
+/// The longest read has to fit into the deadline by its bytes alone; what does not is refused even on an idle line.
+fn check_wire_time(
+    listener: &ListenerRead<'_>,
+    route: &[usize],
+    buses: &[BusRead<'_>],
+    reader: &mut Reader<'_, '_>,
+) {
+    let Some(deadline) = listener.deadline else { return };
+    for bus in route.iter().map(|index| &buses[*index]) {
+        let (Some(framing), Some(name)) = (bus.framing, bus.name) else { continue };
+        let gap = bus.units.iter().filter_map(|unit| unit.request_gap).max().unwrap_or_default();
+        let silence = rtu::silence(framing.baud_rate);
+        let needed = |registers: u32| {
+            let reply = READ_REPLY_LENGTH + 2 * registers as usize;
+            silence.max(gap) + framing.wire_time(READ_REQUEST_LENGTH) + silence + framing.wire_time(reply)
+        };
+        let longest = needed(MAX_READ);
+        if longest <= deadline {
+            continue;
+        }
+        let fits = (1..MAX_READ).rev().find(|registers| needed(*registers) <= deadline);
+        let refused = fits.map_or_else(
+            || "every read is answered with 0x0B".to_owned(),
+            |fits| format!("reads of more than {fits} registers are answered with 0x0B"),
+        );
+        let what = format!(
+            "{} is too short for the longest reads on bus {name}: {MAX_READ} registers take {:.1} s at {framing}, \
+             so {refused}",
+            show(deadline),
+            longest.as_secs_f64(),
+        );
+        let help = format!("use request_deadline: {}s or more, or a higher baud_rate", longest.as_secs() + 1);
+        reader.warning(&listener.key("request_deadline"), &what, &help);
+    }
+}
+
+fn check_unused(routes: &[Option<Vec<usize>>], buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+    let Some(routes) = routes.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return };
+    for (index, bus) in buses.iter().enumerate() {
+        if !routes.is_empty() && !routes.iter().any(|route| route.contains(&index)) {
+            let help = "its units cannot be reached; name it in the `buses` of a listener";
+            reader.warning(&bus.key("name"), "no listener leads to this bus", help);
+        }
+    }
+}
+
+/// No listener may lead to a meter under the identifier of the diagnostics unit.
+fn check_diagnostics(
+    file: &File,
+    listeners: &[ListenerRead<'_>],
+    routes: &[Option<Vec<usize>>],
+    buses: &[BusRead<'_>],
+    reader: &mut Reader<'_, '_>,
+) {
+    let Some(id) = file.diagnostics_unit.0 else { return };
+    let mut served = BTreeMap::new();
+    for (listener, route) in listeners.iter().zip(routes) {
+        let Some(route) = route else { continue };
+        let path = listener.key("unit_map");
+        match &listener.listener.unit_map {
+            _ if !reader.is_sound(&path) => {}
+            None => served.extend(units_of(route, buses).into_iter().rev().flat_map(under_aliases)),
+            Some(map) if map.0.iter().any(|(sent, _)| *sent == id) => {
+                let line = reader.on_line("diagnostics_unit");
+                let what = format!("found {id}, the identifier of the diagnostics unit{line}");
+                reader.error_at_key(
+                    &format!("{path}.{id}"),
+                    &what,
+                    "allowed: another one, or another diagnostics_unit",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(unit) = served.get(&id) else { return };
+    let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !served.contains_key(free));
+    let what = format!("found {id}, which leads to {} already", unit.whereabouts(reader));
+    let help = format!("allowed: off, or an identifier no unit has, such as {}", free.unwrap_or(u8::MAX));
+    reader.error("diagnostics_unit", &what, &help);
+}
+
+/// The page; `None`: it is off, or something was reported.
+fn status(file: &File, listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) -> Option<Status> {
+    let page = match &file.status {
+        Some(section::Status::Off) => return None,
+        Some(section::Status::On(page)) => page.clone(),
+        None => section::StatusPage::default(),
+    };
+    let Address(address) = page.address;
+    let is_sound = reader.is_sound("status.address") && reader.is_sound("status.token_file");
+    if file.status.is_some() && reader.is_sound("status.address") {
+        check_address(address, "status.address", listeners, reader);
+    }
+    let token = match page.token_file.as_ref().map(|file| read_token(&file.0)) {
+        None => None,
+        Some(Ok(token)) => Some(token),
+        Some(Err(message)) => {
+            let (what, help) = message.split_once("; ").unwrap_or((&message, MAKE_ONE));
+            reader.error("status.token_file", what, help);
+            return None;
+        }
+    };
+    if is_sound && token.is_none() && !address.ip().is_loopback() {
+        let what = format!("found {address}, which others can reach, and no token_file beside it");
+        let help = format!(
+            "allowed: a loopback address such as 127.0.0.1:8502, or with a token_file any ({MAKE_ONE})"
+        );
+        reader.error("status.address", &what, &help);
+    }
+    let token_file = page.token_file.map(|file| file.0);
+    Some(Status { settings: StatusSettings { address, token }, token_file, given: file.status.is_some() })
+}
+
+/// Bytes of a read request on the line, and of the answer beside its registers.
+const READ_REQUEST_LENGTH: usize = 8;
+const READ_REPLY_LENGTH: usize = 5;
+
+/// What a deadline leaves for the wire and the way back, beyond the response timeout.
+const DEADLINE_SLACK: Duration = Duration::from_millis(100);
+
+/// What serial drivers have a name for.
+const USUAL_BAUD_RATES: &[u32] = &[
+    300, 600, 1200, 1800, 2400, 4800, 9600, 14_400, 19_200, 28_800, 38_400, 57_600, 76_800, 115_200, 230_400,
+    460_800, 500_000, 576_000, 921_600, 1_000_000,
+];

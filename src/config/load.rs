@@ -1,0 +1,108 @@
+//! From a file, a text or sections in code to a checked configuration, or to everything that is wrong with it.
+
+use std::io;
+use std::path::Path;
+
+use super::check;
+use super::profiles::read_bounded;
+use super::section::{Audit, Bus, File, Listener, MAX_BUSES, OfflineAfter, StatusPage, Unit};
+use super::settings::{Config, Loaded};
+use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it, a file that cannot be read included.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let cannot_be_read = |error: io::Error| {
+        let help = if error.kind() == io::ErrorKind::NotFound {
+            Some(
+                "`--config FILE` names another, and `metergate scan /dev/ttyUSB0 > metergate.yaml` makes a first one",
+            )
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            Some("the user this runs as must be able to read it and to enter its directory")
+        } else {
+            None
+        };
+        unreadable(&name, format!("the file cannot be read: {error}"), help)
+    };
+    let bytes = read_bounded(path).map_err(cannot_be_read)?;
+    parse(decode(&bytes, &name)?, &name)
+}
+
+/// Checks the text of a configuration file; `file_name` is shown in messages. The files of the profiles its units
+/// name are read, too.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
+    let (config, warnings) = document::read(text, file_name, &FORMAT, |reader, root| {
+        let file = read(reader, root)?;
+        check::check(&file, reader)
+    })?;
+    Ok(Loaded { config, warnings })
+}
+
+impl TryFrom<File> for Loaded {
+    type Error = Problems;
+
+    fn try_from(file: File) -> Result<Self, Problems> {
+        let checked = document::without_text("configuration", &FORMAT, |reader| check::check(&file, reader));
+        checked.map(|(config, warnings)| Self { config, warnings })
+    }
+}
+
+impl TryFrom<File> for Config {
+    type Error = Problems;
+
+    fn try_from(file: File) -> Result<Self, Problems> {
+        Loaded::try_from(file).map(|loaded| loaded.config)
+    }
+}
+
+/// Each listener, bus and unit by itself. What was reported has its default.
+fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
+    let mut file: File = reader.section(root, "")?;
+    file.listeners = reader.sections(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
+        reader.section::<Listener>(node, path).unwrap_or_default()
+    });
+    file.buses = reader.sections(root, "", "buses", MAX_BUSES, |reader, node, path| {
+        let mut bus = reader.section::<Bus>(node, path).unwrap_or_default();
+        bus.units = reader.sections(node, path, "units", MAX_UNITS, |reader, node, path| {
+            reader.section::<Unit>(node, path).unwrap_or_default()
+        });
+        bus
+    });
+    Some(file)
+}
+
+static FORMAT: Format = Format {
+    holds: "a file with `listeners:` and `buses:`",
+    sections: &[
+        document::section::<File>,
+        document::section::<Listener>,
+        document::section::<Bus>,
+        document::section::<OfflineAfter>,
+        document::section::<Unit>,
+        document::section::<StatusPage>,
+        document::section::<Audit>,
+    ],
+    later: &[
+        "site",
+        "events",
+        "mqtt",
+        "listeners.rules",
+        "listeners.tls",
+        "listeners.device",
+        "listeners.answer_within",
+        "buses.wire_order",
+        "buses.units.group",
+        "status.tls",
+    ],
+};
+
+/// Listeners of one gateway.
+const MAX_LISTENERS: usize = 64;
+/// Entries of `units`: identifiers there are on a line.
+const MAX_UNITS: usize = 255;

@@ -1,0 +1,305 @@
+//! The sections of the file, one struct each, with the defaults of the keys.
+//!
+//! What serde reads and writes; also what code fills in that needs a configuration. Each value is within its own
+//! bounds; what values say about each other is checked on the way to a [`super::Config`]. Contract section 1.
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::LogLevel;
+use super::value::{
+    Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
+    Size, Tcp, UnitIds, UnitMap,
+};
+use crate::bus::settings::{Echo, Parity, Replies};
+use crate::document::{Count, Duration, List, Name, Section, Share};
+use crate::io::settings::{Broadcast, Direction, Writes};
+
+/// The top level.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "the top level", default, deny_unknown_fields)]
+pub struct File {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// At least one.
+    pub buses: Vec<Bus>,
+    /// The unit identifier at which the gateway shows its own counters.
+    pub diagnostics_unit: DiagnosticsUnit,
+    /// Where further profiles are.
+    pub profiles: Directory,
+    /// The status page; absent: on the default address, if that is free.
+    pub status: Option<Status>,
+    /// The file that records writes; absent: the log only.
+    pub audit: Option<Audit>,
+    /// What the log shows.
+    pub log_level: LogLevel,
+}
+
+/// An entry of `listeners`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "a listener", default, deny_unknown_fields)]
+pub struct Listener {
+    /// Where it listens; needed.
+    pub address: Option<Address>,
+    /// How requests are framed.
+    pub framing: Tcp,
+    /// The buses it leads to, by name; absent: all.
+    pub buses: Option<List<Name, 1, MAX_BUSES>>,
+    /// What clients send, and the unit it means; absent: every unit under its own identifier.
+    pub unit_map: Option<UnitMap>,
+    /// Oldest data a read may be given.
+    pub max_age: Duration<0, DAY>,
+    /// Whether writes pass.
+    pub writes: Writes,
+    /// What becomes of a request to unit 0.
+    pub broadcast: Broadcast,
+    /// Queue and line together.
+    pub request_deadline: Duration<110, { 5 * MINUTE }>,
+    /// Requests of one connection in flight.
+    pub max_in_flight: Count<1, 256>,
+    /// Connections of the listener.
+    pub max_connections: Count<1, 10_000>,
+    /// Connections from one address.
+    pub max_connections_per_ip: Count<1, 10_000>,
+    /// When a silent connection is closed.
+    pub idle_timeout: Duration<SECOND, DAY>,
+    /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
+    pub allow: Option<List<Network, 1, 256>>,
+}
+
+/// An entry of `buses`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "a bus", default, deny_unknown_fields)]
+pub struct Bus {
+    /// Needed.
+    pub name: Option<Name>,
+    /// Needed.
+    pub device: Option<Device>,
+    /// Bits per second.
+    pub baud_rate: Count<300, 1_000_000>,
+    /// Parity bit of a character.
+    pub parity: Parity,
+    /// Stop bits of a character.
+    pub stop_bits: Count<1, 2>,
+    /// Who switches the RS-485 driver.
+    pub direction: Direction,
+    /// Whether the adapter hands back what is sent.
+    pub echo: Echo,
+    /// End of the request on the wire to the first byte of the answer.
+    pub response_timeout: Duration<10, MINUTE>,
+    /// Longest pause inside an answer.
+    pub byte_timeout: Duration<1, { 5 * SECOND }>,
+    /// Silence before a request.
+    pub request_gap: Duration<0, SECOND>,
+    /// Silence after a broadcast.
+    pub turnaround_delay: Duration<0, { 10 * SECOND }>,
+    /// How long a late answer is waited for; absent: `response_timeout`.
+    pub late_guard: Option<Duration<10, MINUTE>>,
+    /// Further attempts of a read.
+    pub retries: Count<0, 10>,
+    /// Requests waiting.
+    pub queue_limit: Count<1, 65_536>,
+    /// Line time for background polling.
+    pub poll_share: Share<0>,
+    /// Line time for probes of off-line units.
+    pub failure_share: Share<10>,
+    /// When a unit counts as off-line.
+    pub offline_after: OfflineAfter,
+    /// Longest pause between two probes.
+    pub probe_max: Duration<SECOND, HOUR>,
+    /// Ranges learned from clients.
+    pub learn_limit: Count<0, 65_536>,
+    /// Registers that may be read to join two learned ranges.
+    pub merge_gap: MergeGap,
+    /// Longest read the gateway makes on its own.
+    pub max_read: Count<1, MAX_READ>,
+    /// At least one.
+    pub units: Vec<Unit>,
+}
+
+/// The section `offline_after` of a bus.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename = "offline_after", default, deny_unknown_fields)]
+pub struct OfflineAfter {
+    /// Failed transactions in a row.
+    pub failures: Count<1, 1000>,
+    /// Time since the first of them.
+    pub time: Duration<0, HOUR>,
+}
+
+/// An entry of a bus's `units`. What is absent is the bus's.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "a unit", default, deny_unknown_fields)]
+pub struct Unit {
+    /// On the line; needed.
+    pub id: Option<UnitIds>,
+    /// For clients: the first, the others follow; absent: `id`.
+    #[serde(rename = "as")]
+    pub alias: Option<Count<1, 255>>,
+    /// What people call it.
+    pub name: Option<Name>,
+    /// What its registers mean.
+    pub profile: Option<ProfileName>,
+    /// How often measurements are read; absent: auto with a profile, else off.
+    pub poll: Option<Poll>,
+    /// How often settings and identity are read; absent: every 60 s.
+    pub poll_slow: Option<PollSlow>,
+    /// Which blocks are read; absent: the profile's own choice.
+    pub blocks: Option<List<Name, 1, 64>>,
+    /// Which answers are passed on.
+    pub replies: Replies,
+    /// Further functions that only read.
+    pub read_functions: List<Function, 0, 127>,
+    /// As on the bus.
+    pub response_timeout: Option<Duration<10, MINUTE>>,
+    /// As on the bus.
+    pub byte_timeout: Option<Duration<1, { 5 * SECOND }>>,
+    /// As on the bus.
+    pub request_gap: Option<Duration<0, SECOND>>,
+    /// As on the bus.
+    pub merge_gap: Option<MergeGap>,
+    /// As on the bus.
+    pub max_read: Option<Count<1, MAX_READ>>,
+}
+
+/// The section `status`.
+#[derive(Clone, Debug)]
+pub enum Status {
+    /// No page.
+    Off,
+    /// A page.
+    On(StatusPage),
+}
+
+/// The keys of `status`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "status", default, deny_unknown_fields)]
+pub struct StatusPage {
+    /// Where the page listens.
+    pub address: Address,
+    /// The file with its token.
+    pub token_file: Option<FilePath>,
+}
+
+/// The section `audit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "audit", deny_unknown_fields)]
+pub struct Audit {
+    /// The file.
+    pub file: FilePath,
+    /// It is begun anew before it grows beyond this: some hundred writes at least, and at most what a small disk holds
+    /// of it and its predecessors.
+    #[serde(default = "audit_size")]
+    pub max_size: Size<64_000, 1_000_000_000>,
+}
+
+/// How often settings and identity are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct PollSlow(pub Duration<SECOND, DAY>);
+
+impl Section for File {
+    const APART: &'static [&'static str] = &["listeners", "buses"];
+}
+
+impl Section for Listener {}
+
+impl Section for Bus {
+    const APART: &'static [&'static str] = &["units"];
+}
+
+impl Section for Unit {}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            buses: Vec::new(),
+            diagnostics_unit: DiagnosticsUnit(None),
+            profiles: Directory::default(),
+            status: None,
+            audit: None,
+            log_level: LogLevel::Info,
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            address: None,
+            framing: Tcp,
+            buses: None,
+            unit_map: None,
+            max_age: Duration::millis(0),
+            writes: Writes::Deny,
+            broadcast: Broadcast::Refuse,
+            request_deadline: Duration::millis(3 * SECOND),
+            max_in_flight: Count::new(16),
+            max_connections: Count::new(256),
+            max_connections_per_ip: Count::new(256),
+            idle_timeout: Duration::millis(10 * MINUTE),
+            allow: None,
+        }
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self {
+            name: None,
+            device: None,
+            baud_rate: Count::new(19_200),
+            parity: Parity::None,
+            stop_bits: Count::new(1),
+            direction: Direction::Auto,
+            echo: Echo::Auto,
+            response_timeout: Duration::millis(500),
+            byte_timeout: Duration::millis(50),
+            request_gap: Duration::millis(0),
+            turnaround_delay: Duration::millis(100),
+            late_guard: None,
+            retries: Count::new(1),
+            queue_limit: Count::new(1024),
+            poll_share: Share::hundredths(6000),
+            failure_share: Share::hundredths(200),
+            offline_after: OfflineAfter::default(),
+            probe_max: Duration::millis(60 * SECOND),
+            learn_limit: Count::new(256),
+            merge_gap: MergeGap(Some(0)),
+            max_read: Count::new(MAX_READ),
+            units: Vec::new(),
+        }
+    }
+}
+
+impl Default for OfflineAfter {
+    fn default() -> Self {
+        Self { failures: Count::new(3), time: Duration::millis(3 * SECOND) }
+    }
+}
+
+impl Default for PollSlow {
+    fn default() -> Self {
+        Self(Duration::millis(60 * SECOND))
+    }
+}
+
+impl Default for StatusPage {
+    fn default() -> Self {
+        Self { address: Address(([127, 0, 0, 1], 8502).into()), token_file: None }
+    }
+}
+
+fn audit_size() -> Size<64_000, 1_000_000_000> {
+    Size(10_000_000)
+}
+
+/// Buses of one gateway.
+pub(super) const MAX_BUSES: usize = 64;
+/// Registers of one read (Application Protocol Specification, chapter 6.3).
+pub(super) const MAX_READ: u32 = 125;
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;

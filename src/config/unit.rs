@@ -1,0 +1,184 @@
+//! One entry of `units`, resolved: its identifiers, what it inherits from its bus, and its functions.
+//!
+//! Never looks at another entry (see `check`). Contract section 1.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::polling::{self, PollingRead};
+use super::profiles::Profiles;
+use super::section::{Bus, Unit};
+use crate::bus::settings::{Replies, UnitId, UnitSettings};
+use crate::document::Reader;
+use crate::modbus::function;
+use crate::modbus::pdu::{self, FunctionCode};
+
+/// An entry of `units`; `None`: reported.
+pub(super) struct UnitRead<'f> {
+    pub(super) path: String,
+    /// Identifiers on the line, in the order of the file, none twice.
+    pub(super) ids: Option<&'f [u8]>,
+    /// Identifiers clients use, as many as `ids` and in their order.
+    pub(super) aliases: Option<Vec<u8>>,
+    /// Whether `as` is in the file.
+    pub(super) is_renamed: bool,
+    pub(super) response_timeout: Option<Duration>,
+    pub(super) request_gap: Option<Duration>,
+    pub(super) polling: Option<PollingRead>,
+    pub(super) read_functions: BTreeSet<FunctionCode>,
+    unit: &'f Unit,
+}
+
+impl<'f> UnitRead<'f> {
+    /// Checks what the entry says by itself.
+    pub(super) fn new(
+        unit: &'f Unit,
+        path: String,
+        bus: &Bus,
+        bus_path: &str,
+        profiles: &mut Profiles,
+        reader: &mut Reader<'_, '_>,
+    ) -> Self {
+        let key = |name: &str| format!("{path}.{name}");
+        let ids = identifiers(unit, &key("id"), reader);
+        let aliases = ids.and_then(|ids| match unit.alias {
+            _ if !reader.is_sound(&key("as")) => None,
+            None => Some(ids.to_vec()),
+            Some(first) => aliases_from(first.narrow()?, ids.len(), &key("as"), reader),
+        });
+        if unit.replies == Replies::Loose && unit.profile.is_some() {
+            let what = "found loose beside a profile, whose registers need answers that fit";
+            reader.error(&key("replies"), what, "allowed: strict, or no profile");
+        }
+        let read_functions = read_functions(unit, &key("read_functions"), reader);
+        let inherited = |name: &str, own: bool| {
+            reader.is_sound(&key(name)) && (own || reader.is_sound(&format!("{bus_path}.{name}")))
+        };
+        let response_timeout = inherited("response_timeout", unit.response_timeout.is_some())
+            .then(|| unit.response_timeout.unwrap_or(bus.response_timeout).get());
+        let request_gap = inherited("request_gap", unit.request_gap.is_some())
+            .then(|| unit.request_gap.unwrap_or(bus.request_gap).get());
+        let max_read = inherited("max_read", unit.max_read.is_some())
+            .then(|| unit.max_read.unwrap_or(bus.max_read).narrow())
+            .flatten();
+        let polling = polling::read(unit, &path, max_read, profiles, reader);
+        let is_renamed = unit.alias.is_some();
+        Self { path, ids, aliases, is_renamed, response_timeout, request_gap, polling, read_functions, unit }
+    }
+
+    /// What the line obeys for one of the entry's units.
+    pub(super) fn settings(&self, id: UnitId, bus: &Bus) -> Option<UnitSettings> {
+        let unit = self.unit;
+        Some(UnitSettings {
+            id,
+            name: unit.name.as_ref().map(|name| name.0.clone()),
+            response_timeout: self.response_timeout?,
+            byte_timeout: unit.byte_timeout.unwrap_or(bus.byte_timeout).get(),
+            request_gap: self.request_gap?,
+            merge_gap: unit.merge_gap.unwrap_or(bus.merge_gap).0,
+            max_read: unit.max_read.unwrap_or(bus.max_read).narrow()?,
+            replies: unit.replies,
+            polling: self.polling.as_ref()?.polling.clone(),
+        })
+    }
+
+    /// The key that gives the entry its identifiers for clients.
+    pub(super) fn alias_path(&self) -> String {
+        format!("{}.{}", self.path, if self.is_renamed { "as" } else { "id" })
+    }
+
+    /// Its path and line, for messages about another.
+    pub(super) fn whereabouts(&self, reader: &Reader<'_, '_>) -> String {
+        format!("{}{}", self.path, reader.on_line(&self.path))
+    }
+}
+
+/// Each identifier once; those beyond the standard's are warned of.
+fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> Option<&'f [u8]> {
+    if !reader.is_sound(path) {
+        return None;
+    }
+    reader.require(&unit.id, path);
+    let ids = unit.id.as_ref()?;
+    if ids.0.is_empty() || ids.0.contains(&0) {
+        reader.error(path, "found no identifier of a unit", "allowed: 1 to 255");
+        return None;
+    }
+    if let Some(index) = (1..ids.0.len()).find(|index| ids.0[..*index].contains(&ids.0[*index])) {
+        let what = format!("found unit {} a second time", ids.0[index]);
+        reader.error(&format!("{path}[{index}]"), &what, "allowed: each unit once");
+        return None;
+    }
+    if let Some(beyond) = ids.0.iter().find(|id| **id > UnitId::STANDARD_MAX) {
+        let what = format!("the standard reserves {} to {}", UnitId::STANDARD_MAX + 1, UnitId::MAX);
+        let help = format!("keep {beyond} only if the device cannot be set to another identifier");
+        reader.warning(path, &what, &help);
+    }
+    Some(&ids.0)
+}
+
+fn aliases_from(first: u8, units: usize, path: &str, reader: &mut Reader<'_, '_>) -> Option<Vec<u8>> {
+    let more = u8::try_from(units.checked_sub(1)?).ok()?;
+    if let Some(last) = first.checked_add(more) {
+        return Some((first..=last).collect());
+    }
+    let (last, most) = (u16::from(first) + u16::from(more), UnitId::MAX - more);
+    let what = format!("found {first}, which calls these {units} units {first} to {last}");
+    let help = format!("allowed: 1 to {most}, so that the last is {} at most", UnitId::MAX);
+    reader.error(path, &what, &help);
+    None
+}
+
+fn read_functions(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> BTreeSet<FunctionCode> {
+    let mut functions = BTreeSet::new();
+    if !reader.is_whole(path, &unit.read_functions.0) {
+        return functions;
+    }
+    for (index, found) in unit.read_functions.0.iter().map(|function| function.0).enumerate() {
+        let path = format!("{path}[{index}]");
+        let name = function::name(found).unwrap_or_default();
+        match Standard::of(found) {
+            Standard::Undefined if functions.insert(found) => {}
+            Standard::Undefined => {
+                reader.error(&path, &format!("found {found} a second time"), "allowed: each function once");
+            }
+            Standard::Reads => {
+                reader.warning(&path, &format!("{found} ({name}) is a read already"), "leave it out");
+            }
+            Standard::Writes => {
+                let what = format!("found {found} ({name}), which the standard defines as a write");
+                reader.error(&path, &what, READING);
+            }
+            Standard::Depends => {
+                let what = format!(
+                    "found {found} ({name}), which does not only read: that depends on its sub-function, and those that \
+                     only read are known"
+                );
+                reader.error(&path, &what, READING);
+            }
+        }
+    }
+    functions
+}
+
+/// What the standard says of a function.
+enum Standard {
+    Undefined,
+    Reads,
+    Writes,
+    /// On what follows the function code.
+    Depends,
+}
+
+impl Standard {
+    fn of(function: FunctionCode) -> Self {
+        match function {
+            FunctionCode::DIAGNOSTICS | FunctionCode::ENCAPSULATED_INTERFACE => Self::Depends,
+            _ if function::name(function).is_none() => Self::Undefined,
+            _ if pdu::is_read(&[function.0]) => Self::Reads,
+            _ => Self::Writes,
+        }
+    }
+}
+
+const READING: &str = "allowed: functions that only read, such as 0x41 of some makers";

@@ -1,0 +1,403 @@
+//! A [`Node`] as serde's input, so that a section is a struct with `derive(Deserialize)`.
+//!
+//! Owns what serde's errors mean for the file: which node is wrong, at which path, and what would be right. Nothing is
+//! converted: a scalar is given to the visitor as text, borrowed where it stands without quotes, and not borrowed
+//! within quotes. So a number in quotes can be refused.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess};
+use serde::de::{SeqAccess, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::did_you_mean;
+use super::problem::Spot;
+use super::tree::{Entry, Kind, Node, shorten};
+
+/// A value written as one scalar.
+pub(crate) trait Scalar: Sized {
+    /// Whether quotes around it are an error.
+    const PLAIN: bool = false;
+
+    /// The value; `None`: it is not one.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// What may be written, in words; `found` is what was written, empty where that was no scalar.
+    fn allowed(found: &str) -> String;
+}
+
+/// Makes newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error, how the content
+/// is parsed, and what may be written. Or, from parameters and a type, `Deserialize` alone.
+macro_rules! scalar {
+    ($(
+        $(#[$meta:meta])*
+        $visible:vis struct $name:ident($inside:vis $content:ty) $(: $plain:ident)?;
+        |$text:ident| $parse:expr,
+        |$found:pat_param| $allowed:expr;
+    )+) => {$(
+        $(#[$meta])*
+        $visible struct $name($inside $content);
+
+        impl $crate::document::de::Scalar for $name {
+            const PLAIN: bool = false $(|| stringify!($plain).len() > 0)?;
+
+            fn parse($text: &str) -> Option<Self> {
+                Option::map($parse, Self)
+            }
+
+            fn allowed($found: &str) -> String {
+                $allowed.into()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                use $crate::document::de::Scalar;
+                Self::parse(text).ok_or_else(|| format!("{} is expected", Self::allowed(text)))
+            }
+        }
+
+        $crate::document::de::scalar!([] $name);
+    )+};
+    ([$($parameter:tt)*] $type:ty) => {
+        impl<'de, $($parameter)*> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::document::de::read_scalar(deserializer)
+            }
+        }
+    };
+}
+pub(crate) use scalar;
+
+/// Reads a scalar.
+pub(crate) fn read_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct OfScalar<T>(PhantomData<T>);
+
+    impl<'de, T: Scalar> Visitor<'de> for OfScalar<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&T::allowed(""))
+        }
+
+        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<T, E> {
+            let refused = || E::invalid_value(Unexpected::Str(text), &T::allowed(text).as_str());
+            T::parse(text).ok_or_else(refused)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            let read = T::parse(text);
+            let is_quoted = T::PLAIN && read.is_some();
+            let refused = || {
+                let quotes = if is_quoted { ", without quotes" } else { "" };
+                E::invalid_value(Unexpected::Str(text), &format!("{}{quotes}", T::allowed(text)).as_str())
+            };
+            read.filter(|_| !T::PLAIN).ok_or_else(refused)
+        }
+    }
+
+    deserializer.deserialize_any(OfScalar(PhantomData))
+}
+
+/// What is left out, or added, in one reading of a section.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// Values that were reported, by their place in memory.
+    pub(super) skipped: BTreeSet<*const Node>,
+    /// Keys of this section whose content is read by itself.
+    pub(super) apart: Option<(*const Node, Keys)>,
+    /// A key this section needs and does not have: read once as absent, which tells what would be allowed.
+    pub(super) absent: Option<(*const Node, &'static str)>,
+}
+
+impl Pass {
+    fn reads(&self, section: &Node, entry: &Entry) -> bool {
+        let apart =
+            |(of, keys): (*const Node, &[&str])| std::ptr::eq(of, section) && keys.contains(&&*entry.key);
+        !entry.doubled && !self.is_skipped(&entry.value) && !self.apart.is_some_and(apart)
+    }
+
+    fn is_skipped(&self, node: &Node) -> bool {
+        self.skipped.contains(&std::ptr::from_ref(node))
+    }
+}
+
+/// A value that does not fit.
+#[derive(Debug)]
+pub(super) struct Error<'n> {
+    pub(super) what: What,
+    /// The value; of an unknown key, its value; of a missing key, the section.
+    pub(super) node: Option<&'n Node>,
+    pub(super) spot: Option<Spot>,
+    /// What was found, unless the message says so.
+    pub(super) found: String,
+    /// The steps of the path, innermost first.
+    pub(super) path: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// The value is not what is allowed.
+    Value {
+        /// What may be meant; ends with a space unless it is empty.
+        hint: String,
+        allowed: String,
+    },
+    /// It is not the section that belongs there.
+    NoSection {
+        title: &'static str,
+        keys: Keys,
+    },
+    /// It has reasons of its own.
+    Other {
+        what: String,
+        help: Option<String>,
+    },
+    UnknownKey {
+        known: &'static [&'static str],
+    },
+    MissingKey(&'static str),
+    /// The node was reported when the file was parsed.
+    Reported,
+}
+
+impl<'n> Error<'n> {
+    fn new(what: What) -> Self {
+        Self { what, node: None, spot: None, found: String::new(), path: Vec::new() }
+    }
+
+    fn at(mut self, node: &'n Node) -> Self {
+        if self.node.is_none() {
+            self.node = Some(node);
+            self.spot = Some(node.spot);
+            self.found = node.describe();
+        }
+        self
+    }
+
+    fn at_key(mut self, entry: &'n Entry) -> Self {
+        if self.node.is_none() {
+            self = self.at(&entry.value);
+            self.spot = Some(entry.key_spot);
+            self.found = format!("`{}`", shorten(&entry.key));
+        }
+        self.below(shorten(&entry.key))
+    }
+
+    fn below(mut self, step: String) -> Self {
+        self.path.push(step);
+        self
+    }
+}
+
+impl Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.what)
+    }
+}
+
+impl std::error::Error for Error<'_> {}
+
+impl de::Error for Error<'_> {
+    /// A message of this project: what is wrong, and after a semicolon what would be right.
+    fn custom<T: Display>(message: T) -> Self {
+        let message = message.to_string();
+        let (what, help) = match message.split_once("; ") {
+            Some((what, help)) => (what.to_owned(), Some(help.to_owned())),
+            None => (message, None),
+        };
+        Self::new(What::Other { what, help })
+    }
+
+    fn invalid_type(_: Unexpected<'_>, allowed: &dyn Expected) -> Self {
+        Self::new(What::Value { hint: String::new(), allowed: allowed.to_string() })
+    }
+
+    fn invalid_value(_: Unexpected<'_>, allowed: &dyn Expected) -> Self {
+        Self::new(What::Value { hint: String::new(), allowed: allowed.to_string() })
+    }
+
+    fn unknown_variant(found: &str, allowed: &'static [&'static str]) -> Self {
+        Self::new(What::Value {
+            hint: did_you_mean(found, allowed.iter().copied()),
+            allowed: allowed.join(", "),
+        })
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownKey { known })
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::new(What::MissingKey(key))
+    }
+}
+
+/// One value of the file.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'p, 'n> {
+    pub(super) node: &'n Node,
+    pub(super) pass: &'p Pass,
+}
+
+impl<'n> Deserializer<'n> for Value<'_, 'n> {
+    type Error = Error<'n>;
+
+    fn deserialize_any<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error<'n>> {
+        let Self { node, pass } = self;
+        let read = match &node.kind {
+            Kind::Empty | Kind::Absent => visitor.visit_unit(),
+            Kind::Refused => Err(Error::new(What::Reported)),
+            Kind::Scalar { text, plain: true } => visitor.visit_borrowed_str(text),
+            Kind::Scalar { text, plain: false } => visitor.visit_str(text),
+            Kind::List(items) => visitor.visit_seq(Items { items, next: 0, pass }),
+            Kind::Mapping(entries) => {
+                let absent =
+                    pass.absent.filter(|(section, _)| std::ptr::eq(*section, node)).map(|(_, key)| key);
+                visitor.visit_map(Entries { node, entries: entries.iter(), value: None, absent, pass })
+            }
+        };
+        read.map_err(|error| error.at(node))
+    }
+
+    /// An empty value is not an absent one.
+    fn deserialize_option<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error<'n>> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'n>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error<'n>> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'n>>(
+        self,
+        title: &'static str,
+        keys: Keys,
+        visitor: V,
+    ) -> Result<V::Value, Error<'n>> {
+        match &self.node.kind {
+            Kind::Mapping(_) | Kind::Refused => self.deserialize_any(visitor),
+            Kind::Empty | Kind::Absent | Kind::Scalar { .. } | Kind::List(_) => {
+                Err(Error::new(What::NoSection { title, keys }).at(self.node))
+            }
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'n>>(
+        self,
+        _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error<'n>> {
+        let read = match &self.node.kind {
+            Kind::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
+            Kind::Refused => Err(Error::new(What::Reported)),
+            Kind::Empty | Kind::Absent | Kind::List(_) | Kind::Mapping(_) => {
+                Err(Error::new(What::Value { hint: String::new(), allowed: words.join(", ") }))
+            }
+        };
+        read.map_err(|error: Error<'n>| error.at(self.node))
+    }
+
+    forward_to_deserialize_any! {
+        <W: Visitor<'n>>
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+struct Items<'p, 'n> {
+    items: &'n [Node],
+    next: usize,
+    pass: &'p Pass,
+}
+
+impl<'n> SeqAccess<'n> for Items<'_, 'n> {
+    type Error = Error<'n>;
+
+    fn next_element_seed<T: DeserializeSeed<'n>>(&mut self, seed: T) -> Result<Option<T::Value>, Error<'n>> {
+        while let Some(node) = self.items.get(self.next) {
+            let index = self.next;
+            self.next += 1;
+            if !self.pass.is_skipped(node) {
+                let read = seed.deserialize(Value { node, pass: self.pass });
+                return read.map(Some).map_err(|error| error.below(format!("[{index}]")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Of the list as it is in the file, reported items included.
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+struct Entries<'p, 'n> {
+    node: &'n Node,
+    entries: std::slice::Iter<'n, Entry>,
+    value: Option<&'n Entry>,
+    absent: Option<&'static str>,
+    pass: &'p Pass,
+}
+
+impl<'n> MapAccess<'n> for Entries<'_, 'n> {
+    type Error = Error<'n>;
+
+    fn next_key_seed<K: DeserializeSeed<'n>>(&mut self, seed: K) -> Result<Option<K::Value>, Error<'n>> {
+        if let Some(key) = self.absent {
+            return seed.deserialize(StrDeserializer::new(key)).map(Some);
+        }
+        self.value = self.entries.find(|entry| self.pass.reads(self.node, entry));
+        let Some(entry) = self.value else { return Ok(None) };
+        let key = de::value::BorrowedStrDeserializer::new(&entry.key);
+        seed.deserialize(key).map(Some).map_err(|error: Error<'n>| error.at_key(entry))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'n>>(&mut self, seed: V) -> Result<V::Value, Error<'n>> {
+        if let Some(key) = self.absent.take() {
+            let absent = seed.deserialize(Value { node: &ABSENT, pass: self.pass });
+            return absent.map_err(|error| error.below(key.to_owned()));
+        }
+        let entry = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
+        let read = seed.deserialize(Value { node: &entry.value, pass: self.pass });
+        read.map_err(|error| error.below(shorten(&entry.key)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+static ABSENT: Node = Node { spot: Spot::START, kind: Kind::Absent };
+
+/// The keys of a section, in the order of its struct.
+#[must_use]
+pub fn keys<T: for<'de> Deserialize<'de>>() -> Keys {
+    section::<T>().1
+}
+
+/// What people call a section, and its keys.
+pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
+    match allowed::<T>() {
+        Some(What::NoSection { title, keys }) => (title, keys),
+        Some(_) | None => ("", &[]),
+    }
+}
+
+/// What is said where a value is missing.
+pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<What> {
+    T::deserialize(Value { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.what)
+}
+
+/// The keys of a section.
+pub(crate) type Keys = &'static [&'static str];

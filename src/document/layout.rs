@@ -1,0 +1,292 @@
+//! Why a text is not YAML, in an editor's terms: tabs, spaces after colons, indentation, quotes.
+//!
+//! The parser notices a mistake where it can go on no further, often a line late, and speaks of its own states. So the
+//! lines are looked at first, and the parser's complaint only tells what kind of mistake is left. It never decides
+//! that there is one.
+//! Source: YAML 1.2.2, chapters 5 to 8.
+
+use super::problem::Spot;
+
+/// What breaks the text.
+pub(super) struct Fault {
+    pub(super) spot: Spot,
+    pub(super) what: String,
+    pub(super) help: String,
+    /// Whether the parser's key is the one that is wrong, and not the one before.
+    pub(super) is_at_key: bool,
+}
+
+/// The mistake behind a complaint of the parser, which it has at `spot`.
+pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> Fault {
+    // The parser may be a line late, and it may stop before a line that it cannot take for a continuation.
+    let last = spot.line.min(lines.len());
+    let numbered = || lines.iter().enumerate().map(|(at, text)| (at + 1, *text));
+    let near = || numbered().filter(|(line, _)| line.abs_diff(spot.line) <= 1);
+    let before = || numbered().take(last).filter(|(_, text)| is_content(text));
+    near()
+        .find_map(|(line, text)| tab(line, text))
+        .or_else(|| near().find_map(|(line, text)| address(line, text)))
+        .or_else(|| near().find_map(|(line, text)| directive(line, text)))
+        .or_else(|| before().rev().take(2).find_map(|(line, text)| no_space(line, text)))
+        .or_else(|| before().rev().take(2).find_map(|(line, text)| no_colon(line, text, complaint)))
+        .or_else(|| bracket(&lines[..last], complaint))
+        .or_else(|| indentation(&lines[..last]))
+        .or_else(|| indentation(&lines[..(last + 1).min(lines.len())]))
+        .unwrap_or_else(|| by_complaint(spot, complaint))
+}
+
+/// A tab in an indentation.
+fn tab(line: usize, text: &str) -> Option<Fault> {
+    let indent = &text[..text.len() - text.trim_start().len()];
+    let column = indent.chars().position(|c| c == '\t')? + 1;
+    is_content(text).then(|| Fault {
+        spot: Spot {
+            line,
+            column,
+            width: indent.chars().skip(column - 1).take_while(|c| *c == '\t').count(),
+        },
+        what: "found a tab".to_owned(),
+        help: "indent with spaces; YAML does not allow tabs there".to_owned(),
+        is_at_key: false,
+    })
+}
+
+/// `[::]:502` without quotes.
+fn address(line: usize, text: &str) -> Option<Fault> {
+    let at = text.find(": [")? + 2;
+    let address = text[at..].split([' ', '#']).next().filter(|address| address.contains("]:"))?;
+    Some(Fault {
+        spot: Spot { line, column: text[..at].chars().count() + 1, width: address.chars().count() },
+        what: "an IPv6 address needs quotes, for a bracket begins a list".to_owned(),
+        help: format!("write \"{address}\""),
+        is_at_key: false,
+    })
+}
+
+/// A percent sign at the left margin, which YAML takes for a directive.
+fn directive(line: usize, text: &str) -> Option<Fault> {
+    let spot = Spot { line, column: 1, width: 1 };
+    text.starts_with('%').then(|| Fault { is_at_key: false, ..by_complaint(spot, "directive") })
+}
+
+/// A dash, or a key, without the space behind it.
+fn no_space(line: usize, text: &str) -> Option<Fault> {
+    let fault = |at: usize, width: usize, what: String, help: String| {
+        Some(Fault { spot: Spot { line, column: at + 1, width }, what, help, is_at_key: false })
+    };
+    let bare = text.trim_start();
+    if let Some(item) =
+        bare.strip_prefix('-').filter(|item| item.starts_with(|c: char| c.is_ascii_lowercase()))
+    {
+        let help = format!("put a space after it: `- {}`", item.trim_end());
+        return fault(text.len() - bare.len(), 1, "found no space after the dash".to_owned(), help);
+    }
+    let start = text.len() - text.trim_start_matches([' ', '-']).len();
+    let (key, value) = text[start..].split_once(':')?;
+    let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let value = value.trim_end();
+    let is_glued = word && !value.is_empty() && !value.starts_with([' ', '\t']) && !value.contains(": ");
+    if !is_glued || value.starts_with("//") {
+        return None;
+    }
+    let help = format!("put a space after the colon: `{key}: {value}`");
+    fault(start, key.len() + 1, format!("found no space after `{key}:`"), help)
+}
+
+/// A line that is text alone, where a key belongs.
+fn no_colon(line: usize, text: &str, complaint: &str) -> Option<Fault> {
+    let is_meant = complaint.contains("simple key") || complaint.contains("mapping values");
+    let bare = text.split(" #").next().unwrap_or_default().trim();
+    if !is_meant || bare.contains([':', '[', ']', '{', '}', '"', '\'']) || bare.starts_with('-') {
+        return None;
+    }
+    let help = match bare.split_once('=') {
+        Some((key, value)) => format!("write `{}: {}`", key.trim(), value.trim()),
+        None => "write `key: value`, or put # before a remark".to_owned(),
+    };
+    let at = text.len() - text.trim_start().len();
+    let spot = Spot { line, column: at + 1, width: bare.chars().count() };
+    Some(Fault { spot, what: "found no colon in this line".to_owned(), help, is_at_key: false })
+}
+
+/// The bracket that is not closed, or closes nothing.
+fn bracket(lines: &[&str], complaint: &str) -> Option<Fault> {
+    if !["flow", "bracket", "':'"].iter().any(|part| complaint.contains(part)) {
+        return None;
+    }
+    let mut open = Vec::new();
+    for (at, text) in lines.iter().enumerate().filter(|(_, text)| is_content(text)) {
+        let mut quote = None;
+        for (column, c) in text.split(" #").next().unwrap_or_default().chars().enumerate() {
+            let spot = Spot { line: at + 1, column: column + 1, width: 1 };
+            match (quote, c) {
+                (Some(mark), c) => quote = Some(mark).filter(|mark| *mark != c),
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '[' | '{') => open.push((spot, c)),
+                (None, ']' | '}') if open.pop().is_none() => {
+                    return Some(unpaired(spot, c, "closes nothing"));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+    open.last().map(|(spot, c)| unpaired(*spot, *c, "is not closed"))
+}
+
+fn unpaired(spot: Spot, bracket: char, why: &str) -> Fault {
+    Fault { spot, what: format!("`{bracket}` {why}"), help: BRACKET_HELP.to_owned(), is_at_key: false }
+}
+
+/// A column at which lines that belong together begin.
+#[derive(Clone)]
+struct Open<'t> {
+    /// From 0.
+    column: usize,
+    /// The line that began it, and its key.
+    line: usize,
+    key: &'t str,
+    /// Dashes begin there, and no keys.
+    is_list: bool,
+}
+
+/// The first line that does not begin where its neighbours do.
+fn indentation(lines: &[&str]) -> Option<Fault> {
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut may_deepen = true;
+    let mut brackets = 0_usize;
+    // The line before, its column, and what it closed.
+    let mut before = (0, 0, Vec::new());
+    for (at, text) in lines.iter().enumerate().filter(|(_, text)| is_content(text)) {
+        let line = at + 1;
+        let bare = text.split(" #").next().unwrap_or_default().trim_end();
+        let is_inside = brackets > 0;
+        brackets =
+            (brackets + bare.matches(['[', '{']).count()).saturating_sub(bare.matches([']', '}']).count());
+        if is_inside {
+            continue;
+        }
+        let column = bare.len() - bare.trim_start_matches(' ').len();
+        let is_item = bare[column..].starts_with("- ") || &bare[column..] == "-";
+        let kept = open.iter().position(|one| one.column > column).unwrap_or(open.len());
+        let closed = open.split_off(kept);
+        let around = open.last();
+        let fits = around.is_some_and(|one| one.column == column);
+        let is_key_among_dashes = fits && !is_item && around.is_some_and(|one| one.is_list);
+        let is_between = !fits && !closed.is_empty();
+        let is_too_deep = !fits && closed.is_empty() && around.is_some() && !may_deepen;
+        if is_between || is_key_among_dashes || is_too_deep {
+            // The line before may be what is too far left.
+            if let Some(own) =
+                before.2.iter().find(|one: &&Open<'_>| one.column == column).filter(|_| is_too_deep)
+            {
+                return Some(misplaced(before.0, before.1, std::slice::from_ref(own)));
+            }
+            let deeper = closed.first().filter(|one| one.is_list == is_item);
+            let outer = open.iter().rev().find(|one| one.column != column && one.is_list == is_item);
+            let same = around.filter(|one| is_too_deep && one.is_list == is_item);
+            let candidates: Vec<_> =
+                deeper.or(same).into_iter().chain(outer.filter(|_| same.is_none())).cloned().collect();
+            return Some(misplaced(line, column, &candidates));
+        }
+        if !fits {
+            open.push(Open { column, line, key: key_of(&bare[column..]), is_list: is_item });
+        }
+        let mut rest = &bare[column..];
+        while let Some(item) = rest.strip_prefix("- ") {
+            rest = item.trim_start();
+            let is_list = rest.starts_with("- ");
+            open.push(Open { column: bare.len() - rest.len(), line, key: key_of(rest), is_list });
+        }
+        may_deepen = rest.ends_with(':') || rest == "-" || rest.ends_with(['|', '>']);
+        before = (line, column, closed);
+    }
+    None
+}
+
+fn key_of(text: &str) -> &str {
+    text.split([':', ' ']).next().unwrap_or_default()
+}
+
+fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
+    let beside = |one: &Open<'_>| {
+        let name = if one.is_list { "the dash".to_owned() } else { format!("`{}`", one.key) };
+        format!("in column {}, beside {name} of line {}", one.column + 1, one.line)
+    };
+    let candidates: Vec<_> = candidates.iter().map(beside).collect();
+    let help = if candidates.is_empty() {
+        LAYOUT_HELP.to_owned()
+    } else {
+        format!("begin it {}", candidates.join(", or "))
+    };
+    Fault {
+        spot: Spot { line, column: column + 1, width: 1 },
+        what: format!("this line begins in column {}, where nothing it could belong to does", column + 1),
+        help,
+        is_at_key: false,
+    }
+}
+
+/// What the parser's complaint is about, where the lines show nothing.
+fn by_complaint(spot: Spot, complaint: &str) -> Fault {
+    let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
+    let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
+    Fault { spot, what: what.to_owned(), help: help.to_owned(), is_at_key: true }
+}
+
+fn is_content(text: &str) -> bool {
+    let text = text.trim_start();
+    !text.is_empty() && !text.starts_with('#')
+}
+
+/// A part of a complaint, and what is wrong then; the first that fits.
+const COMPLAINTS: [(&str, Mistake); 19] = [
+    ("unprintable", UNPRINTABLE),
+    ("byte order mark", UNPRINTABLE),
+    ("tab", TAB),
+    ("unexpected character", SIGN),
+    ("anchor", SIGN),
+    ("directive", SIGN),
+    ("<document", OUTSIDE),
+    ("block scalar", SIGN),
+    (" tag", SIGN),
+    ("escape", BACKSLASH),
+    ("hexadecimal", BACKSLASH),
+    ("quoted scalar", QUOTE),
+    ("double-quoted", QUOTE),
+    ("mapping values are not allowed", COLON),
+    ("flow", BRACKET),
+    ("bracket", BRACKET),
+    ("illegal placement of ':'", BRACKET),
+    ("block sequence entries are not allowed", DASH),
+    ("simple key", NO_KEY),
+];
+
+/// What is wrong, and what would be right.
+type Mistake = (&'static str, &'static str);
+
+const UNPRINTABLE: Mistake = ("found a character that cannot be printed", "leave it out");
+const TAB: Mistake = ("found a tab", "use spaces; YAML does not allow tabs there");
+const SIGN: Mistake =
+    ("found a sign with a meaning of its own", "put text that begins with one of % @ ` & * ! | > in quotes");
+const OUTSIDE: Mistake = ("this line belongs to nothing before it", LAYOUT_HELP);
+const BACKSLASH: Mistake = (
+    "found a backslash in double quotes, where it begins a code",
+    "put text with backslashes in single quotes",
+);
+const QUOTE: Mistake = (
+    "found a quote that is not closed, or text after one that is",
+    "close each quote in its line, with nothing after it but a comment",
+);
+const COLON: Mistake = (
+    "found a second colon in a value, or a key after one",
+    "put a value with a colon and a space in it in quotes; put each key in a line of its own",
+);
+const BRACKET: Mistake = ("what is in these brackets is not understood", BRACKET_HELP);
+const BRACKET_HELP: &str =
+    "close each [ and {, with commas between what is in them; put text with brackets in quotes";
+const DASH: Mistake =
+    ("found a dash in a line with a key", "put each `- ` in a line of its own, below its key");
+const NO_KEY: Mistake = ("found a line that is no key with a value", LAYOUT_HELP);
+const LAYOUT: Mistake = ("this does not fit what stands before it", LAYOUT_HELP);
+const LAYOUT_HELP: &str = "write `key: value` with a space after the colon, the keys of a section and the dashes of a list \
+                           each in one column";

@@ -1,0 +1,298 @@
+//! Sections of a file, one after the other, and every mistake in them.
+//!
+//! Owns how much of a section is read again after a mistake, and what is said of keys that are unknown, missing or not
+//! yet supported.
+
+use serde::Deserialize;
+
+use super::de::{Error, Keys, Pass, Value, What, allowed};
+use super::did_you_mean;
+use super::problem::{Faults, Problem, Problems, Spot, unreadable};
+use super::text::{bounded, first_control_character};
+use super::tree::{self, Kind, Node, join, shorten};
+use super::value::{allowed_list, wrong_length};
+
+/// One section of a file: a struct whose container attribute `rename` is what people call it, after "of".
+pub(crate) trait Section: for<'de> Deserialize<'de> {
+    /// Keys whose content is read by itself: lists of sections.
+    const APART: Keys = &[];
+}
+
+/// One kind of file.
+pub(crate) struct Format {
+    /// What such a file holds, after "allowed:".
+    pub(crate) holds: &'static str,
+    /// Every section.
+    pub(crate) sections: &'static [fn() -> (&'static str, Keys)],
+    /// Keys of later versions, by their path without indexes.
+    pub(crate) later: &'static [&'static str],
+}
+
+/// Reads a text; `build` makes its meaning from its sections, or reports why it cannot. Gives the warnings, too.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub(crate) fn read<T>(
+    text: &str,
+    file_name: &str,
+    format: &'static Format,
+    build: impl for<'n> FnOnce(&mut Reader<'n, '_>, &'n Node) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Problems> {
+    let text = bounded(text, file_name)?;
+    let mut faults = Faults::new(file_name, text);
+    let root = match first_control_character(text) {
+        Some(spot) => {
+            let help = "allowed: printable text, spaces and ends of line".to_owned();
+            faults.error(Some(spot), "", "found a control character".to_owned(), Some(help));
+            None
+        }
+        None => tree::read(text, format.holds, &mut faults),
+    };
+    let mut built = None;
+    if let Some(root) = &root {
+        let mut reader = Reader { root: Some(root), faults, format };
+        built = build(&mut reader, root);
+        faults = reader.faults;
+    }
+    finish(faults, built, file_name)
+}
+
+/// The same for sections that were made in code and have no text; `name` is the file's in messages.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(crate) fn without_text<T>(
+    name: &str,
+    format: &'static Format,
+    build: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Problems> {
+    let mut reader = Reader { root: None, faults: Faults::new(name, ""), format };
+    let built = build(&mut reader);
+    finish(reader.faults, built, name)
+}
+
+fn finish<T>(faults: Faults<'_>, built: Option<T>, name: &str) -> Result<(T, Vec<Problem>), Problems> {
+    let warnings = faults.finish()?;
+    // Nothing is missing unless an error says so.
+    let built = built.ok_or_else(|| unreadable(name, "the file is incomplete", None))?;
+    Ok((built, warnings))
+}
+
+/// A file while its sections are read and compared.
+pub(crate) struct Reader<'n, 't> {
+    /// `None`: there is no text.
+    root: Option<&'n Node>,
+    faults: Faults<'t>,
+    format: &'static Format,
+}
+
+impl<'n> Reader<'n, '_> {
+    /// One section. Values that were reported have their default; `None`: it has none, or is no section at all.
+    pub(crate) fn section<T: Section>(&mut self, section: &'n Node, path: &str) -> Option<T> {
+        let mut pass = Pass { apart: Some((section, T::APART)), ..Pass::default() };
+        let mut lacking = None;
+        while !self.faults.is_full() {
+            let error = match T::deserialize(Value { node: section, pass: &pass }) {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            };
+            let mut wrong = error.node.unwrap_or(section);
+            if let What::MissingKey(key) = error.what {
+                // A key that is there was reported, and what it belongs to cannot be had without it.
+                if wrong.entry(key).is_none() {
+                    pass.absent = Some((wrong, key));
+                    lacking = Some(wrong);
+                    continue;
+                }
+            } else if matches!(wrong.kind, Kind::Absent) {
+                wrong = lacking.take().unwrap_or(section);
+                pass.absent = None;
+                self.report(Error { spot: Some(wrong.spot), ..error }, path);
+            } else {
+                self.report(error, path);
+            }
+            if std::ptr::eq(wrong, section) {
+                return None;
+            }
+            pass.skipped.insert(wrong);
+        }
+        None
+    }
+
+    /// Each section of the list below a key, read by `read`. A list that is missing or empty is reported.
+    pub(crate) fn sections<T>(
+        &mut self,
+        parent: &'n Node,
+        path: &str,
+        key: &str,
+        most: usize,
+        mut read: impl FnMut(&mut Self, &'n Node, &str) -> T,
+    ) -> Vec<T> {
+        let path = join(path, key);
+        let Kind::Mapping(entries) = &parent.kind else { return Vec::new() };
+        if parent.entry(key).is_none() {
+            self.error(&path, "the key is missing", &format!("allowed: {}", allowed_list(most)));
+        }
+        let mut found = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.key == key) {
+            let what = match &entry.value.kind {
+                Kind::Refused => continue,
+                Kind::List(items) => wrong_length(items.len(), 1, most),
+                Kind::Empty | Kind::Absent | Kind::Scalar { .. } | Kind::Mapping(_) => {
+                    Some(format!("found {}", entry.value.describe()))
+                }
+            };
+            if let Some(what) = what {
+                let mut help = format!("allowed: {}", allowed_list(most));
+                if let Kind::Mapping(entries) = &entry.value.kind
+                    && let Some(first) = entries.first()
+                {
+                    help = format!("begin each entry with a dash: `- {}: ...`; {help}", first.key);
+                }
+                self.faults.error(Some(entry.value.spot), &path, what, Some(help));
+            }
+            let Kind::List(items) = &entry.value.kind else { continue };
+            for (index, item) in items.iter().take(most).enumerate() {
+                let one = read(self, item, &format!("{path}[{index}]"));
+                // A list whose key appears before is read for its mistakes alone.
+                if !entry.doubled {
+                    found.push(one);
+                }
+            }
+        }
+        found
+    }
+
+    /// The same for a list that may be absent.
+    pub(crate) fn sections_if_any<T>(
+        &mut self,
+        parent: &'n Node,
+        path: &str,
+        key: &str,
+        most: usize,
+        read: impl FnMut(&mut Self, &'n Node, &str) -> T,
+    ) -> Vec<T> {
+        if parent.entry(key).is_none() { Vec::new() } else { self.sections(parent, path, key, most, read) }
+    }
+
+    /// Reports what is wrong with the value at a path, and what would be right.
+    pub(crate) fn error(&mut self, path: &str, what: &str, help: &str) {
+        let spot = self.spot(path);
+        self.faults.error(spot, path, what.to_owned(), Some(help.to_owned()));
+    }
+
+    /// Reports what is wrong with the key at a path.
+    pub(crate) fn error_at_key(&mut self, path: &str, what: &str, help: &str) {
+        let spot = self.root.map(|root| root.find(path).1);
+        self.faults.error(spot, path, what.to_owned(), Some(help.to_owned()));
+    }
+
+    /// Warns of the value at a path.
+    pub(crate) fn warning(&mut self, path: &str, what: &str, help: &str) {
+        let spot = self.spot(path);
+        self.faults.warning(spot, path, what.to_owned(), Some(help.to_owned()));
+    }
+
+    /// Adds what is wrong with a file that this one names.
+    pub(crate) fn include(&mut self, problems: Problems) {
+        self.faults.include(problems);
+    }
+
+    /// Whether there is no error at this path, nor at one around or below it.
+    pub(crate) fn is_sound(&self, path: &str) -> bool {
+        self.faults.is_sound(path)
+    }
+
+    /// Reports a value that has no default and is missing, with what would be allowed.
+    pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
+        if value.is_none() && self.is_sound(path) {
+            let help = match allowed::<T>() {
+                Some(What::Value { allowed, .. }) => format!("allowed: {allowed}"),
+                Some(_) | None => String::new(),
+            };
+            self.error(path, "the key is missing", &help);
+        }
+    }
+
+    /// Whether these are all items of the list at this path, so that their indexes are those of the file.
+    pub(crate) fn is_whole<T>(&self, path: &str, items: &[T]) -> bool {
+        self.root.is_none_or(|root| root.find_list(path).is_none_or(|length| length == items.len()))
+    }
+
+    /// Whether no further error is kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.faults.is_full()
+    }
+
+    /// Whether anything was reported.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.faults.has_errors()
+    }
+
+    /// ` on line 7`, where the value at that path is; empty without a text.
+    pub(crate) fn on_line(&self, path: &str) -> String {
+        self.spot(path).map(|spot| format!(" on line {}", spot.line)).unwrap_or_default()
+    }
+
+    fn spot(&self, path: &str) -> Option<Spot> {
+        self.root.map(|root| root.find(path).0)
+    }
+
+    fn report(&mut self, error: Error<'_>, section: &str) {
+        let path = error.path.iter().rev().fold(section.to_owned(), |path, step| {
+            if step.starts_with('[') { path + step } else { join(&path, step) }
+        });
+        let is_absent = error.node.is_some_and(|node| matches!(node.kind, Kind::Absent));
+        let (what, help) = match error.what {
+            What::Value { allowed, .. } if is_absent => {
+                ("the key is missing".to_owned(), Some(format!("allowed: {allowed}")))
+            }
+            What::Value { hint, allowed } => {
+                let is_typographic =
+                    error.found.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
+                let quotes = if is_typographic { "use plain quotes (\") or none; " } else { "" };
+                (format!("found {}", error.found), Some(format!("{quotes}{hint}allowed: {allowed}")))
+            }
+            What::NoSection { title, keys } => no_section(error.node, title, keys),
+            What::Other { what, help } => (what, help),
+            What::UnknownKey { known } => self.unknown(&path, known),
+            What::MissingKey(_) | What::Reported => return,
+        };
+        self.faults.error(error.spot, &path, what, help);
+    }
+
+    fn unknown(&self, path: &str, known: &[&str]) -> (String, Option<String>) {
+        let steps: Vec<_> = path.split('.').map(|step| step.split('[').next().unwrap_or_default()).collect();
+        if self.format.later.contains(&steps.join(".").as_str()) {
+            return ("not yet supported".to_owned(), Some("leave the key out".to_owned()));
+        }
+        let typed = steps.last().copied().unwrap_or_default();
+        let mut sections = self.format.sections.iter().map(|section| section());
+        let hint = match sections.find(|(_, keys)| keys.contains(&typed)) {
+            Some((title, _)) => format!("`{typed}` is a key of {title}, so it belongs there; "),
+            None => did_you_mean(typed, known.iter().copied()),
+        };
+        ("unknown key".to_owned(), Some(format!("{hint}allowed here: {}", known.join(", "))))
+    }
+}
+
+/// What to say of a value in the place of a section.
+fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<String>) {
+    let keys_of = format!("{title} has the keys {}", keys.join(", "));
+    match node.map(|node| (node, &node.kind)) {
+        Some((_, Kind::Scalar { text, .. })) => {
+            let text = shorten(text);
+            if let Some((key, value)) = text.split_once(':').filter(|(key, _)| keys.contains(key)) {
+                let help = format!("put a space after the colon: `{key}: {}`", value.trim_start());
+                return (format!("found `{text}`, which has no space after the colon"), Some(help));
+            }
+            let first = keys.first().copied().unwrap_or_default();
+            let help = format!("write `{first}: {text}`, if that is meant; {keys_of}");
+            (format!("found `{text}` without a key"), Some(help))
+        }
+        Some((node, _)) => {
+            (format!("found {}", node.describe()), Some(format!("write keys with values; {keys_of}")))
+        }
+        None => ("found no value".to_owned(), Some(keys_of)),
+    }
+}

@@ -1,0 +1,346 @@
+//! The events of the YAML parser as a tree that knows the place of each part.
+//!
+//! Owns what makes a text unusable as YAML: syntax, duplicate keys, several documents, depth, and the parts of YAML
+//! these files do without (anchors, aliases, merge keys, tags). Never looks at what a key means. Every scalar stays
+//! the text that was written: `on`, `no` and `007` are not reinterpreted.
+//! YAML 1.2.2, chapters 3 and 6 to 9.
+
+use std::collections::BTreeMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use super::layout;
+use super::problem::{Faults, Spot};
+
+/// One value of the file.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) spot: Spot,
+    pub(crate) kind: Kind,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Nothing written, `~` or `null`.
+    Empty,
+    /// Text as written; `plain`: without quotes.
+    Scalar { text: String, plain: bool },
+    /// `- ...` or `[...]`.
+    List(Vec<Node>),
+    /// `key: ...` or `{...}`.
+    Mapping(Vec<Entry>),
+    /// Not in the file, though its key is needed.
+    Absent,
+    /// Reported already.
+    Refused,
+}
+
+/// One key and its value.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_spot: Spot,
+    pub(crate) value: Node,
+    /// The key appears before in this mapping; that is reported, and the earlier value counts.
+    pub(crate) doubled: bool,
+}
+
+impl Node {
+    /// What it is, for "found ...".
+    pub(crate) fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Empty | Kind::Absent | Kind::Refused => "no value".to_owned(),
+            Kind::Scalar { text, plain: true } => format!("`{}`", shorten(text)),
+            Kind::Scalar { text, plain: false } => format!("the quoted text \"{}\"", shorten(text)),
+            Kind::List(items) if items.is_empty() => "an empty list".to_owned(),
+            Kind::List(_) => "a list".to_owned(),
+            Kind::Mapping(_) => "keys with values".to_owned(),
+        }
+    }
+
+    /// The entry of a mapping that counts under this key.
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        let Kind::Mapping(entries) = &self.kind else { return None };
+        entries.iter().find(|entry| entry.key == key && !entry.doubled)
+    }
+
+    /// The place of the value at a path such as `buses[0].units[2].id`, and of its key where it has one; of the part
+    /// around it where the path leads nowhere.
+    pub(crate) fn find(&self, path: &str) -> (Spot, Spot) {
+        let (node, key, is_there) = self.follow(path);
+        (node.spot, if is_there { key } else { node.spot })
+    }
+
+    /// How many items the list at a path has; `None`: there is no list.
+    pub(crate) fn find_list(&self, path: &str) -> Option<usize> {
+        match self.follow(path) {
+            (Self { kind: Kind::List(items), .. }, _, true) => Some(items.len()),
+            _ => None,
+        }
+    }
+
+    /// As far as a path leads, the place of the last key, and whether that is all of it.
+    fn follow(&self, path: &str) -> (&Self, Spot, bool) {
+        let (mut node, mut key) = (self, self.spot);
+        for step in path.split('.') {
+            let mut parts = step.split('[');
+            let name = parts.next().unwrap_or_default();
+            if !name.is_empty() {
+                let Some(entry) = node.entry(name) else { return (node, key, false) };
+                (node, key) = (&entry.value, entry.key_spot);
+            }
+            for index in parts {
+                let index = index.trim_end_matches(']').parse::<usize>().ok();
+                let Kind::List(items) = &node.kind else { return (node, key, false) };
+                let Some(item) = index.and_then(|index| items.get(index)) else { return (node, key, false) };
+                (node, key) = (item, item.spot);
+            }
+        }
+        (node, key, true)
+    }
+}
+
+/// Reads a text; `expected` says what a file of this kind holds. `None`: it is no usable YAML, and the faults
+/// say why.
+pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Option<Node> {
+    let mut builder = Builder { stack: Vec::new(), root: None, documents: 0 };
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(found) => found,
+            Err(error) => {
+                builder.report_syntax(&error, faults);
+                return None;
+            }
+        };
+        match builder.handle(event, span, faults) {
+            Next::More => {}
+            Next::Enough => break,
+            Next::Hopeless => return None,
+        }
+    }
+    if builder.root.is_none() {
+        faults.error(
+            Some(Spot::START),
+            "",
+            "the file is empty".to_owned(),
+            Some(format!("allowed: {expected}")),
+        );
+    }
+    builder.root
+}
+
+/// Text cut to what fits into a message, on one line.
+pub(crate) fn shorten(text: &str) -> String {
+    let line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
+    if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
+}
+
+enum Next {
+    More,
+    Enough,
+    Hopeless,
+}
+
+/// The lists and mappings that are open, outermost first.
+struct Builder {
+    stack: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+}
+
+enum Open {
+    List { spot: Spot, items: Vec<Node> },
+    Mapping { spot: Spot, entries: Vec<Entry>, seen: BTreeMap<String, Spot>, key: Pending },
+}
+
+/// The key whose value comes next.
+enum Pending {
+    /// A key comes next.
+    Nothing,
+    Key {
+        name: String,
+        spot: Spot,
+        doubled: bool,
+    },
+    /// A key that was reported; its value is dropped.
+    Refused,
+}
+
+impl Builder {
+    fn handle(&mut self, event: Event<'_>, span: Span, faults: &mut Faults<'_>) -> Next {
+        let spot = spot_of(span);
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    refuse(
+                        faults,
+                        spot,
+                        "",
+                        "found a second YAML document (`---`)",
+                        "one document in a file",
+                    );
+                    return Next::Enough;
+                }
+            }
+            Event::Alias(_) => {
+                refuse(
+                    faults,
+                    spot,
+                    &self.path(),
+                    "found an alias (`*name`)",
+                    "the value itself, written out",
+                );
+                self.put(Node { spot, kind: Kind::Refused }, faults);
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                let plain = style == ScalarStyle::Plain;
+                let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+                    Kind::Empty
+                } else {
+                    Kind::Scalar { text: text.into_owned(), plain }
+                };
+                self.put(Node { spot, kind }, faults);
+            }
+            Event::SequenceStart(anchor, tag) => {
+                let spot = Spot { width: 1, ..spot };
+                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                return self.open(Open::List { spot, items: Vec::new() }, spot, faults);
+            }
+            Event::MappingStart(anchor, tag) => {
+                let spot = Spot { width: 1, ..spot };
+                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                let (entries, seen) = (Vec::new(), BTreeMap::new());
+                return self.open(Open::Mapping { spot, entries, seen, key: Pending::Nothing }, spot, faults);
+            }
+            Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
+                Some(Open::List { spot, items }) => self.put(Node { spot, kind: Kind::List(items) }, faults),
+                Some(Open::Mapping { spot, entries, .. }) => {
+                    self.put(Node { spot, kind: Kind::Mapping(entries) }, faults);
+                }
+                None => {}
+            },
+        }
+        Next::More
+    }
+
+    fn open(&mut self, open: Open, spot: Spot, faults: &mut Faults<'_>) -> Next {
+        if self.stack.len() == MAX_DEPTH {
+            let allowed = format!("up to {MAX_DEPTH} levels");
+            refuse(faults, spot, &self.path(), "lists and keys are nested too deeply", &allowed);
+            return Next::Hopeless;
+        }
+        self.stack.push(open);
+        Next::More
+    }
+
+    /// Puts a finished value, or key, where it belongs.
+    fn put(&mut self, mut node: Node, faults: &mut Faults<'_>) {
+        let path = self.path();
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Mapping { entries, seen, key, .. }) => {
+                match std::mem::replace(key, Pending::Nothing) {
+                    Pending::Nothing => *key = take_key(node, &path, seen, faults),
+                    Pending::Refused => {}
+                    Pending::Key { name, spot, doubled } => {
+                        // Nothing written has no place of its own.
+                        if matches!(node.kind, Kind::Empty) {
+                            node.spot = spot;
+                        }
+                        entries.push(Entry { key: name, key_spot: spot, value: node, doubled });
+                    }
+                }
+            }
+        }
+    }
+
+    fn refuse_decoration(&self, anchor: usize, tagged: bool, spot: Spot, faults: &mut Faults<'_>) {
+        if anchor != 0 {
+            let allowed = "plain values, each written out where it is needed";
+            refuse(faults, spot, &self.path(), "found an anchor (`&name`)", allowed);
+        }
+        if tagged {
+            refuse(faults, spot, &self.path(), "found a tag (`!name`)", "plain values without tags");
+        }
+    }
+
+    fn report_syntax(&self, error: &ScanError, faults: &mut Faults<'_>) {
+        let marker = error.marker();
+        let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
+        let layout::Fault { spot, what, help, is_at_key } =
+            layout::explain(faults.lines(), spot, error.info());
+        let mut key = self.path();
+        // How far a list had come says nothing certain about where its text broke.
+        if key.ends_with(']') {
+            key.truncate(key.rfind('[').unwrap_or(0));
+        } else if !is_at_key {
+            key.truncate(key.rfind('.').unwrap_or(0));
+        }
+        faults.error(Some(spot), &key, what, Some(help));
+    }
+
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for open in &self.stack {
+            match open {
+                Open::List { items, .. } => path.push_str(&format!("[{}]", items.len())),
+                Open::Mapping { key: Pending::Key { name, .. }, .. } => path = join(&path, &shorten(name)),
+                Open::Mapping { key: Pending::Nothing | Pending::Refused, .. } => {}
+            }
+        }
+        path
+    }
+}
+
+/// The path of a key below another.
+pub(crate) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn refuse(faults: &mut Faults<'_>, spot: Spot, path: &str, what: &str, allowed: &str) {
+    faults.error(Some(spot), path, what.to_owned(), Some(format!("allowed: {allowed}")));
+}
+
+/// Judges a key by itself; `path` is that of its mapping.
+fn take_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
+    let spot = node.spot;
+    let (name, plain) = match node.kind {
+        Kind::Scalar { text, plain } => (text, plain),
+        Kind::Refused => return Pending::Refused,
+        Kind::Empty | Kind::Absent | Kind::List(_) | Kind::Mapping(_) => {
+            let what = format!("found {} as a key", node.describe());
+            refuse(faults, spot, path, &what, "a word before the colon");
+            return Pending::Refused;
+        }
+    };
+    let own = join(path, &shorten(&name));
+    if plain && name == "<<" {
+        refuse(faults, spot, &own, "found a merge key (`<<`)", "the keys themselves, written out");
+        return Pending::Refused;
+    }
+    if let Some(first) = seen.get(&name) {
+        let what = format!("found the key a second time, the first is on line {}", first.line);
+        refuse(faults, spot, &own, &what, "each key once in a section");
+        return Pending::Key { name, spot, doubled: true };
+    }
+    seen.insert(name.clone(), spot);
+    Pending::Key { name, spot, doubled: false }
+}
+
+fn spot_of(span: Span) -> Spot {
+    let one_line = span.start.line() == span.end.line();
+    let width = if one_line { span.end.col().saturating_sub(span.start.col()).max(1) } else { usize::MAX };
+    Spot { line: span.start.line(), column: span.start.col() + 1, width }
+}
+
+/// Levels of lists and mappings; the configuration and the profiles need six.
+const MAX_DEPTH: usize = 16;
+
+/// Characters of the file's text repeated in a message.
+const LONGEST_QUOTE: usize = 60;
