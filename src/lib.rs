@@ -25,6 +25,7 @@
 //! - [`yaml`]: YAML text as a tree that knows its places, and what is wrong with a file. Imports no room.
 //! - [`config`]: YAML text in, a checked configuration out.
 //! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
+//! - [`web`]: the status address: HTML, JSON, metrics and streams over HTTP.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
@@ -146,9 +147,7 @@ pub mod io {
     pub mod clock;
     pub mod connection;
     mod direction;
-    pub mod feed;
     pub mod handle;
-    pub mod http;
     pub mod ioctl;
     pub(crate) mod json;
     pub mod log_lines;
@@ -313,17 +312,18 @@ pub mod status {
     mod exchanges;
     pub mod exposition;
     pub mod history;
-    mod json;
+    pub(crate) mod json;
     pub mod lately;
-    mod meter_page;
+    pub(crate) mod meter_page;
     mod meters;
     pub mod metrics;
-    mod overview;
-    mod overview_page;
+    pub(crate) mod overview;
+    pub(crate) mod overview_page;
     pub mod picture;
     pub mod readings;
-    pub mod site;
     mod trouble;
 }
+
+pub mod web;
 
 pub mod gateway;

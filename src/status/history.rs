@@ -16,7 +16,7 @@ use super::picture::{BusPicture, Picture, UnitPicture};
 use super::readings::Readings;
 
 /// Everything that is remembered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     /// When the minute that is being counted began.
     began: Option<Instant>,
@@ -27,7 +27,7 @@ pub struct History {
 }
 
 /// What is remembered of one unit.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UnitTrack {
     /// By the names of the quantities, in the order of the profile's headline.
     pub readings: Vec<ReadingTrack>,
@@ -40,7 +40,7 @@ pub struct UnitTrack {
 }
 
 /// What is remembered of one quantity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadingTrack {
     /// The name of the point that is no copy.
     pub quantity: String,
@@ -67,7 +67,7 @@ pub struct UnitMinute {
 }
 
 /// What is remembered of one line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BusTrack {
     /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
     pub minutes: VecDeque<Option<BusMinute>>,

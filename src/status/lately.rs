@@ -25,7 +25,7 @@ pub struct Split {
 }
 
 /// What a line did lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Lately {
     seconds: VecDeque<(Instant, LineStatistics)>,
     minutes: VecDeque<Earlier>,
@@ -84,7 +84,7 @@ impl Lately {
 }
 
 /// Requests of each client lately.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rates {
     marks: VecDeque<(Instant, BTreeMap<Client, u64>)>,
 }

@@ -17,7 +17,7 @@ use crate::meter::words::Group;
 use crate::page;
 
 /// The page of a unit.
-pub(super) fn page(
+pub(crate) fn page(
     picture: &Picture,
     unit: &UnitPicture<'_>,
     history: &History,

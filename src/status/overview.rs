@@ -21,7 +21,7 @@ use crate::meter::decode::{Reading, Unscaled, Value};
 use crate::meter::profile::{Point, Profile, Valid};
 use crate::modbus::pdu::ExceptionCode;
 
-pub(super) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
+pub(crate) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
     json::Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: now.saturating_duration_since(picture.started).as_secs(),
@@ -32,7 +32,7 @@ pub(super) fn status(picture: &Picture, now: Instant) -> json::Status<'_> {
     }
 }
 
-pub(super) fn bus(bus: &BusPicture, now: Instant) -> json::Bus<'_> {
+pub(crate) fn bus(bus: &BusPicture, now: Instant) -> json::Bus<'_> {
     let line = &bus.settings.line;
     let view = &bus.view;
     let (counters, times) = (view.counters, view.statistics);
@@ -83,7 +83,7 @@ fn histogram(histogram: &Histogram) -> json::Histogram {
 }
 
 /// What is wrong, line by line, what is of the line first.
-pub(super) fn findings<'a>(picture: &'a Picture, history: &History, now: Instant) -> Vec<json::Finding<'a>> {
+pub(crate) fn findings<'a>(picture: &'a Picture, history: &History, now: Instant) -> Vec<json::Finding<'a>> {
     let found = trouble::of_all(picture, history, now).into_iter().map(|(bus, finding)| {
         let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
         json::Finding {
@@ -134,7 +134,7 @@ fn unit_counts(bus: &BusPicture) -> json::UnitCounts {
     counts
 }
 
-pub(super) fn unit<'a>(
+pub(crate) fn unit<'a>(
     unit: &UnitPicture<'a>,
     readings: Option<&Readings<'a>>,
     now: Instant,
@@ -182,7 +182,7 @@ pub(super) fn unit<'a>(
     }
 }
 
-pub(super) fn unit_page<'a>(one: &UnitPicture<'a>, now: Instant) -> json::UnitPage<'a> {
+pub(crate) fn unit_page<'a>(one: &UnitPicture<'a>, now: Instant) -> json::UnitPage<'a> {
     let readings = Readings::of(one);
     let code = readings.as_ref().and_then(Readings::validity_code);
     let points = readings.as_ref().map(|readings| {
@@ -280,7 +280,7 @@ fn said(value: &Value<'_>) -> (Option<json::Number>, Option<String>, Option<&'st
     }
 }
 
-pub(super) fn listener(one: &ListenerPicture) -> json::Listener<'_> {
+pub(crate) fn listener(one: &ListenerPicture) -> json::Listener<'_> {
     let totals = one.tally.totals();
     json::Listener {
         listener: one.address.to_string(),
@@ -295,7 +295,7 @@ pub(super) fn listener(one: &ListenerPicture) -> json::Listener<'_> {
     }
 }
 
-pub(super) fn clients(picture: &Picture, now: Instant) -> json::Clients {
+pub(crate) fn clients(picture: &Picture, now: Instant) -> json::Clients {
     let mut clients = Vec::new();
     for listener in &picture.listeners {
         clients.extend(listener.tally.clients().into_iter().map(|client| (listener.address, client)));
@@ -325,7 +325,7 @@ fn counted(counted: &Counted) -> json::Counted {
     }
 }
 
-pub(super) fn unit_history<'a>(
+pub(crate) fn unit_history<'a>(
     one: &UnitPicture<'a>,
     history: &'a History,
     now: Instant,
@@ -359,7 +359,7 @@ pub(super) fn unit_history<'a>(
     }
 }
 
-pub(super) fn bus_history<'a>(bus: &'a BusPicture, history: &History, now: Instant) -> json::BusHistory<'a> {
+pub(crate) fn bus_history<'a>(bus: &'a BusPicture, history: &History, now: Instant) -> json::BusHistory<'a> {
     let minutes = history.bus(bus).map(|track| {
         let minute = |minute: &super::history::BusMinute| json::BusMinute {
             utilisation_percent: minute.utilisation,
@@ -381,7 +381,7 @@ pub(super) fn bus_history<'a>(bus: &'a BusPicture, history: &History, now: Insta
 }
 
 /// What a state is called wherever a program reads it.
-pub(super) fn state_word(state: UnitState) -> &'static str {
+pub(crate) fn state_word(state: UnitState) -> &'static str {
     match state {
         UnitState::NeverSeen => "never_seen",
         UnitState::Online => "online",
@@ -391,7 +391,7 @@ pub(super) fn state_word(state: UnitState) -> &'static str {
 }
 
 /// What a port's state is called wherever a program reads it.
-pub(super) fn port_word(port: PortState) -> &'static str {
+pub(crate) fn port_word(port: PortState) -> &'static str {
     match port {
         PortState::Closed => "closed",
         PortState::Open => "open",

@@ -20,7 +20,7 @@ use crate::meter::words::Group;
 use crate::page;
 
 /// The first page.
-pub(super) fn overview(picture: &Picture, history: &History, now: Instant) -> page::Overview {
+pub(crate) fn overview(picture: &Picture, history: &History, now: Instant) -> page::Overview {
     let mut clients = clients(picture, history, now);
     let names = Names::of(picture);
     let clients_left_out = clients.len().saturating_sub(MOST_CLIENTS);
@@ -35,7 +35,7 @@ pub(super) fn overview(picture: &Picture, history: &History, now: Instant) -> pa
 }
 
 /// What stands on every page.
-pub(super) fn gateway(picture: &Picture, now: Instant) -> page::Gateway {
+pub(crate) fn gateway(picture: &Picture, now: Instant) -> page::Gateway {
     page::Gateway {
         name: picture.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,10 +90,10 @@ fn port(bus: &BusPicture, now: Instant) -> page::Port {
 }
 
 /// How often each identifier stands in the configuration.
-pub(super) struct Names(BTreeMap<u8, usize>);
+pub(crate) struct Names(BTreeMap<u8, usize>);
 
 impl Names {
-    pub(super) fn of(picture: &Picture) -> Self {
+    pub(crate) fn of(picture: &Picture) -> Self {
         let mut counts = BTreeMap::new();
         for unit in picture.units() {
             *counts.entry(unit.alias).or_default() += 1;
@@ -102,7 +102,7 @@ impl Names {
     }
 
     /// How a unit is pointed at.
-    pub(super) fn meter(&self, unit: &UnitPicture<'_>) -> page::MeterRef {
+    pub(crate) fn meter(&self, unit: &UnitPicture<'_>) -> page::MeterRef {
         let is_ambiguous = self.0.get(&unit.alias).is_some_and(|count| *count > 1);
         page::MeterRef {
             unit: unit.alias,
@@ -113,7 +113,7 @@ impl Names {
 }
 
 /// A meter as it hangs on the wire.
-pub(super) fn meter(unit: &UnitPicture<'_>, names: &Names, history: &History, now: Instant) -> page::Meter {
+pub(crate) fn meter(unit: &UnitPicture<'_>, names: &Names, history: &History, now: Instant) -> page::Meter {
     let minute = |minute: &Option<super::history::UnitMinute>| {
         // Nobody looked: a gap.
         minute.map_or_else(page::Minute::default, |minute| page::Minute {

@@ -21,6 +21,8 @@ use crate::meter::words::BlockKind;
 /// The gateway.
 #[derive(Clone, Debug)]
 pub struct Picture {
+    /// When all of it is; every age ends here.
+    pub at: Instant,
     /// Since when it has been running.
     pub started: Instant,
     /// The buses, in the order of the configuration.

@@ -28,7 +28,6 @@ const ROOMS: &[(&str, Imports)] = &[
             "bus",
             "config",
             "findings",
-            "io::http",
             "io::ioctl",
             "io::port_view",
             "io::process",
@@ -40,6 +39,7 @@ const ROOMS: &[(&str, Imports)] = &[
             "page",
         ]),
     ),
+    ("web", Imports::Only(&["bus", "capture", "config", "findings", "io", "page", "status", "trace"])),
     ("gateway", Imports::Any),
     ("cli", Imports::Any),
 ];

@@ -9,7 +9,6 @@ use metergate::bus::record::{Cause, Outcome, Piece, PieceKind, Received, Record,
 use metergate::bus::request::{Source, Target};
 use metergate::bus::settings::UnitId;
 use metergate::bus::unit::UnitState;
-use metergate::io::http::Reply;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::checkup::Checkup;
 use metergate::status::history::History;
@@ -259,10 +258,9 @@ fn units_of_one_identifier_are_told_apart_by_their_bus_and_no_others() {
         assert!(html.contains(&format!("href=\"{href}")), "{href}: {html}");
     }
     for (path, expected) in [("/units/2", 409), ("/units/3", 404), ("/units/2?bus=riser%20b%2Fc", 200)] {
-        let Reply::Page { status, kind, .. } = ask(&picture, &History::default(), path, now) else {
-            panic!("{path}")
-        };
-        assert_eq!((status, kind), (expected, "text/html; charset=utf-8"), "{path}");
+        let response = ask(&picture, &History::default(), path, now);
+        assert_eq!(response.status(), expected, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8", "{path}");
     }
 }
 
@@ -272,9 +270,14 @@ fn a_file_may_be_kept_only_under_the_address_that_has_its_hash() {
     let picture = picture(TWO_LINES, now);
     let ask = |path: &str| ask(&picture, &History::default(), path, now);
     for asset in metergate::page::ASSETS {
-        assert_eq!(ask(&asset.href()), Reply::File { kind: asset.content_type, body: asset.body });
+        let kept = ask(&asset.href());
+        assert_eq!(kept.headers()["content-type"], asset.content_type);
+        assert!(kept.headers()["cache-control"].to_str().unwrap().ends_with("immutable"), "{kept:?}");
+        assert_eq!(kept.body(), asset.body);
         for other in [asset.path.to_owned(), format!("{}?v=0", asset.path), format!("{}&x", asset.href())] {
-            assert!(matches!(ask(&other), Reply::Page { status: 200, .. }), "{other}");
+            let response = ask(&other);
+            assert_eq!(response.status(), 200, "{other}");
+            assert!(!response.headers().contains_key("cache-control"), "the guard says no-store: {other}");
         }
     }
     let main = page(&picture, &History::default(), "/?part=main", now);

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::PortState;
-use metergate::io::http::Reply;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::history::History;
 use metergate::status::picture::Picture;
@@ -193,23 +192,17 @@ fn a_unit_is_found_by_the_identifier_clients_use_and_by_its_bus_where_there_are_
         ("/api/v1/units/0", 404),
         ("/api/v1/buses/riser", 404),
     ] {
-        let Reply::Page { status, body, .. } = ask(&picture, &History::default(), path, now) else {
-            panic!("{path}")
-        };
-        let said: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(status, expected, "{path}");
+        let response = ask(&picture, &History::default(), path, now);
+        let said: Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!(response.status(), expected, "{path}");
         assert!(said["error"].is_string(), "{path}: {said}");
     }
-    assert_eq!(ask(&picture, &History::default(), "/api/v1/events", now), Reply::Events("/api/v1/status"));
 }
 
 #[test]
 fn ready_takes_an_open_port_and_a_unit_that_answers_on_that_very_bus() {
     let now = Instant::now();
-    let status = |picture: &Picture| match ask(picture, &History::default(), "/ready", now) {
-        Reply::Page { status, .. } => status,
-        Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. } => panic!("no page"),
-    };
+    let status = |picture: &Picture| ask(picture, &History::default(), "/ready", now).status();
     let mut picture = picture(TWO_LINES, now);
     assert_eq!(status(&picture), 503, "nobody has answered yet");
     for (state, expected) in [

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use metergate::bus::settings::{UnitId, UnitSettings};
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::{PollingView, PortState, UnitView, View};
 use metergate::config::{Config, parse};
-use metergate::io::http::{Question, Reply};
 use metergate::io::port_view::PortView;
 use metergate::io::process::Process;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::status::history::History;
 use metergate::status::picture::{BusPicture, ListenerPicture, Picture};
-use metergate::status::site;
+use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 
 /// Two lines; unit 1 of the second is 11 for clients, and both have a 2.
@@ -77,6 +80,7 @@ pub(crate) fn picture(text: &str, now: Instant) -> Picture {
     };
     let listeners = config.listeners.iter().map(listener).collect();
     Picture {
+        at: now,
         started: now,
         buses,
         listeners,
@@ -130,19 +134,25 @@ pub(crate) fn float(address: u16, value: f32) -> [(u16, u16); 2] {
     [(address, u16::from_be_bytes([a, b])), (address + 1, u16::from_be_bytes([c, d]))]
 }
 
-/// The page of a path, which has to be there.
+/// The document at a path, which has to be there.
 pub(crate) fn page(picture: &Picture, history: &History, path: &str, now: Instant) -> String {
-    match ask(picture, history, path, now) {
-        Reply::Page { status: 200, body, .. } => String::from_utf8(body.to_vec()).unwrap(),
-        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. }) => {
-            panic!("{path}: {other:?}")
-        }
-    }
+    let response = ask(picture, history, path, now);
+    assert_eq!(response.status(), StatusCode::OK, "{path}: {response:?}");
+    response.into_body()
 }
 
-pub(crate) fn ask(picture: &Picture, history: &History, path: &str, now: Instant) -> Reply {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    site::answer(&Question { path, query }, picture, history, now)
+/// What is answered to a path.
+pub(crate) fn ask(picture: &Picture, history: &History, path: &str, now: Instant) -> Response<String> {
+    let published = Picture { at: now, ..picture.clone() };
+    let documents = Documents::new(move || published.clone(), SharedHistory::new(history.clone()));
+    let router = TowerToHyperService::new(documents.router());
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (head, body) = router.call(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap())
+    })
 }
 
 pub(crate) fn json(picture: &Picture, path: &str, now: Instant) -> Value {

@@ -1,0 +1,248 @@
+//! Responses with an end: pages, JSON, metrics, and the two words for supervisors.
+//!
+//! Owns their routes. A part of a path is compared with what there is, or looked up by it, and never becomes a file's
+//! name.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+
+use super::sources::SharedHistory;
+use crate::io::process::Process;
+use crate::page::{self, ASSETS, Part};
+use crate::status::checkup::Checkup;
+use crate::status::history::History;
+use crate::status::picture::{BusPicture, Picture, UnitPicture};
+use crate::status::{json, meter_page, metrics, overview, overview_page};
+
+/// What all documents are made of.
+#[derive(Clone)]
+pub struct Documents {
+    published: Arc<dyn Fn() -> Picture + Send + Sync>,
+    history: SharedHistory,
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Documents").finish_non_exhaustive()
+    }
+}
+
+impl Documents {
+    /// Of what `published` returns, and of the history.
+    #[must_use]
+    pub fn new(published: impl Fn() -> Picture + Send + Sync + 'static, history: SharedHistory) -> Self {
+        Self { published: Arc::new(published), history }
+    }
+
+    /// Their routes, and what is answered to every other path.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(overview_html))
+            .route("/units/{id}", get(meter_html))
+            .route("/assets/{name}", get(asset))
+            .route("/health", get(async || "alive\n"))
+            .route("/ready", get(ready))
+            .route("/metrics", get(prometheus))
+            .route("/api/v1/status", get(status))
+            .route("/api/v1/buses", get(buses))
+            .route("/api/v1/buses/{name}", get(bus))
+            .route("/api/v1/buses/{name}/history", get(bus_history))
+            .route("/api/v1/units", get(units))
+            .route("/api/v1/units/{id}", get(unit))
+            .route("/api/v1/units/{id}/history", get(unit_history))
+            .route("/api/v1/findings", get(findings))
+            .route("/api/v1/listeners", get(listeners))
+            .route("/api/v1/clients", get(clients))
+            .route("/api/v1/checkup", get(checkup))
+            .fallback(not_found)
+            .with_state(self.clone())
+    }
+
+    pub(super) fn with<R>(&self, read: impl FnOnce(&Picture, &History) -> R) -> R {
+        let published = (self.published)();
+        self.history.with(|history| read(&published, history))
+    }
+
+    /// `/api/v1/status`, on one line.
+    pub(super) fn status(&self) -> String {
+        self.with(|published, _| to_json(&overview::status(published, published.at)))
+    }
+}
+
+type Asked = State<Documents>;
+type Segment = Result<Path<String>, PathRejection>;
+
+#[derive(Debug, Deserialize)]
+struct PageQuery {
+    part: Option<String>,
+    bus: Option<String>,
+}
+
+impl PageQuery {
+    fn part(&self) -> Part {
+        if self.part.as_deref() == Some("main") { Part::Main } else { Part::Page }
+    }
+}
+
+/// Why there is no document.
+struct Missing(StatusCode, &'static str);
+
+impl IntoResponse for Missing {
+    fn into_response(self) -> Response {
+        let Self(status, error) = self;
+        (status, json(&json::Fault { error: error.to_owned() })).into_response()
+    }
+}
+
+async fn overview_html(State(it): Asked, Query(query): Query<PageQuery>) -> Html<String> {
+    it.with(|published, history| {
+        let model = overview_page::overview(published, history, published.at);
+        Html(page::overview(&model, query.part()))
+    })
+}
+
+async fn meter_html(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Response {
+    it.with(|published, history| match find_unit(published, id, &query) {
+        Ok(unit) => {
+            let model = meter_page::page(published, &unit, history, published.at);
+            Html(page::meter(&model, query.part())).into_response()
+        }
+        Err(Missing(status, why)) => {
+            let gateway = overview_page::gateway(published, published.at);
+            let text = format!("{}.", sentence(why));
+            (status, Html(page::notice(&gateway, "No such meter", &text, query.part()))).into_response()
+        }
+    })
+}
+
+fn sentence(words: &str) -> String {
+    let mut rest = words.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
+}
+
+/// A browser may keep a file only under the address that has its content's hash.
+async fn asset(uri: Uri) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == uri.path()) else {
+        return not_found(uri).await;
+    };
+    let response = ([(header::CONTENT_TYPE, asset.content_type)], asset.body);
+    if uri.query() == Some(&format!("v={:016x}", asset.hash)) {
+        let kept = [(header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+        return (kept, response).into_response();
+    }
+    response.into_response()
+}
+
+async fn ready(State(it): Asked) -> Response {
+    if it.with(|published, _| published.is_ready()) {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready: no port is open with a unit that answers\n").into_response()
+}
+
+async fn prometheus(State(it): Asked) -> Response {
+    let mut published = (it.published)();
+    published.process = Process::read();
+    let text = it.history.with(|history| metrics::exposition(&published, history, published.at));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn status(State(it): Asked) -> Response {
+    it.with(|published, _| json(&overview::status(published, published.at)))
+}
+
+async fn buses(State(it): Asked) -> Response {
+    it.with(|published, _| {
+        json(&published.buses.iter().map(|one| overview::bus(one, published.at)).collect::<Vec<_>>())
+    })
+}
+
+async fn bus(State(it): Asked, name: Segment) -> Result<Response, Missing> {
+    it.with(|published, _| Ok(json(&overview::bus(find_bus(published, name)?, published.at))))
+}
+
+async fn bus_history(State(it): Asked, name: Segment) -> Result<Response, Missing> {
+    it.with(|published, history| {
+        Ok(json(&overview::bus_history(find_bus(published, name)?, history, published.at)))
+    })
+}
+
+async fn units(State(it): Asked) -> Response {
+    it.with(|published, _| json(&overview::status(published, published.at).units))
+}
+
+async fn unit(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Result<Response, Missing> {
+    it.with(|published, _| Ok(json(&overview::unit_page(&find_unit(published, id, &query)?, published.at))))
+}
+
+async fn unit_history(
+    State(it): Asked,
+    id: Segment,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, Missing> {
+    it.with(|published, history| {
+        Ok(json(&overview::unit_history(&find_unit(published, id, &query)?, history, published.at)))
+    })
+}
+
+async fn findings(State(it): Asked) -> Response {
+    it.with(|published, history| json(&overview::findings(published, history, published.at)))
+}
+
+async fn listeners(State(it): Asked) -> Response {
+    it.with(|published, _| json(&published.listeners.iter().map(overview::listener).collect::<Vec<_>>()))
+}
+
+async fn clients(State(it): Asked) -> Response {
+    it.with(|published, _| json(&overview::clients(published, published.at)))
+}
+
+async fn checkup(State(it): Asked) -> Response {
+    it.with(|published, history| json(&Checkup::of(published, history, published.at)))
+}
+
+async fn not_found(uri: Uri) -> Response {
+    if uri.path().starts_with("/api/v1/") {
+        return Missing(StatusCode::NOT_FOUND, "no such page; docs/api.md has those there are")
+            .into_response();
+    }
+    (StatusCode::NOT_FOUND, "no such page; / has those there are\n").into_response()
+}
+
+fn find_bus(published: &Picture, name: Segment) -> Result<&BusPicture, Missing> {
+    let bus = name.ok().and_then(|Path(name)| published.buses.iter().find(|bus| bus.name() == name));
+    bus.ok_or(Missing(StatusCode::NOT_FOUND, "no bus has this name"))
+}
+
+/// The unit with this identifier, on the bus that the query names, if it does.
+fn find_unit<'a>(published: &'a Picture, id: Segment, query: &PageQuery) -> Result<UnitPicture<'a>, Missing> {
+    let alias: Option<u8> = id.ok().and_then(|Path(id)| id.parse().ok());
+    let alias = alias.ok_or(Missing(StatusCode::NOT_FOUND, "units have identifiers from 1 to 255"))?;
+    let fits = |unit: &UnitPicture<'_>| {
+        unit.alias == alias && query.bus.as_ref().is_none_or(|name| unit.bus.name() == name)
+    };
+    let mut found = published.units().filter(fits);
+    match (found.next(), found.next()) {
+        (Some(unit), None) => Ok(unit),
+        (None, _) => Err(Missing(StatusCode::NOT_FOUND, "no unit has this identifier")),
+        (Some(_), Some(_)) => {
+            Err(Missing(StatusCode::CONFLICT, "units of several buses have this identifier; add ?bus=NAME"))
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], to_json(value)).into_response()
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("the keys of the model are text and its maps have no others")
+}
