@@ -17,15 +17,16 @@ use serde::{Deserialize, Serialize};
 use super::sources::SharedHistory;
 use crate::io::process::Process;
 use crate::page::{self, ASSETS, Part};
-use crate::status::checkup::Checkup;
+use crate::status::doctor_report::DoctorReport;
 use crate::status::history::History;
-use crate::status::picture::{BusPicture, Picture, UnitPicture};
-use crate::status::{json, meter_page, metrics, overview, overview_page};
+use crate::status::model::{Fault, Status};
+use crate::status::published::{Published, PublishedBus, PublishedUnit};
+use crate::status::{self as model, Depth, metrics};
 
 /// What all documents are made of.
 #[derive(Clone)]
 pub struct Documents {
-    published: Arc<dyn Fn() -> Picture + Send + Sync>,
+    published: Arc<dyn Fn() -> Published + Send + Sync>,
     history: SharedHistory,
 }
 
@@ -38,7 +39,7 @@ impl fmt::Debug for Documents {
 impl Documents {
     /// Of what `published` returns, and of the history.
     #[must_use]
-    pub fn new(published: impl Fn() -> Picture + Send + Sync + 'static, history: SharedHistory) -> Self {
+    pub fn new(published: impl Fn() -> Published + Send + Sync + 'static, history: SharedHistory) -> Self {
         Self { published: Arc::new(published), history }
     }
 
@@ -66,15 +67,20 @@ impl Documents {
             .with_state(self.clone())
     }
 
-    pub(super) fn with<R>(&self, read: impl FnOnce(&Picture, &History) -> R) -> R {
+    pub(super) fn with<R>(&self, read: impl FnOnce(&Published, &History) -> R) -> R {
         let published = (self.published)();
         self.history.with(|history| read(&published, history))
     }
 
     /// `/api/v1/status`, on one line.
     pub(super) fn status(&self) -> String {
-        self.with(|published, _| to_json(&overview::status(published, published.at)))
+        self.with(|published, _| to_json(&headlines(published)))
     }
+}
+
+/// `/api/v1/status`.
+pub(super) fn headlines(published: &Published) -> Status<'_> {
+    model::status(published, |_| Depth::Headline)
 }
 
 type Asked = State<Documents>;
@@ -98,27 +104,35 @@ struct Missing(StatusCode, &'static str);
 impl IntoResponse for Missing {
     fn into_response(self) -> Response {
         let Self(status, error) = self;
-        (status, json(&json::Fault { error: error.to_owned() })).into_response()
+        (status, json(&Fault { error: error.to_owned() })).into_response()
     }
 }
 
 async fn overview_html(State(it): Asked, Query(query): Query<PageQuery>) -> Html<String> {
     it.with(|published, history| {
-        let model = overview_page::overview(published, history, published.at);
-        Html(page::overview(&model, query.part()))
+        let status = model::status_for_pages(published, history, |_| Depth::Headline);
+        Html(page::overview(&status, query.part()))
     })
 }
 
 async fn meter_html(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Response {
     it.with(|published, history| match find_unit(published, id, &query) {
         Ok(unit) => {
-            let model = meter_page::page(published, &unit, history, published.at);
-            Html(page::meter(&model, query.part())).into_response()
+            let is_shown = |other: &PublishedUnit<'_>| {
+                (other.bus.name(), other.settings.id) == (unit.bus.name(), unit.settings.id)
+            };
+            let depth = |other: &PublishedUnit<'_>| {
+                if is_shown(other) { Depth::Detail } else { Depth::Counters }
+            };
+            let status = model::status_for_pages(published, history, depth);
+            let shown = status.units.iter().find(|unit| unit.detail.is_some());
+            Html(shown.map(|unit| page::meter(&status, unit, query.part())).unwrap_or_default())
+                .into_response()
         }
-        Err(Missing(status, why)) => {
-            let gateway = overview_page::gateway(published, published.at);
+        Err(Missing(code, why)) => {
+            let status = model::status(published, |_| Depth::Counters);
             let text = format!("{}.", sentence(why));
-            (status, Html(page::notice(&gateway, "No such meter", &text, query.part()))).into_response()
+            (code, Html(page::notice(&status, "No such meter", &text, query.part()))).into_response()
         }
     })
 }
@@ -149,38 +163,45 @@ async fn ready(State(it): Asked) -> Response {
 }
 
 async fn prometheus(State(it): Asked) -> Response {
-    let mut published = (it.published)();
-    published.process = Process::read();
-    let text = it.history.with(|history| metrics::exposition(&published, history, published.at));
+    let text = it.with(|published, history| {
+        let status = Status {
+            findings: model::findings(published, history),
+            process: Process::read(),
+            ..model::status(published, |_| Depth::Metrics)
+        };
+        metrics::exposition(&status)
+    });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn status(State(it): Asked) -> Response {
-    it.with(|published, _| json(&overview::status(published, published.at)))
+    it.with(|published, _| json(&headlines(published)))
 }
 
 async fn buses(State(it): Asked) -> Response {
     it.with(|published, _| {
-        json(&published.buses.iter().map(|one| overview::bus(one, published.at)).collect::<Vec<_>>())
+        json(&published.buses.iter().map(|one| model::bus(one, published.at)).collect::<Vec<_>>())
     })
 }
 
 async fn bus(State(it): Asked, name: Segment) -> Result<Response, Missing> {
-    it.with(|published, _| Ok(json(&overview::bus(find_bus(published, name)?, published.at))))
+    it.with(|published, _| Ok(json(&model::bus(find_bus(published, name)?, published.at))))
 }
 
 async fn bus_history(State(it): Asked, name: Segment) -> Result<Response, Missing> {
     it.with(|published, history| {
-        Ok(json(&overview::bus_history(find_bus(published, name)?, history, published.at)))
+        Ok(json(&model::bus_history(find_bus(published, name)?, history, published.at)))
     })
 }
 
 async fn units(State(it): Asked) -> Response {
-    it.with(|published, _| json(&overview::status(published, published.at).units))
+    it.with(|published, _| json(&headlines(published).units))
 }
 
 async fn unit(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Result<Response, Missing> {
-    it.with(|published, _| Ok(json(&overview::unit_page(&find_unit(published, id, &query)?, published.at))))
+    it.with(|published, _| {
+        Ok(json(&model::unit(&find_unit(published, id, &query)?, Depth::Detail, published.at)))
+    })
 }
 
 async fn unit_history(
@@ -189,24 +210,24 @@ async fn unit_history(
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Missing> {
     it.with(|published, history| {
-        Ok(json(&overview::unit_history(&find_unit(published, id, &query)?, history, published.at)))
+        Ok(json(&model::unit_history(&find_unit(published, id, &query)?, history, published.at)))
     })
 }
 
 async fn findings(State(it): Asked) -> Response {
-    it.with(|published, history| json(&overview::findings(published, history, published.at)))
+    it.with(|published, history| json(&model::findings(published, history)))
 }
 
 async fn listeners(State(it): Asked) -> Response {
-    it.with(|published, _| json(&published.listeners.iter().map(overview::listener).collect::<Vec<_>>()))
+    it.with(|published, _| json(&published.listeners.iter().map(model::listener).collect::<Vec<_>>()))
 }
 
 async fn clients(State(it): Asked) -> Response {
-    it.with(|published, _| json(&overview::clients(published, published.at)))
+    it.with(|published, _| json(&model::clients(published)))
 }
 
 async fn checkup(State(it): Asked) -> Response {
-    it.with(|published, history| json(&Checkup::of(published, history, published.at)))
+    it.with(|published, history| json(&DoctorReport::of(published, history)))
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -217,16 +238,20 @@ async fn not_found(uri: Uri) -> Response {
     (StatusCode::NOT_FOUND, "no such page; / has those there are\n").into_response()
 }
 
-fn find_bus(published: &Picture, name: Segment) -> Result<&BusPicture, Missing> {
+fn find_bus(published: &Published, name: Segment) -> Result<&PublishedBus, Missing> {
     let bus = name.ok().and_then(|Path(name)| published.buses.iter().find(|bus| bus.name() == name));
     bus.ok_or(Missing(StatusCode::NOT_FOUND, "no bus has this name"))
 }
 
 /// The unit with this identifier, on the bus that the query names, if it does.
-fn find_unit<'a>(published: &'a Picture, id: Segment, query: &PageQuery) -> Result<UnitPicture<'a>, Missing> {
+fn find_unit<'a>(
+    published: &'a Published,
+    id: Segment,
+    query: &PageQuery,
+) -> Result<PublishedUnit<'a>, Missing> {
     let alias: Option<u8> = id.ok().and_then(|Path(id)| id.parse().ok());
     let alias = alias.ok_or(Missing(StatusCode::NOT_FOUND, "units have identifiers from 1 to 255"))?;
-    let fits = |unit: &UnitPicture<'_>| {
+    let fits = |unit: &PublishedUnit<'_>| {
         unit.alias == alias && query.bus.as_ref().is_none_or(|name| unit.bus.name() == name)
     };
     let mut found = published.units().filter(fits);

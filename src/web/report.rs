@@ -10,15 +10,15 @@ use std::time::SystemTime;
 use nix::sys::utsname::uname;
 use serde::Serialize;
 
-use super::documents::Documents;
+use super::documents::{Documents, headlines};
 use super::sources::{SharedSources, Sources};
 use crate::io::log_lines::LOG_LINES;
 use crate::io::process::Process;
 use crate::io::stamp::utc;
 use crate::io::traffic::What;
-use crate::status::checkup::Checkup;
-use crate::status::overview;
-use crate::status::picture::Picture;
+use crate::status::clients;
+use crate::status::doctor_report::DoctorReport;
+use crate::status::published::Published;
 use crate::trace;
 
 pub(super) fn report(sources: &SharedSources, documents: &Documents) -> String {
@@ -27,9 +27,9 @@ pub(super) fn report(sources: &SharedSources, documents: &Documents) -> String {
     documents.with(|published, history| {
         section(&mut text, "program", &program(published));
         section(&mut text, "configuration, every default written out", &sources.configuration);
-        section(&mut text, "findings", &pretty(&Checkup::of(published, history, published.at)));
-        section(&mut text, "/api/v1/status", &pretty(&overview::status(published, published.at)));
-        section(&mut text, "/api/v1/clients", &pretty(&overview::clients(published, published.at)));
+        section(&mut text, "findings", &pretty(&DoctorReport::of(published, history)));
+        section(&mut text, "/api/v1/status", &pretty(&headlines(published)));
+        section(&mut text, "/api/v1/clients", &pretty(&clients(published)));
     });
     section(&mut text, "last transactions, times are UTC", &transactions(&sources));
     section(&mut text, "last lines of the log", &LOG_LINES.kept().join("\n"));
@@ -40,13 +40,13 @@ fn section(text: &mut String, title: &str, body: &str) {
     put(text, format_args!("== {title}\n{}\n\n", body.trim_end()));
 }
 
-fn program(picture: &Picture) -> String {
+fn program(published: &Published) -> String {
     let mut text = String::new();
     put(&mut text, format_args!("metergate {}\n", env!("CARGO_PKG_VERSION")));
     put(&mut text, format_args!("written {}\n", utc(SystemTime::now())));
     put(
         &mut text,
-        format_args!("up for {} s\n", picture.at.saturating_duration_since(picture.started).as_secs()),
+        format_args!("up for {} s\n", published.at.saturating_duration_since(published.started).as_secs()),
     );
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
@@ -63,8 +63,8 @@ fn program(picture: &Picture) -> String {
     let (open, most) = (known(process.open_descriptors), known(process.most_descriptors));
     put(&mut text, format_args!("descriptors {open} of {most}\n"));
     put(&mut text, format_args!("lines of the log dropped {}\n", known(process.log_lines_dropped)));
-    put(&mut text, format_args!("events of the traffic lost {}\n", picture.traffic.lost()));
-    for bus in &picture.buses {
+    put(&mut text, format_args!("events of the traffic lost {}\n", published.traffic.lost()));
+    for bus in &published.buses {
         let port = &bus.port;
         let said = port.problem.as_deref().unwrap_or(&port.report);
         put(&mut text, format_args!("port of {}: {said}\n", bus.name()));

@@ -12,13 +12,12 @@ use crate::bus::view::View;
 use crate::config::Bus;
 use crate::io::names::Names;
 use crate::io::port_view::PortView;
-use crate::io::process::Process;
 use crate::io::settings::ListenerSettings;
 use crate::io::stamp::utc;
 use crate::io::tally::Tally;
 use crate::io::traffic::Traffic;
 use crate::status::history::History;
-use crate::status::picture::{BusPicture, ListenerPicture, Picture};
+use crate::status::published::{Published, PublishedBus, PublishedListener};
 
 /// The sources as they are now; a reload replaces them as a whole.
 pub type SharedSources = Arc<ArcSwap<Sources>>;
@@ -82,25 +81,24 @@ impl Sources {
 
     /// What all of them have published by now.
     #[must_use]
-    pub fn published(&self) -> Picture {
-        let bus = |bus: &BusSource| BusPicture {
+    pub fn published(&self) -> Published {
+        let bus = |bus: &BusSource| PublishedBus {
             settings: Arc::clone(&bus.settings),
             view: bus.view.load_full(),
             port: bus.port.load_full(),
             restarts: bus.restarts.load(Ordering::Relaxed),
         };
-        let listener = |listener: &ListenerSource| ListenerPicture {
+        let listener = |listener: &ListenerSource| PublishedListener {
             address: listener.address,
             settings: listener.settings.clone(),
             buses: listener.buses.clone(),
             tally: Arc::clone(&listener.tally),
         };
-        Picture {
+        Published {
             at: Instant::now(),
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
-            process: Process::default(),
             traffic: Arc::clone(&self.traffic),
             name: host_name(),
             clock: clock(SystemTime::now()),
