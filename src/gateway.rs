@@ -299,6 +299,7 @@ impl Gateway {
             })
         };
         Sources {
+            generation: self.page.next_generation(),
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),

@@ -62,6 +62,11 @@ impl StatusPage {
         self.server = config.status.as_ref().and_then(|wanted| self.serve(wanted, socket));
     }
 
+    /// Of the sources that come next.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.sources.load().generation + 1
+    }
+
     /// Where the page is, with the port the system chose for port 0; `None` also while its address cannot be had.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().and_then(Server::address)

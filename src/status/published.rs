@@ -23,6 +23,8 @@ use super::model::UnitState;
 pub struct Published {
     /// When all of it is; every age ends here.
     pub at: Instant,
+    /// Rises with each reload.
+    pub generation: u64,
     /// Since when it has been running.
     pub started: Instant,
     /// The buses, in the order of the configuration.

@@ -14,6 +14,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
+use super::renderings::{Page, Renderings};
 use super::sources::SharedHistory;
 use crate::io::process::Process;
 use crate::page::{self, ASSETS, Part};
@@ -28,6 +29,7 @@ use crate::status::{self as model, Depth, metrics};
 pub struct Documents {
     published: Arc<dyn Fn() -> Published + Send + Sync>,
     history: SharedHistory,
+    renderings: Arc<Renderings>,
 }
 
 impl fmt::Debug for Documents {
@@ -40,7 +42,7 @@ impl Documents {
     /// Of what `published` returns, and of the history.
     #[must_use]
     pub fn new(published: impl Fn() -> Published + Send + Sync + 'static, history: SharedHistory) -> Self {
-        Self { published: Arc::new(published), history }
+        Self { published: Arc::new(published), history, renderings: Arc::default() }
     }
 
     /// Their routes, and what is answered to every other path.
@@ -65,6 +67,12 @@ impl Documents {
             .route("/api/v1/checkup", get(checkup))
             .fallback(not_found)
             .with_state(self.clone())
+    }
+
+    /// The page, rendered once for all who ask within a second.
+    fn page(&self, page: Page, published: &Published, render: impl FnOnce(&History) -> String) -> Response {
+        let render = || self.history.with(|history| render(history));
+        Html(self.renderings.get(page, published, render)).into_response()
     }
 
     pub(super) fn with<R>(&self, read: impl FnOnce(&Published, &History) -> R) -> R {
@@ -108,32 +116,32 @@ impl IntoResponse for Missing {
     }
 }
 
-async fn overview_html(State(it): Asked, Query(query): Query<PageQuery>) -> Html<String> {
-    it.with(|published, history| {
-        let status = model::status_for_pages(published, history, |_| Depth::Headline);
-        Html(page::overview(&status, query.part()))
+async fn overview_html(State(it): Asked, Query(query): Query<PageQuery>) -> Response {
+    let published = (it.published)();
+    it.page(Page::Overview(query.part()), &published, |history| {
+        let status = model::status_for_pages(&published, history, |_| Depth::Headline);
+        page::overview(&status, query.part())
     })
 }
 
 async fn meter_html(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Response {
-    it.with(|published, history| match find_unit(published, id, &query) {
-        Ok(unit) => {
-            let is_shown = |other: &PublishedUnit<'_>| {
-                (other.bus.name(), other.settings.id) == (unit.bus.name(), unit.settings.id)
-            };
-            let depth = |other: &PublishedUnit<'_>| {
-                if is_shown(other) { Depth::Detail } else { Depth::Counters }
-            };
-            let status = model::status_for_pages(published, history, depth);
-            let shown = status.units.iter().find(|unit| unit.detail.is_some());
-            Html(shown.map(|unit| page::meter(&status, unit, query.part())).unwrap_or_default())
-                .into_response()
-        }
+    let (published, part) = ((it.published)(), query.part());
+    let shown = match find_unit(&published, id, &query) {
+        Ok(unit) => unit,
         Err(Missing(code, why)) => {
-            let status = model::status(published, |_| Depth::Counters);
+            let status = model::status(&published, |_| Depth::Counters);
             let text = format!("{}.", sentence(why));
-            (code, Html(page::notice(&status, "No such meter", &text, query.part()))).into_response()
+            return (code, Html(page::notice(&status, "No such meter", &text, part))).into_response();
         }
+    };
+    let (bus, unit) = (shown.bus.name(), shown.settings.id);
+    it.page(Page::Unit { bus: bus.to_owned(), unit, part }, &published, |history| {
+        let status = model::status_for_pages(&published, history, |other| {
+            let is_shown = other.settings.id == unit && other.bus.name() == bus;
+            if is_shown { Depth::Detail } else { Depth::Counters }
+        });
+        let shown = status.units.iter().find(|unit| unit.detail.is_some());
+        shown.map(|unit| page::meter(&status, unit, part)).unwrap_or_default()
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod documents;
 mod guard;
+mod renderings;
 mod report;
 mod server;
 mod sources;

@@ -25,6 +25,8 @@ pub type SharedSources = Arc<ArcSwap<Sources>>;
 /// Everything that publishes.
 #[derive(Debug)]
 pub struct Sources {
+    /// Rises with each reload.
+    pub generation: u64,
     /// Since when the gateway has been running.
     pub started: Instant,
     /// The buses, in the order of the configuration.
@@ -70,6 +72,7 @@ impl Sources {
     #[must_use]
     pub fn empty(started: Instant) -> Self {
         Self {
+            generation: 0,
             started,
             buses: Vec::new(),
             listeners: Vec::new(),
@@ -96,6 +99,7 @@ impl Sources {
         };
         Published {
             at: Instant::now(),
+            generation: self.generation,
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),

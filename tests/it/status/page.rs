@@ -1,7 +1,7 @@
 //! What the pages for people make of a published: order, shares, rates, findings, bytes, and words for what is missing.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,10 +13,12 @@ use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;
 use metergate::status::published::Published;
+use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 
 use crate::support::published::{
-    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, config, float, page, published, read,
+    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, ask_for, change, change_unit, config, float, page, published,
+    read,
 };
 
 fn first_page(published: &Published, history: &History, now: Instant) -> String {
@@ -282,6 +284,34 @@ fn a_file_may_be_kept_only_under_the_address_that_has_its_hash() {
     }
     let main = page(&published, &History::default(), "/?part=main", now);
     assert!(main.starts_with("<main ") && main.ends_with("</main>"), "{main}");
+}
+
+#[test]
+fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
+    let start = Instant::now();
+    let shown = Arc::new(Mutex::new(published(TWO_LINES, start)));
+    let source = Arc::clone(&shown);
+    let documents = Documents::new(move || source.lock().unwrap().clone(), SharedHistory::default());
+    let publish = |name: &str, at: Instant, generation: u64| {
+        let mut shown = shown.lock().unwrap();
+        (shown.name, shown.at, shown.generation) = (Some(name.to_owned()), at, generation);
+        change_unit(&mut shown, 0, 1, |unit| unit.counters.transactions += 1);
+    };
+    let page = |path: &str| ask_for(&documents, path).into_body();
+    let transactions =
+        || serde_json::from_str::<Value>(&page("/api/v1/units/1")).unwrap()["transactions"].clone();
+    let paths = ["/", "/?part=main", "/units/1", "/units/11"];
+    publish("one", start, 0);
+    let first = paths.map(page);
+    assert!(first[0].contains("<h1>one</h1>") && first[1].starts_with("<main "), "{first:?}");
+    publish("two", start + SECOND - Duration::from_millis(1), 0);
+    assert_eq!(paths.map(page), first, "within the second");
+    assert_eq!(transactions(), 2, "the ages and counters of JSON are exact");
+    publish("three", start + SECOND, 0);
+    let later = paths.map(page);
+    assert!(later[0].contains("<h1>three</h1>") && later[2] != first[2], "a second later");
+    publish("four", start + SECOND, 1);
+    assert!(page("/").contains("<h1>four</h1>"), "a reload is seen at once");
 }
 
 #[test]

@@ -80,6 +80,7 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
     let listeners = config.listeners.iter().map(listener).collect();
     Published {
         at: now,
+        generation: 0,
         started: now,
         buses,
         listeners,
@@ -147,7 +148,11 @@ pub(crate) fn page(published: &Published, history: &History, path: &str, now: In
 /// What is answered to a path.
 pub(crate) fn ask(published: &Published, history: &History, path: &str, now: Instant) -> Response<String> {
     let published = Published { at: now, ..published.clone() };
-    let documents = Documents::new(move || published.clone(), SharedHistory::new(history.clone()));
+    ask_for(&Documents::new(move || published.clone(), SharedHistory::new(history.clone())), path)
+}
+
+/// The same of these documents.
+pub(crate) fn ask_for(documents: &Documents, path: &str) -> Response<String> {
     let router = TowerToHyperService::new(documents.router());
     let request = Request::get(path).body(Body::empty()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
