@@ -36,6 +36,7 @@
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod modbus {
     pub mod function;
+    pub mod hex;
     pub mod mbap;
     pub mod pdu;
     pub mod reply;
@@ -129,7 +130,6 @@ pub mod io {
     mod direction;
     pub mod handle;
     pub mod ioctl;
-    pub(crate) mod json;
     pub mod log_lines;
     pub mod log_rate_limiter;
     pub mod log_writer;

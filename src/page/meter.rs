@@ -15,6 +15,7 @@ use super::layout::{Content, Part, ago, head, state_badge, word};
 use super::meter_link::MeterLink;
 use super::plot;
 use crate::meter::words::Group;
+use crate::modbus::hex::Hex;
 use crate::status::Number;
 use crate::status::history::READING_MINUTES;
 use crate::status::model::{
@@ -375,15 +376,11 @@ fn bytes(name: &str, held: &[u8], total: usize) -> Markup {
         div {
             dt { (name) ", " (format::counted(total, "byte", "bytes")) }
             dd {
-                @if held.is_empty() { "nothing" } @else { code { (hex(held)) } }
+                @if held.is_empty() { "nothing" } @else { code { (Hex(held)) } }
                 @if total > held.len() { " and " (total - held.len()) " more that were not kept" }
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Below the plots of the last 12 hours, evenly spaced.
@@ -403,10 +400,5 @@ mod tests {
         assert_eq!(float(16_777_216.0), "16777216");
         assert_eq!(float(0.333_333_34), "0.33333");
         assert_eq!(float(1e-9), "1e-9");
-    }
-
-    #[test]
-    fn bytes_are_printed_as_every_modbus_tool_prints_them() {
-        assert_eq!(hex(&[0x01, 0x0b, 0xff]), "01 0B FF");
     }
 }

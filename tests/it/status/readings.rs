@@ -6,8 +6,14 @@ use std::time::{Duration, Instant};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::PortState;
 use metergate::modbus::pdu::ExceptionCode;
+use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;
+use metergate::status::model::{
+    Bus, BusHistory, Clients, Listener, LocatedFinding, Status, Unit, UnitHistory,
+};
 use metergate::status::published::Published;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::support::published::{
@@ -219,6 +225,46 @@ fn ready_takes_an_open_port_and_a_unit_that_answers_on_that_very_bus() {
     for (port, expected) in [(PortState::Closed, 503), (PortState::Occupied, 503), (PortState::Open, 200)] {
         change(&mut published, 0, |view| view.port = port);
         assert_eq!(status(&published), expected, "{port:?}");
+    }
+}
+
+/// What comes of a document that is read into the model and written again.
+fn again<T: Serialize + DeserializeOwned>(text: &str) -> Value {
+    let model: T = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap()
+}
+
+#[test]
+fn the_json_is_the_model_and_is_read_back_into_it() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let exponent = u16::from_be_bytes((-2_i16).to_be_bytes());
+    let words = [float(ENERGY, 123_456.7), float(POWER, 0.1)].concat();
+    read(&mut published, (0, 1), FLOATS, &words, start, 1);
+    read(&mut published, (1, 1), INTEGERS, &[(ENERGY_COUNT, 1), (ENERGY_COUNT + 1, 5)], start, 1);
+    let words = [(ENERGY_EXPONENT, exponent), (SYSTEM_TYPE, 31), (ALERTS, 1 << 9 | 1)];
+    read(&mut published, (1, 1), SETTINGS, &words, start, 2);
+    change_unit(&mut published, 0, 2, |unit| unit.counters.timeouts = 20);
+    let client = published.listeners[0].tally.connected("[::1]:1000".parse().unwrap(), start);
+    client.note_exception(ExceptionCode(0x55));
+    let mut history = History::default();
+    (0..70).for_each(|second| history.sample(&published, start + second * SECOND));
+    let now = start + 70 * SECOND;
+    for (path, again) in [
+        ("status", again::<Status<'_>> as fn(&str) -> Value),
+        ("buses", again::<Vec<Bus<'_>>>),
+        ("units", again::<Vec<Unit<'_>>>),
+        ("units/1", again::<Unit<'_>>),
+        ("units/11", again::<Unit<'_>>),
+        ("units/1/history", again::<UnitHistory<'_>>),
+        ("buses/riser-a/history", again::<BusHistory<'_>>),
+        ("findings", again::<Vec<LocatedFinding<'_>>>),
+        ("listeners", again::<Vec<Listener<'_>>>),
+        ("clients", again::<Clients>),
+        ("checkup", again::<DoctorReport>),
+    ] {
+        let text = page(&published, &history, &format!("/api/v1/{path}"), now);
+        assert_eq!(again(&text), serde_json::from_str::<Value>(&text).unwrap(), "{path}");
     }
 }
 
