@@ -91,7 +91,6 @@ pub(super) fn headlines(published: &Published) -> Status<'_> {
     model::status(published, |_| Depth::Headline)
 }
 
-type Asked = State<Documents>;
 type Segment = Result<Path<String>, PathRejection>;
 
 #[derive(Debug, Deserialize)]
@@ -116,16 +115,20 @@ impl IntoResponse for Missing {
     }
 }
 
-async fn overview_html(State(it): Asked, Query(query): Query<PageQuery>) -> Response {
-    let published = (it.published)();
-    it.page(Page::Overview(query.part()), &published, |history| {
+async fn overview_html(State(documents): State<Documents>, Query(query): Query<PageQuery>) -> Response {
+    let published = (documents.published)();
+    documents.page(Page::Overview(query.part()), &published, |history| {
         let status = model::status_for_pages(&published, history, |_| Depth::Headline);
         page::overview(&status, query.part())
     })
 }
 
-async fn meter_html(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Response {
-    let (published, part) = ((it.published)(), query.part());
+async fn meter_html(
+    State(documents): State<Documents>,
+    id: Segment,
+    Query(query): Query<PageQuery>,
+) -> Response {
+    let (published, part) = ((documents.published)(), query.part());
     let shown = match find_unit(&published, id, &query) {
         Ok(unit) => unit,
         Err(Missing(code, why)) => {
@@ -135,7 +138,7 @@ async fn meter_html(State(it): Asked, id: Segment, Query(query): Query<PageQuery
         }
     };
     let (bus, unit) = (shown.bus.name(), shown.settings.id);
-    it.page(Page::Unit { bus: bus.to_owned(), unit, part }, &published, |history| {
+    documents.page(Page::Unit { bus: bus.to_owned(), unit, part }, &published, |history| {
         let status = model::status_for_pages(&published, history, |other| {
             let is_shown = other.settings.id == unit && other.bus.name() == bus;
             if is_shown { Depth::Detail } else { Depth::Counters }
@@ -163,15 +166,15 @@ async fn asset(uri: Uri) -> Response {
     response.into_response()
 }
 
-async fn ready(State(it): Asked) -> Response {
-    if it.with(|published, _| published.is_ready()) {
+async fn ready(State(documents): State<Documents>) -> Response {
+    if documents.with(|published, _| published.is_ready()) {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready: no port is open with a unit that answers\n").into_response()
 }
 
-async fn prometheus(State(it): Asked) -> Response {
-    let text = it.with(|published, history| {
+async fn prometheus(State(documents): State<Documents>) -> Response {
+    let text = documents.with(|published, history| {
         let status = Status {
             findings: model::findings(published, history),
             process: Process::read(),
@@ -182,60 +185,64 @@ async fn prometheus(State(it): Asked) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn status(State(it): Asked) -> Response {
-    it.with(|published, _| json(&headlines(published)))
+async fn status(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| json(&headlines(published)))
 }
 
-async fn buses(State(it): Asked) -> Response {
-    it.with(|published, _| {
+async fn buses(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| {
         json(&published.buses.iter().map(|one| model::bus(one, published.at)).collect::<Vec<_>>())
     })
 }
 
-async fn bus(State(it): Asked, name: Segment) -> Result<Response, Missing> {
-    it.with(|published, _| Ok(json(&model::bus(find_bus(published, name)?, published.at))))
+async fn bus(State(documents): State<Documents>, name: Segment) -> Result<Response, Missing> {
+    documents.with(|published, _| Ok(json(&model::bus(find_bus(published, name)?, published.at))))
 }
 
-async fn bus_history(State(it): Asked, name: Segment) -> Result<Response, Missing> {
-    it.with(|published, history| {
+async fn bus_history(State(documents): State<Documents>, name: Segment) -> Result<Response, Missing> {
+    documents.with(|published, history| {
         Ok(json(&model::bus_history(find_bus(published, name)?, history, published.at)))
     })
 }
 
-async fn units(State(it): Asked) -> Response {
-    it.with(|published, _| json(&headlines(published).units))
+async fn units(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| json(&headlines(published).units))
 }
 
-async fn unit(State(it): Asked, id: Segment, Query(query): Query<PageQuery>) -> Result<Response, Missing> {
-    it.with(|published, _| {
+async fn unit(
+    State(documents): State<Documents>,
+    id: Segment,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, Missing> {
+    documents.with(|published, _| {
         Ok(json(&model::unit(&find_unit(published, id, &query)?, Depth::Detail, published.at)))
     })
 }
 
 async fn unit_history(
-    State(it): Asked,
+    State(documents): State<Documents>,
     id: Segment,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Missing> {
-    it.with(|published, history| {
+    documents.with(|published, history| {
         Ok(json(&model::unit_history(&find_unit(published, id, &query)?, history, published.at)))
     })
 }
 
-async fn findings(State(it): Asked) -> Response {
-    it.with(|published, history| json(&model::findings(published, history)))
+async fn findings(State(documents): State<Documents>) -> Response {
+    documents.with(|published, history| json(&model::findings(published, history)))
 }
 
-async fn listeners(State(it): Asked) -> Response {
-    it.with(|published, _| json(&published.listeners.iter().map(model::listener).collect::<Vec<_>>()))
+async fn listeners(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| json(&published.listeners.iter().map(model::listener).collect::<Vec<_>>()))
 }
 
-async fn clients(State(it): Asked) -> Response {
-    it.with(|published, _| json(&model::clients(published)))
+async fn clients(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| json(&model::clients(published)))
 }
 
-async fn checkup(State(it): Asked) -> Response {
-    it.with(|published, history| json(&DoctorReport::of(published, history)))
+async fn checkup(State(documents): State<Documents>) -> Response {
+    documents.with(|published, history| json(&DoctorReport::of(published, history)))
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -48,7 +48,10 @@ pub(super) fn router(sources: SharedSources, documents: Documents) -> Router {
         .route("/capture.pcapng", get(capture))
         .route("/api/v1/trace", get(follow))
         .route("/api/v1/events", get(events))
-        .route("/api/v1/report", get(async |State(it): State<Streams>| report(&it.sources, &it.documents)))
+        .route(
+            "/api/v1/report",
+            get(async |State(streams): State<Streams>| report(&streams.sources, &streams.documents)),
+        )
         .with_state(Streams { sources, documents, viewers: Arc::new(Semaphore::new(MAX_VIEWERS)) })
 }
 
@@ -76,15 +79,15 @@ impl Streams {
 type BoxedStream<P> = futures_util::stream::BoxStream<'static, Result<P, Infallible>>;
 
 /// The status at once, and then every [`EVENT_PERIOD`].
-async fn events(State(it): State<Streams>) -> Response {
+async fn events(State(streams): State<Streams>) -> Response {
     let mut due = interval(EVENT_PERIOD);
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let events = unfold((due, it.documents.clone()), async |(mut due, documents)| {
+    let events = unfold((due, streams.documents.clone()), async |(mut due, documents)| {
         due.tick().await;
         let event = SseEvent::default().data(documents.status());
         Some((event, (due, documents)))
     });
-    it.respond(events, |events| ([(header::CACHE_CONTROL, "no-store")], Sse::new(events)))
+    streams.respond(events, |events| ([(header::CACHE_CONTROL, "no-store")], Sse::new(events)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +97,10 @@ struct CaptureQuery {
     seconds: Option<u64>,
 }
 
-async fn capture(State(it): State<Streams>, query: Result<Query<CaptureQuery>, QueryRejection>) -> Response {
+async fn capture(
+    State(streams): State<Streams>,
+    query: Result<Query<CaptureQuery>, QueryRejection>,
+) -> Response {
     let seconds = match query {
         Ok(Query(query)) => query.seconds,
         Err(rejection) => return bad_request(&rejection.body_text()),
@@ -102,7 +108,7 @@ async fn capture(State(it): State<Streams>, query: Result<Query<CaptureQuery>, Q
     if seconds.is_some_and(|seconds| !(1..=CAPTURE_SECONDS_MAX).contains(&seconds)) {
         return bad_request(&format!("seconds is a number from 1 to {CAPTURE_SECONDS_MAX}"));
     }
-    let (kept, follower) = it.sources.load().traffic.follow();
+    let (kept, follower) = streams.sources.load().traffic.follow();
     let capturing = Capturing {
         capture: Capture::default(),
         head: Capture::head(),
@@ -112,7 +118,9 @@ async fn capture(State(it): State<Streams>, query: Result<Query<CaptureQuery>, Q
         until: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
     };
     let pieces = unfold(capturing, async |mut capturing| Some((capturing.next().await?, capturing)));
-    it.respond(pieces, |pieces| ([(header::CONTENT_TYPE, "application/x-pcapng")], Body::from_stream(pieces)))
+    streams.respond(pieces, |pieces| {
+        ([(header::CONTENT_TYPE, "application/x-pcapng")], Body::from_stream(pieces))
+    })
 }
 
 /// A capture that is being read.
@@ -185,12 +193,15 @@ enum Kept {
     First,
 }
 
-async fn follow(State(it): State<Streams>, query: Result<Query<TraceQuery>, QueryRejection>) -> Response {
+async fn follow(
+    State(streams): State<Streams>,
+    query: Result<Query<TraceQuery>, QueryRejection>,
+) -> Response {
     let query = match query {
         Ok(Query(query)) => query,
         Err(rejection) => return bad_request(&rejection.body_text()),
     };
-    let sources = it.sources.load();
+    let sources = streams.sources.load();
     if let Some(bus) = query.bus.as_deref().filter(|bus| sources.names.buses().all(|known| known != *bus)) {
         let known = sources.names.buses().collect::<Vec<_>>().join(", ");
         return bad_request(&format!("no bus has the name {bus}; allowed: {known}"));
@@ -201,14 +212,14 @@ async fn follow(State(it): State<Streams>, query: Result<Query<TraceQuery>, Quer
         format: query.format,
         kept: if query.kept == Kept::First { kept } else { Vec::new() }.into_iter(),
         follower,
-        sources: it.sources.clone(),
+        sources: streams.sources.clone(),
     };
     let kind = match query.format {
         Format::Text => "text/plain; charset=utf-8",
         Format::Json => "application/x-ndjson",
     };
     let lines = unfold(tracing, async |mut tracing| Some((tracing.next().await, tracing)));
-    it.respond(lines, |lines| ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)))
+    streams.respond(lines, |lines| ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)))
 }
 
 /// A trace that is being read.
