@@ -103,7 +103,7 @@ async fn capture(
 ) -> Response {
     let seconds = match query {
         Ok(Query(query)) => query.seconds,
-        Err(rejection) => return bad_request(&rejection.body_text()),
+        Err(rejection) => return bad_request(&problem_of(&rejection)),
     };
     if seconds.is_some_and(|seconds| !(1..=CAPTURE_SECONDS_MAX).contains(&seconds)) {
         return bad_request(&format!("seconds is a number from 1 to {CAPTURE_SECONDS_MAX}"));
@@ -199,7 +199,7 @@ async fn follow(
 ) -> Response {
     let query = match query {
         Ok(Query(query)) => query,
-        Err(rejection) => return bad_request(&rejection.body_text()),
+        Err(rejection) => return bad_request(&problem_of(&rejection)),
     };
     let sources = streams.sources.load();
     if let Some(bus) = query.bus.as_deref().filter(|bus| sources.names.buses().all(|known| known != *bus)) {
@@ -263,6 +263,12 @@ impl Tracing {
     }
 }
 
+/// Which key is wrong, and what it takes.
+fn problem_of(rejection: &QueryRejection) -> String {
+    let text = rejection.body_text();
+    text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
+}
+
 fn bad_request(why: &str) -> Response {
     (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
 }
@@ -287,7 +293,7 @@ mod tests {
 
     fn read<Q: serde::de::DeserializeOwned>(query: &str) -> Result<Q, String> {
         let uri: Uri = format!("/?{query}").parse().unwrap();
-        Query::try_from_uri(&uri).map(|Query(query)| query).map_err(|error| error.body_text())
+        Query::try_from_uri(&uri).map(|Query(query)| query).map_err(|rejection| problem_of(&rejection))
     }
 
     #[test]
@@ -305,7 +311,8 @@ mod tests {
         );
         for wrong in ["unit=256", "unit=x", "client=me", "outcome=bad", "format=xml", "kept=2", "x=1"] {
             let said = read::<TraceQuery>(wrong).unwrap_err();
-            assert!(said.contains(wrong.split('=').next().unwrap()), "{wrong}: {said}");
+            let key = wrong.split('=').next().unwrap();
+            assert!(said.starts_with(key) || said.contains(&format!("`{key}`")), "{wrong}: {said}");
         }
     }
 }
