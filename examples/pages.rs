@@ -16,10 +16,10 @@ fn main() -> io::Result<()> {
     let directory = Path::new(&directory);
     for (name, dead) in [("before", false), ("after", true)] {
         let overview = page_fixture::overview(dead);
-        let meter = if dead { page_fixture::dead_meter_page() } else { page_fixture::meter_page() };
+        let meter = if dead { page_fixture::dead_meter() } else { page_fixture::meter() };
         for (ending, part) in [("page", Part::Page), ("main", Part::Main)] {
             write(directory, &format!("{name}/index.{ending}"), &page::overview(&overview, part))?;
-            write(directory, &format!("{name}/meter.{ending}"), &page::meter(&meter, part))?;
+            write(directory, &format!("{name}/meter.{ending}"), &page_fixture::meter_page(&meter, part))?;
         }
     }
     for (name, model) in [
@@ -29,7 +29,11 @@ fn main() -> io::Result<()> {
     ] {
         write(directory, &format!("{name}/index.page"), &page::overview(&model, Part::Page))?;
     }
-    write(directory, "unknown/meter.page", &page::meter(&page_fixture::unknown_meter_page(), Part::Page))?;
+    write(
+        directory,
+        "unknown/meter.page",
+        &page_fixture::meter_page(&page_fixture::unknown_meter(), Part::Page),
+    )?;
     for asset in page::ASSETS {
         write(directory, asset.path.trim_start_matches('/'), asset.body)?;
     }

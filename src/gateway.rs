@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use self::addresses::{Endpoint, bind, bind_patiently, collide};
 use self::running::{RunningBus, RunningListener};
-use self::status::{BusSource, ListenerSource, StatusPage, Surroundings};
+use self::status::StatusPage;
 use crate::bus::request::ListenerId;
 use crate::bus::view::View;
 use crate::config::{self, Config};
@@ -30,10 +30,9 @@ use crate::io::tally::Tally;
 use crate::io::tcp::{ListenerState, Routes};
 use crate::io::traffic::Traffic;
 use crate::io::trail::Trail;
+use crate::web::{BusSource, ListenerSource, Sources};
 
 mod addresses;
-mod feeds;
-mod report;
 mod running;
 mod server;
 mod status;
@@ -160,8 +159,8 @@ impl Gateway {
                 state,
             ));
         }
-        let surroundings = gateway.surroundings(config);
-        gateway.page.open(config, socket, surroundings);
+        let sources = gateway.sources(config);
+        gateway.page.open(config, socket, sources);
         Ok(gateway)
     }
 
@@ -213,8 +212,8 @@ impl Gateway {
             self.retired.push(listener.task);
         }
         self.retired.retain(|task| !task.is_finished());
-        let surroundings = self.surroundings(config);
-        self.page.reload(config, page_socket, surroundings).await;
+        let sources = self.sources(config);
+        self.page.reload(config, page_socket, sources).await;
         Ok(())
     }
 
@@ -281,8 +280,8 @@ impl Gateway {
         self.pulses.clone()
     }
 
-    /// What the status page takes its pictures of.
-    fn surroundings(&self, config: &Config) -> Surroundings {
+    /// What the status page shows.
+    fn sources(&self, config: &Config) -> Sources {
         let bus = |bus: &RunningBus| BusSource {
             settings: Arc::clone(&bus.settings),
             view: Arc::clone(&bus.view),
@@ -299,7 +298,8 @@ impl Gateway {
                 tally: Arc::clone(&running.listening.load().tally),
             })
         };
-        Surroundings {
+        Sources {
+            generation: self.page.next_generation(),
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),

@@ -8,7 +8,7 @@
 //! cli -> client -> io, bus, meter          findings, scan -> bus, meter
 //! cli -> capture, trace -> io, bus         simulator      -> meter, document
 //! config -> meter, modbus, document, and the settings types that bus and io define
-//! status -> config, io, bus, meter, findings, page (what they publish, and nothing that waits); page -> findings
+//! web -> page -> status -> config, io, bus, meter, findings (what they publish, and nothing that waits)
 //! ```
 //!
 //! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
@@ -16,7 +16,7 @@
 //! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
 //! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
 //! - [`scan`]: who is on a line, from the answers to a scan. Asks nobody itself.
-//! - [`page`]: the status pages: plain values in, HTML out. Knows nothing of the gateway but findings.
+//! - [`page`]: the status pages: the model in, HTML out.
 //! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
 //! - [`client`]: asking meters from this program, over TCP or straight on the line.
 //! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
@@ -24,7 +24,8 @@
 //! - [`trace`]: traffic as lines of text. Pure text.
 //! - [`document`]: YAML files as typed sections, and what is wrong with them. Imports no other module.
 //! - [`config`]: a file in, a checked configuration out.
-//! - [`status`]: what is known of the gateway, as HTML, JSON and metrics. Time is an argument.
+//! - [`status`]: what is known of the gateway, as one model. Time is an argument.
+//! - [`web`]: the status address: HTML, JSON, metrics and streams over HTTP.
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
@@ -35,6 +36,7 @@
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod modbus {
     pub mod function;
+    pub mod hex;
     pub mod mbap;
     pub mod pdu;
     pub mod reply;
@@ -78,28 +80,8 @@ pub mod scan {
     pub mod report;
 }
 
-/// The status pages: plain values in, HTML out. Asks nobody and decides nothing.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod page {
-    mod assets;
-    mod chain;
-    mod frame;
-    mod meter;
-    mod meter_model;
-    mod model;
-    mod overview;
-    mod plot;
-    mod scale;
-    mod trouble;
-    mod words;
-
-    pub use assets::{ASSETS, Asset};
-    pub use frame::{Part, notice};
-    pub use meter::meter;
-    pub use meter_model::*;
-    pub use model::*;
-    pub use overview::overview;
-}
+pub mod page;
 
 /// One serial line, as decisions. Time and bytes are arguments; nothing here waits.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -145,11 +127,8 @@ pub mod io {
     pub mod clock;
     pub mod connection;
     mod direction;
-    pub mod feed;
     pub mod handle;
-    pub mod http;
     pub mod ioctl;
-    pub(crate) mod json;
     pub mod log_lines;
     pub mod log_rate_limiter;
     pub mod log_writer;
@@ -273,24 +252,8 @@ pub mod cli {
     pub mod write;
 }
 
-/// What is known of the gateway, as pages and metrics. Time is an argument; nothing here listens.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod status {
-    pub mod checkup;
-    mod exchanges;
-    pub mod exposition;
-    pub mod history;
-    mod json;
-    pub mod lately;
-    mod meter_page;
-    mod meters;
-    pub mod metrics;
-    mod overview;
-    mod overview_page;
-    pub mod picture;
-    pub mod readings;
-    pub mod site;
-    mod trouble;
-}
+pub mod status;
+pub mod web;
 
 pub mod gateway;

@@ -12,9 +12,9 @@ use shared::{client, figures, gateway, table, wire};
 #[path = "../snapshot/load.rs"]
 #[allow(dead_code, reason = "the other bench uses the rest")]
 mod load;
-#[path = "../../tests/it/support/picture.rs"]
+#[path = "../../tests/it/support/published.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use the rest")]
-mod picture;
+mod published;
 #[path = "../shared/mod.rs"]
 mod shared;
 

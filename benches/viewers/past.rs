@@ -10,10 +10,10 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use metergate::status::history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
-use metergate::status::picture::Picture;
+use metergate::status::published::Published;
 
 use crate::UNITS;
-use crate::picture::{self, FLOATS};
+use crate::published::{self, FLOATS};
 
 /// KiB that it takes.
 pub(crate) fn size() -> u64 {
@@ -30,20 +30,20 @@ pub(crate) fn fill() -> ExitCode {
         "listeners:\n  - address: 127.0.0.1:502\nbuses:\n  - name: bench\n    device: /dev/ttyS0\n    units:\n      \
          - {UNITS}\n"
     );
-    let mut picture = picture::picture(&text, start);
+    let mut published = published::published(&text, start);
     // What the pictures themselves take is the gateway's anyway.
-    read_all(&mut picture, start, 1);
-    read_all(&mut picture, start, 2);
+    read_all(&mut published, start, 1);
+    read_all(&mut published, start, 2);
     let before = resident();
     let mut history = History::default();
     for (minute, generation) in (0..=READING_MINUTES).zip(3..) {
         let now = start + MINUTE * u32::try_from(minute).expect("12 hours have few minutes");
-        read_all(&mut picture, now, generation);
+        read_all(&mut published, now, generation);
         // Once within the minute and once at its end.
-        history.sample(&picture, now);
-        history.sample(&picture, now + Duration::from_secs(30));
+        history.sample(&published, now);
+        history.sample(&published, now + Duration::from_secs(30));
     }
-    for unit in picture.units() {
+    for unit in published.units() {
         let track = history.unit(&unit).expect("every unit is remembered");
         assert!(
             !track.readings.is_empty() && track.minutes.len() == HEALTH_MINUTES,
@@ -59,13 +59,13 @@ pub(crate) fn fill() -> ExitCode {
 }
 
 /// Every unit gives its floats.
-fn read_all(picture: &mut Picture, now: Instant, generation: u64) {
+fn read_all(published: &mut Published, now: Instant, generation: u64) {
     // Around 10 of everything.
     let words: Vec<(u16, u16)> = (FLOATS.start..FLOATS.start + FLOATS.quantity)
         .map(|at| (at, [0x4120, 0][usize::from(at % 2)]))
         .collect();
     for unit in 1..=247 {
-        picture::read(picture, (0, unit), FLOATS, &words, now, generation);
+        published::read(published, (0, unit), FLOATS, &words, now, generation);
     }
 }
 

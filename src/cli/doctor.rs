@@ -23,45 +23,46 @@ use crate::config::section::{self, PollSlow};
 use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
-use crate::findings::Kind;
+use crate::findings::{Kind, Severity};
 use crate::io::handle::BusHandle;
 use crate::io::port::{self, OpenError};
 use crate::io::port_view::PortView;
 use crate::io::serial::{self, BusParts};
 use crate::io::timer::Timer;
-use crate::status::checkup::{Checkup, Line, Told, Unit};
-use crate::status::picture::BusPicture;
+use crate::status::doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
+use crate::status::model::UnitState;
+use crate::status::published::PublishedBus;
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
-    let checkup = match &args.target {
+    let found = match &args.target {
         Some(target) => of_port(target, &args.line, &stop).await,
         None => of_gateway(args).await,
     };
-    match checkup {
-        Ok(checkup) => {
-            let printed = output::print(report(&checkup).as_bytes());
-            if checkup.findings().any(Told::matters) { Exit::Fault } else { printed }
+    match found {
+        Ok(found) => {
+            let printed = output::print(report(&found).as_bytes());
+            if found.findings().any(ReportedFinding::needs_action) { Exit::Fault } else { printed }
         }
         Err(stop) => stop.tell(),
     }
 }
 
-async fn of_gateway(args: &Doctor) -> Result<Checkup, Stop> {
+async fn of_gateway(args: &Doctor) -> Result<DoctorReport, Stop> {
     let there = There::find(&args.place)?;
     let page = there.page("/api/v1/checkup").await?;
     let odd = |error| {
         let text = format!("{} is a gateway of another version: {error}", there.shown());
         Stop::Said(Exit::CannotStart, text)
     };
-    let checkup: Checkup = serde_json::from_slice(&page).map_err(odd)?;
-    let seconds = checkup.buses.iter().map(|line| line.seconds).max().unwrap_or_default();
+    let found: DoctorReport = serde_json::from_slice(&page).map_err(odd)?;
+    let seconds = found.buses.iter().map(|bus| bus.seconds).max().unwrap_or_default();
     let asked = format!("The gateway at {}, over the last {seconds} s.\n\n", there.shown());
     let _unread = output::print(asked.as_bytes());
-    Ok(checkup)
+    Ok(found)
 }
 
-async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<Checkup, Stop> {
+async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<DoctorReport, Stop> {
     let device = match Target::named(word)? {
         Target::Serial(device) => device,
         Target::Tcp { host, .. } => {
@@ -91,15 +92,15 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
         Stop::Said(Exit::CannotStart, text)
     })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
-    let line = Line::of_all(&seen.bus, seen.span, seen.at, |finding| {
+    let line = BusReport::since_start(&seen.bus, seen.span, seen.at, |finding| {
         !matches!(finding.kind, Kind::LineFull | Kind::PollingSlow)
     });
-    Ok(Checkup { buses: vec![line] })
+    Ok(DoctorReport { buses: vec![line] })
 }
 
 /// What a line looked like at the end of a while.
 struct Seen {
-    bus: BusPicture,
+    bus: PublishedBus,
     at: Instant,
     span: Duration,
 }
@@ -124,7 +125,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     // Without a sender the task has nothing left to do.
     drop(handle);
     let _ended_either_way = task.await;
-    let bus = BusPicture { settings: Arc::new(bus), view, port, restarts: 0 };
+    let bus = PublishedBus { settings: Arc::new(bus), view, port, restarts: 0 };
     Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
 }
 
@@ -164,11 +165,11 @@ fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::
 }
 
 /// A line a unit, each with what is wrong with it and what to do; what is wrong with the line as a whole first.
-fn report(checkup: &Checkup) -> String {
+fn report(found: &DoctorReport) -> String {
     let mut text = String::new();
-    for line in &checkup.buses {
-        if checkup.buses.len() > 1 {
-            let _never = writeln!(text, "bus {} on {}, port {}", line.bus, line.device, line.port);
+    for line in &found.buses {
+        if found.buses.len() > 1 {
+            let _never = writeln!(text, "bus {} on {}, port {}", line.bus, line.device, line.port.word());
         }
         for finding in &line.findings {
             write_finding(&mut text, "line", finding);
@@ -181,20 +182,20 @@ fn report(checkup: &Checkup) -> String {
         }
         text.push('\n');
     }
-    let count = |severity| checkup.findings().filter(|finding| finding.severity == severity).count();
-    let units = || checkup.buses.iter().flat_map(|line| &line.units);
+    let count = |severity| found.findings().filter(|finding| finding.severity == severity).count();
+    let units = || found.buses.iter().flat_map(|line| &line.units);
     let _never = writeln!(
         text,
         "{} of {} units answer; {}, {}.",
         units().filter(|unit| unit.answers).count(),
         units().count(),
-        counted(count("fault"), "fault"),
-        counted(count("warning"), "warning")
+        counted(count(Severity::Fault), "fault"),
+        counted(count(Severity::Warning), "warning")
     );
     text
 }
 
-fn write_finding(text: &mut String, subject: &str, finding: &Told) {
+fn write_finding(text: &mut String, subject: &str, finding: &ReportedFinding) {
     let _never = writeln!(text, "{subject:<8} {}: {}", finding.severity, finding.what);
     for (index, line) in remedy_lines(&finding.remedy).iter().enumerate() {
         let head = if index == 0 { "do: " } else { "    " };
@@ -215,13 +216,13 @@ fn remedy_lines(remedy: &str) -> Vec<String> {
     textwrap::wrap(&parts.join("`"), options).iter().map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
-fn state(unit: &Unit) -> String {
+fn state(unit: &UnitReport) -> String {
     let name = unit.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
-    let state = match unit.state.as_str() {
-        "online" => "on-line",
-        "offline" => "off-line",
-        "never_seen" => "never seen",
-        other => other,
+    let state = match unit.state {
+        UnitState::Online => "on-line",
+        UnitState::Offline => "off-line",
+        UnitState::NeverSeen => "never seen",
+        UnitState::Confirming => "being confirmed",
     };
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
     let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output;
 use super::stop::Stop;
 use super::there::There;
+use crate::page::escape_query;
 
 /// Follows until `stop` is cancelled or nobody reads it.
 pub async fn trace(args: &Trace, stop: CancellationToken) -> Exit {
@@ -45,25 +46,12 @@ fn path(args: &Trace) -> String {
         add("outcome", &outcome.word());
     }
     if let Some(bus) = &args.bus {
-        add("bus", &escaped(bus));
+        add("bus", &escape_query(bus));
     }
     if args.kept {
         add("kept", &1);
     }
     path
-}
-
-/// As it may stand in a query.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _never = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST};
@@ -69,7 +68,8 @@ impl Page {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token.bearer());
         }
-        let request = request.body(Nothing).map_err(|error| HttpFailure::Broken(error.to_string()))?;
+        let request =
+            request.body(Empty::<Bytes>::new()).map_err(|error| HttpFailure::Broken(error.to_string()))?;
         let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| HttpFailure::Broken("no answer in time".to_owned()));
         let (head, body) = answer?.map_err(|error| broken(&error))?.into_parts();
@@ -87,13 +87,12 @@ impl Page {
     /// # Errors
     /// It broke off before its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, HttpFailure> {
-        loop {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await;
-            let Some(frame) = frame else { return Ok(None) };
+        while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() {
                 return Ok(Some(data));
             }
         }
+        Ok(None)
     }
 
     /// All of it, of `most` bytes at most.
@@ -124,29 +123,6 @@ impl Drop for Page {
 
 fn broken(error: &hyper::Error) -> HttpFailure {
     HttpFailure::Broken(error.to_string())
-}
-
-/// The body of a question.
-struct Nothing;
-
-impl Body for Nothing {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        std::task::Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(0)
-    }
 }
 
 /// Until the connection stands.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,8 +18,8 @@ use tracing::{info, warn};
 
 use super::{StartError, bind, join};
 use crate::io::aside::Aside;
-use crate::io::http::{self, Serving, Site};
 use crate::io::settings::StatusSettings;
+use crate::web;
 
 /// A page that is wanted: served, or waiting for its address.
 pub(super) struct Server {
@@ -35,7 +36,7 @@ impl Server {
         aside: &Aside,
         wanted: &StatusSettings,
         socket: Option<TcpListener>,
-        site: Site,
+        router: Router,
     ) -> Self {
         let (settings, stop) = (wanted.clone(), CancellationToken::new());
         // A socket belongs to the runtime that made it. One that cannot change over is bound anew.
@@ -61,7 +62,7 @@ impl Server {
                     socket
                 }
             };
-            http::run(socket, Serving { settings: wanted, site }, stopped).await;
+            web::run(socket, router, stopped).await;
         });
         Self { settings, address, stop, task }
     }
@@ -170,8 +171,7 @@ mod tests {
         let taken = Taken::bind("127.0.0.1:0").unwrap();
         let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None };
         let aside = Aside::start("status").unwrap();
-        let site: Site = Arc::new(|_| http::Reply::text(200, ""));
-        let waiting = Server::start(&aside, &wanted, None, site);
+        let waiting = Server::start(&aside, &wanted, None, Router::new());
         assert_eq!((waiting.address(), waiting.settings()), (None, &wanted));
         // It returns when the task has ended.
         assert_eq!(waiting.stop().await, None);

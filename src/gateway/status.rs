@@ -6,12 +6,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use nix::sys::utsname::uname;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,69 +17,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::server::Server;
-use super::{StartError, bind, bind_patiently, collide, feeds, join};
-use crate::bus::view::View;
+use super::{StartError, bind, bind_patiently, collide, join};
 use crate::config::{self, Config};
 use crate::io::aside::Aside;
-use crate::io::http;
-use crate::io::names::Names;
-use crate::io::port_view::PortView;
-use crate::io::process::Process;
-use crate::io::settings::{ListenerSettings, StatusSettings};
-use crate::io::stamp::utc;
-use crate::io::tally::Tally;
-use crate::io::traffic::{COLLECT_PERIOD, Traffic};
-use crate::status::history::History;
-use crate::status::picture::{BusPicture, ListenerPicture, Picture};
-use crate::status::site;
-
-/// What pictures are taken of; replaced as a whole by a reload.
-#[derive(Debug)]
-pub(super) struct Surroundings {
-    pub(super) started: Instant,
-    pub(super) buses: Vec<BusSource>,
-    pub(super) listeners: Vec<ListenerSource>,
-    pub(super) traffic: Arc<Traffic>,
-    pub(super) names: Arc<Names>,
-    /// As it is obeyed, every default written out.
-    pub(super) configuration: String,
-}
-
-/// What was seen of the gateway so far, as it is looked at once a second.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Looked(Arc<Mutex<History>>);
-
-impl Looked {
-    pub(super) fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
-        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// One bus.
-#[derive(Debug)]
-pub(super) struct BusSource {
-    pub(super) settings: Arc<config::Bus>,
-    pub(super) view: Arc<ArcSwap<View>>,
-    pub(super) port: Arc<ArcSwap<PortView>>,
-    pub(super) restarts: Arc<AtomicU64>,
-}
-
-/// One listener.
-#[derive(Debug)]
-pub(super) struct ListenerSource {
-    pub(super) address: SocketAddr,
-    pub(super) settings: ListenerSettings,
-    pub(super) buses: Vec<String>,
-    pub(super) tally: Arc<Tally>,
-}
+use crate::io::settings::StatusSettings;
+use crate::io::traffic::COLLECT_PERIOD;
+use crate::web::{self, SharedHistory, SharedSources, Sources};
 
 /// The page of a running gateway, and what it needs while there is none.
 ///
 /// All of it runs aside: neither a line nor a client waits until a page is written.
 pub(super) struct StatusPage {
     aside: Aside,
-    surroundings: Arc<ArcSwap<Surroundings>>,
-    looked: Looked,
+    sources: SharedSources,
+    history: SharedHistory,
     server: Option<Server>,
     sampler: JoinHandle<()>,
     stop: CancellationToken,
@@ -100,25 +49,22 @@ impl StatusPage {
     /// When no thread is left for it.
     pub(super) fn new(started: Instant) -> Result<Self, StartError> {
         let aside = Aside::start("status").map_err(|error| StartError::Thread { error })?;
-        let nothing = Surroundings {
-            started,
-            buses: Vec::new(),
-            listeners: Vec::new(),
-            traffic: Arc::default(),
-            names: Arc::default(),
-            configuration: String::new(),
-        };
-        let surroundings = Arc::new(ArcSwap::from_pointee(nothing));
-        let looked = Looked::default();
+        let sources = Arc::new(ArcSwap::from_pointee(Sources::empty(started)));
+        let history = SharedHistory::default();
         let stop = CancellationToken::new();
-        let sampler = aside.spawn(sample(Arc::clone(&surroundings), looked.clone(), stop.clone()));
-        Ok(Self { aside, surroundings, looked, server: None, sampler, stop })
+        let sampler = aside.spawn(sample(Arc::clone(&sources), history.clone(), stop.clone()));
+        Ok(Self { aside, sources, history, server: None, sampler, stop })
     }
 
-    /// Shows these surroundings on `socket`, if there is one.
-    pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, surroundings: Surroundings) {
-        self.surroundings.store(Arc::new(surroundings));
+    /// Shows these sources on `socket`, if there is one.
+    pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, sources: Sources) {
+        self.sources.store(Arc::new(sources));
         self.server = config.status.as_ref().and_then(|wanted| self.serve(wanted, socket));
+    }
+
+    /// Of the sources that come next.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.sources.load().generation + 1
     }
 
     /// Where the page is, with the port the system chose for port 0; `None` also while its address cannot be had.
@@ -157,16 +103,10 @@ impl StatusPage {
     }
 
     /// Takes over what a reload changed.
-    pub(super) async fn reload(
-        &mut self,
-        config: &Config,
-        socket: Option<TcpListener>,
-        surroundings: Surroundings,
-    ) {
-        let buses: Vec<String> =
-            surroundings.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
-        let traffic = Arc::clone(&surroundings.traffic);
-        self.surroundings.store(Arc::new(surroundings));
+    pub(super) async fn reload(&mut self, config: &Config, socket: Option<TcpListener>, sources: Sources) {
+        let buses: Vec<String> = sources.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
+        let traffic = Arc::clone(&sources.traffic);
+        self.sources.store(Arc::new(sources));
         // By the thread of the readers, for whom it may have to wait.
         let _forgotten = self.aside.spawn(async move { traffic.keep_only(&buses) });
         if self.serves(config.status.as_ref().map(|status| &status.settings)) {
@@ -211,56 +151,9 @@ impl StatusPage {
         if socket.is_none() && !wanted.given {
             return None;
         }
-        let (surroundings, looked) = (Arc::clone(&self.surroundings), self.looked.clone());
-        let site: http::Site = Arc::new(move |question| {
-            if let Some(reply) = feeds::answer(question, &surroundings, &looked) {
-                return reply;
-            }
-            let process = if question.path == "/metrics" { Process::read() } else { Process::default() };
-            let picture = surroundings.load().picture(process);
-            looked.with(|history| site::answer(question, &picture, history, Instant::now()))
-        });
-        Some(Server::start(&self.aside, &wanted.settings, socket, site))
+        let router = web::router(&self.sources, &self.history, wanted.settings.clone());
+        Some(Server::start(&self.aside, &wanted.settings, socket, router))
     }
-}
-
-impl Surroundings {
-    pub(super) fn picture(&self, process: Process) -> Picture {
-        let bus = |bus: &BusSource| BusPicture {
-            settings: Arc::clone(&bus.settings),
-            view: bus.view.load_full(),
-            port: bus.port.load_full(),
-            restarts: bus.restarts.load(Ordering::Relaxed),
-        };
-        let listener = |listener: &ListenerSource| ListenerPicture {
-            address: listener.address,
-            settings: listener.settings.clone(),
-            buses: listener.buses.clone(),
-            tally: Arc::clone(&listener.tally),
-        };
-        Picture {
-            started: self.started,
-            buses: self.buses.iter().map(bus).collect(),
-            listeners: self.listeners.iter().map(listener).collect(),
-            process,
-            traffic: Arc::clone(&self.traffic),
-            name: host_name(),
-            clock: clock(SystemTime::now()),
-        }
-    }
-}
-
-/// What the host is called, where somebody gave it a name.
-fn host_name() -> Option<String> {
-    let name = uname().ok()?.nodename().to_str()?.to_owned();
-    (!matches!(name.as_str(), "" | "localhost" | "(none)")).then_some(name)
-}
-
-/// `2026-11-22 14:03:07 UTC`.
-fn clock(now: SystemTime) -> String {
-    let stamp = utc(now);
-    let (date, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
-    format!("{date} {} UTC", time.split('.').next().unwrap_or_default())
 }
 
 /// Binds the page's address; `None` where there is none, or where nobody asked for the one that cannot be had.
@@ -288,7 +181,7 @@ fn warn_unless_given(wanted: &config::Status, error: &StartError) {
 }
 
 /// Looks at the gateway once a second, and collects its traffic more often.
-async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: CancellationToken) {
+async fn sample(sources: SharedSources, history: SharedHistory, stop: CancellationToken) {
     let (mut due, mut traffic_due) = (interval(SAMPLE_PERIOD), interval(COLLECT_PERIOD));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     traffic_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -296,11 +189,10 @@ async fn sample(surroundings: Arc<ArcSwap<Surroundings>>, looked: Looked, stop: 
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = traffic_due.tick() => surroundings.load().traffic.collect(),
+            _ = traffic_due.tick() => sources.load().traffic.collect(),
             _ = due.tick() => {
-                let picture = surroundings.load().picture(Process::default());
-                let now = Instant::now();
-                looked.with(|history| history.sample(&picture, now));
+                let published = sources.load().published();
+                history.with(|history| history.sample(&published, published.at));
             }
         }
     }

@@ -3,15 +3,16 @@
 //! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
 //! about writes, and none waits for it: the file is another thread's ([`Trail`]).
 
-use std::fmt::{self, Write};
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use serde::Serialize;
 use tracing::info;
 
 use super::handle::BusHandle;
-use super::json::Object;
 use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::names::Names;
 use super::stamp::utc;
@@ -19,6 +20,7 @@ use super::traffic::Link;
 use super::trail::Trail;
 use crate::bus::request::Answer;
 use crate::bus::settings::UnitId;
+use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
 use crate::modbus::write::{Written, values_of};
 
@@ -185,7 +187,7 @@ impl fmt::Display for Outcome {
         f.write_str(self.word())?;
         match (self.exception(), self.other_value()) {
             (Some(code), _) => write!(f, " ({code})"),
-            (None, Some(reply)) => write!(f, " ({})", hex(reply)),
+            (None, Some(reply)) => write!(f, " ({})", Hex(reply)),
             (None, None) => Ok(()),
         }
     }
@@ -216,7 +218,7 @@ impl Attempted {
     }
 
     fn log(&self, names: &Names, outcome: &Outcome, held_back: u64) {
-        let (unit, function, pdu) = (self.unit, self.function(), hex(&self.pdu));
+        let (unit, function, pdu) = (self.unit, self.function(), Hex(&self.pdu).to_string());
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
@@ -233,34 +235,35 @@ impl Attempted {
         let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
         let first = name.and_then(|name| name.profile.as_ref()).map_or(1, |profile| profile.first_register);
         let register = range.map(|range| u64::from(first) + u64::from(range.start));
-        let mut line = Object::default();
-        line.text("time", &utc(self.time));
-        line.text("client", &self.link.client.to_string());
-        line.text("listener", &self.link.listener.to_string());
-        line.texts("buses", self.buses.iter().map(String::as_str));
-        line.number("unit", Some(u64::from(self.unit)));
-        line.number("line_unit", self.on_line.map(|unit| u64::from(unit.get())));
-        line.text_or_null("name", name.and_then(|name| name.name.as_deref()));
-        line.text("function", &self.function().to_string());
-        line.number("register", register);
-        line.number("quantity", range.map(|range| u64::from(range.quantity)));
-        line.texts("points", self.points(names).iter().map(String::as_str));
-        line.numbers("old", self.old.as_ref().map(|(values, _)| values.as_slice()));
-        line.number("old_age_ms", self.old.as_ref().map(|(_, age)| millis(*age)));
         let (masks, new) = match &written {
             Some(written) if written.masked => (Some(written.values.as_slice()), None),
             Some(written) => (None, Some(written.values.as_slice())),
             None => (None, None),
         };
-        line.numbers("new", new);
-        line.numbers("masks", masks);
-        line.text("pdu", &hex(&self.pdu));
-        line.text("outcome", outcome.word());
-        line.text_or_null("reply", outcome.other_value().map(|reply| hex(reply)).as_deref());
-        line.number("exception", outcome.exception().map(|code| u64::from(code.0)));
-        line.text_or_null("exception_name", outcome.exception().map(ExceptionCode::name));
-        line.number("took_ms", Some(millis(self.since.elapsed())));
-        line.finish()
+        let line = Line {
+            time: utc(self.time),
+            client: self.link.client,
+            listener: self.link.listener,
+            buses: &self.buses,
+            unit: self.unit,
+            line_unit: self.on_line.map(UnitId::get),
+            name: name.and_then(|name| name.name.as_deref()),
+            function: self.function().to_string(),
+            register,
+            quantity: range.map(|range| range.quantity),
+            points: self.points(names),
+            old: self.old.as_ref().map(|(values, _)| values.as_slice()),
+            old_age_ms: self.old.as_ref().map(|(_, age)| millis(*age)),
+            new,
+            masks,
+            pdu: Hex(&self.pdu).to_string(),
+            outcome: outcome.word(),
+            reply: outcome.other_value().map(|reply| Hex(reply).to_string()),
+            exception: outcome.exception().map(|code| code.0),
+            exception_name: outcome.exception().map(ExceptionCode::name),
+            took_ms: millis(self.since.elapsed()),
+        };
+        serde_json::to_string(&line).expect("a struct of plain values")
     }
 
     fn points(&self, names: &Names) -> Vec<String> {
@@ -268,6 +271,32 @@ impl Attempted {
         let (Some(name), Some(written)) = (name, Written::of(&self.pdu)) else { return Vec::new() };
         name.points(&written.range).map(|point| point.name.clone()).collect()
     }
+}
+
+/// A line of the file. Its fields are always there, and explained in `docs/traffic.md`; what is not known is null.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    client: SocketAddr,
+    listener: SocketAddr,
+    buses: &'a [String],
+    unit: u8,
+    line_unit: Option<u8>,
+    name: Option<&'a str>,
+    function: String,
+    register: Option<u64>,
+    quantity: Option<u16>,
+    points: Vec<String>,
+    old: Option<&'a [u16]>,
+    old_age_ms: Option<u64>,
+    new: Option<&'a [u16]>,
+    masks: Option<&'a [u16]>,
+    pdu: String,
+    outcome: &'static str,
+    reply: Option<String>,
+    exception: Option<u8>,
+    exception_name: Option<&'static str>,
+    took_ms: u64,
 }
 
 fn old_values(to: &Addressed<'_>, pdu: &[u8], now: Instant) -> Option<(Vec<u16>, Duration)> {
@@ -279,14 +308,4 @@ fn old_values(to: &Addressed<'_>, pdu: &[u8], now: Instant) -> Option<(Vec<u16>,
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 3);
-    for (index, byte) in bytes.iter().enumerate() {
-        let gap = if index == 0 { "" } else { " " };
-        // Writing to a String cannot fail.
-        let _never = write!(text, "{gap}{byte:02X}");
-    }
-    text
 }

@@ -229,7 +229,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 /// Has the kernel end the connection to a client that is gone without a word, or that takes nothing any more:
 /// while something is sent after [`USER_TIMEOUT`], in silence by keep-alive probes.
-pub(super) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)

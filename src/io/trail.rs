@@ -17,7 +17,6 @@ use nix::libc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::json::Object;
 use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::settings::AuditSettings;
 use super::stamp::utc;
@@ -184,10 +183,7 @@ impl Writer {
         if lost == 0 && self.complaint.is_none() {
             return;
         }
-        let mut line = Object::default();
-        line.text("time", &utc(SystemTime::now()));
-        line.number("lost", Some(lost));
-        let text = line.finish() + "\n";
+        let text = format!("{{\"time\":\"{}\",\"lost\":{lost}}}\n", utc(SystemTime::now()));
         if lost == 0 {
             // The last lines went through.
             self.end_complaint();

@@ -53,7 +53,7 @@ impl Summary {
 
     /// `now 12 kW, lowest 3 kW, mean 8 kW, highest 20 kW`, with `print` for the numbers.
     pub(super) fn words(&self, print: impl Fn(f64) -> String) -> String {
-        let last = self.last.map_or_else(|| super::words::NO_DATA.to_owned(), &print);
+        let last = self.last.map_or_else(|| super::format::NO_DATA.to_owned(), &print);
         let (low, mean, high) = (print(self.low), print(self.mean), print(self.high));
         format!("now {last}, lowest {low}, mean {mean}, highest {high}")
     }
@@ -139,7 +139,7 @@ pub(super) fn chart(label: &str, unit: &str, values: &[Option<f64>], slots: usiz
         return html! { p class="empty" { "Nothing has been read in this time." } };
     };
     let scale = Scale::around(summary.low, summary.high);
-    let words = summary.words(|value| super::words::quantity(Some(value), unit));
+    let words = summary.words(|value| super::format::quantity(Some(value), unit));
     let height = |value: f64| down(scale.share(value), 400);
     let grid = (0..=scale.steps).map(|step| 400 * step / scale.steps).fold(String::new(), |mut path, y| {
         add(&mut path, format_args!("M0 {y}H{slots}"));
@@ -151,7 +151,7 @@ pub(super) fn chart(label: &str, unit: &str, values: &[Option<f64>], slots: usiz
                 @for tick in scale.ticks() { span { (tick) } }
             }
             svg viewBox={ "0 0 " (slots) " 400" } preserveAspectRatio="none" role="img"
-                aria-label={ (label) ": " (words) "; " (super::words::counted(summary.gaps, "minute", "minutes"))
+                aria-label={ (label) ": " (words) "; " (super::format::counted(summary.gaps, "minute", "minutes"))
                     " without data" } {
                 path class="grid" vector-effect="non-scaling-stroke" d=(grid) {}
                 path class="line" vector-effect="non-scaling-stroke" d=(line_path(values, slots, height)) {}
@@ -167,7 +167,7 @@ pub(super) fn chart(label: &str, unit: &str, values: &[Option<f64>], slots: usiz
 fn empty(label: &str) -> Markup {
     html! {
         svg class="spark" viewBox="0 0 60 100" preserveAspectRatio="none" role="img"
-            aria-label={ (label) ": " (super::words::NO_DATA) } {
+            aria-label={ (label) ": " (super::format::NO_DATA) } {
             path class="none" vector-effect="non-scaling-stroke" d="M0 100H60" {}
         }
     }

@@ -5,15 +5,15 @@
 
 use std::fmt::{Display, Write};
 
-use crate::bus::statistics::Histogram;
+use super::model::Histogram;
 
 /// Text being made.
 #[derive(Debug, Default)]
-pub struct Exposition(String);
+pub(super) struct Exposition(String);
 
 /// What a family's samples do over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// They go up and down.
     Gauge,
     /// They only go up, or start over.
@@ -24,14 +24,14 @@ pub enum Kind {
 
 /// A family being written: all samples of one name stand together.
 #[derive(Debug)]
-pub struct Family<'a> {
+pub(super) struct Family<'a> {
     text: &'a mut String,
     name: &'a str,
 }
 
 impl Exposition {
     /// Begins a family; each name once.
-    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+    pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
         let kind = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
@@ -44,27 +44,28 @@ impl Exposition {
 
     /// All of it.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         self.0
     }
 }
 
 impl Family<'_> {
     /// Adds a sample. The value is a whole number or a finite float.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.sample_of("", labels, value);
     }
 
     /// Adds the samples of a histogram: how many were up to each bound in seconds, all of them, and their sum.
-    pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram<'_>) {
         let mut count = 0;
-        let bounds = Histogram::BOUNDS.iter().map(|millis| (f64::from(*millis) / 1000.0).to_string());
-        for (bound, bucket) in bounds.chain([String::from("+Inf")]).zip(histogram.buckets) {
+        let bounds = histogram.up_to_ms.iter().map(|millis| (f64::from(*millis) / 1000.0).to_string());
+        for (bound, bucket) in bounds.chain([String::from("+Inf")]).zip(&histogram.counts) {
             count += bucket;
             let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
             self.sample_of("_bucket", &labels, count);
         }
-        self.sample_of("_sum", labels, histogram.sum.as_secs_f64());
+        let sum = std::time::Duration::from_millis(histogram.sum_ms);
+        self.sample_of("_sum", labels, sum.as_secs_f64());
         self.sample_of("_count", labels, count);
     }
 

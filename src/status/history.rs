@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::bus::settings::UnitId;
-use crate::bus::unit::UnitState;
 use crate::bus::view::PortState;
 
-use super::lately::{Lately, Rates, Split};
-use super::picture::{BusPicture, Picture, UnitPicture};
+use super::model::{BusMinute, UnitMinute};
+use super::published::{Published, PublishedBus, PublishedUnit};
 use super::readings::Readings;
+use super::recent::{Rates, RecentWindow};
 
 /// Everything that is remembered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     /// When the minute that is being counted began.
     began: Option<Instant>,
@@ -27,7 +27,7 @@ pub struct History {
 }
 
 /// What is remembered of one unit.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UnitTrack {
     /// By the names of the quantities, in the order of the profile's headline.
     pub readings: Vec<ReadingTrack>,
@@ -40,7 +40,7 @@ pub struct UnitTrack {
 }
 
 /// What is remembered of one quantity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadingTrack {
     /// The name of the point that is no copy.
     pub quantity: String,
@@ -51,44 +51,14 @@ pub struct ReadingTrack {
     counted: Option<Instant>,
 }
 
-/// One minute of a unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct UnitMinute {
-    /// At its end.
-    pub state: UnitState,
-    /// Requests sent to it.
-    pub transactions: u32,
-    /// Of these, answered too late, not at all, or damaged.
-    pub errors: u32,
-    /// Mean of its smoothed answer time, in milliseconds.
-    pub answer_time: Option<f32>,
-    /// The age of its oldest measurement at the minute's end, in milliseconds.
-    pub age: Option<u32>,
-}
-
 /// What is remembered of one line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BusTrack {
     /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
     pub minutes: VecDeque<Option<BusMinute>>,
     /// The last seconds, and the last ten minutes' counters.
-    pub(super) lately: Lately,
+    pub(super) recent: RecentWindow,
     before: Option<[u64; 6]>,
-}
-
-/// One minute of a line.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BusMinute {
-    /// Share of the minute's time that was used, in percent.
-    pub utilisation: f32,
-    /// What for.
-    pub split: Split,
-    /// Requests sent.
-    pub transactions: u32,
-    /// Of these, without a good answer.
-    pub failures: u32,
-    /// Whether the port was open at its end.
-    pub open: bool,
 }
 
 /// A mean in the making.
@@ -100,24 +70,24 @@ struct Mean {
 
 impl History {
     /// Looks at the gateway; to be called about once a second. Ends the minute when it is over.
-    pub fn sample(&mut self, picture: &Picture, now: Instant) {
+    pub fn sample(&mut self, published: &Published, now: Instant) {
         let began = *self.began.get_or_insert(now);
         let over = now.saturating_duration_since(began).as_secs() / MINUTE.as_secs();
         let over = u32::try_from(over).unwrap_or(u32::MAX);
-        self.forget(picture);
-        self.rates.look(picture, now);
-        for unit in picture.units() {
+        self.forget(published);
+        self.rates.sample(published, now);
+        for unit in published.units() {
             let track = self.units.entry((unit.bus.name().to_owned(), unit.settings.id)).or_default();
             track.sample(&unit);
             if over > 0 {
                 track.end_minute(&unit, now);
             }
         }
-        for bus in &picture.buses {
+        for bus in &published.buses {
             let track = self.buses.entry(bus.name().to_owned()).or_default();
             let elapsed = now.saturating_duration_since(began);
             track.before.get_or_insert_with(|| line_counters(bus));
-            track.lately.look(bus, now);
+            track.recent.sample(bus, now);
             if over > 0 {
                 track.end_minute(bus, elapsed);
             }
@@ -139,13 +109,13 @@ impl History {
 
     /// What is remembered of a unit.
     #[must_use]
-    pub fn unit(&self, unit: &UnitPicture<'_>) -> Option<&UnitTrack> {
+    pub fn unit(&self, unit: &PublishedUnit<'_>) -> Option<&UnitTrack> {
         self.units.get(&(unit.bus.name().to_owned(), unit.settings.id))
     }
 
     /// What is remembered of a line.
     #[must_use]
-    pub fn bus(&self, bus: &BusPicture) -> Option<&BusTrack> {
+    pub fn bus(&self, bus: &PublishedBus) -> Option<&BusTrack> {
         self.buses.get(bus.name())
     }
 
@@ -156,8 +126,8 @@ impl History {
     }
 
     /// Drops what is no longer configured.
-    fn forget(&mut self, picture: &Picture) {
-        let bus = |name: &String| picture.buses.iter().find(|bus| bus.name() == name);
+    fn forget(&mut self, published: &Published) {
+        let bus = |name: &String| published.buses.iter().find(|bus| bus.name() == name);
         self.buses.retain(|name, _| bus(name).is_some());
         self.units.retain(|(name, id), _| {
             bus(name).is_some_and(|bus| bus.settings.line.units.iter().any(|unit| unit.id == *id))
@@ -166,7 +136,7 @@ impl History {
 }
 
 impl UnitTrack {
-    fn sample(&mut self, unit: &UnitPicture<'_>) {
+    fn sample(&mut self, unit: &PublishedUnit<'_>) {
         let Some(view) = unit.view else { return };
         self.before.get_or_insert_with(|| unit_counters(unit));
         if let Some(time) = view.response_time {
@@ -195,7 +165,7 @@ impl UnitTrack {
         }
     }
 
-    fn end_minute(&mut self, unit: &UnitPicture<'_>, now: Instant) {
+    fn end_minute(&mut self, unit: &PublishedUnit<'_>, now: Instant) {
         self.readings.iter_mut().for_each(ReadingTrack::end_minute);
         let counted = unit_counters(unit);
         let [transactions, errors] = added(self.before.replace(counted), counted);
@@ -204,8 +174,8 @@ impl UnitTrack {
             state: unit.state(),
             transactions,
             errors,
-            answer_time: self.answer_time.take(),
-            age: age.map(|age| u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
+            answer_time_ms: self.answer_time.take(),
+            age_ms: age.map(|age| u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
         };
         push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
@@ -226,17 +196,19 @@ impl ReadingTrack {
 }
 
 impl BusTrack {
-    fn end_minute(&mut self, bus: &BusPicture, elapsed: Duration) {
+    fn end_minute(&mut self, bus: &PublishedBus, elapsed: Duration) {
         let counted = line_counters(bus);
         let [busy, transactions, failures, clients, polling, failing] =
             added(self.before.replace(counted), counted);
-        let share = |millis: u32| f64::from(millis) / (elapsed.as_secs_f64() * 1000.0);
+        let percent = |millis: u32| f64::from(millis) / (elapsed.as_secs_f64() * 1000.0) * 100.0;
         let minute = BusMinute {
-            utilisation: single(share(busy) * 100.0).min(100.0),
-            split: Split { clients: share(clients), polling: share(polling), failures: share(failing) },
+            utilisation_percent: single(percent(busy)).min(100.0),
+            clients_percent: percent(clients),
+            polling_percent: percent(polling),
+            failures_percent: percent(failing),
             transactions,
             failures,
-            open: bus.view.port != PortState::Closed,
+            port_open: bus.view.port != PortState::Closed,
         };
         push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
@@ -256,13 +228,13 @@ impl Mean {
 }
 
 /// Transactions and errors.
-fn unit_counters(unit: &UnitPicture<'_>) -> [u64; 2] {
+fn unit_counters(unit: &PublishedUnit<'_>) -> [u64; 2] {
     let counters = unit.view.map(|view| view.counters).unwrap_or_default();
     [counters.transactions, counters.timeouts + counters.crc_errors]
 }
 
 /// Milliseconds used, transactions, failures; milliseconds for clients, for polling, and lost to failures.
-fn line_counters(bus: &BusPicture) -> [u64; 6] {
+fn line_counters(bus: &PublishedBus) -> [u64; 6] {
     let (counters, times) = (bus.view.counters, bus.view.statistics);
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let polling = times.background + times.probes;

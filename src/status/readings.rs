@@ -10,11 +10,11 @@ use std::time::Instant;
 use crate::meter::decode::{Reading, Sample, Value};
 use crate::meter::profile::{Bit, Point, Profile};
 
-use super::picture::UnitPicture;
+use super::published::PublishedUnit;
 
 /// Everything a unit's blocks say.
 #[derive(Debug)]
-pub struct Readings<'a> {
+pub(super) struct Readings<'a> {
     /// What its registers mean.
     pub profile: &'a Profile,
     /// The points that were asked for, in the profile's order, and what was read of each.
@@ -25,7 +25,7 @@ pub struct Readings<'a> {
 
 /// A flag a meter has raised.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Raised<'a> {
+pub(super) struct Raised<'a> {
     /// The point that holds it.
     pub point: &'a Point,
     /// The flag.
@@ -37,13 +37,13 @@ pub struct Raised<'a> {
 impl<'a> Readings<'a> {
     /// All of it. `None` where nobody knows what the registers of the unit mean.
     #[must_use]
-    pub fn of(unit: &UnitPicture<'a>) -> Option<Self> {
+    pub(super) fn of(unit: &PublishedUnit<'a>) -> Option<Self> {
         Self::some(unit, |_, _| true)
     }
 
     /// No more than headline, alerts and validity are made of: a tenth of the work, where all units are looked at.
     #[must_use]
-    pub fn summary(unit: &UnitPicture<'a>) -> Option<Self> {
+    pub(super) fn summary(unit: &PublishedUnit<'a>) -> Option<Self> {
         Self::some(unit, |profile, point| {
             let original = point.copy_of.as_ref().unwrap_or(&point.name);
             profile.headline.contains(original)
@@ -52,7 +52,7 @@ impl<'a> Readings<'a> {
         })
     }
 
-    fn some(unit: &UnitPicture<'a>, wanted: impl Fn(&Profile, &Point) -> bool) -> Option<Self> {
+    fn some(unit: &PublishedUnit<'a>, wanted: impl Fn(&Profile, &Point) -> bool) -> Option<Self> {
         let known = unit.profile?;
         let profile: &'a Profile = &known.profile;
         let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default();
@@ -68,7 +68,7 @@ impl<'a> Readings<'a> {
     /// One reading for each quantity that was read: of a point and its copies the one that is read in the
     /// background, else the original, else the first copy. By the names of the originals.
     #[must_use]
-    pub fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
+    pub(super) fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
         let mut chosen: BTreeMap<&str, ((bool, bool), &Reading<'_>)> = BTreeMap::new();
         for (point, reading) in &self.points {
             let Some(reading) = reading else { continue };
@@ -85,7 +85,7 @@ impl<'a> Readings<'a> {
 
     /// The quantities the profile puts first, and what was read of each.
     #[must_use]
-    pub fn headline(&self) -> Vec<(&'a Point, Option<&Reading<'a>>)> {
+    pub(super) fn headline(&self) -> Vec<(&'a Point, Option<&Reading<'a>>)> {
         let quantities = self.quantities();
         let named = self.profile.headline.iter().filter_map(|name| self.profile.point(name));
         named.map(|point| (point, quantities.get(point.name.as_str()).copied())).collect()
@@ -93,7 +93,7 @@ impl<'a> Readings<'a> {
 
     /// The flags the meter has raised of its own accord.
     #[must_use]
-    pub fn alerts(&self) -> Vec<Raised<'a>> {
+    pub(super) fn alerts(&self) -> Vec<Raised<'a>> {
         let mut raised = Vec::new();
         for (point, reading) in &self.points {
             let Some(Reading { value: Value::Bits { set, .. }, asked_at, .. }) = reading else { continue };
@@ -106,7 +106,7 @@ impl<'a> Readings<'a> {
 
     /// The code of the setting that tells which points mean something.
     #[must_use]
-    pub fn validity_code(&self) -> Option<u16> {
+    pub(super) fn validity_code(&self) -> Option<u16> {
         let name = &self.profile.validity.as_ref()?.point;
         let (_, reading) = self.points.iter().find(|(point, _)| point.name == *name)?;
         match reading.as_ref()?.value {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 use crate::bus::record::{Outcome, Record};
 use crate::bus::request::Target;
 use crate::io::names::Names;
@@ -25,7 +27,8 @@ pub struct Filter {
 }
 
 /// A word for how things end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// Whatever got no good answer.
     Failed,

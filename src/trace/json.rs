@@ -4,7 +4,6 @@
 //! known. Bytes are hexadecimal, times UTC. Unlike a line of text it tells both what a client said and what a line
 //! did. It reads no clock. Fields are explained in `docs/traffic.md`.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,6 +15,7 @@ use crate::io::names::{Names, UnitName};
 use crate::io::stamp::utc;
 use crate::io::traffic::{Event, Said, Speaker, What};
 use crate::modbus::function;
+use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
 
@@ -193,9 +193,9 @@ fn transaction<'a>(
         exception: exception.into(),
         answer_ms: told.answer_time().map(milliseconds),
         took_ms: milliseconds(told.ended_at.saturating_duration_since(told.sent_at)),
-        request: hex(&told.request),
-        answer: answer.map(|part| hex(part.bytes)),
-        received: hex(&told.received.bytes),
+        request: format!("{:X}", Hex(&told.request)),
+        answer: answer.map(|part| format!("{:X}", Hex(part.bytes))),
+        received: format!("{:X}", Hex(&told.received.bytes)),
         received_bytes: told.received.total,
     }
 }
@@ -211,7 +211,7 @@ fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLi
             Some(PieceKind::Answer) => ("answer", head),
             None => ("noise", None),
         };
-        StrayPart { what, line_unit, bytes: hex(part.bytes) }
+        StrayPart { what, line_unit, bytes: format!("{:X}", Hex(part.bytes)) }
     };
     StrayLine {
         kind: "stray",
@@ -219,7 +219,7 @@ fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLi
         time,
         bus,
         parts: parts.iter().map(part).collect(),
-        received: hex(&stray.received.bytes),
+        received: format!("{:X}", Hex(&stray.received.bytes)),
         received_bytes: stray.received.total,
     }
 }
@@ -249,7 +249,7 @@ fn said_line<'a>(number: u64, time: String, said: &Said, names: &'a Names) -> Sa
         served,
         exception: exception.into(),
         took_ms: took.map(milliseconds),
-        pdu: hex(&said.adu.pdu),
+        pdu: format!("{:X}", Hex(&said.adu.pdu)),
     }
 }
 
@@ -260,13 +260,4 @@ fn written(line: &impl Serialize) -> String {
 /// To the tenth, which is what is known of a time on a line.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 10.0
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _never = write!(text, "{byte:02X}");
-    }
-    text
 }

@@ -1,27 +1,29 @@
 //! What the status pages say: every meter in its place and state, what is wrong with the remedy, and never a number
 //! for what is not known.
 
-use metergate::page::{self, MeterRef, MeterState, Overview, Part, PointValue};
+use metergate::page::{self, MeterLink, Part};
+use metergate::status::Number;
+use metergate::status::model::{Status, Unit, UnitState};
 
 use crate::support::page_fixture;
 use crate::support::page_tags::{between, tags, text};
 
 #[test]
 fn every_meter_hangs_on_its_wire_in_order_with_its_state_in_a_word() {
-    let model = page_fixture::overview(false);
-    let html = page::overview(&model, Part::Main);
+    let status = page_fixture::overview(false);
+    let html = page::overview(&status, Part::Main);
     let drawn: Vec<_> = tags(&html)
         .into_iter()
         .filter(|tag| tag.name == "tr" && tag.get("data-state").is_some())
         .map(|tag| (tag.get("id").unwrap().to_owned(), tag.get("data-state").unwrap().to_owned()))
         .collect();
-    let expected: Vec<_> = model
-        .buses
-        .iter()
-        .enumerate()
-        .flat_map(|(index, bus)| bus.meters.iter().map(move |meter| (index, meter)))
-        .map(|(index, meter)| (format!("bus-{index}-line-{}", meter.line_id), meter.state.word().to_owned()))
-        .collect();
+    let mut expected = Vec::new();
+    for (index, bus) in status.buses.iter().enumerate() {
+        let row =
+            |unit: &Unit<'_>| (format!("bus-{index}-line-{}", unit.line_unit), word(unit.state).to_owned());
+        expected.extend(status.on_the_wire(bus).map(row));
+    }
+    assert_eq!(expected.len(), 11);
     assert_eq!(drawn, expected);
     for (id, word) in expected {
         assert!(text(row(&html, &id)).contains(&word), "{id}");
@@ -30,19 +32,18 @@ fn every_meter_hangs_on_its_wire_in_order_with_its_state_in_a_word() {
 
 #[test]
 fn each_state_has_a_word_and_a_shape_of_its_own() {
-    let states = [MeterState::NeverSeen, MeterState::Online, MeterState::Offline, MeterState::Confirming];
     let mut shapes = Vec::new();
-    for state in states {
-        let mut model = page_fixture::healthy();
-        model.buses[0].meters = vec![page_fixture::meter(1, None, state)];
-        let html = page::overview(&model, Part::Main);
+    for state in UnitState::ALL {
+        let mut status = page_fixture::healthy();
+        status.units[0] = page_fixture::unit("riser-a", 1, None, state);
+        let html = page::overview(&status, Part::Main);
         let row = row(&html, "bus-0-line-1");
-        assert!(text(row).contains(state.word()), "{state:?}");
+        assert!(text(row).contains(word(state)), "{state:?}");
         shapes.push(between(row, "<svg", "</svg>").split_once('>').unwrap().1.to_owned());
     }
     shapes.sort();
     shapes.dedup();
-    assert_eq!(shapes.len(), states.len(), "two states look alike");
+    assert_eq!(shapes.len(), UnitState::ALL.len(), "two states look alike");
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn what_is_not_known_is_never_a_number() {
     let port = text(between(&html, r#"id="bus-0-port""#, "<table"));
     assert!(port.contains("Not measured yet") && port.contains("not known yet"), "{port}");
 
-    let html = page::meter(&page_fixture::unknown_meter_page(), Part::Main);
+    let html = page_fixture::meter_page(&page_fixture::unknown_meter(), Part::Main);
     assert!(text(between(&html, r#"class="headline"#, "</section>")).contains("no data"));
     assert!(text(&html).contains("they have not been read"), "an alert that was not read is not absent");
     assert!(html.contains("Nothing has been read in this time"));
@@ -71,27 +72,29 @@ fn a_dead_meter_shows_its_last_values_with_their_age_and_marked_as_old() {
     assert!(row.contains(r#"class="kw old""#));
     let said = text(row);
     assert!(said.contains("off-line") && said.contains("last known") && said.contains("4 min"), "{said}");
-    let page = page::meter(&page_fixture::dead_meter_page(), Part::Main);
+    let page = page_fixture::meter_page(&page_fixture::dead_meter(), Part::Main);
     assert!(text(&page).contains("the meter does not answer now"));
-    assert!(!text(&page::meter(&page_fixture::meter_page(), Part::Main)).contains("does not answer now"));
+    assert!(
+        !text(&page_fixture::meter_page(&page_fixture::meter(), Part::Main)).contains("does not answer now")
+    );
 }
 
 #[test]
 fn what_dead_meters_said_last_is_not_part_of_the_sum() {
-    let mut model = page_fixture::healthy();
-    for (meter, state) in model.buses[0].meters.iter_mut().zip([MeterState::Online, MeterState::Offline]) {
-        meter.state = state;
-        meter.power = Some(10.0);
+    let mut status = page_fixture::healthy();
+    for (unit, state) in status.units.iter_mut().zip([UnitState::Online, UnitState::Offline]) {
+        unit.state = state;
+        unit.headline[0].value = Some(Number::Float(10.0));
     }
-    model.buses[0].meters.truncate(2);
-    let facts = text(between(&page::overview(&model, Part::Main), "<ul class=\"facts\"", "</ul>"));
+    status.units.truncate(2);
+    let facts = text(between(&page::overview(&status, Part::Main), "<ul class=\"facts\"", "</ul>"));
     assert!(facts.contains("1 of 2 meters on-line") && facts.contains("10.0 kW from 1 meter"), "{facts}");
 }
 
 #[test]
 fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
-    let model = page_fixture::overview(false);
-    let html = page::overview(&model, Part::Main);
+    let status = page_fixture::overview(false);
+    let html = page::overview(&status, Part::Main);
     let wrong = between(&html, r#"<section class="troubles""#, "</section>");
     assert!(html.find(wrong) < html.find(r#"class="bus"#), "the chain is below it");
     let severities: Vec<_> = tags(wrong)
@@ -103,8 +106,8 @@ fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
         severities,
         ["trouble fault", "trouble fault", "trouble fault", "trouble warning", "trouble note"]
     );
-    for finding in model.buses.iter().flat_map(|bus| &bus.findings) {
-        assert!(text(wrong).contains(&finding.what), "{}", finding.what);
+    for finding in &status.findings {
+        assert!(text(wrong).contains(&*finding.what), "{}", finding.what);
         let last_word = finding.remedy.replace([')', '`'], "");
         assert!(text(wrong).contains(last_word.split(' ').next_back().unwrap()), "{}", finding.remedy);
     }
@@ -121,20 +124,20 @@ fn a_healthy_line_says_so() {
 
 #[test]
 fn silence_without_a_finding_is_not_called_healthy() {
-    let mut model = page_fixture::healthy();
-    model.buses[0].meters[0].state = MeterState::NeverSeen;
-    let html = page::overview(&model, Part::Main);
+    let mut status = page_fixture::healthy();
+    status.units[0].state = UnitState::NeverSeen;
+    let html = page::overview(&status, Part::Main);
     assert!(!text(&html).contains("every meter answers") && !html.contains(r#"class="well""#));
-    let mut model = page_fixture::dead_meter_page();
-    model.findings.clear();
-    assert!(!page::meter(&model, Part::Main).contains(r#"class="well""#));
+    let mut status = page_fixture::dead_meter();
+    status.findings.clear();
+    assert!(!page_fixture::meter_page(&status, Part::Main).contains(r#"class="well""#));
 }
 
 #[test]
 fn a_unit_that_is_there_twice_is_told_apart_by_its_line() {
-    let meter = MeterRef { unit: 7, name: None, bus: Some("riser a&b/2".to_owned()) };
+    let meter = MeterLink { unit: 7, name: None, bus: Some("riser a&b/2") };
     assert_eq!(meter.href(), "/units/7?bus=riser%20a%26b%2F2");
-    assert_eq!(MeterRef { bus: None, ..meter }.href(), "/units/7");
+    assert_eq!(MeterLink { bus: None, ..meter }.href(), "/units/7");
 }
 
 #[test]
@@ -153,14 +156,14 @@ fn plots_say_in_words_what_they_show() {
     let row = row(&html, "bus-0-line-5");
     assert!(row.contains("Answer time over the last hour: now no data, lowest 5.2 ms"), "{row}");
     assert!(row.contains("Errors over the last hour: now 100 %, lowest 0 %, mean 6.7 %, highest 100 %"));
-    let html = page::meter(&page_fixture::meter_page(), Part::Main);
+    let html = page_fixture::meter_page(&page_fixture::meter(), Part::Main);
     assert!(html.contains("Real power, one-minute means over the last 12 hours: now 1"));
     assert!(html.contains("; 35 minutes without data"));
 }
 
 #[test]
 fn points_come_with_value_unit_and_age_or_the_reason_why_not() {
-    let html = page::meter(&page_fixture::meter_page(), Part::Main);
+    let html = page_fixture::meter_page(&page_fixture::meter(), Part::Main);
     let points = text(between(&html, r#"id="points""#, "</section>"));
     assert!(
         points.contains("Real power, all phases together real_power_total · register 261 13.42 kW 0.7 s"),
@@ -168,17 +171,17 @@ fn points_come_with_value_unit_and_age_or_the_reason_why_not() {
     );
     assert!(points.contains("no data not for this system type"));
     assert!(points.contains("no data not read yet –"));
-    let mut model = page_fixture::meter_page();
-    model.groups[0].points[0].value = PointValue::Float(f32::NAN);
-    let html = page::meter(&model, Part::Main);
+    let mut status = page_fixture::meter();
+    status.units[2].detail.as_mut().unwrap().points[0].value = Some(Number::Float(f32::NAN));
+    let html = page_fixture::meter_page(&status, Part::Main);
     assert!(text(between(&html, r#"id="points""#, "</section>")).contains("register 257 no data"));
 }
 
 #[test]
 fn transactions_show_their_bytes_and_how_many_were_not_kept() {
-    let mut model = page_fixture::meter_page();
-    model.transactions[0].received_total = 1000;
-    let html = page::meter(&model, Part::Main);
+    let mut status = page_fixture::meter();
+    status.units[2].detail.as_mut().unwrap().records[0].received_total = 1000;
+    let html = page_fixture::meter_page(&status, Part::Main);
     assert!(html.contains("<code>03 03 01 00 00 34 44 03</code>"));
     assert!(html.contains("Received, 1000 bytes") && html.contains("and 891 more that were not kept"));
     let failed = text(between(&html, r#"id="exchange-89998""#, "</li>"));
@@ -187,28 +190,37 @@ fn transactions_show_their_bytes_and_how_many_were_not_kept() {
 
 #[test]
 fn a_history_that_is_too_long_is_drawn_as_far_as_there_is_room() {
-    let mut model = page_fixture::meter_page();
-    let plain = page::meter(&model, Part::Main).len();
-    for series in &mut model.history {
-        let minutes = std::mem::take(&mut series.minutes);
-        series.minutes = vec![Some(1e9); 100_000];
-        series.minutes.extend(minutes);
+    let mut status = page_fixture::meter();
+    let plain = page_fixture::meter_page(&status, Part::Main).len();
+    for reading in &mut status.units[2].detail.as_mut().unwrap().readings {
+        let means = std::mem::take(&mut reading.means);
+        reading.means = vec![Some(1e9); 100_000];
+        reading.means.extend(means);
     }
-    assert!(page::meter(&model, Part::Main).len() < plain + 10_000);
+    assert!(page_fixture::meter_page(&status, Part::Main).len() < plain + 10_000);
 }
 
 #[test]
 fn a_page_of_all_the_units_there_can_be_is_bounded() {
-    let model = page_fixture::full();
-    assert_eq!(model.buses.iter().map(|bus| bus.meters.len()).sum::<usize>(), 247);
-    let html = page::overview(&model, Part::Page);
+    let status = page_fixture::full();
+    assert_eq!(status.buses.iter().map(|bus| bus.wire.len()).sum::<usize>(), 247);
+    let html = page::overview(&status, Part::Page);
     assert!(html.len() < PAGE_MAX, "{} bytes", html.len());
 }
 
 #[test]
 fn an_empty_gateway_has_a_page() {
-    let model = Overview { buses: vec![], ..page_fixture::unknown() };
-    assert!(text(&page::overview(&model, Part::Main)).contains("0 of 0 meters on-line"));
+    assert!(text(&page::overview(&Status::default(), Part::Main)).contains("0 of 0 meters on-line"));
+}
+
+/// A state as people read it.
+fn word(state: UnitState) -> &'static str {
+    match state {
+        UnitState::NeverSeen => "never seen",
+        UnitState::Online => "on-line",
+        UnitState::Offline => "off-line",
+        UnitState::Confirming => "being confirmed",
+    }
 }
 
 fn row<'a>(html: &'a str, id: &str) -> &'a str {

@@ -87,10 +87,10 @@ fn headings_and_landmarks_are_in_order() {
 #[test]
 fn the_main_part_is_the_one_of_the_whole_page() {
     let overview = page_fixture::overview(false);
-    let meter = page_fixture::meter_page();
+    let meter = page_fixture::meter();
     for (page, main) in [
         (page::overview(&overview, Part::Page), page::overview(&overview, Part::Main)),
-        (page::meter(&meter, Part::Page), page::meter(&meter, Part::Main)),
+        (page_fixture::meter_page(&meter, Part::Page), page_fixture::meter_page(&meter, Part::Main)),
     ] {
         assert!(main.starts_with("<main id=\"main\"") && main.ends_with("</main>"));
         assert!(page.contains(&main));
@@ -123,22 +123,22 @@ fn the_address_of_a_file_changes_with_its_content() {
 #[test]
 fn a_notice_is_a_page_like_the_others() {
     let overview = page_fixture::overview(false);
-    let html = page::notice(&overview.gateway, "No such meter", "There is no unit 9.", Part::Page);
+    let html = page::notice(&overview, "No such meter", "There is no unit 9.", Part::Page);
     assert!(between(&html, "<main", "</main>").contains("There is no unit 9."));
 }
 
 /// Every kind of page.
 fn pages() -> Vec<(&'static str, String)> {
-    let gateway = page_fixture::overview(false).gateway;
+    let overview = page_fixture::overview(false);
     vec![
         ("in trouble", page::overview(&page_fixture::overview(true), Part::Page)),
         ("healthy", page::overview(&page_fixture::healthy(), Part::Page)),
         ("full", page::overview(&page_fixture::full(), Part::Page)),
         ("unknown", page::overview(&page_fixture::unknown(), Part::Page)),
-        ("a meter", page::meter(&page_fixture::meter_page(), Part::Page)),
-        ("a dead meter", page::meter(&page_fixture::dead_meter_page(), Part::Page)),
-        ("an unknown meter", page::meter(&page_fixture::unknown_meter_page(), Part::Page)),
-        ("a notice", page::notice(&gateway, page_fixture::HOSTILE, page_fixture::HOSTILE, Part::Page)),
+        ("a meter", page_fixture::meter_page(&page_fixture::meter(), Part::Page)),
+        ("a dead meter", page_fixture::meter_page(&page_fixture::dead_meter(), Part::Page)),
+        ("an unknown meter", page_fixture::meter_page(&page_fixture::unknown_meter(), Part::Page)),
+        ("a notice", page::notice(&overview, page_fixture::HOSTILE, page_fixture::HOSTILE, Part::Page)),
     ]
 }
 

@@ -4,29 +4,29 @@ use std::time::{Duration, Instant};
 
 use metergate::bus::unit::{UnitCounters, UnitState};
 use metergate::status::history::{HEALTH_MINUTES, History, READING_MINUTES};
-use metergate::status::picture::Picture;
+use metergate::status::published::Published;
 use serde_json::{Value, json};
 
-use crate::support::picture::{
-    self, FLOATS, SECOND, TWO_LINES, change, change_unit, float, page, picture, read,
+use crate::support::published::{
+    self, FLOATS, SECOND, TWO_LINES, change, change_unit, float, page, published, read,
 };
 
 const POWER: u16 = 260;
 
 /// Looks once a second, as the gateway does, for so long.
-fn watch(history: &mut History, picture: &Picture, from: Instant, seconds: u32) -> Instant {
+fn watch(history: &mut History, published: &Published, from: Instant, seconds: u32) -> Instant {
     for second in 0..seconds {
-        history.sample(picture, from + second * SECOND);
+        history.sample(published, from + second * SECOND);
     }
     from + seconds * SECOND
 }
 
-fn of_unit(history: &History, picture: &Picture, now: Instant) -> Value {
-    serde_json::from_str(&page(picture, history, "/api/v1/units/1/history", now)).unwrap()
+fn of_unit(history: &History, published: &Published, now: Instant) -> Value {
+    serde_json::from_str(&page(published, history, "/api/v1/units/1/history", now)).unwrap()
 }
 
-fn means(history: &History, picture: &Picture, quantity: &str, now: Instant) -> Value {
-    let shown = of_unit(history, picture, now);
+fn means(history: &History, published: &Published, quantity: &str, now: Instant) -> Value {
+    let shown = of_unit(history, published, now);
     let readings = shown["readings"].as_array().unwrap();
     readings.iter().find(|one| one["quantity"] == quantity).unwrap()["means"].clone()
 }
@@ -34,42 +34,42 @@ fn means(history: &History, picture: &Picture, quantity: &str, now: Instant) -> 
 #[test]
 fn a_mean_is_that_of_the_minutes_readings_each_counted_once_however_long_it_stood() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
-    read(&mut picture, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
-    let now = watch(&mut history, &picture, start, 50);
-    read(&mut picture, (0, 1), FLOATS, &float(POWER, 40.0), now, 2);
-    let now = watch(&mut history, &picture, now, 11);
-    assert_eq!(means(&history, &picture, "real_power_total", now), json!([25.0]));
+    read(&mut published, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
+    let now = watch(&mut history, &published, start, 50);
+    read(&mut published, (0, 1), FLOATS, &float(POWER, 40.0), now, 2);
+    let now = watch(&mut history, &published, now, 11);
+    assert_eq!(means(&history, &published, "real_power_total", now), json!([25.0]));
 }
 
 #[test]
 fn a_minute_without_a_reading_stays_empty_and_what_a_meter_never_gives_takes_no_room() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
     let no_voltage = [(270, 0x7FC0), (POWER, 0x4120)];
-    read(&mut picture, (0, 1), FLOATS, &no_voltage, start, 1);
-    let now = watch(&mut history, &picture, start, 125);
+    read(&mut published, (0, 1), FLOATS, &no_voltage, start, 1);
+    let now = watch(&mut history, &published, start, 125);
     let words = [(270, 0x7FC0), (POWER, 0x41A0)];
-    read(&mut picture, (0, 1), FLOATS, &words, now, 2);
-    let now = watch(&mut history, &picture, now, 60);
-    assert_eq!(means(&history, &picture, "real_power_total", now), json!([10.0, null, 20.0]));
-    assert_eq!(means(&history, &picture, "voltage_ln_avg", now), json!([]));
+    read(&mut published, (0, 1), FLOATS, &words, now, 2);
+    let now = watch(&mut history, &published, now, 60);
+    assert_eq!(means(&history, &published, "real_power_total", now), json!([10.0, null, 20.0]));
+    assert_eq!(means(&history, &published, "voltage_ln_avg", now), json!([]));
 }
 
 #[test]
 fn minutes_in_which_nobody_looked_are_empty_and_the_others_keep_their_place() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
-    read(&mut picture, (0, 1), FLOATS, &float(POWER, 1.0), start, 1);
-    history.sample(&picture, start);
+    read(&mut published, (0, 1), FLOATS, &float(POWER, 1.0), start, 1);
+    history.sample(&published, start);
     // The process was held for three minutes and a half.
-    history.sample(&picture, start + 210 * SECOND);
+    history.sample(&published, start + 210 * SECOND);
     let now = start + 220 * SECOND;
-    assert_eq!(means(&history, &picture, "real_power_total", now), json!([1.0, null, null]));
-    let shown = of_unit(&history, &picture, now);
+    assert_eq!(means(&history, &published, "real_power_total", now), json!([1.0, null, null]));
+    let shown = of_unit(&history, &published, now);
     assert_eq!(shown["last_minute_ended_ms"], json!(40_000));
     let empty: Vec<_> = shown["health"].as_array().unwrap().iter().map(Value::is_null).collect();
     assert_eq!(empty, [false, true, true]);
@@ -78,29 +78,29 @@ fn minutes_in_which_nobody_looked_are_empty_and_the_others_keep_their_place() {
 #[test]
 fn health_is_counted_minute_by_minute_and_a_bus_that_starts_over_does_not_count_backwards() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
-    let count = |picture: &mut Picture, transactions, timeouts, busy| {
-        change_unit(picture, 0, 1, |unit| {
+    let count = |published: &mut Published, transactions, timeouts, busy| {
+        change_unit(published, 0, 1, |unit| {
             unit.state = UnitState::Online;
             unit.response_time = Some(Duration::from_millis(8));
             unit.counters = UnitCounters { transactions, timeouts, crc_errors: 1, ..UnitCounters::default() };
         });
-        change(picture, 0, |view| {
+        change(published, 0, |view| {
             view.counters.transactions = transactions;
             view.counters.busy = busy;
         });
     };
-    count(&mut picture, 100, 5, 10 * SECOND);
-    history.sample(&picture, start);
-    count(&mut picture, 160, 8, 40 * SECOND);
-    let now = watch(&mut history, &picture, start + SECOND, 60);
-    count(&mut picture, 7, 2, 6 * SECOND);
-    let now = watch(&mut history, &picture, now, 60);
-    let health = of_unit(&history, &picture, now)["health"].clone();
+    count(&mut published, 100, 5, 10 * SECOND);
+    history.sample(&published, start);
+    count(&mut published, 160, 8, 40 * SECOND);
+    let now = watch(&mut history, &published, start + SECOND, 60);
+    count(&mut published, 7, 2, 6 * SECOND);
+    let now = watch(&mut history, &published, now, 60);
+    let health = of_unit(&history, &published, now)["health"].clone();
     let minute = |transactions, errors| json!({"state": "online", "transactions": transactions, "errors": errors, "answer_time_ms": 8.0, "age_ms": null});
     assert_eq!(health, json!([minute(60, 3), minute(7, 3)]));
-    let bus = page(&picture, &history, "/api/v1/buses/riser-a/history", now);
+    let bus = page(&published, &history, "/api/v1/buses/riser-a/history", now);
     let bus: Value = serde_json::from_str(&bus).unwrap();
     assert_eq!(bus["minutes"][0]["utilisation_percent"], json!(50.0));
     assert_eq!(bus["minutes"][1]["utilisation_percent"], json!(10.0));
@@ -109,25 +109,28 @@ fn health_is_counted_minute_by_minute_and_a_bus_that_starts_over_does_not_count_
 #[test]
 fn everything_that_is_kept_is_bounded_and_what_is_not_configured_any_more_is_forgotten() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
     let minutes = u32::try_from(READING_MINUTES).unwrap() + 5;
     for minute in 0..minutes {
         let now = start + minute * 60 * SECOND;
-        read(&mut picture, (0, 1), FLOATS, &float(POWER, 1.0), now, u64::from(minute) + 1);
-        history.sample(&picture, now);
+        read(&mut published, (0, 1), FLOATS, &float(POWER, 1.0), now, u64::from(minute) + 1);
+        history.sample(&published, now);
     }
     let now = start + minutes * 60 * SECOND;
-    history.sample(&picture, now);
-    assert_eq!(means(&history, &picture, "real_power_total", now).as_array().unwrap().len(), READING_MINUTES);
-    assert_eq!(of_unit(&history, &picture, now)["health"].as_array().unwrap().len(), HEALTH_MINUTES);
+    history.sample(&published, now);
+    assert_eq!(
+        means(&history, &published, "real_power_total", now).as_array().unwrap().len(),
+        READING_MINUTES
+    );
+    assert_eq!(of_unit(&history, &published, now)["health"].as_array().unwrap().len(), HEALTH_MINUTES);
 
-    let unit = |picture: &Picture| picture.units().next().unwrap().alias;
-    assert_eq!(unit(&picture), 1);
-    let without = picture::picture(
+    let unit = |published: &Published| published.units().next().unwrap().alias;
+    assert_eq!(unit(&published), 1);
+    let without = published::published(
         &TWO_LINES.replace("      - {id: 1, name: Panel 1, profile: leviton-4000r}\n", ""),
         now,
     );
     history.sample(&without, now + SECOND);
-    assert_eq!(of_unit(&history, &picture, now + SECOND)["health"], json!([]));
+    assert_eq!(of_unit(&history, &published, now + SECOND)["health"], json!([]));
 }

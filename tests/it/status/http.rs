@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use metergate::io::http::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VIEWERS};
+use metergate::web::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VIEWERS};
 use nix::sys::signal::Signal;
 
 use crate::support::page::{PATIENCE, connect, get, get_until, parse, read_all, request, say};
@@ -194,6 +194,14 @@ fn without_a_token_only_addresses_and_localhost_are_names_of_this_machine() {
     assert_eq!(with(&["127.0.0.1".to_owned(), "evil.example".to_owned()]), 421);
     assert_eq!(with(&[]), 421);
     assert_eq!(say(site.page, b"GET /health HTTP/1.0\r\n\r\n").status, 200);
+    for (path, status) in [("/health", 200), ("/ready", 503)] {
+        let by_name = format!("GET {path} HTTP/1.1\r\nHost: meters.example\r\n\r\n");
+        assert_eq!(
+            say(site.page, by_name.as_bytes()).status,
+            status,
+            "{path} is for supervisors under any name"
+        );
+    }
 }
 
 #[test]

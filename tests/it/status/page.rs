@@ -1,7 +1,7 @@
-//! What the pages for people make of a picture: order, shares, rates, findings, bytes, and words for what is missing.
+//! What the pages for people make of a published: order, shares, rates, findings, bytes, and words for what is missing.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,23 +9,24 @@ use metergate::bus::record::{Cause, Outcome, Piece, PieceKind, Received, Record,
 use metergate::bus::request::{Source, Target};
 use metergate::bus::settings::UnitId;
 use metergate::bus::unit::UnitState;
-use metergate::io::http::Reply;
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::status::checkup::Checkup;
+use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;
-use metergate::status::picture::Picture;
+use metergate::status::published::Published;
+use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 
-use crate::support::picture::{
-    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, config, float, page, picture, read,
+use crate::support::published::{
+    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, ask_for, change, change_unit, config, float, page, published,
+    read,
 };
 
-fn first_page(picture: &Picture, history: &History, now: Instant) -> String {
-    page(picture, history, "/", now)
+fn first_page(published: &Published, history: &History, now: Instant) -> String {
+    page(published, history, "/", now)
 }
 
-fn findings(picture: &Picture, history: &History, now: Instant) -> Vec<String> {
-    let found: Value = serde_json::from_str(&page(picture, history, "/api/v1/findings", now)).unwrap();
+fn findings(published: &Published, history: &History, now: Instant) -> Vec<String> {
+    let found: Value = serde_json::from_str(&page(published, history, "/api/v1/findings", now)).unwrap();
     found.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -54,12 +55,12 @@ fn meters_stand_in_the_order_of_the_file_and_so_do_the_ways_between_them() {
     let text = "listeners: [{address: 127.0.0.1:502}]\nbuses:\n  - name: a\n    device: /dev/ttyS0\n    units: \
                 [{id: 9}, {id: 2-3, as: 102}, {id: 5}]\n";
     let now = Instant::now();
-    let picture = picture(text, now);
-    let html = first_page(&picture, &History::default(), now);
+    let published = published(text, now);
+    let html = first_page(&published, &History::default(), now);
     let places: Vec<_> =
         [9, 2, 3, 5].iter().map(|id| html.find(&format!("id=\"bus-0-line-{id}\"")).unwrap()).collect();
     assert!(places.is_sorted(), "{places:?}");
-    let meter = page(&picture, &History::default(), "/units/102", now);
+    let meter = page(&published, &History::default(), "/units/102", now);
     assert!(meter.contains(r#"<a href="/units/9">Previous: Unit 9</a>"#), "{meter}");
     assert!(meter.contains(r#"<a href="/units/103">Next: Unit 103</a>"#), "{meter}");
     // What is written back keeps the order as well.
@@ -70,23 +71,23 @@ fn meters_stand_in_the_order_of_the_file_and_so_do_the_ways_between_them() {
 #[test]
 fn line_time_is_shared_out_over_the_last_ten_seconds() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
-    let none = first_page(&picture, &history, start);
+    let none = first_page(&published, &history, start);
     assert!(none.contains("Not measured yet."), "{none}");
     for second in 0..40_u32 {
         // Until twenty seconds ago clients had all of it.
         let before = second.min(20);
         let after = second - before;
-        change(&mut picture, 0, |view| {
+        change(&mut published, 0, |view| {
             view.statistics.clients = SECOND * before + SECOND / 5 * after;
             view.statistics.background = SECOND / 4 * after;
             view.statistics.probes = SECOND / 20 * after;
             view.statistics.failures = SECOND / 10 * after;
         });
-        history.sample(&picture, start + SECOND * second);
+        history.sample(&published, start + SECOND * second);
     }
-    let html = first_page(&picture, &history, start + 40 * SECOND);
+    let html = first_page(&published, &history, start + 40 * SECOND);
     let expected = "Line time now: clients 20 %, polling 30 %, failures 10 %, silence 40 %";
     assert!(html.contains(expected), "{html}");
 }
@@ -94,60 +95,60 @@ fn line_time_is_shared_out_over_the_last_ten_seconds() {
 #[test]
 fn what_happened_more_than_ten_minutes_ago_is_held_against_nobody() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
     let now = |seconds: u32| start + SECOND * seconds;
-    history.sample(&picture, now(0));
-    change(&mut picture, 0, |view| {
+    history.sample(&published, now(0));
+    change(&mut published, 0, |view| {
         view.counters.transactions = 100;
         view.counters.noise_bytes = 500;
     });
     for second in 1..=1000 {
-        history.sample(&picture, now(second));
+        history.sample(&published, now(second));
         let expected = if second < 660 { vec!["noise"] } else { vec![] };
         if second % 30 == 1 && !(600..660).contains(&second) {
-            assert_eq!(findings(&picture, &history, now(second)), expected, "{second}");
+            assert_eq!(findings(&published, &history, now(second)), expected, "{second}");
         }
     }
-    let gauge = page(&picture, &history, "/metrics", now(1001));
+    let gauge = page(&published, &history, "/metrics", now(1001));
     assert!(gauge.contains("metergate_findings{severity=\"warning\"} 0\n"), "{gauge}");
 }
 
 #[test]
 fn a_line_that_was_started_anew_is_not_compared_with_the_one_before() {
     let start = Instant::now();
-    let mut picture = picture(TWO_LINES, start);
+    let mut published = published(TWO_LINES, start);
     let mut history = History::default();
-    change(&mut picture, 0, |view| {
+    change(&mut published, 0, |view| {
         view.counters.transactions = 1000;
         view.counters.noise_bytes = 1000;
     });
-    history.sample(&picture, start);
-    change(&mut picture, 0, |view| {
+    history.sample(&published, start);
+    change(&mut published, 0, |view| {
         view.counters.transactions = 0;
         view.counters.noise_bytes = 0;
     });
-    history.sample(&picture, start + SECOND);
-    change(&mut picture, 0, |view| {
+    history.sample(&published, start + SECOND);
+    change(&mut published, 0, |view| {
         view.counters.transactions = 100;
         view.counters.noise_bytes = 200;
     });
-    history.sample(&picture, start + 2 * SECOND);
-    assert_eq!(findings(&picture, &history, start + 2 * SECOND), ["noise"]);
+    history.sample(&published, start + 2 * SECOND);
+    assert_eq!(findings(&published, &history, start + 2 * SECOND), ["noise"]);
 }
 
 #[test]
 fn a_finding_has_its_meter_as_clients_know_it() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now - 100 * SECOND);
-    change_unit(&mut picture, 1, 1, |unit| {
+    let mut published = published(TWO_LINES, now - 100 * SECOND);
+    change_unit(&mut published, 1, 1, |unit| {
         unit.state = UnitState::Offline;
         unit.last_good = Some(now - 30 * SECOND);
         (unit.counters.transactions, unit.counters.timeouts) = (10, 9);
     });
-    change_unit(&mut picture, 1, 2, |unit| unit.state = UnitState::Online);
+    change_unit(&mut published, 1, 2, |unit| unit.state = UnitState::Online);
     let found: Value =
-        serde_json::from_str(&page(&picture, &History::default(), "/api/v1/findings", now)).unwrap();
+        serde_json::from_str(&page(&published, &History::default(), "/api/v1/findings", now)).unwrap();
     let found = found.as_array().unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
@@ -155,16 +156,16 @@ fn a_finding_has_its_meter_as_clients_know_it() {
         (&"riser b/c".into(), &11.into(), &1.into(), &"fault".into())
     );
     // On the page of another meter it has no place.
-    assert!(page(&picture, &History::default(), "/units/11", now).contains("trouble fault"));
-    assert!(!page(&picture, &History::default(), "/units/1", now).contains("trouble fault"));
+    assert!(page(&published, &History::default(), "/units/11", now).contains("trouble fault"));
+    assert!(!page(&published, &History::default(), "/units/1", now).contains("trouble fault"));
 }
 
 #[test]
 fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest_first() {
     let now = Instant::now() + 100 * SECOND;
-    let picture = picture(TWO_LINES, now);
+    let published = published(TWO_LINES, now);
     let bus: Arc<str> = "riser-a".into();
-    let note = |record| picture.traffic.note_record(&bus, Arc::new(record));
+    let note = |record| published.traffic.note_record(&bus, Arc::new(record));
     for number in 1..=25 {
         note(Record::Transaction(transaction(
             number,
@@ -178,7 +179,7 @@ fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest
     let received =
         Received { total: 700, bytes, pieces: vec![late], first_at: Some(now), last_at: Some(now) };
     note(Record::Stray(Stray { number: 27, received, ended_at: now }));
-    let html = page(&picture, &History::default(), "/units/2?bus=riser-a", now);
+    let html = page(&published, &History::default(), "/units/2?bus=riser-a", now);
     let shown: Vec<u64> = html
         .split("id=\"exchange-")
         .skip(1)
@@ -203,19 +204,19 @@ fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest
 #[test]
 fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     let start = Instant::now();
-    let picture = picture(TWO_LINES, start);
+    let published = published(TWO_LINES, start);
     let mut history = History::default();
-    let tally = &picture.listeners[0].tally;
+    let tally = &published.listeners[0].tally;
     let connect = |peer: &str| tally.connected(peer.parse().unwrap(), start);
     let quiet: Vec<_> = (1..=20).map(|host| connect(&format!("10.1.0.{host}:1000"))).collect();
     let (one, other) = (connect("10.0.0.7:1000"), connect("10.0.0.7:1001"));
-    history.sample(&picture, start);
+    history.sample(&published, start);
     for count in 0..100 {
         one.note_requests(1, 0, start);
         other.note_lookup(count < 75);
     }
     other.note_exception(ExceptionCode(0x0B));
-    let html = first_page(&picture, &history, start + 10 * SECOND);
+    let html = first_page(&published, &history, start + 10 * SECOND);
     let rows: Vec<_> = html.split("<h2 id=\"clients\"").nth(1).unwrap().split("<tr").skip(2).collect();
     for said in ["10.0.0.7 (2 connections)", "10.0 a second", "75 %", "1 × 0x0B gateway target", "100 in all"]
     {
@@ -223,7 +224,7 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     }
     assert!(html.contains("And 1 client more."), "{html}");
     drop((one, other));
-    let html = first_page(&picture, &history, start + 10 * SECOND);
+    let html = first_page(&published, &history, start + 10 * SECOND);
     assert!(!html.contains("10.0.0.7") && html.contains("<strong>20 clients</strong>"), "{html}");
     drop(quiet);
 }
@@ -231,14 +232,14 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
 #[test]
 fn what_has_no_value_says_why_and_what_means_nothing_here_says_so() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
-    let html = page(&picture, &History::default(), "/units/1", now);
+    let mut published = published(TWO_LINES, now);
+    let html = page(&published, &History::default(), "/units/1", now);
     assert!(html.contains("not read yet") && html.contains("Not known: they have not been read."), "{html}");
     // A delta has no voltage to neutral; the frequency is missing for a reason of the meter's own.
     let words = [float(260, 12.5), [(270, 0x7FC0), (271, 0)], [(306, 0x7FC0), (307, 0)]].concat();
-    read(&mut picture, (0, 1), FLOATS, &words, now - SECOND, 1);
-    read(&mut picture, (0, 1), SETTINGS, &[(129, 31)], now - SECOND, 2);
-    let html = page(&picture, &History::default(), "/units/1", now);
+    read(&mut published, (0, 1), FLOATS, &words, now - SECOND, 1);
+    read(&mut published, (0, 1), SETTINGS, &[(129, 31)], now - SECOND, 2);
+    let html = page(&published, &History::default(), "/units/1", now);
     let cell = |name: &str| {
         let row = html.split(&format!("<code>{name}</code>")).nth(1).unwrap();
         row.split("</tr>").next().unwrap().to_owned()
@@ -253,45 +254,77 @@ fn what_has_no_value_says_why_and_what_means_nothing_here_says_so() {
 #[test]
 fn units_of_one_identifier_are_told_apart_by_their_bus_and_no_others() {
     let now = Instant::now();
-    let picture = picture(TWO_LINES, now);
-    let html = first_page(&picture, &History::default(), now);
+    let published = published(TWO_LINES, now);
+    let html = first_page(&published, &History::default(), now);
     for href in ["/units/1\"", "/units/11\"", "/units/2?bus=riser-a\"", "/units/2?bus=riser%20b%2Fc\""] {
         assert!(html.contains(&format!("href=\"{href}")), "{href}: {html}");
     }
     for (path, expected) in [("/units/2", 409), ("/units/3", 404), ("/units/2?bus=riser%20b%2Fc", 200)] {
-        let Reply::Page { status, kind, .. } = ask(&picture, &History::default(), path, now) else {
-            panic!("{path}")
-        };
-        assert_eq!((status, kind), (expected, "text/html; charset=utf-8"), "{path}");
+        let response = ask(&published, &History::default(), path, now);
+        assert_eq!(response.status(), expected, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8", "{path}");
     }
 }
 
 #[test]
 fn a_file_may_be_kept_only_under_the_address_that_has_its_hash() {
     let now = Instant::now();
-    let picture = picture(TWO_LINES, now);
-    let ask = |path: &str| ask(&picture, &History::default(), path, now);
+    let published = published(TWO_LINES, now);
+    let ask = |path: &str| ask(&published, &History::default(), path, now);
     for asset in metergate::page::ASSETS {
-        assert_eq!(ask(&asset.href()), Reply::File { kind: asset.content_type, body: asset.body });
+        let kept = ask(&asset.href());
+        assert_eq!(kept.headers()["content-type"], asset.content_type);
+        assert!(kept.headers()["cache-control"].to_str().unwrap().ends_with("immutable"), "{kept:?}");
+        assert_eq!(kept.body(), asset.body);
         for other in [asset.path.to_owned(), format!("{}?v=0", asset.path), format!("{}&x", asset.href())] {
-            assert!(matches!(ask(&other), Reply::Page { status: 200, .. }), "{other}");
+            let response = ask(&other);
+            assert_eq!(response.status(), 200, "{other}");
+            assert!(!response.headers().contains_key("cache-control"), "the guard says no-store: {other}");
         }
     }
-    let main = page(&picture, &History::default(), "/?part=main", now);
+    let main = page(&published, &History::default(), "/?part=main", now);
     assert!(main.starts_with("<main ") && main.ends_with("</main>"), "{main}");
+}
+
+#[test]
+fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
+    let start = Instant::now();
+    let shown = Arc::new(Mutex::new(published(TWO_LINES, start)));
+    let source = Arc::clone(&shown);
+    let documents = Documents::new(move || source.lock().unwrap().clone(), SharedHistory::default());
+    let publish = |name: &str, at: Instant, generation: u64| {
+        let mut shown = shown.lock().unwrap();
+        (shown.name, shown.at, shown.generation) = (Some(name.to_owned()), at, generation);
+        change_unit(&mut shown, 0, 1, |unit| unit.counters.transactions += 1);
+    };
+    let page = |path: &str| ask_for(&documents, path).into_body();
+    let transactions =
+        || serde_json::from_str::<Value>(&page("/api/v1/units/1")).unwrap()["transactions"].clone();
+    let paths = ["/", "/?part=main", "/units/1", "/units/11"];
+    publish("one", start, 0);
+    let first = paths.map(page);
+    assert!(first[0].contains("<h1>one</h1>") && first[1].starts_with("<main "), "{first:?}");
+    publish("two", start + SECOND - Duration::from_millis(1), 0);
+    assert_eq!(paths.map(page), first, "within the second");
+    assert_eq!(transactions(), 2, "the ages and counters of JSON are exact");
+    publish("three", start + SECOND, 0);
+    let later = paths.map(page);
+    assert!(later[0].contains("<h1>three</h1>") && later[2] != first[2], "a second later");
+    publish("four", start + SECOND, 1);
+    assert!(page("/").contains("<h1>four</h1>"), "a reload is seen at once");
 }
 
 #[test]
 fn a_histogram_counts_up_to_each_bound_and_errors_stand_under_one_cause_each() {
     let now = Instant::now();
-    let mut picture = picture(TWO_LINES, now);
-    change_unit(&mut picture, 0, 1, |unit| {
+    let mut published = published(TWO_LINES, now);
+    change_unit(&mut published, 0, 1, |unit| {
         for millis in [1, 4, 5, 6000] {
             unit.statistics.answer_times.note(Duration::from_millis(millis));
         }
         (unit.counters.crc_errors, unit.statistics.truncated) = (5, 2);
     });
-    let metrics = page(&picture, &History::default(), "/metrics", now);
+    let metrics = page(&published, &History::default(), "/metrics", now);
     let labels = r#"bus="riser-a",unit="1""#;
     for expected in [
         format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.001"}} 1"#),
@@ -311,12 +344,12 @@ fn a_histogram_counts_up_to_each_bound_and_errors_stand_under_one_cause_each() {
 #[test]
 fn no_more_answers_are_told_than_were_asked_for() {
     let now = Instant::now();
-    let mut picture = picture(TWO_LINES, now);
-    change_unit(&mut picture, 0, 1, |unit| {
+    let mut published = published(TWO_LINES, now);
+    change_unit(&mut published, 0, 1, |unit| {
         unit.counters.transactions = 28;
         (0..29).for_each(|_| unit.statistics.answer_times.note(Duration::from_millis(5)));
     });
-    let checkup = Checkup::of(&picture, &History::default(), now);
-    let unit = checkup.buses[0].units.iter().find(|unit| unit.line_unit == 1).unwrap();
+    let report = DoctorReport::of(&published, &History::default());
+    let unit = report.buses[0].units.iter().find(|unit| unit.line_unit == 1).unwrap();
     assert_eq!((unit.asked, unit.answered), (28, 28));
 }

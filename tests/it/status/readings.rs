@@ -5,14 +5,20 @@ use std::time::{Duration, Instant};
 
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::PortState;
-use metergate::io::http::Reply;
 use metergate::modbus::pdu::ExceptionCode;
+use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;
-use metergate::status::picture::Picture;
+use metergate::status::model::{
+    Bus, BusHistory, Clients, Listener, LocatedFinding, Status, Unit, UnitHistory,
+};
+use metergate::status::published::Published;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::support::picture::{
-    FLOATS, INTEGERS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, float, json, page, picture, read,
+use crate::support::published::{
+    FLOATS, INTEGERS, SECOND, SETTINGS, TWO_LINES, ask, change, change_unit, float, json, page, published,
+    read,
 };
 
 /// Real energy and real power, all phases, as floats; the energy as a count, and the exponent it has.
@@ -28,8 +34,8 @@ fn point<'v>(unit: &'v Value, name: &str) -> &'v Value {
 }
 
 /// The samples of a family: labels and value.
-fn samples(picture: &Picture, family: &str, now: Instant) -> Vec<String> {
-    let metrics = page(picture, &History::default(), "/metrics", now);
+fn samples(published: &Published, family: &str, now: Instant) -> Vec<String> {
+    let metrics = page(published, &History::default(), "/metrics", now);
     let own =
         |line: &&str| line.starts_with(&format!("{family}{{")) || line.starts_with(&format!("{family} "));
     metrics.lines().filter(own).map(|line| line[family.len()..].to_owned()).collect()
@@ -38,10 +44,10 @@ fn samples(picture: &Picture, family: &str, now: Instant) -> Vec<String> {
 #[test]
 fn a_reading_has_its_value_as_the_meter_gave_it_its_unit_and_its_own_age() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
+    let mut published = published(TWO_LINES, now);
     let words = [float(ENERGY, 123_456.7), float(POWER, 0.1)].concat();
-    read(&mut picture, (0, 1), FLOATS, &words, now - Duration::from_millis(700), 1);
-    let unit = json(&picture, "/api/v1/units/1", now);
+    read(&mut published, (0, 1), FLOATS, &words, now - Duration::from_millis(700), 1);
+    let unit = json(&published, "/api/v1/units/1", now);
     assert_eq!(
         (&unit["state"], &unit["name"], &unit["profile"]),
         (&json!("online"), &json!("Panel 1"), &json!("leviton-4000r"))
@@ -60,11 +66,11 @@ fn a_reading_has_its_value_as_the_meter_gave_it_its_unit_and_its_own_age() {
 #[test]
 fn what_has_no_value_is_null_and_says_why() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
+    let mut published = published(TWO_LINES, now);
     let words = [vec![(POWER, 0x7FC0)], float(POWER + 2, f32::INFINITY).to_vec()].concat();
-    read(&mut picture, (0, 1), FLOATS, &words, now, 1);
-    read(&mut picture, (0, 1), INTEGERS, &[(2, 0x8000), (6, 5)], now, 2);
-    let unit = json(&picture, "/api/v1/units/1", now);
+    read(&mut published, (0, 1), FLOATS, &words, now, 1);
+    read(&mut published, (0, 1), INTEGERS, &[(2, 0x8000), (6, 5)], now, 2);
+    let unit = json(&published, "/api/v1/units/1", now);
     for (name, problem) in [
         ("real_power_total_f", "not_available"),
         ("reactive_power_total_f", "not_a_number"),
@@ -76,7 +82,7 @@ fn what_has_no_value_is_null_and_says_why() {
         assert_eq!((&point["value"], &point["problem"]), (&Value::Null, &json!(problem)), "{name}");
     }
     assert_eq!(
-        samples(&picture, "metergate_meter_real_power_watts", now)
+        samples(&published, "metergate_meter_real_power_watts", now)
             .iter()
             .filter(|one| one.contains("total"))
             .count(),
@@ -84,24 +90,24 @@ fn what_has_no_value_is_null_and_says_why() {
     );
     // Nothing was read of this one at all, and nobody knows what the registers of that one mean.
     assert!(
-        json(&picture, "/api/v1/units/11", now)["points"]
+        json(&published, "/api/v1/units/11", now)["points"]
             .as_array()
             .unwrap()
             .iter()
             .all(|one| one["value"].is_null())
     );
-    assert_eq!(json(&picture, "/api/v1/units/2?bus=riser-a", now)["points"], json!([]));
+    assert_eq!(json(&published, "/api/v1/units/2?bus=riser-a", now)["points"], json!([]));
 }
 
 #[test]
 fn counts_are_scaled_exactly_and_codes_and_flags_have_their_words() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
+    let mut published = published(TWO_LINES, now);
     let exponent = u16::from_be_bytes((-2_i16).to_be_bytes());
-    read(&mut picture, (1, 1), INTEGERS, &[(ENERGY_COUNT, 1), (ENERGY_COUNT + 1, 5)], now, 1);
+    read(&mut published, (1, 1), INTEGERS, &[(ENERGY_COUNT, 1), (ENERGY_COUNT + 1, 5)], now, 1);
     let words = [(ENERGY_EXPONENT, exponent), (SYSTEM_TYPE, 31), (ALERTS, 1 << 9 | 1 << 0)];
-    read(&mut picture, (1, 1), SETTINGS, &words, now - SECOND, 2);
-    let unit = json(&picture, "/api/v1/units/11", now);
+    read(&mut published, (1, 1), SETTINGS, &words, now - SECOND, 2);
+    let unit = json(&published, "/api/v1/units/11", now);
     assert_eq!(point(&unit, "real_energy_total")["value"].to_string(), "655.41");
     assert_eq!(point(&unit, "system_type")["text"], "delta, three wires");
     assert_eq!(point(&unit, "voltage_ln_avg")["meaningful"], json!(false));
@@ -109,10 +115,10 @@ fn counts_are_scaled_exactly_and_codes_and_flags_have_their_words() {
     assert_eq!(point(&unit, "real_power_a")["meaningful"], Value::Null);
     let alerts: Vec<_> = unit["alerts"].as_array().unwrap().iter().map(|one| &one["alert"]).collect();
     assert_eq!(alerts, ["voltage_a", "phase_loss_b"]);
-    let raised = samples(&picture, "metergate_meter_alert", now);
+    let raised = samples(&published, "metergate_meter_alert", now);
     assert_eq!(raised.len(), 15, "every flag that has a name");
     assert_eq!(raised.iter().filter(|one| one.ends_with(" 1")).count(), 2);
-    let energies = samples(&picture, "metergate_meter_real_energy_watthours_total", now);
+    let energies = samples(&published, "metergate_meter_real_energy_watthours_total", now);
     let expected = r#"{bus="riser b/c",unit="11",point="real_energy_total"} 655410"#;
     assert!(energies.iter().any(|one| one == expected), "{energies:?}");
 }
@@ -120,32 +126,32 @@ fn counts_are_scaled_exactly_and_codes_and_flags_have_their_words() {
 #[test]
 fn a_counter_does_not_change_between_representations_with_who_read_last() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
+    let mut published = published(TWO_LINES, now);
     let exponent = [(ENERGY_EXPONENT, 0)];
-    read(&mut picture, (0, 1), SETTINGS, &exponent, now, 1);
-    read(&mut picture, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now - 2 * SECOND, 2);
+    read(&mut published, (0, 1), SETTINGS, &exponent, now, 1);
+    read(&mut published, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now - 2 * SECOND, 2);
     let family = "metergate_meter_real_energy_watthours_total";
-    let energy = |picture: &Picture| -> Vec<String> {
-        samples(picture, family, now).into_iter().filter(|one| one.contains("real_energy_total")).collect()
+    let energy = |published: &Published| -> Vec<String> {
+        samples(published, family, now).into_iter().filter(|one| one.contains("real_energy_total")).collect()
     };
     let by_float = [r#"{bus="riser-a",unit="1",point="real_energy_total"} 16777216000"#];
-    assert_eq!(energy(&picture), by_float);
+    assert_eq!(energy(&published), by_float);
     // A client reads the counts, later than that: the floats are what is read in the background, and stay.
-    read(&mut picture, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 3);
-    assert_eq!(energy(&picture), by_float);
+    read(&mut published, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 3);
+    assert_eq!(energy(&published), by_float);
 }
 
 #[test]
 fn readings_that_are_too_old_leave_the_metrics_and_stay_on_the_page_with_their_age() {
     let now = Instant::now() + 1000 * SECOND;
     let power = |age: Duration| {
-        let mut picture = picture(TWO_LINES, now);
-        read(&mut picture, (0, 1), FLOATS, &float(POWER, 12.5), now - age, 1);
-        let shown = json(&picture, "/api/v1/units/1", now);
+        let mut published = published(TWO_LINES, now);
+        read(&mut published, (0, 1), FLOATS, &float(POWER, 12.5), now - age, 1);
+        let shown = json(&published, "/api/v1/units/1", now);
         let point = point(&shown, "real_power_total_f");
         assert_eq!(point["value"], json!(12.5));
         assert_eq!(point["age_ms"], json!(u64::try_from(age.as_millis()).unwrap()));
-        samples(&picture, "metergate_meter_real_power_watts", now)
+        samples(&published, "metergate_meter_real_power_watts", now)
     };
     let fresh = power(30 * SECOND);
     assert!(
@@ -161,31 +167,31 @@ fn what_is_read_seldom_by_configuration_may_be_that_much_older() {
     let slow =
         TWO_LINES.replacen("profile: leviton-4000r}", "profile: leviton-4000r, poll: 5m, poll_slow: 10m}", 1);
     for (age, shown) in [(900, true), (901, false)] {
-        let mut picture = picture(&slow, now);
-        read(&mut picture, (0, 1), FLOATS, &float(POWER, 1.0), now - age * SECOND, 1);
-        assert_eq!(!samples(&picture, "metergate_meter_real_power_watts", now).is_empty(), shown, "{age}");
+        let mut published = published(&slow, now);
+        read(&mut published, (0, 1), FLOATS, &float(POWER, 1.0), now - age * SECOND, 1);
+        assert_eq!(!samples(&published, "metergate_meter_real_power_watts", now).is_empty(), shown, "{age}");
     }
     for (age, shown) in [(1800, true), (1801, false)] {
-        let mut picture = picture(&slow, now);
-        read(&mut picture, (0, 1), SETTINGS, &[], now - age * SECOND, 1);
-        assert_eq!(!samples(&picture, "metergate_meter_alert", now).is_empty(), shown, "{age}");
+        let mut published = published(&slow, now);
+        read(&mut published, (0, 1), SETTINGS, &[], now - age * SECOND, 1);
+        assert_eq!(!samples(&published, "metergate_meter_alert", now).is_empty(), shown, "{age}");
     }
 }
 
 #[test]
 fn a_unit_is_found_by_the_identifier_clients_use_and_by_its_bus_where_there_are_two() {
     let now = Instant::now();
-    let picture = picture(TWO_LINES, now);
-    assert_eq!(json(&picture, "/api/v1/units/11", now)["line_unit"], 1);
-    assert_eq!(json(&picture, "/api/v1/units/2?bus=riser-a", now)["bus"], "riser-a");
+    let published = published(TWO_LINES, now);
+    assert_eq!(json(&published, "/api/v1/units/11", now)["line_unit"], 1);
+    assert_eq!(json(&published, "/api/v1/units/2?bus=riser-a", now)["bus"], "riser-a");
     for path in [
         "/api/v1/units/2?bus=riser%20b%2Fc",
         "/api/v1/units/2?bus=riser+b%2fc",
         "/api/v1/units/2/history?x=1&bus=riser%20b/c",
     ] {
-        assert_eq!(json(&picture, path, now)["bus"], "riser b/c", "{path}");
+        assert_eq!(json(&published, path, now)["bus"], "riser b/c", "{path}");
     }
-    assert_eq!(json(&picture, "/api/v1/buses/riser%20b%2Fc/history", now)["bus"], "riser b/c");
+    assert_eq!(json(&published, "/api/v1/buses/riser%20b%2Fc/history", now)["bus"], "riser b/c");
     for (path, expected) in [
         ("/api/v1/units/2", 409),
         ("/api/v1/units/3", 404),
@@ -193,51 +199,85 @@ fn a_unit_is_found_by_the_identifier_clients_use_and_by_its_bus_where_there_are_
         ("/api/v1/units/0", 404),
         ("/api/v1/buses/riser", 404),
     ] {
-        let Reply::Page { status, body, .. } = ask(&picture, &History::default(), path, now) else {
-            panic!("{path}")
-        };
-        let said: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(status, expected, "{path}");
+        let response = ask(&published, &History::default(), path, now);
+        let said: Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!(response.status(), expected, "{path}");
         assert!(said["error"].is_string(), "{path}: {said}");
     }
-    assert_eq!(ask(&picture, &History::default(), "/api/v1/events", now), Reply::Events("/api/v1/status"));
 }
 
 #[test]
 fn ready_takes_an_open_port_and_a_unit_that_answers_on_that_very_bus() {
     let now = Instant::now();
-    let status = |picture: &Picture| match ask(picture, &History::default(), "/ready", now) {
-        Reply::Page { status, .. } => status,
-        Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. } => panic!("no page"),
-    };
-    let mut picture = picture(TWO_LINES, now);
-    assert_eq!(status(&picture), 503, "nobody has answered yet");
+    let status = |published: &Published| ask(published, &History::default(), "/ready", now).status();
+    let mut published = published(TWO_LINES, now);
+    assert_eq!(status(&published), 503, "nobody has answered yet");
     for (state, expected) in [
         (UnitState::Online, 200),
         (UnitState::Confirming, 200),
         (UnitState::Offline, 503),
         (UnitState::NeverSeen, 503),
     ] {
-        change_unit(&mut picture, 0, 2, |unit| unit.state = state);
-        assert_eq!(status(&picture), expected, "{state}");
+        change_unit(&mut published, 0, 2, |unit| unit.state = state);
+        assert_eq!(status(&published), expected, "{state}");
     }
-    change_unit(&mut picture, 0, 2, |unit| unit.state = UnitState::Online);
+    change_unit(&mut published, 0, 2, |unit| unit.state = UnitState::Online);
     for (port, expected) in [(PortState::Closed, 503), (PortState::Occupied, 503), (PortState::Open, 200)] {
-        change(&mut picture, 0, |view| view.port = port);
-        assert_eq!(status(&picture), expected, "{port:?}");
+        change(&mut published, 0, |view| view.port = port);
+        assert_eq!(status(&published), expected, "{port:?}");
+    }
+}
+
+/// What comes of a document that is read into the model and written again.
+fn again<T: Serialize + DeserializeOwned>(text: &str) -> Value {
+    let model: T = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap()
+}
+
+#[test]
+fn the_json_is_the_model_and_is_read_back_into_it() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let exponent = u16::from_be_bytes((-2_i16).to_be_bytes());
+    let words = [float(ENERGY, 123_456.7), float(POWER, 0.1)].concat();
+    read(&mut published, (0, 1), FLOATS, &words, start, 1);
+    read(&mut published, (1, 1), INTEGERS, &[(ENERGY_COUNT, 1), (ENERGY_COUNT + 1, 5)], start, 1);
+    let words = [(ENERGY_EXPONENT, exponent), (SYSTEM_TYPE, 31), (ALERTS, 1 << 9 | 1)];
+    read(&mut published, (1, 1), SETTINGS, &words, start, 2);
+    change_unit(&mut published, 0, 2, |unit| unit.counters.timeouts = 20);
+    let client = published.listeners[0].tally.connected("[::1]:1000".parse().unwrap(), start);
+    client.note_exception(ExceptionCode(0x55));
+    let mut history = History::default();
+    (0..70).for_each(|second| history.sample(&published, start + second * SECOND));
+    let now = start + 70 * SECOND;
+    for (path, again) in [
+        ("status", again::<Status<'_>> as fn(&str) -> Value),
+        ("buses", again::<Vec<Bus<'_>>>),
+        ("units", again::<Vec<Unit<'_>>>),
+        ("units/1", again::<Unit<'_>>),
+        ("units/11", again::<Unit<'_>>),
+        ("units/1/history", again::<UnitHistory<'_>>),
+        ("buses/riser-a/history", again::<BusHistory<'_>>),
+        ("findings", again::<Vec<LocatedFinding<'_>>>),
+        ("listeners", again::<Vec<Listener<'_>>>),
+        ("clients", again::<Clients>),
+        ("checkup", again::<DoctorReport>),
+    ] {
+        let text = page(&published, &history, &format!("/api/v1/{path}"), now);
+        assert_eq!(again(&text), serde_json::from_str::<Value>(&text).unwrap(), "{path}");
     }
 }
 
 #[test]
 fn no_series_stands_twice_and_every_family_stands_together() {
     let now = Instant::now() + 100 * SECOND;
-    let mut picture = picture(TWO_LINES, now);
+    let mut published = published(TWO_LINES, now);
     for unit in [(0, 1), (1, 1)] {
         for (generation, range) in [(1, FLOATS), (2, INTEGERS), (3, SETTINGS)] {
-            read(&mut picture, unit, range, &[], now, generation);
+            read(&mut published, unit, range, &[], now, generation);
         }
     }
-    let metrics = page(&picture, &History::default(), "/metrics", now);
+    let metrics = page(&published, &History::default(), "/metrics", now);
     let (mut series, mut families, mut family) = (BTreeSet::new(), BTreeSet::new(), String::new());
     let mut histogram = false;
     for line in metrics.lines() {
@@ -263,8 +303,8 @@ fn no_series_stands_twice_and_every_family_stands_together() {
 #[test]
 fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
     let now = Instant::now();
-    let picture = picture(TWO_LINES, now);
-    let tally = &picture.listeners[0].tally;
+    let published = published(TWO_LINES, now);
+    let tally = &published.listeners[0].tally;
     let (one, other) = (
         tally.connected("10.0.0.1:1000".parse().unwrap(), now),
         tally.connected("10.0.0.2:2000".parse().unwrap(), now + SECOND),
@@ -279,7 +319,7 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
     one.note_answer(Duration::from_millis(80));
     one.note_answer(Duration::from_millis(160));
     let now = now + 10 * SECOND;
-    let clients = json(&picture, "/api/v1/clients", now);
+    let clients = json(&published, "/api/v1/clients", now);
     assert_eq!(
         clients,
         json!({"connections": 2, "clients": [
@@ -292,13 +332,13 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
         ]})
     );
     drop(one);
-    assert_eq!(json(&picture, "/api/v1/clients", now)["connections"], 1);
-    let listener = &json(&picture, "/api/v1/listeners", now)[0];
+    assert_eq!(json(&published, "/api/v1/clients", now)["connections"], 1);
+    let listener = &json(&published, "/api/v1/listeners", now)[0];
     assert_eq!(
         (&listener["connections"], &listener["accepted"], &listener["requests"]),
         (&json!(1), &json!(2), &json!(2))
     );
-    let coded = samples(&picture, "metergate_listener_exceptions_total", now);
+    let coded = samples(&published, "metergate_listener_exceptions_total", now);
     for expected in
         [r#"{listener="127.0.0.1:502",code="0b"} 2"#, r#"{listener="127.0.0.1:502",code="other"} 1"#]
     {

@@ -3,233 +3,253 @@
 
 mod one_meter;
 
-use std::time::Duration;
-
-use metergate::bus::settings::UnitId;
-use metergate::findings::{Finding, Kind, Severity};
-use metergate::page::{
-    Bus, Client, ExceptionCount, Gateway, Listener, Meter, MeterRef, MeterState, Minute, Overview, Port,
-    PortErrors, PortState, Split,
+use metergate::findings::{Kind, Severity};
+use metergate::status::Number;
+use metergate::status::model::{
+    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, Listener, LocatedFinding, Point, Port,
+    PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
 };
 
-pub(crate) use one_meter::{dead_meter_page, meter_page, unknown_meter_page};
+pub(crate) use one_meter::{dead_meter, meter, meter_page, unknown_meter};
 
 /// A name that is markup, were it not escaped.
 pub(crate) const HOSTILE: &str = r#"<script>alert("1")</script>' onload=x &amp; "quoted""#;
 
 /// Two lines with every kind of trouble; `dead` makes one more meter fall silent.
-pub(crate) fn overview(dead: bool) -> Overview {
-    Overview {
-        gateway: gateway(),
-        buses: vec![riser_a(dead), riser_b()],
+pub(crate) fn overview(dead: bool) -> Status<'static> {
+    let mut status = Status {
+        version: "0.1.0".into(),
+        uptime_s: 3 * 86_400 + 4 * 3_600,
+        ready: true,
+        name: Some("Harbour House".into()),
+        clock: "2026-11-22 14:03:07 UTC".into(),
+        buses: vec![riser_a(), riser_b()],
+        units: units_of_riser_a(),
         listeners: vec![
             listener("0.0.0.0:502", &["riser-a", "riser-b"], 5000),
-            Listener { writes: true, refused: 0, ..listener("127.0.0.1:5020", &["riser-a"], 0) },
+            Listener { writes: true, turned_away: 0, ..listener("127.0.0.1:5020", &["riser-a"], 0) },
         ],
         clients: vec![
-            client("10.20.0.7", Some(11.4), 1_284_411),
+            client("10.20.0.7:40001", Some(11.4), 1_284_411),
             Client {
-                exceptions: vec![
-                    exceptions("0x0B gateway target device failed to respond", 1284),
-                    exceptions("0x02 illegal data address", 3),
-                ],
-                ..client("10.20.0.31", Some(0.2), 8_402)
+                requests: RequestCounts {
+                    exceptions: vec![exceptions(0x0B, 1284), exceptions(0x02, 3)],
+                    ..requests(8_402)
+                },
+                ..client("10.20.0.31:40001", Some(0.2), 8_402)
             },
             Client {
-                idle_for: None,
-                rate: None,
-                from_snapshot: None,
-                answer_time: None,
-                ..client("2001:db8:0:17::4c", None, 0)
+                last_request_ms: None,
+                answer_time_ms: None,
+                requests: RequestCounts::default(),
+                ..client("[2001:db8:0:17::4c]:40001", None, 0)
             },
         ],
-        clients_left_out: 0,
+        findings: vec![
+            silent("riser-a", 5, Some("Kitchen"), "It has not answered for 4 min"),
+            finding(
+                "riser-a",
+                Some((6, Some("Server room"))),
+                Severity::Warning,
+                Kind::Lossy,
+                "31 of 120 requests got no answer (26 %)",
+                "Check the wires at this meter and the one before it",
+            ),
+            silent("riser-a", 8, Some(ROOF), "It has never answered"),
+            finding(
+                "riser-a",
+                None,
+                Severity::Note,
+                Kind::Echo,
+                "The adapter hands back what is sent; the gateway takes it out",
+                "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+            ),
+            finding(
+                "riser-b",
+                None,
+                Severity::Fault,
+                Kind::PortClosed,
+                "The port is closed: no such file or directory (os error 2)",
+                "In this order: (1) see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`); (2) that no other program holds it; (3) that metergate's user may open it (group dialout)",
+            ),
+        ],
+        ..Status::default()
+    };
+    status
+        .units
+        .extend((21..=23).map(|id| Unit { hour: vec![], ..unit("riser-b", id, None, UnitState::NeverSeen) }));
+    if dead {
+        status.units[2] = unit("riser-a", 3, Some(PANEL), UnitState::Offline);
+        status.findings.insert(0, silent("riser-a", 3, Some(PANEL), "It has not answered for 3 s"));
     }
+    status
 }
 
 /// One healthy line, nothing to say.
-pub(crate) fn healthy() -> Overview {
-    let mut model = overview(false);
-    let mut bus = riser_a(false);
-    bus.findings.clear();
-    bus.meters = (1..=8).map(|id| meter(id, Some(&format!("Panel {id}")), MeterState::Online)).collect();
-    model.buses = vec![bus];
-    model
+pub(crate) fn healthy() -> Status<'static> {
+    let named = |id: u8| Unit {
+        name: Some(format!("Panel {id}").into()),
+        ..unit("riser-a", id, None, UnitState::Online)
+    };
+    with_units(vec![riser_a()], (1..=8).map(named).collect())
 }
 
 /// As many units as there may be, on several lines, all of them in trouble.
-pub(crate) fn full() -> Overview {
-    let mut model = overview(false);
-    model.buses = (0..4_u8)
-        .map(|line| {
-            let ids = (1..=247_u8).filter(|id| id % 4 == line);
-            Bus {
-                name: format!("riser-{line}"),
-                meters: ids
-                    .clone()
-                    .map(|id| meter(id, Some("A meter with a name"), MeterState::Online))
-                    .collect(),
-                findings: ids.map(|id| silent(id, "It has never answered")).collect(),
-                ..riser_a(false)
-            }
-        })
+pub(crate) fn full() -> Status<'static> {
+    let lines = ["riser-0", "riser-1", "riser-2", "riser-3"];
+    let line = |id: u8| lines[usize::from(id % 4)];
+    let units = (1..=247).map(|id| unit(line(id), id, Some("A meter with a name"), UnitState::Online));
+    let buses = lines.iter().map(|line| Bus { bus: (*line).into(), ..riser_a() });
+    let mut status = with_units(buses.collect(), units.collect());
+    status.findings = (1..=247)
+        .map(|id| silent(line(id), id, Some("A meter with a name"), "It has never answered"))
         .collect();
-    model
+    status
 }
 
 /// Before anything is known.
-pub(crate) fn unknown() -> Overview {
-    let mut bus = riser_b();
-    bus.port = Port {
-        state: PortState::Closed,
-        open_for: None,
-        active: vec![],
-        problem: None,
-        openings: 0,
-        ..bus.port
+pub(crate) fn unknown() -> Status<'static> {
+    let mut bus = Bus { recent: None, hour: vec![], ..riser_b() };
+    bus.port.problem = None;
+    let units = (21..=23).map(|id| Unit { hour: vec![], ..unit("riser-b", id, None, UnitState::NeverSeen) });
+    Status { name: None, listeners: vec![], clients: vec![], ..with_units(vec![bus], units.collect()) }
+}
+
+/// The same building with other lines and meters, and nothing wrong.
+pub(crate) fn with_units(buses: Vec<Bus<'static>>, units: Vec<Unit<'static>>) -> Status<'static> {
+    let wire = |bus: &Bus<'static>| {
+        units.iter().filter(|unit| unit.bus == bus.bus).map(|unit| unit.line_unit).collect()
     };
-    bus.utilisation = None;
-    bus.utilisation_hour.clear();
-    bus.findings.clear();
-    for meter in &mut bus.meters {
-        *meter = Meter { hour: vec![], ..meter.clone() };
-    }
-    Overview {
-        gateway: Gateway { name: None, ..gateway() },
-        buses: vec![bus],
-        listeners: vec![],
-        clients: vec![],
-        clients_left_out: 0,
-    }
+    let buses = buses.into_iter().map(|bus| Bus { wire: wire(&bus), ..bus }).collect();
+    Status { buses, units, findings: vec![], ..overview(false) }
 }
 
-fn gateway() -> Gateway {
-    Gateway {
-        name: Some("Harbour House".to_owned()),
-        version: "0.1.0".to_owned(),
-        uptime: Duration::from_secs(3 * 86_400 + 4 * 3_600),
-        rendered_at: "2026-11-22 14:03:07 UTC".to_owned(),
-    }
-}
+const PANEL: &str = "Panel 3, third floor east";
+const ROOF: &str = "Roof: heat pump, with a name that is longer than a name should be";
 
-fn riser_a(dead: bool) -> Bus {
-    let names = ["Lobby and lifts", "Panel 2", "Panel 3, third floor east"];
-    let mut meters: Vec<_> =
-        (1..=3).zip(names).map(|(id, name)| meter(id, Some(name), MeterState::Online)).collect();
-    meters.push(meter(4, Some(HOSTILE), MeterState::Online));
-    meters.push(meter(5, Some("Kitchen"), MeterState::Offline));
-    meters.push(meter(6, Some("Server room"), MeterState::Confirming));
-    meters.push(meter(7, None, MeterState::Online));
-    meters.push(meter(
-        8,
-        Some("Roof: heat pump, with a name that is longer than a name should be"),
-        MeterState::NeverSeen,
-    ));
-    let mut findings = vec![
-        silent(5, "It has not answered for 4 min"),
-        finding(6, Severity::Warning, Kind::Lossy, "31 of 120 requests got no answer (26 %)", "Check the wires at this meter and the one before it"),
-        silent(8, "It has never answered"),
-        Finding { severity: Severity::Note, kind: Kind::Echo, unit: None, what: "The adapter hands back what is sent; the gateway takes it out".to_owned(), remedy: "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter".to_owned() },
-    ];
-    if dead {
-        meters[2] = meter(3, Some(names[2]), MeterState::Offline);
-        findings.insert(0, silent(3, "It has not answered for 3 s"));
-    }
+fn riser_a() -> Bus<'static> {
     Bus {
-        name: "riser-a".to_owned(),
-        device: "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0".to_owned(),
-        framing: "19200 8N1".to_owned(),
+        bus: "riser-a".into(),
+        device: "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0".into(),
+        framing: "19200 8N1".into(),
         port: Port {
             state: PortState::Open,
-            open_for: Some(Duration::from_secs(3 * 86_400)),
-            active: vec!["RS-485 direction by the driver".to_owned(), "low latency".to_owned()],
+            open_for_ms: Some(3 * 86_400_000),
+            active: Some("RS-485 direction by the driver; low latency".into()),
             problem: None,
             openings: 2,
             losses: 1,
-            echo: Some(true),
-            errors: Some(PortErrors { framing: 12, parity: 0, overrun: 0, breaks: 1 }),
+            driver_errors: Some(DriverErrors { framing: 12, breaks: 1, ..DriverErrors::default() }),
         },
-        utilisation: Some(Split { clients: 0.184, polling: 0.412, failures: 0.021 }),
-        utilisation_hour: (0..60).map(split).collect(),
-        waiting: 2,
-        meters,
-        findings,
+        echo: Some(true),
+        requests_waiting: 2,
+        wire: vec![1, 2, 3, 4, 5, 6, 17, 8],
+        recent: Some(LineShares { clients: 0.184, polling: 0.412, failures: 0.021 }),
+        hour: (0..60).map(minute).collect(),
+        ..Bus::default()
     }
 }
 
-fn riser_b() -> Bus {
-    let problem = "no such file or directory (os error 2)";
+fn units_of_riser_a() -> Vec<Unit<'static>> {
+    let unit = |id, name, state| unit("riser-a", id, name, state);
+    vec![
+        unit(1, Some("Lobby and lifts"), UnitState::Online),
+        unit(2, Some("Panel 2"), UnitState::Online),
+        unit(3, Some(PANEL), UnitState::Online),
+        unit(4, Some(HOSTILE), UnitState::Online),
+        unit(5, Some("Kitchen"), UnitState::Offline),
+        unit(6, Some("Server room"), UnitState::Confirming),
+        unit(7, None, UnitState::Online),
+        unit(8, Some(ROOF), UnitState::NeverSeen),
+    ]
+}
+
+fn riser_b() -> Bus<'static> {
     Bus {
-        name: "riser-b".to_owned(),
-        device: "/dev/ttyUSB1".to_owned(),
-        framing: "9600 8E1".to_owned(),
-        port: Port {
-            state: PortState::Closed,
-            open_for: None,
-            active: vec![],
-            problem: Some(problem.to_owned()),
-            openings: 0,
-            losses: 0,
-            echo: None,
-            errors: None,
-        },
-        utilisation: None,
-        utilisation_hour: vec![None; 12],
-        waiting: 0,
-        meters: (21..=23)
-            .map(|id| Meter { hour: vec![], ..meter(id, None, MeterState::NeverSeen) })
-            .collect(),
-        findings: vec![Finding {
-            severity: Severity::Fault,
-            kind: Kind::PortClosed,
-            unit: None,
-            what: format!("The port is closed: {problem}"),
-            remedy: "In this order: (1) see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`); (2) that no other program holds it; (3) that metergate's user may open it (group dialout)".to_owned(),
-        }],
+        bus: "riser-b".into(),
+        device: "/dev/ttyUSB1".into(),
+        framing: "9600 8E1".into(),
+        port: Port { problem: Some("no such file or directory (os error 2)".into()), ..Port::default() },
+        wire: vec![21, 22, 23],
+        hour: vec![None; 12],
+        ..Bus::default()
     }
-}
-
-fn reference(unit: u8, name: Option<&str>) -> MeterRef {
-    MeterRef { unit, name: name.map(str::to_owned), bus: None }
 }
 
 /// A meter whose numbers fit its state.
-pub(crate) fn meter(id: u8, name: Option<&str>, state: MeterState) -> Meter {
-    let seen = state != MeterState::NeverSeen;
-    let wave = wave(usize::from(id) * 7);
-    let hour = (0..60)
-        .map(|minute| {
-            let is_dead = matches!(state, MeterState::Offline) && minute > 55
-                || matches!(state, MeterState::Confirming) && minute % 9 > 5
-                || !seen;
-            let failures = if is_dead { 20 } else { u64::from(id == 7 && minute % 13 == 0) };
-            Minute {
-                requests: 20,
-                failures,
-                answer_time: (!is_dead)
-                    .then(|| Duration::from_micros(5_200 + 40 * (minute * u64::from(id) % 17))),
-            }
+pub(crate) fn unit(bus: &'static str, id: u8, name: Option<&'static str>, state: UnitState) -> Unit<'static> {
+    let is_seen = state != UnitState::NeverSeen;
+    let minute = |minute: u16| {
+        let is_dead = state == UnitState::Offline && minute > 55
+            || state == UnitState::Confirming && minute % 9 > 5
+            || !is_seen;
+        Some(UnitMinute {
+            state,
+            transactions: 20,
+            errors: if is_dead { 20 } else { u32::from(id == 7 && minute.is_multiple_of(13)) },
+            answer_time_ms: (!is_dead).then(|| 5.2 + 0.04 * f32::from(minute * u16::from(id) % 17)),
+            age_ms: None,
         })
-        .collect();
-    Meter {
-        meter: reference(id, name),
-        line_id: if id == 7 { 17 } else { id },
+    };
+    let power = is_seen.then(|| narrow(f64::from(id) * 3.1 + wave(usize::from(id) * 7)));
+    Unit {
+        bus: bus.into(),
+        unit: id,
+        line_unit: if id == 7 { 17 } else { id },
+        name: name.map(Into::into),
         state,
-        power: seen.then(|| f64::from(id) * 3.1 + wave),
-        age: match state {
-            MeterState::Online => Some(Duration::from_millis(600 + 90 * u64::from(id))),
-            MeterState::Offline => Some(Duration::from_secs(250)),
-            MeterState::Confirming => Some(Duration::from_secs(12)),
-            MeterState::NeverSeen => None,
+        age_ms: match state {
+            UnitState::Online => Some(600 + 90 * u64::from(id)),
+            UnitState::Offline => Some(250_000),
+            UnitState::Confirming => Some(12_000),
+            UnitState::NeverSeen => None,
         },
-        answer_time: seen.then(|| Duration::from_micros(5_000 + 130 * u64::from(id))),
-        hour,
+        answer_time_ms: is_seen.then(|| 5.0 + 0.13 * f64::from(id)),
+        headline: vec![point("real_power_total", "Real power, all phases together", 261, power, "kW")],
+        hour: (0..60).map(minute).collect(),
+        ..Unit::default()
     }
 }
 
-fn split(minute: usize) -> Option<Split> {
-    let failures = if minute > 54 { 0.021 } else { 0.002 };
-    (minute != 20).then(|| Split { clients: 0.16 + 0.05 * wave(minute), polling: 0.41, failures })
+/// A point that is a float, or one that has not been read.
+pub(crate) fn point(
+    name: &'static str,
+    description: &'static str,
+    register: u32,
+    value: Option<f32>,
+    unit: &'static str,
+) -> Point<'static> {
+    use metergate::meter::words::Group;
+    use metergate::status::model::Problem;
+    Point {
+        point: name.into(),
+        quantity: name.into(),
+        description: description.into(),
+        group: Group::Power,
+        register,
+        value: value.map(Number::Float),
+        text: None,
+        unit: Some(unit.into()),
+        age_ms: value.map(|_| 740),
+        problem: value.is_none().then_some(Problem::NotRead),
+        in_range: Some(true),
+        meaningful: Some(true),
+        is_chosen: value.is_some(),
+        is_polled: true,
+        is_fresh: true,
+        is_alert: false,
+        flags: vec![],
+    }
+}
+
+fn minute(minute: usize) -> Option<BusMinute> {
+    let failures = if minute > 54 { 2.1 } else { 0.2 };
+    (minute != 20).then(|| BusMinute {
+        clients_percent: 16.0 + 5.0 * wave(minute),
+        polling_percent: 41.0,
+        failures_percent: failures,
+        ..BusMinute::default()
+    })
 }
 
 /// From -1 to 1.
@@ -238,9 +258,20 @@ fn wave(at: usize) -> f64 {
     ((at / 110.0).sin() + (at / 17.0).sin() * 0.3) / 1.3
 }
 
-fn silent(id: u8, what: &str) -> Finding {
+#[expect(clippy::cast_possible_truncation, reason = "an invented value has few digits")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+fn silent(
+    bus: &'static str,
+    id: u8,
+    name: Option<&'static str>,
+    what: &'static str,
+) -> LocatedFinding<'static> {
     finding(
-        id,
+        bus,
+        Some((id, name)),
         Severity::Fault,
         Kind::Silent,
         what,
@@ -248,37 +279,57 @@ fn silent(id: u8, what: &str) -> Finding {
     )
 }
 
-fn finding(id: u8, severity: Severity, kind: Kind, what: &str, remedy: &str) -> Finding {
-    Finding { severity, kind, unit: UnitId::new(id), what: what.to_owned(), remedy: remedy.to_owned() }
+/// Of the line, or of a unit with its name.
+fn finding(
+    bus: &'static str,
+    unit: Option<(u8, Option<&'static str>)>,
+    severity: Severity,
+    kind: Kind,
+    what: &'static str,
+    remedy: &'static str,
+) -> LocatedFinding<'static> {
+    LocatedFinding {
+        severity,
+        kind,
+        bus: bus.into(),
+        unit: unit.map(|(id, _)| id),
+        line_unit: unit.map(|(id, _)| if id == 7 { 17 } else { id }),
+        name: unit.and_then(|(_, name)| name).map(Into::into),
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
-fn listener(address: &str, buses: &[&str], max_age: u64) -> Listener {
+fn listener(address: &str, buses: &[&'static str], max_age_ms: u64) -> Listener<'static> {
     Listener {
-        address: address.to_owned(),
-        buses: buses.iter().map(|bus| (*bus).to_owned()).collect(),
-        max_age: Duration::from_millis(max_age),
+        listener: address.parse().expect("an address"),
+        buses: buses.iter().map(|bus| (*bus).into()).collect(),
+        max_age_ms,
         writes: false,
         connections: 3,
-        connections_max: 256,
-        requests: 1_292_816,
-        refused: 2,
+        max_connections: 256,
+        accepted: 17,
+        turned_away: 2,
+        requests: requests(1_292_816),
     }
 }
 
-fn client(address: &str, rate: Option<f64>, requests: u64) -> Client {
+fn client(address: &str, rate: Option<f64>, count: u64) -> Client {
     Client {
-        address: address.to_owned(),
-        listener: "0.0.0.0:502".to_owned(),
-        connected_for: Duration::from_secs(93_600),
-        idle_for: Some(Duration::from_millis(90)),
-        rate,
-        requests,
-        from_snapshot: Some(0.93),
-        answer_time: Some(Duration::from_micros(820)),
-        exceptions: vec![],
+        client: address.parse().expect("an address"),
+        listener: "0.0.0.0:502".parse().expect("an address"),
+        connected_ms: 93_600_000,
+        last_request_ms: Some(90),
+        answer_time_ms: Some(0.8),
+        requests: requests(count),
+        requests_per_second: rate,
     }
 }
 
-fn exceptions(exception: &str, count: u64) -> ExceptionCount {
-    ExceptionCount { exception: exception.to_owned(), count }
+fn requests(requests: u64) -> RequestCounts {
+    RequestCounts { requests, snapshot_hits: 93, snapshot_misses: 7, exceptions: vec![] }
+}
+
+fn exceptions(code: u8, count: u64) -> ExceptionCount {
+    ExceptionCount { code: Some(code), count }
 }

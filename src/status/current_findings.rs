@@ -6,28 +6,31 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use super::history::History;
-use super::picture::{BusPicture, Picture};
+use super::published::PublishedBus;
 use crate::bus::view::View;
 use crate::findings::{Evidence, Finding};
 use crate::io::ioctl::LineErrors;
 
 /// What is wrong with a line and its meters.
-pub(super) fn of_bus(bus: &BusPicture, history: &History, now: Instant) -> Vec<Finding> {
-    let (before, errors, _at) = then(bus, history);
+pub(super) fn of_bus(bus: &PublishedBus, history: &History, now: Instant) -> Vec<Finding> {
+    let (before, errors, _at) = baseline(bus, history);
     findings(bus, before, errors, now)
 }
 
 /// What a line had counted about ten minutes ago, what its driver had, and when that was; nothing, and `None`,
 /// before the first look.
-pub(super) fn then<'a>(bus: &BusPicture, history: &'a History) -> (&'a View, LineErrors, Option<Instant>) {
-    let earlier = history.bus(bus).and_then(|track| track.lately.earlier());
+pub(super) fn baseline<'a>(
+    bus: &PublishedBus,
+    history: &'a History,
+) -> (&'a View, LineErrors, Option<Instant>) {
+    let earlier = history.bus(bus).and_then(|track| track.recent.earlier());
     earlier.map_or((&NOTHING, LineErrors::default(), None), |earlier| {
         (&earlier.view, earlier.line_errors.unwrap_or_default(), Some(earlier.at))
     })
 }
 
 /// What is wrong with a line and its meters by what was added since `before`.
-pub(super) fn findings(bus: &BusPicture, before: &View, counted: LineErrors, now: Instant) -> Vec<Finding> {
+pub(super) fn findings(bus: &PublishedBus, before: &View, counted: LineErrors, now: Instant) -> Vec<Finding> {
     let faulty = bus.port.line_errors.map(|errors| errors.since(&counted));
     let evidence = Evidence {
         settings: &bus.settings.line,
@@ -39,16 +42,6 @@ pub(super) fn findings(bus: &BusPicture, before: &View, counted: LineErrors, now
         faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
     };
     evidence.findings(|unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
-}
-
-/// The same of all lines, each with its line.
-pub(super) fn of_all<'a>(
-    picture: &'a Picture,
-    history: &History,
-    now: Instant,
-) -> Vec<(&'a BusPicture, Finding)> {
-    let of = |bus: &'a BusPicture| of_bus(bus, history, now).into_iter().map(move |finding| (bus, finding));
-    picture.buses.iter().flat_map(of).collect()
 }
 
 /// Before the first look nothing had been counted.

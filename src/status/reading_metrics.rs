@@ -5,15 +5,11 @@
 //! than joules, for they are what is billed; `docs/metrics.md` says so.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use crate::meter::decode::{Reading, Value};
-use crate::meter::profile::Point;
 use crate::meter::words::Group;
 
 use super::exposition::{Exposition, Family, Kind};
-use super::picture::Picture;
-use super::readings::Readings;
+use super::model::{Point, Status};
 
 /// A sample. There are tens of thousands of them for a long line, so it owns no text.
 struct Sample<'a> {
@@ -25,37 +21,30 @@ struct Sample<'a> {
     value: f64,
 }
 
-/// Writes every reading that is fresh.
-pub(super) fn write(out: &mut Exposition, picture: &Picture, now: Instant) {
-    let mut units: Vec<(&str, String)> = Vec::new();
+/// Writes every reading that is fresh, of a model whose units have their detail.
+pub(super) fn write(out: &mut Exposition, status: &Status<'_>) {
+    let units: Vec<(&str, String)> =
+        status.units.iter().map(|unit| (&*unit.bus, unit.unit.to_string())).collect();
     let mut families: BTreeMap<String, (Kind, Vec<Sample<'_>>)> = BTreeMap::new();
     let mut alerts: Vec<Sample<'_>> = Vec::new();
-    for one in picture.units() {
-        let Some(readings) = Readings::of(&one) else { continue };
-        let unit = units.len();
-        units.push((one.bus.name(), one.alias.to_string()));
-        let fresh = |reading: &Reading<'_>| {
-            let kind = readings.profile.blocks[reading.point.block].kind;
-            now.saturating_duration_since(reading.asked_at) <= one.fresh_for(kind)
-        };
-        for (point, reading) in readings.quantities() {
-            let Some(number) = number(&reading.value).filter(|_| fresh(reading)) else { continue };
-            let Some(Measure { family, kind, factor, measure }) = measure(reading.point) else { continue };
-            let further = measure.map(|measure| ("measure", measure));
-            let sample = Sample { unit, point, further, value: number * factor };
-            families.entry(family).or_insert((kind, Vec::new())).1.push(sample);
-        }
-        for (point, reading) in &readings.points {
-            let Some(reading) = reading.as_ref().filter(|reading| point.is_alert() && fresh(reading)) else {
-                continue;
-            };
-            let Value::Bits { set, .. } = &reading.value else { continue };
-            alerts.extend(point.bits.iter().map(|bit| Sample {
-                unit,
-                point: &point.name,
-                further: Some(("alert", &bit.name)),
-                value: f64::from(u8::from(set.contains(&bit))),
-            }));
+    for (unit, one) in status.units.iter().enumerate() {
+        let points = one.detail.iter().flat_map(|detail| &detail.points).filter(|point| point.is_fresh);
+        for point in points {
+            if point.is_alert {
+                alerts.extend(point.flags.iter().map(|flag| Sample {
+                    unit,
+                    point: &point.point,
+                    further: Some(("alert", &flag.name)),
+                    value: f64::from(u8::from(flag.is_set)),
+                }));
+            }
+            if let Some(value) = number(point)
+                && let Some(Measure { family, kind, factor, measure }) = measure(point)
+            {
+                let further = measure.map(|measure| ("measure", measure));
+                let sample = Sample { unit, point: &point.quantity, further, value: value * factor };
+                families.entry(family).or_insert((kind, Vec::new())).1.push(sample);
+            }
         }
     }
     for (name, (kind, samples)) in &families {
@@ -79,16 +68,16 @@ fn write_family(mut family: Family<'_>, units: &[(&str, String)], samples: &[Sam
 
 /// How a point is shown.
 #[derive(Debug, PartialEq)]
-struct Measure {
+struct Measure<'a> {
     family: String,
     kind: Kind,
     factor: f64,
     /// The profile's unit, where it has no base unit here.
-    measure: Option<&'static str>,
+    measure: Option<&'a str>,
 }
 
 /// `None` for what is no measurement.
-fn measure(point: &Point) -> Option<Measure> {
+fn measure<'a>(point: &'a Point<'_>) -> Option<Measure<'a>> {
     match point.group {
         Group::Energy
         | Group::Power
@@ -106,7 +95,7 @@ fn measure(point: &Point) -> Option<Measure> {
     let kind = if counts { Kind::Counter } else { Kind::Gauge };
     let total = if counts { "_total" } else { "" };
     let demand = if point.group == Group::Demand { "_demand" } else { "" };
-    let unit = point.unit?;
+    let unit = point.unit.as_deref()?;
     let bases =
         BASES.iter().filter_map(|base| Some((base, base.units.iter().find(|(name, _)| *name == unit)?)));
     let Some((base, (_, factor))) = bases.into_iter().next() else {
@@ -121,18 +110,10 @@ fn measure(point: &Point) -> Option<Measure> {
     Some(Measure { family, kind, factor: *factor, measure: None })
 }
 
-/// The number, with the digits the meter gave: a float of four bytes is not shown with those of eight.
-fn number(value: &Value<'_>) -> Option<f64> {
-    match value {
-        Value::Float(single) => single.to_string().parse().ok(),
-        Value::Number(number) => Some(number.to_f64()),
-        Value::Code { .. }
-        | Value::Bits { .. }
-        | Value::Version(_)
-        | Value::NotAvailable
-        | Value::NotANumber { .. }
-        | Value::Unscaled { .. } => None,
-    }
+/// Of what stands for its quantity. Codes and flags are no measurements.
+fn number(point: &Point<'_>) -> Option<f64> {
+    let value = point.value.filter(|_| point.is_chosen && point.text.is_none())?;
+    Some(value.to_f64())
 }
 
 /// What some units of profiles are in one base unit.

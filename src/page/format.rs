@@ -36,12 +36,7 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
-/// The time of an answer: `5.2 ms`, `34 ms`, `1.25 s`.
-pub(super) fn answer_time(span: Duration) -> String {
-    millis(span.as_secs_f64() * 1000.0)
-}
-
-/// The same, from milliseconds.
+/// The time of an answer, in milliseconds: `5.2 ms`, `34 ms`, `1.25 s`.
 pub(super) fn millis(millis: f64) -> String {
     // Beyond these edges the shorter form would round to the next one's first value.
     if millis < 9.95 {

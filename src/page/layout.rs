@@ -3,11 +3,13 @@
 //! Owns the document around `main`. Never writes a style, a script or an address of another place into it: the
 //! server's content security policy would refuse it. Source: WAI-ARIA landmarks; docs/design.md, "The status page".
 
+use std::time::Duration;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
-use super::model::{Gateway, MeterState, PortState};
-use super::words;
+use super::format;
+use crate::status::model::{PortState, Status, UnitState};
 
 /// How much of a page is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +26,8 @@ pub(super) struct Content<'a> {
     pub title: String,
     /// What stands in `main`, its only `h1` included.
     pub main: Markup,
-    /// Who speaks.
-    pub gateway: &'a Gateway,
+    /// For the foot.
+    pub status: &'a Status<'a>,
 }
 
 impl Content<'_> {
@@ -34,7 +36,7 @@ impl Content<'_> {
         let main = html! {
             main id="main" tabindex="-1" data-title=(self.title) data-edition=(assets::edition()) {
                 (self.main)
-                (foot(self.gateway))
+                (foot(self.status))
             }
         };
         match part {
@@ -47,11 +49,11 @@ impl Content<'_> {
 /// A page that says in a sentence why there is no other: an unknown address, a meter that was taken away. `text` is
 /// a whole sentence.
 #[must_use]
-pub fn notice(gateway: &Gateway, heading: &str, text: &str, part: Part) -> String {
+pub fn notice(status: &Status<'_>, heading: &str, text: &str, part: Part) -> String {
     let main = html! {
         div class="intro" { h1 { (heading) } p { (text) } p { a href="/" { "To the overview" } } }
     };
-    Content { title: format!("{heading} · metergate"), main, gateway }.render(part)
+    Content { title: format!("{heading} · metergate"), main, status }.render(part)
 }
 
 fn document(title: &str, main: &Markup) -> Markup {
@@ -90,43 +92,81 @@ fn document(title: &str, main: &Markup) -> Markup {
 }
 
 /// Below the content, within `main`, so that it is as fresh.
-fn foot(gateway: &Gateway) -> Markup {
+fn foot(status: &Status<'_>) -> Markup {
     html! {
         p class="foot" {
-            "metergate " (gateway.version) " · running for " (words::span(gateway.uptime))
-            " · this page only shows, it changes nothing · as of " (gateway.rendered_at)
+            "metergate " (status.version) " · running for " (format::span(Duration::from_secs(status.uptime_s)))
+            " · this page only shows, it changes nothing · as of " (status.clock)
         }
     }
 }
 
 /// The shape of a state, beside its word: a disc, a cross, a half disc, a ring.
-pub(super) fn state_shape(state: MeterState) -> Markup {
+pub(super) fn state_shape(state: UnitState) -> Markup {
     let shape = match state {
-        MeterState::Online => r#"<circle cx="10" cy="10" r="7"></circle>"#,
-        MeterState::Offline => r#"<path d="M4 4l12 12M16 4L4 16" class="stroke"></path>"#,
-        MeterState::Confirming => {
+        UnitState::Online => r#"<circle cx="10" cy="10" r="7"></circle>"#,
+        UnitState::Offline => r#"<path d="M4 4l12 12M16 4L4 16" class="stroke"></path>"#,
+        UnitState::Confirming => {
             r#"<circle cx="10" cy="10" r="6.5" class="ring"></circle><path d="M10 3.5a6.5 6.5 0 0 0 0 13z"></path>"#
         }
-        MeterState::NeverSeen => r#"<circle cx="10" cy="10" r="6.5" class="ring dashed"></circle>"#,
+        UnitState::NeverSeen => r#"<circle cx="10" cy="10" r="6.5" class="ring dashed"></circle>"#,
     };
     html! {
-        svg class={ "shape " (state.class()) } viewBox="0 0 20 20" aria-hidden="true" { (PreEscaped(shape)) }
+        svg class={ "shape " (class(state)) } viewBox="0 0 20 20" aria-hidden="true" { (PreEscaped(shape)) }
     }
 }
 
 /// State by shape, word and colour.
-pub(super) fn state_badge(state: MeterState) -> Markup {
-    html! { span class={ "state " (state.class()) } { (state_shape(state)) (state.word()) } }
+pub(super) fn state_badge(state: UnitState) -> Markup {
+    html! { span class={ "state " (class(state)) } { (state_shape(state)) (word(state)) } }
 }
 
 /// The same for a port.
 pub(super) fn port_badge(state: PortState) -> Markup {
     let like = match state {
-        PortState::Open => MeterState::Online,
-        PortState::Closed => MeterState::Offline,
-        PortState::Occupied => MeterState::Confirming,
+        PortState::Open => UnitState::Online,
+        PortState::Closed => UnitState::Offline,
+        PortState::Occupied => UnitState::Confirming,
     };
-    html! { span class={ "state " (like.class()) } { (state_shape(like)) "port " (state.word()) } }
+    html! { span class={ "state " (class(like)) } { (state_shape(like)) "port " (state.word()) } }
+}
+
+/// A state in one word, or two.
+pub(super) fn word(state: UnitState) -> &'static str {
+    match state {
+        UnitState::NeverSeen => "never seen",
+        UnitState::Online => "on-line",
+        UnitState::Offline => "off-line",
+        UnitState::Confirming => "being confirmed",
+    }
+}
+
+/// The same as a name in the style sheet.
+pub(super) fn class(state: UnitState) -> &'static str {
+    match state {
+        UnitState::NeverSeen => "unseen",
+        UnitState::Online => "online",
+        UnitState::Offline => "offline",
+        UnitState::Confirming => "confirming",
+    }
+}
+
+pub(super) fn ago(span: Duration) -> String {
+    format!("{} ago", format::age(span))
+}
+
+pub(super) fn head(text: &str) -> Markup {
+    html! { th role="columnheader" scope="col" { (text) } }
+}
+
+/// A cell that says on a narrow screen, where there is no heading above it, what it holds.
+pub(super) fn cell(caption: &str, text: &str, below: Option<&str>) -> Markup {
+    html! {
+        td role="cell" {
+            span class="cap" aria-hidden="true" { (caption) }
+            span class="held" { (text) @if let Some(below) = below { span class="sub" { (below) } } }
+        }
+    }
 }
 
 /// A meter on two wires.

@@ -1,21 +1,23 @@
-//! Pictures of gateways that do not run: a configuration, and what its buses might have published.
+//! What gateways that do not run might have published, by their configuration.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use metergate::bus::settings::{UnitId, UnitSettings};
 use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::unit::UnitState;
 use metergate::bus::view::{PollingView, PortState, UnitView, View};
 use metergate::config::{Config, parse};
-use metergate::io::http::{Question, Reply};
 use metergate::io::port_view::PortView;
-use metergate::io::process::Process;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::status::history::History;
-use metergate::status::picture::{BusPicture, ListenerPicture, Picture};
-use metergate::status::site;
+use metergate::status::published::{Published, PublishedBus, PublishedListener};
+use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 
 /// Two lines; unit 1 of the second is 11 for clients, and both have a 2.
@@ -52,11 +54,11 @@ pub(crate) fn config(text: &str) -> Config {
 }
 
 /// The gateway as it is when it has just been started and every port is open.
-pub(crate) fn picture(text: &str, now: Instant) -> Picture {
+pub(crate) fn published(text: &str, now: Instant) -> Published {
     let config = config(text);
     let bus = |bus: &metergate::config::Bus| {
         let unit = |unit: &UnitSettings| Arc::new(UnitView::new(unit));
-        BusPicture {
+        PublishedBus {
             settings: Arc::new(bus.clone()),
             view: Arc::new(View {
                 port: PortState::Open,
@@ -69,18 +71,19 @@ pub(crate) fn picture(text: &str, now: Instant) -> Picture {
         }
     };
     let buses: Vec<_> = config.buses.iter().map(bus).collect();
-    let listener = |listener: &metergate::config::Listener| ListenerPicture {
+    let listener = |listener: &metergate::config::Listener| PublishedListener {
         address: listener.settings.address,
         settings: listener.settings.clone(),
         buses: listener.buses.iter().map(|&index| buses[index].name().to_owned()).collect(),
         tally: Arc::default(),
     };
     let listeners = config.listeners.iter().map(listener).collect();
-    Picture {
+    Published {
+        at: now,
+        generation: 0,
         started: now,
         buses,
         listeners,
-        process: Process::default(),
         traffic: Arc::default(),
         name: None,
         clock: String::new(),
@@ -88,13 +91,18 @@ pub(crate) fn picture(text: &str, now: Instant) -> Picture {
 }
 
 /// Changes what a line published.
-pub(crate) fn change(picture: &mut Picture, bus: usize, change: impl FnOnce(&mut View)) {
-    change(Arc::make_mut(&mut picture.buses[bus].view));
+pub(crate) fn change(published: &mut Published, bus: usize, change: impl FnOnce(&mut View)) {
+    change(Arc::make_mut(&mut published.buses[bus].view));
 }
 
 /// Changes what a line published of one unit.
-pub(crate) fn change_unit(picture: &mut Picture, bus: usize, id: u8, change_it: impl FnOnce(&mut UnitView)) {
-    change(picture, bus, |view| {
+pub(crate) fn change_unit(
+    published: &mut Published,
+    bus: usize,
+    id: u8,
+    change_it: impl FnOnce(&mut UnitView),
+) {
+    change(published, bus, |view| {
         let id = UnitId::new(id).unwrap();
         let unit = view.units.iter_mut().find(|unit| unit.id == id).unwrap();
         change_it(Arc::make_mut(unit));
@@ -103,7 +111,7 @@ pub(crate) fn change_unit(picture: &mut Picture, bus: usize, id: u8, change_it: 
 
 /// The unit was read: all registers of the range, zero but for these, by address.
 pub(crate) fn read(
-    picture: &mut Picture,
+    published: &mut Published,
     (bus, id): (usize, u8),
     range: ReadRange,
     words: &[(u16, u16)],
@@ -116,7 +124,7 @@ pub(crate) fn read(
     }
     let mut reply = vec![3, u8::try_from(registers.len() * 2).unwrap()];
     reply.extend(registers.iter().flat_map(|word| word.to_be_bytes()));
-    change_unit(picture, bus, id, |unit| {
+    change_unit(published, bus, id, |unit| {
         unit.state = UnitState::Online;
         unit.last_good = Some(begun);
         let block = Block::new(range, Bytes::from(reply), begun, generation);
@@ -130,21 +138,31 @@ pub(crate) fn float(address: u16, value: f32) -> [(u16, u16); 2] {
     [(address, u16::from_be_bytes([a, b])), (address + 1, u16::from_be_bytes([c, d]))]
 }
 
-/// The page of a path, which has to be there.
-pub(crate) fn page(picture: &Picture, history: &History, path: &str, now: Instant) -> String {
-    match ask(picture, history, path, now) {
-        Reply::Page { status: 200, body, .. } => String::from_utf8(body.to_vec()).unwrap(),
-        other @ (Reply::Page { .. } | Reply::File { .. } | Reply::Events(_) | Reply::Feed { .. }) => {
-            panic!("{path}: {other:?}")
-        }
-    }
+/// The document at a path, which has to be there.
+pub(crate) fn page(published: &Published, history: &History, path: &str, now: Instant) -> String {
+    let response = ask(published, history, path, now);
+    assert_eq!(response.status(), StatusCode::OK, "{path}: {response:?}");
+    response.into_body()
 }
 
-pub(crate) fn ask(picture: &Picture, history: &History, path: &str, now: Instant) -> Reply {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    site::answer(&Question { path, query }, picture, history, now)
+/// What is answered to a path.
+pub(crate) fn ask(published: &Published, history: &History, path: &str, now: Instant) -> Response<String> {
+    let published = Published { at: now, ..published.clone() };
+    ask_for(&Documents::new(move || published.clone(), SharedHistory::new(history.clone())), path)
 }
 
-pub(crate) fn json(picture: &Picture, path: &str, now: Instant) -> Value {
-    serde_json::from_str(&page(picture, &History::default(), path, now)).unwrap()
+/// The same of these documents.
+pub(crate) fn ask_for(documents: &Documents, path: &str) -> Response<String> {
+    let router = TowerToHyperService::new(documents.router());
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (head, body) = router.call(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap())
+    })
+}
+
+pub(crate) fn json(published: &Published, path: &str, now: Instant) -> Value {
+    serde_json::from_str(&page(published, &History::default(), path, now)).unwrap()
 }

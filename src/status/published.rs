@@ -1,6 +1,6 @@
-//! What is known of the gateway at one instant: the parts everything shown is made of.
+//! What buses and listeners have published by one instant: what the model is collected from.
 //!
-//! Owns nothing and decides nothing; it holds what the other rooms published. Time stands beside it as an argument.
+//! Owns nothing and decides nothing. Every age ends at [`Published::at`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,27 +8,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bus::settings::{Pace, UnitId, UnitSettings};
-use crate::bus::unit::UnitState;
 use crate::bus::view::{PortState, UnitView, View};
 use crate::config::{Bus, UnitProfile};
 use crate::io::port_view::PortView;
-use crate::io::process::Process;
 use crate::io::settings::ListenerSettings;
 use crate::io::tally::Tally;
 use crate::io::traffic::Traffic;
 use crate::meter::words::BlockKind;
 
+use super::model::UnitState;
+
 /// The gateway.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct Published {
+    /// When all of it is; every age ends here.
+    pub at: Instant,
+    /// Rises with each reload.
+    pub generation: u64,
     /// Since when it has been running.
     pub started: Instant,
     /// The buses, in the order of the configuration.
-    pub buses: Vec<BusPicture>,
+    pub buses: Vec<PublishedBus>,
     /// The listeners, in the order of the configuration.
-    pub listeners: Vec<ListenerPicture>,
-    /// What the process itself uses; empty where nobody asked for it.
-    pub process: Process,
+    pub listeners: Vec<PublishedListener>,
     /// The last traffic of the lines.
     pub traffic: Arc<Traffic>,
     /// What tells this gateway from others, such as the host's name.
@@ -39,7 +41,7 @@ pub struct Picture {
 
 /// One bus.
 #[derive(Clone, Debug)]
-pub struct BusPicture {
+pub struct PublishedBus {
     /// What it obeys.
     pub settings: Arc<Bus>,
     /// What its line published.
@@ -52,7 +54,7 @@ pub struct BusPicture {
 
 /// One listener.
 #[derive(Clone, Debug)]
-pub struct ListenerPicture {
+pub struct PublishedListener {
     /// Where it listens, with the port the system chose for port 0.
     pub address: SocketAddr,
     /// What it obeys.
@@ -63,11 +65,11 @@ pub struct ListenerPicture {
     pub tally: Arc<Tally>,
 }
 
-/// One unit of a picture.
+/// One unit.
 #[derive(Clone, Copy, Debug)]
-pub struct UnitPicture<'a> {
+pub struct PublishedUnit<'a> {
     /// Its bus.
-    pub bus: &'a BusPicture,
+    pub bus: &'a PublishedBus,
     /// The identifier clients use.
     pub alias: u8,
     /// What it obeys.
@@ -78,23 +80,23 @@ pub struct UnitPicture<'a> {
     pub profile: Option<&'a UnitProfile>,
 }
 
-impl Picture {
+impl Published {
     /// Every unit, bus by bus, in the order of the identifiers clients use.
-    pub fn units(&self) -> impl Iterator<Item = UnitPicture<'_>> {
-        self.buses.iter().flat_map(BusPicture::units)
+    pub fn units(&self) -> impl Iterator<Item = PublishedUnit<'_>> {
+        self.buses.iter().flat_map(PublishedBus::units)
     }
 
     /// Whether a port is open and at least one unit answers.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.buses.iter().any(|bus| {
-            let answers = |unit: &Arc<UnitView>| is_answering(unit.state);
+            let answers = |unit: &Arc<UnitView>| UnitState::from(unit.state).is_answering();
             bus.view.port == PortState::Open && bus.view.units.iter().any(answers)
         })
     }
 }
 
-impl BusPicture {
+impl PublishedBus {
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -102,21 +104,21 @@ impl BusPicture {
     }
 
     /// Its units, in the order of the identifiers clients use.
-    pub fn units(&self) -> impl Iterator<Item = UnitPicture<'_>> {
+    pub fn units(&self) -> impl Iterator<Item = PublishedUnit<'_>> {
         self.settings.aliases.iter().filter_map(|(alias, id)| self.unit(*alias, *id))
     }
 
     /// Its units, in the order of the wire.
-    pub fn on_the_wire(&self) -> impl Iterator<Item = UnitPicture<'_>> {
+    pub fn on_the_wire(&self) -> impl Iterator<Item = PublishedUnit<'_>> {
         let clients_know: BTreeMap<UnitId, u8> =
             self.settings.aliases.iter().map(|(alias, id)| (*id, *alias)).collect();
         self.settings.wire.iter().filter_map(move |id| self.unit(*clients_know.get(id)?, *id))
     }
 
-    fn unit(&self, alias: u8, id: UnitId) -> Option<UnitPicture<'_>> {
+    fn unit(&self, alias: u8, id: UnitId) -> Option<PublishedUnit<'_>> {
         let units = &self.settings.line.units;
         let settings = units.get(units.binary_search_by_key(&id, |unit| unit.id).ok()?)?;
-        Some(UnitPicture {
+        Some(PublishedUnit {
             bus: self,
             alias,
             settings,
@@ -126,11 +128,11 @@ impl BusPicture {
     }
 }
 
-impl UnitPicture<'_> {
+impl PublishedUnit<'_> {
     /// Whether it answers; not known counts as never seen.
     #[must_use]
     pub fn state(&self) -> UnitState {
-        self.view.map_or(UnitState::NeverSeen, |view| view.state)
+        self.view.map_or(UnitState::NeverSeen, |view| view.state.into())
     }
 
     /// How old readings of such a block may be before somebody who asks for numbers alone gets none: three of the
@@ -147,15 +149,6 @@ impl UnitPicture<'_> {
             (BlockKind::Configuration | BlockKind::Identity, Some(_)) => slower(profile.poll_slow),
         };
         (interval * 3).max(FRESH)
-    }
-}
-
-/// Whether a unit in this state gives answers.
-#[must_use]
-pub fn is_answering(state: UnitState) -> bool {
-    match state {
-        UnitState::Online | UnitState::Confirming => true,
-        UnitState::NeverSeen | UnitState::Offline => false,
     }
 }
 

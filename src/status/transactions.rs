@@ -3,22 +3,21 @@
 //! Owns the words for who wanted one and what was asked. What was recorded is shown as it was; which records are kept,
 //! and for how long, is decided in `io::traffic`.
 
-use std::time::Instant;
-
-use super::picture::{Picture, UnitPicture};
-use crate::bus::record::{Cause, PieceKind, Record, Stray, Transaction};
+use super::collect::{age, fine_millis};
+use super::model::TransactionRecord;
+use super::published::{Published, PublishedUnit};
+use crate::bus::record::{Cause, PieceKind, Record, Transaction};
 use crate::bus::request::Target;
 use crate::bus::settings::UnitId;
 use crate::modbus::function;
 use crate::modbus::pdu::FunctionCode;
 use crate::modbus::write::touched;
-use crate::page;
 
 /// The last ones, the newest first.
-pub(super) fn of_unit(picture: &Picture, unit: &UnitPicture<'_>, now: Instant) -> Vec<page::Exchange> {
-    let records = picture.traffic.last(unit.bus.name(), MOST, |record| concerns(record, unit.settings.id));
+pub(super) fn of_unit(published: &Published, unit: &PublishedUnit<'_>) -> Vec<TransactionRecord> {
+    let records = published.traffic.last(unit.bus.name(), MOST, |record| concerns(record, unit.settings.id));
     let first = unit.profile.map_or(1, |known| known.profile.first_register);
-    records.iter().map(|record| exchange(record, first, now)).collect()
+    records.iter().map(|record| model(record, first, published)).collect()
 }
 
 /// Whether a record is of this unit: sent to it, or to all, or said by it too late.
@@ -32,61 +31,40 @@ fn concerns(record: &Record, unit: UnitId) -> bool {
     }
 }
 
-fn exchange(record: &Record, first: u32, now: Instant) -> page::Exchange {
+fn model(record: &Record, first: u32, published: &Published) -> TransactionRecord {
     let received = record.received();
-    let said = match record {
-        Record::Transaction(told) => of_transaction(told, first),
-        Record::Stray(stray) => of_stray(stray),
-    };
-    page::Exchange {
+    let model = TransactionRecord {
         number: record.number(),
-        ago: now.saturating_duration_since(record.begun()),
+        begun_ms: age(record.begun(), published.at),
         received: received.bytes.to_vec(),
         received_total: received.total,
-        ..said
-    }
-}
-
-fn of_transaction(told: &Transaction, first: u32) -> page::Exchange {
-    page::Exchange {
-        cause: who(told),
-        what: what(told, first),
-        outcome: told.outcome.to_string(),
-        good: told.outcome.is_good(),
-        took: Some(told.ended_at.saturating_duration_since(told.sent_at)),
-        request: told.request.to_vec(),
-        ..nothing()
-    }
-}
-
-fn of_stray(stray: &Stray) -> page::Exchange {
-    let took = stray.received.first_at.map(|at| stray.ended_at.saturating_duration_since(at));
-    page::Exchange {
-        cause: "nobody any more".to_owned(),
-        what: "a late answer".to_owned(),
-        outcome: "came too late".to_owned(),
-        took,
-        ..nothing()
-    }
-}
-
-fn nothing() -> page::Exchange {
-    page::Exchange {
-        number: 0,
-        ago: std::time::Duration::ZERO,
-        cause: String::new(),
-        what: String::new(),
-        outcome: String::new(),
-        good: false,
-        took: None,
-        request: Vec::new(),
-        received: Vec::new(),
-        received_total: 0,
+        ..TransactionRecord::default()
+    };
+    match record {
+        Record::Transaction(told) => TransactionRecord {
+            cause: cause(told),
+            what: what(told, first),
+            outcome: told.outcome.to_string(),
+            is_good: told.outcome.is_good(),
+            took_ms: Some(fine_millis(told.ended_at.saturating_duration_since(told.sent_at))),
+            request: told.request.to_vec(),
+            ..model
+        },
+        Record::Stray(stray) => TransactionRecord {
+            cause: "nobody any more".to_owned(),
+            what: "a late answer".to_owned(),
+            outcome: "came too late".to_owned(),
+            took_ms: stray
+                .received
+                .first_at
+                .map(|at| fine_millis(stray.ended_at.saturating_duration_since(at))),
+            ..model
+        },
     }
 }
 
 /// Who wanted it, and how many with them.
-fn who(told: &Transaction) -> String {
+fn cause(told: &Transaction) -> String {
     let (first, others) = match (told.cause, told.source) {
         (Cause::Client, Some(source)) => {
             (format!("client {}", source.address), told.clients.saturating_sub(1))

@@ -7,17 +7,24 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::frame::state_shape;
-use super::model::{Bus, MeterRef, MeterState};
-use super::words;
-use crate::findings::{Finding, Severity};
+use super::format;
+use super::layout::state_shape;
+use super::meter_link::MeterLink;
+use crate::findings::Severity;
+use crate::status::model::{LocatedFinding, Status, Unit, UnitState};
 
 /// A finding and what it is about.
-pub(super) struct Trouble<'a> {
-    finding: &'a Finding,
+pub(super) struct Item<'a> {
+    finding: &'a LocatedFinding<'a>,
     place: Place<'a>,
-    /// The same for the same trouble on every rendering, so that what is folded stays so.
+    /// The same for the same finding on every rendering, so that what is folded stays so.
     id: String,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn finding(&self) -> &'a LocatedFinding<'a> {
+        self.finding
+    }
 }
 
 /// What a finding is about.
@@ -27,8 +34,8 @@ enum Place<'a> {
     },
     Unit {
         bus: &'a str,
-        meter: Option<&'a MeterRef>,
-        line_id: u8,
+        meter: Option<MeterLink<'a>>,
+        line_unit: u8,
     },
     /// The page says it already.
     Here,
@@ -44,10 +51,10 @@ pub(super) enum Verdict {
 }
 
 /// How many there are of each severity, in words: `2 faults, 1 warning`.
-pub(super) fn tally<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> Option<String> {
+pub(super) fn counts<'a>(findings: impl Iterator<Item = &'a LocatedFinding<'a>> + Clone) -> Option<String> {
     let of = |severity, one, many| {
         let count = findings.clone().filter(|finding| finding.severity == severity).count();
-        (count > 0).then(|| words::counted(count, one, many))
+        (count > 0).then(|| format::counted(count, one, many))
     };
     let parts = [of(Severity::Fault, "fault", "faults"), of(Severity::Warning, "warning", "warnings")]
         .into_iter()
@@ -57,74 +64,77 @@ pub(super) fn tally<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> 
 }
 
 /// Those of all buses.
-pub(super) fn of_buses(buses: &[Bus]) -> Vec<Trouble<'_>> {
-    let all = buses.iter().enumerate().flat_map(|(index, bus)| {
-        bus.findings.iter().map(move |finding| {
-            let (place, about) = match finding.unit {
-                None => (Place::Line { bus: &bus.name }, String::new()),
-                Some(unit) => {
-                    let meter = bus.meters.iter().find(|meter| meter.line_id == unit.get());
-                    let meter = meter.map(|meter| &meter.meter);
-                    (Place::Unit { bus: &bus.name, meter, line_id: unit.get() }, format!("-{unit}"))
-                }
-            };
-            (finding, place, format!("wrong-{index}{about}"))
-        })
-    });
-    sorted(all)
+pub(super) fn of_status<'a>(status: &'a Status<'a>) -> Vec<Item<'a>> {
+    sorted(status.findings.iter().map(|finding| {
+        let index = status.buses.iter().position(|bus| bus.bus == finding.bus).unwrap_or_default();
+        let Some(line_unit) = finding.line_unit else {
+            return (finding, Place::Line { bus: &finding.bus }, format!("wrong-{index}"));
+        };
+        let meter = finding.unit.map(|unit| MeterLink {
+            unit,
+            name: finding.name.as_deref(),
+            bus: status.is_ambiguous(unit).then_some(&*finding.bus),
+        });
+        let place = Place::Unit { bus: &finding.bus, meter, line_unit };
+        (finding, place, format!("wrong-{index}-{line_unit}"))
+    }))
 }
 
-/// Those of the one meter a page is about, and of its line, whose troubles are also the meter's.
-pub(super) fn of_meter<'a>(findings: &'a [Finding], bus: &'a str) -> Vec<Trouble<'a>> {
-    sorted(findings.iter().map(|finding| {
-        let place = if finding.unit.is_none() { Place::Line { bus } } else { Place::Here };
+/// Those of the one meter a page is about, and of its line: what is wrong there is wrong with each of its meters.
+pub(super) fn of_unit<'a>(status: &'a Status<'a>, unit: &Unit<'_>) -> Vec<Item<'a>> {
+    let of_unit = status
+        .findings
+        .iter()
+        .filter(|finding| finding.bus == unit.bus && finding.line_unit.is_none_or(|id| id == unit.line_unit));
+    sorted(of_unit.map(|finding| {
+        let place = if finding.line_unit.is_none() { Place::Line { bus: &finding.bus } } else { Place::Here };
         (finding, place, "wrong".to_owned())
     }))
 }
 
 /// Worst first; of one severity they stay in the order of the buses and of the line.
-fn sorted<'a>(all: impl Iterator<Item = (&'a Finding, Place<'a>, String)>) -> Vec<Trouble<'a>> {
+fn sorted<'a>(all: impl Iterator<Item = (&'a LocatedFinding<'a>, Place<'a>, String)>) -> Vec<Item<'a>> {
     // A meter may have several of one kind, such as alerts.
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let mut troubles: Vec<_> = all
+    let mut items: Vec<_> = all
         .map(|(finding, place, about)| {
             let key = format!("{about}-{}", finding.kind.word());
             let count = seen.entry(key.clone()).or_default();
             *count += 1;
             let id = if *count == 1 { key } else { format!("{key}-{count}") };
-            Trouble { finding, place, id }
+            Item { finding, place, id }
         })
         .collect();
-    troubles.sort_by_key(|trouble| trouble.finding.severity);
-    troubles
+    items.sort_by_key(|item| item.finding.severity);
+    items
 }
 
 /// The section that says it; `verdict` is for when there is nothing to say.
-pub(super) fn section(troubles: &[Trouble<'_>], verdict: Verdict) -> Markup {
-    let (first, rest) = troubles.split_at(troubles.len().min(SHOWN));
+pub(super) fn section(items: &[Item<'_>], verdict: Verdict) -> Markup {
+    let (first, rest) = items.split_at(items.len().min(SHOWN));
     html! {
         section class="troubles" aria-labelledby="wrong" {
             h2 id="wrong" { "What is wrong now" }
-            @if troubles.is_empty() {
+            @if items.is_empty() {
                 @match verdict {
-                    Verdict::Well(text) => { p class="well" { (state_shape(MeterState::Online)) (text) } }
-                    Verdict::Unsure(text) => { p class="unsure" { (state_shape(MeterState::NeverSeen)) (text) } }
+                    Verdict::Well(text) => { p class="well" { (state_shape(UnitState::Online)) (text) } }
+                    Verdict::Unsure(text) => { p class="unsure" { (state_shape(UnitState::NeverSeen)) (text) } }
                 }
             } @else {
-                ul { @for (index, trouble) in first.iter().enumerate() { (item(trouble, index < UNFOLDED)) } }
+                ul { @for (index, item) in first.iter().enumerate() { (markup(item, index < UNFOLDED)) } }
             }
             @if !rest.is_empty() {
                 details id="wrong-too" {
                     summary { "And " (rest.len()) " more" }
-                    ul { @for trouble in rest { (item(trouble, false)) } }
+                    ul { @for item in rest { (markup(item, false)) } }
                 }
             }
         }
     }
 }
 
-fn item(trouble: &Trouble<'_>, unfolded: bool) -> Markup {
-    let Trouble { finding, place, id } = trouble;
+fn markup(item: &Item<'_>, unfolded: bool) -> Markup {
+    let Item { finding, place, id } = item;
     html! {
         li id=(id) class={ "trouble " (finding.severity.word()) } {
             (severity_shape(finding.severity))
@@ -138,8 +148,8 @@ fn item(trouble: &Trouble<'_>, unfolded: bool) -> Markup {
                             a class="place" href=(meter.href()) { (meter.full_title()) }
                             span class="of" { " on " (bus) }
                         }
-                        Place::Unit { bus, meter: None, line_id } => {
-                            span class="place" { "Unit " (line_id) " on the line " (bus) }
+                        Place::Unit { bus, meter: None, line_unit } => {
+                            span class="place" { "Unit " (line_unit) " on the line " (bus) }
                         }
                     }
                     span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
@@ -227,16 +237,20 @@ mod tests {
     use crate::findings::Kind;
 
     #[test]
-    fn a_meters_page_says_of_a_trouble_of_its_line_whose_it_is() {
-        let finding = Finding {
+    fn a_meters_page_says_of_a_finding_of_its_line_whose_it_is() {
+        let finding = LocatedFinding {
             severity: Severity::Warning,
             kind: Kind::Noise,
+            bus: "riser-a".into(),
             unit: None,
-            what: "`ls` shows it".to_owned(),
-            remedy: String::new(),
+            line_unit: None,
+            name: None,
+            what: "`ls` shows it".into(),
+            remedy: "".into(),
         };
-        let findings = [finding];
-        let shown = section(&of_meter(&findings, "riser-a"), Verdict::Well("")).into_string();
+        let status = Status { findings: vec![finding], ..Status::default() };
+        let unit = Unit { bus: "riser-a".into(), ..Unit::default() };
+        let shown = section(&of_unit(&status, &unit), Verdict::Well("")).into_string();
         assert!(shown.contains("Line riser-a") && shown.contains("<code>ls</code> shows it."), "{shown}");
     }
 

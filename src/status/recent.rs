@@ -8,25 +8,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::picture::{BusPicture, Picture};
+use super::model::LineShares;
+use super::published::{Published, PublishedBus, PublishedListener};
 use crate::bus::statistics::LineStatistics;
 use crate::bus::view::{UnitView, View};
 use crate::io::ioctl::LineErrors;
 
-/// What line time went into, each a share of it from 0 to 1. What is missing to 1 is silence.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Split {
-    /// Requests of clients that were answered.
-    pub clients: f64,
-    /// Readings in the background and probes that were answered.
-    pub polling: f64,
-    /// Whatever got no good answer.
-    pub failures: f64,
-}
-
-/// What a line did lately.
-#[derive(Debug, Default)]
-pub struct Lately {
+/// What a line did in the last seconds and minutes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RecentWindow {
     seconds: VecDeque<(Instant, LineStatistics)>,
     minutes: VecDeque<Earlier>,
     transactions: u64,
@@ -34,7 +24,7 @@ pub struct Lately {
 
 /// A line at an earlier time.
 #[derive(Clone, Debug)]
-pub struct Earlier {
+pub(super) struct Earlier {
     /// When.
     pub at: Instant,
     /// What it had counted by then; what had been read by then is left out.
@@ -43,9 +33,9 @@ pub struct Earlier {
     pub line_errors: Option<LineErrors>,
 }
 
-impl Lately {
-    /// Looks at a line; to be called about once a second.
-    pub(super) fn look(&mut self, bus: &BusPicture, now: Instant) {
+impl RecentWindow {
+    /// Samples a line; to be called about once a second.
+    pub(super) fn sample(&mut self, bus: &PublishedBus, now: Instant) {
         if bus.view.counters.transactions < self.transactions {
             self.seconds.clear();
             self.minutes.clear();
@@ -62,14 +52,14 @@ impl Lately {
 
     /// What the last ten seconds went into; `None` in the first one.
     #[must_use]
-    pub fn split(&self) -> Option<Split> {
+    pub(super) fn shares(&self) -> Option<LineShares> {
         let ((from, before), (to, after)) = (self.seconds.front()?, self.seconds.back()?);
         let elapsed = to.saturating_duration_since(*from);
         let share = |time: fn(&LineStatistics) -> Duration| {
             let used = time(after).saturating_sub(time(before));
             (used.as_secs_f64() / elapsed.as_secs_f64()).min(1.0)
         };
-        (elapsed >= LEAST).then(|| Split {
+        (elapsed >= LEAST).then(|| LineShares {
             clients: share(|times| times.clients),
             polling: share(|times| times.background + times.probes),
             failures: share(|times| times.failures),
@@ -78,14 +68,14 @@ impl Lately {
 
     /// The line about ten minutes ago, or as long ago as is known.
     #[must_use]
-    pub fn earlier(&self) -> Option<&Earlier> {
+    pub(super) fn earlier(&self) -> Option<&Earlier> {
         self.minutes.front()
     }
 }
 
-/// Requests of each client lately.
-#[derive(Debug, Default)]
-pub struct Rates {
+/// Requests of each client in the last seconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rates {
     marks: VecDeque<(Instant, BTreeMap<Client, u64>)>,
 }
 
@@ -93,23 +83,23 @@ pub struct Rates {
 type Client = (SocketAddr, SocketAddr);
 
 impl Rates {
-    /// Looks at the clients; to be called about once a second.
-    pub(super) fn look(&mut self, picture: &Picture, now: Instant) {
+    /// Samples the clients; to be called about once a second.
+    pub(super) fn sample(&mut self, published: &Published, now: Instant) {
         let is_due = |(at, _): &(Instant, _)| now.saturating_duration_since(*at) >= BETWEEN_MARKS;
         if !self.marks.back().is_none_or(is_due) {
             return;
         }
-        let of = |listener: &super::picture::ListenerPicture| {
+        let of = |listener: &PublishedListener| {
             let address = listener.address;
             let clients = listener.tally.clients().into_iter();
             clients.map(move |client| ((address, client.peer), client.counted.requests))
         };
-        push(&mut self.marks, (now, picture.listeners.iter().flat_map(of).collect()), MARKS);
+        push(&mut self.marks, (now, published.listeners.iter().flat_map(of).collect()), MARKS);
     }
 
     /// Requests a second over the last ten seconds or so; `None` for who has only just come.
     #[must_use]
-    pub fn of(&self, client: Client, requests: u64, now: Instant) -> Option<f64> {
+    pub(super) fn of(&self, client: Client, requests: u64, now: Instant) -> Option<f64> {
         let (at, before) = self.marks.iter().find_map(|(at, counts)| Some((at, counts.get(&client)?)))?;
         let elapsed = now.saturating_duration_since(*at);
         // A port may have been taken again by another connection.

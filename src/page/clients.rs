@@ -1,0 +1,165 @@
+//! The table of clients: a row for each address at each listener, the busiest first.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::format::{self, NO_DATA};
+use super::layout::{ago, cell, head};
+use crate::modbus::pdu::ExceptionCode;
+use crate::status::model::{Client, Status};
+
+/// The connections of one address to one listener, together.
+pub(super) struct Row {
+    address: IpAddr,
+    listener: SocketAddr,
+    connections: usize,
+    connected_ms: u64,
+    last_request_ms: Option<u64>,
+    requests_per_second: Option<f64>,
+    requests: u64,
+    hits: u64,
+    misses: u64,
+    /// Of each connection.
+    answer_times_ms: Vec<f64>,
+    exceptions: BTreeMap<Option<u8>, u64>,
+}
+
+/// One for each address at each listener, the busiest first.
+pub(super) fn rows(status: &Status<'_>) -> Vec<Row> {
+    let mut rows: BTreeMap<(IpAddr, SocketAddr), Row> = BTreeMap::new();
+    for client in &status.clients {
+        let key = (client.client.ip(), client.listener);
+        rows.entry(key).or_insert_with(|| Row::new(key)).add(client);
+    }
+    let mut rows: Vec<_> = rows.into_values().collect();
+    let rate = |row: &Row| row.requests_per_second.unwrap_or_default();
+    rows.sort_by(|one, other| {
+        rate(other).total_cmp(&rate(one)).then_with(|| other.requests.cmp(&one.requests))
+    });
+    rows
+}
+
+impl Row {
+    fn new((address, listener): (IpAddr, SocketAddr)) -> Self {
+        Self {
+            address,
+            listener,
+            connections: 0,
+            connected_ms: 0,
+            last_request_ms: None,
+            requests_per_second: None,
+            requests: 0,
+            hits: 0,
+            misses: 0,
+            answer_times_ms: Vec::new(),
+            exceptions: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, client: &Client) {
+        self.connections += 1;
+        self.connected_ms = self.connected_ms.max(client.connected_ms);
+        self.last_request_ms = match (self.last_request_ms, client.last_request_ms) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.requests_per_second = match (self.requests_per_second, client.requests_per_second) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self.requests += client.requests.requests;
+        self.hits += client.requests.snapshot_hits;
+        self.misses += client.requests.snapshot_misses;
+        self.answer_times_ms.extend(client.answer_time_ms);
+        for exception in &client.requests.exceptions {
+            *self.exceptions.entry(exception.code).or_default() += exception.count;
+        }
+    }
+
+    /// Share of its reads answered without the line; `None`: it has read nothing.
+    #[expect(clippy::cast_precision_loss, reason = "a counter beyond 2^53 is not met")]
+    fn snapshot_share(&self) -> Option<f64> {
+        let reads = self.hits + self.misses;
+        (reads > 0).then(|| self.hits as f64 / reads as f64)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "there are few connections")]
+    fn answer_time_ms(&self) -> Option<f64> {
+        let times = &self.answer_times_ms;
+        (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64)
+    }
+}
+
+pub(super) fn section(rows: &[Row]) -> Markup {
+    let (shown, left_out) = rows.split_at(rows.len().min(MOST_ROWS));
+    html! {
+        section aria-labelledby="clients" {
+            h2 id="clients" { "Clients" }
+            @if shown.is_empty() {
+                p class="empty" { "No client is connected." }
+            } @else {
+                table class="rows" role="table" aria-labelledby="clients" {
+                    thead role="rowgroup" {
+                        tr role="row" {
+                            (head("Client")) (head("By listener")) (head("Requests")) (head("From snapshot"))
+                            (head("Answered in")) (head("Exceptions")) (head("Last request"))
+                        }
+                    }
+                    tbody role="rowgroup" { @for row in shown { (markup(row)) } }
+                }
+            }
+            @if !left_out.is_empty() {
+                p class="note" { "And " (format::counted(left_out.len(), "client", "clients")) " more." }
+            }
+        }
+    }
+}
+
+fn markup(row: &Row) -> Markup {
+    let no_data = || NO_DATA.to_owned();
+    let millis = |millis: u64| Duration::from_millis(millis);
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                (row.address)
+                @if row.connections > 1 { " (" (row.connections) " connections)" }
+                span class="sub" { "for " (format::span(millis(row.connected_ms))) }
+            }
+            (cell("By listener", &row.listener.to_string(), None))
+            (cell(
+                "Requests",
+                &row.requests_per_second.map_or_else(no_data, format::rate),
+                Some(&format!("{} in all", format::count(row.requests))),
+            ))
+            (cell("From snapshot", &row.snapshot_share().map_or_else(no_data, format::percent), None))
+            (cell("Answered in", &row.answer_time_ms().map_or_else(no_data, format::millis), None))
+            td role="cell" {
+                span class="cap" aria-hidden="true" { "Exceptions" }
+                span class="held" {
+                    @if row.exceptions.is_empty() { "none" }
+                    @for (code, count) in &row.exceptions {
+                        span class="line" { (format::count(*count)) " × " (exception(*code)) }
+                    }
+                }
+            }
+            (cell(
+                "Last request",
+                &row.last_request_ms.map(millis).map_or_else(|| "none yet".to_owned(), ago),
+                None,
+            ))
+        }
+    }
+}
+
+fn exception(code: Option<u8>) -> String {
+    code.map_or_else(
+        || "a code the standard does not have".to_owned(),
+        |code| ExceptionCode(code).to_string(),
+    )
+}
+
+/// Rows the page has room for.
+const MOST_ROWS: usize = 20;

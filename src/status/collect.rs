@@ -1,0 +1,488 @@
+//! The model, collected from what buses and listeners have published; instants become ages.
+//!
+//! Says nothing that was not published, and `None` where nothing was.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::current_findings;
+use super::history::{History, MINUTE, ReadingTrack};
+use super::model::{
+    Alert, Block, Bus, BusHistory, Client, Clients, DriverErrors, ExceptionCount, Flag, Histogram, LineTime,
+    Listener, LocatedFinding, Point, Polling, Port, Problem, ReadingHistory, RequestCounts, Status, Text,
+    Unit, UnitCounts, UnitDetail, UnitHistory, UnitState,
+};
+use super::number::Number;
+use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
+use super::readings::Readings;
+use super::transactions;
+use crate::bus::settings::UnitId;
+use crate::bus::statistics::{self, UnitStatistics};
+use crate::io::settings::Writes;
+use crate::io::tally::Counted;
+use crate::meter::decode::{Reading, Unscaled, Value};
+use crate::meter::profile::{self, Valid};
+use crate::modbus::pdu::ExceptionCode;
+
+/// How much is collected of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What its line counted. Nothing is decoded.
+    Counters,
+    /// And the points its profile puts first: a tenth of the work of all.
+    Headline,
+    /// And the points that metrics show: 247 units with all of them are megabytes.
+    Metrics,
+    /// And every point.
+    Detail,
+}
+
+/// Everything on `/api/v1/status`.
+pub fn status<'p>(published: &'p Published, depth: impl Fn(&PublishedUnit<'p>) -> Depth) -> Status<'p> {
+    Status {
+        version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+        uptime_s: published.at.saturating_duration_since(published.started).as_secs(),
+        ready: published.is_ready(),
+        buses: published.buses.iter().map(|one| bus(one, published.at)).collect(),
+        units: published.units().map(|one| unit(&one, depth(&one), published.at)).collect(),
+        listeners: published.listeners.iter().map(listener).collect(),
+        name: published.name.as_deref().map(Cow::Borrowed),
+        clock: Cow::Borrowed(&published.clock),
+        traffic_events_lost: published.traffic.lost(),
+        ..Status::default()
+    }
+}
+
+/// The same, and what pages show besides.
+pub fn status_for_pages<'p>(
+    published: &'p Published,
+    history: &History,
+    depth: impl Fn(&PublishedUnit<'p>) -> Depth,
+) -> Status<'p> {
+    let mut status = status(published, depth);
+    for (bus, of) in status.buses.iter_mut().zip(&published.buses) {
+        let Some(track) = history.bus(of) else { continue };
+        bus.recent = track.recent.shares();
+        bus.hour = track.minutes.iter().copied().collect();
+    }
+    for (unit, of) in status.units.iter_mut().zip(published.units()) {
+        if let Some(track) = history.unit(&of) {
+            unit.hour = track.minutes.iter().copied().collect();
+        }
+        if let Some(detail) = &mut unit.detail {
+            detail.readings = readings(&of, history);
+            detail.records = transactions::of_unit(published, &of);
+        }
+    }
+    status.findings = findings(published, history);
+    status.clients = all_clients(published, Some(history));
+    status
+}
+
+/// One bus.
+#[must_use]
+pub fn bus(bus: &PublishedBus, now: Instant) -> Bus<'_> {
+    let line = &bus.settings.line;
+    let view = &bus.view;
+    let (counters, times) = (view.counters, view.statistics);
+    Bus {
+        bus: Cow::Borrowed(bus.name()),
+        device: bus.settings.port.device.to_string_lossy(),
+        framing: Cow::Owned(line.framing.to_string()),
+        port: port(bus, now),
+        utilisation_percent: f64::from(view.utilisation(now)) / 100.0,
+        busy_ms: millis(counters.busy),
+        requests_waiting: view.waiting,
+        queue_limit: line.queue_limit,
+        transactions: counters.transactions,
+        failures: counters.failures,
+        joined: counters.joined,
+        noise_bytes: counters.noise_bytes,
+        foreign_frames: counters.foreign_frames,
+        collisions: counters.collisions,
+        occupied: counters.occupied,
+        retries: times.retries,
+        expired: times.expired,
+        line_time: LineTime {
+            clients_ms: millis(times.clients),
+            polling_ms: millis(times.background),
+            probes_ms: millis(times.probes),
+            failures_ms: millis(times.failures),
+        },
+        waits: histogram(&times.waits),
+        echo: view.echo,
+        polling: Polling {
+            auto_interval_ms: millis(view.polling.interval),
+            slowdown: view.polling.slowdown,
+            overrun: view.polling.overrun,
+            learned_ranges: view.polling.learned,
+            learn_limit: line.learn_limit,
+            share_percent: line.poll_share * 100.0,
+        },
+        units: unit_counts(bus),
+        restarts: bus.restarts,
+        wire: bus.on_the_wire().map(|unit| unit.settings.id.get()).collect(),
+        recent: None,
+        hour: Vec::new(),
+    }
+}
+
+fn histogram(histogram: &statistics::Histogram) -> Histogram<'static> {
+    Histogram {
+        up_to_ms: Cow::Borrowed(&statistics::Histogram::BOUNDS),
+        counts: histogram.buckets.to_vec(),
+        sum_ms: millis(histogram.sum),
+    }
+}
+
+fn port(bus: &PublishedBus, now: Instant) -> Port<'_> {
+    let port = &bus.port;
+    let driver_errors = port.line_errors.map(|errors| DriverErrors {
+        framing: errors.framing,
+        parity: errors.parity,
+        overrun: errors.overrun,
+        breaks: errors.breaks,
+        buffer_overrun: errors.buffer_overrun,
+    });
+    Port {
+        state: bus.view.port.into(),
+        open_for_ms: port.since.map(|since| age(since, now)),
+        active: port.since.map(|_| Cow::Borrowed(port.report.as_str())),
+        problem: port.problem.as_deref().map(Cow::Borrowed),
+        openings: port.openings,
+        losses: port.losses,
+        driver_errors,
+    }
+}
+
+fn unit_counts(bus: &PublishedBus) -> UnitCounts {
+    let mut counts = UnitCounts::default();
+    for unit in bus.units() {
+        let count = match unit.state() {
+            UnitState::NeverSeen => &mut counts.never_seen,
+            UnitState::Online => &mut counts.online,
+            UnitState::Offline => &mut counts.offline,
+            UnitState::Confirming => &mut counts.confirming,
+        };
+        *count += 1;
+    }
+    counts
+}
+
+/// One unit.
+#[must_use]
+pub fn unit<'p>(unit: &PublishedUnit<'p>, depth: Depth, now: Instant) -> Unit<'p> {
+    let view = unit.view;
+    let counters = view.map(|view| view.counters).unwrap_or_default();
+    let statistics = view.map(|view| view.statistics).unwrap_or_default();
+    let readings = match depth {
+        Depth::Counters => None,
+        Depth::Headline => Readings::summary(unit),
+        Depth::Metrics | Depth::Detail => Readings::of(unit),
+    };
+    let readings = readings.as_ref().map(|readings| Points::new(unit, readings, now));
+    Unit {
+        bus: Cow::Borrowed(unit.bus.name()),
+        unit: unit.alias,
+        line_unit: unit.settings.id.get(),
+        name: unit.settings.name.as_deref().map(Cow::Borrowed),
+        profile: unit.profile.map(|known| Cow::Borrowed(known.profile.name.as_str())),
+        state: unit.state(),
+        age_ms: view.and_then(|view| view.age(now)).map(millis),
+        last_answer_ms: view.and_then(|view| view.last_good).map(|at| age(at, now)),
+        answer_time_ms: view.and_then(|view| view.response_time).map(fine_millis),
+        last_exception: view.and_then(|view| view.last_exception).map(|code| code.0),
+        transactions: counters.transactions,
+        timeouts: counters.timeouts,
+        crc_errors: counters.crc_errors,
+        late_answers: counters.late_answers,
+        truncated: statistics.truncated,
+        unexpected_frames: counters.unexpected,
+        foreign_frames: statistics.foreign,
+        exceptions: counters.exceptions,
+        headline: readings.as_ref().map(Points::headline).unwrap_or_default(),
+        alerts: readings.as_ref().map(Points::alerts).unwrap_or_default(),
+        detail: matches!(depth, Depth::Metrics | Depth::Detail).then(|| UnitDetail {
+            profile_title: unit.profile.map(|known| Cow::Borrowed(known.profile.title.as_str())),
+            exceptions_by_code: view.map(|view| unit_exceptions(&view.statistics)).unwrap_or_default(),
+            answer_times: view.map(|view| histogram(&view.statistics.answer_times)),
+            blocks: blocks(unit, now),
+            points: readings.as_ref().map(|points| points.all(depth)).unwrap_or_default(),
+            readings: Vec::new(),
+            records: Vec::new(),
+        }),
+        hour: Vec::new(),
+    }
+}
+
+fn blocks(unit: &PublishedUnit<'_>, now: Instant) -> Vec<Block> {
+    let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default().iter();
+    let mut blocks: Vec<_> = blocks
+        .map(|block| Block {
+            function: block.range.function.0,
+            address: block.range.start,
+            quantity: block.range.quantity,
+            age_ms: millis(block.age(now)),
+        })
+        .collect();
+    blocks.sort_by_key(|block| (block.function, block.address, block.quantity));
+    blocks
+}
+
+/// Codes it never answered are left out; all the standard does not have are counted under 0.
+fn unit_exceptions(statistics: &UnitStatistics) -> Vec<ExceptionCount> {
+    let codes = 0..=ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND.0;
+    let counted = codes.map(|code| ExceptionCount {
+        code: (code > 0).then_some(code),
+        count: statistics.exceptions(ExceptionCode(code)),
+    });
+    counted.filter(|one| one.count > 0).collect()
+}
+
+/// The points of one unit on their way into the model.
+struct Points<'r, 'p> {
+    unit: &'r PublishedUnit<'p>,
+    readings: &'r Readings<'p>,
+    /// The setting that tells which points mean something.
+    code: Option<u16>,
+    now: Instant,
+}
+
+impl<'r, 'p> Points<'r, 'p> {
+    fn new(unit: &'r PublishedUnit<'p>, readings: &'r Readings<'p>, now: Instant) -> Self {
+        Self { unit, readings, code: readings.validity_code(), now }
+    }
+
+    fn all(&self, depth: Depth) -> Vec<Point<'p>> {
+        let chosen = self.readings.quantities();
+        let points = self.readings.points.iter().map(|(of, reading)| {
+            let quantity = of.copy_of.as_deref().unwrap_or(&of.name);
+            let is_chosen = chosen.get(quantity).is_some_and(|reading| reading.point.name == of.name);
+            Point { is_chosen, ..self.point(of, reading.as_ref()) }
+        });
+        let is_measured = |point: &Point<'_>| point.is_fresh && (point.is_chosen || point.is_alert);
+        points.filter(|point| depth == Depth::Detail || is_measured(point)).collect()
+    }
+
+    fn headline(&self) -> Vec<Point<'p>> {
+        let shown = |(original, reading): (&'p profile::Point, Option<&Reading<'p>>)| {
+            self.point(reading.map_or(original, |reading| reading.point), reading)
+        };
+        self.readings.headline().into_iter().map(shown).collect()
+    }
+
+    fn alerts(&self) -> Vec<Alert<'p>> {
+        let raised = self.readings.alerts().into_iter();
+        raised
+            .map(|raised| Alert {
+                point: Cow::Borrowed(raised.point.name.as_str()),
+                alert: Cow::Borrowed(raised.bit.name.as_str()),
+                means: Cow::Borrowed(raised.bit.means.as_str()),
+                age_ms: age(raised.asked_at, self.now),
+            })
+            .collect()
+    }
+
+    fn point(&self, of: &'p profile::Point, reading: Option<&Reading<'p>>) -> Point<'p> {
+        let profile = self.readings.profile;
+        let block = &profile.blocks[of.block];
+        let meaningful = match (self.code.map(|code| profile.valid(of, code)), profile.validity.is_some()) {
+            (Some(Valid::Yes), _) | (None, false) => Some(true),
+            (Some(Valid::No), _) => Some(false),
+            (Some(Valid::Unknown), _) | (None, true) => None,
+        };
+        let (value, text, problem) =
+            reading.map_or((None, None, Some(Problem::NotRead)), |reading| shown(&reading.value));
+        let is_fresh = |reading: &Reading<'_>| {
+            self.now.saturating_duration_since(reading.asked_at) <= self.unit.fresh_for(block.kind)
+        };
+        Point {
+            point: Cow::Borrowed(&of.name),
+            quantity: Cow::Borrowed(of.copy_of.as_deref().unwrap_or(&of.name)),
+            description: Cow::Borrowed(&of.description),
+            group: of.group,
+            register: of.register,
+            value,
+            text,
+            unit: of.unit.map(Cow::Borrowed),
+            age_ms: reading.map(|reading| age(reading.asked_at, self.now)),
+            problem,
+            in_range: reading.map(|reading| reading.in_range),
+            meaningful,
+            is_chosen: false,
+            is_polled: self
+                .unit
+                .profile
+                .is_some_and(|known| known.poll.is_some() && known.blocks.contains(&block.name)),
+            is_fresh: reading.is_some_and(is_fresh),
+            is_alert: of.is_alert(),
+            flags: reading.map(|reading| flags(of, &reading.value)).unwrap_or_default(),
+        }
+    }
+}
+
+fn flags<'p>(of: &'p profile::Point, value: &Value<'p>) -> Vec<Flag<'p>> {
+    let Value::Bits { set, .. } = value else { return Vec::new() };
+    let flag = |bit: &'p profile::Bit| Flag {
+        name: Cow::Borrowed(bit.name.as_str()),
+        means: Cow::Borrowed(bit.means.as_str()),
+        is_set: set.contains(&bit),
+    };
+    of.bits.iter().map(flag).collect()
+}
+
+/// The number, the words, and why there is none.
+fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Problem>) {
+    match value {
+        Value::Float(value) => (Some(Number::Float(*value)), None, None),
+        Value::Number(number) => (Some(Number::Decimal(*number)), None, None),
+        Value::Code { code, means } => (Some(Number::Code(*code)), Some(Cow::Borrowed(*means)), None),
+        Value::Bits { bits, set } => {
+            let names: Vec<_> = set.iter().map(|bit| bit.name.as_str()).collect();
+            (Some(Number::Code(*bits)), Some(Cow::Owned(names.join(", "))), None)
+        }
+        Value::Version(version) => (None, Some(Cow::Owned(version.to_string())), None),
+        Value::NotAvailable => (None, None, Some(Problem::NotAvailable)),
+        Value::NotANumber { .. } => (None, None, Some(Problem::NotANumber)),
+        Value::Unscaled { why, .. } => {
+            let problem = match why {
+                Unscaled::NotRead => Problem::ExponentNotRead,
+                Unscaled::Changed => Problem::ExponentChanged,
+                Unscaled::Impossible(_) => Problem::ExponentImpossible,
+            };
+            (None, None, Some(problem))
+        }
+    }
+}
+
+/// What is wrong, line by line, what is of the line first.
+#[must_use]
+pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
+    let of_bus = |bus: &'p PublishedBus| {
+        current_findings::of_bus(bus, history, published.at).into_iter().map(move |finding| {
+            let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
+            LocatedFinding {
+                severity: finding.severity,
+                kind: finding.kind,
+                bus: Cow::Borrowed(bus.name()),
+                unit: unit.map(|unit| unit.alias),
+                line_unit: finding.unit.map(UnitId::get),
+                name: unit.and_then(|unit| unit.settings.name.as_deref()).map(Cow::Borrowed),
+                what: Cow::Owned(finding.what),
+                remedy: Cow::Owned(finding.remedy),
+            }
+        })
+    };
+    published.buses.iter().flat_map(of_bus).collect()
+}
+
+/// One listener.
+#[must_use]
+pub fn listener(one: &PublishedListener) -> Listener<'_> {
+    let totals = one.tally.totals();
+    Listener {
+        listener: one.address,
+        buses: one.buses.iter().map(|bus| Cow::Borrowed(bus.as_str())).collect(),
+        max_age_ms: millis(one.settings.max_age),
+        writes: one.settings.writes == Writes::Allow,
+        connections: totals.connections,
+        max_connections: one.settings.max_connections,
+        accepted: totals.accepted,
+        turned_away: totals.turned_away,
+        requests: request_counts(&totals.counted),
+    }
+}
+
+/// The clients that one response has room for, and how many there are.
+#[must_use]
+pub fn clients(published: &Published) -> Clients {
+    let mut clients = all_clients(published, None);
+    let connections = clients.len();
+    clients.truncate(MOST_CLIENTS);
+    Clients { connections, clients }
+}
+
+fn all_clients(published: &Published, history: Option<&History>) -> Vec<Client> {
+    let now = published.at;
+    let of_listener = |listener: &PublishedListener| {
+        let address = listener.address;
+        listener.tally.clients().into_iter().map(move |client| Client {
+            client: client.peer,
+            listener: address,
+            connected_ms: age(client.since, now),
+            last_request_ms: client.last_request.map(|at| age(at, now)),
+            answer_time_ms: client.answer_time.map(fine_millis),
+            requests: request_counts(&client.counted),
+            requests_per_second: history
+                .and_then(|history| history.rates.of((address, client.peer), client.counted.requests, now)),
+        })
+    };
+    published.listeners.iter().flat_map(of_listener).collect()
+}
+
+/// Codes that never were answered are left out.
+fn request_counts(counted: &Counted) -> RequestCounts {
+    let exceptions = counted.exceptions.iter().filter(|(_, count)| *count > 0);
+    RequestCounts {
+        requests: counted.requests,
+        snapshot_hits: counted.hits,
+        snapshot_misses: counted.misses,
+        exceptions: exceptions
+            .map(|(code, count)| ExceptionCount { code: code.map(|code| code.0), count: *count })
+            .collect(),
+    }
+}
+
+/// One unit, minute by minute.
+#[must_use]
+pub fn unit_history<'p>(one: &PublishedUnit<'p>, history: &History, now: Instant) -> UnitHistory<'p> {
+    let health = history.unit(one).map(|track| track.minutes.iter().copied().collect());
+    UnitHistory {
+        bus: Cow::Borrowed(one.bus.name()),
+        unit: one.alias,
+        minute_s: MINUTE.as_secs(),
+        last_minute_ended_ms: millis(history.since_last_minute(now)),
+        readings: readings(one, history),
+        health: health.unwrap_or_default(),
+    }
+}
+
+fn readings<'p>(one: &PublishedUnit<'p>, history: &History) -> Vec<ReadingHistory<'p>> {
+    let shown = |track: &ReadingTrack| {
+        let point = one.profile.and_then(|known| known.profile.point(&track.quantity));
+        ReadingHistory {
+            quantity: Cow::Owned(track.quantity.clone()),
+            unit: point.and_then(|point| point.unit).map(Cow::Borrowed),
+            means: track.means.iter().map(|mean| Some(*mean).filter(|mean| mean.is_finite())).collect(),
+            description: point.map(|point| Cow::Borrowed(point.description.as_str())).unwrap_or_default(),
+        }
+    };
+    history.unit(one).map(|track| track.readings.iter().map(shown).collect()).unwrap_or_default()
+}
+
+/// One bus, minute by minute.
+#[must_use]
+pub fn bus_history<'p>(bus: &'p PublishedBus, history: &History, now: Instant) -> BusHistory<'p> {
+    BusHistory {
+        bus: Cow::Borrowed(bus.name()),
+        minute_s: MINUTE.as_secs(),
+        last_minute_ended_ms: millis(history.since_last_minute(now)),
+        minutes: history.bus(bus).map(|track| track.minutes.iter().copied().collect()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn age(at: Instant, now: Instant) -> u64 {
+    millis(now.saturating_duration_since(at))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds to the tenth, which is what is known of an answer's time.
+pub(super) fn fine_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+/// Clients in one response.
+const MOST_CLIENTS: usize = 500;

@@ -1,0 +1,60 @@
+//! Renderings of pages, each shared by all who ask within a second.
+//!
+//! A page of many meters is milliseconds of work, and every viewer's script asks once a second. JSON and metrics are
+//! not shared: their ages are exact.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::bus::settings::UnitId;
+use crate::page::Part;
+use crate::status::published::Published;
+
+/// A page, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Overview(Part),
+    Unit { bus: String, unit: UnitId, part: Part },
+}
+
+/// What was rendered within the last second.
+#[derive(Debug, Default)]
+pub(super) struct Renderings(Mutex<Vec<Rendering>>);
+
+#[derive(Debug)]
+struct Rendering {
+    page: Page,
+    /// Of the sources; a reload begins another.
+    generation: u64,
+    at: Instant,
+    html: Bytes,
+}
+
+impl Renderings {
+    /// The page as it was rendered within the last second, else as `render` makes it now.
+    pub(super) fn get(&self, page: Page, published: &Published, render: impl FnOnce() -> String) -> Bytes {
+        // Whoever asks for the same page meanwhile waits for this rendering.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|one| {
+            one.generation == published.generation
+                && published.at.saturating_duration_since(one.at) < SHARED_FOR
+        });
+        if let Some(found) = kept.iter().find(|one| one.page == page) {
+            return found.html.clone();
+        }
+        let html = Bytes::from(render());
+        if kept.iter().map(|one| one.html.len()).sum::<usize>() + html.len() <= MAX_KEPT_BYTES {
+            let (generation, at) = (published.generation, published.at);
+            kept.push(Rendering { page, generation, at, html: html.clone() });
+        }
+        html
+    }
+}
+
+/// How long a rendering is shared.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes of all renderings that are kept: more than the page of all units there can be.
+const MAX_KEPT_BYTES: usize = 2 << 20;

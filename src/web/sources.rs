@@ -1,0 +1,141 @@
+//! What the status address shows: cells that buses and listeners publish into, and the history made of them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use nix::sys::utsname::uname;
+
+use crate::bus::view::View;
+use crate::config::Bus;
+use crate::io::names::Names;
+use crate::io::port_view::PortView;
+use crate::io::settings::ListenerSettings;
+use crate::io::stamp::utc;
+use crate::io::tally::Tally;
+use crate::io::traffic::Traffic;
+use crate::status::history::History;
+use crate::status::published::{Published, PublishedBus, PublishedListener};
+
+/// The sources as they are now; a reload replaces them as a whole.
+pub type SharedSources = Arc<ArcSwap<Sources>>;
+
+/// Everything that publishes.
+#[derive(Debug)]
+pub struct Sources {
+    /// Rises with each reload.
+    pub generation: u64,
+    /// Since when the gateway has been running.
+    pub started: Instant,
+    /// The buses, in the order of the configuration.
+    pub buses: Vec<BusSource>,
+    /// The listeners, in the order of the configuration.
+    pub listeners: Vec<ListenerSource>,
+    /// The last traffic of both sides.
+    pub traffic: Arc<Traffic>,
+    /// What units are called.
+    pub names: Arc<Names>,
+    /// The configuration in force, every default written out.
+    pub configuration: String,
+}
+
+/// One bus.
+#[derive(Debug)]
+pub struct BusSource {
+    /// What it obeys.
+    pub settings: Arc<Bus>,
+    /// What its line publishes.
+    pub view: Arc<ArcSwap<View>>,
+    /// What its port publishes.
+    pub port: Arc<ArcSwap<PortView>>,
+    /// How often its task was started after it had panicked.
+    pub restarts: Arc<AtomicU64>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct ListenerSource {
+    /// Where it listens, with the port the system chose for port 0.
+    pub address: SocketAddr,
+    /// What it obeys.
+    pub settings: ListenerSettings,
+    /// The buses it leads to, by name.
+    pub buses: Vec<String>,
+    /// What it counts.
+    pub tally: Arc<Tally>,
+}
+
+impl Sources {
+    /// None, of a gateway that starts now.
+    #[must_use]
+    pub fn empty(started: Instant) -> Self {
+        Self {
+            generation: 0,
+            started,
+            buses: Vec::new(),
+            listeners: Vec::new(),
+            traffic: Arc::default(),
+            names: Arc::default(),
+            configuration: String::new(),
+        }
+    }
+
+    /// What all of them have published by now.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        let bus = |bus: &BusSource| PublishedBus {
+            settings: Arc::clone(&bus.settings),
+            view: bus.view.load_full(),
+            port: bus.port.load_full(),
+            restarts: bus.restarts.load(Ordering::Relaxed),
+        };
+        let listener = |listener: &ListenerSource| PublishedListener {
+            address: listener.address,
+            settings: listener.settings.clone(),
+            buses: listener.buses.clone(),
+            tally: Arc::clone(&listener.tally),
+        };
+        Published {
+            at: Instant::now(),
+            generation: self.generation,
+            started: self.started,
+            buses: self.buses.iter().map(bus).collect(),
+            listeners: self.listeners.iter().map(listener).collect(),
+            traffic: Arc::clone(&self.traffic),
+            name: host_name(),
+            clock: clock(SystemTime::now()),
+        }
+    }
+}
+
+/// The history, sampled once a second and read by every page.
+#[derive(Clone, Debug, Default)]
+pub struct SharedHistory(Arc<Mutex<History>>);
+
+impl SharedHistory {
+    /// One that goes on from here.
+    #[must_use]
+    pub fn new(history: History) -> Self {
+        Self(Arc::new(Mutex::new(history)))
+    }
+
+    /// Calls `read` with it. Nobody else has it meanwhile.
+    pub fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
+        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The host's name, where it has one of its own.
+fn host_name() -> Option<String> {
+    let name = uname().ok()?.nodename().to_str()?.to_owned();
+    (!matches!(name.as_str(), "" | "localhost" | "(none)")).then_some(name)
+}
+
+/// `2026-11-22 14:03:07 UTC`.
+fn clock(now: SystemTime) -> String {
+    let stamp = utc(now);
+    let (date, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
+    format!("{date} {} UTC", time.split('.').next().unwrap_or_default())
+}
