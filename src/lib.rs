@@ -183,11 +183,9 @@ pub mod trace {
     pub use line::line;
 }
 
-/// YAML files as typed sections, and what is wrong with them.
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod document;
 
-/// The configuration: a file or sections in code, checked.
 pub mod config;
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.

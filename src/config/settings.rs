@@ -1,7 +1,7 @@
 //! The checked configuration, as the other modules receive it.
 //!
 //! Holds what was understood, in the settings types of `bus` and `io`; never text or positions. Made by [`super::parse`]
-//! and [`super::load`], or from a [`super::section::File`] filled in by code.
+//! and [`super::load()`], or from a [`super::section::File`] filled in by code.
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
 use std::collections::{BTreeMap, BTreeSet};
