@@ -160,7 +160,7 @@ impl<T> Line<T> {
             && let Some((request, purpose)) = self.admit(request, now.instant)
             && let Some(request) = self.join_in_flight(request, purpose, now)
         {
-            self.enqueue(request, purpose, now.instant);
+            self.enqueue(request, purpose, now);
         }
         self.finish(now);
     }
@@ -384,13 +384,14 @@ impl<T> Line<T> {
         }
         in_flight.requesters.clients += 1;
         let deadline = request.deadline;
-        in_flight.item.waiters.push(waiter(request, deadline, now.instant));
+        in_flight.item.waiters.push(waiter(request, deadline, now));
         self.recorder.counters_mut().joined += 1;
         self.changed = true;
         None
     }
 
-    fn enqueue(&mut self, request: Request<T>, purpose: Purpose, now: Instant) {
+    fn enqueue(&mut self, request: Request<T>, purpose: Purpose, present: Now) {
+        let now = present.instant;
         if !self.scheduler.queue().has_room(request.source) {
             self.take_back_trial(request.target, &request.pdu, purpose);
             self.reply(request.to, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
@@ -410,7 +411,7 @@ impl<T> Line<T> {
             (expiry > now || item.range == own).then_some((key, expiry))
         });
         if let Some((key, expiry)) = joined {
-            self.scheduler.queue_mut().join(key, waiter(request, expiry, now));
+            self.scheduler.queue_mut().join(key, waiter(request, expiry, present));
             self.recorder.counters_mut().joined += 1;
             return;
         }
@@ -427,7 +428,7 @@ impl<T> Line<T> {
         } else {
             self.expiry(&pdu, target, request.deadline)
         };
-        let waiters = vec![waiter(request, expiry, now)];
+        let waiters = vec![waiter(request, expiry, present)];
         let item = Item { waiters, purpose, range, ..item_of(target, pdu) };
         self.scheduler.queue_mut().push(item, now);
     }
@@ -962,7 +963,7 @@ impl<T> Line<T> {
             (exception, Some(mut item)) => {
                 let (fresh, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
                     .into_iter()
-                    .partition(|waiter| waiter.takes_data_of(begun.instant));
+                    .partition(|waiter| waiter.takes_data_of(begun));
                 let mut answered = Item { waiters: fresh, pdu: owed.request, ..item_like(&item) };
                 answered.range = answered.pdu.range();
                 if exception.is_none() {
@@ -1412,7 +1413,7 @@ struct Origin {
     epoch: u64,
 }
 
-fn waiter<T>(request: Request<T>, expiry: Instant, now: Instant) -> Waiter<T> {
+fn waiter<T>(request: Request<T>, expiry: Instant, now: Now) -> Waiter<T> {
     let Request { to, source, target: _, pdu, deadline, max_age, listener } = request;
     Waiter { to, source, pdu, since: now, max_age, listener, deadline, expiry }
 }

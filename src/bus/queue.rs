@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{FunctionCode, ReadRange, RequestPdu};
 
+use super::now::Now;
 use super::request::{ListenerId, Source, Target};
 use super::settings::UnitId;
 use super::tables::Tables;
@@ -26,7 +27,7 @@ pub struct Waiter<T> {
     /// Its own request, which the item's covers.
     pub pdu: RequestPdu,
     /// When it came.
-    pub since: Instant,
+    pub since: Now,
     /// Oldest data it takes.
     pub max_age: Duration,
     /// The listener it came by.
@@ -100,10 +101,10 @@ impl<T> Item<T> {
 }
 
 impl<T> Waiter<T> {
-    /// Whether it takes data read by a request begun at `sent_at`.
+    /// Whether it takes data read by a request begun then.
     #[must_use]
-    pub fn takes_data_of(&self, sent_at: Instant) -> bool {
-        self.since.saturating_duration_since(sent_at) <= self.max_age
+    pub fn takes_data_of(&self, begun: Now) -> bool {
+        self.since.since(begun) <= self.max_age
     }
 }
 
@@ -461,7 +462,7 @@ impl<T> Queue<T> {
         });
         let others = heads.filter(|(source, _)| *source != turn.source).filter_map(|(source, key)| {
             let waiters = &self.items.get(&key)?.waiters;
-            waiters.iter().filter(|waiter| waiter.source == source).map(|waiter| waiter.since).min()
+            waiters.iter().filter(|waiter| waiter.source == source).map(|waiter| waiter.since.instant).min()
         });
         others.min()
     }

@@ -67,7 +67,7 @@ impl Recorder {
             self.statistics.retries += 1;
         } else {
             for waiter in &item.waiters {
-                self.statistics.waits.note(now.saturating_duration_since(waiter.since));
+                self.statistics.waits.note(now.saturating_duration_since(waiter.since.instant));
             }
         }
         Requesters { first: item.waiters.first().map(|waiter| waiter.source), clients: item.waiters.len() }

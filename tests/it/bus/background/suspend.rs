@@ -53,3 +53,26 @@ fn an_answer_that_comes_late_after_a_sleep_is_as_old_as_its_request() {
     assert_eq!(snapshot.answer(&FLOATS, 30 * SECOND, ListenerId::default(), now), None);
     assert!(snapshot.answer(&FLOATS, 90 * SECOND, ListenerId::default(), now).is_some());
 }
+
+#[test]
+fn a_late_answer_from_before_the_sleep_is_not_for_a_client_that_asked_after_it() {
+    let line = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
+    let mut rig = Rig::of(LineSettings { retries: 1, late_guard: SECOND, ..line });
+    rig.serve(1, FLOATS, 7);
+    rig.now += SECOND;
+    let range = registers(700, 2);
+    let first = rig.request(1, 1, &range.request(), 30 * SECOND);
+    rig.line.handle_request(first, rig.now);
+    assert_eq!(rig.next_sent(), Some((1, range.request())));
+    rig.now += 600 * MS;
+    rig.line.handle_timeout(rig.now);
+    let second = rig.request(2, 1, &range.request(), 30 * SECOND);
+    let now = awake(&rig);
+    rig.line.handle_request(second, now);
+    rig.now += 50 * MS;
+    let now = awake(&rig);
+    rig.line.handle_bytes(&rtu::encode(1, &reply(range, 8)), now);
+    rig.drain();
+    let answered: Vec<_> = rig.answers.iter().map(|(id, _)| *id).collect();
+    assert_eq!(answered, [1], "its data is a minute old");
+}
