@@ -24,12 +24,12 @@ use crate::bus::request::ListenerId;
 use crate::bus::view::View;
 use crate::config::{self, Config};
 use crate::io::audit::Audit;
-use crate::io::names::{Names, UnitName};
-use crate::io::pulse::Pulses;
-use crate::io::tally::Tally;
+use crate::io::audit_log::AuditLog;
+use crate::io::listener_metrics::ListenerMetrics;
 use crate::io::tcp::{ListenerState, Routes};
 use crate::io::traffic::Traffic;
-use crate::io::trail::Trail;
+use crate::io::unit_directory::{UnitDirectory, UnitName};
+use crate::io::watchdog::Watchdog;
 use crate::web::{BusSource, ListenerSource, Sources};
 
 mod addresses;
@@ -97,8 +97,8 @@ impl std::error::Error for StartError {}
 pub struct Gateway {
     started: Instant,
     traffic: Arc<Traffic>,
-    names: Arc<Names>,
-    trail: Option<Arc<Trail>>,
+    names: Arc<UnitDirectory>,
+    audit_log: Option<Arc<AuditLog>>,
     audit: Arc<Audit>,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
@@ -111,7 +111,7 @@ pub struct Gateway {
     gave_way: Vec<RunningListener>,
     /// Buses a reload under way has stopped, each with a request on its wire.
     leaving: Vec<JoinHandle<()>>,
-    pulses: Pulses,
+    watchdog: Watchdog,
 }
 
 impl Gateway {
@@ -122,7 +122,7 @@ impl Gateway {
     /// When the audit file cannot be opened, an address cannot be bound or there is no thread for the status page;
     /// nothing has been started then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let trail = open_trail(config)?;
+        let audit_log = open_audit_log(config)?;
         let bound: Vec<TcpListener> = config
             .listeners
             .iter()
@@ -132,16 +132,16 @@ impl Gateway {
         let started = Instant::now();
         let page = StatusPage::new(started)?;
         let traffic = Arc::<Traffic>::default();
-        let pulses = Pulses::default();
-        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &pulses);
+        let watchdog = Watchdog::default();
+        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &watchdog);
         let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
         let names = Arc::new(names(config));
         let mut gateway = Self {
             started,
             traffic,
-            audit: Arc::new(Audit::new(Arc::clone(&names), trail.clone())),
+            audit: Arc::new(Audit::new(Arc::clone(&names), audit_log.clone())),
             names,
-            trail,
+            audit_log,
             buses,
             listeners: Vec::new(),
             listener_ids: listener_ids(config, &BTreeMap::new()),
@@ -149,7 +149,7 @@ impl Gateway {
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
-            pulses,
+            watchdog,
         };
         for (settings, socket) in config.listeners.iter().zip(bound) {
             let state = gateway.listener_state(settings, config, Arc::default());
@@ -172,24 +172,24 @@ impl Gateway {
     /// When a new audit file cannot be opened or a new address cannot be bound. Then the old configuration goes on; of a listener that had been
     /// closed to get at its address, the connections are gone.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
-        let same = self.trail.as_ref().map(|trail| trail.settings()) == config.audit.as_ref();
-        let trail = if same { self.trail.clone() } else { open_trail(config)? };
+        let same = self.audit_log.as_ref().map(|audit_log| audit_log.settings()) == config.audit.as_ref();
+        let audit_log = if same { self.audit_log.clone() } else { open_audit_log(config)? };
         let page_socket = self.page.bind_new(config)?;
         let sockets = self.bind_new(config).await?;
-        if let Some(trail) = trail.as_ref().filter(|_| same) {
+        if let Some(audit_log) = audit_log.as_ref().filter(|_| same) {
             // Whoever moved the file says so by this signal.
-            trail.reopen();
+            audit_log.reopen();
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
         self.names = Arc::new(names(config));
-        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), trail.clone()));
-        self.trail = trail;
+        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), audit_log.clone()));
+        self.audit_log = audit_log;
         self.replace_buses(config).await;
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
-                    let tally = Arc::clone(&running.listening.load().tally);
-                    running.listening.store(Arc::new(self.listener_state(settings, config, tally)));
+                    let metrics = Arc::clone(&running.listening.load().metrics);
+                    running.listening.store(Arc::new(self.listener_state(settings, config, metrics)));
                 }
                 (Some(socket), _) => {
                     let state = self.listener_state(settings, config, Arc::default());
@@ -236,8 +236,8 @@ impl Gateway {
         }
         drop(self.audit);
         // Nobody is left to append to it: what was handed over is written now.
-        if let Some(trail) = self.trail.and_then(Arc::into_inner) {
-            let closing = tokio::task::spawn_blocking(|| trail.close()).await;
+        if let Some(audit_log) = self.audit_log.and_then(Arc::into_inner) {
+            let closing = tokio::task::spawn_blocking(|| audit_log.close()).await;
             if let Err(error) = closing {
                 warn!("the audit file's end went badly: {error}");
             }
@@ -252,7 +252,7 @@ impl Gateway {
 
     /// What units are called now, for whoever shows traffic.
     #[must_use]
-    pub fn names(&self) -> &Arc<Names> {
+    pub fn names(&self) -> &Arc<UnitDirectory> {
         &self.names
     }
 
@@ -276,8 +276,8 @@ impl Gateway {
 
     /// The bus tasks as somebody sees them who asks whether they are stuck; those of later reloads too.
     #[must_use]
-    pub fn pulses(&self) -> Pulses {
-        self.pulses.clone()
+    pub fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
     }
 
     /// What the status page shows.
@@ -295,7 +295,7 @@ impl Gateway {
                 address: running.address,
                 settings: wanted.settings.clone(),
                 buses: buses.map(|bus| bus.settings.line.name.clone()).collect(),
-                tally: Arc::clone(&running.listening.load().tally),
+                metrics: Arc::clone(&running.listening.load().metrics),
             })
         };
         Sources {
@@ -314,7 +314,7 @@ impl Gateway {
         &self,
         listener: &config::Listener,
         config: &Config,
-        tally: Arc<Tally>,
+        metrics: Arc<ListenerMetrics>,
     ) -> ListenerState {
         let buses = listener.buses.iter().filter_map(|&index| self.buses.get(index));
         let mut routes = Routes::new(
@@ -333,7 +333,7 @@ impl Gateway {
             id: self.listener_ids.get(&listener.settings.address).copied().unwrap_or_default(),
             diagnostics_unit: config.diagnostics_unit,
             started: self.started,
-            tally,
+            metrics,
             audit: Arc::clone(&self.audit),
             traffic: Arc::clone(&self.traffic),
             ..ListenerState::new(listener.settings.clone(), routes)
@@ -436,7 +436,7 @@ impl Gateway {
             self.leaving.pop();
         }
         for (slot, wanted) in kept.into_iter().zip(&config.buses) {
-            let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.pulses);
+            let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.watchdog);
             let bus = slot.map_or_else(start, |bus| bus.reload(wanted));
             self.buses.push(bus);
         }
@@ -444,8 +444,8 @@ impl Gateway {
 }
 
 /// What the units of `config` are called.
-fn names(config: &Config) -> Names {
-    let mut names = Names::default();
+fn names(config: &Config) -> UnitDirectory {
+    let mut names = UnitDirectory::default();
     for bus in &config.buses {
         for (&alias, &unit) in &bus.aliases {
             let settings = bus.line.units.iter().find(|settings| settings.id == unit);
@@ -457,10 +457,10 @@ fn names(config: &Config) -> Names {
     names
 }
 
-fn open_trail(config: &Config) -> Result<Option<Arc<Trail>>, StartError> {
+fn open_audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, StartError> {
     let Some(settings) = &config.audit else { return Ok(None) };
     let failed = |error| StartError::Audit { file: settings.file.clone(), error };
-    Trail::open(settings).map(|trail| Some(Arc::new(trail))).map_err(failed)
+    AuditLog::open(settings).map(|audit_log| Some(Arc::new(audit_log))).map_err(failed)
 }
 
 /// Whether `config` has this listener.

@@ -122,32 +122,32 @@ pub mod bus {
 /// The outside world: tasks, sockets and ports. Decides nothing.
 pub mod io {
     pub mod admission;
-    pub mod aside;
     pub mod audit;
+    pub mod audit_log;
+    pub mod background_runtime;
     pub mod clock;
     pub mod connection;
     mod direction;
     pub mod handle;
     pub mod ioctl;
+    pub mod listener_metrics;
     pub mod log_lines;
     pub mod log_rate_limiter;
     pub mod log_writer;
-    pub mod names;
     pub mod port;
     pub mod port_view;
     pub mod process;
-    pub mod pulse;
     pub mod routes;
     pub mod serial;
     pub mod settings;
-    pub mod stamp;
     pub mod supervision;
-    pub mod tally;
     pub mod tcp;
     pub mod timer;
+    pub mod timestamp;
     mod token;
     pub mod traffic;
-    pub mod trail;
+    pub mod unit_directory;
+    pub mod watchdog;
 }
 
 /// Asking meters from this program, over TCP or straight on the line.

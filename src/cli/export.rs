@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::reading::{self, MeterReading, Subject};
-use crate::io::stamp::utc;
+use crate::io::timestamp::utc;
 use crate::meter::decode::{Value, Version};
 
 /// One reading as a JSON object on one line.

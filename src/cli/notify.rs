@@ -15,7 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::io::pulse::Pulses;
+use crate::io::watchdog::Watchdog;
 
 /// The way to the service manager, if there is one.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Manager {
 
     /// Feeds the manager's watchdog, four times within its time, as long as every bus answers from its own loop.
     /// Returns at once if the manager keeps none for this process.
-    pub async fn feed(self, pulses: Pulses) {
+    pub async fn feed(self, watchdog: Watchdog) {
         let (named, pid) = (env::var("WATCHDOG_USEC"), env::var("WATCHDOG_PID"));
         let Some(period) = period(named.ok().as_deref(), pid.ok().as_deref(), std::process::id()) else {
             return;
@@ -68,14 +68,14 @@ impl Manager {
         let mut complained = false;
         loop {
             ticks.tick().await;
-            let silent = pulses.silent();
+            let silent = watchdog.silent();
             if silent.is_empty() {
                 if complained {
                     info!("every bus answers the watchdog again");
                 }
                 complained = false;
                 self.tell("WATCHDOG=1");
-                pulses.ask();
+                watchdog.ask();
             } else if !complained {
                 complained = true;
                 error!("stuck, so the watchdog is no longer fed: bus {}", silent.join(", "));

@@ -16,7 +16,7 @@ use super::stop::Stop;
 use super::{screen, table};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
-use crate::io::stamp::utc;
+use crate::io::timestamp::utc;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// Which registers of whom.

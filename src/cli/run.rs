@@ -34,7 +34,7 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
     };
     let manager = Manager::from_environment();
     manager.ready(&serving(&gateway));
-    tokio::spawn(manager.clone().feed(gateway.pulses()));
+    tokio::spawn(manager.clone().feed(gateway.watchdog()));
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "started");
     loop {
         tokio::select! {

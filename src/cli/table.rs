@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
-use crate::io::stamp::utc;
+use crate::io::timestamp::utc;
 use crate::meter::words::Group;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.

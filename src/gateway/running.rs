@@ -20,12 +20,12 @@ use crate::config;
 use crate::io::handle::BusHandle;
 use crate::io::port;
 use crate::io::port_view::PortView;
-use crate::io::pulse::Pulses;
 use crate::io::serial::BusSettings;
 use crate::io::supervision::{self, Supervised};
 use crate::io::tcp::{self, Families, ListenerState};
 use crate::io::timer::Timer;
 use crate::io::traffic::Traffic;
+use crate::io::watchdog::Watchdog;
 
 /// A bus.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(super) struct RunningListener {
 
 impl RunningBus {
     /// Starts it; a port that cannot be opened is tried again by its task, a task that panics is started anew.
-    pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, pulses: &Pulses) -> Self {
+    pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, watchdog: &Watchdog) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
         let (port_view, restarts) = (Arc::default(), Arc::default());
@@ -69,7 +69,7 @@ impl RunningBus {
             traffic,
             port: Arc::clone(&port_view),
             stop: stop.clone(),
-            pulses: pulses.clone(),
+            watchdog: watchdog.clone(),
             restarts: Arc::clone(&restarts),
         };
         let opener = move || {

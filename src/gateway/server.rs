@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{StartError, bind, join};
-use crate::io::aside::Aside;
+use crate::io::background_runtime::BackgroundRuntime;
 use crate::io::settings::StatusSettings;
 use crate::web;
 
@@ -33,7 +33,7 @@ pub(super) struct Server {
 impl Server {
     /// Serves `wanted` on `socket`; without one, as soon as its address can be had.
     pub(super) fn start(
-        aside: &Aside,
+        background: &BackgroundRuntime,
         wanted: &StatusSettings,
         socket: Option<TcpListener>,
         router: Router,
@@ -47,7 +47,7 @@ impl Server {
             announce(address, &settings);
         }
         let (wanted, told, stopped) = (wanted.clone(), Arc::clone(&address), stop.clone());
-        let task = aside.spawn(async move {
+        let task = background.spawn(async move {
             let socket = match socket.and_then(|socket| TcpListener::from_std(socket).ok()) {
                 Some(socket) => socket,
                 None => {
@@ -170,8 +170,8 @@ mod tests {
     async fn a_page_that_waits_has_no_address_and_can_be_ended() {
         let taken = Taken::bind("127.0.0.1:0").unwrap();
         let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None };
-        let aside = Aside::start("status").unwrap();
-        let waiting = Server::start(&aside, &wanted, None, Router::new());
+        let background = BackgroundRuntime::start("status").unwrap();
+        let waiting = Server::start(&background, &wanted, None, Router::new());
         assert_eq!((waiting.address(), waiting.settings()), (None, &wanted));
         // It returns when the task has ended.
         assert_eq!(waiting.stop().await, None);

@@ -19,16 +19,16 @@ use tracing::{info, warn};
 use super::server::Server;
 use super::{StartError, bind, bind_patiently, collide, join};
 use crate::config::{self, Config};
-use crate::io::aside::Aside;
+use crate::io::background_runtime::BackgroundRuntime;
 use crate::io::settings::StatusSettings;
 use crate::io::traffic::COLLECT_PERIOD;
 use crate::web::{self, SharedHistory, SharedSources, Sources};
 
 /// The page of a running gateway, and what it needs while there is none.
 ///
-/// All of it runs aside: neither a line nor a client waits until a page is written.
+/// All of it runs on a thread of its own: neither a line nor a client waits until a page is written.
 pub(super) struct StatusPage {
-    aside: Aside,
+    background: BackgroundRuntime,
     sources: SharedSources,
     history: SharedHistory,
     server: Option<Server>,
@@ -48,12 +48,12 @@ impl StatusPage {
     /// # Errors
     /// When no thread is left for it.
     pub(super) fn new(started: Instant) -> Result<Self, StartError> {
-        let aside = Aside::start("status").map_err(|error| StartError::Thread { error })?;
+        let background = BackgroundRuntime::start("status").map_err(|error| StartError::Thread { error })?;
         let sources = Arc::new(ArcSwap::from_pointee(Sources::empty(started)));
         let history = SharedHistory::default();
         let stop = CancellationToken::new();
-        let sampler = aside.spawn(sample(Arc::clone(&sources), history.clone(), stop.clone()));
-        Ok(Self { aside, sources, history, server: None, sampler, stop })
+        let sampler = background.spawn(sample(Arc::clone(&sources), history.clone(), stop.clone()));
+        Ok(Self { background, sources, history, server: None, sampler, stop })
     }
 
     /// Shows these sources on `socket`, if there is one.
@@ -108,7 +108,7 @@ impl StatusPage {
         let traffic = Arc::clone(&sources.traffic);
         self.sources.store(Arc::new(sources));
         // By the thread of the readers, for whom it may have to wait.
-        let _forgotten = self.aside.spawn(async move { traffic.keep_only(&buses) });
+        let _forgotten = self.background.spawn(async move { traffic.keep_only(&buses) });
         if self.serves(config.status.as_ref().map(|status| &status.settings)) {
             return;
         }
@@ -152,7 +152,7 @@ impl StatusPage {
             return None;
         }
         let router = web::router(&self.sources, &self.history, wanted.settings.clone());
-        Some(Server::start(&self.aside, &wanted.settings, socket, router))
+        Some(Server::start(&self.background, &wanted.settings, socket, router))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every write, allowed or refused: when, who, what, the values before and after, and what became of it.
 //!
 //! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
-//! about writes, and none waits for it: the file is another thread's ([`Trail`]).
+//! about writes, and none waits for it: the file is another thread's ([`AuditLog`]).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use tracing::info;
 
+use super::audit_log::AuditLog;
 use super::handle::BusHandle;
 use super::log_rate_limiter::{LogKind, LogRateLimiter};
-use super::names::Names;
-use super::stamp::utc;
+use super::timestamp::utc;
 use super::traffic::Link;
-use super::trail::Trail;
+use super::unit_directory::UnitDirectory;
 use crate::bus::request::Answer;
 use crate::bus::settings::UnitId;
 use crate::modbus::hex::Hex;
@@ -27,17 +27,17 @@ use crate::modbus::write::{Written, values_of};
 /// Where writes are recorded, and what their units are called.
 #[derive(Debug, Default)]
 pub struct Audit {
-    names: Arc<Names>,
-    trail: Option<Arc<Trail>>,
+    names: Arc<UnitDirectory>,
+    audit_log: Option<Arc<AuditLog>>,
     /// Lines of the log; the file has every write.
     log_limiter: LogRateLimiter,
 }
 
 impl Audit {
-    /// To the log, and to `trail` if there is one.
+    /// To the log, and to `audit_log` if there is one.
     #[must_use]
-    pub fn new(names: Arc<Names>, trail: Option<Arc<Trail>>) -> Self {
-        Self { names, trail, log_limiter: LogRateLimiter::new() }
+    pub fn new(names: Arc<UnitDirectory>, audit_log: Option<Arc<AuditLog>>) -> Self {
+        Self { names, audit_log, log_limiter: LogRateLimiter::new() }
     }
 }
 
@@ -132,8 +132,8 @@ impl PendingWrite {
         if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
             self.write.log(names, outcome, held_back);
         }
-        if let Some(trail) = &self.audit.trail {
-            trail.append(self.write.to_json(names, outcome));
+        if let Some(audit_log) = &self.audit.audit_log {
+            audit_log.append(self.write.to_json(names, outcome));
         }
     }
 }
@@ -217,7 +217,7 @@ impl Attempted {
         }
     }
 
-    fn log(&self, names: &Names, outcome: &Outcome, held_back: u64) {
+    fn log(&self, names: &UnitDirectory, outcome: &Outcome, held_back: u64) {
         let (unit, function, pdu) = (self.unit, self.function(), Hex(&self.pdu).to_string());
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
@@ -229,7 +229,7 @@ impl Attempted {
     }
 
     /// One line of JSON. Keys are always there; what is not known is null.
-    fn to_json(&self, names: &Names, outcome: &Outcome) -> String {
+    fn to_json(&self, names: &UnitDirectory, outcome: &Outcome) -> String {
         let written = Written::of(&self.pdu);
         let range = written.as_ref().map(|written| written.range);
         let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
@@ -266,7 +266,7 @@ impl Attempted {
         serde_json::to_string(&line).expect("a struct of plain values")
     }
 
-    fn points(&self, names: &Names) -> Vec<String> {
+    fn points(&self, names: &UnitDirectory) -> Vec<String> {
         let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
         let (Some(name), Some(written)) = (name, Written::of(&self.pdu)) else { return Vec::new() };
         name.points(&written.range).map(|point| point.name.clone()).collect()

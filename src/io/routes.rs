@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use super::audit::{Addressed, Audit};
 use super::handle::BusHandle;
+use super::listener_metrics::ListenerMetrics;
 use super::settings::{Broadcast, ListenerSettings, Writes};
-use super::tally::Tally;
 use super::traffic::Traffic;
 use crate::bus::diagnostics::Picture;
 use crate::bus::request::ListenerId;
@@ -36,7 +36,7 @@ pub struct ListenerState {
     /// Since when the gateway has been running.
     pub started: Instant,
     /// What is counted of the clients.
-    pub tally: Arc<Tally>,
+    pub metrics: Arc<ListenerMetrics>,
     /// Where writes are recorded.
     pub audit: Arc<Audit>,
     /// Where traffic is told.
@@ -116,7 +116,7 @@ impl ListenerState {
             routes,
             diagnostics_unit: None,
             started: Instant::now(),
-            tally: Arc::default(),
+            metrics: Arc::default(),
             audit: Arc::default(),
             traffic: Arc::default(),
         }
@@ -187,7 +187,7 @@ impl ListenerState {
         let routed = (0..=u8::MAX).zip(self.routes.table.iter());
         Picture {
             started: self.started,
-            clients: self.tally.counters(),
+            clients: self.metrics.counters(),
             buses: self.routes.buses.iter().map(|bus| bus.view().load_full()).collect(),
             units: routed
                 .filter_map(|(id, route)| route.map(|route| (id, (route.bus, route.unit))))

@@ -29,10 +29,10 @@ use super::ioctl::LineErrors;
 use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::port::OpenPort;
 use super::port_view::PortView;
-use super::pulse::{Pulse, Pulses};
 use super::settings::PortSettings;
 use super::timer::Timer;
 use super::traffic::Traffic;
+use super::watchdog::{Heartbeat, Watchdog};
 
 /// What a reload gives a running bus.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +74,7 @@ pub struct BusParts {
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
     /// Where it answers whoever asks whether it is stuck.
-    pub pulse: Pulse,
+    pub heartbeat: Heartbeat,
 }
 
 impl BusParts {
@@ -87,9 +87,9 @@ impl BusParts {
         requests: mpsc::Receiver<Request<ReplySender>>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {
-        let pulse = Pulses::default().add(&line.name);
+        let heartbeat = Watchdog::default().add(&line.name);
         let (traffic, port, stop) = Default::default();
-        Self { line, device, reloads: None, requests, view, traffic, port, stop, pulse }
+        Self { line, device, reloads: None, requests, view, traffic, port, stop, heartbeat }
     }
 }
 
@@ -100,7 +100,7 @@ where
     E: fmt::Display,
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
-    let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, pulse } = parts;
+    let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
     // A reload may have come since the parts were put together.
     let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
     let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
@@ -125,8 +125,8 @@ where
         reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
         departures: None,
     };
-    task.run(requests, stop, &pulse).await;
-    pulse.end();
+    task.run(requests, stop, &heartbeat).await;
+    heartbeat.end();
 }
 
 struct BusTask<S, F> {
@@ -169,7 +169,7 @@ where
         mut self,
         mut requests: mpsc::Receiver<Request<ReplySender>>,
         stop: CancellationToken,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) {
         let mut buffer = vec![0; READ_SIZE];
         let (mut ended, mut stopping) = (false, false);
@@ -195,7 +195,7 @@ where
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
                 // Before new work, of which there may be no end.
-                () = pulse.asked() => pulse.answer(),
+                () = heartbeat.asked() => heartbeat.answer(),
                 () = reloaded(&mut self.reloads) => self.take_settings(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;

@@ -20,10 +20,10 @@ use tracing::error;
 use super::handle::{Reconnect, ReplySender};
 use super::port::OpenPort;
 use super::port_view::PortView;
-use super::pulse::Pulses;
 use super::serial::{self, BusParts, BusSettings};
 use super::timer::Timer;
 use super::traffic::Traffic;
+use super::watchdog::Watchdog;
 use crate::bus::request::Request;
 use crate::bus::view::View;
 
@@ -41,7 +41,7 @@ pub struct Supervised {
     /// Ends the task and its supervisor.
     pub stop: CancellationToken,
     /// Where each task is known to the watchdog.
-    pub pulses: Pulses,
+    pub watchdog: Watchdog,
     /// How often a task was started after one that panicked.
     pub restarts: Arc<AtomicU64>,
 }
@@ -72,7 +72,7 @@ pub async fn run<S, E, F>(
             traffic: Arc::clone(&bus.traffic),
             port: Arc::clone(&bus.port),
             stop: bus.stop.clone(),
-            pulse: bus.pulses.add(&name),
+            heartbeat: bus.watchdog.add(&name),
         };
         let started = Instant::now();
         let Err(ended) = tokio::spawn(serial::run(parts, opener(), timer())).await else { return };
@@ -85,7 +85,7 @@ pub async fn run<S, E, F>(
         tokio::select! {
             biased;
             // Nobody is to ask any more whether it lives.
-            () = bus.stop.cancelled() => return bus.pulses.add(&name).end(),
+            () = bus.stop.cancelled() => return bus.watchdog.add(&name).end(),
             () = sleep(pause) => {}
         }
         pause = (pause * 2).min(RESTART_PAUSE_MAX);

@@ -127,7 +127,7 @@ impl Acceptor {
         let (peer, address) = (canonical(peer), peer.ip().to_canonical());
         let state = self.listener.load_full();
         if !state.admits(address) {
-            state.tally.note_turned_away();
+            state.metrics.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
         let settings = &state.settings;
@@ -137,7 +137,7 @@ impl Acceptor {
             self.log_turned_away(peer, now, "full: the longest idle connection was closed for this one");
         }
         if !room.admitted {
-            state.tally.note_turned_away();
+            state.metrics.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
         }
         if let Err(error) = prepare(&stream) {

@@ -31,7 +31,7 @@ pub fn timetable(chain: &ChainSettings) -> Vec<String> {
     faults.into_iter().map(line).collect()
 }
 
-/// A fault's kind, and what belongs to it aside from when and whom.
+/// A fault's kind, and what belongs to it apart from when and whom.
 fn kind_of(fault: &FaultKind) -> (Kind, Option<String>) {
     let percent = |share: f64| format!("{}%", (share * 10_000.0).round() / 100.0);
     match fault {

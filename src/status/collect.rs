@@ -18,8 +18,8 @@ use super::readings::Readings;
 use super::transactions;
 use crate::bus::settings::UnitId;
 use crate::bus::statistics::{self, UnitStatistics};
+use crate::io::listener_metrics::Counted;
 use crate::io::settings::Writes;
-use crate::io::tally::Counted;
 use crate::meter::decode::{Reading, Unscaled, Value};
 use crate::meter::profile::{self, Valid};
 use crate::modbus::pdu::ExceptionCode;
@@ -379,7 +379,7 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
 /// One listener.
 #[must_use]
 pub fn listener(one: &PublishedListener) -> Listener<'_> {
-    let totals = one.tally.totals();
+    let totals = one.metrics.totals();
     Listener {
         listener: one.address,
         buses: one.buses.iter().map(|bus| Cow::Borrowed(bus.as_str())).collect(),
@@ -406,7 +406,7 @@ fn all_clients(published: &Published, history: Option<&History>) -> Vec<Client> 
     let now = published.at;
     let of_listener = |listener: &PublishedListener| {
         let address = listener.address;
-        listener.tally.clients().into_iter().map(move |client| Client {
+        listener.metrics.clients().into_iter().map(move |client| Client {
             client: client.peer,
             listener: address,
             connected_ms: age(client.since, now),

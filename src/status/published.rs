@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::bus::settings::{Pace, UnitId, UnitSettings};
 use crate::bus::view::{PortState, UnitView, View};
 use crate::config::{Bus, UnitProfile};
+use crate::io::listener_metrics::ListenerMetrics;
 use crate::io::port_view::PortView;
 use crate::io::settings::ListenerSettings;
-use crate::io::tally::Tally;
 use crate::io::traffic::Traffic;
 use crate::meter::words::BlockKind;
 
@@ -62,7 +62,7 @@ pub struct PublishedListener {
     /// The buses it leads to, by name.
     pub buses: Vec<String>,
     /// What it counts.
-    pub tally: Arc<Tally>,
+    pub metrics: Arc<ListenerMetrics>,
 }
 
 /// One unit.

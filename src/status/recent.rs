@@ -91,7 +91,7 @@ impl Rates {
         }
         let of = |listener: &PublishedListener| {
             let address = listener.address;
-            let clients = listener.tally.clients().into_iter();
+            let clients = listener.metrics.clients().into_iter();
             clients.map(move |client| ((address, client.peer), client.counted.requests))
         };
         push(&mut self.marks, (now, published.listeners.iter().flat_map(of).collect()), MARKS);

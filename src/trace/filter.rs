@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::bus::record::{Outcome, Record};
 use crate::bus::request::Target;
-use crate::io::names::Names;
 use crate::io::traffic::{Event, Served, Speaker, What};
+use crate::io::unit_directory::UnitDirectory;
 
 /// What an event must be to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl FromStr for Ending {
 impl Filter {
     /// Whether the event is to be shown.
     #[must_use]
-    pub fn passes(&self, event: &Event, names: &Names) -> bool {
+    pub fn passes(&self, event: &Event, names: &UnitDirectory) -> bool {
         match &event.what {
             What::Client(said) => {
                 self.bus.as_ref().is_none_or(|bus| names.has(bus, said.adu.unit))

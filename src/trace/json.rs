@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::line::first_register;
 use crate::bus::record::{Cause, Outcome, PieceKind, Record, Stray, Transaction};
 use crate::bus::request::Target;
-use crate::io::names::{Names, UnitName};
-use crate::io::stamp::utc;
+use crate::io::timestamp::utc;
 use crate::io::traffic::{Event, Said, Speaker, What};
+use crate::io::unit_directory::{UnitDirectory, UnitName};
 use crate::modbus::function;
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
@@ -21,7 +21,7 @@ use crate::modbus::write::touched;
 
 /// The line for an event, without its end.
 #[must_use]
-pub fn json(event: &Event, names: &Names) -> String {
+pub fn json(event: &Event, names: &UnitDirectory) -> String {
     let (number, time) = (event.number, utc(event.begun()));
     match &event.what {
         What::Line { bus, record } => match &**record {
@@ -151,7 +151,7 @@ fn transaction<'a>(
     time: String,
     bus: &'a str,
     told: &Transaction,
-    names: &'a Names,
+    names: &'a UnitDirectory,
 ) -> TransactionLine<'a> {
     let line_unit = match told.target {
         Target::Unit(unit) => Some(unit),
@@ -224,7 +224,7 @@ fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLi
     }
 }
 
-fn said_line<'a>(number: u64, time: String, said: &Said, names: &'a Names) -> SaidLine<'a> {
+fn said_line<'a>(number: u64, time: String, said: &Said, names: &'a UnitDirectory) -> SaidLine<'a> {
     let name = names.of_alias(said.adu.unit);
     let (kind, pdu, served, took) = match &said.speaker {
         Speaker::Client => ("request", &said.adu.pdu, None, None),

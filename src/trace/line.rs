@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::bus::record::{Cause, PieceKind, Record, Stray, Transaction};
 use crate::bus::request::Target;
-use crate::io::names::{Names, UnitName};
 use crate::io::traffic::{Event, Said, Served, Speaker, What};
+use crate::io::unit_directory::{UnitDirectory, UnitName};
 use crate::meter::decode::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -20,7 +20,7 @@ use crate::modbus::write::{Written, touched};
 ///
 /// `offset` is how many seconds local time is ahead of UTC at an instant.
 #[must_use]
-pub fn line(event: &Event, names: &Names, offset: impl Fn(SystemTime) -> i32) -> Option<String> {
+pub fn line(event: &Event, names: &UnitDirectory, offset: impl Fn(SystemTime) -> i32) -> Option<String> {
     let at = event.begun();
     let mut text = clock(at, offset(at));
     match &event.what {
@@ -36,7 +36,7 @@ pub fn line(event: &Event, names: &Names, offset: impl Fn(SystemTime) -> i32) ->
     Some(text)
 }
 
-fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &Names) {
+fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &UnitDirectory) {
     let name = match told.target {
         Target::Unit(unit) => names.unit(bus, unit),
         Target::Broadcast => None,
@@ -109,7 +109,7 @@ fn strays(text: &mut String, stray: &Stray) {
 }
 
 /// What a client was answered without a line.
-fn answered(text: &mut String, said: &Said, names: &Names) -> Option<()> {
+fn answered(text: &mut String, said: &Said, names: &UnitDirectory) -> Option<()> {
     let Speaker::Gateway { served, asked: pdu, since } = &said.speaker else { return None };
     let grounds = match served {
         Served::Unit | Served::Acknowledged => return None,

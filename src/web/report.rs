@@ -14,7 +14,7 @@ use super::documents::{Documents, headlines};
 use super::sources::{SharedSources, Sources};
 use crate::io::log_lines::LOG_LINES;
 use crate::io::process::Process;
-use crate::io::stamp::utc;
+use crate::io::timestamp::utc;
 use crate::io::traffic::What;
 use crate::status::clients;
 use crate::status::doctor_report::DoctorReport;

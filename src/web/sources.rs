@@ -10,12 +10,12 @@ use nix::sys::utsname::uname;
 
 use crate::bus::view::View;
 use crate::config::Bus;
-use crate::io::names::Names;
+use crate::io::listener_metrics::ListenerMetrics;
 use crate::io::port_view::PortView;
 use crate::io::settings::ListenerSettings;
-use crate::io::stamp::utc;
-use crate::io::tally::Tally;
+use crate::io::timestamp::utc;
 use crate::io::traffic::Traffic;
+use crate::io::unit_directory::UnitDirectory;
 use crate::status::history::History;
 use crate::status::published::{Published, PublishedBus, PublishedListener};
 
@@ -36,7 +36,7 @@ pub struct Sources {
     /// The last traffic of both sides.
     pub traffic: Arc<Traffic>,
     /// What units are called.
-    pub names: Arc<Names>,
+    pub names: Arc<UnitDirectory>,
     /// The configuration in force, every default written out.
     pub configuration: String,
 }
@@ -64,7 +64,7 @@ pub struct ListenerSource {
     /// The buses it leads to, by name.
     pub buses: Vec<String>,
     /// What it counts.
-    pub tally: Arc<Tally>,
+    pub metrics: Arc<ListenerMetrics>,
 }
 
 impl Sources {
@@ -95,7 +95,7 @@ impl Sources {
             address: listener.address,
             settings: listener.settings.clone(),
             buses: listener.buses.clone(),
-            tally: Arc::clone(&listener.tally),
+            metrics: Arc::clone(&listener.metrics),
         };
         Published {
             at: Instant::now(),

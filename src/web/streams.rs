@@ -27,8 +27,8 @@ use super::documents::Documents;
 use super::report::{UTC, report};
 use super::sources::SharedSources;
 use crate::capture::Capture;
-use crate::io::names::Names;
 use crate::io::traffic::{Event, Followed, Follower};
+use crate::io::unit_directory::UnitDirectory;
 use crate::trace::{self, Ending, Filter};
 
 /// Marks a response without a known end, in its extensions.
@@ -252,7 +252,7 @@ impl Tracing {
         }
     }
 
-    fn line(&self, event: &Event, names: &Names) -> Option<String> {
+    fn line(&self, event: &Event, names: &UnitDirectory) -> Option<String> {
         if !self.filter.passes(event, names) {
             return None;
         }

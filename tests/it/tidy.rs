@@ -17,7 +17,10 @@ const ROOMS: &[(&str, Imports)] = &[
     ("scan", Imports::Only(&["bus", "meter", "modbus"])),
     ("io", Imports::Only(&["bus", "meter", "modbus"])),
     ("capture", Imports::Only(&["bus", "io::traffic", "modbus"])),
-    ("trace", Imports::Only(&["bus", "io::names", "io::stamp", "io::traffic", "meter", "modbus"])),
+    (
+        "trace",
+        Imports::Only(&["bus", "io::unit_directory", "io::timestamp", "io::traffic", "meter", "modbus"]),
+    ),
     ("page", Imports::Only(&["findings", "meter", "modbus", "status"])),
     ("config", Imports::Only(&["bus::settings", "io::settings", "meter", "modbus", "document"])),
     ("simulator", Imports::Only(&["meter", "modbus", "document"])),
@@ -32,7 +35,7 @@ const ROOMS: &[(&str, Imports)] = &[
             "io::port_view",
             "io::process",
             "io::settings",
-            "io::tally",
+            "io::listener_metrics",
             "io::traffic",
             "meter",
             "modbus",
@@ -73,7 +76,7 @@ const MARKS: &[&str] = &[
     concat!("TO", "DO"),
 ];
 
-/// Names that others gave to their things: where (the beginning of a path), the name, whose it is.
+/// UnitDirectory that others gave to their things: where (the beginning of a path), the name, whose it is.
 const NAMES_OF_OTHERS: &[(&str, &str, &str)] = &[
     ("tests/", concat!("Sla", "veContext"), "tokio-modbus"),
     ("tests/", concat!("set_sla", "ve"), "tokio-modbus"),

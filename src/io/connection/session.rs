@@ -20,9 +20,9 @@ use crate::bus::settings::UnitId;
 use crate::io::audit::{Addressed, PendingWrite};
 use crate::io::clock;
 use crate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
+use crate::io::listener_metrics::Connected;
 use crate::io::log_rate_limiter::LogKind;
 use crate::io::routes::{ListenerState, Refusal, Routed};
-use crate::io::tally::Connected;
 use crate::io::traffic::{Said, Served, Speaker, Traffic};
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu, is_read};
@@ -50,10 +50,10 @@ impl Session {
     pub(super) fn new(client: Client, now: Instant) -> (Self, ReplyReceiver) {
         let (channel, receiver) = ReplyChannel::new();
         let state = client.listener.load();
-        let (tally, traffic) = (Arc::clone(&state.tally), Arc::clone(&state.traffic));
+        let (listener, traffic) = (Arc::clone(&state.metrics), Arc::clone(&state.traffic));
         drop(state);
         let session = Self {
-            metrics: Arc::new(tally.connected(client.link.client, now.into_std())),
+            metrics: Arc::new(listener.connected(client.link.client, now.into_std())),
             client,
             traffic,
             channel,

@@ -263,15 +263,15 @@ async fn a_file_that_was_moved_away_unsaid_costs_none_of_its_predecessors() {
         folder.write(&format!("audit.jsonl.{number}"), &number.to_string());
     }
     let settings = metergate::io::settings::AuditSettings { file: file.clone(), max_size: 1_000 };
-    let trail = metergate::io::trail::Trail::open(&settings).unwrap();
-    trail.append("{\"n\":1}".into());
+    let audit_log = metergate::io::audit_log::AuditLog::open(&settings).unwrap();
+    audit_log.append("{\"n\":1}".into());
     lines(&file, 1).await;
     let moved = folder.path("moved.jsonl");
     std::fs::rename(&file, &moved).unwrap();
     // More than there is room for.
     let long = format!("{{\"n\":\"{}\"}}\n", "2".repeat(1_000));
-    trail.append(long.trim_end().into());
-    trail.close();
+    audit_log.append(long.trim_end().into());
+    audit_log.close();
     assert_eq!(std::fs::read_to_string(moved).unwrap(), "{\"n\":1}\n");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), long);
     for number in 1..=4 {
@@ -324,9 +324,9 @@ fn half_a_line_of_an_earlier_run_does_not_spoil_the_next() {
     let folder = Folder::new();
     let file = folder.write("audit.jsonl", "{\"time\":\"2026");
     let settings = metergate::io::settings::AuditSettings { file: file.clone(), max_size: 64_000 };
-    let trail = metergate::io::trail::Trail::open(&settings).unwrap();
-    trail.append("{\"a\":1}".into());
-    trail.close();
+    let audit_log = metergate::io::audit_log::AuditLog::open(&settings).unwrap();
+    audit_log.append("{\"a\":1}".into());
+    audit_log.close();
     assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"time\":\"2026\n{\"a\":1}\n");
 }
 
@@ -336,11 +336,11 @@ fn a_trail_that_is_handed_more_than_the_disk_takes_says_how_much_it_lost() {
     let folder = Folder::new();
     let file = folder.path("audit.jsonl");
     let settings = metergate::io::settings::AuditSettings { file: file.clone(), max_size: 1_000_000_000 };
-    let trail = metergate::io::trail::Trail::open(&settings).unwrap();
+    let audit_log = metergate::io::audit_log::AuditLog::open(&settings).unwrap();
     for number in 0..LINES {
-        trail.append(format!("{{\"n\":{number}}}"));
+        audit_log.append(format!("{{\"n\":{number}}}"));
     }
-    trail.close();
+    audit_log.close();
     let (mut written, mut lost) = (0, 0);
     for line in std::fs::read_to_string(file).unwrap().lines() {
         let line: Value = serde_yaml::from_str(line).unwrap();

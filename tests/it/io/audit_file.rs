@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use metergate::io::audit_log::AuditLog;
 use metergate::io::settings::AuditSettings;
-use metergate::io::trail::Trail;
 
 use crate::support::program::Folder;
 
@@ -48,9 +48,9 @@ fn a_new_file_at_its_full_size_has_the_mode_too_and_every_line_is_still_there() 
     // Somebody wants it so.
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let settings = AuditSettings { file: file.clone(), max_size: 1_000 };
-    let trail = Trail::open(&settings).unwrap();
+    let audit_log = AuditLog::open(&settings).unwrap();
     for number in 1..=3 {
-        trail.append(format!("{{\"n\":{number},\"text\":\"{}\"}}", "x".repeat(600)));
+        audit_log.append(format!("{{\"n\":{number},\"text\":\"{}\"}}", "x".repeat(600)));
         // One batch each, so that the file is full for the next.
         let until = Instant::now() + Duration::from_secs(20);
         while !fs::read_to_string(&file).unwrap_or_default().contains(&format!("\"n\":{number},")) {
@@ -58,7 +58,7 @@ fn a_new_file_at_its_full_size_has_the_mode_too_and_every_line_is_still_there() 
             std::thread::yield_now();
         }
     }
-    trail.close();
+    audit_log.close();
     let first = folder.path("audit.jsonl.2");
     assert_eq!(mode(&first), 0o600, "one that is there keeps its mode");
     assert_eq!((mode(&folder.path("audit.jsonl.1")), mode(&file)), (0o640, 0o640));

@@ -12,12 +12,12 @@ use arc_swap::ArcSwap;
 use metergate::bus::request::{Answer, ListenerId};
 use metergate::io::admission::IdleTracker;
 use metergate::io::audit::Audit;
+use metergate::io::audit_log::AuditLog;
 use metergate::io::connection::{self, BACKSTOP_MARGIN, Client, REFUSAL_DELAY};
 use metergate::io::handle::BusHandle;
 use metergate::io::settings::{AuditSettings, Broadcast, ListenerSettings, Writes};
 use metergate::io::tcp::{self, Families, ListenerState, Routes};
 use metergate::io::traffic::Link;
-use metergate::io::trail::Trail;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 use serde_yaml::Value;
@@ -204,7 +204,7 @@ async fn a_request_names_its_listener() {
 /// A listener whose writes go to a file.
 struct Audited {
     state: ListenerState,
-    trail: Arc<Trail>,
+    audit_log: Arc<AuditLog>,
     file: PathBuf,
 }
 
@@ -214,21 +214,21 @@ impl Audited {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("metergate-replies-{}-{number}.jsonl", std::process::id());
         let file = std::env::temp_dir().join(name);
-        let trail = AuditSettings { file: file.clone(), max_size: 1_000_000 };
-        let trail = Arc::new(Trail::open(&trail).unwrap());
+        let audit_log = AuditSettings { file: file.clone(), max_size: 1_000_000 };
+        let audit_log = Arc::new(AuditLog::open(&audit_log).unwrap());
         let settings =
             ListenerSettings { broadcast: Broadcast::Acknowledge, writes: Writes::Allow, ..settings() };
         let routes = buses.iter().map(|(bus, unit)| ((*bus).clone(), units([*unit]))).collect();
-        let audit = Arc::new(Audit::new(Arc::default(), Some(Arc::clone(&trail))));
+        let audit = Arc::new(Audit::new(Arc::default(), Some(Arc::clone(&audit_log))));
         let state = ListenerState { audit, ..ListenerState::new(settings, Routes::new(routes)) };
-        Self { state, trail, file }
+        Self { state, audit_log, file }
     }
 
     fn connect(self) -> (Peer<DuplexStream>, JoinHandle<()>, impl FnOnce() -> Vec<Record>) {
-        let Self { state, trail, file } = self;
+        let Self { state, audit_log, file } = self;
         let (peer, task) = connect(state);
         (peer, task, move || {
-            Arc::into_inner(trail).expect("the connection has ended").close();
+            Arc::into_inner(audit_log).expect("the connection has ended").close();
             let text = std::fs::read_to_string(&file).unwrap();
             std::fs::remove_file(file).unwrap();
             text.lines().map(|line| Record::new(&serde_yaml::from_str(line).unwrap())).collect()

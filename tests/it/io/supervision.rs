@@ -15,13 +15,13 @@ use metergate::io::connection::{self, Client};
 use metergate::io::handle::BusHandle;
 use metergate::io::port::OpenPort;
 use metergate::io::port_view::PortView;
-use metergate::io::pulse::Pulses;
 use metergate::io::serial::BusSettings;
 use metergate::io::settings::{Direction, ListenerSettings, PortSettings, Writes};
 use metergate::io::supervision::{self, RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
 use metergate::io::tcp::ListenerState;
 use metergate::io::timer::Timer;
 use metergate::io::traffic::Link;
+use metergate::io::watchdog::Watchdog;
 use metergate::modbus::rtu;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ impl AsyncWrite for Faulty {
 struct Rig {
     view: Arc<ArcSwap<View>>,
     port: Arc<ArcSwap<PortView>>,
-    pulses: Pulses,
+    watchdog: Watchdog,
     restarts: Arc<AtomicU64>,
     /// By which a reload gives other settings.
     reloads: Arc<watch::Sender<BusSettings>>,
@@ -92,7 +92,7 @@ impl Rig {
     ) -> Self {
         let ports = Arc::new(Mutex::new(ports.into_iter().map(Faulty).collect::<VecDeque<_>>()));
         let (handle, requests) = BusHandle::new("riser");
-        let (view, pulses) = (Arc::clone(handle.view()), Pulses::default());
+        let (view, watchdog) = (Arc::clone(handle.view()), Watchdog::default());
         let (port, restarts, tries) =
             <(Arc<ArcSwap<PortView>>, Arc<AtomicU64>, Arc<Mutex<Vec<_>>>)>::default();
         let stop = CancellationToken::new();
@@ -104,7 +104,7 @@ impl Rig {
             traffic: Arc::default(),
             port: Arc::clone(&port),
             stop: stop.clone(),
-            pulses: pulses.clone(),
+            watchdog: watchdog.clone(),
             restarts: Arc::clone(&restarts),
         };
         let (tried, reload, mut started) = (Arc::clone(&tries), Arc::clone(&reloads), 0);
@@ -124,7 +124,7 @@ impl Rig {
         let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, || Timer::Coarse));
         let settings = ListenerSettings { writes: Writes::Allow, ..clients::settings() };
         let listening = listening(settings, vec![(handle, units([1, 2]))]);
-        Self { view, port, pulses, restarts, reloads, stop, task, listening, tries }
+        Self { view, port, watchdog, restarts, reloads, stop, task, listening, tries }
     }
 
     fn connect(&self) -> Peer<DuplexStream> {
@@ -237,8 +237,8 @@ async fn a_bus_that_panics_again_and_again_is_started_ever_less_often_and_can_be
     assert_eq!(client.ask(1, READ).await.unwrap()[..], [0x83, 0x0A]);
     rig.stop.cancel();
     rig.task.await.unwrap();
-    rig.pulses.ask();
-    assert_eq!(rig.pulses.silent(), [""; 0], "a bus that was stopped is asked no more");
+    rig.watchdog.ask();
+    assert_eq!(rig.watchdog.silent(), [""; 0], "a bus that was stopped is asked no more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,21 +270,21 @@ async fn a_reload_that_comes_as_a_task_is_started_anew_is_not_lost() {
 async fn the_watchdog_is_fed_while_another_bus_lives() {
     let ((near, mut far), (near_again, _far_again)) = (duplex(256), duplex(256));
     let rig = Rig::start([near, near_again]);
-    let other = rig.pulses.add("other");
+    let other = rig.watchdog.add("other");
     tokio::task::yield_now().await;
     far.write_all(&[FAULT]).await.unwrap();
     while rig.port.load().problem.is_none() {
         tokio::task::yield_now().await;
     }
-    rig.pulses.ask();
+    rig.watchdog.ask();
     other.answer();
-    assert_eq!(rig.pulses.silent(), [""; 0]);
+    assert_eq!(rig.watchdog.silent(), [""; 0]);
     while rig.restarts() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    rig.pulses.ask();
+    rig.watchdog.ask();
     other.answer();
-    while rig.pulses.silent() != [""; 0] {
+    while rig.watchdog.silent() != [""; 0] {
         tokio::task::yield_now().await;
     }
 }

@@ -15,9 +15,9 @@ use metergate::bus::view::{PortState, View};
 use metergate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
 use metergate::io::port::OpenPort;
 use metergate::io::port_view::PortView;
-use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
+use metergate::io::watchdog::Watchdog;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -63,7 +63,7 @@ impl Rig {
             traffic: Arc::default(),
             port: Arc::clone(&port_view),
             stop: stop.clone(),
-            pulse: Pulses::default().add("riser"),
+            heartbeat: Watchdog::default().add("riser"),
         };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);

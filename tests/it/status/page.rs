@@ -206,8 +206,8 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     let start = Instant::now();
     let published = published(TWO_LINES, start);
     let mut history = History::default();
-    let tally = &published.listeners[0].tally;
-    let connect = |peer: &str| tally.connected(peer.parse().unwrap(), start);
+    let metrics = &published.listeners[0].metrics;
+    let connect = |peer: &str| metrics.connected(peer.parse().unwrap(), start);
     let quiet: Vec<_> = (1..=20).map(|host| connect(&format!("10.1.0.{host}:1000"))).collect();
     let (one, other) = (connect("10.0.0.7:1000"), connect("10.0.0.7:1001"));
     history.sample(&published, start);

@@ -245,7 +245,7 @@ fn the_json_is_the_model_and_is_read_back_into_it() {
     let words = [(ENERGY_EXPONENT, exponent), (SYSTEM_TYPE, 31), (ALERTS, 1 << 9 | 1)];
     read(&mut published, (1, 1), SETTINGS, &words, start, 2);
     change_unit(&mut published, 0, 2, |unit| unit.counters.timeouts = 20);
-    let client = published.listeners[0].tally.connected("[::1]:1000".parse().unwrap(), start);
+    let client = published.listeners[0].metrics.connected("[::1]:1000".parse().unwrap(), start);
     client.note_exception(ExceptionCode(0x55));
     let mut history = History::default();
     (0..70).for_each(|second| history.sample(&published, start + second * SECOND));
@@ -304,10 +304,10 @@ fn no_series_stands_twice_and_every_family_stands_together() {
 fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
     let now = Instant::now();
     let published = published(TWO_LINES, now);
-    let tally = &published.listeners[0].tally;
+    let metrics = &published.listeners[0].metrics;
     let (one, other) = (
-        tally.connected("10.0.0.1:1000".parse().unwrap(), now),
-        tally.connected("10.0.0.2:2000".parse().unwrap(), now + SECOND),
+        metrics.connected("10.0.0.1:1000".parse().unwrap(), now),
+        metrics.connected("10.0.0.2:2000".parse().unwrap(), now + SECOND),
     );
     for client in [&one, &other] {
         client.note_requests(1, 0, now + 3 * SECOND);
@@ -344,7 +344,7 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
     {
         assert!(coded.iter().any(|one| one == expected), "{coded:?}");
     }
-    let counters = tally.counters();
+    let counters = metrics.counters();
     assert_eq!(
         (counters.connections, counters.requests, counters.exceptions),
         (1, 2, 3),

@@ -10,7 +10,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Names in lower case.
+    /// UnitDirectory in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }

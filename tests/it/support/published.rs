@@ -75,7 +75,7 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
         address: listener.settings.address,
         settings: listener.settings.clone(),
         buses: listener.buses.iter().map(|&index| buses[index].name().to_owned()).collect(),
-        tally: Arc::default(),
+        metrics: Arc::default(),
     };
     let listeners = config.listeners.iter().map(listener).collect();
     Published {

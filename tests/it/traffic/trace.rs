@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metergate::bus::settings::UnitId;
-use metergate::io::names::{Names, UnitName};
 use metergate::io::settings::{ListenerSettings, Writes};
 use metergate::io::traffic::Event;
+use metergate::io::unit_directory::{UnitDirectory, UnitName};
 use metergate::meter::profile::Profile;
 use metergate::modbus::rtu;
 use metergate::trace::{Ending, Filter, line};
@@ -15,8 +15,8 @@ use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{WRITE, settings};
 
 /// Unit 1 is a 4000-R; of unit 2 nothing is known.
-fn names() -> Names {
-    let mut names = Names::default();
+fn names() -> UnitDirectory {
+    let mut names = UnitDirectory::default();
     let profile = Some(Arc::new(Profile::builtin("leviton-4000r").unwrap().clone()));
     names.insert("riser-a", UnitId::new(1).unwrap(), UnitName { alias: 1, name: None, profile });
     names.insert("riser-a", UnitId::new(2).unwrap(), UnitName { alias: 2, name: None, profile: None });

@@ -12,9 +12,9 @@ use metergate::bus::settings::{LineSettings, UnitId};
 use metergate::config;
 use metergate::io::handle::{BusHandle, ReplyChannel, ReplySender};
 use metergate::io::port::OpenPort;
-use metergate::io::pulse::Pulses;
 use metergate::io::serial::{self, BusParts};
 use metergate::io::timer::Timer;
+use metergate::io::watchdog::Watchdog;
 use metergate::modbus::pdu::RequestPdu;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::{JoinHandle, yield_now};
@@ -22,14 +22,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A running bus whose port is opened by `open`, and what keeps it running.
-fn bus<F>(name: &str, pulses: &Pulses, open: F) -> (BusHandle, CancellationToken, JoinHandle<()>)
+fn bus<F>(name: &str, watchdog: &Watchdog, open: F) -> (BusHandle, CancellationToken, JoinHandle<()>)
 where
     F: FnMut() -> io::Result<OpenPort<DuplexStream>> + Send + 'static,
 {
     let (handle, requests) = BusHandle::new(name);
     let stop = CancellationToken::new();
     let alone = BusParts::alone(line(name), String::from("pipe"), requests, Arc::clone(handle.view()));
-    let parts = BusParts { stop: stop.clone(), pulse: pulses.add(name), ..alone };
+    let parts = BusParts { stop: stop.clone(), heartbeat: watchdog.add(name), ..alone };
     (handle, stop, tokio::spawn(serial::run(parts, open, Timer::Coarse)))
 }
 
@@ -58,46 +58,46 @@ fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut() -> io::Resu
 }
 
 /// Waits until just these buses have not answered.
-async fn until_silent(pulses: &Pulses, names: &[&str]) {
-    while pulses.silent() != names {
+async fn until_silent(watchdog: &Watchdog, names: &[&str]) {
+    while watchdog.silent() != names {
         yield_now().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_bus_stuck_in_its_driver_is_named_and_one_without_a_port_is_not() {
-    let pulses = Pulses::default();
+    let watchdog = Watchdog::default();
     let (entered, inside) = channel();
     let (let_go, release) = channel();
-    let _stuck = bus("stuck", &pulses, stuck(entered, release));
-    let _absent = bus("absent", &pulses, absent);
+    let _stuck = bus("stuck", &watchdog, stuck(entered, release));
+    let _absent = bus("absent", &watchdog, absent);
     inside.recv().unwrap();
-    pulses.ask();
-    until_silent(&pulses, &["stuck"]).await;
+    watchdog.ask();
+    until_silent(&watchdog, &["stuck"]).await;
     // It cannot answer however long one waits, for its task is inside the driver.
     for _ in 0..100 {
-        pulses.ask();
-        until_silent(&pulses, &["stuck"]).await;
+        watchdog.ask();
+        until_silent(&watchdog, &["stuck"]).await;
     }
     drop(let_go);
-    until_silent(&pulses, &[]).await;
+    until_silent(&watchdog, &[]).await;
 }
 
 #[tokio::test]
 async fn a_bus_that_was_stopped_is_asked_no_more_and_one_that_panicked_stays_silent() {
-    let pulses = Pulses::default();
-    let (_one, stop, stopped) = bus("stopped", &pulses, absent);
-    let (_other, _, panicked) = bus("panicked", &pulses, || panic!("as a fault in the program would"));
+    let watchdog = Watchdog::default();
+    let (_one, stop, stopped) = bus("stopped", &watchdog, absent);
+    let (_other, _, panicked) = bus("panicked", &watchdog, || panic!("as a fault in the program would"));
     stop.cancel();
     stopped.await.unwrap();
     assert!(panicked.await.unwrap_err().is_panic());
-    pulses.ask();
-    assert_eq!(pulses.silent(), ["panicked"]);
+    watchdog.ask();
+    assert_eq!(watchdog.silent(), ["panicked"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
-    let pulses = Pulses::default();
+    let watchdog = Watchdog::default();
     let (port, mut meters) = tokio::io::duplex(512);
     let mut port = Some(port);
     let open = move || {
@@ -105,7 +105,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
         let report = String::from("a pipe");
         Ok(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
     };
-    let (handle, _stop, _task) = bus("riser", &pulses, open);
+    let (handle, _stop, _task) = bus("riser", &watchdog, open);
     let (back, _answers) = ReplyChannel::new();
     let request = Request {
         to: ReplySender::new(&back, 1),
@@ -119,6 +119,6 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
     handle.send(request).await.unwrap();
     // The request is on the wire, and nobody will answer it.
     meters.read_exact(&mut [0; 8]).await.unwrap();
-    pulses.ask();
-    until_silent(&pulses, &[]).await;
+    watchdog.ask();
+    until_silent(&watchdog, &[]).await;
 }

@@ -1,7 +1,7 @@
-//! What units are called and what their registers mean, for whoever tells people of them: audit and trace.
+//! The names of units and the meaning of their registers, for what people read: audit and trace.
 //!
 //! Owns the way from a bus and a unit on its line to the identifier clients use, its name and its profile. It
-//! decides nothing and is never asked before a request is answered.
+//! decides nothing and is not used before a request is answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::modbus::pdu::ReadRange;
 
 /// What all units are called.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Names {
+pub struct UnitDirectory {
     units: BTreeMap<String, BTreeMap<UnitId, UnitName>>,
 }
 
@@ -27,8 +27,8 @@ pub struct UnitName {
     pub profile: Option<Arc<Profile>>,
 }
 
-impl Names {
-    /// Names a unit of `bus`.
+impl UnitDirectory {
+    /// UnitDirectory a unit of `bus`.
     pub fn insert(&mut self, bus: &str, unit: UnitId, name: UnitName) {
         self.units.entry(bus.to_owned()).or_default().insert(unit, name);
     }

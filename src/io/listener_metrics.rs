@@ -1,4 +1,4 @@
-//! What a listener counts of its clients, together and one by one, for whoever wants to see it.
+//! What a listener counts of its clients, together and one by one.
 //!
 //! Counters only; nothing is decided by them. A connection counts its own without a lock and without a value
 //! that another thread writes, so that being seen costs the way of a request next to nothing.
@@ -15,13 +15,13 @@ use crate::modbus::pdu::ExceptionCode;
 
 /// The counters of one listener; they survive a reload.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct ListenerMetrics {
     connections: AtomicU32,
     accepted: AtomicU64,
     turned_away: AtomicU64,
     counts: Counts,
     /// Replaced as a whole by each connection that comes: no connection waits for a page that reads it.
-    clients: ArcSwap<Vec<Weak<ClientTally>>>,
+    clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
 }
 
 /// What is counted of a listener and of each client alike.
@@ -36,7 +36,7 @@ struct Counts {
 
 /// What one connection has counted of itself; nobody else writes to it.
 #[derive(Debug)]
-struct ClientTally {
+struct ClientMetrics {
     peer: SocketAddr,
     since: Instant,
     counts: Counts,
@@ -87,13 +87,13 @@ pub struct ClientView {
     pub answer_time: Option<Duration>,
 }
 
-impl Tally {
+impl ListenerMetrics {
     /// Counts a connection for as long as the guard lives.
     #[must_use]
     pub fn connected(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Connected {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        let client = Arc::new(ClientTally {
+        let client = Arc::new(ClientMetrics {
             peer,
             since: now,
             counts: Counts::default(),
@@ -149,8 +149,8 @@ impl Tally {
 /// A connection that is counted, however its task ends.
 #[derive(Debug)]
 pub struct Connected {
-    listener: Arc<Tally>,
-    client: Arc<ClientTally>,
+    listener: Arc<ListenerMetrics>,
+    client: Arc<ClientMetrics>,
 }
 
 impl Connected {
@@ -216,7 +216,7 @@ impl Counts {
     }
 }
 
-impl ClientTally {
+impl ClientMetrics {
     fn read(&self) -> ClientView {
         let known =
             |counter: &AtomicU64| Some(counter.load(Ordering::Relaxed)).filter(|value| *value != NEVER);

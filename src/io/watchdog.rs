@@ -1,22 +1,22 @@
-//! Whether the bus tasks still go round: each is asked, and each answers from its own loop.
+//! Whether the bus tasks still run: the watchdog asks each of them, and each answers from its own loop.
 //!
-//! Owns the question and the answers. It never reads a clock, never decides what follows from silence, and wakes
-//! no task that nobody asks after. A task that waits for a meter, or for a port that is not there, goes round and
-//! answers; one that is stuck in a driver or in a computation without end does not. One that has panicked is restarted
-//! by its supervisor, so it counts as silent only where no other bus lives.
+//! Owns the question and the answers. It never reads a clock and never decides what follows from silence. A task that
+//! waits for a meter, or for a port that is not there, still answers; one that is stuck in a driver or in an endless
+//! computation does not. One that panicked is restarted by its supervisor, so it counts as silent only where no other
+//! bus runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The bus tasks there are, as somebody sees them who asks after them.
+/// The bus tasks there are.
 #[derive(Clone, Debug, Default)]
-pub struct Pulses(Arc<Mutex<Vec<Arc<Shared>>>>);
+pub struct Watchdog(Arc<Mutex<Vec<Arc<Shared>>>>);
 
-/// One bus task's own end: it answers here.
+/// One bus task's own end: it answers by this.
 #[derive(Debug)]
-pub struct Pulse(Arc<Shared>);
+pub struct Heartbeat(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -40,10 +40,10 @@ impl Shared {
     }
 }
 
-impl Pulses {
+impl Watchdog {
     /// A new task, of the bus with this name. It takes the place of one that panicked.
     #[must_use]
-    pub fn add(&self, bus: &str) -> Pulse {
+    pub fn add(&self, bus: &str) -> Heartbeat {
         let shared = Arc::new(Shared {
             bus: bus.to_owned(),
             question: Notify::new(),
@@ -55,7 +55,7 @@ impl Pulses {
         all.retain(|other| !(other.bus == bus && other.has_panicked()));
         all.push(Arc::clone(&shared));
         drop(all);
-        Pulse(shared)
+        Heartbeat(shared)
     }
 
     /// Asks every task. The answers come when each has gone round once.
@@ -86,7 +86,7 @@ impl Pulses {
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Returns when somebody asks. May be dropped at any time: no question is lost.
     pub async fn asked(&self) {
         self.0.question.notified().await;
@@ -103,7 +103,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Pulse {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.0.panicked.store(true, Ordering::Release);
     }
@@ -115,59 +115,59 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_not_answered_is_named_until_he_does() {
-        let pulses = Pulses::default();
-        let (one, other) = (pulses.add("one"), pulses.add("other"));
-        assert_eq!(pulses.silent(), [""; 0], "nobody has been asked");
-        pulses.ask();
-        assert_eq!(pulses.silent(), ["one", "other"]);
+        let watchdog = Watchdog::default();
+        let (one, other) = (watchdog.add("one"), watchdog.add("other"));
+        assert_eq!(watchdog.silent(), [""; 0], "nobody has been asked");
+        watchdog.ask();
+        assert_eq!(watchdog.silent(), ["one", "other"]);
         one.asked().await;
         one.answer();
-        assert_eq!(pulses.silent(), ["other"]);
-        pulses.ask();
+        assert_eq!(watchdog.silent(), ["other"]);
+        watchdog.ask();
         other.asked().await;
         other.answer();
-        assert_eq!(pulses.silent(), ["one"], "an answer is good for one question");
+        assert_eq!(watchdog.silent(), ["one"], "an answer is good for one question");
     }
 
     #[tokio::test]
     async fn a_question_is_not_lost_with_a_wait_that_is_dropped() {
-        let pulses = Pulses::default();
-        let pulse = pulses.add("one");
+        let watchdog = Watchdog::default();
+        let heartbeat = watchdog.add("one");
         {
-            let waiting = pulse.asked();
-            pulses.ask();
+            let waiting = heartbeat.asked();
+            watchdog.ask();
             drop(waiting);
         }
-        pulse.asked().await;
+        heartbeat.asked().await;
     }
 
     #[test]
     fn a_task_that_ended_as_it_should_is_forgotten_and_one_that_vanished_is_not() {
-        let pulses = Pulses::default();
-        let (stopped, panicked) = (pulses.add("stopped"), pulses.add("panicked"));
-        pulses.ask();
+        let watchdog = Watchdog::default();
+        let (stopped, panicked) = (watchdog.add("stopped"), watchdog.add("panicked"));
+        watchdog.ask();
         stopped.end();
         drop(panicked);
-        assert_eq!(pulses.silent(), ["panicked"]);
-        pulses.ask();
-        assert_eq!(pulses.silent(), ["panicked"]);
+        assert_eq!(watchdog.silent(), ["panicked"]);
+        watchdog.ask();
+        assert_eq!(watchdog.silent(), ["panicked"]);
     }
 
     #[test]
     fn a_task_that_panicked_is_silent_only_while_no_other_lives_and_until_another_takes_its_place() {
-        let pulses = Pulses::default();
-        let (panicked, lives) = (pulses.add("panicked"), pulses.add("lives"));
+        let watchdog = Watchdog::default();
+        let (panicked, lives) = (watchdog.add("panicked"), watchdog.add("lives"));
         drop(panicked);
-        pulses.ask();
+        watchdog.ask();
         lives.answer();
-        assert_eq!(pulses.silent(), [""; 0]);
+        assert_eq!(watchdog.silent(), [""; 0]);
         drop(lives);
-        assert_eq!(pulses.silent(), ["panicked", "lives"]);
-        let again = pulses.add("panicked");
-        assert_eq!(pulses.silent(), [""; 0]);
-        pulses.ask();
-        assert_eq!(pulses.silent(), ["panicked"], "the new task is asked like any other");
+        assert_eq!(watchdog.silent(), ["panicked", "lives"]);
+        let again = watchdog.add("panicked");
+        assert_eq!(watchdog.silent(), [""; 0]);
+        watchdog.ask();
+        assert_eq!(watchdog.silent(), ["panicked"], "the new task is asked like any other");
         again.answer();
-        assert_eq!(pulses.silent(), [""; 0]);
+        assert_eq!(watchdog.silent(), [""; 0]);
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use metergate::config;
 use metergate::gateway::Gateway;
-use metergate::io::aside::{Aside, YIELDING};
+use metergate::io::background_runtime::{BackgroundRuntime, YIELDING};
 use rustix::process::getpriority_process;
 use tokio::sync::oneshot;
 
 #[tokio::test]
 async fn what_runs_aside_has_a_thread_of_its_own_that_takes_the_processor_last() {
-    let aside = Aside::start("beside").unwrap();
+    let aside = BackgroundRuntime::start("beside").unwrap();
     let here = getpriority_process(None).unwrap();
     let look = || (thread::current().name().map(str::to_owned), getpriority_process(None).unwrap());
     let there = aside.spawn(async move { look() }).await.unwrap();
@@ -23,7 +23,7 @@ async fn what_runs_aside_has_a_thread_of_its_own_that_takes_the_processor_last()
 
 #[tokio::test]
 async fn what_still_runs_when_the_thread_is_let_go_is_dropped() {
-    let aside = Aside::start("beside").unwrap();
+    let aside = BackgroundRuntime::start("beside").unwrap();
     let (held, released) = oneshot::channel::<()>();
     let task = aside.spawn(async move {
         let _held = held;

@@ -19,12 +19,12 @@ use tracing::{error, info, warn};
 
 use super::log_rate_limiter::{LogKind, LogRateLimiter};
 use super::settings::AuditSettings;
-use super::stamp::utc;
+use super::timestamp::utc;
 
 /// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
 /// given is written.
 #[derive(Debug)]
-pub struct Trail {
+pub struct AuditLog {
     settings: AuditSettings,
     orders: SyncSender<Order>,
     lost: Arc<AtomicU64>,
@@ -37,7 +37,7 @@ enum Order {
     Reopen,
 }
 
-impl Trail {
+impl AuditLog {
     /// Opens the file, makes it if there is none, and starts its thread.
     ///
     /// # Errors
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn what_could_be_written_only_in_part_is_ended_before_the_next_line_and_is_not_cut() {
-        let path = std::env::temp_dir().join(format!("metergate-trail-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("metergate-audit_log-{}", std::process::id()));
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let mut writer = Writer {

@@ -15,12 +15,12 @@ use tracing::debug;
 
 /// The thread. When this is dropped it ends, and what still runs there is dropped with it.
 #[derive(Debug)]
-pub struct Aside {
+pub struct BackgroundRuntime {
     runtime: Handle,
     _stop: DropGuard,
 }
 
-impl Aside {
+impl BackgroundRuntime {
     /// Starts the thread, under this name.
     ///
     /// # Errors
