@@ -190,26 +190,26 @@ pub mod config;
 
 /// Meters that do not exist, on a pseudo terminal that keeps the wire's time; and scenarios of what goes wrong.
 pub mod simulator {
-    mod air;
     pub mod chain;
     mod demand;
-    mod dice;
+    pub mod fault_schedule;
     pub mod link;
     mod load;
     mod measure;
+    mod medium;
     pub mod meter;
+    mod meter_state;
     mod outage;
     mod phasor;
     mod quantity;
     mod registers;
+    mod rng;
     pub mod scenario;
     pub mod section;
     mod service;
     pub mod settings;
     mod setup;
-    pub mod timetable;
     pub mod wire;
-    mod works;
 }
 
 /// The command line: its definition, its subcommands, what they print and how they end.

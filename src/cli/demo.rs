@@ -152,7 +152,7 @@ fn introduction(settings: &ChainSettings, address: SocketAddr, status: Option<So
     };
     let units = scenario::units(settings);
     let (port, unit) = (address.port(), units.ids().first().copied().unwrap_or(1));
-    let (baud, faults) = (settings.baud_rate, scenario::timetable(settings));
+    let (baud, faults) = (settings.baud_rate, scenario::fault_schedule(settings));
     let page = status.map_or_else(String::new, |status| format!("\nStatus page: http://{status}/\n"));
     let mut text = String::new();
     // Writing to a String cannot fail.

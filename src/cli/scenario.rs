@@ -10,9 +10,9 @@ use super::output;
 use crate::config::read_bounded;
 use crate::document::{Problems, decode, unreadable};
 use crate::simulator::chain::Chain;
+use crate::simulator::fault_schedule;
 use crate::simulator::scenario;
 use crate::simulator::settings::ChainSettings;
-use crate::simulator::timetable;
 
 /// Reads a scenario. What is wrong with it is reported, and the exit code is the one of a wrong configuration.
 pub(super) fn load(path: &Path) -> Result<ChainSettings, Exit> {
@@ -46,8 +46,8 @@ pub(super) fn units(chain: &ChainSettings) -> Units {
 }
 
 /// What will go wrong, for people; empty where nothing will.
-pub(super) fn timetable(chain: &ChainSettings) -> String {
-    let lines = timetable::timetable(chain);
+pub(super) fn fault_schedule(chain: &ChainSettings) -> String {
+    let lines = fault_schedule::fault_schedule(chain);
     if lines.is_empty() {
         return String::new();
     }

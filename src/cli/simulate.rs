@@ -60,7 +60,7 @@ fn introduction(args: &Simulate, settings: &ChainSettings, link: &Link, chain: &
     let unit = units.ids().first().copied().unwrap_or(1);
     let (baud, parity, stop_bits) = (settings.baud_rate, args.parity, args.stop_bits);
     let letter = args.parity.letter();
-    let faults = scenario::timetable(settings);
+    let faults = scenario::fault_schedule(settings);
     // A scenario's meters may each take their own time.
     let from = match &args.scenario {
         Some(file) => format!("scenario {}, seed {}", file.display(), settings.seed),

@@ -5,7 +5,7 @@
 
 use std::f64::consts::TAU;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::settings::Shape;
 
 /// The curve of one meter's load.
@@ -31,16 +31,16 @@ struct Switch {
 
 impl Load {
     /// A curve of that shape.
-    pub(crate) fn new(shape: Shape, dice: &mut Dice) -> Self {
+    pub(crate) fn new(shape: Shape, rng: &mut Rng) -> Self {
         let mut waves = |swings: &[(f64, f64)]| {
-            swings.iter().map(|(share, period)| Wave::new(*share, *period, dice)).collect()
+            swings.iter().map(|(share, period)| Wave::new(*share, *period, rng)).collect()
         };
         match shape {
             Shape::Breathing => Self { waves: waves(&BREATHING), switch: None },
             Shape::Daily => Self { waves: waves(&DAILY), switch: None },
             Shape::Steady => Self { waves: Vec::new(), switch: None },
             Shape::Switching => {
-                let shift = dice.next() % SWITCH_PERIOD;
+                let shift = rng.next() % SWITCH_PERIOD;
                 Self { waves: Vec::new(), switch: Some(Switch { shift }) }
             }
         }
@@ -69,8 +69,8 @@ impl Load {
 
 impl Wave {
     /// A wave of about that period.
-    pub(crate) fn new(share: f64, period: f64, dice: &mut Dice) -> Self {
-        Self { share, period: period * dice.between(0.9, 1.1), shift: dice.between(0.0, TAU) }
+    pub(crate) fn new(share: f64, period: f64, rng: &mut Rng) -> Self {
+        Self { share, period: period * rng.between(0.9, 1.1), shift: rng.between(0.0, TAU) }
     }
 
     fn angle(&self, at: u64) -> f64 {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::meter_state::{FIRMWARE, MeterState};
 use super::outage::Outage;
 use super::registers::{Map, Writable};
 use super::settings::{Fault, FaultKind, MeterSettings};
-use super::works::{FIRMWARE, Works};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 
 /// One meter of a chain.
@@ -19,7 +19,7 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exc
 pub struct Meter {
     unit: u8,
     started: Instant,
-    works: Works,
+    state: MeterState,
     outages: Vec<Outage>,
 }
 
@@ -43,8 +43,8 @@ impl Meter {
             | FaultKind::PhaseLoss(_) => fault.clone(),
         };
         let faults: Vec<_> = faults.iter().map(lasting).collect();
-        let works = Works::new(settings, &faults, seed);
-        Self { unit: settings.unit, started: now, works, outages: Outage::of(&faults) }
+        let state = MeterState::new(settings, &faults, seed);
+        Self { unit: settings.unit, started: now, state, outages: Outage::of(&faults) }
     }
 
     /// Its unit identifier.
@@ -65,7 +65,7 @@ impl Meter {
     pub fn physical(&mut self, point: &str, now: Instant) -> Option<f64> {
         let slot = Map::get().slot(point)?;
         let at = self.advance(now);
-        self.works.snapshot(at.as_secs()).value(slot)
+        self.state.snapshot(at.as_secs()).value(slot)
     }
 
     /// The reply PDU to the request PDU that arrived at `now`: data, or the exception this meter gives.
@@ -115,7 +115,7 @@ impl Meter {
     /// The words of `range`, all of them of the second that `at` is in.
     fn read(&self, range: ReadRange, at: Duration) -> Result<Bytes, ExceptionCode> {
         let slots = Map::get().slots_in(&range)?;
-        let snapshot = self.works.snapshot(at.as_secs());
+        let snapshot = self.state.snapshot(at.as_secs());
         let mut words = vec![0_u16; usize::from(range.quantity)];
         for slot in slots {
             let own = slot.words(Map::get().profile(), snapshot.value(slot), snapshot.exponents);
@@ -136,7 +136,7 @@ impl Meter {
 
     /// Writes all words from the wire address `start` on, or none of them.
     fn write(&mut self, start: u16, values: &[u8], at: Duration) -> Result<(), ExceptionCode> {
-        let mut setup = self.works.setup();
+        let mut setup = self.state.setup();
         let mut written = Vec::new();
         let mut command = None;
         for (address, value) in (u32::from(start)..).zip(values.chunks_exact(2)) {
@@ -153,17 +153,17 @@ impl Meter {
         setup.check(&written)?;
         // The command last: it is the only part that can still be refused, and nothing was changed yet.
         if let Some(code) = command {
-            self.works.command(code, at)?;
+            self.state.command(code, at)?;
         }
-        self.works.set_up(setup, at.as_secs());
+        self.state.set_up(setup, at.as_secs());
         Ok(())
     }
 
-    /// Time since the start, with everything that happened meanwhile taken into account. The meter works its
+    /// Time since the start, with everything that happened meanwhile taken into account. The meter computes its
     /// values out once per second, so requests within one second see the same ones.
     fn advance(&mut self, now: Instant) -> Duration {
         let at = now.saturating_duration_since(self.started);
-        self.works.advance(at.as_secs());
+        self.state.advance(at.as_secs());
         at
     }
 }

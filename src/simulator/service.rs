@@ -4,11 +4,11 @@
 //! A fault changes the arrows from one second on and leaves the load's curve alone, so that energy stays a closed
 //! formula, piece by piece. It knows no register.
 
-use super::dice::Dice;
 use super::load::{Load, Wave};
 use super::measure::{Measured, PHASES, Power, across};
 use super::outage::whole_seconds;
 use super::phasor::Phasor;
+use super::rng::Rng;
 use super::settings::{Fault, FaultKind, MeterSettings, Phase, SystemType};
 
 /// One service and its load.
@@ -24,7 +24,7 @@ pub(crate) struct Service {
     voltages: [Phasor; PHASES],
     currents: [Phasor; PHASES],
     load: Load,
-    sway: Wave,
+    ripple: Wave,
     frequency: Wave,
     /// In order of time, each until the next; the first from 0.
     spans: Vec<Span>,
@@ -41,7 +41,7 @@ struct Span {
 
 /// How a meter sees a service: its system type and its ratios against those that are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Eye {
+pub(crate) struct InstrumentRatios {
     pub(crate) wiring: SystemType,
     /// Shown volts over true volts.
     pub(crate) voltage: f64,
@@ -60,9 +60,9 @@ pub(crate) struct Energy {
 impl Service {
     /// The service of a meter; `faults` are those of this meter.
     pub(crate) fn new(meter: &MeterSettings, faults: &[Fault], seed: u64) -> Self {
-        let mut dice = Dice::new(seed, u64::from(meter.unit));
+        let mut rng = Rng::new(seed, u64::from(meter.unit));
         let wiring = meter.system_type;
-        let any_rating = SENSOR_RATINGS[dice.below(SENSOR_RATINGS.len())];
+        let any_rating = SENSOR_RATINGS[rng.below(SENSOR_RATINGS.len())];
         // Whoever knows the load takes the smallest sensor that carries it.
         let carries = |amperes: f64| {
             let fits = |rating: &u16| f64::from(*rating) * MOST_OF_RATING >= amperes;
@@ -70,15 +70,15 @@ impl Service {
         };
         let sensor_rating = meter.sensor_rating.unwrap_or(meter.amperes.map_or(any_rating, carries)).max(1);
         let system_voltage = meter.system_voltage.unwrap_or(wiring.usual_voltage());
-        let share = dice.between(0.3, 0.6);
-        let factor = dice.between(0.86, 0.98);
-        let voltages = conductors(wiring, system_voltage, &mut dice);
+        let share = rng.between(0.3, 0.6);
+        let factor = rng.between(0.86, 0.98);
+        let voltages = conductors(wiring, system_voltage, &mut rng);
         let reference = across(wiring, voltages);
         // Without a neutral the three currents must add up to nothing.
         let uneven = meter.amperes.is_none() && wiring != SystemType::Delta;
         let amperes = meter.amperes.unwrap_or(f64::from(sensor_rating) * share);
         let mut currents: [Phasor; PHASES] = std::array::from_fn(|phase| {
-            let (size, shift) = (dice.between(0.9, 1.1), dice.between(-0.03, 0.03));
+            let (size, shift) = (rng.between(0.9, 1.1), rng.between(-0.03, 0.03));
             let own = if uneven { amperes * size } else { amperes };
             let factor =
                 meter.power_factor.unwrap_or(if uneven { (factor + shift).min(1.0) } else { factor });
@@ -95,59 +95,59 @@ impl Service {
             transformer_ratio: meter.transformer_ratio.max(1),
             voltages,
             currents,
-            load: Load::new(meter.shape, &mut dice),
-            sway: Wave::new(0.006, 433.0, &mut dice),
-            frequency: Wave::new(0.0004, 61.0, &mut dice),
+            load: Load::new(meter.shape, &mut rng),
+            ripple: Wave::new(0.006, 433.0, &mut rng),
+            frequency: Wave::new(0.0004, 61.0, &mut rng),
             spans: spans(faults),
         }
     }
 
     /// What the meter measures in the second that begins at `at`.
-    pub(crate) fn measured(&self, eye: Eye, at: u64) -> Measured {
+    pub(crate) fn measured(&self, ratios: InstrumentRatios, at: u64) -> Measured {
         let (voltages, currents) = self.arrows(self.span_at(at));
-        // The load takes the same power at any voltage: where one sways up the other sways down.
-        let sway = 1.0 + self.sway.value(at);
-        let level = self.load.level(at) / sway;
+        // The load takes the same power at any voltage: where one ripples up the other ripples down.
+        let ripple = 1.0 + self.ripple.value(at);
+        let level = self.load.level(at) / ripple;
         Measured::new(
-            eye.wiring,
-            voltages.map(|voltage| voltage.times(sway * eye.voltage)),
-            currents.map(|current| current.times(level * eye.current)),
+            ratios.wiring,
+            voltages.map(|voltage| voltage.times(ripple * ratios.voltage)),
+            currents.map(|current| current.times(level * ratios.current)),
         )
     }
 
     /// What the meter counts between two instants.
-    pub(crate) fn energy(&self, eye: Eye, from: u64, to: u64) -> Energy {
+    pub(crate) fn energy(&self, ratios: InstrumentRatios, from: u64, to: u64) -> Energy {
         let mut energy = Energy::default();
         let ends = self.spans.iter().skip(1).map(|span| span.from).chain([u64::MAX]);
         for (span, end) in self.spans.iter().zip(ends) {
             let (begin, end) = (from.max(span.from), to.min(end));
             if begin < end && !span.meter_off {
                 let hours = self.load.seconds(begin, end) / 3600.0;
-                energy = energy.plus(self.at_level_one(eye, span).times(hours));
+                energy = energy.plus(self.at_level_one(ratios, span).times(hours));
             }
         }
         energy
     }
 
     /// What was counted before the simulation began: some thousand hours of the mean load.
-    pub(crate) fn energy_before(&self, eye: Eye) -> Energy {
-        self.at_level_one(eye, &WELL).times(HOURS_BEFORE)
+    pub(crate) fn energy_before(&self, ratios: InstrumentRatios) -> Energy {
+        self.at_level_one(ratios, &WELL).times(HOURS_BEFORE)
     }
 
     /// Hertz, measured on phase A; `None` where there is too little voltage to tell.
-    pub(crate) fn frequency(&self, eye: Eye, at: u64) -> Option<f64> {
-        let volts = self.measured(eye, at).across[0];
+    pub(crate) fn frequency(&self, ratios: InstrumentRatios, at: u64) -> Option<f64> {
+        let volts = self.measured(ratios, at).across[0];
         let enough = volts > f64::from(self.system_voltage) * TOO_LITTLE;
         enough.then(|| FREQUENCY * (1.0 + self.frequency.value(at)))
     }
 
     /// Power of each phase and of all, as energy of one hour.
-    fn at_level_one(&self, eye: Eye, span: &Span) -> Energy {
+    fn at_level_one(&self, ratios: InstrumentRatios, span: &Span) -> Energy {
         let (voltages, currents) = self.arrows(span);
         let measured = Measured::new(
-            eye.wiring,
-            voltages.map(|voltage| voltage.times(eye.voltage)),
-            currents.map(|current| current.times(eye.current)),
+            ratios.wiring,
+            voltages.map(|voltage| voltage.times(ratios.voltage)),
+            currents.map(|current| current.times(ratios.current)),
         );
         Energy { phases: measured.powers.map(|power| power.real), total: measured.total }
     }
@@ -195,10 +195,10 @@ fn share_current(currents: &mut [Phasor; PHASES], conductors: &[usize]) {
 }
 
 /// The voltages of a service against its neutral, or against its middle.
-fn conductors(wiring: SystemType, system_voltage: u16, dice: &mut Dice) -> [Phasor; PHASES] {
+fn conductors(wiring: SystemType, system_voltage: u16, rng: &mut Rng) -> [Phasor; PHASES] {
     let nominal = f64::from(system_voltage);
     let mut arrow =
-        |volts: f64, degrees: f64| Phasor::new(volts * (1.0 + dice.between(-UNEVEN, UNEVEN)), degrees);
+        |volts: f64, degrees: f64| Phasor::new(volts * (1.0 + rng.between(-UNEVEN, UNEVEN)), degrees);
     let none = Phasor::default();
     match wiring {
         SystemType::SinglePhase => [arrow(nominal, 0.0), none, none],

@@ -5,7 +5,7 @@
 //! Source: the Series 4000-R guide's configuration chapter. How a refusal shows on the bus is printed nowhere.
 
 use super::measure::Measured;
-use super::service::{Eye, Service};
+use super::service::{InstrumentRatios, Service};
 use super::settings::SystemType;
 use crate::modbus::pdu::ExceptionCode;
 
@@ -148,8 +148,8 @@ impl Setup {
     }
 
     /// How the meter sees its service. A ratio that is not the fitted one makes it see more or less than there is.
-    pub(crate) fn eye(&self, service: &Service) -> Eye {
-        Eye {
+    pub(crate) fn ratios(&self, service: &Service) -> InstrumentRatios {
+        InstrumentRatios {
             wiring: self.wiring,
             voltage: f64::from(self.transformer_ratio) / f64::from(service.transformer_ratio),
             current: f64::from(self.sensor_rating) / f64::from(service.sensor_rating),

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::air::{Air, Character, Frame, Source};
-use super::dice::Dice;
+use super::medium::{Character, Frame, Medium, Source};
 use super::meter::Meter;
+use super::rng::Rng;
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
 use crate::modbus::rtu;
 
@@ -40,8 +40,8 @@ pub struct Wire {
     /// The rate clients talk at.
     rate: NonZeroU32,
     state: State,
-    air: Air,
-    dice: Dice,
+    medium: Medium,
+    rng: Rng,
     counters: Counters,
     /// What has become visible and was not taken.
     output: BytesMut,
@@ -76,8 +76,8 @@ impl Wire {
             started: now,
             rate: settings.baud_rate,
             state: State::Idle,
-            air: Air::default(),
-            dice: Dice::new(settings.seed, NOISE),
+            medium: Medium::default(),
+            rng: Rng::new(settings.seed, NOISE),
             counters: Counters::default(),
             output: BytesMut::new(),
             settings,
@@ -107,10 +107,10 @@ impl Wire {
             return;
         }
         if self.is_on(now, |fault| matches!(fault.kind, FaultKind::Echo)) {
-            let begins = self.air.echo_ends().map_or(now, |ends| ends.max(now));
+            let begins = self.medium.echo_ends().map_or(now, |ends| ends.max(now));
             self.send(Source::Echo, begins, Bytes::copy_from_slice(bytes));
         }
-        let talking = self.air.is_talking(now);
+        let talking = self.medium.is_talking(now);
         match &mut self.state {
             State::Ignoring { last } => *last = now,
             State::Arriving { .. } => self.counters.collisions += 1,
@@ -131,14 +131,14 @@ impl Wire {
     pub fn handle_timeout(&mut self, now: Instant) {
         loop {
             let heard = self.heard_at().filter(|due| *due <= now);
-            let said = self.air.due().filter(|due| *due <= now);
+            let said = self.medium.due().filter(|due| *due <= now);
             match (heard, said) {
                 (None, None) => break,
                 (Some(_), None) => self.hear(),
                 (Some(heard), Some(said)) if heard <= said => self.hear(),
                 // One after the other, however late it is: what is heard may put more on the line.
                 (_, Some(said)) => {
-                    let (bytes, replies) = self.air.take(said);
+                    let (bytes, replies) = self.medium.take(said);
                     self.counters.replies += replies;
                     self.output.extend_from_slice(&bytes);
                 }
@@ -155,7 +155,7 @@ impl Wire {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None`: only when bytes come.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.heard_at().into_iter().chain(self.air.due()).min()
+        self.heard_at().into_iter().chain(self.medium.due()).min()
     }
 
     /// When the meters have heard what there is to hear.
@@ -217,7 +217,7 @@ impl Wire {
     /// Hands a whole request to the units it is for. Unit 0 is for all, and none of them answers.
     fn deliver(&mut self, adu: &[u8], began: Instant, at: Instant) {
         self.counters.requests += 1;
-        if self.air.was_talking(began, at) {
+        if self.medium.was_talking(began, at) {
             self.counters.collisions += 1;
             return;
         }
@@ -243,7 +243,7 @@ impl Wire {
     fn hears(&self, index: usize, at: Instant) -> bool {
         let rate = self.settings.meters[index].baud_rate.unwrap_or(self.settings.baud_rate);
         let dead = self.is_on(at, |fault| fault.kind == FaultKind::Dead && fault.meters.contains(&index));
-        rate == self.rate && !dead && self.meters[index].is_up(at) && !self.air.is_waiting(index)
+        rate == self.rate && !dead && self.meters[index].is_up(at) && !self.medium.is_waiting(index)
     }
 
     /// Puts a meter's reply on the line, or what its faults make of it.
@@ -270,8 +270,8 @@ impl Wire {
         }
         let mut adu = rtu::encode(unit, pdu).to_vec();
         if garbage {
-            let length = 1 + self.dice.below(adu.len());
-            adu = (0..length).map(|_| self.dice.byte()).collect();
+            let length = 1 + self.rng.below(adu.len());
+            adu = (0..length).map(|_| self.rng.byte()).collect();
             // Chance must not make a frame of it.
             while rtu::crc_is_right(&adu) {
                 adu.pop();
@@ -286,7 +286,7 @@ impl Wire {
 
     fn send(&mut self, source: Source, begins: Instant, bytes: Bytes) {
         let character = Character { bits: self.settings.character_bits, rate: self.rate };
-        let met = self.air.send(Frame::new(source, begins, character, bytes));
+        let met = self.medium.send(Frame::new(source, begins, character, bytes));
         self.counters.collisions += u64::from(met);
     }
 
@@ -297,7 +297,7 @@ impl Wire {
         for fault in &self.settings.faults {
             let own = meter.map_or(fault.meters.is_empty(), |index| fault.meters.contains(&index));
             if let FaultKind::Noisy(share) = fault.kind {
-                falls |= own && fault.is_on(passed) && self.dice.between(0.0, 1.0) < share;
+                falls |= own && fault.is_on(passed) && self.rng.between(0.0, 1.0) < share;
             }
         }
         self.counters.damaged += u64::from(falls);
@@ -306,17 +306,17 @@ impl Wire {
 
     /// Flips one to three bits, or puts a burst of other bytes over some.
     fn damage(&mut self, adu: &mut [u8]) {
-        if self.dice.below(2) == 0 {
-            for _ in 0..=self.dice.below(3) {
-                let at = self.dice.below(adu.len());
-                adu[at] ^= 1 << self.dice.below(8);
+        if self.rng.below(2) == 0 {
+            for _ in 0..=self.rng.below(3) {
+                let at = self.rng.below(adu.len());
+                adu[at] ^= 1 << self.rng.below(8);
             }
             return;
         }
-        let at = self.dice.below(adu.len());
-        let length = 1 + self.dice.below(BURST);
+        let at = self.rng.below(adu.len());
+        let length = 1 + self.rng.below(BURST);
         for byte in adu.iter_mut().skip(at).take(length) {
-            *byte = self.dice.byte();
+            *byte = self.rng.byte();
         }
     }
 
@@ -365,7 +365,7 @@ fn request_length(bytes: &[u8]) -> Length {
     }
 }
 
-/// Tells the dice of the line from those of the meters.
+/// Tells the rng of the line from those of the meters.
 const NOISE: u64 = 1 << 40;
 
 /// Most bytes of one burst of noise.

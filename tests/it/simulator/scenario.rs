@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use metergate::document::keys;
+use metergate::simulator::fault_schedule::fault_schedule;
 use metergate::simulator::scenario::parse;
 use metergate::simulator::section::{Fault, Load, Meter, Scenario};
 use metergate::simulator::settings::{ChainSettings, FaultKind, Phase, Shape, SystemType};
-use metergate::simulator::timetable::timetable;
 use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../../../docs/simulator.md");
@@ -89,7 +89,7 @@ faults:
     assert_eq!((chain.faults[0].at.as_secs(), chain.faults[0].lasts), (1, Some(Duration::from_secs(2))));
     assert_eq!(chain.faults[1].lasts, None);
     assert_eq!(chain.faults[5].lasts, Some(Duration::from_secs(2)), "without power unless it says so");
-    assert_eq!(timetable(&chain)[5], "5s to 7s: meter 1: power_cycle");
+    assert_eq!(fault_schedule(&chain)[5], "5s to 7s: meter 1: power_cycle");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::document::show;
 
 /// What will go wrong, a line each, in order of time.
 #[must_use]
-pub fn timetable(chain: &ChainSettings) -> Vec<String> {
+pub fn fault_schedule(chain: &ChainSettings) -> Vec<String> {
     let mut faults: Vec<&Fault> = chain.faults.iter().collect();
     faults.sort_by_key(|fault| fault.at);
     let line = |fault: &Fault| {

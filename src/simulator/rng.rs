@@ -4,9 +4,9 @@
 
 /// A small generator (SplitMix64): equal seeds, equal numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// For a seed and what tells this use of it from others.
     pub(crate) fn new(seed: u64, salt: u64) -> Self {
         Self(seed ^ salt.wrapping_mul(0xA24B_AED4_963E_E407))

@@ -1,4 +1,4 @@
-//! The works of a simulated meter: what it measures, counts, keeps and is told to do, second by second.
+//! The state of a simulated meter: what it measures, counts, keeps and is told to do, second by second.
 //!
 //! Owns totals, pulses, demand, settings and what of them survives a loss of power. The meter works everything out
 //! once per second; what happened in between is caught up with when it is next asked. It knows no request.
@@ -18,7 +18,7 @@ use crate::modbus::pdu::ExceptionCode;
 
 /// The inside of one meter.
 #[derive(Debug)]
-pub(crate) struct Works {
+pub(crate) struct MeterState {
     service: Service,
     setup: Setup,
     totals: Totals,
@@ -54,7 +54,7 @@ pub(crate) enum Command {
 
 /// Every value of one second.
 pub(crate) struct Snapshot<'w> {
-    works: &'w Works,
+    state: &'w MeterState,
     measured: Measured,
     frequency: Option<f64>,
     totals: Totals,
@@ -62,12 +62,12 @@ pub(crate) struct Snapshot<'w> {
     pub(crate) exponents: Exponents,
 }
 
-impl Works {
+impl MeterState {
     /// As the meter is when the simulation begins; `faults` are its own.
     pub(crate) fn new(settings: &MeterSettings, faults: &[Fault], seed: u64) -> Self {
         let service = Service::new(settings, faults, seed);
         let setup = Setup::new(settings.system_type, &service);
-        let energy = service.energy_before(setup.eye(&service));
+        let energy = service.energy_before(setup.ratios(&service));
         let mut outages = Outage::of(faults);
         outages.reverse();
         Self {
@@ -154,11 +154,11 @@ impl Works {
 
     /// Every value as it stands at a second that everything was brought up to.
     pub(crate) fn snapshot(&self, at: u64) -> Snapshot<'_> {
-        let eye = self.setup.eye(&self.service);
+        let ratios = self.setup.ratios(&self.service);
         Snapshot {
-            works: self,
-            measured: self.service.measured(eye, at),
-            frequency: self.service.frequency(eye, at),
+            state: self,
+            measured: self.service.measured(ratios, at),
+            frequency: self.service.frequency(ratios, at),
             totals: self.totals_at(at),
             demand: self.demand_at(at),
             exponents: self.setup.exponents(),
@@ -219,16 +219,16 @@ impl Works {
 
     /// Mean power since the demand interval in progress began.
     fn demand_at(&self, at: u64) -> Power {
-        let eye = self.setup.eye(&self.service);
+        let ratios = self.setup.ratios(&self.service);
         let from = self.demand.since();
         match at.checked_sub(from) {
-            None | Some(0) => self.service.measured(eye, at).total,
-            Some(seconds) => self.service.energy(eye, from, at).total.times(3600.0 / seconds as f64),
+            None | Some(0) => self.service.measured(ratios, at).total,
+            Some(seconds) => self.service.energy(ratios, from, at).total.times(3600.0 / seconds as f64),
         }
     }
 
     fn totals_at(&self, at: u64) -> Totals {
-        let used = self.service.energy(self.setup.eye(&self.service), self.totals.until, at);
+        let used = self.service.energy(self.setup.ratios(&self.service), self.totals.until, at);
         let [real, reactive] = self.totals.pulses;
         let weight = self.setup.pulse_weight();
         Totals {
@@ -255,8 +255,8 @@ impl Command {
 impl Snapshot<'_> {
     /// What the slot's point holds, in its unit; `None`: nothing that means anything.
     pub(crate) fn value(&self, slot: &Slot) -> Option<f64> {
-        let Self { works, measured, totals, .. } = self;
-        let setup = &works.setup;
+        let Self { state, measured, totals, .. } = self;
+        let setup = &state.setup;
         if !slot.is_valid(Map::get().profile(), setup.wiring.code()) {
             return None;
         }
@@ -280,7 +280,7 @@ impl Snapshot<'_> {
             Quantity::MeanCurrent => mean(&measured.currents, phases),
             Quantity::Frequency => return self.frequency,
             Quantity::Demand(part) => part.of(self.demand),
-            Quantity::HighestDemand(part) => part.of(works.demand.highest),
+            Quantity::HighestDemand(part) => part.of(state.demand.highest),
             Quantity::Pulses(output) => totals.pulses[output].floor().rem_euclid(ROLLS_OVER_AT),
             Quantity::Command | Quantity::Zero => 0.0,
             Quantity::Setting(Setting::TransformerRatio) => {
@@ -291,15 +291,15 @@ impl Snapshot<'_> {
             Quantity::FullScale => setup.full_scale(),
             Quantity::PulseDuration => f64::from(setup.pulse_duration().unwrap_or(SHORTEST_CLOSURE)),
             Quantity::Alerts => f64::from(self.alerts()),
-            Quantity::EnergyClears => f64::from(works.energy_clears),
-            Quantity::PowerUps => f64::from(works.power_ups),
+            Quantity::EnergyClears => f64::from(state.energy_clears),
+            Quantity::PowerUps => f64::from(state.power_ups),
             Quantity::Firmware => f64::from(FIRMWARE),
             Quantity::NotAvailable => return None,
         })
     }
 
     fn alerts(&self) -> u16 {
-        let active = |alert: &Alert| alert.is_active(&self.works.setup, &self.measured, self.frequency);
+        let active = |alert: &Alert| alert.is_active(&self.state.setup, &self.measured, self.frequency);
         let bits = Map::get().alerts.iter().filter(|(_, alert)| active(alert)).map(|(bit, _)| 1 << bit);
         bits.fold(0, |all, bit: u16| all | bit)
     }

@@ -12,7 +12,7 @@ use crate::modbus::rtu;
 
 /// Everything that is under way or will be.
 #[derive(Debug, Default)]
-pub(crate) struct Air {
+pub(crate) struct Medium {
     /// In order of their sending.
     frames: Vec<Frame>,
     /// When the meter that ended last began and ended.
@@ -47,7 +47,7 @@ pub(crate) struct Character {
     pub(crate) rate: NonZeroU32,
 }
 
-impl Air {
+impl Medium {
     /// Puts a frame on the line, at once or later; whether it will meet another one there.
     pub(crate) fn send(&mut self, frame: Frame) -> bool {
         let meets =
