@@ -216,21 +216,22 @@ pub mod simulator {
 pub mod cli {
     pub mod activity;
     pub mod args;
-    pub mod assign;
     pub mod budget;
     pub mod capture;
     pub mod check;
-    pub mod choice;
+    pub mod command_error;
     pub mod completions;
     pub mod demo;
     pub mod doctor;
     pub mod exit;
     pub mod export;
-    mod held;
+    mod gateway_client;
     pub mod logging;
     pub mod notify;
     pub mod output;
+    pub mod point_selection;
     pub mod points;
+    mod port_holder;
     pub mod profile;
     pub mod raw;
     pub mod read;
@@ -242,12 +243,11 @@ pub mod cli {
     pub mod screen;
     pub mod signals;
     pub mod simulate;
-    pub mod stop;
     pub mod table;
     pub mod target;
-    mod there;
     pub mod trace;
     pub mod write;
+    pub mod write_value;
 }
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

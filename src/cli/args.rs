@@ -16,7 +16,7 @@ use crate::bus::settings;
 use crate::config;
 use crate::document;
 
-pub mod here;
+pub mod gateway;
 pub mod line;
 pub mod meter;
 pub mod serial;
@@ -96,19 +96,19 @@ pub enum Command {
     ///
     /// Each line says when (UTC), on which bus, with which unit, for whom, what was asked, how it ended and how long
     /// that took. What was answered without a line is shown, too.
-    #[command(after_help = here::TRACE_HELP)]
-    Trace(here::Trace),
+    #[command(after_help = gateway::TRACE_HELP)]
+    Trace(gateway::Trace),
     /// Write the traffic of the running gateway, both sides, to a file for Wireshark
     ///
     /// The file begins with what the gateway has kept: the last 2000 events of each line, and of all clients.
-    #[command(after_help = here::CAPTURE_HELP)]
-    Capture(here::Capture),
+    #[command(after_help = gateway::CAPTURE_HELP)]
+    Capture(gateway::Capture),
     /// Write all that the running gateway knows into one text, for whoever helps from afar
     ///
     /// Configuration, versions, states, counters, findings, the last transactions and the last lines of the log. The
     /// token is not in it; readings, names and addresses of clients are.
-    #[command(after_help = here::REPORT_HELP)]
-    Report(here::Report),
+    #[command(after_help = gateway::REPORT_HELP)]
+    Report(gateway::Report),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::here::Capture;
+use super::args::gateway::Capture;
+use super::command_error::CommandError;
 use super::exit::Exit;
+use super::gateway_client::{GatewayClient, Present, append, new_file};
 use super::output;
-use super::stop::Stop;
-use super::there::{Present, There, append, new_file};
 
 /// Captures for as long as asked, or until `stop` is cancelled.
 pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
@@ -21,18 +21,18 @@ pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
     }
 }
 
-async fn write(args: &Capture, stop: &CancellationToken) -> Result<Exit, Stop> {
-    let there = There::find(&args.place)?;
+async fn write(args: &Capture, stop: &CancellationToken) -> Result<Exit, CommandError> {
+    let gateway = GatewayClient::find(&args.location)?;
     let path = match args.time {
         Some(time) => format!("/capture.pcapng?seconds={}", time.as_millis().div_ceil(1000)),
         None => "/capture.pcapng".to_owned(),
     };
-    let page = there.ask(&path).await?;
+    let page = gateway.ask(&path).await?;
     if args.file == Path::new("-") {
-        return Ok(there.pass_on(page, stop, output::show).await);
+        return Ok(gateway.pass_on(page, stop, output::show).await);
     }
     // Not before there is something to write: a gateway that is not there leaves no empty file.
     let present = if args.force { Present::WrittenOver } else { Present::KeptUnforced };
     let mut file = new_file(&args.file, present)?;
-    Ok(there.pass_on(page, stop, |piece| append(&mut file, &args.file, piece)).await)
+    Ok(gateway.pass_on(page, stop, |piece| append(&mut file, &args.file, piece)).await)
 }

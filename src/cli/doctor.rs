@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Units;
 use super::args::line::{Doctor, Line as Asked};
+use super::command_error::CommandError;
 use super::exit::Exit;
-use super::held::{Holder, held};
+use super::gateway_client::GatewayClient;
 use super::output;
-use super::stop::Stop;
+use super::port_holder::{PortHolder, held};
 use super::target::Target;
-use super::there::There;
 use crate::config::section::{self, PollSlow};
 use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
@@ -48,33 +48,33 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
     }
 }
 
-async fn of_gateway(args: &Doctor) -> Result<DoctorReport, Stop> {
-    let there = There::find(&args.place)?;
-    let page = there.page("/api/v1/checkup").await?;
+async fn of_gateway(args: &Doctor) -> Result<DoctorReport, CommandError> {
+    let gateway = GatewayClient::find(&args.location)?;
+    let page = gateway.page("/api/v1/checkup").await?;
     let odd = |error| {
-        let text = format!("{} is a gateway of another version: {error}", there.shown());
-        Stop::Said(Exit::CannotStart, text)
+        let text = format!("{} is a gateway of another version: {error}", gateway.shown());
+        CommandError::Said(Exit::CannotStart, text)
     };
     let found: DoctorReport = serde_json::from_slice(&page).map_err(odd)?;
     let seconds = found.buses.iter().map(|bus| bus.seconds).max().unwrap_or_default();
-    let asked = format!("The gateway at {}, over the last {seconds} s.\n\n", there.shown());
+    let asked = format!("The gateway at {}, over the last {seconds} s.\n\n", gateway.shown());
     let _unread = output::print(asked.as_bytes());
     Ok(found)
 }
 
-async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<DoctorReport, Stop> {
+async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<DoctorReport, CommandError> {
     let device = match Target::named(word)? {
         Target::Serial(device) => device,
         Target::Tcp { host, .. } => {
             let host = if host.contains(':') { format!("[{host}]") } else { host };
-            return Err(Stop::usage(format!(
+            return Err(CommandError::usage(format!(
                 "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
                  metergate doctor --status {host}"
             )));
         }
     };
     let Some(units) = &asked.units else {
-        return Err(Stop::usage("--units says which meters are on the line, such as --units 1-12"));
+        return Err(CommandError::usage("--units says which meters are on the line, such as --units 1-12"));
     };
     let bus = configuration(&device, asked, units)?;
     let (framing, seconds) = (bus.line.framing, asked.time.as_secs());
@@ -84,12 +84,12 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     let _unread = output::print(announced.as_bytes());
     let seen = watch(bus, asked.time, stop).await.map_err(|error| {
         let text = match error {
-            OpenError::Busy => held(word, Holder::Unknown, "metergate doctor"),
+            OpenError::Busy => held(word, PortHolder::Unknown, "metergate doctor"),
             OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
                 format!("{word}: {error}")
             }
         };
-        Stop::Said(Exit::CannotStart, text)
+        CommandError::Said(Exit::CannotStart, text)
     })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
     let line = BusReport::since_start(&seen.bus, seen.span, seen.at, |finding| {
@@ -130,8 +130,9 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
 }
 
 /// The bus that asks what the gateway would ask. The settings of the meters are read soon, too: their alerts are there.
-fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::Bus, Stop> {
-    let profile = asked.profile.parse().map_err(|error| Stop::usage(format!("--profile: {error}")))?;
+fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::Bus, CommandError> {
+    let profile =
+        asked.profile.parse().map_err(|error| CommandError::usage(format!("--profile: {error}")))?;
     let unit = section::Unit {
         id: Some(UnitIds(units.ids().to_vec())),
         profile: Some(profile),
@@ -159,9 +160,9 @@ fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::
     };
     let config = Config::try_from(file).map_err(|problems| {
         output::report(&problems);
-        Stop::usage("this configuration defines no bus")
+        CommandError::usage("this configuration defines no bus")
     })?;
-    config.buses.into_iter().next().ok_or_else(|| Stop::usage("this configuration defines no bus"))
+    config.buses.into_iter().next().ok_or_else(|| CommandError::usage("this configuration defines no bus"))
 }
 
 /// A line a unit, each with what is wrong with it and what to do; what is wrong with the line as a whole first.

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::command_error::CommandError;
 use super::exit::Exit;
-use super::stop::Stop;
 use crate::config::{self, read_bounded};
 use crate::document::{decode, did_you_mean};
 use crate::meter::profile::Profile;
@@ -21,7 +21,7 @@ pub fn find(
     named: Option<&str>,
     configured: Option<Arc<Profile>>,
     config: &Path,
-) -> Result<Arc<Profile>, Stop> {
+) -> Result<Arc<Profile>, CommandError> {
     match (named, configured) {
         (Some(named), _) => load(named, config),
         (None, Some(profile)) => Ok(profile),
@@ -29,7 +29,7 @@ pub fn find(
     }
 }
 
-fn load(named: &str, config: &Path) -> Result<Arc<Profile>, Stop> {
+fn load(named: &str, config: &Path) -> Result<Arc<Profile>, CommandError> {
     if named.contains('/') || named.ends_with(".yaml") {
         let path = Path::new(named);
         return read_bounded(path)
@@ -45,21 +45,21 @@ fn load(named: &str, config: &Path) -> Result<Arc<Profile>, Stop> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             match Profile::builtin(named) {
                 Some(profile) => Ok(Arc::new(profile.clone())),
-                None => Err(Stop::usage(unknown(named, &directory))),
+                None => Err(CommandError::usage(unknown(named, &directory))),
             }
         }
         Err(error) => Err(cannot_read(&path, &error)),
     }
 }
 
-fn parse(bytes: &[u8], path: &Path) -> Result<Arc<Profile>, Stop> {
+fn parse(bytes: &[u8], path: &Path) -> Result<Arc<Profile>, CommandError> {
     let file = path.display().to_string();
     let profile = decode(bytes, &file).and_then(|text| Profile::parse(text, &file))?;
     Ok(Arc::new(profile))
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Stop {
-    Stop::Said(Exit::Configuration, format!("{}: the file cannot be read: {error}", path.display()))
+fn cannot_read(path: &Path, error: &io::Error) -> CommandError {
+    CommandError::Said(Exit::Configuration, format!("{}: the file cannot be read: {error}", path.display()))
 }
 
 fn unknown(named: &str, directory: &Path) -> String {

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::args::meter::Read;
-use super::choice::registers;
+use super::command_error::CommandError;
 use super::exit::Exit;
 use super::export::{self, csv};
+use super::point_selection::registers;
 use super::read::{Shown, Style};
-use super::stop::Stop;
 use super::{screen, table};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
@@ -40,18 +40,18 @@ impl Job {
     ///
     /// # Errors
     /// Wrong usage.
-    pub fn new(args: &Read, target: String, words: &[String]) -> Result<Self, Stop> {
+    pub fn new(args: &Read, target: String, words: &[String]) -> Result<Self, CommandError> {
         if words.is_empty() {
-            return Err(Stop::usage("--raw needs register numbers, such as 257-262"));
+            return Err(CommandError::usage("--raw needs register numbers, such as 257-262"));
         }
         let function = if args.table == INPUT_TABLE {
             FunctionCode::READ_INPUT_REGISTERS
         } else {
             FunctionCode::READ_HOLDING_REGISTERS
         };
-        let range = |word: &String| range(word, function).map_err(Stop::usage);
+        let range = |word: &String| range(word, function).map_err(CommandError::usage);
         let ranges = words.iter().map(range).collect::<Result<_, _>>()?;
-        Ok(Self { target, unit: args.way.unit, table: args.table, ranges })
+        Ok(Self { target, unit: args.connection.unit, table: args.table, ranges })
     }
 
     /// The names of the columns of a CSV line.

@@ -10,11 +10,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::args::meter::{Interval, Read};
+use super::command_error::CommandError;
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
-use super::stop::Stop;
-use super::target::{Aim, Purpose, Typed};
-use super::{choice, export, output, profile, raw, screen, table};
+use super::target::{Purpose, ResolvedTarget, Typed};
+use super::{export, output, point_selection, profile, raw, screen, table};
 use crate::client::ask::Client;
 use crate::client::survey::survey;
 use crate::meter::profile::Profile;
@@ -82,30 +82,36 @@ struct Points {
     words: Vec<String>,
 }
 
-async fn prepare(args: &Read) -> Result<(Client, Job), Stop> {
-    let way = &args.way;
-    let (aim, words) = Aim::take(&args.words, way, Purpose::Read)?;
-    let target = aim.target.to_string();
+async fn prepare(args: &Read) -> Result<(Client, Job), CommandError> {
+    let connection = &args.connection;
+    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Read)?;
+    let target = resolved.target.to_string();
     let job = if args.raw {
         Job::Raw(raw::Job::new(args, target, &words)?)
     } else {
-        let profile = profile::find(way.profile.as_deref(), aim.profile, &way.config)?;
-        if let Err(wrong) = choice::choose(&profile, &words) {
+        let profile = profile::find(connection.profile.as_deref(), resolved.profile, &connection.config)?;
+        if let Err(wrong) = point_selection::choose(&profile, &words) {
             // Only a first word that means nothing may have been meant for a host.
             let host = words.first().filter(|first| {
                 let alone = std::slice::from_ref(*first);
                 let is_a_name = first.starts_with(|letter: char| letter.is_ascii_alphabetic());
-                aim.is_here && is_a_name && choice::choose(&profile, alone).is_err()
+                resolved.is_here && is_a_name && point_selection::choose(&profile, alone).is_err()
             });
             let host = host.map_or(String::new(), |first| {
                 format!("; a host without a dot is written with its port, such as {first}:502")
             });
-            return Err(Stop::usage(format!("{wrong}{host}{}", interval_apart(args))));
+            return Err(CommandError::usage(format!("{wrong}{host}{}", interval_apart(args))));
         }
-        Job::Points(Points { target, max_age: aim.max_age, unit: way.unit, profile, words: words.clone() })
+        Job::Points(Points {
+            target,
+            max_age: resolved.max_age,
+            unit: connection.unit,
+            profile,
+            words: words.clone(),
+        })
     };
     let typed = Typed { purpose: Purpose::Read, words: &words };
-    Ok((aim.target.open(way, typed).await?, job))
+    Ok((resolved.target.open(connection, typed).await?, job))
 }
 
 /// Where an interval stands beside --watch instead of in it, how it is written.
@@ -178,7 +184,7 @@ impl Job {
 impl Points {
     fn subject(&self) -> Subject<'_> {
         // Chosen once before, from the same profile: it cannot fail now.
-        let points = choice::choose(&self.profile, &self.words).unwrap_or_default();
+        let points = point_selection::choose(&self.profile, &self.words).unwrap_or_default();
         let Self { target, max_age, unit, profile, .. } = self;
         Subject { target: target.clone(), unit: *unit, profile, points, max_age: *max_age }
     }

@@ -2,11 +2,11 @@
 //!
 //! The gateway makes it; this writes it down, never over a file that is there.
 
-use super::args::here::Report;
+use super::args::gateway::Report;
+use super::command_error::CommandError;
 use super::exit::Exit;
+use super::gateway_client::{GatewayClient, Present, append, new_file};
 use super::output;
-use super::stop::Stop;
-use super::there::{Present, There, append, new_file};
 
 /// Fetches the report and writes it.
 pub async fn report(args: &Report) -> Exit {
@@ -16,8 +16,8 @@ pub async fn report(args: &Report) -> Exit {
     }
 }
 
-async fn write(args: &Report) -> Result<Exit, Stop> {
-    let text = There::find(&args.place)?.page("/api/v1/report").await?;
+async fn write(args: &Report) -> Result<Exit, CommandError> {
+    let text = GatewayClient::find(&args.location)?.page("/api/v1/report").await?;
     let Some(path) = &args.file else { return Ok(output::print(&text)) };
     let mut file = new_file(path, Present::Kept)?;
     Ok(append(&mut file, path, &text).err().unwrap_or(Exit::Ok))

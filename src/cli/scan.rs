@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::args::line::Scan;
+use super::command_error::CommandError;
 use super::exit::Exit;
-use super::held::{Holder, held};
 use super::output;
-use super::stop::Stop;
+use super::port_holder::{PortHolder, held};
 use super::target::Target;
 use crate::bus::settings::{Framing, UnitId};
 use crate::client::ask::Client;
@@ -71,12 +71,12 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
     conclude(&target, &plan, &findings, named, stop.is_cancelled())
 }
 
-fn plan(args: &Scan, target: &Target) -> Result<Plan, Stop> {
+fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
     let of_the_line = args.serial.is_given() || args.try_settings;
     let (through, timeout) = match target {
         Target::Serial(_) => (Through::Line, args.timeout),
         Target::Tcp { .. } if of_the_line => {
-            return Err(Stop::usage(
+            return Err(CommandError::usage(
                 "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",
             ));
         }
@@ -134,7 +134,7 @@ async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, 
 /// Why the port cannot be had.
 fn cannot_open(device: &Path, error: &OpenError) -> String {
     match error {
-        OpenError::Busy => held(device.display(), Holder::Unknown, "metergate scan HOST:PORT"),
+        OpenError::Busy => held(device.display(), PortHolder::Unknown, "metergate scan HOST:PORT"),
         OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
             format!("{}: {error}", device.display())
         }

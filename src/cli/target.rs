@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::meter::Way;
+use super::args::meter::ConnectionArgs;
+use super::command_error::CommandError;
 use super::exit::Exit;
-use super::held::{Holder, held};
-use super::stop::Stop;
+use super::port_holder::{PortHolder, held};
 use crate::bus::settings::UnitId;
 use crate::client::ask::Client;
 use crate::client::serial::{SerialClient, SerialSettings};
@@ -40,7 +40,7 @@ pub enum Target {
 
 /// A target, and what the configuration says of the unit there.
 #[derive(Debug)]
-pub struct Aim {
+pub struct ResolvedTarget {
     /// Whom to ask.
     pub target: Target,
     /// The unit's profile, where the target is the gateway running here and its configuration names one.
@@ -97,7 +97,7 @@ impl Target {
     ///
     /// # Errors
     /// When it looks like one and is none.
-    pub fn read(word: &str) -> Option<Result<Self, Stop>> {
+    pub fn read(word: &str) -> Option<Result<Self, CommandError>> {
         if word.contains('=') {
             return None;
         }
@@ -105,18 +105,19 @@ impl Target {
             return Some(Ok(Self::Serial(PathBuf::from(word))));
         }
         let looks = word.contains(['.', ':', '[']) || word == "localhost";
-        looks.then(|| Self::tcp(word).ok_or_else(|| Stop::usage(format!("'{word}' is no HOST:PORT"))))
+        looks.then(|| Self::tcp(word).ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT"))))
     }
 
     /// The target a word names where nothing else than a target may stand.
     ///
     /// # Errors
     /// When it is none.
-    pub(super) fn named(word: &str) -> Result<Self, Stop> {
+    pub(super) fn named(word: &str) -> Result<Self, CommandError> {
         if word.contains('/') {
             return Ok(Self::Serial(PathBuf::from(word)));
         }
-        Self::tcp(word).ok_or_else(|| Stop::usage(format!("'{word}' is no HOST:PORT and no /dev/...")))
+        Self::tcp(word)
+            .ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT and no /dev/...")))
     }
 
     fn tcp(word: &str) -> Option<Self> {
@@ -127,46 +128,53 @@ impl Target {
     ///
     /// # Errors
     /// When nobody is there, or the port is held.
-    pub async fn open(&self, way: &Way, typed: Typed<'_>) -> Result<Client, Stop> {
+    pub async fn open(&self, connection: &ConnectionArgs, typed: Typed<'_>) -> Result<Client, CommandError> {
         match self {
             Self::Tcp { host, port } => {
-                let timeout = way.timeout.unwrap_or(TCP_TIMEOUT);
+                let timeout = connection.timeout.unwrap_or(TCP_TIMEOUT);
                 let client = TcpClient::open(host, *port, timeout).await;
-                client.map(Client::Tcp).map_err(|failure| Stop::unreachable(&failure))
+                client.map(Client::Tcp).map_err(|failure| CommandError::unreachable(&failure))
             }
             Self::Serial(device) => {
-                let unit = UnitId::new(way.unit).ok_or_else(|| {
-                    Stop::usage(format!("a line has units 1 to 255, found --unit {}", way.unit))
+                let unit = UnitId::new(connection.unit).ok_or_else(|| {
+                    CommandError::usage(format!(
+                        "a line has units 1 to 255, found --unit {}",
+                        connection.unit
+                    ))
                 })?;
                 let settings = SerialSettings {
                     port: PortSettings {
                         device: device.clone(),
-                        framing: way.serial.framing(),
+                        framing: connection.serial.framing(),
                         direction: Direction::Auto,
                     },
                     units: vec![unit],
-                    response_timeout: way.timeout.unwrap_or(LINE_TIMEOUT),
+                    response_timeout: connection.timeout.unwrap_or(LINE_TIMEOUT),
                     retries: RETRIES,
                 };
                 SerialClient::open(settings)
                     .map(Client::Serial)
-                    .map_err(|error| cannot_open(device, way, typed, &error))
+                    .map_err(|error| cannot_open(device, connection, typed, &error))
             }
         }
     }
 }
 
-impl Aim {
+impl ResolvedTarget {
     /// Takes the target off the front of `words`; without one, finds the gateway running here by its
     /// configuration. What is left are the other words.
     ///
     /// # Errors
     /// Wrong usage, or a configuration with faults.
-    pub fn take(words: &[String], way: &Way, purpose: Purpose) -> Result<(Self, Vec<String>), Stop> {
+    pub fn take(
+        words: &[String],
+        connection: &ConnectionArgs,
+        purpose: Purpose,
+    ) -> Result<(Self, Vec<String>), CommandError> {
         let first = words.first().and_then(|word| Target::read(word)).transpose()?;
         let is_line = matches!(first, Some(Target::Serial(_)));
-        if !is_line && way.serial.is_given() {
-            return Err(Stop::usage(
+        if !is_line && connection.serial.is_given() {
+            return Err(CommandError::usage(
                 "--baud, --parity and --stop-bits are for a serial TARGET such as /dev/ttyUSB0",
             ));
         }
@@ -175,28 +183,28 @@ impl Aim {
                 let max_age = is_line.then_some(Duration::ZERO);
                 Ok((Self { target, profile: None, max_age, is_here: false }, words[1..].to_vec()))
             }
-            None => Ok((Self::here(way, purpose)?, words.to_vec())),
+            None => Ok((Self::here(connection, purpose)?, words.to_vec())),
         }
     }
 
-    fn here(way: &Way, purpose: Purpose) -> Result<Self, Stop> {
-        if !way.config.exists() {
-            return Err(Stop::Said(
+    fn here(connection: &ConnectionArgs, purpose: Purpose) -> Result<Self, CommandError> {
+        if !connection.config.exists() {
+            return Err(CommandError::Said(
                 Exit::Configuration,
                 format!(
                     "no TARGET was named, and there is no {} to find the gateway by; name it, such as \
                      10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502",
-                    way.config.display()
+                    connection.config.display()
                 ),
             ));
         }
-        let config = config::load(&way.config)?.config;
+        let config = config::load(&connection.config)?.config;
         // A configuration has at least one listener.
-        let Some(listener) = suited(&config, way.unit, purpose) else {
-            return Err(Stop::usage("the configuration has no listener"));
+        let Some(listener) = suited(&config, connection.unit, purpose) else {
+            return Err(CommandError::usage("the configuration has no listener"));
         };
         let unit = listener.buses.iter().filter_map(|&index| config.buses.get(index)).find_map(|bus| {
-            let unit = bus.aliases.get(&way.unit)?;
+            let unit = bus.aliases.get(&connection.unit)?;
             Some(bus.profiles.get(unit).map(|unit| Arc::clone(&unit.profile)))
         });
         Ok(Self {
@@ -268,15 +276,20 @@ fn seen_from_here(ip: IpAddr) -> IpAddr {
 }
 
 /// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
-fn cannot_open(device: &Path, way: &Way, typed: Typed<'_>, error: &OpenError) -> Stop {
+fn cannot_open(
+    device: &Path,
+    connection: &ConnectionArgs,
+    typed: Typed<'_>,
+    error: &OpenError,
+) -> CommandError {
     let text = match error {
         OpenError::Busy => {
             // A configuration that cannot be read names no holder; that is all it means here.
-            let config = config::load(&way.config).ok().map(|found| found.config);
+            let config = config::load(&connection.config).ok().map(|found| found.config);
             let (holder, instead) =
-                match config.and_then(|config| holder(device, &config, way.unit, typed.purpose)) {
-                    Some((target, unit)) => (Holder::Gateway, typed.with(target, unit)),
-                    None => (Holder::Unknown, typed.with("HOST:PORT", way.unit)),
+                match config.and_then(|config| holder(device, &config, connection.unit, typed.purpose)) {
+                    Some((target, unit)) => (PortHolder::Gateway, typed.with(target, unit)),
+                    None => (PortHolder::Unknown, typed.with("HOST:PORT", connection.unit)),
                 };
             held(device.display(), holder, &instead)
         }
@@ -284,7 +297,7 @@ fn cannot_open(device: &Path, way: &Way, typed: Typed<'_>, error: &OpenError) ->
             format!("{}: {error}", device.display())
         }
     };
-    Stop::Said(Exit::CannotStart, text)
+    CommandError::Said(Exit::CannotStart, text)
 }
 
 /// The listener that leads to this device and suits the purpose best, and what its clients call the unit.

@@ -6,11 +6,11 @@ use std::fmt::Write;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::here::Trace;
+use super::args::gateway::Trace;
+use super::command_error::CommandError;
 use super::exit::Exit;
+use super::gateway_client::GatewayClient;
 use super::output;
-use super::stop::Stop;
-use super::there::There;
 use crate::page::escape_query;
 
 /// Follows until `stop` is cancelled or nobody reads it.
@@ -21,12 +21,12 @@ pub async fn trace(args: &Trace, stop: CancellationToken) -> Exit {
     }
 }
 
-async fn follow(args: &Trace, stop: &CancellationToken) -> Result<Exit, Stop> {
-    let there = There::find(&args.place)?;
-    let page = there.ask(&path(args)).await?;
+async fn follow(args: &Trace, stop: &CancellationToken) -> Result<Exit, CommandError> {
+    let gateway = GatewayClient::find(&args.location)?;
+    let page = gateway.ask(&path(args)).await?;
     // Not on stdout, which has results only.
-    output::report(&format!("following {}; times are UTC; Ctrl-C ends it", there.shown()));
-    Ok(there.pass_on(page, stop, output::show).await)
+    output::report(&format!("following {}; times are UTC; Ctrl-C ends it", gateway.shown()));
+    Ok(gateway.pass_on(page, stop, output::show).await)
 }
 
 /// What is asked of the gateway.

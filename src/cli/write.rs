@@ -6,12 +6,12 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use super::args::meter::{Way, Write};
-use super::assign::{self, Plan};
+use super::args::meter::{ConnectionArgs, Write};
+use super::command_error::CommandError;
 use super::exit::Exit;
 use super::reading::{self, MeterReading, Subject};
-use super::stop::Stop;
-use super::target::{Aim, Purpose, Typed};
+use super::target::{Purpose, ResolvedTarget, Typed};
+use super::write_value::{self, Plan};
 use super::{output, profile};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
@@ -27,22 +27,24 @@ pub async fn write(args: &Write) -> Exit {
 }
 
 /// What to say at the end of a write that went well.
-async fn carry_out(args: &Write) -> Result<String, Stop> {
-    let way = &args.way;
-    let (aim, words) = Aim::take(&args.words, way, Purpose::Write)?;
+async fn carry_out(args: &Write) -> Result<String, CommandError> {
+    let connection = &args.connection;
+    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Write)?;
     let [word] = words.as_slice() else {
-        return Err(Stop::usage("one POINT=VALUE is expected, such as ct_primary=200"));
+        return Err(CommandError::usage("one POINT=VALUE is expected, such as ct_primary=200"));
     };
-    let profile = profile::find(way.profile.as_deref(), aim.profile, &way.config)?;
-    let (point, text) = assign::writable(&profile, word).map_err(Stop::usage)?;
-    let scaled = assign::exponent_of(&profile, point);
+    let profile = profile::find(connection.profile.as_deref(), resolved.profile, &connection.config)?;
+    let (point, text) = write_value::writable(&profile, word).map_err(CommandError::usage)?;
+    let scaled = write_value::exponent_of(&profile, point);
     // Where no exponent has to be asked for, everything is known before anything is opened.
     let known = match scaled {
-        None => Some(assign::plan(&profile, point, text, None).map_err(Stop::usage)?),
+        None => Some(write_value::plan(&profile, point, text, None).map_err(CommandError::usage)?),
         Some(_) => None,
     };
-    let mut client = aim.target.open(way, Typed { purpose: Purpose::Write, words: &words }).await?;
-    let mut meter = Meter { client: &mut client, way, profile: &profile, target: aim.target.to_string() };
+    let mut client =
+        resolved.target.open(connection, Typed { purpose: Purpose::Write, words: &words }).await?;
+    let mut meter =
+        Meter { client: &mut client, connection, profile: &profile, target: resolved.target.to_string() };
     let done = match known {
         Some(plan) => meter.write(point, &plan, args.yes).await,
         None => match meter.plan(point, scaled, text).await {
@@ -57,31 +59,37 @@ async fn carry_out(args: &Write) -> Result<String, Stop> {
 /// The meter that is written to.
 struct Meter<'a> {
     client: &'a mut Client,
-    way: &'a Way,
+    connection: &'a ConnectionArgs,
     profile: &'a Profile,
     target: String,
 }
 
 impl Meter<'_> {
     /// What the text means once the exponent is known.
-    async fn plan(&mut self, point: &Point, scaled: Option<&Point>, text: &str) -> Result<Plan, Stop> {
+    async fn plan(
+        &mut self,
+        point: &Point,
+        scaled: Option<&Point>,
+        text: &str,
+    ) -> Result<Plan, CommandError> {
         let Some(exponent) = scaled else {
-            return assign::plan(self.profile, point, text, None).map_err(Stop::usage);
+            return write_value::plan(self.profile, point, text, None).map_err(CommandError::usage);
         };
         let (raw, _) = self.read(exponent).await?;
         let exponent = raw.first().and_then(|word| i8::try_from(word.cast_signed()).ok());
-        assign::plan(self.profile, point, text, exponent).map_err(Stop::usage)
+        write_value::plan(self.profile, point, text, exponent).map_err(CommandError::usage)
     }
 
-    async fn write(&mut self, point: &Point, plan: &Plan, yes: bool) -> Result<String, Stop> {
+    async fn write(&mut self, point: &Point, plan: &Plan, yes: bool) -> Result<String, CommandError> {
         let (_, old) = self.read(point).await?;
         // Whoever cannot be shown what is about to happen still gets what was asked for.
         let _unread = output::print(self.intention(point, plan, &old).as_bytes());
         if !yes {
-            return Err(Stop::usage("nothing was written; --yes writes it"));
+            return Err(CommandError::usage("nothing was written; --yes writes it"));
         }
-        let fault = |text: String| Stop::Said(Exit::Fault, text);
-        let written = self.client.write_registers(self.way.unit, point.range.start, &plan.registers).await;
+        let fault = |text: String| CommandError::Said(Exit::Fault, text);
+        let written =
+            self.client.write_registers(self.connection.unit, point.range.start, &plan.registers).await;
         written.map_err(|failure| fault(unwritten(&point.name, &failure)))?;
         if !plan.reads_back {
             return Ok("Written. What it did cannot be read back: the register takes commands.\n".to_owned());
@@ -91,17 +99,17 @@ impl Meter<'_> {
             Ok((_, found)) => {
                 Err(fault(format!("the meter took the write, and {} reads {found}", point.name)))
             }
-            Err(Stop::Said(_, why)) => {
+            Err(CommandError::Said(_, why)) => {
                 Err(fault(format!("the meter took the write; reading it back: {why}")))
             }
-            Err(faulty @ Stop::Faulty(_)) => Err(faulty),
+            Err(faulty @ CommandError::Faulty(_)) => Err(faulty),
         }
     }
 
     fn intention(&self, point: &Point, plan: &Plan, old: &str) -> String {
         let mut text = format!(
             "unit {} at {}, {}\n  {}, register {}: {}\n  now  {old}\n  new  {}\n",
-            self.way.unit,
+            self.connection.unit,
             self.target,
             self.profile.name,
             point.name,
@@ -117,15 +125,15 @@ impl Meter<'_> {
     }
 
     /// The registers of a point, and what they say with its unit.
-    async fn read(&mut self, point: &Point) -> Result<(Vec<u16>, String), Stop> {
+    async fn read(&mut self, point: &Point) -> Result<(Vec<u16>, String), CommandError> {
         let subject = Subject {
             target: self.target.clone(),
-            unit: self.way.unit,
+            unit: self.connection.unit,
             profile: self.profile,
             points: vec![point],
             max_age: None,
         };
-        let survey = survey(self.client, self.way.unit, self.profile, &subject.points).await;
+        let survey = survey(self.client, self.connection.unit, self.profile, &subject.points).await;
         let found = MeterReading::new(&subject, &survey, SystemTime::now());
         match (found.rows.first().and_then(|row| Some((row, row.reading.as_ref()?))), found.missed.first()) {
             (Some((row, reading)), _) => {
@@ -135,7 +143,10 @@ impl Meter<'_> {
             }
             (None, missed) => {
                 let why = missed.map_or("nothing was read".to_owned(), |(_, failure)| failure.to_string());
-                Err(Stop::Said(Exit::Fault, format!("unit {} at {}: {why}", self.way.unit, self.target)))
+                Err(CommandError::Said(
+                    Exit::Fault,
+                    format!("unit {} at {}: {why}", self.connection.unit, self.target),
+                ))
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::here::Place;
+use super::gateway::GatewayLocation;
 use super::serial::Serial;
 use super::{Parity, Units, parse_baud_rate};
 use crate::document;
@@ -40,7 +40,7 @@ pub struct Doctor {
     pub target: Option<String>,
     /// The gateway that is asked without TARGET.
     #[command(flatten)]
-    pub place: Place,
+    pub location: GatewayLocation,
     /// How the meters are asked on TARGET.
     #[command(flatten)]
     pub line: Line,

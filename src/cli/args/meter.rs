@@ -13,7 +13,7 @@ use crate::document;
 
 /// How a meter is reached.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Way {
+pub struct ConnectionArgs {
     /// The meter's unit identifier
     #[arg(long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
     pub unit: u8,
@@ -42,7 +42,7 @@ pub struct Read {
     pub words: Vec<String>,
     /// How to reach it.
     #[command(flatten)]
-    pub way: Way,
+    pub connection: ConnectionArgs,
     /// Read again and again until Ctrl-C, 100ms to 1h apart
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
           value_parser = Interval::option)]
@@ -72,7 +72,7 @@ pub struct Write {
     pub words: Vec<String>,
     /// How to reach it.
     #[command(flatten)]
-    pub way: Way,
+    pub connection: ConnectionArgs,
     /// Write; without it, what would be written is shown
     #[arg(long)]
     pub yes: bool,

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::here::Place;
+use super::args::gateway::GatewayLocation;
+use super::command_error::CommandError;
 use super::exit::Exit;
 use super::output;
-use super::stop::Stop;
 use super::target::host_and_port;
 use crate::client::http::{HttpFailure, Page};
 use crate::config;
@@ -21,7 +21,7 @@ use crate::io::settings::Token;
 
 /// A running gateway.
 #[derive(Debug)]
-pub(super) struct There {
+pub(super) struct GatewayClient {
     host: String,
     port: u16,
     token: Option<Token>,
@@ -29,13 +29,13 @@ pub(super) struct There {
     found: String,
 }
 
-impl There {
+impl GatewayClient {
     /// Where the gateway is, by what the command line says.
     ///
     /// # Errors
     /// A configuration with faults, or one without a status address; a token file that is none.
-    pub(super) fn find(place: &Place) -> Result<Self, Stop> {
-        let mut there = match (&place.status, &place.config) {
+    pub(super) fn find(location: &GatewayLocation) -> Result<Self, CommandError> {
+        let mut gateway = match (&location.status, &location.config) {
             (Some(word), _) => Self::named(word)?,
             (None, Some(path)) => Self::configured(path)?,
             (None, None) if Path::new(CONFIGURATION).exists() => Self::configured(Path::new(CONFIGURATION))?,
@@ -46,28 +46,28 @@ impl There {
                 found: format!("the default; there is no {CONFIGURATION}"),
             },
         };
-        if let Some(path) = &place.token_file {
-            let token =
-                config::read_token(path).map_err(|found| Stop::usage(format!("--token-file: {found}")))?;
-            there.token = Some(token);
+        if let Some(path) = &location.token_file {
+            let token = config::read_token(path)
+                .map_err(|found| CommandError::usage(format!("--token-file: {found}")))?;
+            gateway.token = Some(token);
         }
-        Ok(there)
+        Ok(gateway)
     }
 
-    fn named(word: &str) -> Result<Self, Stop> {
+    fn named(word: &str) -> Result<Self, CommandError> {
         let (host, port) = host_and_port(word, STATUS_PORT)
-            .ok_or_else(|| Stop::usage(format!("--status: '{word}' is no ADDRESS[:PORT]")))?;
+            .ok_or_else(|| CommandError::usage(format!("--status: '{word}' is no ADDRESS[:PORT]")))?;
         Ok(Self { host, port, token: None, found: "named by --status".to_owned() })
     }
 
-    fn configured(path: &Path) -> Result<Self, Stop> {
+    fn configured(path: &Path) -> Result<Self, CommandError> {
         let shown = path.display();
         let Some(status) = config::load(path)?.config.status else {
             let text = format!(
                 "{shown} has `status: off`, so the gateway cannot be asked; give it an address there, such as \
                  `status: {{address: 127.0.0.1:8502}}`, and reload it with SIGHUP"
             );
-            return Err(Stop::Said(Exit::CannotStart, text));
+            return Err(CommandError::Said(Exit::CannotStart, text));
         };
         let address = status.settings.address;
         let ip = match address.ip() {
@@ -93,7 +93,7 @@ impl There {
     ///
     /// # Errors
     /// Nobody is there, or the page is refused.
-    pub(super) async fn ask(&self, path: &str) -> Result<Page, Stop> {
+    pub(super) async fn ask(&self, path: &str) -> Result<Page, CommandError> {
         let asked = Page::ask(&self.host, self.port, path, self.token.as_ref()).await;
         asked.map_err(|failure| self.explain(&failure))
     }
@@ -102,11 +102,11 @@ impl There {
     ///
     /// # Errors
     /// Nobody is there, the page is refused or breaks off.
-    pub(super) async fn page(&self, path: &str) -> Result<Vec<u8>, Stop> {
+    pub(super) async fn page(&self, path: &str) -> Result<Vec<u8>, CommandError> {
         self.ask(path).await?.whole(PAGE_MAX).await.map_err(|failure| self.explain(&failure))
     }
 
-    fn explain(&self, failure: &HttpFailure) -> Stop {
+    fn explain(&self, failure: &HttpFailure) -> CommandError {
         let (shown, found) = (self.shown(), &self.found);
         let text = match failure {
             HttpFailure::Unreachable(error) => format!(
@@ -132,7 +132,7 @@ impl There {
                 Exit::CannotStart
             }
         };
-        Stop::Said(exit, text)
+        CommandError::Said(exit, text)
     }
 
     /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or nobody takes it.
@@ -178,7 +178,7 @@ pub(super) enum Present {
 ///
 /// # Errors
 /// It is there and is to stay, or cannot be made.
-pub(super) fn new_file(path: &Path, present: Present) -> Result<File, Stop> {
+pub(super) fn new_file(path: &Path, present: Present) -> Result<File, CommandError> {
     let mut options = OpenOptions::new();
     options.write(true);
     match present {
@@ -191,7 +191,7 @@ pub(super) fn new_file(path: &Path, present: Present) -> Result<File, Stop> {
             (true, Present::KeptUnforced) => "; choose another name, or write over it with --force",
             (true, Present::WrittenOver) | (false, _) => "",
         };
-        Stop::Said(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
+        CommandError::Said(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Who holds a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(super) enum PortHolder {
     /// The gateway, by its configuration.
     Gateway,
     /// Nobody knows; the gateway is likely.
@@ -14,10 +14,10 @@ pub(super) enum Holder {
 }
 
 /// Why `device` cannot be had, with both ways out: the command that asks the gateway instead, and how to stop it.
-pub(super) fn held(device: impl fmt::Display, holder: Holder, instead: &str) -> String {
+pub(super) fn held(device: impl fmt::Display, holder: PortHolder, instead: &str) -> String {
     let who = match holder {
-        Holder::Gateway => "the gateway holds it;".to_owned(),
-        Holder::Unknown => {
+        PortHolder::Gateway => "the gateway holds it;".to_owned(),
+        PortHolder::Unknown => {
             format!("another program holds it, `fuser -v {device}` tells which; if it is the gateway,")
         }
     };

@@ -13,7 +13,7 @@ use crate::trace::Ending;
 
 /// Where the gateway is.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Place {
+pub struct GatewayLocation {
     /// The configuration of the gateway running here, whose key `status` says where to ask
     /// [default: /etc/metergate/metergate.yaml; without that file the address 127.0.0.1:8502]
     #[arg(long, value_name = "FILE")]
@@ -49,7 +49,7 @@ pub struct Trace {
     pub json: bool,
     /// The gateway.
     #[command(flatten)]
-    pub place: Place,
+    pub location: GatewayLocation,
 }
 
 /// Arguments of `capture`.
@@ -66,7 +66,7 @@ pub struct Capture {
     pub force: bool,
     /// The gateway.
     #[command(flatten)]
-    pub place: Place,
+    pub location: GatewayLocation,
 }
 
 /// Arguments of `report`.
@@ -77,7 +77,7 @@ pub struct Report {
     pub file: Option<PathBuf>,
     /// The gateway.
     #[command(flatten)]
-    pub place: Place,
+    pub location: GatewayLocation,
 }
 
 fn parse_ending(text: &str) -> Result<Ending, String> {

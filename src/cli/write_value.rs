@@ -8,7 +8,7 @@ use crate::meter::decimal::Decimal;
 use crate::meter::profile::{Command, Point, Profile, Scale};
 use crate::meter::words::{Access, Format, Group, WordOrder};
 
-use super::choice;
+use super::point_selection;
 
 /// What would be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Plan {
 pub fn writable<'p, 'w>(profile: &'p Profile, word: &'w str) -> Result<(&'p Point, &'w str), String> {
     let (name, text) =
         word.split_once('=').ok_or_else(|| format!("'{word}' is no POINT=VALUE, such as ct_primary=200"))?;
-    let point = choice::point(profile, name.trim())?;
+    let point = point_selection::point(profile, name.trim())?;
     if point.access == Access::Read {
         return Err(format!("{name} can only be read (`metergate points` shows what can be written)"));
     }

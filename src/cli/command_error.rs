@@ -9,14 +9,14 @@ use crate::document::Problems;
 
 /// The end of a command that could not do what it was asked.
 #[derive(Debug)]
-pub enum Stop {
+pub enum CommandError {
     /// With this exit code, saying this.
     Said(Exit, String),
     /// A file has faults, which name it and their places.
     Faulty(Problems),
 }
 
-impl Stop {
+impl CommandError {
     /// The command line is wrong.
     pub(super) fn usage(text: impl Into<String>) -> Self {
         Self::Said(Exit::Usage, text.into())
@@ -43,7 +43,7 @@ impl Stop {
     }
 }
 
-impl From<Problems> for Stop {
+impl From<Problems> for CommandError {
     fn from(problems: Problems) -> Self {
         Self::Faulty(problems)
     }
