@@ -1,6 +1,6 @@
 //! metergate: one serial line of Modbus RTU meters, any number of Modbus TCP clients.
 //!
-//! The rooms, and who may import whom (`tests/it/tidy.rs` holds it):
+//! The modules, and which may import which (`tests/it/tidy.rs` holds it):
 //!
 //! ```text
 //! main -> gateway, cli -> io -> bus -> meter -> modbus, document
@@ -29,7 +29,7 @@
 //! - [`gateway`]: wiring; the order of start, reload and stop.
 //! - [`cli`]: the command line's definition, and the subcommands, one file each.
 //!
-//! The inner rooms (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `document`) never read a clock, never
+//! The pure modules (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `document`) never read a clock, never
 //! spawn, never await and never touch a file; clippy denies it.
 
 /// The standard, as bytes: PDU, MBAP and RTU framing. No time, no task, no socket.

@@ -30,7 +30,7 @@ pub enum Target {
     Broadcast,
 }
 
-/// One request of a client. `T` is where the reply goes; only the room that made it looks inside.
+/// One request of a client. `T` is where the reply goes; only the module that made it looks inside.
 #[derive(Clone, Debug)]
 pub struct Request<T> {
     /// Where the reply goes.

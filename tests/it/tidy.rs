@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room and what it may import besides itself: a room, or one module of a room. No row, no room.
-const ROOMS: &[(&str, Imports)] = &[
+/// Each top module and what it may import besides itself: a top module, or one module in it.
+const MODULES: &[(&str, Imports)] = &[
     ("modbus", Imports::Only(&[])),
     ("document", Imports::Only(&[])),
     ("meter", Imports::Only(&["modbus", "document"])),
@@ -46,18 +46,18 @@ const ROOMS: &[(&str, Imports)] = &[
     ("cli", Imports::Any),
 ];
 
-/// What a room may import.
+/// What a module may import.
 #[derive(Clone, Copy)]
 enum Imports {
     Any,
     Only(&'static [&'static str]),
 }
 
-/// The rooms that decide: time and bytes are arguments there.
-const INNER_ROOMS: &[&str] = &["modbus", "meter", "bus", "findings", "page", "scan", "status"];
+/// The modules that decide: time and bytes are arguments there.
+const PURE_MODULES: &[&str] = &["modbus", "meter", "bus", "findings", "page", "scan", "status"];
 
 /// What waits, or looks at the world, and its reason. Clippy denies the methods; this also sees the rest.
-const NOT_IN_INNER_ROOMS: &[&str] =
+const NOT_IN_PURE_MODULES: &[&str] =
     &["tokio", "std::fs", "std::process", "std::thread", "SystemTime", "Instant::now", "async fn", ".await"];
 
 /// Words that stand nowhere, whatever their case, and why. Written in two halves so that this file may be searched.
@@ -111,7 +111,7 @@ const TEXTS: &[&str] = &[
 const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo test"];
 
 #[test]
-fn rooms_import_only_what_the_map_allows() {
+fn modules_import_only_what_the_map_allows() {
     let mut findings = Vec::new();
     for path in rust_files("src") {
         if path != Path::new("src/lib.rs") && path != Path::new("src/main.rs") {
@@ -128,14 +128,15 @@ fn rooms_import_only_what_the_map_allows() {
 }
 
 #[test]
-fn the_inner_rooms_neither_wait_nor_look_at_the_world() {
+fn the_pure_modules_neither_wait_nor_look_at_the_world() {
     let mut findings = Vec::new();
-    for path in rust_files("src").into_iter().filter(|path| INNER_ROOMS.contains(&room(path).as_str())) {
+    for path in rust_files("src").into_iter().filter(|path| PURE_MODULES.contains(&top_module(path).as_str()))
+    {
         // Tests begin at some instant.
         let text = without_comments(&read(&path));
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in numbered(text) {
-            for found in NOT_IN_INNER_ROOMS.iter().filter(|found| line.contains(**found)) {
+            for found in NOT_IN_PURE_MODULES.iter().filter(|found| line.contains(**found)) {
                 findings.push(format!(
                     "{}:{number}: `{found}`: time and bytes are arguments here",
                     path.display()
@@ -143,7 +144,7 @@ fn the_inner_rooms_neither_wait_nor_look_at_the_world() {
             }
         }
     }
-    report("the inner rooms", &findings);
+    report("the pure modules", &findings);
 }
 
 #[test]
@@ -296,10 +297,10 @@ fn report(rule: &str, findings: &[String]) {
 
 /// What `text`, standing at `path` below `src`, imports against the rule.
 fn import_findings(path: &Path, text: &str) -> Vec<String> {
-    let own = room(path);
-    let Some((_, imports)) = ROOMS.iter().find(|(name, _)| *name == own) else {
+    let own = top_module(path);
+    let Some((_, imports)) = MODULES.iter().find(|(name, _)| *name == own) else {
         return vec![format!(
-            "{}: a new room states in ROOMS of tests/it/tidy.rs what it may import",
+            "{}: a new module states in MODULES of tests/it/tidy.rs what it may import",
             path.display()
         )];
     };
@@ -318,12 +319,12 @@ fn import_findings(path: &Path, text: &str) -> Vec<String> {
             let target = import.split("::").next().unwrap_or_default();
             let allowed = match imports {
                 _ if target == own => true,
-                Imports::Any => ROOMS.iter().any(|(name, _)| *name == target),
+                Imports::Any => MODULES.iter().any(|(name, _)| *name == target),
                 Imports::Only(few) => few.iter().any(|one| *one == target || *one == import),
             };
             if !allowed {
                 let line = text[..at].lines().count().max(1);
-                findings.push(format!("{}:{line}: room `{own}` may not know `{import}`", path.display()));
+                findings.push(format!("{}:{line}: `{own}` may not know `{import}`", path.display()));
             }
         }
     }
@@ -426,8 +427,8 @@ fn fenced_lines(markdown: &str) -> BTreeSet<&str> {
     lines
 }
 
-/// The room a file below `src` belongs to.
-fn room(path: &Path) -> String {
+/// The top module a file below `src` belongs to.
+fn top_module(path: &Path) -> String {
     let name = path.iter().nth(1).unwrap_or_default().to_string_lossy();
     name.trim_end_matches(".rs").to_owned()
 }
