@@ -261,7 +261,7 @@ fn a_wrong_import_is_found_however_it_is_written() {
         ("src/modbus/pdu.rs", "use super::mbap;\n/// See [`crate::io`].\n// crate::bus decides.\n"),
         ("src/bus/line.rs", "use crate::modbus::{pdu::{self, FunctionCode}, rtu};\nuse crate::bus::queue;"),
         ("src/config/file.rs", "use crate::bus::settings::{Parity, UnitId};\nuse crate::config::tree;"),
-        ("src/gateway.rs", "use crate::{bus, config, io};"),
+        ("src/gateway/mod.rs", "use crate::{bus, config, io};"),
     ];
     for (path, text) in good {
         assert_eq!(import_findings(Path::new(path), text), Vec::<String>::new(), "{path}: {text}");

@@ -1,0 +1,38 @@
+//! The command line: arguments, one module for each command, what they print and how they end.
+//!
+//! Owns words and exit codes. What a command finds out comes from the other modules.
+
+pub mod activity;
+pub mod args;
+pub mod budget;
+pub mod capture;
+pub mod check;
+pub mod command_error;
+pub mod completions;
+pub mod demo;
+pub mod doctor;
+pub mod exit;
+pub mod export;
+mod gateway_client;
+pub mod logging;
+pub mod notify;
+pub mod output;
+pub mod point_selection;
+pub mod points;
+mod port_holder;
+pub mod profile;
+pub mod raw;
+pub mod read;
+pub mod reading;
+pub mod report;
+pub mod run;
+pub mod scan;
+mod scenario;
+pub mod screen;
+pub mod signals;
+pub mod simulate;
+pub mod table;
+pub mod target;
+pub mod trace;
+pub mod write;
+pub mod write_value;

@@ -1,0 +1,7 @@
+//! Which units are on a line: what to send, what the answers mean, and the configuration that follows.
+//!
+//! Owns the plan of a scan and its report. It sends nothing itself: `cli` does.
+
+pub mod found;
+pub mod plan;
+pub mod report;

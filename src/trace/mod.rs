@@ -1,0 +1,11 @@
+//! Traffic as lines of text, or JSON, one for each event.
+//!
+//! Owns the wording and the filter. It knows no socket and no clock.
+
+mod filter;
+mod json;
+mod line;
+
+pub use filter::{Ending, Filter, UnknownEnding};
+pub use json::{json, lost};
+pub use line::line;
