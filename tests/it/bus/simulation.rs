@@ -6,7 +6,8 @@
 //!
 //! Honest limit: an answer later than the late guard cannot be told from the answer to the next request, so
 //! that the simulated units are never later than that. Nor can bytes that two units damaged by talking at once
-//! be told from an answer when their CRC is right by chance, which is one such answer in 65536 (seed 1490770).
+//! be told from an answer when their CRC is right by chance, which is one such answer in 65536 (seeds 1490770
+//! and 3110034).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
