@@ -263,7 +263,7 @@ impl Cache {
         self.is_overrun_noted = is_overrun;
     }
 
-    /// A reading begins, whatever it is for.
+    /// A read begins, a client's or a background one.
     pub(super) fn note_begun(&mut self, unit: &Unit, range: &ReadRange, now: Instant) {
         let Some(range) = self.known_as(unit, range) else { return };
         if let Some(plan) = &mut self.plan {

@@ -1,6 +1,6 @@
 //! What happened on a line that people may want to know: for the log, and for lists of events and findings.
 //!
-//! The line itself does not log. Whoever drives it does, and limits how often.
+//! The line itself does not log. The task that drives it does, and limits how often.
 
 use std::fmt;
 use std::time::Duration;
@@ -112,7 +112,7 @@ pub enum EventLevel {
     Warning,
     /// Something has changed.
     Info,
-    /// For whoever looks closely.
+    /// For diagnosis.
     Debug,
 }
 

@@ -53,7 +53,7 @@ pub(super) enum Transition {
 #[derive(Debug)]
 pub(super) struct Health {
     state: UnitState,
-    /// Attempts without an intact frame in a row, whatever was asked, and since when.
+    /// Attempts without an intact frame in a row, for any kind of request, and since when.
     failures: u32,
     failing_since: Option<Instant>,
     /// When it last gave proof of life.

@@ -1,7 +1,7 @@
 //! Reads a unit ignores while it answers others: marked, refused at once, and tried again now and then.
 //!
 //! A meter may stay silent to registers it does not have. Each such read costs a whole timeout, so after two of them
-//! the same read is refused here. Whatever is marked is tried again, and forgotten when it is answered.
+//! the same read is refused here. A marked read is tried again, and its mark is cleared by an answer.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};

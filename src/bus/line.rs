@@ -1378,7 +1378,7 @@ impl<T> Line<T> {
         self.outputs.push_back(Output::Reply { to, answer });
     }
 
-    /// Whatever was received while nothing was awaited, nothing more comes of it.
+    /// What was received while nothing was awaited is complete: nothing more comes of it.
     fn record_stray(&mut self, now: Instant) {
         if let Some(received) = self.wire.take_stray() {
             let record = self.recorder.note_stray(received, now);

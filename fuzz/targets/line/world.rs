@@ -273,7 +273,7 @@ impl World {
         self.healthy = true;
         self.pass(Duration::from_secs(30));
         for unit in 1..=3 {
-            // Nobody asked for these before: they are not among the reads that a unit was found to ignore.
+            // Not asked before, so they are not among the reads that a unit was found to ignore.
             let pdu = RequestPdu::decode(Bytes::from_static(&[3, 0, 100, 0, 2])).expect("a good request");
             let (since, deadline) = (self.now, self.now + Duration::from_secs(2));
             self.ask(Asked { connection: 9, unit, pdu, since, deadline, max_age: Duration::ZERO });
