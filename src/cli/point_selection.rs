@@ -5,7 +5,7 @@
 
 use crate::document::nearest;
 use crate::meter::profile::{Point, Profile};
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 
 /// The points that `words` mean, each once, in the order of the words; without words, each quantity once.
 ///

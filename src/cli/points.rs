@@ -10,7 +10,7 @@ use super::export::{self, csv};
 use super::read::Style;
 use super::{output, profile, screen, table};
 use crate::meter::profile::{Point, Profile, Scale};
-use crate::meter::words::Access;
+use crate::meter::vocabulary::Access;
 
 /// Prints the points of a profile.
 #[must_use]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
 use crate::io::timestamp::utc;
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
 #[must_use]

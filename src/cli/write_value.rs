@@ -6,7 +6,7 @@
 use crate::document::nearest;
 use crate::meter::decimal::Decimal;
 use crate::meter::profile::{Command, Point, Profile, Scale};
-use crate::meter::words::{Access, Format, Group, WordOrder};
+use crate::meter::vocabulary::{Access, Format, Group, WordOrder};
 
 use super::point_selection;
 

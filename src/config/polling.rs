@@ -9,7 +9,7 @@ use super::settings::UnitProfile;
 use crate::bus::settings::{DemandedBlock, Pace, PolledBlock, Polling};
 use crate::document::{Name, Reader, did_you_mean};
 use crate::meter::profile::{Block, Profile};
-use crate::meter::words::BlockKind;
+use crate::meter::vocabulary::BlockKind;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// What is known of a unit's registers, and what is read of them.

@@ -68,7 +68,7 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
     let framing = evidence.settings.framing;
-    let since = ever.map(|last| super::words::duration(evidence.at.saturating_duration_since(last)));
+    let since = ever.map(|last| super::format::duration(evidence.at.saturating_duration_since(last)));
     let what = match (evidence.now.units.len(), &since) {
         (1, None) => format!("The only unit has never answered at {framing}"),
         (1, Some(since)) => format!("The only unit has not answered for {since}"),
@@ -113,7 +113,7 @@ fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
 fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
     let count = evidence.counted(|line| line.collisions);
     (count > 0).then(|| {
-        let what = format!("What was sent came back altered, {}", super::words::times(count));
+        let what = format!("What was sent came back altered, {}", super::format::times(count));
         finding(Severity::Warning, Kind::Collision, what, COLLISION)
     })
 }
@@ -121,7 +121,7 @@ fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
 fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
     let count = evidence.counted(|line| line.foreign_frames);
     (count > 0).then(|| {
-        let what = format!("Frames of units that were not asked came in, {}", super::words::times(count));
+        let what = format!("Frames of units that were not asked came in, {}", super::format::times(count));
         finding(Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
     })
 }
@@ -156,7 +156,7 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
 fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
     let count = evidence.counted(|line| line.foreign_requests);
     (count > 0).then(|| {
-        let what = format!("Another client sent requests on this line, {}", super::words::times(count));
+        let what = format!("Another client sent requests on this line, {}", super::format::times(count));
         finding(Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::bus::view::UnitView;
 use crate::meter::decode::{Reading, Sample, Value};
 use crate::meter::profile::{Point, Profile};
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 
 use super::finding::{Finding, Kind, Severity};
 
@@ -45,7 +45,7 @@ fn alerts<'p>(
         let Value::Bits { set, .. } = &reading.value else { continue };
         for bit in set {
             told.insert(bit.name.as_str());
-            let age = super::words::duration(at.saturating_duration_since(reading.asked_at));
+            let age = super::format::duration(at.saturating_duration_since(reading.asked_at));
             findings.push(Finding {
                 severity: Severity::Warning,
                 kind: Kind::Alert,

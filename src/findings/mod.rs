@@ -4,10 +4,10 @@
 
 mod evidence;
 mod finding;
+mod format;
 mod line;
 mod meter;
 mod unit;
-mod words;
 
 pub use evidence::Evidence;
 pub use finding::{Finding, Kind, Severity};

@@ -9,8 +9,8 @@ use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
+use super::format::{duration, percent, times};
 use super::line::{ANSWERED_ONCE, never_answered};
-use super::words::{duration, percent, times};
 
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);

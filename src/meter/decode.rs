@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::decimal::Decimal;
 use super::profile::{Bit, Point, Profile, Scale};
-use super::words::{Format, WordOrder};
+use super::vocabulary::{Format, WordOrder};
 use crate::modbus::pdu::ReadRange;
 
 /// The registers of one read.

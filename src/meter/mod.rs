@@ -3,11 +3,11 @@
 //! Owns points, blocks, scales and word orders, and how a profile is read from a file. It never reads a register.
 
 mod builtin;
-mod cross;
+mod checks;
 pub mod decimal;
 pub mod decode;
 pub mod profile;
 mod read;
 pub mod section;
 mod value;
-pub mod words;
+pub mod vocabulary;

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::decimal::Decimal;
-use super::words::{Access, BlockKind, Confidence, Format, Group, WordOrder};
+use super::vocabulary::{Access, BlockKind, Confidence, Format, Group, WordOrder};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// One kind of meter.
@@ -74,7 +74,7 @@ pub struct Point {
     pub block: usize,
     /// How the registers make a value.
     pub format: Format,
-    /// The unit of the scaled value, one of [`super::words::UNITS`].
+    /// The unit of the scaled value, one of [`super::vocabulary::UNITS`].
     pub unit: Option<&'static str>,
     /// What one step is worth; `None`: 1.
     pub scale: Option<Scale>,

@@ -5,13 +5,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::cross;
+use super::checks;
 use super::profile::{
     Bit, Block, Code, Command, Identification, Point, Profile, Scale, SystemType, Validity,
 };
 use super::section::{self, Table};
 use super::value::{Pattern, Span, TableFunction, Word, YesNo};
-use super::words::Format;
+use super::vocabulary::Format;
 use crate::document::{self, List, Name, Node, Problems, Reader};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
@@ -86,7 +86,7 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
         let around = Around { first, block: number - 1, functions: functions.as_deref() };
         read_block(&block, node, path, around, reader)
     });
-    cross::check(&blocks, &gaps, &file, reader);
+    checks::check(&blocks, &gaps, &file, reader);
     if reader.has_errors() {
         return None;
     }
@@ -268,7 +268,7 @@ fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut
     let all = first..=first + u32::from(u16::MAX);
     let fits = all.contains(found.start()) && all.contains(found.end());
     if !fits && reader.is_sound("first_register") {
-        let what = format!("found `{}`", cross::show(found));
+        let what = format!("found `{}`", checks::show(found));
         reader.error(path, &what, &format!("allowed: {}", allowed_registers(first)));
     }
     fits

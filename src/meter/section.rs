@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::value::{
     FirstRegister, Pattern, Prose, Register, Registers, Span, Step, TableFunction, Unit, Word, YesNo,
 };
-use super::words::{Access, BlockKind, Confidence, Format, Group, WordOrder};
+use super::vocabulary::{Access, BlockKind, Confidence, Format, Group, WordOrder};
 use crate::document::{Count, Duration, List, Name, Section};
 
 /// The top level.

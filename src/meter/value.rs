@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::decimal::{Decimal, MOST_DIGITS};
 use super::profile::Scale;
-use super::words::UNITS;
+use super::vocabulary::UNITS;
 use crate::document::de::scalar;
 use crate::document::decimal_or_hex;
 use crate::modbus::pdu::FunctionCode;

@@ -12,7 +12,7 @@ use super::format::{self, NO_DATA};
 use super::layout::{class, head, port_badge, state_shape, word};
 use super::meter_link::MeterLink;
 use super::plot::{self, Part};
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 use crate::status::model::{Bus, LineShares, Port, PortState, Status, Unit, UnitMinute};
 
 /// A bus; `index` tells it from the others of the page.

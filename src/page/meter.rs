@@ -14,7 +14,7 @@ use super::format::{self, NO_DATA};
 use super::layout::{Content, Part, ago, head, state_badge, word};
 use super::meter_link::MeterLink;
 use super::plot;
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 use crate::modbus::hex::Hex;
 use crate::status::Number;
 use crate::status::history::READING_MINUTES;

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::quantity::{Quantity, Scaled};
 use super::setup::{Alert, Exponents, Setting, step};
 use crate::meter::profile::{Point, Profile, Scale, Valid};
-use crate::meter::words::{Access, Format, Group, WordOrder};
+use crate::meter::vocabulary::{Access, Format, Group, WordOrder};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 /// The profile's points with what they hold.

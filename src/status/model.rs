@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::number::Number;
 use crate::findings::{Kind, Severity};
 use crate::io::process::Process;
-use crate::meter::words::Group;
+use crate::meter::vocabulary::Group;
 
 /// Text of the configuration or of a profile where the model was collected, its own where it was read.
 pub type Text<'a> = Cow<'a, str>;
@@ -596,7 +596,7 @@ mod group_word {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
 
-    use crate::meter::words::Group;
+    use crate::meter::vocabulary::Group;
 
     pub(super) fn serialize<S: Serializer>(group: &Group, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(group.word())

@@ -14,7 +14,7 @@ use crate::io::listener_metrics::ListenerMetrics;
 use crate::io::port_view::PortView;
 use crate::io::settings::ListenerSettings;
 use crate::io::traffic::Traffic;
-use crate::meter::words::BlockKind;
+use crate::meter::vocabulary::BlockKind;
 
 use super::model::UnitState;
 

@@ -8,7 +8,7 @@ use metergate::bus::snapshot::{Block, Snapshot};
 use metergate::bus::view::UnitView;
 use metergate::findings::Kind;
 use metergate::meter::profile::{Point, Profile};
-use metergate::meter::words::{Format, Group};
+use metergate::meter::vocabulary::{Format, Group};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use crate::support::findings_case::{Case, SECOND, healthy, open};

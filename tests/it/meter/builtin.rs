@@ -1,7 +1,7 @@
 //! The built-in profile of the 4000-R against figures read from the papers a second time, by another hand.
 
 use metergate::meter::profile::{Profile, Scale, Valid};
-use metergate::meter::words::{Access, BlockKind, Confidence, Format, Group};
+use metergate::meter::vocabulary::{Access, BlockKind, Confidence, Format, Group};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::figures::{self, FIGURES, Figure, RANGES};

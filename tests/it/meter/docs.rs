@@ -5,7 +5,7 @@ use metergate::meter::profile::Profile;
 use metergate::meter::section::{
     Bit, Block, Code, Command, Identification, NotAvailable, Point, Profile as File, Type, Validity,
 };
-use metergate::meter::words::{Format, Group, UNITS};
+use metergate::meter::vocabulary::{Format, Group, UNITS};
 
 const PAGE: &str = include_str!("../../../docs/profiles.md");
 

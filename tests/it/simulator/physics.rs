@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use metergate::meter::decode::{Sample, Value, Version};
 use metergate::meter::profile::{Point, Profile, Scale, Valid};
-use metergate::meter::words::{Format, Group};
+use metergate::meter::vocabulary::{Format, Group};
 use metergate::modbus::pdu::ReadRange;
 use metergate::simulator::meter::Meter;
 use metergate::simulator::settings::{Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metergate::meter::profile::Profile;
-use metergate::meter::words::Group;
+use metergate::meter::vocabulary::Group;
 use metergate::simulator::meter::{Meter, START};
 use metergate::simulator::settings::{Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};
 

@@ -219,7 +219,7 @@ pub(crate) fn point(
     value: Option<f32>,
     unit: &'static str,
 ) -> Point<'static> {
-    use metergate::meter::words::Group;
+    use metergate::meter::vocabulary::Group;
     use metergate::status::model::Problem;
     Point {
         point: name.into(),

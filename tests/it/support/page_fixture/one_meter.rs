@@ -1,7 +1,7 @@
 //! The pages of one meter: answering, silent, and never heard.
 
 use metergate::findings::{Kind, Severity};
-use metergate::meter::words::Group;
+use metergate::meter::vocabulary::Group;
 use metergate::page::{self, Part};
 use metergate::status::Number;
 use metergate::status::history::READING_MINUTES;

@@ -10,7 +10,7 @@ use super::profile::Point;
 use super::read::{BlockRead, PointRead, exponent, of};
 use super::section;
 use super::value::YesNo;
-use super::words::{Access, Format};
+use super::vocabulary::{Access, Format};
 use crate::document::{Reader, did_you_mean};
 
 /// Compares everything.
