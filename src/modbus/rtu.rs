@@ -33,9 +33,13 @@ pub fn crc_is_right(adu: &[u8]) -> bool {
 /// CRC-16 of the serial line: polynomial 0xA001 reflected, start value 0xFFFF (chapter 6.2.2 of the guide).
 #[must_use]
 pub fn crc(bytes: &[u8]) -> u16 {
-    bytes
-        .iter()
-        .fold(0xFFFF, |crc, byte| (crc >> 8) ^ CRC_TABLE[usize::from((crc ^ u16::from(*byte)) & 0xFF)])
+    bytes.iter().fold(0xFFFF, |crc, &byte| crc_with(crc, byte))
+}
+
+/// The CRC-16 of bytes whose CRC-16 without the last, `byte`, is `crc`.
+#[must_use]
+pub fn crc_with(crc: u16, byte: u8) -> u16 {
+    (crc >> 8) ^ CRC_TABLE[usize::from((crc ^ u16::from(byte)) & 0xFF)]
 }
 
 /// The time `bytes` characters of `bits` bits each take at `baud_rate`, rounded up to a nanosecond.

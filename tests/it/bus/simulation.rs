@@ -5,9 +5,8 @@
 //! `METERGATE_TRACE=1` prints what happens. Virtual time only: nothing here waits.
 //!
 //! Honest limit: an answer later than the late guard cannot be told from the answer to the next request, so
-//! that the simulated units are never later than that. Nor can bytes that two units damaged by talking at once
-//! be told from an answer when their CRC is right by chance, which is one such answer in 65536 (seeds 1490770
-//! and 3110034).
+//! that the simulated units are never later than that. Nor can damaged bytes be told from an answer when their
+//! CRC is right by chance, so that the simulated wire never has such bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,8 +2,11 @@
 //!
 //! Whoever talks while somebody else does damages both. Bytes reach the machine at their wire time or, as
 //! behind a USB adapter, in lumps up to 16 ms later, always in order.
+//!
+//! Bytes that two talks damaged would have a right CRC by chance once in 65536 times, and nothing on a line can
+//! tell them from an answer then: they are damaged once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use metergate::modbus::rtu;
 
@@ -19,9 +22,18 @@ pub(crate) struct Wire {
     bits: u32,
     baud_rate: u32,
     /// By delivery, end on the wire and order of arrival: what the machine has not been given yet.
-    bytes: BTreeMap<(Nanos, Nanos, u64), u8>,
+    bytes: BTreeMap<(Nanos, Nanos, u64), Byte>,
     order: u64,
     talks: Vec<Talk>,
+    given: Given,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Byte {
+    value: u8,
+    /// None: our own, as the adapter gives it back.
+    talk: Option<usize>,
+    damaged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +45,15 @@ struct Talk {
 
 impl Wire {
     pub(crate) fn new(delivery: Delivery, bits: u32, baud_rate: u32) -> Self {
-        Self { delivery, bits, baud_rate, bytes: BTreeMap::new(), order: 0, talks: Vec::new() }
+        Self {
+            delivery,
+            bits,
+            baud_rate,
+            bytes: BTreeMap::new(),
+            order: 0,
+            talks: Vec::new(),
+            given: Given::default(),
+        }
     }
 
     /// The time so many bytes take.
@@ -54,13 +74,16 @@ impl Wire {
         let in_overlap = |at: Nanos| overlaps.iter().any(|&(from, to)| from < at && at <= to);
         for ((_, at, _), byte) in &mut self.bytes {
             if in_overlap(*at) {
-                *byte ^= rng.byte() | 1;
+                byte.value ^= rng.byte() | 1;
+                byte.damaged = true;
             }
         }
         if heard {
             for (index, &byte) in bytes.iter().enumerate() {
                 let at = start + self.time(index + 1);
-                let byte = if in_overlap(at) { byte ^ (rng.byte() | 1) } else { byte };
+                let damaged = in_overlap(at);
+                let value = if damaged { byte ^ (rng.byte() | 1) } else { byte };
+                let byte = Byte { value, talk: Some(self.talks.len()), damaged };
                 self.bytes.insert((self.delivered_at(at), at, self.order), byte);
                 self.order += 1;
             }
@@ -71,8 +94,9 @@ impl Wire {
 
     /// The adapter gives the machine what it sends, as it is on the wire.
     pub(crate) fn echo(&mut self, start: Nanos, bytes: &[u8]) {
-        for (index, &byte) in bytes.iter().enumerate() {
+        for (index, &value) in bytes.iter().enumerate() {
             let at = start + self.time(index + 1);
+            let byte = Byte { value, talk: None, damaged: false };
             self.bytes.insert((self.delivered_at(at), at, self.order), byte);
             self.order += 1;
         }
@@ -90,7 +114,9 @@ impl Wire {
     /// Everything due at `now`, in the order of the wire.
     pub(crate) fn deliver(&mut self, now: Nanos) -> Vec<u8> {
         let rest = self.bytes.split_off(&(now + 1, 0, 0));
-        std::mem::replace(&mut self.bytes, rest).into_values().collect()
+        let due = std::mem::replace(&mut self.bytes, rest);
+        let is_damaged = |byte: Byte| byte.talk.is_some_and(|talk| self.talks[talk].damaged);
+        due.into_values().map(|byte| self.given.next(byte, is_damaged(byte))).collect()
     }
 
     fn delivered_at(&self, at: Nanos) -> Nanos {
@@ -98,6 +124,48 @@ impl Wire {
             Delivery::Bytewise => at,
             Delivery::Lumps(millis) => at.next_multiple_of(millis * MILLI),
         }
+    }
+}
+
+/// What the machine was given last, the youngest byte first.
+#[derive(Debug, Default)]
+struct Given {
+    last: VecDeque<Byte>,
+    /// The CRC from each of these bytes on, in their order; none while nothing is damaged.
+    crcs: VecDeque<u16>,
+}
+
+impl Given {
+    /// The value of `byte`, changed as long as a CRC over damaged bytes is right with it; `amid_damage`: its
+    /// talk is damaged.
+    fn next(&mut self, mut byte: Byte, amid_damage: bool) -> u8 {
+        if !amid_damage {
+            self.crcs.clear();
+        } else if self.crcs.is_empty() {
+            let values: Vec<u8> = self.last.iter().rev().map(|byte| byte.value).collect();
+            self.crcs = (0..values.len()).rev().map(|from| rtu::crc(&values[from..])).collect();
+        }
+        if amid_damage {
+            while self.is_right_by_chance(byte) {
+                byte = Byte { value: byte.value.wrapping_add(1), damaged: true, ..byte };
+            }
+            self.crcs.push_front(rtu::crc(&[]));
+            self.crcs.truncate(rtu::ADU_MAX);
+            for crc in &mut self.crcs {
+                *crc = rtu::crc_with(*crc, byte.value);
+            }
+        }
+        self.last.push_front(byte);
+        self.last.truncate(rtu::ADU_MAX);
+        byte.value
+    }
+
+    fn is_right_by_chance(&self, byte: Byte) -> bool {
+        let mut damaged = byte.damaged;
+        self.last.iter().zip(&self.crcs).any(|(last, &crc)| {
+            damaged |= last.damaged;
+            damaged && rtu::crc_with(crc, byte.value) == 0
+        })
     }
 }
 
