@@ -1,45 +1,42 @@
 //! metergate: one serial line of Modbus RTU meters, any number of Modbus TCP clients.
 //!
-//! The modules, and which may import which (`tests/it/tidy.rs` holds it):
+//! The modules, from the program down to the standard; each imports only what stands below it
+//! (`tests/it/architecture.rs` holds the exact list). The front page of a module, its `mod.rs`, says what it owns and
+//! what it never does.
 //!
 //! ```text
-//! main -> gateway, cli -> io -> bus -> meter -> modbus, document
-//!
-//! cli -> client -> io, bus, meter          findings, scan -> bus, meter
-//! cli -> capture, trace -> io, bus         simulator      -> meter, document
-//! config -> meter, modbus, document, and the settings types that bus and io define
-//! web -> page -> status -> config, io, bus, meter, findings (what they publish, and nothing that waits)
+//! cli          the command line: one file for each command
+//! gateway      the daemon: start, reload, stop                     client     reading meters for the commands
+//! web, page    the status address: HTTP, JSON, metrics; HTML
+//! status       all that is known of the gateway, as one model      capture, trace   traffic for Wireshark, as text
+//! config       a YAML file in, a checked configuration out         simulator  meters that do not exist
+//! server       listeners and client connections                    findings   what is wrong, in words
+//! audit        the record of every write                           scan       who is on a line
+//! serial       ports, and the task that drives a line
+//! traffic      the last traffic of both sides
+//! line         ONE SERIAL LINE as a state machine: no clock, no input or output
+//! runtime      what the process shares: log, timers, timestamps
+//! meter        profiles; registers into values                     document   YAML with places, problems, suggestions
+//! modbus       the standard, as bytes
 //! ```
 //!
-//! - [`modbus`]: the standard, as bytes. Knows no time, no task, no socket.
-//! - [`meter`]: what the registers mean: profiles, and registers into values with units.
-//! - [`bus`]: one serial line, as decisions. Time is an argument, bytes are an argument.
-//! - [`findings`]: what is wrong with a line and its meters, in words. Time is an argument.
-//! - [`scan`]: who is on a line, from the answers to a scan. Asks nobody itself.
-//! - [`page`]: the status pages: the model in, HTML out.
-//! - [`io`]: the outside world: tasks, sockets, ports. Decides nothing.
-//! - [`client`]: asking meters from this program, over TCP or straight on the line.
-//! - [`simulator`]: meters that do not exist, on a pseudo terminal that keeps the wire's time.
-//! - [`capture`]: traffic as a file for Wireshark. Pure bytes.
-//! - [`trace`]: traffic as lines of text. Pure text.
-//! - [`document`]: YAML files as typed sections, and what is wrong with them. Imports no other module.
-//! - [`config`]: a file in, a checked configuration out.
-//! - [`status`]: what is known of the gateway, as one model. Time is an argument.
-//! - [`web`]: the status address: HTML, JSON, metrics and streams over HTTP.
-//! - [`gateway`]: wiring; the order of start, reload and stop.
-//! - [`cli`]: the command line's definition, and the subcommands, one file each.
+//! The modules marked with `deny` below never read a clock, spawn, wait or touch a file: time and bytes are arguments.
 //!
-//! The pure modules (`modbus`, `meter`, `bus`, `findings`, `page`, `scan`, `status`, `document`, `capture`, `trace`)
-//! never read a clock, never spawn, never await and never touch a file; clippy denies it.
+//! Where to change what:
+//!
+//! - what is sent to a meter, when, and what clients get of it: [`mod@line`] (queue, health, snapshot: a file each);
+//! - a key of the configuration: [`config`] (`section.rs`), then the settings type of the module that obeys it;
+//! - what is known and shown: [`status`] (`model.rs`), then its views in [`page`], [`web`] and `status/metrics.rs`;
+//! - a command or an option: [`cli`] (`args`, then the command's own file).
 
-#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod bus;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod capture;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod document;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod findings;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod line;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod meter;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -53,10 +50,14 @@ pub mod status;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trace;
 
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod gateway;
-pub mod io;
+pub mod runtime;
+pub mod serial;
+pub mod server;
 pub mod simulator;
+pub mod traffic;
 pub mod web;

@@ -8,8 +8,8 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use metergate::bus::receive::{Expected, Finality, Frame, Receiver};
-use metergate::bus::settings::UnitId;
+use metergate::line::receive::{Expected, Finality, Frame, Receiver};
+use metergate::line::settings::UnitId;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::{reply, rtu};
 

@@ -13,9 +13,9 @@ use bytes::BytesMut;
 use super::frame::{self, End};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, Progress};
-use crate::bus::record::{Cause, Part, PieceKind, Record, Stray, Transaction};
-use crate::bus::request::Target;
-use crate::io::traffic::{Event, Link, Said, Served, Speaker, What};
+use crate::line::record::{Cause, Part, PieceKind, Record, Stray, Transaction};
+use crate::line::request::Target;
+use crate::traffic::recent::{Event, Link, Said, Served, Speaker, What};
 
 /// A file being written.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bus::unit::UnitState;
-use crate::bus::view::{LineCounters, PortState, View};
+use crate::line::unit::UnitState;
+use crate::line::view::{LineCounters, PortState, View};
 
 /// What the line before was computed from.
 #[derive(Debug)]

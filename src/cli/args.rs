@@ -12,9 +12,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::bus::settings;
 use crate::config;
 use crate::document;
+use crate::line::settings;
 
 pub mod gateway;
 pub mod line;

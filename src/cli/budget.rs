@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use crate::bus::budget::{Budget, COMFORTABLE, Planned, Remedy};
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
+use crate::line::budget::{Budget, COMFORTABLE, Planned, Remedy};
 
 /// Something about a plan that somebody should change.
 #[derive(Clone, Debug, PartialEq, Eq)]

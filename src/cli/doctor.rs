@@ -24,11 +24,13 @@ use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Severity};
-use crate::io::handle::BusHandle;
-use crate::io::port::{self, OpenError};
-use crate::io::port_view::PortView;
-use crate::io::serial::{self, BusParts};
-use crate::io::timer::Timer;
+use crate::runtime::timer::Timer;
+use crate::serial::bus_task;
+use crate::serial::bus_task::BusParts;
+use crate::serial::handle::BusHandle;
+use crate::serial::port;
+use crate::serial::port::OpenError;
+use crate::serial::port_view::PortView;
 use crate::status::doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
 use crate::status::model::UnitState;
 use crate::status::published::PublishedBus;
@@ -116,7 +118,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     let parts = BusParts { port: Arc::clone(&port_view), ..alone };
     let open = port::opener(bus.port.clone(), opened);
     let began = Instant::now();
-    let task = tokio::spawn(serial::run(parts, open, Timer::fine()));
+    let task = tokio::spawn(bus_task::run(parts, open, Timer::fine()));
     tokio::select! {
         () = tokio::time::sleep(time) => {}
         () = stop.cancelled() => {}

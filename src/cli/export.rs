@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use super::reading::{self, MeterReading, Subject};
-use crate::io::timestamp::utc;
 use crate::meter::decode::{Value, Version};
+use crate::runtime::timestamp::utc;
 
 /// One reading as a JSON object on one line.
 #[must_use]

@@ -17,7 +17,7 @@ use super::output;
 use super::target::host_and_port;
 use crate::client::http::{HttpFailure, Page};
 use crate::config;
-use crate::io::settings::Token;
+use crate::config::Token;
 
 /// A running gateway.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use super::read::{Shown, Style};
 use super::{screen, table};
 use crate::client::ask::Client;
 use crate::client::failure::Failure;
-use crate::io::timestamp::utc;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
+use crate::runtime::timestamp::utc;
 
 /// Which registers of whom.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
-use crate::io::timestamp::utc;
 use crate::meter::vocabulary::Group;
+use crate::runtime::timestamp::utc;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
 #[must_use]

@@ -15,14 +15,15 @@ use super::args::meter::ConnectionArgs;
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::port_holder::{PortHolder, held};
-use crate::bus::settings::UnitId;
 use crate::client::ask::Client;
 use crate::client::serial::{SerialClient, SerialSettings};
 use crate::client::tcp::TcpClient;
 use crate::config::{self, Config, Listener};
-use crate::io::port::OpenError;
-use crate::io::settings::{Direction, PortSettings, Writes};
+use crate::line::settings::UnitId;
 use crate::meter::profile::Profile;
+use crate::serial::port::OpenError;
+use crate::serial::settings::{Direction, PortSettings};
+use crate::server::settings::Writes;
 
 /// Whom a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::io::settings::Token;
+use crate::config::Token;
 
 /// Why there is no page.
 #[derive(Debug)]

@@ -12,15 +12,17 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::failure::Failure;
-use crate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use crate::bus::settings::{Echo, Framing, LineSettings, OfflineAfter, UnitId, UnitSettings};
-use crate::bus::view::PortState;
-use crate::io::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
-use crate::io::port::{self, OpenError};
-use crate::io::serial::{self, BusParts};
-use crate::io::settings::PortSettings;
-use crate::io::timer::Timer;
+use crate::line::request::{Answer, ListenerId, Request, Source, Target};
+use crate::line::settings::{Echo, Framing, LineSettings, OfflineAfter, UnitId, UnitSettings};
+use crate::line::view::PortState;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+use crate::runtime::timer::Timer;
+use crate::serial::bus_task;
+use crate::serial::bus_task::BusParts;
+use crate::serial::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
+use crate::serial::port;
+use crate::serial::port::OpenError;
+use crate::serial::settings::PortSettings;
 
 /// How a line is asked.
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ impl SerialClient {
         let line = line(port.framing, &units, response_timeout, retries);
         let device = port.device.display().to_string();
         let parts = BusParts::alone(line, device, requests, handle.view().clone());
-        let task = tokio::spawn(serial::run(parts, port::opener(port, opened), Timer::fine()));
+        let task = tokio::spawn(bus_task::run(parts, port::opener(port, opened), Timer::fine()));
         let (way_back, answers) = ReplyChannel::new();
         let attempts = retries.saturating_add(1);
         // Each attempt: the wait for its answer, and for the late answer it is owed.

@@ -11,13 +11,16 @@ use super::device;
 use super::profiles::Profiles;
 use super::section::{self, File, MAX_READ};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
-use super::token::{MAKE_ONE, read_token};
+use super::token_file::{MAKE_ONE, read_token};
 use super::unit::UnitRead;
 use super::value::Address;
-use crate::bus::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
+use crate::audit::settings::AuditSettings;
+use crate::config::StatusSettings;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
-use crate::io::settings::{AuditSettings, Broadcast, ListenerSettings, PortSettings, StatusSettings, Writes};
+use crate::line::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
 use crate::modbus::rtu;
+use crate::serial::settings::PortSettings;
+use crate::server::settings::{Broadcast, ListenerSettings, Writes};
 
 /// The configuration of a file. `None`: something was reported, here or before.
 pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {

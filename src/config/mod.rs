@@ -13,6 +13,7 @@ mod profiles;
 pub mod section;
 mod settings;
 mod token;
+mod token_file;
 mod unit;
 pub mod value;
 mod write;
@@ -20,5 +21,8 @@ mod write;
 pub use crate::document::{MAX_ERRORS, Problem, Problems, Severity};
 pub use load::{load, parse};
 pub(crate) use profiles::read_bounded;
-pub use settings::{Bus, Config, Listener, Loaded, LogLevel, Status, UnitDefaults, UnitProfile};
-pub(crate) use token::read_token;
+pub use settings::{
+    Bus, Config, Listener, Loaded, LogLevel, Status, StatusSettings, UnitDefaults, UnitProfile,
+};
+pub use token::Token;
+pub(crate) use token_file::read_token;

@@ -6,8 +6,8 @@
 use super::profiles::Profiles;
 use super::section::{PollSlow, Unit};
 use super::settings::UnitProfile;
-use crate::bus::settings::{DemandedBlock, Pace, PolledBlock, Polling};
 use crate::document::{Name, Reader, did_you_mean};
+use crate::line::settings::{DemandedBlock, Pace, PolledBlock, Polling};
 use crate::meter::profile::{Block, Profile};
 use crate::meter::vocabulary::BlockKind;
 use crate::modbus::pdu::{FunctionCode, ReadRange};

@@ -10,9 +10,10 @@ use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
     Size, Tcp, UnitIds, UnitMap,
 };
-use crate::bus::settings::{Echo, Parity, Replies};
 use crate::document::{Count, Duration, List, Name, Section, Share};
-use crate::io::settings::{Broadcast, Direction, Writes};
+use crate::line::settings::{Echo, Parity, Replies};
+use crate::serial::settings::Direction;
+use crate::server::settings::{Broadcast, Writes};
 
 /// The top level.
 #[derive(Clone, Debug, Deserialize, Serialize)]

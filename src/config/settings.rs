@@ -1,21 +1,25 @@
 //! The checked configuration, as the other modules receive it.
 //!
-//! Holds what was understood, in the settings types of `bus` and `io`; never text or positions. Made by [`super::parse`]
+//! Holds what was understood, in the settings types of `line`, `serial`, `server` and `audit`; never text or positions. Made by [`super::parse`]
 //! and [`super::load()`], or from a [`super::section::File`] filled in by code.
 //! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bus::settings::{LineSettings, Pace, UnitId};
+use super::Token;
+use crate::audit::settings::AuditSettings;
 use crate::document::Problem;
-use crate::io::settings::{AuditSettings, ListenerSettings, PortSettings, StatusSettings};
+use crate::line::settings::{LineSettings, Pace, UnitId};
 use crate::meter::profile::Profile;
 use crate::modbus::pdu::FunctionCode;
+use crate::serial::settings::PortSettings;
+use crate::server::settings::ListenerSettings;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +38,15 @@ pub struct Config {
     pub audit: Option<AuditSettings>,
     /// The status page; `None`: there is none.
     pub status: Option<Status>,
+}
+
+/// The status page, as its server obeys it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What opens it; `None` only on a loopback address.
+    pub token: Option<Token>,
 }
 
 /// The status page, and what only the file knows of it.
@@ -85,7 +98,7 @@ pub struct Bus {
     pub unit_defaults: UnitDefaults,
 }
 
-/// Settings of a bus that only its units use; each has its own in [`crate::bus::settings::UnitSettings`].
+/// Settings of a bus that only its units use; each has its own in [`crate::line::settings::UnitSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitDefaults {
     /// Longest pause inside an answer, beyond wire time.
@@ -97,7 +110,7 @@ pub struct UnitDefaults {
 }
 
 /// What a unit's registers mean, and which of them are read in the background. The line obeys its own
-/// translation of it, [`crate::bus::settings::Polling`].
+/// translation of it, [`crate::line::settings::Polling`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitProfile {
     /// Shared by the units that name it.

@@ -1,59 +1,144 @@
-//! The token of the status page, read from its file, so that `check` refuses one that cannot be used.
+//! The word that opens the status page to those who know it.
+//!
+//! Owns what a token may look like and its comparison, which takes as long for a wrong one as for the right one.
+//! It never shows the token: whatever is printed of it says only that there is one; only a client's header has it.
+//! Source: RFC 6750 (bearer tokens) and RFC 7617 (the Basic scheme, its password being the token).
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fmt;
 
-use crate::io::settings::Token;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
+use subtle::ConstantTimeEq;
 
-/// The token in a file.
-///
-/// # Errors
-/// What is wrong, and after a semicolon what would be right.
-pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
-    let shown = path.display();
-    let cannot_be_read = |error: io::Error| {
-        let remedy = if error.kind() == io::ErrorKind::NotFound {
-            format!("; {MAKE_ONE}")
-        } else if error.kind() == io::ErrorKind::PermissionDenied {
-            "; the user this runs as must be able to read it, as `chgrp metergate` and `chmod 640` make it"
-                .to_owned()
-        } else {
-            String::new()
+/// A token, long enough that nobody guesses it.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Fewest characters.
+    pub const SHORTEST: usize = 16;
+
+    /// Most characters.
+    pub const LONGEST: usize = 512;
+
+    /// The text of a token file: one line of printable ASCII characters without a space.
+    ///
+    /// # Errors
+    /// What is wrong with it, as "found ...", without a character of it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let token = text.trim_end_matches(['\r', '\n']);
+        if token.is_empty() {
+            return Err("found nothing in it".to_owned());
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("found characters that are not printable ASCII, or more than one word".to_owned());
+        }
+        match token.len() {
+            Self::SHORTEST..=Self::LONGEST => Ok(Self(token.to_owned())),
+            length => Err(format!("found {length} characters")),
+        }
+    }
+
+    /// Whether the value of an `Authorization` header holds the token: `Bearer TOKEN`, or `Basic` with any user
+    /// name and the token as password.
+    #[must_use]
+    pub fn opens(&self, authorization: &[u8]) -> bool {
+        let Some(at) = authorization.iter().position(|byte| *byte == b' ') else { return false };
+        let (scheme, rest) = authorization.split_at(at);
+        let rest = rest.trim_ascii();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return self.equals(rest);
+        }
+        let password = || {
+            let pair = BASE64.decode(rest).ok()?;
+            let colon = pair.iter().position(|byte| *byte == b':')?;
+            Some(pair[colon + 1..].to_vec())
         };
-        format!("found {shown}, which cannot be read: {error}{remedy}")
-    };
-    // Checked before it is opened: opening a pipe waits for its writer.
-    let metadata = fs::metadata(path).map_err(cannot_be_read)?;
-    if !metadata.is_file() {
-        return Err(format!("found {shown}, which is no file; allowed: a file with the token in it"));
+        scheme.eq_ignore_ascii_case(b"basic") && password().is_some_and(|password| self.equals(&password))
     }
-    if others_may_read(&metadata) {
-        return Err(format!(
-            "found {shown}, which every user of this machine can read; `chmod o= {shown}` would do"
-        ));
+
+    /// The value of an `Authorization` header that opens a page: for a client, the one who may know it.
+    #[must_use]
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
     }
-    let file = File::open(path).map_err(cannot_be_read)?;
-    let mut bytes = Vec::new();
-    let most = u64::try_from(Token::LONGEST).unwrap_or(u64::MAX) + LINE_END;
-    file.take(most).read_to_end(&mut bytes).map_err(cannot_be_read)?;
-    let text = String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".to_owned());
-    Token::parse(&text).map_err(|found| {
-        format!(
-            "{shown}: {found}; allowed: one line of {} to {} printable ASCII characters without a space ({MAKE_ONE})",
-            Token::SHORTEST,
-            Token::LONGEST
-        )
-    })
+
+    /// In a time that tells at most how long the token is.
+    fn equals(&self, given: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(given).into()
+    }
 }
 
-fn others_may_read(metadata: &Metadata) -> bool {
-    metadata.mode() & 0o007 != 0
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(other.0.as_bytes())
+    }
 }
 
-/// How a user gets a token.
-pub(super) const MAKE_ONE: &str = "`(umask 077; openssl rand -hex 32 > FILE)` makes one";
+impl Eq for Token {}
 
-/// Bytes after the token that do not belong to it, and one more to tell that it is too long.
-const LINE_END: u64 = 3;
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
+/// As RFC 4648 section 4 has it; clients differ in whether they pad.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORD: &str = "correct-horse-battery";
+
+    #[test]
+    fn a_token_opens_as_bearer_and_as_password_whatever_the_user_name() {
+        let token = Token::parse("correct-horse-battery\n").unwrap();
+        for right in [
+            "Bearer correct-horse-battery",
+            "bearer   correct-horse-battery",
+            "Basic YW55Ym9keTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk=",
+            "basic OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==",
+        ] {
+            assert!(token.opens(right.as_bytes()), "{right}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_opens() {
+        let token = Token::parse(WORD).unwrap();
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "correct-horse-battery",
+            "Bearer correct-horse-batter",
+            "Bearer correct-horse-batteryy",
+            "Bearer Correct-horse-battery",
+            "Basic correct-horse-battery",
+            "Basic Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
+            "Basic YW55Ym9keTpjb3JyZWN0LWhvcnNlLWJhdHRlcg==",
+            "Basic *",
+            "Digest correct-horse-battery",
+        ] {
+            assert!(!token.opens(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_16_to_512_printable_characters_of_one_word_and_is_never_shown() {
+        for (length, fits) in [(0, false), (15, false), (16, true), (512, true), (513, false)] {
+            assert_eq!(Token::parse(&"x".repeat(length)).is_ok(), fits, "{length}");
+        }
+        for wrong in ["two words of some length", "a-line-of-its-own\nand-another", "für-jeden-der-es-kennt"]
+        {
+            let said = Token::parse(wrong).unwrap_err();
+            assert!(said.contains("printable ASCII"), "{said}");
+        }
+        assert!(!format!("{:?}", Token::parse(WORD).unwrap()).contains("horse"));
+    }
+}

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::polling::{self, PollingRead};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
-use crate::bus::settings::{Replies, UnitId, UnitSettings};
 use crate::document::Reader;
+use crate::line::settings::{Replies, UnitId, UnitSettings};
 use crate::modbus::function;
 use crate::modbus::pdu::{self, FunctionCode};
 

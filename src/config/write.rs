@@ -11,8 +11,8 @@ use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
     Size, Tcp, UnitIds, UnitMap,
 };
-use crate::bus::settings::UnitId;
 use crate::document::{Count, Duration, List, Name, Share};
+use crate::line::settings::UnitId;
 
 impl Config {
     /// The resolved configuration as a file of its own, every default written out.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::bus::settings::{Framing, LineSettings, Parity, UnitId};
-use crate::bus::view::{LineCounters, PortState, UnitView, View};
+use crate::line::settings::{Framing, LineSettings, Parity, UnitId};
+use crate::line::view::{LineCounters, PortState, UnitView, View};
 use crate::meter::profile::Profile;
 
 use super::finding::{Finding, Kind};

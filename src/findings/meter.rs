@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::bus::view::UnitView;
+use crate::line::view::UnitView;
 use crate::meter::decode::{Reading, Sample, Value};
 use crate::meter::profile::{Point, Profile};
 use crate::meter::vocabulary::Group;

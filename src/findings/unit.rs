@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bus::settings::UnitSettings;
-use crate::bus::unit::UnitState;
-use crate::bus::view::UnitView;
+use crate::line::settings::UnitSettings;
+use crate::line::unit::UnitState;
+use crate::line::view::UnitView;
 use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use crate::io::tcp::{self, Families};
+use crate::server::listener;
+use crate::server::listener::Families;
 
 /// An address, and the clients that a socket there takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(super) fn collide(one: impl Into<Endpoint>, other: impl Into<Endpoint>) -> b
 /// Binds an address that is free.
 pub(super) fn bind(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
     let Endpoint { address, families } = endpoint.into();
-    tcp::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
+    listener::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
 }
 
 /// Binds an address whose old listener is about to close.

@@ -15,17 +15,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::addresses::Endpoint;
-use crate::bus::view::View;
 use crate::config;
-use crate::io::handle::BusHandle;
-use crate::io::port;
-use crate::io::port_view::PortView;
-use crate::io::serial::BusSettings;
-use crate::io::supervision::{self, Supervised};
-use crate::io::tcp::{self, Families, ListenerState};
-use crate::io::timer::Timer;
-use crate::io::traffic::Traffic;
-use crate::io::watchdog::Watchdog;
+use crate::line::view::View;
+use crate::runtime::timer::Timer;
+use crate::serial::bus_task::BusSettings;
+use crate::serial::handle::BusHandle;
+use crate::serial::port;
+use crate::serial::port_view::PortView;
+use crate::serial::supervision;
+use crate::serial::supervision::Supervised;
+use crate::serial::watchdog::Watchdog;
+use crate::server::listener;
+use crate::server::listener::{Families, ListenerState};
+use crate::traffic::recent::Traffic;
 
 /// A bus.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl RunningListener {
         drop(state);
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(tcp::run(socket, Arc::clone(&listening), stop.clone()));
+        let task = tokio::spawn(listener::run(socket, Arc::clone(&listening), stop.clone()));
         info!(%address, "listening");
         Self { configured, address, families, listening, stop, task }
     }

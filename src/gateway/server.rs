@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{StartError, bind, join};
-use crate::io::background_runtime::BackgroundRuntime;
-use crate::io::settings::StatusSettings;
+use crate::config::StatusSettings;
+use crate::runtime::background_runtime::BackgroundRuntime;
 use crate::web;
 
 /// A page that is wanted: served, or waiting for its address.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bus::settings::{Framing, UnitId};
+use crate::line::settings::{Framing, UnitId};
 use crate::meter::profile::Profile;
 use crate::modbus::pdu::ExceptionCode;
 

@@ -16,13 +16,14 @@ use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
 use super::readings::Readings;
 use super::transactions;
-use crate::bus::settings::UnitId;
-use crate::bus::statistics::{self, UnitStatistics};
-use crate::io::listener_metrics::Counted;
-use crate::io::settings::Writes;
+use crate::line::settings::UnitId;
+use crate::line::statistics;
+use crate::line::statistics::UnitStatistics;
 use crate::meter::decode::{Reading, Unscaled, Value};
 use crate::meter::profile::{self, Valid};
 use crate::modbus::pdu::ExceptionCode;
+use crate::server::listener_metrics::Counted;
+use crate::server::settings::Writes;
 
 /// How much is collected of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

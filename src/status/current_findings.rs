@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::history::History;
 use super::published::PublishedBus;
-use crate::bus::view::View;
 use crate::findings::{Evidence, Finding};
-use crate::io::ioctl::LineErrors;
+use crate::line::view::View;
+use crate::serial::ioctl::LineErrors;
 
 /// What is wrong with a line and its meters.
 pub(super) fn of_bus(bus: &PublishedBus, history: &History, now: Instant) -> Vec<Finding> {

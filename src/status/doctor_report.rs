@@ -13,10 +13,10 @@ use super::current_findings::{NOTHING, baseline, findings};
 use super::history::History;
 use super::model::{PortState, UnitState};
 use super::published::{Published, PublishedBus, PublishedUnit};
-use crate::bus::settings::UnitId;
-use crate::bus::view::{UnitView, View};
 use crate::findings::{Finding, Kind, Severity};
-use crate::io::ioctl::LineErrors;
+use crate::line::settings::UnitId;
+use crate::line::view::{UnitView, View};
+use crate::serial::ioctl::LineErrors;
 
 /// All lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

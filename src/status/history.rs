@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::bus::settings::UnitId;
-use crate::bus::view::PortState;
+use crate::line::settings::UnitId;
+use crate::line::view::PortState;
 
 use super::model::{BusMinute, UnitMinute};
 use super::published::{Published, PublishedBus, PublishedUnit};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::number::Number;
 use crate::findings::{Kind, Severity};
-use crate::io::process::Process;
 use crate::meter::vocabulary::Group;
+use crate::runtime::process::Process;
 
 /// Text of the configuration or of a profile where the model was collected, its own where it was read.
 pub type Text<'a> = Cow<'a, str>;
@@ -542,9 +542,9 @@ impl PortState {
     }
 }
 
-impl From<crate::bus::unit::UnitState> for UnitState {
-    fn from(state: crate::bus::unit::UnitState) -> Self {
-        use crate::bus::unit::UnitState as Line;
+impl From<crate::line::unit::UnitState> for UnitState {
+    fn from(state: crate::line::unit::UnitState) -> Self {
+        use crate::line::unit::UnitState as Line;
         match state {
             Line::NeverSeen => Self::NeverSeen,
             Line::Online => Self::Online,
@@ -554,9 +554,9 @@ impl From<crate::bus::unit::UnitState> for UnitState {
     }
 }
 
-impl From<crate::bus::view::PortState> for PortState {
-    fn from(state: crate::bus::view::PortState) -> Self {
-        use crate::bus::view::PortState as Line;
+impl From<crate::line::view::PortState> for PortState {
+    fn from(state: crate::line::view::PortState) -> Self {
+        use crate::line::view::PortState as Line;
         match state {
             Line::Closed => Self::Closed,
             Line::Open => Self::Open,

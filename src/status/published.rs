@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bus::settings::{Pace, UnitId, UnitSettings};
-use crate::bus::view::{PortState, UnitView, View};
 use crate::config::{Bus, UnitProfile};
-use crate::io::listener_metrics::ListenerMetrics;
-use crate::io::port_view::PortView;
-use crate::io::settings::ListenerSettings;
-use crate::io::traffic::Traffic;
+use crate::line::settings::{Pace, UnitId, UnitSettings};
+use crate::line::view::{PortState, UnitView, View};
 use crate::meter::vocabulary::BlockKind;
+use crate::serial::port_view::PortView;
+use crate::server::listener_metrics::ListenerMetrics;
+use crate::server::settings::ListenerSettings;
+use crate::traffic::recent::Traffic;
 
 use super::model::UnitState;
 

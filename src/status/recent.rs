@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::model::LineShares;
 use super::published::{Published, PublishedBus, PublishedListener};
-use crate::bus::statistics::LineStatistics;
-use crate::bus::view::{UnitView, View};
-use crate::io::ioctl::LineErrors;
+use crate::line::statistics::LineStatistics;
+use crate::line::view::{UnitView, View};
+use crate::serial::ioctl::LineErrors;
 
 /// What a line did in the last seconds and minutes.
 #[derive(Clone, Debug, Default)]

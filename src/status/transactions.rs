@@ -1,14 +1,14 @@
 //! The last transactions of a unit with their bytes, in words.
 //!
 //! Owns the words for who wanted one and what was asked. What was recorded is shown as it was; which records are kept,
-//! and for how long, is decided in `io::traffic`.
+//! and for how long, is decided in `traffic::recent`.
 
 use super::collect::{age, fine_millis};
 use super::model::TransactionRecord;
 use super::published::{Published, PublishedUnit};
-use crate::bus::record::{Cause, PieceKind, Record, Transaction};
-use crate::bus::request::Target;
-use crate::bus::settings::UnitId;
+use crate::line::record::{Cause, PieceKind, Record, Transaction};
+use crate::line::request::Target;
+use crate::line::settings::UnitId;
 use crate::modbus::function;
 use crate::modbus::pdu::FunctionCode;
 use crate::modbus::write::touched;

@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::bus::record::{Outcome, Record};
-use crate::bus::request::Target;
-use crate::io::traffic::{Event, Served, Speaker, What};
-use crate::io::unit_directory::UnitDirectory;
+use crate::line::record::{Outcome, Record};
+use crate::line::request::Target;
+use crate::traffic::recent::{Event, Served, Speaker, What};
+use crate::traffic::unit_directory::UnitDirectory;
 
 /// What an event must be to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::renderings::{Page, Renderings};
 use super::sources::SharedHistory;
-use crate::io::process::Process;
 use crate::page::{self, ASSETS, Part};
+use crate::runtime::process::Process;
 use crate::status::doctor_report::DoctorReport;
 use crate::status::history::History;
 use crate::status::model::{Fault, Status};

@@ -14,7 +14,7 @@ use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 
-use crate::io::settings::StatusSettings;
+use crate::config::StatusSettings;
 
 /// The routes, for those who may ask.
 pub(super) fn guarded(routes: Router, settings: StatusSettings) -> Router {

@@ -15,7 +15,7 @@ mod streams;
 
 use axum::Router;
 
-use crate::io::settings::StatusSettings;
+use crate::config::StatusSettings;
 
 pub use documents::Documents;
 pub use server::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, RESPONSE_TIMEOUT, run};

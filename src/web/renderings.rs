@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::bus::settings::UnitId;
+use crate::line::settings::UnitId;
 use crate::page::Part;
 use crate::status::published::Published;
 

@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::documents::{Documents, headlines};
 use super::sources::{SharedSources, Sources};
-use crate::io::log_lines::LOG_LINES;
-use crate::io::process::Process;
-use crate::io::timestamp::utc;
-use crate::io::traffic::What;
+use crate::runtime::log_lines::LOG_LINES;
+use crate::runtime::process::Process;
+use crate::runtime::timestamp::utc;
 use crate::status::clients;
 use crate::status::doctor_report::DoctorReport;
 use crate::status::published::Published;
 use crate::trace;
+use crate::traffic::recent::What;
 
 pub(super) fn report(sources: &SharedSources, documents: &Documents) -> String {
     let sources = sources.load();

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::streams::Endless;
-use crate::io::log_rate_limiter::{LogKind, LogRateLimiter};
-use crate::io::tcp;
+use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::server::listener;
 
 /// Serves until `stop` is cancelled; then every response ends at once, for nothing here can be lost.
 pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
@@ -88,7 +88,7 @@ fn report_panic(ended: Result<(), JoinError>, log_limiter: &LogRateLimiter) {
 
 async fn serve(stream: TcpStream, router: Router, has_asked: Arc<AtomicBool>) {
     // A viewer that is gone without a word must not keep its place, also where nothing is sent to it.
-    if let Err(error) = tcp::find_out_vanished(&stream) {
+    if let Err(error) = listener::find_out_vanished(&stream) {
         debug!(%error, "the socket does not take all options");
     }
     let is_endless = AtomicBool::new(false);

@@ -8,16 +8,16 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use nix::sys::utsname::uname;
 
-use crate::bus::view::View;
 use crate::config::Bus;
-use crate::io::listener_metrics::ListenerMetrics;
-use crate::io::port_view::PortView;
-use crate::io::settings::ListenerSettings;
-use crate::io::timestamp::utc;
-use crate::io::traffic::Traffic;
-use crate::io::unit_directory::UnitDirectory;
+use crate::line::view::View;
+use crate::runtime::timestamp::utc;
+use crate::serial::port_view::PortView;
+use crate::server::listener_metrics::ListenerMetrics;
+use crate::server::settings::ListenerSettings;
 use crate::status::history::History;
 use crate::status::published::{Published, PublishedBus, PublishedListener};
+use crate::traffic::recent::Traffic;
+use crate::traffic::unit_directory::UnitDirectory;
 
 /// The sources as they are now; a reload replaces them as a whole.
 pub type SharedSources = Arc<ArcSwap<Sources>>;

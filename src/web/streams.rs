@@ -27,9 +27,9 @@ use super::documents::Documents;
 use super::report::{UTC, report};
 use super::sources::SharedSources;
 use crate::capture::Capture;
-use crate::io::traffic::{Event, Followed, Follower};
-use crate::io::unit_directory::UnitDirectory;
 use crate::trace::{self, Ending, Filter};
+use crate::traffic::recent::{Event, Followed, Follower};
+use crate::traffic::unit_directory::UnitDirectory;
 
 /// Marks a response without a known end, in its extensions.
 #[derive(Clone, Copy, Debug)]

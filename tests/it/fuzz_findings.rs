@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::receive::{Expected, Finality, Receiver};
-use metergate::bus::request::{ListenerId, Request, Source, Target};
-use metergate::bus::settings::UnitId;
-use metergate::bus::view::View;
+use metergate::line::receive::{Expected, Finality, Receiver};
+use metergate::line::request::{ListenerId, Request, Source, Target};
+use metergate::line::settings::UnitId;
+use metergate::line::state_machine::{Line, Output, PortEvent};
+use metergate::line::view::View;
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
 

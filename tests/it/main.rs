@@ -1,4 +1,4 @@
-//! All integration tests in one program, so that the library is linked once. A module per subject, named like the room
+//! All integration tests in one program, so that the library is linked once. A module per subject, named like the module
 //! of `src/` it is about where there is one; what several of them use stands in `support`.
 //!
 //! Tests here share a process: none changes what belongs to the process as a whole, such as its limits, its
@@ -8,19 +8,22 @@
 
 mod support;
 
-mod bus;
+mod architecture;
+mod audit_file;
 mod cli;
 mod client;
 mod config;
 mod findings;
 mod fuzz_findings;
 mod gateway;
-mod io;
+mod line;
 mod meter;
 mod modbus;
 mod page;
+mod runtime;
 mod scan;
+mod serial;
+mod server;
 mod simulator;
 mod status;
-mod tidy;
 mod traffic;

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use metergate::bus::settings::{Framing, Parity, UnitId};
 use metergate::config;
+use metergate::line::settings::{Framing, Parity, UnitId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
 use metergate::scan::plan::{Plan, usual_framings};

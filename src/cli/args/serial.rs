@@ -5,7 +5,8 @@
 use std::num::NonZeroU32;
 
 use super::{Parity, parse_baud_rate};
-use crate::bus::settings::{self, Framing};
+use crate::line::settings;
+use crate::line::settings::Framing;
 
 /// Bits per second, parity and stop bits, as far as they are given.
 #[derive(Clone, Debug, clap::Args)]

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use metergate::bus::settings::{DemandedBlock, Polling};
 use metergate::config::parse;
+use metergate::line::settings::{DemandedBlock, Polling};
 use metergate::meter::profile::Profile;
 use metergate::modbus::pdu::FunctionCode;
 

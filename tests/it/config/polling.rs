@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::settings::{Pace, Polling};
 use metergate::config::{Config, Problem, UnitProfile, parse};
+use metergate::line::settings::{Pace, Polling};
+use metergate::line::state_machine::{Line, Output, PortEvent};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::modbus::rtu;
 

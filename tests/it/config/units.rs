@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use metergate::bus::settings::{Replies, UnitId, UnitSettings};
 use metergate::config::{Config, parse};
+use metergate::line::settings::{Replies, UnitId, UnitSettings};
 use metergate::modbus::pdu::FunctionCode;
 
 /// A file with these lines below its one bus, and these units.

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use metergate::bus::settings::{Echo, Framing, OfflineAfter, Parity, UnitId};
 use metergate::config::section::{Bus, File, Listener, Unit};
 use metergate::config::value::UnitIds;
 use metergate::config::{Config, LogLevel, load, parse};
-use metergate::io::settings::{Broadcast, Direction, Writes};
+use metergate::line::settings::{Echo, Framing, OfflineAfter, Parity, UnitId};
+use metergate::serial::settings::Direction;
+use metergate::server::settings::{Broadcast, Writes};
 use proptest::prelude::*;
 
 const MINIMAL: &str = include_str!("../../../config/minimal.yaml");

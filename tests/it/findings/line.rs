@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::bus::ranges::Conflict;
-use metergate::bus::request::Source;
-use metergate::bus::settings::{Framing, Parity, UnitId};
-use metergate::bus::unit::{UnitCounters, UnitState};
-use metergate::bus::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::findings::{Kind, Severity};
+use metergate::line::ranges::Conflict;
+use metergate::line::request::Source;
+use metergate::line::settings::{Framing, Parity, UnitId};
+use metergate::line::unit::{UnitCounters, UnitState};
+use metergate::line::view::{LineCounters, PollingView, PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use crate::support::findings_case::{Case, SECOND, healthy, open};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::snapshot::{Block, Snapshot};
-use metergate::bus::view::UnitView;
 use metergate::findings::Kind;
+use metergate::line::snapshot::{Block, Snapshot};
+use metergate::line::view::UnitView;
 use metergate::meter::profile::{Point, Profile};
 use metergate::meter::vocabulary::{Format, Group};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};

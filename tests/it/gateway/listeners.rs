@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use metergate::bus::settings::UnitId;
 use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
+use metergate::line::settings::UnitId;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode};
 use tokio::net::TcpStream;
 

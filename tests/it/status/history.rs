@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::bus::unit::{UnitCounters, UnitState};
+use metergate::line::unit::{UnitCounters, UnitState};
 use metergate::status::history::{HEALTH_MINUTES, History, READING_MINUTES};
 use metergate::status::published::Published;
 use serde_json::{Value, json};

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::bus::record::{Cause, Outcome, Piece, PieceKind, Received, Record, Stray, Transaction};
-use metergate::bus::request::{Source, Target};
-use metergate::bus::settings::UnitId;
-use metergate::bus::unit::UnitState;
+use metergate::line::record::{Cause, Outcome, Piece, PieceKind, Received, Record, Stray, Transaction};
+use metergate::line::request::{Source, Target};
+use metergate::line::settings::UnitId;
+use metergate::line::unit::UnitState;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use metergate::bus::unit::UnitState;
-use metergate::bus::view::PortState;
+use metergate::line::unit::UnitState;
+use metergate::line::view::PortState;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::doctor_report::DoctorReport;
 use metergate::status::history::History;

@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::bus::settings::{LineSettings, OfflineAfter};
-use metergate::io::admission::IdleTracker;
-use metergate::io::connection::{self, Client};
-use metergate::io::handle::BusHandle;
-use metergate::io::port::OpenPort;
-use metergate::io::serial::{self, BusParts};
-use metergate::io::settings::ListenerSettings;
-use metergate::io::tcp::{ListenerState, Routes};
-use metergate::io::timer::Timer;
-use metergate::io::traffic::{Event, Followed, Follower, Link, Traffic};
+use metergate::line::settings::{LineSettings, OfflineAfter};
 use metergate::modbus::rtu;
+use metergate::runtime::timer::Timer;
+use metergate::serial::bus_task;
+use metergate::serial::bus_task::BusParts;
+use metergate::serial::handle::BusHandle;
+use metergate::serial::port::OpenPort;
+use metergate::server::admission::IdleTracker;
+use metergate::server::connection;
+use metergate::server::connection::Client;
+use metergate::server::listener::{ListenerState, Routes};
+use metergate::server::settings::ListenerSettings;
+use metergate::traffic::recent::{Event, Followed, Follower, Link, Traffic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +74,7 @@ impl Rig {
             let report = String::from("a pipe");
             Ok::<_, std::io::Error>(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
         };
-        tokio::spawn(serial::run(parts, open, Timer::Coarse));
+        tokio::spawn(bus_task::run(parts, open, Timer::Coarse));
         let (acts, heard) = (Acts::default(), Arc::<Mutex<Heard>>::default());
         tokio::spawn(units_on(far, Arc::clone(&acts), Arc::clone(&heard)));
         let listening = ListenerState {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use metergate::bus::request::{Answer, Request, Target};
-use metergate::bus::settings::UnitId;
-use metergate::io::handle::{BusHandle, ReplySender};
-use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::io::tcp::{self, ListenerState, Routes};
+use metergate::line::request::{Answer, Request, Target};
+use metergate::line::settings::UnitId;
 use metergate::modbus::mbap::{self, Adu};
+use metergate::serial::handle::{BusHandle, ReplySender};
+use metergate::server::listener;
+use metergate::server::listener::{ListenerState, Routes};
+use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -68,11 +69,11 @@ pub(crate) struct Server {
 
 /// Starts a listener on a free port.
 pub(crate) fn serve(settings: ListenerSettings, buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>) -> Server {
-    let listener = tcp::bind(settings.address).unwrap();
+    let listener = listener::bind(settings.address).unwrap();
     let address = listener.local_addr().unwrap();
     let listening = listening(settings, buses);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(tcp::run(listener, listening.clone(), stop.clone()));
+    let task = tokio::spawn(listener::run(listener, listening.clone(), stop.clone()));
     Server { address, listening, stop, task }
 }
 

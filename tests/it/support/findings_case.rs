@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::bus::settings::{Framing, LineSettings, Parity, UnitId};
-use metergate::bus::statistics::UnitStatistics;
-use metergate::bus::unit::{UnitCounters, UnitState};
-use metergate::bus::view::{LineCounters, PortState, UnitView, View};
 use metergate::findings::{Evidence, Finding, Kind};
+use metergate::line::settings::{Framing, LineSettings, Parity, UnitId};
+use metergate::line::statistics::UnitStatistics;
+use metergate::line::unit::{UnitCounters, UnitState};
+use metergate::line::view::{LineCounters, PortState, UnitView, View};
 use metergate::meter::profile::Profile;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use metergate::capture::Capture;
-use metergate::io::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::io::traffic::{Event, PASSING_PER_SECOND, What};
 use metergate::modbus::rtu;
+use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
+use metergate::traffic::recent::{Event, PASSING_PER_SECOND, What};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{READ, bytes_of, settings};

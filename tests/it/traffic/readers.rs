@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use metergate::io::traffic::{
+use metergate::modbus::mbap::Adu;
+use metergate::traffic::recent::{
     FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Link, RING_EVENTS, Said, Speaker, Traffic,
 };
-use metergate::modbus::mbap::Adu;
 
 use crate::support::captured::{Act, Rig};
 use crate::support::clients::{self, READ};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate::bus::settings::UnitId;
-use metergate::io::settings::{ListenerSettings, Writes};
-use metergate::io::traffic::Event;
-use metergate::io::unit_directory::{UnitDirectory, UnitName};
+use metergate::line::settings::UnitId;
 use metergate::meter::profile::Profile;
 use metergate::modbus::rtu;
+use metergate::server::settings::{ListenerSettings, Writes};
 use metergate::trace::{Ending, Filter, line};
+use metergate::traffic::recent::Event;
+use metergate::traffic::unit_directory::{UnitDirectory, UnitName};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{WRITE, settings};

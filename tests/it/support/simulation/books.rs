@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use metergate::bus::now::Now;
-use metergate::bus::request::{Answer, ListenerId, Target};
-use metergate::bus::settings::LineSettings;
-use metergate::bus::unit::UnitState;
-use metergate::bus::view::{PortState, UnitView, View};
+use metergate::line::now::Now;
+use metergate::line::request::{Answer, ListenerId, Target};
+use metergate::line::settings::LineSettings;
+use metergate::line::unit::UnitState;
+use metergate::line::view::{PortState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::own::Own;

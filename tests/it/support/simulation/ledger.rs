@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::bus::record::{Outcome, PieceKind, Record, Transaction};
-use metergate::bus::request::Target;
-use metergate::bus::view::View;
+use metergate::line::record::{Outcome, PieceKind, Record, Transaction};
+use metergate::line::request::Target;
+use metergate::line::view::View;
 
 use super::books::{Check, check};
 

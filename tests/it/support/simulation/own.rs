@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metergate::bus::settings::LineSettings;
-use metergate::bus::unit::UnitState;
-use metergate::bus::view::View;
+use metergate::line::settings::LineSettings;
+use metergate::line::unit::UnitState;
+use metergate::line::view::View;
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::books::{Check, check};

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::bus::line::{Line, Output, PortEvent};
-use metergate::bus::now::Now;
-use metergate::bus::record::{Outcome, Record};
-use metergate::bus::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::bus::settings::{Echo, LineSettings, Parity, UnitId, UnitSettings};
-use metergate::bus::view::PortState;
+use metergate::line::now::Now;
+use metergate::line::record::{Outcome, Record};
+use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
+use metergate::line::settings::{Echo, LineSettings, Parity, UnitId, UnitSettings};
+use metergate::line::state_machine::{Line, Output, PortEvent};
+use metergate::line::view::PortState;
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 

@@ -41,15 +41,8 @@ impl World {
     /// The adapter hands back what it sends; what talks into the request damages the echo, too.
     fn echo(&mut self, adu: &Bytes) {
         let mut echo = adu.to_vec();
-        // A request shorter than its answer, damaged, makes up an answer with the first bytes that follow once
-        // in 65536 times (seed 145126): no CRC helps against that.
-        let long_enough = adu.len() > 4;
-        if long_enough && self.rng.chance(self.swarm.faults.echo_damage) {
-            if self.rng.chance(500) {
-                answers::flip(&mut echo, &mut self.rng);
-            } else {
-                echo.remove(0);
-            }
+        if self.rng.chance(self.swarm.faults.echo_damage) {
+            echo = answers::damaged_echo(adu, &mut self.rng);
         }
         self.wire.echo(self.now, &echo);
     }

@@ -1,0 +1,437 @@
+//! The audit file: one line of JSON for each write, synced to the disk by a thread of its own.
+//!
+//! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
+//! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use nix::libc;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::audit::settings::AuditSettings;
+use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::runtime::timestamp::utc;
+
+/// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
+/// given is written.
+#[derive(Debug)]
+pub struct AuditLog {
+    settings: AuditSettings,
+    orders: SyncSender<Order>,
+    lost: Arc<AtomicU64>,
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Line(String),
+    Reopen,
+}
+
+impl AuditLog {
+    /// Opens the file, makes it if there is none, and starts its thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(settings: &AuditSettings) -> io::Result<Self> {
+        let file = open(&settings.file)?;
+        let (orders, receiver) = sync_channel(WAITING_MAX);
+        let (ending, ended) = sync_channel(1);
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut writer = Writer {
+            settings: settings.clone(),
+            size: size_of(&file),
+            file,
+            is_torn: false,
+            lost: Arc::clone(&lost),
+            log_limiter: LogRateLimiter::new(),
+            complaint: None,
+            naming_complaint: None,
+        };
+        thread::Builder::new().name("audit".into()).spawn(move || {
+            writer.run(&receiver);
+            // Nobody listens any more if the process did not want to wait.
+            let _unheard = ending.try_send(());
+        })?;
+        Ok(Self { settings: settings.clone(), orders, lost, ended: Mutex::new(ended) })
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &AuditSettings {
+        &self.settings
+    }
+
+    /// Hands a line over, without its end. Never waits: where there is no room the line is counted as lost.
+    pub fn append(&self, line: String) {
+        if self.orders.try_send(Order::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the file opened anew by its name, as after something else has moved it.
+    pub fn reopen(&self) {
+        // With the queue full the file is being written to; whoever moved it asks again.
+        if self.orders.try_send(Order::Reopen).is_err() {
+            warn!("the audit file was not opened anew: too much waits to be written");
+        }
+    }
+
+    /// Waits until everything is written, but not for ever: a disk may hang.
+    pub fn close(self) {
+        let Self { orders, ended, settings, .. } = self;
+        drop(orders);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(CLOSING_MAX) == Err(RecvTimeoutError::Timeout) {
+            error!(file = %settings.file.display(), "the audit file does not take what is left; not waiting for it");
+        }
+    }
+}
+
+struct Writer {
+    settings: AuditSettings,
+    file: File,
+    size: u64,
+    /// It ends in a part of what could not be written whole.
+    is_torn: bool,
+    lost: Arc<AtomicU64>,
+    /// Lines of the log: a disk may be full and free again many times a second.
+    log_limiter: LogRateLimiter,
+    /// What the log has, until writing works again.
+    complaint: Option<String>,
+    /// What the log has of the file's name, until a file could be begun: lines that are written do not end it.
+    naming_complaint: Option<String>,
+}
+
+impl Writer {
+    fn run(&mut self, orders: &Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
+            let mut text = String::new();
+            let mut lines = 0;
+            let mut next = Ok(first);
+            // What waits is written together: one wait for the disk serves them all.
+            loop {
+                match next {
+                    Ok(Order::Line(line)) => {
+                        text.push_str(&line);
+                        text.push('\n');
+                        lines += 1;
+                    }
+                    Ok(Order::Reopen) => {
+                        self.write(&std::mem::take(&mut text), std::mem::take(&mut lines));
+                        self.reopen();
+                    }
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+                if text.len() >= BATCH_SIZE {
+                    break;
+                }
+                next = orders.try_recv();
+            }
+            self.write(&text, lines);
+            self.tell_lost();
+        }
+    }
+
+    fn write(&mut self, text: &str, lines: u64) {
+        if text.is_empty() {
+            return;
+        }
+        if self.is_full_for(text) {
+            self.make_room_for(text);
+        }
+        if let Err(error) = self.append(text) {
+            self.lost.fetch_add(lines, Ordering::Relaxed);
+            self.complain(&format!("cannot write: {error}"));
+        }
+    }
+
+    /// Appends whole lines. Where only a part of them can be written, that part stays, for the file is never cut; the
+    /// next line begins behind it.
+    fn append(&mut self, text: &str) -> io::Result<()> {
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.size += 1;
+            self.is_torn = false;
+        }
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let written = match self.file.write(rest) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                written => written,
+            };
+            let length = written.inspect_err(|_| self.is_torn = rest.len() < text.len())?;
+            self.size += length as u64;
+            rest = &rest[length..];
+        }
+        sync(&self.file)
+    }
+
+    /// Says once that writes are missing, in the file if it takes that, else with the next line it takes.
+    fn tell_lost(&mut self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 && self.complaint.is_none() {
+            return;
+        }
+        let text = format!("{{\"time\":\"{}\",\"lost\":{lost}}}\n", utc(SystemTime::now()));
+        if lost == 0 {
+            // The last lines went through.
+            self.end_complaint();
+            return;
+        }
+        match self.append(&text) {
+            Ok(()) => {
+                self.end_complaint();
+                if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                    let file = self.settings.file.display();
+                    warn!(%file, lost, held_back, "writes are missing from the audit file");
+                }
+            }
+            Err(error) => {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+                self.complain(&format!("cannot write: {error}"));
+            }
+        }
+    }
+
+    fn is_full_for(&self, text: &str) -> bool {
+        self.size > 0 && self.size + text.len() as u64 > self.settings.max_size
+    }
+
+    /// Whether the name still leads to the file that is written.
+    fn has_its_name(&self) -> bool {
+        match (self.file.metadata(), fs::metadata(&self.settings.file)) {
+            (Ok(written), Ok(named)) => (written.dev(), written.ino()) == (named.dev(), named.ino()),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+
+    fn make_room_for(&mut self, text: &str) {
+        if !self.file.metadata().is_ok_and(|file| file.is_file()) {
+            // A pipe or a device has no size.
+            self.size = 0;
+            return;
+        }
+        // Somebody moved it away and did not say so: it is no predecessor any more, and none has to make room.
+        if !self.has_its_name() {
+            self.reopen();
+        }
+        if self.is_full_for(text) && self.has_its_name() {
+            self.rotate();
+        }
+    }
+
+    /// The file becomes the first of its predecessors, the oldest of which goes.
+    fn rotate(&mut self) {
+        let path = &self.settings.file;
+        let first = numbered(path, 1);
+        let moved = shift(path).and_then(|()| fs::rename(path, &first)).and_then(|()| {
+            open(path).inspect_err(|_| {
+                // It goes on, so it keeps its name; where that fails too, it is found without it the next time.
+                let _nameless = fs::rename(&first, path);
+            })
+        });
+        match moved {
+            Ok(file) => {
+                (self.file, self.size, self.is_torn) = (file, 0, false);
+                sync_directory(path);
+                self.end_naming_complaint();
+            }
+            Err(error) => {
+                self.complain_of_name(&format!("cannot begin a new file, the old one goes on: {error}"));
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        match open(&self.settings.file) {
+            Ok(file) => {
+                (self.size, self.file, self.is_torn) = (size_of(&file), file, false);
+                sync_directory(&self.settings.file);
+                self.end_naming_complaint();
+            }
+            Err(error) => {
+                self.complain_of_name(&format!("cannot be opened anew, the old one goes on: {error}"));
+            }
+        }
+    }
+
+    /// Once for each kind of trouble, until it is over.
+    fn complain(&mut self, complaint: &str) {
+        if self.complaint.as_deref() != Some(complaint) {
+            self.complaint = Some(complaint.to_owned());
+            if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                let file = self.settings.file.display();
+                error!(%file, held_back, "audit file: {complaint}; the gateway goes on without it");
+            }
+        }
+    }
+
+    /// The same of a file that takes lines, under another name or beyond its size.
+    fn complain_of_name(&mut self, complaint: &str) {
+        if self.naming_complaint.as_deref() != Some(complaint) {
+            self.naming_complaint = Some(complaint.to_owned());
+            if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+                error!(file = %self.settings.file.display(), held_back, "audit file: {complaint}");
+            }
+        }
+    }
+
+    fn end_naming_complaint(&mut self) {
+        if self.naming_complaint.take().is_some() {
+            self.log("the audit file was begun anew");
+        }
+    }
+
+    fn end_complaint(&mut self) {
+        if self.complaint.take().is_some() {
+            self.log("the audit file is written again");
+        }
+    }
+
+    fn log(&self, what: &str) {
+        if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+            info!(file = %self.settings.file.display(), held_back, "{what}");
+        }
+    }
+}
+
+/// Opens for appending, never to cut it. A file that is made here is for its owner and group, whatever the umask; one
+/// that is there keeps its mode. A file that ends in half a line, as after a loss of power, gets the end of that line.
+fn open(path: &Path) -> io::Result<File> {
+    // Never waits for the other end of a pipe.
+    let nonblocking = libc::O_NONBLOCK;
+    let options = |read: bool| {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).read(read).mode(MODE).custom_flags(nonblocking);
+        options
+    };
+    let is_new = !path.exists();
+    let mut file = options(true).open(path).or_else(|_| options(false).open(path))?;
+    if is_new {
+        // A file system without modes has none to set.
+        let _modeless = file.set_permissions(Permissions::from_mode(MODE));
+    }
+    if ends_in_half_a_line(&mut file)? {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Whether the next line would be written behind the rest of another one. A device or a pipe is not looked at.
+fn ends_in_half_a_line(file: &mut File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    Ok(file.read_exact(&mut last).is_ok() && last != *b"\n")
+}
+
+fn size_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |file| file.len())
+}
+
+/// On the disk, where there is one: devices and pipes have nothing to wait for.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done,
+    }
+}
+
+/// A new name is on the disk when its directory is. Where that cannot be had the file itself still is.
+fn sync_directory(path: &Path) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Ok(directory) = File::open(directory.unwrap_or(Path::new("."))) {
+        let _unsynced = directory.sync_all();
+    }
+}
+
+/// Moves each predecessor on by one, as far as the first gap among them: whoever begins a new file in vain, again
+/// and again, finds the gap it made the first time, and moves nothing more.
+fn shift(path: &Path) -> io::Result<()> {
+    let present = |number: &u32| fs::symlink_metadata(numbered(path, *number)).is_ok();
+    let gap = (1..KEPT).find(|number| !present(number)).unwrap_or(KEPT);
+    (1..gap).rev().try_for_each(|number| fs::rename(numbered(path, number), numbered(path, number + 1)))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Lines that wait for the disk; beyond it they are lost.
+pub const WAITING_MAX: usize = 1_024;
+
+/// Predecessors of the file, `.1` the newest.
+pub const KEPT: u32 = 4;
+
+/// Whoever reads the file need not be the whole world.
+const MODE: u32 = 0o640;
+
+/// What is written at once, bytes; one more line may go beyond it.
+const BATCH_SIZE: usize = 32 * 1024;
+
+/// How long the end of the program waits for the disk.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    /// All that is there to read now.
+    fn drain(reader: &mut File) -> String {
+        let mut read = Vec::new();
+        // The other end stays open, so it ends with an error: nothing more is there.
+        assert_eq!(reader.read_to_end(&mut read).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        String::from_utf8(read).unwrap()
+    }
+
+    #[test]
+    fn what_could_be_written_only_in_part_is_ended_before_the_next_line_and_is_not_cut() {
+        let path = std::env::temp_dir().join(format!("metergate-audit_log-{}", std::process::id()));
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut writer = Writer {
+            settings: AuditSettings { file: path.clone(), max_size: u64::MAX },
+            file: open(&path).unwrap(),
+            size: 0,
+            is_torn: false,
+            lost: Arc::default(),
+            log_limiter: LogRateLimiter::new(),
+            complaint: None,
+            naming_complaint: None,
+        };
+        fs::remove_file(&path).unwrap();
+        // More than a pipe takes.
+        let text = format!("{}\n", "1".repeat(999)).repeat(100);
+        writer.write(&text, 100);
+        writer.tell_lost();
+        assert!(writer.is_torn && writer.complaint.is_some());
+        assert_eq!(writer.lost.load(Ordering::Relaxed), 100);
+        let part = drain(&mut reader);
+        assert!(text.starts_with(&part) && !part.ends_with('\n'), "{} bytes", part.len());
+        writer.write("{\"n\":1}\n", 1);
+        writer.tell_lost();
+        let rest = drain(&mut reader);
+        assert!(rest.starts_with("\n{\"n\":1}\n{\"time\":") && rest.ends_with("\"lost\":100}\n"), "{rest}");
+        assert!(writer.complaint.is_none() && !writer.is_torn);
+        assert_eq!(writer.size, (part.len() + rest.len()) as u64);
+    }
+}

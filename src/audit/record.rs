@@ -1,0 +1,311 @@
+//! Every write, allowed or refused: when, who, what, the values before and after, and what became of it.
+//!
+//! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
+//! about writes, and none waits for it: the file is another thread's ([`AuditLog`]).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tracing::info;
+
+use crate::audit::audit_log::AuditLog;
+use crate::line::request::Answer;
+use crate::line::settings::UnitId;
+use crate::modbus::hex::Hex;
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
+use crate::modbus::write::{Written, values_of};
+use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::runtime::timestamp::utc;
+use crate::serial::handle::BusHandle;
+use crate::traffic::recent::Link;
+use crate::traffic::unit_directory::UnitDirectory;
+
+/// Where writes are recorded, and what their units are called.
+#[derive(Debug, Default)]
+pub struct Audit {
+    names: Arc<UnitDirectory>,
+    audit_log: Option<Arc<AuditLog>>,
+    /// Lines of the log; the file has every write.
+    log_limiter: LogRateLimiter,
+}
+
+impl Audit {
+    /// To the log, and to `audit_log` if there is one.
+    #[must_use]
+    pub fn new(names: Arc<UnitDirectory>, audit_log: Option<Arc<AuditLog>>) -> Self {
+        Self { names, audit_log, log_limiter: LogRateLimiter::new() }
+    }
+}
+
+/// Where a write was to go.
+#[derive(Debug)]
+pub(crate) struct Addressed<'a> {
+    /// As the client addressed it.
+    pub(crate) unit: u8,
+    /// The unit on its line; of a broadcast, or where nothing is configured, none.
+    pub(crate) on_line: Option<UnitId>,
+    /// Its bus; all buses of a broadcast that is refused, one of them of a broadcast that is sent.
+    pub(crate) buses: &'a [BusHandle],
+}
+
+/// A write whose outcome is awaited. It is recorded once: with its outcome, or as unknown when it is dropped.
+#[derive(Debug)]
+pub(crate) struct PendingWrite {
+    audit: Arc<Audit>,
+    write: Box<Attempted>,
+    is_recorded: bool,
+}
+
+/// What became of a write (contract section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As the unit should.
+    Answered,
+    /// By the right address and another value or quantity, in this reply: the device limited it.
+    AnsweredWithAnotherValue(Bytes),
+    /// The unit's own exception.
+    RefusedByUnit(ExceptionCode),
+    /// Not a byte of it was on a line.
+    NeverSent(ExceptionCode),
+    /// Not a byte of it was on a line, because the client was gone before its turn.
+    ClientLeft,
+    /// It was sent and got no valid answer, or nothing is known of it.
+    Unknown(Option<ExceptionCode>),
+    /// A broadcast, sent on this bus; no unit answers it.
+    Broadcast,
+}
+
+#[derive(Debug)]
+struct Attempted {
+    time: SystemTime,
+    since: Instant,
+    link: Link,
+    unit: u8,
+    on_line: Option<UnitId>,
+    buses: Vec<String>,
+    pdu: Bytes,
+    /// The values before it, as far as the snapshot knew them, and how old they were.
+    old: Option<(Vec<u16>, Duration)>,
+    client_left: bool,
+}
+
+impl PendingWrite {
+    /// Notes a write as it comes in, with the values it is to replace.
+    pub(crate) fn new(audit: &Arc<Audit>, link: Link, to: &Addressed<'_>, pdu: Bytes, now: Instant) -> Self {
+        let write = Box::new(Attempted {
+            time: SystemTime::now(),
+            since: now,
+            link,
+            unit: to.unit,
+            on_line: to.on_line,
+            buses: to.buses.iter().map(|bus| bus.name().to_owned()).collect(),
+            old: old_values(to, &pdu, now),
+            pdu,
+            client_left: false,
+        });
+        Self { audit: Arc::clone(audit), write, is_recorded: false }
+    }
+
+    /// The client is gone: if the write is dropped unsent, that is why.
+    pub(crate) fn note_client_left(&mut self) {
+        self.write.client_left = true;
+    }
+
+    /// Records what its bus answered.
+    pub(crate) fn finish(mut self, answer: &Answer) {
+        let outcome = self.write.outcome(answer);
+        self.record(&outcome, LogKind::Write);
+    }
+
+    /// Records that it was refused before any bus, which any stranger can cause: the log has few of them.
+    pub(crate) fn refuse(mut self, code: ExceptionCode) {
+        self.record(&Outcome::NeverSent(code), LogKind::RefusedWrite);
+    }
+
+    fn record(&mut self, outcome: &Outcome, kind: LogKind) {
+        self.is_recorded = true;
+        let names = &self.audit.names;
+        if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
+            self.write.log(names, outcome, held_back);
+        }
+        if let Some(audit_log) = &self.audit.audit_log {
+            audit_log.append(self.write.to_json(names, outcome));
+        }
+    }
+}
+
+impl Drop for PendingWrite {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            self.record(&Outcome::Unknown(None), LogKind::Write);
+        }
+    }
+}
+
+impl Outcome {
+    /// Always the same words.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::AnsweredWithAnotherValue(_) => "answered with another value",
+            Self::RefusedByUnit(_) => "refused by the unit",
+            Self::NeverSent(_) => "refused here, never sent",
+            Self::ClientLeft => "client left, never sent",
+            Self::Unknown(_) => "sent, no valid answer: unknown",
+            Self::Broadcast => "sent to all units",
+        }
+    }
+
+    fn exception(&self) -> Option<ExceptionCode> {
+        match self {
+            Self::RefusedByUnit(code) | Self::NeverSent(code) => Some(*code),
+            Self::Unknown(code) => *code,
+            Self::Answered | Self::AnsweredWithAnotherValue(_) | Self::ClientLeft | Self::Broadcast => None,
+        }
+    }
+
+    /// The reply that differs from what was written.
+    fn other_value(&self) -> Option<&Bytes> {
+        match self {
+            Self::AnsweredWithAnotherValue(reply) => Some(reply),
+            Self::Answered
+            | Self::RefusedByUnit(_)
+            | Self::NeverSent(_)
+            | Self::ClientLeft
+            | Self::Unknown(_)
+            | Self::Broadcast => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match (self.exception(), self.other_value()) {
+            (Some(code), _) => write!(f, " ({code})"),
+            (None, Some(reply)) => write!(f, " ({})", Hex(reply)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Attempted {
+    fn function(&self) -> FunctionCode {
+        FunctionCode(self.pdu.first().copied().unwrap_or_default())
+    }
+
+    /// What the answer of the bus says of this write.
+    fn outcome(&self, answer: &Answer) -> Outcome {
+        match answer {
+            Answer::Reply(reply) => match reply[..] {
+                [function, code] if function & EXCEPTION_BIT != 0 => {
+                    Outcome::RefusedByUnit(ExceptionCode(code))
+                }
+                _ if acknowledgement(&self.pdu).is_some_and(|wanted| wanted != &reply[..]) => {
+                    Outcome::AnsweredWithAnotherValue(reply.clone())
+                }
+                _ => Outcome::Answered,
+            },
+            Answer::Sent => Outcome::Broadcast,
+            Answer::NotSent(_) | Answer::Refused(_) if self.client_left => Outcome::ClientLeft,
+            Answer::NotSent(code) | Answer::Refused(code) => Outcome::NeverSent(*code),
+            Answer::NoAnswer(code) => Outcome::Unknown(Some(*code)),
+        }
+    }
+
+    fn log(&self, names: &UnitDirectory, outcome: &Outcome, held_back: u64) {
+        let (unit, function, pdu) = (self.unit, self.function(), Hex(&self.pdu).to_string());
+        let (client, bus) = (self.link.client, self.buses.join(", "));
+        let points = self.points(names).join(" ");
+        let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
+        let old = old.unwrap_or_else(|| String::from("not known"));
+        // Nearly always none is.
+        let held_back = (held_back > 0).then_some(held_back);
+        info!(%client, bus, unit, %function, points, old, pdu, held_back, "write: {outcome}");
+    }
+
+    /// One line of JSON. Keys are always there; what is not known is null.
+    fn to_json(&self, names: &UnitDirectory, outcome: &Outcome) -> String {
+        let written = Written::of(&self.pdu);
+        let range = written.as_ref().map(|written| written.range);
+        let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
+        let first = name.and_then(|name| name.profile.as_ref()).map_or(1, |profile| profile.first_register);
+        let register = range.map(|range| u64::from(first) + u64::from(range.start));
+        let (masks, new) = match &written {
+            Some(written) if written.masked => (Some(written.values.as_slice()), None),
+            Some(written) => (None, Some(written.values.as_slice())),
+            None => (None, None),
+        };
+        let line = Line {
+            time: utc(self.time),
+            client: self.link.client,
+            listener: self.link.listener,
+            buses: &self.buses,
+            unit: self.unit,
+            line_unit: self.on_line.map(UnitId::get),
+            name: name.and_then(|name| name.name.as_deref()),
+            function: self.function().to_string(),
+            register,
+            quantity: range.map(|range| range.quantity),
+            points: self.points(names),
+            old: self.old.as_ref().map(|(values, _)| values.as_slice()),
+            old_age_ms: self.old.as_ref().map(|(_, age)| millis(*age)),
+            new,
+            masks,
+            pdu: Hex(&self.pdu).to_string(),
+            outcome: outcome.word(),
+            reply: outcome.other_value().map(|reply| Hex(reply).to_string()),
+            exception: outcome.exception().map(|code| code.0),
+            exception_name: outcome.exception().map(ExceptionCode::name),
+            took_ms: millis(self.since.elapsed()),
+        };
+        serde_json::to_string(&line).expect("a struct of plain values")
+    }
+
+    fn points(&self, names: &UnitDirectory) -> Vec<String> {
+        let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
+        let (Some(name), Some(written)) = (name, Written::of(&self.pdu)) else { return Vec::new() };
+        name.points(&written.range).map(|point| point.name.clone()).collect()
+    }
+}
+
+/// A line of the file. Its fields are always there, and explained in `docs/traffic.md`; what is not known is null.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    client: SocketAddr,
+    listener: SocketAddr,
+    buses: &'a [String],
+    unit: u8,
+    line_unit: Option<u8>,
+    name: Option<&'a str>,
+    function: String,
+    register: Option<u64>,
+    quantity: Option<u16>,
+    points: Vec<String>,
+    old: Option<&'a [u16]>,
+    old_age_ms: Option<u64>,
+    new: Option<&'a [u16]>,
+    masks: Option<&'a [u16]>,
+    pdu: String,
+    outcome: &'static str,
+    reply: Option<String>,
+    exception: Option<u8>,
+    exception_name: Option<&'static str>,
+    took_ms: u64,
+}
+
+fn old_values(to: &Addressed<'_>, pdu: &[u8], now: Instant) -> Option<(Vec<u16>, Duration)> {
+    let range = Written::of(pdu)?.range;
+    let view = to.buses.first()?.view().load();
+    let (reply, begun) = view.unit(to.on_line?)?.snapshot.peek(&range)?;
+    Some((values_of(&range, &reply), now.saturating_duration_since(begun)))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

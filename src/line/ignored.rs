@@ -1,0 +1,273 @@
+//! Reads a unit ignores while it answers others: marked, refused at once, and tried again now and then.
+//!
+//! A meter may stay silent to registers it does not have. Each such read costs a whole timeout, so after two of them
+//! the same read is refused here. A marked read is tried again, and its mark is cleared by an answer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::modbus::pdu::{ReadRange, RequestPdu};
+
+/// What is known of a read before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing is against it.
+    Usual,
+    /// The unit never answered it, and ignores many others.
+    Unproven,
+    /// It was ignored; time has come to try it again, once.
+    Trial,
+    /// It was ignored.
+    Ignored,
+}
+
+/// The reads of one unit that got no answer.
+#[derive(Debug, Default)]
+pub(super) struct IgnoredReads {
+    entries: VecDeque<Entry>,
+    /// Reads that were answered, oldest first.
+    answered: VecDeque<RequestPdu>,
+    is_answered: BTreeSet<Bytes>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pdu: Bytes,
+    /// When it last got no answer.
+    failed_at: Instant,
+    mark: Option<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    next_try: Instant,
+    pause: Duration,
+    /// Whether the try of this pause is on its way.
+    is_tried: bool,
+}
+
+impl IgnoredReads {
+    /// What is known of `request`; a trial is given once for each pause.
+    pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
+        if self.entries.is_empty() || !request.is_read() {
+            return Standing::Usual;
+        }
+        let is_suspect = self.marks() > MARKS_OF_SUSPECTS && !self.was_answered(request);
+        let entry = self.entries.iter_mut().find(|entry| entry.pdu == request.bytes());
+        match entry.and_then(|entry| entry.mark.as_mut()) {
+            Some(mark) if mark.next_try <= now && !mark.is_tried => {
+                mark.is_tried = true;
+                Standing::Trial
+            }
+            Some(_) => Standing::Ignored,
+            None if is_suspect => Standing::Unproven,
+            None => Standing::Usual,
+        }
+    }
+
+    /// Whether `request` was ignored, whether or not it is time to try it again.
+    pub(super) fn is_marked(&self, request: &RequestPdu) -> bool {
+        self.entries.iter().any(|entry| entry.pdu == request.bytes() && entry.mark.is_some())
+    }
+
+    /// A trial that was given was not sent.
+    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
+        if let Some(mark) = self.find(request).and_then(|entry| entry.mark.as_mut()) {
+            mark.is_tried = false;
+        }
+    }
+
+    /// A client's read, its retries included, got no intact frame. `last_alive`: when the unit last gave proof of
+    /// life. True: it was a try, and the unit gave no proof of life since the try before.
+    pub(super) fn note_unanswered(
+        &mut self,
+        request: &RequestPdu,
+        last_alive: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        if !request.is_read() {
+            return false;
+        }
+        let Some(entry) = self.find(request) else {
+            let full = self.entries.iter().filter(|entry| entry.mark.is_none()).count() >= CANDIDATES_MAX;
+            if full && let Some(index) = self.entries.iter().position(|entry| entry.mark.is_none()) {
+                self.entries.remove(index);
+            }
+            self.entries.push_back(Entry { pdu: request.bytes().clone(), failed_at: now, mark: None });
+            return false;
+        };
+        let alive_since = last_alive.is_some_and(|alive| alive > entry.failed_at);
+        match &mut entry.mark {
+            Some(mark) => {
+                mark.pause = (mark.pause * 2).min(PAUSE_MAX);
+                mark.next_try = now + mark.pause;
+                mark.is_tried = false;
+                entry.failed_at = now;
+                !alive_since
+            }
+            None if alive_since => {
+                entry.mark = Some(Mark { next_try: now + PAUSE_MIN, pause: PAUSE_MIN, is_tried: false });
+                entry.failed_at = now;
+                self.drop_oldest_mark();
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The unit answered this read: it does not ignore it, or not any more.
+    pub(super) fn note_answered(&mut self, request: &RequestPdu) {
+        if !request.is_read() {
+            return;
+        }
+        self.entries.retain(|entry| entry.pdu != request.bytes());
+        if !self.is_answered.contains(request.bytes()) {
+            // A copy: the client's own may keep all that its connection received at once.
+            let answered = request.range().map_or_else(|| request.clone(), RequestPdu::from);
+            self.is_answered.insert(answered.bytes().clone());
+            self.answered.push_back(answered);
+            if self.answered.len() > ANSWERED_MAX
+                && let Some(oldest) = self.answered.pop_front()
+            {
+                self.is_answered.remove(oldest.bytes());
+            }
+        }
+    }
+
+    /// The unit is off-line, or has changed: nothing is known any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Reads that are refused.
+    pub(super) fn marks(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.mark.is_some()).count()
+    }
+
+    /// Whether the unit answered this read, or one that covers it.
+    fn was_answered(&self, request: &RequestPdu) -> bool {
+        let covers = |range: &ReadRange| {
+            self.answered.iter().filter_map(RequestPdu::range).any(|answered| answered.covers(range))
+        };
+        self.is_answered.contains(request.bytes()) || request.range().as_ref().is_some_and(covers)
+    }
+
+    fn find(&mut self, request: &RequestPdu) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.pdu == request.bytes())
+    }
+
+    fn drop_oldest_mark(&mut self) {
+        if self.marks() > MARKS_MAX
+            && let Some(index) = self.entries.iter().position(|entry| entry.mark.is_some())
+        {
+            self.entries.remove(index);
+        }
+    }
+}
+
+/// Marked reads of one unit; the oldest goes.
+const MARKS_MAX: usize = 64;
+
+/// Reads that got no answer once, of one unit.
+const CANDIDATES_MAX: usize = 64;
+
+/// On a unit with more marks than these, what it has never answered is suspected, too.
+const MARKS_OF_SUSPECTS: usize = 8;
+
+/// Answered reads that are remembered.
+const ANSWERED_MAX: usize = 256;
+
+/// The first pause before a marked read is tried again.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::now::some_instant;
+
+    fn read(start: u8) -> RequestPdu {
+        RequestPdu::decode(Bytes::copy_from_slice(&[3, 0, start, 0, 1])).expect("a good request")
+    }
+
+    fn after(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_read_is_marked_when_it_was_ignored_twice_and_another_was_answered_between() {
+        let start = some_instant();
+        let mut ignored = IgnoredReads::default();
+        assert!(!ignored.note_unanswered(&read(0), None, start));
+        assert!(!ignored.note_unanswered(&read(0), None, after(start, 10)));
+        assert_eq!(ignored.standing(&read(0), after(start, 10)), Standing::Usual, "no proof of life between");
+        assert!(!ignored.note_unanswered(&read(0), Some(after(start, 15)), after(start, 20)));
+        assert_eq!(ignored.standing(&read(0), after(start, 30)), Standing::Ignored);
+        assert_eq!(ignored.standing(&read(1), after(start, 30)), Standing::Usual);
+    }
+
+    #[test]
+    fn a_marked_read_is_tried_after_a_pause_that_doubles_and_once_each() {
+        let start = some_instant();
+        let mut ignored = IgnoredReads::default();
+        ignored.note_unanswered(&read(0), None, start);
+        ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 2));
+        assert_eq!(ignored.standing(&read(0), after(start, 1001)), Standing::Ignored);
+        assert_eq!(ignored.standing(&read(0), after(start, 1002)), Standing::Trial);
+        assert_eq!(
+            ignored.standing(&read(0), after(start, 1003)),
+            Standing::Ignored,
+            "one try for each pause"
+        );
+        let dead = ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 1500));
+        assert!(dead, "no proof of life since the try before");
+        assert_eq!(ignored.standing(&read(0), after(start, 3499)), Standing::Ignored);
+        assert_eq!(ignored.standing(&read(0), after(start, 3500)), Standing::Trial);
+        assert!(!ignored.note_unanswered(&read(0), Some(after(start, 3000)), after(start, 4000)));
+    }
+
+    #[test]
+    fn an_answer_clears_the_mark() {
+        let start = some_instant();
+        let mut ignored = IgnoredReads::default();
+        ignored.note_unanswered(&read(0), None, start);
+        ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 2));
+        ignored.note_answered(&read(0));
+        assert_eq!(ignored.standing(&read(0), after(start, 3)), Standing::Usual);
+    }
+
+    #[test]
+    fn with_more_than_eight_marks_what_was_never_answered_is_unproven() {
+        let start = some_instant();
+        let mut ignored = IgnoredReads::default();
+        for register in 0..9 {
+            ignored.note_unanswered(&read(register), None, start);
+            ignored.note_unanswered(&read(register), Some(after(start, 1)), after(start, 2));
+        }
+        let wide = RequestPdu::decode(Bytes::from_static(&[3, 0, 100, 0, 10])).expect("a good request");
+        ignored.note_answered(&wide);
+        assert_eq!(
+            ignored.standing(&read(109), after(start, 3)),
+            Standing::Usual,
+            "part of what it answered"
+        );
+        assert_eq!(ignored.standing(&read(110), after(start, 3)), Standing::Unproven);
+    }
+
+    #[test]
+    fn the_oldest_of_65_marks_goes() {
+        let start = some_instant();
+        let mut ignored = IgnoredReads::default();
+        for register in 0..65 {
+            ignored.note_unanswered(&read(register), None, start);
+            ignored.note_unanswered(&read(register), Some(after(start, 1)), after(start, 2));
+        }
+        assert_eq!(ignored.marks(), 64);
+        assert_ne!(ignored.standing(&read(0), after(start, 3)), Standing::Ignored);
+        assert_eq!(ignored.standing(&read(1), after(start, 3)), Standing::Ignored);
+    }
+}

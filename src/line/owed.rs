@@ -1,0 +1,333 @@
+//! What a unit still owes: answers to requests that were given up, and for how long they matter.
+//!
+//! Owns the guard. Until it has passed, the unit is sent nothing: the answer to one request must not be taken for
+//! that to the next. How late a unit was seen to be beyond its guard forbids only what could be confused. It knows
+//! no queue and no wire.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::modbus::pdu::{ReadRange, RequestPdu};
+
+use super::now::Now;
+use super::queue::Turn;
+
+/// One request given up without an answer, which may still come.
+#[derive(Clone, Debug)]
+pub(super) struct Owed {
+    /// What it would answer.
+    pub(super) request: RequestPdu,
+    /// When the request began to be sent.
+    pub(super) sent_at: Now,
+    /// The unit's epoch when it was sent.
+    pub(super) epoch: u64,
+    /// The queued item that still waits for it.
+    pub(super) item: Option<u64>,
+    /// The flow whose turn it was.
+    pub(super) turn: Turn,
+    /// When the wait for it ended.
+    pub(super) ended_at: Instant,
+    /// When it was late: after its unit's whole `response_timeout`.
+    pub(super) given_up: Instant,
+    /// Until when nothing is sent to the unit; filled in by [`OwedAnswers::owe`].
+    pub(super) until: Instant,
+}
+
+impl Owed {
+    /// Whether its guard has not passed yet.
+    pub(super) fn is_guarding(&self, now: Instant) -> bool {
+        self.until > now
+    }
+}
+
+/// A guard that has ended: its time is charged to the flow whose request began it, as far as others waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndedGuard {
+    pub(super) turn: Turn,
+    pub(super) from: Instant,
+    pub(super) to: Instant,
+}
+
+/// An answer that was owed and has come.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    /// The first request it may answer.
+    pub(super) owed: Owed,
+    /// When the last such request was sent.
+    pub(super) latest: Instant,
+    pub(super) ended: EndedGuard,
+}
+
+/// Everything one unit owes.
+#[derive(Debug)]
+pub(super) struct OwedAnswers {
+    guard: Duration,
+    /// How late an answer was seen to be after it was given up, with a margin; and when.
+    lateness: Option<(Duration, Instant)>,
+    /// Oldest first.
+    attempts: VecDeque<Owed>,
+    /// The end of the guard after a start or a reopened port, when it is not known what was asked.
+    unknown_until: Option<Instant>,
+}
+
+impl OwedAnswers {
+    pub(super) fn new(guard: Duration) -> Self {
+        Self { guard, lateness: None, attempts: VecDeque::new(), unknown_until: None }
+    }
+
+    /// Another guard, for what is given up from now on.
+    pub(super) fn set_guard(&mut self, guard: Duration) {
+        self.guard = guard;
+    }
+
+    /// It was given up; its answer may still come.
+    pub(super) fn owe(&mut self, owed: Owed) {
+        let until = owed.given_up + self.guard;
+        self.attempts.push_back(Owed { until, ..owed });
+        if self.attempts.len() > ATTEMPTS_MAX {
+            self.attempts.pop_front();
+        }
+    }
+
+    /// An answer to something unknown may come until then.
+    pub(super) fn owe_unknown(&mut self, until: Instant) {
+        self.unknown_until = self.unknown_until.max(Some(until));
+    }
+
+    /// Until when nothing at all is sent to the unit.
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
+        let known = self.attempts.iter().map(|owed| owed.until).max();
+        known.max(self.unknown_until).filter(|until| *until > now)
+    }
+
+    /// When `request` may be sent, where its answer could be confused with one that is unusually late; `None`: now,
+    /// as far as this goes.
+    pub(super) fn confusable_until(&self, request: &RequestPdu, now: Instant) -> Option<Instant> {
+        let lateness = self.lateness(now)?;
+        let confusable = self.attempts.iter().filter(|owed| may_be_confused(request, &owed.request));
+        confusable.map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
+    }
+
+    /// Until when answers may come that are unusually late.
+    pub(super) fn late_until(&self, now: Instant) -> Option<Instant> {
+        let lateness = self.lateness(now)?;
+        self.attempts.iter().map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
+    }
+
+    /// When the data of an answer to `request`, sent now, must be taken to be from: the first of the same reads that
+    /// may still be answered.
+    pub(super) fn begun(&self, request: &RequestPdu, now: Now) -> Now {
+        let Some(lateness) = self.lateness(now.instant) else { return now };
+        let same = self.attempts.iter().filter(|owed| owed.request == *request);
+        let answerable = same.filter(|owed| owed.given_up + lateness > now.instant);
+        answerable.map(|owed| owed.sent_at).min_by_key(|sent_at| sent_at.instant).unwrap_or(now)
+    }
+
+    /// `request`, sent at `sent_at`, was answered while the same read was owed. A unit answers in order, so what may
+    /// still come is to a later sending than the oldest: this one takes its place, for as long as that one had.
+    pub(super) fn note_answered(&mut self, request: &RequestPdu, sent_at: Now) {
+        let Some(index) = self.attempts.iter().position(|owed| owed.request == *request) else { return };
+        if let Some(oldest) = self.attempts.remove(index) {
+            self.attempts.push_back(Owed { sent_at, item: None, ..oldest });
+        }
+    }
+
+    /// Whether nothing was given up lately.
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Requests given up whose answer may come now, newest first.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &RequestPdu> {
+        self.attempts.iter().rev().map(|owed| &owed.request)
+    }
+
+    /// Whether anything is owed, or was until a moment ago.
+    pub(super) fn is_guarding(&self, now: Instant) -> bool {
+        self.held_until(now).is_some()
+    }
+
+    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Gives the request, and
+    /// the guard that ends with it; one that ended before it has no length.
+    pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<Taken> {
+        let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
+        let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
+        let owed = self.attempts.remove(index)?;
+        let late = now.saturating_duration_since(owed.given_up);
+        self.learn(late, now);
+        let ended = EndedGuard { turn: owed.turn, from: owed.ended_at, to: now.min(owed.until) };
+        let latest = latest.unwrap_or(owed.sent_at);
+        Some(Taken { owed, latest: latest.instant, ended })
+    }
+
+    /// Ends what has passed; gives the guards that ended.
+    pub(super) fn release(&mut self, now: Instant) -> Vec<EndedGuard> {
+        self.unknown_until = self.unknown_until.filter(|until| *until > now);
+        let mut ended = Vec::new();
+        for owed in &mut self.attempts {
+            if owed.until <= now && owed.until > owed.given_up {
+                ended.push(EndedGuard { turn: owed.turn, from: owed.ended_at, to: owed.until });
+                // Charged once; from now on it only tells how late a frame is.
+                owed.until = owed.given_up;
+            }
+        }
+        self.attempts.retain(|owed| owed.until > now || owed.given_up + LATENESS_MAX > now);
+        ended
+    }
+
+    /// The key of a queued item that is gone.
+    pub(super) fn forget_item(&mut self, key: u64) {
+        for owed in self.attempts.iter_mut().filter(|owed| owed.item == Some(key)) {
+            owed.item = None;
+        }
+    }
+
+    /// How late answers are to be expected; half of what was learned after each ten minutes without a late one.
+    fn lateness(&self, now: Instant) -> Option<Duration> {
+        let (lateness, at) = self.lateness?;
+        let halvings = now.saturating_duration_since(at).as_secs() / LATENESS_HALVED_AFTER.as_secs();
+        let lateness = lateness / 2_u32.checked_pow(u32::try_from(halvings).ok()?)?;
+        (lateness > self.guard).then_some(lateness)
+    }
+
+    fn learn(&mut self, late: Duration, now: Instant) {
+        let seen = (late * 5 / 4).min(LATENESS_MAX);
+        self.lateness = Some((self.lateness(now).unwrap_or_default().max(seen), now));
+    }
+}
+
+/// Whether the answer to `owed` could be taken for one to `request`. Not so where function or length tells them apart;
+/// that to exactly the same read may as well be given to it.
+fn may_be_confused(request: &RequestPdu, owed: &RequestPdu) -> bool {
+    if !request.is_read() {
+        return true;
+    }
+    if request == owed || request.function() != owed.function() {
+        return false;
+    }
+    let length = |request: &RequestPdu| request.range().as_ref().map(ReadRange::byte_count);
+    match (length(request), length(owed)) {
+        (Some(one), Some(other)) => one == other,
+        (Some(_) | None, _) => true,
+    }
+}
+
+/// Requests given up that are remembered.
+const ATTEMPTS_MAX: usize = 16;
+
+/// How late answers can be that are still looked for.
+pub const LATENESS_MAX: Duration = Duration::from_secs(5);
+
+/// After so long without a late answer, half of the lateness learned is forgotten.
+const LATENESS_HALVED_AFTER: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::line::now::some_instant;
+    use crate::line::queue::OWN_TURN;
+
+    const GUARD: Duration = Duration::from_millis(500);
+
+    fn read(start: u8, quantity: u8) -> RequestPdu {
+        RequestPdu::decode(Bytes::copy_from_slice(&[3, 0, start, 0, quantity])).expect("a good request")
+    }
+
+    fn write() -> RequestPdu {
+        RequestPdu::decode(Bytes::from_static(&[6, 0, 1, 0, 1])).expect("a good request")
+    }
+
+    fn given_up(request: RequestPdu, at: Instant) -> Owed {
+        let sent_at = Now::from(at - GUARD);
+        Owed { request, sent_at, epoch: 0, item: None, turn: OWN_TURN, ended_at: at, given_up: at, until: at }
+    }
+
+    /// A unit one of whose answers came so late after it was given up.
+    fn late_by(late: Duration, start: Instant) -> OwedAnswers {
+        let mut owed = OwedAnswers::new(GUARD);
+        owed.owe(given_up(read(0, 1), start));
+        let taken = owed.take(|_| true, start + late);
+        assert!(taken.is_some_and(|taken| taken.owed.is_guarding(start + late) == (late < GUARD)));
+        owed
+    }
+
+    #[test]
+    fn nothing_is_sent_until_the_guard_has_passed() {
+        let now = some_instant();
+        let mut owed = OwedAnswers::new(GUARD);
+        owed.owe(given_up(read(0, 1), now));
+        assert_eq!(owed.held_until(now), Some(now + GUARD));
+        assert_eq!(owed.held_until(now + GUARD), None);
+        assert_eq!(owed.release(now + GUARD).len(), 1);
+        assert!(owed.release(now + 2 * GUARD).is_empty(), "a guard is charged once");
+    }
+
+    #[test]
+    fn lateness_forbids_only_what_could_be_confused() {
+        let start = some_instant();
+        let mut owed = late_by(Duration::from_secs(4), start);
+        let lost = start + Duration::from_secs(10);
+        owed.owe(given_up(read(0, 1), lost));
+        let now = lost + GUARD;
+        assert_eq!(owed.held_until(now), None);
+        assert_eq!(owed.confusable_until(&read(0, 1), now), None, "the same read");
+        let begun = owed.begun(&read(0, 1), now.into());
+        assert_eq!(begun, (lost - GUARD).into(), "and counts as begun when the first was sent");
+        assert_eq!(owed.confusable_until(&read(9, 2), now), None, "another length");
+        assert_eq!(owed.confusable_until(&read(9, 1), now), Some(lost + Duration::from_secs(5)));
+        assert_eq!(owed.confusable_until(&write(), now), Some(lost + Duration::from_secs(5)));
+        assert_eq!(owed.begun(&read(9, 2), now.into()), now.into());
+    }
+
+    #[test]
+    fn the_same_read_asked_again_and_again_does_not_grow_older_than_its_last_sending() {
+        let start = some_instant();
+        let mut owed = late_by(Duration::from_secs(4), start);
+        let lost = start + Duration::from_secs(10);
+        owed.owe(given_up(read(0, 1), lost));
+        let again = lost + GUARD;
+        assert_eq!(owed.begun(&read(0, 1), again.into()).instant, lost - GUARD);
+        owed.note_answered(&read(0, 1), again.into());
+        let later = again + Duration::from_secs(1);
+        assert_eq!(
+            owed.begun(&read(0, 1), later.into()).instant,
+            again,
+            "the last sending may be answered yet"
+        );
+        let over = lost + Duration::from_secs(6);
+        assert_eq!(
+            owed.begun(&read(0, 1), over.into()).instant,
+            over,
+            "no longer than the lost one could be"
+        );
+    }
+
+    #[test]
+    fn lateness_is_forgotten_by_halves() {
+        let start = some_instant();
+        let mut owed = late_by(Duration::from_secs(4), start);
+        for (minutes, lateness) in [(11, Some(2500)), (21, Some(1250)), (31, Some(625)), (51, None)] {
+            let lost = start + Duration::from_secs(minutes * 60);
+            owed.owe(given_up(read(0, 1), lost));
+            let until = owed.confusable_until(&read(9, 1), lost + GUARD);
+            let expected = lateness.map(|millis| lost + Duration::from_millis(millis));
+            assert_eq!(
+                until.map(|at| (at - lost).as_millis() / 10),
+                expected.map(|at| (at - lost).as_millis() / 10)
+            );
+            owed.release(lost + Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn each_attempt_is_owed_on_its_own() {
+        let now = some_instant();
+        let mut owed = OwedAnswers::new(GUARD);
+        owed.owe(given_up(read(0, 1), now));
+        owed.owe(given_up(read(0, 1), now + GUARD / 2));
+        assert!(owed.take(|_| true, now + GUARD / 2).is_some());
+        assert_eq!(owed.held_until(now + GUARD / 2), Some(now + GUARD / 2 + GUARD));
+    }
+}

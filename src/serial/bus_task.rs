@@ -1,0 +1,473 @@
+//! The task of one bus: opens the port, drives a [`Line`], publishes its view.
+//!
+//! Owns the port and the line, by value. It obeys the line and decides nothing but when to try the port
+//! again. It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
+
+use std::fmt;
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, trace, warn};
+
+use crate::line::event::{Event, EventLevel};
+use crate::line::request::Request;
+use crate::line::settings::LineSettings;
+use crate::line::state_machine::{Line, Output, PortEvent, PortSettingsChange};
+use crate::line::view::View;
+
+use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::runtime::timer::Timer;
+use crate::serial::clock;
+use crate::serial::handle::{ReplySender, departures};
+use crate::serial::ioctl::LineErrors;
+use crate::serial::port::OpenPort;
+use crate::serial::port_view::PortView;
+use crate::serial::settings::PortSettings;
+use crate::serial::watchdog::{Heartbeat, Watchdog};
+use crate::traffic::recent::Traffic;
+
+/// What a reload gives a running bus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BusSettings {
+    /// What its line obeys.
+    pub line: LineSettings,
+    /// What its port is opened with.
+    pub port: PortSettings,
+}
+
+impl BusSettings {
+    /// What taking over `other` means for the port.
+    fn change_to(&self, other: &Self) -> PortSettingsChange {
+        if self.port == other.port && self.line.echo == other.line.echo {
+            PortSettingsChange::Unchanged
+        } else {
+            PortSettingsChange::Reopened
+        }
+    }
+}
+
+/// What a bus task is given to live on.
+#[derive(Debug)]
+pub struct BusParts {
+    /// What its line obeys.
+    pub line: LineSettings,
+    /// The name of its port, for the log.
+    pub device: String,
+    /// Where a reload gives it other settings; the present ones until then.
+    pub reloads: Option<watch::Receiver<BusSettings>>,
+    /// Requests of clients; when all senders are gone, the task answers what waits and ends.
+    pub requests: mpsc::Receiver<Request<ReplySender>>,
+    /// Where it publishes.
+    pub view: Arc<ArcSwap<View>>,
+    /// Where its line's records go.
+    pub traffic: Arc<Traffic>,
+    /// Where it says how the port is.
+    pub port: Arc<ArcSwap<PortView>>,
+    /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
+    pub stop: CancellationToken,
+    /// Where it answers whoever asks whether it is stuck.
+    pub heartbeat: Heartbeat,
+}
+
+impl BusParts {
+    /// Those of a bus that a command or a test has to itself: nobody follows its traffic, watches its port or asks
+    /// whether it is stuck, and nothing stops it but the end of its requests.
+    #[must_use]
+    pub fn alone(
+        line: LineSettings,
+        device: String,
+        requests: mpsc::Receiver<Request<ReplySender>>,
+        view: Arc<ArcSwap<View>>,
+    ) -> Self {
+        let heartbeat = Watchdog::default().add(&line.name);
+        let (traffic, port, stop) = Default::default();
+        Self { line, device, reloads: None, requests, view, traffic, port, stop, heartbeat }
+    }
+}
+
+/// Runs a bus until its requests end or it is stopped. `open` opens the port, by name, each time anew.
+pub async fn run<S, E, F>(parts: BusParts, open: F, timer: Timer)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: fmt::Display,
+    F: FnMut() -> Result<OpenPort<S>, E>,
+{
+    let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
+    // A reload may have come since the parts were put together.
+    let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
+    let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
+    let device = settings.as_ref().map_or(device, |settings| settings.port.device.display().to_string());
+    let name: Arc<str> = line.name.as_str().into();
+    let task = BusTask {
+        line: Line::new(line),
+        name,
+        device,
+        settings,
+        reloads,
+        log_limiter: LogRateLimiter::new(),
+        open,
+        port: None,
+        port_view: PortView::default(),
+        port_published: port,
+        line_errors: LineErrors::default(),
+        look_at: Instant::now(),
+        view,
+        traffic,
+        timer,
+        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
+        departures: None,
+    };
+    task.run(requests, stop, &heartbeat).await;
+    heartbeat.end();
+}
+
+struct BusTask<S, F> {
+    line: Line<ReplySender>,
+    name: Arc<str>,
+    device: String,
+    /// As last given by `reloads`.
+    settings: Option<BusSettings>,
+    reloads: Option<watch::Receiver<BusSettings>>,
+    log_limiter: LogRateLimiter,
+    open: F,
+    port: Option<OpenPort<S>>,
+    port_view: PortView,
+    port_published: Arc<ArcSwap<PortView>>,
+    /// What the driver had counted when it was last asked, and when it is asked again.
+    line_errors: LineErrors,
+    look_at: Instant,
+    view: Arc<ArcSwap<View>>,
+    traffic: Arc<Traffic>,
+    timer: Timer,
+    reopen: Reopen,
+    /// How many clients had left when the queue was last looked through; `None`: it is to be.
+    departures: Option<u64>,
+}
+
+/// When the port is tried again, and what was last said about it.
+struct Reopen {
+    at: Instant,
+    pause: Duration,
+    complaint: Option<String>,
+}
+
+impl<S, E, F> BusTask<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: fmt::Display,
+    F: FnMut() -> Result<OpenPort<S>, E>,
+{
+    async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request<ReplySender>>,
+        stop: CancellationToken,
+        heartbeat: &Heartbeat,
+    ) {
+        let mut buffer = vec![0; READ_SIZE];
+        let (mut ended, mut stopping) = (false, false);
+        // Before the first request is taken: a bus that has just been started must not refuse what a moment
+        // later it could do.
+        self.try_open();
+        loop {
+            self.obey().await;
+            if (ended || stopping) && (self.port.is_none() || self.line.is_idle()) {
+                break;
+            }
+            let wake = self.line.poll_timeout();
+            let (reopen_at, look_at) = (self.reopen.at, self.look_at);
+            tokio::select! {
+                // The order is the design: an answer that is already in the buffer must beat the timeout
+                // that is due in the same instant, and both come before new work.
+                biased;
+                read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
+                () = self.timer.sleep_until(wake) => {
+                    self.mind_departures();
+                    self.line.handle_timeout(clock::now());
+                }
+                () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
+                () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
+                // Before new work, of which there may be no end.
+                () = heartbeat.asked() => heartbeat.answer(),
+                () = reloaded(&mut self.reloads) => self.take_settings(),
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.line.close();
+                }
+                request = requests.recv(), if !ended => match request {
+                    Some(request) => {
+                        self.mind_departures();
+                        if request.to.has_left() {
+                            // It was on its way when the queue was looked through.
+                            self.departures = None;
+                        }
+                        self.line.handle_request(request, clock::now());
+                    }
+                    None => ended = true,
+                },
+            }
+        }
+        self.refuse_the_rest(requests).await;
+    }
+
+    /// Requests of clients that left are not sent any more; those of clients that closed their sending side, and have
+    /// most likely left, come after those of others.
+    fn mind_departures(&mut self) {
+        let departures = Some(departures());
+        if !self.line.take_requeued() && self.departures == departures {
+            return;
+        }
+        self.departures = departures;
+        self.line.drop_requests(ReplySender::is_gone);
+        self.line.demote_requests(ReplySender::is_half_closed);
+    }
+
+    /// A reload gave other settings. The line goes on with them; the port is opened anew only if they concern it.
+    fn take_settings(&mut self) {
+        let Some(reloads) = &mut self.reloads else { return };
+        let next = reloads.borrow_and_update().clone();
+        let Some(before) = self.settings.replace(next.clone()).filter(|before| *before != next) else {
+            return;
+        };
+        let change = before.change_to(&next);
+        self.name = next.line.name.as_str().into();
+        self.device = next.port.device.display().to_string();
+        info!(bus = %self.name, "new settings taken over");
+        self.line.handle_settings(next.line, change, clock::now());
+        match change {
+            PortSettingsChange::Unchanged => {}
+            PortSettingsChange::Reopened => {
+                if let Some(port) = self.port.take() {
+                    (port.discard)(&port.stream);
+                }
+                self.reopen.pause = REOPEN_MIN;
+                self.reopen.complaint = None;
+                self.try_open();
+                if self.port.is_none() {
+                    self.line.handle_port(PortEvent::Lost, clock::now());
+                }
+            }
+        }
+    }
+
+    /// Does what the line wants, until it wants nothing more.
+    async fn obey(&mut self) {
+        while let Some(output) = self.line.poll_output() {
+            match output {
+                Output::Transmit(adu) => self.transmit(&adu).await,
+                Output::Publish(view) => self.view.store(view),
+                Output::Record(record) => self.traffic.note_record(&self.name, record),
+                Output::Event(event) => self.log(&event),
+                Output::Reply { to, answer } => to.send(answer),
+            }
+        }
+    }
+
+    fn log(&self, event: &Event) {
+        let bus = &self.name;
+        let permit = || self.log_limiter.permit(log_kind(event), Instant::now());
+        match event.level() {
+            EventLevel::Debug => debug!(%bus, "{event}"),
+            EventLevel::Warning => {
+                if let Some(held_back) = permit() {
+                    warn!(%bus, held_back = some(held_back), "{event}");
+                }
+            }
+            EventLevel::Info => {
+                if let Some(held_back) = permit() {
+                    info!(%bus, held_back = some(held_back), "{event}");
+                }
+            }
+        }
+    }
+
+    async fn transmit(&mut self, adu: &Bytes) {
+        let Some(OpenPort { stream, .. }) = &mut self.port else { return };
+        // A port takes a whole frame into its buffer at once; one that does not is stuck. What it took is
+        // thrown away when it is opened again: half a frame that goes out later would break the silence.
+        let written = match timeout(WRITE_TIMEOUT, stream.write_all(adu)).await {
+            Ok(written) => written,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
+        };
+        match written {
+            Ok(()) => trace!(bus = %self.name, "sent {}", Hex(adu)),
+            Err(error) => self.lose_port(&error),
+        }
+    }
+
+    fn take_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
+        match read {
+            // A serial port that reads nothing has lost its other end; trying again would spin.
+            Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
+            Ok(length) => {
+                let bytes = &buffer[..length];
+                trace!(bus = %self.name, "received {}", Hex(bytes));
+                self.line.handle_bytes(bytes, clock::now());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.lose_port(&error),
+        }
+    }
+
+    fn try_open(&mut self) {
+        match (self.open)() {
+            Ok(port) => {
+                info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
+                let line_errors = (port.line_errors)(&port.stream);
+                let now = Instant::now().into_std();
+                self.port_view.open(&port.report, line_errors.is_some(), now);
+                self.publish_port();
+                self.line_errors = line_errors.unwrap_or_default();
+                self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+                self.port = Some(port);
+                self.reopen.pause = REOPEN_MIN;
+                self.reopen.complaint = None;
+                self.line.handle_port(PortEvent::Opened, clock::now());
+            }
+            Err(error) => {
+                let complaint = format!("{}: {error}", self.device);
+                if self.reopen.complaint.as_ref() == Some(&complaint) {
+                    debug!(bus = %self.name, "port still closed: {complaint}");
+                } else {
+                    error!(bus = %self.name, "cannot open the port: {complaint}; trying again");
+                    self.port_view.fail(error.to_string());
+                    self.publish_port();
+                }
+                self.reopen.complaint = Some(complaint);
+                self.schedule_reopen();
+            }
+        }
+    }
+
+    /// Says when the driver has seen faulty characters, which show as wrong checksums at best.
+    fn look_at_line_errors(&mut self) {
+        self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+        let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
+        if now != self.line_errors {
+            let before = std::mem::replace(&mut self.line_errors, now);
+            self.port_view.count(&before, &now);
+            self.publish_port();
+            warn!(bus = %self.name, "the driver counts faulty characters, {}: wrong baud rate or parity, noise, \
+                missing termination or bias", now.since(&before));
+        }
+    }
+
+    /// Closes the descriptor at once, so that the device's name is free for its return.
+    fn lose_port(&mut self, error: &io::Error) {
+        let device = &self.device;
+        warn!(bus = %self.name, "port lost: {device}: {error}; until it is back clients get 0x0A, unless what is \
+            kept is young enough for their max_age");
+        self.port_view.lose(error.to_string());
+        self.publish_port();
+        if let Some(port) = self.port.take() {
+            (port.discard)(&port.stream);
+        }
+        self.reopen.pause = REOPEN_MIN;
+        self.schedule_reopen();
+        self.line.handle_port(PortEvent::Lost, clock::now());
+    }
+
+    fn publish_port(&self) {
+        self.port_published.store(Arc::new(self.port_view.clone()));
+    }
+
+    fn schedule_reopen(&mut self) {
+        self.reopen.at = Instant::now() + self.reopen.pause;
+        self.reopen.pause = (self.reopen.pause * 2).min(REOPEN_MAX);
+    }
+
+    /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
+    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
+        self.port = None;
+        self.line.handle_port(PortEvent::Lost, clock::now());
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            self.line.handle_request(request, clock::now());
+        }
+        self.obey().await;
+        info!(bus = %self.name, "bus stopped");
+    }
+}
+
+/// Bytes as a line of the log shows them.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for other settings; never returns where none can come.
+async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
+    match reloads {
+        Some(receiver) => {
+            if receiver.changed().await.is_err() {
+                *reloads = None;
+            }
+        }
+        None => future::pending().await,
+    }
+}
+
+/// Nothing to say of no lines.
+fn some(held_back: u64) -> Option<u64> {
+    (held_back > 0).then_some(held_back)
+}
+
+/// The kind of log line an event makes: a meter can cause any number of them.
+fn log_kind(event: &Event) -> LogKind {
+    match event {
+        Event::Found { .. }
+        | Event::Suspected { .. }
+        | Event::Lost { .. }
+        | Event::LineSilent
+        | Event::LineSpeaks { .. }
+        | Event::Occupied
+        | Event::Free => LogKind::Health,
+        Event::Late { .. } | Event::Misfit { .. } | Event::ForeignRequest => LogKind::Answers,
+        Event::Divided { .. }
+        | Event::TooFull { .. }
+        | Event::AsPlanned
+        | Event::Overrun { .. }
+        | Event::LearnLimit { .. } => LogKind::Background,
+    }
+}
+
+/// The next bytes of the port; never returns while there is none.
+async fn read_some<S: AsyncRead + Unpin>(
+    port: &mut Option<OpenPort<S>>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    match port {
+        Some(port) => port.stream.read(buffer).await,
+        None => future::pending().await,
+    }
+}
+
+/// Two frames: more than a port delivers at once at any baud rate in use.
+const READ_SIZE: usize = 512;
+
+/// First pause before a lost port is tried again; good replies are back within a second of the device.
+const REOPEN_MIN: Duration = Duration::from_millis(250);
+
+/// Longest pause between two tries: a device that returns just after a failed one is still back within a second.
+const REOPEN_MAX: Duration = Duration::from_millis(500);
+
+/// How often the driver's counters are looked at, and at most one line is written about them.
+const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long a port may take to accept a frame into its buffer. The bus does nothing else meanwhile, so it is
+/// less than the margin connections keep before a client's deadline (`connection::DEADLINE_MARGIN`).
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);

@@ -1,0 +1,54 @@
+//! The present as a line and its snapshot are told it: the monotonic clock and the time the machine has slept.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use crate::line::now::Now;
+
+/// The present.
+#[must_use]
+pub fn now() -> Now {
+    at(Instant::now())
+}
+
+/// An instant just past, with the time slept by now.
+#[must_use]
+pub fn at(instant: Instant) -> Now {
+    Now { instant: instant.into_std(), slept: slept() }
+}
+
+/// How long the machine has been suspended since it was started. Only grows; exact to [`PRECISION`].
+fn slept() -> Duration {
+    let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    let mut slept = Duration::ZERO;
+    for _ in 0..TRIES {
+        let before = read(ClockId::CLOCK_MONOTONIC);
+        let boot = read(ClockId::CLOCK_BOOTTIME);
+        slept = boot.saturating_sub(before);
+        // Preempted between the two readings, the difference would hold the pause, too.
+        if read(ClockId::CLOCK_MONOTONIC).saturating_sub(before) < PRECISION {
+            break;
+        }
+    }
+    slept
+}
+
+/// How far the time slept may be off.
+const PRECISION: Duration = Duration::from_millis(1);
+
+/// How often the clocks are read again.
+const TRIES: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_is_awake_does_not_sleep_on() {
+        let (earlier, later) = (now(), now());
+        assert!(later.slept.abs_diff(earlier.slept) < PRECISION * 2);
+        assert!(later.since(earlier) < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,297 @@
+//! The two ends of a request's way: to the task of a bus, and back to the connection that asked. Also where the task
+//! panics, each request gets an answer.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+
+use crate::line::now::Now;
+use crate::line::request::{Answer, ListenerId, Request};
+use crate::line::settings::UnitId;
+use crate::line::view::View;
+use crate::modbus::pdu::{ExceptionCode, ReadRange};
+
+/// Where a reply goes: the channel of one connection, and the connection's own key for the request.
+///
+/// Sends exactly one answer. Dropped without one, it sends one itself. A bus drops what is not on its wire once the
+/// client [is gone](Self::is_gone): that was never sent, which only the record of a write wants to know. Anything else
+/// is dropped because the task of the bus panicked or is gone: the answer is 0x0A, and whether it was sent is not known.
+#[derive(Debug)]
+pub struct ReplySender {
+    channel: Arc<ReplyChannel>,
+    key: u64,
+    is_answered: bool,
+}
+
+/// The way back to one connection, and what its buses should know of its client.
+///
+/// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
+/// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
+#[derive(Debug, Default)]
+pub struct ReplyChannel {
+    answers: Mutex<VecDeque<(u64, Answer)>>,
+    arrived: Notify,
+    half_closed: AtomicBool,
+    gone: AtomicBool,
+}
+
+/// The end of a [`ReplyChannel`] that the connection holds. Once it is dropped the client counts as gone.
+#[derive(Debug)]
+pub struct ReplyReceiver(Arc<ReplyChannel>);
+
+impl ReplyChannel {
+    /// A channel and its receiving end.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, ReplyReceiver) {
+        let channel = Arc::new(Self::default());
+        (Arc::clone(&channel), ReplyReceiver(channel))
+    }
+
+    /// The client closed its sending side: it may still wait for answers, or have given up.
+    pub fn half_close(&self) {
+        self.half_closed.store(true, Ordering::Relaxed);
+        DEPARTURES.fetch_add(1, Ordering::Release);
+    }
+
+    /// The client cannot be answered any more: what is not on a wire yet need not go there.
+    pub fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        DEPARTURES.fetch_add(1, Ordering::Release);
+    }
+
+    fn push(&self, key: u64, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back((key, answer));
+        self.arrived.notify_one();
+    }
+
+    fn pop(&self) -> Option<(u64, Answer)> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = answers.pop_front();
+        if answers.is_empty() && answers.capacity() > IDLE_ANSWERS {
+            // With hundreds of connections the room of a burst counts.
+            *answers = VecDeque::new();
+        }
+        answer
+    }
+}
+
+impl ReplyReceiver {
+    /// The next answer and the key of its request. Cancel safe.
+    pub async fn next(&mut self) -> (u64, Answer) {
+        loop {
+            if let Some(answer) = self.0.pop() {
+                return answer;
+            }
+            // `notify_one` stores a permit, so an answer that arrives before this line is not missed.
+            self.0.arrived.notified().await;
+        }
+    }
+}
+
+impl Drop for ReplyReceiver {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl ReplySender {
+    /// For the request with the connection's `key`.
+    #[must_use]
+    pub fn new(channel: &Arc<ReplyChannel>, key: u64) -> Self {
+        Self { channel: Arc::clone(channel), key, is_answered: false }
+    }
+
+    /// Delivers the answer. A client that left in the meantime is no error.
+    pub fn send(mut self, answer: Answer) {
+        self.deliver(answer);
+    }
+
+    /// The connection's key for the request.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Whether the client cannot be answered any more: the connection was reset, or a reply could not be written.
+    /// What is not on the wire then is dropped.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.channel.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client closed its sending side. It may still wait for its answers.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        self.channel.half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has gone, or closed its sending side.
+    pub(super) fn has_left(&self) -> bool {
+        self.is_gone() || self.is_half_closed()
+    }
+
+    fn deliver(&mut self, answer: Answer) {
+        self.is_answered = true;
+        self.channel.push(self.key, answer);
+    }
+}
+
+impl Drop for ReplySender {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let was_discarded = self.is_gone() && !thread::panicking();
+        self.deliver(if was_discarded {
+            Answer::NotSent(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)
+        } else {
+            Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)
+        });
+    }
+}
+
+/// How many clients of this process have left or closed their sending side so far. A bus looks through its queue only
+/// when this has changed.
+pub(super) fn departures() -> u64 {
+    DEPARTURES.load(Ordering::Acquire)
+}
+
+static DEPARTURES: AtomicU64 = AtomicU64::new(0);
+
+/// The way to the task of one bus. Clones lead to the same task; it ends when the last of them is dropped.
+#[derive(Clone, Debug)]
+pub struct BusHandle {
+    name: Arc<str>,
+    requests: Arc<ArcSwap<Requests>>,
+    view: Arc<ArcSwap<View>>,
+}
+
+type Requests = mpsc::Sender<Request<ReplySender>>;
+
+/// Connects the handles of a bus to a task that takes the place of one that panicked.
+#[derive(Debug)]
+pub struct Reconnect(Weak<ArcSwap<Requests>>);
+
+impl Reconnect {
+    /// What the handles send from now on. `None` if there is no handle left.
+    #[must_use]
+    pub fn reconnect(&self) -> Option<mpsc::Receiver<Request<ReplySender>>> {
+        let handles = self.0.upgrade()?;
+        let (requests, receiver) = mpsc::channel(BORDER);
+        handles.store(Arc::new(requests));
+        Some(receiver)
+    }
+}
+
+impl BusHandle {
+    /// A handle and the end that the bus task reads.
+    #[must_use]
+    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
+        let (requests, receiver) = mpsc::channel(BORDER);
+        let requests = Arc::new(ArcSwap::from_pointee(requests));
+        (Self { name: name.into(), requests, view: Arc::default() }, receiver)
+    }
+
+    /// For whoever starts the task anew.
+    #[must_use]
+    pub fn reconnect(&self) -> Reconnect {
+        Reconnect(Arc::downgrade(&self.requests))
+    }
+
+    /// Where the bus task publishes. Reading it never delays the task, nor the other way round.
+    #[must_use]
+    pub fn view(&self) -> &Arc<ArcSwap<View>> {
+        &self.view
+    }
+
+    /// The reply to a read of `unit` from the snapshot, if what is known is no older than `max_age`. Never
+    /// with a `max_age` of zero. `listener` is the one the read came by.
+    #[must_use]
+    pub fn answer_from_snapshot(
+        &self,
+        unit: UnitId,
+        range: &ReadRange,
+        listener: ListenerId,
+        max_age: Duration,
+        now: Now,
+    ) -> Option<Bytes> {
+        self.view.load().unit(unit)?.snapshot.answer(range, max_age, listener, now)
+    }
+
+    /// The same way under another name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        Self { name: name.into(), ..self.clone() }
+    }
+
+    /// The bus's name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hands the request to the bus task.
+    ///
+    /// # Errors
+    /// The request itself, if the task has ended.
+    pub async fn send(&self, request: Request<ReplySender>) -> Result<(), Request<ReplySender>> {
+        self.requests.load_full().send(request).await.map_err(|error| error.0)
+    }
+
+    /// Hands the request to the bus task if there is room, without a wait.
+    #[must_use]
+    pub fn try_send(&self, request: Request<ReplySender>) -> Offer {
+        match self.requests.load().try_send(request) {
+            Ok(()) => Offer::Taken,
+            Err(TrySendError::Full(request)) => Offer::Full(request),
+            Err(TrySendError::Closed(request)) => Offer::Stopped(request),
+        }
+    }
+
+    /// Waits for room for one request, in the order of those who wait; `None` if the task has ended.
+    pub async fn reserve(self) -> Option<Slot> {
+        let requests = Requests::clone(&self.requests.load());
+        requests.reserve_owned().await.ok().map(Slot)
+    }
+
+    /// Whether both lead to the same bus.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.requests, &other.requests)
+    }
+}
+
+/// What became of a request that was offered to a bus task.
+#[derive(Debug)]
+pub enum Offer {
+    /// The task has it.
+    Taken,
+    /// There is no room at the moment.
+    Full(Request<ReplySender>),
+    /// The task has ended.
+    Stopped(Request<ReplySender>),
+}
+
+/// Room for one request.
+#[derive(Debug)]
+pub struct Slot(mpsc::OwnedPermit<Request<ReplySender>>);
+
+impl Slot {
+    /// Hands the request to the bus task.
+    pub fn send(self, request: Request<ReplySender>) {
+        self.0.send(request);
+    }
+}
+
+/// Requests between two tasks: only a border, emptied at once. The limit users feel is `queue_limit`.
+const BORDER: usize = 64;
+
+/// A list of answers with room for more is given back once it is empty.
+const IDLE_ANSWERS: usize = 4;

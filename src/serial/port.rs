@@ -1,0 +1,252 @@
+//! Opening a serial port: exclusively, with the settings asked for, read back; direction and latency.
+//!
+//! A driver may take settings it cannot keep without a word, so on real ports they are read back and a
+//! difference keeps the bus down. The same holds for an RS-485 mode that was asked for by name. A pseudo terminal has no baud rate and no parity; that is noted.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::sys::stat;
+use tokio_serial::{
+    ClearBuffer, DataBits, FlowControl, SerialPort, SerialPortBuilderExt, SerialStream, StopBits,
+};
+
+use crate::line::settings::{Framing, Parity};
+use crate::serial::direction;
+use crate::serial::ioctl;
+use crate::serial::ioctl::{LineErrors, SerialRs485};
+use crate::serial::settings::{Direction, PortSettings};
+
+/// Why a port could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The system refused.
+    System(io::Error),
+    /// The device is there, and somebody else has it open.
+    Busy,
+    /// The driver keeps other settings than those asked for.
+    Settings {
+        /// What was asked for.
+        wanted: Framing,
+        /// What the driver says it does.
+        found: String,
+    },
+    /// `direction: rs485` was asked for, and the driver does not do it.
+    Direction(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => {
+                let remedy = if error.kind() == io::ErrorKind::NotFound {
+                    "; is the adapter plugged in? `ls -l /dev/serial/by-id` shows what is there"
+                } else if error.kind() == io::ErrorKind::PermissionDenied {
+                    "; the user this runs as must be in the group that owns the device (dialout)"
+                } else {
+                    ""
+                };
+                write!(f, "{error}{remedy}")
+            }
+            Self::Busy => f.write_str("another program has it open, `fuser -v` with its name tells which"),
+            Self::Direction(why) => {
+                write!(
+                    f,
+                    "`direction: rs485`: {why}; an adapter that switches by itself wants `direction: auto`"
+                )
+            }
+            Self::Settings { wanted, found } => {
+                write!(f, "the driver does not keep {wanted}: it says {found}; choose settings it supports")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// An open port and what is worth knowing about it.
+#[derive(Debug)]
+pub struct OpenPort<S> {
+    /// The way to the line.
+    pub stream: S,
+    /// What is active, for the log.
+    pub report: String,
+    /// Reads what the driver has counted of the line's faults, where it counts them.
+    pub line_errors: fn(&S) -> Option<LineErrors>,
+    /// Throws away what has not been sent: closing a serial port waits for it, half a minute if need be.
+    pub discard: fn(&S),
+}
+
+/// What a bus task opens its port with, each time it has none: the first time it is given `opened`, if there is one.
+pub fn opener(
+    settings: PortSettings,
+    mut opened: Option<OpenPort<SerialStream>>,
+) -> impl FnMut() -> Result<OpenPort<SerialStream>, OpenError> + Send {
+    move || opened.take().map_or_else(|| open(&settings), Ok)
+}
+
+/// Opens the port by its name. Must be called inside the runtime.
+///
+/// # Errors
+/// When the system refuses, or the driver does not keep the settings.
+pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError> {
+    let framing = settings.framing;
+    let name = settings.device.to_string_lossy();
+    let stream = tokio_serial::new(name, framing.baud_rate)
+        .data_bits(DataBits::Eight)
+        .parity(parity(framing))
+        .stop_bits(stop_bits(framing))
+        .flow_control(FlowControl::None)
+        .open_native_async()
+        .map_err(|error| cannot_open(error, settings.device.exists()))?;
+    let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
+    if !pseudo {
+        judge(framing, &Found::read(&stream).map_err(system)?)?;
+    }
+    // What an earlier program left in the buffers is no answer to anything of ours.
+    stream.clear(ClearBuffer::All).map_err(system)?;
+    let report = if pseudo {
+        if settings.direction == Direction::Rs485 {
+            return Err(OpenError::Direction(String::from("a pseudo terminal has no direction to switch")));
+        }
+        format!("{framing}; a pseudo terminal: baud rate and parity mean nothing here")
+    } else {
+        let get = || ioctl::rs485(&stream);
+        let set = |mode: &SerialRs485| ioctl::set_rs485(&stream, mode);
+        let direction = direction::switch(settings.direction, get, set).map_err(OpenError::Direction)?;
+        format!("{framing}, read back; direction: {direction}; low latency: {}", lower_latency(&stream))
+    };
+    Ok(OpenPort {
+        stream,
+        report,
+        line_errors: |stream| ioctl::line_errors(stream).ok(),
+        // A device that is gone has nothing left to throw away.
+        discard: |stream| drop(stream.clear(ClearBuffer::Output)),
+    })
+}
+
+/// Asks for short waits between the adapter and the kernel: USB adapters collect bytes for up to 16 ms else.
+fn lower_latency(stream: &SerialStream) -> &'static str {
+    match ioctl::set_low_latency(stream) {
+        Ok(true) => "on",
+        Ok(false) => "refused by the driver",
+        Err(_) => "not offered by the driver",
+    }
+}
+
+/// What the driver says it does.
+struct Found {
+    baud_rate: u32,
+    data_bits: DataBits,
+    parity: tokio_serial::Parity,
+    stop_bits: StopBits,
+}
+
+impl Found {
+    fn read(stream: &SerialStream) -> tokio_serial::Result<Self> {
+        Ok(Self {
+            baud_rate: stream.baud_rate()?,
+            data_bits: stream.data_bits()?,
+            parity: stream.parity()?,
+            stop_bits: stream.stop_bits()?,
+        })
+    }
+}
+
+/// Whether the driver keeps what was asked for.
+fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
+    let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
+    // A driver reports the rate its divisor gives; two percent is what an asynchronous character bears.
+    let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
+    let same = found_parity == parity(wanted)
+        && found_stop_bits == stop_bits(wanted)
+        && data_bits == DataBits::Eight;
+    if close && same {
+        return Ok(());
+    }
+    let found = format!(
+        "{baud_rate} baud, {} data bits, parity {found_parity}, {} stop bits",
+        u8::from(data_bits),
+        u8::from(found_stop_bits)
+    );
+    Err(OpenError::Settings { wanted, found })
+}
+
+fn parity(framing: Framing) -> tokio_serial::Parity {
+    match framing.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
+    }
+}
+
+fn stop_bits(framing: Framing) -> StopBits {
+    if framing.stop_bits == 2 { StopBits::Two } else { StopBits::One }
+}
+
+/// Whether the device is the end of a pseudo terminal, which has no line settings (Linux: majors 136 to 143).
+fn is_pseudo_terminal(device: &Path) -> io::Result<bool> {
+    let metadata = std::fs::metadata(device)?;
+    Ok((136..=143).contains(&stat::major(metadata.rdev())))
+}
+
+fn system(error: tokio_serial::Error) -> OpenError {
+    OpenError::System(error.into())
+}
+
+/// The library reports a device that is locked or opened exclusively by somebody else as one that is not there.
+fn cannot_open(error: tokio_serial::Error, exists: bool) -> OpenError {
+    if exists && error.kind == tokio_serial::ErrorKind::NoDevice { OpenError::Busy } else { system(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Framing = Framing { baud_rate: 19200, parity: Parity::Even, stop_bits: 1 };
+
+    fn found() -> Found {
+        Found {
+            baud_rate: 19200,
+            data_bits: DataBits::Eight,
+            parity: tokio_serial::Parity::Even,
+            stop_bits: StopBits::One,
+        }
+    }
+
+    #[test]
+    fn a_baud_rate_within_two_percent_is_kept_and_one_beyond_is_not() {
+        for (baud_rate, keeps) in [(19200, true), (19584, true), (18816, true), (19585, false), (9600, false)]
+        {
+            let judged = judge(WANTED, &Found { baud_rate, ..found() });
+            assert_eq!(judged.is_ok(), keeps, "{baud_rate}");
+        }
+    }
+
+    #[test]
+    fn each_setting_that_is_not_kept_keeps_the_bus_down_and_is_named() {
+        let others = [
+            (Found { parity: tokio_serial::Parity::None, ..found() }, "parity None"),
+            (Found { stop_bits: StopBits::Two, ..found() }, "2 stop bits"),
+            (Found { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
+        ];
+        for (other, named) in others {
+            let said = judge(WANTED, &other).unwrap_err().to_string();
+            assert!(said.contains("does not keep 19200 8E1") && said.contains(named), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_there_but_locked_is_told_from_one_that_is_not_there() {
+        let locked = || {
+            tokio_serial::Error::new(tokio_serial::ErrorKind::NoDevice, "Unable to acquire exclusive lock")
+        };
+        assert!(cannot_open(locked(), true).to_string().contains("another program has it open"));
+        assert!(cannot_open(locked(), false).to_string().contains("plugged in"));
+        let absent = tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound);
+        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), false);
+        assert!(absent.to_string().contains("plugged in"), "{absent}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Requests on their way to the task of a bus.
+//!
+//! Nearly always there is room and nothing waits here. A bus that takes nothing holds up its own requests only.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tracing::debug;
+
+use crate::line::request::{Answer, Request};
+use crate::modbus::pdu::ExceptionCode;
+use crate::serial::handle::{BusHandle, Offer, ReplySender, Slot};
+
+/// The requests of one connection that a bus has no room for. Not more than are in flight, times the buses for
+/// broadcasts.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    lanes: Vec<Lane>,
+}
+
+/// What waits for one bus, in order.
+struct Lane {
+    bus: BusHandle,
+    waiting: VecDeque<Request<ReplySender>>,
+    /// Keeps its place among those who wait for room.
+    slot: Pin<Box<dyn Future<Output = Option<Slot>> + Send>>,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("bus", &self.bus).field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl Handover {
+    /// Hands a request to its bus, at once or as soon as there is room. If the bus is being stopped, it is answered
+    /// 0x0A.
+    pub(super) fn send(&mut self, bus: &BusHandle, request: Request<ReplySender>) {
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.bus.is_same(bus)) {
+            return lane.waiting.push_back(request);
+        }
+        match bus.try_send(request) {
+            Offer::Taken => {}
+            Offer::Stopped(request) => refuse(bus, request),
+            Offer::Full(request) => {
+                let slot = Box::pin(bus.clone().reserve());
+                self.lanes.push(Lane { bus: bus.clone(), waiting: VecDeque::from([request]), slot });
+            }
+        }
+    }
+
+    /// Waits until a bus takes something that waits here. Cancel safe: no place is lost.
+    pub(super) async fn advance(&mut self) {
+        poll_fn(|context| self.poll_advance(context)).await;
+    }
+
+    /// Takes the request of this key back, if it still waits here.
+    pub(super) fn withdraw(&mut self, key: u64) -> Option<Request<ReplySender>> {
+        let position = |lane: &Lane| lane.waiting.iter().position(|request| request.to.key() == key);
+        let (index, at) =
+            self.lanes.iter().enumerate().find_map(|(index, lane)| Some((index, position(lane)?)))?;
+        let request = self.lanes[index].waiting.remove(at);
+        if self.lanes[index].waiting.is_empty() {
+            self.lanes.swap_remove(index);
+        }
+        request
+    }
+
+    /// Drops whatever waits here.
+    pub(super) fn clear(&mut self) {
+        self.lanes.clear();
+    }
+
+    fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut has_moved = false;
+        self.lanes.retain_mut(|lane| {
+            while let Poll::Ready(slot) = lane.slot.as_mut().poll(context) {
+                has_moved = true;
+                let Some(slot) = slot else {
+                    lane.waiting.drain(..).for_each(|request| refuse(&lane.bus, request));
+                    return false;
+                };
+                if let Some(request) = lane.waiting.pop_front() {
+                    slot.send(request);
+                }
+                if lane.waiting.is_empty() {
+                    return false;
+                }
+                lane.slot = Box::pin(lane.bus.clone().reserve());
+            }
+            true
+        });
+        if self.lanes.is_empty() {
+            self.lanes = Vec::new();
+        }
+        if has_moved { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Through the request's own channel, as its bus would.
+fn refuse(bus: &BusHandle, request: Request<ReplySender>) {
+    debug!(bus = bus.name(), "the bus is being stopped");
+    request.to.send(Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+}

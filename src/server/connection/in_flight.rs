@@ -1,0 +1,455 @@
+//! The requests of one client that have no reply yet.
+//!
+//! Owns what becomes of each: the outcome over all buses asked, the delay of refusals, the order of replies with one
+//! transaction identifier, the backstop that answers in place of a bus, and the record of writes. It never reads a
+//! socket or a clock; `now` is an argument.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3 (responses).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::audit::record::PendingWrite;
+use crate::line::request::Answer;
+use crate::line::settings::UnitId;
+use crate::modbus::mbap::Adu;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, exception_reply};
+use crate::serial::handle::BusHandle;
+use crate::traffic::recent::Served;
+
+/// The table. `handle_*` changes it; then [`poll_ready`](Self::poll_ready) until there is nothing.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// In the order asked, which is that of their keys. Mostly one, and a list of few takes less room than a map.
+    entries: VecDeque<Entry>,
+    /// Writes whose client is answered or gone, and whose outcome is still to be recorded.
+    late: Vec<LateWrite>,
+    next_key: u64,
+}
+
+/// One request, and by when it is answered.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) header: Header,
+    pub(super) pdu: Bytes,
+    pub(super) at: Instant,
+    /// The bus answers before.
+    pub(super) bus_deadline: Instant,
+    /// The connection answers for the bus.
+    pub(super) backstop: Instant,
+}
+
+/// The request's side of its reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    /// Chosen by the client.
+    pub(super) transaction_id: u16,
+    /// As the client addressed it.
+    pub(super) unit: u8,
+    /// As the client sent it, 0 and 0x80 to 0xFF included.
+    pub(super) function: FunctionCode,
+}
+
+/// What the session does next.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// Send a reply.
+    Reply { asked: Asked, pdu: Bytes, served: Served },
+    /// Look in the snapshot again for a [postponed](InFlight::postpone) read; if in vain, send it to its bus.
+    Lookup { key: u64, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu },
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// That of its first bus; those of a broadcast to several follow without gaps.
+    key: u64,
+    asked: Asked,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// A bus has it, or will.
+    Unit { unit: UnitId, write: Option<PendingWrite> },
+    /// So have all buses. Without an acknowledgement it is never answered.
+    Broadcast { acknowledgement: Option<Bytes>, parts: Vec<Part> },
+    /// A read that the snapshot can answer, behind another of its transaction identifier.
+    Postponed { bus: BusHandle, unit: UnitId, pdu: RequestPdu },
+    /// The reply goes out when it is due, and not before an earlier one of its transaction identifier.
+    Answered { due: Instant, reply: Option<Bytes>, served: Served },
+}
+
+/// A broadcast on one bus.
+#[derive(Debug)]
+struct Part {
+    write: Option<PendingWrite>,
+    answer: Option<Answer>,
+}
+
+#[derive(Debug)]
+struct LateWrite {
+    key: u64,
+    write: PendingWrite,
+    until: Instant,
+}
+
+impl Header {
+    /// Of a request whose PDU has at least a function code, as every decoded ADU has.
+    pub(super) fn new(adu: &Adu) -> Self {
+        let function = FunctionCode(adu.pdu.first().copied().unwrap_or_default());
+        Self { transaction_id: adu.transaction_id, unit: adu.unit, function }
+    }
+
+    /// The reply with this PDU.
+    pub(super) fn reply(self, pdu: Bytes) -> Adu {
+        Adu { transaction_id: self.transaction_id, unit: self.unit, pdu }
+    }
+}
+
+impl Asked {
+    /// A request that came `at`, to be answered within `deadline`.
+    pub(super) fn new(header: Header, pdu: Bytes, at: Instant, deadline: Duration) -> Self {
+        let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
+        let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
+        Self { header, pdu, at, bus_deadline, backstop }
+    }
+}
+
+impl InFlight {
+    /// Requests without a reply.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether an answer of a bus may still come.
+    pub(super) fn awaits_answers(&self) -> bool {
+        !self.entries.is_empty() || self.has_late_writes()
+    }
+
+    /// Whether the outcome of a write is still to be recorded after its client was answered, or was gone.
+    pub(super) fn has_late_writes(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Whether a request with this transaction identifier has no reply yet.
+    pub(super) fn repeats(&self, transaction_id: u16) -> bool {
+        self.entries.iter().any(|entry| entry.asked.header.transaction_id == transaction_id)
+    }
+
+    /// Whether a write to this unit, or to all units, has no answer yet.
+    pub(super) fn writes_to(&self, on_line: UnitId) -> bool {
+        self.entries.iter().any(|entry| match &entry.stage {
+            Stage::Unit { unit, write } => write.is_some() && *unit == on_line,
+            Stage::Broadcast { .. } => true,
+            Stage::Postponed { .. } | Stage::Answered { .. } => false,
+        })
+    }
+
+    /// Opens a request that the bus of a unit answers, and returns its key.
+    pub(super) fn open(&mut self, asked: Asked, unit: UnitId, write: Option<PendingWrite>) -> u64 {
+        self.push(asked, Stage::Unit { unit, write }, 1)
+    }
+
+    /// Opens a broadcast with one write for each bus, and returns the key of the first; the others follow.
+    pub(super) fn open_broadcast(
+        &mut self,
+        asked: Asked,
+        acknowledgement: Option<Bytes>,
+        writes: impl Iterator<Item = PendingWrite>,
+    ) -> u64 {
+        let parts: Vec<Part> = writes.map(|write| Part { write: Some(write), answer: None }).collect();
+        let buses = parts.len() as u64;
+        self.push(asked, Stage::Broadcast { acknowledgement, parts }, buses)
+    }
+
+    /// Has a read that the snapshot can answer looked up when it is its turn: a reply that waited could be too old.
+    pub(super) fn postpone(&mut self, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu) {
+        self.push(asked, Stage::Postponed { bus, unit, pdu }, 1);
+    }
+
+    /// Answers a request without a bus when it is its turn.
+    pub(super) fn reply(&mut self, asked: Asked, pdu: Bytes, served: Served) {
+        let due = asked.at;
+        self.push(asked, Stage::Answered { due, reply: Some(pdu), served }, 1);
+    }
+
+    /// Refuses a request before any bus, after [`REFUSAL_DELAY`].
+    pub(super) fn refuse(&mut self, asked: Asked, code: ExceptionCode) {
+        let due = (asked.at + REFUSAL_DELAY).min(asked.backstop);
+        let reply = Some(exception_reply(asked.header.function, code));
+        self.push(asked, Stage::Answered { due, reply, served: Served::Refused }, 1);
+    }
+
+    /// Answers a [postponed](Self::postpone) read that the snapshot had.
+    pub(super) fn handle_found(&mut self, key: u64, pdu: Bytes, now: Instant) {
+        if let Some(entry) = self.entry(key) {
+            entry.stage = Stage::Answered { due: now, reply: Some(pdu), served: Served::Snapshot };
+        }
+    }
+
+    /// Takes the answer of one bus. Returns when the request came, if that was the last answer it waited for.
+    pub(super) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) -> Option<Instant> {
+        let Some(entry) = self.entry(key) else {
+            self.handle_late_answer(key, &answer);
+            return None;
+        };
+        let part = usize::try_from(key - entry.key).unwrap_or(usize::MAX);
+        let answer = match &mut entry.stage {
+            Stage::Unit { write, .. } => {
+                match write.take() {
+                    Some(write) => write.finish(&answer),
+                    None => note_failure(entry.asked.header, &answer),
+                }
+                answer
+            }
+            Stage::Broadcast { parts, .. } => {
+                let part = parts.get_mut(part)?;
+                if let Some(write) = part.write.take() {
+                    write.finish(&answer);
+                }
+                part.answer.get_or_insert(answer);
+                answer_of_all(parts)?
+            }
+            Stage::Postponed { .. } | Stage::Answered { .. } => {
+                self.handle_late_answer(key, &answer);
+                return None;
+            }
+        };
+        entry.handle_outcome(answer, now);
+        Some(entry.asked.at)
+    }
+
+    /// Does what has become due. Returns the keys of what no bus answered by the backstop: each is to be withdrawn
+    /// and answered, or [given up](Self::give_up).
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<u64> {
+        // Dropped, they are recorded as unknown.
+        self.late.retain(|late| late.until > now);
+        let mut overdue = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.asked.backstop <= now) {
+            match &entry.stage {
+                Stage::Unit { .. } => overdue.push(entry.key),
+                Stage::Broadcast { parts, .. } => {
+                    let open = (entry.key..).zip(parts).filter(|(_, part)| part.answer.is_none());
+                    overdue.extend(open.map(|(key, _)| key));
+                }
+                Stage::Postponed { .. } => {
+                    entry.handle_outcome(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY), now);
+                }
+                Stage::Answered { .. } => {}
+            }
+        }
+        overdue
+    }
+
+    /// Answers 0x0B in place of a bus. What becomes of a write is recorded when the bus says so after all.
+    pub(super) fn give_up(&mut self, key: u64, now: Instant) -> Option<Instant> {
+        let entry = self.entry(key)?;
+        let part = usize::try_from(key - entry.key).unwrap_or(usize::MAX);
+        let write = match &mut entry.stage {
+            Stage::Unit { write, .. } => write.take(),
+            Stage::Broadcast { parts, .. } => parts.get_mut(part)?.write.take(),
+            Stage::Postponed { .. } | Stage::Answered { .. } => None,
+        };
+        if let Some(write) = write {
+            self.late.push(LateWrite { key, write, until: now + LATE_PATIENCE });
+        }
+        self.handle_answer(key, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), now)
+    }
+
+    /// The client is gone: nothing is answered any more, and only the outcomes of writes are waited for.
+    pub(super) fn abandon(&mut self, now: Instant) {
+        let until = now + LATE_PATIENCE;
+        for Entry { key, stage, asked } in self.entries.drain(..) {
+            let until = asked.backstop.max(until);
+            let late = |(key, write): (u64, Option<PendingWrite>)| {
+                write.map(|mut write| {
+                    write.note_client_left();
+                    LateWrite { key, write, until }
+                })
+            };
+            match stage {
+                Stage::Unit { write, .. } => self.late.extend(late((key, write))),
+                Stage::Broadcast { parts, .. } => {
+                    self.late.extend((key..).zip(parts.into_iter().map(|part| part.write)).filter_map(late));
+                }
+                Stage::Postponed { .. } | Stage::Answered { .. } => {}
+            }
+        }
+    }
+
+    /// The next thing to do now. A request without a reply makes room in silence.
+    pub(super) fn poll_ready(&mut self, now: Instant) -> Option<Ready> {
+        let mut index = 0;
+        while let Some(entry) = self.entries.get(index) {
+            let is_due = match &entry.stage {
+                Stage::Answered { due, .. } => *due <= now,
+                Stage::Postponed { .. } => true,
+                Stage::Unit { .. } | Stage::Broadcast { .. } => false,
+            };
+            if !is_due || self.is_behind(index) {
+                index += 1;
+                continue;
+            }
+            if let Some(ready) = self.take(index) {
+                return Some(ready);
+            }
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ready`](Self::poll_ready) has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let due = |(index, entry): (usize, &Entry)| match &entry.stage {
+            // One that is behind another is released with it.
+            Stage::Answered { due, .. } => (!self.is_behind(index)).then_some(*due),
+            Stage::Unit { .. } | Stage::Broadcast { .. } | Stage::Postponed { .. } => {
+                Some(entry.asked.backstop)
+            }
+        };
+        let late = self.late.iter().map(|late| late.until);
+        self.entries.iter().enumerate().filter_map(due).chain(late).min()
+    }
+
+    fn push(&mut self, asked: Asked, stage: Stage, keys: u64) -> u64 {
+        let key = self.next_key;
+        self.next_key += keys;
+        let Header { transaction_id, .. } = asked.header;
+        // A reload may shorten the deadline; what this one waits behind must be answered in its time.
+        for earlier in &mut self.entries {
+            if earlier.asked.header.transaction_id == transaction_id {
+                earlier.asked.backstop = earlier.asked.backstop.min(asked.backstop);
+            }
+        }
+        if self.entries.capacity() == 0 {
+            // Most clients never have a second one in flight.
+            self.entries.reserve_exact(1);
+        }
+        self.entries.push_back(Entry { key, asked, stage });
+        key
+    }
+
+    /// The entry that this key of a bus belongs to, if it is still there.
+    fn entry(&mut self, key: u64) -> Option<&mut Entry> {
+        let index = self.entries.partition_point(|entry| entry.key <= key).checked_sub(1)?;
+        let entry = &mut self.entries[index];
+        (key - entry.key < entry.stage.keys()).then_some(entry)
+    }
+
+    /// Whether an earlier request of the same transaction identifier has no reply yet.
+    fn is_behind(&self, index: usize) -> bool {
+        let header = |entry: &Entry| entry.asked.header.transaction_id;
+        self.entries.range(..index).any(|earlier| header(earlier) == header(&self.entries[index]))
+    }
+
+    fn take(&mut self, index: usize) -> Option<Ready> {
+        let entry = self.entries.get_mut(index)?;
+        if let Stage::Postponed { bus, unit, pdu } = &entry.stage {
+            let (key, asked) = (entry.key, entry.asked.clone());
+            let ready = Ready::Lookup { key, asked, bus: bus.clone(), unit: *unit, pdu: pdu.clone() };
+            entry.stage = Stage::Unit { unit: *unit, write: None };
+            return Some(ready);
+        }
+        let Entry { asked, stage, .. } = self.entries.remove(index)?;
+        if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES {
+            // With hundreds of connections the room of a burst counts.
+            self.entries = VecDeque::new();
+        }
+        match stage {
+            Stage::Answered { reply, served, .. } => reply.map(|pdu| Ready::Reply { asked, pdu, served }),
+            Stage::Unit { .. } | Stage::Broadcast { .. } | Stage::Postponed { .. } => None,
+        }
+    }
+
+    fn handle_late_answer(&mut self, key: u64, answer: &Answer) {
+        match self.late.iter().position(|late| late.key == key) {
+            Some(index) => self.late.swap_remove(index).write.finish(answer),
+            None => debug!("an answer came after its request was given up; dropped"),
+        }
+    }
+}
+
+impl Entry {
+    /// All buses have answered; this is what came of it.
+    fn handle_outcome(&mut self, answer: Answer, now: Instant) {
+        let Header { function, .. } = self.asked.header;
+        let refusal_due = (now + REFUSAL_DELAY).min(self.asked.backstop).max(now);
+        let failed = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
+        let exception = |code| Some(exception_reply(function, code));
+        let acknowledgement = match &mut self.stage {
+            Stage::Broadcast { acknowledgement, .. } => Some(acknowledgement.take()),
+            Stage::Unit { .. } | Stage::Postponed { .. } | Stage::Answered { .. } => None,
+        };
+        let (due, reply, served) = match (answer, &acknowledgement) {
+            (Answer::Reply(pdu), None) => (now, Some(pdu), Served::Unit),
+            (Answer::Sent | Answer::Reply(_), Some(acknowledgement)) => {
+                (now, acknowledgement.clone(), Served::Acknowledged)
+            }
+            (Answer::Sent, None) => (now, exception(failed), Served::Refused),
+            (Answer::NotSent(code) | Answer::NoAnswer(code), _) => (now, exception(code), Served::Refused),
+            (Answer::Refused(code), _) => (refusal_due, exception(code), Served::Refused),
+        };
+        // A silent broadcast that was refused keeps its place just as long: looping on it burns nothing either.
+        let reply = reply.filter(|_| acknowledgement != Some(None));
+        self.stage = Stage::Answered { due, reply, served };
+    }
+}
+
+impl Stage {
+    /// How many keys of buses it has.
+    fn keys(&self) -> u64 {
+        match self {
+            Self::Broadcast { parts, .. } => parts.len() as u64,
+            Self::Unit { .. } | Self::Postponed { .. } | Self::Answered { .. } => 1,
+        }
+    }
+}
+
+/// What came of a broadcast, once all buses have answered. Where some may have sent it and others did not, a client
+/// must not take it for one that nothing came of.
+fn answer_of_all(parts: &[Part]) -> Option<Answer> {
+    let mut unsent = None;
+    let (mut sent, mut may_be_sent) = (0, 0);
+    for part in parts {
+        match part.answer.as_ref()? {
+            Answer::Sent | Answer::Reply(_) => sent += 1,
+            Answer::NoAnswer(_) => may_be_sent += 1,
+            answer @ (Answer::NotSent(_) | Answer::Refused(_)) => {
+                unsent.get_or_insert_with(|| answer.clone());
+            }
+        }
+    }
+    Some(match unsent {
+        Some(answer) if sent + may_be_sent == 0 => answer,
+        None if may_be_sent == 0 => Answer::Sent,
+        Some(_) | None => Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND),
+    })
+}
+
+/// Of what is no write, the log has only what the gateway itself answered.
+fn note_failure(header: Header, answer: &Answer) {
+    let Header { unit, function, .. } = header;
+    match answer {
+        Answer::NotSent(code) | Answer::Refused(code) => debug!(unit, %function, "never sent ({code})"),
+        Answer::NoAnswer(code) => debug!(unit, %function, "no valid answer ({code})"),
+        Answer::Reply(_) | Answer::Sent => {}
+    }
+}
+
+/// How long a refusal that cost nothing is held back, so that a client looping on it burns nothing.
+pub const REFUSAL_DELAY: Duration = Duration::from_millis(10);
+
+/// The deadline a bus is given is earlier than the client's by this, so that its answer is out in time even if it is
+/// a refusal that is held back. At most a quarter of the deadline.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(25);
+
+/// So long before the client's deadline the connection answers for a bus that does not. At most an eighth of it.
+pub const BACKSTOP_MARGIN: Duration = Duration::from_millis(10);
+
+/// How long after its client was answered, or was gone, the outcome of a write is waited for.
+const LATE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A list with room for more entries is given back once it is empty.
+const IDLE_ENTRIES: usize = 4;

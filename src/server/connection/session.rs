@@ -1,0 +1,344 @@
+//! The requests of one client: routed, answered from what is known, refused, or sent to a bus; and their replies.
+//!
+//! It never reads or writes a socket and waits for nothing; `now` is an argument.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+use tracing::{debug, info, trace, warn};
+
+use super::Client;
+use super::handover::Handover;
+use super::in_flight::{Asked, Header, InFlight, Ready};
+use super::replies::ReplyBuffer;
+use crate::audit::record::{Addressed, PendingWrite};
+use crate::line::diagnostics;
+use crate::line::now::Now;
+use crate::line::request::{Answer, Request, Source, Target};
+use crate::line::settings::UnitId;
+use crate::modbus::mbap::Adu;
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu, is_read};
+use crate::modbus::rtu;
+use crate::runtime::log_rate_limiter::LogKind;
+use crate::serial::clock;
+use crate::serial::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
+use crate::server::listener_metrics::Connected;
+use crate::server::routes::{ListenerState, Refusal, Routed};
+use crate::traffic::recent::{Said, Served, Speaker, Traffic};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    metrics: Arc<Connected>,
+    traffic: Arc<Traffic>,
+    channel: Arc<ReplyChannel>,
+    in_flight: InFlight,
+    handover: Handover,
+    replies: ReplyBuffer,
+    /// One hint for each connection is enough.
+    has_hinted: bool,
+    /// Requests that came, and how many of them the snapshot answered, not counted yet.
+    came: u64,
+    found: u64,
+}
+
+impl Session {
+    /// A session, and where the answers of buses come from.
+    pub(super) fn new(client: Client, now: Instant) -> (Self, ReplyReceiver) {
+        let (channel, receiver) = ReplyChannel::new();
+        let state = client.listener.load();
+        let (listener, traffic) = (Arc::clone(&state.metrics), Arc::clone(&state.traffic));
+        drop(state);
+        let session = Self {
+            metrics: Arc::new(listener.connected(client.link.client, now.into_std())),
+            client,
+            traffic,
+            channel,
+            in_flight: InFlight::default(),
+            handover: Handover::default(),
+            replies: ReplyBuffer::default(),
+            has_hinted: false,
+            came: 0,
+            found: 0,
+        };
+        (session, receiver)
+    }
+
+    /// Requests in flight, those included whose reply the kernel has not taken yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len() + self.replies.len()
+    }
+
+    /// Whether the buses may still have something to say.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.in_flight.awaits_answers()
+    }
+
+    /// Whether the outcome of a write is still to be recorded, whoever is gone.
+    pub(super) fn has_late_writes(&self) -> bool {
+        self.in_flight.has_late_writes()
+    }
+
+    /// The bytes of replies not sent yet, and the requests not handed over yet.
+    pub(super) fn outputs(&mut self) -> (&[u8], &mut Handover) {
+        (self.replies.bytes(), &mut self.handover)
+    }
+
+    /// Since when the oldest reply has been waiting for the client to make room.
+    pub(super) fn unsent_since(&self) -> Option<Instant> {
+        self.replies.unsent_since()
+    }
+
+    /// The kernel took `count` bytes of replies.
+    pub(super) fn handle_written(&mut self, count: usize) {
+        self.replies.handle_written(count);
+    }
+
+    /// The client closed its sending side.
+    pub(super) fn handle_half_close(&self) {
+        self.channel.half_close();
+    }
+
+    /// The client is gone: what is not on a line is dropped.
+    pub(super) fn handle_gone(&mut self, now: Instant) {
+        self.channel.leave();
+        self.in_flight.abandon(now);
+        self.handover.clear();
+        self.replies = ReplyBuffer::default();
+    }
+
+    /// Takes one of the requests that came together. `present` is `now` for whoever reckons with time slept.
+    pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
+        let header = Header::new(&adu);
+        self.came += 1;
+        trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
+        let asked = |pdu: Bytes| Asked::new(header, pdu, now, state.settings.request_deadline);
+        match state.route(adu.unit, adu.pdu) {
+            Routed::Refused { refusal, pdu } => {
+                self.hint(refusal, state, &header.reply(pdu.clone()), now);
+                self.refuse(state, asked(pdu), refusal.code());
+            }
+            Routed::Diagnostics(pdu) => match diagnostics::answer(&state.picture(), &pdu, now.into_std()) {
+                Ok(reply) => self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now),
+                Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
+            },
+            Routed::Unit { bus, unit, pdu } => {
+                if let Some(found) = self.look_up(state, bus, unit, &pdu, present) {
+                    if self.in_flight.repeats(header.transaction_id) {
+                        let asked = asked(pdu.bytes().clone());
+                        self.note_request(&asked);
+                        return self.in_flight.postpone(asked, bus.clone(), unit, pdu);
+                    }
+                    self.found += 1;
+                    return self.pass(header, pdu.bytes(), found, Served::Snapshot, now);
+                }
+                let asked = asked(pdu.bytes().clone());
+                self.note_miss(state, &pdu);
+                let write =
+                    (!pdu.is_read()).then(|| self.write(state, &state.addressed(header.unit), &asked));
+                self.note_request(&asked);
+                let key = self.in_flight.open(asked.clone(), unit, write);
+                self.send(bus, key, Target::Unit(unit), pdu, &asked, state);
+            }
+            Routed::Broadcast { buses, pdu, acknowledge } => {
+                let asked = asked(pdu.bytes().clone());
+                let acknowledgement = acknowledge.then(|| pdu.acknowledgement());
+                let addressed = |bus| Addressed { unit: header.unit, on_line: None, buses: bus };
+                let writes = buses.chunks(1).map(|bus| self.write(state, &addressed(bus), &asked));
+                let writes: Vec<PendingWrite> = writes.collect();
+                self.note_request(&asked);
+                let first = self.in_flight.open_broadcast(asked.clone(), acknowledgement, writes.into_iter());
+                for (key, bus) in (first..).zip(buses) {
+                    self.send(bus, key, Target::Broadcast, pdu.clone(), &asked, state);
+                }
+            }
+        }
+    }
+
+    /// All that came together has been taken: counts it, once, for many connections count in one place.
+    pub(super) fn count_requests(&mut self, now: Instant) {
+        if self.came > 0 {
+            self.metrics.note_requests(self.came, self.found, now.into_std());
+            (self.came, self.found) = (0, 0);
+        }
+    }
+
+    /// Takes the answer of a bus.
+    pub(super) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) {
+        if let Some(asked_at) = self.in_flight.handle_answer(key, answer, now) {
+            self.metrics.note_answer(now.saturating_duration_since(asked_at));
+        }
+        self.handle_ready(now);
+    }
+
+    /// Does what has become due: delayed refusals, and the backstop.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for key in self.in_flight.handle_timeout(now) {
+            if let Some(request) = self.handover.withdraw(key) {
+                // Through its own channel, as its bus would: it cost nothing, and never will.
+                request.to.send(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
+                continue;
+            }
+            if let Some(held_back) = self.client.log_limiter.permit(LogKind::Backstop, now) {
+                warn!(held_back, "a bus did not answer by the deadline; answering 0x0B in its place");
+            }
+            if let Some(asked_at) = self.in_flight.give_up(key, now) {
+                self.metrics.note_answer(now.saturating_duration_since(asked_at));
+            }
+        }
+        self.handle_ready(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.in_flight.poll_timeout()
+    }
+
+    fn handle_ready(&mut self, now: Instant) {
+        while let Some(ready) = self.in_flight.poll_ready(now) {
+            match ready {
+                Ready::Reply { asked, pdu, served } => {
+                    let adu = asked.header.reply(pdu);
+                    let speaker = Speaker::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
+                    self.note(speaker, adu.clone(), now);
+                    self.push(&adu, now);
+                }
+                Ready::Lookup { key, asked, bus, unit, pdu } => {
+                    let state = self.client.listener.load_full();
+                    if let Some(found) = self.look_up(&state, &bus, unit, &pdu, clock::at(now)) {
+                        self.metrics.note_lookup(true);
+                        self.in_flight.handle_found(key, found, now);
+                    } else {
+                        self.note_miss(&state, &pdu);
+                        self.send(&bus, key, Target::Unit(unit), pdu, &asked, &state);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a request without a bus: now, unless an earlier one of its transaction identifier has no reply yet.
+    fn reply_at_once(&mut self, asked: Asked, pdu: Bytes, served: Served, now: Instant) {
+        if self.in_flight.repeats(asked.header.transaction_id) {
+            self.note_request(&asked);
+            return self.in_flight.reply(asked, pdu, served);
+        }
+        self.pass(asked.header, &asked.pdu, pdu, served, now);
+    }
+
+    /// Answers a request that costs no line.
+    fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
+        let reply = header.reply(pdu);
+        if self.traffic.permits_passing(now.into_std()) {
+            let speaker = Speaker::Gateway { served, asked: asked.clone(), since: now.into_std() };
+            for (speaker, adu) in [(Speaker::Client, header.reply(asked.clone())), (speaker, reply.clone())] {
+                let link = Arc::clone(&self.client.link);
+                self.traffic.note_passing(Said { link, speaker, adu, at: now.into_std() });
+            }
+        }
+        self.push(&reply, now);
+    }
+
+    /// Refuses what no line has heard of.
+    fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
+        if !is_read(&asked.pdu) {
+            self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
+        }
+        self.note_request(&asked);
+        self.in_flight.refuse(asked, code);
+    }
+
+    /// What is recorded of a write.
+    fn write(&self, state: &ListenerState, to: &Addressed<'_>, asked: &Asked) -> PendingWrite {
+        PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
+    }
+
+    /// The reply to a read from data this listener's clients may be given, without the bus task. None while the
+    /// client's own write to the unit has no answer: it is given what the unit holds after it.
+    fn look_up(
+        &self,
+        state: &ListenerState,
+        bus: &BusHandle,
+        unit: UnitId,
+        pdu: &RequestPdu,
+        now: Now,
+    ) -> Option<Bytes> {
+        let max_age = state.settings.max_age;
+        let range = pdu.range().filter(|_| !max_age.is_zero() && !self.in_flight.writes_to(unit))?;
+        bus.answer_from_snapshot(unit, &range, state.id, max_age, now)
+    }
+
+    fn note_miss(&self, state: &ListenerState, pdu: &RequestPdu) {
+        if !state.settings.max_age.is_zero() && pdu.range().is_some() {
+            self.metrics.note_lookup(false);
+        }
+    }
+
+    fn send(
+        &mut self,
+        bus: &BusHandle,
+        key: u64,
+        target: Target,
+        pdu: RequestPdu,
+        asked: &Asked,
+        state: &ListenerState,
+    ) {
+        let link = &self.client.link;
+        let request = Request {
+            to: ReplySender::new(&self.channel, key),
+            source: Source { address: link.client.ip(), connection: link.connection },
+            target,
+            pdu,
+            deadline: asked.bus_deadline.into_std(),
+            max_age: state.settings.max_age,
+            listener: state.id,
+        };
+        self.handover.send(bus, request);
+    }
+
+    /// Once per connection, points out a unit identifier that leads nowhere.
+    fn hint(&mut self, refusal: Refusal, state: &ListenerState, request: &Adu, now: Instant) {
+        let Header { unit, function, .. } = Header::new(request);
+        debug!(unit, %function, code = %refusal.code(), "refused");
+        if refusal == Refusal::WriteDenied
+            && let Some(held_back) = self.client.log_limiter.permit(LogKind::Denied, now)
+        {
+            info!(unit, %function, held_back, "write refused: this listener has `writes: deny`");
+        }
+        if let Some(hint) = refusal.hint(unit).filter(|_| !self.has_hinted) {
+            self.has_hinted = true;
+            if let Some(held_back) = self.client.log_limiter.permit(LogKind::NoRoute, now) {
+                let mut bytes = BytesMut::new();
+                request.encode(&mut bytes);
+                let hint = if rtu::crc_is_right(&bytes) { RTU_OVER_TCP } else { hint };
+                info!(unit, %function, configured = %state.routes, held_back, "{hint}");
+            }
+        }
+    }
+
+    /// A client's request that goes to a line, waits, or is refused.
+    fn note_request(&self, asked: &Asked) {
+        self.note(Speaker::Client, asked.header.reply(asked.pdu.clone()), asked.at);
+    }
+
+    fn note(&self, speaker: Speaker, adu: Adu, at: Instant) {
+        let link = Arc::clone(&self.client.link);
+        self.traffic.note_said(Said { link, speaker, adu, at: at.into_std() });
+    }
+
+    fn push(&mut self, reply: &Adu, now: Instant) {
+        if let [function, code, ..] = reply.pdu[..]
+            && function & EXCEPTION_BIT != 0
+        {
+            self.metrics.note_exception(ExceptionCode(code));
+        }
+        trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
+        self.replies.push(reply, now);
+    }
+}
+
+/// What a client is told to change whose bytes are RTU frames.
+pub(super) const RTU_OVER_TCP: &str = "the client speaks RTU over TCP; set it to Modbus TCP";

@@ -1,0 +1,385 @@
+//! The task of one connection: the loop that reads and writes.
+//!
+//! Owns the stream, the bytes of a request that is incomplete, and the timers.
+
+use std::future::{Future, poll_fn, ready};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFuture;
+use tracing::{debug, info};
+
+use super::Client;
+use super::peer::{PeerState, Receive};
+use super::session::{RTU_OVER_TCP, Session};
+use crate::line::now::Now;
+use crate::line::request::Answer;
+use crate::modbus::mbap::{self, ADU_MAX};
+use crate::modbus::rtu;
+use crate::runtime::log_rate_limiter::LogKind;
+use crate::serial::clock;
+use crate::serial::handle::ReplyReceiver;
+use crate::server::routes::ListenerState;
+
+/// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. What
+/// is in flight then is still answered, unless the client is gone or does not read.
+pub async fn run<R, W>(reader: R, writer: W, client: Client)
+where
+    R: Receive,
+    W: AsyncWrite + Unpin,
+{
+    let idle = Arc::clone(&client.idle);
+    let mut now = Instant::now();
+    let mut connection = Connection::new(reader, writer, client, now);
+    // Both live as long as the connection: to register them anew for each request costs more than a reply does.
+    let (closing, alarm) = (idle.closing().cancelled(), sleep_until(now + WRITE_TIMEOUT));
+    tokio::pin!(closing, alarm);
+    debug!("connected");
+    loop {
+        connection.take_requests(now);
+        // What is written makes room for requests that are here already.
+        while connection.write_at_once(now).await {
+            connection.take_requests(now);
+        }
+        connection.show_idle(now);
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Draining if connection.session.in_flight() > 0 => {}
+            Phase::Draining => break connection.close().await,
+            Phase::Gone => break,
+        }
+        let event = connection.next_event(closing.as_mut(), alarm.as_mut()).await;
+        now = Instant::now();
+        connection.handle_event(event, now);
+    }
+    debug!("closed");
+    connection.end(now);
+    while connection.session.has_late_writes() {
+        let event = connection.next_outcome(alarm.as_mut()).await;
+        connection.handle_event(event, Instant::now());
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are read.
+    Open,
+    /// What is in flight is answered, nothing more is read.
+    Draining,
+    /// The client cannot be answered any more.
+    Gone,
+}
+
+/// What can wake a connection.
+#[derive(Debug)]
+enum Event {
+    Close,
+    Written(io::Result<usize>),
+    Answered(u64, Answer),
+    HandedOver,
+    Timeout,
+    Read(io::Result<usize>),
+    PeerClosed(PeerState),
+}
+
+struct Connection<R, W> {
+    reader: R,
+    writer: W,
+    client: Client,
+    phase: Phase,
+    peer: PeerState,
+    /// Bytes not taken as requests yet, at most [`READ_BUFFER`]. Without any it has no room.
+    input: BytesMut,
+    session: Session,
+    answers: ReplyReceiver,
+    /// `None` while anything is in flight.
+    idle_since: Option<Instant>,
+    /// Since when an ADU is incomplete.
+    partial_since: Option<Instant>,
+}
+
+impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
+    fn new(reader: R, writer: W, client: Client, now: Instant) -> Self {
+        let (session, answers) = Session::new(client.clone(), now);
+        Self {
+            reader,
+            writer,
+            client,
+            phase: Phase::Open,
+            peer: PeerState::Open,
+            input: BytesMut::new(),
+            session,
+            answers,
+            idle_since: None,
+            partial_since: None,
+        }
+    }
+
+    /// Waits for the next thing to do. What ends work comes before what makes work.
+    async fn next_event(
+        &mut self,
+        closing: Pin<&mut WaitForCancellationFuture<'_>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Event {
+        set_alarm(alarm.as_mut(), self.poll_timeout());
+        let open = self.phase == Phase::Open;
+        let may_read = open && self.has_room();
+        let awaits_answers = self.session.awaits_answers();
+        let incoming = incoming(&mut self.reader, &mut self.input, may_read, self.peer);
+        let (output, handover) = self.session.outputs();
+        tokio::select! {
+            biased;
+            () = closing, if open => Event::Close,
+            written = self.writer.write(output), if !output.is_empty() => Event::Written(written),
+            (key, answer) = self.answers.next(), if awaits_answers => Event::Answered(key, answer),
+            () = alarm => Event::Timeout,
+            () = handover.advance() => Event::HandedOver,
+            event = incoming => event,
+        }
+    }
+
+    /// Waits for the outcomes of writes when the client is answered or gone.
+    async fn next_outcome(&mut self, mut alarm: Pin<&mut Sleep>) -> Event {
+        set_alarm(alarm.as_mut(), self.session.poll_timeout());
+        tokio::select! {
+            biased;
+            (key, answer) = self.answers.next() => Event::Answered(key, answer),
+            () = alarm => Event::Timeout,
+        }
+    }
+
+    /// Writes what the kernel takes without a wait, which nearly always is all there is. Whether it took any.
+    async fn write_at_once(&mut self, now: Instant) -> bool {
+        let (output, _) = self.session.outputs();
+        if output.is_empty() {
+            return false;
+        }
+        let mut write = pin!(self.writer.write(output));
+        // One that has to wait does so in `next_event`.
+        let Some(written) = poll_fn(|context| Poll::Ready(ready_now(write.as_mut().poll(context)))).await
+        else {
+            return false;
+        };
+        self.handle_event(Event::Written(written), now);
+        self.phase != Phase::Gone
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Close => self.drain(),
+            Event::Written(Ok(count)) if count > 0 => self.session.handle_written(count),
+            Event::Written(_) | Event::PeerClosed(PeerState::Reset) => self.phase = Phase::Gone,
+            Event::Answered(key, answer) => self.session.handle_answer(key, answer, now),
+            Event::HandedOver | Event::Read(Ok(1..)) | Event::PeerClosed(PeerState::Open) => {}
+            Event::Timeout => self.handle_timeout(now),
+            Event::Read(Ok(0)) => {
+                self.handle_half_close();
+                self.drain();
+            }
+            // There may be requests before the end of the stream.
+            Event::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
+            Event::Read(Err(error)) => {
+                debug!(%error, "the client is gone");
+                self.phase = Phase::Gone;
+            }
+        }
+    }
+
+    fn handle_half_close(&mut self) {
+        self.peer = PeerState::HalfClosed;
+        self.session.handle_half_close();
+    }
+
+    /// Takes the whole ADUs that have come, as far as there is room for them in flight.
+    fn take_requests(&mut self, now: Instant) {
+        if self.input.is_empty() {
+            return;
+        }
+        // What the listener is set to does not change in the midst of what came together.
+        let state = self.client.listener.load_full();
+        let present = clock::at(now);
+        self.take_whole_adus(&state, now, present);
+        self.session.count_requests(now);
+    }
+
+    fn take_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
+        while self.phase == Phase::Open && self.session.in_flight() < state.settings.max_in_flight {
+            match mbap::decode(&mut self.input) {
+                Ok(Some(adu)) => {
+                    // Also when it is answered at once.
+                    (self.partial_since, self.idle_since) = (None, None);
+                    if state.admits(self.client.link.client.ip()) {
+                        self.session.handle_request(adu, state, now, present);
+                    } else {
+                        self.log_closing(LogKind::Admission, now, "its address is no longer in `allow`");
+                        self.drain();
+                    }
+                }
+                Ok(None) if self.input.is_empty() => {
+                    // With hundreds of connections the room of one request counts.
+                    self.input = BytesMut::new();
+                    return self.partial_since = None;
+                }
+                Ok(None) => {
+                    self.partial_since.get_or_insert(now);
+                    return;
+                }
+                Err(error) => {
+                    self.log_no_modbus_tcp(LogKind::Framing, now, &error.to_string());
+                    self.drain();
+                }
+            }
+        }
+        // Whatever is left was held back by us, not by the client.
+        self.partial_since = None;
+    }
+
+    /// When something falls due by itself.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let idle = self.idle_since.map(|since| since + self.idle_timeout());
+        let partial = self.partial_since.map(|since| since + PARTIAL_ADU_TIMEOUT);
+        let stalled = self.session.unsent_since().map(|since| since + WRITE_TIMEOUT);
+        [self.session.poll_timeout(), idle, partial, stalled].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let past = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
+        if past(self.session.unsent_since(), WRITE_TIMEOUT) {
+            self.log_closing(LogKind::Stalled, now, "it does not read its replies");
+            return self.phase = Phase::Gone;
+        }
+        self.session.handle_timeout(now);
+        if past(self.partial_since, PARTIAL_ADU_TIMEOUT) {
+            self.log_no_modbus_tcp(LogKind::Stalled, now, "it sent half a request and no more");
+            self.drain();
+        }
+        if past(self.idle_since, self.idle_timeout()) {
+            debug!("idle for too long");
+            self.drain();
+        }
+    }
+
+    /// Lets the listener see whether the connection may be evicted.
+    fn show_idle(&mut self, now: Instant) {
+        let is_idle = self.session.in_flight() == 0;
+        if is_idle && self.idle_since.is_none() {
+            self.client.idle.set_idle(now);
+            self.idle_since = Some(now);
+        } else if !is_idle {
+            self.client.idle.set_busy();
+            self.idle_since = None;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.session.in_flight() < self.client.listener.load().settings.max_in_flight
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        self.client.listener.load().settings.idle_timeout
+    }
+
+    fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        self.partial_since = None;
+    }
+
+    /// Closing for what stands in the input; the most frequent cause has a name.
+    fn log_no_modbus_tcp(&self, kind: LogKind, now: Instant, why: &str) {
+        self.log_closing(kind, now, if rtu::crc_is_right(&self.input) { RTU_OVER_TCP } else { why });
+    }
+
+    fn log_closing(&self, kind: LogKind, now: Instant, why: &str) {
+        if let Some(held_back) = self.client.log_limiter.permit(kind, now) {
+            info!(held_back, "closing the connection: {why}");
+        }
+    }
+
+    /// The client is answered or gone: from now on only outcomes of writes are waited for.
+    fn end(&mut self, now: Instant) {
+        (self.partial_since, self.idle_since) = (None, None);
+        self.session.handle_gone(now);
+    }
+
+    /// Ends the connection in order: all replies are with the kernel.
+    async fn close(&mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        // Closing a socket with bytes unread is a reset, and a reset can destroy replies on their way.
+        for _ in 0..DISCARDED_READS {
+            self.input.clear();
+            tokio::select! {
+                biased;
+                Ok(1..) = read_some(&mut self.reader, &mut self.input) => {}
+                () = ready(()) => break,
+            }
+        }
+        self.input = BytesMut::new();
+    }
+}
+
+/// Has the alarm go off at `due` at the latest.
+fn set_alarm(alarm: Pin<&mut Sleep>, due: Option<Instant>) {
+    let due = due.unwrap_or_else(|| Instant::now() + WRITE_TIMEOUT);
+    // One that goes off too early only costs a look, and most of what it is set for never falls due.
+    if alarm.is_elapsed() || due < alarm.deadline() {
+        alarm.reset(due);
+    }
+}
+
+/// What comes from the client: its bytes, or only how much it has closed.
+async fn incoming<R: Receive>(
+    reader: &mut R,
+    input: &mut BytesMut,
+    may_read: bool,
+    peer: PeerState,
+) -> Event {
+    if may_read {
+        Event::Read(read_some(reader, input).await)
+    } else {
+        Event::PeerClosed(reader.closed(peer).await)
+    }
+}
+
+/// Appends what there is to `input`, which needs no room while it waits.
+async fn read_some<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut room = [MaybeUninit::uninit(); READ_BUFFER];
+        let length = READ_BUFFER.saturating_sub(input.len());
+        let mut read = ReadBuf::uninit(&mut room[..length]);
+        Pin::new(&mut *reader).poll_read(context, &mut read).map_ok(|()| {
+            input.extend_from_slice(read.filled());
+            read.filled().len()
+        })
+    })
+    .await
+}
+
+/// What a future gave, if it did.
+fn ready_now<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// An ADU whose first byte came so long ago and whose last has not closes the connection.
+pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A reply that so long after it was ready could not be handed to the kernel closes the connection.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Room for the rest of a begun ADU and a whole one more, bytes.
+const READ_BUFFER: usize = 2 * ADU_MAX;
+
+/// Reads thrown away, at most, when a connection is closed with requests unread.
+const DISCARDED_READS: usize = 256;

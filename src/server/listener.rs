@@ -1,0 +1,286 @@
+//! One Modbus TCP listener: who gets in, and the tasks of those who did.
+//!
+//! Owns the accept loop, which survives every error of it. It never reads a byte of a connection and never
+//! closes one with a request in flight, unless the grace period of a stop has passed.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.2 (connection management).
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, error, error_span, info, warn};
+
+use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::server::admission::Admission;
+use crate::server::connection;
+use crate::server::connection::Client;
+pub use crate::server::routes::{ListenerState, Routes};
+use crate::traffic::recent::Link;
+
+/// Which clients a socket on an IPv6 address takes; whatever the system's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// Those of the address only, so that `0.0.0.0` and `[::]` can stand side by side.
+    Own,
+    /// `[::]` takes IPv4 clients, too.
+    Both,
+}
+
+/// Opens a listening socket for the clients of the address's own family.
+///
+/// # Errors
+/// Those of the operating system: the address is taken, is not ours, or its port is privileged.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_for(address, Families::Own)
+}
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// Those of the operating system: the address is taken, is not ours, or its port is privileged.
+pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(families == Families::Own)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves clients until `stop` is cancelled. Then no client is accepted, requests in flight are answered, and
+/// what is still open after the listener's `request_deadline` and [`GRACE`] is dropped.
+pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
+    let mut acceptor = Acceptor::new(listener, stop.clone());
+    loop {
+        let open = acceptor.backoff.resume_at.is_none();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = acceptor.connections.join_next() => {
+                if let Err(error) = ended
+                    && let Some(held_back) = acceptor.log_limiter.permit(LogKind::TaskFailure, Instant::now())
+                {
+                    error!(%error, held_back, "the task of a connection failed");
+                }
+            }
+            () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,
+            accepted = socket.accept(), if open => match accepted {
+                Ok((stream, peer)) => acceptor.accept(stream, peer),
+                Err(error) => acceptor.handle_error(&error, &socket),
+            },
+        }
+    }
+    drop(socket);
+    acceptor.shut().await;
+}
+
+/// The state of the accept loop.
+struct Acceptor {
+    listener: Arc<ArcSwap<ListenerState>>,
+    stop: CancellationToken,
+    admission: Admission,
+    connections: JoinSet<()>,
+    backoff: AcceptBackoff,
+    log_limiter: Arc<LogRateLimiter>,
+}
+
+/// Whether the system lets us accept connections at all.
+#[derive(Debug)]
+struct AcceptBackoff {
+    last_error: Option<Instant>,
+    pause: Duration,
+    resume_at: Option<Instant>,
+}
+
+impl Acceptor {
+    fn new(listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) -> Self {
+        Self {
+            listener,
+            stop,
+            admission: Admission::new(Instant::now()),
+            connections: JoinSet::new(),
+            backoff: AcceptBackoff { last_error: None, pause: PAUSE_MIN, resume_at: None },
+            log_limiter: Arc::default(),
+        }
+    }
+
+    fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let now = Instant::now();
+        self.backoff.handle_success(now);
+        // An IPv4 client of a socket for both families has an address that looks like IPv6.
+        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        let (peer, address) = (canonical(peer), peer.ip().to_canonical());
+        let state = self.listener.load_full();
+        if !state.admits(address) {
+            state.metrics.note_turned_away();
+            return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
+        }
+        let settings = &state.settings;
+        let room =
+            self.admission.make_room(address, settings.max_connections_per_ip, settings.max_connections);
+        if room.evicted > 0 {
+            self.log_turned_away(peer, now, "full: the longest idle connection was closed for this one");
+        }
+        if !room.admitted {
+            state.metrics.note_turned_away();
+            return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
+        }
+        if let Err(error) = prepare(&stream) {
+            debug!(client = %peer, %error, "the socket does not take all options");
+        }
+        let client = Client {
+            link: Arc::new(Link {
+                client: peer,
+                listener: canonical(stream.local_addr().unwrap_or(settings.address)),
+                connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            }),
+            listener: self.listener.clone(),
+            idle: self.admission.enter(address, self.stop.child_token(), now),
+            log_limiter: self.log_limiter.clone(),
+        };
+        self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
+    }
+
+    fn handle_error(&mut self, error: &io::Error, socket: &TcpListener) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        ) {
+            return debug!(%error, "a client left before it was let in");
+        }
+        let now = Instant::now();
+        let scarce =
+            matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
+        // Linux reserves the descriptor before it checks the backlog, so EMFILE may come with no client waiting; do
+        // not evict then.
+        if scarce && !has_pending_connection(socket) {
+            return self.backoff.pause(now);
+        }
+        if self.backoff.last_error.is_none() {
+            warn!(%error, "cannot accept connections; trying on");
+        }
+        self.backoff.last_error = Some(now);
+        self.backoff.pause(now);
+        if scarce && self.admission.evict(None) {
+            debug!("the longest idle connection was closed for want of descriptors");
+        }
+    }
+
+    fn log_turned_away(&self, peer: SocketAddr, now: Instant, what: &str) {
+        match self.log_limiter.permit(LogKind::Admission, now) {
+            Some(held_back) => info!(client = %peer, held_back, "{what}"),
+            None => debug!(client = %peer, "{what}"),
+        }
+    }
+
+    /// Waits for the connections, which know of the stop, and drops those that take too long.
+    async fn shut(mut self) {
+        let grace = self.listener.load().settings.request_deadline + GRACE;
+        let all_ended = async { while self.connections.join_next().await.is_some() {} };
+        if timeout(grace, all_ended).await.is_err() {
+            warn!(connections = self.connections.len(), "connections did not end in time; dropped");
+        }
+        self.connections.shutdown().await;
+    }
+}
+
+impl AcceptBackoff {
+    fn handle_success(&mut self, now: Instant) {
+        self.pause = PAUSE_MIN;
+        if self.last_error.is_some_and(|last| now.saturating_duration_since(last) >= CALM) {
+            self.last_error = None;
+            info!("accepting connections again");
+        }
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.resume_at = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn serve(mut stream: TcpStream, client: Client) {
+    let (reader, writer) = stream.split();
+    connection::run(reader, writer, client).await;
+}
+
+/// Small answers at once, clients that vanished found out, and no more replies in the kernel than it takes.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    find_out_vanished(stream)
+}
+
+/// Has the kernel end the connection to a client that is gone without a word, or that takes nothing any more:
+/// while something is sent after [`USER_TIMEOUT`], in silence by keep-alive probes.
+pub(crate) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+fn has_pending_connection(socket: &TcpListener) -> bool {
+    let mut interest = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    poll(&mut interest, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+/// Beyond `request_deadline`, how long a stop waits for connections to end.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// The number of the next connection of this process.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Connections the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 1024;
+
+/// Bytes of replies in the kernel, per connection: several times what can be in flight by default.
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// Silence of a client before the first keep-alive probe.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+
+/// Between two keep-alive probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Keep-alive probes without an answer that end a connection.
+const KEEPALIVE_RETRIES: u32 = 6;
+
+/// Sent bytes that are not acknowledged for so long, or that the client makes no room for, end a connection.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The first pause after a failed accept, doubled with each further one up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause after a failed accept.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Without a failed accept for so long, the shortage is over.
+const CALM: Duration = Duration::from_secs(10);

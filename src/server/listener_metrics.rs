@@ -1,0 +1,245 @@
+//! What a listener counts of its clients, together and one by one.
+//!
+//! Counters only; nothing is decided by them. A connection counts its own without a lock and without a value
+//! that another thread writes, so that being seen costs the way of a request next to nothing.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::line::diagnostics::ClientCounters;
+use crate::modbus::pdu::ExceptionCode;
+
+/// The counters of one listener; they survive a reload.
+#[derive(Debug, Default)]
+pub struct ListenerMetrics {
+    connections: AtomicU32,
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    counts: Counts,
+    /// Replaced as a whole by each connection that comes: no connection waits for a page that reads it.
+    clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
+}
+
+/// What is counted of a listener and of each client alike.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// By code; the first is for codes the standard does not have.
+    exceptions: [AtomicU64; CODES],
+}
+
+/// What one connection has counted of itself; nobody else writes to it.
+#[derive(Debug)]
+struct ClientMetrics {
+    peer: SocketAddr,
+    since: Instant,
+    counts: Counts,
+    /// Milliseconds after `since`.
+    last_request: AtomicU64,
+    /// Smoothed, in microseconds; [`NEVER`] before the first.
+    answer_time: AtomicU64,
+}
+
+/// Counts at one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests that came.
+    pub requests: u64,
+    /// Reads answered from the snapshot.
+    pub hits: u64,
+    /// Reads the snapshot could have answered but did not.
+    pub misses: u64,
+    /// Requests answered with an exception, by code from 1 to 0x0B; `None` stands for all other codes.
+    pub exceptions: Vec<(Option<ExceptionCode>, u64)>,
+}
+
+/// A listener's counters at one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections open now.
+    pub connections: u32,
+    /// Connections let in since the start.
+    pub accepted: u64,
+    /// Connections turned away since the start: not in `allow`, or no room.
+    pub turned_away: u64,
+    /// What they counted together.
+    pub counted: Counted,
+}
+
+/// One connection at one instant.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// Since when it has been connected.
+    pub since: Instant,
+    /// What it counted.
+    pub counted: Counted,
+    /// When its last request came, to the millisecond.
+    pub last_request: Option<Instant>,
+    /// Smoothed time from a request to its answer, of those that went to a line.
+    pub answer_time: Option<Duration>,
+}
+
+impl ListenerMetrics {
+    /// Counts a connection for as long as the guard lives.
+    #[must_use]
+    pub fn connected(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Connected {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(ClientMetrics {
+            peer,
+            since: now,
+            counts: Counts::default(),
+            last_request: AtomicU64::new(NEVER),
+            answer_time: AtomicU64::new(NEVER),
+        });
+        self.clients.rcu(|clients| {
+            let connected = clients.iter().filter(|client| client.strong_count() > 0);
+            connected.cloned().chain([Arc::downgrade(&client)]).collect::<Vec<_>>()
+        });
+        Connected { listener: Arc::clone(self), client }
+    }
+
+    /// A client was not let in.
+    pub fn note_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All of it, as the diagnostics unit shows it: 32 bits, starting over at zero.
+    #[must_use]
+    pub fn counters(&self) -> ClientCounters {
+        let wrapped = |counter: u64| u32::try_from(counter & u64::from(u32::MAX)).unwrap_or_default();
+        let read = |counter: &AtomicU64| wrapped(counter.load(Ordering::Relaxed));
+        let exceptions = self.counts.exceptions.iter().map(|counter| counter.load(Ordering::Relaxed));
+        ClientCounters {
+            connections: self.connections.load(Ordering::Relaxed),
+            requests: read(&self.counts.requests),
+            exceptions: wrapped(exceptions.fold(0, u64::wrapping_add)),
+            hits: read(&self.counts.hits),
+            misses: read(&self.counts.misses),
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            connections: self.connections.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
+            counted: self.counts.read(),
+        }
+    }
+
+    /// The connections, the oldest first.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientView> {
+        let clients = self.clients.load();
+        clients.iter().filter_map(|client| client.upgrade()).map(|client| client.read()).collect()
+    }
+}
+
+/// A connection that is counted, however its task ends.
+#[derive(Debug)]
+pub struct Connected {
+    listener: Arc<ListenerMetrics>,
+    client: Arc<ClientMetrics>,
+}
+
+impl Connected {
+    /// Requests came, of which the snapshot answered so many.
+    pub fn note_requests(&self, came: u64, found: u64, now: Instant) {
+        self.listener.counts.requests.fetch_add(came, Ordering::Relaxed);
+        add(&self.client.counts.requests, came);
+        if found > 0 {
+            self.listener.counts.hits.fetch_add(found, Ordering::Relaxed);
+            add(&self.client.counts.hits, found);
+        }
+        let millis = now.saturating_duration_since(self.client.since).as_millis();
+        self.client.last_request.store(u64::try_from(millis).unwrap_or(NEVER - 1), Ordering::Relaxed);
+    }
+
+    /// A request was answered with an exception.
+    pub fn note_exception(&self, code: ExceptionCode) {
+        let index = if usize::from(code.0) < CODES { usize::from(code.0) } else { 0 };
+        self.listener.counts.exceptions[index].fetch_add(1, Ordering::Relaxed);
+        add(&self.client.counts.exceptions[index], 1);
+    }
+
+    /// A read that takes data of some age was looked up in the snapshot, and was or was not answered from it.
+    pub fn note_lookup(&self, found: bool) {
+        self.listener.counts.lookups(found).fetch_add(1, Ordering::Relaxed);
+        add(self.client.counts.lookups(found), 1);
+    }
+
+    /// A request that went to a line was answered so long after it came.
+    pub fn note_answer(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(NEVER - 1).min(NEVER - 1);
+        let smoothed = match self.client.answer_time.load(Ordering::Relaxed) {
+            NEVER => micros,
+            before => before - before / SMOOTHING + micros / SMOOTHING,
+        };
+        self.client.answer_time.store(smoothed, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    fn lookups(&self, found: bool) -> &AtomicU64 {
+        if found { &self.hits } else { &self.misses }
+    }
+
+    fn read(&self) -> Counted {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let coded = (0..).zip(&self.exceptions).map(|(code, counter)| {
+            let code = (code > 0).then_some(ExceptionCode(code));
+            (code, read(counter))
+        });
+        Counted {
+            requests: read(&self.requests),
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            exceptions: coded.collect(),
+        }
+    }
+}
+
+impl ClientMetrics {
+    fn read(&self) -> ClientView {
+        let known =
+            |counter: &AtomicU64| Some(counter.load(Ordering::Relaxed)).filter(|value| *value != NEVER);
+        ClientView {
+            peer: self.peer,
+            since: self.since,
+            counted: self.counts.read(),
+            last_request: known(&self.last_request).map(|millis| self.since + Duration::from_millis(millis)),
+            answer_time: known(&self.answer_time).map(Duration::from_micros),
+        }
+    }
+}
+
+/// Adds to a counter that only this thread writes: cheaper than to claim it from others.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+/// The codes the standard has go up to 0x0B; zero is for all others.
+const CODES: usize = 12;
+
+/// No such value yet.
+const NEVER: u64 = u64::MAX;
+
+/// How much of a smoothed time the next one makes: an eighth, as TCP has it.
+const SMOOTHING: u64 = 8;

@@ -1,0 +1,419 @@
+//! What a listener lets through: from the unit identifier a client uses to a bus and a unit on its line.
+//!
+//! Owns the routing table and what is decided of a request before any line is involved. It never looks at a
+//! socket, never waits, and never changes a byte of what it lets through.
+//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.1 (unit identifiers).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::audit::record::{Addressed, Audit};
+use crate::line::diagnostics::Picture;
+use crate::line::request::ListenerId;
+use crate::line::settings::UnitId;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
+use crate::serial::handle::BusHandle;
+use crate::server::listener_metrics::ListenerMetrics;
+use crate::server::settings::{Broadcast, ListenerSettings, Writes};
+use crate::traffic::recent::Traffic;
+
+/// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// The same over all reloads, as long as the address is configured.
+    pub id: ListenerId,
+    /// Limits and permissions.
+    pub settings: ListenerSettings,
+    /// Where requests go.
+    pub routes: Routes,
+    /// The unit identifier of the diagnostics unit, if there is one.
+    pub diagnostics_unit: Option<u8>,
+    /// Since when the gateway has been running.
+    pub started: Instant,
+    /// What is counted of the clients.
+    pub metrics: Arc<ListenerMetrics>,
+    /// Where writes are recorded.
+    pub audit: Arc<Audit>,
+    /// Where traffic is told.
+    pub traffic: Arc<Traffic>,
+}
+
+/// From the unit identifiers clients use to units on the lines of this listener's buses.
+#[derive(Debug)]
+pub struct Routes {
+    buses: Vec<BusHandle>,
+    table: Box<[Option<Route>; 256]>,
+    /// Unit identifiers of `table`, and a function that only reads there.
+    declared_reads: BTreeSet<(u8, FunctionCode)>,
+}
+
+/// One entry of the table.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    bus: usize,
+    unit: UnitId,
+}
+
+/// What becomes of one request. A read that the configuration declared is marked as such in its PDU.
+#[derive(Debug)]
+pub enum Routed<'a> {
+    /// The client is told at once; no line is used.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What was asked, not necessarily within the standard's limits.
+        pdu: Bytes,
+    },
+    /// Goes to one unit.
+    Unit {
+        /// Whose line the unit is on.
+        bus: &'a BusHandle,
+        /// Its identifier on that line.
+        unit: UnitId,
+        /// The request, within the standard's limits.
+        pdu: RequestPdu,
+    },
+    /// Is about the gateway itself; no line is used.
+    Diagnostics(RequestPdu),
+    /// Goes to every unit of every bus.
+    Broadcast {
+        /// At least one.
+        buses: &'a [BusHandle],
+        /// The request, within the standard's limits.
+        pdu: RequestPdu,
+        /// Whether the client is answered once the request was sent.
+        acknowledge: bool,
+    },
+}
+
+/// Why a request is refused before the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is configured under the unit identifier.
+    NoRoute,
+    /// Unit 0 on a listener that refuses broadcasts or has no bus.
+    NoBroadcast,
+    /// Unit 0 with a function that only makes sense for one unit.
+    NotForAll,
+    /// The PDU breaks the standard; which exception that earns.
+    Pdu(ExceptionCode),
+    /// A write on a listener that denies writes.
+    WriteDenied,
+}
+
+impl ListenerState {
+    /// Without a diagnostics unit, counting from now on, told to nobody but the log.
+    #[must_use]
+    pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
+        Self {
+            id: ListenerId::default(),
+            settings,
+            routes,
+            diagnostics_unit: None,
+            started: Instant::now(),
+            metrics: Arc::default(),
+            audit: Arc::default(),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Where a request to this unit identifier is meant to go, whether or not it may.
+    pub(crate) fn addressed(&self, unit: u8) -> Addressed<'_> {
+        let buses = self.routes.buses.as_slice();
+        match self.routes.table[usize::from(unit)] {
+            _ if self.diagnostics_unit == Some(unit) => Addressed { unit, on_line: None, buses: &[] },
+            Some(Route { bus, unit: on_line }) => {
+                Addressed { unit, on_line: Some(on_line), buses: &buses[bus..=bus] }
+            }
+            None if unit == BROADCAST_UNIT => Addressed { unit, on_line: None, buses },
+            None => Addressed { unit, on_line: None, buses: &[] },
+        }
+    }
+
+    /// Decides about a request, in this order:
+    ///
+    /// The diagnostics unit decides for itself. For all others:
+    ///
+    /// 1. The unit identifier: who typed a wrong one sees 0x0A, whatever else is wrong.
+    /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
+    /// 3. For unit 0, whether the function may be broadcast: 0x0A.
+    /// 4. Permission to write: 0x01.
+    #[must_use]
+    pub fn route(&self, unit: u8, pdu: Bytes) -> Routed<'_> {
+        let refused = |refusal, pdu| Routed::Refused { refusal, pdu };
+        if self.diagnostics_unit == Some(unit) {
+            return match RequestPdu::decode_or_return(pdu) {
+                Ok(pdu) => Routed::Diagnostics(pdu),
+                Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
+            };
+        }
+        let route = self.routes.table[usize::from(unit)];
+        let broadcast = unit == BROADCAST_UNIT && route.is_none();
+        if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
+            return refused(Refusal::NoBroadcast, pdu);
+        }
+        if !broadcast && route.is_none() {
+            return refused(Refusal::NoRoute, pdu);
+        }
+        let pdu = match RequestPdu::decode_or_return(pdu) {
+            Ok(pdu) if self.routes.only_reads(unit, pdu.function()) => pdu.as_declared_read(),
+            Ok(pdu) => pdu,
+            Err((code, pdu)) => return refused(Refusal::Pdu(code), pdu),
+        };
+        if broadcast && !pdu.may_be_broadcast() {
+            return refused(Refusal::NotForAll, pdu.bytes().clone());
+        }
+        if self.settings.writes == Writes::Deny && !pdu.is_read() {
+            return refused(Refusal::WriteDenied, pdu.bytes().clone());
+        }
+        match route {
+            Some(Route { bus, unit }) => Routed::Unit { bus: &self.routes.buses[bus], unit, pdu },
+            None => Routed::Broadcast {
+                buses: &self.routes.buses,
+                pdu,
+                acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
+            },
+        }
+    }
+
+    /// What the diagnostics unit shows now.
+    #[must_use]
+    pub fn picture(&self) -> Picture {
+        let routed = (0..=u8::MAX).zip(self.routes.table.iter());
+        Picture {
+            started: self.started,
+            clients: self.metrics.counters(),
+            buses: self.routes.buses.iter().map(|bus| bus.view().load_full()).collect(),
+            units: routed
+                .filter_map(|(id, route)| route.map(|route| (id, (route.bus, route.unit))))
+                .collect(),
+        }
+    }
+
+    /// Whether a client at this address may connect and stay.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let allow = &self.settings.allow;
+        allow.is_empty() || allow.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Routes {
+    /// For each bus, the units clients reach there by the identifiers they use.
+    ///
+    /// Identifiers are unique over all buses, which `config` has checked; of two the first would win.
+    #[must_use]
+    pub fn new(buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>) -> Self {
+        let mut table = Box::new([None; 256]);
+        let mut handles = Vec::with_capacity(buses.len());
+        for (bus, (handle, units)) in buses.into_iter().enumerate() {
+            handles.push(handle);
+            for (identifier, unit) in units {
+                table[usize::from(identifier)].get_or_insert(Route { bus, unit });
+            }
+        }
+        Self { buses: handles, table, declared_reads: BTreeSet::new() }
+    }
+
+    /// The same; under the unit identifier `alias`, these functions only read (`read_functions`).
+    #[must_use]
+    pub fn with_read_functions(
+        mut self,
+        alias: u8,
+        functions: impl IntoIterator<Item = FunctionCode>,
+    ) -> Self {
+        self.declared_reads.extend(functions.into_iter().map(|function| (alias, function)));
+        self
+    }
+
+    /// The same units under other identifiers: those of the map, each for the unit of that alias, and no others
+    /// (`unit_map`). With 0 in it, unit 0 is no broadcast.
+    #[must_use]
+    pub fn with_unit_map(self, map: &BTreeMap<u8, u8>) -> Self {
+        let Self { buses, table, declared_reads } = self;
+        let mut mapped = Self { buses, table: Box::new([None; 256]), declared_reads: BTreeSet::new() };
+        for (&identifier, &alias) in map {
+            mapped.table[usize::from(identifier)] = table[usize::from(alias)];
+            let functions = declared_reads.iter().filter(|(unit, _)| *unit == alias);
+            mapped.declared_reads.extend(functions.map(|&(_, function)| (identifier, function)));
+        }
+        mapped
+    }
+
+    fn only_reads(&self, identifier: u8, function: FunctionCode) -> bool {
+        self.declared_reads.contains(&(identifier, function))
+    }
+}
+
+impl fmt::Display for Routes {
+    /// The identifiers that lead somewhere, as `1-8, 11`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routed: Vec<usize> = (0..self.table.len()).filter(|&unit| self.table[unit].is_some()).collect();
+        if routed.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, run) in routed.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            match run {
+                [] => {}
+                [unit] => write!(f, "{comma}{unit}")?,
+                [first, .., last] => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// The exception the client is given (contract, section 3).
+    #[must_use]
+    pub fn code(self) -> ExceptionCode {
+        match self {
+            Self::NoRoute | Self::NoBroadcast | Self::NotForAll => ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
+            Self::Pdu(code) => code,
+            Self::WriteDenied => ExceptionCode::ILLEGAL_FUNCTION,
+        }
+    }
+
+    /// What an integrator should know about a unit identifier that leads nowhere; `None` when the refusal is
+    /// not about the unit identifier.
+    #[must_use]
+    pub fn hint(self, unit: u8) -> Option<&'static str> {
+        match self {
+            Self::NoRoute if unit == UNIT_NOT_SET => {
+                Some("255 is what many clients send when no unit is set: set the meter's unit identifier")
+            }
+            Self::NoRoute => Some("no meter is configured under this unit identifier here"),
+            Self::NoBroadcast => Some("unit 0 is broadcast, which this listener refuses (key `broadcast`)"),
+            Self::NotForAll => Some("unit 0 is broadcast, and only functions 05, 06, 0F and 10 may be"),
+            Self::Pdu(_) | Self::WriteDenied => None,
+        }
+    }
+}
+
+/// The unit identifier of a broadcast.
+pub(crate) const BROADCAST_UNIT: u8 = 0;
+
+/// What the messaging guide recommends for a server that is no gateway.
+const UNIT_NOT_SET: u8 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(identifiers: &[(u8, u8)]) -> (Routes, BusHandle) {
+        let (bus, _requests) = BusHandle::new("riser-a");
+        let units = identifiers.iter().map(|&(from, to)| (from, UnitId::new(to).unwrap())).collect();
+        (Routes::new(vec![(bus.clone(), units)]), bus)
+    }
+
+    #[test]
+    fn identifiers_are_listed_as_ranges() {
+        for (identifiers, expected) in [
+            (&[][..], "none"),
+            (&[7], "7"),
+            (&[1, 2], "1-2"),
+            (&[1, 2, 3, 11, 20, 21, 247], "1-3, 11, 20-21, 247"),
+        ] {
+            let pairs: Vec<_> = identifiers.iter().map(|&identifier| (identifier, 1)).collect();
+            assert_eq!(routes(&pairs).0.to_string(), expected);
+        }
+    }
+
+    fn state(writes: Writes, broadcast: Broadcast, routes: Routes) -> ListenerState {
+        let settings = ListenerSettings {
+            address: ([127, 0, 0, 1], 502).into(),
+            max_age: std::time::Duration::ZERO,
+            writes,
+            broadcast,
+            request_deadline: std::time::Duration::from_secs(3),
+            max_in_flight: 16,
+            max_connections: 1,
+            max_connections_per_ip: 1,
+            idle_timeout: std::time::Duration::from_secs(600),
+            allow: Vec::new(),
+        };
+        ListenerState::new(settings, routes)
+    }
+
+    /// The unit on the line that a request goes to.
+    fn unit_of(state: &ListenerState, identifier: u8, pdu: &'static [u8]) -> Option<u8> {
+        match state.route(identifier, Bytes::from_static(pdu)) {
+            Routed::Unit { unit, .. } => Some(unit.get()),
+            Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. } => None,
+        }
+    }
+
+    const READ: &[u8] = &[3, 0, 0, 0, 1];
+
+    #[test]
+    fn with_a_unit_map_its_identifiers_are_served_and_no_others() {
+        let (routes, _bus) = routes(&[(3, 3), (5, 1)]);
+        let routes = routes.with_unit_map(&BTreeMap::from([(0, 3), (1, 5), (255, 5)]));
+        let mut state = state(Writes::Allow, Broadcast::Refuse, routes);
+        state.diagnostics_unit = Some(200);
+        let reached: Vec<_> = (0..=255).filter_map(|id| Some((id, unit_of(&state, id, READ)?))).collect();
+        assert_eq!(reached, [(0, 3), (1, 1), (255, 1)]);
+        assert!(matches!(state.route(200, Bytes::from_static(READ)), Routed::Diagnostics(_)));
+        // Unit 0 is no broadcast, not even for what may be one.
+        assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
+        assert_eq!(state.picture().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
+    }
+
+    #[test]
+    fn a_unit_map_without_zero_leaves_broadcasts_as_they_are() {
+        let (routes, _bus) = routes(&[(5, 1)]);
+        let routes = routes.with_unit_map(&BTreeMap::from([(1, 5)]));
+        let state = state(Writes::Allow, Broadcast::Silent, routes);
+        let write = Bytes::from_static(&[6, 0, 1, 0, 2]);
+        assert!(matches!(state.route(0, write), Routed::Broadcast { .. }));
+    }
+
+    #[test]
+    fn a_declared_function_only_reads_and_only_on_its_unit() {
+        let declared = || {
+            let (routes, bus) = routes(&[(1, 1), (2, 2)]);
+            (routes.with_read_functions(1, [FunctionCode(0x41)]), bus)
+        };
+        let vendor: &[u8] = &[0x41, 5, 3];
+        let mut state = state(Writes::Deny, Broadcast::Refuse, declared().0);
+        for (identifier, pdu, expected) in
+            [(1, vendor, Some(1)), (2, vendor, None), (1, &[0x42, 5], None), (1, &[6, 0, 1, 0, 2], None)]
+        {
+            assert_eq!(unit_of(&state, identifier, pdu), expected, "{identifier} {pdu:02X?}");
+        }
+        match state.route(1, Bytes::from_static(vendor)) {
+            Routed::Unit { pdu, .. } => assert!(pdu.is_read(), "the line may repeat it"),
+            other @ (Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. }) => {
+                panic!("{other:?}");
+            }
+        }
+        // Under another identifier it is the same unit.
+        state.routes = declared().0.with_unit_map(&BTreeMap::from([(9, 1), (8, 2)]));
+        assert_eq!((unit_of(&state, 9, vendor), unit_of(&state, 8, vendor)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_unit_is_reached_by_the_identifier_clients_use_and_no_other() {
+        let (routes, bus) = routes(&[(11, 1)]);
+        let state = state(Writes::Deny, Broadcast::Refuse, routes);
+        for identifier in 0..=255 {
+            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
+                Routed::Unit { bus: to, unit, .. } => {
+                    assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
+                }
+                Routed::Refused { refusal, .. } => {
+                    assert_eq!(refusal.code(), ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+                    assert!(refusal.hint(identifier).is_some());
+                    assert_ne!(identifier, 11);
+                }
+                other @ (Routed::Broadcast { .. } | Routed::Diagnostics(_)) => panic!("{other:?}"),
+            }
+        }
+    }
+}

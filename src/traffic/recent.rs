@@ -1,0 +1,463 @@
+//! The last traffic of both sides, kept for whoever looks later, and handed on to whoever follows it.
+//!
+//! Owns the bounded rings of each bus and of the clients, and the times of the wall that stand in them. Bus tasks and
+//! connections put events into a queue without a lock; whoever reads, on a thread of a lower priority, collects them
+//! from there. So no reader delays them, however slow: what it is too slow for is lost, counted, and followers are told
+//! how many events are missing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use crossbeam_queue::ArrayQueue;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
+
+use crate::line::record::Record;
+use crate::modbus::mbap::Adu;
+
+/// One thing that happened, on a line or between a client and the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Ascending by one over all events of the process: the order, whatever the clock was set to.
+    pub number: u64,
+    /// What happened.
+    pub what: What,
+    keep: Keep,
+    clock: Clock,
+}
+
+/// Whether an event is kept for whoever looks later, or only told to those who follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Kept,
+    Passing,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// On the line of a bus.
+    Line {
+        /// Its name.
+        bus: Arc<str>,
+        /// What its line recorded.
+        record: Arc<Record>,
+    },
+    /// Between a client and the gateway.
+    Client(Said),
+}
+
+/// One ADU between a client and the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The two ends.
+    pub link: Arc<Link>,
+    /// Who said it.
+    pub speaker: Speaker,
+    /// What was said.
+    pub adu: Adu,
+    /// When it had been received whole, or was ready to be sent.
+    pub at: Instant,
+}
+
+/// The two ends of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The client's end.
+    pub client: SocketAddr,
+    /// The gateway's end, as the client reached it.
+    pub listener: SocketAddr,
+    /// No two connections of a process have the same.
+    pub connection: u64,
+}
+
+/// Who said something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The client.
+    Client,
+    /// The gateway, and on what grounds.
+    Gateway {
+        /// Where the answer came from.
+        served: Served,
+        /// The PDU that was answered.
+        asked: Bytes,
+        /// When that had been received.
+        since: Instant,
+    },
+}
+
+/// Where the answer to a client came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The snapshot, without a line.
+    Snapshot,
+    /// The gateway's own registers.
+    Diagnostics,
+    /// The unit, data or its exception.
+    Unit,
+    /// The gateway's own exception: refused, or nothing came of it.
+    Refused,
+    /// A broadcast is on the lines.
+    Acknowledged,
+}
+
+impl Served {
+    /// One word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Diagnostics => "diagnostics",
+            Self::Unit => "unit",
+            Self::Refused => "refused",
+            Self::Acknowledged => "acknowledged",
+        }
+    }
+}
+
+impl Event {
+    /// When it began, by the wall clock as it was set when the event was told.
+    #[must_use]
+    pub fn begun(&self) -> SystemTime {
+        self.wall(match &self.what {
+            What::Line { record, .. } => record.begun(),
+            What::Client(said) => said.at,
+        })
+    }
+
+    /// Any instant of it by the wall clock.
+    #[must_use]
+    pub fn wall(&self, at: Instant) -> SystemTime {
+        self.clock.wall(at)
+    }
+
+    /// What it takes in memory, about.
+    fn size(&self) -> usize {
+        let bytes = match &self.what {
+            What::Line { record, .. } => match &**record {
+                Record::Transaction(told) => told.request.len() + told.received.bytes.len(),
+                Record::Stray(stray) => stray.received.bytes.len(),
+            },
+            What::Client(said) => said.adu.pdu.len(),
+        };
+        EVENT_SIZE + bytes
+    }
+}
+
+/// One instant of both clocks. All of an event is told by the same, and so are the events after it, so that
+/// they do not change places; only when the wall clock was set by more than [`CLOCK_SET`] is a new one taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clock {
+    instant: Instant,
+    system: SystemTime,
+}
+
+impl Clock {
+    fn now() -> Self {
+        Self { instant: Instant::now(), system: SystemTime::now() }
+    }
+
+    fn wall(&self, at: Instant) -> SystemTime {
+        let later = self.system.checked_add(at.saturating_duration_since(self.instant));
+        let earlier = self.instant.saturating_duration_since(at);
+        later.and_then(|later| later.checked_sub(earlier)).unwrap_or(self.system)
+    }
+
+    /// This, or `now` if the wall clock has been set in between.
+    fn or_set(self, now: Self) -> Self {
+        let told = self.wall(now.instant);
+        let apart = now.system.duration_since(told).or_else(|_| told.duration_since(now.system));
+        if apart.is_ok_and(|apart| apart > CLOCK_SET) { now } else { self }
+    }
+}
+
+/// The traffic of a gateway.
+#[derive(Debug)]
+pub struct Traffic {
+    /// Noted, and not collected yet.
+    fresh: ArrayQueue<Arc<Event>>,
+    /// Events that found no room in `fresh`, since the start.
+    lost: AtomicU64,
+    /// Collected. Its lock is for readers only.
+    kept: Mutex<Kept>,
+    followers: AtomicUsize,
+    began: Instant,
+    /// The second after `began` that `passing` counts.
+    passing_second: AtomicU64,
+    passing: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    /// How many of the lost events `number` has been advanced by.
+    lost: u64,
+    clock: Clock,
+    buses: BTreeMap<Arc<str>, Ring>,
+    clients: Ring,
+    live: broadcast::Sender<Arc<Event>>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Arc<Event>>,
+    size: usize,
+}
+
+impl Ring {
+    fn push(&mut self, event: Arc<Event>) {
+        self.size += event.size();
+        self.events.push_back(event);
+        while self.events.len() > RING_EVENTS || self.size > RING_SIZE {
+            let Some(gone) = self.events.pop_front() else { break };
+            self.size -= gone.size();
+        }
+    }
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let (live, _) = broadcast::channel(FOLLOWER_EVENTS);
+        let kept = Kept {
+            number: 0,
+            lost: 0,
+            clock: Clock::now(),
+            buses: BTreeMap::new(),
+            clients: Ring::default(),
+            live,
+        };
+        Self {
+            fresh: ArrayQueue::new(FRESH_EVENTS),
+            lost: AtomicU64::new(0),
+            kept: Mutex::new(kept),
+            followers: AtomicUsize::new(0),
+            began: Instant::now(),
+            passing_second: AtomicU64::new(0),
+            passing: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Traffic {
+    /// The line of `bus` has recorded something.
+    pub fn note_record(&self, bus: &Arc<str>, record: Arc<Record>) {
+        self.note(What::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
+    }
+
+    /// A client or the gateway has said something.
+    pub fn note_said(&self, said: Said) {
+        self.note(What::Client(said), Keep::Kept, FRESH_OF_CLIENTS);
+    }
+
+    /// Whether a request that costs no line, and its reply, are to be told to those who follow: some of each second,
+    /// for there may be tens of thousands, and none where nobody follows.
+    #[must_use]
+    pub fn permits_passing(&self, now: Instant) -> bool {
+        if self.followers.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let second = now.saturating_duration_since(self.began).as_secs();
+        // Two who meet at the turn of a second may tell a few more.
+        if self.passing_second.swap(second, Ordering::Relaxed) != second {
+            self.passing.store(0, Ordering::Relaxed);
+        }
+        self.passing.fetch_add(1, Ordering::Relaxed) < PASSING_PER_SECOND
+    }
+
+    /// A client or the gateway has said something that costs no line: told to those who follow, and not kept, or it
+    /// would take the place of what somebody looks for later.
+    pub fn note_passing(&self, said: Said) {
+        self.note(What::Client(said), Keep::Passing, FRESH_OF_CLIENTS);
+    }
+
+    /// Takes over what has been noted since the last time. To be called several times a second: what waits is bounded.
+    pub fn collect(&self) {
+        drop(self.collected());
+    }
+
+    /// Events lost since the start because they were not collected in time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Everything kept, in order.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Arc<Event>> {
+        let all = self.collected().all();
+        in_order(all)
+    }
+
+    /// The last records of the line of `bus` that are wanted, the newest first, no more than `most`.
+    #[must_use]
+    pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
+        let kept = self.collected();
+        let events = kept.buses.get(bus).into_iter().flat_map(|ring| ring.events.iter().rev());
+        let records = events.filter_map(|event| match &event.what {
+            What::Line { record, .. } => Some(record),
+            What::Client(_) => None,
+        });
+        records.filter(|record| wanted(record)).take(most).cloned().collect()
+    }
+
+    /// Everything kept, and from there on everything that happens: nothing twice, nothing in between missing.
+    #[must_use]
+    pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {
+        // From here on reads that are answered from the snapshot are told, too.
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        let kept = self.collected();
+        let (all, live, next) = (kept.all(), kept.live.subscribe(), kept.number + 1);
+        drop(kept);
+        (in_order(all), Follower { live, next, early: None, traffic: Arc::clone(self) })
+    }
+
+    /// Forgets what was kept of buses with other names than these, which a reload took away.
+    pub fn keep_only(&self, buses: &[String]) {
+        self.collected().buses.retain(|name, _| buses.iter().any(|bus| **bus == **name));
+    }
+
+    /// Never waits: beyond `most` in the queue the event is lost.
+    fn note(&self, what: What, keep: Keep, most: usize) {
+        let event = Arc::new(Event { number: 0, what, keep, clock: Clock::now() });
+        if self.fresh.len() >= most || self.fresh.push(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What is kept, with all that had been noted.
+    fn collected(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more than there was room for, however fast others note.
+        for event in (0..FRESH_EVENTS).map_while(|_| self.fresh.pop()) {
+            kept.take(event);
+        }
+        // These were to stand behind what was in the queue. A follower sees it by the number of the next event.
+        let lost = self.lost();
+        kept.number += lost - kept.lost;
+        kept.lost = lost;
+        kept
+    }
+}
+
+impl Kept {
+    fn take(&mut self, mut event: Arc<Event>) {
+        self.number += 1;
+        // Nobody else has it yet.
+        if let Some(event) = Arc::get_mut(&mut event) {
+            event.number = self.number;
+            self.clock = self.clock.or_set(event.clock);
+            event.clock = self.clock;
+        }
+        if event.keep == Keep::Kept {
+            match &event.what {
+                What::Line { bus, .. } => self.buses.entry(Arc::clone(bus)).or_default(),
+                What::Client(_) => &mut self.clients,
+            }
+            .push(Arc::clone(&event));
+        }
+        // It waits for no follower, and none is no error.
+        let _followers = self.live.send(event);
+    }
+
+    /// Everything, bus by bus.
+    fn all(&self) -> Vec<Arc<Event>> {
+        let rings = self.buses.values().chain([&self.clients]);
+        rings.flat_map(|ring| &ring.events).cloned().collect()
+    }
+}
+
+/// In the order of their numbers.
+fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+    all.sort_unstable_by_key(|event| event.number);
+    all
+}
+
+/// One who follows the traffic.
+#[derive(Debug)]
+pub struct Follower {
+    live: broadcast::Receiver<Arc<Event>>,
+    /// The number of the next event.
+    next: u64,
+    /// An event before which others are missing.
+    early: Option<Arc<Event>>,
+    traffic: Arc<Traffic>,
+}
+
+/// What a follower is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The next event.
+    Event(Arc<Event>),
+    /// It was too slow: so many events are gone.
+    Lost(u64),
+}
+
+impl Follower {
+    /// Waits for what happens next. Nothing is lost when the wait is given up.
+    pub async fn next(&mut self) -> Followed {
+        let event = match self.early.take() {
+            Some(event) => event,
+            None => self.receive().await,
+        };
+        let missing = event.number.saturating_sub(self.next);
+        self.next = event.number;
+        if missing > 0 {
+            self.early = Some(event);
+            return Followed::Lost(missing);
+        }
+        self.next += 1;
+        Followed::Event(event)
+    }
+
+    /// The next event there is. How many it is behind, its number tells.
+    async fn receive(&mut self) -> Arc<Event> {
+        loop {
+            self.traffic.collect();
+            match timeout(COLLECT_PERIOD, self.live.recv()).await {
+                Ok(Ok(event)) => return event,
+                Ok(Err(RecvError::Lagged(_))) | Err(_) => {}
+                // Not reached: the follower keeps the traffic, and with it the sender.
+                Ok(Err(RecvError::Closed)) => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.traffic.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Requests that cost no line and are told to those who follow, with their replies, in each second.
+pub const PASSING_PER_SECOND: u32 = 200;
+
+/// Events kept of each bus, and of the clients.
+pub const RING_EVENTS: usize = 2_000;
+
+/// What they may take in memory each, bytes: reached before [`RING_EVENTS`] only where the answers are long.
+pub const RING_SIZE: usize = 1 << 20;
+
+/// Events a follower may be behind.
+pub const FOLLOWER_EVENTS: usize = 1_024;
+
+/// Events that may wait to be collected.
+pub const FRESH_EVENTS: usize = 4_096;
+
+/// Those of clients find room only while fewer wait: a flood of requests leaves the records of the lines theirs.
+pub const FRESH_OF_CLIENTS: usize = FRESH_EVENTS / 2;
+
+/// How often events are collected.
+pub const COLLECT_PERIOD: Duration = Duration::from_millis(100);
+
+/// What an event takes beside the bytes in it.
+const EVENT_SIZE: usize = 320;
+
+/// A wall clock so far from where it was going has been set.
+pub const CLOCK_SET: Duration = Duration::from_secs(1);

@@ -1,0 +1,11 @@
+//! What a bus decides, one rule each, at instants chosen by hand, and a simulation of everything at once.
+
+mod background;
+mod budget;
+mod diagnostics;
+mod plan;
+mod probes;
+mod receive;
+mod rules;
+mod simulation;
+mod snapshot;

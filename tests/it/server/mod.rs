@@ -1,0 +1,6 @@
+//! Listeners and connections: on in-memory pipes with a clock that is stepped, and on real sockets.
+
+mod connections;
+mod listener;
+mod pipelined;
+mod requests_and_replies;
