@@ -9,7 +9,7 @@ mod clients;
 use std::fs::File;
 
 use clients::{Peer, READ, answer, answering_bus, serve, settings, units};
-use metergate::serial::handle::BusHandle;
+use metergate::serial::BusHandle;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 

@@ -9,8 +9,7 @@ use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use metergate::status::history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
-use metergate::status::published::Published;
+use metergate::status::{HEALTH_MINUTES, History, MINUTE, Published, READING_MINUTES};
 
 use crate::UNITS;
 use crate::published::{self, FLOATS};

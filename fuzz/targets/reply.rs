@@ -8,8 +8,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use metergate::line::receive::{Expected, Finality, Frame, Receiver};
-use metergate::line::settings::UnitId;
+use metergate::line::{Expected, Finality, Frame, Receiver, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::{reply, rtu};
 

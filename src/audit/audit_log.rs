@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::audit::settings::AuditSettings;
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
 use crate::runtime::timestamp::utc;
+use crate::runtime::{LogKind, LogRateLimiter};
 
 /// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
 /// given is written.

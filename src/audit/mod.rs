@@ -2,6 +2,11 @@
 //!
 //! Owns the record and its file. It decides nothing about writes, and none waits for it.
 
-pub mod audit_log;
-pub mod record;
-pub mod settings;
+mod audit_log;
+mod record;
+mod settings;
+
+pub use audit_log::AuditLog;
+pub use record::Audit;
+pub(crate) use record::{Addressed, PendingWrite};
+pub use settings::AuditSettings;

@@ -13,16 +13,14 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::audit::audit_log::AuditLog;
-use crate::line::request::Answer;
-use crate::line::settings::UnitId;
+use crate::line::{Answer, UnitId};
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
 use crate::modbus::write::{Written, values_of};
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
 use crate::runtime::timestamp::utc;
-use crate::serial::handle::BusHandle;
-use crate::traffic::recent::Link;
-use crate::traffic::unit_directory::UnitDirectory;
+use crate::runtime::{LogKind, LogRateLimiter};
+use crate::serial::BusHandle;
+use crate::traffic::{Link, UnitDirectory};
 
 /// Where writes are recorded, and what their units are called.
 #[derive(Debug, Default)]

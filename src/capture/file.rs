@@ -13,9 +13,8 @@ use bytes::BytesMut;
 use super::frame::{self, End};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, Progress};
-use crate::line::record::{Cause, Part, PieceKind, Record, Stray, Transaction};
-use crate::line::request::Target;
-use crate::traffic::recent::{Event, Link, Said, Served, Speaker, What};
+use crate::line::{Cause, Part, PieceKind, Record, Stray, Target, Transaction};
+use crate::traffic::{Event, Link, Said, Served, Speaker, What};
 
 /// A file being written.
 #[derive(Debug, Default)]

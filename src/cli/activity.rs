@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::line::unit::UnitState;
-use crate::line::view::{LineCounters, PortState, View};
+use crate::line::{LineCounters, PortState, UnitState, View};
 
 /// What the line before was computed from.
 #[derive(Debug)]

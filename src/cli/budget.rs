@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
-use crate::line::budget::{Budget, COMFORTABLE, Planned, Remedy};
+use crate::line::{Budget, COMFORTABLE, Planned, Remedy};
 
 /// Something about a plan that somebody should change.
 #[derive(Clone, Debug, PartialEq, Eq)]

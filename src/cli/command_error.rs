@@ -4,7 +4,7 @@
 
 use super::exit::Exit;
 use super::output;
-use crate::client::failure::Failure;
+use crate::client::Failure;
 use crate::document::Problems;
 
 /// The end of a command that could not do what it was asked.

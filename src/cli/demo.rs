@@ -19,7 +19,7 @@ use crate::config::section::{Bus, File, Listener, Status, StatusPage, Unit};
 use crate::config::value::{Address, Device, ProfileName, UnitIds};
 use crate::document::{Count, Duration, Name};
 use crate::gateway::Gateway;
-use crate::simulator::settings::ChainSettings;
+use crate::simulator::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
 pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {

@@ -24,16 +24,9 @@ use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Severity};
-use crate::runtime::timer::Timer;
-use crate::serial::bus_task;
-use crate::serial::bus_task::BusParts;
-use crate::serial::handle::BusHandle;
-use crate::serial::port;
-use crate::serial::port::OpenError;
-use crate::serial::port_view::PortView;
-use crate::status::doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
-use crate::status::model::UnitState;
-use crate::status::published::PublishedBus;
+use crate::runtime::Timer;
+use crate::serial::{BusHandle, BusParts, OpenError, PortView, bus_task, port};
+use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport, UnitState};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::reading::{self, MeterReading, Subject};
-use crate::meter::decode::{Value, Version};
+use crate::meter::{Value, Version};
 use crate::runtime::timestamp::utc;
 
 /// One reading as a JSON object on one line.
@@ -172,7 +172,7 @@ pub fn csv(fields: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::decimal::Decimal;
+    use crate::meter::Decimal;
 
     #[test]
     fn a_field_with_a_comma_or_a_quote_is_quoted() {

@@ -15,7 +15,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::output;
 use super::target::host_and_port;
-use crate::client::http::{HttpFailure, Page};
+use crate::client::{HttpFailure, Page};
 use crate::config;
 use crate::config::Token;
 

@@ -22,9 +22,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::LogLevel;
-use crate::runtime::log_lines::LOG_LINES;
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
-use crate::runtime::log_writer::{LogWriter, Stderr};
+use crate::runtime::{LOG_LINES, LogKind, LogRateLimiter, LogWriter, Stderr};
 
 /// The running log: its level can change while the program runs. What was logged is written when this is dropped.
 #[derive(Debug)]

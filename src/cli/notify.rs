@@ -15,7 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::serial::watchdog::Watchdog;
+use crate::serial::Watchdog;
 
 /// The way to the service manager, if there is one.
 #[derive(Clone, Debug)]

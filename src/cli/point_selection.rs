@@ -4,8 +4,7 @@
 //! once. It never reads anything.
 
 use crate::document::nearest;
-use crate::meter::profile::{Point, Profile};
-use crate::meter::vocabulary::Group;
+use crate::meter::{Group, Point, Profile};
 
 /// The points that `words` mean, each once, in the order of the words; without words, each quantity once.
 ///

@@ -9,8 +9,7 @@ use super::exit::Exit;
 use super::export::{self, csv};
 use super::read::Style;
 use super::{output, profile, screen, table};
-use crate::meter::profile::{Point, Profile, Scale};
-use crate::meter::vocabulary::Access;
+use crate::meter::{Access, Point, Profile, Scale};
 
 /// Prints the points of a profile.
 #[must_use]

@@ -11,7 +11,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use crate::config::{self, read_bounded};
 use crate::document::{decode, did_you_mean};
-use crate::meter::profile::Profile;
+use crate::meter::Profile;
 
 /// The profile that `named` names; without a name `configured`, else the built-in one for the 4000-R.
 ///

@@ -14,8 +14,7 @@ use super::export::{self, csv};
 use super::point_selection::registers;
 use super::read::{Shown, Style};
 use super::{screen, table};
-use crate::client::ask::Client;
-use crate::client::failure::Failure;
+use crate::client::{Client, Failure};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::runtime::timestamp::utc;
 

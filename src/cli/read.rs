@@ -15,9 +15,9 @@ use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
 use super::target::{Purpose, ResolvedTarget, Typed};
 use super::{export, output, point_selection, profile, raw, screen, table};
-use crate::client::ask::Client;
+use crate::client::Client;
 use crate::client::survey::survey;
-use crate::meter::profile::Profile;
+use crate::meter::Profile;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

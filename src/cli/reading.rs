@@ -4,10 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::client::failure::Failure;
-use crate::client::survey::Survey;
-use crate::meter::decode::{ExponentRead, Reading, Unscaled, Value};
-use crate::meter::profile::{Bit, Point, Profile};
+use crate::client::{Failure, Survey};
+use crate::meter::{Bit, ExponentRead, Point, Profile, Reading, Unscaled, Value};
 use crate::modbus::pdu::ReadRange;
 
 /// What all readings of one command have in common.
@@ -171,7 +169,7 @@ mod tests {
     fn an_exponent_that_was_read_apart_is_remarked_on() {
         let profile = Profile::builtin("leviton-4000r").expect("built in");
         let point = profile.point("real_power_total").expect("there");
-        let value = Value::Number(crate::meter::decimal::Decimal::whole(1));
+        let value = Value::Number(crate::meter::Decimal::whole(1));
         let exponent = ExponentRead::Apart(Duration::from_millis(120));
         let mut reading = Reading { point, value, asked_at: Instant::now(), exponent, in_range: true };
         assert_eq!(remark(&reading).as_deref(), Some("its exponent was read 120 ms apart"));

@@ -16,19 +16,14 @@ use super::exit::Exit;
 use super::output;
 use super::port_holder::{PortHolder, held};
 use super::target::Target;
-use crate::client::ask::Client;
-use crate::client::failure::Failure;
-use crate::client::serial::{SerialClient, SerialSettings};
-use crate::client::tcp::TcpClient;
-use crate::line::settings::{Framing, UnitId};
-use crate::meter::decode::{Sample, Value};
-use crate::meter::profile::Profile;
+use crate::client::{Client, Failure, SerialClient, SerialSettings, TcpClient};
+use crate::line::{Framing, UnitId};
+use crate::meter::{Profile, Sample, Value};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-use crate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
-use crate::scan::plan::{Plan, usual_framings};
-use crate::scan::report;
-use crate::serial::port::OpenError;
-use crate::serial::settings::{Direction, PortSettings};
+use crate::scan::found::profile_of;
+use crate::scan::plan::usual_framings;
+use crate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
+use crate::serial::{Direction, OpenError, PortSettings};
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
 pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {

@@ -9,10 +9,7 @@ use super::exit::Exit;
 use super::output;
 use crate::config::read_bounded;
 use crate::document::{Problems, decode, unreadable};
-use crate::simulator::chain::Chain;
-use crate::simulator::fault_schedule;
-use crate::simulator::scenario;
-use crate::simulator::settings::ChainSettings;
+use crate::simulator::{Chain, ChainSettings, fault_schedule, scenario};
 
 /// Reads a scenario. What is wrong with it is reported, and the exit code is the one of a wrong configuration.
 pub(super) fn load(path: &Path) -> Result<ChainSettings, Exit> {

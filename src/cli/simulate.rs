@@ -7,10 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Parity, Simulate, Units};
 use super::exit::Exit;
 use super::{output, scenario};
-use crate::simulator::chain::Chain;
-use crate::simulator::link::Link;
-use crate::simulator::settings::ChainSettings;
-use crate::simulator::wire::Counters;
+use crate::simulator::{Chain, ChainSettings, Counters, Link};
 
 /// Runs the chain until `stop` is cancelled.
 pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {

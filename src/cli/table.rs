@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
-use crate::meter::vocabulary::Group;
+use crate::meter::Group;
 use crate::runtime::timestamp::utc;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.

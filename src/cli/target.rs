@@ -15,15 +15,12 @@ use super::args::meter::ConnectionArgs;
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::port_holder::{PortHolder, held};
-use crate::client::ask::Client;
-use crate::client::serial::{SerialClient, SerialSettings};
-use crate::client::tcp::TcpClient;
+use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Config, Listener};
-use crate::line::settings::UnitId;
-use crate::meter::profile::Profile;
-use crate::serial::port::OpenError;
-use crate::serial::settings::{Direction, PortSettings};
-use crate::server::settings::Writes;
+use crate::line::UnitId;
+use crate::meter::Profile;
+use crate::serial::{Direction, OpenError, PortSettings};
+use crate::server::Writes;
 
 /// Whom a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

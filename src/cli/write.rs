@@ -13,10 +13,9 @@ use super::reading::{self, MeterReading, Subject};
 use super::target::{Purpose, ResolvedTarget, Typed};
 use super::write_value::{self, Plan};
 use super::{output, profile};
-use crate::client::ask::Client;
-use crate::client::failure::Failure;
 use crate::client::survey::survey;
-use crate::meter::profile::{Point, Profile};
+use crate::client::{Client, Failure};
+use crate::meter::{Point, Profile};
 
 /// Writes a point, or shows what would be written.
 pub async fn write(args: &Write) -> Exit {

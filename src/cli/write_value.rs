@@ -4,9 +4,7 @@
 //! It never rounds: a value that is no whole number of steps is refused. It asks the meter nothing.
 
 use crate::document::nearest;
-use crate::meter::decimal::Decimal;
-use crate::meter::profile::{Command, Point, Profile, Scale};
-use crate::meter::vocabulary::{Access, Format, Group, WordOrder};
+use crate::meter::{Access, Command, Decimal, Format, Group, Point, Profile, Scale, WordOrder};
 
 use super::point_selection;
 

@@ -3,8 +3,15 @@
 //! Owns one request and its answer for the commands that need them. It never retries a write.
 
 pub mod ask;
-pub mod failure;
-pub mod http;
-pub mod serial;
+mod failure;
+mod http;
+mod serial;
 pub mod survey;
-pub mod tcp;
+mod tcp;
+
+pub use ask::Client;
+pub use failure::Failure;
+pub use http::{HttpFailure, Page};
+pub use serial::{SerialClient, SerialSettings};
+pub use survey::Survey;
+pub use tcp::TcpClient;

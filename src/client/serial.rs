@@ -12,17 +12,15 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::failure::Failure;
-use crate::line::request::{Answer, ListenerId, Request, Source, Target};
-use crate::line::settings::{Echo, Framing, LineSettings, OfflineAfter, UnitId, UnitSettings};
-use crate::line::view::PortState;
+use crate::line::{
+    Answer, Echo, Framing, LineSettings, ListenerId, OfflineAfter, PortState, Request, Source, Target,
+    UnitId, UnitSettings,
+};
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
-use crate::runtime::timer::Timer;
-use crate::serial::bus_task;
-use crate::serial::bus_task::BusParts;
-use crate::serial::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
-use crate::serial::port;
-use crate::serial::port::OpenError;
-use crate::serial::settings::PortSettings;
+use crate::runtime::Timer;
+use crate::serial::{
+    BusHandle, BusParts, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender, bus_task, port,
+};
 
 /// How a line is asked.
 #[derive(Clone, Debug)]

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::ask::{Answered, Client};
 use super::failure::Failure;
-use crate::meter::decode::Sample;
-use crate::meter::profile::{Point, Profile, Scale};
+use crate::meter::{Point, Profile, Sample, Scale};
 use crate::modbus::pdu::ReadRange;
 
 /// What was read of a meter, and what was not.

@@ -14,13 +14,13 @@ use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
 use super::token_file::{MAKE_ONE, read_token};
 use super::unit::UnitRead;
 use super::value::Address;
-use crate::audit::settings::AuditSettings;
+use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
-use crate::line::settings::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
+use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
 use crate::modbus::rtu;
-use crate::serial::settings::PortSettings;
-use crate::server::settings::{Broadcast, ListenerSettings, Writes};
+use crate::serial::PortSettings;
+use crate::server::{Broadcast, ListenerSettings, Writes};
 
 /// The configuration of a file. `None`: something was reported, here or before.
 pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {

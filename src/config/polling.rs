@@ -7,9 +7,8 @@ use super::profiles::Profiles;
 use super::section::{PollSlow, Unit};
 use super::settings::UnitProfile;
 use crate::document::{Name, Reader, did_you_mean};
-use crate::line::settings::{DemandedBlock, Pace, PolledBlock, Polling};
-use crate::meter::profile::{Block, Profile};
-use crate::meter::vocabulary::BlockKind;
+use crate::line::{DemandedBlock, Pace, PolledBlock, Polling};
+use crate::meter::{Block, BlockKind, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// What is known of a unit's registers, and what is read of them.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::value::Directory;
 use crate::document::{MAX_FILE, Reader, decode, did_you_mean, unreadable};
-use crate::meter::profile::Profile;
+use crate::meter::Profile;
 
 /// Where profiles are, and those that were read.
 pub(super) struct Profiles {

@@ -11,9 +11,9 @@ use super::value::{
     Size, Tcp, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share};
-use crate::line::settings::{Echo, Parity, Replies};
-use crate::serial::settings::Direction;
-use crate::server::settings::{Broadcast, Writes};
+use crate::line::{Echo, Parity, Replies};
+use crate::serial::Direction;
+use crate::server::{Broadcast, Writes};
 
 /// The top level.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -13,13 +13,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Token;
-use crate::audit::settings::AuditSettings;
+use crate::audit::AuditSettings;
 use crate::document::Problem;
-use crate::line::settings::{LineSettings, Pace, UnitId};
-use crate::meter::profile::Profile;
+use crate::line::{LineSettings, Pace, UnitId};
+use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
-use crate::serial::settings::PortSettings;
-use crate::server::settings::ListenerSettings;
+use crate::serial::PortSettings;
+use crate::server::ListenerSettings;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +98,7 @@ pub struct Bus {
     pub unit_defaults: UnitDefaults,
 }
 
-/// Settings of a bus that only its units use; each has its own in [`crate::line::settings::UnitSettings`].
+/// Settings of a bus that only its units use; each has its own in [`crate::line::UnitSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitDefaults {
     /// Longest pause inside an answer, beyond wire time.
@@ -110,7 +110,7 @@ pub struct UnitDefaults {
 }
 
 /// What a unit's registers mean, and which of them are read in the background. The line obeys its own
-/// translation of it, [`crate::line::settings::Polling`].
+/// translation of it, [`crate::line::Polling`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitProfile {
     /// Shared by the units that name it.

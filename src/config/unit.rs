@@ -9,7 +9,7 @@ use super::polling::{self, PollingRead};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
 use crate::document::Reader;
-use crate::line::settings::{Replies, UnitId, UnitSettings};
+use crate::line::{Replies, UnitId, UnitSettings};
 use crate::modbus::function;
 use crate::modbus::pdu::{self, FunctionCode};
 

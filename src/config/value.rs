@@ -12,9 +12,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::section::{Status, StatusPage};
-use crate::document::de::{Scalar, scalar};
-use crate::document::{Count, Duration, decimal_or_hex, keys, whole_number};
-use crate::line::settings::{Pace, UnitId};
+use crate::document::de::scalar;
+use crate::document::{Count, Duration, Scalar, decimal_or_hex, keys, whole_number};
+use crate::line::{Pace, UnitId};
 use crate::modbus::pdu::FunctionCode;
 
 scalar! {

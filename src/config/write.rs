@@ -12,7 +12,7 @@ use super::value::{
     Size, Tcp, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Share};
-use crate::line::settings::UnitId;
+use crate::line::UnitId;
 
 impl Config {
     /// The resolved configuration as a file of its own, every default written out.

@@ -17,6 +17,7 @@ mod text;
 mod tree;
 mod value;
 
+pub(crate) use de::Scalar;
 pub use de::keys;
 pub(crate) use de::section;
 pub(crate) use did_you_mean::{did_you_mean, nearest};

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::line::settings::{Framing, LineSettings, Parity, UnitId};
-use crate::line::view::{LineCounters, PortState, UnitView, View};
-use crate::meter::profile::Profile;
+use crate::line::{Framing, LineCounters, LineSettings, Parity, PortState, UnitId, UnitView, View};
+use crate::meter::Profile;
 
 use super::finding::{Finding, Kind};
 use super::{line, meter, unit};

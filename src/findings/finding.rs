@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::line::settings::UnitId;
+use crate::line::UnitId;
 
 /// One thing that somebody should know of, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

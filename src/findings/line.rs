@@ -1,8 +1,7 @@
 //! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order
 //! of their likelihood, each with what to check.
 
-use crate::line::unit::UnitState;
-use crate::line::view::{PortState, UnitView};
+use crate::line::{PortState, UnitState, UnitView};
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};

@@ -7,10 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::line::view::UnitView;
-use crate::meter::decode::{Reading, Sample, Value};
-use crate::meter::profile::{Point, Profile};
-use crate::meter::vocabulary::Group;
+use crate::line::UnitView;
+use crate::meter::{Group, Point, Profile, Reading, Sample, Value};
 
 use super::finding::{Finding, Kind, Severity};
 

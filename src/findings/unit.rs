@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::line::settings::UnitSettings;
-use crate::line::unit::UnitState;
-use crate::line::view::UnitView;
+use crate::line::{UnitSettings, UnitState, UnitView};
 use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::Evidence;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use crate::server::listener;
-use crate::server::listener::Families;
+use crate::server::{Families, listener};
 
 /// An address, and the clients that a socket there takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,18 +16,11 @@ use tracing::info;
 
 use super::addresses::Endpoint;
 use crate::config;
-use crate::line::view::View;
-use crate::runtime::timer::Timer;
-use crate::serial::bus_task::BusSettings;
-use crate::serial::handle::BusHandle;
-use crate::serial::port;
-use crate::serial::port_view::PortView;
-use crate::serial::supervision;
-use crate::serial::supervision::Supervised;
-use crate::serial::watchdog::Watchdog;
-use crate::server::listener;
-use crate::server::listener::{Families, ListenerState};
-use crate::traffic::recent::Traffic;
+use crate::line::View;
+use crate::runtime::Timer;
+use crate::serial::{BusHandle, BusSettings, PortView, Supervised, Watchdog, port, supervision};
+use crate::server::{Families, ListenerState, listener};
+use crate::traffic::Traffic;
 
 /// A bus.
 #[derive(Debug)]

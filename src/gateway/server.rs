@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::{StartError, bind, join};
 use crate::config::StatusSettings;
-use crate::runtime::background_runtime::BackgroundRuntime;
+use crate::runtime::BackgroundRuntime;
 use crate::web;
 
 /// A page that is wanted: served, or waiting for its address.

@@ -20,8 +20,8 @@ use super::server::Server;
 use super::{StartError, bind, bind_patiently, collide, join};
 use crate::config::StatusSettings;
 use crate::config::{self, Config};
-use crate::runtime::background_runtime::BackgroundRuntime;
-use crate::traffic::recent::COLLECT_PERIOD;
+use crate::runtime::BackgroundRuntime;
+use crate::traffic::COLLECT_PERIOD;
 use crate::web::{self, SharedHistory, SharedSources, Sources};
 
 /// The page of a running gateway, and what it needs while there is none.

@@ -4,33 +4,55 @@
 //! clock, never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
 
 mod allowance;
-pub mod budget;
+mod budget;
 mod cache;
 pub mod diagnostics;
-pub mod echo;
-pub mod event;
+mod echo;
+mod event;
 mod health;
 mod ignored;
-pub mod now;
+mod now;
 mod occupation;
 mod overload;
 mod owed;
-pub mod poll;
+mod poll;
 mod probing;
-pub mod queue;
-pub mod ranges;
-pub mod receive;
-pub mod record;
+mod queue;
+mod ranges;
+mod receive;
+mod record;
 mod recorder;
-pub mod request;
+mod request;
 mod scheduler;
 pub mod settings;
 mod shares;
 mod silent_line;
-pub mod snapshot;
-pub mod state_machine;
+mod snapshot;
+mod state_machine;
 pub mod statistics;
-pub mod tables;
-pub mod unit;
+mod tables;
+mod unit;
 pub mod view;
 mod wire;
+
+pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
+pub use diagnostics::{ClientCounters, Picture};
+pub use event::{Event, EventLevel};
+pub use now::Now;
+pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};
+pub use ranges::Conflict;
+pub use receive::{Expected, Finality, Frame, Receiver};
+pub use record::{
+    Cause, Misfit, Outcome, Part, Piece, PieceKind, RECEIVED_MAX, Received, Record, Stray, Transaction,
+};
+pub use request::{Answer, ListenerId, Request, Source, Target};
+pub use settings::{
+    DemandedBlock, Echo, Framing, LineSettings, OfflineAfter, Pace, Parity, PolledBlock, Polling, Replies,
+    UnitId, UnitSettings,
+};
+pub use snapshot::{Block, Snapshot};
+pub use state_machine::{Line, Output, PortEvent, PortSettingsChange};
+pub use statistics::{LineStatistics, UnitStatistics};
+pub use tables::Tables;
+pub use unit::{UnitCounters, UnitState};
+pub use view::{LineCounters, PollingView, PortState, UnitView, View};

@@ -4,10 +4,16 @@
 
 mod builtin;
 mod checks;
-pub mod decimal;
-pub mod decode;
+mod decimal;
+mod decode;
 pub mod profile;
 mod read;
 pub mod section;
 mod value;
-pub mod vocabulary;
+mod vocabulary;
+
+pub use decimal::Decimal;
+pub use decode::{ExponentRead, Reading, Sample, Unscaled, Value, Version};
+pub use profile::{Bit, Block, Command, Point, Profile, Scale, Valid};
+pub use section::{Code, Identification, NotAvailable, Type, Validity};
+pub use vocabulary::{Access, BlockKind, Confidence, Format, Group, UNITS, WordOrder};

@@ -12,8 +12,8 @@ use super::format::{self, NO_DATA};
 use super::layout::{class, head, port_badge, state_shape, word};
 use super::meter_link::MeterLink;
 use super::plot::{self, Part};
-use crate::meter::vocabulary::Group;
-use crate::status::model::{Bus, LineShares, Port, PortState, Status, Unit, UnitMinute};
+use crate::meter::Group;
+use crate::status::{Bus, LineShares, Port, PortState, Status, Unit, UnitMinute};
 
 /// A bus; `index` tells it from the others of the page.
 pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>) -> Markup {

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::format::{self, NO_DATA};
 use super::layout::{ago, cell, head};
 use crate::modbus::pdu::ExceptionCode;
-use crate::status::model::{Client, Status};
+use crate::status::{Client, Status};
 
 /// The connections of one address to one listener, together.
 pub(super) struct Row {

@@ -11,7 +11,7 @@ use super::format;
 use super::layout::state_shape;
 use super::meter_link::MeterLink;
 use crate::findings::Severity;
-use crate::status::model::{LocatedFinding, Status, Unit, UnitState};
+use crate::status::{LocatedFinding, Status, Unit, UnitState};
 
 /// A finding and what it is about.
 pub(super) struct Item<'a> {

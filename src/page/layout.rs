@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
 use super::format;
-use crate::status::model::{PortState, Status, UnitState};
+use crate::status::{PortState, Status, UnitState};
 
 /// How much of a page is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

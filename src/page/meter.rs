@@ -14,12 +14,11 @@ use super::format::{self, NO_DATA};
 use super::layout::{Content, Part, ago, head, state_badge, word};
 use super::meter_link::MeterLink;
 use super::plot;
-use crate::meter::vocabulary::Group;
+use crate::meter::Group;
 use crate::modbus::hex::Hex;
-use crate::status::Number;
-use crate::status::history::READING_MINUTES;
-use crate::status::model::{
-    Point, Problem, ReadingHistory, Status, TransactionRecord, Unit, UnitDetail, UnitState,
+use crate::status::{
+    Number, Point, Problem, READING_MINUTES, ReadingHistory, Status, TransactionRecord, Unit, UnitDetail,
+    UnitState,
 };
 
 /// The page of one meter of the model as HTML; its unit has its detail.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::status::model::{Status, Unit};
+use crate::status::{Status, Unit};
 
 /// Which meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::clients;
 use super::findings::{self, Verdict};
 use super::format;
 use super::layout::{Content, Part, cell, head};
-use crate::status::model::{Listener, PortState, Status, UnitState};
+use crate::status::{Listener, PortState, Status, UnitState};
 
 /// The overview as HTML.
 #[must_use]

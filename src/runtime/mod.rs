@@ -2,10 +2,17 @@
 //!
 //! Owns nothing of a line or a client, and decides nothing about them.
 
-pub mod background_runtime;
-pub mod log_lines;
-pub mod log_rate_limiter;
-pub mod log_writer;
-pub mod process;
-pub mod timer;
+mod background_runtime;
+mod log_lines;
+mod log_rate_limiter;
+mod log_writer;
+mod process;
+mod timer;
 pub mod timestamp;
+
+pub use background_runtime::{BackgroundRuntime, YIELDING};
+pub use log_lines::LOG_LINES;
+pub use log_rate_limiter::{LINES, LogKind, LogRateLimiter, PERIOD, WRITE_LINES};
+pub use log_writer::{LogWriter, Stderr};
+pub use process::Process;
+pub use timer::Timer;

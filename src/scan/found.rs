@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::line::settings::{Framing, UnitId};
-use crate::meter::profile::Profile;
+use crate::line::{Framing, UnitId};
+use crate::meter::Profile;
 use crate::modbus::pdu::ExceptionCode;
 
 /// What stands between a scan and the meters.

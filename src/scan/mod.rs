@@ -5,3 +5,6 @@
 pub mod found;
 pub mod plan;
 pub mod report;
+
+pub use found::{Findings, Found, Meter, Says, Through, Tries};
+pub use plan::Plan;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::found::Through;
-use crate::line::settings::{Framing, Parity, UnitId};
+use crate::line::{Framing, Parity, UnitId};
 use crate::modbus::rtu;
 
 /// The framings and units of a scan.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::found::{Findings, Found, Meter, Through};
-use crate::line::settings::{Framing, Parity, UnitId};
+use crate::line::{Framing, Parity, UnitId};
 
 /// What is said of the findings: a line for each unit heard, then what is odd and what to do about it. `named`:
 /// these units were asked for by name, so that one who is silent is missed.

@@ -17,14 +17,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
-use crate::line::event::{Event, EventLevel};
-use crate::line::request::Request;
-use crate::line::settings::LineSettings;
-use crate::line::state_machine::{Line, Output, PortEvent, PortSettingsChange};
-use crate::line::view::View;
+use crate::line::{
+    Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
+};
 
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
-use crate::runtime::timer::Timer;
+use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::clock;
 use crate::serial::handle::{ReplySender, departures};
 use crate::serial::ioctl::LineErrors;
@@ -32,7 +29,7 @@ use crate::serial::port::OpenPort;
 use crate::serial::port_view::PortView;
 use crate::serial::settings::PortSettings;
 use crate::serial::watchdog::{Heartbeat, Watchdog};
-use crate::traffic::recent::Traffic;
+use crate::traffic::Traffic;
 
 /// What a reload gives a running bus.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use crate::line::now::Now;
+use crate::line::Now;
 
 /// The present.
 #[must_use]

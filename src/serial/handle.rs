@@ -12,10 +12,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
-use crate::line::now::Now;
-use crate::line::request::{Answer, ListenerId, Request};
-use crate::line::settings::UnitId;
-use crate::line::view::View;
+use crate::line::{Answer, ListenerId, Now, Request, UnitId, View};
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 /// Where a reply goes: the channel of one connection, and the connection's own key for the request.

@@ -1,15 +1,24 @@
 //! Serial ports, and the task that drives the line of a bus.
 //!
-//! Owns the port and the task: opens it, hands its bytes to the [`Line`](crate::line::state_machine::Line), does what
+//! Owns the port and the task: opens it, hands its bytes to the [`Line`](crate::line::Line), does what
 //! the line asks for, and publishes its view. What is sent to a meter is decided in `line`.
 
 pub mod bus_task;
 pub mod clock;
 mod direction;
-pub mod handle;
-pub mod ioctl;
+mod handle;
+mod ioctl;
 pub mod port;
-pub mod port_view;
-pub mod settings;
+mod port_view;
+mod settings;
 pub mod supervision;
-pub mod watchdog;
+mod watchdog;
+
+pub use bus_task::{BusParts, BusSettings};
+pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, Slot};
+pub use ioctl::LineErrors;
+pub use port::{OpenError, OpenPort};
+pub use port_view::PortView;
+pub use settings::{Direction, PortSettings};
+pub use supervision::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
+pub use watchdog::Watchdog;

@@ -13,11 +13,10 @@ use tokio_serial::{
     ClearBuffer, DataBits, FlowControl, SerialPort, SerialPortBuilderExt, SerialStream, StopBits,
 };
 
-use crate::line::settings::{Framing, Parity};
-use crate::serial::direction;
-use crate::serial::ioctl;
+use crate::line::{Framing, Parity};
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::settings::{Direction, PortSettings};
+use crate::serial::{direction, ioctl};
 
 /// Why a port could not be opened.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::line::settings::Framing;
+use crate::line::Framing;
 
 /// Who switches the RS-485 driver between sending and receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

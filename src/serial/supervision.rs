@@ -17,16 +17,15 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::line::request::Request;
-use crate::line::view::View;
-use crate::runtime::timer::Timer;
+use crate::line::{Request, View};
+use crate::runtime::Timer;
 use crate::serial::bus_task;
 use crate::serial::bus_task::{BusParts, BusSettings};
 use crate::serial::handle::{Reconnect, ReplySender};
 use crate::serial::port::OpenPort;
 use crate::serial::port_view::PortView;
 use crate::serial::watchdog::Watchdog;
-use crate::traffic::recent::Traffic;
+use crate::traffic::Traffic;
 
 /// What each task of a bus is given.
 #[derive(Debug)]

@@ -22,12 +22,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, error_span, info, warn};
 
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::admission::Admission;
 use crate::server::connection;
 use crate::server::connection::Client;
 pub use crate::server::routes::{ListenerState, Routes};
-use crate::traffic::recent::Link;
+use crate::traffic::Link;
 
 /// Which clients a socket on an IPv6 address takes; whatever the system's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::line::diagnostics::ClientCounters;
+use crate::line::ClientCounters;
 use crate::modbus::pdu::ExceptionCode;
 
 /// The counters of one listener; they survive a reload.

@@ -2,9 +2,14 @@
 //!
 //! Owns sockets, limits, and which request gets which reply. What a client is given is decided in `line`.
 
-pub mod admission;
+mod admission;
 pub mod connection;
 pub mod listener;
-pub mod listener_metrics;
-pub mod routes;
-pub mod settings;
+mod listener_metrics;
+mod routes;
+mod settings;
+
+pub use admission::IdleTracker;
+pub use listener::{Families, ListenerState, Routes};
+pub use listener_metrics::{Counted, ListenerMetrics};
+pub use settings::{Broadcast, ListenerSettings, Writes};

@@ -12,15 +12,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::audit::record::{Addressed, Audit};
-use crate::line::diagnostics::Picture;
-use crate::line::request::ListenerId;
-use crate::line::settings::UnitId;
+use crate::audit::{Addressed, Audit};
+use crate::line::{ListenerId, Picture, UnitId};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
-use crate::serial::handle::BusHandle;
+use crate::serial::BusHandle;
 use crate::server::listener_metrics::ListenerMetrics;
 use crate::server::settings::{Broadcast, ListenerSettings, Writes};
-use crate::traffic::recent::Traffic;
+use crate::traffic::Traffic;
 
 /// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
 #[derive(Debug)]

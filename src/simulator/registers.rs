@@ -7,8 +7,7 @@ use std::sync::LazyLock;
 
 use super::quantity::{Quantity, Scaled};
 use super::setup::{Alert, Exponents, Setting, step};
-use crate::meter::profile::{Point, Profile, Scale, Valid};
-use crate::meter::vocabulary::{Access, Format, Group, WordOrder};
+use crate::meter::{Access, Format, Group, Point, Profile, Scale, Valid, WordOrder};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 /// The profile's points with what they hold.

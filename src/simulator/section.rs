@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::settings::{Phase, Shape, SystemType};
-use crate::document::de::{Scalar, scalar};
-use crate::document::{Count, Duration, Name, Section, Share, decimal, whole_number};
+use crate::document::de::scalar;
+use crate::document::{Count, Duration, Name, Scalar, Section, Share, decimal, whole_number};
 
 /// The top level.
 #[derive(Clone, Debug, Deserialize)]

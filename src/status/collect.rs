@@ -16,14 +16,10 @@ use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
 use super::readings::Readings;
 use super::transactions;
-use crate::line::settings::UnitId;
-use crate::line::statistics;
-use crate::line::statistics::UnitStatistics;
-use crate::meter::decode::{Reading, Unscaled, Value};
-use crate::meter::profile::{self, Valid};
+use crate::line::{UnitId, UnitStatistics, statistics};
+use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
-use crate::server::listener_metrics::Counted;
-use crate::server::settings::Writes;
+use crate::server::{Counted, Writes};
 
 /// How much is collected of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::history::History;
 use super::published::PublishedBus;
 use crate::findings::{Evidence, Finding};
-use crate::line::view::View;
-use crate::serial::ioctl::LineErrors;
+use crate::line::View;
+use crate::serial::LineErrors;
 
 /// What is wrong with a line and its meters.
 pub(super) fn of_bus(bus: &PublishedBus, history: &History, now: Instant) -> Vec<Finding> {

@@ -14,9 +14,8 @@ use super::history::History;
 use super::model::{PortState, UnitState};
 use super::published::{Published, PublishedBus, PublishedUnit};
 use crate::findings::{Finding, Kind, Severity};
-use crate::line::settings::UnitId;
-use crate::line::view::{UnitView, View};
-use crate::serial::ioctl::LineErrors;
+use crate::line::{UnitId, UnitView, View};
+use crate::serial::LineErrors;
 
 /// All lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::line::settings::UnitId;
-use crate::line::view::PortState;
+use crate::line::{PortState, UnitId};
 
 use super::model::{BusMinute, UnitMinute};
 use super::published::{Published, PublishedBus, PublishedUnit};

@@ -6,13 +6,13 @@
 
 mod collect;
 mod current_findings;
-pub mod doctor_report;
+mod doctor_report;
 mod exposition;
-pub mod history;
+mod history;
 pub mod metrics;
-pub mod model;
+mod model;
 mod number;
-pub mod published;
+mod published;
 mod reading_metrics;
 mod readings;
 mod recent;
@@ -21,4 +21,12 @@ mod transactions;
 pub use collect::{
     Depth, bus, bus_history, clients, findings, listener, status, status_for_pages, unit, unit_history,
 };
+pub use doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
+pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
+pub use model::{
+    Alert, Bus, BusHistory, BusMinute, Client, Clients, DriverErrors, ExceptionCount, Fault, LineShares,
+    Listener, LocatedFinding, Point, Port, PortState, Problem, ReadingHistory, RequestCounts, Status,
+    TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState,
+};
 pub use number::Number;
+pub use published::{Published, PublishedBus, PublishedListener, PublishedUnit};

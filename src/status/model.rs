@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::number::Number;
 use crate::findings::{Kind, Severity};
-use crate::meter::vocabulary::Group;
-use crate::runtime::process::Process;
+use crate::meter::Group;
+use crate::runtime::Process;
 
 /// Text of the configuration or of a profile where the model was collected, its own where it was read.
 pub type Text<'a> = Cow<'a, str>;
@@ -542,9 +542,9 @@ impl PortState {
     }
 }
 
-impl From<crate::line::unit::UnitState> for UnitState {
-    fn from(state: crate::line::unit::UnitState) -> Self {
-        use crate::line::unit::UnitState as Line;
+impl From<crate::line::UnitState> for UnitState {
+    fn from(state: crate::line::UnitState) -> Self {
+        use crate::line::UnitState as Line;
         match state {
             Line::NeverSeen => Self::NeverSeen,
             Line::Online => Self::Online,
@@ -554,9 +554,9 @@ impl From<crate::line::unit::UnitState> for UnitState {
     }
 }
 
-impl From<crate::line::view::PortState> for PortState {
-    fn from(state: crate::line::view::PortState) -> Self {
-        use crate::line::view::PortState as Line;
+impl From<crate::line::PortState> for PortState {
+    fn from(state: crate::line::PortState) -> Self {
+        use crate::line::PortState as Line;
         match state {
             Line::Closed => Self::Closed,
             Line::Open => Self::Open,
@@ -596,7 +596,7 @@ mod group_word {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
 
-    use crate::meter::vocabulary::Group;
+    use crate::meter::Group;
 
     pub(super) fn serialize<S: Serializer>(group: &Group, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(group.word())

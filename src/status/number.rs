@@ -4,7 +4,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Error, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::meter::decimal::Decimal;
+use crate::meter::Decimal;
 
 /// The value of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]

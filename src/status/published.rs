@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Bus, UnitProfile};
-use crate::line::settings::{Pace, UnitId, UnitSettings};
-use crate::line::view::{PortState, UnitView, View};
-use crate::meter::vocabulary::BlockKind;
-use crate::serial::port_view::PortView;
-use crate::server::listener_metrics::ListenerMetrics;
-use crate::server::settings::ListenerSettings;
-use crate::traffic::recent::Traffic;
+use crate::line::{Pace, PortState, UnitId, UnitSettings, UnitView, View};
+use crate::meter::BlockKind;
+use crate::serial::PortView;
+use crate::server::{ListenerMetrics, ListenerSettings};
+use crate::traffic::Traffic;
 
 use super::model::UnitState;
 

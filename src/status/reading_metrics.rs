@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::meter::vocabulary::Group;
+use crate::meter::Group;
 
 use super::exposition::{Exposition, Family, Kind};
 use super::model::{Point, Status};

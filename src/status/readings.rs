@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::meter::decode::{Reading, Sample, Value};
-use crate::meter::profile::{Bit, Point, Profile};
+use crate::meter::{Bit, Point, Profile, Reading, Sample, Value};
 
 use super::published::PublishedUnit;
 

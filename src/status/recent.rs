@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::model::LineShares;
 use super::published::{Published, PublishedBus, PublishedListener};
-use crate::line::statistics::LineStatistics;
-use crate::line::view::{UnitView, View};
-use crate::serial::ioctl::LineErrors;
+use crate::line::{LineStatistics, UnitView, View};
+use crate::serial::LineErrors;
 
 /// What a line did in the last seconds and minutes.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,7 @@
 use super::collect::{age, fine_millis};
 use super::model::TransactionRecord;
 use super::published::{Published, PublishedUnit};
-use crate::line::record::{Cause, PieceKind, Record, Transaction};
-use crate::line::request::Target;
-use crate::line::settings::UnitId;
+use crate::line::{Cause, PieceKind, Record, Target, Transaction, UnitId};
 use crate::modbus::function;
 use crate::modbus::pdu::FunctionCode;
 use crate::modbus::write::touched;

@@ -8,10 +8,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::line::record::{Outcome, Record};
-use crate::line::request::Target;
-use crate::traffic::recent::{Event, Served, Speaker, What};
-use crate::traffic::unit_directory::UnitDirectory;
+use crate::line::{Outcome, Record, Target};
+use crate::traffic::{Event, Served, Speaker, UnitDirectory, What};
 
 /// What an event must be to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,15 +9,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::line::first_register;
-use crate::line::record::{Cause, Outcome, PieceKind, Record, Stray, Transaction};
-use crate::line::request::Target;
+use crate::line::{Cause, Outcome, PieceKind, Record, Stray, Target, Transaction};
 use crate::modbus::function;
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
 use crate::runtime::timestamp::utc;
-use crate::traffic::recent::{Event, Said, Speaker, What};
-use crate::traffic::unit_directory::{UnitDirectory, UnitName};
+use crate::traffic::{Event, Said, Speaker, UnitDirectory, UnitName, What};
 
 /// The line for an event, without its end.
 #[must_use]
@@ -202,7 +200,7 @@ fn transaction<'a>(
 
 fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLine<'a> {
     let parts = stray.received.parts();
-    let part = |part: &crate::line::record::Part<'_>| {
+    let part = |part: &crate::line::Part<'_>| {
         let head = part.bytes.first().copied();
         let (what, line_unit) = match part.kind {
             Some(PieceKind::Late(unit)) => ("late", Some(unit.get())),

@@ -6,14 +6,12 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::line::record::{Cause, PieceKind, Record, Stray, Transaction};
-use crate::line::request::Target;
-use crate::meter::decode::{Sample, Value};
+use crate::line::{Cause, PieceKind, Record, Stray, Target, Transaction};
+use crate::meter::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use crate::modbus::write::{Written, touched};
-use crate::traffic::recent::{Event, Said, Served, Speaker, What};
-use crate::traffic::unit_directory::{UnitDirectory, UnitName};
+use crate::traffic::{Event, Said, Served, Speaker, UnitDirectory, UnitName, What};
 
 /// The line for an event, without its end. `None` where another event's line says the same: the request of a
 /// client, and the answer it got from a unit.

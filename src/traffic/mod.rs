@@ -2,5 +2,11 @@
 //!
 //! Owns bounded rings of events. Neither a line nor a client waits for readers.
 
-pub mod recent;
-pub mod unit_directory;
+mod recent;
+mod unit_directory;
+
+pub use recent::{
+    COLLECT_PERIOD, Event, FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Follower, Link,
+    PASSING_PER_SECOND, RING_EVENTS, Said, Served, Speaker, Traffic, What,
+};
+pub use unit_directory::{UnitDirectory, UnitName};

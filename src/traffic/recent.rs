@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use crate::line::record::Record;
+use crate::line::Record;
 use crate::modbus::mbap::Adu;
 
 /// One thing that happened, on a line or between a client and the gateway.

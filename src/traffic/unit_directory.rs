@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::line::settings::UnitId;
-use crate::meter::profile::{Point, Profile};
+use crate::line::UnitId;
+use crate::meter::{Point, Profile};
 use crate::modbus::pdu::ReadRange;
 
 /// What all units are called.

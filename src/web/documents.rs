@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::renderings::{Page, Renderings};
 use super::sources::SharedHistory;
 use crate::page::{self, ASSETS, Part};
-use crate::runtime::process::Process;
-use crate::status::doctor_report::DoctorReport;
-use crate::status::history::History;
-use crate::status::model::{Fault, Status};
-use crate::status::published::{Published, PublishedBus, PublishedUnit};
+use crate::runtime::Process;
+use crate::status::DoctorReport;
+use crate::status::History;
 use crate::status::{self as model, Depth, metrics};
+use crate::status::{Fault, Status};
+use crate::status::{Published, PublishedBus, PublishedUnit};
 
 /// What all documents are made of.
 #[derive(Clone)]

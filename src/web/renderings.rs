@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::line::settings::UnitId;
+use crate::line::UnitId;
 use crate::page::Part;
-use crate::status::published::Published;
+use crate::status::Published;
 
 /// A page, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,14 +12,11 @@ use serde::Serialize;
 
 use super::documents::{Documents, headlines};
 use super::sources::{SharedSources, Sources};
-use crate::runtime::log_lines::LOG_LINES;
-use crate::runtime::process::Process;
 use crate::runtime::timestamp::utc;
-use crate::status::clients;
-use crate::status::doctor_report::DoctorReport;
-use crate::status::published::Published;
+use crate::runtime::{LOG_LINES, Process};
+use crate::status::{DoctorReport, Published, clients};
 use crate::trace;
-use crate::traffic::recent::What;
+use crate::traffic::What;
 
 pub(super) fn report(sources: &SharedSources, documents: &Documents) -> String {
     let sources = sources.load();

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::streams::Endless;
-use crate::runtime::log_rate_limiter::{LogKind, LogRateLimiter};
+use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::listener;
 
 /// Serves until `stop` is cancelled; then every response ends at once, for nothing here can be lost.

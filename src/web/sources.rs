@@ -9,15 +9,12 @@ use arc_swap::ArcSwap;
 use nix::sys::utsname::uname;
 
 use crate::config::Bus;
-use crate::line::view::View;
+use crate::line::View;
 use crate::runtime::timestamp::utc;
-use crate::serial::port_view::PortView;
-use crate::server::listener_metrics::ListenerMetrics;
-use crate::server::settings::ListenerSettings;
-use crate::status::history::History;
-use crate::status::published::{Published, PublishedBus, PublishedListener};
-use crate::traffic::recent::Traffic;
-use crate::traffic::unit_directory::UnitDirectory;
+use crate::serial::PortView;
+use crate::server::{ListenerMetrics, ListenerSettings};
+use crate::status::{History, Published, PublishedBus, PublishedListener};
+use crate::traffic::{Traffic, UnitDirectory};
 
 /// The sources as they are now; a reload replaces them as a whole.
 pub type SharedSources = Arc<ArcSwap<Sources>>;

@@ -28,8 +28,7 @@ use super::report::{UTC, report};
 use super::sources::SharedSources;
 use crate::capture::Capture;
 use crate::trace::{self, Ending, Filter};
-use crate::traffic::recent::{Event, Followed, Follower};
-use crate::traffic::unit_directory::UnitDirectory;
+use crate::traffic::{Event, Followed, Follower, UnitDirectory};
 
 /// Marks a response without a known end, in its extensions.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use metergate::audit::audit_log::AuditLog;
-use metergate::audit::settings::AuditSettings;
+use metergate::audit::{AuditLog, AuditSettings};
 
 use crate::support::program::Folder;
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::receive::{Expected, Finality, Receiver};
-use metergate::line::request::{ListenerId, Request, Source, Target};
-use metergate::line::settings::UnitId;
-use metergate::line::state_machine::{Line, Output, PortEvent};
-use metergate::line::view::View;
+use metergate::line::{
+    Expected, Finality, Line, ListenerId, Output, PortEvent, Receiver, Request, Source, Target, UnitId, View,
+};
 use metergate::modbus::pdu::{PDU_MAX, RequestPdu};
 use metergate::modbus::rtu;
 

@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use metergate::config;
-use metergate::line::settings::{Framing, Parity, UnitId};
+use metergate::line::{Framing, Parity, UnitId};
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::scan::found::{Findings, Found, Meter, Says, Through, Tries, profile_of};
-use metergate::scan::plan::{Plan, usual_framings};
-use metergate::scan::report;
+use metergate::scan::found::profile_of;
+use metergate::scan::plan::usual_framings;
+use metergate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
 
 const USUAL: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
 const OTHER: Framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use metergate::line::state_machine::PortEvent;
+use metergate::line::PortEvent;
 use metergate::modbus::pdu::{FunctionCode, RequestPdu};
 
 use world::{Asked, World};

@@ -8,9 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::state_machine::{Line, Output, PortEvent, PortSettingsChange};
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::line::{Answer, Echo, Framing, Line, LineSettings, ListenerId, OfflineAfter, Output, Parity, PortEvent, PortSettingsChange, Request, Source, Target, UnitId, UnitSettings};
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 

@@ -5,8 +5,7 @@
 use std::num::NonZeroU32;
 
 use super::{Parity, parse_baud_rate};
-use crate::line::settings;
-use crate::line::settings::Framing;
+use crate::line::{Framing, settings};
 
 /// Bits per second, parity and stop bits, as far as they are given.
 #[derive(Clone, Debug, clap::Args)]

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 
 use tracing::debug;
 
-use crate::line::request::{Answer, Request};
+use crate::line::{Answer, Request};
 use crate::modbus::pdu::ExceptionCode;
-use crate::serial::handle::{BusHandle, Offer, ReplySender, Slot};
+use crate::serial::{BusHandle, Offer, ReplySender, Slot};
 
 /// The requests of one connection that a bus has no room for. Not more than are in flight, times the buses for
 /// broadcasts.

@@ -12,13 +12,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::audit::record::PendingWrite;
-use crate::line::request::Answer;
-use crate::line::settings::UnitId;
+use crate::audit::PendingWrite;
+use crate::line::{Answer, UnitId};
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, exception_reply};
-use crate::serial::handle::BusHandle;
-use crate::traffic::recent::Served;
+use crate::serial::BusHandle;
+use crate::traffic::Served;
 
 /// The table. `handle_*` changes it; then [`poll_ready`](Self::poll_ready) until there is nothing.
 #[derive(Debug, Default)]

@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::runtime::log_rate_limiter::LogRateLimiter;
+use crate::runtime::LogRateLimiter;
 use crate::server::admission::IdleTracker;
 use crate::server::routes::ListenerState;
-use crate::traffic::recent::Link;
+use crate::traffic::Link;
 
 mod handover;
 mod in_flight;

@@ -13,20 +13,16 @@ use super::Client;
 use super::handover::Handover;
 use super::in_flight::{Asked, Header, InFlight, Ready};
 use super::replies::ReplyBuffer;
-use crate::audit::record::{Addressed, PendingWrite};
-use crate::line::diagnostics;
-use crate::line::now::Now;
-use crate::line::request::{Answer, Request, Source, Target};
-use crate::line::settings::UnitId;
+use crate::audit::{Addressed, PendingWrite};
+use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu, is_read};
 use crate::modbus::rtu;
-use crate::runtime::log_rate_limiter::LogKind;
-use crate::serial::clock;
-use crate::serial::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
+use crate::runtime::LogKind;
+use crate::serial::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender, clock};
 use crate::server::listener_metrics::Connected;
 use crate::server::routes::{ListenerState, Refusal, Routed};
-use crate::traffic::recent::{Said, Served, Speaker, Traffic};
+use crate::traffic::{Said, Served, Speaker, Traffic};
 
 /// See the module.
 #[derive(Debug)]

@@ -19,13 +19,11 @@ use tracing::{debug, info};
 use super::Client;
 use super::peer::{PeerState, Receive};
 use super::session::{RTU_OVER_TCP, Session};
-use crate::line::now::Now;
-use crate::line::request::Answer;
+use crate::line::{Answer, Now};
 use crate::modbus::mbap::{self, ADU_MAX};
 use crate::modbus::rtu;
-use crate::runtime::log_rate_limiter::LogKind;
-use crate::serial::clock;
-use crate::serial::handle::ReplyReceiver;
+use crate::runtime::LogKind;
+use crate::serial::{ReplyReceiver, clock};
 use crate::server::routes::ListenerState;
 
 /// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. What

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use metergate::config::parse;
-use metergate::line::settings::{DemandedBlock, Polling};
-use metergate::meter::profile::Profile;
+use metergate::line::{DemandedBlock, Polling};
+use metergate::meter::Profile;
 use metergate::modbus::pdu::FunctionCode;
 
 const HOLDING: FunctionCode = FunctionCode::READ_HOLDING_REGISTERS;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use metergate::config;
-use metergate::meter::profile::Profile;
+use metergate::meter::Profile;
 use metergate::simulator::scenario;
 
 #[test]

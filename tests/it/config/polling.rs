@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use metergate::config::{Config, Problem, UnitProfile, parse};
-use metergate::line::settings::{Pace, Polling};
-use metergate::line::state_machine::{Line, Output, PortEvent};
+use metergate::line::{Line, Output, Pace, Polling, PortEvent};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::modbus::rtu;
 

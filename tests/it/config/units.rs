@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metergate::config::{Config, parse};
-use metergate::line::settings::{Replies, UnitId, UnitSettings};
+use metergate::line::{Replies, UnitId, UnitSettings};
 use metergate::modbus::pdu::FunctionCode;
 
 /// A file with these lines below its one bus, and these units.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use metergate::config::section::{Bus, File, Listener, Unit};
 use metergate::config::value::UnitIds;
 use metergate::config::{Config, LogLevel, load, parse};
-use metergate::line::settings::{Echo, Framing, OfflineAfter, Parity, UnitId};
-use metergate::serial::settings::Direction;
-use metergate::server::settings::{Broadcast, Writes};
+use metergate::line::{Echo, Framing, OfflineAfter, Parity, UnitId};
+use metergate::serial::Direction;
+use metergate::server::{Broadcast, Writes};
 use proptest::prelude::*;
 
 const MINIMAL: &str = include_str!("../../../config/minimal.yaml");

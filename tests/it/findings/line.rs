@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use metergate::findings::{Kind, Severity};
-use metergate::line::ranges::Conflict;
-use metergate::line::request::Source;
-use metergate::line::settings::{Framing, Parity, UnitId};
-use metergate::line::unit::{UnitCounters, UnitState};
-use metergate::line::view::{LineCounters, PollingView, PortState, UnitView, View};
+use metergate::line::{
+    Conflict, Framing, LineCounters, Parity, PollingView, PortState, Source, UnitCounters, UnitId, UnitState,
+    UnitView, View,
+};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use crate::support::findings_case::{Case, SECOND, healthy, open};

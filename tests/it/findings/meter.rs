@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::findings::Kind;
-use metergate::line::snapshot::{Block, Snapshot};
-use metergate::line::view::UnitView;
-use metergate::meter::profile::{Point, Profile};
-use metergate::meter::vocabulary::{Format, Group};
+use metergate::line::{Block, Snapshot, UnitView};
+use metergate::meter::{Format, Group, Point, Profile};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use crate::support::findings_case::{Case, SECOND, healthy, open};

@@ -262,8 +262,8 @@ async fn a_file_that_was_moved_away_unsaid_costs_none_of_its_predecessors() {
     for number in 1..=4 {
         folder.write(&format!("audit.jsonl.{number}"), &number.to_string());
     }
-    let settings = metergate::audit::settings::AuditSettings { file: file.clone(), max_size: 1_000 };
-    let audit_log = metergate::audit::audit_log::AuditLog::open(&settings).unwrap();
+    let settings = metergate::audit::AuditSettings { file: file.clone(), max_size: 1_000 };
+    let audit_log = metergate::audit::AuditLog::open(&settings).unwrap();
     audit_log.append("{\"n\":1}".into());
     lines(&file, 1).await;
     let moved = folder.path("moved.jsonl");
@@ -323,8 +323,8 @@ fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
 fn half_a_line_of_an_earlier_run_does_not_spoil_the_next() {
     let folder = Folder::new();
     let file = folder.write("audit.jsonl", "{\"time\":\"2026");
-    let settings = metergate::audit::settings::AuditSettings { file: file.clone(), max_size: 64_000 };
-    let audit_log = metergate::audit::audit_log::AuditLog::open(&settings).unwrap();
+    let settings = metergate::audit::AuditSettings { file: file.clone(), max_size: 64_000 };
+    let audit_log = metergate::audit::AuditLog::open(&settings).unwrap();
     audit_log.append("{\"a\":1}".into());
     audit_log.close();
     assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"time\":\"2026\n{\"a\":1}\n");
@@ -335,8 +335,8 @@ fn a_trail_that_is_handed_more_than_the_disk_takes_says_how_much_it_lost() {
     const LINES: u64 = 20_000;
     let folder = Folder::new();
     let file = folder.path("audit.jsonl");
-    let settings = metergate::audit::settings::AuditSettings { file: file.clone(), max_size: 1_000_000_000 };
-    let audit_log = metergate::audit::audit_log::AuditLog::open(&settings).unwrap();
+    let settings = metergate::audit::AuditSettings { file: file.clone(), max_size: 1_000_000_000 };
+    let audit_log = metergate::audit::AuditLog::open(&settings).unwrap();
     for number in 0..LINES {
         audit_log.append(format!("{{\"n\":{number}}}"));
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
-use metergate::line::settings::UnitId;
+use metergate::line::UnitId;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode};
 use tokio::net::TcpStream;
 

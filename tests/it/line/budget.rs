@@ -5,8 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use metergate::config::parse;
-use metergate::line::budget::{Budget, Remedy};
-use metergate::line::settings::LineSettings;
+use metergate::line::{Budget, LineSettings, Remedy};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::diagnostics::{ClientCounters, Picture, answer};
-use metergate::line::settings::UnitId;
-use metergate::line::snapshot::{Block, Snapshot};
-use metergate::line::statistics::UnitStatistics;
-use metergate::line::unit::{UnitCounters, UnitState};
-use metergate::line::view::{LineCounters, PortState, UnitView, View};
+use metergate::line::diagnostics::answer;
+use metergate::line::{
+    Block, ClientCounters, LineCounters, Picture, PortState, Snapshot, UnitCounters, UnitId, UnitState,
+    UnitStatistics, UnitView, View,
+};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
 use crate::support::settings;

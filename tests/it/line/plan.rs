@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use metergate::line::poll::{Due, Pace, Plan, PollBlock};
-use metergate::line::settings::UnitId;
+use metergate::line::{Due, Pace, Plan, PollBlock, UnitId};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 const MS: Duration = Duration::from_millis(1);

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{LineSettings, UnitId};
-use metergate::line::state_machine::{Line, Output, PortEvent};
+use metergate::line::{
+    Answer, Line, LineSettings, ListenerId, Output, PortEvent, Request, Source, Target, UnitId,
+};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 

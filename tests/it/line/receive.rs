@@ -1,8 +1,7 @@
 //! Bytes of the line into frames: by length, however they are delivered.
 
 use bytes::Bytes;
-use metergate::line::receive::{Expected, Finality, Receiver};
-use metergate::line::settings::UnitId;
+use metergate::line::{Expected, Finality, Receiver, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 use proptest::prelude::*;

@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::poll::{Due, INTERVAL_MIN, Pace, Plan, PollBlock};
-use metergate::line::request::ListenerId;
-use metergate::line::settings::UnitId;
-use metergate::line::snapshot::{Block, Snapshot};
-use metergate::line::tables::Tables;
+use metergate::line::{
+    Block, Due, INTERVAL_MIN, ListenerId, Pace, Plan, PollBlock, Snapshot, Tables, UnitId,
+};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 fn registers(start: u16, quantity: u16) -> ReadRange {

@@ -1,7 +1,6 @@
 //! The built-in profile of the 4000-R against figures read from the papers a second time, by another hand.
 
-use metergate::meter::profile::{Profile, Scale, Valid};
-use metergate::meter::vocabulary::{Access, BlockKind, Confidence, Format, Group};
+use metergate::meter::{Access, BlockKind, Confidence, Format, Group, Profile, Scale, Valid};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::figures::{self, FIGURES, Figure, RANGES};

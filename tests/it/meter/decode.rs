@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::meter::decimal::Decimal;
-use metergate::meter::decode::{ExponentRead, Reading, Sample, Unscaled, Value, Version};
-use metergate::meter::profile::Profile;
+use metergate::meter::{Decimal, ExponentRead, Profile, Reading, Sample, Unscaled, Value, Version};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use proptest::prelude::{any, proptest};
 

@@ -1,11 +1,8 @@
 //! The page about profiles: its example can be used, and no key, word or unit is missing from it.
 
 use metergate::document::keys;
-use metergate::meter::profile::Profile;
-use metergate::meter::section::{
-    Bit, Block, Code, Command, Identification, NotAvailable, Point, Profile as File, Type, Validity,
-};
-use metergate::meter::vocabulary::{Format, Group, UNITS};
+use metergate::meter::section::{Bit, Block, Command, Point, Profile as File};
+use metergate::meter::{Code, Format, Group, Identification, NotAvailable, Profile, Type, UNITS, Validity};
 
 const PAGE: &str = include_str!("../../../docs/profiles.md");
 

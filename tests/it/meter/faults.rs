@@ -3,7 +3,7 @@
 //! Faults any YAML file may have are in `config_yaml.rs`: both kinds of file are read by the same code.
 
 use metergate::document::Problem;
-use metergate::meter::profile::Profile;
+use metergate::meter::Profile;
 use proptest::prelude::{any, proptest};
 
 /// Every fault of a text, on one line each.

@@ -2,8 +2,7 @@
 //! for what is not known.
 
 use metergate::page::{self, MeterLink, Part};
-use metergate::status::Number;
-use metergate::status::model::{Status, Unit, UnitState};
+use metergate::status::{Number, Status, Unit, UnitState};
 
 use crate::support::page_fixture;
 use crate::support::page_tags::{between, tags, text};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metergate::config;
 use metergate::gateway::Gateway;
-use metergate::runtime::background_runtime::{BackgroundRuntime, YIELDING};
+use metergate::runtime::{BackgroundRuntime, YIELDING};
 use rustix::process::getpriority_process;
 use tokio::sync::oneshot;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::runtime::log_rate_limiter::{LINES, PERIOD, WRITE_LINES};
-use metergate::serial::handle::BusHandle;
-use metergate::server::settings::{ListenerSettings, Writes};
+use metergate::runtime::{LINES, PERIOD, WRITE_LINES};
+use metergate::serial::BusHandle;
+use metergate::server::{ListenerSettings, Writes};
 
 use crate::support::captured::{Act, Rig};
 use crate::support::clients::{self, Peer, READ, WRITE, serve, units};

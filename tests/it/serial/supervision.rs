@@ -9,23 +9,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::line::view::{PortState, View};
+use metergate::line::{PortState, View};
 use metergate::modbus::rtu;
-use metergate::runtime::timer::Timer;
-use metergate::serial::bus_task::BusSettings;
-use metergate::serial::handle::BusHandle;
-use metergate::serial::port::OpenPort;
-use metergate::serial::port_view::PortView;
-use metergate::serial::settings::{Direction, PortSettings};
-use metergate::serial::supervision;
-use metergate::serial::supervision::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
-use metergate::serial::watchdog::Watchdog;
-use metergate::server::admission::IdleTracker;
-use metergate::server::connection;
+use metergate::runtime::Timer;
+use metergate::serial::{
+    BusHandle, BusSettings, Direction, OpenPort, PortSettings, PortView, RESTART_PAUSE_MAX,
+    RESTART_PAUSE_MIN, Supervised, Watchdog, supervision,
+};
 use metergate::server::connection::Client;
-use metergate::server::listener::ListenerState;
-use metergate::server::settings::{ListenerSettings, Writes};
-use metergate::traffic::recent::Link;
+use metergate::server::{IdleTracker, ListenerSettings, ListenerState, Writes, connection};
+use metergate::traffic::Link;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

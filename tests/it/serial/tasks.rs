@@ -8,19 +8,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use metergate::line::poll::Pace;
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{Echo, LineSettings, PolledBlock, UnitId};
-use metergate::line::view::{PortState, View};
+use metergate::line::{
+    Answer, Echo, LineSettings, ListenerId, Pace, PolledBlock, PortState, Request, Source, Target, UnitId,
+    View,
+};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use metergate::modbus::rtu;
-use metergate::runtime::timer::Timer;
-use metergate::serial::bus_task;
-use metergate::serial::bus_task::BusParts;
-use metergate::serial::handle::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender};
-use metergate::serial::port::OpenPort;
-use metergate::serial::port_view::PortView;
-use metergate::serial::watchdog::Watchdog;
+use metergate::runtime::Timer;
+use metergate::serial::{
+    BusHandle, BusParts, OpenPort, PortView, ReplyChannel, ReplyReceiver, ReplySender, Watchdog, bus_task,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

@@ -8,15 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metergate::config;
-use metergate::line::request::{ListenerId, Request, Source, Target};
-use metergate::line::settings::{LineSettings, UnitId};
+use metergate::line::{LineSettings, ListenerId, Request, Source, Target, UnitId};
 use metergate::modbus::pdu::RequestPdu;
-use metergate::runtime::timer::Timer;
-use metergate::serial::bus_task;
-use metergate::serial::bus_task::BusParts;
-use metergate::serial::handle::{BusHandle, ReplyChannel, ReplySender};
-use metergate::serial::port::OpenPort;
-use metergate::serial::watchdog::Watchdog;
+use metergate::runtime::Timer;
+use metergate::serial::{BusHandle, BusParts, OpenPort, ReplyChannel, ReplySender, Watchdog, bus_task};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::line::request::{Answer, Target};
+use metergate::line::{Answer, Target};
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::serial::handle::BusHandle;
-use metergate::server::admission::IdleTracker;
-use metergate::server::connection;
+use metergate::serial::BusHandle;
 use metergate::server::connection::{
     BACKSTOP_MARGIN, Client, PARTIAL_ADU_TIMEOUT, REFUSAL_DELAY, WRITE_TIMEOUT,
 };
-use metergate::server::listener::{ListenerState, Routes};
-use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::recent::Link;
+use metergate::server::{
+    Broadcast, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection,
+};
+use metergate::traffic::Link;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::serial::handle::BusHandle;
-use metergate::server::listener;
-use metergate::server::listener::{ListenerState, Routes};
-use metergate::server::settings::ListenerSettings;
+use metergate::serial::BusHandle;
+use metergate::server::{ListenerSettings, ListenerState, Routes, listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_modbus::client::Reader;

@@ -12,20 +12,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use metergate::line::request::{Answer, Request, Target};
-use metergate::line::settings::{UnitId, UnitSettings};
-use metergate::line::snapshot::{Block, Snapshot};
-use metergate::line::view::{UnitView, View};
+use metergate::line::{Answer, Block, Request, Snapshot, Target, UnitId, UnitSettings, UnitView, View};
 use metergate::modbus::mbap::{self, Adu};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use metergate::serial::clock;
-use metergate::serial::handle::{BusHandle, ReplySender};
-use metergate::server::admission::IdleTracker;
-use metergate::server::connection;
+use metergate::serial::{BusHandle, ReplySender, clock};
 use metergate::server::connection::{BACKSTOP_MARGIN, Client, DEADLINE_MARGIN};
-use metergate::server::listener::{ListenerState, Routes};
-use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::recent::Link;
+use metergate::server::{
+    Broadcast, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection,
+};
+use metergate::traffic::Link;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;

@@ -9,20 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::audit::audit_log::AuditLog;
-use metergate::audit::record::Audit;
-use metergate::audit::settings::AuditSettings;
-use metergate::line::request::{Answer, ListenerId};
+use metergate::audit::{Audit, AuditLog, AuditSettings};
+use metergate::line::{Answer, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
-use metergate::serial::handle::BusHandle;
-use metergate::server::admission::IdleTracker;
-use metergate::server::connection;
+use metergate::serial::BusHandle;
 use metergate::server::connection::{BACKSTOP_MARGIN, Client, REFUSAL_DELAY};
-use metergate::server::listener;
-use metergate::server::listener::{Families, ListenerState, Routes};
-use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::recent::Link;
+use metergate::server::{
+    Broadcast, Families, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection, listener,
+};
+use metergate::traffic::Link;
 use serde_yaml::Value;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use metergate::modbus::rtu;
-use metergate::simulator::chain::{Chain, serve};
-use metergate::simulator::link::Link;
-use metergate::simulator::settings::ChainSettings;
+use metergate::simulator::chain::serve;
+use metergate::simulator::{Chain, ChainSettings, Link};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_serial::SerialPortBuilderExt;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use metergate::modbus::rtu;
-use metergate::simulator::settings::{ChainSettings, Fault, FaultKind};
+use metergate::simulator::{ChainSettings, Fault, FaultKind};
 
 use crate::support::simulated_line::{Bench, bytes, floats, is_reply_of, write};
 

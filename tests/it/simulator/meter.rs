@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::simulator::meter::Meter;
-use metergate::simulator::settings::MeterSettings;
+use metergate::simulator::{Meter, MeterSettings};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::meter::decode::{Sample, Value, Version};
-use metergate::meter::profile::{Point, Profile, Scale, Valid};
-use metergate::meter::vocabulary::{Format, Group};
+use metergate::meter::{Format, Group, Point, Profile, Sample, Scale, Valid, Value, Version};
 use metergate::modbus::pdu::ReadRange;
-use metergate::simulator::meter::Meter;
-use metergate::simulator::settings::{Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};
+use metergate::simulator::{Fault, FaultKind, Meter, MeterSettings, Phase, Shape, SystemType};
 use proptest::prelude::*;
 
 fn after(start: Instant, seconds: u64) -> Instant {

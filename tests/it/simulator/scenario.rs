@@ -5,8 +5,8 @@ use std::time::Duration;
 use metergate::document::keys;
 use metergate::simulator::fault_schedule::fault_schedule;
 use metergate::simulator::scenario::parse;
-use metergate::simulator::section::{Fault, Load, Meter, Scenario};
-use metergate::simulator::settings::{ChainSettings, FaultKind, Phase, Shape, SystemType};
+use metergate::simulator::section::{Fault, Meter};
+use metergate::simulator::{ChainSettings, FaultKind, Load, Phase, Scenario, Shape, SystemType};
 use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../../../docs/simulator.md");

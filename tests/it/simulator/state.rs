@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::meter::profile::Profile;
-use metergate::meter::vocabulary::Group;
-use metergate::simulator::meter::{Meter, START};
-use metergate::simulator::settings::{Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};
+use metergate::meter::{Group, Profile};
+use metergate::simulator::{Fault, FaultKind, Meter, MeterSettings, Phase, START, Shape, SystemType};
 
 /// A meter and the instant it began.
 struct Bench(Meter, Instant);

@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
-use metergate::simulator::settings::ChainSettings;
-use metergate::simulator::wire::Wire;
+use metergate::simulator::{ChainSettings, Wire};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);

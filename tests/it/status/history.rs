@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::line::unit::{UnitCounters, UnitState};
-use metergate::status::history::{HEALTH_MINUTES, History, READING_MINUTES};
-use metergate::status::published::Published;
+use metergate::line::{UnitCounters, UnitState};
+use metergate::status::{HEALTH_MINUTES, History, Published, READING_MINUTES};
 use serde_json::{Value, json};
 
 use crate::support::published::{

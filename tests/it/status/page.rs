@@ -5,14 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::record::{Cause, Outcome, Piece, PieceKind, Received, Record, Stray, Transaction};
-use metergate::line::request::{Source, Target};
-use metergate::line::settings::UnitId;
-use metergate::line::unit::UnitState;
+use metergate::line::{
+    Cause, Outcome, Piece, PieceKind, Received, Record, Source, Stray, Target, Transaction, UnitId, UnitState,
+};
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::status::doctor_report::DoctorReport;
-use metergate::status::history::History;
-use metergate::status::published::Published;
+use metergate::status::{DoctorReport, History, Published};
 use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 

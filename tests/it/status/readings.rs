@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use metergate::line::unit::UnitState;
-use metergate::line::view::PortState;
+use metergate::line::{PortState, UnitState};
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::status::doctor_report::DoctorReport;
-use metergate::status::history::History;
-use metergate::status::model::{
-    Bus, BusHistory, Clients, Listener, LocatedFinding, Status, Unit, UnitHistory,
+use metergate::status::{
+    Bus, BusHistory, Clients, DoctorReport, History, Listener, LocatedFinding, Published, Status, Unit,
+    UnitHistory,
 };
-use metergate::status::published::Published;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use metergate::line::request::{Answer, Request, Target};
-use metergate::line::settings::UnitId;
+use metergate::line::{Answer, Request, Target, UnitId};
 use metergate::modbus::mbap::{self, Adu};
-use metergate::serial::handle::{BusHandle, ReplySender};
-use metergate::server::listener;
-use metergate::server::listener::{ListenerState, Routes};
-use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
+use metergate::serial::{BusHandle, ReplySender};
+use metergate::server::{Broadcast, ListenerSettings, ListenerState, Routes, Writes, listener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metergate::findings::{Evidence, Finding, Kind};
-use metergate::line::settings::{Framing, LineSettings, Parity, UnitId};
-use metergate::line::statistics::UnitStatistics;
-use metergate::line::unit::{UnitCounters, UnitState};
-use metergate::line::view::{LineCounters, PortState, UnitView, View};
-use metergate::meter::profile::Profile;
+use metergate::line::{
+    Framing, LineCounters, LineSettings, Parity, PortState, UnitCounters, UnitId, UnitState, UnitStatistics,
+    UnitView, View,
+};
+use metergate::meter::Profile;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 

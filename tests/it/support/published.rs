@@ -9,14 +9,12 @@ use bytes::Bytes;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use metergate::config::{Config, parse};
-use metergate::line::settings::{UnitId, UnitSettings};
-use metergate::line::snapshot::{Block, Snapshot};
-use metergate::line::unit::UnitState;
-use metergate::line::view::{PollingView, PortState, UnitView, View};
+use metergate::line::{
+    Block, PollingView, PortState, Snapshot, UnitId, UnitSettings, UnitState, UnitView, View,
+};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
-use metergate::serial::port_view::PortView;
-use metergate::status::history::History;
-use metergate::status::published::{Published, PublishedBus, PublishedListener};
+use metergate::serial::PortView;
+use metergate::status::{History, Published, PublishedBus, PublishedListener};
 use metergate::web::{Documents, SharedHistory};
 use serde_json::Value;
 

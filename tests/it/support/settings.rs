@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metergate::line::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 
 /// 19200 8N1 with these units, none of them polled, and with the echo off.
 pub(crate) fn line(units: &[u8]) -> LineSettings {

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
-use metergate::simulator::settings::ChainSettings;
-use metergate::simulator::wire::Wire;
+use metergate::simulator::{ChainSettings, Wire};
 
 /// A line and the instant it began.
 pub(crate) struct Bench {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use metergate::capture::Capture;
 use metergate::modbus::rtu;
-use metergate::server::settings::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::recent::{Event, PASSING_PER_SECOND, What};
+use metergate::server::{Broadcast, ListenerSettings, Writes};
+use metergate::traffic::{Event, PASSING_PER_SECOND, What};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{READ, bytes_of, settings};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use metergate::modbus::mbap::Adu;
-use metergate::traffic::recent::{
+use metergate::traffic::{
     FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Link, RING_EVENTS, Said, Speaker, Traffic,
 };
 

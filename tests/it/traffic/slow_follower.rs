@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use metergate::traffic::recent::FOLLOWER_EVENTS;
+use metergate::traffic::FOLLOWER_EVENTS;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::clients::Peer;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate::line::settings::UnitId;
-use metergate::meter::profile::Profile;
+use metergate::line::UnitId;
+use metergate::meter::Profile;
 use metergate::modbus::rtu;
-use metergate::server::settings::{ListenerSettings, Writes};
+use metergate::server::{ListenerSettings, Writes};
 use metergate::trace::{Ending, Filter, line};
-use metergate::traffic::recent::Event;
-use metergate::traffic::unit_directory::{UnitDirectory, UnitName};
+use metergate::traffic::{Event, UnitDirectory, UnitName};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{WRITE, settings};

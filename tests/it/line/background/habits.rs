@@ -1,6 +1,6 @@
 //! Clients that read point by point get the same freshness for the same line time as clients that read blocks.
 
-use metergate::line::settings::DemandedBlock;
+use metergate::line::DemandedBlock;
 
 use super::*;
 

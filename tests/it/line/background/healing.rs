@@ -1,7 +1,6 @@
 //! What a unit did not give for a while is read as before soon after, and what it never gives is read in parts.
 
-use metergate::line::settings::DemandedBlock;
-use metergate::line::unit::UnitState;
+use metergate::line::{DemandedBlock, UnitState};
 
 use super::*;
 

@@ -18,12 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::event::Event;
-use metergate::line::poll::Pace;
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{Framing, LineSettings, Parity, PolledBlock, Polling, UnitId, UnitSettings};
-use metergate::line::state_machine::{Line, Output, PortEvent};
-use metergate::line::view::View;
+use metergate::line::{
+    Answer, Event, Framing, Line, LineSettings, ListenerId, Output, Pace, Parity, PolledBlock, Polling,
+    PortEvent, Request, Source, Target, UnitId, UnitSettings, View,
+};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
 

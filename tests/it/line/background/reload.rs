@@ -1,6 +1,6 @@
 //! A reload hands its settings to the running line: what they do not touch goes on.
 
-use metergate::line::state_machine::PortSettingsChange;
+use metergate::line::PortSettingsChange;
 
 use super::*;
 

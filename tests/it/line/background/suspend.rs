@@ -1,6 +1,6 @@
 //! What a machine has slept counts as age of everything that was read before.
 
-use metergate::line::now::Now;
+use metergate::line::Now;
 
 use super::*;
 

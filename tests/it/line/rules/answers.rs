@@ -160,7 +160,7 @@ fn a_truncated_answer_stays_owed() {
 
 #[test]
 fn a_late_answer_is_not_given_to_the_next_request() {
-    let mut bench = Bench::new(metergate::line::settings::LineSettings { retries: 0, ..settings(&[1]) });
+    let mut bench = Bench::new(metergate::line::LineSettings { retries: 0, ..settings(&[1]) });
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
     bench.to(100.0);
@@ -216,8 +216,8 @@ fn the_guard_holds_only_its_own_unit() {
 /// A line without retries whose unit 1 once answered so long after it had been given up, and has rested since.
 fn late_by(late: f64) -> Bench {
     let offline_after =
-        metergate::line::settings::OfflineAfter { failures: 100, time: std::time::Duration::from_secs(60) };
-    let line = metergate::line::settings::LineSettings { retries: 0, offline_after, ..settings(&[1]) };
+        metergate::line::OfflineAfter { failures: 100, time: std::time::Duration::from_secs(60) };
+    let line = metergate::line::LineSettings { retries: 0, offline_after, ..settings(&[1]) };
     let mut bench = Bench::new(line);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();

@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::line::event::Event;
-use metergate::line::record::Record;
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{LineSettings, UnitId};
-use metergate::line::state_machine::{Line, Output, PortEvent, PortSettingsChange};
-use metergate::line::unit::UnitState;
-use metergate::line::view::View;
+use metergate::line::{
+    Answer, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange, Record, Request,
+    Source, Target, UnitId, UnitState, View,
+};
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::rtu;
 

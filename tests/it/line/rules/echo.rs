@@ -1,7 +1,6 @@
 //! Adapters that hand back what is sent.
 
-use metergate::line::request::Answer;
-use metergate::line::settings::{Echo, LineSettings};
+use metergate::line::{Answer, Echo, LineSettings};
 
 use super::bench::{Ask, BUSY, Bench, NO_RESPONSE, reply, settings};
 

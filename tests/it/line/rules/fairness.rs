@@ -1,7 +1,6 @@
 //! Line time, shared by what was really taken.
 
-use metergate::line::settings::LineSettings;
-use metergate::line::unit::UnitState;
+use metergate::line::{LineSettings, UnitState};
 
 use super::bench::{Ask, Bench, Client, Sent, registers, settings};
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use metergate::line::settings::{LineSettings, OfflineAfter};
-use metergate::line::state_machine::PortEvent;
-use metergate::line::unit::UnitState;
+use metergate::line::{LineSettings, OfflineAfter, PortEvent, UnitState};
 
 use super::bench::{Ask, Bench, Client, Sent, registers, reply, settings};
 

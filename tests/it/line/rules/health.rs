@@ -1,9 +1,7 @@
 //! Units that do not answer, and how they come back.
 
-use metergate::line::settings::{Echo, LineSettings};
-use metergate::line::unit::UnitState;
+use metergate::line::{Answer, Echo, LineSettings, UnitState};
 
-use metergate::line::request::Answer;
 use metergate::modbus::pdu::ExceptionCode;
 
 use super::bench::{Ask, Bench, NO_RESPONSE, REFUSED_OFFLINE, reply, settings};
@@ -66,10 +64,7 @@ fn requests_to_an_off_line_unit_are_refused_at_once() {
 #[test]
 fn who_waits_for_a_unit_that_goes_off_line_is_told_at_once() {
     let mut bench = Bench::new(LineSettings {
-        offline_after: metergate::line::settings::OfflineAfter {
-            failures: 1,
-            time: std::time::Duration::ZERO,
-        },
+        offline_after: metergate::line::OfflineAfter { failures: 1, time: std::time::Duration::ZERO },
         ..settings(&[1])
     });
     bench.read(1, Ask::of(1), 0, 1);
@@ -160,10 +155,7 @@ fn while_no_unit_is_on_line_each_is_probed_every_second() {
 fn dead_units_do_not_keep_the_line_from_one_not_seen_yet() {
     let mut bench = Bench::new(LineSettings {
         retries: 0,
-        offline_after: metergate::line::settings::OfflineAfter {
-            failures: 1,
-            time: std::time::Duration::ZERO,
-        },
+        offline_after: metergate::line::OfflineAfter { failures: 1, time: std::time::Duration::ZERO },
         ..settings(&[1, 2, 3])
     });
     for unit in 1..=2 {

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use metergate::line::event::Event;
-use metergate::line::settings::{LineSettings, OfflineAfter};
-use metergate::line::unit::UnitState;
+use metergate::line::{Event, LineSettings, OfflineAfter, UnitState};
 
 use super::bench::{Ask, Bench, Client, NO_RESPONSE, REFUSED_OFFLINE, Sent, registers, reply, settings};
 
@@ -401,8 +399,8 @@ fn probes_ask_only_for_reads_of_the_four_tables() {
     bench.run(start + 60_000.0, &mut clients, |_| None);
     // Each client's probe is in a record with its source; the others are the gateway's own.
     let own = bench.records.iter().filter_map(|record| match &**record {
-        metergate::line::record::Record::Transaction(own) if own.source.is_none() => Some(own.request[1]),
-        metergate::line::record::Record::Transaction(_) | metergate::line::record::Record::Stray(_) => None,
+        metergate::line::Record::Transaction(own) if own.source.is_none() => Some(own.request[1]),
+        metergate::line::Record::Transaction(_) | metergate::line::Record::Stray(_) => None,
     });
     assert!(own.clone().count() > 10);
     assert!(own.clone().all(|function| (1..=4).contains(&function)), "{:?}", own.collect::<Vec<_>>());

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use metergate::line::state_machine::PortEvent;
-use metergate::line::view::PortState;
+use metergate::line::{PortEvent, PortState};
 
 use super::bench::{Ask, BUSY, Bench, NO_PATH, NO_RESPONSE, reply, settings};
 
@@ -49,7 +48,7 @@ fn the_turnaround_delay_follows_a_broadcast() {
     bench.read(2, Ask::of(1), 0, 1);
     let broadcast = bench.sent();
     let (id, at, answer) = bench.timed_answer();
-    assert_eq!((id, answer), (1, metergate::line::request::Answer::Sent));
+    assert_eq!((id, answer), (1, metergate::line::Answer::Sent));
     assert!((4.16..4.18).contains(&(at - broadcast.at)), "{at}");
     let next = bench.sent();
     assert!((104.16..104.18).contains(&(next.at - broadcast.at)), "{}", next.at);
@@ -99,14 +98,12 @@ fn a_lost_port_answers_everybody_with_0x0a() {
     bench.ask(2, Ask::of(1), &[6, 0, 0, 0, 1]);
     bench.port(PortEvent::Lost);
     assert_eq!(bench.answer(), (1, NO_PATH));
-    let not_sent = metergate::line::request::Answer::NotSent(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let not_sent =
+        metergate::line::Answer::NotSent(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.answer(), (2, not_sent), "it waited");
     bench.read(3, Ask::of(1), 0, 1);
-    let refused = metergate::line::request::Answer::Refused(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let refused =
+        metergate::line::Answer::Refused(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.answer(), (3, refused));
     bench.port(PortEvent::Opened);
     bench.read(4, Ask::of(1), 0, 1);
@@ -146,9 +143,8 @@ fn bytes_without_end_occupy_the_line_which_recovers_by_itself() {
     babble(&mut bench, 1_100.0);
     assert_eq!(bench.view.port, PortState::Occupied);
     bench.read(1, Ask::of(1), 0, 1);
-    let refused = metergate::line::request::Answer::Refused(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let refused =
+        metergate::line::Answer::Refused(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.answer(), (1, refused));
     bench.to(1_300.0);
     assert_eq!(bench.view.port, PortState::Open);
@@ -304,7 +300,7 @@ fn a_broadcast_is_answered_when_it_is_sent_however_long_the_turnaround() {
     bench.ask(1, Ask { deadline: 3_000.0, ..Ask::of(0) }, &[6, 0, 1, 0, 1]);
     let broadcast = bench.sent();
     let (id, at, answer) = bench.timed_answer();
-    assert_eq!((id, answer), (1, metergate::line::request::Answer::Sent));
+    assert_eq!((id, answer), (1, metergate::line::Answer::Sent));
     assert!(at - broadcast.at < 4.2);
     bench.read(2, Ask::of(1), 0, 1);
     let next = bench.sent();

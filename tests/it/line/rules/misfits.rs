@@ -1,10 +1,8 @@
 //! Answers that do not fit what was asked, and what they prove.
 
-use metergate::line::event::Event;
-use metergate::line::record::{Misfit, Outcome, Record};
-use metergate::line::settings::{Echo, LineSettings, Replies};
-use metergate::line::state_machine::PortSettingsChange;
-use metergate::line::unit::UnitState;
+use metergate::line::{
+    Echo, Event, LineSettings, Misfit, Outcome, PortSettingsChange, Record, Replies, UnitState,
+};
 use metergate::modbus::pdu::FunctionCode;
 
 use super::bench::{Ask, Bench, Client, NO_RESPONSE, reply, settings};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate::line::record::{Cause, Outcome, PieceKind, RECEIVED_MAX, Record, Stray, Transaction};
-use metergate::line::request::Target;
-use metergate::line::settings::{Echo, LineSettings, UnitId};
-use metergate::line::state_machine::{Output, PortEvent};
+use metergate::line::{
+    Cause, Echo, LineSettings, Outcome, Output, PieceKind, PortEvent, RECEIVED_MAX, Record, Stray, Target,
+    Transaction, UnitId,
+};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use metergate::line::settings::{Echo, LineSettings, Replies};
-use metergate::line::state_machine::{PortEvent, PortSettingsChange};
-use metergate::line::unit::UnitState;
-use metergate::line::view::PortState;
+use metergate::line::{Echo, LineSettings, PortEvent, PortSettingsChange, PortState, Replies, UnitState};
 
 use super::bench::{Ask, Bench, NO_RESPONSE, reply, settings};
 
@@ -116,9 +113,8 @@ fn what_waits_for_a_unit_that_is_taken_away_is_answered_at_once() {
     bench.read(2, Ask::of(1).on(2, 2), 0, 1);
     let now = bench.now();
     bench.settings(settings(&[2]), Unchanged);
-    let not_sent = metergate::line::request::Answer::NotSent(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let not_sent =
+        metergate::line::Answer::NotSent(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.timed_answer(), (2, now, not_sent));
 }
 
@@ -132,9 +128,8 @@ fn a_reopened_port_keeps_what_is_owed_and_forgets_health_marks_blocks_and_echo()
     let lost = bench.sent();
     bench.to(lost.at + 100.0);
     bench.settings(line, Reopened);
-    let no_path = metergate::line::request::Answer::NoAnswer(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let no_path =
+        metergate::line::Answer::NoAnswer(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.answer(), (1, no_path));
     assert_eq!(bench.view.port, PortState::Closed);
     bench.port(PortEvent::Opened);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use metergate::line::settings::LineSettings;
+use metergate::line::LineSettings;
 
 use super::bench::{Ask, BUSY, Bench, Sent, reply, settings};
 
@@ -206,9 +206,8 @@ fn a_closed_queue_answers_everybody_and_lets_the_wire_end() {
     bench.line.close();
     assert!(!bench.line.is_idle());
     bench.frame(1, &[3, 2, 0, 0]);
-    let not_sent = metergate::line::request::Answer::NotSent(
-        metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
-    );
+    let not_sent =
+        metergate::line::Answer::NotSent(metergate::modbus::pdu::ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     assert_eq!(bench.answer(), (3, not_sent));
     assert_eq!(bench.answer().0, 1);
     assert!(bench.line.is_idle());

@@ -4,10 +4,9 @@
 mod one_meter;
 
 use metergate::findings::{Kind, Severity};
-use metergate::status::Number;
-use metergate::status::model::{
-    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, Listener, LocatedFinding, Point, Port,
-    PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
+use metergate::status::{
+    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, Listener, LocatedFinding, Number,
+    Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
 };
 
 pub(crate) use one_meter::{dead_meter, meter, meter_page, unknown_meter};
@@ -219,8 +218,8 @@ pub(crate) fn point(
     value: Option<f32>,
     unit: &'static str,
 ) -> Point<'static> {
-    use metergate::meter::vocabulary::Group;
-    use metergate::status::model::Problem;
+    use metergate::meter::Group;
+    use metergate::status::Problem;
     Point {
         point: name.into(),
         quantity: name.into(),

@@ -1,12 +1,11 @@
 //! The pages of one meter: answering, silent, and never heard.
 
 use metergate::findings::{Kind, Severity};
-use metergate::meter::vocabulary::Group;
+use metergate::meter::Group;
 use metergate::page::{self, Part};
-use metergate::status::Number;
-use metergate::status::history::READING_MINUTES;
-use metergate::status::model::{
-    Alert, Bus, Point, Problem, ReadingHistory, Status, TransactionRecord, Unit, UnitDetail, UnitState,
+use metergate::status::{
+    Alert, Bus, Number, Point, Problem, READING_MINUTES, ReadingHistory, Status, TransactionRecord, Unit,
+    UnitDetail, UnitState,
 };
 
 use super::{PANEL, finding, narrow, overview, point, silent, unit, wave, with_units};

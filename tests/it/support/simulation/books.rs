@@ -5,11 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use metergate::line::now::Now;
-use metergate::line::request::{Answer, ListenerId, Target};
-use metergate::line::settings::LineSettings;
-use metergate::line::unit::UnitState;
-use metergate::line::view::{PortState, UnitView, View};
+use metergate::line::{Answer, LineSettings, ListenerId, Now, PortState, Target, UnitState, UnitView, View};
 use metergate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::own::Own;

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::line::record::{Outcome, PieceKind, Record, Transaction};
-use metergate::line::request::Target;
-use metergate::line::view::View;
+use metergate::line::{Outcome, PieceKind, Record, Target, Transaction, View};
 
 use super::books::{Check, check};
 

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metergate::line::settings::LineSettings;
-use metergate::line::unit::UnitState;
-use metergate::line::view::View;
+use metergate::line::{LineSettings, UnitState, View};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::books::{Check, check};

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use metergate::line::settings::{DemandedBlock, LineSettings, Pace, PolledBlock, Polling};
+use metergate::line::{DemandedBlock, LineSettings, Pace, PolledBlock, Polling};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 use super::rng::{Rng, mix};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metergate::line::settings::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 
 use super::polling;
 use super::rng::Rng;

@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::line::now::Now;
-use metergate::line::record::{Outcome, Record};
-use metergate::line::request::{Answer, ListenerId, Request, Source, Target};
-use metergate::line::settings::{Echo, LineSettings, Parity, UnitId, UnitSettings};
-use metergate::line::state_machine::{Line, Output, PortEvent};
-use metergate::line::view::PortState;
+use metergate::line::{
+    Answer, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent, PortState, Record,
+    Request, Source, Target, UnitId, UnitSettings,
+};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 

@@ -1,7 +1,6 @@
 //! What happens to the gateway itself while a request is on the wire: reloads, restarts, and a machine that sleeps.
 
-use metergate::line::settings::LineSettings;
-use metergate::line::state_machine::{Line, PortEvent, PortSettingsChange};
+use metergate::line::{Line, LineSettings, PortEvent, PortSettingsChange};
 
 use super::super::books::Check;
 use super::super::swarm::Upheavals;
