@@ -374,10 +374,10 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 }
 
 /// Lines that wait for the disk; beyond it they are lost.
-pub const WAITING_MAX: usize = 1_024;
+pub(super) const WAITING_MAX: usize = 1_024;
 
 /// Predecessors of the file, `.1` the newest.
-pub const KEPT: u32 = 4;
+pub(super) const KEPT: u32 = 4;
 
 /// Whoever reads the file need not be the whole world.
 const MODE: u32 = 0o640;

@@ -190,7 +190,7 @@ fn utilisation(blocks: &[Planned]) -> f64 {
 
 /// The blocks of a line's units with what one reading costs, as far as the configuration tells.
 #[must_use]
-pub fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
+pub(super) fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
     let mut blocks = Vec::new();
     for unit in &settings.units {
         blocks.extend(unit.polling.blocks.iter().map(|block| PollBlock {

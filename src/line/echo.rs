@@ -13,7 +13,7 @@ use super::settings::Echo;
 
 /// What is known about the adapter's echo.
 #[derive(Debug)]
-pub struct EchoDetector {
+pub(super) struct EchoDetector {
     setting: Echo,
     verdict: Option<bool>,
     contrary: u32,
@@ -21,7 +21,7 @@ pub struct EchoDetector {
 
 /// The echo of the request on the wire.
 #[derive(Debug)]
-pub enum Phase {
+pub(super) enum Phase {
     /// The first bytes may be, or by the verdict must be, this request coming back.
     Watching(Bytes),
     /// It came back and was taken off.
@@ -32,7 +32,7 @@ pub enum Phase {
 
 /// What the first bytes after a request turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Front {
+pub(super) enum Front {
     /// So many bytes of echo, to be taken off.
     Echo(usize),
     /// All bytes so far equal the request; more are needed to tell.
@@ -46,7 +46,7 @@ pub enum Front {
 impl EchoDetector {
     /// A detector that obeys `setting`.
     #[must_use]
-    pub fn new(setting: Echo) -> Self {
+    pub(super) fn new(setting: Echo) -> Self {
         let verdict = match setting {
             Echo::Auto => None,
             Echo::On => Some(true),
@@ -56,25 +56,25 @@ impl EchoDetector {
     }
 
     /// A port was opened: with `auto`, nothing is known about its adapter.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::new(self.setting);
     }
 
     /// Whether the adapter echoes, if that is known.
     #[must_use]
-    pub fn verdict(&self) -> Option<bool> {
+    pub(super) fn verdict(&self) -> Option<bool> {
         self.verdict
     }
 
     /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
     #[must_use]
-    pub fn may_send(&self, request: &RequestPdu) -> bool {
+    pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.verdict.is_some() || differs_from_its_answer(request)
     }
 
     /// What to look for after `request` went out as `adu`.
     #[must_use]
-    pub fn watch(&self, request: &RequestPdu, adu: &Bytes) -> Phase {
+    pub(super) fn watch(&self, request: &RequestPdu, adu: &Bytes) -> Phase {
         let looks = match self.setting {
             Echo::On => true,
             Echo::Off => false,
@@ -84,7 +84,7 @@ impl EchoDetector {
     }
 
     /// Looks at the first bytes received after a request, while `phase` still watches for it.
-    pub fn inspect(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
+    pub(super) fn inspect(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
         let Phase::Watching(sent) = phase else { return Front::Other };
         let common = sent.len().min(received.len());
         if sent[..common] != received[..common] {
@@ -101,7 +101,7 @@ impl EchoDetector {
 
     /// Whether all that comes after `phase` is no echo: it was taken off, or there is none on this line.
     #[must_use]
-    pub fn is_past(&self, phase: &Phase) -> bool {
+    pub(super) fn is_past(&self, phase: &Phase) -> bool {
         match phase {
             Phase::Seen => true,
             Phase::Absent | Phase::Watching(_) => self.verdict == Some(false),
@@ -111,13 +111,13 @@ impl EchoDetector {
     /// Whether a frame that equals `request` is its echo rather than its answer, because the echo is still
     /// due: something before it hid it.
     #[must_use]
-    pub fn is_still_due(&self, request: &RequestPdu, phase: &Phase) -> bool {
+    pub(super) fn is_still_due(&self, request: &RequestPdu, phase: &Phase) -> bool {
         self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
     }
 
     /// The transaction ended in a way that tells about the echo: it was seen, or a valid answer came first, or
     /// not a single byte. Garbled bytes tell nothing and must not be passed.
-    pub fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
+    pub(super) fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
         if self.setting != Echo::Auto || !differs_from_its_answer(request) {
             return;
         }
@@ -138,7 +138,7 @@ impl EchoDetector {
 
 /// Whether no right answer to this very request can equal it: the two differ in length or in the byte count.
 #[must_use]
-pub fn differs_from_its_answer(request: &RequestPdu) -> bool {
+pub(super) fn differs_from_its_answer(request: &RequestPdu) -> bool {
     let asked = request.bytes();
     match request.function().0 {
         // A byte count where the request has the high byte of its start, or of what it reads.

@@ -1,6 +1,6 @@
 //! One serial line as a state machine: what to send, whose answer came, and what clients get.
 //!
-//! Owns everything that is decided about a line; [`Line`](state_machine::Line) is the way in. Time and bytes are arguments: it never reads a
+//! Owns everything that is decided about a line; [`Line`] is the way in. Time and bytes are arguments: it never reads a
 //! clock, never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
 
 mod allowance;

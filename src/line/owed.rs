@@ -216,7 +216,7 @@ fn may_be_confused(request: &RequestPdu, owed: &RequestPdu) -> bool {
 const ATTEMPTS_MAX: usize = 16;
 
 /// How late answers can be that are still looked for.
-pub const LATENESS_MAX: Duration = Duration::from_secs(5);
+pub(super) const LATENESS_MAX: Duration = Duration::from_secs(5);
 
 /// After so long without a late answer, half of the lateness learned is forgotten.
 const LATENESS_HALVED_AFTER: Duration = Duration::from_secs(600);

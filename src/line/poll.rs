@@ -39,7 +39,7 @@ pub struct PollBlock {
 
 /// Line time of one reading: both frames, the unit's pause between them, and the silence before.
 #[must_use]
-pub fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration, gap: Duration) -> Duration {
+pub(super) fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration, gap: Duration) -> Duration {
     let bytes = range.request().len() + REPLY_HEADER + range.byte_count() + 2 * rtu::OVERHEAD;
     framing.wire_time(bytes) + pause + rtu::silence(framing.baud_rate).max(gap)
 }
@@ -400,7 +400,7 @@ fn interval_of(entry: &Entry, auto: Duration) -> Duration {
 }
 
 /// A meter's pause before its answer, as long as none has been measured.
-pub const USUAL_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const USUAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Estimated line time of the readings that are compared with what they took.
 const COMPARED_TIME: Duration = Duration::from_secs(10);

@@ -177,7 +177,7 @@ pub(super) fn first_input_register() -> RequestPdu {
 }
 
 /// Shortest pause between two probes of one kind.
-pub const PAUSE_MIN: Duration = Duration::from_secs(1);
+pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Refused reads that are tried as probes.
 const REFUSED_MAX: usize = 4;

@@ -19,7 +19,7 @@ use super::tables::Tables;
 
 /// One client that waits for an item's answer.
 #[derive(Debug)]
-pub struct Waiter<T> {
+pub(super) struct Waiter<T> {
     /// Where the answer goes.
     pub to: T,
     /// The client.
@@ -40,7 +40,7 @@ pub struct Waiter<T> {
 
 /// What an item is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// A client's request, or a reading on the gateway's own account.
     Request,
     /// A client's request that also finds out whether an off-line unit is back. Sent as it was asked.
@@ -53,7 +53,7 @@ pub enum Purpose {
 
 /// A client's request that was taken out of the queue unanswered.
 #[derive(Debug)]
-pub struct Removed<T> {
+pub(super) struct Removed<T> {
     /// The unit, or all of them.
     pub target: Target,
     /// What was sent, or was to be.
@@ -68,7 +68,7 @@ pub struct Removed<T> {
 
 /// One request for the line, and every client that waits for its answer.
 #[derive(Debug)]
-pub struct Item<T> {
+pub(super) struct Item<T> {
     /// Ascending by arrival.
     pub key: u64,
     /// The unit, or all of them.
@@ -95,7 +95,7 @@ impl<T> Item<T> {
 
     /// Whether it is sent once at most.
     #[must_use]
-    pub fn is_sent_once(&self) -> bool {
+    pub(super) fn is_sent_once(&self) -> bool {
         !self.pdu.is_read() || self.purpose != Purpose::Request
     }
 }
@@ -103,14 +103,14 @@ impl<T> Item<T> {
 impl<T> Waiter<T> {
     /// Whether it takes data read by a request begun then.
     #[must_use]
-    pub fn takes_data_of(&self, begun: Now) -> bool {
+    pub(super) fn takes_data_of(&self, begun: Now) -> bool {
         self.since.since(begun) <= self.max_age
     }
 }
 
 /// The flow whose turn it was, and the weight of what it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub(super) struct Turn {
     /// The flow.
     pub source: Source,
     weight: u64,
@@ -118,7 +118,7 @@ pub struct Turn {
 
 /// Everything that waits for the line.
 #[derive(Debug)]
-pub struct Queue<T> {
+pub(super) struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
     addresses: BTreeMap<IpAddr, Address>,
     lanes: BTreeMap<Lane, LaneState>,
@@ -175,7 +175,7 @@ struct Flow {
 impl<T> Queue<T> {
     /// A queue for `limit` waiting requests; each connection may have one beyond it.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             items: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -192,38 +192,38 @@ impl<T> Queue<T> {
     }
 
     /// Another limit; what waits beyond it goes on waiting.
-    pub fn set_limit(&mut self, limit: usize) {
+    pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
     /// Requests waiting, joined ones included.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
     /// Whether another request of this connection finds room.
     #[must_use]
-    pub fn has_room(&self, source: Source) -> bool {
+    pub(super) fn has_room(&self, source: Source) -> bool {
         self.waiting < self.limit || self.flow(source).is_none_or(|flow| flow.waiting == 0)
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
     /// Whether a read of `target` may join an item with this `key`: no write came after it.
     #[must_use]
-    pub fn may_join(&self, target: Target, key: u64) -> bool {
+    pub(super) fn may_join(&self, target: Target, key: u64) -> bool {
         let newest = |lane: Lane| self.lanes.get(&lane).and_then(|state| state.newest_write);
         [lane(target), BROADCAST].into_iter().filter_map(newest).all(|write| write < key)
     }
 
     /// The queued read whose answer would hold every value of `range`, read in one of its `tables`.
     #[must_use]
-    pub fn covering(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
+    pub(super) fn covering(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
         let state = self.lanes.get(&lane(target))?;
         let functions = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
         let other = functions.into_iter().filter(|function| {
@@ -247,7 +247,7 @@ impl<T> Queue<T> {
     }
 
     /// Lets a waiter share the answer of a queued item.
-    pub fn join(&mut self, key: u64, waiter: Waiter<T>) {
+    pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
         self.link(waiter.source, key, lane(target), End::Back, false);
         self.expiries.insert((waiter.expiry, key, waiter.source.connection));
@@ -258,7 +258,7 @@ impl<T> Queue<T> {
     }
 
     /// Queues an item behind what the connections of its waiters asked for before. Its key is given here.
-    pub fn push(&mut self, item: Item<T>, now: Instant) {
+    pub(super) fn push(&mut self, item: Item<T>, now: Instant) {
         self.end_idle(now);
         let key = self.next_key;
         self.insert(Item { key, ..item }, End::Back);
@@ -266,7 +266,7 @@ impl<T> Queue<T> {
 
     /// Queues a reading on the gateway's own account. One of exactly this range that clients wait for becomes one,
     /// too: a wider one would not be kept.
-    pub fn push_background(&mut self, target: Target, range: ReadRange, now: Instant) {
+    pub(super) fn push_background(&mut self, target: Target, range: ReadRange, now: Instant) {
         self.end_idle(now);
         let place = lane(target);
         let same = |state: &LaneState| {
@@ -295,7 +295,7 @@ impl<T> Queue<T> {
 
     /// Whether a write that this connection asked for waits for the target, or for all units.
     #[must_use]
-    pub fn has_write(&self, source: Source, target: Target) -> bool {
+    pub(super) fn has_write(&self, source: Source, target: Target) -> bool {
         let Some(flow) = self.flow(source).filter(|flow| !flow.writes.is_empty()) else { return false };
         [lane(target), BROADCAST].iter().any(|lane| {
             flow.lanes.get(lane).is_some_and(|keys| keys.iter().any(|key| flow.writes.contains(key)))
@@ -304,12 +304,12 @@ impl<T> Queue<T> {
 
     /// Whether a reading on the gateway's own account waits for a target for which `counts` holds.
     #[must_use]
-    pub fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
+    pub(super) fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
         self.lanes.iter().any(|(&lane, state)| state.background > 0 && counts(target_of(lane)))
     }
 
     /// Gives up readings on the gateway's own account for which `gone` holds; clients that joined one go on waiting.
-    pub fn drop_background(&mut self, gone: impl Fn(&Item<T>) -> bool) {
+    pub(super) fn drop_background(&mut self, gone: impl Fn(&Item<T>) -> bool) {
         let keys: Vec<u64> =
             self.items.values().filter(|item| item.background && gone(item)).map(|item| item.key).collect();
         for key in keys {
@@ -329,14 +329,14 @@ impl<T> Queue<T> {
     }
 
     /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
-    pub fn requeue(&mut self, item: Item<T>) {
+    pub(super) fn requeue(&mut self, item: Item<T>) {
         self.insert(item, End::Front);
     }
 
     /// The item whose turn it is, in the order of fair shares, among those whose target `is_open` and that
     /// `may_send` lets pass.
     #[must_use]
-    pub fn select(
+    pub(super) fn select(
         &self,
         is_open: impl Fn(Target) -> bool,
         may_send: impl Fn(&Item<T>) -> bool,
@@ -352,7 +352,7 @@ impl<T> Queue<T> {
     /// When the first item can be sent, given when a target can be sent anything (`None`: not before something
     /// happens) and when an item can be sent at the earliest (`None`: as soon as its target can).
     #[must_use]
-    pub fn next_ready(
+    pub(super) fn next_ready(
         &self,
         target_ready: impl Fn(Target) -> Option<Instant>,
         item_ready: impl Fn(&Item<T>) -> Option<Instant>,
@@ -371,29 +371,29 @@ impl<T> Queue<T> {
 
     /// Whether the flow still has a claim to this item.
     #[must_use]
-    pub fn holds(&self, key: u64, source: Source) -> bool {
+    pub(super) fn holds(&self, key: u64, source: Source) -> bool {
         self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == source))
     }
 
     /// The target of a queued item.
     #[must_use]
-    pub fn target_of(&self, key: u64) -> Option<Target> {
+    pub(super) fn target_of(&self, key: u64) -> Option<Target> {
         self.items.get(&key).map(|item| item.target)
     }
 
     /// The units that a client's probe waits for.
-    pub fn client_probes(&self) -> impl Iterator<Item = UnitId> {
+    pub(super) fn client_probes(&self) -> impl Iterator<Item = UnitId> {
         self.client_probes.values().copied()
     }
 
     /// The queued item.
     #[must_use]
-    pub fn get(&self, key: u64) -> Option<&Item<T>> {
+    pub(super) fn get(&self, key: u64) -> Option<&Item<T>> {
         self.items.get(&key)
     }
 
     /// Takes an item out by its key.
-    pub fn remove(&mut self, key: u64) -> Option<Item<T>> {
+    pub(super) fn remove(&mut self, key: u64) -> Option<Item<T>> {
         let item = self.items.remove(&key)?;
         self.client_probes.remove(&key);
         let place = lane(item.target);
@@ -413,7 +413,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes an item for its turn: from now on its flow's later requests come after it.
-    pub fn take(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
+    pub(super) fn take(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
         let Source { address, connection } = turn.source;
         if let Some(entry) = self.addresses.get_mut(&address) {
             // What was held back must not save up a burst: a start in the past counts as now.
@@ -426,7 +426,7 @@ impl<T> Queue<T> {
     }
 
     /// Charges a flow with the line time its turn took; the debt stays while the flow is empty.
-    pub fn charge(&mut self, turn: Turn, took: Duration) {
+    pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
         let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / turn.weight;
         let Source { address: ip, connection } = turn.source;
         let virtual_time = self.virtual_time;
@@ -453,7 +453,7 @@ impl<T> Queue<T> {
 
     /// Since when a client other than this flow's has been waiting for the target.
     #[must_use]
-    pub fn others_wait_since(&self, target: Target, turn: Turn) -> Option<Instant> {
+    pub(super) fn others_wait_since(&self, target: Target, turn: Turn) -> Option<Instant> {
         let state = self.lanes.get(&lane(target))?;
         let heads = state.heads.iter().flat_map(|(ip, heads)| {
             heads
@@ -469,12 +469,12 @@ impl<T> Queue<T> {
 
     /// When the first of those that wait will have waited too long.
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.expiries.first().map(|(expiry, ..)| *expiry)
     }
 
     /// Removes the waiters that have waited too long.
-    pub fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
         let mut expired = Vec::new();
         while let Some(&first) = self.expiries.first().filter(|(expiry, ..)| *expiry <= now) {
             self.expiries.remove(&first);
@@ -485,7 +485,7 @@ impl<T> Queue<T> {
 
     /// Removes the waiters for which `gone` holds; an item that no client waits for any more is dropped. Looks at
     /// every request: for what is rare.
-    pub fn remove_waiters(&mut self, gone: impl Fn(&Item<T>, &Waiter<T>) -> bool) -> Vec<Removed<T>> {
+    pub(super) fn remove_waiters(&mut self, gone: impl Fn(&Item<T>, &Waiter<T>) -> bool) -> Vec<Removed<T>> {
         let found = |item: &&Item<T>| item.waiters.iter().any(|waiter| gone(item, waiter));
         let keys: Vec<u64> = self.items.values().filter(found).map(|item| item.key).collect();
         let mut removed = Vec::new();
@@ -500,7 +500,7 @@ impl<T> Queue<T> {
 
     /// Moves the reads of clients for which `half_closed` holds to one flow that all of them share, with the weight
     /// of background reading. Writes keep their place, so that no later write overtakes them.
-    pub fn demote(&mut self, half_closed: impl Fn(&T) -> bool) {
+    pub(super) fn demote(&mut self, half_closed: impl Fn(&T) -> bool) {
         let found = |item: &&Item<T>| {
             let demoted = |waiter: &Waiter<T>| waiter.source != HALF_CLOSED_SOURCE && half_closed(&waiter.to);
             item.pdu.is_read() && item.waiters.iter().any(demoted)
@@ -517,7 +517,7 @@ impl<T> Queue<T> {
 
     /// Notes whether anything waits, and now and then forgets the flows that have nothing waiting and no debt: seldom
     /// enough that looking at each costs no event more than a constant.
-    pub fn prune(&mut self, now: Instant) {
+    pub(super) fn prune(&mut self, now: Instant) {
         if self.items.is_empty() {
             self.idle_since.get_or_insert(now);
         }

@@ -22,7 +22,7 @@ use super::tables::Tables;
 
 /// The use a block of the snapshot, or a part of it, has been put to since it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockUse {
+pub(super) struct BlockUse {
     /// When a client was last answered from it.
     pub at: Instant,
     /// The smallest `max_age` of the clients answered from it.
@@ -32,7 +32,7 @@ pub struct BlockUse {
 impl BlockUse {
     /// The use of a whole block; `None` if no client was answered from it.
     #[must_use]
-    pub fn of(block: &Block) -> Option<Self> {
+    pub(super) fn of(block: &Block) -> Option<Self> {
         Some(Self { at: block.wanted_at()?, max_age: block.wanted_age()? })
     }
 }
@@ -52,7 +52,7 @@ pub struct Conflict {
 
 /// The demanded and learned ranges of one line.
 #[derive(Debug)]
-pub struct RangeTable {
+pub(super) struct RangeTable {
     limit: usize,
     units: BTreeMap<UnitId, UnitRanges>,
     undone: BTreeMap<(UnitId, Place, Place), VecDeque<Instant>>,
@@ -64,7 +64,7 @@ pub struct RangeTable {
 impl RangeTable {
     /// A table for at most `learn_limit` merged and active demanded ranges; zero: nothing is learned.
     #[must_use]
-    pub fn new(learn_limit: usize) -> Self {
+    pub(super) fn new(learn_limit: usize) -> Self {
         Self {
             limit: learn_limit,
             units: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl RangeTable {
 
     /// Sets the limit and the units, at the start and at each reload. A unit whose polling, merging and kind of
     /// replies are as before keeps what is known of it; any other begins anew, and one that is gone is forgotten.
-    pub fn configure(&mut self, learn_limit: usize, units: &[UnitSettings]) {
+    pub(super) fn configure(&mut self, learn_limit: usize, units: &[UnitSettings]) {
         self.limit = learn_limit;
         let mut before = std::mem::take(&mut self.units);
         for settings in units {
@@ -96,7 +96,7 @@ impl RangeTable {
 
     /// A client that takes data as old as `max_age` asked for a range outside every polled block, and it was not at
     /// hand. To be called before [`enclosing`](Self::enclosing) for the same request.
-    pub fn note_asked(
+    pub(super) fn note_asked(
         &mut self,
         unit: UnitId,
         wanted: &ReadRange,
@@ -134,7 +134,7 @@ impl RangeTable {
     /// range that holds it, in the table it is to be read in. `None`: `wanted` is read by itself, which includes what
     /// is asked for the first time, unless what is learned already reaches around it.
     #[must_use]
-    pub fn enclosing(
+    pub(super) fn enclosing(
         &mut self,
         unit: UnitId,
         wanted: &ReadRange,
@@ -149,14 +149,14 @@ impl RangeTable {
     }
 
     /// A reading of exactly this range began.
-    pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
+    pub(super) fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         if let Some(ranges) = self.units.get_mut(&unit) {
             ranges.note_begun(range, at);
         }
     }
 
     /// The unit gave this range whole.
-    pub fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
+    pub(super) fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
         if let Some(ranges) = self.units.get_mut(&unit) {
             self.is_changed |= ranges.note_read(range);
         }
@@ -165,7 +165,7 @@ impl RangeTable {
     /// A reading of exactly this range ended in anything but its whole answer. Exceptions 05 and 06 do not count;
     /// exceptions 02 and 03 are for [`note_refused`](Self::note_refused). True when the range is read in parts, or
     /// not at all, from now on.
-    pub fn note_failed(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
+    pub(super) fn note_failed(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
         let is_divided = self.units.get_mut(&unit).is_some_and(|ranges| ranges.note_failed(range, now));
         self.is_changed |= is_divided;
         is_divided
@@ -173,21 +173,21 @@ impl RangeTable {
 
     /// The unit refused exactly this range with exception 02 or 03: a demanded block is divided at once, and
     /// anything else has failed once more. True as with [`note_failed`](Self::note_failed).
-    pub fn note_refused(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
+    pub(super) fn note_refused(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
         let is_divided = self.units.get_mut(&unit).is_some_and(|ranges| ranges.note_refused(range, now));
         self.is_changed |= is_divided;
         is_divided
     }
 
     /// The unit is back from off-line: what it failed to give before is tried again, whole.
-    pub fn note_returned(&mut self, unit: UnitId) {
+    pub(super) fn note_returned(&mut self, unit: UnitId) {
         if let Some(ranges) = self.units.get_mut(&unit) {
             ranges.note_returned();
         }
     }
 
     /// A reading of `by` made the block of `of` unusable, because no client may be given older values than before.
-    pub fn note_undone(&mut self, unit: UnitId, by: &ReadRange, of: &ReadRange, now: Instant) {
+    pub(super) fn note_undone(&mut self, unit: UnitId, by: &ReadRange, of: &ReadRange, now: Instant) {
         let (first, second) = (place(by).min(place(of)), place(by).max(place(of)));
         let key = (unit, first, second);
         if self.undone.len() >= UNDONE_PAIRS && !self.undone.contains_key(&key) {
@@ -204,7 +204,7 @@ impl RangeTable {
     }
 
     /// The pairs of ranges that undid each other more than ten times within the last minute.
-    pub fn conflicts(&self, now: Instant) -> impl Iterator<Item = Conflict> {
+    pub(super) fn conflicts(&self, now: Instant) -> impl Iterator<Item = Conflict> {
         self.undone.iter().filter_map(move |((unit, first, second), times)| {
             let recent = |at: &&Instant| now.saturating_duration_since(**at) < MINUTE;
             let times = times.iter().filter(recent).count();
@@ -219,7 +219,7 @@ impl RangeTable {
 
     /// The clients that asked last for the ranges within `range`, a few at most.
     #[must_use]
-    pub fn sources(&self, unit: UnitId, range: &ReadRange) -> Vec<Source> {
+    pub(super) fn sources(&self, unit: UnitId, range: &ReadRange) -> Vec<Source> {
         let Some(ranges) = self.units.get(&unit) else { return Vec::new() };
         let tables = ranges.rules.tables();
         let asked = ranges.asked.iter().filter(|(_, asked)| asked.is_alive);
@@ -234,7 +234,7 @@ impl RangeTable {
     /// part)` is the use that the snapshot's block of exactly `range` tells for `part`, or for the whole where it
     /// does not tell them apart.
     #[must_use]
-    pub fn due(
+    pub(super) fn due(
         &mut self,
         now: Instant,
         usable: impl Fn(UnitId) -> bool,
@@ -254,13 +254,13 @@ impl RangeTable {
 
     /// When [`due`](Self::due) will have something to decide on.
     #[must_use]
-    pub fn next_due(&self, usable: impl Fn(UnitId) -> bool) -> Option<Instant> {
+    pub(super) fn next_due(&self, usable: impl Fn(UnitId) -> bool) -> Option<Instant> {
         self.units.iter().filter(|(unit, _)| usable(**unit)).filter_map(|(_, ranges)| ranges.next_due()).min()
     }
 
     /// Forgets what no client has used for ten minutes, or for its `max_age` where that is longer. [`due`](Self::due)
     /// does this too; a line that reads nothing in the background calls it by itself now and then.
-    pub fn forget_unused(
+    pub(super) fn forget_unused(
         &mut self,
         now: Instant,
         block_use: impl Fn(UnitId, &ReadRange, &ReadRange) -> Option<BlockUse>,
@@ -273,13 +273,13 @@ impl RangeTable {
     }
 
     /// Whether [`demand`](Self::demand) may have changed since this was last asked.
-    pub fn take_changed(&mut self) -> bool {
+    pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
     }
 
     /// The share of line time that keeping fresh what is in use takes, where a reading costs `cost`.
     #[must_use]
-    pub fn demand(&self, cost: impl Fn(UnitId, &ReadRange) -> Duration) -> f64 {
+    pub(super) fn demand(&self, cost: impl Fn(UnitId, &ReadRange) -> Duration) -> f64 {
         let all = self.units.iter().flat_map(|(unit, ranges)| {
             ranges.readings.iter().map(move |(place, reading)| (*unit, range_at(*place), reading))
         });
@@ -291,13 +291,13 @@ impl RangeTable {
     /// Whether a reading of exactly this range is worth keeping: an active part of a demanded block, a merged range,
     /// or what a client asked for.
     #[must_use]
-    pub fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
+    pub(super) fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.units.get(&unit).is_some_and(|ranges| ranges.contains(place(range)))
     }
 
     /// The range under which these values are kept, where a mirrored table was asked for.
     #[must_use]
-    pub fn known_as(&self, unit: UnitId, range: &ReadRange) -> Option<ReadRange> {
+    pub(super) fn known_as(&self, unit: UnitId, range: &ReadRange) -> Option<ReadRange> {
         let ranges = self.units.get(&unit)?;
         let own = ranges.own_name(range);
         ranges.contains(place(&own)).then_some(own)
@@ -305,19 +305,13 @@ impl RangeTable {
 
     /// Learned ranges and active demanded blocks, which the limit bounds together.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.units.values().map(UnitRanges::len).sum()
-    }
-
-    /// Whether nothing is learned and no demanded block is active.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether a range found no room within the last minute.
     #[must_use]
-    pub fn is_full(&self, now: Instant) -> bool {
+    pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_some_and(|at| now.saturating_duration_since(at) < MINUTE)
     }
 
@@ -1728,7 +1722,7 @@ mod tests {
         for start in (0..50).step_by(2) {
             assert_eq!(line.ask(holding(start, 2)), None);
         }
-        assert!(line.table.is_empty());
+        assert_eq!(line.table.len(), 0);
         assert_eq!(line.ask(holding(24, 2)), Some(holding(0, 50)));
         assert_eq!(line.table.len(), 1);
         assert_eq!(line.whole(holding(11, 7)), Some(holding(0, 50)));
@@ -1980,7 +1974,7 @@ mod tests {
         line.wait(600);
         assert_eq!(line.due(), None);
         assert_eq!(line.whole(holding(10, 10)), None);
-        assert!(line.table.is_empty());
+        assert_eq!(line.table.len(), 0);
     }
 
     #[test]
@@ -2078,7 +2072,7 @@ mod tests {
         assert_eq!(line.due(), Some(block));
         line.wait(600);
         assert_eq!(line.due(), None);
-        assert!(line.table.is_empty());
+        assert_eq!(line.table.len(), 0);
     }
 
     #[test]
@@ -2167,7 +2161,7 @@ mod tests {
         assert_eq!(line.whole(holding(0, 2)), Some(holding(0, 2)));
         line.table.configure(256, &[UnitSettings { merge_gap: Some(3), ..settings() }]);
         assert_eq!(line.whole(holding(0, 2)), None);
-        assert!(line.table.is_empty());
+        assert_eq!(line.table.len(), 0);
         line.ask_twice(holding(0, 2));
         line.ask_twice(holding(100, 2));
         line.table.configure(1, &[UnitSettings { merge_gap: Some(3), ..settings() }]);

@@ -34,7 +34,6 @@ use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
 use super::view::{PortState, View};
 use super::wire::{Ended, Failure, Misfits, Outgoing, RtuWire, WireEvent, exception_of};
-pub use super::wire::{OCCUPIED_QUIET, QUIET};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,7 @@ impl Tables {
 
 /// The reply PDU, an exception included, as an answer to a request of that function.
 #[must_use]
-pub fn with_function(reply: &Bytes, function: FunctionCode) -> Bytes {
+pub(super) fn with_function(reply: &Bytes, function: FunctionCode) -> Bytes {
     let own = function.0 | (reply[0] & EXCEPTION_BIT);
     if reply[0] == own {
         return reply.clone();

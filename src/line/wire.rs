@@ -704,7 +704,7 @@ const WANTED_MAX: usize = 4 * rtu::ADU_MAX;
 const PAUSES_MAX: u32 = 4;
 
 /// Longer than the lumps in which USB adapters deliver.
-pub const QUIET: Duration = Duration::from_millis(20);
+pub(super) const QUIET: Duration = Duration::from_millis(20);
 
 /// So much quiet ends an occupation.
-pub const OCCUPIED_QUIET: Duration = Duration::from_millis(100);
+pub(super) const OCCUPIED_QUIET: Duration = Duration::from_millis(100);

@@ -75,4 +75,4 @@ impl fmt::Display for Decimal {
 }
 
 /// Digits of a step, before and after the point.
-pub const MOST_DIGITS: usize = 12;
+pub(super) const MOST_DIGITS: usize = 12;

@@ -67,10 +67,10 @@ impl io::Write for &LogLines {
 }
 
 /// Lines that are kept.
-pub const LOG_LINES_KEPT: usize = 500;
+pub(super) const LOG_LINES_KEPT: usize = 500;
 
 /// Bytes of a line that are kept.
-pub const LOG_LINE_MAX: usize = 1_000;
+pub(super) const LOG_LINE_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Lines of this process's log that were dropped since the start, because it was blocked or could not be written.
 #[must_use]
-pub fn dropped_lines() -> u64 {
+pub(super) fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
@@ -130,7 +130,7 @@ impl Write for Stderr {
 }
 
 /// Lines that wait while the log is blocked; what comes then is dropped.
-pub const LOG_LINES_WAITING: usize = 1_024;
+pub(super) const LOG_LINES_WAITING: usize = 1_024;
 
 /// Between two tries to get a place in a full queue, at the end of the program.
 const FLUSH_RETRY: Duration = Duration::from_millis(5);

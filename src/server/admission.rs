@@ -20,7 +20,7 @@ pub struct IdleTracker {
 
 /// The connections of one listener.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     epoch: Instant,
     entries: Vec<Entry>,
 }
@@ -33,7 +33,7 @@ struct Entry {
 
 /// What [`Admission::make_room`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(super) struct Room {
     /// Whether the newcomer may enter.
     pub admitted: bool,
     /// Connections told to close for it.
@@ -70,13 +70,13 @@ impl IdleTracker {
 impl Admission {
     /// Nobody is connected yet.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { epoch: now, entries: Vec::new() }
     }
 
     /// Looks for room for a newcomer from `address`: first under the limit per address, where one of the same
     /// address has to go, then under the limit in all. After a reload that lowered a limit several may go.
-    pub fn make_room(&mut self, address: IpAddr, limit_per_address: usize, limit: usize) -> Room {
+    pub(super) fn make_room(&mut self, address: IpAddr, limit_per_address: usize, limit: usize) -> Room {
         self.forget_gone();
         let mut evicted = 0;
         for (from, limit) in [(Some(address), limit_per_address), (None, limit)] {
@@ -91,7 +91,12 @@ impl Admission {
     }
 
     /// Counts a newcomer, whatever the limits.
-    pub fn enter(&mut self, address: IpAddr, closing: CancellationToken, now: Instant) -> Arc<IdleTracker> {
+    pub(super) fn enter(
+        &mut self,
+        address: IpAddr,
+        closing: CancellationToken,
+        now: Instant,
+    ) -> Arc<IdleTracker> {
         let presence = Arc::new(IdleTracker::new(self.epoch, now, closing));
         self.entries.push(Entry { address, presence: Arc::downgrade(&presence) });
         presence
@@ -99,7 +104,7 @@ impl Admission {
 
     /// Tells the longest idle connection (of one address, if given) to close, and no longer counts it.
     /// `false` when all have a request in flight.
-    pub fn evict(&mut self, from: Option<IpAddr>) -> bool {
+    pub(super) fn evict(&mut self, from: Option<IpAddr>) -> bool {
         self.forget_gone();
         let longest_idle = (self.entries.iter().enumerate())
             .filter(|(_, entry)| from.is_none_or(|address| address == entry.address))

@@ -251,4 +251,4 @@ impl Fault {
 }
 
 /// A meter's pause before it answers, unless something else is said.
-pub const TURNAROUND: Duration = Duration::from_millis(5);
+pub(super) const TURNAROUND: Duration = Duration::from_millis(5);

@@ -15,7 +15,7 @@ use crate::meter::Group;
 use crate::runtime::Process;
 
 /// Text of the configuration or of a profile where the model was collected, its own where it was read.
-pub type Text<'a> = Cow<'a, str>;
+pub(super) type Text<'a> = Cow<'a, str>;
 
 /// `/api/v1/status`, and each event of `/api/v1/events`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -132,7 +132,6 @@ pub struct DriverErrors {
 
 /// Where line time went since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct LineTime {
     pub clients_ms: u64,
     pub polling_ms: u64,
@@ -172,7 +171,6 @@ pub struct Histogram<'a> {
 
 /// How readings in the background go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct Polling {
     pub auto_interval_ms: u64,
     pub slowdown: f64,
@@ -184,7 +182,6 @@ pub struct Polling {
 
 /// How many units are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the states have their own")]
 pub struct UnitCounts {
     pub never_seen: usize,
     pub online: usize,
@@ -257,7 +254,6 @@ pub struct UnitDetail<'a> {
 
 /// What is held of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct Block {
     pub function: u8,
     pub address: u16,
@@ -301,7 +297,6 @@ pub struct Point<'a> {
 
 /// A bit with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in the profile")]
 pub struct Flag<'a> {
     pub name: Text<'a>,
     pub means: Text<'a>,

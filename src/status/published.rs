@@ -151,7 +151,7 @@ impl PublishedUnit<'_> {
 }
 
 /// The least age at which readings are left out of what carries no age of its own.
-pub const FRESH: Duration = Duration::from_secs(30);
+pub(super) const FRESH: Duration = Duration::from_secs(30);
 
 /// A slowdown beyond this says that hardly anything is read.
 const MOST_SLOWDOWN: f64 = 1000.0;

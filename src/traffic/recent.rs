@@ -442,7 +442,7 @@ pub const PASSING_PER_SECOND: u32 = 200;
 pub const RING_EVENTS: usize = 2_000;
 
 /// What they may take in memory each, bytes: reached before [`RING_EVENTS`] only where the answers are long.
-pub const RING_SIZE: usize = 1 << 20;
+pub(super) const RING_SIZE: usize = 1 << 20;
 
 /// Events a follower may be behind.
 pub const FOLLOWER_EVENTS: usize = 1_024;
@@ -460,4 +460,4 @@ pub const COLLECT_PERIOD: Duration = Duration::from_millis(100);
 const EVENT_SIZE: usize = 320;
 
 /// A wall clock so far from where it was going has been set.
-pub const CLOCK_SET: Duration = Duration::from_secs(1);
+pub(super) const CLOCK_SET: Duration = Duration::from_secs(1);
