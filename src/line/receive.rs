@@ -28,7 +28,7 @@ pub struct Frame {
 pub enum Finality {
     /// More bytes may come at any moment.
     Open,
-    /// The line has been quiet for [`QUIET`](super::state_machine::QUIET): a frame of unknown length may end here.
+    /// The line has been quiet for [`QUIET`](super::wire::QUIET): a frame of unknown length may end here.
     Quiet,
     /// Nothing more will come: what is no frame by now is noise.
     Over,
