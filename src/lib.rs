@@ -12,6 +12,7 @@
 //! config       a YAML file in, a checked configuration out         simulator  meters that do not exist
 //! server       listeners and client connections                    findings   what is wrong, in words
 //! audit        the record of every write                           scan       who is on a line
+//! events       what happened, from when to when
 //! serial       ports, and the task that drives a line
 //! traffic      the last traffic of both sides
 //! line         ONE SERIAL LINE as a state machine: no clock, no input or output
@@ -54,6 +55,7 @@ pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod events;
 pub mod gateway;
 pub mod runtime;
 pub mod serial;

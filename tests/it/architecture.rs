@@ -10,6 +10,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("modbus", &[]),
     ("document", &[]),
     ("runtime", &[]),
+    ("events", &[]),
     ("meter", &["modbus", "document"]),
     ("line", &["meter", "modbus"]),
     ("traffic", &["line", "meter", "modbus"]),

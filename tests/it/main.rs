@@ -13,6 +13,7 @@ mod audit_file;
 mod cli;
 mod client;
 mod config;
+mod events;
 mod findings;
 mod fuzz_findings;
 mod gateway;
