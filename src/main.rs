@@ -7,8 +7,8 @@ use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
-    capture, check, completions, demo, doctor, output, points, read, report, run, scan, signals, simulate,
-    trace, write,
+    capture, check, completions, demo, doctor, events, output, points, read, report, run, scan, signals,
+    simulate, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
         Command::Trace(trace) => once(&args, |stop| trace::trace(trace, stop)),
         Command::Capture(capture) => once(&args, |stop| capture::capture(capture, stop)),
+        Command::Events(list) => once(&args, |_stop| events::events(list)),
         Command::Report(report) => once(&args, |_stop| report::report(report)),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => completions::man(command.as_deref()),

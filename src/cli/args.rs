@@ -103,6 +103,11 @@ pub enum Command {
     /// The file begins with what the gateway has kept: the last 2000 events of each line, and of all clients.
     #[command(after_help = gateway::CAPTURE_HELP)]
     Capture(gateway::Capture),
+    /// List what happened on the running gateway: outages, lost ports, findings, reloads, restarts
+    ///
+    /// Each line has the beginning in local time, how long it lasted, and what it was; the newest is the last.
+    #[command(after_help = gateway::EVENTS_HELP)]
+    Events(gateway::Events),
     /// Write all that the running gateway knows into one text, for whoever helps from afar
     ///
     /// Configuration, versions, states, counters, findings, the last transactions and the last lines of the log. The

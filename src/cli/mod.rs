@@ -11,6 +11,7 @@ pub mod command_error;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
+pub mod events;
 pub mod exit;
 pub mod export;
 mod gateway_client;

@@ -51,3 +51,13 @@ pub fn complain(text: &str) {
 pub fn report(text: &impl Display) {
     let _untold = writeln!(io::stderr().lock(), "{text}");
 }
+
+/// Text from outside with nothing in it that a terminal acts on.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let shown = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(shown).collect()
+}

@@ -83,6 +83,8 @@ async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway) {
                 error!("{}", problem.headline());
             }
             error!(configuration = %path.display(), "not reloaded: the old configuration stays");
+            let first = problems.errors().first().map(Problem::headline).unwrap_or_default();
+            gateway.note_refused_reload(&first);
             return;
         }
     };

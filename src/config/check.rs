@@ -17,6 +17,7 @@ use super::value::Address;
 use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
+use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
 use crate::modbus::rtu;
 use crate::serial::PortSettings;
@@ -70,6 +71,10 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
             .audit
             .as_ref()
             .map(|audit| AuditSettings { file: audit.file.0.clone(), max_size: audit.max_size.get() }),
+        events: file
+            .events
+            .as_ref()
+            .map(|events| EventFileSettings { file: events.file.0.clone(), max_size: events.max_size.get() }),
         status,
     })
 }

@@ -90,7 +90,6 @@ static FORMAT: Format = Format {
     ],
     later: &[
         "site",
-        "events",
         "mqtt",
         "listeners.rules",
         "listeners.tls",

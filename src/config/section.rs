@@ -31,6 +31,8 @@ pub struct File {
     pub status: Option<Status>,
     /// The file that records writes; absent: the log only.
     pub audit: Option<Audit>,
+    /// The file that keeps events over restarts; absent: in memory only.
+    pub events: Option<Events>,
     /// What the log shows.
     pub log_level: LogLevel,
 }
@@ -193,6 +195,17 @@ pub struct Audit {
     pub max_size: Size<64_000, 1_000_000_000>,
 }
 
+/// The section `events`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "events", deny_unknown_fields)]
+pub struct Events {
+    /// The file.
+    pub file: FilePath,
+    /// It is written anew with the newest events before it grows beyond this.
+    #[serde(default = "events_size")]
+    pub max_size: Size<64_000, 1_000_000_000>,
+}
+
 /// How often settings and identity are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -219,6 +232,7 @@ impl Default for File {
             profiles: Directory::default(),
             status: None,
             audit: None,
+            events: None,
             log_level: LogLevel::Info,
         }
     }
@@ -289,6 +303,10 @@ impl Default for StatusPage {
     fn default() -> Self {
         Self { address: Address(([127, 0, 0, 1], 8502).into()), token_file: None }
     }
+}
+
+fn events_size() -> Size<64_000, 1_000_000_000> {
+    Size(1_000_000)
 }
 
 fn audit_size() -> Size<64_000, 1_000_000_000> {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Token;
 use crate::audit::AuditSettings;
 use crate::document::Problem;
+use crate::events::EventFileSettings;
 use crate::line::{LineSettings, Pace, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
@@ -36,6 +37,8 @@ pub struct Config {
     pub profiles: PathBuf,
     /// The file that records writes; `None`: the log only.
     pub audit: Option<AuditSettings>,
+    /// The file that keeps events; `None`: in memory only.
+    pub events: Option<EventFileSettings>,
     /// The status page; `None`: there is none.
     pub status: Option<Status>,
 }

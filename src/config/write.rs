@@ -5,7 +5,7 @@
 
 use serde_yaml::Value;
 
-use super::section::{self, Audit, File, OfflineAfter, PollSlow, StatusPage};
+use super::section::{self, Audit, Events, File, OfflineAfter, PollSlow, StatusPage};
 use super::settings::{Bus, Config, Listener, UnitProfile};
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
@@ -38,7 +38,8 @@ fn without_absent(value: Value) -> Value {
 
 impl From<&Config> for File {
     fn from(config: &Config) -> Self {
-        let Config { listeners, buses, log_level, diagnostics_unit, profiles, audit, status } = config;
+        let Config { listeners, buses, log_level, diagnostics_unit, profiles, audit, events, status } =
+            config;
         let page = |status: &super::Status| {
             section::Status::On(StatusPage {
                 address: Address(status.settings.address),
@@ -54,6 +55,10 @@ impl From<&Config> for File {
             audit: audit
                 .as_ref()
                 .map(|audit| Audit { file: FilePath(audit.file.clone()), max_size: Size(audit.max_size) }),
+            events: events.as_ref().map(|events| Events {
+                file: FilePath(events.file.clone()),
+                max_size: Size(events.max_size),
+            }),
             log_level: *log_level,
         }
     }

@@ -178,10 +178,21 @@ impl EventList {
         self.note(EventKind::ClockStep, format!("the clock was set {way} by {}", Span(by)), now, at);
     }
 
-    /// Each event that has changed since the last call, as a line of the file without its end.
+    /// Each event that has changed since the last call.
     pub fn take_changed(&mut self) -> Vec<Event> {
         let changed = std::mem::take(&mut self.changed);
         self.events.iter().filter(|event| changed.contains(&event.id)).cloned().collect()
+    }
+
+    /// All of them are to be saved, in a file that has none yet.
+    pub fn change_all(&mut self) {
+        self.changed = self.events.iter().map(|event| event.id).collect();
+    }
+
+    /// The events, the oldest beginning first.
+    #[must_use]
+    pub fn oldest_first(&self) -> Vec<Event> {
+        self.events.iter().cloned().collect()
     }
 
     /// What [`take_changed`](Self::take_changed) gave could not be saved, and is to be given again.

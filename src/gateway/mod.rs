@@ -18,10 +18,12 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use self::addresses::{Endpoint, bind, bind_patiently, collide};
+use self::event_log::EventLog;
 use self::running::{RunningBus, RunningListener};
 use self::status::StatusPage;
 use crate::audit::{Audit, AuditLog};
 use crate::config::{self, Config};
+use crate::events::EventKind;
 use crate::line::{ListenerId, View};
 use crate::serial::Watchdog;
 use crate::server::{ListenerMetrics, ListenerState, Routes};
@@ -29,6 +31,7 @@ use crate::traffic::{Traffic, UnitDirectory, UnitName};
 use crate::web::{BusSource, ListenerSource, Sources};
 
 mod addresses;
+mod event_log;
 mod running;
 mod server;
 mod status;
@@ -101,6 +104,7 @@ pub struct Gateway {
     /// By configured address; the same as long as the address is configured.
     listener_ids: BTreeMap<SocketAddr, ListenerId>,
     page: StatusPage,
+    events: EventLog,
     /// Listeners a reload took away, still answering what is in flight.
     retired: Vec<JoinHandle<()>>,
     /// Listeners a reload under way has closed to get at their addresses; they come back if it fails.
@@ -126,7 +130,8 @@ impl Gateway {
             .collect::<Result<_, _>>()?;
         let socket = status::bind_page(config)?;
         let started = Instant::now();
-        let page = StatusPage::new(started)?;
+        let events = EventLog::open(config.events.as_ref());
+        let page = StatusPage::new(started, events.clone())?;
         let traffic = Arc::<Traffic>::default();
         let watchdog = Watchdog::default();
         let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &watchdog);
@@ -142,6 +147,7 @@ impl Gateway {
             listeners: Vec::new(),
             listener_ids: listener_ids(config, &BTreeMap::new()),
             page,
+            events,
             retired: Vec::new(),
             gave_way: Vec::new(),
             leaving: Vec::new(),
@@ -168,6 +174,23 @@ impl Gateway {
     /// When a new audit file cannot be opened or a new address cannot be bound. Then the old configuration goes on; of a listener that had been
     /// closed to get at its address, the connections are gone.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
+        let reloaded = self.take_over(config).await;
+        match &reloaded {
+            Ok(()) => {
+                self.events.move_to(config.events.as_ref());
+                self.events.note(EventKind::Reload, "configuration taken over".to_owned());
+            }
+            Err(error) => self.note_refused_reload(&error.to_string()),
+        }
+        reloaded
+    }
+
+    /// A new configuration was not taken over.
+    pub fn note_refused_reload(&self, why: &str) {
+        self.events.note(EventKind::Reload, format!("configuration refused, the old one goes on: {why}"));
+    }
+
+    async fn take_over(&mut self, config: &Config) -> Result<(), StartError> {
         let same = self.audit_log.as_ref().map(|audit_log| audit_log.settings()) == config.audit.as_ref();
         let audit_log = if same { self.audit_log.clone() } else { open_audit_log(config)? };
         let page_socket = self.page.bind_new(config)?;
@@ -230,6 +253,8 @@ impl Gateway {
         for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.leaving) {
             join(&mut task, "bus").await;
         }
+        self.events.note(EventKind::Stop, "metergate stopped".to_owned());
+        self.events.close().await;
         drop(self.audit);
         // Nobody is left to append to it: what was handed over is written now.
         if let Some(audit_log) = self.audit_log.and_then(Arc::into_inner) {

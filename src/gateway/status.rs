@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::event_log::{EventLog, EventSampler};
 use super::server::Server;
 use super::{StartError, bind, bind_patiently, collide, join};
 use crate::config::StatusSettings;
@@ -31,6 +32,7 @@ pub(super) struct StatusPage {
     background: BackgroundRuntime,
     sources: SharedSources,
     history: SharedHistory,
+    events: EventLog,
     server: Option<Server>,
     sampler: JoinHandle<()>,
     stop: CancellationToken,
@@ -47,13 +49,18 @@ impl StatusPage {
     ///
     /// # Errors
     /// When no thread is left for it.
-    pub(super) fn new(started: Instant) -> Result<Self, StartError> {
+    pub(super) fn new(started: Instant, events: EventLog) -> Result<Self, StartError> {
         let background = BackgroundRuntime::start("status").map_err(|error| StartError::Thread { error })?;
         let sources = Arc::new(ArcSwap::from_pointee(Sources::empty(started)));
         let history = SharedHistory::default();
         let stop = CancellationToken::new();
-        let sampler = background.spawn(sample(Arc::clone(&sources), history.clone(), stop.clone()));
-        Ok(Self { background, sources, history, server: None, sampler, stop })
+        let sampler = background.spawn(sample(
+            Arc::clone(&sources),
+            history.clone(),
+            EventSampler::new(events.clone()),
+            stop.clone(),
+        ));
+        Ok(Self { background, sources, history, events, server: None, sampler, stop })
     }
 
     /// Shows these sources on `socket`, if there is one.
@@ -151,7 +158,8 @@ impl StatusPage {
         if socket.is_none() && !wanted.given {
             return None;
         }
-        let router = web::router(&self.sources, &self.history, wanted.settings.clone());
+        let router =
+            web::router(&self.sources, &self.history, &self.events.shared(), wanted.settings.clone());
         Some(Server::start(&self.background, &wanted.settings, socket, router))
     }
 }
@@ -181,7 +189,12 @@ fn warn_unless_given(wanted: &config::Status, error: &StartError) {
 }
 
 /// Looks at the gateway once a second, and collects its traffic more often.
-async fn sample(sources: SharedSources, history: SharedHistory, stop: CancellationToken) {
+async fn sample(
+    sources: SharedSources,
+    history: SharedHistory,
+    mut events: EventSampler,
+    stop: CancellationToken,
+) {
     let (mut due, mut traffic_due) = (interval(SAMPLE_PERIOD), interval(COLLECT_PERIOD));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     traffic_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,6 +206,7 @@ async fn sample(sources: SharedSources, history: SharedHistory, stop: Cancellati
             _ = due.tick() => {
                 let published = sources.load().published();
                 history.with(|history| history.sample(&published, published.at));
+                events.sample(&published, &history);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! it out for people, `web` serves it. It never waits, never reads a clock, and judges nothing: that is `findings`.
 
 mod collect;
+mod conditions;
 mod current_findings;
 mod doctor_report;
 mod exposition;
@@ -21,6 +22,7 @@ mod transactions;
 pub use collect::{
     Depth, bus, bus_history, clients, findings, listener, status, status_for_pages, unit, unit_history,
 };
+pub use conditions::conditions;
 pub use doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
 pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
 pub use model::{

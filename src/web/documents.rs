@@ -15,7 +15,7 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
 use super::renderings::{Page, Renderings};
-use super::sources::SharedHistory;
+use super::sources::{SharedEvents, SharedHistory};
 use crate::page::{self, ASSETS, Part};
 use crate::runtime::Process;
 use crate::status::DoctorReport;
@@ -29,6 +29,7 @@ use crate::status::{Published, PublishedBus, PublishedUnit};
 pub struct Documents {
     published: Arc<dyn Fn() -> Published + Send + Sync>,
     history: SharedHistory,
+    events: SharedEvents,
     renderings: Arc<Renderings>,
 }
 
@@ -41,8 +42,12 @@ impl fmt::Debug for Documents {
 impl Documents {
     /// Of what `published` returns, and of the history.
     #[must_use]
-    pub fn new(published: impl Fn() -> Published + Send + Sync + 'static, history: SharedHistory) -> Self {
-        Self { published: Arc::new(published), history, renderings: Arc::default() }
+    pub fn new(
+        published: impl Fn() -> Published + Send + Sync + 'static,
+        history: SharedHistory,
+        events: SharedEvents,
+    ) -> Self {
+        Self { published: Arc::new(published), history, events, renderings: Arc::default() }
     }
 
     /// Their routes, and what is answered to every other path.
@@ -62,6 +67,7 @@ impl Documents {
             .route("/api/v1/units/{id}", get(unit))
             .route("/api/v1/units/{id}/history", get(unit_history))
             .route("/api/v1/findings", get(findings))
+            .route("/api/v1/event-log", get(event_log))
             .route("/api/v1/listeners", get(listeners))
             .route("/api/v1/clients", get(clients))
             .route("/api/v1/checkup", get(checkup))
@@ -92,6 +98,14 @@ pub(super) fn headlines(published: &Published) -> Status<'_> {
 }
 
 type Segment = Result<Path<String>, PathRejection>;
+
+#[derive(Debug, Deserialize)]
+struct EventQuery {
+    most: Option<usize>,
+}
+
+/// Events in the JSON where the query does not say how many.
+const EVENTS_SHOWN: usize = 200;
 
 #[derive(Debug, Deserialize)]
 struct PageQuery {
@@ -231,6 +245,11 @@ async fn unit_history(
 
 async fn findings(State(documents): State<Documents>) -> Response {
     documents.with(|published, history| json(&model::findings(published, history)))
+}
+
+async fn event_log(State(documents): State<Documents>, Query(query): Query<EventQuery>) -> Response {
+    let most = query.most.unwrap_or(EVENTS_SHOWN);
+    documents.events.with(|events| json(&events.newest_first().take(most).collect::<Vec<_>>()))
 }
 
 async fn listeners(State(documents): State<Documents>) -> Response {

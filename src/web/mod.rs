@@ -19,16 +19,21 @@ use crate::config::StatusSettings;
 
 pub use documents::Documents;
 pub use server::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, RESPONSE_TIMEOUT, run};
-pub use sources::{BusSource, ListenerSource, SharedHistory, SharedSources, Sources};
+pub use sources::{BusSource, ListenerSource, SharedEvents, SharedHistory, SharedSources, Sources};
 pub use streams::{EVENT_PERIOD, MAX_VIEWERS};
 
 /// Everything the status address answers, to those who may ask.
-pub fn router(sources: &SharedSources, history: &SharedHistory, settings: StatusSettings) -> Router {
+pub fn router(
+    sources: &SharedSources,
+    history: &SharedHistory,
+    events: &SharedEvents,
+    settings: StatusSettings,
+) -> Router {
     let published = {
         let sources = sources.clone();
         move || sources.load().published()
     };
-    let documents = Documents::new(published, history.clone());
+    let documents = Documents::new(published, history.clone(), events.clone());
     let streams = streams::router(sources.clone(), documents.clone());
     guard::guarded(documents.router().merge(streams), settings)
 }

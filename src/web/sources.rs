@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use nix::sys::utsname::uname;
 
 use crate::config::Bus;
+use crate::events::EventList;
 use crate::line::View;
 use crate::runtime::timestamp::utc;
 use crate::serial::PortView;
@@ -120,6 +121,23 @@ impl SharedHistory {
 
     /// Calls `read` with it. Nobody else has it meanwhile.
     pub fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
+        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The list of events, fed once a second and read by every page.
+#[derive(Clone, Debug, Default)]
+pub struct SharedEvents(Arc<Mutex<EventList>>);
+
+impl SharedEvents {
+    /// One that goes on from here.
+    #[must_use]
+    pub fn new(list: EventList) -> Self {
+        Self(Arc::new(Mutex::new(list)))
+    }
+
+    /// Calls `read` with it, which nothing else has meanwhile.
+    pub fn with<R>(&self, read: impl FnOnce(&mut EventList) -> R) -> R {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -22,22 +22,28 @@ const MODULES: &[(&str, &[&str])] = &[
     ("simulator", &["meter", "modbus", "document"]),
     ("capture", &["line", "modbus", "traffic"]),
     ("trace", &["line", "meter", "modbus", "runtime", "traffic"]),
-    ("config", &["audit", "document", "line", "meter", "modbus", "serial", "server"]),
+    ("config", &["audit", "document", "events", "line", "meter", "modbus", "serial", "server"]),
     ("client", &["config", "line", "meter", "modbus", "runtime", "serial"]),
-    ("status", &["config", "findings", "line", "meter", "modbus", "runtime", "serial", "server", "traffic"]),
+    (
+        "status",
+        &[
+            "config", "events", "findings", "line", "meter", "modbus", "runtime", "serial", "server",
+            "traffic",
+        ],
+    ),
     ("page", &["findings", "meter", "modbus", "status"]),
     (
         "web",
         &[
-            "capture", "config", "findings", "line", "page", "runtime", "serial", "server", "status",
-            "trace", "traffic",
+            "capture", "config", "events", "findings", "line", "page", "runtime", "serial", "server",
+            "status", "trace", "traffic",
         ],
     ),
     (
         "gateway",
         &[
-            "audit", "config", "line", "meter", "modbus", "runtime", "serial", "server", "status", "traffic",
-            "web",
+            "audit", "config", "events", "line", "meter", "modbus", "runtime", "serial", "server", "status",
+            "traffic", "web",
         ],
     ),
     (
@@ -47,6 +53,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "capture",
             "client",
             "config",
+            "events",
             "document",
             "findings",
             "gateway",

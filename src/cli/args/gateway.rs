@@ -1,4 +1,4 @@
-//! Arguments of the commands that ask the running gateway: `trace`, `capture`, `report`, and `doctor` without TARGET.
+//! Arguments of the commands that ask the running gateway: `trace`, `capture`, `events`, `report`, and `doctor` without TARGET.
 //!
 //! Owns names, defaults and ranges. It never acts on them. Source: contract sections 2 and 6.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 
 use crate::document;
+use crate::events::EVENTS_MAX;
 use crate::trace::Ending;
 
 /// Where the gateway is.
@@ -69,6 +70,20 @@ pub struct Capture {
     pub location: GatewayLocation,
 }
 
+/// Arguments of `events`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Events {
+    /// The newest so many
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..=EVENTS_MAX as u64))]
+    pub most: usize,
+    /// Print the JSON of the gateway, in UTC
+    #[arg(long, short = 'j')]
+    pub json: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub location: GatewayLocation,
+}
+
 /// Arguments of `report`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Report {
@@ -99,6 +114,12 @@ Examples: what is kept, for somebody else to look at; and what happens now, in W
 
 Exit status: 0 ok, 1 the gateway ended it or the file cannot be written, 2 wrong usage, 3 the configuration is \
 wrong, 5 no gateway answers";
+
+pub(super) const EVENTS_HELP: &str = "\
+Example: what happened tonight
+  metergate events -n 20
+
+Exit status: 0 ok, 2 wrong usage, 3 the configuration is wrong, 5 no gateway answers";
 
 pub(super) const REPORT_HELP: &str = "\
 Example:

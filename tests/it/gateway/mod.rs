@@ -2,6 +2,7 @@
 
 mod audit;
 mod daemon;
+mod events;
 mod listeners;
 mod nothing_blocks;
 mod notify;

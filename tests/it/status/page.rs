@@ -10,7 +10,7 @@ use metergate::line::{
 };
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::{DoctorReport, History, Published};
-use metergate::web::{Documents, SharedHistory};
+use metergate::web::{Documents, SharedEvents, SharedHistory};
 use serde_json::Value;
 
 use crate::support::published::{
@@ -288,7 +288,11 @@ fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
     let start = Instant::now();
     let shown = Arc::new(Mutex::new(published(TWO_LINES, start)));
     let source = Arc::clone(&shown);
-    let documents = Documents::new(move || source.lock().unwrap().clone(), SharedHistory::default());
+    let documents = Documents::new(
+        move || source.lock().unwrap().clone(),
+        SharedHistory::default(),
+        SharedEvents::default(),
+    );
     let publish = |name: &str, at: Instant, generation: u64| {
         let mut shown = shown.lock().unwrap();
         (shown.name, shown.at, shown.generation) = (Some(name.to_owned()), at, generation);

@@ -15,7 +15,7 @@ use metergate::line::{
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::serial::PortView;
 use metergate::status::{History, Published, PublishedBus, PublishedListener};
-use metergate::web::{Documents, SharedHistory};
+use metergate::web::{Documents, SharedEvents, SharedHistory};
 use serde_json::Value;
 
 /// Two lines; unit 1 of the second is 11 for clients, and both have a 2.
@@ -146,7 +146,14 @@ pub(crate) fn page(published: &Published, history: &History, path: &str, now: In
 /// What is answered to a path.
 pub(crate) fn ask(published: &Published, history: &History, path: &str, now: Instant) -> Response<String> {
     let published = Published { at: now, ..published.clone() };
-    ask_for(&Documents::new(move || published.clone(), SharedHistory::new(history.clone())), path)
+    ask_for(
+        &Documents::new(
+            move || published.clone(),
+            SharedHistory::new(history.clone()),
+            SharedEvents::default(),
+        ),
+        path,
+    )
 }
 
 /// The same of these documents.

@@ -1,0 +1,124 @@
+//! The list of events of a running gateway: fed once a second from what is published, saved by a thread that may wait.
+//!
+//! Owns the list, its file and its clocks. No line and no client waits for it: the list is locked by the thread of the
+//! status page, and by starts, reloads and stops of the gateway.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::events::{EventFile, EventFileSettings, EventKind, EventList, SAVE_PERIOD};
+use crate::status::{self, Published};
+use crate::web::{SharedEvents, SharedHistory};
+
+/// Where events are noted.
+#[derive(Clone, Debug)]
+pub(super) struct EventLog {
+    list: SharedEvents,
+    /// Locked only by what may wait for a disk.
+    file: Arc<Mutex<Option<EventFile>>>,
+}
+
+impl EventLog {
+    /// Goes on from what the file holds.
+    pub(super) fn open(settings: Option<&EventFileSettings>) -> Self {
+        let (file, events) = settings.cloned().map(EventFile::open).unzip();
+        let list = EventList::restored(events.unwrap_or_default(), now(), Instant::now());
+        Self { list: SharedEvents::new(list), file: Arc::new(Mutex::new(file)) }
+    }
+
+    /// The list, for those who show it.
+    pub(super) fn shared(&self) -> SharedEvents {
+        self.list.clone()
+    }
+
+    /// Something that happened in an instant.
+    pub(super) fn note(&self, kind: EventKind, text: String) {
+        self.list.with(|list| list.note(kind, text, now(), Instant::now()));
+    }
+
+    /// A reload named another file, or none: all events go there.
+    pub(super) fn move_to(&self, settings: Option<&EventFileSettings>) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.as_ref().map(EventFile::settings) == settings {
+            return;
+        }
+        *file = settings.cloned().map(|settings| EventFile::open(settings).0);
+        self.list.with(EventList::change_all);
+    }
+
+    /// Writes what has changed. Waits for the disk.
+    fn save(&self) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = file.as_mut() else { return };
+        let (changed, all) = self.list.with(|list| (list.take_changed(), list.oldest_first()));
+        if !changed.is_empty() && file.save(&changed, &all).is_err() {
+            self.list.with(|list| list.give_back(&changed));
+        }
+    }
+
+    /// Writes what has changed, but does not wait for a disk that hangs.
+    pub(super) async fn close(self) {
+        let saving = spawn_blocking(move || self.save());
+        if timeout(CLOSING_MAX, saving).await.is_err() {
+            warn!("the last events are not in the event file: the disk does not take them");
+        }
+    }
+}
+
+/// What the sampler of the status page keeps for the events from one look to the next.
+pub(super) struct EventSampler {
+    log: EventLog,
+    /// Both clocks at the last look.
+    clocks: (Timestamp, Instant),
+    saved: Instant,
+    saving: Option<JoinHandle<()>>,
+}
+
+impl EventSampler {
+    pub(super) fn new(log: EventLog) -> Self {
+        let at = Instant::now();
+        Self { log, clocks: (now(), at), saved: at, saving: None }
+    }
+
+    /// Looks at the gateway; to be called about once a second.
+    pub(super) fn sample(&mut self, published: &Published, history: &SharedHistory) {
+        let (wall, at) = (now(), published.at);
+        let (conditions, undecided) = history.with(|history| status::conditions(published, history));
+        let step = self.clock_step(wall, at);
+        self.log.list.with(|list| {
+            if let Some(step) = step {
+                list.step_clock(step, wall, at);
+            }
+            list.observe(&conditions, &undecided, wall, at);
+        });
+        let is_saving = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        if !is_saving && at.saturating_duration_since(self.saved) >= SAVE_PERIOD {
+            self.saved = at;
+            let log = self.log.clone();
+            self.saving = Some(spawn_blocking(move || log.save()));
+        }
+    }
+
+    /// By how much the clock on the wall went further than time, if somebody has set it.
+    fn clock_step(&mut self, wall: Timestamp, at: Instant) -> Option<SignedDuration> {
+        let (wall_before, at_before) = std::mem::replace(&mut self.clocks, (wall, at));
+        let passed = SignedDuration::try_from(at.saturating_duration_since(at_before)).ok()?;
+        let step = wall.duration_since(wall_before) - passed;
+        (step.abs() >= CLOCK_STEP).then_some(step)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or_default()
+}
+
+/// A clock that goes further than this in a second was set; less is a clock that is being corrected.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long the end of the process waits for a disk.
+const CLOSING_MAX: Duration = Duration::from_secs(2);

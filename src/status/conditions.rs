@@ -1,0 +1,102 @@
+//! What is wrong at the moment, as conditions from which events are made.
+//!
+//! A port that is closed, a line that is silent or occupied, and a unit that is off-line are conditions of their own;
+//! every other finding is one, too. A unit that cannot be reached has no condition: what keeps it from being reached
+//! has.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::events::{Condition, EventKind, Undecided};
+use crate::findings::{Finding, Kind, Severity};
+use crate::line::{PortState, UnitState};
+
+use super::current_findings;
+use super::history::History;
+use super::published::{Published, PublishedBus, PublishedUnit};
+
+/// Everything that is wrong, and the units of which nothing is known at the moment.
+#[must_use]
+pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, Undecided) {
+    let mut conditions = Vec::new();
+    let mut units = BTreeSet::new();
+    for bus in &published.buses {
+        conditions.extend(of_line(bus));
+        for unit in bus.units() {
+            conditions.extend(outage(&unit, published));
+            if !is_known(&unit) {
+                units.insert((bus.name().to_owned(), unit.alias));
+            }
+        }
+        let findings = current_findings::of_bus(bus, history, published.at);
+        conditions
+            .extend(findings.into_iter().filter(is_event_of_its_own).map(|finding| of_finding(bus, finding)));
+    }
+    (conditions, Undecided { units })
+}
+
+fn of_line(bus: &PublishedBus) -> Option<Condition> {
+    let device = bus.settings.port.device.display();
+    let (kind, text) = match (&bus.port.problem, bus.view.port) {
+        (Some(problem), _) => (EventKind::PortLost, format!("{device}: {problem}")),
+        (None, PortState::Occupied) => {
+            (EventKind::LineOccupied, "something on the line keeps sending".to_owned())
+        }
+        (None, PortState::Open) if bus.view.is_silent => {
+            (EventKind::LineSilent, "no unit of the line answers".to_owned())
+        }
+        (None, PortState::Open | PortState::Closed) => return None,
+    };
+    Some(Condition {
+        kind,
+        bus: bus.name().to_owned(),
+        unit: None,
+        name: None,
+        subject: None,
+        held_for: Duration::ZERO,
+        text,
+    })
+}
+
+fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> {
+    let view = unit.view.filter(|view| view.state == UnitState::Offline && can_be_reached(unit.bus))?;
+    let held_for = view.last_good.map_or(Duration::ZERO, |at| published.at.saturating_duration_since(at));
+    Some(Condition {
+        kind: EventKind::Outage,
+        bus: unit.bus.name().to_owned(),
+        unit: Some(unit.alias),
+        name: view.name.clone(),
+        subject: None,
+        held_for,
+        text: "off-line: it did not answer".to_owned(),
+    })
+}
+
+fn of_finding(bus: &PublishedBus, finding: Finding) -> Condition {
+    let unit = bus.units().find(|unit| finding.unit == Some(unit.settings.id));
+    Condition {
+        kind: EventKind::Finding,
+        bus: bus.name().to_owned(),
+        unit: unit.map(|unit| unit.alias),
+        name: unit.and_then(|unit| unit.settings.name.clone()),
+        subject: Some(finding.kind.word().to_owned()),
+        held_for: Duration::ZERO,
+        text: finding.what,
+    }
+}
+
+fn is_event_of_its_own(finding: &Finding) -> bool {
+    let has_another =
+        matches!(finding.kind, Kind::PortClosed | Kind::LineOccupied | Kind::LineSilent | Kind::Silent);
+    !has_another && finding.severity != Severity::Note
+}
+
+/// Whether the unit is known to answer, or not to.
+fn is_known(unit: &PublishedUnit<'_>) -> bool {
+    let state = unit.view.map(|view| view.state);
+    can_be_reached(unit.bus) && matches!(state, Some(UnitState::Online | UnitState::Offline))
+}
+
+fn can_be_reached(bus: &PublishedBus) -> bool {
+    bus.view.port == PortState::Open && !bus.view.is_silent
+}

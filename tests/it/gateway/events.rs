@@ -1,0 +1,107 @@
+//! Events of the built program: a port that goes and comes back, a reload, a restart; in the file and by the command.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use metergate::events::{Event, EventKind};
+use nix::sys::signal::Signal;
+
+use crate::support::program::{Folder, Program, chain};
+
+struct Site {
+    folder: Folder,
+    link: PathBuf,
+    file: PathBuf,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let link = folder.path("chain");
+        let file = folder.path("events.jsonl");
+        Self { folder, link, file }
+    }
+
+    fn run(&self) -> (Program, SocketAddr) {
+        let text = format!(
+            "status: {{address: '127.0.0.1:0'}}\nevents: {{file: {}}}\nlisteners: [{{address: '127.0.0.1:0'}}]\n\
+             buses: [{{name: riser-a, device: {}, units: [{{id: 1}}]}}]\n",
+            self.file.display(),
+            self.link.display()
+        );
+        let config = self.folder.write("metergate.yaml", &text);
+        let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
+        let page = gateway.status_page();
+        (gateway, page)
+    }
+}
+
+/// What `metergate events` prints.
+fn listed(page: SocketAddr, options: &[&str]) -> String {
+    let status = page.to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["events", "--status", &status])
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The newest event of a kind, once there is one that fits.
+fn wait_for(page: SocketAddr, kind: EventKind, fits: impl Fn(&Event) -> bool) -> Event {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let events: Vec<Event> = serde_json::from_str(&listed(page, &["--json"])).unwrap();
+        if let Some(event) = events.iter().find(|event| event.kind == kind && fits(event)) {
+            return event.clone();
+        }
+        assert!(Instant::now() < until, "no such event in {events:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn in_file(file: &Path) -> Vec<Event> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_lost_port_a_reload_and_a_restart_are_events_that_outlast_the_process() {
+    let site = Site::new();
+    let meters = chain(&site.link, "1");
+    let (mut gateway, page) = site.run();
+    gateway.line_with("port open");
+    drop(meters);
+    let lost = wait_for(page, EventKind::PortLost, |event| event.end.is_none());
+    assert_eq!(lost.bus.as_deref(), Some("riser-a"));
+    assert!(lost.text.starts_with(&site.link.display().to_string()), "{}", lost.text);
+
+    gateway.signal(Signal::SIGHUP);
+    let reload = wait_for(page, EventKind::Reload, |_| true);
+    assert_eq!(reload.text, "configuration taken over");
+    std::fs::write(site.folder.path("metergate.yaml"), "listeners: 7\n").unwrap();
+    gateway.signal(Signal::SIGHUP);
+    wait_for(page, EventKind::Reload, |event| event.text.starts_with("configuration refused"));
+
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.exit().0.success());
+    assert_eq!(in_file(&site.file).last().unwrap().kind, EventKind::Stop);
+
+    let (mut gateway, page) = site.run();
+    let start = wait_for(page, EventKind::Start, |event| event.text.contains("after it was stopped"));
+    assert!(start.id > lost.id);
+    let still = wait_for(page, EventKind::PortLost, |event| event.end.is_none());
+    assert_eq!((still.id, still.begin), (lost.id, lost.begin), "the same event goes on");
+    let _meters = chain(&site.link, "1");
+    gateway.line_with("port open");
+    let ended = wait_for(page, EventKind::PortLost, |event| event.end.is_some());
+    assert_eq!(ended.id, lost.id);
+
+    let table = listed(page, &["-n", "2"]);
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 2, "{table}");
+    assert!(lines[1].contains("  start          metergate started, "), "{table}");
+}
