@@ -1,7 +1,7 @@
 //! The running gateway as `trace`, `capture`, `report` and `doctor` find it: by its status address.
 //!
-//! Owns where that is, from the command line, else from the configuration, else the default; and what to say when
-//! nobody is there. It only asks. Source: contract sections 2 and 6.
+//! Owns where that is, from the command line, else from the configuration, else the default; and the errors when
+//! no gateway is there. It only asks. Source: contract sections 2 and 6.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -92,7 +92,7 @@ impl GatewayClient {
     /// The head of a page.
     ///
     /// # Errors
-    /// Nobody is there, or the page is refused.
+    /// No gateway is there, or the page is refused.
     pub(super) async fn ask(&self, path: &str) -> Result<Page, CommandError> {
         let asked = Page::ask(&self.host, self.port, path, self.token.as_ref()).await;
         asked.map_err(|failure| self.explain(&failure))
@@ -101,7 +101,7 @@ impl GatewayClient {
     /// A page with an end.
     ///
     /// # Errors
-    /// Nobody is there, the page is refused or breaks off.
+    /// No gateway is there, the page is refused or breaks off.
     pub(super) async fn page(&self, path: &str) -> Result<Vec<u8>, CommandError> {
         self.ask(path).await?.whole(PAGE_MAX).await.map_err(|failure| self.explain(&failure))
     }
@@ -135,7 +135,7 @@ impl GatewayClient {
         CommandError::Said(exit, text)
     }
 
-    /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or nobody takes it.
+    /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or `take` fails.
     pub(super) async fn pass_on(
         &self,
         mut page: Page,
@@ -206,10 +206,10 @@ pub(super) fn append(file: &mut File, path: &Path, piece: &[u8]) -> Result<(), E
     })
 }
 
-/// Where the configuration is, unless somebody says otherwise.
+/// Where the configuration is by default.
 const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
 
-/// The port of a status address, unless somebody says otherwise.
+/// The port of a status address by default.
 const STATUS_PORT: u16 = 8502;
 
 /// Most bytes of a page with an end: a report of the largest configuration is far smaller.

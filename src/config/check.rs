@@ -350,7 +350,7 @@ fn check_identifiers(bus: &BusRead<'_>, buses: &[BusRead<'_>], reader: &mut Read
     }
 }
 
-/// Notes who has each of the identifiers; gives the first that had an owner, and the owner.
+/// Notes the owner of each of the identifiers; returns the first that had one, and that owner.
 fn claim<'u, 'f>(
     owners: &mut BTreeMap<u8, &'u UnitRead<'f>>,
     ids: &[u8],

@@ -1,4 +1,4 @@
-//! The word that opens the status page to those who know it.
+//! The token of the status page.
 //!
 //! Owns what a token may look like and its comparison, which takes as long for a wrong one as for the right one.
 //! It never shows the token: whatever is printed of it says only that there is one; only a client's header has it.
@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use subtle::ConstantTimeEq;
 
-/// A token, long enough that nobody guesses it.
+/// A token, too long to be guessed.
 #[derive(Clone)]
 pub struct Token(String);
 

@@ -28,7 +28,7 @@ pub struct EventFileSettings {
 #[derive(Debug)]
 pub struct EventFile {
     settings: EventFileSettings,
-    /// What the log has been told, until the file can be written again.
+    /// What was logged last, until the file can be written again.
     complaint: Option<String>,
     /// The file ends within a line.
     is_torn: bool,

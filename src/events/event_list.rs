@@ -15,7 +15,7 @@ pub struct EventList {
     events: VecDeque<Event>,
     /// Events that go on.
     open: BTreeMap<Key, u64>,
-    /// When the events of this run began, by the clock that nobody sets.
+    /// When the events of this run began, by the clock that is never set.
     began: BTreeMap<u64, Instant>,
     last_id: u64,
     /// Events that have changed since they were last taken to be saved.
@@ -33,7 +33,7 @@ pub struct Undecided {
 /// Most events that are kept.
 pub const EVENTS_MAX: usize = 2_000;
 
-/// The writes of a client are told once for so long a time.
+/// The writes of a client within so long a time are one event.
 const WRITES_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 impl EventList {

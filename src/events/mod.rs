@@ -1,7 +1,7 @@
 //! What happened, with beginning, end and duration: outages, lost ports, findings, reloads, restarts, steps of the clock.
 //!
 //! Owns the list of events, its bounds, and the file that keeps it over restarts. What is wrong at the moment is
-//! decided elsewhere: the list is told which conditions hold, and makes events of their beginnings and ends.
+//! decided elsewhere: the list is given the conditions that hold, and makes events of their beginnings and ends.
 
 mod event;
 mod event_file;

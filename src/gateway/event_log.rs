@@ -31,7 +31,7 @@ impl EventLog {
         Self { list: SharedEvents::new(list), file: Arc::new(Mutex::new(file)) }
     }
 
-    /// The list, for those who show it.
+    /// The list, to be shown.
     pub(super) fn shared(&self) -> SharedEvents {
         self.list.clone()
     }
@@ -104,7 +104,7 @@ impl EventSampler {
         }
     }
 
-    /// By how much the clock on the wall went further than time, if somebody has set it.
+    /// By how much the clock on the wall went further than time, if it was set.
     fn clock_step(&mut self, wall: Timestamp, at: Instant) -> Option<SignedDuration> {
         let (wall_before, at_before) = std::mem::replace(&mut self.clocks, (wall, at));
         let passed = SignedDuration::try_from(at.saturating_duration_since(at_before)).ok()?;

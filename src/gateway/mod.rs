@@ -116,7 +116,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Binds every listener, then starts the buses. A port that cannot be opened is no error: its bus is
-    /// down, says so, and goes on trying.
+    /// down, which is logged, and the port is tried again.
     ///
     /// # Errors
     /// When the audit file cannot be opened, an address cannot be bound or there is no thread for the status page;
@@ -196,7 +196,7 @@ impl Gateway {
         let page_socket = self.page.bind_new(config)?;
         let sockets = self.bind_new(config).await?;
         if let Some(audit_log) = audit_log.as_ref().filter(|_| same) {
-            // Whoever moved the file says so by this signal.
+            // The signal also stands for a file that was moved, as log rotation does.
             audit_log.reopen();
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
@@ -256,7 +256,7 @@ impl Gateway {
         self.events.note(EventKind::Stop, "metergate stopped".to_owned());
         self.events.close().await;
         drop(self.audit);
-        // Nobody is left to append to it: what was handed over is written now.
+        // Nothing appends to it any more: what was handed over is written now.
         if let Some(audit_log) = self.audit_log.and_then(Arc::into_inner) {
             let closing = tokio::task::spawn_blocking(|| audit_log.close()).await;
             if let Err(error) = closing {
@@ -271,7 +271,7 @@ impl Gateway {
         &self.traffic
     }
 
-    /// What units are called now, for whoever shows traffic.
+    /// The names of units, for views of the traffic.
     #[must_use]
     pub fn names(&self) -> &Arc<UnitDirectory> {
         &self.names
@@ -295,7 +295,7 @@ impl Gateway {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
     }
 
-    /// The bus tasks as somebody sees them who asks whether they are stuck; those of later reloads too.
+    /// The watchdog of all bus tasks, those of later reloads included.
     #[must_use]
     pub fn watchdog(&self) -> Watchdog {
         self.watchdog.clone()
@@ -411,7 +411,7 @@ impl Gateway {
             self.gave_way.push(running);
         }
         if self.gave_way.is_empty() && self.retired.iter().all(JoinHandle::is_finished) {
-            // Somebody else's: waiting for it would only make the reload slow.
+            // It belongs to another program: waiting for it would only make the reload slow.
             return bind(wanted);
         }
         bind_patiently(wanted).await
@@ -508,7 +508,7 @@ fn listener_ids(config: &Config, had: &BTreeMap<SocketAddr, ListenerId>) -> BTre
     ids
 }
 
-/// Waits for a task to end; one that panicked is reported, and stops nobody else from ending.
+/// Waits for a task to end. One that panicked is logged; the others are still waited for.
 async fn join(task: &mut JoinHandle<()>, what: &str) {
     if let Err(error) = task.await {
         warn!("a {what} task ended badly: {error}");

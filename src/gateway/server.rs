@@ -1,7 +1,7 @@
-//! The server of the status page: its address, which somebody else may have for now, and its task.
+//! The server of the status page: its address, which another program may hold for now, and its task.
 //!
 //! Owns one page from when it is wanted until it is not: where its address cannot be had, it is tried again until it
-//! can, beside the workers, and nobody waits for it. Never knows what is answered there, nor whether a start or a
+//! can, beside the workers, and nothing waits for it. Never knows what is answered there, nor whether a start or a
 //! reload is to be refused for it.
 
 use std::net::SocketAddr;
@@ -46,18 +46,18 @@ impl Server {
         if let Some(address) = bound {
             announce(address, &settings);
         }
-        let (wanted, told, stopped) = (wanted.clone(), Arc::clone(&address), stop.clone());
+        let (wanted, published, stopped) = (wanted.clone(), Arc::clone(&address), stop.clone());
         let task = background.spawn(async move {
             let socket = match socket.and_then(|socket| TcpListener::from_std(socket).ok()) {
                 Some(socket) => socket,
                 None => {
-                    told.store(None);
+                    published.store(None);
                     let Some(socket) = stopped.run_until_cancelled(at_last(|| bind(wanted.address))).await
                     else {
                         return;
                     };
                     let address = socket.local_addr().unwrap_or(wanted.address);
-                    told.store(Some(Arc::new(address)));
+                    published.store(Some(Arc::new(address)));
                     announce(address, &wanted);
                     socket
                 }

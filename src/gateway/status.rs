@@ -1,7 +1,7 @@
 //! The status page's place in the gateway: where it gets its picture, its server, and the history's clock.
 //!
 //! Owns what survives a reload: the cell with what surrounds the page, and the history. A page whose address is
-//! taken keeps nothing else from running, unless somebody asked for it by name; it comes when the address is free.
+//! taken keeps nothing else from running, unless the file names it; it comes when the address is free.
 
 use std::fmt;
 use std::io;
@@ -91,7 +91,7 @@ impl StatusPage {
     /// before that one has gone.
     ///
     /// # Errors
-    /// When somebody asked for the page and its address cannot be had.
+    /// When the file names the address and it cannot be bound.
     pub(super) fn bind_new(&self, config: &Config) -> Result<Option<TcpListener>, StartError> {
         let wanted = config.status.as_ref().map(|status| status.settings.address);
         if wanted == self.server.as_ref().map(|server| server.settings().address) {
@@ -152,8 +152,8 @@ impl StatusPage {
         join(&mut self.sampler, "history").await;
     }
 
-    /// A page that somebody asked for and that a reload could not move waits for its address. One that nobody asked
-    /// for does not: it would have the address when the gateway that was told to use it starts again, and could not.
+    /// A page whose address the file names, and which a reload could not move, waits for it. A page at the default
+    /// address does not: it would hold the address against a gateway whose file names it.
     fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<Server> {
         if socket.is_none() && !wanted.given {
             return None;
@@ -164,7 +164,7 @@ impl StatusPage {
     }
 }
 
-/// Binds the page's address; `None` where there is none, or where nobody asked for the one that cannot be had.
+/// Binds the page's address; `None` where there is none, or where the default one cannot be bound.
 ///
 /// # Errors
 /// When the file names an address that cannot be had.
@@ -173,7 +173,6 @@ pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartErr
     match bind(status.settings.address) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if status.given => Err(error),
-        // Nobody who did not ask for the page is stopped by it.
         Err(error) => {
             warn_unless_given(status, &error);
             Ok(None)
@@ -181,7 +180,7 @@ pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartErr
     }
 }
 
-/// One that was asked for is refused, or warned of by its server.
+/// A page whose address the file names is refused, or warned of by its server.
 fn warn_unless_given(wanted: &config::Status, error: &StartError) {
     if !wanted.given {
         warn!("no status page: {error}; the key `status`, or --status of a demo, gives it another address");

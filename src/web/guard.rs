@@ -125,7 +125,7 @@ fn is_own_host(request: &Request<Body>) -> bool {
         || bare.parse::<IpAddr>().is_ok()
 }
 
-/// Scripts, styles and data from here only, in no frame, kept by nobody unless the route says otherwise.
+/// Scripts, styles and data from here only, in no frame, never cached unless the route says otherwise.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,

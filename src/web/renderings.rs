@@ -35,7 +35,7 @@ struct Rendering {
 impl Renderings {
     /// The page as it was rendered within the last second, else as `render` makes it now.
     pub(super) fn get(&self, page: Page, published: &Published, render: impl FnOnce() -> String) -> Bytes {
-        // Whoever asks for the same page meanwhile waits for this rendering.
+        // Other requests for the same page wait for this rendering.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|one| {
             one.generation == published.generation

@@ -1,4 +1,4 @@
-//! The report: one text with all that is known here, for whoever helps from afar.
+//! The report: one text with all that is known here, for support from afar.
 //!
 //! Owns its sections and their order. It holds no secret: of the token it has the file's name. Readings, names and
 //! addresses of clients are in it, so it is for people one trusts with those. It asks no meter.

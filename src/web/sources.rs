@@ -119,7 +119,7 @@ impl SharedHistory {
         Self(Arc::new(Mutex::new(history)))
     }
 
-    /// Calls `read` with it. Nobody else has it meanwhile.
+    /// Calls `read` with it, which nothing else has meanwhile.
     pub fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,7 +1,7 @@
 //! Responses made while they are read: events, traces and captures.
 //!
 //! Owns how many are read at once. The next piece is made when the last has been taken, so nothing piles up; a viewer
-//! that reads slowly delays nobody, and is told how many events it missed.
+//! that reads slowly delays nothing, and its stream says how many events it missed.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
