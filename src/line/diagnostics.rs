@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
+use super::health::UnitState;
 use super::settings::UnitId;
-use super::unit::UnitState;
 use super::view::{PortState, UnitView, View};
 
 /// What one listener's diagnostics unit shows, at one instant.

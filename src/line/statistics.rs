@@ -60,7 +60,7 @@ pub struct LineStatistics {
     pub losses: u64,
 }
 
-/// What is counted of a unit, beside its [`UnitCounters`](super::unit::UnitCounters).
+/// What is counted of a unit, beside its [`UnitCounters`](super::view::UnitCounters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitStatistics {
     /// From the end of a request to the first byte of its answer, of answers in time.

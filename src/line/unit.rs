@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
-pub use super::health::UnitState;
-use super::health::{Health, Transition};
+use super::health::{Health, Transition, UnitState};
 use super::ignored::{IgnoredReads, Standing};
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
@@ -20,24 +19,7 @@ use super::probing::{ProbeEnd, Search, first_input_register, first_register};
 use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::snapshot::{Block, Snapshot};
 use super::statistics::UnitStatistics;
-use super::view::UnitView;
-
-/// What happened to one unit since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnitCounters {
-    /// Requests sent to it, probes and further attempts included.
-    pub transactions: u64,
-    /// Of these, without an answer in time.
-    pub timeouts: u64,
-    /// Answers with a wrong CRC.
-    pub crc_errors: u64,
-    /// Answers to a request that had been given up.
-    pub late_answers: u64,
-    /// Frames of this unit that answer nothing it was asked.
-    pub unexpected: u64,
-    /// Modbus exceptions it answered.
-    pub exceptions: u64,
-}
+use super::view::{UnitCounters, UnitView};
 
 /// One unit.
 #[derive(Debug)]

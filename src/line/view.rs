@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
+use super::health::UnitState;
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
 use super::snapshot::Snapshot;
 use super::statistics::{LineStatistics, UnitStatistics};
-use super::unit::{UnitCounters, UnitState};
 
 /// The port, as the line sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,23 @@ pub struct LineCounters {
     pub occupied: u64,
     /// Line time used: requests, answers and waiting for them.
     pub busy: Duration,
+}
+
+/// What happened to one unit since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCounters {
+    /// Requests sent to it, probes and further attempts included.
+    pub transactions: u64,
+    /// Of these, without an answer in time.
+    pub timeouts: u64,
+    /// Answers with a wrong CRC.
+    pub crc_errors: u64,
+    /// Answers to a request that had been given up.
+    pub late_answers: u64,
+    /// Frames of this unit that answer nothing it was asked.
+    pub unexpected: u64,
+    /// Modbus exceptions it answered.
+    pub exceptions: u64,
 }
 
 /// One unit, as others may see it.
