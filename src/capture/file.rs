@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use super::frame::{self, End};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, Progress};
-use crate::line::{Cause, Part, PieceKind, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Part, PieceKind, Received, Record, Stray, Target, Transaction};
 use crate::traffic::{Event, Link, Said, Served, Speaker, What};
 
 /// A file being written.
@@ -173,13 +173,13 @@ fn transaction_packets<'r>(told: &'r Transaction, packets: &mut Vec<Packet<'r>>)
         }
         packets.push(packet);
     }
-    note_cut(told.received.is_cut(), told.received.total, packets);
+    note_cut(&told.received, packets);
 }
 
 fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
     let parts = stray.received.parts();
     packets.extend(parts.iter().map(|part| part_packet(part, End::Everybody, stray.ended_at)));
-    note_cut(stray.received.is_cut(), stray.received.total, packets);
+    note_cut(&stray.received, packets);
 }
 
 fn part_packet<'r>(part: &Part<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
@@ -195,9 +195,9 @@ fn part_packet<'r>(part: &Part<'r>, unit: End, ended_at: Instant) -> Packet<'r> 
     Packet { at: part.at.unwrap_or(ended_at), from, to, bytes: part.bytes, comment }
 }
 
-fn note_cut(is_cut: bool, total: usize, packets: &mut [Packet<'_>]) {
-    if let Some(last) = packets.last_mut().filter(|_| is_cut) {
-        last.comment.push(format!("{total} bytes came, the rest is not kept"));
+fn note_cut(received: &Received, packets: &mut [Packet<'_>]) {
+    if let Some(last) = packets.last_mut().filter(|_| received.is_cut()) {
+        last.comment.push(format!("{} bytes came, the rest is not kept", received.total));
     }
 }
 

@@ -249,7 +249,7 @@ impl<T> Queue<T> {
     /// Lets a waiter share the answer of a queued item.
     pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
-        self.link(waiter.source, key, lane(target), End::Back, false);
+        self.link(waiter.source, key, lane(target), End::Back);
         self.expiries.insert((waiter.expiry, key, waiter.source.connection));
         if let Some(item) = self.items.get_mut(&key) {
             item.waiters.push(waiter);
@@ -281,7 +281,7 @@ impl<T> Queue<T> {
                 item.background = true;
                 let key = item.key;
                 self.lanes.entry(place).or_default().background += 1;
-                self.link(BACKGROUND_SOURCE, key, place, End::Back, false);
+                self.link(BACKGROUND_SOURCE, key, place, End::Back);
             }
             None => {
                 let (key, pdu, range) = (self.next_key, range.into(), Some(range));
@@ -620,7 +620,10 @@ impl<T> Queue<T> {
             state.ranges.entry((function, start, quantity)).or_default().insert(key);
         }
         for source in item.sources() {
-            self.link(source, key, place, end, is_write);
+            self.link(source, key, place, end);
+            if is_write {
+                self.link_write(source, key);
+            }
         }
         for waiter in &item.waiters {
             self.expiries.insert((waiter.expiry, key, waiter.source.connection));
@@ -635,7 +638,7 @@ impl<T> Queue<T> {
         self.items.insert(key, item);
     }
 
-    fn link(&mut self, source: Source, key: u64, lane: Lane, end: End, is_write: bool) {
+    fn link(&mut self, source: Source, key: u64, lane: Lane, end: End) {
         let Source { address: ip, connection } = source;
         let virtual_time = self.virtual_time;
         let address = Self::address(&mut self.addresses, ip, virtual_time);
@@ -659,12 +662,16 @@ impl<T> Queue<T> {
         }
         let after = keys.front().copied();
         flow.waiting += 1;
-        if is_write {
-            flow.writes.insert(key);
-        }
         let finish = flow.finish;
         address.waiting += 1;
         self.move_head(lane, ip, address_finish, connection, finish, before, after);
+    }
+
+    fn link_write(&mut self, source: Source, key: u64) {
+        let address = self.addresses.get_mut(&source.address);
+        if let Some(flow) = address.and_then(|address| address.connections.get_mut(&source.connection)) {
+            flow.writes.insert(key);
+        }
     }
 
     fn unlink(&mut self, source: Source, key: u64, lane: Lane) {

@@ -245,11 +245,11 @@ fn own_due<'a>(
         let unit = units.get(silent_line.peek_probe(&units.ids())?)?;
         Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::LineProbe))
     });
-    let is_anyone_online = units.is_anyone_online();
+    let pace = units.probe_pace();
     let others = units.iter().filter(move |_| !is_silent).filter_map(move |unit| match unit.state() {
         UnitState::Confirming => Some((ready(unit), unit.id(), Own::Confirmation)),
         UnitState::Offline => {
-            let due = unit.probe_due(is_anyone_online)?;
+            let due = unit.probe_due(pace)?;
             Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::Probe))
         }
         UnitState::NeverSeen | UnitState::Online => None,

@@ -187,7 +187,7 @@ impl Polling {
     /// Which of the unit's tables hold the same registers.
     #[must_use]
     pub fn tables(&self) -> Tables {
-        Tables::of(self.mirrored)
+        if self.mirrored { Tables::Mirrored } else { Tables::Apart }
     }
 
     /// Whether the same is read as with `other`, however often.

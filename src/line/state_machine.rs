@@ -346,9 +346,9 @@ impl<T> Line<T> {
     }
 
     fn admits_client_probe(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> bool {
-        let (address, is_anyone_online) = (request.source.address, self.units.is_anyone_online());
+        let (address, pace) = (request.source.address, self.units.probe_pace());
         let unit = self.units.get_mut(id);
-        unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, is_anyone_online, now))
+        unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, pace, now))
     }
 
     /// What a request to a unit is for; `None`: the unit ignores this read.
@@ -724,17 +724,18 @@ impl<T> Line<T> {
             self.note_misfit(id, misfit, now_instant);
         }
         let is_silent = self.silent_line.is_silent();
-        let again = !item.is_sent_once()
+        let may_retry = !item.is_sent_once()
             && own.is_none()
             && failure != Failure::Misfit
             && item.attempts <= self.settings.retries
             && !self.closing;
+        let retry = if may_retry { Retry::Allowed } else { Retry::Refused };
         // A whole answer, though damaged or wrong, has come: nothing is owed.
         if matches!(failure, Failure::Silent | Failure::Truncated) {
             let sent_at = Now { instant: sent_at, ..begun };
             self.owe(
                 &item,
-                again.then_some(item.key),
+                (retry == Retry::Allowed).then_some(item.key),
                 Sending { sent_at, wire_end, epoch, turn },
                 now_instant,
             );
@@ -748,7 +749,7 @@ impl<T> Line<T> {
             self.note_unanswered(id, item.purpose, own, sent_at, now_instant);
         }
         let (pdu, purpose) = (item.pdu.clone(), item.purpose);
-        let is_tried_again = self.retry_or_give_up(item, again, failure, now_instant);
+        let is_tried_again = self.retry_or_give_up(item, retry, failure, now_instant);
         match purpose {
             // A misfit is no answer to what was tried, either.
             Purpose::Trial => self.note_ignored(id, &pdu, now_instant),
@@ -1114,10 +1115,10 @@ impl<T> Line<T> {
     /// Back into the queue for the clients that can still be answered in time; 0x0B for the others. A client that
     /// asked for less than was sent asks for that alone: the unit may be silent only to what is too long for it. What
     /// came in its full length was not. True: it is tried again as it was sent.
-    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, failure: Failure, now: Instant) -> bool {
+    fn retry_or_give_up(&mut self, mut item: Item<T>, retry: Retry, failure: Failure, now: Instant) -> bool {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
-        let again = again && is_open && !self.silent_line.is_silent();
+        let again = retry == Retry::Allowed && is_open && !self.silent_line.is_silent();
         let held = self.units.get(id).and_then(|unit| unit.held_until(now)).unwrap_or(now);
         let time = self.time_on_wire(&item.pdu, item.target)
             + self.units.get(id).and_then(Unit::response_time).unwrap_or_default();
@@ -1399,6 +1400,13 @@ impl<T> Line<T> {
             units: self.units.iter_mut().map(Unit::view).collect(),
         }
     }
+}
+
+/// Whether a request that failed may be sent once more as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Allowed,
+    Refused,
 }
 
 /// Where data is from.

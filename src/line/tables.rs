@@ -21,12 +21,6 @@ pub enum Tables {
 }
 
 impl Tables {
-    /// What the key `mirrored` of a profile means.
-    #[must_use]
-    pub fn of(mirrored: bool) -> Self {
-        if mirrored { Self::Mirrored } else { Self::Apart }
-    }
-
     /// `range` in the table of `other`, if that table holds the same registers; else as it is.
     #[must_use]
     pub fn seen_as(self, range: &ReadRange, other: &ReadRange) -> ReadRange {

@@ -15,7 +15,7 @@ use super::ignored::{IgnoredReads, Standing};
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
 use super::owed::{EndedGuard, Owed, OwedAnswers, Taken};
-use super::probing::{ProbeEnd, Search, first_input_register, first_register};
+use super::probing::{ProbeEnd, ProbePace, Search, first_input_register, first_register};
 use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::snapshot::{Block, Snapshot};
 use super::statistics::UnitStatistics;
@@ -273,8 +273,8 @@ impl Unit {
     // The search for it while it is off-line.
 
     /// When the gateway's next probe is due.
-    pub(super) fn probe_due(&self, is_anyone_online: bool) -> Option<Instant> {
-        self.search.as_ref().map(|search| search.own_due(is_anyone_online))
+    pub(super) fn probe_due(&self, pace: ProbePace) -> Option<Instant> {
+        self.search.as_ref().map(|search| search.own_due(pace))
     }
 
     /// What the gateway's next probe asks.
@@ -301,7 +301,7 @@ impl Unit {
             search.note_refused(address, request, now);
             return false;
         }
-        search.admits_client(address, request, false, now)
+        search.admits_client(address, request, ProbePace::Shortest, now)
     }
 
     /// What meters usually have: the first pair of the profile, and the first register of both tables.
@@ -333,11 +333,11 @@ impl Unit {
         &mut self,
         address: IpAddr,
         request: &RequestPdu,
-        is_anyone_online: bool,
+        pace: ProbePace,
         now: Instant,
     ) -> bool {
         let search = self.search.as_mut();
-        search.is_some_and(|search| search.admits_client(address, request, is_anyone_online, now))
+        search.is_some_and(|search| search.admits_client(address, request, pace, now))
     }
 
     pub(super) fn note_client_probe_end(&mut self, end: ProbeEnd, now: Instant, pause_max: Duration) {
@@ -501,12 +501,13 @@ impl Units {
         self.0.keys().copied().collect()
     }
 
-    pub(super) fn is_anyone_online(&self) -> bool {
-        self.iter().any(Unit::is_online)
+    /// How fast off-line units are probed.
+    pub(super) fn probe_pace(&self) -> ProbePace {
+        if self.iter().any(Unit::is_online) { ProbePace::BackOff } else { ProbePace::Shortest }
     }
 
     /// Whether a unit still owes an answer within its guard.
-    pub(super) fn is_anyone_guarding(&self, now: Instant) -> bool {
+    pub(super) fn is_any_guarding(&self, now: Instant) -> bool {
         self.iter().any(|unit| unit.owed().is_guarding(now))
     }
 

@@ -233,7 +233,7 @@ impl RtuWire {
     /// Whether a request could be sent as soon as the line has been silent for long enough. Stray bytes do not hold it
     /// up, however often they come; what may become an answer that a unit still owes does.
     pub(super) fn is_free(&self, units: &Units, now: Instant) -> bool {
-        let may_be_answer = || self.receiver.pending() > 0 && units.is_anyone_guarding(now);
+        let may_be_answer = || self.receiver.pending() > 0 && units.is_any_guarding(now);
         self.transaction.is_none() && self.port == PortState::Open && !may_be_answer()
     }
 
@@ -544,7 +544,7 @@ impl RtuWire {
         let transaction = self.transaction.as_ref()?;
         // A damaged echo, or what another unit still owes, may look like the head of the answer. Then the
         // answer itself may yet come, and must stay owed.
-        let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_anyone_guarding(now);
+        let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_any_guarding(now);
         if self.receiver.pending() > 0 {
             None
         } else if self.receiver.is_garbled() && is_the_answer {

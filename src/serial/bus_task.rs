@@ -319,7 +319,10 @@ where
                 info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
                 let line_errors = (port.line_errors)(&port.stream);
                 let now = Instant::now().into_std();
-                self.port_view.open(&port.report, line_errors.is_some(), now);
+                self.port_view.open(&port.report, now);
+                if line_errors.is_some() {
+                    self.port_view.begin_line_errors();
+                }
                 self.publish_port();
                 self.line_errors = line_errors.unwrap_or_default();
                 self.look_at = Instant::now() + LINE_ERRORS_PERIOD;

@@ -99,7 +99,7 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         .stop_bits(stop_bits(framing))
         .flow_control(FlowControl::None)
         .open_native_async()
-        .map_err(|error| cannot_open(error, settings.device.exists()))?;
+        .map_err(|error| cannot_open(error, &settings.device))?;
     let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
     if !pseudo {
         judge(framing, &Found::read(&stream).map_err(system)?)?;
@@ -196,8 +196,12 @@ fn system(error: tokio_serial::Error) -> OpenError {
 }
 
 /// The library reports a device that is locked or opened exclusively by somebody else as one that is not there.
-fn cannot_open(error: tokio_serial::Error, exists: bool) -> OpenError {
-    if exists && error.kind == tokio_serial::ErrorKind::NoDevice { OpenError::Busy } else { system(error) }
+fn cannot_open(error: tokio_serial::Error, device: &Path) -> OpenError {
+    if error.kind == tokio_serial::ErrorKind::NoDevice && device.exists() {
+        OpenError::Busy
+    } else {
+        system(error)
+    }
 }
 
 #[cfg(test)]
@@ -242,10 +246,11 @@ mod tests {
         let locked = || {
             tokio_serial::Error::new(tokio_serial::ErrorKind::NoDevice, "Unable to acquire exclusive lock")
         };
-        assert!(cannot_open(locked(), true).to_string().contains("another program has it open"));
-        assert!(cannot_open(locked(), false).to_string().contains("plugged in"));
+        let (there, gone) = (Path::new("/dev/null"), Path::new("/dev/ttyUSB-gone"));
+        assert!(cannot_open(locked(), there).to_string().contains("another program has it open"));
+        assert!(cannot_open(locked(), gone).to_string().contains("plugged in"));
         let absent = tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound);
-        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), false);
+        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), gone);
         assert!(absent.to_string().contains("plugged in"), "{absent}");
     }
 }

@@ -205,7 +205,7 @@ impl Session {
                 Ready::Lookup { key, asked, bus, unit, pdu } => {
                     let state = self.client.listener.load_full();
                     if let Some(found) = self.look_up(&state, &bus, unit, &pdu, clock::at(now)) {
-                        self.metrics.note_lookup(true);
+                        self.metrics.note_hit();
                         self.in_flight.handle_found(key, found, now);
                     } else {
                         self.note_miss(&state, &pdu);
@@ -269,7 +269,7 @@ impl Session {
 
     fn note_miss(&self, state: &ListenerState, pdu: &RequestPdu) {
         if !state.settings.max_age.is_zero() && pdu.range().is_some() {
-            self.metrics.note_lookup(false);
+            self.metrics.note_miss();
         }
     }
 

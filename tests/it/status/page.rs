@@ -210,7 +210,7 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     history.sample(&published, start);
     for count in 0..100 {
         one.note_requests(1, 0, start);
-        other.note_lookup(count < 75);
+        if count < 75 { other.note_hit() } else { other.note_miss() }
     }
     other.note_exception(ExceptionCode(0x0B));
     let html = first_page(&published, &history, start + 10 * SECOND);
