@@ -14,6 +14,7 @@ use tokio_serial::{
 };
 
 use crate::line::{Framing, Parity};
+use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::settings::{Direction, PortSettings};
 use crate::serial::{direction, ioctl};
@@ -33,7 +34,7 @@ pub enum OpenError {
         found: String,
     },
     /// `direction: rs485` was asked for, and the driver does not do it.
-    Direction(String),
+    Direction(DirectionError),
 }
 
 impl fmt::Display for OpenError {
@@ -108,7 +109,7 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
     stream.clear(ClearBuffer::All).map_err(system)?;
     let report = if pseudo {
         if settings.direction == Direction::Rs485 {
-            return Err(OpenError::Direction(String::from("a pseudo terminal has no direction to switch")));
+            return Err(OpenError::Direction(DirectionError::PseudoTerminal));
         }
         format!("{framing}; a pseudo terminal: baud rate and parity mean nothing here")
     } else {
