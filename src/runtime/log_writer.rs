@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
 use tracing::warn;
 
 /// The queue of a log. `&LogWriter` is the [`Write`] that a subscriber needs: one call, one line.
@@ -114,8 +116,8 @@ impl Write for Stderr {
         let stderr = io::stderr();
         loop {
             // Not through the lock of the standard library: who else writes to stderr must not wait for this thread.
-            match rustix::io::write(&stderr, bytes) {
-                Err(rustix::io::Errno::WOULDBLOCK) => {
+            match unistd::write(&stderr, bytes) {
+                Err(Errno::EAGAIN) => {
                     let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
                     poll(&mut room, PollTimeout::NONE)?;
                 }
