@@ -1001,7 +1001,7 @@ impl<T> Line<T> {
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
-    /// Books a transaction that has ended: its record, its line time, and who pays for it.
+    /// Closes a transaction that has ended: makes its record, and charges its line time.
     fn close_transaction(
         &mut self,
         ended: Ended,

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, trace, warn};
 use crate::line::{
     Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
 };
-
+use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::clock;
 use crate::serial::handle::{ReplySender, departures};
@@ -393,19 +393,6 @@ where
         }
         self.obey().await;
         info!(bus = %self.name, "bus stopped");
-    }
-}
-
-/// Bytes as a line of the log shows them.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let gap = if index == 0 { "" } else { " " };
-            write!(f, "{gap}{byte:02x}")?;
-        }
-        Ok(())
     }
 }
 

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use metergate::line::{Outcome, PieceKind, Record, Target, Transaction, View};
 
-use super::books::{Check, check};
+use super::invariants::{Check, check};
 
 /// What the wire saw and no record has told yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RecordLog {
     sent: VecDeque<(Bytes, Instant)>,
     received: VecDeque<u8>,
     records: u64,
@@ -37,7 +37,7 @@ impl AddAssign for LimitedAnswers {
     }
 }
 
-impl Ledger {
+impl RecordLog {
     pub(crate) fn sent(&mut self, adu: &Bytes, at: Instant) {
         self.sent.push_back((adu.clone(), at));
     }
