@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use super::frame::{self, End};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, Progress};
-use crate::line::{Cause, Part, PieceKind, Received, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
 use crate::traffic::{Event, Link, Said, Served, Speaker, What};
 
 /// A file being written.
@@ -182,13 +182,13 @@ fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
     note_cut(&stray.received, packets);
 }
 
-fn part_packet<'r>(part: &Part<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
+fn part_packet<'r>(part: &ReceivedPart<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
     let head = part.bytes.first().copied().unwrap_or_default();
     let (from, to, comment) = match part.kind {
-        Some(PieceKind::Answer) => (unit, End::Gateway, None),
-        Some(PieceKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
-        Some(PieceKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
-        Some(PieceKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
+        Some(SegmentKind::Answer) => (unit, End::Gateway, None),
+        Some(SegmentKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
+        Some(SegmentKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
+        Some(SegmentKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
         None => (unit, End::Gateway, Some("noise")),
     };
     let comment = comment.map(str::to_owned).into_iter().collect();

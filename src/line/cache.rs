@@ -281,7 +281,7 @@ impl Cache {
         // Under one name, so that neither table keeps an older block beside it.
         let known = self.known_as(unit, range);
         if !listeners.is_empty() {
-            unit.note_given(range, latest);
+            unit.note_served(range, latest);
         }
         match known {
             Some(known) => {

@@ -73,7 +73,7 @@ impl IgnoredReads {
     }
 
     /// A trial that was given was not sent.
-    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
+    pub(super) fn undo_trial(&mut self, request: &RequestPdu) {
         if let Some(mark) = self.find(request).and_then(|entry| entry.mark.as_mut()) {
             mark.is_tried = false;
         }

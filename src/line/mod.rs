@@ -36,7 +36,7 @@ pub mod view;
 mod wire;
 
 pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
-pub use diagnostics::{ClientCounters, Picture};
+pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Event, EventLevel};
 pub use health::UnitState;
 pub use now::Now;
@@ -44,7 +44,8 @@ pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};
 pub use ranges::Conflict;
 pub use receive::{Expected, Finality, Frame, Receiver};
 pub use record::{
-    Cause, Misfit, Outcome, Part, Piece, PieceKind, RECEIVED_MAX, Received, Record, Stray, Transaction,
+    Cause, Misfit, Outcome, RECEIVED_MAX, Received, ReceivedPart, Record, RxSegment, SegmentKind, Stray,
+    Transaction,
 };
 pub use request::{Answer, ListenerId, Request, Source, Target};
 pub use settings::{

@@ -20,7 +20,7 @@ use super::event::Event;
 use super::health::{Transition, UnitState};
 use super::ignored::Standing;
 use super::now::Now;
-use super::owed::{EndedGuard, Owed, Taken};
+use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
 use super::queue::{Item, OWN_TURN, Purpose, Removed, Turn, Waiter};
 use super::receive::Frame;
@@ -359,7 +359,7 @@ impl<T> Line<T> {
             Standing::Unproven => self.scheduler.allows_suspect(now).then_some(Purpose::Unproven),
             Standing::Trial if self.scheduler.allows_trial(now) => Some(Purpose::Trial),
             Standing::Trial => {
-                unit.take_back_trial(&request.pdu);
+                unit.undo_trial(&request.pdu);
                 None
             }
             Standing::Ignored => None,
@@ -392,7 +392,7 @@ impl<T> Line<T> {
     fn enqueue(&mut self, request: Request<T>, purpose: Purpose, present: Now) {
         let now = present.instant;
         if !self.scheduler.queue().has_room(request.source) {
-            self.take_back_trial(request.target, &request.pdu, purpose);
+            self.undo_trial(request.target, &request.pdu, purpose);
             self.reply(request.to, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
             self.settle_client_probes();
             return;
@@ -419,7 +419,7 @@ impl<T> Line<T> {
         let range = if purpose == Purpose::Request { whole.or(own) } else { None };
         let finds_line_free = self.wire.is_free(&self.units, now)
             && self.scheduler.queue().is_empty()
-            && self.unit_of(target).is_none_or(|unit| unit.held_until(now).is_none() && unit.is_open());
+            && self.unit_of(target).is_none_or(|unit| unit.guarded_until(now).is_none() && unit.is_open());
         // No estimate of the unit's pause may keep it from being corrected.
         let expiry = if finds_line_free {
             let wire = self.time_on_wire(&pdu, target);
@@ -652,7 +652,7 @@ impl<T> Line<T> {
                 }
                 WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
-                WireEvent::Late { frame } => self.take_late_answer(&frame, now),
+                WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
                 WireEvent::Alive { unit, misfit } => self.note_misfit(unit, misfit, now.instant),
                 WireEvent::OtherFunction { unit, misfit } => {
                     if let Some(unit) = self.units.get_mut(unit) {
@@ -866,7 +866,7 @@ impl<T> Line<T> {
         if !self.silent_line.note_alive(id) {
             return;
         }
-        self.events.push(Event::LineSpeaks { unit: id });
+        self.events.push(Event::LineRecovered { unit: id });
         // Each of the others is asked once before it is called off-line.
         for other in self.units.ids().into_iter().filter(|other| *other != id) {
             let Some(unit) = self.units.get_mut(other) else { continue };
@@ -930,17 +930,17 @@ impl<T> Line<T> {
 
     /// The answer to a request that was given up: it ends the guard, and answers the clients that still wait for it
     /// and take data of that age. One beyond the guard only shows how late the unit can be.
-    fn take_late_answer(&mut self, frame: &Frame, now: Now) {
+    fn handle_late_answer(&mut self, frame: &Frame, now: Now) {
         let id = frame.unit;
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
         let Some(unit) = self.units.get_mut(id) else { return };
-        let taken = unit.take_late(fits, now.instant);
+        let taken = unit.settle_late(fits, now.instant);
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.item.target == Target::Unit(id)
         {
             in_flight.is_alive = true;
         }
-        let Some(Taken { owed, latest, ended }) = taken else {
+        let Some(LateAnswer { owed, latest, ended }) = taken else {
             unit.counters_mut().unexpected += 1;
             let transition = unit.note_alive(now.instant);
             return self.note_alive(id, transition, now.instant);
@@ -963,7 +963,7 @@ impl<T> Line<T> {
             (exception, Some(mut item)) => {
                 let (fresh, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
                     .into_iter()
-                    .partition(|waiter| waiter.takes_data_of(begun));
+                    .partition(|waiter| waiter.accepts_data_of(begun));
                 let mut answered = Item { waiters: fresh, pdu: owed.request, ..item_like(&item) };
                 answered.range = answered.pdu.range();
                 if exception.is_none() {
@@ -1063,7 +1063,7 @@ impl<T> Line<T> {
     fn refuse_stale(&mut self, item: &mut Item<T>, begun: Now, id: UnitId, now: Now) -> Vec<ListenerId> {
         let (given, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
             .into_iter()
-            .partition(|waiter| self.may_be_given(waiter, begun, id, now));
+            .partition(|waiter| self.may_be_served(waiter, begun, id, now));
         for waiter in refused {
             self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
@@ -1073,11 +1073,11 @@ impl<T> Line<T> {
     }
 
     /// Whether data taken to be from `begun` is young enough for a waiter, and takes no register back in time.
-    fn may_be_given(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
+    fn may_be_served(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
         let Some((unit, wanted)) = self.units.get(id).zip(waiter.pdu.range()) else { return true };
         let age = now.since(begun).saturating_sub(self.time_in_flight(begun, now));
         let is_young = waiter.max_age.is_zero() || age <= waiter.max_age;
-        is_young && !unit.was_given_younger(&wanted, begun.instant)
+        is_young && !unit.has_served_younger(&wanted, begun.instant)
     }
 
     /// Gives each waiter its part of the answer. A client that asked for less than what was refused asks again, alone.
@@ -1104,7 +1104,7 @@ impl<T> Line<T> {
                 part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
             self.reply(waiter.to, answer);
         }
-        self.ask_alone(Target::Unit(id), alone, item.attempts, now.instant);
+        self.retry_separately(Target::Unit(id), alone, item.attempts, now.instant);
     }
 
     /// Age that data may have by the mere time its own transaction took.
@@ -1119,7 +1119,7 @@ impl<T> Line<T> {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
         let again = retry == Retry::Allowed && is_open && !self.silent_line.is_silent();
-        let held = self.units.get(id).and_then(|unit| unit.held_until(now)).unwrap_or(now);
+        let held = self.units.get(id).and_then(|unit| unit.guarded_until(now)).unwrap_or(now);
         let time = self.time_on_wire(&item.pdu, item.target)
             + self.units.get(id).and_then(Unit::response_time).unwrap_or_default();
         let in_time = |waiter: &Waiter<T>| waiter.deadline > held + time && !self.closing;
@@ -1138,7 +1138,7 @@ impl<T> Line<T> {
                 (true | false, _) => out.push(waiter),
             }
         }
-        self.ask_alone(item.target, alone, item.attempts, now);
+        self.retry_separately(item.target, alone, item.attempts, now);
         for waiter in out {
             self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
@@ -1161,7 +1161,7 @@ impl<T> Line<T> {
 
     /// Retries each waiter's own range, one request per distinct range, so that traffic does not grow with the
     /// clients when a reading they share fails.
-    fn ask_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
+    fn retry_separately(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
         let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
         self.has_requeued |= !waiters.is_empty();
         for mut waiter in waiters {
@@ -1189,7 +1189,7 @@ impl<T> Line<T> {
         self.retired.retain(|id, unit| {
             unit.release(now);
             // One that comes back may still be late as long as one that stayed.
-            unit.held_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
+            unit.guarded_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
         });
     }
 
@@ -1236,7 +1236,7 @@ impl<T> Line<T> {
     /// Answers a request that will not be sent any more: 0x06 for want of time only if nothing was sent.
     fn give_up(&mut self, removed: Removed<T>, code: ExceptionCode) {
         let Removed { target, pdu, purpose, attempts, waiter } = removed;
-        self.take_back_trial(target, &pdu, purpose);
+        self.undo_trial(target, &pdu, purpose);
         let answer = match attempts {
             0 => Answer::NotSent(code),
             _ if code == ExceptionCode::SERVER_DEVICE_BUSY => {
@@ -1249,12 +1249,12 @@ impl<T> Line<T> {
     }
 
     /// The next client that asks for this may try it: this one did not get an end.
-    fn take_back_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
+    fn undo_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
         if purpose == Purpose::Trial
             && let Target::Unit(id) = target
             && let Some(unit) = self.units.get_mut(id)
         {
-            unit.take_back_trial(pdu);
+            unit.undo_trial(pdu);
         }
     }
 
@@ -1289,7 +1289,7 @@ impl<T> Line<T> {
             Target::Unit(_) => {
                 let sent_at = Now { instant: sent_at, ..begun };
                 self.owe(&item, None, Sending { sent_at, wire_end, epoch, turn }, now.instant);
-                self.take_back_trial(item.target, &item.pdu, item.purpose);
+                self.undo_trial(item.target, &item.pdu, item.purpose);
             }
         }
         for waiter in item.waiters {

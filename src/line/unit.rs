@@ -14,7 +14,7 @@ use super::health::{Health, Transition, UnitState};
 use super::ignored::{IgnoredReads, Standing};
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
-use super::owed::{EndedGuard, Owed, OwedAnswers, Taken};
+use super::owed::{EndedGuard, LateAnswer, Owed, OwedAnswers};
 use super::probing::{ProbeEnd, ProbePace, Search, first_input_register, first_register};
 use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::snapshot::{Block, Snapshot};
@@ -42,7 +42,7 @@ pub(super) struct Unit {
     ignored: IgnoredReads,
     search: Option<Search>,
     /// What was given to clients while an answer was owed, and when it was read.
-    given: VecDeque<(ReadRange, Instant)>,
+    served: VecDeque<(ReadRange, Instant)>,
     view: Arc<UnitView>,
 }
 
@@ -66,7 +66,7 @@ impl Unit {
             health: Health::default(),
             ignored: IgnoredReads::default(),
             search: None,
-            given: VecDeque::new(),
+            served: VecDeque::new(),
             view,
         }
     }
@@ -357,8 +357,8 @@ impl Unit {
         self.ignored.is_marked(request)
     }
 
-    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
-        self.ignored.take_back_trial(request);
+    pub(super) fn undo_trial(&mut self, request: &RequestPdu) {
+        self.ignored.undo_trial(request);
     }
 
     /// A client's read, its retries included, got no intact frame. True: reason enough to doubt the unit.
@@ -380,11 +380,11 @@ impl Unit {
 
     /// Until when it is not read in the background: what it may still answer could be confused with most readings.
     pub(super) fn unpolled_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.held_until(now).max(self.owed.late_until(now))
+        self.owed.guarded_until(now).max(self.owed.late_until(now))
     }
 
-    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.held_until(now)
+    pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
+        self.owed.guarded_until(now)
     }
 
     /// `request`, sent at `sent_at`, was answered.
@@ -405,7 +405,11 @@ impl Unit {
     }
 
     /// The answer that `fits` something given up has come.
-    pub(super) fn take_late(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<Taken> {
+    pub(super) fn settle_late(
+        &mut self,
+        fits: impl Fn(&RequestPdu) -> bool,
+        now: Instant,
+    ) -> Option<LateAnswer> {
         self.owed.take(fits, now)
     }
 
@@ -439,22 +443,22 @@ impl Unit {
 
     /// Clients are given what was read, which may be as young as `latest`. Only an answer that is late, or may be, can be
     /// older than what was given before: that is remembered while one is owed.
-    pub(super) fn note_given(&mut self, range: &ReadRange, latest: Instant) {
+    pub(super) fn note_served(&mut self, range: &ReadRange, latest: Instant) {
         if self.owed.is_empty() {
-            self.given.clear();
+            self.served.clear();
             return;
         }
-        self.given.push_back((*range, latest));
-        if self.given.len() > GIVEN_MAX {
-            self.given.pop_front();
+        self.served.push_back((*range, latest));
+        if self.served.len() > SERVED_MAX {
+            self.served.pop_front();
         }
     }
 
     /// Whether younger data than that of `begun` was given to clients, or can be, of one of these registers.
-    pub(super) fn was_given_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
+    pub(super) fn has_served_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
         let tables = self.settings.tables();
-        let given = self.given.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
-        given || self.snapshot.younger(wanted, begun).next().is_some()
+        let served = self.served.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
+        served || self.snapshot.younger(wanted, begun).next().is_some()
     }
 }
 
@@ -523,4 +527,4 @@ impl Units {
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 /// Answers given while one was owed that are remembered.
-const GIVEN_MAX: usize = 64;
+const SERVED_MAX: usize = 64;

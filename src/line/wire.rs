@@ -14,7 +14,7 @@ use crate::modbus::{reply, rtu};
 use super::echo::{EchoDetector, Front, Phase};
 use super::occupation::Occupation;
 use super::receive::{Expected, Finality, Frame, Receiver};
-use super::record::{PieceKind, Received, RxRecorder};
+use super::record::{Received, RxRecorder, SegmentKind};
 use super::settings::{Echo, Framing, Replies, UnitId};
 use super::unit::{Unit, Units};
 use super::view::PortState;
@@ -371,7 +371,7 @@ impl RtuWire {
         match self.echo.inspect(&mut transaction.echo, self.receiver.bytes()) {
             Front::Echo(length) => {
                 self.receiver.strip(length);
-                self.mark(PieceKind::Echo, length, now);
+                self.mark(SegmentKind::Echo, length, now);
                 self.frame_started_at = Some(now);
                 Some(None)
             }
@@ -401,7 +401,7 @@ impl RtuWire {
     fn classify(&mut self, frame: Frame, units: &Units, now: Instant) -> Option<WireEvent> {
         let length = frame.pdu.len() + rtu::OVERHEAD;
         if self.is_late_echo(&frame) {
-            self.mark(PieceKind::Echo, length, now);
+            self.mark(SegmentKind::Echo, length, now);
             return None;
         }
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
@@ -416,10 +416,10 @@ impl RtuWire {
         }
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
         if units.get(unit).is_some_and(|unit| unit.owed().requests().any(fits)) {
-            self.mark(PieceKind::Late(unit), length, now);
+            self.mark(SegmentKind::Late(unit), length, now);
             return Some(WireEvent::Late { frame });
         }
-        self.mark(PieceKind::Foreign, length, now);
+        self.mark(SegmentKind::Foreign, length, now);
         if is_request(&frame.pdu, asked.as_ref()) {
             return Some(WireEvent::ForeignRequest);
         }
@@ -443,7 +443,7 @@ impl RtuWire {
     }
 
     fn answered(&mut self, frame: Frame, now: Instant) -> WireEvent {
-        self.mark(PieceKind::Answer, frame.pdu.len() + rtu::OVERHEAD, now);
+        self.mark(SegmentKind::Answer, frame.pdu.len() + rtu::OVERHEAD, now);
         let head = self.frame_started_at.unwrap_or(now);
         if let Some(transaction) = &self.transaction
             && (frame.is_first || self.echo.is_past(&transaction.echo))
@@ -504,7 +504,7 @@ impl RtuWire {
         }
         let quiet = last + self.quiet();
         let guarding = units.iter().filter_map(|unit| {
-            let until = unit.owed().held_until(now)?;
+            let until = unit.owed().guarded_until(now)?;
             Some((until, unit.settings().byte_timeout))
         });
         let Some((until, pause)) = guarding.max() else { return quiet };
@@ -582,7 +582,7 @@ impl RtuWire {
     /// come byte by byte, when the line is quiet.
     fn stray(&mut self, now: Instant) -> Option<WireEvent> {
         let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());
-        if self.transaction.is_some() || !(self.recorder.has_pieces() || quiet) {
+        if self.transaction.is_some() || !(self.recorder.has_segments() || quiet) {
             return None;
         }
         self.take_stray().map(WireEvent::Stray)
@@ -604,7 +604,7 @@ impl RtuWire {
     }
 
     /// The `length` bytes that have just been taken off what was received were this.
-    fn mark(&mut self, kind: PieceKind, length: usize, now: Instant) {
+    fn mark(&mut self, kind: SegmentKind, length: usize, now: Instant) {
         let at = self.frame_started_at.unwrap_or(now);
         self.recorder.mark(kind, length, self.receiver.pending(), at);
     }

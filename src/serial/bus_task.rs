@@ -420,7 +420,7 @@ fn log_kind(event: &Event) -> LogKind {
         | Event::Suspected { .. }
         | Event::Lost { .. }
         | Event::LineSilent
-        | Event::LineSpeaks { .. }
+        | Event::LineRecovered { .. }
         | Event::Occupied
         | Event::Free => LogKind::Health,
         Event::Late { .. } | Event::Misfit { .. } | Event::ForeignRequest => LogKind::Answers,

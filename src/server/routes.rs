@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::audit::{Addressed, Audit};
-use crate::line::{ListenerId, Picture, UnitId};
+use crate::line::{DiagnosticsView, ListenerId, UnitId};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 use crate::serial::BusHandle;
 use crate::server::listener_metrics::ListenerMetrics;
@@ -181,9 +181,9 @@ impl ListenerState {
 
     /// What the diagnostics unit shows now.
     #[must_use]
-    pub fn picture(&self) -> Picture {
+    pub fn diagnostics_view(&self) -> DiagnosticsView {
         let routed = (0..=u8::MAX).zip(self.routes.table.iter());
-        Picture {
+        DiagnosticsView {
             started: self.started,
             clients: self.metrics.counters(),
             buses: self.routes.buses.iter().map(|bus| bus.view().load_full()).collect(),
@@ -360,7 +360,7 @@ mod tests {
         assert!(matches!(state.route(200, Bytes::from_static(READ)), Routed::Diagnostics(_)));
         // Unit 0 is no broadcast, not even for what may be one.
         assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
-        assert_eq!(state.picture().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
+        assert_eq!(state.diagnostics_view().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
     }
 
     #[test]

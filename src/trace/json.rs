@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::line::first_register;
-use crate::line::{Cause, Outcome, PieceKind, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Outcome, Record, SegmentKind, Stray, Target, Transaction};
 use crate::modbus::function;
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
@@ -157,7 +157,7 @@ fn transaction<'a>(
     };
     let name = line_unit.and_then(|unit| names.unit(bus, unit));
     let parts = told.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(PieceKind::Answer));
+    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
     let exception = match told.outcome {
         Outcome::Exception(code) => Some(code),
         Outcome::Answered
@@ -200,13 +200,13 @@ fn transaction<'a>(
 
 fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLine<'a> {
     let parts = stray.received.parts();
-    let part = |part: &crate::line::Part<'_>| {
+    let part = |part: &crate::line::ReceivedPart<'_>| {
         let head = part.bytes.first().copied();
         let (what, line_unit) = match part.kind {
-            Some(PieceKind::Late(unit)) => ("late", Some(unit.get())),
-            Some(PieceKind::Foreign) => ("foreign", head),
-            Some(PieceKind::Echo) => ("echo", head),
-            Some(PieceKind::Answer) => ("answer", head),
+            Some(SegmentKind::Late(unit)) => ("late", Some(unit.get())),
+            Some(SegmentKind::Foreign) => ("foreign", head),
+            Some(SegmentKind::Echo) => ("echo", head),
+            Some(SegmentKind::Answer) => ("answer", head),
             None => ("noise", None),
         };
         StrayPart { what, line_unit, bytes: format!("{:X}", Hex(part.bytes)) }

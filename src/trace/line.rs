@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::line::{Cause, PieceKind, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Record, SegmentKind, Stray, Target, Transaction};
 use crate::meter::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -55,12 +55,12 @@ fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &UnitDir
         put(text, format_args!(", attempt {}", told.attempt));
     }
     let parts = told.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(PieceKind::Answer));
+    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
     if let Some(answer) = answer.and_then(|part| part.bytes.get(1..part.bytes.len().saturating_sub(2))) {
         values(text, pdu, answer, name, told.sent_at);
     }
     let others =
-        parts.iter().filter(|part| matches!(part.kind, Some(PieceKind::Foreign | PieceKind::Late(_))));
+        parts.iter().filter(|part| matches!(part.kind, Some(SegmentKind::Foreign | SegmentKind::Late(_))));
     match others.count() {
         0 => {}
         1 => text.push_str(", and a frame that does not answer it"),
@@ -90,12 +90,12 @@ fn strays(text: &mut String, stray: &Stray) {
         text.push_str(if index == 0 { " " } else { ", " });
         let head = part.bytes.first().copied().unwrap_or_default();
         match part.kind {
-            Some(PieceKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
-            Some(PieceKind::Foreign) => {
+            Some(SegmentKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
+            Some(SegmentKind::Foreign) => {
                 put(text, format_args!("a frame of line unit {head} that answers nothing asked"));
             }
-            Some(PieceKind::Echo) => text.push_str("an echo"),
-            Some(PieceKind::Answer) => text.push_str("an answer"),
+            Some(SegmentKind::Echo) => text.push_str("an echo"),
+            Some(SegmentKind::Answer) => text.push_str("an answer"),
             None => {
                 put(text, format_args!("{} bytes of no frame", stray.received.total.min(part.bytes.len())))
             }

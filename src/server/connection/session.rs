@@ -117,10 +117,14 @@ impl Session {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
                 self.refuse(state, asked(pdu), refusal.code());
             }
-            Routed::Diagnostics(pdu) => match diagnostics::answer(&state.picture(), &pdu, now.into_std()) {
-                Ok(reply) => self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now),
-                Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
-            },
+            Routed::Diagnostics(pdu) => {
+                match diagnostics::answer(&state.diagnostics_view(), &pdu, now.into_std()) {
+                    Ok(reply) => {
+                        self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now)
+                    }
+                    Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
+                }
+            }
             Routed::Unit { bus, unit, pdu } => {
                 if let Some(found) = self.look_up(state, bus, unit, &pdu, present) {
                     if self.in_flight.repeats(header.transaction_id) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::line::{Outcome, PieceKind, Record, Target, Transaction, View};
+use metergate::line::{Outcome, Record, SegmentKind, Target, Transaction, View};
 
 use super::invariants::{Check, check};
 
@@ -80,7 +80,7 @@ impl RecordLog {
         let parts = transaction.received.parts();
         for part in parts.iter().filter(|part| is_limited(&transaction.request, part.bytes)) {
             match part.kind {
-                Some(PieceKind::Answer) => {
+                Some(SegmentKind::Answer) => {
                     self.limited.passed_on += 1;
                     let last = self.unanswered.get(&target);
                     let is_prompt = last.is_none_or(|last| transaction.sent_at >= *last + PROMPT_AFTER);
@@ -88,8 +88,8 @@ impl RecordLog {
                         format!("a limited write was believed of a unit that may be late: {transaction:02X?}")
                     })?;
                 }
-                Some(PieceKind::Foreign) => self.limited.not_believed += 1,
-                Some(PieceKind::Echo | PieceKind::Late(_)) | None => {}
+                Some(SegmentKind::Foreign) => self.limited.not_believed += 1,
+                Some(SegmentKind::Echo | SegmentKind::Late(_)) | None => {}
             }
         }
         let may_come = matches!(
