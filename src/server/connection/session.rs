@@ -22,7 +22,7 @@ use crate::runtime::LogKind;
 use crate::serial::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender, clock};
 use crate::server::listener_metrics::Connected;
 use crate::server::routes::{ListenerState, Refusal, Routed};
-use crate::traffic::{Said, Served, Speaker, Traffic};
+use crate::traffic::{Message, Sender, Served, Traffic};
 
 /// See the module.
 #[derive(Debug)]
@@ -202,8 +202,8 @@ impl Session {
             match ready {
                 Ready::Reply { asked, pdu, served } => {
                     let adu = asked.header.reply(pdu);
-                    let speaker = Speaker::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
-                    self.note(speaker, adu.clone(), now);
+                    let sender = Sender::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
+                    self.note(sender, adu.clone(), now);
                     self.push(&adu, now);
                 }
                 Ready::Lookup { key, asked, bus, unit, pdu } => {
@@ -233,10 +233,10 @@ impl Session {
     fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
         let reply = header.reply(pdu);
         if self.traffic.permits_passing(now.into_std()) {
-            let speaker = Speaker::Gateway { served, asked: asked.clone(), since: now.into_std() };
-            for (speaker, adu) in [(Speaker::Client, header.reply(asked.clone())), (speaker, reply.clone())] {
+            let sender = Sender::Gateway { served, asked: asked.clone(), since: now.into_std() };
+            for (sender, adu) in [(Sender::Client, header.reply(asked.clone())), (sender, reply.clone())] {
                 let link = Arc::clone(&self.client.link);
-                self.traffic.note_passing(Said { link, speaker, adu, at: now.into_std() });
+                self.traffic.note_passing(Message { link, sender, adu, at: now.into_std() });
             }
         }
         self.push(&reply, now);
@@ -321,12 +321,12 @@ impl Session {
 
     /// A client's request that goes to a line, waits, or is refused.
     fn note_request(&self, asked: &Asked) {
-        self.note(Speaker::Client, asked.header.reply(asked.pdu.clone()), asked.at);
+        self.note(Sender::Client, asked.header.reply(asked.pdu.clone()), asked.at);
     }
 
-    fn note(&self, speaker: Speaker, adu: Adu, at: Instant) {
+    fn note(&self, sender: Sender, adu: Adu, at: Instant) {
         let link = Arc::clone(&self.client.link);
-        self.traffic.note_said(Said { link, speaker, adu, at: at.into_std() });
+        self.traffic.note_message(Message { link, sender, adu, at: at.into_std() });
     }
 
     fn push(&mut self, reply: &Adu, now: Instant) {
