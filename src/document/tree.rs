@@ -246,7 +246,7 @@ impl Builder {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Mapping { entries, seen, key, .. }) => {
                 match std::mem::replace(key, Pending::Nothing) {
-                    Pending::Nothing => *key = take_key(node, &path, seen, faults),
+                    Pending::Nothing => *key = check_key(node, &path, seen, faults),
                     Pending::Refused => {}
                     Pending::Key { name, spot, doubled } => {
                         // Nothing written has no place of its own.
@@ -308,7 +308,7 @@ fn refuse(faults: &mut Faults<'_>, spot: Spot, path: &str, what: &str, allowed: 
 }
 
 /// Judges a key by itself; `path` is that of its mapping.
-fn take_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
+fn check_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
     let spot = node.spot;
     let (name, plain) = match node.kind {
         Kind::Scalar { text, plain } => (text, plain),

@@ -115,11 +115,11 @@ where
         port_view: PortView::default(),
         port_published: port,
         line_errors: LineErrors::default(),
-        look_at: Instant::now(),
+        line_errors_at: Instant::now(),
         view,
         traffic,
         timer,
-        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
+        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, last_error: None },
         departures: None,
     };
     task.run(requests, stop, &heartbeat).await;
@@ -140,7 +140,7 @@ struct BusTask<S, F> {
     port_published: Arc<ArcSwap<PortView>>,
     /// What the driver had counted when it was last asked, and when it is asked again.
     line_errors: LineErrors,
-    look_at: Instant,
+    line_errors_at: Instant,
     view: Arc<ArcSwap<View>>,
     traffic: Arc<Traffic>,
     timer: Timer,
@@ -153,7 +153,7 @@ struct BusTask<S, F> {
 struct Reopen {
     at: Instant,
     pause: Duration,
-    complaint: Option<String>,
+    last_error: Option<String>,
 }
 
 impl<S, E, F> BusTask<S, F>
@@ -174,33 +174,33 @@ where
         // later it could do.
         self.try_open();
         loop {
-            self.obey().await;
+            self.perform_outputs().await;
             if (ended || stopping) && (self.port.is_none() || self.line.is_idle()) {
                 break;
             }
             let wake = self.line.poll_timeout();
-            let (reopen_at, look_at) = (self.reopen.at, self.look_at);
+            let (reopen_at, line_errors_at) = (self.reopen.at, self.line_errors_at);
             tokio::select! {
                 // The order is the design: an answer that is already in the buffer must beat the timeout
                 // that is due in the same instant, and both come before new work.
                 biased;
-                read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
+                read = read_some(&mut self.port, &mut buffer) => self.handle_read(read, &buffer),
                 () = self.timer.sleep_until(wake) => {
-                    self.mind_departures();
+                    self.handle_departures();
                     self.line.handle_timeout(clock::now());
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
-                () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
+                () = tokio::time::sleep_until(line_errors_at), if self.port.is_some() => self.check_line_errors(),
                 // Before new work, of which there may be no end.
-                () = heartbeat.asked() => heartbeat.answer(),
-                () = reloaded(&mut self.reloads) => self.take_settings(),
+                () = heartbeat.requested() => heartbeat.answer(),
+                () = reloaded(&mut self.reloads) => self.apply_reload(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();
                 }
                 request = requests.recv(), if !ended => match request {
                     Some(request) => {
-                        self.mind_departures();
+                        self.handle_departures();
                         if request.to.has_left() {
                             // It was on its way when the queue was looked through.
                             self.departures = None;
@@ -211,12 +211,12 @@ where
                 },
             }
         }
-        self.refuse_the_rest(requests).await;
+        self.refuse_remaining(requests).await;
     }
 
     /// Requests of clients that left are not sent any more; those of clients that closed their sending side, and have
     /// most likely left, come after those of others.
-    fn mind_departures(&mut self) {
+    fn handle_departures(&mut self) {
         let departures = Some(departures());
         if !self.line.take_requeued() && self.departures == departures {
             return;
@@ -227,7 +227,7 @@ where
     }
 
     /// A reload gave other settings. The line goes on with them; the port is opened anew only if they concern it.
-    fn take_settings(&mut self) {
+    fn apply_reload(&mut self) {
         let Some(reloads) = &mut self.reloads else { return };
         let next = reloads.borrow_and_update().clone();
         let Some(before) = self.settings.replace(next.clone()).filter(|before| *before != next) else {
@@ -245,7 +245,7 @@ where
                     (port.discard)(&port.stream);
                 }
                 self.reopen.pause = REOPEN_MIN;
-                self.reopen.complaint = None;
+                self.reopen.last_error = None;
                 self.try_open();
                 if self.port.is_none() {
                     self.line.handle_port(PortEvent::Lost, clock::now());
@@ -255,7 +255,7 @@ where
     }
 
     /// Does what the line wants, until it wants nothing more.
-    async fn obey(&mut self) {
+    async fn perform_outputs(&mut self) {
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
@@ -269,17 +269,17 @@ where
 
     fn log(&self, event: &Event) {
         let bus = &self.name;
-        let permit = || self.log_limiter.permit(log_kind(event), Instant::now());
+        let permit = || self.log_limiter.permit(kind_of(event), Instant::now());
         match event.level() {
             EventLevel::Debug => debug!(%bus, "{event}"),
             EventLevel::Warning => {
                 if let Some(held_back) = permit() {
-                    warn!(%bus, held_back = some(held_back), "{event}");
+                    warn!(%bus, held_back = non_zero(held_back), "{event}");
                 }
             }
             EventLevel::Info => {
                 if let Some(held_back) = permit() {
-                    info!(%bus, held_back = some(held_back), "{event}");
+                    info!(%bus, held_back = non_zero(held_back), "{event}");
                 }
             }
         }
@@ -299,7 +299,7 @@ where
         }
     }
 
-    fn take_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
+    fn handle_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
         match read {
             // A serial port that reads nothing has lost its other end; trying again would spin.
             Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
@@ -325,30 +325,30 @@ where
                 }
                 self.publish_port();
                 self.line_errors = line_errors.unwrap_or_default();
-                self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+                self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
-                self.reopen.complaint = None;
+                self.reopen.last_error = None;
                 self.line.handle_port(PortEvent::Opened, clock::now());
             }
             Err(error) => {
-                let complaint = format!("{}: {error}", self.device);
-                if self.reopen.complaint.as_ref() == Some(&complaint) {
-                    debug!(bus = %self.name, "port still closed: {complaint}");
+                let problem = format!("{}: {error}", self.device);
+                if self.reopen.last_error.as_ref() == Some(&problem) {
+                    debug!(bus = %self.name, "port still closed: {problem}");
                 } else {
-                    error!(bus = %self.name, "cannot open the port: {complaint}; trying again");
+                    error!(bus = %self.name, "cannot open the port: {problem}; trying again");
                     self.port_view.fail(error.to_string());
                     self.publish_port();
                 }
-                self.reopen.complaint = Some(complaint);
+                self.reopen.last_error = Some(problem);
                 self.schedule_reopen();
             }
         }
     }
 
     /// Says when the driver has seen faulty characters, which show as wrong checksums at best.
-    fn look_at_line_errors(&mut self) {
-        self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+    fn check_line_errors(&mut self) {
+        self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
         let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
         if now != self.line_errors {
             let before = std::mem::replace(&mut self.line_errors, now);
@@ -384,14 +384,14 @@ where
     }
 
     /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
-    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
+    async fn refuse_remaining(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
         self.port = None;
         self.line.handle_port(PortEvent::Lost, clock::now());
         requests.close();
         while let Some(request) = requests.recv().await {
             self.line.handle_request(request, clock::now());
         }
-        self.obey().await;
+        self.perform_outputs().await;
         info!(bus = %self.name, "bus stopped");
     }
 }
@@ -409,12 +409,12 @@ async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
 }
 
 /// Nothing to say of no lines.
-fn some(held_back: u64) -> Option<u64> {
+fn non_zero(held_back: u64) -> Option<u64> {
     (held_back > 0).then_some(held_back)
 }
 
 /// The kind of log line an event makes: a meter can cause any number of them.
-fn log_kind(event: &Event) -> LogKind {
+fn kind_of(event: &Event) -> LogKind {
     match event {
         Event::Found { .. }
         | Event::Suspected { .. }

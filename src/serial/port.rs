@@ -103,7 +103,7 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         .map_err(|error| cannot_open(error, &settings.device))?;
     let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
     if !pseudo {
-        judge(framing, &Found::read(&stream).map_err(system)?)?;
+        check_kept(framing, &Found::read(&stream).map_err(system)?)?;
     }
     // What an earlier program left in the buffers is no answer to anything of ours.
     stream.clear(ClearBuffer::All).map_err(system)?;
@@ -156,7 +156,7 @@ impl Found {
 }
 
 /// Whether the driver keeps what was asked for.
-fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
+fn check_kept(wanted: Framing, found: &Found) -> Result<(), OpenError> {
     let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
     // A driver reports the rate its divisor gives; two percent is what an asynchronous character bears.
     let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
@@ -224,7 +224,7 @@ mod tests {
     fn a_baud_rate_within_two_percent_is_kept_and_one_beyond_is_not() {
         for (baud_rate, keeps) in [(19200, true), (19584, true), (18816, true), (19585, false), (9600, false)]
         {
-            let judged = judge(WANTED, &Found { baud_rate, ..found() });
+            let judged = check_kept(WANTED, &Found { baud_rate, ..found() });
             assert_eq!(judged.is_ok(), keeps, "{baud_rate}");
         }
     }
@@ -237,7 +237,7 @@ mod tests {
             (Found { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
         ];
         for (other, named) in others {
-            let said = judge(WANTED, &other).unwrap_err().to_string();
+            let said = check_kept(WANTED, &other).unwrap_err().to_string();
             assert!(said.contains("does not keep 19200 8E1") && said.contains(named), "{said}");
         }
     }

@@ -59,7 +59,7 @@ impl Watchdog {
     }
 
     /// Asks every task. The answers come when each has gone round once.
-    pub fn ask(&self) {
+    pub fn request_heartbeats(&self) {
         let mut all = self.all();
         all.retain(|shared| !shared.has_ended());
         for shared in all.iter() {
@@ -88,7 +88,7 @@ impl Watchdog {
 
 impl Heartbeat {
     /// Returns when somebody asks. May be dropped at any time: no question is lost.
-    pub async fn asked(&self) {
+    pub async fn requested(&self) {
         self.0.question.notified().await;
     }
 
@@ -114,17 +114,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_has_not_answered_is_named_until_he_does() {
+    async fn a_task_is_named_until_it_answers() {
         let watchdog = Watchdog::default();
         let (one, other) = (watchdog.add("one"), watchdog.add("other"));
         assert_eq!(watchdog.silent(), [""; 0], "nobody has been asked");
-        watchdog.ask();
+        watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["one", "other"]);
-        one.asked().await;
+        one.requested().await;
         one.answer();
         assert_eq!(watchdog.silent(), ["other"]);
-        watchdog.ask();
-        other.asked().await;
+        watchdog.request_heartbeats();
+        other.requested().await;
         other.answer();
         assert_eq!(watchdog.silent(), ["one"], "an answer is good for one question");
     }
@@ -134,22 +134,22 @@ mod tests {
         let watchdog = Watchdog::default();
         let heartbeat = watchdog.add("one");
         {
-            let waiting = heartbeat.asked();
-            watchdog.ask();
+            let waiting = heartbeat.requested();
+            watchdog.request_heartbeats();
             drop(waiting);
         }
-        heartbeat.asked().await;
+        heartbeat.requested().await;
     }
 
     #[test]
     fn a_task_that_ended_as_it_should_is_forgotten_and_one_that_vanished_is_not() {
         let watchdog = Watchdog::default();
         let (stopped, panicked) = (watchdog.add("stopped"), watchdog.add("panicked"));
-        watchdog.ask();
+        watchdog.request_heartbeats();
         stopped.end();
         drop(panicked);
         assert_eq!(watchdog.silent(), ["panicked"]);
-        watchdog.ask();
+        watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["panicked"]);
     }
 
@@ -158,14 +158,14 @@ mod tests {
         let watchdog = Watchdog::default();
         let (panicked, lives) = (watchdog.add("panicked"), watchdog.add("lives"));
         drop(panicked);
-        watchdog.ask();
+        watchdog.request_heartbeats();
         lives.answer();
         assert_eq!(watchdog.silent(), [""; 0]);
         drop(lives);
         assert_eq!(watchdog.silent(), ["panicked", "lives"]);
         let again = watchdog.add("panicked");
         assert_eq!(watchdog.silent(), [""; 0]);
-        watchdog.ask();
+        watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["panicked"], "the new task is asked like any other");
         again.answer();
         assert_eq!(watchdog.silent(), [""; 0]);
