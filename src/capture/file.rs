@@ -65,7 +65,8 @@ impl Capture {
         out
     }
 
-    /// That a follower was too slow: so many events are not in the file. Stands on the last interface there is.
+    /// A packet, on the last interface, whose comment says that `lost` events are missing because the follower was too
+    /// slow.
     #[must_use]
     pub fn encode_loss(&self, lost: u64, last: &Event) -> Vec<u8> {
         let mut out = Vec::new();
@@ -172,7 +173,7 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
         comment,
     });
     for part in transaction.received.parts() {
-        // What is left of an answer came from the unit asked, as far as anybody can tell.
+        // The rest of a damaged answer most likely came from the addressed unit.
         let mut packet = part_packet(&part, unit, transaction.ended_at);
         if part.kind.is_none() && !transaction.outcome.is_good() {
             packet.comment = vec![transaction.outcome.to_string()];
@@ -207,7 +208,7 @@ fn comment_cut(received: &Received, packets: &mut [Packet<'_>]) {
     }
 }
 
-/// What the client cannot see: where its answer is from.
+/// Where an answer came from, which the client cannot see.
 fn answer_source(served: Served) -> Option<&'static str> {
     match served {
         Served::Unit => None,

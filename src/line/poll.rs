@@ -62,7 +62,7 @@ pub struct Plan {
     credit: f64,
     credited_at: Instant,
     auto_interval: Duration,
-    /// Line time readings took since the last comparison, and what the configuration alone would have told.
+    /// Line time readings took since the last comparison, and what the configuration alone estimates.
     took: Duration,
     estimated: Duration,
     overrun: Option<f64>,
@@ -238,7 +238,7 @@ impl Plan {
         Some(self.credited_at + wait + CREDIT_STEP)
     }
 
-    /// A reading of this range began, whoever asked for it: the next one is an interval later, or as much sooner
+    /// A reading of this range began, for a client or not: the next one is an interval later, or as much sooner
     /// as this one was late.
     pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         let auto = self.auto_interval;
@@ -264,7 +264,7 @@ impl Plan {
         self.entries.iter().any(|entry| entry.is(unit, range) && entry.was_read)
     }
 
-    /// A background reading took so much line time, where the configuration alone told `estimated`. True when
+    /// A background reading took so much line time, where the configuration alone estimates `estimated`. True when
     /// that completes another comparison.
     pub fn spend(&mut self, took: Duration, estimated: Duration) -> bool {
         self.credit -= took.as_secs_f64();
@@ -278,7 +278,7 @@ impl Plan {
         complete
     }
 
-    /// Line time readings took over what the configuration alone told, as last compared; 1 is as told.
+    /// Line time readings took over the estimate from the configuration alone, as last compared; 1 is as estimated.
     #[must_use]
     pub fn overrun(&self) -> Option<f64> {
         self.overrun

@@ -1,4 +1,4 @@
-//! How an off-line unit is looked for: what is asked of it, and when.
+//! The probes of an off-line unit: what they read, and when.
 //!
 //! Two kinds of probes, each with a pause of its own that doubles. The gateway's own ask for what the unit answered
 //! last and, in turn, for what meters usually have. A client's are whatever the next client asks once a probe is
@@ -194,7 +194,7 @@ pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Refused reads that are tried as probes.
 const REFUSED_MAX: usize = 4;
 
-/// Clients whose turns are told apart.
+/// Client addresses whose turns are remembered.
 const CLIENTS_MAX: usize = 8;
 
 #[cfg(test)]

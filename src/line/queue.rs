@@ -28,7 +28,7 @@ pub(super) struct Waiter<T> {
     pub pdu: RequestPdu,
     /// When it came.
     pub since: Now,
-    /// Oldest data it takes.
+    /// Largest age of data it accepts.
     pub max_age: Duration,
     /// The listener it came by.
     pub listener: ListenerId,
@@ -101,7 +101,7 @@ impl<T> Item<T> {
 }
 
 impl<T> Waiter<T> {
-    /// Whether it takes data read by a request begun then.
+    /// Whether it accepts data read by a request begun then.
     #[must_use]
     pub(super) fn accepts_data_of(&self, begun: Now) -> bool {
         self.since.since(begun) <= self.max_age
@@ -130,7 +130,7 @@ pub(super) struct Queue<T> {
     next_key: u64,
     waiting: usize,
     limit: usize,
-    /// Since when nothing has waited: debts are paid off by line time nobody wanted.
+    /// Since when nothing has waited: debts are paid off by idle line time.
     idle_since: Option<Instant>,
     /// Events until flows are forgotten again.
     until_prune: usize,
@@ -247,7 +247,7 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Lets a waiter share the answer of a queued item.
+    /// Adds a waiter to a queued item, whose answer it shares.
     pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
         self.link(waiter.source, key, target_key(target), End::Back);
@@ -329,7 +329,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
+    /// Requeues an item whose attempt failed: ahead of what its connections asked for later.
     pub(super) fn requeue(&mut self, item: Item<T>) {
         self.insert(item, End::Front);
     }
@@ -519,8 +519,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Notes whether anything waits, and now and then forgets the flows that have nothing waiting and no debt: seldom
-    /// enough that looking at each costs no event more than a constant.
+    /// Notes whether anything waits, and from time to time forgets the flows that have nothing waiting and no debt: so
+    /// rarely that the cost per event is constant.
     pub(super) fn prune(&mut self, now: Instant) {
         if self.items.is_empty() {
             self.idle_since.get_or_insert(now);
@@ -723,7 +723,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// What was not wanted pays debts off.
+    /// Pays debts off by the line time that was idle.
     fn end_idle(&mut self, now: Instant) {
         let Some(since) = self.idle_since.take() else { return };
         let idle = now.saturating_duration_since(since).as_nanos() / u128::from(READ_WEIGHT);

@@ -159,7 +159,7 @@ impl Receiver {
         }
     }
 
-    /// How long the frame that begins at `start` is as far as can be told; 0: it is none.
+    /// How long the frame that begins at `start` is, as far as its bytes show; 0: it is none.
     fn total(&self, start: usize, request: Option<&RequestPdu>, finality: Finality) -> usize {
         let bytes = &self.buffer[start..];
         let length = match request {

@@ -1,7 +1,7 @@
 //! What went over the line, as a record of each attempt: when, for whom, the bytes both ways, and how it ended.
 //!
 //! Owns the shape of a record and the recorder that keeps what is received until a record takes it. It never
-//! decides anything: the line behaves the same if nobody takes a record.
+//! decides anything: the line behaves the same if no record is read.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::modbus::pdu::ExceptionCode;
 pub enum Record {
     /// A request was sent, and this is its end.
     Transaction(Transaction),
-    /// Bytes came while nothing was awaited: a late answer, a frame nobody asked for, noise.
+    /// Bytes came while nothing was awaited: a late answer, an unrequested frame, noise.
     Stray(Stray),
 }
 
@@ -62,7 +62,7 @@ pub struct Transaction {
     pub source: Option<Source>,
     /// Clients that were to share the answer, the first included.
     pub clients: usize,
-    /// Who was asked.
+    /// The addressed unit, or all of them.
     pub target: Target,
     /// 1 for the first sending of a request.
     pub attempt: u32,
@@ -231,7 +231,7 @@ impl Received {
 /// Some of the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedPart<'r> {
-    /// What they were; `None`: noise, or what is left of a damaged frame.
+    /// What they are; `None`: noise, or the rest of a damaged frame.
     pub kind: Option<SegmentKind>,
     /// The bytes.
     pub bytes: &'r [u8],
@@ -239,12 +239,12 @@ pub struct ReceivedPart<'r> {
     pub at: Option<Instant>,
 }
 
-/// Some of the received bytes that were made something of.
+/// Received bytes that were recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RxSegment {
-    /// What they were.
+    /// What they are.
     pub kind: SegmentKind,
-    /// The place of the first of them.
+    /// Offset of the first of them.
     pub start: usize,
     /// How many.
     pub length: usize,
@@ -293,12 +293,12 @@ impl RxRecorder {
         }
     }
 
-    /// Whether nothing is on it.
+    /// Whether nothing was received.
     pub(super) fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Whether something on it is more than noise.
+    /// Whether anything but noise was received.
     pub(super) fn has_segments(&self) -> bool {
         !self.segments.is_empty()
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::settings::UnitId;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
-/// Who asks: line time is shared fairly between addresses, then between the connections of one address.
+/// The client: line time is shared fairly between addresses, then between the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The client's address.
@@ -35,7 +35,7 @@ pub enum Target {
 pub struct Request<T> {
     /// Where the reply goes.
     pub to: T,
-    /// Who asks.
+    /// The client.
     pub source: Source,
     /// Whom it is for.
     pub target: Target,
@@ -54,7 +54,7 @@ pub struct Request<T> {
 pub enum Answer {
     /// The unit's reply PDU, a Modbus exception of the unit included, untouched.
     Reply(Bytes),
-    /// A broadcast is on the line in full; nobody answers it.
+    /// A broadcast is on the line in full; no unit answers it.
     Sent,
     /// The gateway's own exception to a request that waited and of which not a byte was sent.
     NotSent(ExceptionCode),

@@ -1,4 +1,4 @@
-//! What one line is told to obey. The file's keys are translated into these by `config`.
+//! The settings of one line. `config` makes them of the file's keys.
 
 use std::collections::BTreeSet;
 use std::fmt;

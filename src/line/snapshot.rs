@@ -92,14 +92,14 @@ impl Block {
         }
     }
 
-    /// About when it last answered somebody; `None` if it answered nobody.
+    /// About when it was last served; `None`: never.
     #[must_use]
     pub fn wanted_at(&self) -> Option<Instant> {
         self.wanted_age()?;
         Some(self.begun.instant + Duration::from_millis(self.wanted_at.load(Ordering::Relaxed)))
     }
 
-    /// The smallest `max_age` of those it answered; `None` if it answered nobody.
+    /// The smallest `max_age` it was served to; `None`: never served.
     #[must_use]
     pub fn wanted_age(&self) -> Option<Duration> {
         let millis = self.wanted_age.load(Ordering::Relaxed);

@@ -60,7 +60,7 @@ pub enum Output<T> {
     Transmit(Bytes),
     /// This has happened on the line: for the records. Before the `Reply` that came of it.
     Record(Arc<Record>),
-    /// This has happened: for people.
+    /// This has happened: for the log.
     Event(Event),
     /// Let others see this. Always before the `Reply` it belongs to.
     Publish(Arc<View>),
@@ -96,7 +96,7 @@ pub struct Line<T> {
     closing: bool,
     /// Whether requests that were on the wire wait again: their clients may have left meanwhile.
     has_requeued: bool,
-    /// The last instant the line was told of.
+    /// The instant of the last call.
     now: Option<Now>,
 }
 
@@ -152,7 +152,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// A client's request. It is answered once, before its deadline.
+    /// Handles a client's request. It is answered once, before its deadline.
     pub fn handle_request(&mut self, request: Request<T>, now: impl Into<Now>) {
         let now = self.advance(now);
         if let Some(request) = self.answer_from_snapshot(request, now)
@@ -1059,7 +1059,7 @@ impl<T> Line<T> {
         self.cache.keep(unit, &Answered { range: &range, reply, begun, latest, epoch }, listeners);
     }
 
-    /// Refuses the waiters of an item that its data cannot be given; gives the listeners of the others.
+    /// Refuses the waiters for whom the data is too old; returns the listeners of the others.
     fn refuse_stale(&mut self, item: &mut Item<T>, begun: Now, id: UnitId, now: Now) -> Vec<ListenerId> {
         let (given, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
             .into_iter()
@@ -1080,7 +1080,7 @@ impl<T> Line<T> {
         is_young && !unit.has_served_younger(&wanted, begun.instant)
     }
 
-    /// Gives each waiter its part of the answer. A client that asked for less than what was refused asks again, alone.
+    /// Sends each waiter its part of the answer. Where a wider read was refused, retries the narrower ones on their own.
     fn answer_all(&mut self, item: Item<T>, reply: &Bytes, id: UnitId, now: Now) {
         let exception = exception_of(reply);
         let is_shared_refusal = exception.is_some_and(|code| !is_passing(code));
@@ -1112,9 +1112,9 @@ impl<T> Line<T> {
         now.since(begun).min(self.settings.response_timeout + self.wire.wire_time(2 * rtu::ADU_MAX))
     }
 
-    /// Back into the queue for the clients that can still be answered in time; 0x0B for the others. A client that
-    /// asked for less than was sent asks for that alone: the unit may be silent only to what is too long for it. What
-    /// came in its full length was not. True: it is tried again as it was sent.
+    /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Narrower reads are
+    /// retried on their own: the unit may be silent only to what is too long for it, unless an answer of full length
+    /// came. True: it is tried again as it was sent.
     fn retry_or_give_up(&mut self, mut item: Item<T>, retry: Retry, failure: Failure, now: Instant) -> bool {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
@@ -1248,7 +1248,7 @@ impl<T> Line<T> {
         self.changed = true;
     }
 
-    /// The next client that asks for this may try it: this one did not get an end.
+    /// Allows the next client to try this read: this trial had no outcome.
     fn undo_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
         if purpose == Purpose::Trial
             && let Target::Unit(id) = target
@@ -1425,7 +1425,7 @@ fn waiter<T>(request: Request<T>, expiry: Instant, now: Now) -> Waiter<T> {
     Waiter { to, source, pdu, since: now, max_age, listener, deadline, expiry }
 }
 
-/// A request that nobody waits for, and that without a range nothing joins.
+/// A request without waiters, and without a range that others could join.
 fn item_of<T>(target: Target, pdu: RequestPdu) -> Item<T> {
     Item {
         key: UNASKED,

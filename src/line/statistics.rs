@@ -44,7 +44,7 @@ pub struct LineStatistics {
     pub clients: Duration,
     /// Line time of answered readings on our own account, whether or not a client joined them.
     pub background: Duration,
-    /// Line time of answered questions nobody asked for: probes, and reads that show whether there is an echo.
+    /// Line time of answered probes and echo checks.
     pub probes: Duration,
     /// Line time of whatever got no good answer. The four together are [`busy`](super::view::LineCounters::busy).
     pub failures: Duration,

@@ -222,7 +222,7 @@ impl Window {
         let elapsed = now.saturating_duration_since(since);
         match self.last {
             Some(last) if elapsed < WINDOW => return last,
-            // The first stretch is told as it goes: a busy line that shows nothing for ten seconds looks idle.
+            // The first window is reported as it grows: a busy line that showed nothing for ten seconds would look idle.
             None if elapsed < WINDOW_MIN => return 0,
             Some(_) | None => {}
         }

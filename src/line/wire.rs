@@ -195,7 +195,7 @@ impl RtuWire {
         self.echo.verdict()
     }
 
-    /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
+    /// Whether `request` may go out: its answer differs from an echo, or it is known whether one comes.
     pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.echo.may_send(request)
     }
@@ -364,7 +364,7 @@ impl RtuWire {
         }
     }
 
-    /// Takes an echo off the front. The outer `None`: it cannot be told yet whether one is coming.
+    /// Takes an echo off the front. The outer `None`: it is not clear yet whether one is coming.
     #[expect(clippy::option_option, reason = "undecided, nothing, or something happened")]
     fn strip_echo(&mut self, finality: Finality, now: Instant) -> Option<Option<WireEvent>> {
         let Some(transaction) = &mut self.transaction else { return Some(None) };

@@ -1,6 +1,6 @@
 //! The task of one bus: opens the port, drives a [`Line`], publishes its view.
 //!
-//! Owns the port and the line, by value. It obeys the line and decides nothing but when to try the port
+//! Owns the port and the line, by value. It performs the outputs of the line and decides only when to try the port
 //! again. It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
 
 use std::fmt;
@@ -34,7 +34,7 @@ use crate::traffic::Traffic;
 /// What a reload gives a running bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BusSettings {
-    /// What its line obeys.
+    /// The settings of its line.
     pub line: LineSettings,
     /// What its port is opened with.
     pub port: PortSettings,
@@ -51,14 +51,14 @@ impl BusSettings {
     }
 }
 
-/// What a bus task is given to live on.
+/// What a bus task is made of.
 #[derive(Debug)]
 pub struct BusParts {
-    /// What its line obeys.
+    /// The settings of its line.
     pub line: LineSettings,
     /// The name of its port, for the log.
     pub device: String,
-    /// Where a reload gives it other settings; the present ones until then.
+    /// Settings of later reloads; the present ones until then.
     pub reloads: Option<watch::Receiver<BusSettings>>,
     /// Requests of clients; when all senders are gone, the task answers what waits and ends.
     pub requests: mpsc::Receiver<Request<ReplySender>>,
@@ -66,17 +66,17 @@ pub struct BusParts {
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
     pub traffic: Arc<Traffic>,
-    /// Where it says how the port is.
+    /// Where it publishes the state of the port.
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
-    /// Where it answers whoever asks whether it is stuck.
+    /// Its end of the watchdog.
     pub heartbeat: Heartbeat,
 }
 
 impl BusParts {
-    /// Those of a bus that a command or a test has to itself: nobody follows its traffic, watches its port or asks
-    /// whether it is stuck, and nothing stops it but the end of its requests.
+    /// For a bus that a command or a test has to itself: without followers, port view or watchdog, and stopped only by
+    /// the end of its requests.
     #[must_use]
     pub fn alone(
         line: LineSettings,
@@ -138,18 +138,18 @@ struct BusTask<S, F> {
     port: Option<OpenPort<S>>,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
-    /// What the driver had counted when it was last asked, and when it is asked again.
+    /// The driver's counters when they were last read, and when they are read again.
     line_errors: LineErrors,
     line_errors_at: Instant,
     view: Arc<ArcSwap<View>>,
     traffic: Arc<Traffic>,
     timer: Timer,
     reopen: Reopen,
-    /// How many clients had left when the queue was last looked through; `None`: it is to be.
+    /// [`departures`] when the queue was last searched for them; `None`: it must be searched.
     departures: Option<u64>,
 }
 
-/// When the port is tried again, and what was last said about it.
+/// When the port is tried again, and the last error.
 struct Reopen {
     at: Instant,
     pause: Duration,
@@ -202,7 +202,7 @@ where
                     Some(request) => {
                         self.handle_departures();
                         if request.to.has_left() {
-                            // It was on its way when the queue was looked through.
+                            // It was not in the queue yet when that was searched.
                             self.departures = None;
                         }
                         self.line.handle_request(request, clock::now());
@@ -214,8 +214,8 @@ where
         self.refuse_remaining(requests).await;
     }
 
-    /// Requests of clients that left are not sent any more; those of clients that closed their sending side, and have
-    /// most likely left, come after those of others.
+    /// Drops the requests of clients that left, and puts those of clients that closed their sending side, and have most
+    /// likely left, behind those of others.
     fn handle_departures(&mut self) {
         let departures = Some(departures());
         if !self.line.take_requeued() && self.departures == departures {
@@ -226,7 +226,7 @@ where
         self.line.demote_requests(ReplySender::is_half_closed);
     }
 
-    /// A reload gave other settings. The line goes on with them; the port is opened anew only if they concern it.
+    /// Applies the settings of a reload. The port is opened anew only if they concern it.
     fn apply_reload(&mut self) {
         let Some(reloads) = &mut self.reloads else { return };
         let next = reloads.borrow_and_update().clone();
@@ -236,7 +236,7 @@ where
         let change = before.change_to(&next);
         self.name = next.line.name.as_str().into();
         self.device = next.port.device.display().to_string();
-        info!(bus = %self.name, "new settings taken over");
+        info!(bus = %self.name, "new settings applied");
         self.line.handle_settings(next.line, change, clock::now());
         match change {
             PortSettingsChange::Unchanged => {}
@@ -254,7 +254,7 @@ where
         }
     }
 
-    /// Does what the line wants, until it wants nothing more.
+    /// Performs the outputs of the line until there are none.
     async fn perform_outputs(&mut self) {
         while let Some(output) = self.line.poll_output() {
             match output {
@@ -346,7 +346,7 @@ where
         }
     }
 
-    /// Says when the driver has seen faulty characters, which show as wrong checksums at best.
+    /// Logs new faulty characters that the driver counted: at best they show as wrong checksums.
     fn check_line_errors(&mut self) {
         self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
         let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
@@ -408,7 +408,7 @@ async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
     }
 }
 
-/// Nothing to say of no lines.
+/// For the log: `None` leaves the field out.
 fn non_zero(held_back: u64) -> Option<u64> {
     (held_back > 0).then_some(held_back)
 }
@@ -452,7 +452,7 @@ const REOPEN_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two tries: a device that returns just after a failed one is still back within a second.
 const REOPEN_MAX: Duration = Duration::from_millis(500);
 
-/// How often the driver's counters are looked at, and at most one line is written about them.
+/// How often the driver's counters are read, and at most one line is written about them.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
 
 /// How long a port may take to accept a frame into its buffer. The bus does nothing else meanwhile, so it is

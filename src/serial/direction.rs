@@ -1,6 +1,6 @@
-//! Who switches an RS-485 driver between sending and receiving.
+//! What switches an RS-485 driver between sending and receiving.
 //!
-//! Owns the decision, by what the kernel driver offers and by what is asked for. A mode that somebody enabled
+//! Owns the decision, by what the kernel driver offers and by what is asked for. A mode that was enabled
 //! for this board is left alone unless the kernel driver is asked for by name, and one that does not come out
 //! as asked is set back. It touches no port: `get` and `set` are the two ioctls, TIOCGRS485 and TIOCSRS485.
 

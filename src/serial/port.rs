@@ -24,7 +24,7 @@ use crate::serial::{direction, ioctl};
 pub enum OpenError {
     /// The system refused.
     System(io::Error),
-    /// The device is there, and somebody else has it open.
+    /// The device is there, and another program has it open.
     Busy,
     /// The driver keeps other settings than those asked for.
     Settings {
@@ -79,7 +79,7 @@ pub struct OpenPort<S> {
     pub discard: fn(&S),
 }
 
-/// What a bus task opens its port with, each time it has none: the first time it is given `opened`, if there is one.
+/// Opens the port of a bus task each time it has none: the first time by returning `opened`, if there is one.
 pub fn opener(
     settings: PortSettings,
     mut opened: Option<OpenPort<SerialStream>>,
@@ -196,7 +196,7 @@ fn system(error: tokio_serial::Error) -> OpenError {
     OpenError::System(error.into())
 }
 
-/// The library reports a device that is locked or opened exclusively by somebody else as one that is not there.
+/// The library reports a device that is locked or opened exclusively by another program as one that is not there.
 fn cannot_open(error: tokio_serial::Error, device: &Path) -> OpenError {
     if error.kind == tokio_serial::ErrorKind::NoDevice && device.exists() {
         OpenError::Busy

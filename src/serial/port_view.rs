@@ -1,6 +1,6 @@
-//! What others may see of a port: since when it is open, what is active, why it is not.
+//! The published state of a port: since when it is open, what is active, why it is not.
 //!
-//! Published whole by the bus task at each change; whoever reads it never delays the task. What the line makes
+//! Published whole by the bus task at each change; readers never delay the task. What the line makes
 //! of the port, and what is sent, is in [`crate::line::view`].
 
 use std::time::Instant;

@@ -34,7 +34,7 @@ struct Counts {
     exceptions: [AtomicU64; CODES],
 }
 
-/// What one connection has counted of itself; nobody else writes to it.
+/// What one connection has counted of itself; no other thread writes to it.
 #[derive(Debug)]
 struct ClientMetrics {
     peer: SocketAddr,

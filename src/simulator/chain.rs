@@ -50,7 +50,7 @@ impl Chain {
         unlockpt(&meters_side)?;
         let device = PathBuf::from(ptsname_r(&meters_side)?);
         let clients_side = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device)?;
-        // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
+        // Raw before its name is known: an echoing terminal would answer requests with themselves.
         // By the C library, whose old requests qemu's user mode understands, too.
         let mut termios = termios::tcgetattr(&clients_side)?;
         termios::cfmakeraw(&mut termios);
@@ -148,7 +148,7 @@ async fn until(due: Option<std::time::Instant>) {
     }
 }
 
-/// Takes back the exclusive use that a client asked for, again and again.
+/// Ends the exclusive use of the device that a client has set, periodically.
 ///
 /// A real port forgets it when its last user closes it. This one is never closed, so a client that is not
 /// root could open it once only. The lock on the file, which ends with its holder, still keeps two clients

@@ -1,4 +1,4 @@
-//! The simulated line as decisions: when a request has arrived, who hears it, who answers, and what is done to it.
+//! The simulated line as decisions: when a request has arrived, which meters receive it, which answer, and what faults do to it.
 //!
 //! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this
 //! file never reads a clock and never waits. After each `handle_*`, take outputs until there are none, then
@@ -19,7 +19,7 @@ use crate::modbus::rtu;
 /// What happened on the line since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Requests that arrived whole, whoever they were for.
+    /// Requests that arrived whole, for any unit.
     pub requests: u64,
     /// Replies whose last byte went out.
     pub replies: u64,
@@ -158,7 +158,7 @@ impl Wire {
         self.heard_at().into_iter().chain(self.medium.due()).min()
     }
 
-    /// When the meters have heard what there is to hear.
+    /// When the reception in progress ends.
     fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
@@ -239,7 +239,7 @@ impl Wire {
         }
     }
 
-    /// Whether a meter takes notice of a request. One that has an answer to give first does not listen.
+    /// Whether a meter receives a request. One that still has an answer to send does not.
     fn receives(&self, index: usize, at: Instant) -> bool {
         let rate = self.settings.meters[index].baud_rate.unwrap_or(self.settings.baud_rate);
         let dead = self.is_on(at, |fault| fault.kind == FaultKind::Dead && fault.meters.contains(&index));

@@ -1,4 +1,4 @@
-//! Which events somebody wants to see.
+//! Which events are shown.
 //!
 //! Owns the rule and the words of it. Everything that is not named passes.
 

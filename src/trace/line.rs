@@ -1,4 +1,4 @@
-//! One line of text for each thing that happened, for people who follow a line.
+//! One line of text for each event, for people.
 //!
 //! Owns the words and their order. Reads no clock and knows no zone: how far local time is from UTC is an
 //! argument. What a client asked and a line answered is one line, that of the line.
@@ -107,7 +107,7 @@ fn write_stray(text: &mut String, stray: &Stray) {
     }
 }
 
-/// What a client was answered without a line.
+/// Writes the answer a client got without a line.
 fn write_answer(text: &mut String, message: &Message, names: &UnitDirectory) -> Option<()> {
     let Sender::Gateway { served, asked: pdu, since } = &message.sender else { return None };
     let grounds = match served {
@@ -200,7 +200,7 @@ fn read_values(pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) 
     crate::modbus::write::values_of(&range, answer).iter().take(VALUES_SHOWN).map(u16::to_string).collect()
 }
 
-/// In short: who wants to know why there is no number asks for the point.
+/// In short: `read` with the point explains why there is no number.
 fn value(value: &Value<'_>, unit: Option<&str>) -> String {
     let number = match value {
         Value::Number(number) => number.to_string(),

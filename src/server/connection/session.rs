@@ -73,7 +73,7 @@ impl Session {
         self.in_flight.awaits_answers()
     }
 
-    /// Whether the outcome of a write is still to be recorded, whoever is gone.
+    /// Whether the outcome of a write is still to be recorded, even if the client is gone.
     pub(super) fn has_late_writes(&self) -> bool {
         self.in_flight.has_late_writes()
     }
@@ -106,7 +106,7 @@ impl Session {
         self.replies = ReplyBuffer::default();
     }
 
-    /// Takes one of the requests that came together. `present` is `now` for whoever reckons with time slept.
+    /// Takes one of the requests that came together. `present` is `now` with the time slept.
     pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
         let header = Header::new(&adu);
         self.came += 1;
@@ -242,7 +242,7 @@ impl Session {
         self.push(&reply, now);
     }
 
-    /// Refuses what no line has heard of.
+    /// Refuses a request that no line was sent.
     fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
         if !is_read(&asked.pdu) {
             self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
@@ -256,8 +256,8 @@ impl Session {
         PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
     }
 
-    /// The reply to a read from data this listener's clients may be given, without the bus task. None while the
-    /// client's own write to the unit has no answer: it is given what the unit holds after it.
+    /// The reply to a read from data that may be served on this listener, without the bus task. None while the client's
+    /// own write to the unit has no answer: the read must show its effect.
     fn look_up(
         &self,
         state: &ListenerState,
@@ -340,5 +340,5 @@ impl Session {
     }
 }
 
-/// What a client is told to change whose bytes are RTU frames.
+/// The remedy for a client that sends RTU frames.
 pub(super) const RTU_OVER_TCP: &str = "the client speaks RTU over TCP; set it to Modbus TCP";
