@@ -1,4 +1,4 @@
-//! What happened on a line that people may want to know: for the log, and for lists of events and findings.
+//! Events of a line, for the log and for lists of events and findings.
 //!
 //! The line itself does not log. The task that drives it does, and limits how often.
 

@@ -147,7 +147,7 @@ impl OwedAnswers {
         self.guarded_until(now).is_some()
     }
 
-    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Gives the request, and
+    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Returns the request, and
     /// the guard that ends with it; one that ended before it has no length.
     pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<LateAnswer> {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
@@ -160,14 +160,14 @@ impl OwedAnswers {
         Some(LateAnswer { owed, latest: latest.instant, ended })
     }
 
-    /// Ends what has passed; gives the guards that ended.
+    /// Ends what has passed; returns the guards that ended.
     pub(super) fn release(&mut self, now: Instant) -> Vec<EndedGuard> {
         self.unknown_until = self.unknown_until.filter(|until| *until > now);
         let mut ended = Vec::new();
         for owed in &mut self.attempts {
             if owed.until <= now && owed.until > owed.given_up {
                 ended.push(EndedGuard { turn: owed.turn, from: owed.ended_at, to: owed.until });
-                // Charged once; from now on it only tells how late a frame is.
+                // Charged once; from now on it only measures how late a frame is.
                 owed.until = owed.given_up;
             }
         }

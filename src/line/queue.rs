@@ -258,7 +258,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues an item behind what the connections of its waiters asked for before. Its key is given here.
+    /// Queues an item behind what the connections of its waiters asked for before. Its key is assigned here.
     pub(super) fn push(&mut self, item: Item<T>, now: Instant) {
         self.end_idle(now);
         let key = self.next_key;
@@ -835,7 +835,7 @@ const BACKGROUND_WEIGHT: u64 = 1;
 
 const BROADCAST: TargetKey = 0;
 
-/// Events between two looks at what may be forgotten, at least.
+/// Events between two prunings, at least.
 const PRUNE_MIN: usize = 64;
 
 /// The most values of one read: coils (MODBUS Application Protocol V1.1b3, chapter 6.1).

@@ -103,7 +103,7 @@ impl Receiver {
         &self.buffer
     }
 
-    /// The next frame. `request_of` gives the request that this unit and function would answer, and whether
+    /// The next frame. `request_of` returns the request that this unit and function would answer, and whether
     /// it is the one on the wire (rather than one whose answer is late); `is_known`, whether a unit is on this line.
     pub fn next<'a>(
         &mut self,

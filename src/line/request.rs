@@ -17,7 +17,7 @@ pub struct Source {
     pub connection: u64,
 }
 
-/// The listener a request came by: no client of one listener is given older values than another was before.
+/// The listener a request came by: values on one listener never go back in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
 
@@ -30,7 +30,7 @@ pub enum Target {
     Broadcast,
 }
 
-/// One request of a client. `T` is where the reply goes; only the module that made it looks inside.
+/// One request of a client. `T` is where the reply goes; opaque to the line.
 #[derive(Clone, Debug)]
 pub struct Request<T> {
     /// Where the reply goes.
@@ -43,7 +43,7 @@ pub struct Request<T> {
     pub pdu: RequestPdu,
     /// The request is answered before this instant.
     pub deadline: Instant,
-    /// Oldest data a read may be given, counted from when its request began to be sent.
+    /// Largest age of data a read accepts, counted from when its request began to be sent.
     pub max_age: Duration,
     /// The listener it came by.
     pub listener: ListenerId,

@@ -221,7 +221,7 @@ impl<T> Scheduler<T> {
     }
 
     /// When what the line is kept free for is sent: after the gap, or after as long from the reservation on, where
-    /// frames of others begin the gap anew all the time.
+    /// frames of others restart the gap all the time.
     fn reserved_until(&self, reservation: Reservation, situation: &Situation<'_>) -> Option<Instant> {
         let target = match reservation.what {
             Reserved::Item { key, .. } => self.queue.target_of(key)?,
@@ -234,7 +234,7 @@ impl<T> Scheduler<T> {
     }
 }
 
-/// What the gateway wants to ask on its own account, and from when on.
+/// What the gateway sends next on its own account, and from when on.
 fn own_due<'a>(
     situation: &'a Situation<'_>,
     now: Instant,

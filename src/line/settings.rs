@@ -75,7 +75,7 @@ impl Framing {
 }
 
 impl fmt::Display for Framing {
-    /// The short form people know: `19200 8N1`.
+    /// In the usual short form: `19200 8N1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parity = match self.parity {
             Parity::None => 'N',
@@ -123,7 +123,7 @@ pub enum Replies {
 pub struct UnitSettings {
     /// Its identifier on the line.
     pub id: UnitId,
-    /// What people call it.
+    /// Its name in the configuration.
     pub name: Option<String>,
     /// End of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration,
@@ -219,7 +219,7 @@ impl Polling {
 pub struct PolledBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
     /// Whether it holds measured values, whose age matters, rather than settings or identity.
     pub measured: bool,
@@ -232,7 +232,7 @@ pub struct PolledBlock {
 pub struct DemandedBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
 }
 

@@ -1,7 +1,7 @@
 //! The last known values of a unit: whole blocks, each read in one transaction, with the instant it was asked
 //! for.
 //!
-//! A reply is cut from one block or not given at all: two reads are never stitched, nothing is made up, and
+//! A reply is cut from one block or not at all: two reads are never stitched, nothing is made up, and
 //! what a unit held before a write is gone with it. Age counts from when the block's request began to be
 //! sent, which is the earliest instant the data can be from.
 

@@ -2,7 +2,7 @@
 //!
 //! Routes events between parts that own their state: the wire (what bytes mean), the scheduler (what is sent next),
 //! the units (health, and what they owe), the cache (what is read and kept) and the recorder. It never reads a clock,
-//! never waits, never logs and never touches a port: instants and bytes are arguments, wishes are outputs.
+//! never waits, never logs and never touches a port: instants and bytes are arguments, actions are outputs.
 //! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,11 +49,11 @@ pub enum PortEvent {
 pub enum PortSettingsChange {
     /// It stays open.
     Unchanged,
-    /// It is opened anew; what was learned of the line behind it begins anew.
+    /// It is reopened; what was learned of the line behind it is forgotten.
     Reopened,
 }
 
-/// What the line wants done, in this order.
+/// What the caller has to do, in this order.
 #[derive(Debug)]
 pub enum Output<T> {
     /// Send these bytes, at once and in one piece.
@@ -75,7 +75,7 @@ pub enum Output<T> {
 
 /// One serial line. `T` is where a reply goes; it is carried through untouched.
 ///
-/// The one rule: call one `handle_*`, then [`poll_output`](Self::poll_output) until it gives none, then sleep
+/// The one rule: call one `handle_*`, then [`poll_output`](Self::poll_output) until it returns none, then sleep
 /// until [`poll_timeout`](Self::poll_timeout). Calling [`handle_timeout`](Self::handle_timeout) early does
 /// nothing. `now` never goes backwards.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ struct InFlight<T> {
     is_alive: bool,
 }
 
-/// When and for whom a request was sent that is given up.
+/// When and for whom a request was sent that is abandoned.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     sent_at: Now,
@@ -218,7 +218,7 @@ impl<T> Line<T> {
         self.finish(now);
     }
 
-    /// The instant given by [`poll_timeout`](Self::poll_timeout) has come.
+    /// To be called at the instant of [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: impl Into<Now>) {
         let now = self.advance(now);
         self.handle_wire(now);
@@ -301,7 +301,7 @@ impl<T> Line<T> {
         Some(request)
     }
 
-    /// Refuses what cannot be sent, or gives what the request is for.
+    /// Refuses what cannot be sent, or returns what the request is for.
     fn admit(&mut self, request: Request<T>, now: Instant) -> Option<(Request<T>, Purpose)> {
         let refused = |code| Err(Answer::Refused(code));
         let no_path = refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
@@ -443,8 +443,8 @@ impl<T> Line<T> {
         (fits && !is_known_to_fail).then_some(whole)
     }
 
-    /// Which tables may serve a read: one that takes no aged data is read as it is, and so shows the very table
-    /// it asks for.
+    /// Which tables may serve a read: one without `max_age` is read as it is, from the very table
+    /// it names.
     fn tables_of(&self, request: &Request<T>) -> Tables {
         let tables = match request.target {
             Target::Unit(id) => self.tables(id),
@@ -621,8 +621,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// A request goes out: a write makes what is known of its units untrue, a read begins a block. Gives when its data
-    /// is taken to be from, and the epoch under which it is read.
+    /// A request goes out: a write invalidates the blocks of its units, a read begins a block. Returns from when its
+    /// data counts, and the epoch under which it is read.
     fn note_sending(&mut self, item: &Item<T>, now: Now) -> (Now, u64) {
         let Target::Unit(id) = item.target else {
             self.units.iter_mut().for_each(Unit::note_write);
@@ -805,7 +805,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// An attempt brought no intact frame: what that says of the line, and of the unit.
+    /// An attempt brought no intact frame: updates the health of the line and of the unit.
     fn note_unanswered(
         &mut self,
         id: UnitId,
@@ -826,7 +826,7 @@ impl<T> Line<T> {
         }
         let suspicion = self.silent_line.note_failure(id, sent_at, now, count, timeout);
         if suspicion == Suspicion::Silent {
-            // Where no unit answers, it says nothing of this one.
+            // Where no unit answers, that is no evidence against this one.
             return self.begin_silence();
         }
         let Some(unit) = self.units.get_mut(id) else { return };
@@ -1044,7 +1044,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Keeps data that was read, if it is going to be wanted again.
+    /// Keeps data that was read, if it is likely to be read again.
     fn keep(
         &mut self,
         id: UnitId,

@@ -69,7 +69,7 @@ pub struct UnitCounters {
 pub struct UnitView {
     /// Its identifier on the line.
     pub id: UnitId,
-    /// What people call it.
+    /// Its name in the configuration.
     pub name: Option<String>,
     /// Whether it answers.
     pub state: UnitState,

@@ -109,7 +109,7 @@ pub(super) enum WireEvent {
     Failed { ended: Ended, failure: Failure },
     /// The broadcast in flight is on the line in full.
     Sent { ended: Ended },
-    /// A frame came that answers something given up.
+    /// A frame came that answers an abandoned request.
     Late { frame: Frame },
     /// The unit gave an intact frame that fits nothing and proves that it is there.
     Alive { unit: UnitId, misfit: Misfit },
@@ -179,7 +179,7 @@ impl RtuWire {
         }
     }
 
-    /// Other settings, before the port is opened anew with them.
+    /// Applies settings before the port is reopened with them.
     pub(super) fn configure(&mut self, framing: Framing, echo: Echo) {
         self.framing = framing;
         self.echo = EchoDetector::new(echo);
@@ -216,7 +216,7 @@ impl RtuWire {
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
     }
 
-    /// The port is gone; gives the transaction in flight.
+    /// The port is gone; returns the transaction in flight.
     pub(super) fn close(&mut self) -> Option<Ended> {
         self.port = PortState::Closed;
         let ended = self.end();

@@ -1,7 +1,8 @@
 //! Opening a serial port: exclusively, with the settings asked for, read back; direction and latency.
 //!
-//! A driver may take settings it cannot keep without a word, so on real ports they are read back and a
-//! difference keeps the bus down. The same holds for an RS-485 mode that was asked for by name. A pseudo terminal has no baud rate and no parity; that is noted.
+//! A driver may silently keep other settings than it was given, so on real ports they are read back and a difference
+//! keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no parity; that is
+//! noted.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
-//! The simulated line as decisions: when a request has arrived, which meters receive it, which answer, and what faults do to it.
+//! The simulated line as decisions: when a request has arrived, which meters receive and answer it, and the
+//! effect of faults.
 //!
 //! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this
 //! file never reads a clock and never waits. After each `handle_*`, take outputs until there are none, then

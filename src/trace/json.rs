@@ -1,8 +1,8 @@
 //! One line of JSON for each event, for programs.
 //!
 //! Owns the names of the fields, which are promises: every field of a kind is always there, `null` where nothing is
-//! known. Bytes are hexadecimal, times UTC. Unlike the lines of text it has both the messages of clients and the transactions of a
-//! line. It reads no clock. Fields are explained in `docs/traffic.md`.
+//! known. Bytes are hexadecimal, times UTC. Unlike the lines of text it has both the messages of clients and the
+//! transactions of a line. It reads no clock. Fields are explained in `docs/traffic.md`.
 
 use std::time::Duration;
 
