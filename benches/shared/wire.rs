@@ -4,9 +4,10 @@
 //! down when bytes came and went. It knows reads of registers by functions 0x03 and 0x04, which give the same.
 //! Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,10 +15,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
+use nix::fcntl::OFlag;
+use nix::libc::O_NOCTTY;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
-use rustix::termios::OptionalActions;
+use nix::pty::{posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::clock;
 
@@ -92,23 +94,21 @@ struct Shared {
 
 impl Wire {
     pub(crate) fn start(pace: Pace) -> Self {
-        let meters_side = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .expect("the system gives a pseudo terminal");
-        rustix::pty::unlockpt(&meters_side).expect("a new pseudo terminal can be unlocked");
-        let name = rustix::pty::ptsname(&meters_side, Vec::new()).expect("a pseudo terminal has a name");
-        let device = PathBuf::from(name.into_string().expect("the name of a pseudo terminal is text"));
-        let clients_side =
-            rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
-                .expect("a pseudo terminal of ours can be opened");
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let meters_side = posix_openpt(flags).expect("the system gives a pseudo terminal");
+        unlockpt(&meters_side).expect("a new pseudo terminal can be unlocked");
+        let device = PathBuf::from(ptsname_r(&meters_side).expect("a pseudo terminal has a name"));
+        let clients_side = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device);
+        let clients_side = clients_side.expect("a pseudo terminal of ours can be opened");
         // Raw before anybody uses it: an echoing terminal would answer requests with themselves.
-        let mut termios = rustix::termios::tcgetattr(&clients_side).expect("it is a terminal");
-        termios.make_raw();
-        rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios).expect("raw is allowed");
-        rustix::io::ioctl_fionbio(&meters_side, true).expect("a terminal can be non-blocking");
+        let mut termios = tcgetattr(&clients_side).expect("it is a terminal");
+        cfmakeraw(&mut termios);
+        tcsetattr(&clients_side, SetArg::TCSANOW, &termios).expect("raw is allowed");
         let shared = Arc::new(Shared::default());
-        let meters = Meters { terminal: meters_side.into(), pace, shared: Arc::clone(&shared) };
+        let meters =
+            Meters { terminal: OwnedFd::from(meters_side).into(), pace, shared: Arc::clone(&shared) };
         let thread = thread::spawn(move || meters.run());
-        Self { device, clients_side, shared, thread: Some(thread) }
+        Self { device, clients_side: clients_side.into(), shared, thread: Some(thread) }
     }
 
     /// What a client opens.

@@ -1,6 +1,6 @@
 //! The audit file: one line of JSON for each write, synced to the disk by a thread of its own.
 //!
-//! Owns the file, its size and its predecessors. Whoever appends never waits: where the thread cannot follow
+//! Owns the file, its size and its predecessors. Appending never waits: where the thread cannot follow
 //! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -59,7 +59,7 @@ impl AuditLog {
         };
         thread::Builder::new().name("audit".into()).spawn(move || {
             writer.run(&receiver);
-            // Nobody listens any more if the process did not want to wait.
+            // The receiver is gone if the process did not wait.
             let _unheard = ending.try_send(());
         })?;
         Ok(Self { settings: settings.clone(), orders, lost, ended: Mutex::new(ended) })
@@ -80,7 +80,7 @@ impl AuditLog {
 
     /// Has the file opened anew by its name, as after something else has moved it.
     pub fn reopen(&self) {
-        // With the queue full the file is being written to; whoever moved it asks again.
+        // With the queue full the file is being written to; the rotation can be requested again.
         if self.orders.try_send(Order::Reopen).is_err() {
             warn!("the audit file was not opened anew: too much waits to be written");
         }
@@ -222,7 +222,7 @@ impl Writer {
             self.size = 0;
             return;
         }
-        // Somebody moved it away and did not say so: it is no predecessor any more, and none has to make room.
+        // It was moved away without a signal: it is no predecessor, and none has to make room.
         if !self.has_its_name() {
             self.reopen();
         }
@@ -379,7 +379,7 @@ pub(super) const WAITING_MAX: usize = 1_024;
 /// Predecessors of the file, `.1` the newest.
 pub(super) const KEPT: u32 = 4;
 
-/// Whoever reads the file need not be the whole world.
+/// Group readable, not world readable.
 const MODE: u32 = 0o640;
 
 /// What is written at once, bytes; one more line may go beyond it.

@@ -1,4 +1,4 @@
-//! Every write, allowed or refused: when, who, what, the values before and after, and what became of it.
+//! Every write, allowed or refused: time, client, request, values before and after, and outcome.
 //!
 //! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
 //! about writes, and none waits for it: the file is another thread's ([`AuditLog`]).

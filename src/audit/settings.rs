@@ -1,4 +1,4 @@
-//! What the audit file is told to obey.
+//! The settings of the audit file.
 
 use std::path::PathBuf;
 

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use super::frame::{self, End};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, Progress};
-use crate::line::{Cause, Part, PieceKind, Record, Stray, Target, Transaction};
-use crate::traffic::{Event, Link, Said, Served, Speaker, What};
+use crate::line::{Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
+use crate::traffic::{Event, EventKind, Link, Message, Sender, Served};
 
 /// A file being written.
 #[derive(Debug, Default)]
@@ -46,9 +46,9 @@ impl Capture {
     #[must_use]
     pub fn encode(&mut self, event: &Event) -> Vec<u8> {
         let mut out = Vec::new();
-        match &event.what {
-            What::Client(said) => self.said(event, said, &mut out),
-            What::Line { bus, record } => {
+        match &event.kind {
+            EventKind::Client(message) => self.encode_message(event, message, &mut out),
+            EventKind::Line { bus, record } => {
                 let bus = self.bus(bus, &mut out);
                 let mut packets = Vec::new();
                 match &**record {
@@ -65,7 +65,8 @@ impl Capture {
         out
     }
 
-    /// That a follower was too slow: so many events are not in the file. Stands on the last interface there is.
+    /// A packet, on the last interface, whose comment says that `lost` events are missing because the follower was too
+    /// slow.
     #[must_use]
     pub fn encode_loss(&self, lost: u64, last: &Event) -> Vec<u8> {
         let mut out = Vec::new();
@@ -76,31 +77,31 @@ impl Capture {
         out
     }
 
-    fn said(&mut self, event: &Event, said: &Said, out: &mut Vec<u8>) {
-        let Link { client, listener, connection } = *said.link;
+    fn encode_message(&mut self, event: &Event, message: &Message, out: &mut Vec<u8>) {
+        let Link { client, listener, connection } = *message.link;
         let interface = self.listener(listener, out);
         // The dissector knows Modbus/TCP by this port; the true one is in the interface's name.
         let server = SocketAddr::new(listener.ip(), MODBUS_PORT);
         let mut data = BytesMut::new();
-        said.adu.encode(&mut data);
+        message.adu.encode(&mut data);
         let length = u32::try_from(data.len()).unwrap_or_default();
         if self.connections.len() >= CONNECTIONS_MAX && !self.connections.contains_key(&connection) {
             self.connections.pop_first();
         }
         let progress = self.connections.entry(connection).or_default();
-        let (bytes, comment) = match &said.speaker {
-            Speaker::Client => {
+        let (bytes, comment) = match &message.sender {
+            Sender::Client => {
                 let bytes = segment::packet(client, server, progress.client, progress.gateway, &data);
                 progress.client = progress.client.wrapping_add(length);
                 (bytes, None)
             }
-            Speaker::Gateway { served, .. } => {
+            Sender::Gateway { served, .. } => {
                 let bytes = segment::packet(server, client, progress.gateway, progress.client, &data);
                 progress.gateway = progress.gateway.wrapping_add(length);
-                (bytes, grounds(*served))
+                (bytes, answer_source(*served))
             }
         };
-        pcapng::packet(out, interface, event.wall(said.at), &bytes, comment);
+        pcapng::packet(out, interface, event.wall(message.at), &bytes, comment);
     }
 
     fn listener(&mut self, address: SocketAddr, out: &mut Vec<u8>) -> u32 {
@@ -146,63 +147,69 @@ struct Packet<'r> {
 }
 
 /// The request when it began to be sent, and what came, each part when it began to come.
-fn transaction_packets<'r>(told: &'r Transaction, packets: &mut Vec<Packet<'r>>) {
-    let unit = match told.target {
+fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packet<'r>>) {
+    let unit = match transaction.target {
         Target::Unit(unit) => End::Unit(unit.get()),
-        Target::Broadcast => End::Everybody,
+        Target::Broadcast => End::Unknown,
     };
     let mut comment = Vec::new();
-    match told.cause {
+    match transaction.cause {
         Cause::Client => {}
         Cause::Background => comment.push("read on the gateway's own account".to_owned()),
         Cause::Probe => comment.push("probe of an off-line unit".to_owned()),
         Cause::EchoCheck => comment.push("read to find out whether the adapter echoes".to_owned()),
     }
-    if told.attempt > 1 {
-        comment.push(format!("attempt {}", told.attempt));
+    if transaction.attempt > 1 {
+        comment.push(format!("attempt {}", transaction.attempt));
     }
-    if !told.outcome.is_good() {
-        comment.push(told.outcome.to_string());
+    if !transaction.outcome.is_good() {
+        comment.push(transaction.outcome.to_string());
     }
-    packets.push(Packet { at: told.sent_at, from: End::Gateway, to: unit, bytes: &told.request, comment });
-    for part in told.received.parts() {
-        // What is left of an answer came from the unit asked, as far as anybody can tell.
-        let mut packet = part_packet(&part, unit, told.ended_at);
-        if part.kind.is_none() && !told.outcome.is_good() {
-            packet.comment = vec![told.outcome.to_string()];
+    packets.push(Packet {
+        at: transaction.sent_at,
+        from: End::Gateway,
+        to: unit,
+        bytes: &transaction.request,
+        comment,
+    });
+    for part in transaction.received.parts() {
+        // The rest of a damaged answer most likely came from the addressed unit.
+        let mut packet = part_packet(&part, unit, transaction.ended_at);
+        if part.kind.is_none() && !transaction.outcome.is_good() {
+            packet.comment = vec![transaction.outcome.to_string()];
         }
         packets.push(packet);
     }
-    note_cut(told.received.is_cut(), told.received.total, packets);
+    comment_cut(&transaction.received, packets);
 }
 
 fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
     let parts = stray.received.parts();
-    packets.extend(parts.iter().map(|part| part_packet(part, End::Everybody, stray.ended_at)));
-    note_cut(stray.received.is_cut(), stray.received.total, packets);
+    packets.extend(parts.iter().map(|part| part_packet(part, End::Unknown, stray.ended_at)));
+    comment_cut(&stray.received, packets);
 }
 
-fn part_packet<'r>(part: &Part<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
+fn part_packet<'r>(part: &ReceivedPart<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
     let head = part.bytes.first().copied().unwrap_or_default();
     let (from, to, comment) = match part.kind {
-        Some(PieceKind::Answer) => (unit, End::Gateway, None),
-        Some(PieceKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
-        Some(PieceKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
-        Some(PieceKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
+        Some(SegmentKind::Answer) => (unit, End::Gateway, None),
+        Some(SegmentKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
+        Some(SegmentKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
+        Some(SegmentKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
         None => (unit, End::Gateway, Some("noise")),
     };
     let comment = comment.map(str::to_owned).into_iter().collect();
     Packet { at: part.at.unwrap_or(ended_at), from, to, bytes: part.bytes, comment }
 }
 
-fn note_cut(is_cut: bool, total: usize, packets: &mut [Packet<'_>]) {
-    if let Some(last) = packets.last_mut().filter(|_| is_cut) {
-        last.comment.push(format!("{total} bytes came, the rest is not kept"));
+fn comment_cut(received: &Received, packets: &mut [Packet<'_>]) {
+    if let Some(last) = packets.last_mut().filter(|_| received.is_cut()) {
+        last.comment.push(format!("{} bytes came, the rest is not kept", received.total));
     }
 }
 
-/// What the client cannot see: where its answer is from.
-fn grounds(served: Served) -> Option<&'static str> {
+/// Where an answer came from, which the client cannot see.
+fn answer_source(served: Served) -> Option<&'static str> {
     match served {
         Served::Unit => None,
         Served::Snapshot => Some("answered from the snapshot"),

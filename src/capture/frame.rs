@@ -1,7 +1,7 @@
 //! What was on a line, as "exported PDUs": bytes behind tags that name Wireshark's dissector for Modbus RTU.
 //!
 //! Owns the tags. There is no link type for Modbus RTU; with these tags Wireshark and tshark dissect the frames
-//! without being told to. The addresses in them are made up: 0.0.B.U for unit U of the B-th bus of the file,
+//! without configuration. The addresses in them are made up: 0.0.B.U for unit U of the B-th bus of the file,
 //! 0.0.B.0 for the gateway, 0.0.B.255 for all units; each unit has a conversation of its own.
 //! Source: Wireshark, `wsutil/exported_pdu_tlvs.h`.
 
@@ -12,8 +12,8 @@ pub(super) enum End {
     Gateway,
     /// A unit.
     Unit(u8),
-    /// All units, or whoever it was.
-    Everybody,
+    /// All units, or an unknown one.
+    Unknown,
 }
 
 /// Bytes from one end to another on the line of the bus with this number in the file, from 1.
@@ -35,16 +35,16 @@ fn address(bus: u8, end: End) -> [u8; 4] {
     let last = match end {
         End::Gateway => 0,
         End::Unit(unit) => unit,
-        End::Everybody => 255,
+        End::Unknown => 255,
     };
     [0, 0, bus, last]
 }
 
-/// Wireshark tells a request from its answer by the port of the server, if it is told which that is.
+/// Wireshark tells a request from its answer by the port of the server, if it is configured.
 fn port(end: End) -> u32 {
     match end {
         End::Gateway => GATEWAY_PORT,
-        End::Unit(_) | End::Everybody => UNIT_PORT,
+        End::Unit(_) | End::Unknown => UNIT_PORT,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn section(out: &mut Vec<u8>, application: &str) {
     let mut body = Vec::new();
     body.extend_from_slice(&BYTE_ORDER.to_le_bytes());
     body.extend_from_slice(&[1, 0, 0, 0]);
-    // Nobody knows how long it will be.
+    // Its length is not known yet.
     body.extend_from_slice(&u64::MAX.to_le_bytes());
     option(&mut body, SHB_USERAPPL, application.as_bytes());
     option(&mut body, END, &[]);

@@ -75,10 +75,10 @@ impl Manager {
                 }
                 complained = false;
                 self.tell("WATCHDOG=1");
-                watchdog.ask();
+                watchdog.request_heartbeats();
             } else if !complained {
                 complained = true;
-                error!("stuck, so the watchdog is no longer fed: bus {}", silent.join(", "));
+                error!("bus {} is not responding; watchdog notifications stopped", silent.join(", "));
             }
         }
     }

@@ -29,6 +29,28 @@ pub(crate) trait Scalar: Sized {
     fn allowed(found: &str) -> String;
 }
 
+/// A text that is not a value of the type it was read as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAllowed {
+    /// What may be written.
+    allowed: String,
+}
+
+impl NotAllowed {
+    /// `text` is not a `T`.
+    pub(crate) fn new<T: Scalar>(text: &str) -> Self {
+        Self { allowed: T::allowed(text) }
+    }
+}
+
+impl Display for NotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is expected", self.allowed)
+    }
+}
+
+impl std::error::Error for NotAllowed {}
+
 /// Makes newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error, how the content
 /// is parsed, and what may be written. Or, from parameters and a type, `Deserialize` alone.
 macro_rules! scalar {
@@ -54,11 +76,11 @@ macro_rules! scalar {
         }
 
         impl std::str::FromStr for $name {
-            type Err = String;
+            type Err = $crate::document::NotAllowed;
 
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 use $crate::document::de::Scalar;
-                Self::parse(text).ok_or_else(|| format!("{} is expected", Self::allowed(text)))
+                Self::parse(text).ok_or_else(|| $crate::document::NotAllowed::new::<Self>(text))
             }
         }
 

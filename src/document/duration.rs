@@ -8,7 +8,7 @@ use std::time;
 
 use serde::{Serialize, Serializer};
 
-use super::de::{Scalar, scalar};
+use super::de::{NotAllowed, Scalar, scalar};
 use super::value::decimal;
 
 /// A duration from `MIN` to `MAX` milliseconds, bounds included.
@@ -46,16 +46,16 @@ impl<const MIN: u64, const MAX: u64> Duration<MIN, MAX> {
     ///
     /// # Errors
     /// What is allowed.
-    pub fn option(text: &str) -> Result<time::Duration, String> {
+    pub fn option(text: &str) -> Result<time::Duration, NotAllowed> {
         text.parse().map(Self::get)
     }
 }
 
 impl<const MIN: u64, const MAX: u64> FromStr for Duration<MIN, MAX> {
-    type Err = String;
+    type Err = NotAllowed;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::parse(text).ok_or_else(|| format!("{} is expected", Self::allowed(text)))
+    fn from_str(text: &str) -> Result<Self, NotAllowed> {
+        Self::parse(text).ok_or_else(|| NotAllowed::new::<Self>(text))
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
             assert!(Timeout::option(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Duration::<0>::option("0.0005ms"), Err(Duration::<0>::from_str("0.0005ms").unwrap_err()));
-        let said = Timeout::option("5").unwrap_err();
+        let said = Timeout::option("5").unwrap_err().to_string();
         assert!(said.ends_with("with its unit: ms, s, m or h (`5s` are seconds) is expected"), "{said}");
     }
 

@@ -18,8 +18,8 @@ mod tree;
 mod value;
 
 pub(crate) use de::Scalar;
-pub use de::keys;
 pub(crate) use de::section;
+pub use de::{NotAllowed, keys};
 pub(crate) use did_you_mean::{did_you_mean, nearest};
 pub use duration::Duration;
 pub(crate) use duration::show;

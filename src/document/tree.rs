@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::layout;
 use super::problem::{Faults, Spot};
@@ -197,7 +197,7 @@ impl Builder {
                 self.put(Node { spot, kind: Kind::Refused }, faults);
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
                 let plain = style == ScalarStyle::Plain;
                 let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Empty
@@ -208,12 +208,12 @@ impl Builder {
             }
             Event::SequenceStart(anchor, tag) => {
                 let spot = Spot { width: 1, ..spot };
-                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
                 return self.open(Open::List { spot, items: Vec::new() }, spot, faults);
             }
             Event::MappingStart(anchor, tag) => {
                 let spot = Spot { width: 1, ..spot };
-                self.refuse_decoration(anchor, tag.is_some(), spot, faults);
+                self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
                 let (entries, seen) = (Vec::new(), BTreeMap::new());
                 return self.open(Open::Mapping { spot, entries, seen, key: Pending::Nothing }, spot, faults);
             }
@@ -246,7 +246,7 @@ impl Builder {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Mapping { entries, seen, key, .. }) => {
                 match std::mem::replace(key, Pending::Nothing) {
-                    Pending::Nothing => *key = take_key(node, &path, seen, faults),
+                    Pending::Nothing => *key = check_key(node, &path, seen, faults),
                     Pending::Refused => {}
                     Pending::Key { name, spot, doubled } => {
                         // Nothing written has no place of its own.
@@ -260,12 +260,12 @@ impl Builder {
         }
     }
 
-    fn refuse_decoration(&self, anchor: usize, tagged: bool, spot: Spot, faults: &mut Faults<'_>) {
+    fn refuse_decoration(&self, anchor: usize, tag: Option<&Tag>, spot: Spot, faults: &mut Faults<'_>) {
         if anchor != 0 {
             let allowed = "plain values, each written out where it is needed";
             refuse(faults, spot, &self.path(), "found an anchor (`&name`)", allowed);
         }
-        if tagged {
+        if tag.is_some() {
             refuse(faults, spot, &self.path(), "found a tag (`!name`)", "plain values without tags");
         }
     }
@@ -308,7 +308,7 @@ fn refuse(faults: &mut Faults<'_>, spot: Spot, path: &str, what: &str, allowed: 
 }
 
 /// Judges a key by itself; `path` is that of its mapping.
-fn take_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
+fn check_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
     let spot = node.spot;
     let (name, plain) = match node.kind {
         Kind::Scalar { text, plain } => (text, plain),

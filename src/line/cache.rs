@@ -134,7 +134,7 @@ impl Cache {
         self.replan(units, now);
     }
 
-    /// Everything learned begins anew: the port leads to another line, perhaps.
+    /// Forgets everything learned: the port may lead to another line.
     pub(super) fn begin_anew(&mut self, settings: &LineSettings) {
         let generation = self.generation;
         *self = Self { generation, ..Self::new(settings) };
@@ -149,7 +149,7 @@ impl Cache {
         self.replan(units, now);
     }
 
-    /// The line cannot be used: how long readings take to come round meanwhile says nothing of how full it is.
+    /// The line cannot be used: delays of readings meanwhile do not count as overload.
     pub(super) fn interrupt(&mut self) {
         self.overload.interrupt();
         if let Some(plan) = &mut self.plan {
@@ -274,14 +274,14 @@ impl Cache {
 
     // What comes of it.
 
-    /// A read begun at `begun` under `epoch` was answered with data: keeps it if it is going to be wanted again, and
-    /// sees to it that nothing older is served next to `listeners`, whose clients are given it.
+    /// A read begun at `begun` under `epoch` was answered with data: keeps it if it is likely to be read again, and
+    /// forbids older data to `listeners`, whose clients get it.
     pub(super) fn keep(&mut self, unit: &mut Unit, read: &Answered<'_>, listeners: &[ListenerId]) {
         let Answered { range, reply, begun, latest, epoch } = *read;
         // Under one name, so that neither table keeps an older block beside it.
         let known = self.known_as(unit, range);
         if !listeners.is_empty() {
-            unit.note_given(range, latest);
+            unit.note_served(range, latest);
         }
         match known {
             Some(known) => {
@@ -360,7 +360,7 @@ impl Cache {
         units.iter_mut().for_each(Unit::plan_with_present_pause);
     }
 
-    /// The unit answered: when it takes much longer or shorter than planned, the plan is made anew.
+    /// The unit answered: plans again if it takes much longer or shorter than planned.
     pub(super) fn note_pause(&mut self, units: &mut Units, id: UnitId, now: Instant) {
         let Some(unit) = units.get(id) else { return };
         let Some(measured) = unit.response_time() else { return };
@@ -439,7 +439,7 @@ impl Cache {
     // Polled blocks that are not given whole.
 
     /// A polled block to which the unit gives nothing that fits while it answers other reads is too long for it. One
-    /// that is silent to all tells nothing.
+    /// that is silent to all is no evidence.
     fn note_unanswered(
         &mut self,
         units: &mut Units,
@@ -586,12 +586,12 @@ fn is_of_the_range(code: ExceptionCode) -> bool {
     code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
 }
 
-/// Whether the unit only asks for patience: 05 acknowledge, 06 busy.
+/// Whether the exception is temporary: 05 acknowledge, 06 busy.
 pub(super) fn is_passing(code: ExceptionCode) -> bool {
     code.0 == 0x05 || code == ExceptionCode::SERVER_DEVICE_BUSY
 }
 
-/// What the snapshot tells of the use of its block of exactly this range.
+/// How the snapshot's block of exactly this range is used.
 fn block_use(units: &Units, id: UnitId, range: &ReadRange) -> Option<BlockUse> {
     units.get(id)?.snapshot().block(range).map(Arc::as_ref).and_then(BlockUse::of)
 }

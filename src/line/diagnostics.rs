@@ -11,13 +11,13 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
+use super::health::UnitState;
 use super::settings::UnitId;
-use super::unit::UnitState;
 use super::view::{PortState, UnitView, View};
 
 /// What one listener's diagnostics unit shows, at one instant.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct DiagnosticsView {
     /// Since when the gateway has been running.
     pub started: Instant,
     /// What the listener has counted.
@@ -47,7 +47,7 @@ pub struct ClientCounters {
 ///
 /// # Errors
 /// 0x01 for every function but 0x03 and 0x04, 0x02 if any register of the range is not in the map.
-pub fn answer(picture: &Picture, request: &RequestPdu, now: Instant) -> Result<Bytes, ExceptionCode> {
+pub fn answer(view: &DiagnosticsView, request: &RequestPdu, now: Instant) -> Result<Bytes, ExceptionCode> {
     let range = request.range().filter(|range| {
         range.function == FunctionCode::READ_HOLDING_REGISTERS
             || range.function == FunctionCode::READ_INPUT_REGISTERS
@@ -61,7 +61,7 @@ pub fn answer(picture: &Picture, request: &RequestPdu, now: Instant) -> Result<B
     for address in start..=start + (quantity - 1) {
         let first = section_of(address);
         if section.as_ref().is_none_or(|(begin, _)| *begin != first) {
-            let words = picture.section(first, now).ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
+            let words = view.section(first, now).ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
             section = Some((first, words));
         }
         let word = section.as_ref().and_then(|(begin, words)| words.get(usize::from(address - begin)));
@@ -70,7 +70,7 @@ pub fn answer(picture: &Picture, request: &RequestPdu, now: Instant) -> Result<B
     Ok(Bytes::from(reply))
 }
 
-impl Picture {
+impl DiagnosticsView {
     /// The registers of the section that begins at `first`; `None` if there is none.
     fn section(&self, first: u16, now: Instant) -> Option<Vec<u16>> {
         if first == 0 {

@@ -1,8 +1,8 @@
 //! Local echo: whether the adapter hands back what is sent, and taking the echo off the front of an answer.
 //!
 //! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, and that to a read of coils may happen to equal it, so
-//! an echo can be told from an answer only on requests whose answer cannot equal them. The verdict is formed on those,
-//! and two disagreeing verdicts in a row change it.
+//! only requests whose answer cannot equal them distinguish an echo from an answer. The verdict is formed on those, and
+//! two disagreeing verdicts in a row change it.
 
 use bytes::Bytes;
 
@@ -66,7 +66,7 @@ impl EchoDetector {
         self.verdict
     }
 
-    /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
+    /// Whether `request` may go out: its answer differs from an echo, or it is known whether one comes.
     #[must_use]
     pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.verdict.is_some() || differs_from_its_answer(request)

@@ -1,4 +1,4 @@
-//! What happened on a line that people may want to know: for the log, and for lists of events and findings.
+//! Events of a line, for the log and for lists of events and findings.
 //!
 //! The line itself does not log. The task that drives it does, and limits how often.
 
@@ -38,7 +38,7 @@ pub enum Event {
     /// No unit answers any more.
     LineSilent,
     /// A unit answers on a line that was silent.
-    LineSpeaks {
+    LineRecovered {
         /// Which.
         unit: UnitId,
     },
@@ -132,7 +132,7 @@ impl Event {
             Self::Late { count, .. } if *count > 1 => EventLevel::Debug,
             Self::Divided { is_read: false, .. } => EventLevel::Warning,
             Self::Found { .. }
-            | Self::LineSpeaks { .. }
+            | Self::LineRecovered { .. }
             | Self::Free
             | Self::Late { .. }
             | Self::Divided { .. }
@@ -148,7 +148,7 @@ impl Event {
             Self::Found { unit, .. }
             | Self::Suspected { unit }
             | Self::Lost { unit, .. }
-            | Self::LineSpeaks { unit }
+            | Self::LineRecovered { unit }
             | Self::Late { unit, .. }
             | Self::Misfit { unit, .. }
             | Self::Divided { unit, .. } => Some(*unit),
@@ -182,7 +182,7 @@ impl fmt::Display for Event {
             Self::LineSilent => f.write_str(
                 "line silent: no unit answers; check the cable, its A and B wires and the power of the units",
             ),
-            Self::LineSpeaks { unit } => write!(f, "line no longer silent: unit {unit} answers"),
+            Self::LineRecovered { unit } => write!(f, "line no longer silent: unit {unit} answers"),
             Self::Occupied => f.write_str(
                 "line occupied: bytes without end, nothing is sent into them; look for a unit that keeps \
                  sending, a missing termination or the wrong baud rate",

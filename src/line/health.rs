@@ -155,7 +155,7 @@ impl Health {
         (self.confirmations_left == 0).then(|| self.lose(now))
     }
 
-    /// The port was opened anew, perhaps on another line: what was seen before says nothing.
+    /// The port was reopened, perhaps on another line: earlier evidence does not count.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }

@@ -49,7 +49,7 @@ struct Mark {
 }
 
 impl IgnoredReads {
-    /// What is known of `request`; a trial is given once for each pause.
+    /// What is known of `request`; one trial is allowed for each pause.
     pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
         if self.entries.is_empty() || !request.is_read() {
             return Standing::Usual;
@@ -72,8 +72,8 @@ impl IgnoredReads {
         self.entries.iter().any(|entry| entry.pdu == request.bytes() && entry.mark.is_some())
     }
 
-    /// A trial that was given was not sent.
-    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
+    /// A trial that was allowed was not sent.
+    pub(super) fn undo_trial(&mut self, request: &RequestPdu) {
         if let Some(mark) = self.find(request).and_then(|entry| entry.mark.as_mut()) {
             mark.is_tried = false;
         }

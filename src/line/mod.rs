@@ -36,14 +36,16 @@ pub mod view;
 mod wire;
 
 pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
-pub use diagnostics::{ClientCounters, Picture};
+pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Event, EventLevel};
+pub use health::UnitState;
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};
 pub use ranges::Conflict;
 pub use receive::{Expected, Finality, Frame, Receiver};
 pub use record::{
-    Cause, Misfit, Outcome, Part, Piece, PieceKind, RECEIVED_MAX, Received, Record, Stray, Transaction,
+    Cause, Misfit, Outcome, RECEIVED_MAX, Received, ReceivedPart, Record, RxSegment, SegmentKind, Stray,
+    Transaction,
 };
 pub use request::{Answer, ListenerId, Request, Source, Target};
 pub use settings::{
@@ -54,5 +56,4 @@ pub use snapshot::{Block, Snapshot};
 pub use state_machine::{Line, Output, PortEvent, PortSettingsChange};
 pub use statistics::{LineStatistics, UnitStatistics};
 pub use tables::Tables;
-pub use unit::{UnitCounters, UnitState};
-pub use view::{LineCounters, PollingView, PortState, UnitView, View};
+pub use view::{LineCounters, PollingView, PortState, UnitCounters, UnitView, View};

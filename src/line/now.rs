@@ -1,4 +1,4 @@
-//! The present as the line is told it: an instant, and how long the machine had slept by then.
+//! The present as an argument of the line: an instant, and how long the machine had slept by then.
 //!
 //! `Instant` stands still while the machine is suspended; what was read before is older than it says by the time
 //! slept since.

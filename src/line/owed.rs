@@ -50,7 +50,7 @@ pub(super) struct EndedGuard {
 
 /// An answer that was owed and has come.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
+pub(super) struct LateAnswer {
     /// The first request it may answer.
     pub(super) owed: Owed,
     /// When the last such request was sent.
@@ -95,7 +95,7 @@ impl OwedAnswers {
     }
 
     /// Until when nothing at all is sent to the unit.
-    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
         let known = self.attempts.iter().map(|owed| owed.until).max();
         known.max(self.unknown_until).filter(|until| *until > now)
     }
@@ -144,12 +144,12 @@ impl OwedAnswers {
 
     /// Whether anything is owed, or was until a moment ago.
     pub(super) fn is_guarding(&self, now: Instant) -> bool {
-        self.held_until(now).is_some()
+        self.guarded_until(now).is_some()
     }
 
-    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Gives the request, and
+    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Returns the request, and
     /// the guard that ends with it; one that ended before it has no length.
-    pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<Taken> {
+    pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<LateAnswer> {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
         let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
         let owed = self.attempts.remove(index)?;
@@ -157,17 +157,17 @@ impl OwedAnswers {
         self.learn(late, now);
         let ended = EndedGuard { turn: owed.turn, from: owed.ended_at, to: now.min(owed.until) };
         let latest = latest.unwrap_or(owed.sent_at);
-        Some(Taken { owed, latest: latest.instant, ended })
+        Some(LateAnswer { owed, latest: latest.instant, ended })
     }
 
-    /// Ends what has passed; gives the guards that ended.
+    /// Ends what has passed; returns the guards that ended.
     pub(super) fn release(&mut self, now: Instant) -> Vec<EndedGuard> {
         self.unknown_until = self.unknown_until.filter(|until| *until > now);
         let mut ended = Vec::new();
         for owed in &mut self.attempts {
             if owed.until <= now && owed.until > owed.given_up {
                 ended.push(EndedGuard { turn: owed.turn, from: owed.ended_at, to: owed.until });
-                // Charged once; from now on it only tells how late a frame is.
+                // Charged once; from now on it only measures how late a frame is.
                 owed.until = owed.given_up;
             }
         }
@@ -258,8 +258,8 @@ mod tests {
         let now = some_instant();
         let mut owed = OwedAnswers::new(GUARD);
         owed.owe(given_up(read(0, 1), now));
-        assert_eq!(owed.held_until(now), Some(now + GUARD));
-        assert_eq!(owed.held_until(now + GUARD), None);
+        assert_eq!(owed.guarded_until(now), Some(now + GUARD));
+        assert_eq!(owed.guarded_until(now + GUARD), None);
         assert_eq!(owed.release(now + GUARD).len(), 1);
         assert!(owed.release(now + 2 * GUARD).is_empty(), "a guard is charged once");
     }
@@ -271,7 +271,7 @@ mod tests {
         let lost = start + Duration::from_secs(10);
         owed.owe(given_up(read(0, 1), lost));
         let now = lost + GUARD;
-        assert_eq!(owed.held_until(now), None);
+        assert_eq!(owed.guarded_until(now), None);
         assert_eq!(owed.confusable_until(&read(0, 1), now), None, "the same read");
         let begun = owed.begun(&read(0, 1), now.into());
         assert_eq!(begun, (lost - GUARD).into(), "and counts as begun when the first was sent");
@@ -328,6 +328,6 @@ mod tests {
         owed.owe(given_up(read(0, 1), now));
         owed.owe(given_up(read(0, 1), now + GUARD / 2));
         assert!(owed.take(|_| true, now + GUARD / 2).is_some());
-        assert_eq!(owed.held_until(now + GUARD / 2), Some(now + GUARD / 2 + GUARD));
+        assert_eq!(owed.guarded_until(now + GUARD / 2), Some(now + GUARD / 2 + GUARD));
     }
 }

@@ -1,7 +1,7 @@
 //! What is read in the background, and when: the blocks of profiles, spread evenly, within a budget.
 //!
-//! Owns the plan and its share of line time. It reads nothing itself and knows no queue: the line asks it what
-//! is due, and tells it what began and what that cost. Ranges learned from clients are `ranges.rs`'s; they
+//! Owns the plan and its share of line time. It reads nothing itself and knows no queue: the line polls it for
+//! what is due, and reports what began and what that cost. Ranges learned from clients are `ranges.rs`'s; they
 //! spend from the same budget.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ pub struct Plan {
     credit: f64,
     credited_at: Instant,
     auto_interval: Duration,
-    /// Line time readings took since the last comparison, and what the configuration alone would have told.
+    /// Line time readings took since the last comparison, and what the configuration alone estimates.
     took: Duration,
     estimated: Duration,
     overrun: Option<f64>,
@@ -152,7 +152,7 @@ impl Plan {
         self.entries.iter_mut().for_each(Entry::interrupt);
     }
 
-    /// A reading of this range failed, which says nothing about how full the line is.
+    /// A reading of this range failed, which is no sign of overload.
     pub fn note_failed(&mut self, unit: UnitId, range: &ReadRange) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
             entry.begun = None;
@@ -179,7 +179,7 @@ impl Plan {
         if achieved > 0.0 { planned / achieved } else { 1.0 }
     }
 
-    /// Whether what is planned and learned alone asks for more line time than its share.
+    /// Whether planned and learned readings alone need more line time than their share.
     #[must_use]
     pub fn is_beyond_its_share(&self, usable: impl Fn(UnitId) -> bool) -> bool {
         let asked = self
@@ -238,7 +238,7 @@ impl Plan {
         Some(self.credited_at + wait + CREDIT_STEP)
     }
 
-    /// A reading of this range began, whoever asked for it: the next one is an interval later, or as much sooner
+    /// A reading of this range began, for a client or not: the next one is an interval later, or as much sooner
     /// as this one was late.
     pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         let auto = self.auto_interval;
@@ -264,7 +264,7 @@ impl Plan {
         self.entries.iter().any(|entry| entry.is(unit, range) && entry.was_read)
     }
 
-    /// A background reading took so much line time, where the configuration alone told `estimated`. True when
+    /// A background reading took so much line time, where the configuration alone estimates `estimated`. True when
     /// that completes another comparison.
     pub fn spend(&mut self, took: Duration, estimated: Duration) -> bool {
         self.credit -= took.as_secs_f64();
@@ -278,7 +278,7 @@ impl Plan {
         complete
     }
 
-    /// Line time readings took over what the configuration alone told, as last compared; 1 is as told.
+    /// Line time readings took over the estimate from the configuration alone, as last compared; 1 is as estimated.
     #[must_use]
     pub fn overrun(&self) -> Option<f64> {
         self.overrun
@@ -297,7 +297,7 @@ impl Plan {
         self.entries.push(Entry::new(block, now));
     }
 
-    /// Reads this range no more; gives the block it was.
+    /// Removes this range; returns its block.
     pub fn remove(&mut self, unit: UnitId, range: &ReadRange) -> Option<PollBlock> {
         let index = self.entries.iter().position(|entry| entry.is(unit, range))?;
         Some(self.entries.swap_remove(index).block)

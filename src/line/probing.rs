@@ -1,4 +1,4 @@
-//! How an off-line unit is looked for: what is asked of it, and when.
+//! The probes of an off-line unit: what they read, and when.
 //!
 //! Two kinds of probes, each with a pause of its own that doubles. The gateway's own ask for what the unit answered
 //! last and, in turn, for what meters usually have. A client's are whatever the next client asks once a probe is
@@ -37,9 +37,12 @@ impl Schedule {
         Self { last: now, pause: PAUSE_MIN }
     }
 
-    /// When the next probe is due; after the shortest pause while no unit of the line answers.
-    fn due(&self, is_anyone_online: bool) -> Instant {
-        self.last + if is_anyone_online { self.pause } else { PAUSE_MIN }
+    fn due(&self, pace: ProbePace) -> Instant {
+        self.last
+            + match pace {
+                ProbePace::BackOff => self.pause,
+                ProbePace::Shortest => PAUSE_MIN,
+            }
     }
 
     fn fail(&mut self, now: Instant, pause_max: Duration) {
@@ -63,8 +66,8 @@ impl Search {
     }
 
     /// When the gateway's next probe is due.
-    pub(super) fn own_due(&self, is_anyone_online: bool) -> Instant {
-        self.own.due(is_anyone_online)
+    pub(super) fn own_due(&self, pace: ProbePace) -> Instant {
+        self.own.due(pace)
     }
 
     /// What the next probe asks: every second time the read that was answered last, between them `usual` reads and
@@ -96,10 +99,10 @@ impl Search {
         &mut self,
         address: IpAddr,
         request: &RequestPdu,
-        is_anyone_online: bool,
+        pace: ProbePace,
         now: Instant,
     ) -> bool {
-        let due = self.client.due(is_anyone_online);
+        let due = self.client.due(pace);
         if self.client_asks || now < due || !self.is_turn_of(address, due, now) {
             self.note_refused(address, request, now);
             return false;
@@ -157,6 +160,15 @@ impl Search {
     }
 }
 
+/// How long the pause between two probes of one kind is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbePace {
+    /// Doubled after each probe in vain: other units need the line.
+    BackOff,
+    /// [`PAUSE_MIN`]: no unit of the line is on-line.
+    Shortest,
+}
+
 /// How a client's probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeEnd {
@@ -182,7 +194,7 @@ pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Refused reads that are tried as probes.
 const REFUSED_MAX: usize = 4;
 
-/// Clients whose turns are told apart.
+/// Client addresses whose turns are remembered.
 const CLIENTS_MAX: usize = 8;
 
 #[cfg(test)]
@@ -206,7 +218,7 @@ mod tests {
     fn every_second_probe_is_the_read_answered_last_and_the_others_take_turns() {
         let now = some_instant();
         let mut search = Search::new(now);
-        assert!(!search.admits_client(address(1), &input(9), true, now), "not due yet");
+        assert!(!search.admits_client(address(1), &input(9), ProbePace::BackOff, now), "not due yet");
         let usual = [first_register(), first_input_register()];
         let last = input(1);
         let probes: Vec<_> = (0..8).map(|_| search.own_probe(Some(&last), &usual)).collect();
@@ -231,11 +243,11 @@ mod tests {
         let mut now = some_instant();
         let mut search = Search::new(now);
         for pause in [1, 2, 4, 8, 8] {
-            assert_eq!(search.own_due(true), now + Duration::from_secs(pause));
+            assert_eq!(search.own_due(ProbePace::BackOff), now + Duration::from_secs(pause));
             now += Duration::from_secs(pause);
             search.note_own_failure(now, Duration::from_secs(8));
         }
-        assert_eq!(search.own_due(false), now + PAUSE_MIN);
+        assert_eq!(search.own_due(ProbePace::Shortest), now + PAUSE_MIN);
     }
 
     #[test]
@@ -243,14 +255,17 @@ mod tests {
         let start = some_instant();
         let at = |millis| start + Duration::from_millis(millis);
         let mut search = Search::new(start);
-        assert!(!search.admits_client(address(1), &input(1), true, at(999)));
-        assert!(search.admits_client(address(1), &input(1), true, at(1000)));
-        assert!(!search.admits_client(address(2), &input(2), true, at(1001)), "one at a time");
+        assert!(!search.admits_client(address(1), &input(1), ProbePace::BackOff, at(999)));
+        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, at(1000)));
+        assert!(!search.admits_client(address(2), &input(2), ProbePace::BackOff, at(1001)), "one at a time");
         search.note_client_failure(ProbeEnd::Unanswered, at(1500), MAX);
-        assert!(!search.admits_client(address(1), &input(1), true, at(3500)), "the other one's turn");
-        assert!(search.admits_client(address(2), &input(2), true, at(3501)));
+        assert!(
+            !search.admits_client(address(1), &input(1), ProbePace::BackOff, at(3500)),
+            "the other one's turn"
+        );
+        assert!(search.admits_client(address(2), &input(2), ProbePace::BackOff, at(3501)));
         search.note_client_failure(ProbeEnd::NotSent, at(3600), MAX);
-        assert!(search.admits_client(address(1), &input(1), true, at(3700)), "it was not sent");
+        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, at(3700)), "it was not sent");
     }
 
     #[test]
@@ -259,7 +274,7 @@ mod tests {
         let mut search = Search::new(now);
         for client in 0..100 {
             now += PAUSE_MIN;
-            assert!(search.admits_client(address(client), &input(1), true, now));
+            assert!(search.admits_client(address(client), &input(1), ProbePace::BackOff, now));
             search.note_client_failure(ProbeEnd::NotSent, now, MAX);
             assert!(search.clients.len() <= CLIENTS_MAX);
         }
@@ -269,10 +284,10 @@ mod tests {
     fn an_address_does_not_wait_for_ever_for_one_that_left() {
         let start = some_instant();
         let mut search = Search::new(start);
-        assert!(search.admits_client(address(1), &input(1), true, start + PAUSE_MIN));
-        assert!(!search.admits_client(address(2), &input(2), true, start + PAUSE_MIN));
+        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, start + PAUSE_MIN));
+        assert!(!search.admits_client(address(2), &input(2), ProbePace::BackOff, start + PAUSE_MIN));
         search.note_client_failure(ProbeEnd::Unanswered, start + 2 * PAUSE_MIN, MAX);
-        assert!(!search.admits_client(address(1), &input(1), true, start + 4 * PAUSE_MIN));
-        assert!(search.admits_client(address(1), &input(1), true, start + 5 * PAUSE_MIN));
+        assert!(!search.admits_client(address(1), &input(1), ProbePace::BackOff, start + 4 * PAUSE_MIN));
+        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, start + 5 * PAUSE_MIN));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Waiter<T> {
     pub pdu: RequestPdu,
     /// When it came.
     pub since: Now,
-    /// Oldest data it takes.
+    /// Largest age of data it accepts.
     pub max_age: Duration,
     /// The listener it came by.
     pub listener: ListenerId,
@@ -101,9 +101,9 @@ impl<T> Item<T> {
 }
 
 impl<T> Waiter<T> {
-    /// Whether it takes data read by a request begun then.
+    /// Whether it accepts data read by a request begun then.
     #[must_use]
-    pub(super) fn takes_data_of(&self, begun: Now) -> bool {
+    pub(super) fn accepts_data_of(&self, begun: Now) -> bool {
         self.since.since(begun) <= self.max_age
     }
 }
@@ -121,7 +121,7 @@ pub(super) struct Turn {
 pub(super) struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
     addresses: BTreeMap<IpAddr, Address>,
-    lanes: BTreeMap<Lane, LaneState>,
+    targets: BTreeMap<TargetKey, TargetQueue>,
     /// When each waiter will have waited too long: expiry, item, connection.
     expiries: BTreeSet<(Instant, u64, u64)>,
     /// The clients' probes of off-line units, by item.
@@ -130,18 +130,18 @@ pub(super) struct Queue<T> {
     next_key: u64,
     waiting: usize,
     limit: usize,
-    /// Since when nothing has waited: debts are paid off by line time nobody wanted.
+    /// Since when nothing has waited: debts are paid off by idle line time.
     idle_since: Option<Instant>,
     /// Events until flows are forgotten again.
     until_prune: usize,
 }
 
 /// A target in an order of its own: the unit identifier, 0 for broadcasts.
-type Lane = u8;
+type TargetKey = u8;
 
 /// What waits for one target.
 #[derive(Debug, Default)]
-struct LaneState {
+struct TargetQueue {
     /// Pending writes.
     writes: BTreeSet<u64>,
     /// The newest write ever queued: nothing joins across it.
@@ -167,7 +167,7 @@ struct Address {
 #[derive(Debug, Default)]
 struct Flow {
     finish: u64,
-    lanes: BTreeMap<Lane, VecDeque<u64>>,
+    targets: BTreeMap<TargetKey, VecDeque<u64>>,
     writes: BTreeSet<u64>,
     waiting: usize,
 }
@@ -179,7 +179,7 @@ impl<T> Queue<T> {
         Self {
             items: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            lanes: BTreeMap::new(),
+            targets: BTreeMap::new(),
             expiries: BTreeSet::new(),
             client_probes: BTreeMap::new(),
             virtual_time: 0,
@@ -217,14 +217,15 @@ impl<T> Queue<T> {
     /// Whether a read of `target` may join an item with this `key`: no write came after it.
     #[must_use]
     pub(super) fn may_join(&self, target: Target, key: u64) -> bool {
-        let newest = |lane: Lane| self.lanes.get(&lane).and_then(|state| state.newest_write);
-        [lane(target), BROADCAST].into_iter().filter_map(newest).all(|write| write < key)
+        let newest =
+            |target_key: TargetKey| self.targets.get(&target_key).and_then(|state| state.newest_write);
+        [target_key(target), BROADCAST].into_iter().filter_map(newest).all(|write| write < key)
     }
 
     /// The queued read whose answer would hold every value of `range`, read in one of its `tables`.
     #[must_use]
     pub(super) fn covering(&self, target: Target, range: &ReadRange, tables: Tables) -> Option<u64> {
-        let state = self.lanes.get(&lane(target))?;
+        let state = self.targets.get(&target_key(target))?;
         let functions = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
         let other = functions.into_iter().filter(|function| {
             *function != range.function
@@ -246,10 +247,10 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Lets a waiter share the answer of a queued item.
+    /// Adds a waiter to a queued item, whose answer it shares.
     pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
-        self.link(waiter.source, key, lane(target), End::Back, false);
+        self.link(waiter.source, key, target_key(target), End::Back);
         self.expiries.insert((waiter.expiry, key, waiter.source.connection));
         if let Some(item) = self.items.get_mut(&key) {
             item.waiters.push(waiter);
@@ -257,7 +258,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues an item behind what the connections of its waiters asked for before. Its key is given here.
+    /// Queues an item behind what the connections of its waiters asked for before. Its key is assigned here.
     pub(super) fn push(&mut self, item: Item<T>, now: Instant) {
         self.end_idle(now);
         let key = self.next_key;
@@ -268,11 +269,11 @@ impl<T> Queue<T> {
     /// too: a wider one would not be kept.
     pub(super) fn push_background(&mut self, target: Target, range: ReadRange, now: Instant) {
         self.end_idle(now);
-        let place = lane(target);
-        let same = |state: &LaneState| {
+        let place = target_key(target);
+        let same = |state: &TargetQueue| {
             state.ranges.get(&(range.function, range.start, range.quantity)).and_then(BTreeSet::last).copied()
         };
-        let queued = self.lanes.get(&place).and_then(same);
+        let queued = self.targets.get(&place).and_then(same);
         match queued.and_then(|key| self.items.get_mut(&key)) {
             Some(item) => {
                 if item.background {
@@ -280,8 +281,8 @@ impl<T> Queue<T> {
                 }
                 item.background = true;
                 let key = item.key;
-                self.lanes.entry(place).or_default().background += 1;
-                self.link(BACKGROUND_SOURCE, key, place, End::Back, false);
+                self.targets.entry(place).or_default().background += 1;
+                self.link(BACKGROUND_SOURCE, key, place, End::Back);
             }
             None => {
                 let (key, pdu, range) = (self.next_key, range.into(), Some(range));
@@ -297,15 +298,15 @@ impl<T> Queue<T> {
     #[must_use]
     pub(super) fn has_write(&self, source: Source, target: Target) -> bool {
         let Some(flow) = self.flow(source).filter(|flow| !flow.writes.is_empty()) else { return false };
-        [lane(target), BROADCAST].iter().any(|lane| {
-            flow.lanes.get(lane).is_some_and(|keys| keys.iter().any(|key| flow.writes.contains(key)))
+        [target_key(target), BROADCAST].iter().any(|target_key| {
+            flow.targets.get(target_key).is_some_and(|keys| keys.iter().any(|key| flow.writes.contains(key)))
         })
     }
 
     /// Whether a reading on the gateway's own account waits for a target for which `counts` holds.
     #[must_use]
     pub(super) fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
-        self.lanes.iter().any(|(&lane, state)| state.background > 0 && counts(target_of(lane)))
+        self.targets.iter().any(|(&target_key, state)| state.background > 0 && counts(target_of(target_key)))
     }
 
     /// Gives up readings on the gateway's own account for which `gone` holds; clients that joined one go on waiting.
@@ -313,7 +314,7 @@ impl<T> Queue<T> {
         let keys: Vec<u64> =
             self.items.values().filter(|item| item.background && gone(item)).map(|item| item.key).collect();
         for key in keys {
-            let Some(place) = self.items.get(&key).map(|item| lane(item.target)) else { continue };
+            let Some(place) = self.items.get(&key).map(|item| target_key(item.target)) else { continue };
             if self.items.get(&key).is_some_and(|item| item.waiters.is_empty()) {
                 self.remove(key);
                 continue;
@@ -322,13 +323,13 @@ impl<T> Queue<T> {
             if let Some(item) = self.items.get_mut(&key) {
                 item.background = false;
             }
-            if let Some(state) = self.lanes.get_mut(&place) {
+            if let Some(state) = self.targets.get_mut(&place) {
                 state.background -= 1;
             }
         }
     }
 
-    /// Puts back an item whose attempt failed: ahead of what its connections asked for later.
+    /// Requeues an item whose attempt failed: ahead of what its connections asked for later.
     pub(super) fn requeue(&mut self, item: Item<T>) {
         self.insert(item, End::Front);
     }
@@ -341,8 +342,8 @@ impl<T> Queue<T> {
         is_open: impl Fn(Target) -> bool,
         may_send: impl Fn(&Item<T>) -> bool,
     ) -> Option<(u64, Turn)> {
-        let lanes = self.lanes.iter().filter(|(lane, _)| is_open(target_of(**lane)));
-        let best = lanes.filter_map(|(_, state)| self.first_of(state, &may_send)).min()?;
+        let targets = self.targets.iter().filter(|(target_key, _)| is_open(target_of(**target_key)));
+        let best = targets.filter_map(|(_, state)| self.first_of(state, &may_send)).min()?;
         let (_, _, key, address, connection) = best;
         let source = Source { address, connection };
         let weight = self.items.get(&key).map_or(READ_WEIGHT, |item| weight(item, source));
@@ -357,9 +358,9 @@ impl<T> Queue<T> {
         target_ready: impl Fn(Target) -> Option<Instant>,
         item_ready: impl Fn(&Item<T>) -> Option<Instant>,
     ) -> Option<Instant> {
-        let lanes = self.lanes.iter().filter(|(_, state)| !state.order.is_empty());
-        let ready = lanes.filter_map(|(lane, state)| {
-            let target = target_ready(target_of(*lane))?;
+        let targets = self.targets.iter().filter(|(_, state)| !state.order.is_empty());
+        let ready = targets.filter_map(|(target_key, state)| {
+            let target = target_ready(target_of(*target_key))?;
             if self.first_of(state, &|item| item_ready(item).is_none()).is_some() {
                 return Some(target);
             }
@@ -396,11 +397,11 @@ impl<T> Queue<T> {
     pub(super) fn remove(&mut self, key: u64) -> Option<Item<T>> {
         let item = self.items.remove(&key)?;
         self.client_probes.remove(&key);
-        let place = lane(item.target);
+        let place = target_key(item.target);
         for source in item.sources() {
             self.unlink(source, key, place);
         }
-        if let Some(state) = self.lanes.get_mut(&place) {
+        if let Some(state) = self.targets.get_mut(&place) {
             state.writes.remove(&key);
             state.background -= usize::from(item.background);
             forget_range(state, &item);
@@ -438,15 +439,18 @@ impl<T> Queue<T> {
         let flow = address.connections.entry(connection).or_default();
         let (flow_before, flow_after) = (flow.finish, flow.finish.max(inner) + cost);
         flow.finish = flow_after;
-        let heads: Vec<(Lane, u64)> =
-            flow.lanes.iter().filter_map(|(lane, keys)| Some((*lane, *keys.front()?))).collect();
-        for (lane, key) in heads {
-            if let Some(state) = self.lanes.get_mut(&lane) {
+        let heads: Vec<(TargetKey, u64)> = flow
+            .targets
+            .iter()
+            .filter_map(|(target_key, keys)| Some((*target_key, *keys.front()?)))
+            .collect();
+        for (target_key, key) in heads {
+            if let Some(state) = self.targets.get_mut(&target_key) {
                 state.remove_head(ip, before, (flow_before, key, connection));
                 state.insert_head(ip, before, (flow_after, key, connection));
             }
         }
-        for state in self.lanes.values_mut() {
+        for state in self.targets.values_mut() {
             state.retag(ip, before, after);
         }
     }
@@ -454,7 +458,7 @@ impl<T> Queue<T> {
     /// Since when a client other than this flow's has been waiting for the target.
     #[must_use]
     pub(super) fn others_wait_since(&self, target: Target, turn: Turn) -> Option<Instant> {
-        let state = self.lanes.get(&lane(target))?;
+        let state = self.targets.get(&target_key(target))?;
         let heads = state.heads.iter().flat_map(|(ip, heads)| {
             heads
                 .iter()
@@ -515,8 +519,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Notes whether anything waits, and now and then forgets the flows that have nothing waiting and no debt: seldom
-    /// enough that looking at each costs no event more than a constant.
+    /// Notes whether anything waits, and from time to time forgets the flows that have nothing waiting and no debt: so
+    /// rarely that the cost per event is constant.
     pub(super) fn prune(&mut self, now: Instant) {
         if self.items.is_empty() {
             self.idle_since.get_or_insert(now);
@@ -531,9 +535,9 @@ impl<T> Queue<T> {
             address.connections.retain(|_, flow| flow.waiting > 0 || flow.finish > inner);
             !address.is_forgettable(virtual_time)
         });
-        self.lanes.retain(|_, state| !state.is_forgettable());
+        self.targets.retain(|_, state| !state.is_forgettable());
         let flows: usize = self.addresses.values().map(|address| address.connections.len()).sum();
-        self.until_prune = flows + self.addresses.len() + self.lanes.len() + PRUNE_MIN;
+        self.until_prune = flows + self.addresses.len() + self.targets.len() + PRUNE_MIN;
     }
 
     /// The flows of an address; those that only have not been forgotten yet begin anew.
@@ -547,7 +551,7 @@ impl<T> Queue<T> {
 
     fn remove_from(&mut self, key: u64, mut gone: impl FnMut(&Waiter<T>) -> bool) -> Vec<Removed<T>> {
         let Some(mut item) = self.items.remove(&key) else { return Vec::new() };
-        let place = lane(item.target);
+        let place = target_key(item.target);
         let (out, stay): (Vec<_>, Vec<_>) =
             std::mem::take(&mut item.waiters).into_iter().partition(|waiter| gone(waiter));
         let mut removed = Vec::new();
@@ -566,7 +570,7 @@ impl<T> Queue<T> {
         }
         item.waiters = stay;
         if item.waiters.is_empty() && !item.background {
-            if let Some(state) = self.lanes.get_mut(&place) {
+            if let Some(state) = self.targets.get_mut(&place) {
                 state.writes.remove(&key);
                 forget_range(state, &item);
             }
@@ -577,10 +581,10 @@ impl<T> Queue<T> {
         removed
     }
 
-    /// The first of a lane that may be sent and that no write holds back, with its rank.
+    /// The first of a target_key that may be sent and that no write holds back, with its rank.
     fn first_of(
         &self,
-        state: &LaneState,
+        state: &TargetQueue,
         may_send: &impl Fn(&Item<T>) -> bool,
     ) -> Option<(u64, u64, u64, IpAddr, u64)> {
         state.order.iter().find_map(|&(address_finish, _, ip)| {
@@ -597,9 +601,10 @@ impl<T> Queue<T> {
     /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent; and for a
     /// broadcast, which is for every unit, an earlier write of the connection.
     fn is_held_back(&self, item: &Item<T>, address: IpAddr, connection: u64) -> bool {
-        let first = |lane: Lane| self.lanes.get(&lane).and_then(|state| state.writes.first());
+        let first =
+            |target_key: TargetKey| self.targets.get(&target_key).and_then(|state| state.writes.first());
         let behind =
-            [lane(item.target), BROADCAST].into_iter().filter_map(first).any(|write| *write < item.key);
+            [target_key(item.target), BROADCAST].into_iter().filter_map(first).any(|write| *write < item.key);
         let own = || self.flow(Source { address, connection }).and_then(|flow| flow.writes.first());
         behind || item.target == Target::Broadcast && own().is_some_and(|write| *write < item.key)
     }
@@ -609,8 +614,8 @@ impl<T> Queue<T> {
     }
 
     fn insert(&mut self, item: Item<T>, end: End) {
-        let (key, place, is_write) = (item.key, lane(item.target), !item.pdu.is_read());
-        let state = self.lanes.entry(place).or_default();
+        let (key, place, is_write) = (item.key, target_key(item.target), !item.pdu.is_read());
+        let state = self.targets.entry(place).or_default();
         if is_write {
             state.writes.insert(key);
             state.newest_write = state.newest_write.max(Some(key));
@@ -620,7 +625,10 @@ impl<T> Queue<T> {
             state.ranges.entry((function, start, quantity)).or_default().insert(key);
         }
         for source in item.sources() {
-            self.link(source, key, place, end, is_write);
+            self.link(source, key, place, end);
+            if is_write {
+                self.link_write(source, key);
+            }
         }
         for waiter in &item.waiters {
             self.expiries.insert((waiter.expiry, key, waiter.source.connection));
@@ -635,7 +643,7 @@ impl<T> Queue<T> {
         self.items.insert(key, item);
     }
 
-    fn link(&mut self, source: Source, key: u64, lane: Lane, end: End, is_write: bool) {
+    fn link(&mut self, source: Source, key: u64, target_key: TargetKey, end: End) {
         let Source { address: ip, connection } = source;
         let virtual_time = self.virtual_time;
         let address = Self::address(&mut self.addresses, ip, virtual_time);
@@ -648,7 +656,7 @@ impl<T> Queue<T> {
         if flow.waiting == 0 {
             flow.finish = flow.finish.max(inner);
         }
-        let keys = flow.lanes.entry(lane).or_default();
+        let keys = flow.targets.entry(target_key).or_default();
         if keys.contains(&key) {
             return;
         }
@@ -659,39 +667,43 @@ impl<T> Queue<T> {
         }
         let after = keys.front().copied();
         flow.waiting += 1;
-        if is_write {
-            flow.writes.insert(key);
-        }
         let finish = flow.finish;
         address.waiting += 1;
-        self.move_head(lane, ip, address_finish, connection, finish, before, after);
+        self.move_head(target_key, ip, address_finish, connection, finish, before, after);
     }
 
-    fn unlink(&mut self, source: Source, key: u64, lane: Lane) {
+    fn link_write(&mut self, source: Source, key: u64) {
+        let address = self.addresses.get_mut(&source.address);
+        if let Some(flow) = address.and_then(|address| address.connections.get_mut(&source.connection)) {
+            flow.writes.insert(key);
+        }
+    }
+
+    fn unlink(&mut self, source: Source, key: u64, target_key: TargetKey) {
         let Source { address: ip, connection } = source;
         let Some(address) = self.addresses.get_mut(&ip) else { return };
         let address_finish = address.finish;
         let Some(flow) = address.connections.get_mut(&connection) else { return };
-        let Some(keys) = flow.lanes.get_mut(&lane) else { return };
+        let Some(keys) = flow.targets.get_mut(&target_key) else { return };
         let before = keys.front().copied();
         let count = keys.len();
         keys.retain(|other| *other != key);
         let removed = count - keys.len();
         let after = keys.front().copied();
         if keys.is_empty() {
-            flow.lanes.remove(&lane);
+            flow.targets.remove(&target_key);
         }
         flow.writes.remove(&key);
         flow.waiting -= removed;
         let finish = flow.finish;
         address.waiting -= removed;
-        self.move_head(lane, ip, address_finish, connection, finish, before, after);
+        self.move_head(target_key, ip, address_finish, connection, finish, before, after);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the place of one head, before and after")]
     fn move_head(
         &mut self,
-        lane: Lane,
+        target_key: TargetKey,
         ip: IpAddr,
         address_finish: u64,
         connection: u64,
@@ -702,7 +714,7 @@ impl<T> Queue<T> {
         if before == after {
             return;
         }
-        let state = self.lanes.entry(lane).or_default();
+        let state = self.targets.entry(target_key).or_default();
         if let Some(key) = before {
             state.remove_head(ip, address_finish, (finish, key, connection));
         }
@@ -711,7 +723,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// What was not wanted pays debts off.
+    /// Pays debts off by the line time that was idle.
     fn end_idle(&mut self, now: Instant) {
         let Some(since) = self.idle_since.take() else { return };
         let idle = now.saturating_duration_since(since).as_nanos() / u128::from(READ_WEIGHT);
@@ -726,7 +738,7 @@ impl Address {
     }
 }
 
-impl LaneState {
+impl TargetQueue {
     fn insert_head(&mut self, ip: IpAddr, address_finish: u64, head: (u64, u64, u64)) {
         let heads = self.heads.entry(ip).or_default();
         let before = heads.first().map(|(_, key, _)| *key);
@@ -769,7 +781,7 @@ impl LaneState {
     }
 }
 
-fn forget_range<T>(state: &mut LaneState, item: &Item<T>) {
+fn forget_range<T>(state: &mut TargetQueue, item: &Item<T>) {
     let Some(ReadRange { function, start, quantity }) = item.range else { return };
     let place = (function, start, quantity);
     if let Some(keys) = state.ranges.get_mut(&place) {
@@ -786,15 +798,15 @@ enum End {
     Back,
 }
 
-fn lane(target: Target) -> Lane {
+fn target_key(target: Target) -> TargetKey {
     match target {
         Target::Unit(unit) => unit.get(),
         Target::Broadcast => BROADCAST,
     }
 }
 
-fn target_of(lane: Lane) -> Target {
-    UnitId::new(lane).map_or(Target::Broadcast, Target::Unit)
+fn target_of(target_key: TargetKey) -> Target {
+    UnitId::new(target_key).map_or(Target::Broadcast, Target::Unit)
 }
 
 /// Weights of the classes: a write counts half of a read of the same length, a reading no client waits for, or only
@@ -821,9 +833,9 @@ const WRITE_WEIGHT: u64 = 8;
 const READ_WEIGHT: u64 = 4;
 const BACKGROUND_WEIGHT: u64 = 1;
 
-const BROADCAST: Lane = 0;
+const BROADCAST: TargetKey = 0;
 
-/// Events between two looks at what may be forgotten, at least.
+/// Events between two prunings, at least.
 const PRUNE_MIN: usize = 64;
 
 /// The most values of one read: coils (MODBUS Application Protocol V1.1b3, chapter 6.1).

@@ -1180,7 +1180,7 @@ impl UnitRanges {
             for member in &span.members {
                 let Some(asked) = self.asked.get_mut(member) else { continue };
                 asked.merged = Some(at);
-                // What the unit does not give is read for nobody else.
+                // A range the unit refuses is not read for other clients either.
                 let is_excluded = self.readings.get(member).is_some_and(Reading::is_excluded);
                 wants_room |= asked.times >= ASKED_TO_LEARN && !is_excluded;
             }

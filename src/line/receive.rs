@@ -103,7 +103,7 @@ impl Receiver {
         &self.buffer
     }
 
-    /// The next frame. `request_of` gives the request that this unit and function would answer, and whether
+    /// The next frame. `request_of` returns the request that this unit and function would answer, and whether
     /// it is the one on the wire (rather than one whose answer is late); `is_known`, whether a unit is on this line.
     pub fn next<'a>(
         &mut self,
@@ -159,7 +159,7 @@ impl Receiver {
         }
     }
 
-    /// How long the frame that begins at `start` is as far as can be told; 0: it is none.
+    /// How long the frame that begins at `start` is, as far as its bytes show; 0: it is none.
     fn total(&self, start: usize, request: Option<&RequestPdu>, finality: Finality) -> usize {
         let bytes = &self.buffer[start..];
         let length = match request {

@@ -1,7 +1,7 @@
 //! What went over the line, as a record of each attempt: when, for whom, the bytes both ways, and how it ended.
 //!
 //! Owns the shape of a record and the recorder that keeps what is received until a record takes it. It never
-//! decides anything: the line behaves the same if nobody takes a record.
+//! decides anything: the line behaves the same if no record is read.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::modbus::pdu::ExceptionCode;
 pub enum Record {
     /// A request was sent, and this is its end.
     Transaction(Transaction),
-    /// Bytes came while nothing was awaited: a late answer, a frame nobody asked for, noise.
+    /// Bytes came while nothing was awaited: a late answer, an unrequested frame, noise.
     Stray(Stray),
 }
 
@@ -62,7 +62,7 @@ pub struct Transaction {
     pub source: Option<Source>,
     /// Clients that were to share the answer, the first included.
     pub clients: usize,
-    /// Who was asked.
+    /// The addressed unit, or all of them.
     pub target: Target,
     /// 1 for the first sending of a request.
     pub attempt: u32,
@@ -84,7 +84,7 @@ impl Transaction {
     /// From the end of the request on the wire to the first byte of the answer, if one came whole.
     #[must_use]
     pub fn answer_time(&self) -> Option<Duration> {
-        let answer = self.received.pieces.iter().find(|piece| piece.kind == PieceKind::Answer)?;
+        let answer = self.received.segments.iter().find(|piece| piece.kind == SegmentKind::Answer)?;
         Some(answer.at.saturating_duration_since(self.wire_end))
     }
 }
@@ -192,7 +192,7 @@ pub struct Received {
     /// How many there were.
     pub total: usize,
     /// What was made of them, in order; bytes in none of these are noise.
-    pub pieces: Vec<Piece>,
+    pub segments: Vec<RxSegment>,
     /// When the first one was received.
     pub first_at: Option<Instant>,
     /// When the last one was.
@@ -206,21 +206,21 @@ impl Received {
         self.total > self.bytes.len()
     }
 
-    /// Every kept byte once, in order: the pieces, and between them what is noise, with when each began.
+    /// Every kept byte once, in order: the segments, and between them what is noise, with when each began.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part<'_>> {
+    pub fn parts(&self) -> Vec<ReceivedPart<'_>> {
         let mut parts = Vec::new();
         let mut done = 0;
         let begun = self.first_at.or(self.last_at);
         let noise = |from: usize, to: usize| {
             let bytes = self.bytes.get(from..to).filter(|bytes| !bytes.is_empty())?;
-            Some(Part { kind: None, bytes, at: begun })
+            Some(ReceivedPart { kind: None, bytes, at: begun })
         };
-        for piece in &self.pieces {
+        for piece in &self.segments {
             let end = piece.start + piece.length;
             let Some(bytes) = self.bytes.get(piece.start..end) else { continue };
             parts.extend(noise(done, piece.start));
-            parts.push(Part { kind: Some(piece.kind), bytes, at: Some(piece.at) });
+            parts.push(ReceivedPart { kind: Some(piece.kind), bytes, at: Some(piece.at) });
             done = end;
         }
         parts.extend(noise(done, self.bytes.len()));
@@ -230,21 +230,21 @@ impl Received {
 
 /// Some of the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part<'r> {
-    /// What they were; `None`: noise, or what is left of a damaged frame.
-    pub kind: Option<PieceKind>,
+pub struct ReceivedPart<'r> {
+    /// What they are; `None`: noise, or the rest of a damaged frame.
+    pub kind: Option<SegmentKind>,
     /// The bytes.
     pub bytes: &'r [u8],
     /// When the first of them was received, as far as known.
     pub at: Option<Instant>,
 }
 
-/// Some of the received bytes that were made something of.
+/// Received bytes that were recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// What they were.
-    pub kind: PieceKind,
-    /// The place of the first of them.
+pub struct RxSegment {
+    /// What they are.
+    pub kind: SegmentKind,
+    /// Offset of the first of them.
     pub start: usize,
     /// How many.
     pub length: usize,
@@ -254,7 +254,7 @@ pub struct Piece {
 
 /// What received bytes were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceKind {
+pub enum SegmentKind {
     /// The request, handed back by the adapter.
     Echo,
     /// The frame that ended the transaction.
@@ -270,7 +270,7 @@ pub enum PieceKind {
 pub(super) struct RxRecorder {
     bytes: Vec<u8>,
     total: usize,
-    pieces: Vec<Piece>,
+    segments: Vec<RxSegment>,
     first_at: Option<Instant>,
     last_at: Option<Instant>,
 }
@@ -286,21 +286,21 @@ impl RxRecorder {
     }
 
     /// The `length` bytes ahead of the last `pending` ones were this. What is beyond the kept bytes is not noted.
-    pub(super) fn mark(&mut self, kind: PieceKind, length: usize, pending: usize, at: Instant) {
+    pub(super) fn mark(&mut self, kind: SegmentKind, length: usize, pending: usize, at: Instant) {
         let end = self.total.saturating_sub(pending);
         if end <= RECEIVED_MAX && length <= end {
-            self.pieces.push(Piece { kind, start: end - length, length, at });
+            self.segments.push(RxSegment { kind, start: end - length, length, at });
         }
     }
 
-    /// Whether nothing is on it.
+    /// Whether nothing was received.
     pub(super) fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Whether something on it is more than noise.
-    pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
+    /// Whether anything but noise was received.
+    pub(super) fn has_segments(&self) -> bool {
+        !self.segments.is_empty()
     }
 
     /// Everything but the bytes `pending`, which came last, since `pending_since`, and stay for the next record.
@@ -312,16 +312,16 @@ impl RxRecorder {
         }
         let taken = std::mem::replace(self, rest);
         let total = taken.total - pending.len().min(taken.total);
-        let (mut bytes, mut pieces) = (taken.bytes, taken.pieces);
+        let (mut bytes, mut segments) = (taken.bytes, taken.segments);
         bytes.truncate(total);
         // Thousands of records are kept.
         bytes.shrink_to_fit();
-        pieces.shrink_to_fit();
+        segments.shrink_to_fit();
         let some = total > 0;
         Received {
             bytes: bytes.into(),
             total,
-            pieces,
+            segments,
             first_at: taken.first_at.filter(|_| some),
             last_at: taken.last_at.filter(|_| some),
         }

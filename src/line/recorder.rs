@@ -1,4 +1,4 @@
-//! The line's own books: a record of each attempt and of what came between, counters, and where line time went.
+//! What the line records: a record of each attempt and of what came between, counters, and where line time went.
 //!
 //! Every request on the wire ends here once, so that none is missing from the records and none is there twice.
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::settings::UnitId;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
-/// Who asks: line time is shared fairly between addresses, then between the connections of one address.
+/// The client: line time is shared fairly between addresses, then between the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The client's address.
@@ -17,7 +17,7 @@ pub struct Source {
     pub connection: u64,
 }
 
-/// The listener a request came by: no client of one listener is given older values than another was before.
+/// The listener a request came by: values on one listener never go back in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
 
@@ -30,12 +30,12 @@ pub enum Target {
     Broadcast,
 }
 
-/// One request of a client. `T` is where the reply goes; only the module that made it looks inside.
+/// One request of a client. `T` is where the reply goes; opaque to the line.
 #[derive(Clone, Debug)]
 pub struct Request<T> {
     /// Where the reply goes.
     pub to: T,
-    /// Who asks.
+    /// The client.
     pub source: Source,
     /// Whom it is for.
     pub target: Target,
@@ -43,7 +43,7 @@ pub struct Request<T> {
     pub pdu: RequestPdu,
     /// The request is answered before this instant.
     pub deadline: Instant,
-    /// Oldest data a read may be given, counted from when its request began to be sent.
+    /// Largest age of data a read accepts, counted from when its request began to be sent.
     pub max_age: Duration,
     /// The listener it came by.
     pub listener: ListenerId,
@@ -54,7 +54,7 @@ pub struct Request<T> {
 pub enum Answer {
     /// The unit's reply PDU, a Modbus exception of the unit included, untouched.
     Reply(Bytes),
-    /// A broadcast is on the line in full; nobody answers it.
+    /// A broadcast is on the line in full; no unit answers it.
     Sent,
     /// The gateway's own exception to a request that waited and of which not a byte was sent.
     NotSent(ExceptionCode),

@@ -170,7 +170,8 @@ impl<T> Scheduler<T> {
         }
         let waiting = self.queue.next_ready(
             |target| {
-                is_reachable(target, situation).then(|| held_until(target, situation, now).unwrap_or(soonest))
+                is_reachable(target, situation)
+                    .then(|| guarded_until(target, situation, now).unwrap_or(soonest))
             },
             |item| confusable_until(item, situation, now),
         );
@@ -190,7 +191,7 @@ impl<T> Scheduler<T> {
         let own = own.map(|(_, unit, own)| Reserved::Own { unit, own });
         let selected = || {
             let selected = self.queue.select(
-                |target| is_reachable(target, situation) && held_until(target, situation, now).is_none(),
+                |target| is_reachable(target, situation) && guarded_until(target, situation, now).is_none(),
                 |item| is_meant_for_now(item, situation) && confusable_until(item, situation, now).is_none(),
             );
             selected.map(|(key, turn)| Reserved::Item { key, turn })
@@ -210,7 +211,7 @@ impl<T> Scheduler<T> {
                 self.queue.holds(key, turn.source)
                     && is_reachable(item.target, situation)
                     && is_meant_for_now(item, situation)
-                    && held_until(item.target, situation, now).is_none()
+                    && guarded_until(item.target, situation, now).is_none()
                     && confusable_until(item, situation, now).is_none()
             }),
             Reserved::Own { unit, own } => {
@@ -220,7 +221,7 @@ impl<T> Scheduler<T> {
     }
 
     /// When what the line is kept free for is sent: after the gap, or after as long from the reservation on, where
-    /// frames of others begin the gap anew all the time.
+    /// frames of others restart the gap all the time.
     fn reserved_until(&self, reservation: Reservation, situation: &Situation<'_>) -> Option<Instant> {
         let target = match reservation.what {
             Reserved::Item { key, .. } => self.queue.target_of(key)?,
@@ -233,24 +234,24 @@ impl<T> Scheduler<T> {
     }
 }
 
-/// What the gateway wants to ask on its own account, and from when on.
+/// What the gateway sends next on its own account, and from when on.
 fn own_due<'a>(
     situation: &'a Situation<'_>,
     now: Instant,
 ) -> impl Iterator<Item = (Instant, UnitId, Own)> + 'a {
     let Situation { units, silent_line, .. } = situation;
-    let ready = move |unit: &Unit| unit.held_until(now).unwrap_or(now);
+    let ready = move |unit: &Unit| unit.guarded_until(now).unwrap_or(now);
     let is_silent = silent_line.is_silent();
     let line = silent_line.probe_due().and_then(|due| {
         let unit = units.get(silent_line.peek_probe(&units.ids())?)?;
-        Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::LineProbe))
+        Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), Own::LineProbe))
     });
-    let is_anyone_online = units.is_anyone_online();
+    let pace = units.probe_pace();
     let others = units.iter().filter(move |_| !is_silent).filter_map(move |unit| match unit.state() {
         UnitState::Confirming => Some((ready(unit), unit.id(), Own::Confirmation)),
         UnitState::Offline => {
-            let due = unit.probe_due(is_anyone_online)?;
-            Some((due.max(unit.held_until(now).unwrap_or(due)), unit.id(), Own::Probe))
+            let due = unit.probe_due(pace)?;
+            Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), Own::Probe))
         }
         UnitState::NeverSeen | UnitState::Online => None,
     });
@@ -283,9 +284,9 @@ fn is_meant_for_now<T>(item: &Item<T>, situation: &Situation<'_>) -> bool {
     }
 }
 
-fn held_until(target: Target, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
+fn guarded_until(target: Target, situation: &Situation<'_>, now: Instant) -> Option<Instant> {
     match target {
-        Target::Unit(id) => situation.units.get(id)?.held_until(now),
+        Target::Unit(id) => situation.units.get(id)?.guarded_until(now),
         Target::Broadcast => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What one line is told to obey. The file's keys are translated into these by `config`.
+//! The settings of one line. `config` makes them of the file's keys.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -75,7 +75,7 @@ impl Framing {
 }
 
 impl fmt::Display for Framing {
-    /// The short form people know: `19200 8N1`.
+    /// In the usual short form: `19200 8N1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parity = match self.parity {
             Parity::None => 'N',
@@ -123,7 +123,7 @@ pub enum Replies {
 pub struct UnitSettings {
     /// Its identifier on the line.
     pub id: UnitId,
-    /// What people call it.
+    /// Its name in the configuration.
     pub name: Option<String>,
     /// End of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration,
@@ -187,7 +187,7 @@ impl Polling {
     /// Which of the unit's tables hold the same registers.
     #[must_use]
     pub fn tables(&self) -> Tables {
-        Tables::of(self.mirrored)
+        if self.mirrored { Tables::Mirrored } else { Tables::Apart }
     }
 
     /// Whether the same is read as with `other`, however often.
@@ -219,7 +219,7 @@ impl Polling {
 pub struct PolledBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
     /// Whether it holds measured values, whose age matters, rather than settings or identity.
     pub measured: bool,
@@ -232,7 +232,7 @@ pub struct PolledBlock {
 pub struct DemandedBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit gives: where the unit does not give the whole, it is cut there.
+    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
 }
 

@@ -1,7 +1,7 @@
 //! The last known values of a unit: whole blocks, each read in one transaction, with the instant it was asked
 //! for.
 //!
-//! A reply is cut from one block or not given at all: two reads are never stitched, nothing is made up, and
+//! A reply is cut from one block or not at all: two reads are never stitched, nothing is made up, and
 //! what a unit held before a write is gone with it. Age counts from when the block's request began to be
 //! sent, which is the earliest instant the data can be from.
 
@@ -92,14 +92,14 @@ impl Block {
         }
     }
 
-    /// About when it last answered somebody; `None` if it answered nobody.
+    /// About when it was last served; `None`: never.
     #[must_use]
     pub fn wanted_at(&self) -> Option<Instant> {
         self.wanted_age()?;
         Some(self.begun.instant + Duration::from_millis(self.wanted_at.load(Ordering::Relaxed)))
     }
 
-    /// The smallest `max_age` of those it answered; `None` if it answered nobody.
+    /// The smallest `max_age` it was served to; `None`: never served.
     #[must_use]
     pub fn wanted_age(&self) -> Option<Duration> {
         let millis = self.wanted_age.load(Ordering::Relaxed);

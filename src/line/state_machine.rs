@@ -2,7 +2,7 @@
 //!
 //! Routes events between parts that own their state: the wire (what bytes mean), the scheduler (what is sent next),
 //! the units (health, and what they owe), the cache (what is read and kept) and the recorder. It never reads a clock,
-//! never waits, never logs and never touches a port: instants and bytes are arguments, wishes are outputs.
+//! never waits, never logs and never touches a port: instants and bytes are arguments, actions are outputs.
 //! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +20,7 @@ use super::event::Event;
 use super::health::{Transition, UnitState};
 use super::ignored::Standing;
 use super::now::Now;
-use super::owed::{EndedGuard, Owed, Taken};
+use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
 use super::queue::{Item, OWN_TURN, Purpose, Removed, Turn, Waiter};
 use super::receive::Frame;
@@ -49,18 +49,18 @@ pub enum PortEvent {
 pub enum PortSettingsChange {
     /// It stays open.
     Unchanged,
-    /// It is opened anew; what was learned of the line behind it begins anew.
+    /// It is reopened; what was learned of the line behind it is forgotten.
     Reopened,
 }
 
-/// What the line wants done, in this order.
+/// What the caller has to do, in this order.
 #[derive(Debug)]
 pub enum Output<T> {
     /// Send these bytes, at once and in one piece.
     Transmit(Bytes),
     /// This has happened on the line: for the records. Before the `Reply` that came of it.
     Record(Arc<Record>),
-    /// This has happened: for people.
+    /// This has happened: for the log.
     Event(Event),
     /// Let others see this. Always before the `Reply` it belongs to.
     Publish(Arc<View>),
@@ -75,7 +75,7 @@ pub enum Output<T> {
 
 /// One serial line. `T` is where a reply goes; it is carried through untouched.
 ///
-/// The one rule: call one `handle_*`, then [`poll_output`](Self::poll_output) until it gives none, then sleep
+/// The one rule: call one `handle_*`, then [`poll_output`](Self::poll_output) until it returns none, then sleep
 /// until [`poll_timeout`](Self::poll_timeout). Calling [`handle_timeout`](Self::handle_timeout) early does
 /// nothing. `now` never goes backwards.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub struct Line<T> {
     closing: bool,
     /// Whether requests that were on the wire wait again: their clients may have left meanwhile.
     has_requeued: bool,
-    /// The last instant the line was told of.
+    /// The instant of the last call.
     now: Option<Now>,
 }
 
@@ -120,7 +120,7 @@ struct InFlight<T> {
     is_alive: bool,
 }
 
-/// When and for whom a request was sent that is given up.
+/// When and for whom a request was sent that is abandoned.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     sent_at: Now,
@@ -152,7 +152,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// A client's request. It is answered once, before its deadline.
+    /// Handles a client's request. It is answered once, before its deadline.
     pub fn handle_request(&mut self, request: Request<T>, now: impl Into<Now>) {
         let now = self.advance(now);
         if let Some(request) = self.answer_from_snapshot(request, now)
@@ -218,7 +218,7 @@ impl<T> Line<T> {
         self.finish(now);
     }
 
-    /// The instant given by [`poll_timeout`](Self::poll_timeout) has come.
+    /// To be called at the instant of [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: impl Into<Now>) {
         let now = self.advance(now);
         self.handle_wire(now);
@@ -301,7 +301,7 @@ impl<T> Line<T> {
         Some(request)
     }
 
-    /// Refuses what cannot be sent, or gives what the request is for.
+    /// Refuses what cannot be sent, or returns what the request is for.
     fn admit(&mut self, request: Request<T>, now: Instant) -> Option<(Request<T>, Purpose)> {
         let refused = |code| Err(Answer::Refused(code));
         let no_path = refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
@@ -346,9 +346,9 @@ impl<T> Line<T> {
     }
 
     fn admits_client_probe(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> bool {
-        let (address, is_anyone_online) = (request.source.address, self.units.is_anyone_online());
+        let (address, pace) = (request.source.address, self.units.probe_pace());
         let unit = self.units.get_mut(id);
-        unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, is_anyone_online, now))
+        unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, pace, now))
     }
 
     /// What a request to a unit is for; `None`: the unit ignores this read.
@@ -359,7 +359,7 @@ impl<T> Line<T> {
             Standing::Unproven => self.scheduler.allows_suspect(now).then_some(Purpose::Unproven),
             Standing::Trial if self.scheduler.allows_trial(now) => Some(Purpose::Trial),
             Standing::Trial => {
-                unit.take_back_trial(&request.pdu);
+                unit.undo_trial(&request.pdu);
                 None
             }
             Standing::Ignored => None,
@@ -392,7 +392,7 @@ impl<T> Line<T> {
     fn enqueue(&mut self, request: Request<T>, purpose: Purpose, present: Now) {
         let now = present.instant;
         if !self.scheduler.queue().has_room(request.source) {
-            self.take_back_trial(request.target, &request.pdu, purpose);
+            self.undo_trial(request.target, &request.pdu, purpose);
             self.reply(request.to, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
             self.settle_client_probes();
             return;
@@ -419,7 +419,7 @@ impl<T> Line<T> {
         let range = if purpose == Purpose::Request { whole.or(own) } else { None };
         let finds_line_free = self.wire.is_free(&self.units, now)
             && self.scheduler.queue().is_empty()
-            && self.unit_of(target).is_none_or(|unit| unit.held_until(now).is_none() && unit.is_open());
+            && self.unit_of(target).is_none_or(|unit| unit.guarded_until(now).is_none() && unit.is_open());
         // No estimate of the unit's pause may keep it from being corrected.
         let expiry = if finds_line_free {
             let wire = self.time_on_wire(&pdu, target);
@@ -443,8 +443,8 @@ impl<T> Line<T> {
         (fits && !is_known_to_fail).then_some(whole)
     }
 
-    /// Which tables may serve a read: one that takes no aged data is read as it is, and so shows the very table
-    /// it asks for.
+    /// Which tables may serve a read: one without `max_age` is read as it is, from the very table
+    /// it names.
     fn tables_of(&self, request: &Request<T>) -> Tables {
         let tables = match request.target {
             Target::Unit(id) => self.tables(id),
@@ -621,8 +621,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// A request goes out: a write makes what is known of its units untrue, a read begins a block. Gives when its data
-    /// is taken to be from, and the epoch under which it is read.
+    /// A request goes out: a write invalidates the blocks of its units, a read begins a block. Returns from when its
+    /// data counts, and the epoch under which it is read.
     fn note_sending(&mut self, item: &Item<T>, now: Now) -> (Now, u64) {
         let Target::Unit(id) = item.target else {
             self.units.iter_mut().for_each(Unit::note_write);
@@ -652,7 +652,7 @@ impl<T> Line<T> {
                 }
                 WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
-                WireEvent::Late { frame } => self.take_late_answer(&frame, now),
+                WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
                 WireEvent::Alive { unit, misfit } => self.note_misfit(unit, misfit, now.instant),
                 WireEvent::OtherFunction { unit, misfit } => {
                     if let Some(unit) = self.units.get_mut(unit) {
@@ -724,17 +724,18 @@ impl<T> Line<T> {
             self.note_misfit(id, misfit, now_instant);
         }
         let is_silent = self.silent_line.is_silent();
-        let again = !item.is_sent_once()
+        let may_retry = !item.is_sent_once()
             && own.is_none()
             && failure != Failure::Misfit
             && item.attempts <= self.settings.retries
             && !self.closing;
+        let retry = if may_retry { Retry::Allowed } else { Retry::Refused };
         // A whole answer, though damaged or wrong, has come: nothing is owed.
         if matches!(failure, Failure::Silent | Failure::Truncated) {
             let sent_at = Now { instant: sent_at, ..begun };
             self.owe(
                 &item,
-                again.then_some(item.key),
+                (retry == Retry::Allowed).then_some(item.key),
                 Sending { sent_at, wire_end, epoch, turn },
                 now_instant,
             );
@@ -748,7 +749,7 @@ impl<T> Line<T> {
             self.note_unanswered(id, item.purpose, own, sent_at, now_instant);
         }
         let (pdu, purpose) = (item.pdu.clone(), item.purpose);
-        let is_tried_again = self.retry_or_give_up(item, again, failure, now_instant);
+        let is_tried_again = self.retry_or_give_up(item, retry, failure, now_instant);
         match purpose {
             // A misfit is no answer to what was tried, either.
             Purpose::Trial => self.note_ignored(id, &pdu, now_instant),
@@ -804,7 +805,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// An attempt brought no intact frame: what that says of the line, and of the unit.
+    /// An attempt brought no intact frame: updates the health of the line and of the unit.
     fn note_unanswered(
         &mut self,
         id: UnitId,
@@ -825,7 +826,7 @@ impl<T> Line<T> {
         }
         let suspicion = self.silent_line.note_failure(id, sent_at, now, count, timeout);
         if suspicion == Suspicion::Silent {
-            // Where no unit answers, it says nothing of this one.
+            // Where no unit answers, that is no evidence against this one.
             return self.begin_silence();
         }
         let Some(unit) = self.units.get_mut(id) else { return };
@@ -865,7 +866,7 @@ impl<T> Line<T> {
         if !self.silent_line.note_alive(id) {
             return;
         }
-        self.events.push(Event::LineSpeaks { unit: id });
+        self.events.push(Event::LineRecovered { unit: id });
         // Each of the others is asked once before it is called off-line.
         for other in self.units.ids().into_iter().filter(|other| *other != id) {
             let Some(unit) = self.units.get_mut(other) else { continue };
@@ -929,17 +930,17 @@ impl<T> Line<T> {
 
     /// The answer to a request that was given up: it ends the guard, and answers the clients that still wait for it
     /// and take data of that age. One beyond the guard only shows how late the unit can be.
-    fn take_late_answer(&mut self, frame: &Frame, now: Now) {
+    fn handle_late_answer(&mut self, frame: &Frame, now: Now) {
         let id = frame.unit;
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
         let Some(unit) = self.units.get_mut(id) else { return };
-        let taken = unit.take_late(fits, now.instant);
+        let taken = unit.settle_late(fits, now.instant);
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.item.target == Target::Unit(id)
         {
             in_flight.is_alive = true;
         }
-        let Some(Taken { owed, latest, ended }) = taken else {
+        let Some(LateAnswer { owed, latest, ended }) = taken else {
             unit.counters_mut().unexpected += 1;
             let transition = unit.note_alive(now.instant);
             return self.note_alive(id, transition, now.instant);
@@ -962,7 +963,7 @@ impl<T> Line<T> {
             (exception, Some(mut item)) => {
                 let (fresh, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
                     .into_iter()
-                    .partition(|waiter| waiter.takes_data_of(begun));
+                    .partition(|waiter| waiter.accepts_data_of(begun));
                 let mut answered = Item { waiters: fresh, pdu: owed.request, ..item_like(&item) };
                 answered.range = answered.pdu.range();
                 if exception.is_none() {
@@ -1000,7 +1001,7 @@ impl<T> Line<T> {
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
-    /// Books a transaction that has ended: its record, its line time, and who pays for it.
+    /// Closes a transaction that has ended: makes its record, and charges its line time.
     fn close_transaction(
         &mut self,
         ended: Ended,
@@ -1043,7 +1044,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Keeps data that was read, if it is going to be wanted again.
+    /// Keeps data that was read, if it is likely to be read again.
     fn keep(
         &mut self,
         id: UnitId,
@@ -1058,11 +1059,11 @@ impl<T> Line<T> {
         self.cache.keep(unit, &Answered { range: &range, reply, begun, latest, epoch }, listeners);
     }
 
-    /// Refuses the waiters of an item that its data cannot be given; gives the listeners of the others.
+    /// Refuses the waiters for whom the data is too old; returns the listeners of the others.
     fn refuse_stale(&mut self, item: &mut Item<T>, begun: Now, id: UnitId, now: Now) -> Vec<ListenerId> {
         let (given, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
             .into_iter()
-            .partition(|waiter| self.may_be_given(waiter, begun, id, now));
+            .partition(|waiter| self.may_be_served(waiter, begun, id, now));
         for waiter in refused {
             self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
@@ -1072,14 +1073,14 @@ impl<T> Line<T> {
     }
 
     /// Whether data taken to be from `begun` is young enough for a waiter, and takes no register back in time.
-    fn may_be_given(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
+    fn may_be_served(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
         let Some((unit, wanted)) = self.units.get(id).zip(waiter.pdu.range()) else { return true };
         let age = now.since(begun).saturating_sub(self.time_in_flight(begun, now));
         let is_young = waiter.max_age.is_zero() || age <= waiter.max_age;
-        is_young && !unit.was_given_younger(&wanted, begun.instant)
+        is_young && !unit.has_served_younger(&wanted, begun.instant)
     }
 
-    /// Gives each waiter its part of the answer. A client that asked for less than what was refused asks again, alone.
+    /// Sends each waiter its part of the answer. Where a wider read was refused, retries the narrower ones on their own.
     fn answer_all(&mut self, item: Item<T>, reply: &Bytes, id: UnitId, now: Now) {
         let exception = exception_of(reply);
         let is_shared_refusal = exception.is_some_and(|code| !is_passing(code));
@@ -1103,7 +1104,7 @@ impl<T> Line<T> {
                 part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
             self.reply(waiter.to, answer);
         }
-        self.ask_alone(Target::Unit(id), alone, item.attempts, now.instant);
+        self.retry_separately(Target::Unit(id), alone, item.attempts, now.instant);
     }
 
     /// Age that data may have by the mere time its own transaction took.
@@ -1111,14 +1112,14 @@ impl<T> Line<T> {
         now.since(begun).min(self.settings.response_timeout + self.wire.wire_time(2 * rtu::ADU_MAX))
     }
 
-    /// Back into the queue for the clients that can still be answered in time; 0x0B for the others. A client that
-    /// asked for less than was sent asks for that alone: the unit may be silent only to what is too long for it. What
-    /// came in its full length was not. True: it is tried again as it was sent.
-    fn retry_or_give_up(&mut self, mut item: Item<T>, again: bool, failure: Failure, now: Instant) -> bool {
+    /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Narrower reads are
+    /// retried on their own: the unit may be silent only to what is too long for it, unless an answer of full length
+    /// came. True: it is tried again as it was sent.
+    fn retry_or_give_up(&mut self, mut item: Item<T>, retry: Retry, failure: Failure, now: Instant) -> bool {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
-        let again = again && is_open && !self.silent_line.is_silent();
-        let held = self.units.get(id).and_then(|unit| unit.held_until(now)).unwrap_or(now);
+        let again = retry == Retry::Allowed && is_open && !self.silent_line.is_silent();
+        let held = self.units.get(id).and_then(|unit| unit.guarded_until(now)).unwrap_or(now);
         let time = self.time_on_wire(&item.pdu, item.target)
             + self.units.get(id).and_then(Unit::response_time).unwrap_or_default();
         let in_time = |waiter: &Waiter<T>| waiter.deadline > held + time && !self.closing;
@@ -1137,7 +1138,7 @@ impl<T> Line<T> {
                 (true | false, _) => out.push(waiter),
             }
         }
-        self.ask_alone(item.target, alone, item.attempts, now);
+        self.retry_separately(item.target, alone, item.attempts, now);
         for waiter in out {
             self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
@@ -1160,7 +1161,7 @@ impl<T> Line<T> {
 
     /// Retries each waiter's own range, one request per distinct range, so that traffic does not grow with the
     /// clients when a reading they share fails.
-    fn ask_alone(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
+    fn retry_separately(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
         let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
         self.has_requeued |= !waiters.is_empty();
         for mut waiter in waiters {
@@ -1188,7 +1189,7 @@ impl<T> Line<T> {
         self.retired.retain(|id, unit| {
             unit.release(now);
             // One that comes back may still be late as long as one that stayed.
-            unit.held_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
+            unit.guarded_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
         });
     }
 
@@ -1235,7 +1236,7 @@ impl<T> Line<T> {
     /// Answers a request that will not be sent any more: 0x06 for want of time only if nothing was sent.
     fn give_up(&mut self, removed: Removed<T>, code: ExceptionCode) {
         let Removed { target, pdu, purpose, attempts, waiter } = removed;
-        self.take_back_trial(target, &pdu, purpose);
+        self.undo_trial(target, &pdu, purpose);
         let answer = match attempts {
             0 => Answer::NotSent(code),
             _ if code == ExceptionCode::SERVER_DEVICE_BUSY => {
@@ -1247,13 +1248,13 @@ impl<T> Line<T> {
         self.changed = true;
     }
 
-    /// The next client that asks for this may try it: this one did not get an end.
-    fn take_back_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
+    /// Allows the next client to try this read: this trial had no outcome.
+    fn undo_trial(&mut self, target: Target, pdu: &RequestPdu, purpose: Purpose) {
         if purpose == Purpose::Trial
             && let Target::Unit(id) = target
             && let Some(unit) = self.units.get_mut(id)
         {
-            unit.take_back_trial(pdu);
+            unit.undo_trial(pdu);
         }
     }
 
@@ -1288,7 +1289,7 @@ impl<T> Line<T> {
             Target::Unit(_) => {
                 let sent_at = Now { instant: sent_at, ..begun };
                 self.owe(&item, None, Sending { sent_at, wire_end, epoch, turn }, now.instant);
-                self.take_back_trial(item.target, &item.pdu, item.purpose);
+                self.undo_trial(item.target, &item.pdu, item.purpose);
             }
         }
         for waiter in item.waiters {
@@ -1401,6 +1402,13 @@ impl<T> Line<T> {
     }
 }
 
+/// Whether a request that failed may be sent once more as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Allowed,
+    Refused,
+}
+
 /// Where data is from.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
@@ -1417,7 +1425,7 @@ fn waiter<T>(request: Request<T>, expiry: Instant, now: Now) -> Waiter<T> {
     Waiter { to, source, pdu, since: now, max_age, listener, deadline, expiry }
 }
 
-/// A request that nobody waits for, and that without a range nothing joins.
+/// A request without waiters, and without a range that others could join.
 fn item_of<T>(target: Target, pdu: RequestPdu) -> Item<T> {
     Item {
         key: UNASKED,

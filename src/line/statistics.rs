@@ -44,7 +44,7 @@ pub struct LineStatistics {
     pub clients: Duration,
     /// Line time of answered readings on our own account, whether or not a client joined them.
     pub background: Duration,
-    /// Line time of answered questions nobody asked for: probes, and reads that show whether there is an echo.
+    /// Line time of answered probes and echo checks.
     pub probes: Duration,
     /// Line time of whatever got no good answer. The four together are [`busy`](super::view::LineCounters::busy).
     pub failures: Duration,
@@ -60,7 +60,7 @@ pub struct LineStatistics {
     pub losses: u64,
 }
 
-/// What is counted of a unit, beside its [`UnitCounters`](super::unit::UnitCounters).
+/// What is counted of a unit, beside its [`UnitCounters`](super::view::UnitCounters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitStatistics {
     /// From the end of a request to the first byte of its answer, of answers in time.

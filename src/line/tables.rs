@@ -1,8 +1,8 @@
 //! Which tables of a unit hold the same registers, and what a read of one is to a read of the other.
 //!
 //! A profile may say that input registers repeat holding registers. Then a reading of either table serves both,
-//! and its reply carries the function code of whoever asked. It never guesses: without a word of the profile
-//! every table is its own.
+//! and its reply carries the function code of the request. It never guesses: unless the profile says so, every table
+//! is its own.
 
 use bytes::Bytes;
 
@@ -21,12 +21,6 @@ pub enum Tables {
 }
 
 impl Tables {
-    /// What the key `mirrored` of a profile means.
-    #[must_use]
-    pub fn of(mirrored: bool) -> Self {
-        if mirrored { Self::Mirrored } else { Self::Apart }
-    }
-
     /// `range` in the table of `other`, if that table holds the same registers; else as it is.
     #[must_use]
     pub fn seen_as(self, range: &ReadRange, other: &ReadRange) -> ReadRange {

@@ -10,34 +10,16 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
-pub use super::health::UnitState;
-use super::health::{Health, Transition};
+use super::health::{Health, Transition, UnitState};
 use super::ignored::{IgnoredReads, Standing};
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
-use super::owed::{EndedGuard, Owed, OwedAnswers, Taken};
-use super::probing::{ProbeEnd, Search, first_input_register, first_register};
+use super::owed::{EndedGuard, LateAnswer, Owed, OwedAnswers};
+use super::probing::{ProbeEnd, ProbePace, Search, first_input_register, first_register};
 use super::settings::{LineSettings, UnitId, UnitSettings};
 use super::snapshot::{Block, Snapshot};
 use super::statistics::UnitStatistics;
-use super::view::UnitView;
-
-/// What happened to one unit since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnitCounters {
-    /// Requests sent to it, probes and further attempts included.
-    pub transactions: u64,
-    /// Of these, without an answer in time.
-    pub timeouts: u64,
-    /// Answers with a wrong CRC.
-    pub crc_errors: u64,
-    /// Answers to a request that had been given up.
-    pub late_answers: u64,
-    /// Frames of this unit that answer nothing it was asked.
-    pub unexpected: u64,
-    /// Modbus exceptions it answered.
-    pub exceptions: u64,
-}
+use super::view::{UnitCounters, UnitView};
 
 /// One unit.
 #[derive(Debug)]
@@ -60,7 +42,7 @@ pub(super) struct Unit {
     ignored: IgnoredReads,
     search: Option<Search>,
     /// What was given to clients while an answer was owed, and when it was read.
-    given: VecDeque<(ReadRange, Instant)>,
+    served: VecDeque<(ReadRange, Instant)>,
     view: Arc<UnitView>,
 }
 
@@ -84,7 +66,7 @@ impl Unit {
             health: Health::default(),
             ignored: IgnoredReads::default(),
             search: None,
-            given: VecDeque::new(),
+            served: VecDeque::new(),
             view,
         }
     }
@@ -291,8 +273,8 @@ impl Unit {
     // The search for it while it is off-line.
 
     /// When the gateway's next probe is due.
-    pub(super) fn probe_due(&self, is_anyone_online: bool) -> Option<Instant> {
-        self.search.as_ref().map(|search| search.own_due(is_anyone_online))
+    pub(super) fn probe_due(&self, pace: ProbePace) -> Option<Instant> {
+        self.search.as_ref().map(|search| search.own_due(pace))
     }
 
     /// What the gateway's next probe asks.
@@ -319,7 +301,7 @@ impl Unit {
             search.note_refused(address, request, now);
             return false;
         }
-        search.admits_client(address, request, false, now)
+        search.admits_client(address, request, ProbePace::Shortest, now)
     }
 
     /// What meters usually have: the first pair of the profile, and the first register of both tables.
@@ -351,11 +333,11 @@ impl Unit {
         &mut self,
         address: IpAddr,
         request: &RequestPdu,
-        is_anyone_online: bool,
+        pace: ProbePace,
         now: Instant,
     ) -> bool {
         let search = self.search.as_mut();
-        search.is_some_and(|search| search.admits_client(address, request, is_anyone_online, now))
+        search.is_some_and(|search| search.admits_client(address, request, pace, now))
     }
 
     pub(super) fn note_client_probe_end(&mut self, end: ProbeEnd, now: Instant, pause_max: Duration) {
@@ -375,8 +357,8 @@ impl Unit {
         self.ignored.is_marked(request)
     }
 
-    pub(super) fn take_back_trial(&mut self, request: &RequestPdu) {
-        self.ignored.take_back_trial(request);
+    pub(super) fn undo_trial(&mut self, request: &RequestPdu) {
+        self.ignored.undo_trial(request);
     }
 
     /// A client's read, its retries included, got no intact frame. True: reason enough to doubt the unit.
@@ -398,11 +380,11 @@ impl Unit {
 
     /// Until when it is not read in the background: what it may still answer could be confused with most readings.
     pub(super) fn unpolled_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.held_until(now).max(self.owed.late_until(now))
+        self.owed.guarded_until(now).max(self.owed.late_until(now))
     }
 
-    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.held_until(now)
+    pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
+        self.owed.guarded_until(now)
     }
 
     /// `request`, sent at `sent_at`, was answered.
@@ -423,7 +405,11 @@ impl Unit {
     }
 
     /// The answer that `fits` something given up has come.
-    pub(super) fn take_late(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<Taken> {
+    pub(super) fn settle_late(
+        &mut self,
+        fits: impl Fn(&RequestPdu) -> bool,
+        now: Instant,
+    ) -> Option<LateAnswer> {
         self.owed.take(fits, now)
     }
 
@@ -457,22 +443,22 @@ impl Unit {
 
     /// Clients are given what was read, which may be as young as `latest`. Only an answer that is late, or may be, can be
     /// older than what was given before: that is remembered while one is owed.
-    pub(super) fn note_given(&mut self, range: &ReadRange, latest: Instant) {
+    pub(super) fn note_served(&mut self, range: &ReadRange, latest: Instant) {
         if self.owed.is_empty() {
-            self.given.clear();
+            self.served.clear();
             return;
         }
-        self.given.push_back((*range, latest));
-        if self.given.len() > GIVEN_MAX {
-            self.given.pop_front();
+        self.served.push_back((*range, latest));
+        if self.served.len() > SERVED_MAX {
+            self.served.pop_front();
         }
     }
 
     /// Whether younger data than that of `begun` was given to clients, or can be, of one of these registers.
-    pub(super) fn was_given_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
+    pub(super) fn has_served_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
         let tables = self.settings.tables();
-        let given = self.given.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
-        given || self.snapshot.younger(wanted, begun).next().is_some()
+        let served = self.served.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
+        served || self.snapshot.younger(wanted, begun).next().is_some()
     }
 }
 
@@ -519,12 +505,13 @@ impl Units {
         self.0.keys().copied().collect()
     }
 
-    pub(super) fn is_anyone_online(&self) -> bool {
-        self.iter().any(Unit::is_online)
+    /// How fast off-line units are probed.
+    pub(super) fn probe_pace(&self) -> ProbePace {
+        if self.iter().any(Unit::is_online) { ProbePace::BackOff } else { ProbePace::Shortest }
     }
 
     /// Whether a unit still owes an answer within its guard.
-    pub(super) fn is_anyone_guarding(&self, now: Instant) -> bool {
+    pub(super) fn is_any_guarding(&self, now: Instant) -> bool {
         self.iter().any(|unit| unit.owed().is_guarding(now))
     }
 
@@ -540,4 +527,4 @@ impl Units {
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 /// Answers given while one was owed that are remembered.
-const GIVEN_MAX: usize = 64;
+const SERVED_MAX: usize = 64;

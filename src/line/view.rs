@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
+use super::health::UnitState;
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
 use super::snapshot::Snapshot;
 use super::statistics::{LineStatistics, UnitStatistics};
-use super::unit::{UnitCounters, UnitState};
 
 /// The port, as the line sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +47,29 @@ pub struct LineCounters {
     pub busy: Duration,
 }
 
+/// What happened to one unit since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCounters {
+    /// Requests sent to it, probes and further attempts included.
+    pub transactions: u64,
+    /// Of these, without an answer in time.
+    pub timeouts: u64,
+    /// Answers with a wrong CRC.
+    pub crc_errors: u64,
+    /// Answers to a request that had been given up.
+    pub late_answers: u64,
+    /// Frames of this unit that answer nothing it was asked.
+    pub unexpected: u64,
+    /// Modbus exceptions it answered.
+    pub exceptions: u64,
+}
+
 /// One unit, as others may see it.
 #[derive(Clone, Debug)]
 pub struct UnitView {
     /// Its identifier on the line.
     pub id: UnitId,
-    /// What people call it.
+    /// Its name in the configuration.
     pub name: Option<String>,
     /// Whether it answers.
     pub state: UnitState,
@@ -205,7 +222,7 @@ impl Window {
         let elapsed = now.saturating_duration_since(since);
         match self.last {
             Some(last) if elapsed < WINDOW => return last,
-            // The first stretch is told as it goes: a busy line that shows nothing for ten seconds looks idle.
+            // The first window is reported as it grows: a busy line that showed nothing for ten seconds would look idle.
             None if elapsed < WINDOW_MIN => return 0,
             Some(_) | None => {}
         }

@@ -14,7 +14,7 @@ use crate::modbus::{reply, rtu};
 use super::echo::{EchoDetector, Front, Phase};
 use super::occupation::Occupation;
 use super::receive::{Expected, Finality, Frame, Receiver};
-use super::record::{PieceKind, Received, RxRecorder};
+use super::record::{Received, RxRecorder, SegmentKind};
 use super::settings::{Echo, Framing, Replies, UnitId};
 use super::unit::{Unit, Units};
 use super::view::PortState;
@@ -109,7 +109,7 @@ pub(super) enum WireEvent {
     Failed { ended: Ended, failure: Failure },
     /// The broadcast in flight is on the line in full.
     Sent { ended: Ended },
-    /// A frame came that answers something given up.
+    /// A frame came that answers an abandoned request.
     Late { frame: Frame },
     /// The unit gave an intact frame that fits nothing and proves that it is there.
     Alive { unit: UnitId, misfit: Misfit },
@@ -179,7 +179,7 @@ impl RtuWire {
         }
     }
 
-    /// Other settings, before the port is opened anew with them.
+    /// Applies settings before the port is reopened with them.
     pub(super) fn configure(&mut self, framing: Framing, echo: Echo) {
         self.framing = framing;
         self.echo = EchoDetector::new(echo);
@@ -195,7 +195,7 @@ impl RtuWire {
         self.echo.verdict()
     }
 
-    /// Whether `request` may go out: its answer can be told from an echo, or it is known whether one comes.
+    /// Whether `request` may go out: its answer differs from an echo, or it is known whether one comes.
     pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.echo.may_send(request)
     }
@@ -216,7 +216,7 @@ impl RtuWire {
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
     }
 
-    /// The port is gone; gives the transaction in flight.
+    /// The port is gone; returns the transaction in flight.
     pub(super) fn close(&mut self) -> Option<Ended> {
         self.port = PortState::Closed;
         let ended = self.end();
@@ -233,7 +233,7 @@ impl RtuWire {
     /// Whether a request could be sent as soon as the line has been silent for long enough. Stray bytes do not hold it
     /// up, however often they come; what may become an answer that a unit still owes does.
     pub(super) fn is_free(&self, units: &Units, now: Instant) -> bool {
-        let may_be_answer = || self.receiver.pending() > 0 && units.is_anyone_guarding(now);
+        let may_be_answer = || self.receiver.pending() > 0 && units.is_any_guarding(now);
         self.transaction.is_none() && self.port == PortState::Open && !may_be_answer()
     }
 
@@ -364,14 +364,14 @@ impl RtuWire {
         }
     }
 
-    /// Takes an echo off the front. The outer `None`: it cannot be told yet whether one is coming.
+    /// Takes an echo off the front. The outer `None`: it is not clear yet whether one is coming.
     #[expect(clippy::option_option, reason = "undecided, nothing, or something happened")]
     fn strip_echo(&mut self, finality: Finality, now: Instant) -> Option<Option<WireEvent>> {
         let Some(transaction) = &mut self.transaction else { return Some(None) };
         match self.echo.inspect(&mut transaction.echo, self.receiver.bytes()) {
             Front::Echo(length) => {
                 self.receiver.strip(length);
-                self.mark(PieceKind::Echo, length, now);
+                self.mark(SegmentKind::Echo, length, now);
                 self.frame_started_at = Some(now);
                 Some(None)
             }
@@ -401,7 +401,7 @@ impl RtuWire {
     fn classify(&mut self, frame: Frame, units: &Units, now: Instant) -> Option<WireEvent> {
         let length = frame.pdu.len() + rtu::OVERHEAD;
         if self.is_late_echo(&frame) {
-            self.mark(PieceKind::Echo, length, now);
+            self.mark(SegmentKind::Echo, length, now);
             return None;
         }
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
@@ -416,10 +416,10 @@ impl RtuWire {
         }
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
         if units.get(unit).is_some_and(|unit| unit.owed().requests().any(fits)) {
-            self.mark(PieceKind::Late(unit), length, now);
+            self.mark(SegmentKind::Late(unit), length, now);
             return Some(WireEvent::Late { frame });
         }
-        self.mark(PieceKind::Foreign, length, now);
+        self.mark(SegmentKind::Foreign, length, now);
         if is_request(&frame.pdu, asked.as_ref()) {
             return Some(WireEvent::ForeignRequest);
         }
@@ -443,7 +443,7 @@ impl RtuWire {
     }
 
     fn answered(&mut self, frame: Frame, now: Instant) -> WireEvent {
-        self.mark(PieceKind::Answer, frame.pdu.len() + rtu::OVERHEAD, now);
+        self.mark(SegmentKind::Answer, frame.pdu.len() + rtu::OVERHEAD, now);
         let head = self.frame_started_at.unwrap_or(now);
         if let Some(transaction) = &self.transaction
             && (frame.is_first || self.echo.is_past(&transaction.echo))
@@ -504,7 +504,7 @@ impl RtuWire {
         }
         let quiet = last + self.quiet();
         let guarding = units.iter().filter_map(|unit| {
-            let until = unit.owed().held_until(now)?;
+            let until = unit.owed().guarded_until(now)?;
             Some((until, unit.settings().byte_timeout))
         });
         let Some((until, pause)) = guarding.max() else { return quiet };
@@ -544,7 +544,7 @@ impl RtuWire {
         let transaction = self.transaction.as_ref()?;
         // A damaged echo, or what another unit still owes, may look like the head of the answer. Then the
         // answer itself may yet come, and must stay owed.
-        let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_anyone_guarding(now);
+        let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_any_guarding(now);
         if self.receiver.pending() > 0 {
             None
         } else if self.receiver.is_garbled() && is_the_answer {
@@ -582,7 +582,7 @@ impl RtuWire {
     /// come byte by byte, when the line is quiet.
     fn stray(&mut self, now: Instant) -> Option<WireEvent> {
         let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());
-        if self.transaction.is_some() || !(self.recorder.has_pieces() || quiet) {
+        if self.transaction.is_some() || !(self.recorder.has_segments() || quiet) {
             return None;
         }
         self.take_stray().map(WireEvent::Stray)
@@ -604,7 +604,7 @@ impl RtuWire {
     }
 
     /// The `length` bytes that have just been taken off what was received were this.
-    fn mark(&mut self, kind: PieceKind, length: usize, now: Instant) {
+    fn mark(&mut self, kind: SegmentKind, length: usize, now: Instant) {
         let at = self.frame_started_at.unwrap_or(now);
         self.recorder.mark(kind, length, self.receiver.pending(), at);
     }

@@ -39,7 +39,7 @@ impl Adu {
     }
 }
 
-/// The stream is no Modbus TCP; nothing after this point can be told apart.
+/// The stream is no Modbus TCP; nothing after this point can be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingError {
     /// The protocol identifier is not 0.

@@ -224,7 +224,7 @@ impl RequestPdu {
         Self::decode_or_return(pdu).map_err(|(code, _)| code)
     }
 
-    /// The same for whoever has something to say of a PDU that is refused.
+    /// The same, for a message about a PDU that is refused.
     ///
     /// # Errors
     /// Those of [`decode`](Self::decode), and the PDU.

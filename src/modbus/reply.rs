@@ -1,7 +1,7 @@
 //! Replies: how long the answer to a request is, and whether a whole frame may be that answer.
 //!
 //! Owns everything that is known about a reply from its request and from its own counts. Works on reply PDUs,
-//! function code first; the unit identifier and the CRC are the business of whoever frames them.
+//! function code first; the unit identifier and the CRC belong to the framing.
 //! Source: MODBUS Application Protocol Specification V1.1b3, chapters 6 and 7.
 
 use super::pdu::{EXCEPTION_BIT, FunctionCode, MEI_READ_DEVICE_IDENTIFICATION, PDU_MAX, RequestPdu, u16_at};

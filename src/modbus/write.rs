@@ -1,4 +1,4 @@
-//! What a write PDU writes: the table, the range and the values, for whoever tells of it.
+//! What a write PDU writes: the table, the range and the values, for logs and records.
 //!
 //! Owns the reading of functions 0x05, 0x06, 0x0F, 0x10, 0x16 and 0x17. It judges nothing: of a PDU that breaks
 //! the standard it gives what can be read.

@@ -1,7 +1,8 @@
 //! The last lines of the log, kept in memory for a report.
 //!
-//! Owns how many and how long. The log is the process's, so this is, too: whoever starts the log has its lines
-//! written here as well, and a report reads them. Nothing of it goes to a disk, and nobody who logs waits for a reader.
+//! Owns how many and how long. The log is the process's, so this is, too: the log
+//! writes its lines here as well, and a report reads them. Nothing of it goes to a disk, and logging never waits for a
+//! reader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +13,7 @@ use crossbeam_queue::ArrayQueue;
 /// The last lines that were logged.
 #[derive(Debug)]
 pub struct LogLines {
-    /// Logged since somebody last looked. Without a lock: readers have a lower priority than those who log.
+    /// Logged since the last read. Without a lock: readers have a lower priority than threads that log.
     fresh: LazyLock<ArrayQueue<String>>,
     /// Logged before that. Its lock is the readers' own.
     seen: Mutex<VecDeque<String>>,

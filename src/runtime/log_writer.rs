@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
 use tracing::warn;
 
 /// The queue of a log. `&LogWriter` is the [`Write`] that a subscriber needs: one call, one line.
@@ -60,7 +62,7 @@ impl LogWriter {
             // The queue is full and cannot be waited for with a limit.
             thread::sleep(FLUSH_RETRY);
         }
-        // Given up where the log is blocked: the end of the program does not depend on whoever reads it.
+        // Given up where the log is blocked: the end of the program does not depend on the reader of the log.
         let _blocked = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
@@ -90,7 +92,7 @@ fn run(orders: &Receiver<Order>, mut out: impl Write) {
                     DROPPED.fetch_add(u64::from(!is_written), Ordering::Relaxed);
                 }
                 Order::Flush(done) => {
-                    // Whoever asked may have given up.
+                    // `flush` may have given up waiting.
                     let _unheard = done.try_send(());
                 }
             }
@@ -105,7 +107,7 @@ fn run(orders: &Receiver<Order>, mut out: impl Write) {
     }
 }
 
-/// The standard error stream, also where somebody who shares it has made it non-blocking.
+/// The standard error stream, also where another process that shares it has made it non-blocking.
 #[derive(Debug, Default)]
 pub struct Stderr;
 
@@ -113,9 +115,9 @@ impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = io::stderr();
         loop {
-            // Not through the lock of the standard library: who else writes to stderr must not wait for this thread.
-            match rustix::io::write(&stderr, bytes) {
-                Err(rustix::io::Errno::WOULDBLOCK) => {
+            // Not through the lock of the standard library: other writers to stderr must not wait for this thread.
+            match unistd::write(&stderr, bytes) {
+                Err(Errno::EAGAIN) => {
                     let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
                     poll(&mut room, PollTimeout::NONE)?;
                 }

@@ -65,7 +65,7 @@ impl FineTimer {
             if rest.is_zero() {
                 return Ok(());
             }
-            // Setting it again also forgets an expiration nobody waited for.
+            // Setting it again also forgets an expiration that was not awaited.
             self.timer.set(Expiration::OneShot(TimeSpec::from_duration(rest)), TimerSetTimeFlags::empty())?;
             self.expirations.readable().await?;
             match self.expirations.try_read(&mut [0; 8]) {

@@ -1,6 +1,6 @@
 //! The task of one bus: opens the port, drives a [`Line`], publishes its view.
 //!
-//! Owns the port and the line, by value. It obeys the line and decides nothing but when to try the port
+//! Owns the port and the line, by value. It performs the outputs of the line and decides only when to try the port
 //! again. It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
 
 use std::fmt;
@@ -20,7 +20,7 @@ use tracing::{debug, error, info, trace, warn};
 use crate::line::{
     Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
 };
-
+use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::clock;
 use crate::serial::handle::{ReplySender, departures};
@@ -34,7 +34,7 @@ use crate::traffic::Traffic;
 /// What a reload gives a running bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BusSettings {
-    /// What its line obeys.
+    /// The settings of its line.
     pub line: LineSettings,
     /// What its port is opened with.
     pub port: PortSettings,
@@ -51,14 +51,14 @@ impl BusSettings {
     }
 }
 
-/// What a bus task is given to live on.
+/// What a bus task is made of.
 #[derive(Debug)]
 pub struct BusParts {
-    /// What its line obeys.
+    /// The settings of its line.
     pub line: LineSettings,
     /// The name of its port, for the log.
     pub device: String,
-    /// Where a reload gives it other settings; the present ones until then.
+    /// Settings of later reloads; the present ones until then.
     pub reloads: Option<watch::Receiver<BusSettings>>,
     /// Requests of clients; when all senders are gone, the task answers what waits and ends.
     pub requests: mpsc::Receiver<Request<ReplySender>>,
@@ -66,17 +66,17 @@ pub struct BusParts {
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
     pub traffic: Arc<Traffic>,
-    /// Where it says how the port is.
+    /// Where it publishes the state of the port.
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
     pub stop: CancellationToken,
-    /// Where it answers whoever asks whether it is stuck.
+    /// Its end of the watchdog.
     pub heartbeat: Heartbeat,
 }
 
 impl BusParts {
-    /// Those of a bus that a command or a test has to itself: nobody follows its traffic, watches its port or asks
-    /// whether it is stuck, and nothing stops it but the end of its requests.
+    /// For a bus that a command or a test has to itself: without followers, port view or watchdog, and stopped only by
+    /// the end of its requests.
     #[must_use]
     pub fn alone(
         line: LineSettings,
@@ -115,11 +115,11 @@ where
         port_view: PortView::default(),
         port_published: port,
         line_errors: LineErrors::default(),
-        look_at: Instant::now(),
+        line_errors_at: Instant::now(),
         view,
         traffic,
         timer,
-        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, complaint: None },
+        reopen: Reopen { at: Instant::now(), pause: REOPEN_MIN, last_error: None },
         departures: None,
     };
     task.run(requests, stop, &heartbeat).await;
@@ -138,22 +138,22 @@ struct BusTask<S, F> {
     port: Option<OpenPort<S>>,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
-    /// What the driver had counted when it was last asked, and when it is asked again.
+    /// The driver's counters when they were last read, and when they are read again.
     line_errors: LineErrors,
-    look_at: Instant,
+    line_errors_at: Instant,
     view: Arc<ArcSwap<View>>,
     traffic: Arc<Traffic>,
     timer: Timer,
     reopen: Reopen,
-    /// How many clients had left when the queue was last looked through; `None`: it is to be.
+    /// [`departures`] when the queue was last searched for them; `None`: it must be searched.
     departures: Option<u64>,
 }
 
-/// When the port is tried again, and what was last said about it.
+/// When the port is tried again, and the last error.
 struct Reopen {
     at: Instant,
     pause: Duration,
-    complaint: Option<String>,
+    last_error: Option<String>,
 }
 
 impl<S, E, F> BusTask<S, F>
@@ -174,35 +174,35 @@ where
         // later it could do.
         self.try_open();
         loop {
-            self.obey().await;
+            self.perform_outputs().await;
             if (ended || stopping) && (self.port.is_none() || self.line.is_idle()) {
                 break;
             }
             let wake = self.line.poll_timeout();
-            let (reopen_at, look_at) = (self.reopen.at, self.look_at);
+            let (reopen_at, line_errors_at) = (self.reopen.at, self.line_errors_at);
             tokio::select! {
                 // The order is the design: an answer that is already in the buffer must beat the timeout
                 // that is due in the same instant, and both come before new work.
                 biased;
-                read = read_some(&mut self.port, &mut buffer) => self.take_read(read, &buffer),
+                read = read_some(&mut self.port, &mut buffer) => self.handle_read(read, &buffer),
                 () = self.timer.sleep_until(wake) => {
-                    self.mind_departures();
+                    self.handle_departures();
                     self.line.handle_timeout(clock::now());
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
-                () = tokio::time::sleep_until(look_at), if self.port.is_some() => self.look_at_line_errors(),
+                () = tokio::time::sleep_until(line_errors_at), if self.port.is_some() => self.check_line_errors(),
                 // Before new work, of which there may be no end.
-                () = heartbeat.asked() => heartbeat.answer(),
-                () = reloaded(&mut self.reloads) => self.take_settings(),
+                () = heartbeat.requested() => heartbeat.answer(),
+                () = reloaded(&mut self.reloads) => self.apply_reload(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.line.close();
                 }
                 request = requests.recv(), if !ended => match request {
                     Some(request) => {
-                        self.mind_departures();
+                        self.handle_departures();
                         if request.to.has_left() {
-                            // It was on its way when the queue was looked through.
+                            // It was not in the queue yet when that was searched.
                             self.departures = None;
                         }
                         self.line.handle_request(request, clock::now());
@@ -211,12 +211,12 @@ where
                 },
             }
         }
-        self.refuse_the_rest(requests).await;
+        self.refuse_remaining(requests).await;
     }
 
-    /// Requests of clients that left are not sent any more; those of clients that closed their sending side, and have
-    /// most likely left, come after those of others.
-    fn mind_departures(&mut self) {
+    /// Drops the requests of clients that left, and puts those of clients that closed their sending side, and have most
+    /// likely left, behind those of others.
+    fn handle_departures(&mut self) {
         let departures = Some(departures());
         if !self.line.take_requeued() && self.departures == departures {
             return;
@@ -226,8 +226,8 @@ where
         self.line.demote_requests(ReplySender::is_half_closed);
     }
 
-    /// A reload gave other settings. The line goes on with them; the port is opened anew only if they concern it.
-    fn take_settings(&mut self) {
+    /// Applies the settings of a reload. The port is opened anew only if they concern it.
+    fn apply_reload(&mut self) {
         let Some(reloads) = &mut self.reloads else { return };
         let next = reloads.borrow_and_update().clone();
         let Some(before) = self.settings.replace(next.clone()).filter(|before| *before != next) else {
@@ -236,7 +236,7 @@ where
         let change = before.change_to(&next);
         self.name = next.line.name.as_str().into();
         self.device = next.port.device.display().to_string();
-        info!(bus = %self.name, "new settings taken over");
+        info!(bus = %self.name, "new settings applied");
         self.line.handle_settings(next.line, change, clock::now());
         match change {
             PortSettingsChange::Unchanged => {}
@@ -245,7 +245,7 @@ where
                     (port.discard)(&port.stream);
                 }
                 self.reopen.pause = REOPEN_MIN;
-                self.reopen.complaint = None;
+                self.reopen.last_error = None;
                 self.try_open();
                 if self.port.is_none() {
                     self.line.handle_port(PortEvent::Lost, clock::now());
@@ -254,8 +254,8 @@ where
         }
     }
 
-    /// Does what the line wants, until it wants nothing more.
-    async fn obey(&mut self) {
+    /// Performs the outputs of the line until there are none.
+    async fn perform_outputs(&mut self) {
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
@@ -269,17 +269,17 @@ where
 
     fn log(&self, event: &Event) {
         let bus = &self.name;
-        let permit = || self.log_limiter.permit(log_kind(event), Instant::now());
+        let permit = || self.log_limiter.permit(kind_of(event), Instant::now());
         match event.level() {
             EventLevel::Debug => debug!(%bus, "{event}"),
             EventLevel::Warning => {
                 if let Some(held_back) = permit() {
-                    warn!(%bus, held_back = some(held_back), "{event}");
+                    warn!(%bus, held_back = non_zero(held_back), "{event}");
                 }
             }
             EventLevel::Info => {
                 if let Some(held_back) = permit() {
-                    info!(%bus, held_back = some(held_back), "{event}");
+                    info!(%bus, held_back = non_zero(held_back), "{event}");
                 }
             }
         }
@@ -299,7 +299,7 @@ where
         }
     }
 
-    fn take_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
+    fn handle_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
         match read {
             // A serial port that reads nothing has lost its other end; trying again would spin.
             Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
@@ -319,33 +319,36 @@ where
                 info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
                 let line_errors = (port.line_errors)(&port.stream);
                 let now = Instant::now().into_std();
-                self.port_view.open(&port.report, line_errors.is_some(), now);
+                self.port_view.open(&port.report, now);
+                if line_errors.is_some() {
+                    self.port_view.begin_line_errors();
+                }
                 self.publish_port();
                 self.line_errors = line_errors.unwrap_or_default();
-                self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+                self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
                 self.reopen.pause = REOPEN_MIN;
-                self.reopen.complaint = None;
+                self.reopen.last_error = None;
                 self.line.handle_port(PortEvent::Opened, clock::now());
             }
             Err(error) => {
-                let complaint = format!("{}: {error}", self.device);
-                if self.reopen.complaint.as_ref() == Some(&complaint) {
-                    debug!(bus = %self.name, "port still closed: {complaint}");
+                let problem = format!("{}: {error}", self.device);
+                if self.reopen.last_error.as_ref() == Some(&problem) {
+                    debug!(bus = %self.name, "port still closed: {problem}");
                 } else {
-                    error!(bus = %self.name, "cannot open the port: {complaint}; trying again");
+                    error!(bus = %self.name, "cannot open the port: {problem}; trying again");
                     self.port_view.fail(error.to_string());
                     self.publish_port();
                 }
-                self.reopen.complaint = Some(complaint);
+                self.reopen.last_error = Some(problem);
                 self.schedule_reopen();
             }
         }
     }
 
-    /// Says when the driver has seen faulty characters, which show as wrong checksums at best.
-    fn look_at_line_errors(&mut self) {
-        self.look_at = Instant::now() + LINE_ERRORS_PERIOD;
+    /// Logs new faulty characters that the driver counted: at best they show as wrong checksums.
+    fn check_line_errors(&mut self) {
+        self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
         let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
         if now != self.line_errors {
             let before = std::mem::replace(&mut self.line_errors, now);
@@ -381,28 +384,15 @@ where
     }
 
     /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
-    async fn refuse_the_rest(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
+    async fn refuse_remaining(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
         self.port = None;
         self.line.handle_port(PortEvent::Lost, clock::now());
         requests.close();
         while let Some(request) = requests.recv().await {
             self.line.handle_request(request, clock::now());
         }
-        self.obey().await;
+        self.perform_outputs().await;
         info!(bus = %self.name, "bus stopped");
-    }
-}
-
-/// Bytes as a line of the log shows them.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let gap = if index == 0 { "" } else { " " };
-            write!(f, "{gap}{byte:02x}")?;
-        }
-        Ok(())
     }
 }
 
@@ -418,19 +408,19 @@ async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
     }
 }
 
-/// Nothing to say of no lines.
-fn some(held_back: u64) -> Option<u64> {
+/// For the log: `None` leaves the field out.
+fn non_zero(held_back: u64) -> Option<u64> {
     (held_back > 0).then_some(held_back)
 }
 
 /// The kind of log line an event makes: a meter can cause any number of them.
-fn log_kind(event: &Event) -> LogKind {
+fn kind_of(event: &Event) -> LogKind {
     match event {
         Event::Found { .. }
         | Event::Suspected { .. }
         | Event::Lost { .. }
         | Event::LineSilent
-        | Event::LineSpeaks { .. }
+        | Event::LineRecovered { .. }
         | Event::Occupied
         | Event::Free => LogKind::Health,
         Event::Late { .. } | Event::Misfit { .. } | Event::ForeignRequest => LogKind::Answers,
@@ -462,7 +452,7 @@ const REOPEN_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two tries: a device that returns just after a failed one is still back within a second.
 const REOPEN_MAX: Duration = Duration::from_millis(500);
 
-/// How often the driver's counters are looked at, and at most one line is written about them.
+/// How often the driver's counters are read, and at most one line is written about them.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
 
 /// How long a port may take to accept a frame into its buffer. The bus does nothing else meanwhile, so it is

@@ -1,4 +1,4 @@
-//! The present as a line and its snapshot are told it: the monotonic clock and the time the machine has slept.
+//! The present for a line and its snapshot: the monotonic clock and the time the machine has slept.
 
 use std::time::Duration;
 

@@ -1,20 +1,52 @@
-//! Who switches an RS-485 driver between sending and receiving.
+//! What switches an RS-485 driver between sending and receiving.
 //!
-//! Owns the decision, by what the kernel driver offers and by what is asked for. A mode that somebody enabled
+//! Owns the decision, by what the kernel driver offers and by what is asked for. A mode that was enabled
 //! for this board is left alone unless the kernel driver is asked for by name, and one that does not come out
 //! as asked is set back. It touches no port: `get` and `set` are the two ioctls, TIOCGRS485 and TIOCSRS485.
+
+use std::fmt;
+
+use nix::errno::Errno;
 
 use crate::serial::ioctl;
 use crate::serial::ioctl::SerialRs485;
 use crate::serial::settings::Direction;
 
-/// Has the direction switched as `wanted`. Gives who does it, for the log, or why the kernel driver does not
-/// though it was asked for by name.
+/// Why the kernel driver does not switch the direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectionError {
+    /// A pseudo terminal has no direction.
+    PseudoTerminal,
+    /// The driver refuses the RS-485 mode.
+    Refused(Errno),
+    /// The mode cannot be read back after it was set.
+    Unreadable(Errno),
+    /// The driver took the mode and keeps this one.
+    Changed(SerialRs485),
+}
+
+impl fmt::Display for DirectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PseudoTerminal => f.write_str("a pseudo terminal has no direction to switch"),
+            Self::Refused(errno) => write!(f, "the driver refuses the RS-485 mode ({})", errno.desc()),
+            Self::Unreadable(errno) => write!(f, "the RS-485 mode cannot be read back ({})", errno.desc()),
+            Self::Changed(mode) => write!(f, "the driver keeps another RS-485 mode ({})", describe(mode)),
+        }
+    }
+}
+
+impl std::error::Error for DirectionError {}
+
+/// Has the direction switched as `wanted`. Returns what switches it, for the log.
+///
+/// # Errors
+/// When the kernel driver was asked for by name and does not do it.
 pub(super) fn switch(
     wanted: Direction,
     get: impl Fn() -> nix::Result<SerialRs485>,
     set: impl Fn(&SerialRs485) -> nix::Result<()>,
-) -> Result<String, String> {
+) -> Result<String, DirectionError> {
     match wanted {
         Direction::None => Ok(String::from("left as it is")),
         Direction::Auto => Ok(switch_if_free(get, set)),
@@ -50,18 +82,14 @@ fn switch_if_free(
 fn enable(
     get: impl Fn() -> nix::Result<SerialRs485>,
     set: impl Fn(&SerialRs485) -> nix::Result<()>,
-) -> Result<(), String> {
+) -> Result<(), DirectionError> {
     let wanted = SerialRs485 {
         flags: ioctl::SER_RS485_ENABLED | ioctl::SER_RS485_RTS_ON_SEND,
         ..SerialRs485::default()
     };
-    set(&wanted).map_err(|errno| format!("the driver refuses the RS-485 mode ({})", errno.desc()))?;
-    let found = get().map_err(|errno| format!("the RS-485 mode cannot be read back ({})", errno.desc()))?;
-    if same(&found, &wanted) {
-        Ok(())
-    } else {
-        Err(format!("the driver keeps another RS-485 mode ({})", describe(&found)))
-    }
+    set(&wanted).map_err(DirectionError::Refused)?;
+    let found = get().map_err(DirectionError::Unreadable)?;
+    if same(&found, &wanted) { Ok(()) } else { Err(DirectionError::Changed(found)) }
 }
 
 /// Whether two modes do the same on the line.
@@ -95,8 +123,6 @@ const BY_KERNEL: &str = "the kernel driver (TIOCSRS485, read back)";
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use nix::errno::Errno;
-
     use super::*;
 
     /// A driver whose mode is as `mode` says, and which makes of each mode it is set to what `keep` gives.
@@ -111,7 +137,7 @@ mod tests {
             Self { mode: Cell::new(mode), keep, set_to: RefCell::default() }
         }
 
-        fn switch(&self, wanted: Direction) -> Result<String, String> {
+        fn switch(&self, wanted: Direction) -> Result<String, DirectionError> {
             let get = || self.mode.get().ok_or(Errno::ENOTTY);
             let set = |mode: &SerialRs485| {
                 self.set_to.borrow_mut().push(*mode);
@@ -189,9 +215,11 @@ mod tests {
     #[test]
     fn rs485_asked_for_by_name_fails_when_refused_or_not_kept() {
         let refusing = Driver::new(None, |_| Err(Errno::ENOTTY));
-        assert!(refusing.switch(Direction::Rs485).unwrap_err().contains("refuses"));
+        assert_eq!(refusing.switch(Direction::Rs485), Err(DirectionError::Refused(Errno::ENOTTY)));
         let bending = Driver::new(Some(mode(0)), turn_around);
-        assert!(bending.switch(Direction::Rs485).unwrap_err().contains("keeps another"));
+        let kept = bending.switch(Direction::Rs485).unwrap_err();
+        assert_eq!(kept, DirectionError::Changed(mode(ENABLED | AFTER_SEND)));
+        assert!(kept.to_string().starts_with("the driver keeps another RS-485 mode (enabled on"), "{kept}");
         let keeping = Driver::new(Some(mode(0)), Ok);
         assert_eq!(keeping.switch(Direction::Rs485).unwrap(), BY_KERNEL);
     }

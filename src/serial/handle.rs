@@ -1,5 +1,5 @@
-//! The two ends of a request's way: to the task of a bus, and back to the connection that asked. Also where the task
-//! panics, each request gets an answer.
+//! The channels of a request: to the task of a bus, and back to its connection. Each request gets an answer, even if
+//! the task panics.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ pub struct ReplySender {
     is_answered: bool,
 }
 
-/// The way back to one connection, and what its buses should know of its client.
+/// The channel of answers to one connection, and the state of its client.
 ///
 /// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
 /// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
@@ -162,7 +162,7 @@ pub(super) fn departures() -> u64 {
 
 static DEPARTURES: AtomicU64 = AtomicU64::new(0);
 
-/// The way to the task of one bus. Clones lead to the same task; it ends when the last of them is dropped.
+/// The channel to the task of one bus. Clones lead to the same task; it ends when the last of them is dropped.
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     name: Arc<str>,
@@ -196,7 +196,7 @@ impl BusHandle {
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
     }
 
-    /// For whoever starts the task anew.
+    /// For the supervisor that starts the task anew.
     #[must_use]
     pub fn reconnect(&self) -> Reconnect {
         Reconnect(Arc::downgrade(&self.requests))
@@ -222,7 +222,7 @@ impl BusHandle {
         self.view.load().unit(unit)?.snapshot.answer(range, max_age, listener, now)
     }
 
-    /// The same way under another name.
+    /// The same bus under another name.
     #[must_use]
     pub fn renamed(&self, name: &str) -> Self {
         Self { name: name.into(), ..self.clone() }
@@ -252,7 +252,7 @@ impl BusHandle {
         }
     }
 
-    /// Waits for room for one request, in the order of those who wait; `None` if the task has ended.
+    /// Waits for room for one request, in the order of the waits; `None` if the task has ended.
     pub async fn reserve(self) -> Option<Slot> {
         let requests = Requests::clone(&self.requests.load());
         requests.reserve_owned().await.ok().map(Slot)

@@ -13,9 +13,12 @@ use nix::libc::{c_char, c_int, c_uint, c_ulong, c_ushort, c_void};
 /// `struct serial_rs485`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SerialRs485 {
+pub struct SerialRs485 {
+    /// `SER_RS485_*`.
     pub(crate) flags: u32,
+    /// In milliseconds.
     pub(crate) delay_rts_before_send: u32,
+    /// In milliseconds.
     pub(crate) delay_rts_after_send: u32,
     /// Addresses and reserved words in newer kernels.
     pub(crate) padding: [u32; 5],

@@ -15,8 +15,9 @@ pub mod supervision;
 mod watchdog;
 
 pub use bus_task::{BusParts, BusSettings};
+pub use direction::DirectionError;
 pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, Slot};
-pub use ioctl::LineErrors;
+pub use ioctl::{LineErrors, SerialRs485};
 pub use port::{OpenError, OpenPort};
 pub use port_view::PortView;
 pub use settings::{Direction, PortSettings};

@@ -1,7 +1,8 @@
 //! Opening a serial port: exclusively, with the settings asked for, read back; direction and latency.
 //!
-//! A driver may take settings it cannot keep without a word, so on real ports they are read back and a
-//! difference keeps the bus down. The same holds for an RS-485 mode that was asked for by name. A pseudo terminal has no baud rate and no parity; that is noted.
+//! A driver may silently keep other settings than it was given, so on real ports they are read back and a difference
+//! keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no parity; that is
+//! noted.
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ use tokio_serial::{
 };
 
 use crate::line::{Framing, Parity};
+use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::settings::{Direction, PortSettings};
 use crate::serial::{direction, ioctl};
@@ -23,7 +25,7 @@ use crate::serial::{direction, ioctl};
 pub enum OpenError {
     /// The system refused.
     System(io::Error),
-    /// The device is there, and somebody else has it open.
+    /// The device is there, and another program has it open.
     Busy,
     /// The driver keeps other settings than those asked for.
     Settings {
@@ -33,7 +35,7 @@ pub enum OpenError {
         found: String,
     },
     /// `direction: rs485` was asked for, and the driver does not do it.
-    Direction(String),
+    Direction(DirectionError),
 }
 
 impl fmt::Display for OpenError {
@@ -78,7 +80,7 @@ pub struct OpenPort<S> {
     pub discard: fn(&S),
 }
 
-/// What a bus task opens its port with, each time it has none: the first time it is given `opened`, if there is one.
+/// Opens the port of a bus task each time it has none: the first time by returning `opened`, if there is one.
 pub fn opener(
     settings: PortSettings,
     mut opened: Option<OpenPort<SerialStream>>,
@@ -99,16 +101,16 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         .stop_bits(stop_bits(framing))
         .flow_control(FlowControl::None)
         .open_native_async()
-        .map_err(|error| cannot_open(error, settings.device.exists()))?;
+        .map_err(|error| cannot_open(error, &settings.device))?;
     let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
     if !pseudo {
-        judge(framing, &Found::read(&stream).map_err(system)?)?;
+        check_kept(framing, &Found::read(&stream).map_err(system)?)?;
     }
     // What an earlier program left in the buffers is no answer to anything of ours.
     stream.clear(ClearBuffer::All).map_err(system)?;
     let report = if pseudo {
         if settings.direction == Direction::Rs485 {
-            return Err(OpenError::Direction(String::from("a pseudo terminal has no direction to switch")));
+            return Err(OpenError::Direction(DirectionError::PseudoTerminal));
         }
         format!("{framing}; a pseudo terminal: baud rate and parity mean nothing here")
     } else {
@@ -155,7 +157,7 @@ impl Found {
 }
 
 /// Whether the driver keeps what was asked for.
-fn judge(wanted: Framing, found: &Found) -> Result<(), OpenError> {
+fn check_kept(wanted: Framing, found: &Found) -> Result<(), OpenError> {
     let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
     // A driver reports the rate its divisor gives; two percent is what an asynchronous character bears.
     let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
@@ -195,9 +197,13 @@ fn system(error: tokio_serial::Error) -> OpenError {
     OpenError::System(error.into())
 }
 
-/// The library reports a device that is locked or opened exclusively by somebody else as one that is not there.
-fn cannot_open(error: tokio_serial::Error, exists: bool) -> OpenError {
-    if exists && error.kind == tokio_serial::ErrorKind::NoDevice { OpenError::Busy } else { system(error) }
+/// The library reports a device that is locked or opened exclusively by another program as one that is not there.
+fn cannot_open(error: tokio_serial::Error, device: &Path) -> OpenError {
+    if error.kind == tokio_serial::ErrorKind::NoDevice && device.exists() {
+        OpenError::Busy
+    } else {
+        system(error)
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +225,7 @@ mod tests {
     fn a_baud_rate_within_two_percent_is_kept_and_one_beyond_is_not() {
         for (baud_rate, keeps) in [(19200, true), (19584, true), (18816, true), (19585, false), (9600, false)]
         {
-            let judged = judge(WANTED, &Found { baud_rate, ..found() });
+            let judged = check_kept(WANTED, &Found { baud_rate, ..found() });
             assert_eq!(judged.is_ok(), keeps, "{baud_rate}");
         }
     }
@@ -232,7 +238,7 @@ mod tests {
             (Found { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
         ];
         for (other, named) in others {
-            let said = judge(WANTED, &other).unwrap_err().to_string();
+            let said = check_kept(WANTED, &other).unwrap_err().to_string();
             assert!(said.contains("does not keep 19200 8E1") && said.contains(named), "{said}");
         }
     }
@@ -242,10 +248,11 @@ mod tests {
         let locked = || {
             tokio_serial::Error::new(tokio_serial::ErrorKind::NoDevice, "Unable to acquire exclusive lock")
         };
-        assert!(cannot_open(locked(), true).to_string().contains("another program has it open"));
-        assert!(cannot_open(locked(), false).to_string().contains("plugged in"));
+        let (there, gone) = (Path::new("/dev/null"), Path::new("/dev/ttyUSB-gone"));
+        assert!(cannot_open(locked(), there).to_string().contains("another program has it open"));
+        assert!(cannot_open(locked(), gone).to_string().contains("plugged in"));
         let absent = tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound);
-        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), false);
+        let absent = cannot_open(tokio_serial::Error::new(absent, "No such file or directory"), gone);
         assert!(absent.to_string().contains("plugged in"), "{absent}");
     }
 }

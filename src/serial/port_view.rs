@@ -1,6 +1,6 @@
-//! What others may see of a port: since when it is open, what is active, why it is not.
+//! The published state of a port: since when it is open, what is active, why it is not.
 //!
-//! Published whole by the bus task at each change; whoever reads it never delays the task. What the line makes
+//! Published whole by the bus task at each change; readers never delay the task. What the line makes
 //! of the port, and what is sent, is in [`crate::line::view`].
 
 use std::time::Instant;
@@ -25,15 +25,17 @@ pub struct PortView {
 }
 
 impl PortView {
-    /// It has been opened, with this active; `line_errors` are those of the driver from now on.
-    pub fn open(&mut self, report: &str, counts: bool, now: Instant) {
+    /// It has been opened, with this active.
+    pub fn open(&mut self, report: &str, now: Instant) {
         self.since = Some(now);
         report.clone_into(&mut self.report);
         self.problem = None;
         self.openings += 1;
-        if counts {
-            self.line_errors.get_or_insert_default();
-        }
+    }
+
+    /// The driver counts faulty characters: none until it says otherwise.
+    pub fn begin_line_errors(&mut self) {
+        self.line_errors.get_or_insert_default();
     }
 
     /// It was open and is no more.

@@ -1,4 +1,4 @@
-//! What a port is told to obey. The file's keys are translated into these by `config`.
+//! The settings of a port. `config` makes them of the file's keys.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::line::Framing;
 
-/// Who switches the RS-485 driver between sending and receiving.
+/// What switches the RS-485 driver between sending and receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -25,6 +25,6 @@ pub struct PortSettings {
     pub device: PathBuf,
     /// How characters stand on the wire.
     pub framing: Framing,
-    /// Who switches the RS-485 driver.
+    /// What switches the RS-485 driver.
     pub direction: Direction,
 }

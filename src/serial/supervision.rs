@@ -27,16 +27,16 @@ use crate::serial::port_view::PortView;
 use crate::serial::watchdog::Watchdog;
 use crate::traffic::Traffic;
 
-/// What each task of a bus is given.
+/// What each task of a bus is made of.
 #[derive(Debug)]
 pub struct Supervised {
-    /// What its line and its port obey; a reload gives others.
+    /// The settings of its line and port; a reload sends others.
     pub settings: watch::Receiver<BusSettings>,
     /// Where it publishes.
     pub view: Arc<ArcSwap<View>>,
     /// Where its line's records go.
     pub traffic: Arc<Traffic>,
-    /// Where it publishes how the port is.
+    /// Where it publishes the state of the port.
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task and its supervisor.
     pub stop: CancellationToken,
@@ -84,7 +84,7 @@ pub async fn run<S, E, F>(
         error!(bus = %name, "the task of the bus panicked: {why}; clients get 0x0A until it is restarted in {pause:?}");
         tokio::select! {
             biased;
-            // Nobody is to ask any more whether it lives.
+            // A stopped bus must not count as silent.
             () = bus.stop.cancelled() => return bus.watchdog.add(&name).end(),
             () = sleep(pause) => {}
         }
@@ -105,7 +105,7 @@ impl Supervised {
     }
 }
 
-/// What a task that failed had to say.
+/// The message of a task that panicked.
 fn message(ended: JoinError) -> String {
     let payload = match ended.try_into_panic() {
         Ok(payload) => payload,

@@ -1,6 +1,6 @@
-//! Whether the bus tasks still run: the watchdog asks each of them, and each answers from its own loop.
+//! Whether the bus tasks still run: the watchdog requests a heartbeat of each, and each answers from its own loop.
 //!
-//! Owns the question and the answers. It never reads a clock and never decides what follows from silence. A task that
+//! Owns requests and answers. It never reads a clock and never decides what follows from silence. A task that
 //! waits for a meter, or for a port that is not there, still answers; one that is stuck in a driver or in an endless
 //! computation does not. One that panicked is restarted by its supervisor, so it counts as silent only where no other
 //! bus runs.
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug, Default)]
 pub struct Watchdog(Arc<Mutex<Vec<Arc<Shared>>>>);
 
-/// One bus task's own end: it answers by this.
+/// The end of the watchdog that a bus task holds.
 #[derive(Debug)]
 pub struct Heartbeat(Arc<Shared>);
 
@@ -22,9 +22,9 @@ pub struct Heartbeat(Arc<Shared>);
 struct Shared {
     bus: String,
     question: Notify,
-    /// Asked, and not yet answered.
+    /// Requested, and not yet answered.
     open: AtomicBool,
-    /// The task ended as it should, and is asked no more.
+    /// The task ended as it should.
     ended: AtomicBool,
     /// The task panicked.
     panicked: AtomicBool,
@@ -41,7 +41,7 @@ impl Shared {
 }
 
 impl Watchdog {
-    /// A new task, of the bus with this name. It takes the place of one that panicked.
+    /// Adds the task of the bus with this name. It replaces one that panicked.
     #[must_use]
     pub fn add(&self, bus: &str) -> Heartbeat {
         let shared = Arc::new(Shared {
@@ -58,8 +58,8 @@ impl Watchdog {
         Heartbeat(shared)
     }
 
-    /// Asks every task. The answers come when each has gone round once.
-    pub fn ask(&self) {
+    /// Requests a heartbeat of every task. Each answers in the next round of its loop.
+    pub fn request_heartbeats(&self) {
         let mut all = self.all();
         all.retain(|shared| !shared.has_ended());
         for shared in all.iter() {
@@ -68,7 +68,7 @@ impl Watchdog {
         }
     }
 
-    /// The buses whose tasks have not answered since they were asked; where all that should run have panicked, those.
+    /// The buses whose tasks have not answered the last request; all of them where every task has panicked.
     #[must_use]
     pub fn silent(&self) -> Vec<String> {
         let all = self.all();
@@ -87,17 +87,17 @@ impl Watchdog {
 }
 
 impl Heartbeat {
-    /// Returns when somebody asks. May be dropped at any time: no question is lost.
-    pub async fn asked(&self) {
+    /// Returns when a heartbeat is requested. Cancel safe.
+    pub async fn requested(&self) {
         self.0.question.notified().await;
     }
 
-    /// Answers whoever asked.
+    /// Answers the request.
     pub fn answer(&self) {
         self.0.open.store(false, Ordering::Release);
     }
 
-    /// The task ends as it should. One that is dropped without a word has panicked.
+    /// The task ends as it should. One that is dropped before has panicked.
     pub fn end(self) {
         self.0.ended.store(true, Ordering::Release);
     }
@@ -114,17 +114,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_has_not_answered_is_named_until_he_does() {
+    async fn a_task_is_named_until_it_answers() {
         let watchdog = Watchdog::default();
         let (one, other) = (watchdog.add("one"), watchdog.add("other"));
-        assert_eq!(watchdog.silent(), [""; 0], "nobody has been asked");
-        watchdog.ask();
+        assert_eq!(watchdog.silent(), [""; 0], "nothing has been requested");
+        watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["one", "other"]);
-        one.asked().await;
+        one.requested().await;
         one.answer();
         assert_eq!(watchdog.silent(), ["other"]);
-        watchdog.ask();
-        other.asked().await;
+        watchdog.request_heartbeats();
+        other.requested().await;
         other.answer();
         assert_eq!(watchdog.silent(), ["one"], "an answer is good for one question");
     }
@@ -134,22 +134,22 @@ mod tests {
         let watchdog = Watchdog::default();
         let heartbeat = watchdog.add("one");
         {
-            let waiting = heartbeat.asked();
-            watchdog.ask();
+            let waiting = heartbeat.requested();
+            watchdog.request_heartbeats();
             drop(waiting);
         }
-        heartbeat.asked().await;
+        heartbeat.requested().await;
     }
 
     #[test]
     fn a_task_that_ended_as_it_should_is_forgotten_and_one_that_vanished_is_not() {
         let watchdog = Watchdog::default();
         let (stopped, panicked) = (watchdog.add("stopped"), watchdog.add("panicked"));
-        watchdog.ask();
+        watchdog.request_heartbeats();
         stopped.end();
         drop(panicked);
         assert_eq!(watchdog.silent(), ["panicked"]);
-        watchdog.ask();
+        watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["panicked"]);
     }
 
@@ -158,15 +158,15 @@ mod tests {
         let watchdog = Watchdog::default();
         let (panicked, lives) = (watchdog.add("panicked"), watchdog.add("lives"));
         drop(panicked);
-        watchdog.ask();
+        watchdog.request_heartbeats();
         lives.answer();
         assert_eq!(watchdog.silent(), [""; 0]);
         drop(lives);
         assert_eq!(watchdog.silent(), ["panicked", "lives"]);
         let again = watchdog.add("panicked");
         assert_eq!(watchdog.silent(), [""; 0]);
-        watchdog.ask();
-        assert_eq!(watchdog.silent(), ["panicked"], "the new task is asked like any other");
+        watchdog.request_heartbeats();
+        assert_eq!(watchdog.silent(), ["panicked"], "the new task is watched like any other");
         again.answer();
         assert_eq!(watchdog.silent(), [""; 0]);
     }

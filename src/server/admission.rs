@@ -1,7 +1,7 @@
-//! Who may be connected at once, and who has to make room.
+//! Which connections are admitted, and which are evicted to make room.
 //!
 //! Owns the limits of a listener and the choice of the connection that is evicted: the longest idle one, never
-//! one with a request in flight. It never touches a socket: an evicted connection is told, and closes itself.
+//! one with a request in flight. It never touches a socket: an evicted connection is notified, and closes itself.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What a connection shows of itself, and how it is told to close. It counts as connected until it drops this.
+/// What a connection publishes of itself, and how it is asked to close. It counts as connected until it drops this.
 #[derive(Debug)]
 pub struct IdleTracker {
     epoch: Instant,
@@ -36,7 +36,7 @@ struct Entry {
 pub(super) struct Room {
     /// Whether the newcomer may enter.
     pub admitted: bool,
-    /// Connections told to close for it.
+    /// Connections evicted for it.
     pub evicted: usize,
 }
 
@@ -68,7 +68,7 @@ impl IdleTracker {
 }
 
 impl Admission {
-    /// Nobody is connected yet.
+    /// Without connections.
     #[must_use]
     pub(super) fn new(now: Instant) -> Self {
         Self { epoch: now, entries: Vec::new() }

@@ -1,4 +1,4 @@
-//! One Modbus TCP listener: who gets in, and the tasks of those who did.
+//! One Modbus TCP listener: admission, and the tasks of its connections.
 //!
 //! Owns the accept loop, which survives every error of it. It never reads a byte of a connection and never
 //! closes one with a request in flight, unless the grace period of a stop has passed.

@@ -34,7 +34,7 @@ struct Counts {
     exceptions: [AtomicU64; CODES],
 }
 
-/// What one connection has counted of itself; nobody else writes to it.
+/// What one connection has counted of itself; no other thread writes to it.
 #[derive(Debug)]
 struct ClientMetrics {
     peer: SocketAddr,
@@ -173,10 +173,16 @@ impl Connected {
         add(&self.client.counts.exceptions[index], 1);
     }
 
-    /// A read that takes data of some age was looked up in the snapshot, and was or was not answered from it.
-    pub fn note_lookup(&self, found: bool) {
-        self.listener.counts.lookups(found).fetch_add(1, Ordering::Relaxed);
-        add(self.client.counts.lookups(found), 1);
+    /// A read was answered from the snapshot.
+    pub fn note_hit(&self) {
+        self.listener.counts.hits.fetch_add(1, Ordering::Relaxed);
+        add(&self.client.counts.hits, 1);
+    }
+
+    /// A read that takes data of some age was not answered from the snapshot.
+    pub fn note_miss(&self) {
+        self.listener.counts.misses.fetch_add(1, Ordering::Relaxed);
+        add(&self.client.counts.misses, 1);
     }
 
     /// A request that went to a line was answered so long after it came.
@@ -197,10 +203,6 @@ impl Drop for Connected {
 }
 
 impl Counts {
-    fn lookups(&self, found: bool) -> &AtomicU64 {
-        if found { &self.hits } else { &self.misses }
-    }
-
     fn read(&self) -> Counted {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let coded = (0..).zip(&self.exceptions).map(|(code, counter)| {

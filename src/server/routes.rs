@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::audit::{Addressed, Audit};
-use crate::line::{ListenerId, Picture, UnitId};
+use crate::line::{DiagnosticsView, ListenerId, UnitId};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 use crate::serial::BusHandle;
 use crate::server::listener_metrics::ListenerMetrics;
@@ -37,7 +37,7 @@ pub struct ListenerState {
     pub metrics: Arc<ListenerMetrics>,
     /// Where writes are recorded.
     pub audit: Arc<Audit>,
-    /// Where traffic is told.
+    /// Where traffic is noted.
     pub traffic: Arc<Traffic>,
 }
 
@@ -60,7 +60,7 @@ struct Route {
 /// What becomes of one request. A read that the configuration declared is marked as such in its PDU.
 #[derive(Debug)]
 pub enum Routed<'a> {
-    /// The client is told at once; no line is used.
+    /// Answered at once; no line is used.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -105,7 +105,7 @@ pub enum Refusal {
 }
 
 impl ListenerState {
-    /// Without a diagnostics unit, counting from now on, told to nobody but the log.
+    /// Without a diagnostics unit, counting from now on, shown in the log only.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl ListenerState {
     ///
     /// The diagnostics unit decides for itself. For all others:
     ///
-    /// 1. The unit identifier: who typed a wrong one sees 0x0A, whatever else is wrong.
+    /// 1. The unit identifier: a wrong one gets 0x0A, whatever else is wrong.
     /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
     /// 3. For unit 0, whether the function may be broadcast: 0x0A.
     /// 4. Permission to write: 0x01.
@@ -181,9 +181,9 @@ impl ListenerState {
 
     /// What the diagnostics unit shows now.
     #[must_use]
-    pub fn picture(&self) -> Picture {
+    pub fn diagnostics_view(&self) -> DiagnosticsView {
         let routed = (0..=u8::MAX).zip(self.routes.table.iter());
-        Picture {
+        DiagnosticsView {
             started: self.started,
             clients: self.metrics.counters(),
             buses: self.routes.buses.iter().map(|bus| bus.view().load_full()).collect(),
@@ -360,7 +360,7 @@ mod tests {
         assert!(matches!(state.route(200, Bytes::from_static(READ)), Routed::Diagnostics(_)));
         // Unit 0 is no broadcast, not even for what may be one.
         assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
-        assert_eq!(state.picture().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
+        assert_eq!(state.diagnostics_view().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a listener is told to obey. The file's keys are translated into these by `config`.
+//! The settings of a listener. `config` makes them of the file's keys.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,6 +49,6 @@ pub struct ListenerSettings {
     pub max_connections_per_ip: usize,
     /// A connection without a request for so long is closed.
     pub idle_timeout: Duration,
-    /// Who may connect; empty: anybody.
+    /// Networks that may connect; empty: all.
     pub allow: Vec<IpNet>,
 }

@@ -2,16 +2,19 @@
 //!
 //! Owns the terminal pair and the clock. It decides nothing about requests or timing: that is `wire`'s.
 
+use std::fs::OpenOptions;
 use std::future::pending;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::libc::O_NOCTTY;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{self, SetArg};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, ioctl_tiocnxcl};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -42,14 +45,12 @@ impl Chain {
     /// Outside a tokio runtime with I/O enabled.
     pub fn open(settings: ChainSettings) -> io::Result<Self> {
         let meters_side =
-            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        rustix::pty::grantpt(&meters_side)?;
-        rustix::pty::unlockpt(&meters_side)?;
-        let name = rustix::pty::ptsname(&meters_side, Vec::new())?;
-        let device = PathBuf::from(name.into_string().map_err(io::Error::other)?);
-        let clients_side =
-            rustix::fs::open(&device, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        // Raw before anybody can know its name: an echoing terminal would answer requests with themselves.
+            posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        grantpt(&meters_side)?;
+        unlockpt(&meters_side)?;
+        let device = PathBuf::from(ptsname_r(&meters_side)?);
+        let clients_side = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device)?;
+        // Raw before its name is known: an echoing terminal would answer requests with themselves.
         // By the C library, whose old requests qemu's user mode understands, too.
         let mut termios = termios::tcgetattr(&clients_side)?;
         termios::cfmakeraw(&mut termios);
@@ -60,10 +61,10 @@ impl Chain {
             termios.set_speed(settings.baud_rate.get())?;
             rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
         }
-        rustix::io::ioctl_fionbio(&meters_side, true)?;
+        let meters_side = OwnedFd::from(meters_side);
         let reader = pipe::Receiver::from_owned_fd_unchecked(meters_side.try_clone()?)?;
         let writer = pipe::Sender::from_owned_fd_unchecked(meters_side)?;
-        Ok(Self { settings, device, reader, writer, clients_side })
+        Ok(Self { settings, device, reader, writer, clients_side: clients_side.into() })
     }
 
     /// The device a client opens.
@@ -147,7 +148,7 @@ async fn until(due: Option<std::time::Instant>) {
     }
 }
 
-/// Takes back the exclusive use that a client asked for, again and again.
+/// Ends the exclusive use of the device that a client has set, periodically.
 ///
 /// A real port forgets it when its last user closes it. This one is never closed, so a client that is not
 /// root could open it once only. The lock on the file, which ends with its holder, still keeps two clients

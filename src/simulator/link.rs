@@ -33,7 +33,7 @@ impl Link {
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
         })?;
-        // Renaming is what makes it one step: nobody sees the name missing or half made.
+        // Renaming is what makes it one step: the name is never missing or half made.
         let mut fresh = OsString::from(".");
         fresh.push(name);
         fresh.push(format!(".{}", std::process::id()));
@@ -57,7 +57,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if fs::read_link(&self.path).is_ok_and(|target| target == self.target) {
-            // Nobody is left to be told that it could not be removed.
+            // There is no caller left to report a failure to.
             let _untold = fs::remove_file(&self.path);
         }
     }

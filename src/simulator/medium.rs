@@ -129,7 +129,7 @@ impl Medium {
         Some(byte)
     }
 
-    /// Takes out what nobody can meet any more.
+    /// Removes what can no longer collide.
     fn forget(&mut self) {
         let earliest = self.frames.iter().filter(|frame| !frame.is_over()).map(|frame| frame.begins).min();
         self.frames.retain(|frame| !frame.is_over() || earliest.is_some_and(|begins| begins < frame.ends()));

@@ -75,7 +75,7 @@ impl Meter {
         self.carry_out(function, pdu, now).unwrap_or_else(|code| exception_reply(function, code))
     }
 
-    /// Acts on a request to all units. What it cannot carry out changes nothing, and nobody hears of it.
+    /// Acts on a request to all units. What it cannot carry out changes nothing and is not reported.
     pub fn handle_broadcast(&mut self, pdu: &[u8], now: Instant) {
         let function = FunctionCode(pdu.first().copied().unwrap_or_default());
         if matches!(function, FunctionCode::WRITE_SINGLE_REGISTER | FunctionCode::WRITE_MULTIPLE_REGISTERS) {

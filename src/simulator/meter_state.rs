@@ -1,4 +1,4 @@
-//! The state of a simulated meter: what it measures, counts, keeps and is told to do, second by second.
+//! The state of a simulated meter: what it measures, counts and keeps, and the commands it takes, second by second.
 //!
 //! Owns totals, pulses, demand, settings and what of them survives a loss of power. The meter works everything out
 //! once per second; what happened in between is caught up with when it is next asked. It knows no request.
@@ -43,7 +43,7 @@ struct Totals {
     pulses: [f64; 2],
 }
 
-/// What register 129 can be told to do.
+/// The commands of register 129.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     ClearEnergy,

@@ -109,7 +109,7 @@ impl Slot {
     /// Whether the point means something under that system type.
     pub(crate) fn is_valid(&self, profile: &Profile, system_type: u16) -> bool {
         match profile.valid(self.point, system_type) {
-            // Of what nobody knows the value is shown.
+            // A register without a known meaning shows its value.
             Valid::Yes | Valid::Unknown => true,
             Valid::No => false,
         }

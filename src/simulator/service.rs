@@ -63,7 +63,7 @@ impl Service {
         let mut rng = Rng::new(seed, u64::from(meter.unit));
         let wiring = meter.system_type;
         let any_rating = SENSOR_RATINGS[rng.below(SENSOR_RATINGS.len())];
-        // Whoever knows the load takes the smallest sensor that carries it.
+        // An installer who knows the load takes the smallest sensor that carries it.
         let carries = |amperes: f64| {
             let fits = |rating: &u16| f64::from(*rating) * MOST_OF_RATING >= amperes;
             SENSOR_RATINGS.into_iter().find(fits).unwrap_or(LARGEST_RATING)
@@ -270,7 +270,7 @@ const UNEVEN: f64 = 0.004;
 /// Nominal hertz.
 const FREQUENCY: f64 = 60.0;
 
-/// Share of the nominal voltage below which no frequency can be told; inferred.
+/// Share of the nominal voltage below which no frequency is measured; inferred.
 const TOO_LITTLE: f64 = 0.2;
 
 /// Ratings a meter's sensors usually have, in amperes.

@@ -73,7 +73,7 @@ impl Setup {
             subintervals: 1,
             subinterval: 900,
         };
-        // Whoever put it up chose a pulse the contact can follow.
+        // The installer chose a pulse the contact can follow.
         let weights = PULSE_WEIGHTS.into_iter().filter(|weight| *weight >= setup.pulse_energy);
         let mut fits = weights.map(|pulse_energy| Self { pulse_energy, ..setup });
         fits.find(|setup| setup.pulse_duration().is_some()).unwrap_or(setup)

@@ -1,4 +1,5 @@
-//! The simulated line as decisions: when a request has arrived, who hears it, who answers, and what is done to it.
+//! The simulated line as decisions: when a request has arrived, which meters receive and answer it, and the
+//! effect of faults.
 //!
 //! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this
 //! file never reads a clock and never waits. After each `handle_*`, take outputs until there are none, then
@@ -19,7 +20,7 @@ use crate::modbus::rtu;
 /// What happened on the line since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Requests that arrived whole, whoever they were for.
+    /// Requests that arrived whole, for any unit.
     pub requests: u64,
     /// Replies whose last byte went out.
     pub replies: u64,
@@ -124,7 +125,7 @@ impl Wire {
                 *last = now;
             }
         }
-        self.judge();
+        self.check_length();
     }
 
     /// Does what is due at `now`.
@@ -134,8 +135,8 @@ impl Wire {
             let said = self.medium.due().filter(|due| *due <= now);
             match (heard, said) {
                 (None, None) => break,
-                (Some(_), None) => self.hear(),
-                (Some(heard), Some(said)) if heard <= said => self.hear(),
+                (Some(_), None) => self.finish_reception(),
+                (Some(heard), Some(said)) if heard <= said => self.finish_reception(),
                 // One after the other, however late it is: what is heard may put more on the line.
                 (_, Some(said)) => {
                     let (bytes, replies) = self.medium.take(said);
@@ -158,7 +159,7 @@ impl Wire {
         self.heard_at().into_iter().chain(self.medium.due()).min()
     }
 
-    /// When the meters have heard what there is to hear.
+    /// When the reception in progress ends.
     fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
@@ -168,7 +169,7 @@ impl Wire {
         }
     }
 
-    fn hear(&mut self) {
+    fn finish_reception(&mut self) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle | State::Ignoring { .. } => {}
             State::Receiving { bytes, began, last } => self.end_by_silence(bytes, began, last),
@@ -177,7 +178,7 @@ impl Wire {
     }
 
     /// Looks whether what was received is a whole request by its own length.
-    fn judge(&mut self) {
+    fn check_length(&mut self) {
         let State::Receiving { bytes, began, last } = &mut self.state else {
             return;
         };
@@ -227,7 +228,7 @@ impl Wire {
         let pdu = &adu[1..adu.len() - 2];
         let addressed = |unit: u8| adu[0] == 0 || adu[0] == unit;
         for index in 0..self.meters.len() {
-            if !addressed(self.meters[index].unit()) || !self.hears(index, at) {
+            if !addressed(self.meters[index].unit()) || !self.receives(index, at) {
                 continue;
             }
             if adu[0] == 0 {
@@ -239,8 +240,8 @@ impl Wire {
         }
     }
 
-    /// Whether a meter takes notice of a request. One that has an answer to give first does not listen.
-    fn hears(&self, index: usize, at: Instant) -> bool {
+    /// Whether a meter receives a request. One that still has an answer to send does not.
+    fn receives(&self, index: usize, at: Instant) -> bool {
         let rate = self.settings.meters[index].baud_rate.unwrap_or(self.settings.baud_rate);
         let dead = self.is_on(at, |fault| fault.kind == FaultKind::Dead && fault.meters.contains(&index));
         rate == self.rate && !dead && self.meters[index].is_up(at) && !self.medium.is_waiting(index)

@@ -6,7 +6,7 @@
 use super::collect::{age, fine_millis};
 use super::model::TransactionRecord;
 use super::published::{Published, PublishedUnit};
-use crate::line::{Cause, PieceKind, Record, Target, Transaction, UnitId};
+use crate::line::{Cause, Record, SegmentKind, Target, Transaction, UnitId};
 use crate::modbus::function;
 use crate::modbus::pdu::FunctionCode;
 use crate::modbus::write::touched;
@@ -25,7 +25,9 @@ fn concerns(record: &Record, unit: UnitId) -> bool {
             Target::Unit(id) => id == unit,
             Target::Broadcast => true,
         },
-        Record::Stray(stray) => stray.received.pieces.iter().any(|piece| piece.kind == PieceKind::Late(unit)),
+        Record::Stray(stray) => {
+            stray.received.segments.iter().any(|segment| segment.kind == SegmentKind::Late(unit))
+        }
     }
 }
 

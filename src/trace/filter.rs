@@ -1,4 +1,4 @@
-//! Which events somebody wants to see.
+//! Which events are shown.
 //!
 //! Owns the rule and the words of it. Everything that is not named passes.
 
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::line::{Outcome, Record, Target};
-use crate::traffic::{Event, Served, Speaker, UnitDirectory, What};
+use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
 
 /// What an event must be to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,41 +96,41 @@ impl Filter {
     /// Whether the event is to be shown.
     #[must_use]
     pub fn passes(&self, event: &Event, names: &UnitDirectory) -> bool {
-        match &event.what {
-            What::Client(said) => {
-                self.bus.as_ref().is_none_or(|bus| names.has(bus, said.adu.unit))
-                    && self.unit.is_none_or(|unit| unit == said.adu.unit)
-                    && self.client.is_none_or(|client| client == said.link.client.ip().to_canonical())
-                    && self.outcome.is_none_or(|ending| match &said.speaker {
-                        Speaker::Client => false,
-                        Speaker::Gateway { served: Served::Refused, .. } => {
+        match &event.kind {
+            EventKind::Client(message) => {
+                self.bus.as_ref().is_none_or(|bus| names.has(bus, message.adu.unit))
+                    && self.unit.is_none_or(|unit| unit == message.adu.unit)
+                    && self.client.is_none_or(|client| client == message.link.client.ip().to_canonical())
+                    && self.outcome.is_none_or(|ending| match &message.sender {
+                        Sender::Client => false,
+                        Sender::Gateway { served: Served::Refused, .. } => {
                             matches!(ending, Ending::Exception | Ending::Failed)
                         }
-                        Speaker::Gateway { .. } => {
+                        Sender::Gateway { .. } => {
                             let is_exception =
-                                said.adu.pdu.first().is_some_and(|function| function & 0x80 != 0);
+                                message.adu.pdu.first().is_some_and(|function| function & 0x80 != 0);
                             ending == if is_exception { Ending::Exception } else { Ending::Answered }
                         }
                     })
             }
-            What::Line { bus, .. } if self.bus.as_ref().is_some_and(|wanted| **wanted != **bus) => false,
-            What::Line { bus, record } => match &**record {
+            EventKind::Line { bus, .. } if self.bus.as_ref().is_some_and(|wanted| **wanted != **bus) => false,
+            EventKind::Line { bus, record } => match &**record {
                 Record::Stray(_) => {
                     self.unit.is_none()
                         && self.client.is_none()
                         && self.outcome.is_none_or(|ending| ending == Ending::Stray)
                 }
-                Record::Transaction(told) => {
+                Record::Transaction(transaction) => {
                     let alias = |unit| names.unit(bus, unit).map(|name| name.alias);
-                    let is_of = |wanted| match told.target {
+                    let is_of = |wanted| match transaction.target {
                         Target::Broadcast => true,
                         Target::Unit(unit) => alias(unit).unwrap_or(unit.get()) == wanted,
                     };
                     self.unit.is_none_or(is_of)
-                        && self
-                            .client
-                            .is_none_or(|client| told.source.map(|source| source.address) == Some(client))
-                        && self.outcome.is_none_or(|ending| ending.is(told.outcome))
+                        && self.client.is_none_or(|client| {
+                            transaction.source.map(|source| source.address) == Some(client)
+                        })
+                        && self.outcome.is_none_or(|ending| ending.is(transaction.outcome))
                 }
             },
         }

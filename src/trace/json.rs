@@ -1,39 +1,41 @@
-//! One line of JSON for each thing that happened, for programs that follow a line.
+//! One line of JSON for each event, for programs.
 //!
 //! Owns the names of the fields, which are promises: every field of a kind is always there, `null` where nothing is
-//! known. Bytes are hexadecimal, times UTC. Unlike a line of text it tells both what a client said and what a line
-//! did. It reads no clock. Fields are explained in `docs/traffic.md`.
+//! known. Bytes are hexadecimal, times UTC. Unlike the lines of text it has both the messages of clients and the
+//! transactions of a line. It reads no clock. Fields are explained in `docs/traffic.md`.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::line::first_register;
-use crate::line::{Cause, Outcome, PieceKind, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Outcome, Record, SegmentKind, Stray, Target, Transaction};
 use crate::modbus::function;
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
 use crate::runtime::timestamp::utc;
-use crate::traffic::{Event, Said, Speaker, UnitDirectory, UnitName, What};
+use crate::traffic::{Event, EventKind, Message, Sender, UnitDirectory, UnitName};
 
 /// The line for an event, without its end.
 #[must_use]
 pub fn json(event: &Event, names: &UnitDirectory) -> String {
     let (number, time) = (event.number, utc(event.begun()));
-    match &event.what {
-        What::Line { bus, record } => match &**record {
-            Record::Transaction(told) => written(&transaction(number, time, bus, told, names)),
-            Record::Stray(stray) => written(&strays(number, time, bus, stray)),
+    match &event.kind {
+        EventKind::Line { bus, record } => match &**record {
+            Record::Transaction(transaction) => {
+                to_json(&transaction_line(number, time, bus, transaction, names))
+            }
+            Record::Stray(stray) => to_json(&stray_line(number, time, bus, stray)),
         },
-        What::Client(said) => written(&said_line(number, time, said, names)),
+        EventKind::Client(message) => to_json(&message_line(number, time, message, names)),
     }
 }
 
-/// The line that says so many events are not told, because they were not taken in time.
+/// The line that says `count` events are missing because they were not taken in time.
 #[must_use]
 pub fn lost(count: u64) -> String {
-    written(&Lost { kind: "lost", events: count })
+    to_json(&Lost { kind: "lost", events: count })
 }
 
 #[derive(Serialize)]
@@ -82,7 +84,7 @@ struct StrayPart {
 }
 
 #[derive(Serialize)]
-struct SaidLine<'a> {
+struct MessageLine<'a> {
     kind: &'static str,
     number: u64,
     time: String,
@@ -144,21 +146,21 @@ impl From<Option<ExceptionCode>> for Exception {
     }
 }
 
-fn transaction<'a>(
+fn transaction_line<'a>(
     number: u64,
     time: String,
     bus: &'a str,
-    told: &Transaction,
+    transaction: &Transaction,
     names: &'a UnitDirectory,
 ) -> TransactionLine<'a> {
-    let line_unit = match told.target {
+    let line_unit = match transaction.target {
         Target::Unit(unit) => Some(unit),
         Target::Broadcast => None,
     };
     let name = line_unit.and_then(|unit| names.unit(bus, unit));
-    let parts = told.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(PieceKind::Answer));
-    let exception = match told.outcome {
+    let parts = transaction.received.parts();
+    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
+    let exception = match transaction.outcome {
         Outcome::Exception(code) => Some(code),
         Outcome::Answered
         | Outcome::Sent
@@ -177,36 +179,39 @@ fn transaction<'a>(
         unit: line_unit.map(|unit| name.map_or(unit.get(), |name| name.alias)),
         line_unit: line_unit.map(|unit| unit.get()),
         name: name.and_then(|name| name.name.as_deref()),
-        client: told.source.map(|source| source.address.to_string()),
-        clients: told.clients,
-        cause: match told.cause {
+        client: transaction.source.map(|source| source.address.to_string()),
+        clients: transaction.clients,
+        cause: match transaction.cause {
             Cause::Client => "client",
             Cause::Background => "poll",
             Cause::Probe => "probe",
             Cause::EchoCheck => "echo-check",
         },
-        attempt: told.attempt,
-        asked: Asked::of(told.request.get(1..told.request.len().saturating_sub(2)).unwrap_or_default(), name),
-        outcome: told.outcome.word(),
+        attempt: transaction.attempt,
+        asked: Asked::of(
+            transaction.request.get(1..transaction.request.len().saturating_sub(2)).unwrap_or_default(),
+            name,
+        ),
+        outcome: transaction.outcome.word(),
         exception: exception.into(),
-        answer_ms: told.answer_time().map(milliseconds),
-        took_ms: milliseconds(told.ended_at.saturating_duration_since(told.sent_at)),
-        request: format!("{:X}", Hex(&told.request)),
+        answer_ms: transaction.answer_time().map(milliseconds),
+        took_ms: milliseconds(transaction.ended_at.saturating_duration_since(transaction.sent_at)),
+        request: format!("{:X}", Hex(&transaction.request)),
         answer: answer.map(|part| format!("{:X}", Hex(part.bytes))),
-        received: format!("{:X}", Hex(&told.received.bytes)),
-        received_bytes: told.received.total,
+        received: format!("{:X}", Hex(&transaction.received.bytes)),
+        received_bytes: transaction.received.total,
     }
 }
 
-fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLine<'a> {
+fn stray_line<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLine<'a> {
     let parts = stray.received.parts();
-    let part = |part: &crate::line::Part<'_>| {
+    let part = |part: &crate::line::ReceivedPart<'_>| {
         let head = part.bytes.first().copied();
         let (what, line_unit) = match part.kind {
-            Some(PieceKind::Late(unit)) => ("late", Some(unit.get())),
-            Some(PieceKind::Foreign) => ("foreign", head),
-            Some(PieceKind::Echo) => ("echo", head),
-            Some(PieceKind::Answer) => ("answer", head),
+            Some(SegmentKind::Late(unit)) => ("late", Some(unit.get())),
+            Some(SegmentKind::Foreign) => ("foreign", head),
+            Some(SegmentKind::Echo) => ("echo", head),
+            Some(SegmentKind::Answer) => ("answer", head),
             None => ("noise", None),
         };
         StrayPart { what, line_unit, bytes: format!("{:X}", Hex(part.bytes)) }
@@ -222,36 +227,41 @@ fn strays<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLi
     }
 }
 
-fn said_line<'a>(number: u64, time: String, said: &Said, names: &'a UnitDirectory) -> SaidLine<'a> {
-    let name = names.of_alias(said.adu.unit);
-    let (kind, pdu, served, took) = match &said.speaker {
-        Speaker::Client => ("request", &said.adu.pdu, None, None),
-        Speaker::Gateway { served, asked, since } => {
-            ("answer", asked, Some(served.word()), Some(said.at.saturating_duration_since(*since)))
+fn message_line<'a>(
+    number: u64,
+    time: String,
+    message: &Message,
+    names: &'a UnitDirectory,
+) -> MessageLine<'a> {
+    let name = names.of_alias(message.adu.unit);
+    let (kind, pdu, served, took) = match &message.sender {
+        Sender::Client => ("request", &message.adu.pdu, None, None),
+        Sender::Gateway { served, asked, since } => {
+            ("answer", asked, Some(served.word()), Some(message.at.saturating_duration_since(*since)))
         }
     };
-    let exception = match (&said.speaker, &said.adu.pdu[..]) {
-        (Speaker::Gateway { .. }, [function, code]) if function & 0x80 != 0 => Some(ExceptionCode(*code)),
-        (Speaker::Gateway { .. } | Speaker::Client, _) => None,
+    let exception = match (&message.sender, &message.adu.pdu[..]) {
+        (Sender::Gateway { .. }, [function, code]) if function & 0x80 != 0 => Some(ExceptionCode(*code)),
+        (Sender::Gateway { .. } | Sender::Client, _) => None,
     };
-    SaidLine {
+    MessageLine {
         kind,
         number,
         time,
-        client: said.link.client.to_string(),
-        listener: said.link.listener.to_string(),
-        transaction: said.adu.transaction_id,
-        unit: said.adu.unit,
+        client: message.link.client.to_string(),
+        listener: message.link.listener.to_string(),
+        transaction: message.adu.transaction_id,
+        unit: message.adu.unit,
         name: name.and_then(|name| name.name.as_deref()),
         asked: Asked::of(pdu, name),
         served,
         exception: exception.into(),
         took_ms: took.map(milliseconds),
-        pdu: format!("{:X}", Hex(&said.adu.pdu)),
+        pdu: format!("{:X}", Hex(&message.adu.pdu)),
     }
 }
 
-fn written(line: &impl Serialize) -> String {
+fn to_json(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("no map and no serialiser of ours can fail")
 }
 

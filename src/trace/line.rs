@@ -1,4 +1,4 @@
-//! One line of text for each thing that happened, for people who follow a line.
+//! One line of text for each event, for people.
 //!
 //! Owns the words and their order. Reads no clock and knows no zone: how far local time is from UTC is an
 //! argument. What a client asked and a line answered is one line, that of the line.
@@ -6,12 +6,12 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::line::{Cause, PieceKind, Record, Stray, Target, Transaction};
+use crate::line::{Cause, Record, SegmentKind, Stray, Target, Transaction};
 use crate::meter::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use crate::modbus::write::{Written, touched};
-use crate::traffic::{Event, Said, Served, Speaker, UnitDirectory, UnitName, What};
+use crate::traffic::{Event, EventKind, Message, Sender, Served, UnitDirectory, UnitName};
 
 /// The line for an event, without its end. `None` where another event's line says the same: the request of a
 /// client, and the answer it got from a unit.
@@ -21,46 +21,47 @@ use crate::traffic::{Event, Said, Served, Speaker, UnitDirectory, UnitName, What
 pub fn line(event: &Event, names: &UnitDirectory, offset: impl Fn(SystemTime) -> i32) -> Option<String> {
     let at = event.begun();
     let mut text = clock(at, offset(at));
-    match &event.what {
-        What::Line { bus, record } => {
+    match &event.kind {
+        EventKind::Line { bus, record } => {
             put(&mut text, format_args!(" {bus:<12}"));
             match &**record {
-                Record::Transaction(told) => transaction(&mut text, bus, told, names),
-                Record::Stray(stray) => strays(&mut text, stray),
+                Record::Transaction(transaction) => write_transaction(&mut text, bus, transaction, names),
+                Record::Stray(stray) => write_stray(&mut text, stray),
             }
         }
-        What::Client(said) => answered(&mut text, said, names)?,
+        EventKind::Client(message) => write_answer(&mut text, message, names)?,
     }
     Some(text)
 }
 
-fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &UnitDirectory) {
-    let name = match told.target {
+fn write_transaction(text: &mut String, bus: &str, transaction: &Transaction, names: &UnitDirectory) {
+    let name = match transaction.target {
         Target::Unit(unit) => names.unit(bus, unit),
         Target::Broadcast => None,
     };
-    match (told.target, name) {
+    match (transaction.target, name) {
         (Target::Broadcast, _) => text.push_str(" unit all"),
         (Target::Unit(_), Some(name)) => put(text, format_args!(" unit {:<3}", name.alias)),
         (Target::Unit(unit), None) => put(text, format_args!(" unit {unit:<3}")),
     }
-    put(text, format_args!(" {:<22}", who(told)));
-    let pdu = told.request.get(1..told.request.len().saturating_sub(2)).unwrap_or_default();
-    asked(text, pdu, name);
-    put(text, format_args!(": {}", told.outcome));
-    let ended = told.answer_time().map(|time| (" after", time));
-    let (after, time) = ended.unwrap_or((" in", told.ended_at.saturating_duration_since(told.wire_end)));
+    put(text, format_args!(" {:<22}", requester(transaction)));
+    let pdu = transaction.request.get(1..transaction.request.len().saturating_sub(2)).unwrap_or_default();
+    write_request(text, pdu, name);
+    put(text, format_args!(": {}", transaction.outcome));
+    let ended = transaction.answer_time().map(|time| (" after", time));
+    let (after, time) =
+        ended.unwrap_or((" in", transaction.ended_at.saturating_duration_since(transaction.wire_end)));
     put(text, format_args!("{after} {}", milliseconds(time)));
-    if told.attempt > 1 {
-        put(text, format_args!(", attempt {}", told.attempt));
+    if transaction.attempt > 1 {
+        put(text, format_args!(", attempt {}", transaction.attempt));
     }
-    let parts = told.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(PieceKind::Answer));
+    let parts = transaction.received.parts();
+    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
     if let Some(answer) = answer.and_then(|part| part.bytes.get(1..part.bytes.len().saturating_sub(2))) {
-        values(text, pdu, answer, name, told.sent_at);
+        write_values(text, pdu, answer, name, transaction.sent_at);
     }
     let others =
-        parts.iter().filter(|part| matches!(part.kind, Some(PieceKind::Foreign | PieceKind::Late(_))));
+        parts.iter().filter(|part| matches!(part.kind, Some(SegmentKind::Foreign | SegmentKind::Late(_))));
     match others.count() {
         0 => {}
         1 => text.push_str(", and a frame that does not answer it"),
@@ -72,30 +73,30 @@ fn transaction(text: &mut String, bus: &str, told: &Transaction, names: &UnitDir
     }
 }
 
-fn who(told: &Transaction) -> String {
-    let own = match told.cause {
+fn requester(transaction: &Transaction) -> String {
+    let own = match transaction.cause {
         Cause::Client => None,
         Cause::Background => Some("poll"),
         Cause::Probe => Some("probe"),
         Cause::EchoCheck => Some("echo check"),
     };
-    let client = told.source.map(|source| source.address.to_string());
+    let client = transaction.source.map(|source| source.address.to_string());
     let first = own.map(str::to_owned).or(client).unwrap_or_else(|| String::from("nobody"));
-    let others = if own.is_some() { told.clients } else { told.clients.saturating_sub(1) };
+    let others = if own.is_some() { transaction.clients } else { transaction.clients.saturating_sub(1) };
     if others > 0 { format!("{first} (+{others})") } else { first }
 }
 
-fn strays(text: &mut String, stray: &Stray) {
+fn write_stray(text: &mut String, stray: &Stray) {
     for (index, part) in stray.received.parts().iter().enumerate() {
         text.push_str(if index == 0 { " " } else { ", " });
         let head = part.bytes.first().copied().unwrap_or_default();
         match part.kind {
-            Some(PieceKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
-            Some(PieceKind::Foreign) => {
+            Some(SegmentKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
+            Some(SegmentKind::Foreign) => {
                 put(text, format_args!("a frame of line unit {head} that answers nothing asked"));
             }
-            Some(PieceKind::Echo) => text.push_str("an echo"),
-            Some(PieceKind::Answer) => text.push_str("an answer"),
+            Some(SegmentKind::Echo) => text.push_str("an echo"),
+            Some(SegmentKind::Answer) => text.push_str("an answer"),
             None => {
                 put(text, format_args!("{} bytes of no frame", stray.received.total.min(part.bytes.len())))
             }
@@ -106,37 +107,42 @@ fn strays(text: &mut String, stray: &Stray) {
     }
 }
 
-/// What a client was answered without a line.
-fn answered(text: &mut String, said: &Said, names: &UnitDirectory) -> Option<()> {
-    let Speaker::Gateway { served, asked: pdu, since } = &said.speaker else { return None };
+/// Writes the answer a client got without a line.
+fn write_answer(text: &mut String, message: &Message, names: &UnitDirectory) -> Option<()> {
+    let Sender::Gateway { served, asked: pdu, since } = &message.sender else { return None };
     let grounds = match served {
         Served::Unit | Served::Acknowledged => return None,
         Served::Snapshot => "from the snapshot",
         Served::Diagnostics => "by the diagnostics unit",
         Served::Refused => "by the gateway",
     };
-    let name = names.of_alias(said.adu.unit);
+    let name = names.of_alias(message.adu.unit);
     put(
         text,
-        format_args!(" {:<12} unit {:<3} {:<22}", "-", said.adu.unit, said.link.client.ip().to_string()),
+        format_args!(
+            " {:<12} unit {:<3} {:<22}",
+            "-",
+            message.adu.unit,
+            message.link.client.ip().to_string()
+        ),
     );
-    asked(text, pdu, name);
-    let answer = &said.adu.pdu;
+    write_request(text, pdu, name);
+    let answer = &message.adu.pdu;
     match answer[..] {
         [function, code] if function & 0x80 != 0 => {
             put(text, format_args!(": exception {} {grounds}", ExceptionCode(code)));
         }
         _ => {
             put(text, format_args!(": answered {grounds} after"));
-            put(text, format_args!(" {}", milliseconds(said.at.saturating_duration_since(*since))));
-            values(text, pdu, answer, name, *since);
+            put(text, format_args!(" {}", milliseconds(message.at.saturating_duration_since(*since))));
+            write_values(text, pdu, answer, name, *since);
         }
     }
     Some(())
 }
 
 /// The function, the registers as people number them, and the points they are.
-fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
+fn write_request(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     match function::name(code) {
         Some(words) => text.push_str(words),
@@ -166,7 +172,7 @@ fn asked(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
 }
 
 /// The first values: of a read those in the answer, of a write those written.
-fn values(text: &mut String, pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) {
+fn write_values(text: &mut String, pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) {
     if answer.first().is_none_or(|function| function & 0x80 != 0) {
         return;
     }
@@ -194,7 +200,7 @@ fn read_values(pdu: &[u8], answer: &[u8], name: Option<&UnitName>, at: Instant) 
     crate::modbus::write::values_of(&range, answer).iter().take(VALUES_SHOWN).map(u16::to_string).collect()
 }
 
-/// In short: who wants to know why there is no number asks for the point.
+/// In short: `read` with the point explains why there is no number.
 fn value(value: &Value<'_>, unit: Option<&str>) -> String {
     let number = match value {
         Value::Number(number) => number.to_string(),
@@ -235,7 +241,7 @@ fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _never = text.write_fmt(words);
 }
 
-/// Points a line names; how many more there are is said.
+/// Points a line names; how many more there are is message.
 const POINTS_NAMED: usize = 3;
 
 /// Values a line shows.

@@ -6,7 +6,7 @@ mod recent;
 mod unit_directory;
 
 pub use recent::{
-    COLLECT_PERIOD, Event, FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Follower, Link,
-    PASSING_PER_SECOND, RING_EVENTS, Said, Served, Speaker, Traffic, What,
+    COLLECT_PERIOD, Event, EventKind, FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Follower,
+    Link, Message, PASSING_PER_SECOND, RING_EVENTS, Sender, Served, Traffic,
 };
 pub use unit_directory::{UnitDirectory, UnitName};

@@ -1,9 +1,9 @@
-//! The last traffic of both sides, kept for whoever looks later, and handed on to whoever follows it.
+//! The last traffic of both sides: kept in rings for later reading, and passed on live to followers.
 //!
 //! Owns the bounded rings of each bus and of the clients, and the times of the wall that stand in them. Bus tasks and
-//! connections put events into a queue without a lock; whoever reads, on a thread of a lower priority, collects them
-//! from there. So no reader delays them, however slow: what it is too slow for is lost, counted, and followers are told
-//! how many events are missing.
+//! connections put events into a lock-free queue; readers, on a thread of a lower priority, collect them from there. So
+//! no reader delays a bus or a connection: what is not collected in time is dropped and counted, and followers get the
+//! number of missing events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -26,12 +26,12 @@ pub struct Event {
     /// Ascending by one over all events of the process: the order, whatever the clock was set to.
     pub number: u64,
     /// What happened.
-    pub what: What,
+    pub kind: EventKind,
     keep: Keep,
     clock: Clock,
 }
 
-/// Whether an event is kept for whoever looks later, or only told to those who follow.
+/// Whether an event is kept in its ring, or only passed on to followers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     Kept,
@@ -40,7 +40,7 @@ enum Keep {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// On the line of a bus.
     Line {
         /// Its name.
@@ -49,17 +49,17 @@ pub enum What {
         record: Arc<Record>,
     },
     /// Between a client and the gateway.
-    Client(Said),
+    Client(Message),
 }
 
 /// One ADU between a client and the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Message {
     /// The two ends.
     pub link: Arc<Link>,
-    /// Who said it.
-    pub speaker: Speaker,
-    /// What was said.
+    /// Which end sent it.
+    pub sender: Sender,
+    /// What was message.
     pub adu: Adu,
     /// When it had been received whole, or was ready to be sent.
     pub at: Instant,
@@ -76,9 +76,9 @@ pub struct Link {
     pub connection: u64,
 }
 
-/// Who said something.
+/// The end that sent a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speaker {
+pub enum Sender {
     /// The client.
     Client,
     /// The gateway, and on what grounds.
@@ -122,12 +122,12 @@ impl Served {
 }
 
 impl Event {
-    /// When it began, by the wall clock as it was set when the event was told.
+    /// When it began, by the wall clock as it was set when the event was noted.
     #[must_use]
     pub fn begun(&self) -> SystemTime {
-        self.wall(match &self.what {
-            What::Line { record, .. } => record.begun(),
-            What::Client(said) => said.at,
+        self.wall(match &self.kind {
+            EventKind::Line { record, .. } => record.begun(),
+            EventKind::Client(message) => message.at,
         })
     }
 
@@ -139,19 +139,21 @@ impl Event {
 
     /// What it takes in memory, about.
     fn size(&self) -> usize {
-        let bytes = match &self.what {
-            What::Line { record, .. } => match &**record {
-                Record::Transaction(told) => told.request.len() + told.received.bytes.len(),
+        let bytes = match &self.kind {
+            EventKind::Line { record, .. } => match &**record {
+                Record::Transaction(transaction) => {
+                    transaction.request.len() + transaction.received.bytes.len()
+                }
                 Record::Stray(stray) => stray.received.bytes.len(),
             },
-            What::Client(said) => said.adu.pdu.len(),
+            EventKind::Client(message) => message.adu.pdu.len(),
         };
         EVENT_SIZE + bytes
     }
 }
 
-/// One instant of both clocks. All of an event is told by the same, and so are the events after it, so that
-/// they do not change places; only when the wall clock was set by more than [`CLOCK_SET`] is a new one taken.
+/// One instant of both clocks. All times of an event, and of those after it, are converted by the same one, so that
+/// their order holds; only when the wall clock was set by more than [`CLOCK_SET`] is a new one taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clock {
     instant: Instant,
@@ -171,8 +173,8 @@ impl Clock {
 
     /// This, or `now` if the wall clock has been set in between.
     fn or_set(self, now: Self) -> Self {
-        let told = self.wall(now.instant);
-        let apart = now.system.duration_since(told).or_else(|_| told.duration_since(now.system));
+        let expected = self.wall(now.instant);
+        let apart = now.system.duration_since(expected).or_else(|_| expected.duration_since(now.system));
         if apart.is_ok_and(|apart| apart > CLOCK_SET) { now } else { self }
     }
 }
@@ -245,35 +247,35 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// The line of `bus` has recorded something.
+    /// Notes a record of the line of `bus`.
     pub fn note_record(&self, bus: &Arc<str>, record: Arc<Record>) {
-        self.note(What::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
+        self.note(EventKind::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
     }
 
-    /// A client or the gateway has said something.
-    pub fn note_said(&self, said: Said) {
-        self.note(What::Client(said), Keep::Kept, FRESH_OF_CLIENTS);
+    /// Notes a message between a client and the gateway.
+    pub fn note_message(&self, message: Message) {
+        self.note(EventKind::Client(message), Keep::Kept, FRESH_OF_CLIENTS);
     }
 
-    /// Whether a request that costs no line, and its reply, are to be told to those who follow: some of each second,
-    /// for there may be tens of thousands, and none where nobody follows.
+    /// Whether a request that costs no line, and its reply, are passed on to followers: at most
+    /// [`PASSING_PER_SECOND`], because there may be tens of thousands, and none without a follower.
     #[must_use]
     pub fn permits_passing(&self, now: Instant) -> bool {
         if self.followers.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let second = now.saturating_duration_since(self.began).as_secs();
-        // Two who meet at the turn of a second may tell a few more.
+        // Two threads that race at the turn of a second may pass a few more.
         if self.passing_second.swap(second, Ordering::Relaxed) != second {
             self.passing.store(0, Ordering::Relaxed);
         }
         self.passing.fetch_add(1, Ordering::Relaxed) < PASSING_PER_SECOND
     }
 
-    /// A client or the gateway has said something that costs no line: told to those who follow, and not kept, or it
-    /// would take the place of what somebody looks for later.
-    pub fn note_passing(&self, said: Said) {
-        self.note(What::Client(said), Keep::Passing, FRESH_OF_CLIENTS);
+    /// Notes a message that costs no line: passed on to followers and not kept, because it would displace records
+    /// worth keeping.
+    pub fn note_passing(&self, message: Message) {
+        self.note(EventKind::Client(message), Keep::Passing, FRESH_OF_CLIENTS);
     }
 
     /// Takes over what has been noted since the last time. To be called several times a second: what waits is bounded.
@@ -299,9 +301,9 @@ impl Traffic {
     pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
         let kept = self.collected();
         let events = kept.buses.get(bus).into_iter().flat_map(|ring| ring.events.iter().rev());
-        let records = events.filter_map(|event| match &event.what {
-            What::Line { record, .. } => Some(record),
-            What::Client(_) => None,
+        let records = events.filter_map(|event| match &event.kind {
+            EventKind::Line { record, .. } => Some(record),
+            EventKind::Client(_) => None,
         });
         records.filter(|record| wanted(record)).take(most).cloned().collect()
     }
@@ -309,7 +311,7 @@ impl Traffic {
     /// Everything kept, and from there on everything that happens: nothing twice, nothing in between missing.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {
-        // From here on reads that are answered from the snapshot are told, too.
+        // From here on reads that are answered from the snapshot are noted, too.
         self.followers.fetch_add(1, Ordering::Relaxed);
         let kept = self.collected();
         let (all, live, next) = (kept.all(), kept.live.subscribe(), kept.number + 1);
@@ -323,8 +325,8 @@ impl Traffic {
     }
 
     /// Never waits: beyond `most` in the queue the event is lost.
-    fn note(&self, what: What, keep: Keep, most: usize) {
-        let event = Arc::new(Event { number: 0, what, keep, clock: Clock::now() });
+    fn note(&self, kind: EventKind, keep: Keep, most: usize) {
+        let event = Arc::new(Event { number: 0, kind, keep, clock: Clock::now() });
         if self.fresh.len() >= most || self.fresh.push(event).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -335,7 +337,7 @@ impl Traffic {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // No more than there was room for, however fast others note.
         for event in (0..FRESH_EVENTS).map_while(|_| self.fresh.pop()) {
-            kept.take(event);
+            kept.add(event);
         }
         // These were to stand behind what was in the queue. A follower sees it by the number of the next event.
         let lost = self.lost();
@@ -346,18 +348,18 @@ impl Traffic {
 }
 
 impl Kept {
-    fn take(&mut self, mut event: Arc<Event>) {
+    fn add(&mut self, mut event: Arc<Event>) {
         self.number += 1;
-        // Nobody else has it yet.
+        // The only reference so far.
         if let Some(event) = Arc::get_mut(&mut event) {
             event.number = self.number;
             self.clock = self.clock.or_set(event.clock);
             event.clock = self.clock;
         }
         if event.keep == Keep::Kept {
-            match &event.what {
-                What::Line { bus, .. } => self.buses.entry(Arc::clone(bus)).or_default(),
-                What::Client(_) => &mut self.clients,
+            match &event.kind {
+                EventKind::Line { bus, .. } => self.buses.entry(Arc::clone(bus)).or_default(),
+                EventKind::Client(_) => &mut self.clients,
             }
             .push(Arc::clone(&event));
         }
@@ -378,7 +380,7 @@ fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
     all
 }
 
-/// One who follows the traffic.
+/// A subscription to the traffic.
 #[derive(Debug)]
 pub struct Follower {
     live: broadcast::Receiver<Arc<Event>>,
@@ -389,7 +391,7 @@ pub struct Follower {
     traffic: Arc<Traffic>,
 }
 
-/// What a follower is told.
+/// What a follower receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
     /// The next event.
@@ -415,7 +417,7 @@ impl Follower {
         Followed::Event(event)
     }
 
-    /// The next event there is. How many it is behind, its number tells.
+    /// The next event there is. Its number shows how many are missing.
     async fn receive(&mut self) -> Arc<Event> {
         loop {
             self.traffic.collect();
@@ -435,7 +437,7 @@ impl Drop for Follower {
     }
 }
 
-/// Requests that cost no line and are told to those who follow, with their replies, in each second.
+/// Requests that cost no line and are passed on to followers, with their replies, in each second.
 pub const PASSING_PER_SECOND: u32 = 200;
 
 /// Events kept of each bus, and of the clients.

@@ -1,7 +1,9 @@
 //! Asking meters from this program: over TCP, through a gateway, and straight on the line.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use metergate::meter::{ExponentRead, Point, Profile};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::serial::{Direction, OpenError, PortSettings};
 use metergate::simulator::{Chain, ChainSettings};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use nix::libc::O_NOCTTY;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -44,10 +46,9 @@ fn serial(device: &Path) -> Result<SerialClient, OpenError> {
 
 /// Returns when nobody has the device any more.
 fn wait_until_free(device: &Path) {
-    let file =
-        rustix::fs::open(device, OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    at_last(|| flock(&file, FlockOperation::NonBlockingLockExclusive));
-    flock(&file, FlockOperation::Unlock).unwrap();
+    let file = OpenOptions::new().read(true).custom_flags(O_NOCTTY).open(device).unwrap();
+    at_last(|| file.try_lock());
+    file.unlock().unwrap();
 }
 
 fn gateway(device: &Path, writes: &str) -> Gateway {

@@ -25,7 +25,7 @@ pub(super) struct Handover {
 struct Lane {
     bus: BusHandle,
     waiting: VecDeque<Request<ReplySender>>,
-    /// Keeps its place among those who wait for room.
+    /// Keeps its place in the order of those that wait for room.
     slot: Pin<Box<dyn Future<Output = Option<Slot>> + Send>>,
 }
 

@@ -15,7 +15,7 @@ pub enum PeerState {
     Open,
     /// Its sending side (FIN): it may still wait for answers.
     HalfClosed,
-    /// All of it (RST, or it vanished): nobody takes an answer.
+    /// All of it (RST, or it vanished): no answer can be delivered.
     Reset,
 }
 
@@ -44,7 +44,7 @@ impl<S: AsyncRead> Receive for ReadHalf<S>
 where
     Self: AsyncRead + Send + Sync,
 {
-    /// Never: a stream of another kind shows its end only to who reads it.
+    /// Never: a stream of another kind shows its end only when it is read.
     async fn closed(&self, _known: PeerState) -> PeerState {
         pending().await
     }

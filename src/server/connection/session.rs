@@ -22,7 +22,7 @@ use crate::runtime::LogKind;
 use crate::serial::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender, clock};
 use crate::server::listener_metrics::Connected;
 use crate::server::routes::{ListenerState, Refusal, Routed};
-use crate::traffic::{Said, Served, Speaker, Traffic};
+use crate::traffic::{Message, Sender, Served, Traffic};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Session {
         self.in_flight.awaits_answers()
     }
 
-    /// Whether the outcome of a write is still to be recorded, whoever is gone.
+    /// Whether the outcome of a write is still to be recorded, even if the client is gone.
     pub(super) fn has_late_writes(&self) -> bool {
         self.in_flight.has_late_writes()
     }
@@ -106,7 +106,7 @@ impl Session {
         self.replies = ReplyBuffer::default();
     }
 
-    /// Takes one of the requests that came together. `present` is `now` for whoever reckons with time slept.
+    /// Takes one of the requests that came together. `present` is `now` with the time slept.
     pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
         let header = Header::new(&adu);
         self.came += 1;
@@ -117,10 +117,14 @@ impl Session {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
                 self.refuse(state, asked(pdu), refusal.code());
             }
-            Routed::Diagnostics(pdu) => match diagnostics::answer(&state.picture(), &pdu, now.into_std()) {
-                Ok(reply) => self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now),
-                Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
-            },
+            Routed::Diagnostics(pdu) => {
+                match diagnostics::answer(&state.diagnostics_view(), &pdu, now.into_std()) {
+                    Ok(reply) => {
+                        self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now)
+                    }
+                    Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
+                }
+            }
             Routed::Unit { bus, unit, pdu } => {
                 if let Some(found) = self.look_up(state, bus, unit, &pdu, present) {
                     if self.in_flight.repeats(header.transaction_id) {
@@ -198,14 +202,14 @@ impl Session {
             match ready {
                 Ready::Reply { asked, pdu, served } => {
                     let adu = asked.header.reply(pdu);
-                    let speaker = Speaker::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
-                    self.note(speaker, adu.clone(), now);
+                    let sender = Sender::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
+                    self.note(sender, adu.clone(), now);
                     self.push(&adu, now);
                 }
                 Ready::Lookup { key, asked, bus, unit, pdu } => {
                     let state = self.client.listener.load_full();
                     if let Some(found) = self.look_up(&state, &bus, unit, &pdu, clock::at(now)) {
-                        self.metrics.note_lookup(true);
+                        self.metrics.note_hit();
                         self.in_flight.handle_found(key, found, now);
                     } else {
                         self.note_miss(&state, &pdu);
@@ -229,16 +233,16 @@ impl Session {
     fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
         let reply = header.reply(pdu);
         if self.traffic.permits_passing(now.into_std()) {
-            let speaker = Speaker::Gateway { served, asked: asked.clone(), since: now.into_std() };
-            for (speaker, adu) in [(Speaker::Client, header.reply(asked.clone())), (speaker, reply.clone())] {
+            let sender = Sender::Gateway { served, asked: asked.clone(), since: now.into_std() };
+            for (sender, adu) in [(Sender::Client, header.reply(asked.clone())), (sender, reply.clone())] {
                 let link = Arc::clone(&self.client.link);
-                self.traffic.note_passing(Said { link, speaker, adu, at: now.into_std() });
+                self.traffic.note_passing(Message { link, sender, adu, at: now.into_std() });
             }
         }
         self.push(&reply, now);
     }
 
-    /// Refuses what no line has heard of.
+    /// Refuses a request that no line was sent.
     fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
         if !is_read(&asked.pdu) {
             self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
@@ -252,8 +256,8 @@ impl Session {
         PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
     }
 
-    /// The reply to a read from data this listener's clients may be given, without the bus task. None while the
-    /// client's own write to the unit has no answer: it is given what the unit holds after it.
+    /// The reply to a read from data that may be served on this listener, without the bus task. None while the client's
+    /// own write to the unit has no answer: the read must show its effect.
     fn look_up(
         &self,
         state: &ListenerState,
@@ -269,7 +273,7 @@ impl Session {
 
     fn note_miss(&self, state: &ListenerState, pdu: &RequestPdu) {
         if !state.settings.max_age.is_zero() && pdu.range().is_some() {
-            self.metrics.note_lookup(false);
+            self.metrics.note_miss();
         }
     }
 
@@ -317,12 +321,12 @@ impl Session {
 
     /// A client's request that goes to a line, waits, or is refused.
     fn note_request(&self, asked: &Asked) {
-        self.note(Speaker::Client, asked.header.reply(asked.pdu.clone()), asked.at);
+        self.note(Sender::Client, asked.header.reply(asked.pdu.clone()), asked.at);
     }
 
-    fn note(&self, speaker: Speaker, adu: Adu, at: Instant) {
+    fn note(&self, sender: Sender, adu: Adu, at: Instant) {
         let link = Arc::clone(&self.client.link);
-        self.traffic.note_said(Said { link, speaker, adu, at: at.into_std() });
+        self.traffic.note_message(Message { link, sender, adu, at: at.into_std() });
     }
 
     fn push(&mut self, reply: &Adu, now: Instant) {
@@ -336,5 +340,5 @@ impl Session {
     }
 }
 
-/// What a client is told to change whose bytes are RTU frames.
+/// The remedy for a client that sends RTU frames.
 pub(super) const RTU_OVER_TCP: &str = "the client speaks RTU over TCP; set it to Modbus TCP";

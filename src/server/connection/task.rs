@@ -41,10 +41,10 @@ where
     tokio::pin!(closing, alarm);
     debug!("connected");
     loop {
-        connection.take_requests(now);
+        connection.handle_buffered(now);
         // What is written makes room for requests that are here already.
         while connection.write_at_once(now).await {
-            connection.take_requests(now);
+            connection.handle_buffered(now);
         }
         connection.show_idle(now);
         match connection.phase {
@@ -197,18 +197,18 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     /// Takes the whole ADUs that have come, as far as there is room for them in flight.
-    fn take_requests(&mut self, now: Instant) {
+    fn handle_buffered(&mut self, now: Instant) {
         if self.input.is_empty() {
             return;
         }
         // What the listener is set to does not change in the midst of what came together.
         let state = self.client.listener.load_full();
         let present = clock::at(now);
-        self.take_whole_adus(&state, now, present);
+        self.handle_whole_adus(&state, now, present);
         self.session.count_requests(now);
     }
 
-    fn take_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
+    fn handle_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
         while self.phase == Phase::Open && self.session.in_flight() < state.settings.max_in_flight {
             match mbap::decode(&mut self.input) {
                 Ok(Some(adu)) => {

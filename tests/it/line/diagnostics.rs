@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::line::diagnostics::answer;
 use metergate::line::{
-    Block, ClientCounters, LineCounters, Picture, PortState, Snapshot, UnitCounters, UnitId, UnitState,
-    UnitStatistics, UnitView, View,
+    Block, ClientCounters, DiagnosticsView, LineCounters, PortState, Snapshot, UnitCounters, UnitId,
+    UnitState, UnitStatistics, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
@@ -36,7 +36,7 @@ fn quiet(id: u8) -> UnitView {
 }
 
 /// A gateway that has run for 100000 s with two buses; unit 2 of the second is known to clients as 12.
-fn picture(now: Instant) -> Picture {
+fn picture(now: Instant) -> DiagnosticsView {
     let busy = UnitView {
         state: UnitState::Offline,
         counters: UnitCounters {
@@ -68,7 +68,7 @@ fn picture(now: Instant) -> Picture {
         units: vec![Arc::new(quiet(1)), Arc::new(busy)],
         ..View::default()
     };
-    Picture {
+    DiagnosticsView {
         started: now - 100_000 * SECOND,
         clients: ClientCounters { connections: 3, requests: 0x0003_0004, exceptions: 5, hits: 6, misses: 7 },
         buses: vec![Arc::new(first), Arc::new(second)],

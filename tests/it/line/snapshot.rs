@@ -84,11 +84,14 @@ fn age_counts_from_the_beginning_and_is_kept_to_the_edge() {
 fn a_table_serves_the_other_only_where_the_profile_says_so() {
     let now = Instant::now();
     let input = ReadRange { function: FunctionCode::READ_INPUT_REGISTERS, ..registers(2, 2) };
-    let held = |mirrored| Snapshot::new(Tables::of(mirrored)).with(block(registers(0, 10), 9, now, 1));
-    assert_eq!(held(false).answer(&input, SECOND, ListenerId::default(), now), None);
-    assert_eq!(held(true).answer(&input, SECOND, ListenerId::default(), now), Some(reply(input, 9)));
+    let held = |tables| Snapshot::new(tables).with(block(registers(0, 10), 9, now, 1));
+    assert_eq!(held(Tables::Apart).answer(&input, SECOND, ListenerId::default(), now), None);
+    assert_eq!(
+        held(Tables::Mirrored).answer(&input, SECOND, ListenerId::default(), now),
+        Some(reply(input, 9))
+    );
     let coils = ReadRange { function: FunctionCode::READ_COILS, ..registers(0, 2) };
-    assert_eq!(held(true).answer(&coils, SECOND, ListenerId::default(), now), None);
+    assert_eq!(held(Tables::Mirrored).answer(&coils, SECOND, ListenerId::default(), now), None);
 }
 
 #[test]

@@ -233,7 +233,7 @@ async fn a_bus_that_panics_again_and_again_is_started_ever_less_often_and_can_be
     assert_eq!(client.ask(1, READ).await.unwrap()[..], [0x83, 0x0A]);
     rig.stop.cancel();
     rig.task.await.unwrap();
-    rig.watchdog.ask();
+    rig.watchdog.request_heartbeats();
     assert_eq!(rig.watchdog.silent(), [""; 0], "a bus that was stopped is asked no more");
 }
 
@@ -272,13 +272,13 @@ async fn the_watchdog_is_fed_while_another_bus_lives() {
     while rig.port.load().problem.is_none() {
         tokio::task::yield_now().await;
     }
-    rig.watchdog.ask();
+    rig.watchdog.request_heartbeats();
     other.answer();
     assert_eq!(rig.watchdog.silent(), [""; 0]);
     while rig.restarts() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    rig.watchdog.ask();
+    rig.watchdog.request_heartbeats();
     other.answer();
     while rig.watchdog.silent() != [""; 0] {
         tokio::task::yield_now().await;

@@ -68,11 +68,11 @@ async fn a_bus_stuck_in_its_driver_is_named_and_one_without_a_port_is_not() {
     let _stuck = bus("stuck", &watchdog, stuck(entered, release));
     let _absent = bus("absent", &watchdog, absent);
     inside.recv().unwrap();
-    watchdog.ask();
+    watchdog.request_heartbeats();
     until_silent(&watchdog, &["stuck"]).await;
     // It cannot answer however long one waits, for its task is inside the driver.
     for _ in 0..100 {
-        watchdog.ask();
+        watchdog.request_heartbeats();
         until_silent(&watchdog, &["stuck"]).await;
     }
     drop(let_go);
@@ -87,7 +87,7 @@ async fn a_bus_that_was_stopped_is_asked_no_more_and_one_that_panicked_stays_sil
     stop.cancel();
     stopped.await.unwrap();
     assert!(panicked.await.unwrap_err().is_panic());
-    watchdog.ask();
+    watchdog.request_heartbeats();
     assert_eq!(watchdog.silent(), ["panicked"]);
 }
 
@@ -115,6 +115,6 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
     handle.send(request).await.unwrap();
     // The request is on the wire, and nobody will answer it.
     meters.read_exact(&mut [0; 8]).await.unwrap();
-    watchdog.ask();
+    watchdog.request_heartbeats();
     until_silent(&watchdog, &[]).await;
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::line::{
-    Cause, Outcome, Piece, PieceKind, Received, Record, Source, Stray, Target, Transaction, UnitId, UnitState,
+    Cause, Outcome, Received, Record, RxSegment, SegmentKind, Source, Stray, Target, Transaction, UnitId,
+    UnitState,
 };
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::status::{DoctorReport, History, Published};
@@ -30,7 +31,8 @@ fn findings(published: &Published, history: &History, now: Instant) -> Vec<Strin
 /// A meter without profile was asked for two registers and gave them.
 fn transaction(number: u64, unit: u8, begun: Instant) -> Transaction {
     let answer = Bytes::from(vec![unit, 3, 4, 0xAB, 0xCD, 0xEF, 0x01, 0x5A, 0xA5]);
-    let piece = Piece { kind: PieceKind::Answer, start: 0, length: answer.len(), at: begun + SECOND / 100 };
+    let segment =
+        RxSegment { kind: SegmentKind::Answer, start: 0, length: answer.len(), at: begun + SECOND / 100 };
     Transaction {
         number,
         cause: Cause::Client,
@@ -39,7 +41,12 @@ fn transaction(number: u64, unit: u8, begun: Instant) -> Transaction {
         target: Target::Unit(UnitId::new(unit).unwrap()),
         attempt: 2,
         request: Bytes::from(vec![unit, 3, 0x01, 0x00, 0x00, 0x02, 0xC5, 0xF7]),
-        received: Received { total: answer.len(), bytes: answer, pieces: vec![piece], ..Received::default() },
+        received: Received {
+            total: answer.len(),
+            bytes: answer,
+            segments: vec![segment],
+            ..Received::default()
+        },
         sent_at: begun,
         wire_end: begun + SECOND / 200,
         ended_at: begun + SECOND / 50,
@@ -171,10 +178,10 @@ fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest
         )));
     }
     note(Record::Transaction(transaction(26, 1, now)));
-    let late = Piece { kind: PieceKind::Late(UnitId::new(2).unwrap()), start: 0, length: 5, at: now };
+    let late = RxSegment { kind: SegmentKind::Late(UnitId::new(2).unwrap()), start: 0, length: 5, at: now };
     let bytes = Bytes::from(vec![2, 0x83, 2, 0x30, 0xF1]);
     let received =
-        Received { total: 700, bytes, pieces: vec![late], first_at: Some(now), last_at: Some(now) };
+        Received { total: 700, bytes, segments: vec![late], first_at: Some(now), last_at: Some(now) };
     note(Record::Stray(Stray { number: 27, received, ended_at: now }));
     let html = page(&published, &History::default(), "/units/2?bus=riser-a", now);
     let shown: Vec<u64> = html
@@ -210,7 +217,7 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     history.sample(&published, start);
     for count in 0..100 {
         one.note_requests(1, 0, start);
-        other.note_lookup(count < 75);
+        if count < 75 { other.note_hit() } else { other.note_miss() }
     }
     other.note_exception(ExceptionCode(0x0B));
     let html = first_page(&published, &history, start + 10 * SECOND);

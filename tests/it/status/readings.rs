@@ -311,8 +311,8 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
         client.note_exception(ExceptionCode(0x0B));
     }
     one.note_exception(ExceptionCode(0x55));
-    one.note_lookup(true);
-    one.note_lookup(false);
+    one.note_hit();
+    one.note_miss();
     one.note_answer(Duration::from_millis(80));
     one.note_answer(Duration::from_millis(160));
     let now = now + 10 * SECOND;

@@ -43,12 +43,12 @@ impl Watch {
 
     /// Requests that came over the line so far.
     pub(crate) fn requests(&self) -> usize {
-        self.shared.books.lock().unwrap().requests
+        self.shared.counts.lock().unwrap().requests
     }
 
     /// Every counter the unit ever gave, one for each transaction.
     pub(crate) fn given(&self) -> HashSet<u32> {
-        self.shared.books.lock().unwrap().given.clone()
+        self.shared.counts.lock().unwrap().given.clone()
     }
 }
 
@@ -69,11 +69,11 @@ pub(crate) struct CounterUnit {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    books: Mutex<Books>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Default)]
-struct Books {
+struct Counts {
     requests: usize,
     given: HashSet<u32>,
 }
@@ -143,15 +143,15 @@ impl Unit {
         let word = |at: usize| u16::from_be_bytes([pdu[at], pdu[at + 1]]);
         let (function, start, argument) = (pdu[0], word(1), word(3));
         let now = self.watch.now();
-        let mut books = self.watch.shared.books.lock().unwrap();
-        books.requests += 1;
+        let mut counts = self.watch.shared.counts.lock().unwrap();
+        counts.requests += 1;
         if function == 0x06 {
             assert_eq!(start, WRITABLE, "only one register is written");
             self.written = argument;
             return pdu.to_vec();
         }
         assert_eq!(function, 0x03, "neither a read nor a write: {pdu:02x?}");
-        books.given.insert(now);
+        counts.given.insert(now);
         let [high, low] = [now >> 16, now & 0xFFFF].map(|word| u16::try_from(word).unwrap());
         let register = |at: u16| match at {
             WRITABLE => self.written,

@@ -1,13 +1,15 @@
 //! A pseudo terminal of a test. No program that another test starts meanwhile inherits it, so the far end is gone when
 //! the test lets it go.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
-use rustix::termios::OptionalActions;
+use nix::fcntl::OFlag;
+use nix::libc::O_NOCTTY;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 pub(crate) struct Terminal {
     /// The meters' end.
@@ -20,17 +22,14 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open() -> Self {
-        let far =
-            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        rustix::pty::grantpt(&far).unwrap();
-        rustix::pty::unlockpt(&far).unwrap();
-        let name = rustix::pty::ptsname(&far, Vec::new()).unwrap();
-        let device = PathBuf::from(name.into_string().unwrap());
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let held = rustix::fs::open(&device, flags, Mode::empty()).unwrap();
-        let mut termios = rustix::termios::tcgetattr(&held).unwrap();
-        termios.make_raw();
-        rustix::termios::tcsetattr(&held, OptionalActions::Now, &termios).unwrap();
-        Self { far: far.into(), device, held }
+        let far = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let device = PathBuf::from(ptsname_r(&far).unwrap());
+        let held = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device).unwrap();
+        let mut termios = tcgetattr(&held).unwrap();
+        cfmakeraw(&mut termios);
+        tcsetattr(&held, SetArg::TCSANOW, &termios).unwrap();
+        Self { far: OwnedFd::from(far).into(), device, held: held.into() }
     }
 }

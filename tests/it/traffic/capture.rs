@@ -7,7 +7,7 @@ use std::time::Duration;
 use metergate::capture::Capture;
 use metergate::modbus::rtu;
 use metergate::server::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::{Event, PASSING_PER_SECOND, What};
+use metergate::traffic::{Event, EventKind, PASSING_PER_SECOND};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{READ, bytes_of, settings};
@@ -202,6 +202,6 @@ async fn reads_from_the_snapshot_are_told_to_followers_and_take_no_place_of_what
     let both_sides = usize::try_from(2 * PASSING_PER_SECOND).unwrap();
     assert_eq!(told.len(), both_sides, "each with its answer, and no more of one second");
     assert_eq!(told[0].number, 4);
-    assert!(told.iter().all(|event| matches!(event.what, What::Client(_))));
+    assert!(told.iter().all(|event| matches!(event.kind, EventKind::Client(_))));
     assert_eq!(rig.traffic.kept().len(), 3, "what was kept is still there, and nothing else");
 }

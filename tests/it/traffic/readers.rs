@@ -8,17 +8,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use metergate::modbus::mbap::Adu;
 use metergate::traffic::{
-    FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Link, RING_EVENTS, Said, Speaker, Traffic,
+    FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Link, Message, RING_EVENTS, Sender, Traffic,
 };
 
 use crate::support::captured::{Act, Rig};
 use crate::support::clients::{self, READ};
 
-fn said(transaction_id: u16) -> Said {
+fn message(transaction_id: u16) -> Message {
     let address = |text: &str| text.parse().unwrap();
     let link = Link { client: address("10.0.0.5:40001"), listener: address("10.0.0.1:502"), connection: 1 };
     let adu = Adu { transaction_id, unit: 1, pdu: Bytes::from_static(READ) };
-    Said { link: Arc::new(link), speaker: Speaker::Client, adu, at: Instant::now() }
+    Message { link: Arc::new(link), sender: Sender::Client, adu, at: Instant::now() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn what_nobody_collects_in_time_is_lost_counted_and_told_to_who_follows() 
     let traffic = Arc::<Traffic>::default();
     let (_, mut follower) = traffic.follow();
     for number in 0..FRESH_OF_CLIENTS + 5 {
-        traffic.note_said(said(u16::try_from(number).unwrap()));
+        traffic.note_message(message(u16::try_from(number).unwrap()));
     }
     assert_eq!(traffic.lost(), 5);
     const { assert!(FRESH_OF_CLIENTS < FRESH_EVENTS, "the records of lines still find room") };
@@ -69,7 +69,7 @@ async fn what_nobody_collects_in_time_is_lost_counted_and_told_to_who_follows() 
         let Followed::Event(event) = follower.next().await else { panic!("nothing more is missing") };
         assert_eq!(event.number, number as u64 + 1);
     }
-    traffic.note_said(said(0));
+    traffic.note_message(message(0));
     assert_eq!(follower.next().await, Followed::Lost(5));
     let Followed::Event(event) = follower.next().await else { panic!("nothing more is missing") };
     assert_eq!(event.number, FRESH_OF_CLIENTS as u64 + 5 + 1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metergate::line::{
-    Cause, Echo, LineSettings, Outcome, Output, PieceKind, PortEvent, RECEIVED_MAX, Record, Stray, Target,
+    Cause, Echo, LineSettings, Outcome, Output, PortEvent, RECEIVED_MAX, Record, SegmentKind, Stray, Target,
     Transaction, UnitId,
 };
 use metergate::modbus::pdu::ExceptionCode;
@@ -30,7 +30,7 @@ fn stray(bench: &mut Bench) -> Stray {
     }
 }
 
-fn kinds(record: &Transaction) -> Vec<(Option<PieceKind>, usize)> {
+fn kinds(record: &Transaction) -> Vec<(Option<SegmentKind>, usize)> {
     record.received.parts().iter().map(|part| (part.kind, part.bytes.len())).collect()
 }
 
@@ -111,8 +111,12 @@ fn an_echo_noise_and_a_frame_of_another_unit_stand_before_the_answer() {
     bench.bytes(&talk);
     let told = transaction(&mut bench);
     assert_eq!(told.outcome, Outcome::Answered);
-    let expected =
-        [(Some(PieceKind::Echo), 8), (None, 2), (Some(PieceKind::Foreign), 7), (Some(PieceKind::Answer), 7)];
+    let expected = [
+        (Some(SegmentKind::Echo), 8),
+        (None, 2),
+        (Some(SegmentKind::Foreign), 7),
+        (Some(SegmentKind::Answer), 7),
+    ];
     assert_eq!(kinds(&told), expected);
     assert_eq!(bench.view.unit(unit(1)).expect("a unit").statistics.foreign, 1);
 }
@@ -128,8 +132,8 @@ fn a_late_answer_on_a_free_line_has_a_record_of_its_own_at_once() {
     bench.frame(1, &[6, 0, 1, 0, 5]);
     let late = stray(&mut bench);
     assert_eq!(
-        late.received.pieces.iter().map(|piece| piece.kind).collect::<Vec<_>>(),
-        [PieceKind::Late(unit(1))]
+        late.received.segments.iter().map(|piece| piece.kind).collect::<Vec<_>>(),
+        [SegmentKind::Late(unit(1))]
     );
     assert_eq!(late.received.bytes, rtu::encode(1, &[6, 0, 1, 0, 5]));
     assert_eq!(late.number, 2);

@@ -1,17 +1,17 @@
 //! The simulated serial line of `bus/simulation.rs`. It names nothing outside this folder.
 //!
 //! `rng` draws, `swarm` decides what a seed is about, `unit` and `wire` are the world, `answers` is what can
-//! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `books` and `own` hold the promises, `ledger`
-//! what the records must say, `world` runs it all.
+//! go wrong with an answer, `traffic` is what clients ask, `polling` what is read without them, `invariants` and `own`
+//! hold the promises, `record_log` what the records must say, `world` runs it all.
 //!
 //! One thing is left out on purpose, because nothing on a serial line can tell it apart: an answer that comes
 //! later than the late guard. Late answers here begin before the guard ends.
 
 mod answers;
-mod books;
-mod ledger;
+mod invariants;
 mod own;
 mod polling;
+mod record_log;
 mod rng;
 mod swarm;
 mod traffic;
@@ -21,7 +21,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub(crate) use ledger::LimitedAnswers;
+pub(crate) use record_log::LimitedAnswers;
 pub(crate) use rng::Rng;
 
 /// Runs one seed, and gives what became of limited answers in it.

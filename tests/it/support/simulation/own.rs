@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use metergate::line::{LineSettings, UnitState, View};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
-use super::books::{Check, check};
+use super::invariants::{Check, check};
 use super::wire::{MILLI, Nanos};
 
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 
 use super::answers;
-use super::books::{Asked, Books, Check, check};
-use super::ledger::{Ledger, LimitedAnswers};
+use super::invariants::{Asked, Check, Invariants, check};
 use super::polling;
+use super::record_log::{LimitedAnswers, RecordLog};
 use super::rng::{Rng, mix};
 use super::swarm::{Customs, Faults, LimitedWrites, Swarm, Upheavals};
 use super::traffic;
@@ -78,8 +78,8 @@ pub(crate) struct World {
     scheduled: u64,
     wire: Wire,
     units: BTreeMap<u8, VirtualUnit>,
-    books: Books,
-    ledger: Ledger,
+    invariants: Invariants,
+    record_log: RecordLog,
     ids: Vec<u8>,
     next_id: u64,
     /// Numbers of the connections; one that left is followed by another.
@@ -142,8 +142,8 @@ impl World {
             scheduled: 0,
             wire: Wire::new(swarm.delivery, bits, framing.baud_rate),
             units: alive.map(unit).collect(),
-            books: Books::new(&swarm.settings),
-            ledger: Ledger::default(),
+            invariants: Invariants::new(&swarm.settings),
+            record_log: RecordLog::default(),
             ids,
             next_id: 0,
             connections: (0..swarm.addresses * swarm.connections).collect(),
@@ -189,7 +189,7 @@ impl World {
 
     /// Runs to the end: traffic with faults, then calm, then proof that the line came back by itself.
     pub(crate) fn run(mut self) -> Result<LimitedAnswers, String> {
-        let result = self.run_to_the_end().map(|()| self.ledger.limited_answers());
+        let result = self.run_to_the_end().map(|()| self.record_log.limited_answers());
         result.map_err(|fault| {
             let trace = self.trace.unwrap_or_default().join("\n");
             format!("at {:?}: {fault}\n{trace}", Duration::from_nanos(self.now))
@@ -204,11 +204,13 @@ impl World {
             let bytes = self.wire.next_delivery().map(|at| at.max(self.stalled_until));
             let timer = self.line.poll_timeout().map(|at| self.nanos(at).max(self.stalled_until));
             let input = self.inputs.keys().next().map(|key| key.0.max(self.stalled_until));
-            check(timer.is_some() || self.books.asked.is_empty(), || "requests wait, and no timer".into())?;
+            check(timer.is_some() || self.invariants.asked.is_empty(), || {
+                "requests wait, and no timer".into()
+            })?;
             let Some(next) = [event, bytes, timer, input].into_iter().flatten().min() else { break };
             if next > self.now {
                 if self.now >= self.stalled_until {
-                    self.books.nothing_overdue(self.now)?;
+                    self.invariants.nothing_overdue(self.now)?;
                 }
                 self.now = next;
                 at_one_instant = 0;
@@ -230,14 +232,14 @@ impl World {
                 self.next_input()?;
             }
         }
-        check(self.books.asked.is_empty(), || "requests are left without an answer".into())?;
-        check(self.books.view.waiting == 0, || "something waits for nobody".into())?;
+        check(self.invariants.asked.is_empty(), || "requests are left without an answer".into())?;
+        check(self.invariants.view.waiting == 0, || "something waits for nobody".into())?;
         self.port(PortEvent::Lost)?;
-        self.ledger.complete(&self.books.view)
+        self.record_log.complete(&self.invariants.view)
     }
 
     fn is_over(&self) -> bool {
-        self.inputs.is_empty() && self.events.is_empty() && self.books.asked.is_empty()
+        self.inputs.is_empty() && self.events.is_empty() && self.invariants.asked.is_empty()
     }
 
     fn next_event(&mut self) {
@@ -286,7 +288,7 @@ impl World {
             return Ok(());
         }
         self.note(|| format!("given {bytes:02X?}"));
-        self.ledger.received(&bytes);
+        self.record_log.received(&bytes);
         self.last_byte = self.last_byte.max(self.now);
         self.unanswered = None;
         let now = self.present();
@@ -368,7 +370,7 @@ impl World {
         // Unlike the number of any that takes the place of one that left.
         self.connections[place] = self.next_id + 500_000;
         self.note(|| format!("connection {closed} closes its sending side"));
-        let asked = &self.books.asked;
+        let asked = &self.invariants.asked;
         self.line.demote_requests(|id| asked.get(id).is_some_and(|asked| asked.connection == closed));
     }
 
@@ -405,7 +407,7 @@ impl World {
             self.connections[place] = self.next_id + 1000;
             self.note(|| format!("connection {gone} leaves"));
             let left: Vec<u64> = self
-                .books
+                .invariants
                 .asked
                 .iter()
                 .filter(|(_, asked)| asked.connection == gone)
@@ -414,7 +416,7 @@ impl World {
             self.line.drop_requests(|id| left.contains(id));
             // What is on the wire is answered with what comes of it; the rest at once, and never sent.
             for id in left {
-                self.books.asked.entry(id).and_modify(|asked| asked.must_succeed = false);
+                self.invariants.asked.entry(id).and_modify(|asked| asked.must_succeed = false);
             }
             self.outputs()?;
         }
@@ -500,11 +502,11 @@ impl World {
             behind: Vec::new(),
             must_succeed,
         };
-        let at_hand = self.books.at_hand(&asked, self.present());
-        self.books.ask(id, asked);
+        let at_hand = self.invariants.at_hand(&asked, self.present());
+        self.invariants.ask(id, asked);
         if let Some(reply) = at_hand {
             self.note(|| format!("answers {id} from the snapshot: {reply:02X?}"));
-            return self.books.reply(id, &Answer::Reply(reply), self.present());
+            return self.invariants.reply(id, &Answer::Reply(reply), self.present());
         }
         let max_age = Duration::from_nanos(max_age);
         let deadline = self.instant(deadline);
@@ -519,8 +521,8 @@ impl World {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu)?,
                 Output::Publish(view) => {
-                    check(view.waiting <= self.books.asked.len(), || "more wait than asked".into())?;
-                    self.books.own.kept(&view)?;
+                    check(view.waiting <= self.invariants.asked.len(), || "more wait than asked".into())?;
+                    self.invariants.own.kept(&view)?;
                     let base = self.base;
                     self.note(|| {
                         let units = view.units.iter().map(|unit| {
@@ -533,9 +535,9 @@ impl World {
                         format!("publishes {:?}", units.collect::<Vec<_>>())
                     });
                     if view.port != PortState::Open {
-                        self.books.own.interrupted();
+                        self.invariants.own.interrupted();
                     }
-                    self.books.view = Arc::unwrap_or_clone(view);
+                    self.invariants.view = Arc::unwrap_or_clone(view);
                 }
                 Output::Event(_) => {}
                 Output::Record(record) => {
@@ -544,18 +546,18 @@ impl World {
                     {
                         self.last_frame = Some(self.now);
                     }
-                    self.ledger.record(&record, self.instant(self.now))?;
+                    self.record_log.record(&record, self.instant(self.now))?;
                 }
                 Output::Reply { to, answer } => {
                     self.note(|| format!("answers {to}: {answer:?}"));
-                    self.books.reply(to, &answer, self.present())?;
+                    self.invariants.reply(to, &answer, self.present())?;
                 }
             }
             count += 1;
             check(count < 1000, || "outputs without end".into())?;
         }
-        self.books.explained(self.now)?;
-        self.books.own.only_probes(&self.books.view)
+        self.invariants.explained(self.now)?;
+        self.invariants.own.only_probes(&self.invariants.view)
     }
 
     fn schedule(&mut self, at: Nanos, event: Event) {

@@ -6,7 +6,7 @@ use metergate::modbus::pdu::{ExceptionCode, RequestPdu, exception_reply};
 use metergate::modbus::rtu;
 
 use super::super::answers::{self, Scene};
-use super::super::books::{Check, Execution, check};
+use super::super::invariants::{Check, Execution, check};
 use super::super::unit::is_ignored;
 use super::super::wire::{Nanos, SHORTEST_WAIT, nanos};
 use super::{Event, World};
@@ -15,12 +15,12 @@ impl World {
     pub(super) fn transmit(&mut self, adu: &Bytes) -> Check {
         self.note(|| format!("sends {adu:02X?}"));
         check(self.open, || "sent into a closed port".into())?;
-        self.ledger.sent(adu, self.instant(self.now));
+        self.record_log.sent(adu, self.instant(self.now));
         check(rtu::crc_is_right(adu), || "sent with a wrong CRC".into())?;
         let unit = adu[0];
         let pdu = RequestPdu::decode(adu.slice(1..adu.len() - 2)).map_err(|code| format!("sent: {code}"))?;
         self.silence_was_kept(unit)?;
-        self.books.transmit(unit, &pdu, self.wire.time(adu.len()), self.now)?;
+        self.invariants.transmit(unit, &pdu, self.wire.time(adu.len()), self.now)?;
         let talk = self.wire.talk(self.now, adu, false, &mut self.rng);
         if self.swarm.echoes {
             self.echo(adu);
@@ -72,7 +72,7 @@ impl World {
         if unit == 0 {
             for (&id, unit) in &mut self.units {
                 let reply = unit.execute(pdu.bytes(), elapsed);
-                self.books.execute(id, Execution { sent, at: elapsed, pdu: pdu.clone(), reply });
+                self.invariants.execute(id, Execution { sent, at: elapsed, pdu: pdu.clone(), reply });
             }
             return;
         }
@@ -87,7 +87,8 @@ impl World {
         } else {
             there.execute(pdu.bytes(), elapsed)
         };
-        self.books.execute(unit, Execution { sent, at: elapsed, pdu: pdu.clone(), reply: reply.clone() });
+        self.invariants
+            .execute(unit, Execution { sent, at: elapsed, pdu: pdu.clone(), reply: reply.clone() });
         let configured = self.swarm.settings.units.iter().find(|configured| configured.id.get() == unit);
         let scene = Scene {
             faults: &self.swarm.faults,
@@ -98,7 +99,7 @@ impl World {
         };
         let talks = scene.answer(unit, &reply, &mut self.rng);
         if talks.first().is_some_and(|&(after, _)| after < scene.response_timeout) {
-            self.books.own.answered(self.wire.time(reply.len() + rtu::OVERHEAD));
+            self.invariants.own.answered(self.wire.time(reply.len() + rtu::OVERHEAD));
         }
         for (after, bytes) in talks {
             if let Some(there) = self.units.get_mut(&unit) {

@@ -2,7 +2,7 @@
 
 use metergate::line::{Line, LineSettings, PortEvent, PortSettingsChange};
 
-use super::super::books::Check;
+use super::super::invariants::Check;
 use super::super::swarm::Upheavals;
 use super::super::wire::MILLI;
 use super::{Input, World};
@@ -87,7 +87,7 @@ impl World {
 
     fn reload(&mut self, settings: LineSettings, port: PortSettingsChange) -> Check {
         self.note(|| format!("reloads, port {port:?}: {settings:?}"));
-        self.books.reload(&settings, self.now);
+        self.invariants.reload(&settings, self.now);
         self.settings = settings.clone();
         if self.open && port == PortSettingsChange::Reopened {
             self.open = false;
@@ -107,8 +107,8 @@ impl World {
     fn restart(&mut self) {
         self.note(|| "restarts".into());
         self.line = Line::new(self.settings.clone());
-        self.books.restart(&self.settings, self.now);
-        self.ledger.restart();
+        self.invariants.restart(&self.settings, self.now);
+        self.record_log.restart();
         for connection in &mut self.connections {
             *connection += 1_000_000;
         }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use metergate::line::{Outcome, PieceKind, Record, Target, Transaction, View};
+use metergate::line::{Outcome, Record, SegmentKind, Target, Transaction, View};
 
-use super::books::{Check, check};
+use super::invariants::{Check, check};
 
 /// What the wire saw and no record has told yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RecordLog {
     sent: VecDeque<(Bytes, Instant)>,
     received: VecDeque<u8>,
     records: u64,
@@ -37,7 +37,7 @@ impl AddAssign for LimitedAnswers {
     }
 }
 
-impl Ledger {
+impl RecordLog {
     pub(crate) fn sent(&mut self, adu: &Bytes, at: Instant) {
         self.sent.push_back((adu.clone(), at));
     }
@@ -80,7 +80,7 @@ impl Ledger {
         let parts = transaction.received.parts();
         for part in parts.iter().filter(|part| is_limited(&transaction.request, part.bytes)) {
             match part.kind {
-                Some(PieceKind::Answer) => {
+                Some(SegmentKind::Answer) => {
                     self.limited.passed_on += 1;
                     let last = self.unanswered.get(&target);
                     let is_prompt = last.is_none_or(|last| transaction.sent_at >= *last + PROMPT_AFTER);
@@ -88,8 +88,8 @@ impl Ledger {
                         format!("a limited write was believed of a unit that may be late: {transaction:02X?}")
                     })?;
                 }
-                Some(PieceKind::Foreign) => self.limited.not_believed += 1,
-                Some(PieceKind::Echo | PieceKind::Late(_)) | None => {}
+                Some(SegmentKind::Foreign) => self.limited.not_believed += 1,
+                Some(SegmentKind::Echo | SegmentKind::Late(_)) | None => {}
             }
         }
         let may_come = matches!(

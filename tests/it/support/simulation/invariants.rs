@@ -47,7 +47,7 @@ pub(crate) struct Execution {
 }
 
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct Invariants {
     pub(crate) asked: BTreeMap<u64, Asked>,
     pub(crate) view: View,
     pub(crate) own: Own,
@@ -65,7 +65,7 @@ pub(crate) struct Books {
     configured: BTreeSet<u8>,
 }
 
-impl Books {
+impl Invariants {
     pub(crate) fn new(settings: &LineSettings) -> Self {
         Self {
             asked: BTreeMap::new(),
