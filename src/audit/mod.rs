@@ -5,8 +5,10 @@
 mod audit_log;
 mod record;
 mod settings;
+mod write_counter;
 
 pub use audit_log::AuditLog;
 pub use record::Audit;
 pub(crate) use record::{Addressed, PendingWrite};
 pub use settings::AuditSettings;
+pub use write_counter::WriteCounter;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::audit::audit_log::AuditLog;
+use crate::audit::write_counter::WriteCounter;
 use crate::line::{Answer, UnitId};
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
@@ -27,15 +28,20 @@ use crate::traffic::{Link, UnitDirectory};
 pub struct Audit {
     names: Arc<UnitDirectory>,
     audit_log: Option<Arc<AuditLog>>,
+    counter: Arc<WriteCounter>,
     /// Lines of the log; the file has every write.
     log_limiter: LogRateLimiter,
 }
 
 impl Audit {
-    /// To the log, and to `audit_log` if there is one.
+    /// To the log, and to `audit_log` if there is one; `counter` counts them.
     #[must_use]
-    pub fn new(names: Arc<UnitDirectory>, audit_log: Option<Arc<AuditLog>>) -> Self {
-        Self { names, audit_log, log_limiter: LogRateLimiter::new() }
+    pub fn new(
+        names: Arc<UnitDirectory>,
+        audit_log: Option<Arc<AuditLog>>,
+        counter: Arc<WriteCounter>,
+    ) -> Self {
+        Self { names, audit_log, counter, log_limiter: LogRateLimiter::new() }
     }
 }
 
@@ -126,6 +132,7 @@ impl PendingWrite {
 
     fn record(&mut self, outcome: &Outcome, kind: LogKind) {
         self.is_recorded = true;
+        self.audit.counter.note(self.write.link.client.ip());
         let names = &self.audit.names;
         if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
             self.write.log(names, outcome, held_back);

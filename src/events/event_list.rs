@@ -44,7 +44,7 @@ impl EventList {
         let stopped = events.last().map(|last| (last.kind, last.begin));
         for event in events {
             list.last_id = list.last_id.max(event.id);
-            if event.end.is_none() {
+            if event.end.is_none() && event.kind != EventKind::Writes {
                 list.open.insert(event.key(), event.id);
             }
             list.events.push_back(event);
@@ -80,9 +80,7 @@ impl EventList {
         }
         let is_over = |key: &Key| {
             let unit = key.unit.map(|unit| (key.bus.clone(), unit));
-            key.kind != EventKind::Writes
-                && !held.contains(key)
-                && !unit.is_some_and(|unit| undecided.units.contains(&unit))
+            !held.contains(key) && !unit.is_some_and(|unit| undecided.units.contains(&unit))
         };
         let over: Vec<(Key, u64)> =
             self.open.iter().filter(|(key, _)| is_over(key)).map(|(key, id)| (key.clone(), *id)).collect();

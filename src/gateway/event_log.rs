@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::audit::WriteCounter;
 use crate::events::{EventFile, EventFileSettings, EventKind, EventList, SAVE_PERIOD};
 use crate::status::{self, Published};
 use crate::web::{SharedEvents, SharedHistory};
@@ -21,6 +22,7 @@ pub(super) struct EventLog {
     list: SharedEvents,
     /// Locked only by what may wait for a disk.
     file: Arc<Mutex<Option<EventFile>>>,
+    writes: Arc<WriteCounter>,
 }
 
 impl EventLog {
@@ -28,7 +30,12 @@ impl EventLog {
     pub(super) fn open(settings: Option<&EventFileSettings>) -> Self {
         let (file, events) = settings.cloned().map(EventFile::open).unzip();
         let list = EventList::restored(events.unwrap_or_default(), now(), Instant::now());
-        Self { list: SharedEvents::new(list), file: Arc::new(Mutex::new(file)) }
+        Self { list: SharedEvents::new(list), file: Arc::new(Mutex::new(file)), writes: Arc::default() }
+    }
+
+    /// Where the writes of clients are counted.
+    pub(super) fn writes(&self) -> Arc<WriteCounter> {
+        Arc::clone(&self.writes)
     }
 
     /// The list, to be shown.
@@ -90,11 +97,16 @@ impl EventSampler {
         let (wall, at) = (now(), published.at);
         let (conditions, undecided) = history.with(|history| status::conditions(published, history));
         let step = self.clock_step(wall, at);
+        let writes = self.log.writes.take();
         self.log.list.with(|list| {
             if let Some(step) = step {
                 list.step_clock(step, wall, at);
             }
             list.observe(&conditions, &undecided, wall, at);
+            list.end_writes(wall, at);
+            for (client, count) in writes {
+                list.note_writes(client, count, wall, at);
+            }
         });
         let is_saving = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
         if !is_saving && at.saturating_duration_since(self.saved) >= SAVE_PERIOD {

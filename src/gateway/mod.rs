@@ -140,7 +140,7 @@ impl Gateway {
         let mut gateway = Self {
             started,
             traffic,
-            audit: Arc::new(Audit::new(Arc::clone(&names), audit_log.clone())),
+            audit: Arc::new(Audit::new(Arc::clone(&names), audit_log.clone(), events.writes())),
             names,
             audit_log,
             buses,
@@ -201,7 +201,7 @@ impl Gateway {
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
         self.names = Arc::new(names(config));
-        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), audit_log.clone()));
+        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), audit_log.clone(), self.events.writes()));
         self.audit_log = audit_log;
         self.replace_buses(config).await;
         for (settings, socket) in config.listeners.iter().zip(sockets) {

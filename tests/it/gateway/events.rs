@@ -1,6 +1,7 @@
 //! Events of the built program: a port that goes and comes back, a reload, a restart; in the file and by the command.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -66,6 +67,22 @@ fn wait_for(page: SocketAddr, kind: EventKind, fits: impl Fn(&Event) -> bool) ->
 fn in_file(file: &Path) -> Vec<Event> {
     let text = std::fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn writes_of_a_client_are_one_event_and_refused_ones_count() {
+    let site = Site::new();
+    let (mut gateway, page) = site.run();
+    let mut client = TcpStream::connect(gateway.listening()).unwrap();
+    for transaction in 1..=3 {
+        client.write_all(&[0, transaction, 0, 0, 0, 6, 1, 6, 0, 141, 0, 5]).unwrap();
+        let mut reply = [0; 9];
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(reply, [0, transaction, 0, 0, 0, 3, 1, 0x86, 1]);
+    }
+    let writes = wait_for(page, EventKind::Writes, |event| event.text.starts_with("3 writes"));
+    assert_eq!(writes.client, Some(client.local_addr().unwrap().ip()));
+    assert_eq!(writes.end, None, "its hour is not over");
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl Audited {
         let settings =
             ListenerSettings { broadcast: Broadcast::Acknowledge, writes: Writes::Allow, ..settings() };
         let routes = buses.iter().map(|(bus, unit)| ((*bus).clone(), units([*unit]))).collect();
-        let audit = Arc::new(Audit::new(Arc::default(), Some(Arc::clone(&audit_log))));
+        let audit = Arc::new(Audit::new(Arc::default(), Some(Arc::clone(&audit_log)), Arc::default()));
         let state = ListenerState { audit, ..ListenerState::new(settings, Routes::new(routes)) };
         Self { state, audit_log, file }
     }
