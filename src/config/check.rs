@@ -18,7 +18,7 @@ use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
 use crate::events::EventFileSettings;
-use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId};
+use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use crate::modbus::rtu;
 use crate::serial::PortSettings;
 use crate::server::{Broadcast, ListenerSettings, Writes};
@@ -245,7 +245,7 @@ impl<'f> BusRead<'f> {
                 if !unit.read_functions.is_empty() {
                     read_functions.insert(id, unit.read_functions.clone());
                 }
-                line.units.push(unit.settings(id, bus)?);
+                line.units.push(UnitSettings { client_id: *alias, ..unit.settings(id, bus)? });
             }
         }
         line.units.sort_by_key(|unit| unit.id);

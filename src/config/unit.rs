@@ -70,6 +70,7 @@ impl<'f> UnitRead<'f> {
     pub(super) fn settings(&self, id: UnitId, bus: &Bus) -> Option<UnitSettings> {
         let unit = self.unit;
         Some(UnitSettings {
+            client_id: id.get(),
             id,
             name: unit.name.as_ref().map(|name| name.0.clone()),
             response_timeout: self.response_timeout?,

@@ -9,7 +9,7 @@ use crate::modbus::pdu::ReadRange;
 
 use super::health::UnitState;
 use super::record::Misfit;
-use super::settings::UnitId;
+use super::settings::{LineSettings, UnitId};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +141,12 @@ impl Event {
         }
     }
 
+    /// The event in words, on a line with these settings.
+    #[must_use]
+    pub fn describe<'a>(&'a self, settings: &'a LineSettings) -> Described<'a> {
+        Described { event: self, settings }
+    }
+
     /// The unit it is about, if it is about one.
     #[must_use]
     pub fn unit(&self) -> Option<UnitId> {
@@ -164,70 +170,79 @@ impl Event {
     }
 }
 
-impl fmt::Display for Event {
+/// An event in words, with its unit as clients know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    event: &'a Event,
+    settings: &'a LineSettings,
+}
+
+impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Found { unit, was: UnitState::NeverSeen, .. } => write!(f, "unit {unit} is on-line"),
-            Self::Found { unit, away, .. } => {
-                write!(f, "unit {unit} answers again after {}", Seconds(*away))
+        let Self { event, settings } = *self;
+        let label = event.unit().map(|unit| settings.label(unit)).unwrap_or_default();
+        match event {
+            Event::Found { was: UnitState::NeverSeen, .. } => write!(f, "{label} is on-line"),
+            Event::Found { away, .. } => {
+                write!(f, "{label} answers again after {}", Seconds(*away))
             }
-            Self::Suspected { unit } => {
-                write!(f, "unit {unit} stopped answering; asking again what it answered last")
+            Event::Suspected { .. } => {
+                write!(f, "{label} stopped answering; asking again what it answered last")
             }
-            Self::Lost { unit, silent_for } => write!(
+            Event::Lost { silent_for, .. } => write!(
                 f,
-                "unit {unit} is off-line (no answer for {}); it is probed now and then",
+                "{label} is off-line (no answer for {}); it is probed now and then",
                 Seconds(*silent_for)
             ),
-            Self::LineSilent => f.write_str(
+            Event::LineSilent => f.write_str(
                 "line silent: no unit answers; check the cable, its A and B wires and the power of the units",
             ),
-            Self::LineRecovered { unit } => write!(f, "line no longer silent: unit {unit} answers"),
-            Self::Occupied => f.write_str(
+            Event::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
+            Event::Occupied => f.write_str(
                 "line occupied: bytes without end, nothing is sent into them; look for a unit that keeps \
                  sending, a missing termination or the wrong baud rate",
             ),
-            Self::Free => f.write_str("line free again"),
-            Self::Late { unit, after, count: 1 } => write!(
+            Event::Free => f.write_str("line free again"),
+            Event::Late { after, count: 1, .. } => write!(
                 f,
-                "unit {unit} answered late, {after:?} after its request; more late answers are logged as debug, \
+                "{label} answered late, {after:?} after its request; more late answers are logged as debug, \
                  and a longer `response_timeout` would wait for them"
             ),
-            Self::Late { unit, after, .. } => {
-                write!(f, "unit {unit} answered late, {after:?} after its request")
+            Event::Late { after, .. } => {
+                write!(f, "{label} answered late, {after:?} after its request")
             }
-            Self::Misfit { unit, misfit } => write!(f, "unit {unit} {misfit}"),
-            Self::ForeignRequest => f.write_str(
+            Event::Misfit { misfit, .. } => write!(f, "{label} {misfit}"),
+            Event::ForeignRequest => f.write_str(
                 "another client sends requests on this wire; only one may: connect it to the gateway instead",
             ),
-            Self::Divided { unit, range: ReadRange { function, start, quantity }, why, is_read } => {
+            Event::Divided { range: ReadRange { function, start, quantity }, why, is_read, .. } => {
                 let end = start + (quantity - 1);
                 let then = if *is_read { "it is read in parts" } else { "it is not read in the background" };
                 write!(
                     f,
-                    "unit {unit} {why} the read of {start} to {end} by function {function} as a whole; {then}"
+                    "{label} {why} the read of {start} to {end} by function {function} as a whole; {then}"
                 )
             }
-            Self::TooFull { slowdown, is_beyond_share: true } => write!(
+            Event::TooFull { slowdown, is_beyond_share: true } => write!(
                 f,
                 "the line is too full: blocks are read {slowdown:.1} times slower than planned, because \
                  background readings ask for more than `poll_share` gives; a longer `poll`, or fewer `blocks` or \
                  units on this bus would help"
             ),
-            Self::TooFull { slowdown, is_beyond_share: false } => write!(
+            Event::TooFull { slowdown, is_beyond_share: false } => write!(
                 f,
                 "the line is too full: blocks are read {slowdown:.1} times slower than planned, because clients \
                  and units that do not answer take the line; a `max_age` on listeners that have none, or fewer \
                  units on this bus would help"
             ),
-            Self::AsPlanned => f.write_str("blocks are read as often as planned again"),
-            Self::Overrun { ratio } => write!(
+            Event::AsPlanned => f.write_str("blocks are read as often as planned again"),
+            Event::Overrun { ratio } => write!(
                 f,
                 "background readings take {:.0} % of the line time that `check` estimates; slow units or units \
                  that do not answer make the difference",
                 ratio * 100.0
             ),
-            Self::LearnLimit { limit } => write!(
+            Event::LearnLimit { limit } => write!(
                 f,
                 "clients read more ranges than `learn_limit` ({limit}) keeps fresh; raise it, or let the clients \
                  read longer ranges"

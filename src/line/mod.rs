@@ -37,7 +37,7 @@ mod wire;
 
 pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
 pub use diagnostics::{ClientCounters, DiagnosticsView};
-pub use event::{Event, EventLevel};
+pub use event::{Described, Event, EventLevel};
 pub use health::UnitState;
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};

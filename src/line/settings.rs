@@ -123,6 +123,8 @@ pub enum Replies {
 pub struct UnitSettings {
     /// Its identifier on the line.
     pub id: UnitId,
+    /// The identifier that clients use, for log lines.
+    pub client_id: u8,
     /// Its name in the configuration.
     pub name: Option<String>,
     /// End of the request on the wire to the first byte of the answer.
@@ -141,12 +143,30 @@ pub struct UnitSettings {
     pub polling: Polling,
 }
 
+impl LineSettings {
+    /// A unit in words, as clients know it: `unit 7 (Tenant 7)`, `unit 107 (7 on the line)`.
+    #[must_use]
+    pub fn label(&self, unit: UnitId) -> String {
+        let settings = self.units.iter().find(|settings| settings.id == unit);
+        let client_id = settings.map_or(unit.get(), |settings| settings.client_id);
+        let name = settings.and_then(|settings| settings.name.clone());
+        let on_the_line = (client_id != unit.get()).then(|| format!("{unit} on the line"));
+        let more: Vec<String> = name.into_iter().chain(on_the_line).collect();
+        if more.is_empty() {
+            format!("unit {client_id}")
+        } else {
+            format!("unit {client_id} ({})", more.join(", "))
+        }
+    }
+}
+
 impl UnitSettings {
     /// A unit without a profile, with the defaults of contract section 1.
     #[must_use]
     pub fn new(id: UnitId, response_timeout: Duration) -> Self {
         Self {
             id,
+            client_id: id.get(),
             name: None,
             response_timeout,
             byte_timeout: Duration::from_millis(50),

@@ -252,6 +252,12 @@ impl<T> Line<T> {
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &LineSettings {
+        &self.settings
+    }
+
     /// Whether no request is on the wire and none waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {

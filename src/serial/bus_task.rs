@@ -269,17 +269,18 @@ where
 
     fn log(&self, event: &Event) {
         let bus = &self.name;
+        let described = event.describe(self.line.settings());
         let permit = || self.log_limiter.permit(kind_of(event), Instant::now());
         match event.level() {
-            EventLevel::Debug => debug!(%bus, "{event}"),
+            EventLevel::Debug => debug!(%bus, "{described}"),
             EventLevel::Warning => {
                 if let Some(held_back) = permit() {
-                    warn!(%bus, held_back = non_zero(held_back), "{event}");
+                    warn!(%bus, held_back = non_zero(held_back), "{described}");
                 }
             }
             EventLevel::Info => {
                 if let Some(held_back) = permit() {
-                    info!(%bus, held_back = non_zero(held_back), "{event}");
+                    info!(%bus, held_back = non_zero(held_back), "{described}");
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod background;
 mod budget;
 mod diagnostics;
+mod event;
 mod plan;
 mod probes;
 mod receive;
