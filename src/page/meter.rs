@@ -9,6 +9,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::bus_section::{answer_times, failures};
+use super::events;
 use super::findings::{self, Verdict};
 use super::format::{self, NO_DATA};
 use super::layout::{Content, Part, ago, head, state_badge, word};
@@ -54,6 +55,7 @@ pub fn meter(status: &Status<'_>, unit: &Unit<'_>, part: Part) -> String {
         (history(&detail.readings))
         (health(unit))
         (points(unit, detail))
+        (events::of_unit(status, unit))
         (transactions(&detail.records))
     };
     let counts = findings::counts(findings.iter().map(findings::Item::finding));

@@ -6,6 +6,7 @@
 mod assets;
 mod bus_section;
 mod clients;
+mod events;
 mod findings;
 mod format;
 mod layout;

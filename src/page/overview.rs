@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::bus_section::{self, power};
 use super::clients;
+use super::events;
 use super::findings::{self, Verdict};
 use super::format;
 use super::layout::{Content, Part, cell, head};
@@ -35,6 +36,7 @@ pub fn overview(status: &Status<'_>, part: Part) -> String {
             }
         }
         @for (index, bus) in status.buses.iter().enumerate() { (bus_section::section(index, bus, status)) }
+        (events::of_status(status))
         (clients::section(&clients))
         (listeners(&status.listeners))
     };

@@ -27,8 +27,8 @@ pub use doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
 pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
 pub use model::{
     Alert, Bus, BusHistory, BusMinute, Client, Clients, DriverErrors, ExceptionCount, Fault, LineShares,
-    Listener, LocatedFinding, Point, Port, PortState, Problem, ReadingHistory, RequestCounts, Status,
-    TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState,
+    ListedEvent, Listener, LocatedFinding, Point, Port, PortState, Problem, ReadingHistory, RequestCounts,
+    Status, TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState,
 };
 pub use number::Number;
 pub use published::{Published, PublishedBus, PublishedListener, PublishedUnit};

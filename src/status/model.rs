@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::number::Number;
+use crate::events::Event;
 use crate::findings::{Kind, Severity};
 use crate::meter::Group;
 use crate::runtime::Process;
@@ -35,12 +36,15 @@ pub struct Status<'a> {
     /// What tells this gateway from others, such as the host's name.
     #[serde(skip)]
     pub name: Option<Text<'a>>,
-    /// The wall clock, for people: `2026-11-22 14:03:07 UTC`.
+    /// The wall clock, for people: `2026-11-22 15:03:07 CET`.
     #[serde(skip)]
     pub clock: Text<'a>,
     /// Bus by bus, of the line first.
     #[serde(skip)]
     pub findings: Vec<LocatedFinding<'a>>,
+    /// What happened, the newest first; the JSON has it at a path of its own.
+    #[serde(skip)]
+    pub events: Vec<ListedEvent>,
     /// All connections, the oldest of each listener first.
     #[serde(skip)]
     pub clients: Vec<Client>,
@@ -50,6 +54,15 @@ pub struct Status<'a> {
     /// Events of the traffic that were not collected in time.
     #[serde(skip)]
     pub traffic_events_lost: u64,
+}
+
+/// An event, with its beginning in the local time of the gateway's machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedEvent {
+    /// What happened.
+    pub event: Event,
+    /// `2026-11-22 15:30:00`.
+    pub begin: String,
 }
 
 /// One line and its port.

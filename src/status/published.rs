@@ -33,7 +33,7 @@ pub struct Published {
     pub traffic: Arc<Traffic>,
     /// What tells this gateway from others, such as the host's name.
     pub name: Option<String>,
-    /// The clock on the wall, for people: `2026-11-22 14:03:07 UTC`.
+    /// The clock on the wall, for people: `2026-11-22 15:03:07 CET`.
     pub clock: String,
 }
 

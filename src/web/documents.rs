@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::renderings::{Page, Renderings};
 use super::sources::{SharedEvents, SharedHistory};
+use crate::events::Event;
 use crate::page::{self, ASSETS, Part};
 use crate::runtime::Process;
+use crate::runtime::timestamp::local;
 use crate::status::DoctorReport;
 use crate::status::History;
 use crate::status::{self as model, Depth, metrics};
-use crate::status::{Fault, Status};
+use crate::status::{Fault, ListedEvent, Status};
 use crate::status::{Published, PublishedBus, PublishedUnit};
 
 /// What all documents are made of.
@@ -81,6 +83,13 @@ impl Documents {
         Html(self.renderings.get(page, published, render)).into_response()
     }
 
+    fn listed_events(&self) -> Vec<ListedEvent> {
+        self.events.with(|events| {
+            let listed = |event: &Event| ListedEvent { begin: local(event.begin), event: event.clone() };
+            events.newest_first().take(EVENTS_FOR_PAGES).map(listed).collect()
+        })
+    }
+
     pub(super) fn with<R>(&self, read: impl FnOnce(&Published, &History) -> R) -> R {
         let published = (self.published)();
         self.history.with(|history| read(&published, history))
@@ -107,6 +116,9 @@ struct EventQuery {
 /// Events in the JSON where the query does not say how many.
 const EVENTS_SHOWN: usize = 200;
 
+/// Events from which a page chooses those it shows.
+const EVENTS_FOR_PAGES: usize = 500;
+
 #[derive(Debug, Deserialize)]
 struct PageQuery {
     part: Option<String>,
@@ -132,7 +144,8 @@ impl IntoResponse for Missing {
 async fn overview_html(State(documents): State<Documents>, Query(query): Query<PageQuery>) -> Response {
     let published = (documents.published)();
     documents.page(Page::Overview(query.part()), &published, |history| {
-        let status = model::status_for_pages(&published, history, |_| Depth::Headline);
+        let mut status = model::status_for_pages(&published, history, |_| Depth::Headline);
+        status.events = documents.listed_events();
         page::overview(&status, query.part())
     })
 }
@@ -153,10 +166,11 @@ async fn meter_html(
     };
     let (bus, unit) = (shown.bus.name(), shown.settings.id);
     documents.page(Page::Unit { bus: bus.to_owned(), unit, part }, &published, |history| {
-        let status = model::status_for_pages(&published, history, |other| {
+        let mut status = model::status_for_pages(&published, history, |other| {
             let is_shown = other.settings.id == unit && other.bus.name() == bus;
             if is_shown { Depth::Detail } else { Depth::Counters }
         });
+        status.events = documents.listed_events();
         let shown = status.units.iter().find(|unit| unit.detail.is_some());
         shown.map(|unit| page::meter(&status, unit, part)).unwrap_or_default()
     })

@@ -11,7 +11,7 @@ use nix::sys::utsname::uname;
 use crate::config::Bus;
 use crate::events::EventList;
 use crate::line::View;
-use crate::runtime::timestamp::utc;
+use crate::runtime::timestamp::local_with_zone;
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
 use crate::status::{History, Published, PublishedBus, PublishedListener};
@@ -103,7 +103,7 @@ impl Sources {
             listeners: self.listeners.iter().map(listener).collect(),
             traffic: Arc::clone(&self.traffic),
             name: host_name(),
-            clock: clock(SystemTime::now()),
+            clock: local_with_zone(SystemTime::now()),
         }
     }
 }
@@ -146,11 +146,4 @@ impl SharedEvents {
 fn host_name() -> Option<String> {
     let name = uname().ok()?.nodename().to_str()?.to_owned();
     (!matches!(name.as_str(), "" | "localhost" | "(none)")).then_some(name)
-}
-
-/// `2026-11-22 14:03:07 UTC`.
-fn clock(now: SystemTime) -> String {
-    let stamp = utc(now);
-    let (date, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
-    format!("{date} {} UTC", time.split('.').next().unwrap_or_default())
 }

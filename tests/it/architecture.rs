@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "traffic",
         ],
     ),
-    ("page", &["findings", "meter", "modbus", "status"]),
+    ("page", &["events", "findings", "meter", "modbus", "status"]),
     (
         "web",
         &[

@@ -228,3 +228,18 @@ fn row<'a>(html: &'a str, id: &str) -> &'a str {
 
 /// Of 247 units in trouble: 4 KiB each.
 const PAGE_MAX: usize = 247 * 4096;
+
+#[test]
+fn events_are_listed_with_their_beginning_duration_and_meter() {
+    let html = page::overview(&page_fixture::overview(false), Part::Main);
+    let events = between(&html, "id=\"events\"", "</section>");
+    let rows: Vec<String> = events.split("<tr").skip(2).map(text).collect();
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    assert!(rows[0].contains("2026-11-22 14:02:11") && rows[0].contains("goes on"), "{}", rows[0]);
+    assert!(rows[0].contains("line riser-a"), "{}", rows[0]);
+    assert!(rows[1].contains("27 min 12 s") && rows[1].contains("Tenant &lt;3&gt;"), "{}", rows[1]);
+    assert!(rows[2].contains("gateway") && rows[2].contains("metergate started"), "{}", rows[2]);
+    let (status, quiet) = (page_fixture::overview(false), Vec::new());
+    let html = page::overview(&Status { events: quiet, ..status }, Part::Main);
+    assert!(!html.contains("What happened"), "no empty list");
+}

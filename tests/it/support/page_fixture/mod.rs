@@ -3,10 +3,13 @@
 
 mod one_meter;
 
+use std::time::Duration;
+
+use metergate::events::{Event, EventKind};
 use metergate::findings::{Kind, Severity};
 use metergate::status::{
-    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, Listener, LocatedFinding, Number,
-    Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
+    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener, LocatedFinding,
+    Number, Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
 };
 
 pub(crate) use one_meter::{dead_meter, meter, meter_page, unknown_meter};
@@ -44,6 +47,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 ..client("[2001:db8:0:17::4c]:40001", None, 0)
             },
         ],
+        events: events(),
         findings: vec![
             silent("riser-a", 5, Some("Kitchen"), "It has not answered for 4 min"),
             finding(
@@ -331,4 +335,30 @@ fn requests(requests: u64) -> RequestCounts {
 
 fn exceptions(code: u8, count: u64) -> ExceptionCount {
     ExceptionCount { code: Some(code), count }
+}
+
+/// An outage that is over, a port that is still gone, and a start.
+fn events() -> Vec<ListedEvent> {
+    let event = |kind, unit: Option<u8>, begin: &str, seconds: Option<u64>, text: &str| {
+        let begin_at: jiff::Timestamp = begin.parse().unwrap();
+        let event = Event {
+            id: 1,
+            kind,
+            bus: (kind != EventKind::Start).then(|| "riser-a".to_owned()),
+            unit,
+            name: unit.map(|unit| format!("Tenant <{unit}>")),
+            client: None,
+            subject: None,
+            begin: begin_at,
+            end: seconds.map(|seconds| begin_at + Duration::from_secs(seconds)),
+            seconds,
+            text: text.to_owned(),
+        };
+        ListedEvent { event, begin: begin.replace('T', " ").replace('Z', "") }
+    };
+    vec![
+        event(EventKind::PortLost, None, "2026-11-22T14:02:11Z", None, "/dev/rs485: the device has gone"),
+        event(EventKind::Outage, Some(3), "2026-11-22T02:13:50Z", Some(1632), "off-line: it did not answer"),
+        event(EventKind::Start, None, "2026-11-21T09:00:00Z", Some(0), "metergate started"),
+    ]
 }
