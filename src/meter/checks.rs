@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::profile::Point;
-use super::read::{BlockRead, PointRead, exponent, of};
+use super::draft::{BlockRead, PointRead, of, show};
+use super::profile::{Point, Scale};
 use super::section;
 use super::value::YesNo;
 use super::vocabulary::{Access, Format};
@@ -22,7 +22,7 @@ pub(super) fn check(
 ) {
     let names = blocks.iter().map(|block| (block.name.as_deref(), format!("{}.name", block.path)));
     check_once(names, "a block", reader);
-    check_overlaps(blocks, file.mirrored == YesNo::Yes, reader);
+    check_overlaps(blocks, file.mirrored, reader);
     for block in blocks {
         check_gaps(block, gaps, reader);
         check_points(block, reader);
@@ -93,12 +93,12 @@ fn check_once<'n>(
     }
 }
 
-fn check_overlaps(blocks: &[BlockRead], mirrored: bool, reader: &mut Reader<'_, '_>) {
+fn check_overlaps(blocks: &[BlockRead], mirrored: YesNo, reader: &mut Reader<'_, '_>) {
     for (index, block) in blocks.iter().enumerate() {
         let Some(own) = &block.registers else { continue };
         let earlier = blocks[..index].iter().find_map(|other| {
-            let same_table =
-                mirrored || other.functions.iter().any(|function| block.functions.contains(function));
+            let same_table = mirrored == YesNo::Yes
+                || other.functions.iter().any(|function| block.functions.contains(function));
             let others = other.registers.as_ref().filter(|others| same_table && overlap(own, others))?;
             Some((other, others))
         });
@@ -175,7 +175,7 @@ fn check_core(block: &BlockRead, reader: &mut Reader<'_, '_>) {
 }
 
 fn check_scale(point: &Point, path: &str, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
-    let Some(name) = exponent(point) else { return };
+    let Some(Scale::Exponent(name)) = &point.scale else { return };
     let Some(found) = names.find(name, path, reader) else { return };
     if found.format != Format::Exponent {
         let what = format!("{name} is of format {}", found.format.word());
@@ -255,12 +255,6 @@ fn check_commands(file: &section::Profile, names: &Names<'_>, reader: &mut Reade
 
 fn overlap(one: &RangeInclusive<u32>, other: &RangeInclusive<u32>) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
-}
-
-/// `7`, or `7-9`.
-pub(super) fn show(registers: &RangeInclusive<u32>) -> String {
-    let (first, last) = (registers.start(), registers.end());
-    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 fn count(registers: &RangeInclusive<u32>) -> String {

@@ -178,7 +178,7 @@ impl Profile {
         let (value, exponent, in_range) = if self.not_available(point) == Some(bits) {
             (Value::NotAvailable, ExponentRead::NotNeeded, true)
         } else {
-            match (integer(point.format, bits), &point.scale) {
+            match (point.format.integer(bits), &point.scale) {
                 (Some(count), Some(Scale::Exponent(name))) => {
                     let (value, exponent) = self.scaled(count, name, sample, samples);
                     (value, exponent, point.allows(count))
@@ -207,7 +207,7 @@ impl Profile {
         let unscaled = |why| (Value::Unscaled { count, why }, ExponentRead::Missing);
         let Some(point) = self.point(name) else { return unscaled(Unscaled::NotRead) };
         let exponent_in =
-            |sample: &Sample<'_>| sample.bits(self, point).and_then(|bits| integer(point.format, bits));
+            |sample: &Sample<'_>| sample.bits(self, point).and_then(|bits| point.format.integer(bits));
         let (exponent, read) = if let Some(exponent) = exponent_in(sample) {
             (exponent, ExponentRead::Together)
         } else {
@@ -271,16 +271,4 @@ fn float<'p>(bits: u64) -> Value<'p> {
     let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
     let value = f32::from_bits(bits);
     if value.is_finite() { Value::Float(value) } else { Value::NotANumber { bits } }
-}
-
-/// The whole number in these bits; `None` for a float.
-#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the format says how wide")]
-pub(super) fn integer(format: Format, bits: u64) -> Option<i128> {
-    match format {
-        Format::U16 | Format::Bits | Format::Version | Format::U32 | Format::U64 => Some(i128::from(bits)),
-        Format::I16 | Format::Exponent => Some(i128::from(bits as u16 as i16)),
-        Format::I32 => Some(i128::from(bits as u32 as i32)),
-        Format::I64 => Some(i128::from(bits as i64)),
-        Format::F32 => None,
-    }
 }

@@ -6,6 +6,7 @@ mod builtin;
 mod checks;
 mod decimal;
 mod decode;
+mod draft;
 pub mod profile;
 mod read;
 pub mod section;

@@ -284,7 +284,7 @@ impl Profile {
         let (_, code) = self.not_available.iter().find(|(format, _)| *format == point.format)?;
         let may_be_meant = !point.allowed.is_empty()
             && point.format != Format::F32
-            && point.allows(super::decode::integer(point.format, *code).unwrap_or(0));
+            && point.allows(point.format.integer(*code).unwrap_or(0));
         (!may_be_meant).then_some(*code)
     }
 

@@ -1,42 +1,18 @@
 //! The text of a profile into a checked [`Profile`], or into everything that is wrong with it.
 //!
 //! Owns what the keys of one block and of one point say about each other; what two of them say about each other is in
-//! `cross`.
+//! `checks`.
 
 use std::ops::RangeInclusive;
 
 use super::checks;
-use super::profile::{
-    Bit, Block, Code, Command, Identification, Point, Profile, Scale, SystemType, Validity,
-};
+use super::draft::{BlockRead, PointRead, of, show};
+use super::profile::{Bit, Block, Code, Command, Identification, Point, Profile, SystemType, Validity};
 use super::section::{self, Table};
 use super::value::{Pattern, Span, TableFunction, Word, YesNo};
 use super::vocabulary::Format;
 use crate::document::{self, List, Name, Node, Problems, Reader};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-
-/// A block as read; `None`: reported.
-pub(super) struct BlockRead {
-    pub(super) path: String,
-    pub(super) name: Option<String>,
-    /// Its registers, as printed.
-    pub(super) registers: Option<RangeInclusive<u32>>,
-    /// The part of them to fall back on.
-    pub(super) core: Option<RangeInclusive<u32>>,
-    /// The tables that have them; empty: reported.
-    pub(super) functions: Vec<FunctionCode>,
-    pub(super) points: Vec<PointRead>,
-    block: Option<Block>,
-}
-
-/// A point as read; `None`: reported.
-pub(super) struct PointRead {
-    pub(super) path: String,
-    pub(super) name: Option<String>,
-    /// Its registers, as printed, first and last; the last may be beyond the last there is.
-    pub(super) registers: Option<RangeInclusive<u32>>,
-    pub(super) point: Option<Point>,
-}
 
 impl Profile {
     /// Checks the text of a profile; `file_name` is shown in messages.
@@ -113,11 +89,6 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
     profile.points.sort_by_key(|point| (point.block, point.range.start));
     describe_copies(&mut profile);
     Some(profile)
-}
-
-/// The items of a list that may be absent.
-pub(super) fn of<T, const MIN: usize, const MAX: usize>(list: &Option<List<T, MIN, MAX>>) -> &[T] {
-    list.as_ref().map(|list| list.0.as_slice()).unwrap_or_default()
 }
 
 /// A copy is what its original is.
@@ -268,7 +239,7 @@ fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut
     let all = first..=first + u32::from(u16::MAX);
     let fits = all.contains(found.start()) && all.contains(found.end());
     if !fits && reader.is_sound("first_register") {
-        let what = format!("found `{}`", checks::show(found));
+        let what = format!("found `{}`", show(found));
         reader.error(path, &what, &format!("allowed: {}", allowed_registers(first)));
     }
     fits
@@ -444,14 +415,6 @@ fn identification(read: &section::Identification) -> Identification {
         vendor: text(&read.vendor),
         product: text(&read.product),
         version: read.version.as_ref().map(|name| name.0.clone()),
-    }
-}
-
-/// Whether a scale is the name of a point.
-pub(super) fn exponent(point: &Point) -> Option<&str> {
-    match point.scale.as_ref()? {
-        Scale::Exponent(name) => Some(name),
-        Scale::Factor(_) => None,
     }
 }
 

@@ -98,6 +98,23 @@ impl Format {
             Self::F32 | Self::Bits | Self::Exponent | Self::Version => false,
         }
     }
+
+    /// The whole number in a point's registers, its words joined; `None` for a float.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "the format says how wide"
+    )]
+    pub(super) fn integer(self, bits: u64) -> Option<i128> {
+        match self {
+            Self::U16 | Self::Bits | Self::Version | Self::U32 | Self::U64 => Some(i128::from(bits)),
+            Self::I16 | Self::Exponent => Some(i128::from(bits as u16 as i16)),
+            Self::I32 => Some(i128::from(bits as u32 as i32)),
+            Self::I64 => Some(i128::from(bits as i64)),
+            Self::F32 => None,
+        }
+    }
 }
 
 /// Which of the values of a wide point stands first.
