@@ -29,6 +29,7 @@ pub mod run;
 pub mod scan;
 mod scenario;
 pub mod screen;
+pub mod shown;
 pub mod signals;
 pub mod simulate;
 pub mod table;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::meter::Points;
 use super::exit::Exit;
 use super::export::{self, csv};
-use super::read::Style;
+use super::shown::Style;
 use super::{output, profile, screen, table};
 use crate::meter::{Access, Point, Profile, Scale};
 
@@ -18,7 +18,7 @@ pub fn points(args: &Points) -> Exit {
         Ok(profile) => profile,
         Err(stop) => return stop.tell(),
     };
-    let text = match Style::of(args.json, args.csv) {
+    let text = match args.format.style() {
         Style::Table => shown(&profile),
         Style::Json => json(&profile),
         Style::Csv => {

@@ -12,7 +12,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::export::{self, csv};
 use super::point_selection::registers;
-use super::read::{Shown, Style};
+use super::shown::{Shown, Style};
 use super::{screen, table};
 use crate::client::{Client, Failure};
 use crate::modbus::pdu::{FunctionCode, ReadRange};

@@ -13,45 +13,12 @@ use super::args::meter::{Interval, Read};
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::reading::{MeterReading, Subject};
+use super::shown::{Shown, Style};
 use super::target::{Purpose, ResolvedTarget, Typed};
 use super::{export, output, point_selection, profile, raw, screen, table};
 use crate::client::Client;
 use crate::client::survey::survey;
 use crate::meter::Profile;
-
-/// How results are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// For people.
-    Table,
-    /// One object a reading.
-    Json,
-    /// One line a reading.
-    Csv,
-}
-
-impl Style {
-    /// As the options say.
-    #[must_use]
-    pub fn of(json: bool, csv: bool) -> Self {
-        match (json, csv) {
-            (true, _) => Self::Json,
-            (false, true) => Self::Csv,
-            (false, false) => Self::Table,
-        }
-    }
-}
-
-/// One reading, ready to be written.
-#[derive(Debug)]
-pub struct Shown {
-    /// The result.
-    pub text: String,
-    /// What to say of a reading that brought nothing.
-    pub complaint: Option<String>,
-    /// Whether everything was read.
-    pub exit: Exit,
-}
 
 /// Reads once, or until `stop` is cancelled.
 pub async fn read(args: &Read, stop: CancellationToken) -> Exit {
@@ -123,7 +90,7 @@ fn interval_apart(args: &Read) -> String {
 }
 
 async fn run(args: &Read, client: &mut Client, job: &Job, stop: &CancellationToken) -> Exit {
-    let style = Style::of(args.json, args.csv);
+    let style = args.format.style();
     if let Err(exit) = output::show(job.head(style).as_bytes()) {
         return exit;
     }

@@ -22,7 +22,7 @@ use crate::meter::{Profile, Sample, Value};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::scan::found::profile_of;
 use crate::scan::plan::usual_framings;
-use crate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
+use crate::scan::{Findings, Found, Meter, Plan, Says, Scope, Through, Tries, report};
 use crate::serial::{Direction, OpenError, PortSettings};
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
@@ -35,7 +35,6 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         Ok(plan) => plan,
         Err(stop) => return stop.tell(),
     };
-    let named = args.units.is_some();
     let _unread = output::print(announcement(args, &target, &plan).as_bytes());
     let mut findings = Findings::of_none(&plan.units);
     let mut progress = Progress::new(plan.longest());
@@ -63,7 +62,8 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         client.close().await;
     }
     progress.clear();
-    conclude(&target, &plan, &findings, named, stop.is_cancelled())
+    let ending = if stop.is_cancelled() { Ending::Interrupted } else { Ending::Completed };
+    conclude(&target, &plan, &findings, ending)
 }
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
@@ -86,9 +86,13 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
     let all = || (1..=UnitId::STANDARD_MAX).collect::<Vec<_>>();
     let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
     // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
-    let passes = if args.units.is_some() { 2 } else { 1 };
+    let scope = if args.units.is_some() { Scope::Named } else { Scope::All };
+    let passes = match scope {
+        Scope::Named => 2,
+        Scope::All => 1,
+    };
     let units = units.into_iter().filter_map(UnitId::new).collect();
-    Ok(Plan { framings, units, through, timeout, passes })
+    Ok(Plan { framings, units, scope, through, timeout, passes })
 }
 
 fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
@@ -249,13 +253,20 @@ fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Re
     Ok(())
 }
 
-fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+/// Whether a scan came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Completed,
+    Interrupted,
+}
+
+fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -> Exit {
     let device = match target {
         Target::Serial(device) => lasting_name(device),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
-    let mut text = report::words(findings, named, plan.through);
-    if broken_off {
+    let mut text = report::words(findings, plan.scope, plan.through);
+    if ending == Ending::Interrupted {
         text.push_str("# Broken off: not every address has been asked.\n");
     }
     let configuration = report::configuration(findings, &device);
@@ -265,8 +276,8 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, brok
     }
     let printed = output::print(text.as_bytes());
     let nobody = findings.heard().next().is_none();
-    let missed = named && findings.silent().next().is_some();
-    let fault = nobody || missed || findings.shared().next().is_some() || broken_off;
+    let missed = plan.scope == Scope::Named && findings.silent().next().is_some();
+    let fault = nobody || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }
 

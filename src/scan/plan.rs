@@ -6,6 +6,15 @@ use super::found::Through;
 use crate::line::{Framing, Parity, UnitId};
 use crate::modbus::rtu;
 
+/// Which addresses a scan was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// These: a meter is expected at each, so one that is silent is missed.
+    Named,
+    /// Every address there is: most are expected to be free.
+    All,
+}
+
 /// The framings and units of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -13,6 +22,8 @@ pub struct Plan {
     pub framings: Vec<Framing>,
     /// In order of identifier.
     pub units: Vec<UnitId>,
+    /// Whether a meter is expected at each of them.
+    pub scope: Scope,
     /// What stands between this program and the meters.
     pub through: Through,
     /// End of a request to the first byte of its answer, of the meter or of the gateway.

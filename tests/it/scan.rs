@@ -8,7 +8,7 @@ use metergate::line::{Framing, Parity, UnitId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::scan::found::profile_of;
 use metergate::scan::plan::usual_framings;
-use metergate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
+use metergate::scan::{Findings, Found, Meter, Plan, Says, Scope, Through, Tries, report};
 
 const USUAL: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
 const OTHER: Framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 };
@@ -37,8 +37,8 @@ fn meters(ids: impl IntoIterator<Item = u8>) -> Vec<(u8, Option<Framing>, Found)
 
 /// The units the configuration names, checked as `check` does it.
 fn configured(findings: &Findings) -> config::Config {
-    let text =
-        report::words(findings, true, Through::Line) + &report::configuration(findings, "/dev/ttyUSB0");
+    let text = report::words(findings, Scope::Named, Through::Line)
+        + &report::configuration(findings, "/dev/ttyUSB0");
     let loaded = config::parse(&text, "scan.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     loaded.config
 }
@@ -88,7 +88,7 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
     let found = findings(units);
     let ids: Vec<_> = configured(&found).buses[0].line.units.iter().map(|unit| unit.id.get()).collect();
     assert_eq!(ids, [1, 2, 3]);
-    let words = report::words(&found, true, Through::Line);
+    let words = report::words(&found, Scope::Named, Through::Line);
     for said in [
         "#     4  19200 8N1                two meters seem to have this address: every answer came damaged",
         "#     6  9600 8E1         5.2 ms  Leviton Series 4000R Power Meter, V02.015",
@@ -102,12 +102,12 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
 #[test]
 fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were_named() {
     let silent = findings(vec![(1, None, Found::Silent), (2, None, Found::Silent)]);
-    assert!(report::words(&silent, false, Through::Line).contains("A and B swapped"));
+    assert!(report::words(&silent, Scope::All, Through::Line).contains("A and B swapped"));
     assert_eq!(report::configuration(&silent, "/dev/ttyUSB0"), "");
     let mut units = meters([1]);
     units.push((2, None, Found::Silent));
-    assert!(!report::words(&findings(units.clone()), false, Through::Line).contains("no answer from"));
-    assert!(report::words(&findings(units), true, Through::Line).contains("no answer from 2"));
+    assert!(!report::words(&findings(units.clone()), Scope::All, Through::Line).contains("no answer from"));
+    assert!(report::words(&findings(units), Scope::Named, Through::Line).contains("no answer from 2"));
 }
 
 #[test]
@@ -137,6 +137,7 @@ fn the_time_announced_is_what_silence_costs() {
     let plan = Plan {
         framings: vec![USUAL],
         units,
+        scope: Scope::All,
         through: Through::Line,
         timeout: Duration::from_millis(200),
         passes: 1,
@@ -163,7 +164,7 @@ fn behind_a_gateway_silence_is_not_blamed_on_baud_rates_and_wires_of_its_adapter
     let mut some = meters([1]);
     some.push((2, None, Found::Silent));
     for found in [silent, findings(some)] {
-        let words = report::words(&found, true, Through::Gateway);
+        let words = report::words(&found, Scope::Named, Through::Gateway);
         assert!(words.contains("gateway"), "{words}");
         for wire in ["baud", "A and B", "--try-settings", "120 ohms"] {
             assert!(!words.contains(wire), "{wire}: {words}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 
 use super::serial::Serial;
+use crate::cli::shown::Style;
 use crate::document;
 
 /// How a meter is reached.
@@ -47,12 +48,9 @@ pub struct Read {
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
           value_parser = Interval::option)]
     pub watch: Option<Duration>,
-    /// Print one JSON object a reading, on one line
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print comma-separated values: a line of names, then one line a reading
-    #[arg(long)]
-    pub csv: bool,
+    /// How it is written.
+    #[command(flatten)]
+    pub format: OutputFormat,
     /// Registers by number as they are, without a profile: 257 or 257-262, at most 125 at once
     #[arg(long, conflicts_with = "profile")]
     pub raw: bool,
@@ -87,12 +85,32 @@ pub struct Points {
     /// The configuration, which may name a directory of further profiles
     #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
     pub config: PathBuf,
-    /// Print JSON: one object
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print comma-separated values
+    /// How they are written.
+    #[command(flatten)]
+    pub format: OutputFormat,
+}
+
+/// How `read` and `points` write their result.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct OutputFormat {
+    /// Print JSON: one object on one line
+    #[arg(short = 'j', long, conflicts_with = "csv")]
+    json: bool,
+    /// Print comma-separated values: a line of names, then one line each
     #[arg(long)]
-    pub csv: bool,
+    csv: bool,
+}
+
+impl OutputFormat {
+    /// As the options say.
+    #[must_use]
+    pub fn style(self) -> Style {
+        match (self.json, self.csv) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Csv,
+            (false, false) => Style::Table,
+        }
+    }
 }
 
 /// What `--watch` takes.
