@@ -102,25 +102,26 @@ struct JsonMissed<'a> {
 enum Number {
     Whole(i128),
     Single(f32),
-    Scaled(f64),
+    Double(f64),
 }
 
 fn number(value: &Value<'_>) -> Option<Number> {
     match value {
         Value::Number(number) if number.exponent == 0 => Some(Number::Whole(number.digits)),
-        Value::Number(number) => Some(Number::Scaled(number.to_f64())),
+        Value::Number(number) => Some(Number::Double(number.to_f64())),
         Value::Float(number) => Some(Number::Single(*number)),
+        Value::Double(number) => Some(Number::Double(*number)),
         Value::Code { code, .. } => Some(Number::Whole((*code).into())),
         Value::Bits { bits, .. } => Some(Number::Whole((*bits).into())),
         Value::Version(Version { major, minor }) => {
             Some(Number::Whole(i128::from(*major) * 1000 + i128::from(*minor)))
         }
-        Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
+        Value::Text(_) | Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
     }
 }
 
 fn is_available(value: &Value<'_>) -> bool {
-    number(value).is_some()
+    number(value).is_some() || matches!(value, Value::Text(_))
 }
 
 /// The names of the columns of [`csv_line`]; a point's unit stands behind its name.
@@ -140,10 +141,13 @@ pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
     let values = found.rows.iter().map(|row| {
         let value = row.reading.as_ref().map(|reading| &reading.value);
         let shown = value.filter(|value| is_available(value)).map(|value| match value {
-            Value::Code { code: bits, .. } | Value::Bits { bits, .. } => bits.to_string(),
+            Value::Code { code, .. } => code.to_string(),
+            Value::Bits { bits, .. } => bits.to_string(),
             Value::Number(_)
             | Value::Float(_)
+            | Value::Double(_)
             | Value::Version(_)
+            | Value::Text(_)
             | Value::NotAvailable
             | Value::NotANumber { .. }
             | Value::Unscaled { .. } => reading::words(value),

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::export::{self, csv};
 use super::shown::Style;
 use super::{output, profile, screen, table};
-use crate::meter::{Access, Point, Profile, Scale};
+use crate::meter::{Access, Decimal, Point, Profile, Scale};
 
 /// Prints the points of a profile.
 #[must_use]
@@ -89,6 +89,12 @@ fn scale(point: &Point) -> Option<String> {
     point.scale.as_ref().map(|scale| match scale {
         Scale::Factor(step) => step.to_string(),
         Scale::Exponent(name) => format!("10^{name}"),
+        Scale::Ratio(ratio) => {
+            let factor = (ratio.factor != Decimal::whole(1)).then(|| ratio.factor.to_string());
+            let times = factor.into_iter().chain(ratio.times.iter().cloned()).collect::<Vec<_>>().join(" x ");
+            let times = if times.is_empty() { "1".to_owned() } else { times };
+            ratio.divided_by.iter().fold(times, |text, name| format!("{text} / {name}"))
+        }
     })
 }
 

@@ -30,6 +30,8 @@ pub(super) struct PointRead {
     /// Its registers, as printed, first and last; the last may be beyond the last there is.
     pub(super) registers: Option<RangeInclusive<u32>>,
     pub(super) point: Option<Point>,
+    /// The points its scale names, each with the place that names it.
+    pub(super) scaled_by: Vec<(String, String)>,
 }
 
 /// The items of a list that may be absent.

@@ -112,8 +112,10 @@ impl<'a> Readings<'a> {
             Value::Code { code, .. } => Some(code),
             Value::Number(_)
             | Value::Float(_)
+            | Value::Double(_)
             | Value::Bits { .. }
             | Value::Version(_)
+            | Value::Text(_)
             | Value::NotAvailable
             | Value::NotANumber { .. }
             | Value::Unscaled { .. } => None,

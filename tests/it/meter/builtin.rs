@@ -39,6 +39,7 @@ fn every_point_has_the_figures_of_the_papers() {
             None => String::new(),
             Some(Scale::Factor(step)) => step.to_string(),
             Some(Scale::Exponent(name)) => name.clone(),
+            Some(Scale::Ratio(ratio)) => panic!("{ratio:?}"),
         };
         assert_eq!(u32::from(point.range.start) + 1, register, "{name}");
         assert_eq!(point.range.function, FunctionCode::READ_HOLDING_REGISTERS, "{name}");

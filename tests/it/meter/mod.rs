@@ -5,3 +5,4 @@ mod decode;
 mod docs;
 mod faults;
 mod figures;
+mod formats;
