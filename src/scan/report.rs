@@ -6,8 +6,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::found::{Findings, Found, Meter, Through};
-use super::plan::Scope;
+use super::plan::{Question, Scope};
 use crate::line::{Framing, Parity, UnitId};
+use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// What is said of the findings: a line for each unit heard, then what is odd and what to do about it.
 #[must_use]
@@ -82,7 +83,18 @@ fn meter_words(meter: &Meter) -> String {
     let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
     let time = meter.answers_in.map(|time| format!("{:>7.1} ms  ", time.as_secs_f64() * 1000.0));
     let late = if meter.late { "; answers late" } else { "" };
-    format!("{}{says}{version}{late}", time.unwrap_or_else(|| " ".repeat(12)))
+    let only = match meter.answered {
+        None
+        | Some(Question::Read(ReadRange {
+            function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, ..
+        })) => String::new(),
+        Some(Question::Read(ReadRange { function, start, .. })) => {
+            format!("; silent to function 03 at address 0, answers function {:02} at {start}", function.0)
+        }
+        Some(Question::ServerId) => "; silent to reads, answers function 17".to_owned(),
+        Some(Question::DeviceIdentification) => "; silent to reads, answers function 43".to_owned(),
+    };
+    format!("{}{says}{version}{late}{only}", time.unwrap_or_else(|| " ".repeat(12)))
 }
 
 fn summary(findings: &Findings, scope: Scope, text: &mut String) {
