@@ -90,8 +90,11 @@ fn a_scan_of_twelve_is_exact_about_the_double_the_dead_and_the_other_rate() {
     assert!(said.contains("# Unit 8 answers at 9600 8N1: set it to 19200 8N1"), "{said}");
     // It is a configuration as it stands: the healthy meters at the usual rate.
     let path = line.folder.write("found.yaml", said);
-    let checked =
-        Command::new(env!("CARGO_BIN_EXE_metergate")).args(["check", "--config"]).arg(path).output().unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["check", "--effective"])
+        .arg(path)
+        .output()
+        .unwrap();
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     let units: Vec<_> =
         text(&checked.stdout).lines().filter_map(|row| row.trim().strip_prefix("- id: ")).collect();

@@ -129,14 +129,16 @@ fn the_remedy_is_the_shortest_whole_second_that_fits() {
     }
 }
 
-/// Runs `check` on a file of that text.
+/// Runs `check` on a file of that text, and leaves out what it says of the device and of units without a profile.
 fn check(test: &str, text: &str) -> (Output, String) {
     let folder = folder(test);
     let path = folder.join("m.yaml");
     std::fs::write(&path, text).unwrap();
-    let output = program().args(["check", "--config"]).arg(&path).output().unwrap();
+    let output = program().args(["check", "--effective", "--config"]).arg(&path).output().unwrap();
     std::fs::remove_dir_all(folder).unwrap();
     let said = std::str::from_utf8(&output.stderr).unwrap().replace(path.to_str().unwrap(), "m.yaml");
+    let of_the_plan = |line: &&str| !line.contains("there is no device") && !line.contains(": note: ");
+    let said = said.lines().filter(of_the_plan).map(|line| format!("{line}\n")).collect();
     (output, said)
 }
 
@@ -167,6 +169,7 @@ fn check_shows_the_budget_below_the_configuration_and_stays_yaml() {
 #   units 1-8  firmware       register 7001      every 60 s    15 ms each
 #   unit 10    integers       registers 1-52     every 90 s    68 ms each
 #   one reading of every measurement block: 928 ms of line time
+#   sizing: 928 ms a cycle for 9 meters; of such meters 5 fit when read every second, 53 every 10 s, 235 every minute
 #   background readings ask for 60 % of line time; poll_share allows 60 %
 #   a client's request waits at most 108 ms for what is on the line while all units answer
 #   a client's request waits at most 144 ms for a range learned from clients
@@ -177,6 +180,16 @@ ok
     let file = shown.strip_suffix("ok\n").unwrap();
     let reread = parse(file, "shown.yaml").unwrap().config;
     assert_eq!(reread.buses[0].line, line("", units), "all but the last word is a configuration file");
+}
+
+#[test]
+fn a_gap_that_leaves_no_time_for_the_plan_is_named_with_the_gap_that_would() {
+    let units = "{id: 1-8, profile: leviton-4000r, poll: 2s, blocks: [floats]}";
+    let (output, said) = check("gap", &file("0s", "    request_gap: 200ms\n", units));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("poll: 5s, or request_gap: 44ms at most would do\n"), "{said}");
+    let (_, said) = check("gap-within", &file("0s", "    request_gap: 44ms\n", units));
+    assert_eq!(said, "", "what was proposed is enough");
 }
 
 #[test]
