@@ -32,6 +32,7 @@ pub mod screen;
 pub mod shown;
 pub mod signals;
 pub mod simulate;
+mod sweep;
 pub mod table;
 pub mod target;
 pub mod trace;

@@ -15,6 +15,8 @@ pub struct Subject<'p> {
     pub target: String,
     /// The unit.
     pub unit: u8,
+    /// What people call it, where that is known.
+    pub name: Option<String>,
     /// What its registers mean.
     pub profile: &'p Profile,
     /// What was asked for.

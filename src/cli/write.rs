@@ -27,7 +27,7 @@ pub async fn write(args: &Write) -> Exit {
 
 /// What to say at the end of a write that went well.
 async fn carry_out(args: &Write) -> Result<String, CommandError> {
-    let connection = &args.connection;
+    let connection = &args.connection.to_unit(args.unit);
     let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Missing };
     let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Write)?;
     let [word] = words.as_slice() else {
@@ -141,6 +141,7 @@ impl Meter<'_> {
         let subject = Subject {
             target: self.target.clone(),
             unit: self.connection.unit,
+            name: None,
             profile: self.profile,
             points: vec![point],
             max_age: None,
