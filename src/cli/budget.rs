@@ -226,7 +226,7 @@ fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {
     };
     [
         units,
-        block.map_or(String::new(), |block| block.name.clone()),
+        block.map_or_else(|| "bill_by".to_owned(), |block| block.name.clone()),
         registers,
         format!("every {}", time(planned.interval)),
         format!("{} each", time(planned.cost)),

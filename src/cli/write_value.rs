@@ -142,11 +142,12 @@ fn float(point: &Point, text: &str, exponent: Option<i8>) -> Result<(u64, String
     };
     #[expect(clippy::cast_possible_truncation, reason = "the nearest float of the meter's own format")]
     let single = value as f32;
-    let (raw, bits, nearest) = match point.format {
-        Format::F32 if is_plain => (f64::from(single), u64::from(single.to_bits()), single.to_string()),
-        Format::F32 => (f64::from(single), u64::from(single.to_bits()), text.to_owned()),
-        _ => (value, value.to_bits(), text.to_owned()),
+    let (raw, bits) = if point.format == Format::F32 {
+        (f64::from(single), u64::from(single.to_bits()))
+    } else {
+        (value, value.to_bits())
     };
+    let nearest = if point.format == Format::F32 && is_plain { single.to_string() } else { text.to_owned() };
     if raw.is_finite() && point.allows_value(raw) {
         Ok((bits, nearest))
     } else {

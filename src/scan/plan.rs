@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::found::Through;
 use crate::line::{Framing, Parity, UnitId};
-use crate::meter::{BlockKind, Profile};
+use crate::meter::{Block, BlockKind, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
@@ -78,8 +78,8 @@ impl Plan {
     }
 }
 
-/// What is asked, the likeliest first: the first pair of holding and of input registers, the first pair of each block
-/// a built-in profile reads, then the two identifications. Units asked for by name get the first one again: noise may
+/// What is asked, the likeliest first: the first pair of holding and of input registers, the first pair each
+/// built-in profile reads, then the two identifications. Units asked for by name get the first one again: noise may
 /// have taken it. A gateway that is asked for all addresses waits for each, and gets the two likeliest only.
 #[must_use]
 pub fn questions(scope: Scope, through: Through) -> Vec<Question> {
@@ -90,13 +90,11 @@ pub fn questions(scope: Scope, through: Through) -> Vec<Question> {
         return questions;
     }
     let profiles = Profile::builtin_names().iter().filter_map(|name| Profile::builtin(name));
-    let blocks = profiles
-        .flat_map(|profile| &profile.blocks)
-        .filter(|block| block.kind == BlockKind::Measurement && block.range.quantity > 1);
-    for block in blocks {
+    let is_telling =
+        |block: &&Block| block.polled && block.kind == BlockKind::Measurement && block.range.quantity > 1;
+    for block in profiles.filter_map(|profile| profile.blocks.iter().find(is_telling)) {
         let question = pair(block.range.function, block.range.start);
-        // Who has the input registers of a profile at 0 has answered there.
-        if !questions.contains(&question) && block.polled {
+        if !questions.contains(&question) {
             questions.push(question);
         }
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -140,6 +140,62 @@ fn an_em24_gives_its_low_words_first_and_negative_power() {
     assert_eq!((of("voltage_an"), of("power"), of("pf"), of("frequency")), (230.1, -1234.5, -1.0, 50.0));
 }
 
+#[test]
+fn several_meters_are_a_row_each_in_one_sweep_with_the_spread_of_their_instants() {
+    // Unscaled energies of 17,000,001 kWh, which a float cannot hold, and 60.00 Hz.
+    let registers = [(0, 0x0103), (1, 0x6641), (25, 6000), (140, 0)];
+    let address = meter(registers.into());
+    let text = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let csv = text(&["read", &address, "--unit", "1-3,7", "--csv", "frequency", "real_energy_total"]);
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let head =
+        ["time", "target", "unit", "name", "frequency (Hz)", "real_energy_total (kWh)", "spread_ms", "error"];
+    assert_eq!(rows[0], head);
+    assert_eq!(rows[1..].iter().map(|row| row[2]).collect::<Vec<_>>(), ["1", "2", "3", "7"]);
+    for row in &rows[1..] {
+        assert_eq!((row[4], row[5], row[7]), ("60.00", "17000001", ""), "{csv}");
+        assert!(row[6].parse::<u32>().is_ok_and(|spread| spread < 5000) && row[6] == rows[1][6], "{csv}");
+    }
+    let json = text(&["read", &address, "-u", "1,2", "-j", "frequency"]);
+    for (line, unit) in json.lines().zip([1, 2]) {
+        let reading: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&reading["unit"], reading["points"][0]["value"].as_f64()), (&unit.into(), Some(60.0)));
+        assert!(reading["spread_ms"].is_u64(), "{line}");
+    }
+    let table = text(&["read", &address, "-u", "1-2", "frequency"]);
+    assert!(table.starts_with("unit  name  frequency (Hz)\n1           60.00\n"), "{table}");
+    assert!(table.contains("\n2 meters, ") && table.contains(", all readings within 0."), "{table}");
+}
+
+#[test]
+fn the_meters_of_the_gateway_here_are_read_all_by_their_names() {
+    let address = meter([(25, 6000)].into());
+    let folder = Folder::new();
+    let config = folder.write(
+        "metergate.yaml",
+        &format!(
+            "listeners: [{{address: '{address}'}}]\nbuses: [{{name: line, device: {}, units: [{{id: 2, name: Lift, \
+             profile: leviton-4000r}}, {{id: 1, as: 11}}]}}]\n",
+            folder.path("line").display()
+        ),
+    );
+    let config = config.to_str().unwrap();
+    let output = run(&["read", "--all", "--csv", "-c", config, "frequency"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<Vec<&str>> = said.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let found: Vec<_> = rows.iter().map(|row| (row[2], row[3], row[4])).collect();
+    assert_eq!(found, [("2", "Lift", "60.00"), ("11", "", "60.00")], "in the order of the file");
+    for wrong in [&["read", &address, "--all"][..], &["read", &address, "-u", "1-2", "--raw", "1"], &["read"]]
+    {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 /// What `check` says of a file: its exit code and both its outputs.
 fn check(file: &[u8]) -> (i32, String) {
     let folder = Folder::new();
@@ -216,7 +272,7 @@ fn pair(function: u8) -> Vec<u8> {
 }
 
 /// What a scan of the first units says, and its exit code.
-fn scan(device: &PathBuf, units: &str) -> (String, Option<i32>) {
+fn scan(device: &Path, units: &str) -> (String, Option<i32>) {
     let output = run(&["scan", device.to_str().unwrap(), "--units", units, "-b", "19200"]);
     (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
 }

@@ -122,7 +122,9 @@ fn doctor_through_the_gateway_names_each_fault_and_no_other() {
         let found = answer.json();
         let units = found["buses"][0]["units"].as_array().unwrap();
         let faults = |unit: &Value| unit["findings"].as_array().is_some_and(|all| !all.is_empty());
-        answer.body.contains("\"alert\"") && units.iter().filter(|unit| faults(unit)).count() == 4
+        // The silent ones hold up the first round: the last is asked late.
+        let is_asked = !answer.body.contains("\"never_seen\"");
+        is_asked && answer.body.contains("\"alert\"") && units.iter().filter(|unit| faults(unit)).count() == 4
     });
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_metergate"));
     let done = doctor.args(["doctor", "--status", &page.to_string()]).output().unwrap();

@@ -199,7 +199,7 @@ fn a_ratio_is_a_list_of_numbers_and_points_that_hang_on_no_other() {
     assert_eq!(
         of("access: read_write, scale: [b]"),
         [format!(
-            "{at}86: error: blocks[0].points[0].scale[0]: a value that hangs on a ratio cannot be written, for the \
+            "{at}87: error: blocks[0].points[0].scale[0]: a value that hangs on a ratio cannot be written, for the \
              ratio may change meanwhile; allowed: `access: read`, or a scale that is a number"
         )]
     );

@@ -42,7 +42,12 @@ fn shown(point: &str, words: &[u16]) -> String {
         Value::Float(value) => value.to_string(),
         Value::Double(value) => value.to_string(),
         Value::Text(text) => text,
-        other => format!("{other:?}"),
+        other @ (Value::Code { .. }
+        | Value::Bits { .. }
+        | Value::Version(_)
+        | Value::NotAvailable
+        | Value::NotANumber { .. }
+        | Value::Unscaled { .. }) => format!("{other:?}"),
     }
 }
 

@@ -6,3 +6,4 @@ mod docs;
 mod faults;
 mod figures;
 mod formats;
+mod other_meters;
