@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         Command::Run(configured) => {
             start(&args, LogLevel::Info, |logs, runtime| runtime.block_on(run_gateway(configured, logs)))
         }
-        Command::Check(configured) => check::check(&configured.config),
+        Command::Check(args) => {
+            let detail = if args.effective { check::Detail::Effective } else { check::Detail::Short };
+            check::check(args.configured.path(), detail)
+        }
         // Below the redrawn line of the demo only what somebody should look at has a place.
         Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),
         Command::Simulate(simulate) => {
@@ -83,7 +86,7 @@ fn once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(Cancellation
 async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {
     // Before anything else, so that no signal ends the process half started.
     match (signals::stop_on_signals(), signals::reload_signals()) {
-        (Ok(stop), Ok(reload)) => run::run(&args.config, logs, reload, stop).await,
+        (Ok(stop), Ok(reload)) => run::run(args.path(), logs, reload, stop).await,
         (Err(error), _) | (_, Err(error)) => cannot_start(&error.to_string()),
     }
 }

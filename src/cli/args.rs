@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -56,11 +56,10 @@ pub enum Command {
     Run(Configured),
     /// Check a configuration without opening any port
     ///
-    /// Warnings and errors go to stderr, each with its line. A good configuration is shown as it will be
-    /// obeyed, every default filled in, then what background reading will cost each line, and then "ok". All
-    /// but that last word is YAML.
+    /// Errors, warnings and notes go to stderr, each with its place and a remedy. Of a good configuration the budget
+    /// of each line is printed, what background reading costs and how many meters fit, and then "ok".
     #[command(after_help = CHECK_HELP)]
-    Check(Configured),
+    Check(Check),
     /// Try it out: simulated meters behind a gateway, nothing to wire or configure
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
@@ -128,12 +127,35 @@ pub enum Command {
     },
 }
 
-/// Arguments of `run` and `check`.
+/// The configuration that `run` and `check` are given.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Configured {
-    /// The configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
-    pub config: PathBuf,
+    /// The configuration [default: /etc/metergate/metergate.yaml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(short = 'c', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Configured {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        let given = self.file.as_deref().or(self.config.as_deref());
+        given.unwrap_or_else(|| Path::new(CONFIGURATION))
+    }
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Check {
+    /// The configuration.
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Print the configuration as it will be obeyed, too, every default filled in; all but "ok" is YAML then
+    #[arg(long)]
+    pub effective: bool,
 }
 
 /// Arguments of `demo`.
@@ -321,6 +343,9 @@ fn parse_baud_rate(text: &str) -> Result<NonZeroU32, String> {
     }
 }
 
+/// Where the configuration is unless the command line says otherwise.
+const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
+
 /// Highest unit identifier on a line.
 const UNIT_MAX: u8 = 247;
 
@@ -335,14 +360,15 @@ Exit status:
 
 const RUN_HELP: &str = "\
 Example:
-  metergate run --config /etc/metergate/metergate.yaml
+  metergate run /etc/metergate/metergate.yaml
 
 Exit status: 0 ended by a signal, 2 wrong usage, 3 the configuration is wrong, 4 an address cannot be \
 listened on, 5 cannot start";
 
 const CHECK_HELP: &str = "\
-Example:
-  metergate check --config /etc/metergate/metergate.yaml
+Examples:
+  metergate check
+  metergate check ./metergate.yaml --effective
 
 Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3 the configuration is wrong";
 

@@ -4,12 +4,13 @@
 //! `bus::budget`'s; nothing here decides what is read.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
-use crate::line::{Budget, COMFORTABLE, Planned, Remedy};
+use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Remedy, UnitId};
 
 /// Something about a plan that somebody should change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,8 @@ pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
         let remedy = demand.as_ref().and_then(|_| Remedy::of(&bus.line, now));
         if let Some((severity, text)) = demand {
             let change = remedy.as_ref().map_or_else(|| NO_REMEDY.to_owned(), change);
-            note(severity, format!("{text}; {change} would do"));
+            let gaps = gaps(&bus.line, now).map_or_else(String::new, |gap| format!(", or {gap}"));
+            note(severity, format!("{text}; {change}{gaps} would do"));
         }
         // Ages are judged by the plan as it would be, so that one change does not call for the next.
         let change = remedy.as_ref().map_or_else(String::new, |remedy| format!(" with {}", change(remedy)));
@@ -60,6 +62,22 @@ pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
 #[must_use]
 pub fn describe(config: &Config, now: Instant) -> String {
     config.buses.iter().map(|bus| describe_bus(bus, &Budget::of(&bus.line, now))).collect()
+}
+
+/// The shorter pause that would make the plan fit, where it is `request_gap` that does not leave enough time.
+fn gaps(line: &LineSettings, now: Instant) -> Option<String> {
+    let longest = line.units.iter().map(|unit| unit.request_gap).max()?;
+    let with = |gap: Duration| {
+        let mut shorter = line.clone();
+        for unit in &mut shorter.units {
+            unit.request_gap = unit.request_gap.min(gap);
+        }
+        let budget = Budget::of(&shorter, now);
+        !budget.is_crowded() && budget.slowdown() <= 1.0
+    };
+    let whole = u64::try_from(longest.as_millis()).ok()?;
+    let fits = (0..whole).rev().map(Duration::from_millis).find(|gap| with(*gap))?;
+    Some(format!("request_gap: {} at most", show(fits)))
 }
 
 /// What the readings of a bus ask for in line time, where that is too much.
@@ -123,6 +141,7 @@ fn describe_bus(bus: &Bus, budget: &Budget) -> String {
     } else {
         rows.extend(table(bus, &budget.blocks));
         rows.push(format!("  one reading of every measurement block: {} of line time", time(budget.cycle)));
+        rows.extend(sizing(budget));
         rows.push(format!(
             "  background readings ask for {} of line time; poll_share allows {}",
             percent(budget.utilisation),
@@ -144,6 +163,26 @@ fn describe_bus(bus: &Bus, budget: &Budget) -> String {
         time(budget.wait_for_silence)
     ));
     rows.into_iter().map(|row| format!("# {row}\n")).collect()
+}
+
+/// How many meters like these the line carries, at the paces people ask for.
+fn sizing(budget: &Budget) -> Option<String> {
+    let meters: BTreeSet<_> =
+        budget.blocks.iter().filter(|block| block.measured).map(|block| block.unit).collect();
+    let count = u32::try_from(meters.len()).ok().filter(|count| *count > 0)?;
+    let slow = budget.blocks.iter().filter(|block| !block.measured);
+    let slow: f64 = slow.map(|block| block.cost.as_secs_f64() / block.interval.as_secs_f64()).sum();
+    let fit = |interval: f64| {
+        let each = (budget.cycle.as_secs_f64() / interval + slow) / f64::from(count);
+        (1..=UnitId::STANDARD_MAX).rev().find(|meters| f64::from(*meters) * each <= budget.share).unwrap_or(0)
+    };
+    let [second, ten, minute] = [1.0, 10.0, 60.0].map(fit);
+    let meters = if count == 1 { "meter" } else { "meters" };
+    Some(format!(
+        "  sizing: {} a cycle for {count} {meters}; of such meters {second} fit when read every second, {ten} every \
+         10 s, {minute} every minute",
+        time(budget.cycle)
+    ))
 }
 
 /// One row for each run of units that are read alike, columns aligned.
@@ -187,7 +226,7 @@ fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {
     };
     [
         units,
-        block.map_or(String::new(), |block| block.name.clone()),
+        block.map_or_else(|| "bill_by".to_owned(), |block| block.name.clone()),
         registers,
         format!("every {}", time(planned.interval)),
         format!("{} each", time(planned.cost)),

@@ -2,15 +2,17 @@
 //!
 //! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::reading::{self, MeterReading, Subject};
-use crate::meter::{Value, Version};
+use super::reading::{self, MeterReading, Row, Subject};
+use crate::meter::{Point, Value, Version};
 use crate::runtime::timestamp::utc;
 
-/// One reading as a JSON object on one line.
+/// One reading as a JSON object on one line. `spread`: between the first and the last read of its sweep.
 #[must_use]
-pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
+pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>, spread: Option<Duration>) -> String {
     let points = found.rows.iter().map(|row| {
         let value = row.reading.as_ref().map(|reading| &reading.value);
         JsonPoint {
@@ -37,9 +39,11 @@ pub fn json(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
         time: utc(found.time),
         target: &subject.target,
         unit: subject.unit,
+        name: subject.name.as_deref(),
+        spread_ms: spread.map(millis),
         profile: &subject.profile.name,
-        took_ms: u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX),
-        max_age_ms: subject.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        took_ms: millis(found.took),
+        max_age_ms: subject.max_age.map(millis),
         points: points.collect(),
         alerts: alerts.collect(),
         missed: missed.collect(),
@@ -59,6 +63,10 @@ struct JsonReading<'a> {
     time: String,
     target: &'a str,
     unit: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread_ms: Option<u64>,
     profile: &'a str,
     took_ms: u64,
     max_age_ms: Option<u64>,
@@ -102,58 +110,76 @@ struct JsonMissed<'a> {
 enum Number {
     Whole(i128),
     Single(f32),
-    Scaled(f64),
+    Double(f64),
 }
 
 fn number(value: &Value<'_>) -> Option<Number> {
     match value {
         Value::Number(number) if number.exponent == 0 => Some(Number::Whole(number.digits)),
-        Value::Number(number) => Some(Number::Scaled(number.to_f64())),
+        Value::Number(number) => Some(Number::Double(number.to_f64())),
         Value::Float(number) => Some(Number::Single(*number)),
+        Value::Double(number) => Some(Number::Double(*number)),
         Value::Code { code, .. } => Some(Number::Whole((*code).into())),
         Value::Bits { bits, .. } => Some(Number::Whole((*bits).into())),
         Value::Version(Version { major, minor }) => {
             Some(Number::Whole(i128::from(*major) * 1000 + i128::from(*minor)))
         }
-        Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
+        Value::Text(_) | Value::NotAvailable | Value::NotANumber { .. } | Value::Unscaled { .. } => None,
     }
 }
 
 fn is_available(value: &Value<'_>) -> bool {
-    number(value).is_some()
+    number(value).is_some() || matches!(value, Value::Text(_))
 }
 
 /// The names of the columns of [`csv_line`]; a point's unit stands behind its name.
 #[must_use]
 pub fn csv_head(subject: &Subject<'_>) -> String {
-    let names = subject.points.iter().map(|point| match point.unit {
-        Some(unit) => format!("{} ({unit})", point.name),
-        None => point.name.clone(),
-    });
+    let names = subject.points.iter().map(|point| csv_name(point));
     let fixed = ["time", "target", "unit"].map(str::to_owned);
     csv(fixed.into_iter().chain(names).chain(["error".to_owned()]))
+}
+
+/// The name of a point's column.
+#[must_use]
+pub fn csv_name(point: &Point) -> String {
+    match point.unit {
+        Some(unit) => format!("{} ({unit})", point.name),
+        None => point.name.clone(),
+    }
 }
 
 /// One reading; empty where there is no number.
 #[must_use]
 pub fn csv_line(subject: &Subject<'_>, found: &MeterReading<'_>) -> String {
-    let values = found.rows.iter().map(|row| {
-        let value = row.reading.as_ref().map(|reading| &reading.value);
-        let shown = value.filter(|value| is_available(value)).map(|value| match value {
-            Value::Code { code: bits, .. } | Value::Bits { bits, .. } => bits.to_string(),
-            Value::Number(_)
-            | Value::Float(_)
-            | Value::Version(_)
-            | Value::NotAvailable
-            | Value::NotANumber { .. }
-            | Value::Unscaled { .. } => reading::words(value),
-        });
-        shown.unwrap_or_default()
-    });
+    let values = found.rows.iter().map(csv_value);
     let missed = found.missed.iter().map(|(registers, failure)| format!("{registers}: {failure}"));
     let error = missed.collect::<Vec<_>>().join("; ");
     let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string()];
     csv(fixed.into_iter().chain(values).chain([error]))
+}
+
+/// The number of a point, its words where it has no number; empty where there is no value.
+#[must_use]
+pub fn csv_value(row: &Row<'_>) -> String {
+    let value = row.reading.as_ref().map(|reading| &reading.value);
+    let shown = value.filter(|value| is_available(value)).map(|value| match value {
+        Value::Code { code, .. } => code.to_string(),
+        Value::Bits { bits, .. } => bits.to_string(),
+        Value::Number(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Version(_)
+        | Value::Text(_)
+        | Value::NotAvailable
+        | Value::NotANumber { .. }
+        | Value::Unscaled { .. } => reading::words(value),
+    });
+    shown.unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One line of CSV.

@@ -36,14 +36,17 @@ pub fn point<'p>(profile: &'p Profile, name: &str) -> Result<&'p Point, String> 
 }
 
 /// The measurements that are read in the background, settings and identity. A quantity that has two
-/// representations there is shown in the first; what means nothing is left out.
+/// representations there is shown in the first, the energy to bill by in the point that counts it; what means nothing is
+/// left out.
 fn each_quantity_once(profile: &Profile) -> Vec<&Point> {
     let mut chosen: Vec<&Point> = Vec::new();
     for point in &profile.points {
         let polled = profile.blocks.get(point.block).is_some_and(|block| block.polled);
         let known = |one: &&Point| quantity(one) == quantity(point);
         if polled && point.group != Group::Reserved && !chosen.iter().any(known) {
-            chosen.push(point);
+            let billed =
+                profile.points.iter().find(|other| other.bill_by && quantity(other) == quantity(point));
+            chosen.push(billed.unwrap_or(point));
         }
     }
     chosen
@@ -139,8 +142,9 @@ mod tests {
     #[test]
     fn without_words_each_quantity_is_chosen_once() {
         let chosen = names(&[]).expect("a choice");
-        assert!(chosen.contains(&"real_energy_total_f") && chosen.contains(&"alert_bitmap"));
-        for left_out in ["real_energy_total_f_dup", "real_energy_total", "reserved_132", "reserved_305_f"] {
+        assert!(chosen.contains(&"real_power_total_f") && chosen.contains(&"alert_bitmap"));
+        assert!(chosen.contains(&"real_energy_total"), "the count to bill by, not its float");
+        for left_out in ["real_energy_total_f_dup", "real_energy_total_f", "reserved_132", "reserved_305_f"] {
             assert!(!chosen.contains(&left_out), "{left_out}");
         }
     }

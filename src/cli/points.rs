@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::args::meter::Points;
 use super::exit::Exit;
 use super::export::{self, csv};
-use super::read::Style;
+use super::shown::Style;
 use super::{output, profile, screen, table};
-use crate::meter::{Access, Point, Profile, Scale};
+use crate::meter::{Access, Decimal, Point, Profile, Scale};
 
 /// Prints the points of a profile.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn points(args: &Points) -> Exit {
         Ok(profile) => profile,
         Err(stop) => return stop.tell(),
     };
-    let text = match Style::of(args.json, args.csv) {
+    let text = match args.format.style() {
         Style::Table => shown(&profile),
         Style::Json => json(&profile),
         Style::Csv => {
@@ -89,6 +89,12 @@ fn scale(point: &Point) -> Option<String> {
     point.scale.as_ref().map(|scale| match scale {
         Scale::Factor(step) => step.to_string(),
         Scale::Exponent(name) => format!("10^{name}"),
+        Scale::Ratio(ratio) => {
+            let factor = (ratio.factor != Decimal::whole(1)).then(|| ratio.factor.to_string());
+            let times = factor.into_iter().chain(ratio.times.iter().cloned()).collect::<Vec<_>>().join(" x ");
+            let times = if times.is_empty() { "1".to_owned() } else { times };
+            ratio.divided_by.iter().fold(times, |text, name| format!("{text} / {name}"))
+        }
     })
 }
 

@@ -12,7 +12,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::export::{self, csv};
 use super::point_selection::registers;
-use super::read::{Shown, Style};
+use super::shown::{Shown, Style};
 use super::{screen, table};
 use crate::client::{Client, Failure};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
@@ -39,7 +39,7 @@ impl Job {
     ///
     /// # Errors
     /// Wrong usage.
-    pub fn new(args: &Read, target: String, words: &[String]) -> Result<Self, CommandError> {
+    pub fn new(args: &Read, unit: u8, target: String, words: &[String]) -> Result<Self, CommandError> {
         if words.is_empty() {
             return Err(CommandError::usage("--raw needs register numbers, such as 257-262"));
         }
@@ -50,7 +50,7 @@ impl Job {
         };
         let range = |word: &String| range(word, function).map_err(CommandError::usage);
         let ranges = words.iter().map(range).collect::<Result<_, _>>()?;
-        Ok(Self { target, unit: args.connection.unit, table: args.table, ranges })
+        Ok(Self { target, unit, table: args.table, ranges })
     }
 
     /// The names of the columns of a CSV line.

@@ -3,59 +3,23 @@
 //! Owns the order of things: choose before anything is opened, open, read, show, and the exit code. How a reading
 //! looks is `table`'s and `export`'s business. Source: contract section 2.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::args::meter::{Interval, Read};
+use super::args::meter::{ConnectionArgs, Interval, Read, UnitList};
 use super::command_error::CommandError;
 use super::exit::Exit;
-use super::reading::{MeterReading, Subject};
-use super::target::{Purpose, ResolvedTarget, Typed};
-use super::{export, output, point_selection, profile, raw, screen, table};
+use super::shown::{Shown, Style};
+use super::sweep::{Points, Sweep};
+use super::target::{Purpose, ResolvedTarget, Target, Typed};
+use super::{export, output, point_selection, profile, raw, screen};
 use crate::client::Client;
-use crate::client::survey::survey;
-use crate::meter::Profile;
-
-/// How results are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// For people.
-    Table,
-    /// One object a reading.
-    Json,
-    /// One line a reading.
-    Csv,
-}
-
-impl Style {
-    /// As the options say.
-    #[must_use]
-    pub fn of(json: bool, csv: bool) -> Self {
-        match (json, csv) {
-            (true, _) => Self::Json,
-            (false, true) => Self::Csv,
-            (false, false) => Self::Table,
-        }
-    }
-}
-
-/// One reading, ready to be written.
-#[derive(Debug)]
-pub struct Shown {
-    /// The result.
-    pub text: String,
-    /// What to say of a reading that brought nothing.
-    pub complaint: Option<String>,
-    /// Whether everything was read.
-    pub exit: Exit,
-}
 
 /// Reads once, or until `stop` is cancelled.
 pub async fn read(args: &Read, stop: CancellationToken) -> Exit {
-    let (mut client, job) = tokio::select! {
+    let (mut clients, job) = tokio::select! {
         biased;
         () = stop.cancelled() => return Exit::Fault,
         prepared = prepare(args) => match prepared {
@@ -63,8 +27,10 @@ pub async fn read(args: &Read, stop: CancellationToken) -> Exit {
             Err(stop) => return stop.tell(),
         },
     };
-    let exit = run(args, &mut client, &job, &stop).await;
-    client.close().await;
+    let exit = run(args, &mut clients, &job, &stop).await;
+    for client in clients {
+        client.close().await;
+    }
     exit
 }
 
@@ -72,46 +38,104 @@ pub async fn read(args: &Read, stop: CancellationToken) -> Exit {
 enum Job {
     Raw(raw::Job),
     Points(Points),
+    Sweep(Sweep),
 }
 
-struct Points {
-    target: String,
-    max_age: Option<Duration>,
-    unit: u8,
-    profile: Arc<Profile>,
-    words: Vec<String>,
-}
-
-async fn prepare(args: &Read) -> Result<(Client, Job), CommandError> {
-    let connection = &args.connection;
+/// The clients to ask, and what of whom.
+async fn prepare(args: &Read) -> Result<(Vec<Client>, Job), CommandError> {
+    let units = args.unit.as_ref().map(UnitList::ids).unwrap_or_default();
+    let [unit] = *units else {
+        let (clients, sweep) = sweep(args, units).await?;
+        return Ok((clients, Job::Sweep(sweep)));
+    };
+    let connection = &args.connection.to_unit(unit);
     let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Read)?;
-    let target = resolved.target.to_string();
     let job = if args.raw {
-        Job::Raw(raw::Job::new(args, target, &words)?)
+        Job::Raw(raw::Job::new(args, unit, resolved.target.to_string(), &words)?)
     } else {
-        let profile = profile::find(connection.profile.as_deref(), resolved.profile, &connection.config)?;
-        if let Err(wrong) = point_selection::choose(&profile, &words) {
-            // Only a first word that means nothing may have been meant for a host.
-            let host = words.first().filter(|first| {
-                let alone = std::slice::from_ref(*first);
-                let is_a_name = first.starts_with(|letter: char| letter.is_ascii_alphabetic());
-                resolved.is_here && is_a_name && point_selection::choose(&profile, alone).is_err()
-            });
-            let host = host.map_or(String::new(), |first| {
-                format!("; a host without a dot is written with its port, such as {first}:502")
-            });
-            return Err(CommandError::usage(format!("{wrong}{host}{}", interval_apart(args))));
-        }
-        Job::Points(Points {
-            target,
-            max_age: resolved.max_age,
-            unit: connection.unit,
-            profile,
-            words: words.clone(),
-        })
+        Job::Points(points(args, connection, &resolved, &words, 0)?)
     };
     let typed = Typed { purpose: Purpose::Read, words: &words };
-    Ok((resolved.target.open(connection, typed).await?, job))
+    Ok((vec![resolved.target.open(connection, typed).await?], job))
+}
+
+/// Several meters: a client for each target, and which of them leads to which meter.
+async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), CommandError> {
+    if args.raw {
+        return Err(CommandError::usage("--raw reads one unit; name it, such as --unit 3"));
+    }
+    let also = ConnectionArgs { also: units.to_vec(), ..args.connection.clone() };
+    let (resolved, words) = if args.all {
+        let names_a_target = args.words.first().is_some_and(|word| Target::read(word).is_some());
+        if names_a_target || also.serial.is_given() {
+            return Err(CommandError::usage(
+                "--all is for the gateway running here, whose configuration names its meters; for another TARGET \
+                 name them, such as --unit 1-12",
+            ));
+        }
+        (ResolvedTarget::all_here(&also)?, args.words.clone())
+    } else {
+        let mut resolved = Vec::new();
+        let mut words = Vec::new();
+        for unit in units {
+            let (target, rest) = ResolvedTarget::take(&args.words, &also.to_unit(*unit), Purpose::Read)?;
+            resolved.push((target, *unit));
+            words = rest;
+        }
+        (resolved, words)
+    };
+    let (mut clients, mut targets, mut meters) = (Vec::new(), Vec::<Target>::new(), Vec::new());
+    for (resolved, unit) in &resolved {
+        let connection = also.to_unit(*unit);
+        let client = match targets.iter().position(|target| *target == resolved.target) {
+            Some(client) => client,
+            None => {
+                targets.push(resolved.target.clone());
+                targets.len() - 1
+            }
+        };
+        meters.push(points(args, &connection, resolved, &words, client)?);
+    }
+    // All of it is checked before anything is opened.
+    for target in &targets {
+        let unit =
+            resolved.iter().find(|(resolved, _)| resolved.target == *target).map_or(1, |(_, unit)| *unit);
+        let typed = Typed { purpose: Purpose::Read, words: &words };
+        clients.push(target.open(&also.to_unit(unit), typed).await?);
+    }
+    Ok((clients, Sweep { meters }))
+}
+
+/// The points of one meter that the words mean.
+fn points(
+    args: &Read,
+    connection: &ConnectionArgs,
+    resolved: &ResolvedTarget,
+    words: &[String],
+    client: usize,
+) -> Result<Points, CommandError> {
+    let profile = profile::find(connection.profile.as_deref(), resolved.profile.clone(), &connection.config)?;
+    if let Err(wrong) = point_selection::choose(&profile, words) {
+        // Only a first word that means nothing may have been meant for a host.
+        let host = words.first().filter(|first| {
+            let alone = std::slice::from_ref(*first);
+            let is_a_name = first.starts_with(|letter: char| letter.is_ascii_alphabetic());
+            resolved.is_here && is_a_name && point_selection::choose(&profile, alone).is_err()
+        });
+        let host = host.map_or(String::new(), |first| {
+            format!("; a host without a dot is written with its port, such as {first}:502")
+        });
+        return Err(CommandError::usage(format!("{wrong}{host}{}", interval_apart(args))));
+    }
+    Ok(Points {
+        client,
+        target: resolved.target.to_string(),
+        name: resolved.name.clone(),
+        max_age: resolved.max_age,
+        unit: connection.unit,
+        profile,
+        words: words.to_vec(),
+    })
 }
 
 /// Where an interval stands beside --watch instead of in it, how it is written.
@@ -122,8 +146,8 @@ fn interval_apart(args: &Read) -> String {
     })
 }
 
-async fn run(args: &Read, client: &mut Client, job: &Job, stop: &CancellationToken) -> Exit {
-    let style = Style::of(args.json, args.csv);
+async fn run(args: &Read, clients: &mut [Client], job: &Job, stop: &CancellationToken) -> Exit {
+    let style = args.format.style();
     if let Err(exit) = output::show(job.head(style).as_bytes()) {
         return exit;
     }
@@ -142,7 +166,7 @@ async fn run(args: &Read, client: &mut Client, job: &Job, stop: &CancellationTok
             () = stop.cancelled() => return broken_off,
             shown = async {
                 ticks.tick().await;
-                job.once(client, style).await
+                job.once(clients, style).await
             } => shown,
         };
         let said = match screen::size().filter(|_| screen.is_some()) {
@@ -170,43 +194,20 @@ impl Job {
             (Style::Table | Style::Json, _) => String::new(),
             (Style::Csv, Self::Raw(job)) => job.csv_head(),
             (Style::Csv, Self::Points(points)) => export::csv_head(&points.subject()),
+            (Style::Csv, Self::Sweep(sweep)) => sweep.csv_head(),
         }
     }
 
-    async fn once(&self, client: &mut Client, style: Style) -> Shown {
-        match self {
-            Self::Raw(job) => job.once(client, style).await,
-            Self::Points(points) => points.once(client, style).await,
+    async fn once(&self, clients: &mut [Client], style: Style) -> Shown {
+        match (self, clients) {
+            (Self::Sweep(sweep), clients) => sweep.once(clients, style).await,
+            (Self::Raw(job), [client, ..]) => job.once(client, style).await,
+            (Self::Points(points), [client, ..]) => points.once(client, style).await,
+            // A job of one unit comes with the client that leads to it.
+            (Self::Raw(_) | Self::Points(_), []) => {
+                Shown { text: String::new(), complaint: None, exit: Exit::Fault }
+            }
         }
-    }
-}
-
-impl Points {
-    fn subject(&self) -> Subject<'_> {
-        // Chosen once before, from the same profile: it cannot fail now.
-        let points = point_selection::choose(&self.profile, &self.words).unwrap_or_default();
-        let Self { target, max_age, unit, profile, .. } = self;
-        Subject { target: target.clone(), unit: *unit, profile, points, max_age: *max_age }
-    }
-
-    async fn once(&self, client: &mut Client, style: Style) -> Shown {
-        let subject = self.subject();
-        let time = SystemTime::now();
-        let survey = survey(client, self.unit, &self.profile, &subject.points).await;
-        let found = MeterReading::new(&subject, &survey, time);
-        let complaint = found
-            .missed
-            .first()
-            .filter(|_| survey.is_empty())
-            .map(|(_, failure)| format!("unit {} at {}: {failure}", self.unit, self.target));
-        let text = match style {
-            Style::Table if complaint.is_some() => String::new(),
-            Style::Table => table::reading(&subject, &found, screen::width()),
-            Style::Json => export::json(&subject, &found),
-            Style::Csv => export::csv_line(&subject, &found),
-        };
-        let exit = if found.missed.is_empty() { Exit::Ok } else { Exit::Fault };
-        Shown { text, complaint, exit }
     }
 }
 

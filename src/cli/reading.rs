@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::client::{Failure, Survey};
-use crate::meter::{Bit, ExponentRead, Point, Profile, Reading, Unscaled, Value};
+use crate::meter::{Bit, Point, Profile, Reading, Scale, ScaleRead, Unscaled, Value};
 use crate::modbus::pdu::ReadRange;
 
 /// What all readings of one command have in common.
@@ -15,6 +15,8 @@ pub struct Subject<'p> {
     pub target: String,
     /// The unit.
     pub unit: u8,
+    /// What people call it, where that is known.
+    pub name: Option<String>,
     /// What its registers mean.
     pub profile: &'p Profile,
     /// What was asked for.
@@ -101,10 +103,11 @@ pub fn words(value: &Value<'_>) -> String {
     match value {
         Value::Number(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
         Value::Code { code, means } => format!("{means} ({code})"),
         Value::Bits { bits: 0, .. } => "none".to_owned(),
         Value::Bits { bits, set } => {
-            let named = set.iter().fold(0, |all, bit| all | 1_u16 << bit.bit);
+            let named = set.iter().fold(0, |all, bit| all | 1_u32 << bit.bit);
             let names = set.iter().map(|bit| bit.name.as_str()).collect::<Vec<_>>().join(" ");
             let gap = if names.is_empty() { "" } else { " " };
             // Flags nobody has named are shown all the same.
@@ -112,13 +115,17 @@ pub fn words(value: &Value<'_>) -> String {
             if rest == 0 { names } else { format!("{names}{gap}0x{rest:04X}") }
         }
         Value::Version(version) => version.to_string(),
+        Value::Text(text) => text.clone(),
         Value::NotAvailable => NOT_AVAILABLE.to_owned(),
-        Value::NotANumber { bits } => format!("no number (0x{bits:08X})"),
+        Value::NotANumber { bits, words } => {
+            format!("no number (0x{bits:0width$X})", width = 4 * usize::from(*words))
+        }
         Value::Unscaled { count, why } => {
             let why = match why {
-                Unscaled::NotRead => "its exponent was not read".to_owned(),
-                Unscaled::Changed => "its exponent changed meanwhile".to_owned(),
+                Unscaled::NotRead => "what it is scaled by was not read".to_owned(),
+                Unscaled::Changed => "what it is scaled by changed meanwhile".to_owned(),
                 Unscaled::Impossible(found) => format!("its exponent reads {found}"),
+                Unscaled::NoRatio => "its ratio is none".to_owned(),
             };
             format!("{count} steps ({why})")
         }
@@ -129,10 +136,11 @@ pub fn words(value: &Value<'_>) -> String {
 #[must_use]
 pub fn is_number(value: &Value<'_>) -> bool {
     match value {
-        Value::Number(_) | Value::Float(_) => true,
+        Value::Number(_) | Value::Float(_) | Value::Double(_) => true,
         Value::Code { .. }
         | Value::Bits { .. }
         | Value::Version(_)
+        | Value::Text(_)
         | Value::NotAvailable
         | Value::NotANumber { .. }
         | Value::Unscaled { .. } => false,
@@ -142,11 +150,13 @@ pub fn is_number(value: &Value<'_>) -> bool {
 /// What is odd about a reading, if anything.
 #[must_use]
 pub fn remark(reading: &Reading<'_>) -> Option<String> {
-    let apart = match reading.exponent {
-        ExponentRead::Apart(time) => Some(format!("its exponent was read {} ms apart", time.as_millis())),
-        ExponentRead::NotNeeded | ExponentRead::Together | ExponentRead::Around | ExponentRead::Missing => {
-            None
-        }
+    let what = match &reading.point.scale {
+        Some(Scale::Ratio(_)) => "ratio",
+        Some(Scale::Factor(_) | Scale::Exponent(_)) | None => "exponent",
+    };
+    let apart = match reading.scaled {
+        ScaleRead::Apart(time) => Some(format!("its {what} was read {} ms apart", time.as_millis())),
+        ScaleRead::NotNeeded | ScaleRead::Together | ScaleRead::Around | ScaleRead::Missing => None,
     };
     let outside = (!reading.in_range).then(|| "outside its range".to_owned());
     let remarks: Vec<_> = [apart, outside].into_iter().flatten().collect();
@@ -170,15 +180,15 @@ mod tests {
         let profile = Profile::builtin("leviton-4000r").expect("built in");
         let point = profile.point("real_power_total").expect("there");
         let value = Value::Number(crate::meter::Decimal::whole(1));
-        let exponent = ExponentRead::Apart(Duration::from_millis(120));
-        let mut reading = Reading { point, value, asked_at: Instant::now(), exponent, in_range: true };
+        let scaled = ScaleRead::Apart(Duration::from_millis(120));
+        let mut reading = Reading { point, value, asked_at: Instant::now(), scaled, in_range: true };
         assert_eq!(remark(&reading).as_deref(), Some("its exponent was read 120 ms apart"));
         reading.in_range = false;
         assert_eq!(
             remark(&reading).as_deref(),
             Some("its exponent was read 120 ms apart, outside its range")
         );
-        reading.exponent = ExponentRead::Around;
+        reading.scaled = ScaleRead::Around;
         reading.in_range = true;
         assert_eq!(remark(&reading), None);
     }

@@ -3,6 +3,7 @@
 //! Everything on stdout is one YAML file, the words being comments, so that it may be kept as it is. How far it has
 //! come is drawn on stderr, on a terminal only.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -19,10 +20,10 @@ use super::target::Target;
 use crate::client::{Client, Failure, SerialClient, SerialSettings, TcpClient};
 use crate::line::{Framing, UnitId};
 use crate::meter::{Profile, Sample, Value};
-use crate::modbus::pdu::{FunctionCode, ReadRange};
+use crate::modbus::pdu::ExceptionCode;
 use crate::scan::found::profile_of;
-use crate::scan::plan::usual_framings;
-use crate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
+use crate::scan::plan::{questions, usual_framings};
+use crate::scan::{Findings, Found, Meter, Plan, Question, Says, Scope, Through, Tries, report};
 use crate::serial::{Direction, OpenError, PortSettings};
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
@@ -35,15 +36,14 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         Ok(plan) => plan,
         Err(stop) => return stop.tell(),
     };
-    let named = args.units.is_some();
     let _unread = output::print(announcement(args, &target, &plan).as_bytes());
     let mut findings = Findings::of_none(&plan.units);
     let mut progress = Progress::new(plan.longest());
-    for framing in &plan.framings {
+    for (index, framing) in plan.framings.iter().enumerate() {
         if findings.to_ask(*framing).next().is_none() || stop.is_cancelled() {
             break;
         }
-        let mut client = match open(&target, &plan, *framing).await {
+        let mut client = match open(&target, &plan.units, plan.timeout, *framing).await {
             Ok(client) => client,
             Err(why) => {
                 progress.clear();
@@ -51,19 +51,25 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
                 return Exit::CannotStart;
             }
         };
-        for _ in 0..plan.passes {
-            let broken = one_pass(&mut client, *framing, &mut findings, &mut progress, &stop).await;
-            if let Err(why) = broken {
-                progress.clear();
-                output::complain(&why);
-                client.close().await;
-                return Exit::Fault;
-            }
-        }
+        let mut round = Round { plan: &plan, at: index, framing: *framing, unroutable: BTreeSet::new() };
+        let asked = round.ask_all(&mut client, &mut findings, &mut progress, &stop).await;
+        let late = late_units(&client, &findings, *framing);
         client.close().await;
+        let asked = match asked {
+            Ok(()) if !late.is_empty() && !stop.is_cancelled() => {
+                ask_late(&target, &plan, *framing, &late, &mut findings).await
+            }
+            asked => asked,
+        };
+        if let Err(why) = asked {
+            progress.clear();
+            output::complain(&why);
+            return Exit::Fault;
+        }
     }
     progress.clear();
-    conclude(&target, &plan, &findings, named, stop.is_cancelled())
+    let ending = if stop.is_cancelled() { Ending::Interrupted } else { Ending::Completed };
+    conclude(&target, &plan, &findings, ending)
 }
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
@@ -85,10 +91,9 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
     }
     let all = || (1..=UnitId::STANDARD_MAX).collect::<Vec<_>>();
     let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
-    // Of those asked for by name one is sure that they should answer: a request lost to noise is asked again.
-    let passes = if args.units.is_some() { 2 } else { 1 };
+    let scope = if args.units.is_some() { Scope::Named } else { Scope::All };
     let units = units.into_iter().filter_map(UnitId::new).collect();
-    Ok(Plan { framings, units, through, timeout, passes })
+    Ok(Plan { framings, units, scope, through, timeout, questions: questions(scope, through) })
 }
 
 fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
@@ -108,19 +113,24 @@ fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
     )
 }
 
-async fn open(target: &Target, plan: &Plan, framing: Framing) -> Result<Client, String> {
+async fn open(
+    target: &Target,
+    units: &[UnitId],
+    timeout: Duration,
+    framing: Framing,
+) -> Result<Client, String> {
     match target {
         Target::Serial(device) => {
             let settings = SerialSettings {
                 port: PortSettings { device: device.clone(), framing, direction: Direction::Auto },
-                units: plan.units.clone(),
-                response_timeout: plan.timeout,
+                units: units.to_vec(),
+                response_timeout: timeout,
                 retries: 0,
             };
             SerialClient::open(settings).map(Client::Serial).map_err(|error| cannot_open(device, &error))
         }
         Target::Tcp { host, port } => {
-            let opened = TcpClient::open(host, *port, plan.timeout).await;
+            let opened = TcpClient::open(host, *port, timeout).await;
             opened.map(Client::Tcp).map_err(|failure| failure.to_string())
         }
     }
@@ -136,42 +146,128 @@ fn cannot_open(device: &Path, error: &OpenError) -> String {
     }
 }
 
-/// Asks whoever has not been heard intact yet.
-async fn one_pass(
-    client: &mut Client,
+/// One framing of a scan.
+struct Round<'p> {
+    plan: &'p Plan,
+    /// Which of the framings.
+    at: usize,
     framing: Framing,
-    findings: &mut Findings,
-    progress: &mut Progress,
-    stop: &CancellationToken,
-) -> Result<(), String> {
-    for unit in findings.to_ask(framing).collect::<Vec<_>>() {
-        if stop.is_cancelled() {
-            break;
+    /// Units the gateway has no way to: another question leads nowhere either.
+    unroutable: BTreeSet<UnitId>,
+}
+
+impl Round<'_> {
+    /// Asks one question after the other of all who have not been heard intact yet. So much time lies between two
+    /// questions to one unit that a late answer to the first is not taken for one to the second.
+    async fn ask_all(
+        &mut self,
+        client: &mut Client,
+        findings: &mut Findings,
+        progress: &mut Progress,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let planned = self.plan.questions_at(self.at).len();
+        for (index, question) in self.plan.questions.iter().enumerate() {
+            let is_anybody_here = || findings.heard().any(|(_, framing, _)| framing == self.framing);
+            if index >= planned && !is_anybody_here() {
+                break;
+            }
+            for unit in findings.to_ask(self.framing).collect::<Vec<_>>() {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                if self.unroutable.contains(&unit) {
+                    continue;
+                }
+                progress.show(unit, self.framing, findings);
+                match ask(client, unit, *question).await? {
+                    Asked::Found(found) => findings.take(unit, self.framing, found),
+                    Asked::NoRoute => drop(self.unroutable.insert(unit)),
+                }
+            }
         }
-        progress.show(unit, framing, findings);
-        let found = ask(client, unit).await?;
-        findings.take(unit, framing, found);
+        Ok(())
     }
+}
+
+/// Units of which nothing was heard but late answers, or answers to something else.
+fn late_units(client: &Client, findings: &Findings, framing: Framing) -> Vec<UnitId> {
+    let Client::Serial(line) = client else { return Vec::new() };
+    let spoke = |unit: &UnitId| {
+        let heard = line.heard(*unit);
+        heard.late + heard.misfits > 0
+    };
+    findings.to_ask(framing).filter(spoke).collect()
+}
+
+/// Asks these again with more time for each answer. They are there, whatever comes of it.
+async fn ask_late(
+    target: &Target,
+    plan: &Plan,
+    framing: Framing,
+    units: &[UnitId],
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let mut client = open(target, units, plan.timeout.max(LATE_TIMEOUT), framing).await?;
+    for unit in units {
+        let mut found = Found::Silent;
+        for question in &plan.questions {
+            if let Asked::Found(answer) = ask(&mut client, *unit, *question).await?
+                && answer != Found::Silent
+            {
+                found = answer;
+                break;
+            }
+        }
+        if let Found::Meter(meter) | Found::Noisy(meter) = &mut found {
+            meter.late = true;
+        }
+        if found == Found::Silent {
+            found = Found::Meter(Meter { late: true, ..Meter::default() });
+        }
+        findings.take(*unit, framing, found);
+    }
+    client.close().await;
     Ok(())
 }
 
-/// Everything about one unit.
-async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
+/// What a question brought.
+enum Asked {
+    Found(Found),
+    /// The gateway has no such unit.
+    NoRoute,
+}
+
+/// Puts a question to a unit.
+async fn put(client: &mut Client, unit: UnitId, question: Question) -> Result<(), Failure> {
+    match question {
+        Question::Read(range) => client.read(unit.get(), range).await.map(drop),
+        Question::ServerId => client.report_server_id(unit.get()).await.map(drop),
+        Question::DeviceIdentification => client.device_identification(unit.get()).await.map(drop),
+    }
+}
+
+/// Everything about one unit, if it answers this question.
+async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<Asked, String> {
     let mut tries = Tries::default();
     let mut first_took = None;
     for _ in 0..DAMAGED_TRIES {
         let asked = Instant::now();
-        let answer = client.read(unit.get(), FIRST_ASKED).await;
-        note(&mut tries, through(client), &answer.map(drop))?;
+        let answer = put(client, unit, question).await;
+        let no_route = Err(Failure::Exception(ExceptionCode::GATEWAY_PATH_UNAVAILABLE));
+        if through(client) == Through::Gateway && answer == no_route {
+            return Ok(Asked::NoRoute);
+        }
+        note(&mut tries, through(client), &answer)?;
         if tries.damaged == 0 {
             first_took = Some(asked.elapsed());
             break;
         }
     }
     if tries.intact + tries.damaged == 0 {
-        return Ok(Found::Silent);
+        return Ok(Asked::Found(Found::Silent));
     }
-    let mut meter = Meter::default();
+    let mut meter = Meter { answered: Some(question), ..Meter::default() };
     if tries.intact > 0 {
         let says = identify(client, unit, &mut tries).await?;
         let profile = profile_of(&says);
@@ -189,7 +285,7 @@ async fn ask(client: &mut Client, unit: UnitId) -> Result<Found, String> {
     } else {
         meter.answers_in = first_took;
     }
-    Ok(tries.judge(meter))
+    Ok(Asked::Found(tries.judge(meter)))
 }
 
 /// What a unit says to 0x11, and to 0x2B where that says nothing a profile knows.
@@ -249,13 +345,20 @@ fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Re
     Ok(())
 }
 
-fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, broken_off: bool) -> Exit {
+/// Whether a scan came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Completed,
+    Interrupted,
+}
+
+fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -> Exit {
     let device = match target {
         Target::Serial(device) => lasting_name(device),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
-    let mut text = report::words(findings, named, plan.through);
-    if broken_off {
+    let mut text = report::words(findings, plan.scope, plan.through);
+    if ending == Ending::Interrupted {
         text.push_str("# Broken off: not every address has been asked.\n");
     }
     let configuration = report::configuration(findings, &device);
@@ -265,8 +368,8 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, named: bool, brok
     }
     let printed = output::print(text.as_bytes());
     let nobody = findings.heard().next().is_none();
-    let missed = named && findings.silent().next().is_some();
-    let fault = nobody || missed || findings.shared().next().is_some() || broken_off;
+    let missed = plan.scope == Scope::Named && findings.silent().next().is_some();
+    let fault = nobody || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }
 
@@ -321,12 +424,11 @@ fn bar(share: f64) -> String {
     format!("[{}{}]", "#".repeat(full), "-".repeat(empty))
 }
 
-/// What is asked first: the first pair of holding registers. Whoever does not have it says so.
-const FIRST_ASKED: ReadRange =
-    ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
-
 /// Requests that tell noise from two meters of one address.
 const DAMAGED_TRIES: u32 = 4;
+
+/// How long a unit may take that answers late.
+const LATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a gateway may take for a unit that does not answer.
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@
 //! meter nothing. Source: contract section 2.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +17,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::port_holder::{PortHolder, held};
 use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
-use crate::config::{self, Config, Listener};
+use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
 use crate::meter::Profile;
 use crate::serial::{Direction, OpenError, PortSettings};
@@ -43,6 +44,8 @@ pub struct ResolvedTarget {
     pub target: Target,
     /// The unit's profile, where the target is the gateway running here and its configuration names one.
     pub profile: Option<Arc<Profile>>,
+    /// What people call the unit, where the configuration says so.
+    pub name: Option<String>,
     /// How old the answers may be, where that is known.
     pub max_age: Option<Duration>,
     /// Whether the command line left the target out.
@@ -134,7 +137,9 @@ impl Target {
                 client.map(Client::Tcp).map_err(|failure| CommandError::unreachable(&failure))
             }
             Self::Serial(device) => {
-                let unit = UnitId::new(connection.unit).ok_or_else(|| {
+                let asked = [connection.unit].into_iter().chain(connection.also.iter().copied());
+                let units: Option<BTreeSet<_>> = asked.map(UnitId::new).collect();
+                let units = units.ok_or_else(|| {
                     CommandError::usage(format!(
                         "a line has units 1 to 255, found --unit {}",
                         connection.unit
@@ -146,7 +151,7 @@ impl Target {
                         framing: connection.serial.framing(),
                         direction: Direction::Auto,
                     },
-                    units: vec![unit],
+                    units: units.into_iter().collect(),
                     response_timeout: connection.timeout.unwrap_or(LINE_TIMEOUT),
                     retries: RETRIES,
                 };
@@ -179,7 +184,7 @@ impl ResolvedTarget {
         match first {
             Some(target) => {
                 let max_age = is_line.then_some(Duration::ZERO);
-                Ok((Self { target, profile: None, max_age, is_here: false }, words[1..].to_vec()))
+                Ok((Self { target, profile: None, name: None, max_age, is_here: false }, words[1..].to_vec()))
             }
             None => Ok((Self::here(connection, purpose)?, words.to_vec())),
         }
@@ -201,16 +206,48 @@ impl ResolvedTarget {
         let Some(listener) = suited(&config, connection.unit, purpose) else {
             return Err(CommandError::usage("the configuration has no listener"));
         };
-        let unit = listener.buses.iter().filter_map(|&index| config.buses.get(index)).find_map(|bus| {
-            let unit = bus.aliases.get(&connection.unit)?;
-            Some(bus.profiles.get(unit).map(|unit| Arc::clone(&unit.profile)))
-        });
-        Ok(Self {
+        let mut buses = listener.buses.iter().filter_map(|&index| config.buses.get(index));
+        let bus = buses.find(|bus| bus.aliases.contains_key(&connection.unit));
+        Ok(Self::through(listener, bus, connection.unit))
+    }
+
+    /// A unit of a bus, by what clients of the listener call it.
+    fn through(listener: &Listener, bus: Option<&Bus>, alias: u8) -> Self {
+        let unit = bus.and_then(|bus| Some((bus, *bus.aliases.get(&alias)?)));
+        let profile = unit.and_then(|(bus, unit)| bus.profiles.get(&unit));
+        let settings = unit.and_then(|(bus, unit)| bus.line.units.iter().find(|known| known.id == unit));
+        Self {
             target: reachable(listener.settings.address),
-            profile: unit.flatten(),
+            profile: profile.map(|unit| Arc::clone(&unit.profile)),
+            name: settings.and_then(|unit| unit.name.clone()),
             max_age: Some(listener.settings.max_age),
             is_here: true,
-        })
+        }
+    }
+
+    /// Every unit of the gateway running here, and what clients of the listener that is asked for it send.
+    ///
+    /// # Errors
+    /// No configuration, or one with faults.
+    pub fn all_here(connection: &ConnectionArgs) -> Result<Vec<(Self, u8)>, CommandError> {
+        let config = config::load(&connection.config)?.config;
+        let mut found = Vec::new();
+        for (index, bus) in config.buses.iter().enumerate() {
+            let leads = |listener: &Listener| listener.buses.contains(&index);
+            let Some(listener) = nearest(&config, leads, Purpose::Read).filter(|one| leads(one)) else {
+                continue;
+            };
+            let by_alias = |unit: &UnitId| {
+                let alias = bus.aliases.iter().find(|(_, known)| *known == unit).map(|(alias, _)| *alias)?;
+                let sent = match &listener.unit_map {
+                    Some(map) => map.iter().find(|(_, meant)| **meant == alias).map(|(sent, _)| *sent)?,
+                    None => alias,
+                };
+                Some((Self::through(listener, Some(bus), alias), sent))
+            };
+            found.extend(bus.wire.iter().filter_map(by_alias));
+        }
+        Ok(found)
     }
 }
 

@@ -27,7 +27,8 @@ pub async fn write(args: &Write) -> Exit {
 
 /// What to say at the end of a write that went well.
 async fn carry_out(args: &Write) -> Result<String, CommandError> {
-    let connection = &args.connection;
+    let connection = &args.connection.to_unit(args.unit);
+    let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Missing };
     let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Write)?;
     let [word] = words.as_slice() else {
         return Err(CommandError::usage("one POINT=VALUE is expected, such as ct_primary=200"));
@@ -45,14 +46,21 @@ async fn carry_out(args: &Write) -> Result<String, CommandError> {
     let mut meter =
         Meter { client: &mut client, connection, profile: &profile, target: resolved.target.to_string() };
     let done = match known {
-        Some(plan) => meter.write(point, &plan, args.yes).await,
+        Some(plan) => meter.write(point, &plan, confirmation).await,
         None => match meter.plan(point, scaled, text).await {
-            Ok(plan) => meter.write(point, &plan, args.yes).await,
+            Ok(plan) => meter.write(point, &plan, confirmation).await,
             Err(stop) => Err(stop),
         },
     };
     client.close().await;
     done
+}
+
+/// Whether `--yes` confirms the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmation {
+    Given,
+    Missing,
 }
 
 /// The meter that is written to.
@@ -79,11 +87,16 @@ impl Meter<'_> {
         write_value::plan(self.profile, point, text, exponent).map_err(CommandError::usage)
     }
 
-    async fn write(&mut self, point: &Point, plan: &Plan, yes: bool) -> Result<String, CommandError> {
+    async fn write(
+        &mut self,
+        point: &Point,
+        plan: &Plan,
+        confirmation: Confirmation,
+    ) -> Result<String, CommandError> {
         let (_, old) = self.read(point).await?;
         // Whoever cannot be shown what is about to happen still gets what was asked for.
         let _unread = output::print(self.intention(point, plan, &old).as_bytes());
-        if !yes {
+        if confirmation == Confirmation::Missing {
             return Err(CommandError::usage("nothing was written; --yes writes it"));
         }
         let fault = |text: String| CommandError::Said(Exit::Fault, text);
@@ -128,6 +141,7 @@ impl Meter<'_> {
         let subject = Subject {
             target: self.target.clone(),
             unit: self.connection.unit,
+            name: None,
             profile: self.profile,
             points: vec![point],
             max_age: None,

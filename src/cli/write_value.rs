@@ -4,7 +4,7 @@
 //! It never rounds: a value that is no whole number of steps is refused. It asks the meter nothing.
 
 use crate::document::nearest;
-use crate::meter::{Access, Command, Decimal, Format, Group, Point, Profile, Scale, WordOrder};
+use crate::meter::{Access, ByteOrder, Command, Decimal, Format, Group, Point, Profile, Scale};
 
 use super::point_selection;
 
@@ -43,7 +43,8 @@ pub fn writable<'p, 'w>(profile: &'p Profile, word: &'w str) -> Result<(&'p Poin
 pub fn exponent_of<'p>(profile: &'p Profile, point: &Point) -> Option<&'p Point> {
     match &point.scale {
         Some(Scale::Exponent(name)) => profile.point(name),
-        Some(Scale::Factor(_)) | None => None,
+        // A value that hangs on a ratio can only be read.
+        Some(Scale::Factor(_) | Scale::Ratio(_)) | None => None,
     }
 }
 
@@ -57,14 +58,18 @@ pub fn plan(profile: &Profile, point: &Point, text: &str, exponent: Option<i8>) 
         return command(point, text, &commands);
     }
     let (bits, shown) = match point.format {
-        Format::F32 => float(point, text)?,
+        Format::Text => return characters(point, text),
+        Format::F32 | Format::F64 => float(point, text, exponent)?,
         Format::U16
         | Format::I16
         | Format::U32
         | Format::I32
+        | Format::U48
         | Format::U64
         | Format::I64
         | Format::Bits
+        | Format::Bcd
+        | Format::Mod10000
         | Format::Exponent
         | Format::Version => whole(point, text, exponent)?,
     };
@@ -73,7 +78,7 @@ pub fn plan(profile: &Profile, point: &Point, text: &str, exponent: Option<i8>) 
     }
     let unit = point.unit.map_or(String::new(), |unit| format!(" {unit}"));
     let shown = format!("{shown}{unit}");
-    Ok(Plan { registers: registers(profile, point, bits), shown, warning: None, reads_back: true })
+    Ok(Plan { registers: point.split(bits), shown, warning: None, reads_back: true })
 }
 
 fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<Plan, String> {
@@ -97,11 +102,56 @@ fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<Plan, Str
     })
 }
 
-fn float(point: &Point, text: &str) -> Result<(u64, String), String> {
-    let value: Option<f32> = text.parse().ok().filter(|value: &f32| value.is_finite());
-    match value {
-        Some(value) if point.allows_value(value.into()) => Ok((value.to_bits().into(), value.to_string())),
-        Some(_) | None => Err(out_of_range(point, None, text)),
+/// Characters, two a register, the rest filled with zeros.
+fn characters(point: &Point, text: &str) -> Result<Plan, String> {
+    let most = 2 * usize::from(point.range.quantity);
+    if text.is_empty() || text.len() > most || text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
+        return Err(format!("{} takes 1 to {most} printable ASCII characters; found '{text}'", point.name));
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(most, 0);
+    let registers = bytes.chunks_exact(2).map(|pair| match point.byte_order {
+        ByteOrder::HighFirst => u16::from_be_bytes([pair[0], pair[1]]),
+        ByteOrder::LowFirst => u16::from_le_bytes([pair[0], pair[1]]),
+    });
+    Ok(Plan { registers: registers.collect(), shown: text.to_owned(), warning: None, reads_back: true })
+}
+
+/// What one step of a point is worth.
+fn step(point: &Point, exponent: Option<i8>) -> Result<Decimal, String> {
+    match &point.scale {
+        Some(Scale::Factor(step)) => Ok(*step),
+        Some(Scale::Exponent(name)) => match exponent {
+            Some(exponent) => Ok(Decimal { digits: 1, exponent }),
+            None => Err(format!("{}: its exponent, {name}, is not known", point.name)),
+        },
+        Some(Scale::Ratio(_)) => Err(format!("{} hangs on a ratio, so it can only be read", point.name)),
+        None => Ok(Decimal::whole(1)),
+    }
+}
+
+fn float(point: &Point, text: &str, exponent: Option<i8>) -> Result<(u64, String), String> {
+    let scale = step(point, exponent)?;
+    let is_plain = scale == Decimal::whole(1) && point.offset.is_none();
+    let unscaled = |value: f64| {
+        let offset = point.offset.map_or(0.0, Decimal::to_f64);
+        if is_plain { value } else { (value - offset) / scale.to_f64() }
+    };
+    let Some(value) = text.parse().ok().map(unscaled).filter(|value: &f64| value.is_finite()) else {
+        return Err(out_of_range(point, None, text));
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest float of the meter's own format")]
+    let single = value as f32;
+    let (raw, bits) = if point.format == Format::F32 {
+        (f64::from(single), u64::from(single.to_bits()))
+    } else {
+        (value, value.to_bits())
+    };
+    let nearest = if point.format == Format::F32 && is_plain { single.to_string() } else { text.to_owned() };
+    if raw.is_finite() && point.allows_value(raw) {
+        Ok((bits, nearest))
+    } else {
+        Err(out_of_range(point, None, text))
     }
 }
 
@@ -109,25 +159,24 @@ fn whole(point: &Point, text: &str, exponent: Option<i8>) -> Result<(u64, String
     if let Some(code) = point.codes.iter().find(|code| code.means.eq_ignore_ascii_case(text)) {
         return Ok((code.code.into(), format!("{} ({})", code.means, code.code)));
     }
-    let step = match &point.scale {
-        Some(Scale::Factor(step)) => *step,
-        Some(Scale::Exponent(name)) => match exponent {
-            Some(exponent) => Decimal { digits: 1, exponent },
-            None => return Err(format!("{}: its exponent, {name}, is not known", point.name)),
-        },
-        None => Decimal::whole(1),
-    };
-    let value = signed(text).ok_or_else(|| out_of_range(point, Some(step), text))?;
-    let Some(count) = count(value, step) else {
+    let step = step(point, exponent)?;
+    let value = Decimal::parse(text).ok_or_else(|| out_of_range(point, Some(step), text))?;
+    let offset = point.offset.unwrap_or(Decimal::whole(0));
+    let without = value.plus(Decimal { digits: -offset.digits, ..offset });
+    let Some(count) = without.and_then(|value| count(value, step)) else {
         return Err(format!("{} has steps of {step}, found {text}", point.name));
     };
-    let fits_format = bits(point.format, count);
+    let fits_format = point.format.bits_of(count, point.range.quantity);
     let is_code = point.codes.iter().any(|code| i128::from(code.code) == count);
     let known = point.codes.is_empty() || !point.allowed.is_empty() || is_code;
     match fits_format.filter(|_| known && point.allows(count)) {
         Some(bits) => {
             let means = point.codes.iter().find(|code| i128::from(code.code) == count);
-            let shown = step.steps(count).map_or(count.to_string(), |number| number.to_string());
+            let shown = step.steps(count).and_then(|number| match point.offset {
+                Some(offset) => number.plus(offset),
+                None => Some(number),
+            });
+            let shown = shown.map_or(count.to_string(), |number| number.to_string());
             Ok((bits, means.map_or(shown, |code| format!("{} ({})", code.means, code.code))))
         }
         None => Err(out_of_range(point, Some(step), text)),
@@ -138,7 +187,12 @@ fn out_of_range(point: &Point, step: Option<Decimal>, text: &str) -> String {
     let shown = |limit: f64| match step.filter(|_| limit.fract() == 0.0) {
         // Limits of counts are whole numbers that every format holds.
         #[expect(clippy::cast_possible_truncation, reason = "a whole number, far from the limits of i128")]
-        Some(step) => step.steps(limit as i128).map_or(limit.to_string(), |number| number.to_string()),
+        Some(step) => {
+            let scaled = step.steps(limit as i128);
+            let moved =
+                scaled.and_then(|number| point.offset.map_or(Some(number), |offset| number.plus(offset)));
+            moved.map_or(limit.to_string(), |number| number.to_string())
+        }
         None => limit.to_string(),
     };
     let span = |span: &std::ops::RangeInclusive<f64>| {
@@ -150,18 +204,12 @@ fn out_of_range(point: &Point, step: Option<Decimal>, text: &str) -> String {
         let codes = point.codes.iter().map(|code| format!("{} ({})", code.code, code.means));
         codes.collect::<Vec<_>>().join(", ")
     } else if point.allowed.is_empty() {
-        let (low, high) = point.format.limits();
+        let (low, high) = point.format.limits(point.range.quantity);
         format!("a number from {} to {}{unit}", shown(low), shown(high))
     } else {
         format!("{}{unit}", point.allowed.iter().map(span).collect::<Vec<_>>().join(", "))
     };
     format!("{} takes {takes}; found '{text}'", point.name)
-}
-
-fn signed(text: &str) -> Option<Decimal> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let number = Decimal::parse(digits)?;
-    Some(Decimal { digits: number.digits * sign, ..number })
 }
 
 /// How many steps make up a value, if a whole number of them does.
@@ -176,32 +224,10 @@ fn count(value: Decimal, step: Decimal) -> Option<i128> {
     (below != 0 && above % below == 0).then(|| above / below)
 }
 
-/// A count as its registers hold it, joined high word first; `None` where the format cannot hold it.
-fn bits(format: Format, count: i128) -> Option<u64> {
-    match format {
-        Format::U16 | Format::Bits | Format::Version => u16::try_from(count).ok().map(u64::from),
-        Format::I16 | Format::Exponent => i16::try_from(count).ok().map(|count| count.cast_unsigned().into()),
-        Format::U32 => u32::try_from(count).ok().map(u64::from),
-        Format::I32 => i32::try_from(count).ok().map(|count| count.cast_unsigned().into()),
-        Format::U64 => u64::try_from(count).ok(),
-        Format::I64 => i64::try_from(count).ok().map(i64::cast_unsigned),
-        Format::F32 => None,
-    }
-}
-
-fn registers(profile: &Profile, point: &Point, bits: u64) -> Vec<u16> {
-    let bytes = bits.to_be_bytes();
-    let words = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-    let mut words: Vec<_> = words.skip(4 - usize::from(point.range.quantity)).collect();
-    if profile.word_order == WordOrder::LowFirst {
-        words.reverse();
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::WordOrder;
 
     fn leviton() -> Profile {
         Profile::builtin("leviton-4000r").expect("built in").clone()
@@ -286,7 +312,10 @@ mod tests {
         assert_eq!(of(&with(Format::F32, 2, None), "1.5"), Ok(vec![0x3FC0, 0]));
         let scaled = with(Format::U16, 1, Some(Scale::Exponent("scale_current".to_owned())));
         assert_eq!(of(&scaled, "12.3"), Ok(vec![123]));
-        let low_first = Profile { word_order: WordOrder::LowFirst, ..with(Format::U32, 2, None) };
+        let mut low_first = with(Format::U32, 2, None);
+        for point in &mut low_first.points {
+            point.word_order = WordOrder::LowFirst;
+        }
         assert_eq!(of(&low_first, "65538"), Ok(vec![2, 1]));
         for (format, quantity, text) in [
             (Format::U32, 2, "4294967296"),

@@ -42,6 +42,8 @@ pub struct Heard {
     pub surplus: u64,
     /// Answers that came after their time.
     pub late: u64,
+    /// Intact answers that do not fit what was asked.
+    pub misfits: u64,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub answers_in: Option<Duration>,
 }
@@ -121,6 +123,7 @@ impl SerialClient {
         view.unit(unit).map_or_else(Heard::default, |unit| Heard {
             surplus: unit.counters.unexpected.saturating_sub(unit.counters.timeouts),
             late: unit.counters.late_answers,
+            misfits: unit.statistics.misfits,
             answers_in: unit.response_time,
         })
     }

@@ -107,13 +107,13 @@ pub fn plan(profile: &Profile, points: &[&Point]) -> Vec<ReadRange> {
     ranges
 }
 
-/// The exponents of points that stand in other blocks than these: the points' block and the exponent.
+/// The exponents and ratios of points that stand in other blocks than these: the points' block and the exponent.
 fn exponents_apart<'p>(profile: &'p Profile, points: &[&Point]) -> Vec<(usize, &'p Point)> {
-    let exponent = |point: &&Point| match &point.scale {
-        Some(Scale::Exponent(name)) => Some((point.block, profile.point(name)?)),
-        Some(Scale::Factor(_)) | None => None,
+    let scaled_by = |point: &&Point| {
+        let (block, names) = (point.block, point.scale.iter().flat_map(Scale::points));
+        names.filter_map(|name| Some((block, profile.point(name)?))).collect::<Vec<_>>()
     };
-    points.iter().filter_map(exponent).filter(|(block, exponent)| exponent.block != *block).collect()
+    points.iter().flat_map(scaled_by).filter(|(block, exponent)| exponent.block != *block).collect()
 }
 
 /// The shortest range of each block that holds its exponents.

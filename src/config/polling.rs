@@ -96,11 +96,21 @@ fn chosen<'p>(
     reader.is_sound(path).then(|| profile.blocks.iter().filter(named).collect())
 }
 
+/// The registers of the point to bill by, where its block is not read and the profile's own choice is: exact to the
+/// last step, while a float beyond 16,777,216 loses some.
+fn billed(unit: &UnitProfile, pace: Pace) -> Option<PolledBlock> {
+    let profile = &unit.profile;
+    let is_own_choice = profile.blocks.iter().all(|block| block.polled == unit.blocks.contains(&block.name));
+    let point = profile.points.iter().find(|point| point.bill_by).filter(|_| is_own_choice)?;
+    let is_read = profile.blocks.get(point.block).is_some_and(|block| unit.blocks.contains(&block.name));
+    (!is_read).then_some(PolledBlock { range: point.range, core: None, measured: true, pace })
+}
+
 /// The line's settings for a unit with a profile.
 fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
     let UnitProfile { profile, poll, poll_slow, blocks } = unit;
     let is_polled = |block: &Block| poll.is_some() && blocks.contains(&block.name);
-    let polled = |pace: Pace| {
+    let measured = |pace: Pace| {
         profile.blocks.iter().filter(|block| is_polled(block)).map(move |block| {
             let (measured, pace) = match block.kind {
                 BlockKind::Measurement => (true, pace),
@@ -126,7 +136,7 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
         block.functions.iter().flat_map(inner)
     });
     Polling {
-        blocks: poll.map_or_else(Vec::new, |pace| polled(pace).collect()),
+        blocks: poll.map_or_else(Vec::new, |pace| measured(pace).chain(billed(unit, pace)).collect()),
         demanded: demanded.collect(),
         mirrored: profile.mirrored,
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),

@@ -3,14 +3,18 @@
 //! What serde reads and writes; also what code fills in that needs a configuration. Each value is within its own
 //! bounds; what values say about each other is checked on the way to a [`super::Config`]. Contract section 1.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::settings::LogLevel;
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
     Size, Tcp, UnitIds, UnitMap,
 };
-use crate::document::{Count, Duration, List, Name, Section, Share};
+use crate::document::{Count, Duration, List, Name, Section, Share, keys};
 use crate::line::{Echo, Parity, Replies};
 use crate::serial::Direction;
 use crate::server::{Broadcast, Writes};
@@ -307,6 +311,45 @@ impl Default for StatusPage {
 
 fn events_size() -> Size<64_000, 1_000_000_000> {
     Size(1_000_000)
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfStatus;
+
+        impl<'de> Visitor<'de> for OfStatus {
+            type Value = Status;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "off, or the keys {}, each with its value", keys::<StatusPage>().join(", "))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {
+                let refused = || E::invalid_value(de::Unexpected::Str(text), &self);
+                if text == "off" { Ok(Status::Off) } else { Err(refused()) }
+            }
+
+            /// With every key below it commented out, nothing is left to be wrong.
+            fn visit_unit<E: de::Error>(self) -> Result<Status, E> {
+                Ok(Status::On(StatusPage::default()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Status, A::Error> {
+                StatusPage::deserialize(MapAccessDeserializer::new(entries)).map(Status::On)
+            }
+        }
+
+        deserializer.deserialize_any(OfStatus)
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::On(page) => page.serialize(serializer),
+        }
+    }
 }
 
 fn audit_size() -> Size<64_000, 1_000_000_000> {

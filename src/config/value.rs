@@ -7,13 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::section::{Status, StatusPage};
 use crate::document::de::scalar;
-use crate::document::{Count, Duration, Scalar, decimal_or_hex, keys, whole_number};
+use crate::document::{Count, Duration, Scalar, decimal_or_hex, whole_number};
 use crate::line::{Pace, UnitId};
 use crate::modbus::pdu::FunctionCode;
 
@@ -307,45 +305,6 @@ impl<'de> Deserialize<'de> for UnitMap {
 impl Serialize for UnitMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(sent, unit)| (sent, unit)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Status {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfStatus;
-
-        impl<'de> Visitor<'de> for OfStatus {
-            type Value = Status;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "off, or the keys {}, each with its value", keys::<StatusPage>().join(", "))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {
-                let refused = || E::invalid_value(de::Unexpected::Str(text), &self);
-                if text == "off" { Ok(Status::Off) } else { Err(refused()) }
-            }
-
-            /// With every key below it commented out, nothing is left to be wrong.
-            fn visit_unit<E: de::Error>(self) -> Result<Status, E> {
-                Ok(Status::On(StatusPage::default()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Status, A::Error> {
-                StatusPage::deserialize(MapAccessDeserializer::new(entries)).map(Status::On)
-            }
-        }
-
-        deserializer.deserialize_any(OfStatus)
-    }
-}
-
-impl Serialize for Status {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_str("off"),
-            Self::On(page) => page.serialize(serializer),
-        }
     }
 }
 

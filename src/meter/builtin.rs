@@ -10,20 +10,28 @@ impl Profile {
     /// The built-in profile of that name.
     #[must_use]
     pub fn builtin(name: &str) -> Option<&'static Self> {
-        (name == LEVITON_4000R).then(|| &**LEVITON)
+        BUILTIN.iter().find(|profile| profile.name == name)
     }
 
-    /// The names of the built-in profiles.
+    /// The names of the built-in profiles, that of the meters this program is made for first.
     #[must_use]
     pub fn builtin_names() -> &'static [&'static str] {
-        &[LEVITON_4000R]
+        &NAMES
     }
 }
 
-const LEVITON_4000R: &str = "leviton-4000r";
+/// Each with its text.
+const FILES: [(&str, &str); 3] = [
+    ("leviton-4000r", include_str!("../../config/profiles/leviton-4000r.yaml")),
+    ("eastron-sdm630", include_str!("../../config/profiles/eastron-sdm630.yaml")),
+    ("gavazzi-em24", include_str!("../../config/profiles/gavazzi-em24.yaml")),
+];
 
-static LEVITON: LazyLock<Box<Profile>> = LazyLock::new(|| {
-    let text = include_str!("../../config/profiles/leviton-4000r.yaml");
-    let read = Profile::parse(text, "leviton-4000r.yaml");
-    Box::new(read.expect("the tests read every built-in profile"))
+const NAMES: [&str; FILES.len()] = [FILES[0].0, FILES[1].0, FILES[2].0];
+
+static BUILTIN: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    let read = |(name, text): &(&str, &str)| {
+        Profile::parse(text, &format!("{name}.yaml")).expect("the tests read every built-in profile")
+    };
+    FILES.iter().map(read).collect()
 });

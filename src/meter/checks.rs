@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::profile::Point;
-use super::read::{BlockRead, PointRead, exponent, of};
+use super::draft::{BlockRead, PointRead, of, show};
+use super::profile::{Point, Scale};
 use super::section;
 use super::value::YesNo;
-use super::vocabulary::{Access, Format};
+use super::vocabulary::{Access, Format, Group};
 use crate::document::{Reader, did_you_mean};
 
 /// Compares everything.
@@ -22,7 +22,7 @@ pub(super) fn check(
 ) {
     let names = blocks.iter().map(|block| (block.name.as_deref(), format!("{}.name", block.path)));
     check_once(names, "a block", reader);
-    check_overlaps(blocks, file.mirrored == YesNo::Yes, reader);
+    check_overlaps(blocks, file.mirrored, reader);
     for block in blocks {
         check_gaps(block, gaps, reader);
         check_points(block, reader);
@@ -34,10 +34,11 @@ pub(super) fn check(
     let names = Names { points: &points, are_complete: points.iter().all(|point| point.name.is_some()) };
     for read in &points {
         if let Some(point) = &read.point {
-            check_scale(point, &format!("{}.scale", read.path), &names, reader);
+            check_scale(point, &read.scaled_by, &names, reader);
             check_copy(point, &format!("{}.copy_of", read.path), &names, reader);
         }
     }
+    check_bill_by(&points, reader);
     check_headline(file, &names, reader);
     check_validity(file, &names, reader);
     check_commands(file, &names, reader);
@@ -93,12 +94,12 @@ fn check_once<'n>(
     }
 }
 
-fn check_overlaps(blocks: &[BlockRead], mirrored: bool, reader: &mut Reader<'_, '_>) {
+fn check_overlaps(blocks: &[BlockRead], mirrored: YesNo, reader: &mut Reader<'_, '_>) {
     for (index, block) in blocks.iter().enumerate() {
         let Some(own) = &block.registers else { continue };
         let earlier = blocks[..index].iter().find_map(|other| {
-            let same_table =
-                mirrored || other.functions.iter().any(|function| block.functions.contains(function));
+            let same_table = mirrored == YesNo::Yes
+                || other.functions.iter().any(|function| block.functions.contains(function));
             let others = other.registers.as_ref().filter(|others| same_table && overlap(own, others))?;
             Some((other, others))
         });
@@ -174,12 +175,66 @@ fn check_core(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     }
 }
 
-fn check_scale(point: &Point, path: &str, names: &Names<'_>, reader: &mut Reader<'_, '_>) {
-    let Some(name) = exponent(point) else { return };
-    let Some(found) = names.find(name, path, reader) else { return };
-    if found.format != Format::Exponent {
-        let what = format!("{name} is of format {}", found.format.word());
-        reader.error(path, &what, "allowed: the name of a point of format exponent");
+/// An exponent is one; a ratio is a number that hangs on no other point.
+fn check_scale(
+    point: &Point,
+    scaled_by: &[(String, String)],
+    names: &Names<'_>,
+    reader: &mut Reader<'_, '_>,
+) {
+    for (name, path) in scaled_by {
+        let Some(found) = names.find(name, path, reader) else { continue };
+        let (format, word) = (found.format, found.format.word());
+        match &point.scale {
+            None | Some(Scale::Factor(_)) => {}
+            Some(Scale::Exponent(_)) if format == Format::Exponent => {}
+            Some(Scale::Exponent(_)) => {
+                let mut help = "allowed: the name of a point of format exponent".to_owned();
+                if format.is_scalable() {
+                    help.push_str(&format!("; a ratio stands in a list, such as [{name}]"));
+                }
+                reader.error(path, &format!("{name} is of format {word}"), &help);
+            }
+            Some(Scale::Ratio(_)) => {
+                let hangs = found.scale.as_ref().is_some_and(|scale| scale.points().next().is_some());
+                let help = "allowed: points that hold a number, scaled by a number at most";
+                if hangs || found.name == point.name {
+                    reader.error(path, &format!("{name} is itself scaled by another point"), help);
+                } else if format != Format::Exponent && !format.is_scalable() {
+                    reader.error(path, &format!("{name} is of format {word}"), help);
+                }
+            }
+        }
+    }
+    if point.access == Access::ReadWrite
+        && let (Some(Scale::Ratio(_)), Some((_, path))) = (&point.scale, scaled_by.first())
+    {
+        let what = "a value that hangs on a ratio cannot be written, for the ratio may change meanwhile";
+        reader.error(path, what, "allowed: `access: read`, or a scale that is a number");
+    }
+}
+
+/// Energy is billed by one point, which counts it in whole steps.
+fn check_bill_by(points: &[&PointRead], reader: &mut Reader<'_, '_>) {
+    let mut first: Option<&PointRead> = None;
+    for (read, point) in points.iter().filter_map(|read| Some((*read, read.point.as_ref()?))) {
+        let path = format!("{}.bill_by", read.path);
+        if !point.bill_by {
+            continue;
+        }
+        if let Some(first) = first {
+            let line = reader.on_line(&format!("{}.bill_by", first.path));
+            let what = format!("energy is billed by the point{line} already");
+            reader.error(&path, &what, "allowed: one point to bill by");
+        }
+        if point.group != Group::Energy || point.copy_of.is_some() {
+            let what = format!("{} is no energy, or a copy", point.name);
+            reader.error(&path, &what, "allowed: an original point of group energy");
+        } else if !point.format.is_scalable() {
+            let what = format!("{} is of format {}", point.name, point.format.word());
+            reader.error(&path, &what, "allowed: a number, best a whole one: a float loses steps");
+        }
+        first = first.or(Some(read));
     }
 }
 
@@ -255,12 +310,6 @@ fn check_commands(file: &section::Profile, names: &Names<'_>, reader: &mut Reade
 
 fn overlap(one: &RangeInclusive<u32>, other: &RangeInclusive<u32>) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
-}
-
-/// `7`, or `7-9`.
-pub(super) fn show(registers: &RangeInclusive<u32>) -> String {
-    let (first, last) = (registers.start(), registers.end());
-    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 fn count(registers: &RangeInclusive<u32>) -> String {

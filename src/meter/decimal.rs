@@ -23,26 +23,59 @@ impl Decimal {
         Self { digits, exponent: 0 }
     }
 
-    /// Digits with at most one point, such as `0.0001` or `10`; no sign, [`MOST_DIGITS`] digits at most.
+    /// Digits with at most one point, such as `0.0001`, `10` or `-2.5`; [`MOST_DIGITS`] digits at most.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        let (sign, text) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
         let pointed = text.contains('.');
         if whole.is_empty() || !digits(whole) || !digits(fraction) || pointed == fraction.is_empty() {
             return None;
         }
-        if whole.len() + fraction.len() > MOST_DIGITS {
+        if whole.trim_start_matches('0').len() + fraction.len() > MOST_DIGITS {
             return None;
         }
         let exponent = i8::try_from(fraction.len()).ok()?;
-        Some(Self { digits: format!("{whole}{fraction}").parse().ok()?, exponent: -exponent })
+        let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+        Some(Self { digits: digits * sign, exponent: -exponent })
     }
 
     /// So many steps of this size. `None` beyond what can be counted, which no register reaches.
     #[must_use]
     pub fn steps(self, raw: i128) -> Option<Self> {
         Some(Self { digits: self.digits.checked_mul(raw)?, exponent: self.exponent })
+    }
+
+    /// The product. `None` beyond what can be counted.
+    #[must_use]
+    pub fn times(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.checked_add(other.exponent)?;
+        Some(Self { digits: self.digits.checked_mul(other.digits)?, exponent })
+    }
+
+    /// The sum. `None` beyond what can be counted.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let at = |one: Self| {
+            let power = u32::try_from(i32::from(one.exponent) - i32::from(exponent)).ok()?;
+            one.digits.checked_mul(10_i128.checked_pow(power)?)
+        };
+        Some(Self { digits: at(self)?.checked_add(at(other)?)?, exponent })
+    }
+
+    /// The quotient, where it has an end after few digits; `None` where it has none, and for a division by zero.
+    #[must_use]
+    pub fn over(self, other: Self) -> Option<Self> {
+        (0..=MOST_PLACES).find_map(|places| {
+            let digits = self.digits.checked_mul(10_i128.checked_pow(places)?)?;
+            let exponent =
+                i32::from(self.exponent) - i32::from(other.exponent) - i32::try_from(places).ok()?;
+            let exponent = i8::try_from(exponent).ok()?;
+            let whole = digits.checked_rem(other.digits)? == 0;
+            whole.then(|| Self { digits: digits / other.digits, exponent })
+        })
     }
 
     /// The nearest float.
@@ -75,4 +108,6 @@ impl fmt::Display for Decimal {
 }
 
 /// Digits of a step, before and after the point.
-pub(super) const MOST_DIGITS: usize = 12;
+pub(super) const MOST_DIGITS: usize = 18;
+/// Digits a quotient may have beyond those of its parts.
+const MOST_PLACES: u32 = 9;

@@ -6,6 +6,7 @@ mod builtin;
 mod checks;
 mod decimal;
 mod decode;
+mod draft;
 pub mod profile;
 mod read;
 pub mod section;
@@ -13,7 +14,7 @@ mod value;
 mod vocabulary;
 
 pub use decimal::Decimal;
-pub use decode::{ExponentRead, Reading, Sample, Unscaled, Value, Version};
-pub use profile::{Bit, Block, Command, Point, Profile, Scale, Valid};
+pub use decode::{RawNumber, Reading, Sample, ScaleRead, Unscaled, Value, Version};
+pub use profile::{Bit, Block, Command, Point, Profile, Ratio, Scale, Valid};
 pub use section::{Code, Identification, NotAvailable, Type, Validity};
-pub use vocabulary::{Access, BlockKind, Confidence, Format, Group, UNITS, WordOrder};
+pub use vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, UNITS, WordOrder};

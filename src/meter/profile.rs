@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::decimal::Decimal;
-use super::vocabulary::{Access, BlockKind, Confidence, Format, Group, WordOrder};
+use super::vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, WordOrder};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// One kind of meter.
@@ -21,8 +21,6 @@ pub struct Profile {
     pub title: String,
     /// The printed number of the register at wire address 0.
     pub first_register: u32,
-    /// Which word of a wide point comes first.
-    pub word_order: WordOrder,
     /// Input registers (0x04) and holding registers (0x03) are the same registers.
     pub mirrored: bool,
     /// The codes that stand for "no value", by format, as the registers hold them.
@@ -68,16 +66,24 @@ pub struct Point {
     pub name: String,
     /// First register, as printed.
     pub register: u32,
-    /// The same on the wire: function 0x03 or 0x04, address from 0, quantity 1, 2 or 4.
+    /// The same on the wire: function 0x03 or 0x04, address from 0, as many registers as it has.
     pub range: ReadRange,
     /// Its block's place in [`Profile::blocks`].
     pub block: usize,
     /// How the registers make a value.
     pub format: Format,
+    /// Which of its registers comes first.
+    pub word_order: WordOrder,
+    /// Which byte of a register comes first.
+    pub byte_order: ByteOrder,
     /// The unit of the scaled value, one of [`super::vocabulary::UNITS`].
     pub unit: Option<&'static str>,
     /// What one step is worth; `None`: 1.
     pub scale: Option<Scale>,
+    /// What is added to the scaled number.
+    pub offset: Option<Decimal>,
+    /// Whether energy is billed by this point.
+    pub bill_by: bool,
     /// What it is about.
     pub group: Group,
     /// Whether it can be written.
@@ -98,13 +104,38 @@ pub struct Point {
     pub confidence: Confidence,
 }
 
-/// What one step of an integer is worth.
+/// What one step of a number is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// So much, always.
     Factor(Decimal),
     /// Ten to the power that the point of this name holds.
     Exponent(String),
+    /// A number times what points hold, over what others hold.
+    Ratio(Ratio),
+}
+
+/// A scale that hangs on other points: of format exponent, as the power of ten they hold, else as their own value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ratio {
+    /// The product of all numbers in it.
+    pub factor: Decimal,
+    /// The points it is multiplied by.
+    pub times: Vec<String>,
+    /// The points it is divided by.
+    pub divided_by: Vec<String>,
+}
+
+impl Scale {
+    /// The points it hangs on.
+    pub fn points(&self) -> impl Iterator<Item = &str> {
+        let (one, times, over) = match self {
+            Self::Factor(_) => (None, &[][..], &[][..]),
+            Self::Exponent(name) => (Some(name), &[][..], &[][..]),
+            Self::Ratio(ratio) => (None, ratio.times.as_slice(), ratio.divided_by.as_slice()),
+        };
+        one.into_iter().chain(times).chain(over).map(String::as_str)
+    }
 }
 
 /// A number that means something.
@@ -283,8 +314,8 @@ impl Profile {
     pub fn not_available(&self, point: &Point) -> Option<u64> {
         let (_, code) = self.not_available.iter().find(|(format, _)| *format == point.format)?;
         let may_be_meant = !point.allowed.is_empty()
-            && point.format != Format::F32
-            && point.allows(super::decode::integer(point.format, *code).unwrap_or(0));
+            && !point.format.is_float()
+            && point.allows(point.format.integer(*code).unwrap_or(0));
         (!may_be_meant).then_some(*code)
     }
 

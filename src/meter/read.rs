@@ -1,42 +1,21 @@
 //! The text of a profile into a checked [`Profile`], or into everything that is wrong with it.
 //!
 //! Owns what the keys of one block and of one point say about each other; what two of them say about each other is in
-//! `cross`.
+//! `checks`.
 
 use std::ops::RangeInclusive;
 
 use super::checks;
+use super::decimal::{Decimal, MOST_DIGITS};
+use super::draft::{BlockRead, PointRead, of, show};
 use super::profile::{
-    Bit, Block, Code, Command, Identification, Point, Profile, Scale, SystemType, Validity,
+    Bit, Block, Code, Command, Identification, Point, Profile, Ratio, Scale, SystemType, Validity,
 };
 use super::section::{self, Table};
-use super::value::{Pattern, Span, TableFunction, Word, YesNo};
-use super::vocabulary::Format;
+use super::value::{Pattern, Span, Step, Steps, TableFunction, Word, YesNo};
+use super::vocabulary::{ByteOrder, Format, WordOrder};
 use crate::document::{self, List, Name, Node, Problems, Reader};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-
-/// A block as read; `None`: reported.
-pub(super) struct BlockRead {
-    pub(super) path: String,
-    pub(super) name: Option<String>,
-    /// Its registers, as printed.
-    pub(super) registers: Option<RangeInclusive<u32>>,
-    /// The part of them to fall back on.
-    pub(super) core: Option<RangeInclusive<u32>>,
-    /// The tables that have them; empty: reported.
-    pub(super) functions: Vec<FunctionCode>,
-    pub(super) points: Vec<PointRead>,
-    block: Option<Block>,
-}
-
-/// A point as read; `None`: reported.
-pub(super) struct PointRead {
-    pub(super) path: String,
-    pub(super) name: Option<String>,
-    /// Its registers, as printed, first and last; the last may be beyond the last there is.
-    pub(super) registers: Option<RangeInclusive<u32>>,
-    pub(super) point: Option<Point>,
-}
 
 impl Profile {
     /// Checks the text of a profile; `file_name` is shown in messages.
@@ -82,8 +61,14 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
     let mut number = 0;
     let blocks = reader.sections(root, "", "blocks", MAX_BLOCKS, |reader, node, path| {
         number += 1;
-        let block = reader.section(node, path).unwrap_or_default();
-        let around = Around { first, block: number - 1, functions: functions.as_deref() };
+        let block: section::Block = reader.section(node, path).unwrap_or_default();
+        let around = Around {
+            first,
+            block: number - 1,
+            functions: functions.as_deref(),
+            word_order: block.word_order.unwrap_or(file.word_order),
+            byte_order: block.byte_order.unwrap_or(file.byte_order),
+        };
         read_block(&block, node, path, around, reader)
     });
     checks::check(&blocks, &gaps, &file, reader);
@@ -94,7 +79,6 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
         name: file.name.as_ref()?.0.clone(),
         title: file.title.as_ref()?.0.clone(),
         first_register: first,
-        word_order: file.word_order,
         mirrored: file.mirrored == YesNo::Yes,
         not_available,
         gaps,
@@ -115,11 +99,6 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
     Some(profile)
 }
 
-/// The items of a list that may be absent.
-pub(super) fn of<T, const MIN: usize, const MAX: usize>(list: &Option<List<T, MIN, MAX>>) -> &[T] {
-    list.as_ref().map(|list| list.0.as_slice()).unwrap_or_default()
-}
-
 /// A copy is what its original is.
 fn describe_copies(profile: &mut Profile) {
     let originals: Vec<_> =
@@ -133,20 +112,22 @@ fn describe_copies(profile: &mut Profile) {
 }
 
 fn not_available(codes: &section::NotAvailable, reader: &mut Reader<'_, '_>) -> Vec<(Format, u64)> {
-    let section::NotAvailable { u16, i16, u32, i32, u64, i64, f32 } = codes;
+    let section::NotAvailable { u16, i16, u32, i32, u48, u64, i64, f32, f64 } = codes;
     let formats = [
         (Format::U16, u16),
         (Format::I16, i16),
         (Format::U32, u32),
         (Format::I32, i32),
+        (Format::U48, u48),
         (Format::U64, u64),
         (Format::I64, i64),
         (Format::F32, f32),
+        (Format::F64, f64),
     ];
     let mut known = Vec::new();
     for (format, pattern) in formats {
         let Some(Pattern((digits, code))) = pattern else { continue };
-        let wanted = 4 * usize::from(format.words());
+        let wanted = 4 * usize::from(*format.words().start());
         if *digits != wanted {
             let what = format!("found {digits} digits");
             let help = format!("allowed: 0x and {wanted} hexadecimal digits, as the registers hold it");
@@ -166,6 +147,9 @@ struct Around<'a> {
     block: usize,
     /// The tables of blocks that name none; `None`: reported.
     functions: Option<&'a [FunctionCode]>,
+    /// Of points that do not say it themselves.
+    word_order: WordOrder,
+    byte_order: ByteOrder,
 }
 
 fn read_block<'n>(
@@ -268,7 +252,7 @@ fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut
     let all = first..=first + u32::from(u16::MAX);
     let fits = all.contains(found.start()) && all.contains(found.end());
     if !fits && reader.is_sound("first_register") {
-        let what = format!("found `{}`", checks::show(found));
+        let what = format!("found `{}`", show(found));
         reader.error(path, &what, &format!("allowed: {}", allowed_registers(first)));
     }
     fits
@@ -307,24 +291,37 @@ fn read_point(
         );
     }
     let printed = printed.filter(is_there);
-    let registers = printed.zip(format).map(|(first, format)| first..=first + u32::from(format.words()) - 1);
-    let (codes, bits) = (codes(point, format, path, reader), bits(point, format, path, reader));
-    if let Some(format) = format.filter(|format| point.scale.is_some() && !format.is_scalable()) {
-        let what = format!("found a scale on format {}", format.word());
-        reader.error(&key("scale"), &what, "allowed: scales on whole numbers only");
+    let words = format.and_then(|format| words(point, format, path, reader));
+    let registers = printed.zip(words).map(|(first, words)| first..=first + u32::from(words) - 1);
+    let (codes, bits) = (codes(point, format, path, reader), bits(point, format.zip(words), path, reader));
+    let keys = [("scale", point.scale.is_some()), ("divide_by", point.divide_by.is_some())];
+    for (name, is_given) in keys.into_iter().chain([("offset", point.offset.is_some())]) {
+        if let Some(format) = format.filter(|format| is_given && !format.is_scalable()) {
+            let what = format!("found a {} on format {}", name.replace('_', " "), format.word());
+            reader.error(&key(name), &what, &format!("allowed: `{name}` on numbers only"));
+        }
     }
-    let allowed = spans(point, format, path, reader);
+    if point.word_order.is_some() && format == Some(Format::Text) {
+        let what = "found an order of words on format text, which begins in its first register";
+        reader.error(&key("word_order"), what, "allowed: leaving the key out; `byte_order` swaps characters");
+    }
+    let scale = scale(point, path, reader);
+    let allowed = spans(point, format.zip(words), path, reader);
     let whole = || {
         let (registers, format) = registers.clone().zip(format)?;
         let start = u16::try_from(registers.start() - around.first).ok()?;
         Some(Point {
             name: name.clone()?,
             register: *registers.start(),
-            range: ReadRange { function, start, quantity: format.words() },
+            range: ReadRange { function, start, quantity: words? },
             block: around.block,
             format,
+            word_order: point.word_order.unwrap_or(around.word_order),
+            byte_order: point.byte_order.unwrap_or(around.byte_order),
             unit: point.unit.map(|unit| unit.0),
-            scale: point.scale.as_ref().map(|step| step.0.clone()),
+            scale,
+            offset: point.offset.map(|offset| offset.0),
+            bill_by: point.bill_by == YesNo::Yes,
             group: group?,
             access: point.access,
             non_volatile: point.non_volatile == YesNo::Yes,
@@ -336,24 +333,109 @@ fn read_point(
             confidence: point.confidence,
         })
     };
-    PointRead { point: whole(), path: path.to_owned(), name, registers }
+    let scaled_by = scaled_by(point, path);
+    PointRead { point: whole(), path: path.to_owned(), name, registers, scaled_by }
+}
+
+/// The registers of a point. `None`: reported.
+fn words(point: &section::Point, format: Format, path: &str, reader: &mut Reader<'_, '_>) -> Option<u16> {
+    let path = format!("{path}.words");
+    if !reader.is_sound(&path) {
+        return None;
+    }
+    let (allowed, word) = (format.words(), format.word());
+    let (least, most) = (allowed.start(), allowed.end());
+    let help = if least == most {
+        format!("allowed: {least}, which `format: {word}` has anyway")
+    } else {
+        format!("allowed: `words` from {least} to {most}")
+    };
+    match point.words.map(|words| words.narrow::<u16>()) {
+        Some(Some(found)) if allowed.contains(&found) => Some(found),
+        Some(found) => {
+            reader.error(&path, &format!("found {} registers", found.unwrap_or(u16::MAX)), &help);
+            None
+        }
+        None => {
+            let usual = format.usual_words();
+            if usual.is_none() {
+                let what = format!("format {word} does not say how many registers it has");
+                reader.error(&path, &what, &help);
+            }
+            usual
+        }
+    }
+}
+
+/// What one step is worth.
+fn scale(point: &section::Point, path: &str, reader: &mut Reader<'_, '_>) -> Option<Scale> {
+    let divided_by: Vec<_> = of(&point.divide_by).iter().map(|name| name.0.clone()).collect();
+    let steps = match (&point.scale, divided_by.is_empty()) {
+        (None, true) => return None,
+        (Some(Steps::One(Step::Factor(factor))), true) => return Some(Scale::Factor(*factor)),
+        (Some(Steps::One(Step::Name(name))), true) => return Some(Scale::Exponent(name.0.clone())),
+        (None, false) => &[][..],
+        (Some(Steps::One(step)), false) => std::slice::from_ref(step),
+        (Some(Steps::Product(steps)), _) => steps.as_slice(),
+    };
+    let (mut factor, mut times) = (Some(Decimal::whole(1)), Vec::new());
+    for step in steps {
+        match step {
+            Step::Factor(number) => factor = factor.and_then(|factor| factor.times(*number)),
+            Step::Name(name) => times.push(name.0.clone()),
+        }
+    }
+    let fits = |factor: &Decimal| factor.digits.unsigned_abs() < 10_u128.pow(MOST_PRODUCT);
+    let Some(factor) = factor.filter(fits) else {
+        let help = format!("allowed: numbers whose product has up to {MOST_DIGITS} digits");
+        reader.error(&format!("{path}.scale"), "found numbers whose product is too long", &help);
+        return None;
+    };
+    if times.is_empty() && divided_by.is_empty() {
+        return Some(Scale::Factor(factor));
+    }
+    Some(Scale::Ratio(Ratio { factor, times, divided_by }))
+}
+
+/// Each point a scale names, and where it does.
+fn scaled_by(point: &section::Point, path: &str) -> Vec<(String, String)> {
+    let scale = format!("{path}.scale");
+    let mut named: Vec<(String, String)> = match &point.scale {
+        Some(Steps::One(Step::Name(name))) => vec![(name.0.clone(), scale)],
+        Some(Steps::One(Step::Factor(_))) | None => Vec::new(),
+        Some(Steps::Product(steps)) => {
+            let names = steps.iter().enumerate().filter_map(|(index, step)| match step {
+                Step::Name(name) => Some((name.0.clone(), format!("{scale}[{index}]"))),
+                Step::Factor(_) => None,
+            });
+            names.collect()
+        }
+    };
+    let divisors = of(&point.divide_by).iter().enumerate();
+    named.extend(divisors.map(|(index, name)| (name.0.clone(), format!("{path}.divide_by[{index}]"))));
+    named
 }
 
 /// An exponent without a range is held to what makes sense at all.
 fn spans(
     point: &section::Point,
-    format: Option<Format>,
+    format: Option<(Format, u16)>,
     path: &str,
     reader: &mut Reader<'_, '_>,
 ) -> Vec<RangeInclusive<f64>> {
     let path = format!("{path}.range");
-    let Some(format) = format.filter(|_| reader.is_whole(&path, of(&point.range))) else { return Vec::new() };
-    let (least, most) = format.limits();
-    let is_whole = |number: &f64| format == Format::F32 || number.fract() == 0.0;
+    let format = format.filter(|_| reader.is_whole(&path, of(&point.range)));
+    let Some((format, words)) = format else { return Vec::new() };
+    if format == Format::Text && point.range.is_some() {
+        reader.error(&path, "found a range on format text", "allowed: ranges on numbers only");
+        return Vec::new();
+    }
+    let (least, most) = format.limits(words);
+    let is_whole = |number: &f64| format.is_float() || number.fract() == 0.0;
     for (index, Span(found)) in of(&point.range).iter().enumerate() {
         let (low, high) = (found.start(), found.end());
         let help = if *low < least || *high > most || !is_whole(low) || !is_whole(high) {
-            let example = if format == Format::F32 { "45.0..65.0" } else { "0..32767" };
+            let example = if format.is_float() { "45.0..65.0" } else { "0..32767" };
             format!("allowed: a number, or a span such as {example}, within what {} holds", format.word())
         } else if format == Format::Exponent && (*low < -MAX_EXPONENT || *high > MAX_EXPONENT) {
             format!("allowed: exponents from -{MAX_EXPONENT} to {MAX_EXPONENT}")
@@ -392,10 +474,15 @@ fn codes(
     codes
 }
 
-fn bits(point: &section::Point, format: Option<Format>, path: &str, reader: &mut Reader<'_, '_>) -> Vec<Bit> {
+fn bits(
+    point: &section::Point,
+    format: Option<(Format, u16)>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Vec<Bit> {
     let path = format!("{path}.bits");
     let is_whole = reader.is_whole(&path, of(&point.bits));
-    if let Some(format) = format.filter(|format| *format != Format::Bits && point.bits.is_some()) {
+    if let Some((format, _)) = format.filter(|(format, _)| *format != Format::Bits && point.bits.is_some()) {
         let what = format!("found bits on format {}", format.word());
         reader.error(&path, &what, "allowed: bits on format bits only");
     }
@@ -403,6 +490,12 @@ fn bits(point: &section::Point, format: Option<Format>, path: &str, reader: &mut
     for (index, read) in of(&point.bits).iter().enumerate() {
         let Some(bit) = read.bit.narrow() else { continue };
         let at = format!("{path}[{index}]");
+        let wide =
+            format.is_some_and(|(format, words)| format == Format::Bits && u16::from(bit) >= 16 * words);
+        if is_whole && wide {
+            let help = "allowed: 0 to 15, or with `words: 2` 0 to 31";
+            reader.error(&format!("{at}.bit"), &format!("found `{bit}`"), help);
+        }
         if is_whole && bits.iter().any(|known| known.bit == bit) {
             reader.error(&format!("{at}.bit"), "found the bit a second time", "allowed: each bit once");
         }
@@ -447,19 +540,13 @@ fn identification(read: &section::Identification) -> Identification {
     }
 }
 
-/// Whether a scale is the name of a point.
-pub(super) fn exponent(point: &Point) -> Option<&str> {
-    match point.scale.as_ref()? {
-        Scale::Exponent(name) => Some(name),
-        Scale::Factor(_) => None,
-    }
-}
-
 /// Registers of one read (Application Protocol Specification, chapter 6.3).
 const MAX_QUANTITY: u32 = 125;
 /// Entries of `blocks`.
 const MAX_BLOCKS: usize = 64;
 /// Entries of `points`: one for each register of a block.
 const MAX_POINTS: usize = 125;
+/// Digits of a product of scales.
+const MOST_PRODUCT: u32 = 18;
 /// The powers of ten a meter may scale by.
 const MAX_EXPONENT: f64 = 10.0;

@@ -6,9 +6,9 @@
 use serde::Deserialize;
 
 use super::value::{
-    FirstRegister, Pattern, Prose, Register, Registers, Span, Step, TableFunction, Unit, Word, YesNo,
+    FirstRegister, Offset, Pattern, Prose, Register, Registers, Span, Steps, TableFunction, Unit, Word, YesNo,
 };
-use super::vocabulary::{Access, BlockKind, Confidence, Format, Group, WordOrder};
+use super::vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, WordOrder};
 use crate::document::{Count, Duration, List, Name, Section};
 
 /// The top level.
@@ -21,6 +21,7 @@ pub struct Profile {
     pub(super) title: Option<Name>,
     pub(super) first_register: FirstRegister,
     pub(super) word_order: WordOrder,
+    pub(super) byte_order: ByteOrder,
     pub(super) mirrored: YesNo,
     pub(super) functions: Option<List<TableFunction, 1, 2>>,
     pub(super) not_available: NotAvailable,
@@ -41,9 +42,11 @@ pub struct NotAvailable {
     pub(super) i16: Option<Pattern>,
     pub(super) u32: Option<Pattern>,
     pub(super) i32: Option<Pattern>,
+    pub(super) u48: Option<Pattern>,
     pub(super) u64: Option<Pattern>,
     pub(super) i64: Option<Pattern>,
     pub(super) f32: Option<Pattern>,
+    pub(super) f64: Option<Pattern>,
 }
 
 /// An entry of `blocks`.
@@ -60,6 +63,9 @@ pub struct Block {
     /// Needed.
     pub(super) kind: Option<BlockKind>,
     pub(super) polled: Polled,
+    /// As at the top level.
+    pub(super) word_order: Option<WordOrder>,
+    pub(super) byte_order: Option<ByteOrder>,
     pub(super) points: Vec<Point>,
 }
 
@@ -89,14 +95,22 @@ pub struct Point {
     /// Needed.
     pub(super) format: Option<Format>,
     pub(super) unit: Option<Unit>,
-    pub(super) scale: Option<Step>,
+    /// Registers, where the format leaves that open.
+    pub(super) words: Option<Count<1, 64>>,
+    /// As of the block.
+    pub(super) word_order: Option<WordOrder>,
+    pub(super) byte_order: Option<ByteOrder>,
+    pub(super) scale: Option<Steps>,
+    pub(super) divide_by: Option<List<Word, 1, 4>>,
+    pub(super) offset: Option<Offset>,
+    pub(super) bill_by: YesNo,
     /// Needed.
     pub(super) group: Option<Group>,
     pub(super) access: Access,
     pub(super) non_volatile: YesNo,
     pub(super) range: Option<List<Span, 1, 16>>,
     pub(super) codes: Option<List<Code, 1, 64>>,
-    pub(super) bits: Option<List<Bit, 1, 16>>,
+    pub(super) bits: Option<List<Bit, 1, 32>>,
     pub(super) copy_of: Option<Word>,
     pub(super) description: Option<Prose>,
     pub(super) confidence: Confidence,
@@ -114,7 +128,7 @@ pub struct Code {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename = "a bit", deny_unknown_fields)]
 pub struct Bit {
-    pub(super) bit: Count<0, 15>,
+    pub(super) bit: Count<0, 31>,
     pub(super) name: Word,
     pub(super) means: Prose,
     #[serde(default)]
@@ -184,6 +198,7 @@ impl Default for Profile {
             title: None,
             first_register: FirstRegister(1),
             word_order: WordOrder::HighFirst,
+            byte_order: ByteOrder::HighFirst,
             mirrored: YesNo::No,
             functions: None,
             not_available: NotAvailable::default(),

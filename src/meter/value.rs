@@ -2,15 +2,16 @@
 //!
 //! Each type is one notation. Bounds that depend on other keys are checked in `read`.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::decimal::{Decimal, MOST_DIGITS};
-use super::profile::Scale;
 use super::vocabulary::UNITS;
 use crate::document::de::scalar;
-use crate::document::decimal_or_hex;
+use crate::document::{Scalar, decimal_or_hex};
 use crate::modbus::pdu::FunctionCode;
 
 scalar! {
@@ -73,19 +74,11 @@ scalar! {
     |text| UNITS.iter().copied().find(|unit| *unit == text),
     |_| UNITS.join(", ");
 
-    /// What one step is worth, or the name of a point with an exponent.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(super) struct Step(pub(super) Scale);
-    |text| {
-        let number = Decimal::parse(text).filter(|step| step.digits != 0).map(Scale::Factor);
-        number.or_else(|| Word::parse(text).map(|name| Scale::Exponent(name.0)))
-    },
-    |_| {
-        format!(
-            "what one step is worth, such as 0.01, with up to {MOST_DIGITS} digits, or the name of a point of format \
-             exponent"
-        )
-    };
+    /// What is added to a scaled number.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Offset(pub(super) Decimal): plain;
+    |text| Decimal::parse(text),
+    |_| format!("a number such as -273.15, with up to {MOST_DIGITS} digits");
 
     /// One number or span of numbers.
     #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +100,71 @@ scalar! {
     |_| "0x and 4 hexadecimal digits for each register, as the registers hold it";
 }
 
+/// One step of a scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// What one step is worth.
+    Factor(Decimal),
+    /// The name of a point that says it.
+    Name(Word),
+}
+
+/// What one step is worth: a number, the name of a point, or a list of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Steps {
+    One(Step),
+    /// Their product.
+    Product(Vec<Step>),
+}
+
+impl Scalar for Step {
+    fn parse(text: &str) -> Option<Self> {
+        let number = Decimal::parse(text).filter(|step| step.digits != 0).map(Self::Factor);
+        number.or_else(|| Word::parse(text).map(Self::Name))
+    }
+
+    fn allowed(_: &str) -> String {
+        format!(
+            "what one step is worth, such as 0.01, with up to {MOST_DIGITS} digits, the name of a point of format \
+             exponent, or a list of numbers and points to multiply, such as [0.1, pt_ratio]"
+        )
+    }
+}
+
+scalar!([] Step);
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfSteps;
+
+        impl<'de> Visitor<'de> for OfSteps {
+            type Value = Steps;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&Step::allowed(""))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Steps, E> {
+                let refused = || E::invalid_value(de::Unexpected::Str(text), &self);
+                Step::parse(text).map(Steps::One).ok_or_else(refused)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Steps, A::Error> {
+                if !(1..=MOST_STEPS).contains(&items.size_hint().unwrap_or_default()) {
+                    return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
+                }
+                let mut steps = Vec::new();
+                while let Some(step) = items.next_element()? {
+                    steps.push(step);
+                }
+                Ok(Steps::Product(steps))
+            }
+        }
+
+        deserializer.deserialize_any(OfSteps)
+    }
+}
+
 /// `yes` or `no`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,13 +177,13 @@ pub(super) enum YesNo {
 }
 
 fn signed(text: &str) -> Option<f64> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    let number = Decimal::parse(digits)?.to_f64();
-    Some(if negative { -number } else { number })
+    Some(Decimal::parse(text)?.to_f64())
 }
 
 /// The numbers makers give the register at wire address 0.
 const FIRST_REGISTERS: [u32; 6] = [0, 1, 30001, 40001, 300_001, 400_001];
+/// Numbers and points of one scale.
+const MOST_STEPS: usize = 8;
 /// Characters of a name.
 const LONGEST_WORD: usize = 64;
 /// Characters of a description.

@@ -278,6 +278,7 @@ fn point_row(original: &Point<'_>, points: &[Point<'_>]) -> Markup {
 fn value(point: &Point<'_>) -> Option<String> {
     match (point.value, &point.text) {
         (Some(Number::Float(value)), _) => value.is_finite().then(|| float(value)),
+        (Some(Number::Double(value)), _) => value.is_finite().then(|| value.to_string()),
         (Some(Number::Decimal(number)), _) => Some(number.to_string()),
         (Some(Number::Code(bits)), _) if !point.flags.is_empty() => {
             let set: Vec<_> =

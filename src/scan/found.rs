@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::plan::Question;
 use crate::line::{Framing, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::ExceptionCode;
@@ -43,6 +44,8 @@ pub struct Meter {
     pub profile: Option<&'static str>,
     /// It answered after its time.
     pub late: bool,
+    /// The first question it answered.
+    pub answered: Option<Question>,
 }
 
 /// What a scan saw of one unit.

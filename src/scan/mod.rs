@@ -7,4 +7,4 @@ pub mod plan;
 pub mod report;
 
 pub use found::{Findings, Found, Meter, Says, Through, Tries};
-pub use plan::Plan;
+pub use plan::{Plan, Question, Scope};

@@ -6,16 +6,17 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::found::{Findings, Found, Meter, Through};
+use super::plan::{Question, Scope};
 use crate::line::{Framing, Parity, UnitId};
+use crate::modbus::pdu::{FunctionCode, ReadRange};
 
-/// What is said of the findings: a line for each unit heard, then what is odd and what to do about it. `named`:
-/// these units were asked for by name, so that one who is silent is missed.
+/// What is said of the findings: a line for each unit heard, then what is odd and what to do about it.
 #[must_use]
-pub fn words(findings: &Findings, named: bool, through: Through) -> String {
+pub fn words(findings: &Findings, scope: Scope, through: Through) -> String {
     let mut text = String::new();
     table(findings, &mut text);
-    summary(findings, named, &mut text);
-    oddities(findings, named, through, &mut text);
+    summary(findings, scope, &mut text);
+    oddities(findings, scope, through, &mut text);
     text
 }
 
@@ -82,10 +83,21 @@ fn meter_words(meter: &Meter) -> String {
     let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
     let time = meter.answers_in.map(|time| format!("{:>7.1} ms  ", time.as_secs_f64() * 1000.0));
     let late = if meter.late { "; answers late" } else { "" };
-    format!("{}{says}{version}{late}", time.unwrap_or_else(|| " ".repeat(12)))
+    let only = match meter.answered {
+        None
+        | Some(Question::Read(ReadRange {
+            function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, ..
+        })) => String::new(),
+        Some(Question::Read(ReadRange { function, start, .. })) => {
+            format!("; silent to function 03 at address 0, answers function {:02} at {start}", function.0)
+        }
+        Some(Question::ServerId) => "; silent to reads, answers function 17".to_owned(),
+        Some(Question::DeviceIdentification) => "; silent to reads, answers function 43".to_owned(),
+    };
+    format!("{}{says}{version}{late}{only}", time.unwrap_or_else(|| " ".repeat(12)))
 }
 
-fn summary(findings: &Findings, named: bool, text: &mut String) {
+fn summary(findings: &Findings, scope: Scope, text: &mut String) {
     let meters = findings.meters().count();
     let shared = findings.shared().count();
     let mut parts = vec![format!("{meters} {}", if meters == 1 { "meter" } else { "meters" })];
@@ -93,13 +105,13 @@ fn summary(findings: &Findings, named: bool, text: &mut String) {
         parts.push(format!("{shared} {} used twice", if shared == 1 { "address" } else { "addresses" }));
     }
     let silent: Vec<_> = findings.silent().collect();
-    if named && !silent.is_empty() {
+    if scope == Scope::Named && !silent.is_empty() {
         parts.push(format!("no answer from {}", list(&silent)));
     }
     let _never = writeln!(text, "#\n# {}.", parts.join(", "));
 }
 
-fn oddities(findings: &Findings, named: bool, through: Through, text: &mut String) {
+fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut String) {
     let mut say = |words: &str| {
         for line in textwrap::wrap(words, WIDTH) {
             let _never = writeln!(text, "# {line}");
@@ -126,7 +138,7 @@ fn oddities(findings: &Findings, named: bool, through: Through, text: &mut Strin
             Through::Line => SILENCE,
             Through::Gateway => GATEWAY_SILENCE,
         });
-    } else if named && findings.silent().next().is_some() {
+    } else if scope == Scope::Named && findings.silent().next().is_some() {
         say(match through {
             Through::Line => SOME_SILENT,
             Through::Gateway => GATEWAY_SOME_SILENT,

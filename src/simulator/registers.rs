@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::quantity::{Quantity, Scaled};
 use super::setup::{Alert, Exponents, Setting, step};
-use crate::meter::{Access, Format, Group, Point, Profile, Scale, Valid, WordOrder};
+use crate::meter::{Access, Format, Group, Point, Profile, Scale, Valid};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 /// The profile's points with what they hold.
@@ -121,12 +121,7 @@ impl Slot {
             None => profile.not_available(self.point).unwrap_or(0),
             Some(value) => self.bits(value, exponents),
         };
-        let count = self.point.format.words();
-        let high_first = (0..count).rev().map(|word| low_word(bits >> (16 * word)));
-        match profile.word_order {
-            WordOrder::HighFirst => high_first.collect(),
-            WordOrder::LowFirst => high_first.rev().collect(),
-        }
+        self.point.split(bits)
     }
 
     /// Where its words stand.
@@ -143,6 +138,7 @@ impl Slot {
                 Some(Quantity::Exponent(scaled)) => step(exponents.of(scaled)),
                 Some(_) | None => 1.0,
             },
+            Some(Scale::Ratio(ratio)) => ratio.factor.to_f64(),
         }
     }
 
@@ -150,14 +146,23 @@ impl Slot {
     fn bits(&self, value: f64, exponents: Exponents) -> u64 {
         let steps = value / self.step(exponents);
         match self.point.format {
-            Format::F32 => u64::from((value as f32).to_bits()),
+            Format::F32 => u64::from((steps as f32).to_bits()),
+            Format::F64 => steps.to_bits(),
+            Format::Text => 0,
             // A counter shows whole steps only, and rolls over.
-            Format::U32 | Format::U64 if matches!(self.point.group, Group::Energy | Group::Pulses) => {
+            Format::U32 | Format::U48 | Format::U64
+                if matches!(self.point.group, Group::Energy | Group::Pulses) =>
+            {
                 whole_steps(steps)
             }
-            Format::U16 | Format::U32 | Format::U64 | Format::Bits | Format::Version => {
+            Format::U16 | Format::U32 | Format::U48 | Format::U64 | Format::Bits | Format::Version => {
                 let (least, most) = self.limits();
                 steps.round().clamp(least, most) as u64
+            }
+            Format::Bcd | Format::Mod10000 => {
+                let (least, most) = self.limits();
+                let count = steps.round().clamp(least, most) as i128;
+                self.point.format.bits_of(count, self.point.range.quantity).unwrap_or(0)
             }
             Format::I16 | Format::I32 | Format::I64 | Format::Exponent => {
                 let (least, most) = self.limits();
@@ -168,7 +173,7 @@ impl Slot {
 
     /// The lowest and the highest count the point may show. A measured value beyond them stays at the end.
     fn limits(&self) -> (f64, f64) {
-        let (least, most) = self.point.format.limits();
+        let (least, most) = self.point.format.limits(self.point.range.quantity);
         let allowed = &self.point.allowed;
         let reserved = matches!(self.quantity, Quantity::Command | Quantity::Setting(Setting::Nothing));
         if allowed.is_empty() || reserved {
@@ -202,11 +207,6 @@ fn whole_steps(steps: f64) -> u64 {
     let nearest = steps.round();
     let whole = if (steps - nearest).abs() < nearest * 1e-12 { nearest } else { steps.floor() };
     whole.max(0.0) as u64
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low word is what is asked for")]
-fn low_word(bits: u64) -> u16 {
-    bits as u16
 }
 
 fn covers(block: &ReadRange, range: &ReadRange) -> bool {

@@ -332,20 +332,24 @@ fn flags<'p>(of: &'p profile::Point, value: &Value<'p>) -> Vec<Flag<'p>> {
 fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Problem>) {
     match value {
         Value::Float(value) => (Some(Number::Float(*value)), None, None),
+        Value::Double(value) => (Some(Number::Double(*value)), None, None),
         Value::Number(number) => (Some(Number::Decimal(*number)), None, None),
-        Value::Code { code, means } => (Some(Number::Code(*code)), Some(Cow::Borrowed(*means)), None),
+        Value::Code { code, means } => {
+            (Some(Number::Code((*code).into())), Some(Cow::Borrowed(*means)), None)
+        }
         Value::Bits { bits, set } => {
             let names: Vec<_> = set.iter().map(|bit| bit.name.as_str()).collect();
             (Some(Number::Code(*bits)), Some(Cow::Owned(names.join(", "))), None)
         }
         Value::Version(version) => (None, Some(Cow::Owned(version.to_string())), None),
+        Value::Text(text) => (None, Some(Cow::Owned(text.clone())), None),
         Value::NotAvailable => (None, None, Some(Problem::NotAvailable)),
         Value::NotANumber { .. } => (None, None, Some(Problem::NotANumber)),
         Value::Unscaled { why, .. } => {
             let problem = match why {
                 Unscaled::NotRead => Problem::ExponentNotRead,
                 Unscaled::Changed => Problem::ExponentChanged,
-                Unscaled::Impossible(_) => Problem::ExponentImpossible,
+                Unscaled::Impossible(_) | Unscaled::NoRatio => Problem::ExponentImpossible,
             };
             (None, None, Some(problem))
         }

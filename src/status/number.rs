@@ -11,8 +11,10 @@ use crate::meter::Decimal;
 pub enum Number {
     /// As the meter gave it.
     Float(f32),
+    /// A float of eight bytes.
+    Double(f64),
     /// A code, or flags.
-    Code(u16),
+    Code(u32),
     /// Exact, in digits of its own.
     Decimal(Decimal),
 }
@@ -23,6 +25,7 @@ impl Number {
     pub fn to_f64(self) -> f64 {
         match self {
             Self::Float(single) => single.to_string().parse().unwrap_or(f64::NAN),
+            Self::Double(double) => double,
             Self::Code(code) => f64::from(code),
             Self::Decimal(decimal) => decimal.to_f64(),
         }
@@ -33,7 +36,8 @@ impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Float(single) => serializer.serialize_f32(*single),
-            Self::Code(code) => serializer.serialize_u16(*code),
+            Self::Double(double) => serializer.serialize_f64(*double),
+            Self::Code(code) => serializer.serialize_u32(*code),
             // Digits with at most one point and a sign are a number in JSON, too.
             Self::Decimal(decimal) => {
                 RawValue::from_string(decimal.to_string()).map_err(S::Error::custom)?.serialize(serializer)

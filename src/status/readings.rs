@@ -20,6 +20,8 @@ pub(super) struct Readings<'a> {
     pub points: Vec<(&'a Point, Option<Reading<'a>>)>,
     /// The blocks that are read in the background.
     polled: &'a [String],
+    /// The point to bill by, if the unit gives it and it is read in the background.
+    billed: Option<&'a Point>,
 }
 
 /// A flag a meter has raised.
@@ -61,19 +63,27 @@ impl<'a> Readings<'a> {
             .collect();
         let points = profile.points.iter().filter(|point| wanted(profile, point));
         let points = points.map(|point| (point, profile.decode(point, &samples))).collect();
-        Some(Self { profile, points, polled: &known.blocks })
+        let measured = unit.view.map(|view| &*view.measured).unwrap_or_default();
+        let is_measured = |point: &&Point| measured.iter().any(|range| range.covers(&point.range));
+        let billed = profile.points.iter().find(|point| point.bill_by).filter(is_measured);
+        Some(Self { profile, points, polled: &known.blocks, billed })
     }
 
     /// One reading for each quantity that was read: of a point and its copies the one that is read in the
-    /// background, else the original, else the first copy. By the names of the originals.
+    /// background, else the original, else the first copy. By the names of the originals. Of the energy to bill by, while
+    /// its count is read in the background, the count and nothing else.
     #[must_use]
     pub(super) fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
         let mut chosen: BTreeMap<&str, ((bool, bool), &Reading<'_>)> = BTreeMap::new();
         for (point, reading) in &self.points {
             let Some(reading) = reading else { continue };
             let block = &self.profile.blocks[point.block].name;
-            let rank = (!self.polled.contains(block), point.copy_of.is_some());
             let original = point.copy_of.as_deref().unwrap_or(&point.name);
+            let is_billed = self.billed.is_some_and(|billed| billed.name == original);
+            if is_billed && !point.bill_by {
+                continue;
+            }
+            let rank = (!self.polled.contains(block), point.copy_of.is_some());
             match chosen.get(original) {
                 Some((before, _)) if *before <= rank => {}
                 Some(_) | None => drop(chosen.insert(original, (rank, reading))),
@@ -112,8 +122,10 @@ impl<'a> Readings<'a> {
             Value::Code { code, .. } => Some(code),
             Value::Number(_)
             | Value::Float(_)
+            | Value::Double(_)
             | Value::Bits { .. }
             | Value::Version(_)
+            | Value::Text(_)
             | Value::NotAvailable
             | Value::NotANumber { .. }
             | Value::Unscaled { .. } => None,

@@ -205,9 +205,11 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
     let number = match value {
         Value::Number(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
         Value::Code { code, .. } => code.to_string(),
         Value::Bits { bits, .. } => return format!("0x{bits:04X}"),
         Value::Version(version) => return version.to_string(),
+        Value::Text(text) => return text.clone(),
         Value::NotAvailable => return String::from("n/a"),
         Value::NotANumber { .. } => return String::from("NaN"),
         Value::Unscaled { count, .. } => return format!("{count} unscaled"),

@@ -12,7 +12,7 @@ use metergate::client::{Client, Failure, SerialClient, SerialSettings, TcpClient
 use metergate::config;
 use metergate::gateway::Gateway;
 use metergate::line::{Framing, Parity, UnitId};
-use metergate::meter::{ExponentRead, Point, Profile};
+use metergate::meter::{Point, Profile, ScaleRead};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::serial::{Direction, OpenError, PortSettings};
 use metergate::simulator::{Chain, ChainSettings};
@@ -289,8 +289,8 @@ async fn counts_read_between_two_equal_exponents_are_scaled_without_doubt() {
     let samples = read.samples();
     for point in points {
         let reading = leviton().decode(point, &samples).unwrap();
-        let sure = [ExponentRead::NotNeeded, ExponentRead::Together, ExponentRead::Around];
-        assert!(sure.contains(&reading.exponent), "{}: {reading:?}", point.name);
+        let sure = [ScaleRead::NotNeeded, ScaleRead::Together, ScaleRead::Around];
+        assert!(sure.contains(&reading.scaled), "{}: {reading:?}", point.name);
     }
 }
 

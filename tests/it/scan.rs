@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use metergate::config;
 use metergate::line::{Framing, Parity, UnitId};
-use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::scan::found::profile_of;
-use metergate::scan::plan::usual_framings;
-use metergate::scan::{Findings, Found, Meter, Plan, Says, Through, Tries, report};
+use metergate::scan::plan::{questions, usual_framings};
+use metergate::scan::{Findings, Found, Meter, Plan, Question, Says, Scope, Through, Tries, report};
 
 const USUAL: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
 const OTHER: Framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 };
@@ -24,6 +24,7 @@ fn leviton() -> Meter {
         version: Some("V02.015".to_owned()),
         profile: Some("leviton-4000r"),
         late: false,
+        answered: None,
     }
 }
 
@@ -37,8 +38,8 @@ fn meters(ids: impl IntoIterator<Item = u8>) -> Vec<(u8, Option<Framing>, Found)
 
 /// The units the configuration names, checked as `check` does it.
 fn configured(findings: &Findings) -> config::Config {
-    let text =
-        report::words(findings, true, Through::Line) + &report::configuration(findings, "/dev/ttyUSB0");
+    let text = report::words(findings, Scope::Named, Through::Line)
+        + &report::configuration(findings, "/dev/ttyUSB0");
     let loaded = config::parse(&text, "scan.yaml").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     loaded.config
 }
@@ -88,7 +89,7 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
     let found = findings(units);
     let ids: Vec<_> = configured(&found).buses[0].line.units.iter().map(|unit| unit.id.get()).collect();
     assert_eq!(ids, [1, 2, 3]);
-    let words = report::words(&found, true, Through::Line);
+    let words = report::words(&found, Scope::Named, Through::Line);
     for said in [
         "#     4  19200 8N1                two meters seem to have this address: every answer came damaged",
         "#     6  9600 8E1         5.2 ms  Leviton Series 4000R Power Meter, V02.015",
@@ -102,12 +103,12 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
 #[test]
 fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were_named() {
     let silent = findings(vec![(1, None, Found::Silent), (2, None, Found::Silent)]);
-    assert!(report::words(&silent, false, Through::Line).contains("A and B swapped"));
+    assert!(report::words(&silent, Scope::All, Through::Line).contains("A and B swapped"));
     assert_eq!(report::configuration(&silent, "/dev/ttyUSB0"), "");
     let mut units = meters([1]);
     units.push((2, None, Found::Silent));
-    assert!(!report::words(&findings(units.clone()), false, Through::Line).contains("no answer from"));
-    assert!(report::words(&findings(units), true, Through::Line).contains("no answer from 2"));
+    assert!(!report::words(&findings(units.clone()), Scope::All, Through::Line).contains("no answer from"));
+    assert!(report::words(&findings(units), Scope::Named, Through::Line).contains("no answer from 2"));
 }
 
 #[test]
@@ -137,14 +138,44 @@ fn the_time_announced_is_what_silence_costs() {
     let plan = Plan {
         framings: vec![USUAL],
         units,
+        scope: Scope::All,
         through: Through::Line,
         timeout: Duration::from_millis(200),
-        passes: 1,
+        questions: questions(Scope::All, Through::Line)[..1].to_vec(),
     };
     // 8 characters of 10 bits, 3.5 of 11 bits, and the wait: 206.172 ms each.
     assert_eq!(plan.longest().as_millis(), 200 + 247 * 206_172 / 1000);
-    let twice = Plan { passes: 2, framings: vec![USUAL, USUAL], ..plan };
+    let questions = [plan.questions.clone(), plan.questions.clone()].concat();
+    let twice = Plan { questions, framings: vec![USUAL, USUAL], ..plan };
     assert_eq!(twice.longest().as_millis() / 100, (2 * (200 + 2 * 247 * 206_172 / 1000)) / 100);
+}
+
+#[test]
+fn a_scan_of_all_addresses_stays_within_minutes_and_asks_only_the_likeliest_at_other_settings() {
+    let units: Vec<_> = (1..=247).map(unit).collect();
+    let asked = questions(Scope::All, Through::Line);
+    assert!(asked.contains(&Question::Read(ReadRange {
+        function: FunctionCode::READ_HOLDING_REGISTERS,
+        start: 256,
+        quantity: 2
+    })));
+    let timeout = Duration::from_millis(200);
+    let plan = Plan {
+        framings: vec![USUAL],
+        units,
+        scope: Scope::All,
+        through: Through::Line,
+        timeout,
+        questions: asked,
+    };
+    assert!(plan.longest() < Duration::from_secs(7 * 60), "{:?}", plan.longest());
+    assert_eq!(plan.questions_at(1).len(), 2);
+    let tried = Plan { framings: usual_framings(), ..plan.clone() };
+    assert!(tried.longest() < Duration::from_secs(40 * 60), "{:?}", tried.longest());
+    let named = Plan { scope: Scope::Named, questions: questions(Scope::Named, Through::Line), ..plan };
+    assert_eq!(named.questions.first(), named.questions.last(), "noise may have taken the first");
+    assert_eq!(named.questions_at(1).len(), named.questions.len());
+    assert_eq!(questions(Scope::All, Through::Gateway).len(), 2, "a gateway waits for each");
 }
 
 #[test]
@@ -163,7 +194,7 @@ fn behind_a_gateway_silence_is_not_blamed_on_baud_rates_and_wires_of_its_adapter
     let mut some = meters([1]);
     some.push((2, None, Found::Silent));
     for found in [silent, findings(some)] {
-        let words = report::words(&found, true, Through::Gateway);
+        let words = report::words(&found, Scope::Named, Through::Gateway);
         assert!(words.contains("gateway"), "{words}");
         for wire in ["baud", "A and B", "--try-settings", "120 ohms"] {
             assert!(!words.contains(wire), "{wire}: {words}");
@@ -197,9 +228,12 @@ fn the_time_announced_for_a_gateway_is_that_of_its_patience() {
             Command::new(env!("CARGO_BIN_EXE_metergate")).args(arguments).args(more).output().unwrap();
         String::from_utf8(program.stdout).unwrap()
     };
-    // Three units, twice each.
-    assert!(announced(&[]).contains("It takes about 31 s"), "{}", announced(&[]));
-    assert!(announced(&["--timeout", "7s"]).contains("It takes about 43 s"));
+    // Three units, six questions each.
+    let asked = u64::try_from(3 * questions(Scope::Named, Through::Gateway).len()).unwrap();
+    let said = format!("It takes about {} s", asked * 5 + 1);
+    assert!(announced(&[]).contains(&said), "{said}: {}", announced(&[]));
+    let said = format!("It takes about {} min", (asked * 7 + 1).div_ceil(60));
+    assert!(announced(&["--timeout", "7s"]).contains(&said), "{said}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::trace::Ending;
 pub struct GatewayLocation {
     /// The configuration of the gateway running here, whose key `status` says where to ask
     /// [default: /etc/metergate/metergate.yaml; without that file the address 127.0.0.1:8502]
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The gateway's status address, in place of what the configuration says; the port is 8502 if none is named
     #[arg(long, value_name = "ADDRESS[:PORT]")]
@@ -31,7 +31,7 @@ pub struct GatewayLocation {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Trace {
     /// Only this unit, by the identifier clients use
-    #[arg(long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
+    #[arg(short, long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
     pub unit: Option<u8>,
     /// Only what this client asked
     #[arg(long, value_name = "IP")]
@@ -46,7 +46,7 @@ pub struct Trace {
     #[arg(long)]
     pub kept: bool,
     /// Print a JSON object for each thing that happens, with all bytes
-    #[arg(long)]
+    #[arg(short, long)]
     pub json: bool,
     /// The gateway.
     #[command(flatten)]

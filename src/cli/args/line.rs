@@ -18,7 +18,7 @@ pub struct Scan {
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
-    #[arg(long, value_name = "UNITS")]
+    #[arg(short, long, value_name = "UNITS")]
     pub units: Option<Units>,
     /// How a serial TARGET is talked to.
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub struct Scan {
     pub try_settings: bool,
     /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. A gateway has 5s at
     /// least, as it waits itself
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = document::Duration::<0, 10_000>::option)]
+    #[arg(short, long, value_name = "TIME", default_value = "200ms", value_parser = document::Duration::<0, 10_000>::option)]
     pub timeout: Duration,
 }
 
@@ -51,7 +51,7 @@ pub struct Doctor {
 #[command(next_help_heading = "Options for TARGET")]
 pub struct Line {
     /// Addresses of the meters, such as 1-12
-    #[arg(long, value_name = "UNITS", requires = "target")]
+    #[arg(short, long, value_name = "UNITS", requires = "target")]
     pub units: Option<Units>,
     /// What the meters are: a built-in profile
     #[arg(long, value_name = "NAME", default_value = "leviton-4000r")]
@@ -60,16 +60,16 @@ pub struct Line {
     #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = document::Duration::<1_000, 3_600_000>::option)]
     pub time: Duration,
     /// Bits per second, 300 to 1000000
-    #[arg(long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
+    #[arg(short, long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,
     /// Parity bit
-    #[arg(long, value_enum, default_value_t = Parity::None)]
+    #[arg(short, long, value_enum, default_value_t = Parity::None)]
     pub parity: Parity,
     /// Stop bits, 1 or 2
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub stop_bits: u8,
     /// How long a meter has to begin its answer, such as 500ms or 1s; 10ms to 10s
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = document::Duration::<10, 10_000>::option)]
+    #[arg(short, long, value_name = "TIME", default_value = "500ms", value_parser = document::Duration::<10, 10_000>::option)]
     pub timeout: Duration,
 }
 

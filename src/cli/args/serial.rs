@@ -11,10 +11,10 @@ use crate::line::{Framing, settings};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Serial {
     /// Bits per second of a serial TARGET, 300 to 1000000 [default: 19200]
-    #[arg(long, value_name = "BAUD", value_parser = parse_baud_rate)]
+    #[arg(short, long, value_name = "BAUD", value_parser = parse_baud_rate)]
     pub baud: Option<NonZeroU32>,
     /// Parity bit of a serial TARGET [default: none]
-    #[arg(long, value_enum)]
+    #[arg(short, long, value_enum)]
     pub parity: Option<Parity>,
     /// Stop bits of a serial TARGET, 1 or 2 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]

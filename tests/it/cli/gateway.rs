@@ -74,15 +74,26 @@ fn read_power_of(unit: u8, address: SocketAddr) -> Result<f32, u8> {
 }
 
 #[test]
-fn check_shows_the_resolved_configuration_and_opens_nothing() {
+fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_nothing() {
     let folder = folder("good");
     // The address is taken: only a program that opens it would notice.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let path = configuration(&folder, &taken.local_addr().unwrap().to_string());
-    let output = run("check", &path);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
-    let shown = text(&output.stdout);
-    assert!(shown.contains("baud_rate: 19200") && shown.ends_with("\nok\n"), "{shown}");
+    for arguments in [&["check", "--config"][..], &["check", "-c"], &["check"], &["check", "--effective"]] {
+        let output = program().args(arguments).arg(&path).output().unwrap();
+        let (shown, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        assert_eq!(shown.contains("baud_rate: 19200"), arguments.contains(&"--effective"), "{shown}");
+        assert!(shown.contains("# Bus budget of line") && shown.ends_with("\nok\n"), "{shown}");
+        assert!(said.contains("warning: bus line: there is no device"), "{said}");
+        assert!(
+            said.contains("note: bus line: unit 1 has no profile") && said.contains("add `profile: "),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 2, "{said}");
+    }
+    let both = program().arg("check").arg(&path).arg("-c").arg(&path).output().unwrap();
+    assert_eq!(both.status.code(), Some(2), "a file once");
     fs::remove_dir_all(folder).unwrap();
 }
 

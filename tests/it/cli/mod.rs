@@ -1,5 +1,6 @@
 //! The commands, as the built program.
 
+mod field_cases;
 mod gateway;
 mod here;
 mod odd_meters;

@@ -90,8 +90,11 @@ fn a_scan_of_twelve_is_exact_about_the_double_the_dead_and_the_other_rate() {
     assert!(said.contains("# Unit 8 answers at 9600 8N1: set it to 19200 8N1"), "{said}");
     // It is a configuration as it stands: the healthy meters at the usual rate.
     let path = line.folder.write("found.yaml", said);
-    let checked =
-        Command::new(env!("CARGO_BIN_EXE_metergate")).args(["check", "--config"]).arg(path).output().unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["check", "--effective"])
+        .arg(path)
+        .output()
+        .unwrap();
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     let units: Vec<_> =
         text(&checked.stdout).lines().filter_map(|row| row.trim().strip_prefix("- id: ")).collect();
@@ -119,7 +122,9 @@ fn doctor_through_the_gateway_names_each_fault_and_no_other() {
         let found = answer.json();
         let units = found["buses"][0]["units"].as_array().unwrap();
         let faults = |unit: &Value| unit["findings"].as_array().is_some_and(|all| !all.is_empty());
-        answer.body.contains("\"alert\"") && units.iter().filter(|unit| faults(unit)).count() == 4
+        // The silent ones hold up the first round: the last is asked late.
+        let is_asked = !answer.body.contains("\"never_seen\"");
+        is_asked && answer.body.contains("\"alert\"") && units.iter().filter(|unit| faults(unit)).count() == 4
     });
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_metergate"));
     let done = doctor.args(["doctor", "--status", &page.to_string()]).output().unwrap();

@@ -86,7 +86,13 @@ blocks:
 #[test]
 fn a_profile_alone_has_its_own_choice_of_blocks_read_at_its_two_paces() {
     let config = good(&file("        profile: leviton-4000r\n", ""));
-    let expected = [(128, 26, false, every(60)), (256, 90, true, Pace::Auto), (7000, 1, false, every(60))];
+    // Last the count to bill by, whose block is not read.
+    let expected = [
+        (128, 26, false, every(60)),
+        (256, 90, true, Pace::Auto),
+        (7000, 1, false, every(60)),
+        (0, 2, true, Pace::Auto),
+    ];
     assert_eq!(plan(&config), expected);
     let floats = &polling(&config).blocks[1];
     assert_eq!(floats.core.map(|core| (core.start, core.quantity)), Some((256, 86)));
@@ -218,7 +224,7 @@ fn faults_of_a_profile_are_shown_once_in_its_own_file_after_those_of_the_configu
     let headlines: Vec<_> = found.errors().iter().map(Problem::headline).collect();
     let expected = [
         format!(
-            "m.yaml:11:26: error: buses[0].units[3].profile: no profile is called `smal`; did you mean `small`? allowed: leviton-4000r, other, small, or a file smal.yaml in {directory}"
+            "m.yaml:11:26: error: buses[0].units[3].profile: no profile is called `smal`; did you mean `small`? allowed: eastron-sdm630, gavazzi-em24, leviton-4000r, other, small, or a file smal.yaml in {directory}"
         ),
         format!(
             "{directory}/small.yaml:9:11: error: blocks[0].kind: found `measured`; allowed: measurement, configuration, identity"

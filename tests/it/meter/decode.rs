@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::meter::{Decimal, ExponentRead, Profile, Reading, Sample, Unscaled, Value, Version};
+use metergate::meter::{Decimal, Profile, RawNumber, Reading, Sample, ScaleRead, Unscaled, Value, Version};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use proptest::prelude::{any, proptest};
 
@@ -75,14 +75,17 @@ fn an_exponent_the_table_does_not_have_gives_no_value() {
     for exponent in [5, -5, i16::MIN] {
         let (power, scales) = (Read::new(3, &[12]), Read::new(140, &[exponent.cast_unsigned()]));
         let reading = decode(meter(), "real_power_total", &[power.at(now), scales.at(now)]);
-        assert_eq!(reading.value, Value::Unscaled { count: 12, why: Unscaled::Impossible(exponent) });
-        assert_eq!(reading.exponent, ExponentRead::Missing);
+        assert_eq!(
+            reading.value,
+            Value::Unscaled { count: RawNumber::Whole(12), why: Unscaled::Impossible(exponent) }
+        );
+        assert_eq!(reading.scaled, ScaleRead::Missing);
     }
 }
 
 #[test]
 fn a_count_without_its_exponent_is_no_value() {
-    let expected = Value::Unscaled { count: 12, why: Unscaled::NotRead };
+    let expected = Value::Unscaled { count: RawNumber::Whole(12), why: Unscaled::NotRead };
     assert_eq!(value("real_power_total", 3, &[12]), expected);
 }
 
@@ -94,7 +97,7 @@ fn an_exponent_of_another_read_says_how_far_apart_it_was() {
     for (power_at, scales_at) in [(early, late), (late, early)] {
         let reading = decode(meter(), "real_power_total", &[power.at(power_at), scales.at(scales_at)]);
         assert_eq!(reading.value, number(12, 1));
-        assert_eq!(reading.exponent, ExponentRead::Apart(Duration::from_secs(7)));
+        assert_eq!(reading.scaled, ScaleRead::Apart(Duration::from_secs(7)));
         assert_eq!(reading.asked_at, power_at);
     }
 }
@@ -105,13 +108,13 @@ fn an_exponent_read_before_and_after_is_sure_and_one_that_changed_gives_no_value
     let (power, one, two) = (Read::new(3, &[12]), Read::new(140, &[1]), Read::new(140, &[2]));
     let same = [one.at(at(10)), power.at(at(20)), one.at(at(30))];
     let reading = decode(meter(), "real_power_total", &same);
-    assert_eq!((reading.value, reading.exponent), (number(12, 1), ExponentRead::Around));
+    assert_eq!((reading.value, reading.scaled), (number(12, 1), ScaleRead::Around));
     let changed = [one.at(at(10)), power.at(at(20)), two.at(at(30))];
     let reading = decode(meter(), "real_power_total", &changed);
-    assert_eq!(reading.value, Value::Unscaled { count: 12, why: Unscaled::Changed });
+    assert_eq!(reading.value, Value::Unscaled { count: RawNumber::Whole(12), why: Unscaled::Changed });
     // What it was before it was read last, and what it became later, is of no interest.
     let older = [two.at(at(5)), one.at(at(10)), power.at(at(20)), one.at(at(30)), two.at(at(40))];
-    assert_eq!(decode(meter(), "real_power_total", &older).exponent, ExponentRead::Around);
+    assert_eq!(decode(meter(), "real_power_total", &older).scaled, ScaleRead::Around);
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn an_exponent_of_the_same_read_is_the_one_that_counts() {
     let (other, settings) = (Read::new(140, &[4]), Read::new(135, &[104, 0, 1, 0, 0, 0xFFFF, 0]));
     let samples = [other.at(now - Duration::from_secs(1)), settings.at(now), other.at(now)];
     let reading = decode(meter(), "max_theoretical_power", &samples);
-    assert_eq!((reading.value, reading.exponent), (number(104, -1), ExponentRead::Together));
+    assert_eq!((reading.value, reading.scaled), (number(104, -1), ScaleRead::Together));
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn a_number_that_looks_like_not_available_stays_a_number() {
 fn a_float_that_is_no_number_keeps_its_bits() {
     for bits in [0x7FC0_0001_u32, 0xFFC0_0000, 0x7F80_0001, 0x7F80_0000, 0xFF80_0000] {
         let words = [(bits >> 16) as u16, (bits & 0xFFFF) as u16];
-        assert_eq!(value("voltage_an_f", 293, &words), Value::NotANumber { bits });
+        assert_eq!(value("voltage_an_f", 293, &words), Value::NotANumber { bits: bits.into(), words: 2 });
     }
 }
 
@@ -284,7 +287,7 @@ fn decimals_are_shown_exactly_and_read_as_the_nearest_float() {
         let number = Decimal { digits, exponent };
         assert_eq!((number.to_string().as_str(), number.to_f64()), (shown, float));
     }
-    for text in ["", ".", "1.", ".5", "-1", "1e3", "1,5", "1.2.3", "1234567890123"] {
+    for text in ["", ".", "1.", ".5", "--1", "-", "1e3", "1,5", "1.2.3", "1234567890123456789"] {
         assert_eq!(Decimal::parse(text), None, "{text}");
     }
 }

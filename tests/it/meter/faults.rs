@@ -140,7 +140,7 @@ fn a_block_is_one_read_and_its_core_whole_points_of_it() {
 }
 
 #[test]
-fn a_scale_is_a_step_or_an_exponent_and_for_whole_numbers_only() {
+fn a_scale_is_a_step_or_an_exponent_and_for_numbers_only() {
     let text = with(
         "1-2",
         "{register: 1, name: a, format: u16, scale: scal, group: other}\n{register: 2, name: scale, format: exponent, group: scale}",
@@ -156,19 +156,107 @@ fn a_scale_is_a_step_or_an_exponent_and_for_whole_numbers_only() {
         "",
     );
     let expected = [
-        "p.yaml:8:52: error: blocks[0].points[0].scale: b is of format u16; allowed: the name of a point of format exponent",
+        "p.yaml:8:52: error: blocks[0].points[0].scale: b is of format u16; allowed: the name of a point of format exponent; a ratio stands in a list, such as [b]",
     ];
     assert_eq!(headlines(&text), expected);
-    let text = with("1-2", "{register: 1, name: a, format: f32, scale: 0.1, group: other}", "");
+    let text = with("1", "{register: 1, name: a, format: bits, scale: 0.1, group: other}", "");
     let expected = [
-        "p.yaml:8:52: error: blocks[0].points[0].scale: found a scale on format f32; allowed: scales on whole numbers only",
+        "p.yaml:8:53: error: blocks[0].points[0].scale: found a scale on format bits; allowed: `scale` on numbers only",
     ];
     assert_eq!(headlines(&text), expected);
     let text = with("1", "{register: 1, name: a, format: u16, scale: 0, group: other}", "");
     let expected = [
-        "p.yaml:8:52: error: blocks[0].points[0].scale: found `0`; allowed: what one step is worth, such as 0.01, with up to 12 digits, or the name of a point of format exponent",
+        "p.yaml:8:52: error: blocks[0].points[0].scale: found `0`; allowed: what one step is worth, such as 0.01, with up to 18 digits, the name of a point of format exponent, or a list of numbers and points to multiply, such as [0.1, pt_ratio]",
     ];
     assert_eq!(headlines(&text), expected);
+}
+
+#[test]
+fn a_ratio_is_a_list_of_numbers_and_points_that_hang_on_no_other() {
+    let two = "\n{register: 2, name: b, format: u16, group: other}";
+    let scaled = |scale: &str| format!("{{register: 1, name: a, format: u16, group: other, {scale}}}{two}");
+    let of = |scale: &str| headlines(&with("1-2", &scaled(scale), ""));
+    let at = "p.yaml:8:";
+    assert_eq!(
+        of("scale: [0.1, quux]"),
+        [format!(
+            "{at}72: error: blocks[0].points[0].scale[1]: no point is called `quux`; allowed: the name of a point"
+        )]
+    );
+    assert_eq!(
+        of("scale: [0.1, a]"),
+        [format!(
+            "{at}72: error: blocks[0].points[0].scale[1]: a is itself scaled by another point; allowed: points that \
+             hold a number, scaled by a number at most"
+        )]
+    );
+    assert_eq!(
+        of("divide_by: [quux]"),
+        [format!(
+            "{at}71: error: blocks[0].points[0].divide_by[0]: no point is called `quux`; allowed: the name of a point"
+        )]
+    );
+    assert_eq!(
+        of("access: read_write, scale: [b]"),
+        [format!(
+            "{at}87: error: blocks[0].points[0].scale[0]: a value that hangs on a ratio cannot be written, for the \
+             ratio may change meanwhile; allowed: `access: read`, or a scale that is a number"
+        )]
+    );
+    let long = of("scale: [999999999999999999, 999999999999999999]");
+    assert!(long.len() == 1 && long[0].contains("product is too long; allowed: numbers whose"), "{long:?}");
+    assert!(
+        Profile::parse(&with("1-2", &scaled("scale: [0.1, b], divide_by: [b], offset: -1"), ""), "p").is_ok()
+    );
+}
+
+#[test]
+fn a_format_that_leaves_its_registers_open_says_how_many() {
+    let one =
+        |rest: &str| headlines(&with("1", &format!("{{register: 1, name: a, group: other, {rest}}}"), ""));
+    assert_eq!(
+        one("format: text"),
+        [
+            "p.yaml:8:9: error: blocks[0].points[0].words: format text does not say how many registers it has; \
+          allowed: `words` from 1 to 64"
+        ]
+    );
+    let wrong = one("format: u32, words: 4");
+    assert_eq!(
+        wrong,
+        [
+            "p.yaml:8:66: error: blocks[0].points[0].words: found 4 registers; allowed: 2, which `format: u32` has anyway"
+        ]
+    );
+    let wrong = one("format: bits, bits: [{bit: 16, name: x, means: x}]");
+    assert!(wrong[0].ends_with("found `16`; allowed: 0 to 15, or with `words: 2` 0 to 31"), "{wrong:?}");
+    let wrong = one("format: text, words: 1, word_order: low_first");
+    assert!(wrong[0].contains("format text, which begins in its first register"), "{wrong:?}");
+}
+
+#[test]
+fn energy_is_billed_by_one_original_point_of_it() {
+    let bill = |points: &str| headlines(&with("1-2", points, ""));
+    let energy = |register: u8, name: &str| {
+        format!("{{register: {register}, name: {name}, format: u16, group: energy, bill_by: yes}}")
+    };
+    let twice = bill(&format!("{}\n{}", energy(1, "a"), energy(2, "b")));
+    assert_eq!(
+        twice,
+        [
+            "p.yaml:9:69: error: blocks[0].points[1].bill_by: energy is billed by the point on line 8 already; \
+          allowed: one point to bill by"
+        ]
+    );
+    let other = bill(&format!(
+        "{}\n{}",
+        energy(1, "a").replace("energy", "power"),
+        ONE.replace("1, name: a", "2, name: b")
+    ));
+    assert!(
+        other[0].contains("a is no energy, or a copy; allowed: an original point of group energy"),
+        "{other:?}"
+    );
 }
 
 #[test]
@@ -219,12 +307,12 @@ fn codes_and_bits_stand_where_they_mean_something_and_each_once() {
     assert_eq!(headlines(&text), expected);
     let text = with(
         "1",
-        "{register: 1, name: a, format: u16, bits: [{bit: 16, name: x, means: x}], group: other}",
+        "{register: 1, name: a, format: u16, bits: [{bit: 32, name: x, means: x}], group: other}",
         "",
     );
     let expected = [
         "p.yaml:8:51: error: blocks[0].points[0].bits: found bits on format u16; allowed: bits on format bits only",
-        "p.yaml:8:58: error: blocks[0].points[0].bits[0].bit: found `16`; allowed: a whole number from 0 to 15",
+        "p.yaml:8:58: error: blocks[0].points[0].bits[0].bit: found `32`; allowed: a whole number from 0 to 31",
     ];
     assert_eq!(headlines(&text), expected);
 }
@@ -235,7 +323,7 @@ fn a_not_available_code_is_written_as_the_registers_hold_it() {
     let expected = [
         "p.yaml:9:22: error: not_available.u16: found `32768`; allowed: 0x and 4 hexadecimal digits for each register, as the registers hold it",
         "p.yaml:9:34: error: not_available.f32: found 4 digits; allowed: 0x and 8 hexadecimal digits, as the registers hold it",
-        "p.yaml:9:42: error: not_available.bits: unknown key; `bits` is a key of a point, so it belongs there; allowed here: u16, i16, u32, i32, u64, i64, f32",
+        "p.yaml:9:42: error: not_available.bits: unknown key; `bits` is a key of a point, so it belongs there; allowed here: u16, i16, u32, i32, u48, u64, i64, f32, f64",
     ];
     assert_eq!(headlines(&text), expected);
 }

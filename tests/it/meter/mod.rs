@@ -5,3 +5,5 @@ mod decode;
 mod docs;
 mod faults;
 mod figures;
+mod formats;
+mod other_meters;

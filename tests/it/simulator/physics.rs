@@ -45,6 +45,8 @@ impl Reads {
             Value::Version(Version { major, minor }) => f64::from(major * 1000 + minor),
             Value::Number(_)
             | Value::Float(_)
+            | Value::Double(_)
+            | Value::Text(_)
             | Value::Code { .. }
             | Value::NotAvailable
             | Value::NotANumber { .. }
@@ -58,6 +60,7 @@ impl Reads {
             None => 1.0,
             Some(Scale::Factor(step)) => step.to_f64(),
             Some(Scale::Exponent(name)) => 10_f64.powf(self.number(name)),
+            Some(Scale::Ratio(ratio)) => ratio.factor.to_f64(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use metergate::line::{PortState, UnitState};
-use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::status::{
     Bus, BusHistory, Clients, DoctorReport, History, Listener, LocatedFinding, Published, Status, Unit,
     UnitHistory,
@@ -135,6 +135,31 @@ fn a_counter_does_not_change_between_representations_with_who_read_last() {
     assert_eq!(energy(&published), by_float);
     // A client reads the counts, later than that: the floats are what is read in the background, and stay.
     read(&mut published, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 3);
+    assert_eq!(energy(&published), by_float);
+}
+
+#[test]
+fn energy_is_the_count_to_bill_by_as_long_as_that_is_read_in_the_background() {
+    let now = Instant::now() + 100 * SECOND;
+    let mut published = published(TWO_LINES, now);
+    let count =
+        ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: ENERGY_COUNT, quantity: 2 };
+    change_unit(&mut published, 0, 1, |unit| unit.measured = [count].into());
+    let family = "metergate_meter_real_energy_watthours_total";
+    let energy = |published: &Published| -> Vec<String> {
+        samples(published, family, now).into_iter().filter(|one| one.contains("real_energy_total")).collect()
+    };
+    read(&mut published, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now - SECOND, 1);
+    assert!(energy(&published).is_empty(), "a float would step when the count comes");
+    read(&mut published, (0, 1), SETTINGS, &[(ENERGY_EXPONENT, 0)], now - SECOND, 2);
+    read(&mut published, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 3);
+    let by_count = [r#"{bus="riser-a",unit="1",point="real_energy_total"} 16777217000"#];
+    assert_eq!(energy(&published), by_count, "no float holds it");
+    read(&mut published, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now, 4);
+    assert_eq!(energy(&published), by_count, "whoever read last");
+    // A unit that refuses the count has floats alone.
+    change_unit(&mut published, 0, 1, |unit| unit.measured = [FLOATS].into());
+    let by_float = [r#"{bus="riser-a",unit="1",point="real_energy_total"} 16777216000"#];
     assert_eq!(energy(&published), by_float);
 }
 
