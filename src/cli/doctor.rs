@@ -23,7 +23,7 @@ use crate::config::section::{self, PollSlow};
 use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
-use crate::findings::{Kind, Severity};
+use crate::findings::{Kind, Remedy, Severity};
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusParts, OpenError, PortView, bus_task, port};
 use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport, UnitState};
@@ -199,13 +199,25 @@ fn write_finding(text: &mut String, subject: &str, finding: &ReportedFinding) {
     }
 }
 
-/// A remedy in lines; a command between backticks stays whole, for it will be copied.
-fn remedy_lines(remedy: &str) -> Vec<String> {
-    let parts = remedy.split('`').enumerate();
+/// A remedy in lines: what to know first, then each step, numbered where there are several.
+fn remedy_lines(remedy: &Remedy) -> Vec<String> {
+    let context = Some(&remedy.context).filter(|context| !context.is_empty());
+    let mut lines = context.map_or_else(Vec::new, |context| wrapped(&format!("{context}:"), ""));
+    for (index, step) in remedy.steps.iter().enumerate() {
+        let number = if remedy.steps.len() > 1 { format!("({}) ", index + 1) } else { String::new() };
+        lines.extend(wrapped(&format!("{number}{step}"), if number.is_empty() { "" } else { "    " }));
+    }
+    lines
+}
+
+/// Text in lines, those after the first indented; a command between backticks stays whole, for it will be copied.
+fn wrapped(text: &str, indent: &str) -> Vec<String> {
+    let parts = text.split('`').enumerate();
     let parts: Vec<_> = parts
         .map(|(index, part)| if index % 2 == 1 { part.replace(' ', NO_BREAK) } else { part.to_owned() })
         .collect();
     let options = textwrap::Options::new(REMEDY_WIDTH)
+        .subsequent_indent(indent)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
@@ -247,6 +259,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn steps_begin_lines_of_their_own() {
+        let remedy = Remedy::steps(["its power", "its wires"]).knowing("Others answer");
+        assert_eq!(remedy_lines(&remedy), ["Others answer:", "(1) its power", "(2) its wires"]);
+        assert_eq!(remedy_lines(&Remedy::step("look")), ["look"]);
+    }
+
+    #[test]
     fn a_command_is_never_broken_between_two_lines() {
         let short = "`metergate scan /dev/ttyUSB0 --try-settings`";
         let long = "`metergate scan /dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0 --baud 9600 \
@@ -255,7 +274,7 @@ mod tests {
         for command in [short, long] {
             for before in 50..REMEDY_WIDTH {
                 let text = format!("{} or run {command}; then go on", "x".repeat(before));
-                let lines = remedy_lines(&text);
+                let lines = wrapped(&text, "");
                 assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
                 assert_eq!(lines.join(" "), text);
             }

@@ -1,16 +1,12 @@
-//! What the rules of this room look at: a line then and now, and what its meters say of themselves.
+//! What the rules look at: a line then and now.
 
 use std::path::Path;
 use std::time::Instant;
 
-use crate::line::{Framing, LineCounters, LineSettings, Parity, PortState, UnitId, UnitView, View};
-use crate::meter::Profile;
-
-use super::finding::{Finding, Kind};
-use super::{line, meter, unit};
+use crate::line::{Framing, LineCounters, LineSettings, Parity, UnitState, UnitView, View};
 
 /// One line over a span of time. Everything that is counted is judged by what was added in the span, so that a
-/// fault that has been mended is not held against anybody.
+/// fault from before it makes no finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// What the line obeys.
@@ -30,34 +26,6 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Everything that is wrong with the line, its units and, as far as `profile` knows them, its meters; what is
-    /// of the line first, then by unit, each by severity.
-    #[must_use]
-    pub fn findings<'p>(&self, profile: impl Fn(UnitId) -> Option<&'p Profile>) -> Vec<Finding> {
-        let mut findings = line::findings(self);
-        findings.sort_by_key(|finding| finding.severity);
-        if self.now.port == PortState::Closed {
-            return findings;
-        }
-        let silent = line::is_silent(self);
-        for now in &self.now.units {
-            let mut of_unit = Vec::new();
-            if !silent {
-                of_unit.extend(unit::findings(self, now));
-            }
-            if let Some(profile) = profile(now.id) {
-                of_unit.extend(meter::findings(now, profile, self.at));
-            }
-            of_unit.sort_by_key(|finding| finding.severity);
-            findings.append(&mut of_unit);
-        }
-        // What two meters say at once is no frame of anybody: that is where the bytes come from.
-        if findings.iter().any(|finding| finding.kind == Kind::DuplicateAddress) {
-            findings.retain(|finding| finding.kind != Kind::Noise);
-        }
-        findings
-    }
-
     /// The command that asks who is on this line, at the settings it has.
     pub(super) fn scan(&self) -> String {
         let Framing { baud_rate, parity, stop_bits } = self.settings.framing;
@@ -81,6 +49,40 @@ impl Evidence<'_> {
         counter(&self.now.counters).saturating_sub(counter(&self.before.counters))
     }
 
+    /// Whether every unit was asked and none answers now: then the fault need not be theirs. One that is off-line has not
+    /// answered since.
+    pub(super) fn is_line_silent(&self) -> bool {
+        let units = &self.now.units;
+        if let [only] = units.as_slice() {
+            return self.is_only_one_silent(only);
+        }
+        let away = units.iter().all(|unit| match unit.state {
+            UnitState::Offline => true,
+            UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
+            UnitState::Online | UnitState::Confirming => false,
+        });
+        !units.is_empty() && away
+    }
+
+    /// The same of a line of one unit: there one lost request is no sign yet, and an answer that comes damaged is one.
+    fn is_only_one_silent(&self, only: &UnitView) -> bool {
+        let damaged = self.of_unit(only, |unit| unit.counters.crc_errors + unit.statistics.unreadable);
+        let away = match only.state {
+            UnitState::Offline => true,
+            UnitState::NeverSeen => only.counters.timeouts >= ONLY_ONE_AFTER,
+            UnitState::Online | UnitState::Confirming => false,
+        };
+        away && damaged == 0
+    }
+
+    /// Whether another unit of the line answers, so that the line itself is right.
+    pub(super) fn do_others_answer(&self, now: &UnitView) -> bool {
+        self.now.units.iter().any(|unit| match unit.state {
+            UnitState::Online | UnitState::Confirming => unit.id != now.id,
+            UnitState::Offline | UnitState::NeverSeen => false,
+        })
+    }
+
     /// What was counted of a unit in the span.
     pub(super) fn of_unit(&self, now: &UnitView, counter: impl Fn(&UnitView) -> u64) -> u64 {
         counter(now).saturating_sub(self.before.unit(now.id).map_or(0, counter))
@@ -95,3 +97,6 @@ fn in_shell(word: &str) -> String {
 
 /// What `scan` takes where it is told nothing else.
 const SCAN: Framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
+
+/// Requests without an answer, and no good answer ever, that make a line of one unit silent.
+const ONLY_ONE_AFTER: u64 = 2;

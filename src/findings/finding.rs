@@ -1,10 +1,12 @@
-//! What is wrong, in words: the values that the rules of this room make and that pages and commands print.
+//! What is wrong, in words: the values that the rules make and that pages and commands print.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::line::UnitId;
+
+use super::remedy::Remedy;
 
 /// One thing that somebody should know of, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,8 @@ pub struct Finding {
     pub unit: Option<UnitId>,
     /// What is seen, a sentence without its full stop.
     pub what: String,
-    /// What to do about it, in the order in which it is worth trying; without a full stop.
-    pub remedy: String,
+    /// What to do about it.
+    pub remedy: Remedy,
 }
 
 /// How bad a finding is.

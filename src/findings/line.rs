@@ -1,20 +1,24 @@
-//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order
-//! of their likelihood, each with what to check.
+//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order of
+//! their likelihood, each with what to check.
 
-use crate::line::{PortState, UnitState, UnitView};
+use crate::line::PortState;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
+use super::remedies;
+use super::remedy::Remedy;
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.now.port == PortState::Closed {
         let why = evidence.port_closed.map(|why| format!(": {why}")).unwrap_or_default();
-        return vec![finding(
-            Severity::Fault,
-            Kind::PortClosed,
-            format!("The port is closed{why}"),
-            PORT_CLOSED,
-        )];
+        let what = format!("The port is closed{why}");
+        return vec![Finding {
+            severity: Severity::Fault,
+            kind: Kind::PortClosed,
+            unit: None,
+            what,
+            remedy: remedies::port_closed(),
+        }];
     }
     [
         occupied(evidence),
@@ -35,34 +39,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether every unit was asked and none answers now: then the fault need not be theirs. One that is off-line has not
-/// answered since.
-pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
-    let units = &evidence.now.units;
-    if let [only] = units.as_slice() {
-        return is_only_one_silent(evidence, only);
-    }
-    let away = units.iter().all(|unit| match unit.state {
-        UnitState::Offline => true,
-        UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
-        UnitState::Online | UnitState::Confirming => false,
-    });
-    !units.is_empty() && away
-}
-
-/// The same of a line of one unit: there one lost request is no sign yet, and an answer that comes damaged is one.
-fn is_only_one_silent(evidence: &Evidence<'_>, only: &UnitView) -> bool {
-    let damaged = evidence.of_unit(only, |unit| unit.counters.crc_errors + unit.statistics.unreadable);
-    let away = match only.state {
-        UnitState::Offline => true,
-        UnitState::NeverSeen => only.counters.timeouts >= ONLY_ONE_AFTER,
-        UnitState::Online | UnitState::Confirming => false,
-    };
-    away && damaged == 0
-}
-
 fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
-    if !is_silent(evidence) {
+    if !evidence.is_line_silent() {
         return None;
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
@@ -74,8 +52,8 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
         (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
     };
-    let remedy = if since.is_none() { never_answered(evidence) } else { ANSWERED_ONCE.to_owned() };
-    Some(finding(Severity::Fault, Kind::LineSilent, what, &remedy))
+    let remedy = if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once() };
+    Some(Finding { severity: Severity::Fault, kind: Kind::LineSilent, unit: None, what, remedy })
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -129,7 +107,7 @@ fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
 /// asked for at once, so the first seconds are no sign.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || is_silent(evidence) {
+    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || evidence.is_line_silent() {
         return None;
     }
     let waiting = match evidence.now.waiting {
@@ -187,28 +165,9 @@ fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
     })
 }
 
-/// What to do where no unit has ever answered.
-pub(super) fn never_answered(evidence: &Evidence<'_>) -> String {
-    let scan = evidence.scan();
-    format!(
-        "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no harm; (2) wrong baud rate or \
-         parity: compare with a meter's own menu, or stop the gateway meanwhile and run `{scan} --try-settings`; (3) \
-         the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
-         not those of the meters: `{scan}` lists who answers; (6) no bias or termination: 120 ohms at both ends"
-    )
+fn finding(severity: Severity, kind: Kind, what: String, remedy: &'static str) -> Finding {
+    Finding { severity, kind, unit: None, what, remedy: Remedy::step(remedy) }
 }
-
-fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
-    Finding { severity, kind, unit: None, what, remedy: remedy.to_owned() }
-}
-
-const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`), that no \
-    other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
-
-pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
-    cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
-    plug it in again; (4) a meter or wire that shorts the line: take meters off from the far end until the others \
-    answer";
 
 const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter in another mode or a second \
     gateway, for A and B swapped, and for a line without bias, on which noise reads as bytes; it recovers by itself";
@@ -238,17 +197,14 @@ const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, m
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";
 
-const FOREIGN_REQUESTS: &str = "only one client may send on an RS-485 line: disconnect the other one, and let it read \
+const FOREIGN_REQUESTS: &str = "Only one client may send on an RS-485 line: disconnect the other one, and let it read \
     through the gateway";
 
-const LEARN_LIMIT: &str = "raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
+const LEARN_LIMIT: &str = "Raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
     ranges; what finds no room is read from the line each time";
 
 const RANGES_UNDONE: &str =
-    "let the clients read the same range, or raise `max_read` so that one read holds both";
-
-/// Requests without an answer, and no good answer ever, that make a line of one unit silent.
-const ONLY_ONE_AFTER: u64 = 2;
+    "Let the clients read the same range, or raise `max_read` so that one read holds both";
 
 /// Fewer stray bytes than this are no finding.
 const NOISE_AT_LEAST: u64 = 20;

@@ -11,6 +11,7 @@ use crate::line::UnitView;
 use crate::meter::{Group, Point, Profile, Reading, Sample, Value};
 
 use super::finding::{Finding, Kind, Severity};
+use super::remedy::Remedy;
 
 pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Finding> {
     let blocks = now.snapshot.blocks();
@@ -49,7 +50,7 @@ fn alerts<'p>(
                 kind: Kind::Alert,
                 unit: Some(now.id),
                 what: format!("The meter reports: {} (read {age} ago)", bit.means),
-                remedy: bit.remedy.clone().unwrap_or_else(|| ASK_THE_GUIDE.to_owned()),
+                remedy: bit.remedy.clone().map_or_else(|| Remedy::step(ASK_THE_GUIDE), Remedy::step),
             });
         }
     }
@@ -84,7 +85,7 @@ fn low_power_factors(
                 "{}: {factor:.2}; suspected: a current sensor turned round or on the wrong phase",
                 reading.point.description
             ),
-            remedy: LOW_POWER_FACTOR_REMEDY.to_owned(),
+            remedy: Remedy::step(LOW_POWER_FACTOR_REMEDY),
         });
     }
     findings

@@ -8,7 +8,8 @@ use crate::modbus::pdu::ExceptionCode;
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind, Severity};
 use super::format::{duration, percent, times};
-use super::line::{ANSWERED_ONCE, never_answered};
+use super::remedies;
+use super::remedy::Remedy;
 
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
@@ -75,7 +76,7 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
             format!("{damaged} of {transactions} answers came damaged")
         };
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
-        Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
+        Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, Remedy::step(DUPLICATE)))
     } else if damaged >= DAMAGED_AT_LEAST && lost >= GARBLED_PERCENT {
         let what = if unanswered == 0 {
             format!("{damaged} of {transactions} answers came damaged ({lost} %)")
@@ -84,24 +85,28 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
                 "Of {transactions} requests {damaged} were answered damaged and {unanswered} not at all ({lost} %)"
             )
         };
-        Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
+        Some(finding(now, Severity::Warning, Kind::Garbled, what, Remedy::step(GARBLED)))
     } else {
         None
     }
 }
 
 fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let found = |severity, kind, what, remedy: &str| Some(finding(now, severity, kind, what, remedy));
+    let found = |severity, kind, what, remedy: Remedy| Some(finding(now, severity, kind, what, remedy));
     match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
             let what = "It has never answered".to_owned();
-            let remedy =
-                if others_answer(evidence, now) { never(evidence) } else { never_answered(evidence) };
-            found(Severity::Fault, Kind::Silent, what, &remedy)
+            let remedy = if evidence.do_others_answer(now) {
+                remedies::never(evidence)
+            } else {
+                remedies::never_answered(evidence)
+            };
+            found(Severity::Fault, Kind::Silent, what, remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
-            let remedy = if others_answer(evidence, now) { GONE } else { ANSWERED_ONCE };
+            let remedy =
+                if evidence.do_others_answer(now) { remedies::gone() } else { remedies::answered_once() };
             found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), remedy)
         }
         (UnitState::Online | UnitState::Confirming | UnitState::NeverSeen | UnitState::Offline, _) => {
@@ -111,17 +116,9 @@ fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Findin
             }
             let what =
                 format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);
-            found(Severity::Warning, Kind::Lossy, what, LOSSY)
+            found(Severity::Warning, Kind::Lossy, what, Remedy::step(LOSSY))
         }
     }
-}
-
-/// Whether another unit of the line answers, so that the line itself is right.
-fn others_answer(evidence: &Evidence<'_>, now: &UnitView) -> bool {
-    evidence.now.units.iter().any(|unit| match unit.state {
-        UnitState::Online | UnitState::Confirming => unit.id != now.id,
-        UnitState::Offline | UnitState::NeverSeen => false,
-    })
 }
 
 /// Answers that come after the time they have.
@@ -129,7 +126,7 @@ fn late(seen: &Seen, now: &UnitView, settings: Option<&UnitSettings>) -> Option<
     let allowed = settings?.response_timeout;
     (seen.late > 0).then(|| {
         let what = format!("It answered {} after its {}", times(seen.late), millis(allowed));
-        finding(now, Severity::Warning, Kind::Late, what, &longer(allowed))
+        finding(now, Severity::Warning, Kind::Late, what, longer(allowed))
     })
 }
 
@@ -138,7 +135,7 @@ fn slow(now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
     let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
     let what = format!("It takes {} to answer, of {} it has", millis(takes), millis(allowed));
-    Some(finding(now, Severity::Warning, Kind::Slow, what, &longer(allowed)))
+    Some(finding(now, Severity::Warning, Kind::Slow, what, longer(allowed)))
 }
 
 fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
@@ -157,38 +154,24 @@ fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
         _ => "The meter itself reports a fault; look at its display",
     };
     // No number of a unit here: the filter takes the clients' identifiers, and only the line's is known.
-    let remedy = format!("{remedy}. `metergate trace --outcome exception` shows who asks for what");
-    Some(finding(now, Severity::Warning, Kind::Refusing, what, &remedy))
+    let remedy = Remedy::steps([remedy, "`metergate trace --outcome exception` shows who asks for what"]);
+    Some(finding(now, Severity::Warning, Kind::Refusing, what, remedy))
 }
 
-fn finding(now: &UnitView, severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
-    Finding { severity, kind, unit: Some(now.id), what, remedy: remedy.to_owned() }
+fn finding(now: &UnitView, severity: Severity, kind: Kind, what: String, remedy: Remedy) -> Finding {
+    Finding { severity, kind, unit: Some(now.id), what, remedy }
 }
 
 fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-fn longer(allowed: Duration) -> String {
-    format!(
-        "Set `response_timeout: {}` for this unit; if it is slower than its neighbours, look for what else it is \
-         busy with",
-        millis(allowed * 2).replace(' ', "")
-    )
+fn longer(allowed: Duration) -> Remedy {
+    Remedy::steps([
+        format!("Set `response_timeout: {}` for this unit", millis(allowed * 2).replace(' ', "")),
+        "if it is slower than its neighbours, look for what else it is busy with".to_owned(),
+    ])
 }
-
-/// What to do about a meter that has never answered, where others do.
-fn never(evidence: &Evidence<'_>) -> String {
-    format!(
-        "Others on this line answer, so its settings are right. In this order: (1) this meter's address and baud rate in \
-         its own menu (`{} --try-settings` hears a meter at another rate; stop the gateway meanwhile); (2) its power; \
-         (3) its two wires: A and B swapped at this meter, or loose",
-        evidence.scan()
-    )
-}
-
-const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
-    display: a menu that is open, or a fault it shows";
 
 const LOSSY: &str = "If it was without power for a while there is nothing to do: a look ten minutes from now shows \
     this no more. Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \

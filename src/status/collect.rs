@@ -366,7 +366,7 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
                 line_unit: finding.unit.map(UnitId::get),
                 name: unit.and_then(|unit| unit.settings.name.as_deref()).map(Cow::Borrowed),
                 what: Cow::Owned(finding.what),
-                remedy: Cow::Owned(finding.remedy),
+                remedy: finding.remedy,
             }
         })
     };

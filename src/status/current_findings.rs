@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::history::History;
 use super::published::PublishedBus;
-use crate::findings::{Evidence, Finding};
+use crate::findings::{self, Evidence, Finding};
 use crate::line::View;
 use crate::serial::LineErrors;
 
@@ -41,7 +41,7 @@ pub(super) fn findings(bus: &PublishedBus, before: &View, counted: LineErrors, n
         port_closed: bus.port.problem.as_deref(),
         faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
     };
-    evidence.findings(|unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
+    findings::findings(&evidence, |unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
 }
 
 /// Before the first look nothing had been counted.

@@ -13,7 +13,7 @@ use super::current_findings::{NOTHING, baseline, findings};
 use super::history::History;
 use super::model::{PortState, UnitState};
 use super::published::{Published, PublishedBus, PublishedUnit};
-use crate::findings::{Finding, Kind, Severity};
+use crate::findings::{Finding, Kind, Remedy, Severity};
 use crate::line::{UnitId, UnitView, View};
 use crate::serial::LineErrors;
 
@@ -74,7 +74,8 @@ pub struct ReportedFinding {
     /// What is seen.
     pub what: String,
     /// What to do about it.
-    pub remedy: String,
+    #[serde(flatten)]
+    pub remedy: Remedy,
 }
 
 impl ReportedFinding {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::number::Number;
-use crate::findings::{Kind, Severity};
+use crate::findings::{Kind, Remedy, Severity};
 use crate::meter::Group;
 use crate::runtime::Process;
 
@@ -337,7 +337,8 @@ pub struct LocatedFinding<'a> {
     pub line_unit: Option<u8>,
     pub name: Option<Text<'a>>,
     pub what: Text<'a>,
-    pub remedy: Text<'a>,
+    #[serde(flatten)]
+    pub remedy: Remedy,
 }
 
 /// One address that clients connect to.

@@ -41,7 +41,7 @@ fn a_silent_unit_is_told_from_a_silent_line() {
     let all = Case::new(|_| open(vec![dead(1), dead(2), dead(3)]));
     assert_eq!(all.kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(all.findings()[0].what, "None of the 3 units has ever answered at 19200 8N1");
-    assert!(all.findings()[0].remedy.contains("(1) A and B swapped"));
+    assert!(all.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
     let never = Case::new(|_| open(vec![dead(1)]));
     assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
-    assert!(never.findings()[0].remedy.contains("(1) A and B swapped"));
+    assert!(never.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
     let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
     assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
     // One lost request at a start is no fault of a line, and damaged answers are not silence.
@@ -68,7 +68,7 @@ fn commands_of_remedies_run_as_they_stand() {
     let one = || Case::new(|at| open(vec![dead(1), healthy(2, at)]));
     let all = || Case::new(|_| open(vec![dead(1), dead(2)]));
     let says = |case: Case, command: &str| {
-        let remedy = case.findings().remove(0).remedy;
+        let remedy = case.findings().remove(0).remedy.to_string();
         assert!(remedy.contains(&format!("`{command}`")), "{remedy}");
     };
     says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
@@ -86,10 +86,18 @@ fn that_others_answer_is_only_said_where_one_does() {
     let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
     let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
-    assert!(case.findings().iter().all(|one| !one.remedy.contains("Others")), "{:?}", case.findings());
+    assert!(
+        case.findings().iter().all(|one| !one.remedy.to_string().contains("Others")),
+        "{:?}",
+        case.findings()
+    );
     let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
-    assert!(case.findings().iter().all(|one| one.remedy.starts_with("Others")), "{:?}", case.findings());
+    assert!(
+        case.findings().iter().all(|one| one.remedy.to_string().starts_with("Others")),
+        "{:?}",
+        case.findings()
+    );
 }
 
 #[test]
@@ -97,7 +105,12 @@ fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
     assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
-    assert!(case.findings()[0].remedy.contains("(1) the cable between the adapter and the first meter"));
+    assert!(
+        case.findings()[0]
+            .remedy
+            .to_string()
+            .contains("(1) the cable between the adapter and the first meter")
+    );
     // Also when that was a moment ago: nobody has to wait until it is long past.
     let just_gone = |unit, at| UnitView { last_good: Some(at - 5 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![just_gone(1, at), just_gone(2, at)]));
@@ -146,7 +159,9 @@ fn late_answers_come_with_the_setting_that_waits_for_them() {
     };
     let case = Case::new(|at| open(vec![late(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
-    assert!(case.findings()[0].remedy.starts_with("Set `response_timeout: 1000ms` for this unit"));
+    assert!(
+        case.findings()[0].remedy.to_string().contains("(1) Set `response_timeout: 1000ms` for this unit")
+    );
 }
 
 #[test]
@@ -254,10 +269,10 @@ fn a_full_line_says_what_waits_and_what_fills_it() {
     assert_eq!(said(0, SECOND).what, "The line was in use 95 % of the last ten seconds");
     assert_eq!(said(1, SECOND).what, "The line was in use 95 % of the last ten seconds; 1 request waits");
     assert_eq!(said(7, SECOND).what, "The line was in use 95 % of the last ten seconds; 7 requests wait");
-    assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
-    assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    assert!(said(7, SECOND).remedy.to_string().contains("`max_age: 5s`"));
+    assert!(said(7, busy).remedy.to_string().contains("do not answer"), "{}", said(7, busy).remedy);
     assert!(
-        said(7, busy).remedy.contains("in the last ten minutes"),
+        said(7, busy).remedy.to_string().contains("in the last ten minutes"),
         "another span than that of the finding"
     );
     let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
@@ -330,7 +345,7 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
     };
     let case = Case::new(|at| open(vec![refusing(at)]));
     assert_eq!(case.kinds(), [(Some(3), Kind::Refusing)]);
-    let remedy = &case.findings()[0].remedy;
+    let remedy = case.findings()[0].remedy.to_string();
     assert!(remedy.contains("`metergate trace --outcome exception`"), "{remedy}");
     assert!(!remedy.contains("--unit"), "clients may know unit 3 by another number: {remedy}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::findings::{Evidence, Finding, Kind};
+use metergate::findings::{Evidence, Finding, Kind, findings};
 use metergate::line::{
     Framing, LineCounters, LineSettings, Parity, PortState, UnitCounters, UnitId, UnitState, UnitStatistics,
     UnitView, View,
@@ -76,7 +76,7 @@ impl Case {
             port_closed: Some("no such device"),
             faulty_characters: None,
         };
-        evidence.findings(|_| self.profile)
+        findings(&evidence, |_| self.profile)
     }
 
     pub(crate) fn kinds(&self) -> Vec<(Option<u8>, Kind)> {

@@ -3,7 +3,7 @@
 
 mod one_meter;
 
-use metergate::findings::{Kind, Severity};
+use metergate::findings::{Kind, Remedy, Severity};
 use metergate::status::{
     Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, Listener, LocatedFinding, Number,
     Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
@@ -52,7 +52,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Warning,
                 Kind::Lossy,
                 "31 of 120 requests got no answer (26 %)",
-                "Check the wires at this meter and the one before it",
+                &["Check the wires at this meter and the one before it"],
             ),
             silent("riser-a", 8, Some(ROOF), "It has never answered"),
             finding(
@@ -61,7 +61,9 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Note,
                 Kind::Echo,
                 "The adapter hands back what is sent; the gateway takes it out",
-                "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+                &[
+                    "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+                ],
             ),
             finding(
                 "riser-b",
@@ -69,7 +71,11 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Fault,
                 Kind::PortClosed,
                 "The port is closed: no such file or directory (os error 2)",
-                "In this order: (1) see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`); (2) that no other program holds it; (3) that metergate's user may open it (group dialout)",
+                &[
+                    "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
+                    "that no other program holds it",
+                    "that metergate's user may open it (group dialout)",
+                ],
             ),
         ],
         ..Status::default()
@@ -274,7 +280,11 @@ fn silent(
         Severity::Fault,
         Kind::Silent,
         what,
-        "In this order: (1) the meter's power; (2) its two wires at the terminals; (3) its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
+        &[
+            "the meter's power",
+            "its two wires at the terminals",
+            "its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
+        ],
     )
 }
 
@@ -285,7 +295,7 @@ fn finding(
     severity: Severity,
     kind: Kind,
     what: &'static str,
-    remedy: &'static str,
+    steps: &[&'static str],
 ) -> LocatedFinding<'static> {
     LocatedFinding {
         severity,
@@ -295,7 +305,7 @@ fn finding(
         line_unit: unit.map(|(id, _)| if id == 7 { 17 } else { id }),
         name: unit.and_then(|(_, name)| name).map(Into::into),
         what: what.into(),
-        remedy: remedy.into(),
+        remedy: Remedy::steps(steps.iter().copied()),
     }
 }
 
