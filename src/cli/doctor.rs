@@ -26,7 +26,7 @@ use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Remedy, Severity};
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusParts, OpenError, PortView, bus_task, port};
-use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport, UnitState};
+use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
@@ -226,12 +226,7 @@ fn wrapped(text: &str, indent: &str) -> Vec<String> {
 
 fn state(unit: &UnitReport) -> String {
     let name = unit.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
-    let state = match unit.state {
-        UnitState::Online => "on-line",
-        UnitState::Offline => "off-line",
-        UnitState::NeverSeen => "never seen",
-        UnitState::Confirming => "being confirmed",
-    };
+    let state = unit.state.title();
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
     let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
     if unit.asked == 0 {

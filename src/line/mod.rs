@@ -4,6 +4,7 @@
 //! clock, never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
 
 mod allowance;
+mod availability;
 mod budget;
 mod cache;
 pub mod diagnostics;
@@ -35,6 +36,7 @@ mod unit;
 pub mod view;
 mod wire;
 
+pub use availability::Availability;
 pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
 pub use diagnostics::{ClientCounters, Picture};
 pub use event::{Event, EventLevel};

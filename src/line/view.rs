@@ -54,7 +54,7 @@ pub struct UnitView {
     pub id: UnitId,
     /// What people call it.
     pub name: Option<String>,
-    /// Whether it answers.
+    /// Whether it answers, as far as it can be reached; [`View::availability`] is what is shown.
     pub state: UnitState,
     /// What happened to it.
     pub counters: UnitCounters,
@@ -161,9 +161,12 @@ impl View {
     }
 
     /// Share of line time used over the last ten seconds or so, in hundredths of a percent; in the first ten, from
-    /// the first second on, over as many as there are.
+    /// the first second on, over as many as there are. Nothing is sent through a closed port.
     #[must_use]
     pub fn utilisation(&self, now: Instant) -> u16 {
+        if self.port == PortState::Closed {
+            return 0;
+        }
         self.window.utilisation(self.counters.busy, now)
     }
 

@@ -160,6 +160,7 @@ fn unit_counts(bus: &PublishedBus) -> UnitCounts {
             UnitState::Online => &mut counts.online,
             UnitState::Offline => &mut counts.offline,
             UnitState::Confirming => &mut counts.confirming,
+            UnitState::Unreachable => &mut counts.unreachable,
         };
         *count += 1;
     }
@@ -311,7 +312,7 @@ impl<'r, 'p> Points<'r, 'p> {
                 .unit
                 .profile
                 .is_some_and(|known| known.poll.is_some() && known.blocks.contains(&block.name)),
-            is_fresh: reading.is_some_and(is_fresh),
+            is_fresh: self.unit.state().is_answering() && reading.is_some_and(is_fresh),
             is_alert: of.is_alert(),
             flags: reading.map(|reading| flags(of, &reading.value)).unwrap_or_default(),
         }

@@ -187,6 +187,7 @@ pub struct UnitCounts {
     pub online: usize,
     pub offline: usize,
     pub confirming: usize,
+    pub unreachable: usize,
 }
 
 /// Whether a unit answers.
@@ -202,6 +203,8 @@ pub enum UnitState {
     Offline,
     /// It stopped answering; what it answered last is being asked again.
     Confirming,
+    /// The port is closed, or the line as a whole is silent.
+    Unreachable,
 }
 
 /// One unit. `/api/v1/units/ID` has its `detail`, too.
@@ -284,7 +287,7 @@ pub struct Point<'a> {
     /// Whether it is read in the background.
     #[serde(skip)]
     pub is_polled: bool,
-    /// Whether the reading is young enough for metrics, which carry no age.
+    /// Whether its unit answers and the reading is young enough for metrics and sums, which carry no age.
     #[serde(skip)]
     pub is_fresh: bool,
     /// Whether its flags are alerts of the meter.
@@ -503,7 +506,20 @@ pub struct Fault {
 
 impl UnitState {
     /// In the order of the JSON's counts.
-    pub const ALL: [Self; 4] = [Self::NeverSeen, Self::Online, Self::Offline, Self::Confirming];
+    pub const ALL: [Self; 5] =
+        [Self::NeverSeen, Self::Online, Self::Offline, Self::Confirming, Self::Unreachable];
+
+    /// As people read it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NeverSeen => "never seen",
+            Self::Online => "on-line",
+            Self::Offline => "off-line",
+            Self::Confirming => "being confirmed",
+            Self::Unreachable => "unreachable",
+        }
+    }
 
     /// As programs read it.
     #[must_use]
@@ -513,6 +529,7 @@ impl UnitState {
             Self::Online => "online",
             Self::Offline => "offline",
             Self::Confirming => "confirming",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -521,7 +538,7 @@ impl UnitState {
     pub fn is_answering(self) -> bool {
         match self {
             Self::Online | Self::Confirming => true,
-            Self::NeverSeen | Self::Offline => false,
+            Self::NeverSeen | Self::Offline | Self::Unreachable => false,
         }
     }
 }
@@ -538,14 +555,15 @@ impl PortState {
     }
 }
 
-impl From<crate::line::UnitState> for UnitState {
-    fn from(state: crate::line::UnitState) -> Self {
-        use crate::line::UnitState as Line;
+impl From<crate::line::Availability> for UnitState {
+    fn from(state: crate::line::Availability) -> Self {
+        use crate::line::Availability as Line;
         match state {
             Line::NeverSeen => Self::NeverSeen,
             Line::Online => Self::Online,
             Line::Offline => Self::Offline,
             Line::Confirming => Self::Confirming,
+            Line::Unreachable => Self::Unreachable,
         }
     }
 }

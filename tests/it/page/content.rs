@@ -219,6 +219,7 @@ fn word(state: UnitState) -> &'static str {
         UnitState::Online => "on-line",
         UnitState::Offline => "off-line",
         UnitState::Confirming => "being confirmed",
+        UnitState::Unreachable => "unreachable",
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn unit(bus: &'static str, id: u8, name: Option<&'static str>, state:
         state,
         age_ms: match state {
             UnitState::Online => Some(600 + 90 * u64::from(id)),
-            UnitState::Offline => Some(250_000),
+            UnitState::Offline | UnitState::Unreachable => Some(250_000),
             UnitState::Confirming => Some(12_000),
             UnitState::NeverSeen => None,
         },
