@@ -36,7 +36,7 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
     };
     match found {
         Ok(found) => {
-            let printed = output::print(report(&found).as_bytes());
+            let printed = output::print(&output::escape(report(&found).as_bytes()));
             if found.findings().any(ReportedFinding::needs_action) { Exit::Fault } else { printed }
         }
         Err(stop) => stop.tell(),
@@ -192,10 +192,28 @@ fn report(found: &DoctorReport) -> String {
 }
 
 fn write_finding(text: &mut String, subject: &str, finding: &ReportedFinding) {
+    let active = duration(finding.active_since_ms);
+    let seen = match finding.last_seen_ms {
+        0..SEEN_NOW_MS => String::new(),
+        seen => format!(", last seen {} ago", duration(seen)),
+    };
     let _never = writeln!(text, "{subject:<8} {}: {}", finding.severity, finding.what);
+    // On a port that has only just been looked at there is no before.
+    if finding.active_since_ms >= SEEN_NOW_MS {
+        let _never = writeln!(text, "           active for {active}{seen}");
+    }
     for (index, line) in remedy_lines(&finding.remedy).iter().enumerate() {
         let head = if index == 0 { "do: " } else { "    " };
         let _never = writeln!(text, "           {head}{line}");
+    }
+}
+
+/// `12 s`, `3 min`, `2 h`.
+fn duration(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }
 
@@ -242,6 +260,9 @@ fn counted(count: usize, what: &str) -> String {
         _ => format!("{count} {what}s"),
     }
 }
+
+/// What was seen so lately is seen now.
+const SEEN_NOW_MS: u64 = 2_000;
 
 /// Characters of a line of a remedy.
 const REMEDY_WIDTH: usize = 92;

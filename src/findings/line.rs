@@ -1,24 +1,23 @@
 //! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order of
 //! their likelihood, each with what to check.
 
+use std::time::Duration;
+
 use crate::line::PortState;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Trouble};
 use super::finding::{Finding, Kind, Severity};
+use super::format::times;
 use super::remedies;
 use super::remedy::Remedy;
+use super::track::{LineTrouble, UnitTrouble};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.now.port == PortState::Closed {
         let why = evidence.port_closed.map(|why| format!(": {why}")).unwrap_or_default();
         let what = format!("The port is closed{why}");
-        return vec![Finding {
-            severity: Severity::Fault,
-            kind: Kind::PortClosed,
-            unit: None,
-            what,
-            remedy: remedies::port_closed(),
-        }];
+        let remedy = remedies::port_closed();
+        return vec![Finding::new(Severity::Fault, Kind::PortClosed, None, what, remedy, evidence.at)];
     }
     [
         occupied(evidence),
@@ -53,54 +52,93 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
     };
     let remedy = if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once() };
-    Some(Finding { severity: Severity::Fault, kind: Kind::LineSilent, unit: None, what, remedy })
+    Some(Finding::new(Severity::Fault, Kind::LineSilent, None, what, remedy, evidence.at))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.port == PortState::Occupied).then(|| {
         let what = "Bytes come without end, so nothing is sent";
-        finding(Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
+        finding(evidence, Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
     })
 }
 
 fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
     let counted = evidence.faulty_characters?;
     let what = format!("The driver counts faulty characters: {counted}");
-    Some(finding(Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
+    Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
 }
 
+/// Damage that meters of the whole line show, or bytes that none of them accounts for.
 fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
-    let bytes = evidence.counted(|line| line.noise_bytes);
-    let transactions = evidence.counted(|line| line.transactions);
+    let units = evidence.now.units.iter();
+    let damaged: Vec<_> =
+        units.filter_map(|unit| Some((unit, evidence.span_of(unit, UnitTrouble::Damaged)?))).collect();
+    if damaged.is_empty() {
+        return unclaimed_bytes(evidence);
+    }
+    let answering =
+        evidence.now.units.iter().filter(|unit| evidence.now.availability(unit.id).is_answering()).count();
+    let counts: Vec<_> = damaged
+        .iter()
+        .map(|(unit, span)| span.count(unit, |unit| UnitTrouble::Damaged.count(unit)))
+        .collect();
+    let asked: u64 =
+        damaged.iter().map(|(unit, span)| span.count(unit, |unit| unit.counters.transactions)).sum();
+    let (all, most) = (counts.iter().sum::<u64>(), counts.iter().copied().max().unwrap_or_default());
+    let is_of_line = damaged.len() >= 2 && damaged.len() * 2 >= answering && most * 2 <= all;
+    if !is_of_line || all < DAMAGED_AT_LEAST || all * 100 < asked * DAMAGED_PERCENT {
+        return None;
+    }
+    let first = damaged.iter().map(|(_, span)| span.first).min()?;
+    let last = damaged.iter().map(|(_, span)| span.last).max()?;
+    let what = format!("{all} of {asked} answers of {} meters came damaged", damaged.len());
+    Some(finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last))
+}
+
+fn unclaimed_bytes(evidence: &Evidence<'_>) -> Option<Finding> {
+    let Trouble { count, transactions, first, last } = evidence.trouble(LineTrouble::Noise)?;
     // A byte as the driver of the line is switched on is common and harmless; RTU frames it out.
-    let many = bytes >= NOISE_AT_LEAST && bytes * NOISE_PER_TRANSACTIONS >= transactions;
+    let many = count >= NOISE_AT_LEAST && count * NOISE_PER_TRANSACTIONS >= transactions;
     many.then(|| {
-        let what = format!("{bytes} bytes belonged to no frame, over {transactions} requests");
-        finding(Severity::Warning, Kind::Noise, what, NOISE)
+        let what = format!("{count} bytes belonged to no frame, over {transactions} requests");
+        finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last)
     })
 }
 
 fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.echo == Some(true)).then(|| {
         let what = "The adapter hands back what is sent; the gateway takes it out";
-        finding(Severity::Note, Kind::Echo, what.to_owned(), ECHO)
+        finding(evidence, Severity::Note, Kind::Echo, what.to_owned(), ECHO)
     })
 }
 
 fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.collisions);
-    (count > 0).then(|| {
-        let what = format!("What was sent came back altered, {}", super::format::times(count));
-        finding(Severity::Warning, Kind::Collision, what, COLLISION)
-    })
+    let what = |count| format!("What was sent came back altered, {}", times(count));
+    counted(evidence, LineTrouble::Collisions, Severity::Warning, Kind::Collision, what, COLLISION)
 }
 
 fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.foreign_frames);
-    (count > 0).then(|| {
-        let what = format!("Frames of units that were not asked came in, {}", super::format::times(count));
-        finding(Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
-    })
+    let what = |count| format!("Frames of units that were not asked came in, {}", times(count));
+    counted(evidence, LineTrouble::ForeignFrames, Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
+}
+
+fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
+    let what = |count| format!("Another client sends requests on this line, {}", times(count));
+    let trouble = LineTrouble::ForeignRequests;
+    counted(evidence, trouble, Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
+}
+
+/// What is wrong however seldom it happens, as long as it goes on.
+fn counted(
+    evidence: &Evidence<'_>,
+    trouble: LineTrouble,
+    severity: Severity,
+    kind: Kind,
+    what: impl Fn(u64) -> String,
+    remedy: &'static str,
+) -> Option<Finding> {
+    let Trouble { count, first, last, .. } = evidence.trouble(trouble)?;
+    Some(finding(evidence, severity, kind, what(count), remedy).seen(first, last))
 }
 
 /// A line whose units are all silent is full of asking after them, and that is said already. At a start everything is
@@ -119,22 +157,16 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
     let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
     let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
-    Some(finding(Severity::Warning, Kind::LineFull, what, remedy))
+    Some(finding(evidence, Severity::Warning, Kind::LineFull, what, remedy))
 }
 
+/// A line on which something else goes wrong has less time to read: that is said already, and passes with it.
 fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     let slowdown = evidence.now.polling.slowdown;
-    (slowdown >= SLOWDOWN).then(|| {
+    let since = evidence.track.slow_since()?;
+    (evidence.at.saturating_duration_since(since) >= SLOW_FOR).then(|| {
         let what = format!("Background readings take {slowdown:.1} times as long as planned");
-        finding(Severity::Warning, Kind::PollingSlow, what, POLLING)
-    })
-}
-
-fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.foreign_requests);
-    (count > 0).then(|| {
-        let what = format!("Another client sent requests on this line, {}", super::format::times(count));
-        finding(Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
+        finding(evidence, Severity::Warning, Kind::PollingSlow, what, POLLING).seen(since, evidence.at)
     })
 }
 
@@ -142,7 +174,7 @@ fn learn_limit(evidence: &Evidence<'_>) -> Option<Finding> {
     evidence.now.polling.is_learning_full.then(|| {
         let limit = evidence.settings.learn_limit;
         let what = format!("Clients read more ranges than the {limit} that are kept fresh");
-        finding(Severity::Warning, Kind::LearnLimit, what, LEARN_LIMIT)
+        finding(evidence, Severity::Warning, Kind::LearnLimit, what, LEARN_LIMIT)
     })
 }
 
@@ -161,12 +193,19 @@ fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
             "Unit {}: the ranges {first} and {second} overlap and undo each other{clients}",
             conflict.unit
         );
-        finding(Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
+        finding(evidence, Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
+            .about(format!("{} {first} {second}", conflict.unit))
     })
 }
 
-fn finding(severity: Severity, kind: Kind, what: String, remedy: &'static str) -> Finding {
-    Finding { severity, kind, unit: None, what, remedy: Remedy::step(remedy) }
+fn finding(
+    evidence: &Evidence<'_>,
+    severity: Severity,
+    kind: Kind,
+    what: String,
+    remedy: &'static str,
+) -> Finding {
+    Finding::new(severity, kind, None, what, Remedy::step(remedy), evidence.at)
 }
 
 const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter in another mode or a second \
@@ -215,5 +254,11 @@ const NOISE_PER_TRANSACTIONS: u64 = 10;
 /// From here on a client notices that the line is full.
 const FULL_PERCENT: f64 = 90.0;
 
-/// Slower than planned by a fifth.
-const SLOWDOWN: f64 = 1.2;
+/// Background readings are slow for so long before it is said: a meter that was away holds them up for a while.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+
+/// Fewer damaged answers on the whole line are no finding.
+const DAMAGED_AT_LEAST: u64 = 3;
+
+/// From this share of damaged answers on.
+const DAMAGED_PERCENT: u64 = 2;

@@ -54,7 +54,9 @@ impl Availability {
         }
     }
 
-    fn is_lost(self) -> bool {
+    /// Whether it gives none, and was to.
+    #[must_use]
+    pub fn is_lost(self) -> bool {
         match self {
             Self::Offline | Self::Unreachable => true,
             Self::NeverSeen | Self::Online | Self::Confirming => false,

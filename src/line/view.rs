@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
+use super::incidents::Incidents;
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
@@ -60,6 +61,8 @@ pub struct UnitView {
     pub counters: UnitCounters,
     /// How fast it answered, and what failed why.
     pub statistics: UnitStatistics,
+    /// What it did last that it should not have.
+    pub incidents: Incidents,
     /// The exception it answered last.
     pub last_exception: Option<ExceptionCode>,
     /// When it last answered.
@@ -86,6 +89,7 @@ impl UnitView {
             state: UnitState::NeverSeen,
             counters: UnitCounters::default(),
             statistics: UnitStatistics::default(),
+            incidents: Incidents::default(),
             last_exception: None,
             last_good: None,
             response_time: None,

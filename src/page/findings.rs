@@ -4,6 +4,7 @@
 //! a remedy are a list; what stands between backticks is a command.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use maud::{Markup, html};
 
@@ -154,9 +155,19 @@ fn markup(item: &Item<'_>, unfolded: bool) -> Markup {
                     }
                     span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
                 }
+                p class="since" { (since(finding)) }
                 details open[unfolded] { summary { "What to do" } (remedy(&finding.remedy)) }
             }
         }
+    }
+}
+
+/// Since when, and when it was last seen where that is a while ago.
+fn since(finding: &LocatedFinding<'_>) -> String {
+    let active = format::span(Duration::from_millis(finding.active_since_ms));
+    match Duration::from_millis(finding.last_seen_ms) {
+        seen if seen < SEEN_NOW => format!("active for {active}"),
+        seen => format!("active for {active}, last seen {} ago", format::age(seen)),
     }
 }
 
@@ -213,6 +224,9 @@ fn command(text: &str) -> Markup {
     }
 }
 
+/// What was seen so lately is seen now.
+const SEEN_NOW: Duration = Duration::from_secs(2);
+
 /// So many show their remedies at once.
 const UNFOLDED: usize = 2;
 
@@ -235,6 +249,8 @@ mod tests {
             name: None,
             what: "`ls` shows it".into(),
             remedy: Remedy::default(),
+            active_since_ms: 180_000,
+            last_seen_ms: 0,
         };
         let status = Status { findings: vec![finding], ..Status::default() };
         let unit = Unit { bus: "riser-a".into(), ..Unit::default() };

@@ -357,7 +357,9 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
 #[must_use]
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
-        current_findings::of_bus(bus, history, published.at).into_iter().map(move |finding| {
+        let of_clients = current_findings::of_clients(bus, &published.listeners, published.at);
+        let of_bus = current_findings::of_bus(bus, history, published.at);
+        of_clients.into_iter().chain(of_bus).map(move |finding| {
             let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
             LocatedFinding {
                 severity: finding.severity,
@@ -368,6 +370,8 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
                 name: unit.and_then(|unit| unit.settings.name.as_deref()).map(Cow::Borrowed),
                 what: Cow::Owned(finding.what),
                 remedy: finding.remedy,
+                active_since_ms: age(finding.active_since, published.at),
+                last_seen_ms: age(finding.last_seen, published.at),
             }
         })
     };

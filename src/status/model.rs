@@ -342,6 +342,8 @@ pub struct LocatedFinding<'a> {
     pub what: Text<'a>,
     #[serde(flatten)]
     pub remedy: Remedy,
+    pub active_since_ms: u64,
+    pub last_seen_ms: u64,
 }
 
 /// One address that clients connect to.

@@ -61,9 +61,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Note,
                 Kind::Echo,
                 "The adapter hands back what is sent; the gateway takes it out",
-                &[
-                    "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
-                ],
+                NO_ECHO,
             ),
             finding(
                 "riser-b",
@@ -71,11 +69,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Fault,
                 Kind::PortClosed,
                 "The port is closed: no such file or directory (os error 2)",
-                &[
-                    "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
-                    "that no other program holds it",
-                    "that metergate's user may open it (group dialout)",
-                ],
+                OPEN_PORT,
             ),
         ],
         ..Status::default()
@@ -306,6 +300,8 @@ fn finding(
         name: unit.and_then(|(_, name)| name).map(Into::into),
         what: what.into(),
         remedy: Remedy::steps(steps.iter().copied()),
+        active_since_ms: 180_000,
+        last_seen_ms: 5_000,
     }
 }
 
@@ -342,3 +338,13 @@ fn requests(requests: u64) -> RequestCounts {
 fn exceptions(code: u8, count: u64) -> ExceptionCount {
     ExceptionCount { code: Some(code), count }
 }
+
+const NO_ECHO: &[&str] = &[
+    "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+];
+
+const OPEN_PORT: &[&str] = &[
+    "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
+    "that no other program holds it",
+    "that metergate's user may open it (group dialout)",
+];
