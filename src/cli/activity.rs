@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::line::{LineCounters, PortState, UnitState, View};
+use crate::line::{LineCounters, PortState, View};
 
 /// What the line before was computed from.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ impl Activity {
         let requests = of(|counters| counters.transactions) as f64 / seconds;
         let busy = view.counters.busy.saturating_sub(before.counters.busy).as_secs_f64() / seconds * 100.0;
         // Units nobody has asked yet are no fault, so those that fail are counted.
-        let offline = view.units.iter().filter(|unit| unit.state == UnitState::Offline).count();
         format!(
             "{requests:.1} requests/s on the line, {busy:.0} % busy, {} waiting, {} failed, \
-             {offline} of {} units off-line{}",
+             {} of {} units off-line or unreachable{}",
             view.waiting,
             of(|counters| counters.failures),
+            view.count_lost(),
             view.units.len(),
             match view.port {
                 PortState::Open => "",
@@ -69,11 +69,14 @@ mod tests {
         let first = activity.line(&view(120, 8, 10_500), start + Duration::from_secs(2));
         assert_eq!(
             first,
-            "10.0 requests/s on the line, 75 % busy, 0 waiting, 1 failed, 0 of 0 units off-line"
+            "10.0 requests/s on the line, 75 % busy, 0 waiting, 1 failed, 0 of 0 units off-line or unreachable"
         );
         let idle = activity.line(&view(120, 8, 10_500), start + Duration::from_secs(3));
-        assert_eq!(idle, "0.0 requests/s on the line, 0 % busy, 0 waiting, 0 failed, 0 of 0 units off-line");
+        assert_eq!(
+            idle,
+            "0.0 requests/s on the line, 0 % busy, 0 waiting, 0 failed, 0 of 0 units off-line or unreachable"
+        );
         let closed = activity.line(&View::default(), start + Duration::from_secs(3));
-        assert!(closed.ends_with("units off-line, port closed"));
+        assert!(closed.ends_with("units off-line or unreachable, port closed"));
     }
 }

@@ -23,10 +23,10 @@ use crate::config::section::{self, PollSlow};
 use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
-use crate::findings::{Kind, Severity};
+use crate::findings::{Kind, Remedy, Severity};
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusParts, OpenError, PortView, bus_task, port};
-use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport, UnitState};
+use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
 pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
@@ -36,7 +36,7 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
     };
     match found {
         Ok(found) => {
-            let printed = output::print(report(&found).as_bytes());
+            let printed = output::print(&output::escape(report(&found).as_bytes()));
             if found.findings().any(ReportedFinding::needs_action) { Exit::Fault } else { printed }
         }
         Err(stop) => stop.tell(),
@@ -192,20 +192,50 @@ fn report(found: &DoctorReport) -> String {
 }
 
 fn write_finding(text: &mut String, subject: &str, finding: &ReportedFinding) {
+    let active = duration(finding.active_since_ms);
+    let seen = match finding.last_seen_ms {
+        0..SEEN_NOW_MS => String::new(),
+        seen => format!(", last seen {} ago", duration(seen)),
+    };
     let _never = writeln!(text, "{subject:<8} {}: {}", finding.severity, finding.what);
+    // On a port that has only just been looked at there is no before.
+    if finding.active_since_ms >= SEEN_NOW_MS {
+        let _never = writeln!(text, "           active for {active}{seen}");
+    }
     for (index, line) in remedy_lines(&finding.remedy).iter().enumerate() {
         let head = if index == 0 { "do: " } else { "    " };
         let _never = writeln!(text, "           {head}{line}");
     }
 }
 
-/// A remedy in lines; a command between backticks stays whole, for it will be copied.
-fn remedy_lines(remedy: &str) -> Vec<String> {
-    let parts = remedy.split('`').enumerate();
+/// `12 s`, `3 min`, `2 h`.
+fn duration(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+/// A remedy in lines: what to know first, then each step, numbered where there are several.
+fn remedy_lines(remedy: &Remedy) -> Vec<String> {
+    let context = Some(&remedy.context).filter(|context| !context.is_empty());
+    let mut lines = context.map_or_else(Vec::new, |context| wrapped(&format!("{context}:"), ""));
+    for (index, step) in remedy.steps.iter().enumerate() {
+        let number = if remedy.steps.len() > 1 { format!("({}) ", index + 1) } else { String::new() };
+        lines.extend(wrapped(&format!("{number}{step}"), if number.is_empty() { "" } else { "    " }));
+    }
+    lines
+}
+
+/// Text in lines, those after the first indented; a command between backticks stays whole, for it will be copied.
+fn wrapped(text: &str, indent: &str) -> Vec<String> {
+    let parts = text.split('`').enumerate();
     let parts: Vec<_> = parts
         .map(|(index, part)| if index % 2 == 1 { part.replace(' ', NO_BREAK) } else { part.to_owned() })
         .collect();
     let options = textwrap::Options::new(REMEDY_WIDTH)
+        .subsequent_indent(indent)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
@@ -214,12 +244,7 @@ fn remedy_lines(remedy: &str) -> Vec<String> {
 
 fn state(unit: &UnitReport) -> String {
     let name = unit.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
-    let state = match unit.state {
-        UnitState::Online => "on-line",
-        UnitState::Offline => "off-line",
-        UnitState::NeverSeen => "never seen",
-        UnitState::Confirming => "being confirmed",
-    };
+    let state = unit.state.title();
     let time = unit.answer_time_ms.map(|time| format!(" in {time:.1} ms")).unwrap_or_default();
     let verdict = if unit.answers && unit.findings.is_empty() { ", all well" } else { "" };
     if unit.asked == 0 {
@@ -236,6 +261,9 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
+/// What was seen so lately is seen now.
+const SEEN_NOW_MS: u64 = 2_000;
+
 /// Characters of a line of a remedy.
 const REMEDY_WIDTH: usize = 92;
 
@@ -247,6 +275,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn steps_begin_lines_of_their_own() {
+        let remedy = Remedy::steps(["its power", "its wires"]).knowing("Others answer");
+        assert_eq!(remedy_lines(&remedy), ["Others answer:", "(1) its power", "(2) its wires"]);
+        assert_eq!(remedy_lines(&Remedy::step("look")), ["look"]);
+    }
+
+    #[test]
     fn a_command_is_never_broken_between_two_lines() {
         let short = "`metergate scan /dev/ttyUSB0 --try-settings`";
         let long = "`metergate scan /dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP45-if00-port0 --baud 9600 \
@@ -255,7 +290,7 @@ mod tests {
         for command in [short, long] {
             for before in 50..REMEDY_WIDTH {
                 let text = format!("{} or run {command}; then go on", "x".repeat(before));
-                let lines = remedy_lines(&text);
+                let lines = wrapped(&text, "");
                 assert!(lines.iter().any(|line| line.contains(command)), "{lines:?}");
                 assert_eq!(lines.join(" "), text);
             }

@@ -49,7 +49,7 @@ fn table(events: &[Event]) -> String {
             text,
             "{begin}  {lasted:>12}  {:<13}  {}",
             event.kind.as_str(),
-            output::safe(&what(event))
+            on_one_line(&what(event))
         );
     }
     text
@@ -69,6 +69,11 @@ fn what(event: &Event) -> String {
         about.push(format!("client {client}"));
     }
     if about.is_empty() { event.text.clone() } else { format!("{}: {}", about.join(", "), event.text) }
+}
+
+/// Text from elsewhere with nothing in it that a terminal acts on.
+fn on_one_line(text: &str) -> String {
+    String::from_utf8_lossy(&output::escape(text.replace('\n', " ").as_bytes())).into_owned()
 }
 
 #[cfg(test)]

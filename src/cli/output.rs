@@ -44,7 +44,31 @@ pub fn judge(written: io::Result<()>) -> Result<(), Exit> {
 
 /// Says on stderr what went wrong. If even that cannot be written, the exit code still tells.
 pub fn complain(text: &str) {
-    let _untold = writeln!(io::stderr().lock(), "metergate: {text}");
+    let text = escape(text.as_bytes());
+    let _untold = writeln!(io::stderr().lock(), "metergate: {}", String::from_utf8_lossy(&text));
+}
+
+/// Text from elsewhere for a terminal: what could steer it is shown as `\x1b`. Lines and tabs stay.
+#[must_use]
+pub fn escape(text: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(text.len());
+    // The control characters from U+0080 on are two bytes, the first of which may have come before.
+    let mut before = C1_LEAD;
+    for byte in text {
+        let is_control = match byte {
+            b'\n' | b'\t' => false,
+            0x00..0x20 | 0x7F => true,
+            0x80..0xA0 => before == C1_LEAD,
+            0x20..0x7F | 0xA0..=0xFF => false,
+        };
+        if is_control {
+            escaped.extend(format!("\\x{byte:02x}").into_bytes());
+        } else {
+            escaped.push(*byte);
+        }
+        before = *byte;
+    }
+    escaped
 }
 
 /// Shows a text that already names its file and place, such as the problems of a configuration, on stderr.
@@ -52,12 +76,18 @@ pub fn report(text: &impl Display) {
     let _untold = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Text from outside with nothing in it that a terminal acts on.
-#[must_use]
-pub fn safe(text: &str) -> String {
-    let shown = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    };
-    text.chars().map(shown).collect()
+/// The first byte of a control character of two.
+const C1_LEAD: u8 = 0xC2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_and_text_stays_text() {
+        assert_eq!(escape(b"\x1b]0;owned\x07\x7f"), br"\x1b]0;owned\x07\x7f");
+        assert_eq!(escape("\u{9b}2J".as_bytes()), b"\xC2\\x9b2J");
+        let plain = "Küche – 3 °C\t1\n";
+        assert_eq!(escape(plain.as_bytes()), plain.as_bytes());
+    }
 }

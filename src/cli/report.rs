@@ -18,6 +18,7 @@ pub async fn report(args: &Report) -> Exit {
 
 async fn write(args: &Report) -> Result<Exit, CommandError> {
     let text = GatewayClient::find(&args.location)?.page("/api/v1/report").await?;
+    let text = output::escape(&text);
     let Some(path) = &args.file else { return Ok(output::print(&text)) };
     let mut file = new_file(path, Present::Kept)?;
     Ok(append(&mut file, path, &text).err().unwrap_or(Exit::Ok))

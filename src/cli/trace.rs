@@ -26,7 +26,7 @@ async fn follow(args: &Trace, stop: &CancellationToken) -> Result<Exit, CommandE
     let page = gateway.ask(&path(args)).await?;
     // Not on stdout, which has results only.
     output::report(&format!("following {}; times are UTC; Ctrl-C ends it", gateway.shown()));
-    Ok(gateway.pass_on(page, stop, output::show).await)
+    Ok(gateway.pass_on(page, stop, |piece| output::show(&output::escape(piece))).await)
 }
 
 /// What is asked of the gateway.

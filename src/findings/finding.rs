@@ -1,10 +1,13 @@
-//! What is wrong, in words: the values that the rules of this room make and that pages and commands print.
+//! What is wrong, in words: the values that the rules make and that pages and commands print.
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::line::UnitId;
+
+use super::remedy::Remedy;
 
 /// One thing that somebody should know of, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +20,38 @@ pub struct Finding {
     pub unit: Option<UnitId>,
     /// What is seen, a sentence without its full stop.
     pub what: String,
-    /// What to do about it, in the order in which it is worth trying; without a full stop.
-    pub remedy: String,
+    /// What to do about it.
+    pub remedy: Remedy,
+    /// What tells it from others of its kind and unit: an alert's name, the ranges it is about; or empty.
+    pub subject: String,
+    /// Since when it is wrong.
+    pub active_since: Instant,
+    /// When its evidence was last seen.
+    pub last_seen: Instant,
+}
+
+impl Finding {
+    /// One that is seen at this instant.
+    pub(super) fn new(
+        severity: Severity,
+        kind: Kind,
+        unit: Option<UnitId>,
+        what: String,
+        remedy: Remedy,
+        at: Instant,
+    ) -> Self {
+        Self { severity, kind, unit, what, remedy, subject: String::new(), active_since: at, last_seen: at }
+    }
+
+    /// The same, whose evidence came first and last at these instants.
+    pub(super) fn seen(self, first: Instant, last: Instant) -> Self {
+        Self { active_since: first, last_seen: last, ..self }
+    }
+
+    /// The same, one of several of its kind.
+    pub(super) fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), ..self }
+    }
 }
 
 /// How bad a finding is.
@@ -63,6 +96,8 @@ pub enum Kind {
     RangesUndone,
     /// Another client sends requests on the line.
     ForeignRequests,
+    /// A client speaks RTU over TCP to a listener for Modbus TCP.
+    RtuOverTcp,
     /// A unit does not answer.
     Silent,
     /// A unit answers now and then.
@@ -75,6 +110,12 @@ pub enum Kind {
     Garbled,
     /// Two units seem to answer to one identifier.
     DuplicateAddress,
+    /// A unit answers with bytes that are no frame.
+    Unreadable,
+    /// A unit answers something else than it was asked.
+    Misfit,
+    /// Another unit answers in a unit's place.
+    AddressChanged,
     /// A unit refuses what it is asked.
     Refusing,
     /// The meter reports it.
@@ -113,12 +154,16 @@ impl Kind {
             Self::LearnLimit => "learn_limit",
             Self::RangesUndone => "ranges_undone",
             Self::ForeignRequests => "foreign_requests",
+            Self::RtuOverTcp => "rtu_over_tcp",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",
             Self::Late => "late",
             Self::Garbled => "garbled",
             Self::DuplicateAddress => "duplicate_address",
+            Self::Unreadable => "unreadable",
+            Self::Misfit => "misfit",
+            Self::AddressChanged => "address_changed",
             Self::Refusing => "refusing",
             Self::Alert => "alert",
             Self::LowPowerFactor => "low_power_factor",

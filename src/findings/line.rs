@@ -1,20 +1,23 @@
-//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order
-//! of their likelihood, each with what to check.
+//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order of
+//! their likelihood, each with what to check.
 
-use crate::line::{PortState, UnitState, UnitView};
+use std::time::Duration;
 
-use super::evidence::Evidence;
+use crate::line::PortState;
+
+use super::evidence::{Evidence, Trouble};
 use super::finding::{Finding, Kind, Severity};
+use super::format::times;
+use super::remedies;
+use super::remedy::Remedy;
+use super::track::{LineTrouble, UnitTrouble};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.now.port == PortState::Closed {
         let why = evidence.port_closed.map(|why| format!(": {why}")).unwrap_or_default();
-        return vec![finding(
-            Severity::Fault,
-            Kind::PortClosed,
-            format!("The port is closed{why}"),
-            PORT_CLOSED,
-        )];
+        let what = format!("The port is closed{why}");
+        let remedy = remedies::port_closed();
+        return vec![Finding::new(Severity::Fault, Kind::PortClosed, None, what, remedy, evidence.at)];
     }
     [
         occupied(evidence),
@@ -35,34 +38,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether every unit was asked and none answers now: then the fault need not be theirs. One that is off-line has not
-/// answered since.
-pub(super) fn is_silent(evidence: &Evidence<'_>) -> bool {
-    let units = &evidence.now.units;
-    if let [only] = units.as_slice() {
-        return is_only_one_silent(evidence, only);
-    }
-    let away = units.iter().all(|unit| match unit.state {
-        UnitState::Offline => true,
-        UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
-        UnitState::Online | UnitState::Confirming => false,
-    });
-    !units.is_empty() && away
-}
-
-/// The same of a line of one unit: there one lost request is no sign yet, and an answer that comes damaged is one.
-fn is_only_one_silent(evidence: &Evidence<'_>, only: &UnitView) -> bool {
-    let damaged = evidence.of_unit(only, |unit| unit.counters.crc_errors + unit.statistics.unreadable);
-    let away = match only.state {
-        UnitState::Offline => true,
-        UnitState::NeverSeen => only.counters.timeouts >= ONLY_ONE_AFTER,
-        UnitState::Online | UnitState::Confirming => false,
-    };
-    away && damaged == 0
-}
-
 fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
-    if !is_silent(evidence) {
+    if !evidence.is_line_silent() {
         return None;
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
@@ -74,62 +51,101 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
         (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
     };
-    let remedy = if since.is_none() { never_answered(evidence) } else { ANSWERED_ONCE.to_owned() };
-    Some(finding(Severity::Fault, Kind::LineSilent, what, &remedy))
+    let remedy = if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once() };
+    Some(Finding::new(Severity::Fault, Kind::LineSilent, None, what, remedy, evidence.at))
 }
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.port == PortState::Occupied).then(|| {
         let what = "Bytes come without end, so nothing is sent";
-        finding(Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
+        finding(evidence, Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
     })
 }
 
 fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
     let counted = evidence.faulty_characters?;
     let what = format!("The driver counts faulty characters: {counted}");
-    Some(finding(Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
+    Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
 }
 
+/// Damage that meters of the whole line show, or bytes that none of them accounts for.
 fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
-    let bytes = evidence.counted(|line| line.noise_bytes);
-    let transactions = evidence.counted(|line| line.transactions);
+    let units = evidence.now.units.iter();
+    let damaged: Vec<_> =
+        units.filter_map(|unit| Some((unit, evidence.span_of(unit, UnitTrouble::Damaged)?))).collect();
+    if damaged.is_empty() {
+        return unclaimed_bytes(evidence);
+    }
+    let answering =
+        evidence.now.units.iter().filter(|unit| evidence.now.availability(unit.id).is_answering()).count();
+    let counts: Vec<_> = damaged
+        .iter()
+        .map(|(unit, span)| span.count(unit, |unit| UnitTrouble::Damaged.count(unit)))
+        .collect();
+    let asked: u64 =
+        damaged.iter().map(|(unit, span)| span.count(unit, |unit| unit.counters.transactions)).sum();
+    let (all, most) = (counts.iter().sum::<u64>(), counts.iter().copied().max().unwrap_or_default());
+    let is_of_line = damaged.len() >= 2 && damaged.len() * 2 >= answering && most * 2 <= all;
+    if !is_of_line || all < DAMAGED_AT_LEAST || all * 100 < asked * DAMAGED_PERCENT {
+        return None;
+    }
+    let first = damaged.iter().map(|(_, span)| span.first).min()?;
+    let last = damaged.iter().map(|(_, span)| span.last).max()?;
+    let what = format!("{all} of {asked} answers of {} meters came damaged", damaged.len());
+    Some(finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last))
+}
+
+fn unclaimed_bytes(evidence: &Evidence<'_>) -> Option<Finding> {
+    let Trouble { count, transactions, first, last } = evidence.trouble(LineTrouble::Noise)?;
     // A byte as the driver of the line is switched on is common and harmless; RTU frames it out.
-    let many = bytes >= NOISE_AT_LEAST && bytes * NOISE_PER_TRANSACTIONS >= transactions;
+    let many = count >= NOISE_AT_LEAST && count * NOISE_PER_TRANSACTIONS >= transactions;
     many.then(|| {
-        let what = format!("{bytes} bytes belonged to no frame, over {transactions} requests");
-        finding(Severity::Warning, Kind::Noise, what, NOISE)
+        let what = format!("{count} bytes belonged to no frame, over {transactions} requests");
+        finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last)
     })
 }
 
 fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.echo == Some(true)).then(|| {
         let what = "The adapter hands back what is sent; the gateway takes it out";
-        finding(Severity::Note, Kind::Echo, what.to_owned(), ECHO)
+        finding(evidence, Severity::Note, Kind::Echo, what.to_owned(), ECHO)
     })
 }
 
 fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.collisions);
-    (count > 0).then(|| {
-        let what = format!("What was sent came back altered, {}", super::format::times(count));
-        finding(Severity::Warning, Kind::Collision, what, COLLISION)
-    })
+    let what = |count| format!("What was sent came back altered, {}", times(count));
+    counted(evidence, LineTrouble::Collisions, Severity::Warning, Kind::Collision, what, COLLISION)
 }
 
 fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.foreign_frames);
-    (count > 0).then(|| {
-        let what = format!("Frames of units that were not asked came in, {}", super::format::times(count));
-        finding(Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
-    })
+    let what = |count| format!("Frames of units that were not asked came in, {}", times(count));
+    counted(evidence, LineTrouble::ForeignFrames, Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
+}
+
+fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
+    let what = |count| format!("Another client sends requests on this line, {}", times(count));
+    let trouble = LineTrouble::ForeignRequests;
+    counted(evidence, trouble, Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
+}
+
+/// What is wrong however seldom it happens, as long as it goes on.
+fn counted(
+    evidence: &Evidence<'_>,
+    trouble: LineTrouble,
+    severity: Severity,
+    kind: Kind,
+    what: impl Fn(u64) -> String,
+    remedy: &'static str,
+) -> Option<Finding> {
+    let Trouble { count, first, last, .. } = evidence.trouble(trouble)?;
+    Some(finding(evidence, severity, kind, what(count), remedy).seen(first, last))
 }
 
 /// A line whose units are all silent is full of asking after them, and that is said already. At a start everything is
 /// asked for at once, so the first seconds are no sign.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
-    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || is_silent(evidence) {
+    if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || evidence.is_line_silent() {
         return None;
     }
     let waiting = match evidence.now.waiting {
@@ -141,22 +157,16 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
     let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
     let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
-    Some(finding(Severity::Warning, Kind::LineFull, what, remedy))
+    Some(finding(evidence, Severity::Warning, Kind::LineFull, what, remedy))
 }
 
+/// A line on which something else goes wrong has less time to read: that is said already, and passes with it.
 fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     let slowdown = evidence.now.polling.slowdown;
-    (slowdown >= SLOWDOWN).then(|| {
+    let since = evidence.track.slow_since()?;
+    (evidence.at.saturating_duration_since(since) >= SLOW_FOR).then(|| {
         let what = format!("Background readings take {slowdown:.1} times as long as planned");
-        finding(Severity::Warning, Kind::PollingSlow, what, POLLING)
-    })
-}
-
-fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
-    let count = evidence.counted(|line| line.foreign_requests);
-    (count > 0).then(|| {
-        let what = format!("Another client sent requests on this line, {}", super::format::times(count));
-        finding(Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
+        finding(evidence, Severity::Warning, Kind::PollingSlow, what, POLLING).seen(since, evidence.at)
     })
 }
 
@@ -164,7 +174,7 @@ fn learn_limit(evidence: &Evidence<'_>) -> Option<Finding> {
     evidence.now.polling.is_learning_full.then(|| {
         let limit = evidence.settings.learn_limit;
         let what = format!("Clients read more ranges than the {limit} that are kept fresh");
-        finding(Severity::Warning, Kind::LearnLimit, what, LEARN_LIMIT)
+        finding(evidence, Severity::Warning, Kind::LearnLimit, what, LEARN_LIMIT)
     })
 }
 
@@ -183,32 +193,20 @@ fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
             "Unit {}: the ranges {first} and {second} overlap and undo each other{clients}",
             conflict.unit
         );
-        finding(Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
+        finding(evidence, Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
+            .about(format!("{} {first} {second}", conflict.unit))
     })
 }
 
-/// What to do where no unit has ever answered.
-pub(super) fn never_answered(evidence: &Evidence<'_>) -> String {
-    let scan = evidence.scan();
-    format!(
-        "In this order: (1) A and B swapped: swap the two wires at the adapter, it does no harm; (2) wrong baud rate or \
-         parity: compare with a meter's own menu, or stop the gateway meanwhile and run `{scan} --try-settings`; (3) \
-         the wrong adapter or no connection to the first meter; (4) meters without power; (5) identifiers that are \
-         not those of the meters: `{scan}` lists who answers; (6) no bias or termination: 120 ohms at both ends"
-    )
+fn finding(
+    evidence: &Evidence<'_>,
+    severity: Severity,
+    kind: Kind,
+    what: String,
+    remedy: &'static str,
+) -> Finding {
+    Finding::new(severity, kind, None, what, Remedy::step(remedy), evidence.at)
 }
-
-fn finding(severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
-    Finding { severity, kind, unit: None, what, remedy: remedy.to_owned() }
-}
-
-const PORT_CLOSED: &str = "See that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`), that no \
-    other program holds it, and that metergate's user may open it (group dialout); it is tried again by itself";
-
-pub(super) const ANSWERED_ONCE: &str = "There were answers before, so settings and identifiers are right. In this order: (1) the \
-    cable between the adapter and the first meter; (2) the meters' power; (3) the adapter itself: unplug it and \
-    plug it in again; (4) a meter or wire that shorts the line: take meters off from the far end until the others \
-    answer";
 
 const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter in another mode or a second \
     gateway, for A and B swapped, and for a line without bias, on which noise reads as bytes; it recovers by itself";
@@ -238,17 +236,14 @@ const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, m
 const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
     raise `poll_share`, or the baud rate";
 
-const FOREIGN_REQUESTS: &str = "only one client may send on an RS-485 line: disconnect the other one, and let it read \
+const FOREIGN_REQUESTS: &str = "Only one client may send on an RS-485 line: disconnect the other one, and let it read \
     through the gateway";
 
-const LEARN_LIMIT: &str = "raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
+const LEARN_LIMIT: &str = "Raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
     ranges; what finds no room is read from the line each time";
 
 const RANGES_UNDONE: &str =
-    "let the clients read the same range, or raise `max_read` so that one read holds both";
-
-/// Requests without an answer, and no good answer ever, that make a line of one unit silent.
-const ONLY_ONE_AFTER: u64 = 2;
+    "Let the clients read the same range, or raise `max_read` so that one read holds both";
 
 /// Fewer stray bytes than this are no finding.
 const NOISE_AT_LEAST: u64 = 20;
@@ -259,5 +254,11 @@ const NOISE_PER_TRANSACTIONS: u64 = 10;
 /// From here on a client notices that the line is full.
 const FULL_PERCENT: f64 = 90.0;
 
-/// Slower than planned by a fifth.
-const SLOWDOWN: f64 = 1.2;
+/// Background readings are slow for so long before it is said: a meter that was away holds them up for a while.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+
+/// Fewer damaged answers on the whole line are no finding.
+const DAMAGED_AT_LEAST: u64 = 3;
+
+/// From this share of damaged answers on.
+const DAMAGED_PERCENT: u64 = 2;

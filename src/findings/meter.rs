@@ -11,6 +11,7 @@ use crate::line::UnitView;
 use crate::meter::{Group, Point, Profile, Reading, Sample, Value};
 
 use super::finding::{Finding, Kind, Severity};
+use super::remedy::Remedy;
 
 pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Finding> {
     let blocks = now.snapshot.blocks();
@@ -21,7 +22,7 @@ pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Fi
     let readings: Vec<Reading<'_>> =
         profile.points.iter().filter(says).filter_map(|point| profile.decode(point, &samples)).collect();
     let mut told = BTreeSet::new();
-    let mut findings = alerts(now, &readings, at, &mut told);
+    let mut findings: Vec<_> = alerts(now, &readings, at, &mut told).into_iter().collect();
     findings.extend(low_power_factors(now, &readings, at, &told));
     findings
 }
@@ -31,29 +32,34 @@ fn says(point: &&Point) -> bool {
     point.is_alert() || matches!(point.group, Group::Power | Group::PowerFactor)
 }
 
-/// The flags that are set. `told` takes their names, so that nothing is said twice.
+/// The flags that are set, as one: a lost phase alone sets three. `told` takes their names, so that nothing is said
+/// twice.
 fn alerts<'p>(
     now: &UnitView,
     readings: &[Reading<'p>],
     at: Instant,
     told: &mut BTreeSet<&'p str>,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
+) -> Option<Finding> {
+    let mut means = Vec::new();
+    let mut steps: Vec<String> = Vec::new();
+    let mut asked_at: Option<Instant> = None;
     for reading in readings {
         let Value::Bits { set, .. } = &reading.value else { continue };
         for bit in set {
             told.insert(bit.name.as_str());
-            let age = super::format::duration(at.saturating_duration_since(reading.asked_at));
-            findings.push(Finding {
-                severity: Severity::Warning,
-                kind: Kind::Alert,
-                unit: Some(now.id),
-                what: format!("The meter reports: {} (read {age} ago)", bit.means),
-                remedy: bit.remedy.clone().unwrap_or_else(|| ASK_THE_GUIDE.to_owned()),
-            });
+            means.push(bit.means.as_str());
+            let step = bit.remedy.as_deref().unwrap_or(ASK_THE_GUIDE);
+            if !steps.iter().any(|known| known == step) {
+                steps.push(step.to_owned());
+            }
+            asked_at = Some(asked_at.map_or(reading.asked_at, |first| first.min(reading.asked_at)));
         }
     }
-    findings
+    let asked_at = asked_at?;
+    let age = super::format::duration(at.saturating_duration_since(asked_at));
+    let what = format!("The meter reports: {} (read {age} ago)", means.join("; "));
+    let remedy = Remedy::steps(steps);
+    Some(Finding::new(Severity::Warning, Kind::Alert, Some(now.id), what, remedy, asked_at))
 }
 
 /// Power factors under a half where power flows, unless the meter has said so itself. One that was read long ago
@@ -76,16 +82,13 @@ fn low_power_factors(
         if told.contains(original) || !flows(readings, original) || !named.insert(original) {
             continue;
         }
-        findings.push(Finding {
-            severity: Severity::Warning,
-            kind: Kind::LowPowerFactor,
-            unit: Some(now.id),
-            what: format!(
-                "{}: {factor:.2}; suspected: a current sensor turned round or on the wrong phase",
-                reading.point.description
-            ),
-            remedy: LOW_POWER_FACTOR_REMEDY.to_owned(),
-        });
+        let what = format!(
+            "{}: {factor:.2}; suspected: a current sensor turned round or on the wrong phase",
+            reading.point.description
+        );
+        let (kind, remedy) = (Kind::LowPowerFactor, Remedy::step(LOW_POWER_FACTOR_REMEDY));
+        let found = Finding::new(Severity::Warning, kind, Some(now.id), what, remedy, reading.asked_at);
+        findings.push(found.about(original));
     }
     findings
 }

@@ -2,51 +2,62 @@
 
 use std::time::Duration;
 
-use crate::line::{UnitSettings, UnitState, UnitView};
+use crate::line::{Misfit, RequestSummary, UnitSettings, UnitState, UnitView};
 use crate::modbus::pdu::ExceptionCode;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Span};
 use super::finding::{Finding, Kind, Severity};
 use super::format::{duration, percent, times};
-use super::line::{ANSWERED_ONCE, never_answered};
+use super::remedies;
+use super::remedy::Remedy;
+use super::track::UnitTrouble;
 
+/// One cause: what comes says more than what does not. What clients ask for that the meter does not have is another.
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
-    let seen = Seen::of(evidence, now);
-    let damage = damaged(&seen, now);
-    // Damage explains what is lost, but not that nothing comes any more; where it is the whole fault, it does both.
-    let explains = |damage: &Finding| match now.state {
-        UnitState::Offline => damage.severity == Severity::Fault,
-        UnitState::Online | UnitState::Confirming | UnitState::NeverSeen => true,
-    };
-    let silence = if damage.as_ref().is_some_and(explains) { None } else { silent(evidence, &seen, now) };
-    let lateness = late(&seen, now, settings).or_else(|| slow(now, settings));
-    [damage, silence, lateness, refusing(&seen, now)].into_iter().flatten().collect()
+    let cause = misfit(evidence, now)
+        .or_else(|| address_changed(evidence, now))
+        .or_else(|| damaged(evidence, now))
+        .or_else(|| late(evidence, now, settings))
+        .or_else(|| silent(evidence, now))
+        .or_else(|| lossy(evidence, now))
+        .or_else(|| slow(evidence, now, settings));
+    [cause, refusing(evidence, now)].into_iter().flatten().collect()
 }
 
-/// What happened in the span.
+/// What happened in a span.
 struct Seen {
     transactions: u64,
+    answered: u64,
     timeouts: u64,
     /// Answers with a wrong CRC, broken off, or not even a frame.
     damaged: u64,
     /// Of these, those that were not even a frame; they count as timeouts, too.
     unreadable: u64,
+    /// Of these, those that began with its address.
+    begun: u64,
     late: u64,
     unexpected: u64,
+    misfits: u64,
+    /// Frames of another unit where this one was asked.
+    foreign: u64,
     exceptions: u64,
 }
 
 impl Seen {
-    fn of(evidence: &Evidence<'_>, now: &UnitView) -> Self {
+    fn of(span: &Span<'_>, now: &UnitView) -> Self {
         Self {
-            transactions: evidence.of_unit(now, |unit| unit.counters.transactions),
-            timeouts: evidence.of_unit(now, |unit| unit.counters.timeouts),
-            damaged: evidence.of_unit(now, |unit| unit.counters.crc_errors + unit.statistics.unreadable),
-            unreadable: evidence.of_unit(now, |unit| unit.statistics.unreadable),
-            late: evidence.of_unit(now, |unit| unit.counters.late_answers),
-            unexpected: evidence.of_unit(now, |unit| unit.counters.unexpected),
-            exceptions: evidence.of_unit(now, |unit| unit.counters.exceptions),
+            transactions: span.count(now, |unit| unit.counters.transactions),
+            answered: span.count(now, |unit| unit.statistics.answer_times.count()),
+            timeouts: span.count(now, |unit| unit.counters.timeouts),
+            damaged: span.count(now, |unit| UnitTrouble::Damaged.count(unit)),
+            unreadable: span.count(now, |unit| unit.statistics.unreadable),
+            begun: span.count(now, |unit| unit.statistics.begun),
+            late: span.count(now, |unit| unit.counters.late_answers),
+            unexpected: span.count(now, |unit| unit.counters.unexpected),
+            misfits: span.count(now, |unit| UnitTrouble::Misfit.count(unit)),
+            foreign: span.count(now, |unit| unit.statistics.foreign),
+            exceptions: span.count(now, |unit| unit.counters.exceptions),
         }
     }
 
@@ -56,18 +67,79 @@ impl Seen {
     }
 }
 
+/// Intact answers to something else than was asked: it is there, and understands something else.
+fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let span = evidence.span_of(now, UnitTrouble::Misfit)?;
+    let seen = Seen::of(&span, now);
+    let (misfit, asked) = now.incidents.misfit?;
+    if seen.misfits < MISFITS_AT_LEAST {
+        return None;
+    }
+    let asked = asked.map(|asked| format!("; asked: {}", words(&asked))).unwrap_or_default();
+    let what = format!("It {misfit}, {}, so what it says does not fit{asked}", times(seen.misfits));
+    let remedy = match misfit {
+        Misfit::Length { .. } => Remedy::steps([
+            "the client's register numbers, quantity and table (functions 03 and 04) against the device's own list: \
+             it gives another length than standard registers have",
+            "`replies: loose` for this unit passes such answers on as they are",
+        ]),
+        Misfit::Function { .. } => Remedy::steps([
+            "two devices with this address, one of which answers another client's requests",
+            "the device's firmware: it answers with a function it was not asked for",
+        ]),
+    };
+    let remedy =
+        remedy.knowing("It hears its requests and answers intact: wires, power and address are right");
+    Some(finding(evidence, now, Severity::Fault, Kind::Misfit, what, remedy).seen(span.first, span.last))
+}
+
+/// Another unit answers in its place, and it does not itself.
+fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let span = evidence.span_of(now, UnitTrouble::Replaced)?;
+    let seen = Seen::of(&span, now);
+    let other = now.incidents.stand_in?;
+    if seen.foreign < REPLACED_AT_LEAST || seen.answered > 0 {
+        return None;
+    }
+    let what = format!(
+        "Where {} is asked, {other} answers ({}): its address was changed to {other}",
+        now.id,
+        times(seen.foreign)
+    );
+    let remedy = Remedy::steps([
+        format!("set its address back to {} in its own menu", now.id),
+        format!("or configure it as `id: {other}`, with `as:` the identifier clients use"),
+    ]);
+    let found = finding(evidence, now, Severity::Fault, Kind::AddressChanged, what, remedy);
+    Some(found.seen(span.first, span.last))
+}
+
 /// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
 /// noise spoils some.
-fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let Seen { transactions, damaged, unexpected, .. } = *seen;
+fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let span = evidence
+        .span_of(now, UnitTrouble::Damaged)
+        .or_else(|| evidence.span_of(now, UnitTrouble::Unexpected))?;
+    let seen = Seen::of(&span, now);
+    let Seen { transactions, damaged, unexpected, unreadable, .. } = seen;
     let share = percent(damaged, transactions);
     // Noise that hits a request shows as silence: half of what is lost would be missing without it.
     let unanswered = seen.unanswered();
     let lost = percent(damaged + unanswered, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
-    if damaged + unexpected < DAMAGED_AT_LEAST {
-        None
+    // Damage explains what is lost now and then, but not that nothing comes any more.
+    let was_here = |last| evidence.at.saturating_duration_since(last) <= HERE_LATELY;
+    let is_away = now.state == UnitState::Offline && !now.last_good.is_some_and(was_here);
+    let (severity, kind, what, remedy) = if damaged + unexpected < DAMAGED_AT_LEAST {
+        return None;
+    } else if share >= DUPLICATE_PERCENT
+        && unreadable * 2 > damaged
+        && seen.begun * 2 < unreadable
+        && !both_answer
+    {
+        let what = format!("It answers, and {unreadable} of {transactions} answers were no frame at all");
+        (Severity::Fault, Kind::Unreadable, what, unreadable_remedy(evidence))
     } else if both_answer || share >= DUPLICATE_PERCENT {
         let seen = if both_answer {
             format!("answered {} more than it was asked", times(unexpected))
@@ -75,8 +147,12 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
             format!("{damaged} of {transactions} answers came damaged")
         };
         let what = format!("Two meters seem to have the address {}: {seen}", now.id);
-        Some(finding(now, Severity::Fault, Kind::DuplicateAddress, what, DUPLICATE))
-    } else if damaged >= DAMAGED_AT_LEAST && lost >= GARBLED_PERCENT {
+        (Severity::Fault, Kind::DuplicateAddress, what, Remedy::step(DUPLICATE))
+    } else if damaged >= DAMAGED_AT_LEAST
+        && lost >= GARBLED_PERCENT
+        && !is_away
+        && damaged > lost_to_late_answers(evidence, now)
+    {
         let what = if unanswered == 0 {
             format!("{damaged} of {transactions} answers came damaged ({lost} %)")
         } else {
@@ -84,114 +160,164 @@ fn damaged(seen: &Seen, now: &UnitView) -> Option<Finding> {
                 "Of {transactions} requests {damaged} were answered damaged and {unanswered} not at all ({lost} %)"
             )
         };
-        Some(finding(now, Severity::Warning, Kind::Garbled, what, GARBLED))
+        (Severity::Warning, Kind::Garbled, what, Remedy::step(GARBLED))
     } else {
-        None
-    }
+        return None;
+    };
+    Some(finding(evidence, now, severity, kind, what, remedy).seen(span.first, span.last))
 }
 
-fn silent(evidence: &Evidence<'_>, seen: &Seen, now: &UnitView) -> Option<Finding> {
-    let found = |severity, kind, what, remedy: &str| Some(finding(now, severity, kind, what, remedy));
-    match (now.state, now.last_good) {
+/// Requests that other units answered late or may have: their answers fall into those of this one.
+fn lost_to_late_answers(evidence: &Evidence<'_>, now: &UnitView) -> u64 {
+    let others = evidence.now.units.iter().filter(|unit| unit.id != now.id);
+    let late = others.filter_map(|unit| {
+        let _goes_on = evidence.span_of(unit, UnitTrouble::Late)?;
+        let before = evidence.before.unit(unit.id).map_or(0, |unit| unit.counters.timeouts);
+        Some(unit.counters.timeouts.saturating_sub(before))
+    });
+    late.sum()
+}
+
+fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let (what, remedy) = match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
-            let what = "It has never answered".to_owned();
-            let remedy =
-                if others_answer(evidence, now) { never(evidence) } else { never_answered(evidence) };
-            found(Severity::Fault, Kind::Silent, what, &remedy)
+            let others = evidence.do_others_answer(now);
+            let remedy = if others { remedies::never(evidence) } else { remedies::never_answered(evidence) };
+            ("It has never answered".to_owned(), remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
-            let remedy = if others_answer(evidence, now) { GONE } else { ANSWERED_ONCE };
-            found(Severity::Fault, Kind::Silent, format!("It has not answered for {since}"), remedy)
+            let others = evidence.do_others_answer(now);
+            let remedy = if others { remedies::gone() } else { remedies::answered_once() };
+            (format!("It has not answered for {since}"), remedy)
         }
         (UnitState::Online | UnitState::Confirming | UnitState::NeverSeen | UnitState::Offline, _) => {
-            let share = percent(seen.timeouts, seen.transactions);
-            if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || seen.late * 2 >= seen.timeouts {
-                return None;
-            }
-            let what =
-                format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);
-            found(Severity::Warning, Kind::Lossy, what, LOSSY)
+            return None;
         }
+    };
+    Some(finding(evidence, now, Severity::Fault, Kind::Silent, what, remedy))
+}
+
+/// Answers that are missing now and then.
+fn lossy(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let span = evidence.span_of(now, UnitTrouble::Lost)?;
+    let seen = Seen::of(&span, now);
+    let share = percent(seen.timeouts, seen.transactions);
+    if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT {
+        return None;
     }
+    let what = format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);
+    let found = finding(evidence, now, Severity::Warning, Kind::Lossy, what, Remedy::step(LOSSY));
+    Some(found.seen(span.first, span.last))
 }
 
-/// Whether another unit of the line answers, so that the line itself is right.
-fn others_answer(evidence: &Evidence<'_>, now: &UnitView) -> bool {
-    evidence.now.units.iter().any(|unit| match unit.state {
-        UnitState::Online | UnitState::Confirming => unit.id != now.id,
-        UnitState::Offline | UnitState::NeverSeen => false,
-    })
-}
-
-/// Answers that come after the time they have.
-fn late(seen: &Seen, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
+/// Answers that come after the time they have, unless most of what is missing never comes.
+fn late(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
-    (seen.late > 0).then(|| {
+    let span = evidence.span_of(now, UnitTrouble::Late)?;
+    let seen = Seen::of(&span, now);
+    let is_most = seen.late * 2 >= seen.timeouts.saturating_sub(seen.unreadable);
+    (seen.late > 0 && (is_most || seen.answered < seen.late)).then(|| {
         let what = format!("It answered {} after its {}", times(seen.late), millis(allowed));
-        finding(now, Severity::Warning, Kind::Late, what, &longer(allowed))
+        finding(evidence, now, Severity::Warning, Kind::Late, what, longer(allowed))
+            .seen(span.first, span.last)
     })
 }
 
 /// Answers that come nearly too late.
-fn slow(now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
+fn slow(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
     let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
     let what = format!("It takes {} to answer, of {} it has", millis(takes), millis(allowed));
-    Some(finding(now, Severity::Warning, Kind::Slow, what, &longer(allowed)))
+    Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, longer(allowed)))
 }
 
-fn refusing(seen: &Seen, now: &UnitView) -> Option<Finding> {
+fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let span = evidence.span_of(now, UnitTrouble::Refused)?;
+    let seen = Seen::of(&span, now);
     let share = percent(seen.exceptions, seen.transactions);
     let code = now.last_exception?;
     if seen.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
         return None;
     }
-    let what = format!("It refused {} of {} requests, last with {code}", seen.exceptions, seen.transactions);
+    let asked = now.incidents.refusal.map(|(_, asked)| format!("; asked: {}", words(&asked)));
+    let what = format!(
+        "It refused {} of {} requests, last with {code}{}",
+        seen.exceptions,
+        seen.transactions,
+        asked.unwrap_or_default()
+    );
     let remedy = match code {
-        ExceptionCode::ILLEGAL_FUNCTION => "A client uses a function this meter does not have",
+        ExceptionCode::ILLEGAL_FUNCTION => "That client uses a function this meter does not have",
         ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE => {
-            "A client asks for registers this meter does not have, or for too many at once; mind that printed \
+            "That client asks for registers this meter does not have, or for too many at once; mind that printed \
              register numbers start at 1 and addresses at 0"
         }
         _ => "The meter itself reports a fault; look at its display",
     };
     // No number of a unit here: the filter takes the clients' identifiers, and only the line's is known.
-    let remedy = format!("{remedy}. `metergate trace --outcome exception` shows who asks for what");
-    Some(finding(now, Severity::Warning, Kind::Refusing, what, &remedy))
+    let remedy = Remedy::steps([remedy, "`metergate trace --outcome exception` shows who asks for what"]);
+    let found = finding(evidence, now, Severity::Warning, Kind::Refusing, what, remedy);
+    Some(found.seen(span.first, span.last))
 }
 
-fn finding(now: &UnitView, severity: Severity, kind: Kind, what: String, remedy: &str) -> Finding {
-    Finding { severity, kind, unit: Some(now.id), what, remedy: remedy.to_owned() }
+/// What was asked, and by whom: `addresses 38 to 39 (function 0x04), client 10.0.0.7`.
+fn words(asked: &RequestSummary) -> String {
+    let RequestSummary { function, range, client } = asked;
+    let what = match range {
+        Some(range) if range.quantity > 1 => {
+            format!(
+                "addresses {} to {} (function {function})",
+                range.start,
+                range.start + (range.quantity - 1)
+            )
+        }
+        Some(range) => format!("address {} (function {function})", range.start),
+        None => format!("function {function}"),
+    };
+    match client {
+        Some(client) => format!("{what}, client {client}"),
+        None => format!("{what}, background reading"),
+    }
+}
+
+/// Bytes come, so it has power and hears its requests.
+fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
+    let scan = evidence.scan();
+    let steps = [
+        format!(
+            "its baud rate and parity in its own menu (`{scan} --try-settings` hears a meter at another rate; stop the \
+             gateway meanwhile)"
+        ),
+        "a second meter with this address: switch one at a time off until the answers come clean".to_owned(),
+        "its wires: a loose one, or A and B swapped, turns bytes into others".to_owned(),
+    ];
+    Remedy::steps(steps).knowing("It has power and hears its requests")
+}
+
+fn finding(
+    evidence: &Evidence<'_>,
+    now: &UnitView,
+    severity: Severity,
+    kind: Kind,
+    what: String,
+    remedy: Remedy,
+) -> Finding {
+    Finding::new(severity, kind, Some(now.id), what, remedy, evidence.at)
 }
 
 fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-fn longer(allowed: Duration) -> String {
-    format!(
-        "Set `response_timeout: {}` for this unit; if it is slower than its neighbours, look for what else it is \
-         busy with",
-        millis(allowed * 2).replace(' ', "")
-    )
+fn longer(allowed: Duration) -> Remedy {
+    Remedy::steps([
+        format!("Set `response_timeout: {}` for this unit", millis(allowed * 2).replace(' ', "")),
+        "if it is slower than its neighbours, look for what else it is busy with".to_owned(),
+    ])
 }
 
-/// What to do about a meter that has never answered, where others do.
-fn never(evidence: &Evidence<'_>) -> String {
-    format!(
-        "Others on this line answer, so its settings are right. In this order: (1) this meter's address and baud rate in \
-         its own menu (`{} --try-settings` hears a meter at another rate; stop the gateway meanwhile); (2) its power; \
-         (3) its two wires: A and B swapped at this meter, or loose",
-        evidence.scan()
-    )
-}
-
-const GONE: &str = "Others on this line answer. In this order: (1) its power; (2) its plug and wires; (3) its \
-    display: a menu that is open, or a fault it shows";
-
-const LOSSY: &str = "If it was without power for a while there is nothing to do: a look ten minutes from now shows \
-    this no more. Else check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
+const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
     ends only); a longer `request_gap` helps a meter that needs a pause";
 
 const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
@@ -226,3 +352,12 @@ const REFUSED_AT_LEAST: u64 = 5;
 
 /// From this share of refused requests on; a client that scans a meter now and then is no fault.
 const REFUSED_PERCENT: u64 = 10;
+
+/// A unit that answered well so lately is not taken for dead where its answers come damaged.
+const HERE_LATELY: Duration = Duration::from_secs(60);
+
+/// Fewer answers to something else may be late ones.
+const MISFITS_AT_LEAST: u64 = 2;
+
+/// Fewer answers in its place may be late ones of another unit.
+const REPLACED_AT_LEAST: u64 = 2;

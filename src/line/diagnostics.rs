@@ -1,6 +1,6 @@
 //! The diagnostics unit: what the gateway knows, as registers any Modbus client can read.
 //!
-//! Owns the map of contract section 5 (map version 1): tables 3 and 4 alike, read only, every register of one
+//! Owns the map of contract section 5 (map version 2): tables 3 and 4 alike, read only, every register of one
 //! reply from one instant, 32-bit values with the high word first on even addresses. Never uses a line.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
-use super::health::UnitState;
+use super::availability::Availability;
 use super::settings::UnitId;
 use super::view::{PortState, UnitView, View};
 
@@ -81,7 +81,8 @@ impl DiagnosticsView {
         }
         let identifier = u8::try_from((first - UNITS) / UNIT_SIZE).ok()?;
         let (bus, id) = self.units.get(&identifier)?;
-        self.buses.get(*bus)?.unit(*id).map(|view| unit(view, now))
+        let view = self.buses.get(*bus)?;
+        view.unit(*id).map(|of| unit(of, view.availability(*id), now))
     }
 
     fn gateway(&self, now: Instant) -> Vec<u16> {
@@ -102,22 +103,22 @@ fn bus(view: &View, now: Instant) -> Vec<u16> {
         PortState::Open => 1,
         PortState::Occupied => 2,
     };
-    let offline = view.units.iter().filter(|unit| unit.state == UnitState::Offline).count();
     let mut words = vec![port, view.utilisation(now)];
     words.extend(halves(wrapped(view.counters.transactions)));
     words.extend(halves(wrapped(view.counters.failures)));
     words.push(u16::try_from(view.waiting).unwrap_or(u16::MAX));
-    words.push(u16::try_from(offline).unwrap_or(u16::MAX));
+    words.push(u16::try_from(view.count_lost()).unwrap_or(u16::MAX));
     words.resize(usize::from(BUS_SIZE), 0);
     words
 }
 
-fn unit(view: &UnitView, now: Instant) -> Vec<u16> {
-    let state = match view.state {
-        UnitState::NeverSeen => 0,
-        UnitState::Online => 1,
-        UnitState::Offline => 2,
-        UnitState::Confirming => 3,
+fn unit(view: &UnitView, availability: Availability, now: Instant) -> Vec<u16> {
+    let state = match availability {
+        Availability::NeverSeen => 0,
+        Availability::Online => 1,
+        Availability::Offline => 2,
+        Availability::Confirming => 3,
+        Availability::Unreachable => 4,
     };
     let age = view.age(now);
     let counters = view.counters;
@@ -169,7 +170,7 @@ fn short(value: u128) -> u16 {
 }
 
 /// The map this page describes; a map that moves a register gets another number.
-const MAP_VERSION: u16 = 1;
+const MAP_VERSION: u16 = 2;
 
 /// Where the buses begin, and the registers of each.
 const BUSES: u16 = 20;

@@ -4,6 +4,7 @@
 //! clock, never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
 
 mod allowance;
+mod availability;
 mod budget;
 mod cache;
 pub mod diagnostics;
@@ -11,6 +12,7 @@ mod echo;
 mod event;
 mod health;
 mod ignored;
+mod incidents;
 mod now;
 mod occupation;
 mod overload;
@@ -35,10 +37,12 @@ mod unit;
 pub mod view;
 mod wire;
 
+pub use availability::Availability;
 pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
 pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Described, Event, EventLevel};
 pub use health::UnitState;
+pub use incidents::{Incidents, RequestSummary};
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};
 pub use ranges::Conflict;

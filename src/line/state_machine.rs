@@ -19,6 +19,7 @@ use super::echo::differs_from_its_answer;
 use super::event::Event;
 use super::health::{Transition, UnitState};
 use super::ignored::Standing;
+use super::incidents::RequestSummary;
 use super::now::Now;
 use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
@@ -659,11 +660,15 @@ impl<T> Line<T> {
                 WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
                 WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
-                WireEvent::Alive { unit, misfit } => self.note_misfit(unit, misfit, now.instant),
+                WireEvent::Alive { unit, misfit } => {
+                    self.note_misfit(unit, misfit, self.asked_in_flight(unit), now.instant);
+                }
                 WireEvent::OtherFunction { unit, misfit } => {
+                    let asked = self.asked_in_flight(unit);
                     if let Some(unit) = self.units.get_mut(unit) {
                         unit.counters_mut().unexpected += 1;
                         unit.statistics_mut().other_functions += 1;
+                        unit.incidents_mut().misfit = Some((misfit, asked));
                     }
                     self.events.push(Event::Misfit { unit, misfit });
                 }
@@ -694,10 +699,13 @@ impl<T> Line<T> {
         let outcome = exception.map_or(Outcome::Answered, Outcome::Exception);
         let latest = ended.sent_at;
         let in_flight = self.close_transaction(ended, in_flight, outcome, now.instant);
-        let InFlight { mut item, begun, epoch, .. } = in_flight;
+        let InFlight { mut item, begun, epoch, requesters, .. } = in_flight;
         let id = frame.unit;
         if let Some(unit) = self.units.get_mut(id) {
             unit.statistics_mut().answer_times.note(response_time);
+            if let Some(code) = exception {
+                unit.incidents_mut().refusal = Some((code, RequestSummary::new(&item.pdu, requesters.first)));
+            }
             unit.note_answered_in_time(&item.pdu, Now { instant: latest, ..begun });
             let transition = unit.note_answer(&item.pdu, exception, Some(response_time), now.instant);
             self.note_alive(id, transition, now.instant);
@@ -723,11 +731,12 @@ impl<T> Line<T> {
         self.note_failed_attempt(id, &ended, failure);
         let is_alive = in_flight.is_alive || failure == Failure::Misfit;
         let in_flight = self.close_transaction(ended, in_flight, outcome, now_instant);
-        let InFlight { item, own, turn, epoch, begun, is_as_asked, .. } = in_flight;
+        let InFlight { item, own, turn, epoch, begun, is_as_asked, requesters, .. } = in_flight;
         if failure == Failure::Misfit
             && let Some(misfit) = misfit
         {
-            self.note_misfit(id, misfit, now_instant);
+            let asked = RequestSummary::new(&item.pdu, requesters.first);
+            self.note_misfit(id, misfit, Some(asked), now_instant);
         }
         let is_silent = self.silent_line.is_silent();
         let may_retry = !item.is_sent_once()
@@ -800,7 +809,11 @@ impl<T> Line<T> {
                 let unframed: usize =
                     parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
                 // Less than the shortest frame is a glitch of a driver that was switched on.
-                unit.statistics_mut().unreadable += u64::from(unframed >= FRAME_MIN);
+                let is_unreadable = unframed >= FRAME_MIN;
+                let begins =
+                    parts.iter().any(|part| part.kind.is_none() && part.bytes.first() == ended.adu.first());
+                unit.statistics_mut().unreadable += u64::from(is_unreadable);
+                unit.statistics_mut().begun += u64::from(is_unreadable && begins);
             }
             Failure::Truncated => {
                 unit.counters_mut().crc_errors += 1;
@@ -908,7 +921,7 @@ impl<T> Line<T> {
     }
 
     /// An intact frame of the unit that does not fit what it was asked: it is alive.
-    fn note_misfit(&mut self, id: UnitId, misfit: Misfit, now: Instant) {
+    fn note_misfit(&mut self, id: UnitId, misfit: Misfit, asked: Option<RequestSummary>, now: Instant) {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.item.target == Target::Unit(id)
         {
@@ -918,8 +931,15 @@ impl<T> Line<T> {
         let Some(unit) = self.units.get_mut(id) else { return };
         unit.counters_mut().unexpected += 1;
         unit.statistics_mut().misfits += 1;
+        unit.incidents_mut().misfit = Some((misfit, asked));
         let transition = unit.note_alive(now);
         self.note_alive(id, transition, now);
+    }
+
+    /// What is on the wire, if it is for this unit.
+    fn asked_in_flight(&self, id: UnitId) -> Option<RequestSummary> {
+        let in_flight = self.in_flight.as_ref().filter(|one| one.item.target == Target::Unit(id))?;
+        Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first))
     }
 
     fn note_foreign(&mut self, id: UnitId, awaited: Option<UnitId>) {
@@ -927,6 +947,7 @@ impl<T> Line<T> {
             self.recorder.counters_mut().foreign_frames += 1;
             if let Some(unit) = self.units.get_mut(awaited) {
                 unit.statistics_mut().foreign += 1;
+                unit.incidents_mut().stand_in = Some(id);
             }
         }
         if let Some(unit) = self.units.get_mut(id) {

@@ -69,6 +69,8 @@ pub struct UnitStatistics {
     pub truncated: u64,
     /// Requests without an answer for which bytes came that are no frame; the counter of timeouts has them, too.
     pub unreadable: u64,
+    /// Of these, those that began with its address: an answer that was spoilt, rather than bytes of something else.
+    pub begun: u64,
     /// Frames of other units that came while this one was asked.
     pub foreign: u64,
     /// Intact answers of the awaited function that do not fit what was asked.

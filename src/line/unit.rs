@@ -12,6 +12,7 @@ use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::health::{Health, Transition, UnitState};
 use super::ignored::{IgnoredReads, Standing};
+use super::incidents::Incidents;
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
 use super::owed::{EndedGuard, LateAnswer, Owed, OwedAnswers};
@@ -27,6 +28,7 @@ pub(super) struct Unit {
     settings: UnitSettings,
     counters: UnitCounters,
     statistics: UnitStatistics,
+    incidents: Incidents,
     last_exception: Option<ExceptionCode>,
     last_good: Option<Instant>,
     response_time: Option<Duration>,
@@ -55,6 +57,7 @@ impl Unit {
             settings,
             counters: UnitCounters::default(),
             statistics: UnitStatistics::default(),
+            incidents: Incidents::default(),
             last_exception: None,
             last_good: None,
             response_time: None,
@@ -111,6 +114,10 @@ impl Unit {
         &mut self.counters
     }
 
+    pub(super) fn incidents_mut(&mut self) -> &mut Incidents {
+        &mut self.incidents
+    }
+
     pub(super) fn statistics_mut(&mut self) -> &mut UnitStatistics {
         &mut self.statistics
     }
@@ -142,6 +149,7 @@ impl Unit {
         let same = seen.state == self.state()
             && seen.counters == self.counters
             && seen.statistics == self.statistics
+            && seen.incidents == self.incidents
             && seen.last_exception == self.last_exception
             && seen.last_good == self.last_good
             && seen.response_time == self.response_time
@@ -161,6 +169,7 @@ impl Unit {
             state: self.state(),
             counters: self.counters,
             statistics: self.statistics,
+            incidents: self.incidents,
             last_exception: self.last_exception,
             last_good: self.last_good,
             response_time: self.response_time,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::health::UnitState;
+use super::incidents::Incidents;
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
@@ -71,12 +72,14 @@ pub struct UnitView {
     pub id: UnitId,
     /// Its name in the configuration.
     pub name: Option<String>,
-    /// Whether it answers.
+    /// Whether it answers, as far as it can be reached; [`View::availability`] is what is shown.
     pub state: UnitState,
     /// What happened to it.
     pub counters: UnitCounters,
     /// How fast it answered, and what failed why.
     pub statistics: UnitStatistics,
+    /// What it did last that it should not have.
+    pub incidents: Incidents,
     /// The exception it answered last.
     pub last_exception: Option<ExceptionCode>,
     /// When it last answered.
@@ -103,6 +106,7 @@ impl UnitView {
             state: UnitState::NeverSeen,
             counters: UnitCounters::default(),
             statistics: UnitStatistics::default(),
+            incidents: Incidents::default(),
             last_exception: None,
             last_good: None,
             response_time: None,
@@ -178,9 +182,12 @@ impl View {
     }
 
     /// Share of line time used over the last ten seconds or so, in hundredths of a percent; in the first ten, from
-    /// the first second on, over as many as there are.
+    /// the first second on, over as many as there are. Nothing is sent through a closed port.
     #[must_use]
     pub fn utilisation(&self, now: Instant) -> u16 {
+        if self.port == PortState::Closed {
+            return 0;
+        }
         self.window.utilisation(self.counters.busy, now)
     }
 

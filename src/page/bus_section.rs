@@ -9,11 +9,11 @@ use maud::{Markup, html};
 
 use super::findings::commands;
 use super::format::{self, NO_DATA};
-use super::layout::{class, head, port_badge, state_shape, word};
+use super::layout::{class, head, port_badge, state_shape};
 use super::meter_link::MeterLink;
 use super::plot::{self, Part};
 use crate::meter::Group;
-use crate::status::{Bus, LineShares, Port, PortState, Status, Unit, UnitMinute};
+use crate::status::{Bus, LineShares, Point, Port, PortState, Status, Unit, UnitMinute};
 
 /// A bus; `index` tells it from the others of the page.
 pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>) -> Markup {
@@ -198,15 +198,15 @@ fn wire(index: usize, bus: &Bus<'_>, status: &Status<'_>, heading: &str) -> Mark
 fn row(index: usize, unit: &Unit<'_>, link: &MeterLink<'_>) -> Markup {
     html! {
         tr role="row" id={ "bus-" (index) "-line-" (unit.line_unit) } class=(class(unit.state))
-            data-name=(link.full_title()) data-state=(word(unit.state)) {
+            data-name=(link.full_title()) data-state=(unit.state.title()) {
             td role="cell" class="tap" { (state_shape(unit.state)) span class="id" { (unit.unit) } }
             th role="rowheader" scope="row" class="name" {
                 a href=(link.href()) { (link.title()) }
                 @if unit.line_unit != unit.unit { span class="sub" { "on the line " (unit.line_unit) } }
             }
-            td role="cell" class="is" { span class={ "state " (class(unit.state)) } { (word(unit.state)) } }
+            td role="cell" class="is" { span class={ "state " (class(unit.state)) } { (unit.state.title()) } }
             td role="cell" class={ "kw" @if !unit.state.is_answering() { " old" } } { (power_cell(unit)) }
-            td role="cell" class="age" {
+            td role="cell" class={ "age" @if !unit.state.is_answering() { " old" } } {
                 span class="cap" aria-hidden="true" { "Age" }
                 @match unit.age_ms {
                     None => { span class="no" { (NO_DATA) } }
@@ -225,9 +225,14 @@ fn row(index: usize, unit: &Unit<'_>, link: &MeterLink<'_>) -> Markup {
     }
 }
 
-/// The real power the profile puts first, in kW, as last read.
-pub(super) fn power(unit: &Unit<'_>) -> Option<f64> {
-    unit.headline.iter().find_map(|point| {
+/// The real power of a unit as far as it may be added to that of others: of one that answers, and young.
+pub(super) fn power_to_add(unit: &Unit<'_>) -> Option<f64> {
+    power(unit, |point| point.is_fresh).filter(|_| unit.state.is_answering())
+}
+
+/// The real power the profile puts first, in kW, as last read, if it is `wanted`.
+fn power(unit: &Unit<'_>, wanted: impl Fn(&Point<'_>) -> bool) -> Option<f64> {
+    unit.headline.iter().filter(|point| wanted(point)).find_map(|point| {
         let factor = match point.unit.as_deref()? {
             "W" => 1e-3,
             "kW" => 1.0,
@@ -240,7 +245,7 @@ pub(super) fn power(unit: &Unit<'_>) -> Option<f64> {
 
 fn power_cell(unit: &Unit<'_>) -> Markup {
     html! {
-        @match power(unit).filter(|power| power.is_finite()) {
+        @match power(unit, |_| true).filter(|power| power.is_finite()) {
             None => { span class="no" { (NO_DATA) } }
             Some(power) => {
                 @if !unit.state.is_answering() { span class="unseen-text" { "last known " } }

@@ -1,16 +1,17 @@
 //! What is wrong, in words, with the remedy: the findings, worst first.
 //!
-//! Owns how they are ordered and laid out; which there are is decided in [`crate::findings`]. A remedy that counts its
-//! steps, `(1) … (2) …`, becomes a list; what stands between backticks is a command.
+//! Owns how they are ordered and laid out; which there are is decided in [`crate::findings`]. The steps of
+//! a remedy are a list; what stands between backticks is a command.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use maud::{Markup, html};
 
 use super::format;
 use super::layout::state_shape;
 use super::meter_link::MeterLink;
-use crate::findings::Severity;
+use crate::findings::{Remedy, Severity};
 use crate::status::{LocatedFinding, Status, Unit, UnitState};
 
 /// A finding and what it is about.
@@ -154,9 +155,19 @@ fn markup(item: &Item<'_>, unfolded: bool) -> Markup {
                     }
                     span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
                 }
+                p class="since" { (since(finding)) }
                 details open[unfolded] { summary { "What to do" } (remedy(&finding.remedy)) }
             }
         }
+    }
+}
+
+/// Since when, and when it was last seen where that is a while ago.
+fn since(finding: &LocatedFinding<'_>) -> String {
+    let active = format::span(Duration::from_millis(finding.active_since_ms));
+    match Duration::from_millis(finding.last_seen_ms) {
+        seen if seen < SEEN_NOW => format!("active for {active}"),
+        seen => format!("active for {active}, last seen {} ago", format::age(seen)),
     }
 }
 
@@ -175,29 +186,17 @@ fn severity_shape(severity: Severity) -> Markup {
 }
 
 /// What to do, its steps as a list.
-fn remedy(text: &str) -> Markup {
-    let (before, steps) = steps(text);
+fn remedy(remedy: &Remedy) -> Markup {
     html! {
         div class="remedy" {
-            @if !before.is_empty() { p { (commands(before)) } }
-            @if !steps.is_empty() { ol { @for step in &steps { li { (commands(step)) } } } }
+            @if !remedy.context.is_empty() { p { (commands(&remedy.context)) "." } }
+            @match remedy.steps.as_slice() {
+                [] => {}
+                [only] => { p { (commands(only)) "." } }
+                steps => { ol { @for step in steps { li { (commands(step)) } } } }
+            }
         }
     }
-}
-
-/// What stands before the steps, and the steps; without steps, everything stands before them.
-fn steps(text: &str) -> (&str, Vec<&str>) {
-    let Some(start) = text.find("(1) ") else { return (text, Vec::new()) };
-    let (before, mut rest) = text.split_at(start);
-    let mut steps = Vec::new();
-    let mut number = 1;
-    while let Some(step) = rest.strip_prefix(&format!("({number}) ")) {
-        number += 1;
-        let end = step.find(&format!("({number}) ")).unwrap_or(step.len());
-        steps.push(step[..end].trim_end_matches(['.', ';', ' ']));
-        rest = &step[end..];
-    }
-    (before.trim_end(), steps)
 }
 
 /// Text with the commands in it marked. An odd backtick stays what it is.
@@ -225,6 +224,9 @@ fn command(text: &str) -> Markup {
     }
 }
 
+/// What was seen so lately is seen now.
+const SEEN_NOW: Duration = Duration::from_secs(2);
+
 /// So many show their remedies at once.
 const UNFOLDED: usize = 2;
 
@@ -246,7 +248,9 @@ mod tests {
             line_unit: None,
             name: None,
             what: "`ls` shows it".into(),
-            remedy: "".into(),
+            remedy: Remedy::default(),
+            active_since_ms: 180_000,
+            last_seen_ms: 0,
         };
         let status = Status { findings: vec![finding], ..Status::default() };
         let unit = Unit { bus: "riser-a".into(), ..Unit::default() };
@@ -255,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn counted_steps_become_a_list() {
-        let (before, found) = steps("In this order: (1) swap A and B; (2) the baud rate (8N1); (3) power");
-        assert_eq!(before, "In this order:");
-        assert_eq!(found, ["swap A and B", "the baud rate (8N1)", "power"]);
-        assert_eq!(steps("Check (2) things"), ("Check (2) things", vec![]));
+    fn several_steps_are_a_list_and_one_is_not() {
+        let several = Remedy::steps(["swap A and B", "`ls`"]).knowing("Others answer");
+        let listed = "<p>Others answer.</p><ol><li>swap A and B</li><li><code>ls</code></li></ol>";
+        assert_eq!(remedy(&several).into_string(), format!("<div class=\"remedy\">{listed}</div>"));
+        assert_eq!(remedy(&Remedy::step("look")).into_string(), "<div class=\"remedy\"><p>look.</p></div>");
     }
 
     #[test]

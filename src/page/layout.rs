@@ -101,9 +101,12 @@ fn foot(status: &Status<'_>) -> Markup {
     }
 }
 
-/// The shape of a state, beside its word: a disc, a cross, a half disc, a ring.
+/// The shape of a state, beside its word: a disc, a cross, a half disc, a ring, a ring crossed out.
 pub(super) fn state_shape(state: UnitState) -> Markup {
     let shape = match state {
+        UnitState::Unreachable => {
+            r#"<circle cx="10" cy="10" r="6.5" class="ring"></circle><path d="M5.5 14.5l9-9" class="stroke"></path>"#
+        }
         UnitState::Online => r#"<circle cx="10" cy="10" r="7"></circle>"#,
         UnitState::Offline => r#"<path d="M4 4l12 12M16 4L4 16" class="stroke"></path>"#,
         UnitState::Confirming => {
@@ -118,7 +121,7 @@ pub(super) fn state_shape(state: UnitState) -> Markup {
 
 /// State by shape, word and colour.
 pub(super) fn state_badge(state: UnitState) -> Markup {
-    html! { span class={ "state " (class(state)) } { (state_shape(state)) (word(state)) } }
+    html! { span class={ "state " (class(state)) } { (state_shape(state)) (state.title()) } }
 }
 
 /// The same for a port.
@@ -131,23 +134,14 @@ pub(super) fn port_badge(state: PortState) -> Markup {
     html! { span class={ "state " (class(like)) } { (state_shape(like)) "port " (state.word()) } }
 }
 
-/// A state in one word, or two.
-pub(super) fn word(state: UnitState) -> &'static str {
-    match state {
-        UnitState::NeverSeen => "never seen",
-        UnitState::Online => "on-line",
-        UnitState::Offline => "off-line",
-        UnitState::Confirming => "being confirmed",
-    }
-}
-
-/// The same as a name in the style sheet.
+/// A state as a name in the style sheet.
 pub(super) fn class(state: UnitState) -> &'static str {
     match state {
         UnitState::NeverSeen => "unseen",
         UnitState::Online => "online",
         UnitState::Offline => "offline",
         UnitState::Confirming => "confirming",
+        UnitState::Unreachable => "unreachable",
     }
 }
 

@@ -12,7 +12,7 @@ use super::bus_section::{answer_times, failures};
 use super::events;
 use super::findings::{self, Verdict};
 use super::format::{self, NO_DATA};
-use super::layout::{Content, Part, ago, head, state_badge, word};
+use super::layout::{Content, Part, ago, head, state_badge};
 use super::meter_link::MeterLink;
 use super::plot;
 use crate::meter::Group;
@@ -37,7 +37,7 @@ pub fn meter(status: &Status<'_>, unit: &Unit<'_>, part: Part) -> String {
             @if let Some(previous) = previous { (neighbour("Previous", &previous)) }
             @if let Some(next) = next { (neighbour("Next", &next)) }
         }
-        div class="intro" id="meter" data-name=(name) data-state=(word(unit.state)) {
+        div class="intro" id="meter" data-name=(name) data-state=(unit.state.title()) {
             h1 { (link.title()) }
             p class="under" {
                 (state_badge(unit.state))
@@ -59,7 +59,7 @@ pub fn meter(status: &Status<'_>, unit: &Unit<'_>, part: Part) -> String {
         (transactions(&detail.records))
     };
     let counts = findings::counts(findings.iter().map(findings::Item::finding));
-    let title = format!("{name} {} · metergate", word(unit.state));
+    let title = format!("{name} {} · metergate", unit.state.title());
     let title = counts.map_or_else(|| title.clone(), |counts| format!("{counts} · {title}"));
     Content { title, main, status }.render(part)
 }
@@ -79,6 +79,9 @@ fn neighbours<'s>(status: &'s Status<'_>, unit: &Unit<'_>) -> (Option<MeterLink<
 fn verdict(state: UnitState) -> Verdict {
     match state {
         UnitState::Online => Verdict::Well("Nothing: the meter answers."),
+        UnitState::Unreachable => {
+            Verdict::Unsure("It cannot be reached: its line is silent or its port closed.")
+        }
         UnitState::NeverSeen | UnitState::Offline | UnitState::Confirming => {
             Verdict::Unsure("Nothing has been found yet, but it does not answer as it should.")
         }

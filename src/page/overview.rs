@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::bus_section::{self, power};
+use super::bus_section::{self, power_to_add};
 use super::clients;
 use super::events;
 use super::findings::{self, Verdict};
@@ -58,8 +58,7 @@ fn summary(status: &Status<'_>, clients: usize, findings: Option<&str>) -> Marku
     let all = status.units.len();
     let open = status.buses.iter().filter(|bus| bus.port.state == PortState::Open).count();
     // What a meter said last is no part of what all say now.
-    let current = status.units.iter().filter(|unit| unit.state.is_answering());
-    let known: Vec<f64> = current.filter_map(power).collect();
+    let known: Vec<f64> = status.units.iter().filter_map(power_to_add).collect();
     html! {
         ul class="facts" {
             li { strong { (online) " of " (all) } " meters on-line" }

@@ -3,12 +3,12 @@
 //! Counters only; nothing is decided by them. A connection counts its own without a lock and without a value
 //! that another thread writes, so that being seen costs the way of a request next to nothing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::line::ClientCounters;
 use crate::modbus::pdu::ExceptionCode;
@@ -22,6 +22,7 @@ pub struct ListenerMetrics {
     counts: Counts,
     /// Replaced as a whole by each connection that comes: no connection waits for a page that reads it.
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
+    rtu_client: ArcSwapOption<RtuClient>,
 }
 
 /// What is counted of a listener and of each client alike.
@@ -87,7 +88,32 @@ pub struct ClientView {
     pub answer_time: Option<Duration>,
 }
 
+/// A client that sent whole RTU frames where Modbus TCP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtuClient {
+    /// Its address.
+    pub address: IpAddr,
+    /// When it first did.
+    pub first: Instant,
+    /// When it last did.
+    pub last: Instant,
+}
+
 impl ListenerMetrics {
+    /// The last client that sent RTU frames.
+    #[must_use]
+    pub fn rtu_client(&self) -> Option<RtuClient> {
+        self.rtu_client.load().as_deref().copied()
+    }
+
+    /// A client sent an RTU frame.
+    pub fn note_rtu_client(&self, address: IpAddr, now: Instant) {
+        self.rtu_client.rcu(|before| {
+            let same = before.as_deref().filter(|before| before.address == address);
+            Some(Arc::new(RtuClient { address, first: same.map_or(now, |before| before.first), last: now }))
+        });
+    }
+
     /// Counts a connection for as long as the guard lives.
     #[must_use]
     pub fn connected(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Connected {
@@ -183,6 +209,11 @@ impl Connected {
     pub fn note_miss(&self) {
         self.listener.counts.misses.fetch_add(1, Ordering::Relaxed);
         add(&self.client.counts.misses, 1);
+    }
+
+    /// It sent an RTU frame.
+    pub fn note_rtu(&self, now: Instant) {
+        self.listener.note_rtu_client(self.client.peer.ip(), now);
     }
 
     /// A request that went to a line was answered so long after it came.

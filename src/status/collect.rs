@@ -160,6 +160,7 @@ fn unit_counts(bus: &PublishedBus) -> UnitCounts {
             UnitState::Online => &mut counts.online,
             UnitState::Offline => &mut counts.offline,
             UnitState::Confirming => &mut counts.confirming,
+            UnitState::Unreachable => &mut counts.unreachable,
         };
         *count += 1;
     }
@@ -311,7 +312,7 @@ impl<'r, 'p> Points<'r, 'p> {
                 .unit
                 .profile
                 .is_some_and(|known| known.poll.is_some() && known.blocks.contains(&block.name)),
-            is_fresh: reading.is_some_and(is_fresh),
+            is_fresh: self.unit.state().is_answering() && reading.is_some_and(is_fresh),
             is_alert: of.is_alert(),
             flags: reading.map(|reading| flags(of, &reading.value)).unwrap_or_default(),
         }
@@ -360,7 +361,9 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
 #[must_use]
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
-        current_findings::of_bus(bus, history, published.at).into_iter().map(move |finding| {
+        let of_clients = current_findings::of_clients(bus, &published.listeners, published.at);
+        let of_bus = current_findings::of_bus(bus, history, published.at);
+        of_clients.into_iter().chain(of_bus).map(move |finding| {
             let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
             LocatedFinding {
                 severity: finding.severity,
@@ -370,7 +373,9 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
                 line_unit: finding.unit.map(UnitId::get),
                 name: unit.and_then(|unit| unit.settings.name.as_deref()).map(Cow::Borrowed),
                 what: Cow::Owned(finding.what),
-                remedy: Cow::Owned(finding.remedy),
+                remedy: finding.remedy,
+                active_since_ms: age(finding.active_since, published.at),
+                last_seen_ms: age(finding.last_seen, published.at),
             }
         })
     };

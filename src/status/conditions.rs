@@ -5,14 +5,15 @@
 //! has.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::events::{Condition, EventKind, Undecided};
 use crate::findings::{Finding, Kind, Severity};
-use crate::line::{PortState, UnitState};
+use crate::line::PortState;
 
 use super::current_findings;
 use super::history::History;
+use super::model::UnitState;
 use super::published::{Published, PublishedBus, PublishedUnit};
 
 /// Everything that is wrong, and the units of which nothing is known at the moment.
@@ -24,13 +25,18 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
         conditions.extend(of_line(bus));
         for unit in bus.units() {
             conditions.extend(outage(&unit, published));
-            if !is_known(&unit) {
+            if !matches!(unit.state(), UnitState::Online | UnitState::Offline) {
                 units.insert((bus.name().to_owned(), unit.alias));
             }
         }
-        let findings = current_findings::of_bus(bus, history, published.at);
-        conditions
-            .extend(findings.into_iter().filter(is_event_of_its_own).map(|finding| of_finding(bus, finding)));
+        let mut findings = current_findings::of_bus(bus, history, published.at);
+        findings.extend(current_findings::of_clients(bus, &published.listeners, published.at));
+        conditions.extend(
+            findings
+                .into_iter()
+                .filter(is_event_of_its_own)
+                .map(|finding| of_finding(bus, finding, published.at)),
+        );
     }
     (conditions, Undecided { units })
 }
@@ -59,7 +65,7 @@ fn of_line(bus: &PublishedBus) -> Option<Condition> {
 }
 
 fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> {
-    let view = unit.view.filter(|view| view.state == UnitState::Offline && can_be_reached(unit.bus))?;
+    let view = unit.view.filter(|_| unit.state() == UnitState::Offline)?;
     let held_for = view.last_good.map_or(Duration::ZERO, |at| published.at.saturating_duration_since(at));
     Some(Condition {
         kind: EventKind::Outage,
@@ -72,15 +78,17 @@ fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> 
     })
 }
 
-fn of_finding(bus: &PublishedBus, finding: Finding) -> Condition {
+fn of_finding(bus: &PublishedBus, finding: Finding, now: Instant) -> Condition {
     let unit = bus.units().find(|unit| finding.unit == Some(unit.settings.id));
+    let (kind, of_several) = (finding.kind.word(), &finding.subject);
+    let subject = if of_several.is_empty() { kind.to_owned() } else { format!("{kind}: {of_several}") };
     Condition {
         kind: EventKind::Finding,
         bus: bus.name().to_owned(),
         unit: unit.map(|unit| unit.alias),
         name: unit.and_then(|unit| unit.settings.name.clone()),
-        subject: Some(finding.kind.word().to_owned()),
-        held_for: Duration::ZERO,
+        subject: Some(subject),
+        held_for: now.saturating_duration_since(finding.active_since),
         text: finding.what,
     }
 }
@@ -89,14 +97,4 @@ fn is_event_of_its_own(finding: &Finding) -> bool {
     let has_another =
         matches!(finding.kind, Kind::PortClosed | Kind::LineOccupied | Kind::LineSilent | Kind::Silent);
     !has_another && finding.severity != Severity::Note
-}
-
-/// Whether the unit is known to answer, or not to.
-fn is_known(unit: &PublishedUnit<'_>) -> bool {
-    let state = unit.view.map(|view| view.state);
-    can_be_reached(unit.bus) && matches!(state, Some(UnitState::Online | UnitState::Offline))
-}
-
-fn can_be_reached(bus: &PublishedBus) -> bool {
-    bus.view.port == PortState::Open && !bus.view.is_silent
 }

@@ -1,4 +1,4 @@
-//! What is wrong now: the findings of each line over the last ten minutes.
+//! What is wrong now: the findings of each line, by what goes on and by no more than ten minutes.
 //!
 //! Owns the choice of what is compared with what. The rules are those of `findings`; nothing is judged here.
 
@@ -6,15 +6,34 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use super::history::History;
-use super::published::PublishedBus;
-use crate::findings::{Evidence, Finding};
+use super::published::{PublishedBus, PublishedListener};
+use crate::findings::{self, Evidence, Finding, Track};
 use crate::line::View;
 use crate::serial::LineErrors;
+use crate::server::RtuClient;
 
 /// What is wrong with a line and its meters.
 pub(super) fn of_bus(bus: &PublishedBus, history: &History, now: Instant) -> Vec<Finding> {
     let (before, errors, _at) = baseline(bus, history);
-    findings(bus, before, errors, now)
+    findings(bus, before, errors, &track(bus, history, now), now)
+}
+
+/// What is wrong with the clients of the listeners whose first bus this is.
+pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], now: Instant) -> Vec<Finding> {
+    let is_here =
+        |listener: &&PublishedListener| listener.buses.first().is_some_and(|name| name == bus.name());
+    let found = |listener: &PublishedListener| {
+        let RtuClient { address, first, last } = listener.metrics.rtu_client()?;
+        findings::rtu_over_tcp(listener.address, address, first, last, now)
+    };
+    listeners.iter().filter(is_here).filter_map(found).collect()
+}
+
+/// The looks at a line, this one included.
+pub(super) fn track(bus: &PublishedBus, history: &History, now: Instant) -> Track {
+    let mut track = history.bus(bus).map(|track| track.recent.troubles().clone()).unwrap_or_default();
+    track.note(&bus.view, now);
+    track
 }
 
 /// What a line had counted about ten minutes ago, what its driver had, and when that was; nothing, and `None`,
@@ -30,18 +49,25 @@ pub(super) fn baseline<'a>(
 }
 
 /// What is wrong with a line and its meters by what was added since `before`.
-pub(super) fn findings(bus: &PublishedBus, before: &View, counted: LineErrors, now: Instant) -> Vec<Finding> {
+pub(super) fn findings(
+    bus: &PublishedBus,
+    before: &View,
+    counted: LineErrors,
+    track: &Track,
+    now: Instant,
+) -> Vec<Finding> {
     let faulty = bus.port.line_errors.map(|errors| errors.since(&counted));
     let evidence = Evidence {
         settings: &bus.settings.line,
         device: &bus.settings.port.device,
         before,
+        track,
         now: &bus.view,
         at: now,
         port_closed: bus.port.problem.as_deref(),
         faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
     };
-    evidence.findings(|unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
+    findings::findings(&evidence, |unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
 }
 
 /// Before the first look nothing had been counted.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::collect::fine_millis;
-use super::current_findings::{NOTHING, baseline, findings};
+use super::collect::{age, fine_millis};
+use super::current_findings::{NOTHING, baseline, findings, of_clients, track};
 use super::history::History;
 use super::model::{PortState, UnitState};
 use super::published::{Published, PublishedBus, PublishedUnit};
-use crate::findings::{Finding, Kind, Severity};
+use crate::findings::{Finding, Kind, Remedy, Severity, Track};
 use crate::line::{UnitId, UnitView, View};
 use crate::serial::LineErrors;
 
@@ -74,7 +74,14 @@ pub struct ReportedFinding {
     /// What is seen.
     pub what: String,
     /// What to do about it.
-    pub remedy: String,
+    #[serde(flatten)]
+    pub remedy: Remedy,
+    /// How long it has been wrong.
+    #[serde(default)]
+    pub active_since_ms: u64,
+    /// How long ago its evidence was last seen.
+    #[serde(default)]
+    pub last_seen_ms: u64,
 }
 
 impl ReportedFinding {
@@ -93,7 +100,10 @@ impl DoctorReport {
         let report = |bus: &PublishedBus| {
             let (before, errors, at) = baseline(bus, history);
             let span = now.saturating_duration_since(at.unwrap_or(published.started));
-            report(bus, before, errors, span, now, |_| true)
+            let mut report = report(bus, before, errors, &track(bus, history, now), span, now, |_| true);
+            let of_clients = of_clients(bus, &published.listeners, now);
+            report.findings.splice(0..0, of_clients.into_iter().map(|finding| reported(finding, now)));
+            report
         };
         Self { buses: published.buses.iter().map(report).collect() }
     }
@@ -115,7 +125,9 @@ impl BusReport {
         now: Instant,
         wanted: impl Fn(&Finding) -> bool,
     ) -> Self {
-        report(bus, &NOTHING, LineErrors::default(), span, now, wanted)
+        let mut track = Track::default();
+        track.note(&bus.view, now);
+        report(bus, &NOTHING, LineErrors::default(), &track, span, now, wanted)
     }
 }
 
@@ -123,16 +135,17 @@ fn report(
     bus: &PublishedBus,
     before: &View,
     counted: LineErrors,
+    track: &Track,
     span: Duration,
     now: Instant,
     wanted: impl Fn(&Finding) -> bool,
 ) -> BusReport {
     let mut of_line = Vec::new();
     let mut of_units: BTreeMap<UnitId, Vec<ReportedFinding>> = BTreeMap::new();
-    for finding in findings(bus, before, counted, now).into_iter().filter(wanted) {
+    for finding in findings(bus, before, counted, track, now).into_iter().filter(wanted) {
         match finding.unit {
-            None => of_line.push(reported(finding)),
-            Some(unit) => of_units.entry(unit).or_default().push(reported(finding)),
+            None => of_line.push(reported(finding, now)),
+            Some(unit) => of_units.entry(unit).or_default().push(reported(finding, now)),
         }
     }
     let answers = |view: Option<&UnitView>| view.map_or(0, |view| view.statistics.answer_times.count());
@@ -164,7 +177,8 @@ fn report(
     }
 }
 
-fn reported(finding: Finding) -> ReportedFinding {
-    let Finding { severity, kind, what, remedy, unit: _ } = finding;
-    ReportedFinding { severity, kind, what, remedy }
+fn reported(finding: Finding, now: Instant) -> ReportedFinding {
+    let Finding { severity, kind, what, remedy, active_since, last_seen, unit: _, subject: _ } = finding;
+    let (active_since_ms, last_seen_ms) = (age(active_since, now), age(last_seen, now));
+    ReportedFinding { severity, kind, what, remedy, active_since_ms, last_seen_ms }
 }

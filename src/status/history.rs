@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::line::{PortState, UnitId};
 
+use super::current_findings;
 use super::model::{BusMinute, UnitMinute};
 use super::published::{Published, PublishedBus, PublishedUnit};
 use super::readings::Readings;
@@ -89,6 +90,12 @@ impl History {
             track.recent.sample(bus, now);
             if over > 0 {
                 track.end_minute(bus, elapsed);
+            }
+        }
+        for bus in &published.buses {
+            let found = current_findings::of_bus(bus, self, now);
+            if let Some(track) = self.buses.get_mut(bus.name()) {
+                track.recent.note_findings(&found);
             }
         }
         // Minutes in which nobody looked stay empty.

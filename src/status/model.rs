@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::Number;
 use crate::events::Event;
-use crate::findings::{Kind, Severity};
+use crate::findings::{Kind, Remedy, Severity};
 use crate::meter::Group;
 use crate::runtime::Process;
 
@@ -200,6 +200,7 @@ pub struct UnitCounts {
     pub online: usize,
     pub offline: usize,
     pub confirming: usize,
+    pub unreachable: usize,
 }
 
 /// Whether a unit answers.
@@ -215,6 +216,8 @@ pub enum UnitState {
     Offline,
     /// It stopped answering; what it answered last is being asked again.
     Confirming,
+    /// The port is closed, or the line as a whole is silent.
+    Unreachable,
 }
 
 /// One unit. `/api/v1/units/ID` has its `detail`, too.
@@ -297,7 +300,7 @@ pub struct Point<'a> {
     /// Whether it is read in the background.
     #[serde(skip)]
     pub is_polled: bool,
-    /// Whether the reading is young enough for metrics, which carry no age.
+    /// Whether its unit answers and the reading is young enough for metrics and sums, which carry no age.
     #[serde(skip)]
     pub is_fresh: bool,
     /// Whether its flags are alerts of the meter.
@@ -350,7 +353,10 @@ pub struct LocatedFinding<'a> {
     pub line_unit: Option<u8>,
     pub name: Option<Text<'a>>,
     pub what: Text<'a>,
-    pub remedy: Text<'a>,
+    #[serde(flatten)]
+    pub remedy: Remedy,
+    pub active_since_ms: u64,
+    pub last_seen_ms: u64,
 }
 
 /// One address that clients connect to.
@@ -515,7 +521,20 @@ pub struct Fault {
 
 impl UnitState {
     /// In the order of the JSON's counts.
-    pub const ALL: [Self; 4] = [Self::NeverSeen, Self::Online, Self::Offline, Self::Confirming];
+    pub const ALL: [Self; 5] =
+        [Self::NeverSeen, Self::Online, Self::Offline, Self::Confirming, Self::Unreachable];
+
+    /// As people read it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NeverSeen => "never seen",
+            Self::Online => "on-line",
+            Self::Offline => "off-line",
+            Self::Confirming => "being confirmed",
+            Self::Unreachable => "unreachable",
+        }
+    }
 
     /// As programs read it.
     #[must_use]
@@ -525,6 +544,7 @@ impl UnitState {
             Self::Online => "online",
             Self::Offline => "offline",
             Self::Confirming => "confirming",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -533,7 +553,7 @@ impl UnitState {
     pub fn is_answering(self) -> bool {
         match self {
             Self::Online | Self::Confirming => true,
-            Self::NeverSeen | Self::Offline => false,
+            Self::NeverSeen | Self::Offline | Self::Unreachable => false,
         }
     }
 }
@@ -550,14 +570,15 @@ impl PortState {
     }
 }
 
-impl From<crate::line::UnitState> for UnitState {
-    fn from(state: crate::line::UnitState) -> Self {
-        use crate::line::UnitState as Line;
+impl From<crate::line::Availability> for UnitState {
+    fn from(state: crate::line::Availability) -> Self {
+        use crate::line::Availability as Line;
         match state {
             Line::NeverSeen => Self::NeverSeen,
             Line::Online => Self::Online,
             Line::Offline => Self::Offline,
             Line::Confirming => Self::Confirming,
+            Line::Unreachable => Self::Unreachable,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Published {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.buses.iter().any(|bus| {
-            let answers = |unit: &Arc<UnitView>| UnitState::from(unit.state).is_answering();
+            let answers = |unit: &Arc<UnitView>| bus.view.availability(unit.id).is_answering();
             bus.view.port == PortState::Open && bus.view.units.iter().any(answers)
         })
     }
@@ -127,10 +127,10 @@ impl PublishedBus {
 }
 
 impl PublishedUnit<'_> {
-    /// Whether it answers; not known counts as never seen.
+    /// Whether it answers.
     #[must_use]
     pub fn state(&self) -> UnitState {
-        self.view.map_or(UnitState::NeverSeen, |view| view.state.into())
+        self.bus.view.availability(self.settings.id).into()
     }
 
     /// How old readings of such a block may be before somebody who asks for numbers alone gets none: three of the

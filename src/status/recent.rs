@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::model::LineShares;
 use super::published::{Published, PublishedBus, PublishedListener};
+use crate::findings::{Finding, Track};
 use crate::line::{LineStatistics, UnitView, View};
 use crate::serial::LineErrors;
 
@@ -19,6 +20,7 @@ pub(super) struct RecentWindow {
     seconds: VecDeque<(Instant, LineStatistics)>,
     minutes: VecDeque<Earlier>,
     transactions: u64,
+    troubles: Track,
 }
 
 /// A line at an earlier time.
@@ -38,8 +40,10 @@ impl RecentWindow {
         if bus.view.counters.transactions < self.transactions {
             self.seconds.clear();
             self.minutes.clear();
+            self.troubles = Track::default();
         }
         self.transactions = bus.view.counters.transactions;
+        self.troubles.note(&bus.view, now);
         push(&mut self.seconds, (now, bus.view.statistics), SECONDS + 1);
         let is_due = |last: &Earlier| now.saturating_duration_since(last.at) >= BETWEEN_VIEWS;
         if self.minutes.back().is_none_or(is_due) {
@@ -63,6 +67,16 @@ impl RecentWindow {
             polling: share(|times| times.background + times.probes),
             failures: share(|times| times.failures),
         })
+    }
+
+    /// What goes wrong on it, look by look.
+    pub(super) fn troubles(&self) -> &Track {
+        &self.troubles
+    }
+
+    /// These were found at the last look.
+    pub(super) fn note_findings(&mut self, findings: &[Finding]) {
+        self.troubles.note_findings(findings);
     }
 
     /// The line about ten minutes ago, or as long ago as is known.

@@ -310,13 +310,22 @@ impl Session {
         }
         if let Some(hint) = refusal.hint(unit).filter(|_| !self.has_hinted) {
             self.has_hinted = true;
+            let mut bytes = BytesMut::new();
+            request.encode(&mut bytes);
+            let is_rtu = rtu::crc_is_right(&bytes);
+            if is_rtu {
+                self.note_rtu(now);
+            }
             if let Some(held_back) = self.client.log_limiter.permit(LogKind::NoRoute, now) {
-                let mut bytes = BytesMut::new();
-                request.encode(&mut bytes);
-                let hint = if rtu::crc_is_right(&bytes) { RTU_OVER_TCP } else { hint };
+                let hint = if is_rtu { RTU_OVER_TCP } else { hint };
                 info!(unit, %function, configured = %state.routes, held_back, "{hint}");
             }
         }
+    }
+
+    /// The client sent an RTU frame.
+    pub(super) fn note_rtu(&self, now: Instant) {
+        self.metrics.note_rtu(now.into_std());
     }
 
     /// A client's request that goes to a line, waits, or is refused.

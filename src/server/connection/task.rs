@@ -292,7 +292,11 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Closing for what stands in the input; the most frequent cause has a name.
     fn log_no_modbus_tcp(&self, kind: LogKind, now: Instant, why: &str) {
-        self.log_closing(kind, now, if rtu::crc_is_right(&self.input) { RTU_OVER_TCP } else { why });
+        let is_rtu = rtu::crc_is_right(&self.input);
+        if is_rtu {
+            self.session.note_rtu(now);
+        }
+        self.log_closing(kind, now, if is_rtu { RTU_OVER_TCP } else { why });
     }
 
     fn log_closing(&self, kind: LogKind, now: Instant, why: &str) {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use metergate::findings::{Kind, Severity};
 use metergate::line::{
-    Conflict, Framing, LineCounters, Parity, PollingView, PortState, Source, UnitCounters, UnitId, UnitState,
-    UnitView, View,
+    Conflict, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, RequestSummary,
+    Source, UnitCounters, UnitId, UnitState, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
@@ -41,7 +41,7 @@ fn a_silent_unit_is_told_from_a_silent_line() {
     let all = Case::new(|_| open(vec![dead(1), dead(2), dead(3)]));
     assert_eq!(all.kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(all.findings()[0].what, "None of the 3 units has ever answered at 19200 8N1");
-    assert!(all.findings()[0].remedy.contains("(1) A and B swapped"));
+    assert!(all.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
     let never = Case::new(|_| open(vec![dead(1)]));
     assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
-    assert!(never.findings()[0].remedy.contains("(1) A and B swapped"));
+    assert!(never.findings()[0].remedy.to_string().contains("(1) A and B swapped"));
     let gone = Case::new(|at| open(vec![UnitView { last_good: Some(at - 300 * SECOND), ..dead(1) }]));
     assert_eq!(gone.findings()[0].what, "The only unit has not answered for 5 min");
     // One lost request at a start is no fault of a line, and damaged answers are not silence.
@@ -68,7 +68,7 @@ fn commands_of_remedies_run_as_they_stand() {
     let one = || Case::new(|at| open(vec![dead(1), healthy(2, at)]));
     let all = || Case::new(|_| open(vec![dead(1), dead(2)]));
     let says = |case: Case, command: &str| {
-        let remedy = case.findings().remove(0).remedy;
+        let remedy = case.findings().remove(0).remedy.to_string();
         assert!(remedy.contains(&format!("`{command}`")), "{remedy}");
     };
     says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
@@ -86,10 +86,18 @@ fn that_others_answer_is_only_said_where_one_does() {
     let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
     let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
-    assert!(case.findings().iter().all(|one| !one.remedy.contains("Others")), "{:?}", case.findings());
+    assert!(
+        case.findings().iter().all(|one| !one.remedy.to_string().contains("Others")),
+        "{:?}",
+        case.findings()
+    );
     let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
-    assert!(case.findings().iter().all(|one| one.remedy.starts_with("Others")), "{:?}", case.findings());
+    assert!(
+        case.findings().iter().all(|one| one.remedy.to_string().starts_with("Others")),
+        "{:?}",
+        case.findings()
+    );
 }
 
 #[test]
@@ -97,7 +105,12 @@ fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
     assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
-    assert!(case.findings()[0].remedy.contains("(1) the cable between the adapter and the first meter"));
+    assert!(
+        case.findings()[0]
+            .remedy
+            .to_string()
+            .contains("(1) the cable between the adapter and the first meter")
+    );
     // Also when that was a moment ago: nobody has to wait until it is long past.
     let just_gone = |unit, at| UnitView { last_good: Some(at - 5 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![just_gone(1, at), just_gone(2, at)]));
@@ -146,7 +159,9 @@ fn late_answers_come_with_the_setting_that_waits_for_them() {
     };
     let case = Case::new(|at| open(vec![late(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
-    assert!(case.findings()[0].remedy.starts_with("Set `response_timeout: 1000ms` for this unit"));
+    assert!(
+        case.findings()[0].remedy.to_string().contains("(1) Set `response_timeout: 1000ms` for this unit")
+    );
 }
 
 #[test]
@@ -225,7 +240,7 @@ fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
     };
     let case = |state| Case::new(|at| open(vec![healthy(1, at), spoilt(state, Some(at - 180 * SECOND))]));
     let gone = case(UnitState::Offline);
-    assert_eq!(gone.kinds(), [(Some(2), Kind::Silent), (Some(2), Kind::Garbled)]);
+    assert_eq!(gone.kinds(), [(Some(2), Kind::Silent)], "what was wrong before it died is over");
     assert_eq!(gone.findings()[0].severity, Severity::Fault);
     assert_eq!(gone.findings()[0].what, "It has not answered for 3 min");
     assert_eq!(
@@ -254,10 +269,10 @@ fn a_full_line_says_what_waits_and_what_fills_it() {
     assert_eq!(said(0, SECOND).what, "The line was in use 95 % of the last ten seconds");
     assert_eq!(said(1, SECOND).what, "The line was in use 95 % of the last ten seconds; 1 request waits");
     assert_eq!(said(7, SECOND).what, "The line was in use 95 % of the last ten seconds; 7 requests wait");
-    assert!(said(7, SECOND).remedy.contains("`max_age: 5s`"));
-    assert!(said(7, busy).remedy.contains("do not answer"), "{}", said(7, busy).remedy);
+    assert!(said(7, SECOND).remedy.to_string().contains("`max_age: 5s`"));
+    assert!(said(7, busy).remedy.to_string().contains("do not answer"), "{}", said(7, busy).remedy);
     assert!(
-        said(7, busy).remedy.contains("in the last ten minutes"),
+        said(7, busy).remedy.to_string().contains("in the last ten minutes"),
         "another span than that of the finding"
     );
     let dead = Case::new(|at| full(0, busy, UnitState::Offline, at));
@@ -300,11 +315,9 @@ fn answers_that_are_not_even_frames_are_damaged_ones() {
         counters: LineCounters { noise_bytes: 900, transactions: 200, ..LineCounters::default() },
         ..open(vec![healthy(6, at), unreadable(at)])
     });
-    assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
-    assert_eq!(
-        case.findings()[0].what,
-        "Two meters seem to have the address 7: 90 of 100 answers came damaged"
-    );
+    assert_eq!(case.kinds(), [(Some(7), Kind::Unreadable)]);
+    assert_eq!(case.findings()[0].what, "It answers, and 90 of 100 answers were no frame at all");
+    assert!(case.findings()[0].remedy.context.starts_with("It has power"));
 }
 
 #[test]
@@ -330,7 +343,7 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
     };
     let case = Case::new(|at| open(vec![refusing(at)]));
     assert_eq!(case.kinds(), [(Some(3), Kind::Refusing)]);
-    let remedy = &case.findings()[0].remedy;
+    let remedy = case.findings()[0].remedy.to_string();
     assert!(remedy.contains("`metergate trace --outcome exception`"), "{remedy}");
     assert!(!remedy.contains("--unit"), "clients may know unit 3 by another number: {remedy}");
 }
@@ -353,7 +366,6 @@ fn what_is_wrong_with_the_line_is_said_before_its_units() {
         (None, Kind::Noise),
         (None, Kind::Collision),
         (None, Kind::ForeignFrames),
-        (None, Kind::PollingSlow),
         (None, Kind::Echo),
         (Some(2), Kind::Silent),
     ];
@@ -397,4 +409,76 @@ fn another_client_on_the_line_is_told() {
         ..open(vec![healthy(1, at)])
     });
     assert_eq!(case.kinds(), [(None, Kind::ForeignRequests)]);
+}
+
+fn asked(function: FunctionCode, quantity: u16) -> RequestSummary {
+    let range = Some(ReadRange { function, start: 38, quantity });
+    RequestSummary { function, range, client: Some([10, 0, 0, 7].into()) }
+}
+
+#[test]
+fn a_meter_that_answers_something_else_is_told_so_and_is_neither_silent_nor_unwired() {
+    let function = FunctionCode::READ_INPUT_REGISTERS;
+    let length = Misfit::Length { function, answered: 4, asked: Some(2) };
+    let other = Misfit::Function { answered: FunctionCode::READ_HOLDING_REGISTERS, asked: function };
+    for (misfit, state, said) in [
+        (length, UnitState::Online, "It answered 4 bytes where 2 were asked (function 0x04), 5 times"),
+        (other, UnitState::Offline, "It answered function 0x03 where 0x04 was asked, 5 times"),
+    ] {
+        let odd = || {
+            let mut unit = UnitView { state, ..dead(1) };
+            unit.statistics.misfits = 5;
+            unit.incidents =
+                Incidents { misfit: Some((misfit, Some(asked(function, 1)))), ..Incidents::default() };
+            unit
+        };
+        for case in [Case::new(|_| open(vec![odd()])), Case::new(|at| open(vec![odd(), healthy(2, at)]))] {
+            assert_eq!(case.kinds(), [(Some(1), Kind::Misfit)]);
+            let finding = case.findings().remove(0);
+            assert!(finding.what.starts_with(said), "{}", finding.what);
+            let whose = "asked: address 38 (function 0x04), client 10.0.0.7";
+            assert!(finding.what.ends_with(whose), "{}", finding.what);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_comes_with_the_client_and_the_registers() {
+    let case = Case::new(|at| {
+        let mut unit = healthy(3, at);
+        unit.counters.exceptions = 50;
+        unit.last_exception = Some(ExceptionCode::ILLEGAL_DATA_ADDRESS);
+        let asked = asked(FunctionCode::READ_HOLDING_REGISTERS, 4);
+        unit.incidents.refusal = Some((ExceptionCode::ILLEGAL_DATA_ADDRESS, asked));
+        open(vec![unit])
+    });
+    let what = case.findings().remove(0).what;
+    assert!(what.ends_with("asked: addresses 38 to 41 (function 0x03), client 10.0.0.7"), "{what}");
+}
+
+#[test]
+fn one_cause_makes_one_finding() {
+    let noisy = |unit, at| {
+        let mut unit = healthy(unit, at);
+        unit.counters.crc_errors = 10;
+        unit
+    };
+    let line = |counters: LineCounters, units| View {
+        counters: LineCounters { transactions: 1000, noise_bytes: 500, ..counters },
+        ..open(units)
+    };
+    let calm = LineCounters::default();
+    let one = Case::new(|at| line(calm, vec![noisy(1, at), healthy(2, at), healthy(3, at)]));
+    assert_eq!(one.kinds(), [(Some(1), Kind::Garbled)], "a noisy meter is no noisy line");
+    let all = Case::new(|at| line(calm, vec![noisy(1, at), noisy(2, at), noisy(3, at)]));
+    assert_eq!(all.kinds(), [(None, Kind::Noise)], "and a noisy line is not three noisy meters");
+    let master = LineCounters { foreign_requests: 4, foreign_frames: 9, collisions: 2, ..calm };
+    let two = Case::new(|at| line(master, vec![noisy(1, at), healthy(2, at), healthy(3, at)]));
+    assert_eq!(two.kinds(), [(None, Kind::ForeignRequests)], "another master spoils the rest");
+    let slow = |unit: UnitView, at| View {
+        polling: PollingView { slowdown: 3.0, ..PollingView::default() },
+        ..open(vec![unit, healthy(2, at)])
+    };
+    assert_eq!(Case::new(|at| slow(healthy(1, at), at)).kinds(), [(None, Kind::PollingSlow)]);
+    assert_eq!(Case::new(|at| slow(dead(1), at)).kinds(), [(Some(1), Kind::Silent)]);
 }

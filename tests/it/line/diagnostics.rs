@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::line::diagnostics::answer;
 use metergate::line::{
-    Block, ClientCounters, DiagnosticsView, LineCounters, PortState, Snapshot, UnitCounters, UnitId,
-    UnitState, UnitStatistics, UnitView, View,
+    Availability, Block, ClientCounters, DiagnosticsView, LineCounters, PortState, Snapshot, UnitCounters,
+    UnitId, UnitState, UnitStatistics, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
@@ -88,14 +88,15 @@ fn ask(function: u8, start: u16, quantity: u16) -> Result<Vec<u16>, ExceptionCod
 
 #[test]
 fn the_gateway_stands_at_0_to_19() {
-    let expected = [1, 2, 1, 34464, 0, 3, 3, 4, 0, 5, 0, 6, 0, 7, 0, 0, 0, 0, 0, 0];
+    let expected = [2, 2, 1, 34464, 0, 3, 3, 4, 0, 5, 0, 6, 0, 7, 0, 0, 0, 0, 0, 0];
     assert_eq!(ask(3, 0, 20).unwrap(), expected);
     assert_eq!(ask(4, 0, 20).unwrap(), expected, "both tables alike");
 }
 
 #[test]
 fn each_bus_has_ten_registers_from_20_on() {
-    assert_eq!(ask(3, 20, 10).unwrap(), [0; 10]);
+    let closed = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+    assert_eq!(ask(3, 20, 10).unwrap(), closed, "its unit is unreachable");
     assert_eq!(ask(3, 30, 10).unwrap(), [1, 0, 2, 1, 0, 9, 4, 1, 0, 0]);
     assert_eq!(ask(3, 40, 1), Err(ExceptionCode::ILLEGAL_DATA_ADDRESS), "there is no third bus");
 }
@@ -103,7 +104,7 @@ fn each_bus_has_ten_registers_from_20_on() {
 #[test]
 fn a_busy_line_shows_its_utilisation_before_the_first_ten_seconds_are_over() {
     let start = Instant::now();
-    let mut view = View::default();
+    let mut view = View { port: PortState::Open, ..View::default() };
     let mut shown = |busy: u32, at: u32| {
         view.counters.busy = busy * SECOND / 10;
         view.window.note(view.counters.busy, start + at * SECOND / 10);
@@ -129,8 +130,9 @@ fn a_unit_stands_where_the_identifier_clients_use_puts_it() {
         52, 2, 0, 0, // 5.2 ms, 2 s
     ];
     assert_eq!(ask(3, 100 + 20 * 12, 20).unwrap(), expected);
-    let never = [0, 0, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFFFF, 0xFFFF, 0, 0];
-    assert_eq!(ask(4, 100 + 20, 20).unwrap(), never);
+    let unreachable =
+        [4, 0, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFFFF, 0xFFFF, 0, 0];
+    assert_eq!(ask(4, 100 + 20, 20).unwrap(), unreachable);
 }
 
 #[test]
@@ -175,4 +177,20 @@ fn without_a_profile_the_age_is_that_of_the_newest_block() {
     assert_eq!(missing.age(now), None, "one of them has not been read");
     let refused = UnitView { is_measured: true, ..view };
     assert_eq!(refused.age(now), None, "the unit gives none of them");
+}
+
+#[test]
+fn a_closed_port_and_a_silent_line_make_their_units_unreachable_and_idle() {
+    let now = Instant::now() + 100 * SECOND;
+    let online = || Arc::new(UnitView { state: UnitState::Online, ..quiet(1) });
+    let mut view = View { port: PortState::Open, units: vec![online()], ..View::default() };
+    view.window.note(Duration::ZERO, now - 20 * SECOND);
+    view.counters.busy = 10 * SECOND;
+    assert_eq!(view.availability(unit(1)), Availability::Online);
+    assert_eq!((view.count_lost(), view.utilisation(now)), (0, 5_000));
+    let silent = View { is_silent: true, ..view.clone() };
+    assert_eq!((silent.availability(unit(1)), silent.count_lost()), (Availability::Unreachable, 1));
+    let closed = View { port: PortState::Closed, ..view };
+    assert_eq!((closed.availability(unit(1)), closed.count_lost()), (Availability::Unreachable, 1));
+    assert_eq!(closed.utilisation(now), 0);
 }

@@ -107,7 +107,7 @@ fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
     );
     for finding in &status.findings {
         assert!(text(wrong).contains(&*finding.what), "{}", finding.what);
-        let last_word = finding.remedy.replace([')', '`'], "");
+        let last_word = finding.remedy.to_string().replace([')', '`'], "");
         assert!(text(wrong).contains(last_word.split(' ').next_back().unwrap()), "{}", finding.remedy);
     }
     assert!(wrong.contains(r#"<a class="place" href="/units/5">Kitchen (unit 5)</a>"#));
@@ -219,6 +219,7 @@ fn word(state: UnitState) -> &'static str {
         UnitState::Online => "on-line",
         UnitState::Offline => "off-line",
         UnitState::Confirming => "being confirmed",
+        UnitState::Unreachable => "unreachable",
     }
 }
 

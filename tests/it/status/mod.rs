@@ -6,3 +6,4 @@ mod http;
 mod metrics;
 mod page;
 mod readings;
+mod unreachable;

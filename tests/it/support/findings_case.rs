@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metergate::findings::{Evidence, Finding, Kind};
+use metergate::findings::{Evidence, Finding, Kind, Track, findings};
 use metergate::line::{
-    Framing, LineCounters, LineSettings, Parity, PortState, UnitCounters, UnitId, UnitState, UnitStatistics,
-    UnitView, View,
+    Framing, Incidents, LineCounters, LineSettings, Parity, PortState, UnitCounters, UnitId, UnitState,
+    UnitStatistics, UnitView, View,
 };
 use metergate::meter::Profile;
 
@@ -34,6 +34,7 @@ pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
         is_measured: false,
         ignored_reads: 0,
         statistics: UnitStatistics::default(),
+        incidents: Incidents::default(),
     }
 }
 
@@ -67,16 +68,22 @@ impl Case {
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
         let settings = LineSettings { framing: self.framing, ..super::settings::line(&units) };
+        // Slowness takes a while to count; everything else has just been seen.
+        let mut track = Track::default();
+        let early = View { polling: self.now.polling.clone(), ..self.before.clone() };
+        track.note(&early, self.at - 40 * SECOND);
+        track.note(&self.now, self.at);
         let evidence = Evidence {
             settings: &settings,
             device: Path::new(self.device),
             before: &self.before,
+            track: &track,
             now: &self.now,
             at: self.at,
             port_closed: Some("no such device"),
             faulty_characters: None,
         };
-        evidence.findings(|_| self.profile)
+        findings(&evidence, |_| self.profile)
     }
 
     pub(crate) fn kinds(&self) -> Vec<(Option<u8>, Kind)> {

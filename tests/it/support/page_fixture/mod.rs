@@ -6,7 +6,7 @@ mod one_meter;
 use std::time::Duration;
 
 use metergate::events::{Event, EventKind};
-use metergate::findings::{Kind, Severity};
+use metergate::findings::{Kind, Remedy, Severity};
 use metergate::status::{
     Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener, LocatedFinding,
     Number, Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
@@ -56,7 +56,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Warning,
                 Kind::Lossy,
                 "31 of 120 requests got no answer (26 %)",
-                "Check the wires at this meter and the one before it",
+                &["Check the wires at this meter and the one before it"],
             ),
             silent("riser-a", 8, Some(ROOF), "It has never answered"),
             finding(
@@ -65,7 +65,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Note,
                 Kind::Echo,
                 "The adapter hands back what is sent; the gateway takes it out",
-                "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+                NO_ECHO,
             ),
             finding(
                 "riser-b",
@@ -73,7 +73,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 Severity::Fault,
                 Kind::PortClosed,
                 "The port is closed: no such file or directory (os error 2)",
-                "In this order: (1) see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`); (2) that no other program holds it; (3) that metergate's user may open it (group dialout)",
+                OPEN_PORT,
             ),
         ],
         ..Status::default()
@@ -203,7 +203,7 @@ pub(crate) fn unit(bus: &'static str, id: u8, name: Option<&'static str>, state:
         state,
         age_ms: match state {
             UnitState::Online => Some(600 + 90 * u64::from(id)),
-            UnitState::Offline => Some(250_000),
+            UnitState::Offline | UnitState::Unreachable => Some(250_000),
             UnitState::Confirming => Some(12_000),
             UnitState::NeverSeen => None,
         },
@@ -278,7 +278,11 @@ fn silent(
         Severity::Fault,
         Kind::Silent,
         what,
-        "In this order: (1) the meter's power; (2) its two wires at the terminals; (3) its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
+        &[
+            "the meter's power",
+            "its two wires at the terminals",
+            "its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
+        ],
     )
 }
 
@@ -289,7 +293,7 @@ fn finding(
     severity: Severity,
     kind: Kind,
     what: &'static str,
-    remedy: &'static str,
+    steps: &[&'static str],
 ) -> LocatedFinding<'static> {
     LocatedFinding {
         severity,
@@ -299,7 +303,9 @@ fn finding(
         line_unit: unit.map(|(id, _)| if id == 7 { 17 } else { id }),
         name: unit.and_then(|(_, name)| name).map(Into::into),
         what: what.into(),
-        remedy: remedy.into(),
+        remedy: Remedy::steps(steps.iter().copied()),
+        active_since_ms: 180_000,
+        last_seen_ms: 5_000,
     }
 }
 
@@ -362,3 +368,12 @@ fn events() -> Vec<ListedEvent> {
         event(EventKind::Start, None, "2026-11-21T09:00:00Z", Some(0), "metergate started"),
     ]
 }
+const NO_ECHO: &[&str] = &[
+    "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+];
+
+const OPEN_PORT: &[&str] = &[
+    "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
+    "that no other program holds it",
+    "that metergate's user may open it (group dialout)",
+];

@@ -56,7 +56,7 @@ pub(crate) fn meter() -> Status<'static> {
         Severity::Warning,
         Kind::LowPowerFactor,
         "The power factor of phase B is 0.31",
-        "Check that the current sensor of phase B is on the conductor of phase B and points the right way",
+        &["Check that the current sensor of phase B is on the conductor of phase B and points the right way"],
     )];
     status
 }

@@ -1,0 +1,97 @@
+//! The findings of one line: all rules, and what is left of them where one cause shows in several places.
+
+use crate::line::{PortState, UnitId};
+use crate::meter::Profile;
+
+use super::evidence::Evidence;
+use super::finding::{Finding, Kind};
+use super::{line, meter, unit};
+
+/// Everything that is wrong with the line, its units and, as far as `profile` knows them, its meters; what is of the
+/// line first, then by unit, each by severity.
+#[must_use]
+pub fn findings<'p>(
+    evidence: &Evidence<'_>,
+    profile: impl Fn(UnitId) -> Option<&'p Profile>,
+) -> Vec<Finding> {
+    let mut findings = line::findings(evidence);
+    findings.sort_by_key(|finding| finding.severity);
+    if evidence.now.port != PortState::Closed && !evidence.is_line_silent() {
+        for now in &evidence.now.units {
+            let mut of_unit = unit::findings(evidence, now);
+            // What a meter said before it was lost is nothing it says now.
+            if let Some(profile) = profile(now.id)
+                && evidence.now.availability(now.id).is_answering()
+            {
+                of_unit.extend(meter::findings(now, profile, evidence.at));
+            }
+            of_unit.sort_by_key(|finding| finding.severity);
+            findings.append(&mut of_unit);
+        }
+    }
+    let kinds: Vec<Kind> = findings.iter().map(|finding| finding.kind).collect();
+    findings.retain(|finding| !kinds.iter().any(|cause| explains(*cause, finding.kind)));
+    for finding in &mut findings {
+        if let Some(since) = evidence.track.active_since(finding) {
+            finding.active_since = finding.active_since.min(since);
+        }
+    }
+    findings
+}
+
+/// Whether a finding of one kind on a line is the cause of what makes another, which then is none of its own.
+fn explains(cause: Kind, finding: Kind) -> bool {
+    match cause {
+        // Nothing gets through.
+        Kind::LineOccupied => matches!(
+            finding,
+            Kind::Noise
+                | Kind::Garbled
+                | Kind::Unreadable
+                | Kind::Lossy
+                | Kind::Silent
+                | Kind::Late
+                | Kind::PollingSlow
+                | Kind::LineFull
+        ),
+        // Two that send at once spoil each other's requests and answers, and one hears the answers to the other.
+        Kind::ForeignRequests => matches!(
+            finding,
+            Kind::ForeignFrames
+                | Kind::Collision
+                | Kind::Noise
+                | Kind::Garbled
+                | Kind::Lossy
+                | Kind::Late
+                | Kind::DuplicateAddress
+                | Kind::AddressChanged
+                | Kind::PollingSlow
+        ),
+        Kind::Noise => matches!(finding, Kind::Garbled | Kind::Lossy | Kind::PollingSlow),
+        // The bytes that are no frame, or a frame of another unit, are theirs.
+        Kind::DuplicateAddress | Kind::Unreadable => {
+            matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
+        }
+        Kind::AddressChanged => matches!(finding, Kind::ForeignFrames | Kind::PollingSlow),
+        Kind::LineSilent
+        | Kind::LineFull
+        | Kind::Silent
+        | Kind::Lossy
+        | Kind::Slow
+        | Kind::Late
+        | Kind::Garbled
+        | Kind::Misfit => matches!(finding, Kind::PollingSlow),
+        Kind::PortClosed
+        | Kind::FaultyCharacters
+        | Kind::Echo
+        | Kind::Collision
+        | Kind::ForeignFrames
+        | Kind::PollingSlow
+        | Kind::LearnLimit
+        | Kind::RangesUndone
+        | Kind::RtuOverTcp
+        | Kind::Refusing
+        | Kind::Alert
+        | Kind::LowPowerFactor => false,
+    }
+}

@@ -1,0 +1,61 @@
+//! What to do where a port is closed, or a line or a meter is silent, in the order of likelihood.
+
+use super::evidence::Evidence;
+use super::remedy::Remedy;
+
+/// Where the port is closed.
+pub(super) fn port_closed() -> Remedy {
+    let steps = [
+        "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
+        "that no other program holds it",
+        "that metergate's user may open it (group dialout)",
+    ];
+    Remedy::steps(steps).knowing("It is tried again by itself")
+}
+
+/// Where no unit has ever answered.
+pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
+    let scan = evidence.scan();
+    Remedy::steps([
+        "A and B swapped: swap the two wires at the adapter, it does no harm".to_owned(),
+        format!(
+            "wrong baud rate or parity: compare with a meter's own menu, or stop the gateway meanwhile and run \
+             `{scan} --try-settings`"
+        ),
+        "the wrong adapter or no connection to the first meter".to_owned(),
+        "meters without power".to_owned(),
+        format!("identifiers that are not those of the meters: `{scan}` lists who answers"),
+        "no bias or termination: 120 ohms at both ends".to_owned(),
+    ])
+}
+
+/// Where they did, and no unit does any more.
+pub(super) fn answered_once() -> Remedy {
+    let steps = [
+        "the cable between the adapter and the first meter",
+        "the meters' power",
+        "the adapter itself: unplug it and plug it in again",
+        "a meter or wire that shorts the line: take meters off from the far end until the others answer",
+    ];
+    Remedy::steps(steps).knowing("There were answers before, so settings and identifiers are right")
+}
+
+/// Of a meter that has never answered, where others do.
+pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
+    let scan = evidence.scan();
+    let steps = [
+        format!(
+            "this meter's address and baud rate in its own menu (`{scan} --try-settings` hears a meter at another rate; \
+             stop the gateway meanwhile)"
+        ),
+        "its power".to_owned(),
+        "its two wires: A and B swapped at this meter, or loose".to_owned(),
+    ];
+    Remedy::steps(steps).knowing("Others on this line answer, so its settings are right")
+}
+
+/// Of a meter that answers no more, where others do.
+pub(super) fn gone() -> Remedy {
+    let steps = ["its power", "its plug and wires", "its display: a menu that is open, or a fault it shows"];
+    Remedy::steps(steps).knowing("Others on this line answer")
+}

@@ -1,0 +1,38 @@
+//! What a unit did last that it should not have, and what it had been asked: evidence of the cause.
+
+use std::net::IpAddr;
+
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
+
+use super::record::Misfit;
+use super::request::Source;
+use super::settings::UnitId;
+
+/// The last of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
+    /// An intact answer that did not fit; without what was asked where it came too late to tell.
+    pub misfit: Option<(Misfit, Option<RequestSummary>)>,
+    /// An exception.
+    pub refusal: Option<(ExceptionCode, RequestSummary)>,
+    /// The unit that answered in its place.
+    pub stand_in: Option<UnitId>,
+}
+
+/// What a unit had been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestSummary {
+    /// The function.
+    pub function: FunctionCode,
+    /// The registers, of a read of one of the four tables.
+    pub range: Option<ReadRange>,
+    /// The client that asked first; `None`: the gateway on its own account.
+    pub client: Option<IpAddr>,
+}
+
+impl RequestSummary {
+    pub(super) fn new(request: &RequestPdu, client: Option<Source>) -> Self {
+        let client = client.map(|source| source.address);
+        Self { function: request.function(), range: request.range(), client }
+    }
+}

@@ -1,0 +1,170 @@
+//! Each fault that the simulator has, run against a line in simulated time: it ends in one finding, of the right cause,
+//! and in none once it is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metergate::findings::Kind;
+use metergate::line::{Line, Output, PortEvent};
+use metergate::simulator::Wire;
+use metergate::simulator::scenario::parse;
+use metergate::status::{History, Published, findings};
+
+use crate::support::published::published;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A fault, of meter 2 or of the line, and what is to be found of it.
+const FAULTS: &[(&str, Option<u8>, Kind)] = &[
+    ("meter: 2, fault: dead", Some(2), Kind::Silent),
+    ("meter: 2, fault: late, delay: 800ms", Some(2), Kind::Late),
+    ("meter: 2, fault: noisy, share: 30%", Some(2), Kind::Garbled),
+    ("meter: 2, fault: wrong_unit, as: 99", Some(2), Kind::AddressChanged),
+    ("meter: 2, fault: garbage", Some(2), Kind::Unreadable),
+    ("meter: 2, fault: reversed_ct, phase: B", Some(2), Kind::Alert),
+    ("meter: 2, fault: phase_loss, phase: A", Some(2), Kind::Alert),
+    ("meter: 2, fault: power_cycle", Some(2), Kind::Silent),
+    ("fault: echo", None, Kind::Echo),
+    ("fault: noisy, share: 10%", None, Kind::Noise),
+];
+
+/// A line of meters that is polled each second, and everything that looks at it.
+struct Stage {
+    line: Line<u32>,
+    wire: Wire,
+    published: Published,
+    history: History,
+    start: Instant,
+    now: Instant,
+    next_look: Instant,
+}
+
+impl Stage {
+    fn new(meters: &str, faults: &str) -> Self {
+        let faults = if faults.is_empty() { String::new() } else { format!("faults: [{faults}]\n") };
+        let text = format!("seed: 7\nmeters: [{meters}]\n{faults}");
+        let chain = parse(&text, "s.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+        let config = "listeners: [{address: 127.0.0.1:502}]\nbuses:\n  - name: riser\n    device: /dev/ttyS0\n    units: \
+                      [{id: 1-4, profile: leviton-4000r, poll: 1s, poll_slow: 5s}]\n";
+        let start = Instant::now() + SECOND;
+        let published = published(config, start);
+        let mut line = Line::new(published.buses[0].settings.line.clone());
+        line.handle_port(PortEvent::Opened, start);
+        let (wire, history) = (Wire::new(chain, start), History::default());
+        Self { line, wire, published, history, start, now: start, next_look: start }
+    }
+
+    fn run_until(&mut self, second: u32) {
+        let until = self.start + second * SECOND;
+        while self.now < until {
+            self.exchange();
+            let due = [self.line.poll_timeout(), self.wire.poll_timeout(), Some(self.next_look)];
+            let next = due.into_iter().flatten().min().expect("a look is always due");
+            self.now = self.now.max(next).min(until);
+            if self.next_look <= self.now {
+                self.next_look += SECOND;
+                self.published.at = self.now;
+                self.history.sample(&self.published, self.now);
+            }
+            if self.wire.poll_timeout().is_some_and(|due| due <= self.now) {
+                self.wire.handle_timeout(self.now);
+            }
+            self.exchange();
+            if self.line.poll_timeout().is_some_and(|due| due <= self.now) {
+                self.line.handle_timeout(self.now);
+            }
+        }
+        self.exchange();
+        self.published.at = self.now;
+    }
+
+    /// Carries bytes both ways until neither side has any for the other.
+    fn exchange(&mut self) {
+        loop {
+            let mut is_done = true;
+            while let Some(output) = self.line.poll_output() {
+                match output {
+                    Output::Transmit(adu) => {
+                        self.wire.handle_bytes(&adu, self.now);
+                        is_done = false;
+                    }
+                    Output::Publish(view) => self.published.buses[0].view = Arc::clone(&view),
+                    Output::Event(_) | Output::Record(_) | Output::Reply { .. } => {}
+                }
+            }
+            while let Some(bytes) = self.wire.poll_output() {
+                self.line.handle_bytes(&bytes, self.now);
+                is_done = false;
+            }
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    fn found(&self) -> Vec<(Option<u8>, Kind)> {
+        findings(&self.published, &self.history).iter().map(|one| (one.line_unit, one.kind)).collect()
+    }
+
+    fn told(&self) -> String {
+        let all = findings(&self.published, &self.history);
+        let all = all.iter().map(|one| format!("\n  {:?} {}", one.line_unit, one.what));
+        let units = self.published.buses[0].view.units.iter();
+        let units = units.map(|unit| {
+            format!(
+                "\n  unit {}: {:?} {:?} {}",
+                unit.id, unit.state, unit.counters, unit.statistics.unreadable
+            )
+        });
+        all.chain(units).collect()
+    }
+}
+
+#[test]
+fn each_fault_ends_in_one_finding_of_its_cause_and_in_none_when_it_is_over() {
+    let mut wrong = Vec::new();
+    for (fault, unit, kind) in FAULTS {
+        let mut stage = Stage::new("{id: 1-4}", &format!("{{at: 30s, for: 30s, {fault}}}"));
+        stage.run_until(29);
+        if !stage.found().is_empty() {
+            wrong.push(format!("{fault}: before it: {:?}{}", stage.found(), stage.told()));
+        }
+        stage.run_until(55);
+        if stage.found() != [(*unit, *kind)] {
+            wrong.push(format!("{fault}: {:?}{}", stage.found(), stage.told()));
+        }
+        stage.run_until(140);
+        if !stage.found().is_empty() {
+            wrong.push(format!("{fault}: after it: {:?}{}", stage.found(), stage.told()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn meters_that_were_set_up_wrongly_are_told_by_what_they_send() {
+    let run = |meters: &str| {
+        let mut stage = Stage::new(meters, "");
+        stage.run_until(40);
+        (stage.found(), stage.told())
+    };
+    let other_rate = run("{id: 1}, {id: 2, baud_rate: 9600}, {id: 3-4}");
+    assert_eq!(other_rate.0, [(Some(2), Kind::Silent)], "{}", other_rate.1);
+    let twice = run("{id: 1}, {id: 2, turnaround: 5ms}, {id: 2, turnaround: 6ms}, {id: 3-4}");
+    assert_eq!(twice.0, [(Some(2), Kind::DuplicateAddress)], "{}", twice.1);
+}
+
+#[test]
+fn a_meter_that_is_back_is_not_held_to_what_it_lost() {
+    let mut stage = Stage::new("{id: 1-4}", "{at: 30s, for: 20s, meter: 2, fault: dead}");
+    stage.run_until(48);
+    assert_eq!(stage.found(), [(Some(2), Kind::Silent)]);
+    let mut second = 50;
+    while !stage.found().is_empty() {
+        second += 1;
+        assert!(second < 70, "{:?}{}", stage.found(), stage.told());
+        stage.run_until(second);
+        let found = stage.found();
+        assert!(found.is_empty() || found == [(Some(2), Kind::Silent)], "{found:?}{}", stage.told());
+    }
+}
