@@ -346,7 +346,7 @@ fn exceptions(code: u8, count: u64) -> ExceptionCount {
 /// An outage that is over, a port that is still gone, and a start.
 fn events() -> Vec<ListedEvent> {
     let event = |kind, unit: Option<u8>, begin: &str, seconds: Option<u64>, text: &str| {
-        let begin_at: jiff::Timestamp = begin.parse().unwrap();
+        let begin_at: jiff::Timestamp = begin.parse().expect("an instant");
         let event = Event {
             id: 1,
             kind,
