@@ -132,7 +132,8 @@ impl PendingWrite {
 
     fn record(&mut self, outcome: &Outcome, kind: LogKind) {
         self.is_recorded = true;
-        self.audit.counter.note(self.write.link.client.ip());
+        let refused = u64::from(matches!(outcome, Outcome::NeverSent(_)));
+        self.audit.counter.note(self.write.link.client.ip(), refused);
         let names = &self.audit.names;
         if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
             self.write.log(names, outcome, held_back);

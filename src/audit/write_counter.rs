@@ -5,10 +5,12 @@ use std::net::IpAddr;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::events::Writes;
+
 /// Takes note of each write without a lock: connections never wait for the thread that counts, which has a lower
-/// priority. More than fit between two counts are counted as so many only.
+/// priority. More than fit between two counts are not counted.
 #[derive(Debug)]
-pub struct WriteCounter(ArrayQueue<IpAddr>);
+pub struct WriteCounter(ArrayQueue<(IpAddr, Writes)>);
 
 /// Writes between two counts, which are about a second apart: more than a line carries in a minute.
 const WRITES_MAX: usize = 4_096;
@@ -20,18 +22,20 @@ impl Default for WriteCounter {
 }
 
 impl WriteCounter {
-    /// A client sent a write.
-    pub(super) fn note(&self, client: IpAddr) {
-        let _beyond_what_fits = self.0.push(client);
+    /// A client sent a write, which was refused here or was not.
+    pub(super) fn note(&self, client: IpAddr, refused: u64) {
+        let _beyond_what_fits = self.0.push((client, Writes { total: 1, refused }));
     }
 
-    /// How many writes each client has sent since the last call.
+    /// The writes that each client has sent since the last call.
     #[must_use]
-    pub fn take(&self) -> BTreeMap<IpAddr, u64> {
-        let mut counts = BTreeMap::new();
+    pub fn take(&self) -> BTreeMap<IpAddr, Writes> {
+        let mut counts = BTreeMap::<IpAddr, Writes>::new();
         for _ in 0..self.0.len() {
-            let Some(client) = self.0.pop() else { break };
-            *counts.entry(client).or_default() += 1;
+            let Some((client, writes)) = self.0.pop() else { break };
+            let counted = counts.entry(client).or_default();
+            counted.total += writes.total;
+            counted.refused += writes.refused;
         }
         counts
     }

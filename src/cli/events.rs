@@ -91,10 +91,12 @@ mod tests {
             name: Some("Tenant 7\x1b[2J".into()),
             client: None,
             subject: None,
+            writes: None,
+            refused: None,
             begin: "2026-11-22T02:13:50Z".parse().expect("an instant"),
             end: Some("2026-11-22T02:41:02Z".parse().expect("an instant")),
             seconds: Some(1632),
-            text: "off-line: it did not answer".into(),
+            text: "off-line".into(),
         };
         let text = table(&[event]);
         let (begin, rest) = text.split_at(19);

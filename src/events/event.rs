@@ -33,6 +33,12 @@ pub struct Event {
     /// When it ended; `None`: it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// Of the writes of a client: how many there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u64>,
+    /// How many of these were refused by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// How long it lasted, whatever the clock was set to meanwhile; in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
@@ -119,7 +125,47 @@ impl Condition {
     }
 }
 
+/// So many writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// All of them.
+    pub total: u64,
+    /// Those that the gateway refused.
+    pub refused: u64,
+}
+
 impl Event {
+    /// One that happened in an instant, to nothing in particular.
+    pub(super) fn instant(id: u64, kind: EventKind, text: String, at: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
+            bus: None,
+            unit: None,
+            name: None,
+            client: None,
+            subject: None,
+            begin: at,
+            end: Some(at),
+            writes: None,
+            refused: None,
+            seconds: None,
+            text,
+        }
+    }
+
+    pub(super) fn add_writes(&mut self, more: Writes) {
+        let total = self.writes.unwrap_or(0) + more.total;
+        let refused = self.refused.unwrap_or(0) + more.refused;
+        (self.writes, self.refused) = (Some(total), Some(refused));
+        let writes = if total == 1 { "write" } else { "writes" };
+        let of = if self.client.is_none() { " of further clients" } else { "" };
+        self.text = match refused {
+            0 => format!("{total} {writes}{of}"),
+            _ => format!("{total} {writes}{of}, {refused} refused"),
+        };
+    }
+
     pub(super) fn key(&self) -> Key {
         let bus = self.bus.clone().unwrap_or_default();
         Key { kind: self.kind, bus, unit: self.unit, subject: self.subject.clone() }

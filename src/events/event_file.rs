@@ -56,10 +56,10 @@ impl EventFile {
         let mut skipped = 0;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str::<Event>(line) {
-                Ok(event) => {
+                Ok(event) if event.id <= ID_MAX => {
                     events.insert(event.id, event);
                 }
-                Err(_) => skipped += 1,
+                Ok(_) | Err(_) => skipped += 1,
             }
         }
         if skipped > 0 {
@@ -111,17 +111,19 @@ impl EventFile {
 
     fn replace(&mut self, all: &[Event]) -> io::Result<()> {
         // Half of what it may hold, so that it is not written anew at each change.
+        // What goes on is kept however old it is.
         let mut room = usize::try_from(self.settings.max_size / 2).unwrap_or(usize::MAX);
-        let fits = all.iter().rev().take_while(|event| {
+        let fits = |event: &&Event| {
             let length = line(event).len();
             let fits = length <= room;
-            room = room.saturating_sub(length);
-            fits
-        });
-        let kept = &all[all.len() - fits.count()..];
+            room = if fits { room - length } else { 0 };
+            fits || event.end.is_none()
+        };
+        let mut kept: Vec<Event> = all.iter().rev().filter(fits).cloned().collect();
+        kept.reverse();
         let beside = beside(&self.settings.file);
         let mut file = options().write(true).truncate(true).open(&beside)?;
-        file.write_all(lines(kept).as_bytes())?;
+        file.write_all(lines(&kept).as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, &self.settings.file)?;
         self.is_torn = false;
@@ -139,6 +141,9 @@ impl EventFile {
         self.settings.file.display()
     }
 }
+
+/// Numbers beyond this are of no list of ours: programs that read JSON may round them.
+const ID_MAX: u64 = 1 << 53;
 
 fn options() -> OpenOptions {
     let mut options = File::options();

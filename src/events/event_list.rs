@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Condition, Event, EventKind, Key};
+use super::event::{Condition, Event, EventKind, Key, Writes};
 use super::span::Span;
 
 /// The events that are kept, the oldest first. Knows no clock and no file.
@@ -22,16 +22,32 @@ pub struct EventList {
     changed: BTreeSet<u64>,
 }
 
-/// Buses and units about which nothing can be said at the moment: what is open there stays open. A unit that has not
-/// been asked since the start, or cannot be reached, may still be off-line or not.
+/// Ports, lines and units about which nothing can be said at the moment: what is open there stays open.
 #[derive(Clone, Debug, Default)]
 pub struct Undecided {
-    /// By bus and the identifier that clients use.
+    /// Buses whose port was not tried yet.
+    pub ports: BTreeSet<String>,
+    /// Buses on whose line nothing was sent yet.
+    pub lines: BTreeSet<String>,
+    /// Units that were not asked yet or cannot be reached, by bus and the identifier that clients use.
     pub units: BTreeSet<(String, u8)>,
+}
+
+impl Undecided {
+    fn holds(&self, key: &Key) -> bool {
+        match (key.kind, key.unit) {
+            (EventKind::PortLost, _) => self.ports.contains(&key.bus),
+            (_, None) => self.lines.contains(&key.bus),
+            (_, Some(unit)) => self.units.contains(&(key.bus.clone(), unit)),
+        }
+    }
 }
 
 /// Most events that are kept.
 pub const EVENTS_MAX: usize = 2_000;
+
+/// Clients whose writes are events of their own within an hour.
+pub const WRITERS_MAX: usize = 50;
 
 /// The writes of a client within so long a time are one event.
 const WRITES_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -41,7 +57,7 @@ impl EventList {
     #[must_use]
     pub fn restored(events: Vec<Event>, now: Timestamp, at: Instant) -> Self {
         let mut list = Self::default();
-        let stopped = events.last().map(|last| (last.kind, last.begin));
+        let last = events.last().map(|last| (last.kind, last.begin));
         for event in events {
             list.last_id = list.last_id.max(event.id);
             if event.end.is_none() && event.kind != EventKind::Writes {
@@ -49,16 +65,16 @@ impl EventList {
             }
             list.events.push_back(event);
         }
-        let text = match stopped {
-            None => "metergate started".to_owned(),
-            Some((EventKind::Stop, when)) => {
-                format!("metergate started, {} after it was stopped", Span(since(when, now)))
-            }
-            Some(_) => {
-                "metergate started; it had ended without being stopped: a crash or a loss of power".to_owned()
-            }
+        let text = match last {
+            None | Some((EventKind::Stop, _)) => "metergate started",
+            Some(_) => "metergate started; it had ended without being stopped: a crash or a loss of power",
         };
-        list.note(EventKind::Start, text, now, at);
+        list.note(EventKind::Start, text.to_owned(), now, at);
+        // From when it was stopped: so long it was not running.
+        if let (Some((EventKind::Stop, stopped)), Some(start)) = (last, list.events.back_mut()) {
+            start.begin = stopped;
+            start.seconds = Some(since(stopped, now).as_secs());
+        }
         list.trim();
         list
     }
@@ -73,15 +89,14 @@ impl EventList {
         let mut held = BTreeSet::new();
         for condition in conditions {
             let key = condition.key();
-            if !self.open.contains_key(&key) {
-                self.begin(condition, key.clone(), now, at);
+            match self.open.get(&key).copied() {
+                None => self.begin(condition, key.clone(), now, at),
+                // Ages and counts in it go on.
+                Some(id) => self.reword(id, &condition.text),
             }
             held.insert(key);
         }
-        let is_over = |key: &Key| {
-            let unit = key.unit.map(|unit| (key.bus.clone(), unit));
-            !held.contains(key) && !unit.is_some_and(|unit| undecided.units.contains(&unit))
-        };
+        let is_over = |key: &Key| !held.contains(key) && !undecided.holds(key);
         let over: Vec<(Key, u64)> =
             self.open.iter().filter(|(key, _)| is_over(key)).map(|(key, id)| (key.clone(), *id)).collect();
         for (key, id) in over {
@@ -95,55 +110,35 @@ impl EventList {
     pub fn note(&mut self, kind: EventKind, text: String, now: Timestamp, at: Instant) {
         let id = self.next_id();
         self.began.insert(id, at);
-        self.push(Event {
-            id,
-            kind,
-            bus: None,
-            unit: None,
-            name: None,
-            client: None,
-            subject: None,
-            begin: now,
-            end: Some(now),
-            seconds: None,
-            text,
-        });
+        self.push(Event::instant(id, kind, text, now));
         self.trim();
     }
 
-    /// A client has sent `count` more writes. Those within an hour are one event.
-    pub fn note_writes(&mut self, client: IpAddr, count: u64, now: Timestamp, at: Instant) {
-        let open = self.events.iter_mut().rev().find(|event| {
-            event.kind == EventKind::Writes && event.client == Some(client) && event.end.is_none()
-        });
+    /// A client has sent more writes. Those within an hour are one event; those of clients beyond
+    /// [`WRITERS_MAX`] are one together.
+    pub fn note_writes(&mut self, client: IpAddr, writes: Writes, now: Timestamp, at: Instant) {
+        let is_open = |event: &&mut Event| event.kind == EventKind::Writes && event.end.is_none();
+        let writers = self.events.iter_mut().filter(is_open).filter(|event| event.client.is_some()).count();
+        let is_known = self.events.iter_mut().filter(is_open).any(|event| event.client == Some(client));
+        let client = Some(client).filter(|_| is_known || writers < WRITERS_MAX);
+        let open = self.events.iter_mut().rev().filter(is_open).find(|event| event.client == client);
         let id = match open {
             Some(event) => {
-                let before = event.subject.as_ref().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
-                describe_writes(event, before + count);
+                event.add_writes(writes);
                 event.id
             }
             None => {
                 let id = self.next_id();
-                let mut event = Event {
-                    id,
-                    kind: EventKind::Writes,
-                    bus: None,
-                    unit: None,
-                    name: None,
-                    client: Some(client),
-                    subject: None,
-                    begin: now,
-                    end: None,
-                    seconds: None,
-                    text: String::new(),
-                };
-                describe_writes(&mut event, count);
+                let mut event =
+                    Event { client, end: None, ..Event::instant(id, EventKind::Writes, String::new(), now) };
+                event.add_writes(writes);
                 self.began.insert(id, at);
                 self.push(event);
                 id
             }
         };
         self.changed.insert(id);
+        self.trim();
     }
 
     /// Ends the events of writes whose hour is over.
@@ -160,15 +155,21 @@ impl EventList {
             .map(|event| event.id)
             .collect();
         for id in over {
-            self.end(id, now, at);
+            let begin = self.events.iter().find(|event| event.id == id).map_or(now, |event| event.begin);
+            self.end(id, now.min(later(begin, WRITES_PERIOD)), at);
         }
     }
 
     /// The clock was set: by `step` the instants of this run had been wrong. Notes it.
     pub fn step_clock(&mut self, step: SignedDuration, now: Timestamp, at: Instant) {
         for event in self.events.iter_mut().filter(|event| self.began.contains_key(&event.id)) {
-            event.begin = event.begin.checked_add(step).unwrap_or(event.begin);
             event.end = event.end.map(|end| end.checked_add(step).unwrap_or(end));
+            if event.kind == EventKind::Start && event.seconds.is_some() {
+                // It began when the gateway was stopped, by the clock of that time.
+                event.seconds = event.end.map(|end| since(event.begin, end).as_secs());
+            } else {
+                event.begin = event.begin.checked_add(step).unwrap_or(event.begin);
+            }
             self.changed.insert(event.id);
         }
         let (way, by) =
@@ -182,9 +183,23 @@ impl EventList {
         self.events.iter().filter(|event| changed.contains(&event.id)).cloned().collect()
     }
 
-    /// All of them are to be saved, in a file that has none yet.
-    pub fn change_all(&mut self) {
+    /// Goes on in a file that holds `earlier` events: they come first, and the others get numbers above theirs. All are
+    /// to be saved.
+    pub fn move_behind(&mut self, earlier: Vec<Event>) {
+        let highest = earlier.iter().map(|event| event.id).max().unwrap_or(0);
+        self.last_id += highest;
+        self.open.values_mut().for_each(|id| *id += highest);
+        self.began = std::mem::take(&mut self.began).into_iter().map(|(id, at)| (id + highest, at)).collect();
+        for event in &mut self.events {
+            event.id += highest;
+        }
+        for mut event in earlier.into_iter().rev() {
+            // Of another gateway, or of a time when this one wrote elsewhere: when it ended is not known.
+            event.end = event.end.or(Some(event.begin));
+            self.events.push_front(event);
+        }
         self.changed = self.events.iter().map(|event| event.id).collect();
+        self.trim();
     }
 
     /// The events, the oldest beginning first.
@@ -205,18 +220,21 @@ impl EventList {
             self.began.insert(id, began);
         }
         self.push(Event {
-            id,
-            kind: condition.kind,
             bus: Some(condition.bus.clone()),
             unit: condition.unit,
             name: condition.name.clone(),
-            client: None,
             subject: condition.subject.clone(),
             begin: earlier(now, condition.held_for),
             end: None,
-            seconds: None,
-            text: condition.text.clone(),
+            ..Event::instant(id, condition.kind, condition.text.clone(), now)
         });
+    }
+
+    /// Not a change to be saved by itself: the end is.
+    fn reword(&mut self, id: u64, text: &str) {
+        if let Some(event) = self.events.iter_mut().rev().find(|event| event.id == id) {
+            text.clone_into(&mut event.text);
+        }
     }
 
     fn end(&mut self, id: u64, now: Timestamp, at: Instant) {
@@ -249,16 +267,14 @@ impl EventList {
     }
 }
 
-fn describe_writes(event: &mut Event, count: u64) {
-    let writes = if count == 1 { "write" } else { "writes" };
-    event.text = format!("{count} {writes}; the audit has each of them");
-    event.subject = Some(count.to_string());
-}
-
 fn since(begin: Timestamp, now: Timestamp) -> Duration {
     now.duration_since(begin).try_into().unwrap_or_default()
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {
     now.checked_sub(by).unwrap_or(now)
+}
+
+fn later(begin: Timestamp, by: Duration) -> Timestamp {
+    begin.checked_add(by).unwrap_or(begin)
 }

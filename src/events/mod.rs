@@ -8,7 +8,7 @@ mod event_file;
 mod event_list;
 mod span;
 
-pub use event::{Condition, Event, EventKind};
+pub use event::{Condition, Event, EventKind, Writes};
 pub use event_file::{EventFile, EventFileSettings, SAVE_PERIOD};
-pub use event_list::{EVENTS_MAX, EventList, Undecided};
+pub use event_list::{EVENTS_MAX, EventList, Undecided, WRITERS_MAX};
 pub use span::Span;

@@ -60,9 +60,10 @@ impl Evidence<'_> {
         (count > 0).then_some(Trouble { count, transactions, first: episode.first, last: episode.last })
     }
 
-    /// The time in which a unit has had this trouble, if it goes on. Of a unit that is lost it does.
+    /// The time in which a unit has had this trouble, if it goes on. Of a unit that is lost it does; but one that gave
+    /// answers that do not fit was there, and is not because it was.
     pub(super) fn span_of(&self, now: &UnitView, trouble: UnitTrouble) -> Option<Span<'_>> {
-        let is_lost = self.now.availability(now.id).is_lost();
+        let is_lost = self.now.availability(now.id).is_lost() && trouble != UnitTrouble::Misfit;
         let episode = self.track.of_unit(now.id, trouble)?;
         let before = self.before.unit(now.id);
         (is_lost || episode.goes_on(self.at)).then_some(Span {
@@ -76,6 +77,9 @@ impl Evidence<'_> {
     /// Whether every unit was asked and none answers now: then the fault need not be theirs. One that is off-line has not
     /// answered since.
     pub(super) fn is_line_silent(&self) -> bool {
+        if self.now.is_silent {
+            return true;
+        }
         let units = &self.now.units;
         if let [only] = units.as_slice() {
             return self.is_only_one_silent(only);
@@ -107,10 +111,7 @@ impl Evidence<'_> {
 
     /// Whether another unit of the line answers, so that the line itself is right.
     pub(super) fn do_others_answer(&self, now: &UnitView) -> bool {
-        self.now.units.iter().any(|unit| match unit.state {
-            UnitState::Online | UnitState::Confirming => unit.id != now.id,
-            UnitState::Offline | UnitState::NeverSeen => false,
-        })
+        self.now.units.iter().any(|unit| unit.id != now.id && self.now.availability(unit.id).is_answering())
     }
 }
 

@@ -40,13 +40,14 @@ fn alerts<'p>(
     at: Instant,
     told: &mut BTreeSet<&'p str>,
 ) -> Option<Finding> {
-    let mut means = Vec::new();
+    let (mut names, mut means) = (Vec::new(), Vec::new());
     let mut steps: Vec<String> = Vec::new();
     let mut asked_at: Option<Instant> = None;
     for reading in readings {
         let Value::Bits { set, .. } = &reading.value else { continue };
         for bit in set {
             told.insert(bit.name.as_str());
+            names.push(bit.name.as_str());
             means.push(bit.means.as_str());
             let step = bit.remedy.as_deref().unwrap_or(ASK_THE_GUIDE);
             if !steps.iter().any(|known| known == step) {
@@ -59,7 +60,8 @@ fn alerts<'p>(
     let age = super::format::duration(at.saturating_duration_since(asked_at));
     let what = format!("The meter reports: {} (read {age} ago)", means.join("; "));
     let remedy = Remedy::steps(steps);
-    Some(Finding::new(Severity::Warning, Kind::Alert, Some(now.id), what, remedy, asked_at))
+    let finding = Finding::new(Severity::Warning, Kind::Alert, Some(now.id), what, remedy, asked_at);
+    Some(finding.about(names.join(", ")))
 }
 
 /// Power factors under a half where power flows, unless the meter has said so itself. One that was read long ago

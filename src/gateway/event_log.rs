@@ -13,6 +13,8 @@ use tracing::warn;
 
 use crate::audit::WriteCounter;
 use crate::events::{EventFile, EventFileSettings, EventKind, EventList, SAVE_PERIOD};
+use crate::line::Now;
+use crate::serial::clock;
 use crate::status::{self, Published};
 use crate::web::{SharedEvents, SharedHistory};
 
@@ -54,8 +56,19 @@ impl EventLog {
         if file.as_ref().map(EventFile::settings) == settings {
             return;
         }
-        *file = settings.cloned().map(|settings| EventFile::open(settings).0);
-        self.list.with(EventList::change_all);
+        let (next, earlier) = settings.cloned().map(EventFile::open).unzip();
+        *file = next;
+        self.list.with(|list| list.move_behind(earlier.unwrap_or_default()));
+    }
+
+    fn count_writes(&self) {
+        let (wall, at) = (now(), Instant::now());
+        self.list.with(|list| {
+            list.end_writes(wall, at);
+            for (client, writes) in self.writes.take() {
+                list.note_writes(client, writes, wall, at);
+            }
+        });
     }
 
     /// Writes what has changed. Waits for the disk.
@@ -70,6 +83,7 @@ impl EventLog {
 
     /// Writes what has changed, but does not wait for a disk that hangs.
     pub(super) async fn close(self) {
+        self.count_writes();
         let saving = spawn_blocking(move || self.save());
         if timeout(CLOSING_MAX, saving).await.is_err() {
             warn!("the last events are not in the event file: the disk does not take them");
@@ -80,8 +94,8 @@ impl EventLog {
 /// What the sampler of the status page keeps for the events from one look to the next.
 pub(super) struct EventSampler {
     log: EventLog,
-    /// Both clocks at the last look.
-    clocks: (Timestamp, Instant),
+    /// The clock on the wall and the time that has passed, asleep or awake, at the last look.
+    clocks: (Timestamp, Now),
     saved: Instant,
     saving: Option<JoinHandle<()>>,
 }
@@ -89,25 +103,25 @@ pub(super) struct EventSampler {
 impl EventSampler {
     pub(super) fn new(log: EventLog) -> Self {
         let at = Instant::now();
-        Self { log, clocks: (now(), at), saved: at, saving: None }
+        Self { log, clocks: (now(), clock::now()), saved: at, saving: None }
     }
 
     /// Looks at the gateway; to be called about once a second.
     pub(super) fn sample(&mut self, published: &Published, history: &SharedHistory) {
+        if published.generation == 0 {
+            // Nothing is published yet.
+            return;
+        }
         let (wall, at) = (now(), published.at);
         let (conditions, undecided) = history.with(|history| status::conditions(published, history));
-        let step = self.clock_step(wall, at);
-        let writes = self.log.writes.take();
+        let step = self.clock_step(wall, clock::now());
         self.log.list.with(|list| {
             if let Some(step) = step {
                 list.step_clock(step, wall, at);
             }
             list.observe(&conditions, &undecided, wall, at);
-            list.end_writes(wall, at);
-            for (client, count) in writes {
-                list.note_writes(client, count, wall, at);
-            }
         });
+        self.log.count_writes();
         let is_saving = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
         if !is_saving && at.saturating_duration_since(self.saved) >= SAVE_PERIOD {
             self.saved = at;
@@ -117,9 +131,11 @@ impl EventSampler {
     }
 
     /// By how much the clock on the wall went further than time, if it was set.
-    fn clock_step(&mut self, wall: Timestamp, at: Instant) -> Option<SignedDuration> {
-        let (wall_before, at_before) = std::mem::replace(&mut self.clocks, (wall, at));
-        let passed = SignedDuration::try_from(at.saturating_duration_since(at_before)).ok()?;
+    fn clock_step(&mut self, wall: Timestamp, now: Now) -> Option<SignedDuration> {
+        let (wall_before, before) = std::mem::replace(&mut self.clocks, (wall, now));
+        let awake = now.instant.saturating_duration_since(before.instant);
+        let asleep = now.slept.saturating_sub(before.slept);
+        let passed = SignedDuration::try_from(awake + asleep).ok()?;
         let step = wall.duration_since(wall_before) - passed;
         (step.abs() >= CLOCK_STEP).then_some(step)
     }

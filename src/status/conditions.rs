@@ -20,8 +20,15 @@ use super::published::{Published, PublishedBus, PublishedUnit};
 #[must_use]
 pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, Undecided) {
     let mut conditions = Vec::new();
-    let mut units = BTreeSet::new();
+    let (mut ports, mut lines, mut units) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for bus in &published.buses {
+        let is_tried = bus.port.since.is_some() || bus.port.problem.is_some();
+        if !is_tried {
+            ports.insert(bus.name().to_owned());
+        }
+        if !is_tried || (bus.view.counters.transactions == 0 && !bus.view.is_silent) {
+            lines.insert(bus.name().to_owned());
+        }
         conditions.extend(of_line(bus));
         for unit in bus.units() {
             conditions.extend(outage(&unit, published));
@@ -38,7 +45,7 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
                 .map(|finding| of_finding(bus, finding, published.at)),
         );
     }
-    (conditions, Undecided { units })
+    (conditions, Undecided { ports, lines, units })
 }
 
 fn of_line(bus: &PublishedBus) -> Option<Condition> {
@@ -74,7 +81,7 @@ fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> 
         name: view.name.clone(),
         subject: None,
         held_for,
-        text: "off-line: it did not answer".to_owned(),
+        text: "off-line".to_owned(),
     })
 }
 

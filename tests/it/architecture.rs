@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("line", &["meter", "modbus"]),
     ("traffic", &["line", "meter", "modbus"]),
     ("serial", &["line", "modbus", "runtime", "traffic"]),
-    ("audit", &["line", "modbus", "runtime", "serial", "traffic"]),
+    ("audit", &["events", "line", "modbus", "runtime", "serial", "traffic"]),
     ("server", &["audit", "line", "modbus", "runtime", "serial", "traffic"]),
     ("findings", &["line", "meter", "modbus"]),
     ("scan", &["line", "meter", "modbus"]),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use metergate::events::{
-    Condition, EVENTS_MAX, Event, EventFile, EventFileSettings, EventKind, EventList, Undecided,
+    Condition, EVENTS_MAX, Event, EventFile, EventFileSettings, EventKind, EventList, Undecided, WRITERS_MAX,
+    Writes,
 };
 
 use crate::support::program::Folder;
@@ -79,7 +80,7 @@ fn what_cannot_be_known_at_the_moment_stays_open() {
     let mut list = started(&clocks);
     observe(&mut list, &[outage(7, 0), outage(8, 0)], &clocks);
     clocks.pass(5);
-    let undecided = Undecided { units: BTreeSet::from([("riser-a".to_owned(), 7)]) };
+    let undecided = Undecided { units: BTreeSet::from([("riser-a".to_owned(), 7)]), ..Undecided::default() };
     list.observe(&[], &undecided, clocks.wall, clocks.at);
     let open: Vec<_> =
         of(&list, EventKind::Outage).iter().map(|event| (event.unit, event.end.is_none())).collect();
@@ -107,7 +108,7 @@ fn an_outage_goes_on_over_a_restart_and_keeps_its_beginning() {
     assert_eq!(outages.len(), 1, "{outages:?}");
     assert_eq!(outages[0].seconds, Some(60));
     let starts = of(&list, EventKind::Start);
-    assert_eq!(starts.last().unwrap().text, "metergate started, 42 s after it was stopped");
+    assert_eq!(starts.last().unwrap().seconds, Some(42), "so long it was not running");
 
     save(&settings, &mut list);
     let (_, events) = EventFile::open(settings);
@@ -150,25 +151,18 @@ fn writes_of_a_client_within_an_hour_are_one_event() {
     let mut clocks = Clocks::new();
     let mut list = started(&clocks);
     let client = "10.0.0.5".parse().unwrap();
-    list.note_writes(client, 2, clocks.wall, clocks.at);
+    list.note_writes(client, writes(2, 1), clocks.wall, clocks.at);
     clocks.pass(1_000);
-    list.note_writes(client, 1, clocks.wall, clocks.at);
-    list.note_writes("10.0.0.6".parse().unwrap(), 1, clocks.wall, clocks.at);
+    list.note_writes(client, writes(1, 0), clocks.wall, clocks.at);
+    list.note_writes("10.0.0.6".parse().unwrap(), writes(1, 0), clocks.wall, clocks.at);
     observe(&mut list, &[], &clocks);
     clocks.pass(2_600);
     list.end_writes(clocks.wall, clocks.at);
-    list.note_writes(client, 1, clocks.wall, clocks.at);
-    let writes = of(&list, EventKind::Writes);
-    let texts: Vec<_> = writes.iter().map(|event| event.text.as_str()).collect();
-    assert_eq!(
-        texts,
-        [
-            "3 writes; the audit has each of them",
-            "1 write; the audit has each of them",
-            "1 write; the audit has each of them"
-        ]
-    );
-    assert_eq!(writes.iter().map(|event| event.end.is_some()).collect::<Vec<_>>(), [true, false, false]);
+    list.note_writes(client, writes(1, 0), clocks.wall, clocks.at);
+    let noted = of(&list, EventKind::Writes);
+    let texts: Vec<_> = noted.iter().map(|event| event.text.as_str()).collect();
+    assert_eq!(texts, ["3 writes, 1 refused", "1 write", "1 write"]);
+    assert_eq!(noted.iter().map(|event| event.end.is_some()).collect::<Vec<_>>(), [true, false, false]);
 }
 
 #[test]
@@ -247,4 +241,75 @@ fn oldest_first(list: &EventList) -> Vec<Event> {
     let mut events: Vec<Event> = list.newest_first().cloned().collect();
     events.reverse();
     events
+}
+
+fn writes(total: u64, refused: u64) -> Writes {
+    Writes { total, refused }
+}
+
+#[test]
+fn strangers_who_write_do_not_push_out_what_happened() {
+    let clocks = Clocks::new();
+    let mut list = started(&clocks);
+    for stranger in 0..1_000_u32 {
+        let address = std::net::Ipv4Addr::from(0x0A00_0000 + stranger);
+        list.note_writes(address.into(), writes(1, 1), clocks.wall, clocks.at);
+    }
+    let noted = of(&list, EventKind::Writes);
+    assert_eq!(noted.len(), WRITERS_MAX + 1);
+    assert_eq!(noted.last().unwrap().text, "950 writes of further clients, 950 refused");
+}
+
+#[test]
+fn what_was_wrong_before_a_restart_stays_open_until_the_line_is_tried() {
+    let mut clocks = Clocks::new();
+    let mut list = started(&clocks);
+    let lost = Condition { kind: EventKind::PortLost, unit: None, name: None, ..outage(7, 0) };
+    let noise = Condition {
+        kind: EventKind::Finding,
+        unit: None,
+        name: None,
+        subject: Some("noise".into()),
+        ..outage(7, 0)
+    };
+    observe(&mut list, &[lost, noise], &clocks);
+    clocks.pass(10);
+    let mut list = EventList::restored(oldest_first(&list), clocks.wall, clocks.at);
+    let bus = BTreeSet::from(["riser-a".to_owned()]);
+    let open = |list: &EventList| list.newest_first().filter(|event| event.end.is_none()).count();
+    let untried = Undecided { ports: bus.clone(), lines: bus.clone(), ..Undecided::default() };
+    list.observe(&[], &untried, clocks.wall, clocks.at);
+    assert_eq!(open(&list), 2);
+    let silent_so_far = Undecided { lines: bus, ..Undecided::default() };
+    list.observe(&[], &silent_so_far, clocks.wall, clocks.at);
+    assert_eq!(open(&list), 1, "the port is open");
+    observe(&mut list, &[], &clocks);
+    assert_eq!(open(&list), 0);
+}
+
+#[test]
+fn another_file_keeps_what_it_holds_and_what_goes_on_outlasts_its_bound() {
+    let directory = Folder::new();
+    let settings = EventFileSettings { file: directory.path("events.jsonl"), max_size: 4_000 };
+    let clocks = Clocks::new();
+    let mut before = started(&clocks);
+    before.note(EventKind::Reload, "of earlier".into(), clocks.wall, clocks.at);
+    save(&settings, &mut before);
+
+    let mut list = started(&clocks);
+    observe(&mut list, &[outage(7, 0)], &clocks);
+    let (mut file, earlier) = EventFile::open(settings.clone());
+    list.move_behind(earlier);
+    file.save(&list.take_changed(), &oldest_first(&list)).unwrap();
+    let (_, events) = EventFile::open(settings.clone());
+    assert_eq!(events.len(), 4, "{events:#?}");
+    assert!(events.iter().any(|event| event.text == "of earlier"));
+
+    for number in 0..100 {
+        list.note(EventKind::Reload, format!("reload {number}"), clocks.wall, clocks.at);
+        file.save(&list.take_changed(), &oldest_first(&list)).unwrap();
+    }
+    let (_, events) = EventFile::open(settings);
+    let outage = events.iter().find(|event| event.kind == EventKind::Outage).expect("it goes on");
+    assert_eq!(outage.end, None);
 }

@@ -1,6 +1,6 @@
 //! The shipped configuration files: they load, name every key, and what their comments say is true.
 
-use metergate::config::section::{Audit, Bus, File, Listener, OfflineAfter, StatusPage, Unit};
+use metergate::config::section::{Audit, Bus, Events, File, Listener, OfflineAfter, StatusPage, Unit};
 use metergate::config::{Config, Loaded, Problem, parse};
 use metergate::document::keys;
 
@@ -23,13 +23,15 @@ fn the_shipped_files_load_without_warnings() {
 fn the_file_for_routers_is_the_packaged_one_but_for_what_a_router_has_not() {
     let Loaded { config, warnings } =
         parse(ROUTER, "shipped.yaml").unwrap_or_else(|problems| panic!("{problems}"));
-    // Without udev there is no name that stays.
+    // Without udev there is no name that stays; and its flash is not written for a list.
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].headline().contains("/dev/ttyUSB0 may belong to another adapter"), "{warnings:?}");
     assert_eq!(config.buses[0].line.units.len(), 8);
     let settings = |text: &'static str| -> Vec<&'static str> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_end());
-        lines.filter(|line| !line.is_empty() && !line.contains("device:")).collect()
+        lines
+            .filter(|line| !line.is_empty() && !line.contains("device:") && !line.starts_with("events:"))
+            .collect()
     };
     assert_eq!(settings(ROUTER), settings(PACKAGED));
 }
@@ -74,6 +76,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "anybody"
             | "no name"
             | "writes go to the log only"
+            | "in memory only"
             | "no token, on a loopback address only"
             | "none; registers are passed through, and only what clients ask for again and again is kept" => {
                 continue;
@@ -176,6 +179,8 @@ impl Line {
 fn keys_of(text: &str) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
     let mut list = Part::File;
+    // The section that is commented out as a whole.
+    let mut commented = Part::Audit;
     let (mut default, mut allowed) = (None, None);
     for (at, line) in text.lines().enumerate() {
         let inner = line.starts_with("#   ");
@@ -196,7 +201,7 @@ fn keys_of(text: &str) -> Vec<Line> {
         };
         let indent = line.len() - line.trim_start().len();
         let part = match (indent, list) {
-            _ if inner => Part::Audit,
+            _ if inner => commented,
             (0, _) => Part::File,
             (6, Part::Bus) if line.starts_with("      failures") || line.starts_with("      time") => {
                 Part::OfflineAfter
@@ -208,6 +213,8 @@ fn keys_of(text: &str) -> Vec<Line> {
             "listeners" => list = Part::Listener,
             "buses" if indent == 0 => list = Part::Bus,
             "status" => list = Part::Status,
+            "audit" => commented = Part::Audit,
+            "events" => commented = Part::Events,
             _ => {}
         }
         // The second unit shows a range; its keys are those of the first.
@@ -234,6 +241,7 @@ enum Part {
     Unit,
     Status,
     Audit,
+    Events,
 }
 
 impl Part {
@@ -246,9 +254,18 @@ impl Part {
             Self::Unit => keys::<Unit>(),
             Self::Status => keys::<StatusPage>(),
             Self::Audit => keys::<Audit>(),
+            Self::Events => keys::<Events>(),
         }
     }
 }
 
-const PARTS: [Part; 7] =
-    [Part::File, Part::Listener, Part::Bus, Part::OfflineAfter, Part::Unit, Part::Status, Part::Audit];
+const PARTS: [Part; 8] = [
+    Part::File,
+    Part::Listener,
+    Part::Bus,
+    Part::OfflineAfter,
+    Part::Unit,
+    Part::Status,
+    Part::Audit,
+    Part::Events,
+];

@@ -24,6 +24,7 @@ const FAULTS: &[(&str, Option<u8>, Kind)] = &[
     ("meter: 2, fault: reversed_ct, phase: B", Some(2), Kind::Alert),
     ("meter: 2, fault: phase_loss, phase: A", Some(2), Kind::Alert),
     ("meter: 2, fault: power_cycle", Some(2), Kind::Silent),
+    ("meter: 1-4, fault: dead", None, Kind::LineSilent),
     ("fault: echo", None, Kind::Echo),
     ("fault: noisy, share: 10%", None, Kind::Noise),
 ];

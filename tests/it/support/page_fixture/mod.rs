@@ -355,6 +355,8 @@ fn events() -> Vec<ListedEvent> {
             name: unit.map(|unit| format!("Tenant <{unit}>")),
             client: None,
             subject: None,
+            writes: None,
+            refused: None,
             begin: begin_at,
             end: seconds.map(|seconds| begin_at + Duration::from_secs(seconds)),
             seconds,
@@ -364,7 +366,7 @@ fn events() -> Vec<ListedEvent> {
     };
     vec![
         event(EventKind::PortLost, None, "2026-11-22T14:02:11Z", None, "/dev/rs485: the device has gone"),
-        event(EventKind::Outage, Some(3), "2026-11-22T02:13:50Z", Some(1632), "off-line: it did not answer"),
+        event(EventKind::Outage, Some(3), "2026-11-22T02:13:50Z", Some(1632), "off-line"),
         event(EventKind::Start, None, "2026-11-21T09:00:00Z", Some(0), "metergate started"),
     ]
 }
