@@ -24,10 +24,14 @@ const FAULTS: &[(&str, Option<u8>, Kind)] = &[
     ("meter: 2, fault: reversed_ct, phase: B", Some(2), Kind::Alert),
     ("meter: 2, fault: phase_loss, phase: A", Some(2), Kind::Alert),
     ("meter: 2, fault: power_cycle", Some(2), Kind::Silent),
-    ("meter: 1-4, fault: dead", None, Kind::LineSilent),
+    (EVERY_METER_DEAD, None, Kind::LineSilent),
     ("fault: echo", None, Kind::Echo),
     ("fault: noisy, share: 10%", None, Kind::Noise),
 ];
+
+/// As when a riser loses its power.
+const EVERY_METER_DEAD: &str = "meter: 1, fault: dead}, {at: 30s, for: 30s, meter: 2, fault: dead}, \
+    {at: 30s, for: 30s, meter: 3, fault: dead}, {at: 30s, for: 30s, meter: 4, fault: dead";
 
 /// A line of meters that is polled each second, and everything that looks at it.
 struct Stage {
