@@ -3,7 +3,7 @@
 //! Says nothing that was not published, and `None` where nothing was.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
@@ -15,6 +15,7 @@ use super::model::{
 use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
 use super::readings::Readings;
+use super::spans::{age, fine_millis, millis};
 use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
@@ -362,7 +363,7 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
         let of_clients = current_findings::of_clients(bus, &published.listeners, published.at);
-        let of_bus = current_findings::of_bus(bus, history, published.at);
+        let of_bus = current_findings::of_bus(bus, history.recent(bus), published.at);
         of_clients.into_iter().chain(of_bus).map(move |finding| {
             let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));
             LocatedFinding {
@@ -475,19 +476,6 @@ pub fn bus_history<'p>(bus: &'p PublishedBus, history: &History, now: Instant) -
         last_minute_ended_ms: millis(history.since_last_minute(now)),
         minutes: history.bus(bus).map(|track| track.minutes.iter().copied().collect()).unwrap_or_default(),
     }
-}
-
-pub(super) fn age(at: Instant, now: Instant) -> u64 {
-    millis(now.saturating_duration_since(at))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Milliseconds to the tenth, which is what is known of an answer's time.
-pub(super) fn fine_millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 /// Clients in one response.

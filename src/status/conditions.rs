@@ -36,7 +36,7 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
                 units.insert((bus.name().to_owned(), unit.alias));
             }
         }
-        let mut findings = current_findings::of_bus(bus, history, published.at);
+        let mut findings = current_findings::of_bus(bus, history.recent(bus), published.at);
         findings.extend(current_findings::of_clients(bus, &published.listeners, published.at));
         conditions.extend(
             findings

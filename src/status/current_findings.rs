@@ -5,17 +5,17 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use super::history::History;
 use super::published::{PublishedBus, PublishedListener};
+use super::recent::RecentWindow;
 use crate::findings::{self, Evidence, Finding, Track};
 use crate::line::View;
 use crate::serial::LineErrors;
 use crate::server::RtuClient;
 
 /// What is wrong with a line and its meters.
-pub(super) fn of_bus(bus: &PublishedBus, history: &History, now: Instant) -> Vec<Finding> {
-    let (before, errors, _at) = baseline(bus, history);
-    findings(bus, before, errors, &track(bus, history, now), now)
+pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Instant) -> Vec<Finding> {
+    let (before, errors, _at) = baseline(recent);
+    findings(bus, before, errors, &track(bus, recent, now), now)
 }
 
 /// What is wrong with the clients of the listeners whose first bus this is.
@@ -30,19 +30,16 @@ pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], no
 }
 
 /// The looks at a line, this one included.
-pub(super) fn track(bus: &PublishedBus, history: &History, now: Instant) -> Track {
-    let mut track = history.bus(bus).map(|track| track.recent.troubles().clone()).unwrap_or_default();
+pub(super) fn track(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Instant) -> Track {
+    let mut track = recent.map(|recent| recent.troubles().clone()).unwrap_or_default();
     track.note(&bus.view, now);
     track
 }
 
 /// What a line had counted about ten minutes ago, what its driver had, and when that was; nothing, and `None`,
 /// before the first look.
-pub(super) fn baseline<'a>(
-    bus: &PublishedBus,
-    history: &'a History,
-) -> (&'a View, LineErrors, Option<Instant>) {
-    let earlier = history.bus(bus).and_then(|track| track.recent.earlier());
+pub(super) fn baseline(recent: Option<&RecentWindow>) -> (&View, LineErrors, Option<Instant>) {
+    let earlier = recent.and_then(RecentWindow::earlier);
     earlier.map_or((&NOTHING, LineErrors::default(), None), |earlier| {
         (&earlier.view, earlier.line_errors.unwrap_or_default(), Some(earlier.at))
     })

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::collect::{age, fine_millis};
 use super::current_findings::{NOTHING, baseline, findings, of_clients, track};
 use super::history::History;
 use super::model::{PortState, UnitState};
 use super::published::{Published, PublishedBus, PublishedUnit};
+use super::spans::{age, fine_millis};
 use crate::findings::{Finding, Kind, Remedy, Severity, Track};
 use crate::line::{UnitId, UnitView, View};
 use crate::serial::LineErrors;
@@ -98,9 +98,10 @@ impl DoctorReport {
     pub fn of(published: &Published, history: &History) -> Self {
         let now = published.at;
         let report = |bus: &PublishedBus| {
-            let (before, errors, at) = baseline(bus, history);
+            let (before, errors, at) = baseline(history.recent(bus));
             let span = now.saturating_duration_since(at.unwrap_or(published.started));
-            let mut report = report(bus, before, errors, &track(bus, history, now), span, now, |_| true);
+            let mut report =
+                report(bus, before, errors, &track(bus, history.recent(bus), now), span, now, |_| true);
             let of_clients = of_clients(bus, &published.listeners, now);
             report.findings.splice(0..0, of_clients.into_iter().map(|finding| reported(finding, now)));
             report

@@ -93,7 +93,7 @@ impl History {
             }
         }
         for bus in &published.buses {
-            let found = current_findings::of_bus(bus, self, now);
+            let found = current_findings::of_bus(bus, self.recent(bus), now);
             if let Some(track) = self.buses.get_mut(bus.name()) {
                 track.recent.note_findings(&found);
             }
@@ -117,6 +117,11 @@ impl History {
     #[must_use]
     pub fn unit(&self, unit: &PublishedUnit<'_>) -> Option<&UnitTrack> {
         self.units.get(&(unit.bus.name().to_owned(), unit.settings.id))
+    }
+
+    /// The last ten minutes of a line.
+    pub(super) fn recent(&self, bus: &PublishedBus) -> Option<&RecentWindow> {
+        self.bus(bus).map(|track| &track.recent)
     }
 
     /// What is remembered of a line.

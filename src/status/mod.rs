@@ -17,6 +17,7 @@ mod published;
 mod reading_metrics;
 mod readings;
 mod recent;
+mod spans;
 mod transactions;
 
 pub use collect::{

@@ -3,9 +3,9 @@
 //! Owns the words for who wanted one and what was asked. What was recorded is shown as it was; which records are kept,
 //! and for how long, is decided in `traffic::recent`.
 
-use super::collect::{age, fine_millis};
 use super::model::TransactionRecord;
 use super::published::{Published, PublishedUnit};
+use super::spans::{age, fine_millis};
 use crate::line::{Cause, Record, SegmentKind, Target, Transaction, UnitId};
 use crate::modbus::function;
 use crate::modbus::pdu::FunctionCode;
