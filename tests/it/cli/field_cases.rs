@@ -196,6 +196,33 @@ fn the_meters_of_the_gateway_here_are_read_all_by_their_names() {
     }
 }
 
+#[test]
+fn meters_that_give_one_point_in_different_units_have_a_column_for_each() {
+    // 1234 W as the SDM630 has it, at 30053; 30 kW as the 4000-R has it, at 3; its exponents read zero.
+    let address = meter([(52, 0x449A), (53, 0x4000), (2, 30), (140, 0)].into());
+    let folder = Folder::new();
+    let config = folder.write(
+        "metergate.yaml",
+        &format!(
+            "listeners: [{{address: '{address}'}}]\nbuses: [{{name: line, device: {}, units: [{{id: 1, profile: \
+             leviton-4000r}}, {{id: 2, profile: eastron-sdm630}}]}}]\n",
+            folder.path("line").display()
+        ),
+    );
+    let sweep = |style: &[&str]| {
+        let arguments = [&["read", "--all", "-c", config.to_str().unwrap()], style, &["real_power_total"]];
+        let output = run(&arguments.concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let csv = sweep(&["--csv"]);
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][4..6], ["real_power_total (kW)", "real_power_total (W)"], "{csv}");
+    assert_eq!((&rows[1][4..6], &rows[2][4..6]), (&["30", ""][..], &["", "1234"][..]), "{csv}");
+    let table = sweep(&[]);
+    assert!(table.contains("real_power_total (kW)  real_power_total (W)\n"), "{table}");
+}
+
 /// What `check` says of a file: its exit code and both its outputs.
 fn check(file: &[u8]) -> (i32, String) {
     let folder = Folder::new();
