@@ -44,6 +44,8 @@ pub struct Meter {
     pub profile: Option<&'static str>,
     /// It answered after its time.
     pub late: bool,
+    /// Its answers to reads are intact and of another length than asked; none of them fits.
+    pub misfits: bool,
     /// The first question it answered.
     pub answered: Option<Question>,
 }

@@ -24,6 +24,7 @@ fn leviton() -> Meter {
         version: Some("V02.015".to_owned()),
         profile: Some("leviton-4000r"),
         late: false,
+        misfits: false,
         answered: None,
     }
 }
@@ -78,6 +79,21 @@ fn neighbours_that_are_alike_stand_as_a_range() {
         text.contains("- id: 6\n        profile: leviton-4000r\n        response_timeout: 1000ms\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_unit_that_answers_another_length_passes_on_what_it_says_and_has_no_profile() {
+    let mut units = meters([1]);
+    units.push((2, Some(USUAL), Found::Meter(Meter { misfits: true, ..leviton() })));
+    units.push((3, Some(USUAL), Found::Meter(Meter { misfits: true, ..Meter::default() })));
+    let found = findings(units);
+    let text = report::configuration(&found, "/dev/ttyUSB0");
+    assert!(text.ends_with("- id: 1\n        profile: leviton-4000r\n      - id: 2-3\n        replies: loose\n"), "{text}");
+    let bus = &configured(&found).buses[0];
+    assert_eq!((bus.line.units.len(), bus.profiles.len()), (3, 1), "a profile beside loose replies is an error");
+    let words = report::words(&found, Scope::Named, Through::Line);
+    assert!(words.contains("does not say what it is; answers another length than asked\n"), "{words}");
+    assert!(!words.contains("late"), "{words}");
 }
 
 #[test]

@@ -8,10 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::program::Folder;
@@ -346,6 +349,57 @@ fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
     assert_eq!((units(&said), code), (vec![2], Some(1)), "{said}");
     assert!(said.contains("answers late") && said.contains("no answer from 1, 3-4."), "{said}");
     assert!(said.contains("- id: 2\n        response_timeout: 1000ms\n"), "{said}");
+}
+
+#[test]
+fn an_answer_of_another_length_is_not_called_late() {
+    let device = line(|frame| match (frame[0], frame[1]) {
+        (1, 3) => Some((AT_ONCE, pair(3))),
+        // Unit 2 gives one register of two.
+        (2, 3 | 4) => Some((AT_ONCE, vec![frame[1], 2, 1, 1])),
+        // Unit 3 does so as well, and says what it is.
+        (3, 3 | 4) => Some((AT_ONCE, vec![frame[1], 2, 1, 1])),
+        (3, 0x11) => Some((AT_ONCE, vec![0x11, 5, 7, 0xFF, b'a', b'b', b'c'])),
+        _ => None,
+    });
+    let (said, code) = scan(&device, "1-3");
+    assert_eq!((units(&said), code), (vec![1, 2, 3], Some(0)), "{said}");
+    assert!(said.contains("does not say what it is; answers another length than asked\n"), "{said}");
+    assert!(said.contains("abc; answers another length than asked; answers function 17\n"), "{said}");
+    assert!(!said.contains("late") && !said.contains("response_timeout"), "{said}");
+    assert!(said.contains("- id: 1\n      - id: 2-3\n        replies: loose\n"), "{said}");
+}
+
+#[test]
+fn a_scan_that_asks_late_units_again_ends_with_ctrl_c() {
+    /// How often unit 1 was asked for its first holding registers: the third time is with more time.
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    // All answer too late for the scan, and not at all when they are asked again.
+    let device = line(|frame| {
+        let is_first = frame[1] == 3 && frame[2..4] == [0, 0];
+        if is_first && frame[0] == 1 {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+        }
+        (is_first && ASKED.load(Ordering::SeqCst) < 3).then(|| (Duration::from_millis(350), pair(3)))
+    });
+    let program = Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["scan", device.to_str().unwrap(), "--units", "1-3", "-b", "19200"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ASKED.load(Ordering::SeqCst) < 3 {
+        assert!(Instant::now() < deadline, "unit 1 is not asked again");
+        thread::sleep(AT_ONCE);
+    }
+    let stopped = Instant::now();
+    kill(Pid::from_raw(program.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = program.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Three units, six questions, a second each.
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}: {said}", stopped.elapsed());
+    assert_eq!((units(&said), output.status.code()), (vec![1, 2, 3], Some(1)), "{said}");
+    assert!(said.contains("answers late") && said.contains("# Broken off"), "{said}");
 }
 
 #[test]
