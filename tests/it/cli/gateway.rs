@@ -117,6 +117,20 @@ fn check_warns_of_a_file_whose_directory_is_not_there() {
 }
 
 #[test]
+fn the_budget_names_the_point_that_is_read_to_bill_by() {
+    let folder = folder("bill-by");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let kept = fs::read_to_string(&path).unwrap();
+    fs::write(&path, kept.replace("{id: 1}", "{id: 1, profile: leviton-4000r}")).unwrap();
+    let output = run("check", &path);
+    let shown = text(&output.stdout);
+    let row = shown.lines().find(|row| row.contains("registers 1-2 ")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.contains("  real_energy_total  "), "{shown}");
+    assert!(!shown.contains("bill_by"), "{shown}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_wrong_configuration_ends_check_and_run_with_3_and_names_key_and_line() {
     let folder = folder("bad");
     let path = folder.join("metergate.yaml");
