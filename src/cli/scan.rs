@@ -283,7 +283,7 @@ async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<As
             break;
         }
     }
-    if tries.intact + tries.damaged == 0 {
+    if tries.intact + tries.damaged + tries.malformed == 0 {
         return Ok(Asked::Found(Found::Silent));
     }
     let mut meter = Meter { answered: Some(question), ..Meter::default() };
@@ -359,7 +359,8 @@ fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Re
     match answer {
         Err(Failure::Exception(code)) if through.says_it_itself(*code) => {}
         Ok(()) | Err(Failure::Exception(_)) => tries.intact += 1,
-        Err(Failure::Garbled | Failure::Malformed(_)) => tries.damaged += 1,
+        Err(Failure::Garbled) => tries.damaged += 1,
+        Err(Failure::Malformed(_)) => tries.malformed += 1,
         Err(Failure::Silent) => {}
         Err(Failure::Unreachable(why)) => return Err(why.clone()),
     }
@@ -389,7 +390,8 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -
     }
     let printed = output::print(text.as_bytes());
     let nobody = findings.heard().next().is_none();
-    let missed = plan.scope == Scope::Named && findings.silent().next().is_some();
+    // A meter was expected at each of these.
+    let missed = plan.scope == Scope::Named && findings.silent().chain(findings.malformed()).next().is_some();
     let fault = nobody || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }

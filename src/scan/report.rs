@@ -81,6 +81,7 @@ fn table(findings: &Findings, text: &mut String) {
             Found::Twice => {
                 "            two meters seem to have this address: two answers to one request".to_owned()
             }
+            Found::Malformed => "            its answers do not fit what was asked".to_owned(),
             Found::Silent => continue,
         };
         let _never = writeln!(text, "# {unit:>5}{at}  {says}");
@@ -115,6 +116,11 @@ fn summary(findings: &Findings, scope: Scope, text: &mut String) {
     if shared > 0 {
         parts.push(format!("{shared} {} used twice", if shared == 1 { "address" } else { "addresses" }));
     }
+    let malformed = findings.malformed().count();
+    if malformed > 0 {
+        let units = if malformed == 1 { "unit" } else { "units" };
+        parts.push(format!("{malformed} {units} with answers that do not fit"));
+    }
     let silent: Vec<_> = findings.silent().collect();
     if scope == Scope::Named && !silent.is_empty() {
         parts.push(format!("no answer from {}", list(&silent)));
@@ -134,6 +140,12 @@ fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut Stri
             "Address {}: switch one meter after the other off to find both, then give one of them a free address \
              in its menu. A single meter whose answers are all damaged has a bad wire.",
             list(&shared)
+        ));
+    }
+    if let Some(unit) = findings.malformed().next() {
+        say(&format!(
+            "What does not fit in such an answer is said by `metergate read TARGET --unit {unit} --raw 1`. It is the \
+             meter, or what stands between, that does not keep to the standard."
         ));
     }
     if let Some(usual) = findings.usual_framing() {

@@ -339,6 +339,31 @@ fn a_scan_finds_meters_that_answer_input_registers_other_addresses_or_their_iden
 }
 
 #[test]
+fn a_gateway_whose_replies_do_not_fit_is_not_said_to_have_two_meters_of_one_address() {
+    // One register of two, whatever is asked.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 7];
+            while stream.read_exact(&mut head).is_ok() {
+                let mut pdu = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - 1];
+                stream.read_exact(&mut pdu).unwrap();
+                let reply = [&head[..4], &[0, 5], &head[6..], &[pdu[0], 2, 1, 1]].concat();
+                // The scan leaves after an answer that does not fit.
+                let _gone = stream.write_all(&reply);
+            }
+        }
+    });
+    let output = run(&["scan", &address, "--units", "1-2"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((units(&said), output.status.code()), (vec![1, 2], Some(1)), "{said}");
+    assert_eq!(said.matches("its answers do not fit what was asked").count(), 2, "{said}");
+    assert!(!said.contains("two meters") && !said.contains("used twice"), "{said}");
+    assert!(said.contains("# 0 meters, 2 units with answers that do not fit.\n"), "{said}");
+}
+
+#[test]
 fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
     // 350 ms: the scan gives up after 200, and asks the next unit meanwhile.
     let device = line(|frame| {
