@@ -218,6 +218,9 @@ fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {
     let units = if first == last { format!("unit {first}") } else { format!("units {first}-{last}") };
     let profile = bus.profiles.get(&planned.unit).map(|unit| &unit.profile);
     let block = profile.and_then(|profile| profile.blocks.iter().find(|block| block.range == planned.range));
+    // What is read beside the blocks is the point to bill by, alone.
+    let billed = profile.and_then(|profile| profile.points.iter().find(|point| point.bill_by));
+    let name = block.map(|block| &block.name).or(billed.map(|point| &point.name));
     let from =
         profile.map_or(u32::from(planned.range.start) + 1, |profile| profile.register(planned.range.start));
     let registers = match planned.range.quantity {
@@ -226,7 +229,7 @@ fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {
     };
     [
         units,
-        block.map_or_else(|| "bill_by".to_owned(), |block| block.name.clone()),
+        name.cloned().unwrap_or_default(),
         registers,
         format!("every {}", time(planned.interval)),
         format!("{} each", time(planned.cost)),

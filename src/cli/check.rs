@@ -67,17 +67,30 @@ fn remark(path: &Path, config: &Config) {
             );
         }
     }
-    let folder = config.audit.as_ref().and_then(|audit| audit.file.parent());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        say(
-            "warning",
-            &format!(
-                "audit.file: there is no directory {}, and `run` does not start without it; make it (`install -d -o \
-                 metergate -g metergate -m 750 {}`), or name a file elsewhere",
-                folder.display(),
-                folder.display()
-            ),
-        );
+    let files = [
+        (
+            "audit.file",
+            config.audit.as_ref().map(|audit| &audit.file),
+            ", and `run` does not start without it",
+        ),
+        (
+            "events.file",
+            config.events.as_ref().map(|events| &events.file),
+            ", so `run` forgets its events at a restart",
+        ),
+    ];
+    for (key, file, consequence) in files {
+        let folder = file.and_then(|file| file.parent());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let folder = folder.display();
+            say(
+                "warning",
+                &format!(
+                    "{key}: there is no directory {folder}{consequence}; make it (`install -d -o metergate -g \
+                     metergate -m 750 {folder}`), or name a file elsewhere"
+                ),
+            );
+        }
     }
 }
 

@@ -53,11 +53,11 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         };
         let mut round = Round { plan: &plan, at: index, framing: *framing, unroutable: BTreeSet::new() };
         let asked = round.ask_all(&mut client, &mut findings, &mut progress, &stop).await;
-        let late = late_units(&client, &findings, *framing);
+        let late = note_unfit_answers(&client, &mut findings, *framing);
         client.close().await;
         let asked = match asked {
-            Ok(()) if !late.is_empty() && !stop.is_cancelled() => {
-                ask_late(&target, &plan, *framing, &late, &mut findings).await
+            Ok(()) if !late.is_empty() => {
+                ask_late(&target, &plan, *framing, &late, &mut findings, &stop).await
             }
             asked => asked,
         };
@@ -190,45 +190,64 @@ impl Round<'_> {
     }
 }
 
-/// Units of which nothing was heard but late answers, or answers to something else.
-fn late_units(client: &Client, findings: &Findings, framing: Framing) -> Vec<UnitId> {
+/// Takes the units as found of which nothing was heard but late answers, or answers of another length than asked:
+/// they are there. Returns those that were late, for which more time may do.
+fn note_unfit_answers(client: &Client, findings: &mut Findings, framing: Framing) -> Vec<UnitId> {
     let Client::Serial(line) = client else { return Vec::new() };
-    let spoke = |unit: &UnitId| {
-        let heard = line.heard(*unit);
-        heard.late + heard.misfits > 0
-    };
-    findings.to_ask(framing).filter(spoke).collect()
+    let mut late_units = Vec::new();
+    for unit in findings.to_ask(framing).collect::<Vec<_>>() {
+        let heard = line.heard(unit);
+        // A late answer fits what was asked.
+        let (late, misfits) = (heard.late > 0, heard.late == 0 && heard.misfits > 0);
+        if late || misfits {
+            findings.take(unit, framing, Found::Meter(Meter { late, misfits, ..Meter::default() }));
+        }
+        if late {
+            late_units.push(unit);
+        }
+    }
+    late_units
 }
 
-/// Asks these again with more time for each answer. They are there, whatever comes of it.
+/// Asks units that were late again, with more time for each answer, until `stop` is cancelled.
 async fn ask_late(
     target: &Target,
     plan: &Plan,
     framing: Framing,
     units: &[UnitId],
     findings: &mut Findings,
+    stop: &CancellationToken,
 ) -> Result<(), String> {
+    if stop.is_cancelled() {
+        return Ok(());
+    }
     let mut client = open(target, units, plan.timeout.max(LATE_TIMEOUT), framing).await?;
-    for unit in units {
-        let mut found = Found::Silent;
+    let mut asked = Ok(());
+    'units: for unit in units {
         for question in &plan.questions {
-            if let Asked::Found(answer) = ask(&mut client, *unit, *question).await?
-                && answer != Found::Silent
-            {
-                found = answer;
-                break;
+            let answer = tokio::select! {
+                biased;
+                () = stop.cancelled() => break 'units,
+                answer = ask(&mut client, *unit, *question) => answer,
+            };
+            match answer {
+                Err(why) => {
+                    asked = Err(why);
+                    break 'units;
+                }
+                Ok(Asked::NoRoute | Asked::Found(Found::Silent)) => {}
+                Ok(Asked::Found(mut found)) => {
+                    if let Found::Meter(meter) | Found::Noisy(meter) = &mut found {
+                        meter.late = true;
+                    }
+                    findings.take(*unit, framing, found);
+                    break;
+                }
             }
         }
-        if let Found::Meter(meter) | Found::Noisy(meter) = &mut found {
-            meter.late = true;
-        }
-        if found == Found::Silent {
-            found = Found::Meter(Meter { late: true, ..Meter::default() });
-        }
-        findings.take(*unit, framing, found);
     }
     client.close().await;
-    Ok(())
+    asked
 }
 
 /// What a question brought.
@@ -264,7 +283,7 @@ async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<As
             break;
         }
     }
-    if tries.intact + tries.damaged == 0 {
+    if tries.intact + tries.damaged + tries.malformed == 0 {
         return Ok(Asked::Found(Found::Silent));
     }
     let mut meter = Meter { answered: Some(question), ..Meter::default() };
@@ -279,8 +298,10 @@ async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<As
     }
     if let Client::Serial(line) = client {
         let heard = line.heard(unit);
-        tries.surplus = u32::try_from(heard.surplus).unwrap_or(u32::MAX);
+        // An answer of another length is the only one to its request.
+        tries.surplus = u32::try_from(heard.surplus.saturating_sub(heard.misfits)).unwrap_or(u32::MAX);
         meter.late = heard.late > 0;
+        meter.misfits = heard.misfits > 0 && !matches!(question, Question::Read(_));
         meter.answers_in = heard.answers_in;
     } else {
         meter.answers_in = first_took;
@@ -338,7 +359,8 @@ fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Re
     match answer {
         Err(Failure::Exception(code)) if through.says_it_itself(*code) => {}
         Ok(()) | Err(Failure::Exception(_)) => tries.intact += 1,
-        Err(Failure::Garbled | Failure::Malformed(_)) => tries.damaged += 1,
+        Err(Failure::Garbled) => tries.damaged += 1,
+        Err(Failure::Malformed(_)) => tries.malformed += 1,
         Err(Failure::Silent) => {}
         Err(Failure::Unreachable(why)) => return Err(why.clone()),
     }
@@ -368,7 +390,8 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -
     }
     let printed = output::print(text.as_bytes());
     let nobody = findings.heard().next().is_none();
-    let missed = plan.scope == Scope::Named && findings.silent().next().is_some();
+    // A meter was expected at each of these.
+    let missed = plan.scope == Scope::Named && findings.silent().chain(findings.malformed()).next().is_some();
     let fault = nobody || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }

@@ -114,12 +114,13 @@ impl Sweep {
         Shown { text, complaint, exit: if all { Exit::Ok } else { Exit::Fault } }
     }
 
-    /// Each point that is read of any meter, once, in the order of the first that has it.
+    /// Each point that is read of any meter, once for each unit it is given in, in the order of the first meter that
+    /// has it. Profiles may give one name in different units: one column would put W below a heading in kW.
     fn columns(&self) -> Vec<&Point> {
         let mut columns: Vec<&Point> = Vec::new();
         for meter in &self.meters {
             for point in meter.subject().points {
-                if !columns.iter().any(|known| known.name == point.name) {
+                if !columns.iter().any(|known| is_same_column(known, point)) {
                     columns.push(point);
                 }
             }
@@ -130,7 +131,7 @@ impl Sweep {
     /// What a meter says in each column; empty where it does not have the point.
     fn values<'r>(&'r self, read: &'r Read<'_>) -> impl Iterator<Item = String> + 'r {
         self.columns().into_iter().map(|column| {
-            let row = read.found.rows.iter().find(|row| row.point.name == column.name);
+            let row = read.found.rows.iter().find(|row| is_same_column(row.point, column));
             row.map(export::csv_value).unwrap_or_default()
         })
     }
@@ -165,6 +166,11 @@ impl Sweep {
         }
         text
     }
+}
+
+/// Whether the values of both belong in one column.
+fn is_same_column(one: &Point, other: &Point) -> bool {
+    (&one.name, one.unit) == (&other.name, other.unit)
 }
 
 /// What could not be read, and why.

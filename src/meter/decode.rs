@@ -50,7 +50,7 @@ impl<'r> Sample<'r> {
 
 impl Point {
     /// Its registers, in order of address, as one number, high word first.
-    fn join(&self, registers: &[u8]) -> u64 {
+    pub(super) fn join(&self, registers: &[u8]) -> u64 {
         let words = registers.chunks_exact(2).map(|pair| {
             u64::from(match self.byte_order {
                 ByteOrder::HighFirst => u16::from_be_bytes([pair[0], pair[1]]),

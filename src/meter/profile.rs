@@ -307,16 +307,20 @@ impl Profile {
         }
     }
 
-    /// The code that stands for "no value" in this point, as its registers hold it.
+    /// The code that stands for "no value" in this point: a number, high word first, as [`Point::split`] takes it.
     ///
+    /// The profile has it as the registers hold it, so its words go the way of every value read.
     /// `None` where the format has none, and where the code is a number the point may well hold.
     #[must_use]
     pub fn not_available(&self, point: &Point) -> Option<u64> {
-        let (_, code) = self.not_available.iter().find(|(format, _)| *format == point.format)?;
+        let (_, pattern) = self.not_available.iter().find(|(format, _)| *format == point.format)?;
+        let pattern = pattern.to_be_bytes();
+        let registers = usize::from(*point.format.words().start());
+        let code = point.join(&pattern[pattern.len() - 2 * registers..]);
         let may_be_meant = !point.allowed.is_empty()
             && !point.format.is_float()
-            && point.allows(point.format.integer(*code).unwrap_or(0));
-        (!may_be_meant).then_some(*code)
+            && point.allows(point.format.integer(code).unwrap_or(0));
+        (!may_be_meant).then_some(code)
     }
 
     /// The registers of a point in the table which that function reads, where it has them; else in its own.

@@ -21,8 +21,11 @@ pub enum Through {
 pub enum Found {
     /// One meter, and what it says of itself.
     Meter(Meter),
-    /// Answers came, and not one of them intact.
+    /// Answers came on the line, and not one of them intact.
     Damaged,
+    /// Answers came undamaged as far as can be seen, and none fits what was asked. Of a gateway nobody sees the
+    /// checksums on its line, so this says nothing of a second meter.
+    Malformed,
     /// Some answers came intact, some damaged.
     Noisy(Meter),
     /// More than one answer to a request.
@@ -44,6 +47,8 @@ pub struct Meter {
     pub profile: Option<&'static str>,
     /// It answered after its time.
     pub late: bool,
+    /// Its answers to reads are intact and of another length than asked; none of them fits.
+    pub misfits: bool,
     /// The first question it answered.
     pub answered: Option<Question>,
 }
@@ -53,8 +58,10 @@ pub struct Meter {
 pub struct Tries {
     /// Requests with an intact answer, exceptions included.
     pub intact: u32,
-    /// Requests with a damaged one.
+    /// Requests with a damaged one: one with a wrong checksum, or bytes that are no frame.
     pub damaged: u32,
+    /// Requests with one that does not fit what was asked.
+    pub malformed: u32,
     /// Intact frames of this unit beyond one a request.
     pub surplus: u32,
 }
@@ -73,6 +80,7 @@ impl Tries {
     pub fn judge(self, meter: Meter) -> Found {
         match self {
             Self { surplus: 1.., .. } => Found::Twice,
+            Self { intact: 0, malformed: 1.., .. } => Found::Malformed,
             Self { intact: 0, damaged: 0, .. } => Found::Silent,
             Self { intact: 0, .. } => Found::Damaged,
             Self { damaged: 0, .. } => Found::Meter(meter),
@@ -101,12 +109,12 @@ impl Findings {
         Self { units: units.iter().map(|unit| (*unit, None, Found::Silent)).collect() }
     }
 
-    /// Who is worth asking at a framing: units never heard, and those that were only heard damaged at another
-    /// framing, which may have been the wrong one.
+    /// Who is worth asking at a framing: units never heard, and those of which nothing that can be used was heard at
+    /// another framing, which may have been the wrong one.
     pub fn to_ask(&self, framing: Framing) -> impl Iterator<Item = UnitId> {
         let worth = move |at: Option<Framing>, found: &Found| match found {
             Found::Silent => true,
-            Found::Damaged => at != Some(framing),
+            Found::Damaged | Found::Malformed => at != Some(framing),
             Found::Meter(_) | Found::Noisy(_) | Found::Twice => false,
         };
         self.units.iter().filter(move |(_, at, found)| worth(*at, found)).map(|(unit, ..)| *unit)
@@ -117,7 +125,7 @@ impl Findings {
         let Some(known) = self.units.iter_mut().find(|(one, ..)| *one == unit) else { return };
         let says_more = match found {
             Found::Silent => false,
-            Found::Damaged => known.1.is_none(),
+            Found::Damaged | Found::Malformed => known.1.is_none(),
             Found::Meter(_) | Found::Noisy(_) | Found::Twice => true,
         };
         if says_more {
@@ -134,7 +142,7 @@ impl Findings {
     pub fn meters(&self) -> impl Iterator<Item = (UnitId, Framing, &Meter)> {
         self.heard().filter_map(|(unit, framing, found)| match found {
             Found::Meter(meter) | Found::Noisy(meter) => Some((unit, framing, meter)),
-            Found::Damaged | Found::Twice | Found::Silent => None,
+            Found::Damaged | Found::Malformed | Found::Twice | Found::Silent => None,
         })
     }
 
@@ -142,8 +150,13 @@ impl Findings {
     pub fn shared(&self) -> impl Iterator<Item = UnitId> {
         self.heard().filter_map(|(unit, _, found)| match found {
             Found::Damaged | Found::Twice => Some(unit),
-            Found::Meter(_) | Found::Noisy(_) | Found::Silent => None,
+            Found::Meter(_) | Found::Noisy(_) | Found::Malformed | Found::Silent => None,
         })
+    }
+
+    /// Addresses that answer, and never what was asked.
+    pub fn malformed(&self) -> impl Iterator<Item = UnitId> {
+        self.heard().filter(|(_, _, found)| **found == Found::Malformed).map(|(unit, ..)| unit)
     }
 
     /// Units that were asked for and never heard.

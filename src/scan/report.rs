@@ -39,20 +39,29 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
         return String::new();
     }
     let alike = |one: &(UnitId, Framing, &Meter), next: &(UnitId, Framing, &Meter)| {
-        one.0.get() + 1 == next.0.get() && one.2.profile == next.2.profile && one.2.late == next.2.late
+        let settings = |meter: &Meter| (profile_for(meter), meter.late, meter.misfits);
+        one.0.get() + 1 == next.0.get() && settings(one.2) == settings(next.2)
     };
     for run in here.chunk_by(alike) {
         let (first, last) = (run[0].0, run[run.len() - 1].0);
         let id = if first == last { first.to_string() } else { format!("{first}-{last}") };
         let _never = writeln!(text, "      - id: {id}");
-        if let Some(profile) = run[0].2.profile {
+        if let Some(profile) = profile_for(run[0].2) {
             let _never = writeln!(text, "        profile: {profile}");
+        }
+        if run[0].2.misfits {
+            text.push_str("        replies: loose\n");
         }
         if run[0].2.late {
             let _never = writeln!(text, "        response_timeout: {}", millis(LATE_TIMEOUT));
         }
     }
     text
+}
+
+/// The profile a meter gets in the configuration: none beside `replies: loose`, where `check` refuses it.
+fn profile_for(meter: &Meter) -> Option<&'static str> {
+    meter.profile.filter(|_| !meter.misfits)
 }
 
 fn table(findings: &Findings, text: &mut String) {
@@ -72,6 +81,7 @@ fn table(findings: &Findings, text: &mut String) {
             Found::Twice => {
                 "            two meters seem to have this address: two answers to one request".to_owned()
             }
+            Found::Malformed => "            its answers do not fit what was asked".to_owned(),
             Found::Silent => continue,
         };
         let _never = writeln!(text, "# {unit:>5}{at}  {says}");
@@ -83,6 +93,8 @@ fn meter_words(meter: &Meter) -> String {
     let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
     let time = meter.answers_in.map(|time| format!("{:>7.1} ms  ", time.as_secs_f64() * 1000.0));
     let late = if meter.late { "; answers late" } else { "" };
+    let misfits = if meter.misfits { "; answers another length than asked" } else { "" };
+    let silent = if meter.misfits { "" } else { "silent to reads, " };
     let only = match meter.answered {
         None
         | Some(Question::Read(ReadRange {
@@ -91,10 +103,10 @@ fn meter_words(meter: &Meter) -> String {
         Some(Question::Read(ReadRange { function, start, .. })) => {
             format!("; silent to function 03 at address 0, answers function {:02} at {start}", function.0)
         }
-        Some(Question::ServerId) => "; silent to reads, answers function 17".to_owned(),
-        Some(Question::DeviceIdentification) => "; silent to reads, answers function 43".to_owned(),
+        Some(Question::ServerId) => format!("; {silent}answers function 17"),
+        Some(Question::DeviceIdentification) => format!("; {silent}answers function 43"),
     };
-    format!("{}{says}{version}{late}{only}", time.unwrap_or_else(|| " ".repeat(12)))
+    format!("{}{says}{version}{late}{misfits}{only}", time.unwrap_or_else(|| " ".repeat(12)))
 }
 
 fn summary(findings: &Findings, scope: Scope, text: &mut String) {
@@ -103,6 +115,11 @@ fn summary(findings: &Findings, scope: Scope, text: &mut String) {
     let mut parts = vec![format!("{meters} {}", if meters == 1 { "meter" } else { "meters" })];
     if shared > 0 {
         parts.push(format!("{shared} {} used twice", if shared == 1 { "address" } else { "addresses" }));
+    }
+    let malformed = findings.malformed().count();
+    if malformed > 0 {
+        let units = if malformed == 1 { "unit" } else { "units" };
+        parts.push(format!("{malformed} {units} with answers that do not fit"));
     }
     let silent: Vec<_> = findings.silent().collect();
     if scope == Scope::Named && !silent.is_empty() {
@@ -123,6 +140,12 @@ fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut Stri
             "Address {}: switch one meter after the other off to find both, then give one of them a free address \
              in its menu. A single meter whose answers are all damaged has a bad wire.",
             list(&shared)
+        ));
+    }
+    if let Some(unit) = findings.malformed().next() {
+        say(&format!(
+            "What does not fit in such an answer is said by `metergate read TARGET --unit {unit} --raw 1`. It is the \
+             meter, or what stands between, that does not keep to the standard."
         ));
     }
     if let Some(usual) = findings.usual_framing() {

@@ -24,6 +24,7 @@ fn leviton() -> Meter {
         version: Some("V02.015".to_owned()),
         profile: Some("leviton-4000r"),
         late: false,
+        misfits: false,
         answered: None,
     }
 }
@@ -46,12 +47,35 @@ fn configured(findings: &Findings) -> config::Config {
 
 #[test]
 fn damaged_every_time_is_an_address_used_twice_and_now_and_then_is_noise() {
-    let judge = |intact, damaged, surplus| Tries { intact, damaged, surplus }.judge(leviton());
+    let judge = |intact, damaged, surplus| Tries { intact, damaged, malformed: 0, surplus }.judge(leviton());
     assert_eq!(judge(0, 0, 0), Found::Silent);
     assert_eq!(judge(3, 0, 0), Found::Meter(leviton()));
     assert_eq!(judge(3, 1, 0), Found::Noisy(leviton()));
     assert_eq!(judge(0, 4, 0), Found::Damaged);
     assert_eq!(judge(3, 0, 1), Found::Twice, "two intact answers to one request");
+}
+
+#[test]
+fn answers_that_do_not_fit_are_no_second_meter() {
+    let judge = |intact, malformed| Tries { intact, malformed, ..Tries::default() }.judge(leviton());
+    assert_eq!(judge(0, 2), Found::Malformed);
+    assert_eq!(
+        judge(1, 1),
+        Found::Meter(leviton()),
+        "it can be read, whatever its identification looks like"
+    );
+    let mut units = meters([1]);
+    units.push((2, Some(USUAL), Found::Malformed));
+    let found = findings(units);
+    let words = report::words(&found, Scope::Named, Through::Gateway);
+    assert!(words.contains("#     2              its answers do not fit what was asked\n"), "{words}");
+    assert!(words.contains("# 1 meter, 1 unit with answers that do not fit.\n"), "{words}");
+    assert!(
+        words.contains("`metergate read TARGET --unit 2 --raw 1`") && !words.contains("two meters"),
+        "{words}"
+    );
+    assert_eq!(configured(&found).buses[0].line.units.len(), 1);
+    assert_eq!(found.shared().next(), None);
 }
 
 #[test]
@@ -78,6 +102,28 @@ fn neighbours_that_are_alike_stand_as_a_range() {
         text.contains("- id: 6\n        profile: leviton-4000r\n        response_timeout: 1000ms\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_unit_that_answers_another_length_passes_on_what_it_says_and_has_no_profile() {
+    let mut units = meters([1]);
+    units.push((2, Some(USUAL), Found::Meter(Meter { misfits: true, ..leviton() })));
+    units.push((3, Some(USUAL), Found::Meter(Meter { misfits: true, ..Meter::default() })));
+    let found = findings(units);
+    let text = report::configuration(&found, "/dev/ttyUSB0");
+    assert!(
+        text.ends_with("- id: 1\n        profile: leviton-4000r\n      - id: 2-3\n        replies: loose\n"),
+        "{text}"
+    );
+    let bus = &configured(&found).buses[0];
+    assert_eq!(
+        (bus.line.units.len(), bus.profiles.len()),
+        (3, 1),
+        "a profile beside loose replies is an error"
+    );
+    let words = report::words(&found, Scope::Named, Through::Line);
+    assert!(words.contains("does not say what it is; answers another length than asked\n"), "{words}");
+    assert!(!words.contains("late"), "{words}");
 }
 
 #[test]

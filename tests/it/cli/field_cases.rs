@@ -8,10 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::program::Folder;
@@ -196,6 +199,33 @@ fn the_meters_of_the_gateway_here_are_read_all_by_their_names() {
     }
 }
 
+#[test]
+fn meters_that_give_one_point_in_different_units_have_a_column_for_each() {
+    // 1234 W as the SDM630 has it, at 30053; 30 kW as the 4000-R has it, at 3; its exponents read zero.
+    let address = meter([(52, 0x449A), (53, 0x4000), (2, 30), (140, 0)].into());
+    let folder = Folder::new();
+    let config = folder.write(
+        "metergate.yaml",
+        &format!(
+            "listeners: [{{address: '{address}'}}]\nbuses: [{{name: line, device: {}, units: [{{id: 1, profile: \
+             leviton-4000r}}, {{id: 2, profile: eastron-sdm630}}]}}]\n",
+            folder.path("line").display()
+        ),
+    );
+    let sweep = |style: &[&str]| {
+        let arguments = [&["read", "--all", "-c", config.to_str().unwrap()], style, &["real_power_total"]];
+        let output = run(&arguments.concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let csv = sweep(&["--csv"]);
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][4..6], ["real_power_total (kW)", "real_power_total (W)"], "{csv}");
+    assert_eq!((&rows[1][4..6], &rows[2][4..6]), (&["30", ""][..], &["", "1234"][..]), "{csv}");
+    let table = sweep(&[]);
+    assert!(table.contains("real_power_total (kW)  real_power_total (W)\n"), "{table}");
+}
+
 /// What `check` says of a file: its exit code and both its outputs.
 fn check(file: &[u8]) -> (i32, String) {
     let folder = Folder::new();
@@ -309,6 +339,31 @@ fn a_scan_finds_meters_that_answer_input_registers_other_addresses_or_their_iden
 }
 
 #[test]
+fn a_gateway_whose_replies_do_not_fit_is_not_said_to_have_two_meters_of_one_address() {
+    // One register of two, whatever is asked.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 7];
+            while stream.read_exact(&mut head).is_ok() {
+                let mut pdu = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - 1];
+                stream.read_exact(&mut pdu).unwrap();
+                let reply = [&head[..4], &[0, 5], &head[6..], &[pdu[0], 2, 1, 1]].concat();
+                // The scan leaves after an answer that does not fit.
+                let _gone = stream.write_all(&reply);
+            }
+        }
+    });
+    let output = run(&["scan", &address, "--units", "1-2"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((units(&said), output.status.code()), (vec![1, 2], Some(1)), "{said}");
+    assert_eq!(said.matches("its answers do not fit what was asked").count(), 2, "{said}");
+    assert!(!said.contains("two meters") && !said.contains("used twice"), "{said}");
+    assert!(said.contains("# 0 meters, 2 units with answers that do not fit.\n"), "{said}");
+}
+
+#[test]
 fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
     // 350 ms: the scan gives up after 200, and asks the next unit meanwhile.
     let device = line(|frame| {
@@ -319,6 +374,57 @@ fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
     assert_eq!((units(&said), code), (vec![2], Some(1)), "{said}");
     assert!(said.contains("answers late") && said.contains("no answer from 1, 3-4."), "{said}");
     assert!(said.contains("- id: 2\n        response_timeout: 1000ms\n"), "{said}");
+}
+
+#[test]
+fn an_answer_of_another_length_is_not_called_late() {
+    let device = line(|frame| match (frame[0], frame[1]) {
+        (1, 3) => Some((AT_ONCE, pair(3))),
+        // Unit 2 gives one register of two.
+        (2, 3 | 4) => Some((AT_ONCE, vec![frame[1], 2, 1, 1])),
+        // Unit 3 does so as well, and says what it is.
+        (3, 3 | 4) => Some((AT_ONCE, vec![frame[1], 2, 1, 1])),
+        (3, 0x11) => Some((AT_ONCE, vec![0x11, 5, 7, 0xFF, b'a', b'b', b'c'])),
+        _ => None,
+    });
+    let (said, code) = scan(&device, "1-3");
+    assert_eq!((units(&said), code), (vec![1, 2, 3], Some(0)), "{said}");
+    assert!(said.contains("does not say what it is; answers another length than asked\n"), "{said}");
+    assert!(said.contains("abc; answers another length than asked; answers function 17\n"), "{said}");
+    assert!(!said.contains("late") && !said.contains("response_timeout"), "{said}");
+    assert!(said.contains("- id: 1\n      - id: 2-3\n        replies: loose\n"), "{said}");
+}
+
+#[test]
+fn a_scan_that_asks_late_units_again_ends_with_ctrl_c() {
+    /// How often unit 1 was asked for its first holding registers: the third time is with more time.
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    // All answer too late for the scan, and not at all when they are asked again.
+    let device = line(|frame| {
+        let is_first = frame[1] == 3 && frame[2..4] == [0, 0];
+        if is_first && frame[0] == 1 {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+        }
+        (is_first && ASKED.load(Ordering::SeqCst) < 3).then(|| (Duration::from_millis(350), pair(3)))
+    });
+    let program = Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["scan", device.to_str().unwrap(), "--units", "1-3", "-b", "19200"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ASKED.load(Ordering::SeqCst) < 3 {
+        assert!(Instant::now() < deadline, "unit 1 is not asked again");
+        thread::sleep(AT_ONCE);
+    }
+    let stopped = Instant::now();
+    kill(Pid::from_raw(program.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = program.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Three units, six questions, a second each.
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}: {said}", stopped.elapsed());
+    assert_eq!((units(&said), output.status.code()), (vec![1, 2, 3], Some(1)), "{said}");
+    assert!(said.contains("answers late") && said.contains("# Broken off"), "{said}");
 }
 
 #[test]

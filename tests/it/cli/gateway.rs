@@ -98,6 +98,39 @@ fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_
 }
 
 #[test]
+fn check_warns_of_a_file_whose_directory_is_not_there() {
+    let folder = folder("no-directory");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let kept = fs::read_to_string(&path).unwrap();
+    let check = |events: &Path| {
+        fs::write(&path, format!("{kept}events: {{file: {}}}\n", events.display())).unwrap();
+        let output = run("check", &path);
+        let said = text(&output.stderr).to_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let said = check(&folder.join("nowhere/events.jsonl"));
+    assert!(said.contains("warning: events.file: there is no directory"), "{said}");
+    assert!(said.contains("forgets its events at a restart; make it (`install -d"), "{said}");
+    assert!(!check(&folder.join("events.jsonl")).contains("events.file"));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_budget_names_the_point_that_is_read_to_bill_by() {
+    let folder = folder("bill-by");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let kept = fs::read_to_string(&path).unwrap();
+    fs::write(&path, kept.replace("{id: 1}", "{id: 1, profile: leviton-4000r}")).unwrap();
+    let output = run("check", &path);
+    let shown = text(&output.stdout);
+    let row = shown.lines().find(|row| row.contains("registers 1-2 ")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.contains("  real_energy_total  "), "{shown}");
+    assert!(!shown.contains("bill_by"), "{shown}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_wrong_configuration_ends_check_and_run_with_3_and_names_key_and_line() {
     let folder = folder("bad");
     let path = folder.join("metergate.yaml");

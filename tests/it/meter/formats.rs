@@ -120,6 +120,25 @@ fn flags_fill_two_registers() {
     assert_eq!((bits, set.iter().map(|bit| bit.name.as_str()).collect::<Vec<_>>()), (0x8000_0002, vec!["y"]));
 }
 
+#[test]
+fn a_not_available_code_stands_as_the_registers_hold_it_in_either_order() {
+    let point = "{register: 0, name: a, format: u32, group: other}";
+    let code = "not_available: {u32: 0x12345678}\n";
+    for (order, words, number) in [
+        ("", [0x1234, 0x5678], 0x1234_5678),
+        ("word_order: low_first\n", [0x1234, 0x5678], 0x5678_1234),
+        ("byte_order: low_first\n", [0x1234, 0x5678], 0x3412_7856),
+        ("word_order: low_first\nbyte_order: low_first\n", [0x1234, 0x5678], 0x7856_3412_u64),
+    ] {
+        let profile = profile(&format!("{order}{code}"), 1, point);
+        assert_eq!(value(&profile, &words), Value::NotAvailable, "{order}");
+        assert_ne!(value(&profile, &[words[1], words[0]]), Value::NotAvailable, "{order}");
+        let bits = profile.not_available(&profile.points[0]);
+        assert_eq!(bits, Some(number), "{order}");
+        assert_eq!(profile.points[0].split(number), words, "{order}");
+    }
+}
+
 /// Volts are counts times one ratio over another, in tenths; the ratios stand in a block of their own.
 const RATIO: &str = "name: odd\ntitle: Odd\nfirst_register: 0\nnot_available: {u16: 0xFFFF}\nblocks:\n  \
     - {name: values, registers: 0, kind: measurement, points: [{register: 0, name: volts, format: u16, unit: V,\
