@@ -5,16 +5,6 @@ use std::time::Duration;
 use super::plan::Question;
 use crate::line::{Framing, UnitId};
 use crate::meter::Profile;
-use crate::modbus::pdu::ExceptionCode;
-
-/// What stands between a scan and the meters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Through {
-    /// Nothing: it asks on the wire itself, and chooses the framing.
-    Line,
-    /// A gateway, over TCP, with framing and time limits of its own.
-    Gateway,
-}
 
 /// What became of one address at one framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,19 +75,6 @@ impl Tries {
             Self { intact: 0, .. } => Found::Damaged,
             Self { damaged: 0, .. } => Found::Meter(meter),
             Self { .. } => Found::Noisy(meter),
-        }
-    }
-}
-
-impl Through {
-    /// Whether an exception is the gateway's own word, so that no unit has answered.
-    #[must_use]
-    pub fn says_it_itself(self, code: ExceptionCode) -> bool {
-        match code {
-            ExceptionCode::GATEWAY_PATH_UNAVAILABLE | ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => true,
-            // On a line the meter itself is busy. Gateways say it of a full queue.
-            ExceptionCode::SERVER_DEVICE_BUSY => self == Self::Gateway,
-            _ => false,
         }
     }
 }

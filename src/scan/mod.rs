@@ -5,6 +5,8 @@
 pub mod found;
 pub mod plan;
 pub mod report;
+mod through;
 
-pub use found::{Findings, Found, Meter, Says, Through, Tries};
+pub use found::{Findings, Found, Meter, Says, Tries};
 pub use plan::{Plan, Question, Scope};
+pub use through::Through;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::found::Through;
+use super::through::Through;
 use crate::line::{Framing, Parity, UnitId};
 use crate::meter::{Block, BlockKind, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};

@@ -5,8 +5,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::found::{Findings, Found, Meter, Through};
+use super::found::{Findings, Found, Meter};
 use super::plan::{Question, Scope};
+use super::through::Through;
 use crate::line::{Framing, Parity, UnitId};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
