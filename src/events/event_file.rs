@@ -32,6 +32,8 @@ pub struct EventFile {
     complaint: Option<String>,
     /// The file ends within a line.
     is_torn: bool,
+    /// It holds something else than events, and is left alone.
+    is_foreign: bool,
 }
 
 /// Changes are written together, at most once in so long a time: the file is on a flash card as a rule.
@@ -42,9 +44,9 @@ impl EventFile {
     /// are no reason for a gateway not to start.
     #[must_use]
     pub fn open(settings: EventFileSettings) -> (Self, Vec<Event>) {
-        let mut file = Self { settings, complaint: None, is_torn: false };
-        let text = match fs::read(&file.settings.file) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        let mut file = Self { settings, complaint: None, is_torn: false, is_foreign: false };
+        let text = match file.read() {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => {
                 file.complain(&format!("cannot be read: {error}"));
@@ -62,7 +64,10 @@ impl EventFile {
                 Ok(_) | Err(_) => skipped += 1,
             }
         }
-        if skipped > 0 {
+        if events.is_empty() && skipped > 0 {
+            file.is_foreign = true;
+            file.complain(NOT_OURS);
+        } else if skipped > 0 {
             warn!(file = %file.shown(), "event file: {skipped} lines are no events and were skipped");
         }
         (file, events.into_values().collect())
@@ -80,9 +85,14 @@ impl EventFile {
     /// # Errors
     /// When they are not in the file now. It has been logged, once for as long as it lasts.
     pub fn save(&mut self, changed: &[Event], all: &[Event]) -> io::Result<()> {
+        if self.is_foreign {
+            return Err(io::Error::other(NOT_OURS));
+        }
         let text = lines(changed);
         let size = fs::metadata(&self.settings.file).map_or(0, |file| file.len());
-        let saved = if size > 0 && size + text.len() as u64 > self.settings.max_size {
+        let saved = if let Err(error) = self.check_kind() {
+            Err(error)
+        } else if size > 0 && size + text.len() as u64 > self.settings.max_size {
             self.replace(all)
         } else {
             self.append(&text)
@@ -96,6 +106,19 @@ impl EventFile {
             Err(error) => self.complain(&format!("cannot be written: {error}; events are kept in memory")),
         }
         saved
+    }
+
+    fn read(&self) -> io::Result<String> {
+        self.check_kind()?;
+        Ok(String::from_utf8_lossy(&fs::read(&self.settings.file)?).into_owned())
+    }
+
+    /// Opening a pipe waits for its other end.
+    fn check_kind(&self) -> io::Result<()> {
+        match fs::metadata(&self.settings.file) {
+            Ok(file) if !file.is_file() => Err(io::Error::other("it is not a regular file")),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     fn append(&mut self, text: &str) -> io::Result<()> {
@@ -144,6 +167,8 @@ impl EventFile {
 
 /// Numbers beyond this are of no list of ours: programs that read JSON may round them.
 const ID_MAX: u64 = 1 << 53;
+
+const NOT_OURS: &str = "it holds something else than events and is left alone; name another file";
 
 fn options() -> OpenOptions {
     let mut options = File::options();

@@ -313,3 +313,16 @@ fn another_file_keeps_what_it_holds_and_what_goes_on_outlasts_its_bound() {
     let outage = events.iter().find(|event| event.kind == EventKind::Outage).expect("it goes on");
     assert_eq!(outage.end, None);
 }
+
+#[test]
+fn a_file_of_something_else_is_left_alone() {
+    let directory = Folder::new();
+    let text = "Nov 27 02:13:50 router kernel: link up\n".repeat(1_000);
+    let settings = EventFileSettings { file: directory.write("syslog", &text), max_size: 4_000 };
+    let clocks = Clocks::new();
+    let mut list = started(&clocks);
+    let (mut file, events) = EventFile::open(settings.clone());
+    assert_eq!(events, []);
+    assert!(file.save(&list.take_changed(), &oldest_first(&list)).is_err());
+    assert_eq!(fs::read_to_string(&settings.file).unwrap(), text);
+}
