@@ -50,15 +50,18 @@ impl EventLog {
         self.list.with(|list| list.note(kind, text, now(), Instant::now()));
     }
 
-    /// A reload named another file, or none: all events go there.
-    pub(super) fn move_to(&self, settings: Option<&EventFileSettings>) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.as_ref().map(EventFile::settings) == settings {
-            return;
-        }
-        let (next, earlier) = settings.cloned().map(EventFile::open).unzip();
-        *file = next;
-        self.list.with(|list| list.move_behind(earlier.unwrap_or_default()));
+    /// A reload named another file, or none: all events go there. The reload does not wait for the disk.
+    pub(super) fn move_to(&self, settings: Option<EventFileSettings>) {
+        let log = self.clone();
+        let _moving = spawn_blocking(move || {
+            let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
+            if file.as_ref().map(EventFile::settings) == settings.as_ref() {
+                return;
+            }
+            let (next, earlier) = settings.map(EventFile::open).unzip();
+            *file = next;
+            log.list.with(|list| list.move_behind(earlier.unwrap_or_default()));
+        });
     }
 
     fn count_writes(&self) {

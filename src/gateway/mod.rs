@@ -177,7 +177,7 @@ impl Gateway {
         let reloaded = self.take_over(config).await;
         match &reloaded {
             Ok(()) => {
-                self.events.move_to(config.events.as_ref());
+                self.events.move_to(config.events.clone());
                 self.events.note(EventKind::Reload, "configuration taken over".to_owned());
             }
             Err(error) => self.note_refused_reload(&error.to_string()),
