@@ -26,16 +26,20 @@ impl Site {
     }
 
     fn run(&self) -> (Program, SocketAddr) {
+        let config = self.configure();
+        let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
+        let page = gateway.status_page();
+        (gateway, page)
+    }
+
+    fn configure(&self) -> PathBuf {
         let text = format!(
             "status: {{address: '127.0.0.1:0'}}\nevents: {{file: {}}}\nlisteners: [{{address: '127.0.0.1:0'}}]\n\
              buses: [{{name: riser-a, device: {}, units: [{{id: 1}}]}}]\n",
             self.file.display(),
             self.link.display()
         );
-        let config = self.folder.write("metergate.yaml", &text);
-        let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
-        let page = gateway.status_page();
-        (gateway, page)
+        self.folder.write("metergate.yaml", &text)
     }
 }
 
@@ -121,4 +125,19 @@ fn a_lost_port_a_reload_and_a_restart_are_events_that_outlast_the_process() {
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 2, "{table}");
     assert!(lines[1].contains("  start          metergate started"), "{table}");
+}
+
+#[test]
+fn a_reload_that_names_another_file_moves_all_events_there() {
+    let mut site = Site::new();
+    let (mut gateway, page) = site.run();
+    site.file = site.folder.path("other.jsonl");
+    site.configure();
+    gateway.signal(Signal::SIGHUP);
+    gateway.line_with("reloaded");
+    wait_for(page, EventKind::Reload, |_| true);
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.exit().0.success());
+    let kinds: Vec<EventKind> = in_file(&site.file).iter().map(|event| event.kind).collect();
+    assert!(kinds.contains(&EventKind::Start) && kinds.contains(&EventKind::Reload), "{kinds:?}");
 }
