@@ -178,11 +178,11 @@ fn check_shows_the_budget_below_the_configuration_and_stays_yaml() {
     let (configuration, rest) = shown.split_once("\n\n").unwrap();
     assert!(configuration.contains("    profile: leviton-4000r\n    poll: 90s\n"), "{configuration}");
     let expected = "# Bus budget of riser-a, 19200 8N1
-#   units 1-8  configuration  registers 129-154  every 60 s    41 ms each
-#   units 1-8  floats         registers 257-346  every 1.67 s  108 ms each
-#   units 1-8  firmware       register 7001      every 60 s    15 ms each
-#   units 1-8  bill_by        registers 1-2      every 1.67 s  16 ms each
-#   unit 10    integers       registers 1-52     every 90 s    68 ms each
+#   units 1-8  configuration      registers 129-154  every 60 s    41 ms each
+#   units 1-8  floats             registers 257-346  every 1.67 s  108 ms each
+#   units 1-8  firmware           register 7001      every 60 s    15 ms each
+#   units 1-8  real_energy_total  registers 1-2      every 1.67 s  16 ms each
+#   unit 10    integers           registers 1-52     every 90 s    68 ms each
 #   one reading of every measurement block: 1.06 s of line time
 #   sizing: 1.06 s a cycle for 9 meters; of such meters 5 fit when read every second, 47 every 10 s, 215 every minute
 #   background readings ask for 60 % of line time; poll_share allows 60 %
