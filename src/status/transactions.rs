@@ -99,4 +99,4 @@ fn what(told: &Transaction, first: u32) -> String {
 }
 
 /// Transactions on a page.
-const MOST: usize = 20;
+const MOST: usize = 40;
