@@ -170,27 +170,27 @@ fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest
     let published = published(TWO_LINES, now);
     let bus: Arc<str> = "riser-a".into();
     let note = |record| published.traffic.note_record(&bus, Arc::new(record));
-    for number in 1..=25 {
+    for number in 1..=45 {
         note(Record::Transaction(transaction(
             number,
             2,
-            now - 30 * SECOND + SECOND * u32::try_from(number).unwrap(),
+            now - 50 * SECOND + SECOND * u32::try_from(number).unwrap(),
         )));
     }
-    note(Record::Transaction(transaction(26, 1, now)));
+    note(Record::Transaction(transaction(46, 1, now)));
     let late = RxSegment { kind: SegmentKind::Late(UnitId::new(2).unwrap()), start: 0, length: 5, at: now };
     let bytes = Bytes::from(vec![2, 0x83, 2, 0x30, 0xF1]);
     let received =
         Received { total: 700, bytes, segments: vec![late], first_at: Some(now), last_at: Some(now) };
-    note(Record::Stray(Stray { number: 27, received, ended_at: now }));
+    note(Record::Stray(Stray { number: 47, received, ended_at: now }));
     let html = page(&published, &History::default(), "/units/2?bus=riser-a", now);
     let shown: Vec<u64> = html
         .split("id=\"exchange-")
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
         .collect();
-    let expected: Vec<u64> = [27].into_iter().chain((7..=25).rev()).collect();
-    assert_eq!(shown, expected, "20 at most, none of unit 1");
+    let expected: Vec<u64> = [47].into_iter().chain((7..=45).rev()).collect();
+    assert_eq!(shown, expected, "40 at most, none of unit 1");
     for said in [
         "read holding registers 257\u{2013}258, attempt 2",
         "client 10.0.0.7 and 2 clients",
