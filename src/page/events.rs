@@ -27,7 +27,7 @@ pub(super) fn of_unit(status: &Status<'_>, unit: &Unit<'_>) -> Markup {
 fn section(status: &Status<'_>, events: Vec<&ListedEvent>) -> Markup {
     html! {
         @if !events.is_empty() {
-            section class="events" aria-labelledby="events" {
+            section class="events" id="what-happened" aria-labelledby="events" {
                 h2 id="events" { "What happened" }
                 table class="rows" role="table" aria-labelledby="events" {
                     thead role="rowgroup" {
