@@ -84,9 +84,11 @@ impl EventLog {
         }
     }
 
-    /// Writes what has changed, but does not wait for a disk that hangs.
+    /// Notes the stop and writes what has changed, but does not wait for a disk that hangs.
     pub(super) async fn close(self) {
         self.count_writes();
+        // The last of all: by it the next start tells a stop from a crash.
+        self.note(EventKind::Stop, "metergate stopped".to_owned());
         let saving = spawn_blocking(move || self.save());
         if timeout(CLOSING_MAX, saving).await.is_err() {
             warn!("the last events are not in the event file: the disk does not take them");

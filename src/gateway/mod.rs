@@ -253,7 +253,6 @@ impl Gateway {
         for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.leaving) {
             join(&mut task, "bus").await;
         }
-        self.events.note(EventKind::Stop, "metergate stopped".to_owned());
         self.events.close().await;
         drop(self.audit);
         // Nothing appends to it any more: what was handed over is written now.
