@@ -62,6 +62,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     }
     let listeners = listeners.iter().zip(routes).map(|(listener, route)| listener.finish(route?));
     Some(Config {
+        site: file.site.as_ref().map(|site| site.0.clone()),
         listeners: listeners.collect::<Option<_>>()?,
         buses: buses.iter().map(BusRead::finish).collect::<Option<_>>()?,
         log_level: file.log_level,
@@ -236,12 +237,14 @@ impl<'f> BusRead<'f> {
         };
         let (mut aliases, mut wire) = (BTreeMap::new(), Vec::new());
         let (mut profiles, mut read_functions) = (BTreeMap::new(), BTreeMap::new());
+        let mut groups = BTreeMap::new();
         for unit in &self.units {
             for (id, alias) in unit.ids?.iter().zip(unit.aliases.as_ref()?) {
                 let id = UnitId::new(*id)?;
                 aliases.insert(*alias, id);
                 wire.push(id);
                 profiles.extend(unit.polling.as_ref()?.profile.clone().map(|profile| (id, profile)));
+                groups.extend(unit.group().map(|group| (id, group.to_owned())));
                 if !unit.read_functions.is_empty() {
                     read_functions.insert(id, unit.read_functions.clone());
                 }
@@ -256,7 +259,8 @@ impl<'f> BusRead<'f> {
             merge_gap: bus.merge_gap.0,
             max_read: bus.max_read.narrow()?,
         };
-        Some(Bus { port, line, aliases, wire, profiles, read_functions, unit_defaults })
+        let wire_order = bus.wire_order;
+        Some(Bus { port, line, aliases, wire, wire_order, groups, profiles, read_functions, unit_defaults })
     }
 }
 

@@ -89,14 +89,11 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
     ],
     later: &[
-        "site",
         "mqtt",
         "listeners.rules",
         "listeners.tls",
         "listeners.device",
         "listeners.answer_within",
-        "buses.wire_order",
-        "buses.units.group",
         "status.tls",
     ],
 };

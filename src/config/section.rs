@@ -14,7 +14,7 @@ use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
     Size, Tcp, UnitIds, UnitMap,
 };
-use crate::document::{Count, Duration, List, Name, Section, Share, keys};
+use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Parity, Replies};
 use crate::serial::Direction;
 use crate::server::{Broadcast, Writes};
@@ -27,6 +27,8 @@ pub struct File {
     pub listeners: Vec<Listener>,
     /// At least one.
     pub buses: Vec<Bus>,
+    /// What the gateway's pages are titled; absent: the host's name.
+    pub site: Option<Name>,
     /// The unit identifier at which the gateway shows its own counters.
     pub diagnostics_unit: DiagnosticsUnit,
     /// Where further profiles are.
@@ -111,6 +113,8 @@ pub struct Bus {
     pub failure_share: Share<10>,
     /// When a unit counts as off-line.
     pub offline_after: OfflineAfter,
+    /// Whether `units` are in the order of the wire, nearest first, so that a break can be located.
+    pub wire_order: YesNo,
     /// Longest pause between two probes.
     pub probe_max: Duration<SECOND, HOUR>,
     /// Ranges learned from clients.
@@ -144,6 +148,8 @@ pub struct Unit {
     pub alias: Option<Count<1, 255>>,
     /// What people call it.
     pub name: Option<Name>,
+    /// The units it is shown and added up with.
+    pub group: Option<Name>,
     /// What its registers mean.
     pub profile: Option<ProfileName>,
     /// How often measurements are read; absent: auto with a profile, else off.
@@ -230,6 +236,7 @@ impl Section for Unit {}
 impl Default for File {
     fn default() -> Self {
         Self {
+            site: None,
             listeners: Vec::new(),
             buses: Vec::new(),
             diagnostics_unit: DiagnosticsUnit(None),
@@ -282,6 +289,7 @@ impl Default for Bus {
             poll_share: Share::hundredths(6000),
             failure_share: Share::hundredths(200),
             offline_after: OfflineAfter::default(),
+            wire_order: YesNo::No,
             probe_max: Duration::millis(60 * SECOND),
             learn_limit: Count::new(256),
             merge_gap: MergeGap(Some(0)),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Token;
 use crate::audit::AuditSettings;
-use crate::document::Problem;
+use crate::document::{Problem, YesNo};
 use crate::events::EventFileSettings;
 use crate::line::{LineSettings, Pace, UnitId};
 use crate::meter::Profile;
@@ -25,6 +25,8 @@ use crate::server::ListenerSettings;
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// What the pages are titled; `None`: the host's name.
+    pub site: Option<String>,
     /// At least one, no two on one address.
     pub listeners: Vec<Listener>,
     /// At least one, no two of one name or on one device.
@@ -91,8 +93,12 @@ pub struct Bus {
     pub line: LineSettings,
     /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
     pub aliases: BTreeMap<u8, UnitId>,
-    /// Every unit once, in the order of the file, which is that of the wire if the file keeps to it.
+    /// Every unit once, in the order of the file.
     pub wire: Vec<UnitId>,
+    /// Whether `wire` is the order of the wire, nearest first.
+    pub wire_order: YesNo,
+    /// The units that are shown and added up with others, and the name of their group.
+    pub groups: BTreeMap<UnitId, String>,
     /// The units of whose registers something is known.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
     /// Further functions that only read, of the units that have any; never one the standard defines.

@@ -83,6 +83,11 @@ impl<'f> UnitRead<'f> {
         })
     }
 
+    /// The group of the entry's units.
+    pub(super) fn group(&self) -> Option<&'f str> {
+        self.unit.group.as_ref().map(|group| group.0.as_str())
+    }
+
     /// The key that gives the entry its identifiers for clients.
     pub(super) fn alias_path(&self) -> String {
         format!("{}.{}", self.path, if self.is_renamed { "as" } else { "id" })

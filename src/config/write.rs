@@ -38,7 +38,7 @@ fn without_absent(value: Value) -> Value {
 
 impl From<&Config> for File {
     fn from(config: &Config) -> Self {
-        let Config { listeners, buses, log_level, diagnostics_unit, profiles, audit, events, status } =
+        let Config { site, listeners, buses, log_level, diagnostics_unit, profiles, audit, events, status } =
             config;
         let page = |status: &super::Status| {
             section::Status::On(StatusPage {
@@ -47,6 +47,7 @@ impl From<&Config> for File {
             })
         };
         Self {
+            site: site.clone().map(Name),
             listeners: listeners.iter().map(|one| listener(one, buses)).collect(),
             buses: buses.iter().map(bus).collect(),
             diagnostics_unit: DiagnosticsUnit(*diagnostics_unit),
@@ -88,7 +89,7 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
 }
 
 fn bus(bus: &Bus) -> section::Bus {
-    let Bus { port, line, unit_defaults, wire, .. } = bus;
+    let Bus { port, line, unit_defaults, wire, wire_order, .. } = bus;
     section::Bus {
         name: Some(Name(line.name.clone())),
         device: Some(Device(port.device.clone())),
@@ -110,6 +111,7 @@ fn bus(bus: &Bus) -> section::Bus {
             failures: Count::clamped(line.offline_after.failures as usize),
             time: Duration::clamped(line.offline_after.time),
         },
+        wire_order: *wire_order,
         probe_max: Duration::clamped(line.probe_max),
         learn_limit: Count::clamped(line.learn_limit),
         merge_gap: MergeGap(unit_defaults.merge_gap),
@@ -130,6 +132,7 @@ fn unit(bus: &Bus, id: UnitId) -> Option<section::Unit> {
         id: Some(UnitIds(vec![id.get()])),
         alias: alias.map(|alias| Count::clamped(alias.into())),
         name: unit.name.clone().map(Name),
+        group: bus.groups.get(&id).cloned().map(Name),
         profile: profile.map(|profile| ProfileName(profile.profile.name.clone())),
         poll: Some(Poll(profile.and_then(|profile| profile.poll))),
         poll_slow: profile.map(slow),

@@ -28,5 +28,5 @@ pub use problem::{MAX_ERRORS, Problem, Problems, Severity};
 pub(crate) use reader::{Format, Reader, Section, read, without_text};
 pub(crate) use text::{MAX_FILE, decode};
 pub(crate) use tree::Node;
-pub use value::{Count, List, Name, Share};
+pub use value::{Count, List, Name, Share, YesNo};
 pub(crate) use value::{decimal, decimal_or_hex, whole_number};

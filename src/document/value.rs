@@ -3,8 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
-use serde::{Serialize, Serializer};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::de::{Scalar, scalar};
 
@@ -126,6 +126,17 @@ scalar! {
 
 scalar!([const MIN: u32, const MAX: u32] Count<MIN, MAX>);
 scalar!([const MIN: u32] Share<MIN>);
+
+/// `yes` or `no`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum YesNo {
+    /// It is so.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
+}
 
 /// A list of `MIN` to `MAX` items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -325,6 +325,7 @@ impl Gateway {
             listeners: config.listeners.iter().filter_map(listener).collect(),
             traffic: Arc::clone(&self.traffic),
             names: Arc::clone(&self.names),
+            site: config.site.clone(),
             configuration: config.to_yaml(),
         }
     }

@@ -9,9 +9,8 @@ use std::ops::RangeInclusive;
 use super::draft::{BlockRead, PointRead, of, show};
 use super::profile::{Point, Scale};
 use super::section;
-use super::value::YesNo;
 use super::vocabulary::{Access, Format, Group};
-use crate::document::{Reader, did_you_mean};
+use crate::document::{Reader, YesNo, did_you_mean};
 
 /// Compares everything.
 pub(super) fn check(

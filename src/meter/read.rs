@@ -12,9 +12,9 @@ use super::profile::{
     Bit, Block, Code, Command, Identification, Point, Profile, Ratio, Scale, SystemType, Validity,
 };
 use super::section::{self, Table};
-use super::value::{Pattern, Span, Step, Steps, TableFunction, Word, YesNo};
+use super::value::{Pattern, Span, Step, Steps, TableFunction, Word};
 use super::vocabulary::{ByteOrder, Format, WordOrder};
-use crate::document::{self, List, Name, Node, Problems, Reader};
+use crate::document::{self, List, Name, Node, Problems, Reader, YesNo};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 impl Profile {

@@ -6,10 +6,10 @@
 use serde::Deserialize;
 
 use super::value::{
-    FirstRegister, Offset, Pattern, Prose, Register, Registers, Span, Steps, TableFunction, Unit, Word, YesNo,
+    FirstRegister, Offset, Pattern, Prose, Register, Registers, Span, Steps, TableFunction, Unit, Word,
 };
 use super::vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, WordOrder};
-use crate::document::{Count, Duration, List, Name, Section};
+use crate::document::{Count, Duration, List, Name, Section, YesNo};
 
 /// The top level.
 #[derive(Clone, Debug, Deserialize)]

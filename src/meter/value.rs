@@ -165,17 +165,6 @@ impl<'de> Deserialize<'de> for Steps {
     }
 }
 
-/// `yes` or `no`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum YesNo {
-    /// It is so.
-    Yes,
-    /// It is not.
-    #[default]
-    No,
-}
-
 fn signed(text: &str) -> Option<f64> {
     Some(Decimal::parse(text)?.to_f64())
 }

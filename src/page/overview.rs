@@ -17,7 +17,7 @@ use crate::status::{Listener, PortState, Status, UnitState};
 /// The overview as HTML.
 #[must_use]
 pub fn overview(status: &Status<'_>, part: Part) -> String {
-    let name = status.name.as_deref();
+    let name = status.site.as_deref();
     let counts = findings::counts(status.findings.iter());
     let place = name.map_or_else(|| "metergate".to_owned(), |name| format!("{name} · metergate"));
     let title = counts.as_ref().map_or_else(|| place.clone(), |counts| format!("{counts} · {place}"));

@@ -44,7 +44,7 @@ pub fn status<'p>(published: &'p Published, depth: impl Fn(&PublishedUnit<'p>) -
         buses: published.buses.iter().map(|one| bus(one, published.at)).collect(),
         units: published.units().map(|one| unit(&one, depth(&one), published.at)).collect(),
         listeners: published.listeners.iter().map(listener).collect(),
-        name: published.name.as_deref().map(Cow::Borrowed),
+        site: published.site.as_deref().map(Cow::Borrowed),
         clock: Cow::Borrowed(&published.clock),
         traffic_events_lost: published.traffic.lost(),
         ..Status::default()
@@ -185,6 +185,7 @@ pub fn unit<'p>(unit: &PublishedUnit<'p>, depth: Depth, now: Instant) -> Unit<'p
         unit: unit.alias,
         line_unit: unit.settings.id.get(),
         name: unit.settings.name.as_deref().map(Cow::Borrowed),
+        group: unit.group.map(Cow::Borrowed),
         profile: unit.profile.map(|known| Cow::Borrowed(known.profile.name.as_str())),
         state: unit.state(),
         age_ms: view.and_then(|view| view.age(now)).map(millis),

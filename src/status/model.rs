@@ -27,15 +27,14 @@ pub struct Status<'a> {
     pub uptime_s: u64,
     /// Whether a port is open with a unit that answers.
     pub ready: bool,
+    /// What tells this gateway from others: the key `site`, or the host's name.
+    pub site: Option<Text<'a>>,
     /// In the order of the configuration.
     pub buses: Vec<Bus<'a>>,
     /// Bus by bus, in the order of the identifiers clients use.
     pub units: Vec<Unit<'a>>,
     /// In the order of the configuration.
     pub listeners: Vec<Listener<'a>>,
-    /// What tells this gateway from others, such as the host's name.
-    #[serde(skip)]
-    pub name: Option<Text<'a>>,
     /// The wall clock, for people: `2026-11-22 15:03:07 CET`.
     #[serde(skip)]
     pub clock: Text<'a>,
@@ -228,6 +227,7 @@ pub struct Unit<'a> {
     pub unit: u8,
     pub line_unit: u8,
     pub name: Option<Text<'a>>,
+    pub group: Option<Text<'a>>,
     pub profile: Option<Text<'a>>,
     pub state: UnitState,
     pub age_ms: Option<u64>,

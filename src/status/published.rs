@@ -31,8 +31,8 @@ pub struct Published {
     pub listeners: Vec<PublishedListener>,
     /// The last traffic of the lines.
     pub traffic: Arc<Traffic>,
-    /// What tells this gateway from others, such as the host's name.
-    pub name: Option<String>,
+    /// What tells this gateway from others: the key `site`, or the host's name.
+    pub site: Option<String>,
     /// The clock on the wall, for people: `2026-11-22 15:03:07 CET`.
     pub clock: String,
 }
@@ -76,6 +76,8 @@ pub struct PublishedUnit<'a> {
     pub view: Option<&'a UnitView>,
     /// What its registers mean, where that is known.
     pub profile: Option<&'a UnitProfile>,
+    /// The name of its group.
+    pub group: Option<&'a str>,
 }
 
 impl Published {
@@ -122,6 +124,7 @@ impl PublishedBus {
             settings,
             view: self.view.unit(id),
             profile: self.settings.profiles.get(&id),
+            group: self.settings.groups.get(&id).map(String::as_str),
         })
     }
 }

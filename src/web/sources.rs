@@ -35,6 +35,8 @@ pub struct Sources {
     pub traffic: Arc<Traffic>,
     /// What units are called.
     pub names: Arc<UnitDirectory>,
+    /// What the pages are titled; `None`: the host's name.
+    pub site: Option<String>,
     /// The configuration in force, every default written out.
     pub configuration: String,
 }
@@ -76,6 +78,7 @@ impl Sources {
             listeners: Vec::new(),
             traffic: Arc::default(),
             names: Arc::default(),
+            site: None,
             configuration: String::new(),
         }
     }
@@ -102,7 +105,7 @@ impl Sources {
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
             traffic: Arc::clone(&self.traffic),
-            name: host_name(),
+            site: self.site.clone().or_else(host_name),
             clock: local_with_zone(SystemTime::now()),
         }
     }

@@ -75,6 +75,8 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "id" => "1",
             "anybody"
             | "no name"
+            | "no group"
+            | "the host's name"
             | "writes go to the log only"
             | "in memory only"
             | "no token, on a loopback address only"
@@ -92,7 +94,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
         assert_eq!(stated, absent, "{:?} {}: default {default}", key.part, key.name);
         compared += 1;
     }
-    assert_eq!(compared, 45, "every key with a default was compared");
+    assert_eq!(compared, 46, "every key with a default was compared");
     let text = FULL.replace("        name: Panel 1\n", "");
     assert_eq!(config(&text).buses[0].line.units[0].name, None);
     assert_eq!(config(FULL).listeners[0].settings.allow, []);

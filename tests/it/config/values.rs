@@ -17,6 +17,7 @@ const FULL: &str = include_str!("../../../config/metergate.yaml");
 
 /// A file with two buses and two listeners in which nothing has its default.
 const CUSTOM: &str = r#"
+site: 17
 listeners:
   - address: "[::1]:1502"
     buses: [riser-b, "on"]
@@ -51,11 +52,13 @@ buses:
     learn_limit: 0
     failure_share: 0.7%
     offline_after: {time: 10s}
+    wire_order: yes
     probe_max: 5m
     units:
       - id: 20
         as: 1
         name: no
+        group: yes
         profile: leviton-4000r
         poll: 90s
         poll_slow: 1h
@@ -237,6 +240,7 @@ fn what_is_written_back_has_every_key_and_value() {
   offline_after:
     failures: 3
     time: 10s
+  wire_order: yes
   probe_max: 5m
   learn_limit: 0
   merge_gap: 0

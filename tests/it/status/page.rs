@@ -302,7 +302,7 @@ fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
     );
     let publish = |name: &str, at: Instant, generation: u64| {
         let mut shown = shown.lock().unwrap();
-        (shown.name, shown.at, shown.generation) = (Some(name.to_owned()), at, generation);
+        (shown.site, shown.at, shown.generation) = (Some(name.to_owned()), at, generation);
         change_unit(&mut shown, 0, 1, |unit| unit.counters.transactions += 1);
     };
     let page = |path: &str| ask_for(&documents, path).into_body();

@@ -83,7 +83,7 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
         buses,
         listeners,
         traffic: Arc::default(),
-        name: None,
+        site: None,
         clock: String::new(),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
         version: "0.1.0".into(),
         uptime_s: 3 * 86_400 + 4 * 3_600,
         ready: true,
-        name: Some("Harbour House".into()),
+        site: Some("Harbour House".into()),
         clock: "2026-11-22 14:03:07 UTC".into(),
         buses: vec![riser_a(), riser_b()],
         units: units_of_riser_a(),
@@ -115,7 +115,7 @@ pub(crate) fn unknown() -> Status<'static> {
     let mut bus = Bus { recent: None, hour: vec![], ..riser_b() };
     bus.port.problem = None;
     let units = (21..=23).map(|id| Unit { hour: vec![], ..unit("riser-b", id, None, UnitState::NeverSeen) });
-    Status { name: None, listeners: vec![], clients: vec![], ..with_units(vec![bus], units.collect()) }
+    Status { site: None, listeners: vec![], clients: vec![], ..with_units(vec![bus], units.collect()) }
 }
 
 /// The same building with other lines and meters, and nothing wrong.
