@@ -218,9 +218,9 @@ fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {
     let units = if first == last { format!("unit {first}") } else { format!("units {first}-{last}") };
     let profile = bus.profiles.get(&planned.unit).map(|unit| &unit.profile);
     let block = profile.and_then(|profile| profile.blocks.iter().find(|block| block.range == planned.range));
-    // What is read beside the blocks is the point to bill by, alone.
-    let billed = profile.and_then(|profile| profile.points.iter().find(|point| point.bill_by));
-    let name = block.map(|block| &block.name).or(billed.map(|point| &point.name));
+    // What is read beside the blocks are single points.
+    let point = profile.and_then(|profile| profile.points.iter().find(|point| point.range == planned.range));
+    let name = block.map(|block| &block.name).or(point.map(|point| &point.name));
     let from =
         profile.map_or(u32::from(planned.range.start) + 1, |profile| profile.register(planned.range.start));
     let registers = match planned.range.quantity {

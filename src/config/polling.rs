@@ -8,7 +8,7 @@ use super::section::{PollSlow, Unit};
 use super::settings::UnitProfile;
 use crate::document::{Name, Reader, did_you_mean};
 use crate::line::{DemandedBlock, Pace, PolledBlock, Polling};
-use crate::meter::{Block, BlockKind, Profile};
+use crate::meter::{Block, BlockKind, Point, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
 /// What is known of a unit's registers, and what is read of them.
@@ -96,14 +96,19 @@ fn chosen<'p>(
     reader.is_sound(path).then(|| profile.blocks.iter().filter(named).collect())
 }
 
-/// The registers of the point to bill by, where its block is not read and the profile's own choice is: exact to the
-/// last step, while a float beyond 16,777,216 loses some.
-fn billed(unit: &UnitProfile, pace: Pace) -> Option<PolledBlock> {
+/// Single points that are read with the measurements though their blocks are not, where the blocks read are the
+/// profile's own choice: the point to bill by, exact to the last step, while a float beyond 16,777,216 loses some; and
+/// the meter's alerts, which are of no use a minute late. Reading a block for one point would double the cycle.
+fn single_points(unit: &UnitProfile, pace: Pace) -> Vec<PolledBlock> {
     let profile = &unit.profile;
     let is_own_choice = profile.blocks.iter().all(|block| block.polled == unit.blocks.contains(&block.name));
-    let point = profile.points.iter().find(|point| point.bill_by).filter(|_| is_own_choice)?;
-    let is_read = profile.blocks.get(point.block).is_some_and(|block| unit.blocks.contains(&block.name));
-    (!is_read).then_some(PolledBlock { range: point.range, core: None, measured: true, pace })
+    let is_measured = |point: &Point| {
+        let block = profile.blocks.get(point.block);
+        block.is_some_and(|block| block.kind == BlockKind::Measurement && unit.blocks.contains(&block.name))
+    };
+    let wanted = |point: &&Point| is_own_choice && (point.bill_by || point.is_alert()) && !is_measured(point);
+    let single = |point: &Point| PolledBlock { range: point.range, core: None, measured: true, pace };
+    profile.points.iter().filter(wanted).map(single).collect()
 }
 
 /// The line's settings for a unit with a profile.
@@ -136,7 +141,7 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
         block.functions.iter().flat_map(inner)
     });
     Polling {
-        blocks: poll.map_or_else(Vec::new, |pace| measured(pace).chain(billed(unit, pace)).collect()),
+        blocks: poll.map_or_else(Vec::new, |pace| measured(pace).chain(single_points(unit, pace)).collect()),
         demanded: demanded.collect(),
         mirrored: profile.mirrored,
         uncut: registers.filter(|(function, address)| !profile.may_split_at(*function, *address)).collect(),

@@ -72,13 +72,14 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         Kind::DuplicateAddress | Kind::Unreadable => {
             matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
         }
+        // What comes late meets the requests and answers of other units.
+        Kind::Late => matches!(finding, Kind::Noise | Kind::PollingSlow),
         Kind::AddressChanged => matches!(finding, Kind::ForeignFrames | Kind::PollingSlow),
         Kind::LineSilent
         | Kind::LineFull
         | Kind::Silent
         | Kind::Lossy
         | Kind::Slow
-        | Kind::Late
         | Kind::Garbled
         | Kind::Misfit => matches!(finding, Kind::PollingSlow),
         Kind::PortClosed

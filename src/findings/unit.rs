@@ -98,7 +98,9 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Replaced)?;
     let seen = Seen::of(&span, now);
     let other = now.incidents.stand_in?;
-    if seen.foreign < REPLACED_AT_LEAST || seen.answered > 0 {
+    // It may still have answered within the same second before the first of them.
+    let has_answered_since = now.last_good.is_some_and(|last| last > span.first);
+    if seen.foreign < REPLACED_AT_LEAST || has_answered_since {
         return None;
     }
     let what = format!(

@@ -81,6 +81,8 @@ struct Entry {
     even: Option<Instant>,
     /// Time between readings, smoothed.
     achieved: Option<Duration>,
+    /// Whether a new plan has put its next reading off, which is no sign of a line that is too full.
+    is_postponed: bool,
     /// Whether it was ever read whole.
     was_read: bool,
 }
@@ -243,10 +245,11 @@ impl Plan {
     pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         let auto = self.auto_interval;
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
-            if let Some(between) = entry.begun.map(|before| at.saturating_duration_since(before)) {
+            let between = entry.begun.map(|before| at.saturating_duration_since(before));
+            if let Some(between) = between.filter(|_| !entry.is_postponed) {
                 entry.achieved = Some(entry.achieved.map_or(between, |mean| (mean * 3 + between) / 4));
             }
-            entry.begun = Some(at);
+            (entry.begun, entry.is_postponed) = (Some(at), false);
             entry.due = entry.due_after(at, interval_of(entry, auto));
         }
     }
@@ -355,12 +358,14 @@ impl Plan {
             let count = u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1);
             let first = entries.first().map_or(now, |entry| entry.due.clamp(now, now + interval / count));
             for (index, entry) in (0_u32..).zip(entries) {
+                let before = entry.due;
                 let even = first + interval / count * index;
                 let soon = first + interval.min(SPREAD_MAX) / count * index;
                 let sooner = entry.due <= now && soon < even;
                 (entry.due, entry.even) = if sooner { (soon, Some(even)) } else { (even, None) };
                 let renewed = entry.begun.map_or(now, |begun| begun + INTERVAL_MIN);
                 entry.due = entry.due.max(renewed);
+                entry.is_postponed |= before > now && entry.due > before;
             }
         }
     }
@@ -368,7 +373,7 @@ impl Plan {
 
 impl Entry {
     fn new(block: PollBlock, due: Instant) -> Self {
-        Self { block, begun: None, due, even: None, achieved: None, was_read: false }
+        Self { block, begun: None, due, even: None, achieved: None, is_postponed: false, was_read: false }
     }
 
     fn interrupt(&mut self) {

@@ -86,12 +86,13 @@ blocks:
 #[test]
 fn a_profile_alone_has_its_own_choice_of_blocks_read_at_its_two_paces() {
     let config = good(&file("        profile: leviton-4000r\n", ""));
-    // Last the count to bill by, whose block is not read.
+    // Last the count to bill by, whose block is not read, and the alerts, whose block is read seldom.
     let expected = [
         (128, 26, false, every(60)),
         (256, 90, true, Pace::Auto),
         (7000, 1, false, every(60)),
         (0, 2, true, Pace::Auto),
+        (145, 1, true, Pace::Auto),
     ];
     assert_eq!(plan(&config), expected);
     let floats = &polling(&config).blocks[1];

@@ -33,7 +33,7 @@ const FAULTS: &[(&str, Option<u8>, Kind)] = &[
 const EVERY_METER_DEAD: &str = "meter: 1, fault: dead}, {at: 30s, for: 30s, meter: 2, fault: dead}, \
     {at: 30s, for: 30s, meter: 3, fault: dead}, {at: 30s, for: 30s, meter: 4, fault: dead";
 
-/// A line of meters that is polled each second, and everything that looks at it.
+/// A line of meters that is polled every 1.5 s, and everything that looks at it.
 struct Stage {
     line: Line<u32>,
     wire: Wire,
@@ -50,7 +50,7 @@ impl Stage {
         let text = format!("seed: 7\nmeters: [{meters}]\n{faults}");
         let chain = parse(&text, "s.yaml").unwrap_or_else(|problems| panic!("{problems}"));
         let config = "listeners: [{address: 127.0.0.1:502}]\nbuses:\n  - name: riser\n    device: /dev/ttyS0\n    units: \
-                      [{id: 1-4, profile: leviton-4000r, poll: 1s, poll_slow: 5s}]\n";
+                      [{id: 1-4, profile: leviton-4000r, poll: 1500ms}]\n";
         let start = Instant::now() + SECOND;
         let published = published(config, start);
         let mut line = Line::new(published.buses[0].settings.line.clone());
