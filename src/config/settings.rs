@@ -107,6 +107,17 @@ pub struct Bus {
     pub unit_defaults: UnitDefaults,
 }
 
+impl Bus {
+    /// Its units in the order of the wire, nearest first, if the file says that it lists them so.
+    #[must_use]
+    pub fn order_of_the_wire(&self) -> Option<&[UnitId]> {
+        match self.wire_order {
+            YesNo::Yes => Some(&self.wire),
+            YesNo::No => None,
+        }
+    }
+}
+
 /// Settings of a bus that only its units use; each has its own in [`crate::line::UnitSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitDefaults {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::line::{Framing, LineCounters, LineSettings, Parity, UnitState, UnitView, View};
+use crate::line::{Framing, LineCounters, LineSettings, Parity, UnitId, UnitState, UnitView, View};
 
 use super::track::{LineTrouble, Track, UnitTrouble};
 
@@ -23,6 +23,8 @@ pub struct Evidence<'a> {
     pub now: &'a View,
     /// When `now` is.
     pub at: Instant,
+    /// The units in the order of the wire, nearest first, where the configuration has that order.
+    pub wire: Option<&'a [UnitId]>,
     /// Why the port is closed, as far as known.
     pub port_closed: Option<&'a str>,
     /// Faulty characters the driver counted in the span, in words.

@@ -76,6 +76,8 @@ pub enum Kind {
     LineOccupied,
     /// No unit of the line answers.
     LineSilent,
+    /// The end of a line does not answer: a broken cable, or its power.
+    WireBreak,
     /// The driver counts faulty characters.
     FaultyCharacters,
     /// Bytes that belong to no frame.
@@ -144,6 +146,7 @@ impl Kind {
             Self::PortClosed => "port_closed",
             Self::LineOccupied => "line_occupied",
             Self::LineSilent => "line_silent",
+            Self::WireBreak => "wire_break",
             Self::FaultyCharacters => "faulty_characters",
             Self::Noise => "noise",
             Self::Echo => "echo",

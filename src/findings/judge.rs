@@ -72,6 +72,8 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         Kind::DuplicateAddress | Kind::Unreadable => {
             matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
         }
+        // All that are silent are behind it.
+        Kind::WireBreak => matches!(finding, Kind::Silent | Kind::PollingSlow),
         // What comes late meets the requests and answers of other units.
         Kind::Late => matches!(finding, Kind::Noise | Kind::PollingSlow),
         Kind::AddressChanged => matches!(finding, Kind::ForeignFrames | Kind::PollingSlow),

@@ -11,6 +11,7 @@ use super::format::times;
 use super::remedies;
 use super::remedy::Remedy;
 use super::track::{LineTrouble, UnitTrouble};
+use super::wire_break;
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.now.port == PortState::Closed {
@@ -22,6 +23,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     [
         occupied(evidence),
         silent(evidence),
+        wire_break::finding(evidence),
         faulty_characters(evidence),
         noise(evidence),
         collisions(evidence),

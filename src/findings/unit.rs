@@ -205,7 +205,8 @@ fn lossy(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Lost)?;
     let seen = Seen::of(&span, now);
     let share = percent(seen.timeouts, seen.transactions);
-    if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT {
+    // One that is being confirmed may be silent altogether.
+    if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || now.state == UnitState::Confirming {
         return None;
     }
     let what = format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);

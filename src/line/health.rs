@@ -58,7 +58,7 @@ pub(super) struct Health {
     failing_since: Option<Instant>,
     /// When it last gave proof of life.
     last_alive: Option<Instant>,
-    /// Since when it is off-line.
+    /// Since when it is off-line: when the first attempt that failed was sent.
     lost_at: Option<Instant>,
     /// The read by function 01 to 04 that it answered last.
     last_read: Option<RequestPdu>,
@@ -83,6 +83,11 @@ impl Default for Health {
 impl Health {
     pub(super) fn state(&self) -> UnitState {
         self.state
+    }
+
+    /// Since when it is off-line: when the first attempt of those that failed was sent.
+    pub(super) fn lost_at(&self) -> Option<Instant> {
+        self.lost_at
     }
 
     pub(super) fn last_alive(&self) -> Option<Instant> {

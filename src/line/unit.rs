@@ -172,6 +172,7 @@ impl Unit {
             incidents: self.incidents,
             last_exception: self.last_exception,
             last_good: self.last_good,
+            lost_at: self.health.lost_at(),
             response_time: self.response_time,
             snapshot: Arc::clone(&self.snapshot),
             measured: Arc::clone(&self.measured),

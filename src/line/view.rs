@@ -84,6 +84,8 @@ pub struct UnitView {
     pub last_exception: Option<ExceptionCode>,
     /// When it last answered.
     pub last_good: Option<Instant>,
+    /// Of one that is off-line, when the first request that it did not answer was sent.
+    pub lost_at: Option<Instant>,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub response_time: Option<Duration>,
     /// Its last known values.
@@ -109,6 +111,7 @@ impl UnitView {
             incidents: Incidents::default(),
             last_exception: None,
             last_good: None,
+            lost_at: None,
             response_time: None,
             snapshot: Arc::new(Snapshot::new(settings.tables())),
             measured: Arc::default(),

@@ -10,7 +10,7 @@ use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
     Alert, Block, Bus, BusHistory, Client, Clients, DriverErrors, ExceptionCount, Flag, Histogram, LineTime,
     Listener, LocatedFinding, Point, Polling, Port, Problem, ReadingHistory, RequestCounts, Status, Text,
-    Unit, UnitCounts, UnitDetail, UnitHistory, UnitState,
+    Unit, UnitCounts, UnitDetail, UnitHistory, UnitState, WireBreak,
 };
 use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
@@ -118,11 +118,21 @@ pub fn bus(bus: &PublishedBus, now: Instant) -> Bus<'_> {
             share_percent: line.poll_share * 100.0,
         },
         units: unit_counts(bus),
+        wire_break: wire_break(bus),
         restarts: bus.restarts,
         wire: bus.on_the_wire().map(|unit| unit.settings.id.get()).collect(),
         recent: None,
         hour: Vec::new(),
     }
+}
+
+fn wire_break(bus: &PublishedBus) -> Option<WireBreak> {
+    let found = bus.wire_break()?;
+    let known_as = |id: UnitId| {
+        let aliases = bus.settings.aliases.iter();
+        aliases.filter(|(_, unit)| **unit == id).map(|(alias, _)| *alias).next()
+    };
+    Some(WireBreak { after: known_as(found.after)?, before: known_as(found.before)? })
 }
 
 fn histogram(histogram: &statistics::Histogram) -> Histogram<'static> {

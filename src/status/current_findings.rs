@@ -61,6 +61,7 @@ pub(super) fn findings(
         track,
         now: &bus.view,
         at: now,
+        wire: bus.settings.order_of_the_wire(),
         port_closed: bus.port.problem.as_deref(),
         faulty_characters: faulty.as_deref().filter(|words| !words.is_empty()),
     };

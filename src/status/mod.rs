@@ -29,7 +29,7 @@ pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
 pub use model::{
     Alert, Bus, BusHistory, BusMinute, Client, Clients, DriverErrors, ExceptionCount, Fault, LineShares,
     ListedEvent, Listener, LocatedFinding, Point, Port, PortState, Problem, ReadingHistory, RequestCounts,
-    Status, TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState,
+    Status, TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState, WireBreak,
 };
 pub use number::Number;
 pub use published::{Published, PublishedBus, PublishedListener, PublishedUnit};

@@ -91,6 +91,7 @@ pub struct Bus<'a> {
     pub polling: Polling,
     pub units: UnitCounts,
     /// Times its task was started after it had panicked.
+    pub wire_break: Option<WireBreak>,
     #[serde(skip)]
     pub restarts: u64,
     /// The `line_unit` of each unit, in the order of the wire.
@@ -149,6 +150,15 @@ pub struct LineTime {
     pub polling_ms: u64,
     pub probes_ms: u64,
     pub failures_ms: u64,
+}
+
+/// Where the wire of a line is broken, by the identifiers clients use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireBreak {
+    /// The last unit that answers.
+    pub after: u8,
+    /// The first that does not, and everything behind it.
+    pub before: u8,
 }
 
 /// What line time went into, each a share of it from 0 to 1. What is missing to 1 is silence.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Bus, UnitProfile};
+use crate::findings::WireBreak;
 use crate::line::{Pace, PortState, UnitId, UnitSettings, UnitView, View};
 use crate::meter::BlockKind;
 use crate::serial::PortView;
@@ -108,7 +109,13 @@ impl PublishedBus {
         self.settings.aliases.iter().filter_map(|(alias, id)| self.unit(*alias, *id))
     }
 
-    /// Its units, in the order of the wire.
+    /// The break of its wire, if there is one.
+    #[must_use]
+    pub fn wire_break(&self) -> Option<WireBreak> {
+        WireBreak::find(&self.view, self.settings.order_of_the_wire()?)
+    }
+
+    /// Its units, in the order of the configuration.
     pub fn on_the_wire(&self) -> impl Iterator<Item = PublishedUnit<'_>> {
         let clients_know: BTreeMap<UnitId, u8> =
             self.settings.aliases.iter().map(|(alias, id)| (*id, *alias)).collect();

@@ -8,7 +8,7 @@ use metergate::findings::Kind;
 use metergate::line::{Line, Output, PortEvent};
 use metergate::simulator::Wire;
 use metergate::simulator::scenario::parse;
-use metergate::status::{History, Published, findings};
+use metergate::status::{Depth, History, Published, WireBreak, findings, status};
 
 use crate::support::published::published;
 
@@ -46,13 +46,20 @@ struct Stage {
 
 impl Stage {
     fn new(meters: &str, faults: &str) -> Self {
+        Self::with_keys(meters, faults, "")
+    }
+
+    /// With further keys of the bus.
+    fn with_keys(meters: &str, faults: &str, keys: &str) -> Self {
         let faults = if faults.is_empty() { String::new() } else { format!("faults: [{faults}]\n") };
         let text = format!("seed: 7\nmeters: [{meters}]\n{faults}");
         let chain = parse(&text, "s.yaml").unwrap_or_else(|problems| panic!("{problems}"));
-        let config = "listeners: [{address: 127.0.0.1:502}]\nbuses:\n  - name: riser\n    device: /dev/ttyS0\n    units: \
-                      [{id: 1-4, profile: leviton-4000r, poll: 1500ms}]\n";
+        let config = format!(
+            "listeners: [{{address: 127.0.0.1:502}}]\nbuses:\n  - name: riser\n    device: /dev/ttyS0\n{keys}    units: \
+             [{{id: 1-4, profile: leviton-4000r, poll: 1500ms}}]\n"
+        );
         let start = Instant::now() + SECOND;
-        let published = published(config, start);
+        let published = published(&config, start);
         let mut line = Line::new(published.buses[0].settings.line.clone());
         line.handle_port(PortEvent::Opened, start);
         let (wire, history) = (Wire::new(chain, start), History::default());
@@ -171,5 +178,74 @@ fn a_meter_that_is_back_is_not_held_to_what_it_lost() {
         stage.run_until(second);
         let found = stage.found();
         assert!(found.is_empty() || found == [(Some(2), Kind::Silent)], "{found:?}{}", stage.told());
+    }
+}
+
+/// Meters 3 and 4, the end of the wire.
+const END_DEAD: &str =
+    "{at: 30s, for: 30s, meter: 3, fault: dead}, {at: 30s, for: 30s, meter: 4, fault: dead}";
+
+#[test]
+fn a_broken_wire_is_one_finding_that_names_the_meters_on_both_sides() {
+    let mut stage = Stage::with_keys("{id: 1-4}", END_DEAD, "    wire_order: yes\n");
+    let mut second = 30;
+    // Until the meters before the break have answered once more, both are silent and no more is known.
+    let both = [(Some(3), Kind::Silent), (Some(4), Kind::Silent)];
+    while stage.found().is_empty() || stage.found() == both {
+        second += 1;
+        assert!(second < 38, "{}", stage.told());
+        stage.run_until(second);
+    }
+    assert_eq!(stage.found(), [(None, Kind::WireBreak)], "{}", stage.told());
+    stage.run_until(55);
+    let [found] = &findings(&stage.published, &stage.history)[..] else { panic!("{}", stage.told()) };
+    let expected =
+        "Everything from unit 3 to unit 4 fell silent at once, 24 s ago, and everything up to unit 2 answers";
+    assert_eq!(found.what, expected);
+    let steps = [
+        "the cable from unit 2 to unit 3, and its terminals at both",
+        "the power of everything behind unit 2",
+    ];
+    assert_eq!(found.remedy.steps, steps);
+    let status = status(&stage.published, |_| Depth::Counters);
+    assert_eq!(status.buses[0].wire_break, Some(WireBreak { after: 2, before: 3 }));
+    stage.run_until(140);
+    assert!(stage.found().is_empty(), "{}", stage.told());
+}
+
+#[test]
+fn a_wire_that_is_broken_from_the_start_is_found() {
+    let faults = END_DEAD.replace("at: 30s, for: 30s", "at: 0s, for: 60s");
+    let mut stage = Stage::with_keys("{id: 1-4}", &faults, "    wire_order: yes\n");
+    stage.run_until(40);
+    let [found] = &findings(&stage.published, &stage.history)[..] else { panic!("{}", stage.told()) };
+    let expected = "Nothing from unit 3 to unit 4 has ever answered, and everything up to unit 2 answers";
+    assert_eq!((found.kind, &*found.what), (Kind::WireBreak, expected));
+}
+
+#[test]
+fn where_the_order_does_not_show_a_break_each_meter_is_a_finding() {
+    let (second, fourth) = ((Some(2), Kind::Silent), (Some(4), Kind::Silent));
+    for (faults, keys, expected) in [
+        // The order of the wire is not known.
+        (END_DEAD, "", [(Some(3), Kind::Silent), fourth].as_slice()),
+        // Not the end of the wire.
+        (
+            "{at: 30s, for: 30s, meter: 2, fault: dead}, {at: 30s, for: 30s, meter: 4, fault: dead}",
+            "    wire_order: yes\n",
+            &[second, fourth],
+        ),
+        // One after the other.
+        (
+            "{at: 30s, for: 60s, meter: 4, fault: dead}, {at: 42s, for: 60s, meter: 3, fault: dead}",
+            "    wire_order: yes\n",
+            &[(Some(3), Kind::Silent), fourth],
+        ),
+        // One alone.
+        ("{at: 30s, for: 30s, meter: 4, fault: dead}", "    wire_order: yes\n", &[fourth]),
+    ] {
+        let mut stage = Stage::with_keys("{id: 1-4}", faults, keys);
+        stage.run_until(58);
+        assert_eq!(stage.found(), expected, "{faults} {keys}{}", stage.told());
     }
 }

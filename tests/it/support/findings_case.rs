@@ -28,6 +28,7 @@ pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
         counters: UnitCounters { transactions: 100, ..UnitCounters::default() },
         last_exception: None,
         last_good: Some(at),
+        lost_at: None,
         response_time: Some(Duration::from_millis(5)),
         snapshot: Arc::default(),
         measured: Arc::default(),
@@ -56,13 +57,22 @@ pub(crate) struct Case {
     pub(crate) profile: Option<&'static Profile>,
     pub(crate) framing: Framing,
     pub(crate) device: &'static str,
+    pub(crate) wire: Option<&'static [UnitId]>,
 }
 
 impl Case {
     pub(crate) fn new(now: impl FnOnce(Instant) -> View) -> Self {
         let at = Instant::now() + 100_000 * SECOND;
         let framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
-        Self { before: View::default(), now: now(at), at, profile: None, framing, device: "/dev/ttyUSB0" }
+        Self {
+            before: View::default(),
+            now: now(at),
+            at,
+            profile: None,
+            framing,
+            device: "/dev/ttyUSB0",
+            wire: None,
+        }
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
@@ -80,6 +90,7 @@ impl Case {
             track: &track,
             now: &self.now,
             at: self.at,
+            wire: self.wire,
             port_closed: Some("no such device"),
             faulty_characters: None,
         };
