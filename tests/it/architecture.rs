@@ -162,6 +162,50 @@ fn the_readme_has_the_commands_to_begin_with() {
 }
 
 #[test]
+fn every_link_of_a_page_leads_somewhere_and_every_page_is_listed() {
+    let index = read(Path::new("docs/README.md"));
+    let mut broken = Vec::new();
+    let pages =
+        files("docs").into_iter().chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
+    for page in pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let home = page.parent().expect("a page stands in a directory");
+        let name = page.file_name().expect("a page has a name").to_string_lossy().into_owned();
+        if home.ends_with("docs") && name != "README.md" && !index.contains(&format!("({name})")) {
+            broken.push(format!("docs/README.md does not list {name}"));
+        }
+        for link in links(&read(&page)) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.clone() } else { home.join(file) };
+            let has_anchor = || anchor.is_empty() || anchors(&read(&target)).contains(anchor);
+            if !target.exists() || !has_anchor() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n  {}\n", broken.join("\n  "));
+}
+
+/// The targets of a page's links, those to other sites left out.
+fn links(page: &str) -> Vec<String> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).filter(|target| !target.contains("://")).collect()
+}
+
+/// The headings of a page, as links name them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let named = |heading: &str| -> String {
+        let kept = heading
+            .trim_start_matches('#')
+            .trim()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).flat_map(char::to_lowercase).collect()
+    };
+    headings.map(named).collect()
+}
+
+#[test]
 fn the_shipped_configurations_load() {
     let shipped = files("config").into_iter().filter(|path| path.components().count() == 2);
     for path in shipped {
