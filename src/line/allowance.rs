@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What may be spent of a share of line time, and what has been.
+/// A token bucket of line time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     share: f64,
@@ -17,7 +17,7 @@ impl Allowance {
         Self { share, credit: BURST.as_secs_f64() * share, credited_at: None }
     }
 
-    /// Another share, from now on.
+    /// Changes the share.
     pub(super) fn set_share(&mut self, share: f64) {
         self.share = share;
     }
@@ -30,13 +30,13 @@ impl Allowance {
         self.credit > 0.0 || self.share >= 1.0
     }
 
-    /// So much was spent. What it leaves to be earned is at most what [`WAIT_MAX`] earns, which comes before the share.
+    /// Spends line time. The debt it leaves is at most what the share earns in [`WAIT_MAX`].
     pub(super) fn spend(&mut self, took: Duration) {
         self.credit = (self.credit - took.as_secs_f64()).max(-WAIT_MAX.as_secs_f64() * self.share);
     }
 }
 
-/// How much is saved up, in time.
+/// Largest credit that unused time leaves, as time.
 const BURST: Duration = Duration::from_secs(10);
 
 /// The longest wait for the next spending, however much the last one took.

@@ -1,5 +1,5 @@
-//! The state of a unit as everything outside the line shows it: what the line knows of the unit's health, as long as the
-//! unit can be reached at all.
+//! The state of a unit as everything outside the line shows it: the line's health of the unit, as long as the unit can
+//! be reached at all.
 //!
 //! Derived here and nowhere else, from what is published, and never stored.
 
@@ -14,11 +14,11 @@ pub enum Availability {
     NeverSeen,
     /// It answers.
     Online,
-    /// It stopped answering: what it answered last is being asked again.
+    /// It stopped answering: the read it answered last is being repeated.
     Confirming,
-    /// It does not answer, and others do.
+    /// It does not answer, and other units do.
     Offline,
-    /// Nothing can be known of it: the port is closed, or the line as a whole is silent.
+    /// Its state cannot be determined: the port is closed, or the line as a whole is silent.
     Unreachable,
 }
 
@@ -37,7 +37,7 @@ impl View {
         }
     }
 
-    /// How many units give no answers: they are off-line or unreachable. Those never asked are not among them.
+    /// How many units do not answer: off-line or unreachable. Units that were never polled are not counted.
     #[must_use]
     pub fn count_lost(&self) -> usize {
         self.units.iter().filter(|unit| self.availability(unit.id).is_lost()).count()
@@ -45,7 +45,7 @@ impl View {
 }
 
 impl Availability {
-    /// Whether it gives answers.
+    /// Whether it answers.
     #[must_use]
     pub fn is_answering(self) -> bool {
         match self {
@@ -54,7 +54,7 @@ impl Availability {
         }
     }
 
-    /// Whether it gives none, and was to.
+    /// Whether it should answer and does not.
     #[must_use]
     pub fn is_lost(self) -> bool {
         match self {

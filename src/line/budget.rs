@@ -1,7 +1,8 @@
-//! What background reading will cost a line, before it runs: the plan, its share of line time, the longest wait.
+//! What background reading will cost a line, computed before it runs: the plan, its share of line time, the longest
+//! wait.
 //!
-//! Works from the configuration alone, with the pause a meter usually makes; the running line works with the
-//! pauses it measures. Arithmetic: two frames at the line's speed, the meter's pause, and the silence before.
+//! Uses the configuration alone, with the usual response time of a meter; the running line uses the response times it
+//! measures. Cost of a read: two frames at the line's speed, the response time, and the silence before.
 
 use std::time::{Duration, Instant};
 
@@ -11,36 +12,35 @@ use crate::modbus::rtu;
 use super::poll::{INTERVAL_MIN, Pace, Plan, PollBlock, USUAL_PAUSE, reading_cost};
 use super::settings::{LineSettings, UnitId};
 
-/// The background reading of one line, worked out.
+/// The background reading of one line, computed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     /// Every block that is read, in the order of the units.
     pub blocks: Vec<Planned>,
     /// Line time of one reading of every measurement block.
     pub cycle: Duration,
-    /// Share of line time all readings together ask for; above 1 is more than there is.
+    /// Share of line time all readings together need; above 1 the line cannot carry them.
     pub utilisation: f64,
-    /// Share of line time they may have.
+    /// Share of line time they are allowed.
     pub share: f64,
-    /// How long a client's request may have to wait for a reading that is on the wire, all units answering.
+    /// How long a client's request may wait for a background reading on the wire, if all units answer.
     pub wait: Duration,
-    /// How long it may have to wait for a range learned from clients, of the most registers there can be; `None`
-    /// where nothing is learned.
+    /// The same for a learned range of the largest size; `None` where nothing is learned.
     pub wait_for_learned: Option<Duration>,
-    /// The same while a unit does not answer and has not been found off-line.
+    /// The same while a unit does not answer and is not yet marked off-line.
     pub wait_for_silence: Duration,
 }
 
 /// One block of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Of which unit.
+    /// The unit.
     pub unit: UnitId,
-    /// What is read.
+    /// The range.
     pub range: ReadRange,
     /// Whether it holds measured values.
     pub measured: bool,
-    /// How often.
+    /// Its interval.
     pub interval: Duration,
     /// Line time of one reading.
     pub cost: Duration,
@@ -53,7 +53,7 @@ impl Budget {
         Self::with(settings, &Remedy::default(), now)
     }
 
-    /// The budget of a line whose file is changed so.
+    /// The budget of a line after `remedy` has been applied to its file.
     #[must_use]
     pub fn with(settings: &LineSettings, remedy: &Remedy, now: Instant) -> Self {
         let share = remedy.poll_share.unwrap_or(settings.poll_share);
@@ -73,28 +73,27 @@ impl Budget {
         }
     }
 
-    /// Whether the readings ask for more line time than there is.
+    /// Whether the readings need more line time than there is.
     #[must_use]
     pub fn is_impossible(&self) -> bool {
         self.utilisation > 1.0 + ROUNDING
     }
 
-    /// How many times slower than planned the blocks are read, so that they keep within their share; 1 is as
-    /// planned.
+    /// How many times slower than planned the blocks are read to keep within their share; 1 is as planned.
     #[must_use]
     pub fn slowdown(&self) -> f64 {
         let slowdown = self.utilisation / self.share;
         if self.share > 0.0 && slowdown > 1.0 + ROUNDING { slowdown } else { 1.0 }
     }
 
-    /// Whether the readings ask for so much line time that clients feel it.
+    /// Whether the readings need so much line time that clients notice it.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.utilisation > COMFORTABLE + ROUNDING
     }
 }
 
-/// The smallest change found that makes the readings fit: what to write in the file.
+/// The smallest change that makes the readings fit: what to write in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Remedy {
     /// The bus's `poll_share`.
@@ -106,8 +105,8 @@ pub struct Remedy {
 }
 
 impl Remedy {
-    /// What brings the readings of a line within `poll_share`, and to a share that is not [crowded]. `None`:
-    /// nothing that can be said in one of these keys does.
+    /// The smallest change that brings the readings of a line within `poll_share` and to a share that is not [crowded].
+    /// `None`: no change of one of these keys does.
     ///
     /// [crowded]: Budget::is_crowded
     #[must_use]
@@ -159,7 +158,7 @@ fn shortest(remedy: impl Fn(Duration) -> Remedy, fits: impl Fn(&Remedy) -> bool)
     Some(with(long_enough))
 }
 
-/// How often each block is read, `auto` worked out.
+/// The blocks with their intervals, `auto` computed.
 fn planned(blocks: &[PollBlock], share: f64, now: Instant) -> Vec<Planned> {
     let auto = Plan::new(blocks.to_vec(), share, now).auto_interval();
     let planned = |block: &PollBlock| Planned {
@@ -175,7 +174,7 @@ fn planned(blocks: &[PollBlock], share: f64, now: Instant) -> Vec<Planned> {
     blocks.iter().map(planned).collect()
 }
 
-/// Line time of the longest read there is, as far as the configuration tells.
+/// Line time of the longest possible read, from the configuration alone.
 fn longest_learned(settings: &LineSettings) -> Duration {
     let range =
         ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: REGISTERS_MAX };
@@ -183,12 +182,12 @@ fn longest_learned(settings: &LineSettings) -> Duration {
     reading_cost(settings.framing, &range, USUAL_PAUSE, gap)
 }
 
-/// Share of line time that readings ask for.
+/// Share of line time that readings need.
 fn utilisation(blocks: &[Planned]) -> f64 {
     blocks.iter().map(|block| block.cost.as_secs_f64() / block.interval.as_secs_f64()).sum()
 }
 
-/// The blocks of a line's units with what one reading costs, as far as the configuration tells.
+/// The blocks of a line's units with the cost of one reading, from the configuration alone.
 #[must_use]
 pub(super) fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
     let mut blocks = Vec::new();
@@ -204,16 +203,16 @@ pub(super) fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
     blocks
 }
 
-/// Share of line time up to which clients hardly notice the background.
+/// Share of line time up to which clients hardly notice background reading.
 pub const COMFORTABLE: f64 = 0.8;
 
-/// What sums of shares may be off by.
+/// Tolerance for rounding in sums of shares.
 const ROUNDING: f64 = 1e-6;
 
-/// The longest interval that the file may state.
+/// The longest interval the file may state.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Registers of one read, at most; no read of bits has a longer answer.
+/// Largest number of registers of one read; no read of bits has a longer answer.
 const REGISTERS_MAX: u16 = 125;
 
 /// Bytes of a read request on the line.

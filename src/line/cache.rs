@@ -1,8 +1,8 @@
-//! What is read on the gateway's own account, what is kept of it, and what is served from it.
+//! Background reading, the blocks kept from it, and the reads served from them.
 //!
 //! Owns the plan of polled blocks, the ranges learned from clients and their shares of line time. Blocks themselves
-//! belong to their unit's snapshot, which connections read. A read that may be served from data of some age and is
-//! not at hand refreshes the whole range around it, so that traffic does not grow with the clients.
+//! belong to their unit's snapshot, which connections read. A client's read that accepts data of some age and misses
+//! the snapshot reads the whole range around it, so that traffic does not grow with the number of clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,17 +26,17 @@ use super::tables::with_function;
 use super::unit::{Unit, Units};
 use super::view::PollingView;
 
-/// The snapshot's side of a line.
+/// The polled and learned ranges of a line.
 #[derive(Debug)]
 pub(super) struct Cache {
     framing: Framing,
-    /// What is read of profiles' blocks; from the first opening of the port on.
+    /// The polled blocks of profiles; `None` until the port is first opened.
     plan: Option<Plan>,
     ranges: RangeTable,
     shares: BackgroundShares,
     overload: OverloadDetector,
     divisions: Vec<Division>,
-    /// Polled ranges that were not answered, in a row.
+    /// Polled ranges that were not answered, consecutive failures only.
     unanswered: Vec<Unanswered>,
     /// Blocks read so far.
     generation: u64,
@@ -44,16 +44,16 @@ pub(super) struct Cache {
     is_full_noted: bool,
 }
 
-/// A polled block that the unit did not give whole.
+/// A polled block that the unit does not answer in full.
 #[derive(Debug)]
 struct Division {
     unit: UnitId,
     whole: PollBlock,
-    /// What is read in its place.
+    /// What is read instead.
     parts: Vec<PollBlock>,
     retry_at: Instant,
     pause: Duration,
-    /// Whether the whole is being tried again.
+    /// Whether the whole block is being retried.
     is_retrying: bool,
 }
 
@@ -66,7 +66,7 @@ struct Unanswered {
     since: Instant,
 }
 
-/// What a client's read of a range turns into.
+/// A client's read of a range, resolved to the range that is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) unit: UnitId,
@@ -93,7 +93,7 @@ impl Cache {
         }
     }
 
-    /// Other settings: blocks of units whose profile is another one are planned anew, the others go on.
+    /// Applies new settings: blocks of units whose profile changed are planned anew, the others continue.
     pub(super) fn configure(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
         self.framing = settings.framing;
         self.ranges.configure(settings.learn_limit, &settings.units);
@@ -134,13 +134,13 @@ impl Cache {
         self.replan(units, now);
     }
 
-    /// Forgets everything learned: the port may lead to another line.
+    /// Forgets everything learned: the port may now lead to another line.
     pub(super) fn begin_anew(&mut self, settings: &LineSettings) {
         let generation = self.generation;
         *self = Self { generation, ..Self::new(settings) };
     }
 
-    /// Plans the background readings, or spreads them anew when the line could not be used for a while.
+    /// Plans the background readings, or spreads them anew after the line was unusable for a while.
     pub(super) fn begin_polling(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
         if self.plan.is_none() {
             self.plan = Some(Plan::new(budget::blocks(settings), settings.poll_share, now));
@@ -149,7 +149,7 @@ impl Cache {
         self.replan(units, now);
     }
 
-    /// The line cannot be used: delays of readings meanwhile do not count as overload.
+    /// The line is unusable: delays of readings meanwhile do not count as overload.
     pub(super) fn interrupt(&mut self) {
         self.overload.interrupt();
         if let Some(plan) = &mut self.plan {
@@ -157,9 +157,9 @@ impl Cache {
         }
     }
 
-    // What clients ask for.
+    // Client reads.
 
-    /// The range to be read in place of a client's own, if data of some age would have served it too.
+    /// The range to read instead of a client's own, if it accepts data of some age.
     pub(super) fn enclosing_range(
         &mut self,
         asked: Asked<'_>,
@@ -180,8 +180,8 @@ impl Cache {
         self.ranges.enclosing(id, wanted, now, |id, range| cost(framing, units, id, range))
     }
 
-    /// A client was not answered from the snapshot: notes whether that was because something younger than the block
-    /// that would have done had been served.
+    /// A client's read missed the snapshot: records whether the block that would have served it was ruled out because
+    /// younger data had been served.
     pub(super) fn note_undone(&mut self, unit: &Unit, wanted: &ReadRange, max_age: Duration, now: Now) {
         let tables = unit.settings().tables();
         let covering =
@@ -193,9 +193,9 @@ impl Cache {
         }
     }
 
-    // What is read.
+    // Background readings.
 
-    /// The background reading that is due, if the budget allows one.
+    /// The background reading that is due, if the share of line time allows one.
     pub(super) fn next_reading(
         &mut self,
         units: &Units,
@@ -241,12 +241,12 @@ impl Cache {
         let due = plan.next_due(usable).into_iter().chain(self.ranges.next_due(usable)).min();
         let retry = self.divisions.iter().filter(|division| !division.is_retrying);
         let retry = retry.filter(|division| usable(division.unit)).map(|division| division.retry_at).min();
-        // A unit that owes an answer may be read again when its guard is over.
+        // A unit that owes an answer may be read again once its guard has ended.
         let owing = units.iter().filter(|unit| unit.is_open()).filter_map(|unit| unit.unpolled_until(now));
         Some(due.into_iter().chain(retry).chain(owing).min()?.max(plan.affordable_from()?))
     }
 
-    /// A background reading ended: its line time comes out of the budget, and is compared with the estimate.
+    /// A background reading ended: charges its line time to the share and compares it with the estimate.
     pub(super) fn spend(&mut self, unit: &Unit, range: &ReadRange, took: Duration, events: &mut Vec<Event>) {
         let gap = unit.settings().request_gap;
         let estimated = reading_cost(self.framing, range, USUAL_PAUSE, gap);
@@ -263,7 +263,7 @@ impl Cache {
         self.is_overrun_noted = is_overrun;
     }
 
-    /// A read begins, a client's or a background one.
+    /// A read begins, a client's or a background reading.
     pub(super) fn note_begun(&mut self, unit: &Unit, range: &ReadRange, now: Instant) {
         let Some(range) = self.known_as(unit, range) else { return };
         if let Some(plan) = &mut self.plan {
@@ -272,13 +272,13 @@ impl Cache {
         self.ranges.note_begun(unit.id(), &range, now);
     }
 
-    // What comes of it.
+    // Outcomes of reads.
 
-    /// A read begun at `begun` under `epoch` was answered with data: keeps it if it is likely to be read again, and
-    /// forbids older data to `listeners`, whose clients get it.
+    /// A read begun at `begun` under `epoch` was answered with data: keeps the data if it is likely to be read again,
+    /// and forbids older data on `listeners`, whose clients receive it.
     pub(super) fn keep(&mut self, unit: &mut Unit, read: &Answered<'_>, listeners: &[ListenerId]) {
         let Answered { range, reply, begun, latest, epoch } = *read;
-        // Under one name, so that neither table keeps an older block beside it.
+        // Under one name, so that no table keeps an older block beside it.
         let known = self.known_as(unit, range);
         if !listeners.is_empty() {
             unit.note_served(range, latest);
@@ -300,15 +300,14 @@ impl Cache {
         let Some(known) = known else { return };
         self.note_whole(unit, &known);
         let (plan, ranges, id) = (&self.plan, &self.ranges, unit.id());
-        // What has been forgotten in the meantime is not kept either.
+        // Ranges forgotten in the meantime lose their blocks, too.
         unit.drop_blocks(|block| {
             !ranges.contains(id, &block.range)
                 && !plan.as_ref().is_some_and(|plan| plan.contains(id, &block.range))
         });
     }
 
-    /// A read of this range got an exception, or no answer that fits: what it means for what is read on the
-    /// gateway's own account.
+    /// A read of this range got an exception, or no answer that fits: updates the background readings accordingly.
     pub(super) fn note_failed(
         &mut self,
         units: &mut Units,
@@ -345,7 +344,7 @@ impl Cache {
         }
     }
 
-    /// The unit is back from off-line: what it did not give whole is tried again.
+    /// The unit is back from off-line: blocks that it did not answer in full are retried.
     pub(super) fn note_returned(&mut self, id: UnitId, now: Instant) {
         self.ranges.note_returned(id);
         self.unanswered.retain(|entry| entry.unit != id);
@@ -371,7 +370,7 @@ impl Cache {
         }
     }
 
-    /// How the background readings go.
+    /// The state of background reading.
     pub(super) fn view(&self, now: Instant) -> PollingView {
         self.plan.as_ref().map_or_else(PollingView::default, |plan| PollingView {
             interval: plan.auto_interval(),
@@ -384,7 +383,7 @@ impl Cache {
         })
     }
 
-    /// Reports once that a range found no room.
+    /// Reports once that a range found no free slot.
     pub(super) fn watch_limit(&mut self, limit: usize, now: Instant, events: &mut Vec<Event>) {
         let is_full = self.ranges.is_full(now);
         if is_full && !self.is_full_noted {
@@ -400,7 +399,7 @@ impl Cache {
         plan.replan(|id| units.get(id).is_some_and(|unit| !unit.is_offline()), now);
     }
 
-    /// Reports once when the line has become too full to read as planned, and once when it is as planned again.
+    /// Reports once when the line becomes too full to read as planned, and once when it reads as planned again.
     fn watch_load(&mut self, units: &Units, now: Instant, events: &mut Vec<Event>) {
         let Some(plan) = &self.plan else { return };
         let slowdown = plan.crowding();
@@ -415,14 +414,14 @@ impl Cache {
         }
     }
 
-    /// The planned or learned range that asks for the same values, if there is one.
+    /// The planned or learned range with the same values, if there is one.
     fn known_as(&self, unit: &Unit, range: &ReadRange) -> Option<ReadRange> {
         let tables = unit.settings().tables();
         let planned = self.plan.as_ref().and_then(|plan| plan.known_as(unit.id(), range, tables));
         planned.or_else(|| self.ranges.known_as(unit.id(), range))
     }
 
-    /// The unit gave this range whole.
+    /// The unit answered this range in full.
     fn note_whole(&mut self, unit: &mut Unit, range: &ReadRange) {
         let id = unit.id();
         if let Some(plan) = &mut self.plan {
@@ -436,10 +435,10 @@ impl Cache {
         }
     }
 
-    // Polled blocks that are not given whole.
+    // Polled blocks that are not answered in full.
 
-    /// A polled block to which the unit gives nothing that fits while it answers other reads is too long for it. One
-    /// that is silent to all is no evidence.
+    /// A polled block that gets no answer that fits, while the unit answers other reads, is too long for the unit. A
+    /// unit that is silent to all reads is no evidence.
     fn note_unanswered(
         &mut self,
         units: &mut Units,
@@ -470,8 +469,8 @@ impl Cache {
         }
     }
 
-    /// Reads a planned range in two halves from now on, cut between values, or not at all if it cannot be cut. One
-    /// that was divided before and has been tried whole again is divided as it was.
+    /// Replaces a planned range by two halves, cut between values, or drops it if it cannot be cut. A block that was
+    /// divided before and retried as a whole is divided in the same place.
     fn divide(
         &mut self,
         units: &mut Units,
@@ -521,7 +520,7 @@ impl Cache {
         self.replan(units, now);
     }
 
-    /// Tries divided blocks whole again whose time has come.
+    /// Retries divided blocks as a whole when their pause is over.
     fn retry_divided(&mut self, units: &Units, now: Instant) {
         let Some(plan) = &mut self.plan else { return };
         let due = |division: &&mut Division| !division.is_retrying && division.retry_at <= now;
@@ -537,13 +536,13 @@ impl Cache {
         }
     }
 
-    /// Whether this is a divided block that is being tried whole again.
+    /// Whether this is a divided block being retried as a whole.
     fn is_retrying(&self, id: UnitId, range: &ReadRange) -> bool {
         let mut own = self.divisions.iter().filter(|division| division.unit == id);
         own.any(|division| division.is_retrying && division.whole.range == *range)
     }
 
-    /// Notes which of the polled blocks of a unit are measurements.
+    /// Records which of the polled blocks of a unit are measurements.
     fn note_measured(&self, unit: &mut Unit) {
         let Some(plan) = &self.plan else { return };
         let measured = plan.blocks(unit.id()).filter(|block| block.measured).map(|block| block.range);
@@ -562,18 +561,18 @@ impl Division {
 pub(super) struct Answered<'a> {
     pub(super) range: &'a ReadRange,
     pub(super) reply: &'a Bytes,
-    /// When it began to be sent, or the first of the same reads that this may answer.
+    /// When its request began to be sent, or the first of the same reads that this may answer.
     pub(super) begun: Now,
-    /// When the last of these was.
+    /// When the last of these was sent.
     pub(super) latest: Instant,
-    /// What had been written to the unit by then.
+    /// The unit's write epoch at that time.
     pub(super) epoch: u64,
 }
 
-/// How a read ended that brought no data.
+/// How a read without data ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadFailure {
-    /// With an exception of the unit's own.
+    /// With an exception of the unit.
     Exception(ExceptionCode),
     /// With an intact answer that does not fit.
     Misfit,
@@ -581,7 +580,7 @@ pub(super) enum ReadFailure {
     NoAnswer,
 }
 
-/// Whether a longer read may be refused so that a shorter one is not.
+/// Whether a unit may answer so to a read that is too long and still answer a shorter one.
 fn is_of_the_range(code: ExceptionCode) -> bool {
     code == ExceptionCode::ILLEGAL_DATA_ADDRESS || code == ExceptionCode::ILLEGAL_DATA_VALUE
 }
@@ -591,12 +590,12 @@ pub(super) fn is_passing(code: ExceptionCode) -> bool {
     code.0 == 0x05 || code == ExceptionCode::SERVER_DEVICE_BUSY
 }
 
-/// How the snapshot's block of exactly this range is used.
+/// How clients have used the snapshot's block of exactly this range.
 fn block_use(units: &Units, id: UnitId, range: &ReadRange) -> Option<BlockUse> {
     units.get(id)?.snapshot().block(range).map(Arc::as_ref).and_then(BlockUse::of)
 }
 
-/// Line time of one reading, with the pause the unit was measured to make.
+/// Line time of one reading, with the measured response time of the unit.
 fn cost(framing: Framing, units: &Units, id: UnitId, range: &ReadRange) -> Duration {
     let unit = units.get(id);
     let pause = unit.and_then(Unit::response_time).unwrap_or(USUAL_PAUSE);
@@ -608,7 +607,7 @@ fn may_be_polled(unit: &Unit, now: Instant) -> bool {
     unit.is_open() && unit.unpolled_until(now).is_none()
 }
 
-/// `range` in two: at the end of its core where it has one, else as near the middle as the values in it allow.
+/// Cuts `range` in two: at the end of its core where it has one, else as near the middle as the values in it allow.
 fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
     let polling = &unit.settings().polling;
     let whole = |at: &u16| !polling.uncut.contains(&(range.function, range.start + at));
@@ -620,21 +619,21 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
     Some([first, second])
 }
 
-/// Times that a polled block gets nothing that fits, with other reads answered in between, before it is divided.
+/// Failures without an answer that fits, with other reads answered in between, before a polled block is divided.
 const TIMES_TO_DIVIDE: u32 = 2;
 
-/// The same of a block that has been read whole: on a line that loses an answer now and then, two in a row are
-/// nothing.
+/// The same for a block that has been read in full: on a line that loses an answer now and then, two failures in a row
+/// are no evidence.
 const TIMES_TO_DIVIDE_AFTER_ALL: u32 = 10;
 
-/// First pause before a divided block is tried whole again.
+/// First pause before a divided block is retried as a whole.
 const RETRY_MIN: Duration = Duration::from_secs(10);
 
-/// The longest.
+/// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// A change of a unit's response time is worth a new plan from here on, and from a quarter of it on.
+/// A change of a unit's response time by this much, and by a quarter of it, is worth a new plan.
 const PAUSE_STEP: Duration = Duration::from_millis(5);
 
-/// From this part of the estimate on, the difference is reported.
+/// From this ratio of time to estimate on, the difference is reported.
 const OVERRUN_NOTED: f64 = 1.25;

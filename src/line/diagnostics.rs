@@ -1,4 +1,4 @@
-//! The diagnostics unit: what the gateway knows, as registers any Modbus client can read.
+//! The diagnostics unit: the state of the gateway as registers any Modbus client can read.
 //!
 //! Owns the map of contract section 5 (map version 2): tables 3 and 4 alike, read only, every register of one
 //! reply from one instant, 32-bit values with the high word first on even addresses. Never uses a line.
@@ -18,9 +18,9 @@ use super::view::{PortState, UnitView, View};
 /// What one listener's diagnostics unit shows, at one instant.
 #[derive(Clone, Debug)]
 pub struct DiagnosticsView {
-    /// Since when the gateway has been running.
+    /// When the gateway started.
     pub started: Instant,
-    /// What the listener has counted.
+    /// The listener's counters.
     pub clients: ClientCounters,
     /// The buses of the listener, in its order.
     pub buses: Vec<Arc<View>>,
@@ -28,7 +28,7 @@ pub struct DiagnosticsView {
     pub units: BTreeMap<u8, (usize, UnitId)>,
 }
 
-/// What a listener has counted of its clients.
+/// The client counters of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounters {
     /// Connections open now.
@@ -155,12 +155,12 @@ fn halves(value: u32) -> [u16; 2] {
     [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
 }
 
-/// A counter as 32 bits: it starts over at zero, as counters do.
+/// A counter as 32 bits; it wraps round to zero.
 fn wrapped(counter: u64) -> u32 {
     u32::try_from(counter & u64::from(u32::MAX)).unwrap_or_default()
 }
 
-/// Whole seconds, short of the value that means none.
+/// Whole seconds, capped below the value that means none.
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(NONE - 1).min(NONE - 1)
 }
@@ -169,7 +169,7 @@ fn short(value: u128) -> u16 {
     u16::try_from(value).unwrap_or(NONE_SHORT - 1).min(NONE_SHORT - 1)
 }
 
-/// The map this page describes; a map that moves a register gets another number.
+/// The map this file describes; a map that moves a register gets another number.
 const MAP_VERSION: u16 = 2;
 
 /// Where the buses begin, and the registers of each.

@@ -1,8 +1,8 @@
-//! Local echo: whether the adapter hands back what is sent, and taking the echo off the front of an answer.
+//! Local echo: whether the adapter returns what is sent, and how the echo is stripped from the front of an answer.
 //!
-//! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, and that to a read of coils may happen to equal it, so
-//! only requests whose answer cannot equal them distinguish an echo from an answer. The verdict is formed on those, and
-//! two disagreeing verdicts in a row change it.
+//! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, and the answer to a read of coils may happen to equal
+//! it. So only requests whose answer cannot equal them distinguish an echo from an answer: the verdict is formed on
+//! those, and two disagreeing verdicts in a row change it.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::modbus::reply::{self, Length};
 
 use super::settings::Echo;
 
-/// What is known about the adapter's echo.
+/// The verdict on the adapter's echo.
 #[derive(Debug)]
 pub(super) struct EchoDetector {
     setting: Echo,
@@ -22,11 +22,11 @@ pub(super) struct EchoDetector {
 /// The echo of the request on the wire.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The first bytes may be, or by the verdict must be, this request coming back.
+    /// The first bytes may be the echo of this request, or must be by the verdict.
     Watching(Bytes),
-    /// It came back and was taken off.
+    /// The echo came and was stripped.
     Seen,
-    /// The bytes differ from it, or none is looked for.
+    /// The bytes differ from the request, or no echo is expected.
     Absent,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Phase {
 pub(super) enum Front {
     /// So many bytes of echo, to be taken off.
     Echo(usize),
-    /// All bytes so far equal the request; more are needed to tell.
+    /// All bytes so far equal the request; more are needed to decide.
     Undecided,
     /// No echo.
     Other,
@@ -44,7 +44,7 @@ pub(super) enum Front {
 }
 
 impl EchoDetector {
-    /// A detector that obeys `setting`.
+    /// A detector with this setting.
     #[must_use]
     pub(super) fn new(setting: Echo) -> Self {
         let verdict = match setting {
@@ -55,24 +55,24 @@ impl EchoDetector {
         Self { setting, verdict, contrary: 0 }
     }
 
-    /// A port was opened: with `auto`, nothing is known about its adapter.
+    /// A port was opened: with `auto`, the verdict on the adapter is open again.
     pub(super) fn reset(&mut self) {
         *self = Self::new(self.setting);
     }
 
-    /// Whether the adapter echoes, if that is known.
+    /// Whether the adapter echoes; `None` while there is no verdict.
     #[must_use]
     pub(super) fn verdict(&self) -> Option<bool> {
         self.verdict
     }
 
-    /// Whether `request` may go out: its answer differs from an echo, or it is known whether one comes.
+    /// Whether `request` may be sent: its answer differs from an echo, or there is a verdict.
     #[must_use]
     pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.verdict.is_some() || differs_from_its_answer(request)
     }
 
-    /// What to look for after `request` went out as `adu`.
+    /// What to expect after `request` was sent as `adu`.
     #[must_use]
     pub(super) fn watch(&self, request: &RequestPdu, adu: &Bytes) -> Phase {
         let looks = match self.setting {
@@ -83,7 +83,7 @@ impl EchoDetector {
         if looks { Phase::Watching(adu.clone()) } else { Phase::Absent }
     }
 
-    /// Looks at the first bytes received after a request, while `phase` still watches for it.
+    /// Inspects the first bytes received after a request, while `phase` is still watching for its echo.
     pub(super) fn inspect(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
         let Phase::Watching(sent) = phase else { return Front::Other };
         let common = sent.len().min(received.len());
@@ -99,7 +99,7 @@ impl EchoDetector {
         Front::Echo(length)
     }
 
-    /// Whether all that comes after `phase` is no echo: it was taken off, or there is none on this line.
+    /// Whether everything received after `phase` is no echo: it was stripped, or this line has none.
     #[must_use]
     pub(super) fn is_past(&self, phase: &Phase) -> bool {
         match phase {
@@ -108,15 +108,15 @@ impl EchoDetector {
         }
     }
 
-    /// Whether a frame that equals `request` is its echo rather than its answer, because the echo is still
-    /// due: something before it hid it.
+    /// Whether a frame that equals `request` is its echo rather than its answer, because noise hid the echo and it is
+    /// still due.
     #[must_use]
     pub(super) fn is_still_due(&self, request: &RequestPdu, phase: &Phase) -> bool {
         self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
     }
 
-    /// The transaction ended in a way that tells about the echo: it was seen, or a valid answer came first, or
-    /// not a single byte. Garbled bytes tell nothing and must not be passed.
+    /// Draws the verdict from a transaction in which the echo was seen, or a valid answer came first, or not a single
+    /// byte came. Garbled bytes prove nothing and must not be passed.
     pub(super) fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
         if self.setting != Echo::Auto || !differs_from_its_answer(request) {
             return;
@@ -136,12 +136,12 @@ impl EchoDetector {
     }
 }
 
-/// Whether no right answer to this very request can equal it: the two differ in length or in the byte count.
+/// Whether no correct answer to this request can equal it: the two differ in length or in the byte count.
 #[must_use]
 pub(super) fn differs_from_its_answer(request: &RequestPdu) -> bool {
     let asked = request.bytes();
     match request.function().0 {
-        // A byte count where the request has the high byte of its start, or of what it reads.
+        // The answer has a byte count where the request has the high byte of an address.
         0x01..=0x04 | 0x14 | 0x17 => match reply::length(request, &asked[..1]) {
             Length::Exact(length) => length != asked.len() || usize::from(asked[1]) != length - 2,
             Length::Pending | Length::Unknown => false,
@@ -156,7 +156,7 @@ pub(super) fn differs_from_its_answer(request: &RequestPdu) -> bool {
 /// The shortest answer to a read of the device identification (MODBUS Application Protocol V1.1b3, chapter 6.21).
 const SHORTEST_IDENTIFICATION: usize = 7;
 
-/// Disagreeing verdicts in a row that change what is believed.
+/// Disagreeing verdicts in a row that change the verdict.
 const VERDICTS_TO_CHANGE: u32 = 2;
 
 #[cfg(test)]

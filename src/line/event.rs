@@ -1,6 +1,6 @@
-//! Events of a line, for the log and for lists of events and findings.
+//! Events of a line, for the log and for the lists of events and findings.
 //!
-//! The line itself does not log. The task that drives it does, and limits how often.
+//! The line itself does not log. The task that drives it does, and rate-limits it.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use super::settings::{LineSettings, UnitId};
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A unit answers, after it was never seen, suspected or off-line.
+    /// A unit answers that was never seen, suspected or off-line.
     Found {
-        /// Which.
+        /// The unit.
         unit: UnitId,
-        /// What it was before.
+        /// Its state before.
         was: UnitState,
         /// How long it had not answered.
         away: Duration,
     },
-    /// A unit stopped answering and is asked what it answered last.
+    /// A unit stopped answering; the read it answered last is being repeated.
     Suspected {
-        /// Which.
+        /// The unit.
         unit: UnitId,
     },
     /// A unit is off-line.
     Lost {
-        /// Which.
+        /// The unit.
         unit: UnitId,
         /// How long it has not answered.
         silent_for: Duration,
@@ -39,16 +39,16 @@ pub enum Event {
     LineSilent,
     /// A unit answers on a line that was silent.
     LineRecovered {
-        /// Which.
+        /// The unit.
         unit: UnitId,
     },
-    /// Bytes without end: nothing is sent into them.
+    /// Bytes keep arriving: nothing is sent.
     Occupied,
     /// The line is free again.
     Free,
     /// An answer came after its request had been given up.
     Late {
-        /// Whose.
+        /// The unit.
         unit: UnitId,
         /// How long after its request began to be sent.
         after: Duration,
@@ -57,16 +57,16 @@ pub enum Event {
     },
     /// An intact answer that does not fit its request.
     Misfit {
-        /// Whose.
+        /// The unit.
         unit: UnitId,
-        /// In what way.
+        /// How it differs.
         misfit: Misfit,
     },
     /// Another client sends requests on this wire.
     ForeignRequest,
-    /// A block that the gateway reads on its own account is read in parts.
+    /// A block of a background reading is read in parts from now on.
     Divided {
-        /// Whose.
+        /// The unit.
         unit: UnitId,
         /// The block.
         range: ReadRange,
@@ -77,21 +77,21 @@ pub enum Event {
     },
     /// Blocks are read more slowly than planned.
     TooFull {
-        /// How many times.
+        /// By which factor.
         slowdown: f64,
-        /// Whether background readings alone ask for more than `poll_share`.
+        /// Whether background readings alone need more than `poll_share`.
         is_beyond_share: bool,
     },
     /// Blocks are read as often as planned again.
     AsPlanned,
-    /// Background readings take more line time than `check` estimates.
+    /// Background readings take more line time than `check` estimated.
     Overrun {
         /// Line time used over line time estimated.
         ratio: f64,
     },
-    /// A learned range found no room.
+    /// A learned range found no free slot.
     LearnLimit {
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
 }
@@ -99,13 +99,13 @@ pub enum Event {
 /// Why a block is read in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DivisionReason {
-    /// The unit refused it as a whole.
+    /// The unit refused it.
     Refused,
-    /// The unit did not answer it, and answered other reads.
+    /// The unit did not answer it, but answered other reads.
     Unanswered,
 }
 
-/// How loud an event is.
+/// The log level of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventLevel {
     /// Something is wrong.
@@ -117,7 +117,7 @@ pub enum EventLevel {
 }
 
 impl Event {
-    /// How loud it is.
+    /// Its log level.
     #[must_use]
     pub fn level(&self) -> EventLevel {
         match self {
@@ -141,13 +141,13 @@ impl Event {
         }
     }
 
-    /// The event in words, on a line with these settings.
+    /// The event as text, for a line with these settings.
     #[must_use]
     pub fn describe<'a>(&'a self, settings: &'a LineSettings) -> Described<'a> {
         Described { event: self, settings }
     }
 
-    /// The unit it is about, if it is about one.
+    /// The unit concerned, if any.
     #[must_use]
     pub fn unit(&self) -> Option<UnitId> {
         match self {
@@ -170,7 +170,7 @@ impl Event {
     }
 }
 
-/// An event in words, with its unit as clients know it.
+/// Displays an event, with the unit as clients address it.
 #[derive(Clone, Copy, Debug)]
 pub struct Described<'a> {
     event: &'a Event,

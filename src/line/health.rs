@@ -5,7 +5,7 @@
 //!                                  ▲──────── proof of life ───────┘
 //! ```
 //!
-//! Owns the state and what leads from one to the next; what is sent to find out is `probing.rs`'s and the line's.
+//! Owns the state and its transitions; which requests are sent to decide is up to `probing.rs` and the line.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -21,9 +21,9 @@ pub enum UnitState {
     NeverSeen,
     /// It answers.
     Online,
-    /// It stopped answering: the read that it answered last is asked again, requests wait.
+    /// It stopped answering: the read it answered last is repeated, requests wait.
     Confirming,
-    /// It does not answer; it is probed now and then.
+    /// It does not answer; it is probed with a back-off.
     Offline,
 }
 
@@ -41,9 +41,9 @@ impl fmt::Display for UnitState {
 /// A change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// It answers, after it was never seen, suspected or off-line: how long it was away.
+    /// It answers, after it was never seen, suspected or off-line; how long it did not answer.
     Found { was: UnitState, away: Duration },
-    /// It is to be confirmed.
+    /// It must be confirmed.
     Suspected,
     /// It is off-line; how long it has not answered.
     Lost { silent_for: Duration },
@@ -53,7 +53,7 @@ pub(super) enum Transition {
 #[derive(Debug)]
 pub(super) struct Health {
     state: UnitState,
-    /// Attempts without an intact frame in a row, for any kind of request, and since when.
+    /// Consecutive attempts without an intact frame, for any kind of request, and when they began.
     failures: u32,
     failing_since: Option<Instant>,
     /// When it last gave proof of life.
@@ -116,7 +116,7 @@ impl Health {
         (was != UnitState::Online).then_some(Transition::Found { was, away })
     }
 
-    /// An attempt begun at `sent_at` got no intact frame. Suspicion takes both limits.
+    /// An attempt begun at `sent_at` got no intact frame. Suspicion requires both limits.
     pub(super) fn note_failure(
         &mut self,
         sent_at: Instant,
@@ -136,8 +136,8 @@ impl Health {
         }
     }
 
-    /// There is reason to doubt that the unit still answers: it is asked what it answered last, at most once more
-    /// than `retries` say. One that never answered such a read is off-line.
+    /// The unit may have stopped answering: the read it answered last is repeated, at most once more than `retries`. A
+    /// unit that never answered such a read is off-line at once.
     pub(super) fn suspect(&mut self, now: Instant, retries: u32) -> Option<Transition> {
         match self.state {
             UnitState::Confirming | UnitState::Offline => return None,

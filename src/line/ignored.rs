@@ -1,7 +1,7 @@
-//! Reads a unit ignores while it answers others: marked, refused at once, and tried again now and then.
+//! Reads a unit ignores while it answers others: marked, refused at once, and retried with a back-off.
 //!
 //! A meter may stay silent to registers it does not have. Each such read costs a whole timeout, so after two of them
-//! the same read is refused here. A marked read is tried again, and its mark is cleared by an answer.
+//! the gateway refuses the same read. A marked read is retried, and an answer clears its mark.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::{ReadRange, RequestPdu};
 
-/// What is known of a read before it is sent.
+/// The record of a read before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nothing is against it.
+    /// Not known to be ignored.
     Usual,
-    /// The unit never answered it, and ignores many others.
+    /// Never answered by this unit, which ignores many other reads.
     Unproven,
-    /// It was ignored; time has come to try it again, once.
+    /// It was ignored; a retry is due, once.
     Trial,
     /// It was ignored.
     Ignored,
@@ -44,12 +44,12 @@ struct Entry {
 struct Mark {
     next_try: Instant,
     pause: Duration,
-    /// Whether the try of this pause is on its way.
+    /// Whether the retry of this pause has been sent or queued.
     is_tried: bool,
 }
 
 impl IgnoredReads {
-    /// What is known of `request`; one trial is allowed for each pause.
+    /// The record of `request`; allows one trial per pause.
     pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
         if self.entries.is_empty() || !request.is_read() {
             return Standing::Usual;
@@ -67,7 +67,7 @@ impl IgnoredReads {
         }
     }
 
-    /// Whether `request` was ignored, whether or not it is time to try it again.
+    /// Whether `request` is marked, whether or not a retry is due.
     pub(super) fn is_marked(&self, request: &RequestPdu) -> bool {
         self.entries.iter().any(|entry| entry.pdu == request.bytes() && entry.mark.is_some())
     }
@@ -79,8 +79,8 @@ impl IgnoredReads {
         }
     }
 
-    /// A client's read, its retries included, got no intact frame. `last_alive`: when the unit last gave proof of
-    /// life. True: it was a try, and the unit gave no proof of life since the try before.
+    /// A client's read, its retries included, got no intact frame. `last_alive`: when the unit last gave proof of life.
+    /// True if it was a trial and the unit gave no proof of life since the trial before.
     pub(super) fn note_unanswered(
         &mut self,
         request: &RequestPdu,
@@ -117,14 +117,14 @@ impl IgnoredReads {
         }
     }
 
-    /// The unit answered this read: it does not ignore it, or not any more.
+    /// The unit answered this read: clears its mark.
     pub(super) fn note_answered(&mut self, request: &RequestPdu) {
         if !request.is_read() {
             return;
         }
         self.entries.retain(|entry| entry.pdu != request.bytes());
         if !self.is_answered.contains(request.bytes()) {
-            // A copy: the client's own may keep all that its connection received at once.
+            // A copy: the client's buffer may hold everything its connection received at once.
             let answered = request.range().map_or_else(|| request.clone(), RequestPdu::from);
             self.is_answered.insert(answered.bytes().clone());
             self.answered.push_back(answered);
@@ -136,12 +136,12 @@ impl IgnoredReads {
         }
     }
 
-    /// The unit is off-line, or has changed: nothing is known any more.
+    /// The unit is off-line, or has changed: forgets all reads.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Reads that are refused.
+    /// Number of marked reads.
     pub(super) fn marks(&self) -> usize {
         self.entries.iter().filter(|entry| entry.mark.is_some()).count()
     }
@@ -167,22 +167,22 @@ impl IgnoredReads {
     }
 }
 
-/// Marked reads of one unit; the oldest goes.
+/// Largest number of marked reads of one unit; the oldest is dropped.
 const MARKS_MAX: usize = 64;
 
-/// Reads that got no answer once, of one unit.
+/// Largest number of reads of one unit that got no answer once.
 const CANDIDATES_MAX: usize = 64;
 
-/// On a unit with more marks than these, what it has never answered is suspected, too.
+/// On a unit with more marks than this, reads it has never answered are suspect, too.
 const MARKS_OF_SUSPECTS: usize = 8;
 
 /// Answered reads that are remembered.
 const ANSWERED_MAX: usize = 256;
 
-/// The first pause before a marked read is tried again.
+/// The first pause before a marked read is retried.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// The longest.
+/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a unit did last that it should not have, and what it had been asked: evidence of the cause.
+//! The last incorrect answers of a unit and the requests they followed: evidence of the cause.
 
 use std::net::IpAddr;
 
@@ -11,22 +11,22 @@ use super::settings::UnitId;
 /// The last of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incidents {
-    /// An intact answer that did not fit; without what was asked where it came too late to tell.
+    /// An intact answer that did not fit; without the request if it came too late to tell.
     pub misfit: Option<(Misfit, Option<RequestSummary>)>,
     /// An exception.
     pub refusal: Option<(ExceptionCode, RequestSummary)>,
-    /// The unit that answered in its place.
+    /// Another unit that answered in its place.
     pub stand_in: Option<UnitId>,
 }
 
-/// What a unit had been asked.
+/// What was requested of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestSummary {
     /// The function.
     pub function: FunctionCode,
     /// The registers, of a read of one of the four tables.
     pub range: Option<ReadRange>,
-    /// The client that asked first; `None`: the gateway on its own account.
+    /// The client that requested it first; `None`: a request of the gateway itself.
     pub client: Option<IpAddr>,
 }
 

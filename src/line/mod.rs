@@ -1,7 +1,7 @@
-//! One serial line as a state machine: what to send, whose answer came, and what clients get.
+//! One serial line as a state machine: which request to send, which request a frame answers, what clients receive.
 //!
-//! Owns everything that is decided about a line; [`Line`] is the way in. Time and bytes are arguments: it never reads a
-//! clock, never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
+//! Owns every decision about a line; [`Line`] is its interface. Time and bytes are arguments: it never reads a clock,
+//! never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
 
 mod allowance;
 mod availability;

@@ -1,26 +1,26 @@
-//! Whether something keeps sending on the line: bytes outside of answers that fill more than half of its time.
+//! Whether the line is occupied: bytes outside of answers fill more than half of its time.
 //!
-//! Less is noise, as on a line without bias: it is counted, and requests go on.
+//! Less is noise, as on a line without bias: it is counted, and requests continue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How much of the last second was filled by what answers nothing.
+/// How much of the last second unwanted bytes filled.
 #[derive(Debug)]
 pub(super) struct Occupation {
     character: Duration,
-    /// Unwanted bytes, by when they were found.
+    /// Unwanted bytes, by the time they were found.
     unwanted: VecDeque<(Instant, u64)>,
     sum: u64,
 }
 
 impl Occupation {
-    /// `character`: the time of one on the wire.
+    /// `character`: the time of one character on the wire.
     pub(super) fn new(character: Duration) -> Self {
         Self { character, unwanted: VecDeque::new(), sum: 0 }
     }
 
-    /// So many bytes came that are part of no answer.
+    /// Bytes arrived that are part of no answer.
     pub(super) fn note(&mut self, bytes: u64, now: Instant) {
         if bytes == 0 {
             return;
@@ -41,13 +41,13 @@ impl Occupation {
         filled * 2 > self.window().as_nanos()
     }
 
-    /// What came before says nothing any more.
+    /// Forgets what came before.
     pub(super) fn reset(&mut self) {
         self.unwanted.clear();
         self.sum = 0;
     }
 
-    /// Drops what is older than the window.
+    /// Drops bytes older than the window.
     fn forget(&mut self, now: Instant) {
         let window = self.window();
         while let Some((_, count)) =
@@ -62,10 +62,10 @@ impl Occupation {
     }
 }
 
-/// For so long, at least.
+/// Shortest window.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// And for at least so many characters.
+/// Smallest number of characters in a window.
 const CHARACTERS: u32 = 30;
 
 /// How finely the window is divided.

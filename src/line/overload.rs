@@ -1,6 +1,6 @@
-//! Whether a line is too full for its background readings, reported once per change and not for a moment's sake.
+//! Whether a line is too full for its background readings, reported once per change, with hysteresis.
 //!
-//! Owns the hysteresis only: what is measured comes from `poll.rs`.
+//! Owns the hysteresis only; `poll.rs` measures.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(crate) enum Load {
     AsPlanned,
 }
 
-/// What was last found, and since when it looks otherwise.
+/// The last state reported, and since when the measurements differ from it.
 #[derive(Debug, Default)]
 pub(crate) struct OverloadDetector {
     full: bool,
@@ -21,7 +21,8 @@ pub(crate) struct OverloadDetector {
 }
 
 impl OverloadDetector {
-    /// Updates the detector: blocks are read so many times slower than planned. Returns the new state if it changed.
+    /// Updates the detector with how many times slower than planned blocks are read. Returns the new state if it
+    /// changed.
     pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<Load> {
         let otherwise = if self.full { slowdown < AS_PLANNED } else { slowdown > TOO_SLOW };
         if !otherwise {
@@ -37,22 +38,22 @@ impl OverloadDetector {
         Some(if self.full { Load::TooFull } else { Load::AsPlanned })
     }
 
-    /// What was last found.
+    /// The last state reported.
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Nothing could be read for a while: what was measured before says nothing about what comes.
+    /// Reading was interrupted: earlier measurements say nothing about what follows.
     pub(crate) fn interrupt(&mut self) {
         self.otherwise_since = None;
     }
 }
 
-/// So many times slower than planned is too slow.
+/// A factor above this is too slow.
 const TOO_SLOW: f64 = 1.25;
 
-/// Not more than so many times slower is as planned again.
+/// A factor up to this is as planned again.
 const AS_PLANNED: f64 = 1.1;
 
-/// For so long a finding must hold.
+/// How long a new state must last before it is reported.
 const HELD_FOR: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
-//! What a unit still owes: answers to requests that were given up, and for how long they matter.
+//! Owed answers: answers to requests that were given up, and how long they matter.
 //!
-//! Owns the guard. Until it has passed, the unit is sent nothing: the answer to one request must not be taken for
-//! that to the next. How late a unit was seen to be beyond its guard forbids only what could be confused. It knows
-//! no queue and no wire.
+//! Owns the guard. Until it has ended, nothing is sent to the unit: the answer to one request must not be taken for the
+//! answer to the next. Lateness seen beyond the guard forbids only requests whose answers could be confused. It has no
+//! access to queue and wire.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use crate::modbus::pdu::{ReadRange, RequestPdu};
 use super::now::Now;
 use super::queue::Turn;
 
-/// One request given up without an answer, which may still come.
+/// A request given up without an answer; the answer may still come.
 #[derive(Clone, Debug)]
 pub(super) struct Owed {
-    /// What it would answer.
+    /// The request.
     pub(super) request: RequestPdu,
     /// When the request began to be sent.
     pub(super) sent_at: Now,
     /// The unit's epoch when it was sent.
     pub(super) epoch: u64,
-    /// The queued item that still waits for it.
+    /// The queued item that still waits for the answer.
     pub(super) item: Option<u64>,
-    /// The flow whose turn it was.
+    /// The flow it is charged to.
     pub(super) turn: Turn,
     /// When the wait for it ended.
     pub(super) ended_at: Instant,
-    /// When it was late: after its unit's whole `response_timeout`.
+    /// When its unit's `response_timeout` had passed in full.
     pub(super) given_up: Instant,
-    /// Until when nothing is sent to the unit; filled in by [`OwedAnswers::owe`].
+    /// Until when nothing is sent to the unit; set by [`OwedAnswers::owe`].
     pub(super) until: Instant,
 }
 
 impl Owed {
-    /// Whether its guard has not passed yet.
+    /// Whether its guard has not ended.
     pub(super) fn is_guarding(&self, now: Instant) -> bool {
         self.until > now
     }
 }
 
-/// A guard that has ended: its time is charged to the flow whose request began it, as far as others waited.
+/// A guard that has ended: its time is charged to the flow whose request began it, as far as other clients waited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndedGuard {
     pub(super) turn: Turn,
@@ -48,7 +48,7 @@ pub(super) struct EndedGuard {
     pub(super) to: Instant,
 }
 
-/// An answer that was owed and has come.
+/// An owed answer that has come.
 #[derive(Clone, Debug)]
 pub(super) struct LateAnswer {
     /// The first request it may answer.
@@ -58,15 +58,15 @@ pub(super) struct LateAnswer {
     pub(super) ended: EndedGuard,
 }
 
-/// Everything one unit owes.
+/// All owed answers of one unit.
 #[derive(Debug)]
 pub(super) struct OwedAnswers {
     guard: Duration,
-    /// How late an answer was seen to be after it was given up, with a margin; and when.
+    /// How late an answer came after it was given up, with a margin; and when that was.
     lateness: Option<(Duration, Instant)>,
     /// Oldest first.
     attempts: VecDeque<Owed>,
-    /// The end of the guard after a start or a reopened port, when it is not known what was asked.
+    /// End of the guard after a start or a reopened port, when the earlier requests are unknown.
     unknown_until: Option<Instant>,
 }
 
@@ -75,12 +75,12 @@ impl OwedAnswers {
         Self { guard, lateness: None, attempts: VecDeque::new(), unknown_until: None }
     }
 
-    /// Another guard, for what is given up from now on.
+    /// Changes the guard of requests given up from now on.
     pub(super) fn set_guard(&mut self, guard: Duration) {
         self.guard = guard;
     }
 
-    /// It was given up; its answer may still come.
+    /// A request was given up; its answer may still come.
     pub(super) fn owe(&mut self, owed: Owed) {
         let until = owed.given_up + self.guard;
         self.attempts.push_back(Owed { until, ..owed });
@@ -89,33 +89,32 @@ impl OwedAnswers {
         }
     }
 
-    /// An answer to something unknown may come until then.
+    /// An answer to an unknown request may come until then.
     pub(super) fn owe_unknown(&mut self, until: Instant) {
         self.unknown_until = self.unknown_until.max(Some(until));
     }
 
-    /// Until when nothing at all is sent to the unit.
+    /// Until when nothing is sent to the unit.
     pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
         let known = self.attempts.iter().map(|owed| owed.until).max();
         known.max(self.unknown_until).filter(|until| *until > now)
     }
 
-    /// When `request` may be sent, where its answer could be confused with one that is unusually late; `None`: now,
-    /// as far as this goes.
+    /// When `request` may be sent if its answer could be confused with an unusually late one; `None`: at once.
     pub(super) fn confusable_until(&self, request: &RequestPdu, now: Instant) -> Option<Instant> {
         let lateness = self.lateness(now)?;
         let confusable = self.attempts.iter().filter(|owed| may_be_confused(request, &owed.request));
         confusable.map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
     }
 
-    /// Until when answers may come that are unusually late.
+    /// Until when unusually late answers may come.
     pub(super) fn late_until(&self, now: Instant) -> Option<Instant> {
         let lateness = self.lateness(now)?;
         self.attempts.iter().map(|owed| owed.given_up + lateness).max().filter(|until| *until > now)
     }
 
-    /// When the data of an answer to `request`, sent now, must be taken to be from: the first of the same reads that
-    /// may still be answered.
+    /// When the data of an answer to `request`, sent now, counts as begun: at the first of the same reads that may
+    /// still be answered.
     pub(super) fn begun(&self, request: &RequestPdu, now: Now) -> Now {
         let Some(lateness) = self.lateness(now.instant) else { return now };
         let same = self.attempts.iter().filter(|owed| owed.request == *request);
@@ -124,7 +123,8 @@ impl OwedAnswers {
     }
 
     /// `request`, sent at `sent_at`, was answered while the same read was owed. A unit answers in order, so what may
-    /// still come is to a later sending than the oldest: this one takes its place, for as long as that one had.
+    /// still come answers a later sending than the oldest: this sending replaces the oldest, for as long as that was
+    /// owed.
     pub(super) fn note_answered(&mut self, request: &RequestPdu, sent_at: Now) {
         let Some(index) = self.attempts.iter().position(|owed| owed.request == *request) else { return };
         if let Some(oldest) = self.attempts.remove(index) {
@@ -132,23 +132,23 @@ impl OwedAnswers {
         }
     }
 
-    /// Whether nothing was given up lately.
+    /// Whether no owed answer is remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.attempts.is_empty()
     }
 
-    /// Requests given up whose answer may come now, newest first.
+    /// The requests given up whose answer may come now, newest first.
     pub(super) fn requests(&self) -> impl Iterator<Item = &RequestPdu> {
         self.attempts.iter().rev().map(|owed| &owed.request)
     }
 
-    /// Whether anything is owed, or was until a moment ago.
+    /// Whether an answer is owed, or was until a moment ago.
     pub(super) fn is_guarding(&self, now: Instant) -> bool {
         self.guarded_until(now).is_some()
     }
 
-    /// An answer came that `fits` one of the requests given up: how late it was is remembered. Returns the request, and
-    /// the guard that ends with it; one that ended before it has no length.
+    /// An answer came that `fits` one of the requests given up: learns its lateness. Returns the request and the guard
+    /// that ends with it; a guard that ended before has no length.
     pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<LateAnswer> {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
         let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
@@ -160,14 +160,14 @@ impl OwedAnswers {
         Some(LateAnswer { owed, latest: latest.instant, ended })
     }
 
-    /// Ends what has passed; returns the guards that ended.
+    /// Removes what has passed; returns the guards that ended.
     pub(super) fn release(&mut self, now: Instant) -> Vec<EndedGuard> {
         self.unknown_until = self.unknown_until.filter(|until| *until > now);
         let mut ended = Vec::new();
         for owed in &mut self.attempts {
             if owed.until <= now && owed.until > owed.given_up {
                 ended.push(EndedGuard { turn: owed.turn, from: owed.ended_at, to: owed.until });
-                // Charged once; from now on it only measures how late a frame is.
+                // Charged once; from now on it only measures the lateness of a frame.
                 owed.until = owed.given_up;
             }
         }
@@ -175,14 +175,14 @@ impl OwedAnswers {
         ended
     }
 
-    /// The key of a queued item that is gone.
+    /// The queued item with this key is gone.
     pub(super) fn forget_item(&mut self, key: u64) {
         for owed in self.attempts.iter_mut().filter(|owed| owed.item == Some(key)) {
             owed.item = None;
         }
     }
 
-    /// How late answers are to be expected; half of what was learned after each ten minutes without a late one.
+    /// How late answers are expected to be; halved for each ten minutes without a late one.
     fn lateness(&self, now: Instant) -> Option<Duration> {
         let (lateness, at) = self.lateness?;
         let halvings = now.saturating_duration_since(at).as_secs() / LATENESS_HALVED_AFTER.as_secs();
@@ -196,8 +196,8 @@ impl OwedAnswers {
     }
 }
 
-/// Whether the answer to `owed` could be taken for one to `request`. Not so where function or length tells them apart;
-/// that to exactly the same read may as well be given to it.
+/// Whether the answer to `owed` could be taken for one to `request`. Not so where function or length distinguishes
+/// them, nor for exactly the same read, which it may answer as well.
 fn may_be_confused(request: &RequestPdu, owed: &RequestPdu) -> bool {
     if !request.is_read() {
         return true;
@@ -212,13 +212,13 @@ fn may_be_confused(request: &RequestPdu, owed: &RequestPdu) -> bool {
     }
 }
 
-/// Requests given up that are remembered.
+/// Largest number of requests given up that are remembered.
 const ATTEMPTS_MAX: usize = 16;
 
-/// How late answers can be that are still looked for.
+/// Largest lateness of an answer that is still expected.
 pub(super) const LATENESS_MAX: Duration = Duration::from_secs(5);
 
-/// After so long without a late answer, half of the lateness learned is forgotten.
+/// After this long without a late answer, half of the learned lateness is forgotten.
 const LATENESS_HALVED_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
         Owed { request, sent_at, epoch: 0, item: None, turn: OWN_TURN, ended_at: at, given_up: at, until: at }
     }
 
-    /// A unit one of whose answers came so late after it was given up.
+    /// A unit with one answer that came this late after it was given up.
     fn late_by(late: Duration, start: Instant) -> OwedAnswers {
         let mut owed = OwedAnswers::new(GUARD);
         owed.owe(given_up(read(0, 1), start));

@@ -1,8 +1,8 @@
-//! What is read in the background, and when: the blocks of profiles, spread evenly, within a budget.
+//! Scheduled background reading: the blocks of profiles, spread evenly, within a share of line time.
 //!
-//! Owns the plan and its share of line time. It reads nothing itself and knows no queue: the line polls it for
-//! what is due, and reports what began and what that cost. Ranges learned from clients are `ranges.rs`'s; they
-//! spend from the same budget.
+//! Owns the plan and its share of line time. It reads nothing itself and has no queue: the line polls it for what is
+//! due and reports what began and what it cost. Ranges learned from clients are in `ranges.rs`; they spend from the
+//! same share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::modbus::rtu;
 use super::settings::{Framing, UnitId};
 use super::tables::Tables;
 
-/// How often a block is to be read.
+/// How often a block is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// As often as the share of line time allows, and at most once a second.
@@ -22,22 +22,22 @@ pub enum Pace {
     Every(Duration),
 }
 
-/// One block of a profile, to be read for as long as the gateway runs.
+/// One block of a profile that is read for as long as the gateway runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollBlock {
-    /// Of which unit.
+    /// The unit.
     pub unit: UnitId,
-    /// What is read.
+    /// The range.
     pub range: ReadRange,
     /// Whether it holds measured values.
     pub measured: bool,
-    /// How often.
+    /// How often it is read.
     pub pace: Pace,
     /// Line time of one reading.
     pub cost: Duration,
 }
 
-/// Line time of one reading: both frames, the unit's pause between them, and the silence before.
+/// Line time of one reading: both frames, the response time between them, and the silence before.
 #[must_use]
 pub(super) fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration, gap: Duration) -> Duration {
     let bytes = range.request().len() + REPLY_HEADER + range.byte_count() + 2 * rtu::OVERHEAD;
@@ -47,9 +47,9 @@ pub(super) fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration,
 /// A reading that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Of which unit.
+    /// The unit.
     pub unit: UnitId,
-    /// What is to be read.
+    /// The range to be read.
     pub range: ReadRange,
 }
 
@@ -58,38 +58,37 @@ pub struct Due {
 pub struct Plan {
     share: f64,
     entries: Vec<Entry>,
-    /// Line time in seconds that may be spent as of `credited_at`; negative: spent in advance.
+    /// Line time in seconds that may be spent as of `credited_at`; negative after an advance.
     credit: f64,
     credited_at: Instant,
     auto_interval: Duration,
-    /// Line time readings took since the last comparison, and what the configuration alone estimates.
+    /// Line time of readings since the last comparison, and the estimate from the configuration alone.
     took: Duration,
     estimated: Duration,
     overrun: Option<f64>,
-    /// Share of line time that learned ranges are going to spend of ours.
+    /// Share of line time reserved for learned ranges, out of this plan's.
     reserved: f64,
 }
 
 #[derive(Debug)]
 struct Entry {
     block: PollBlock,
-    /// When its last reading began, if nothing has kept it from being read since.
+    /// When its last reading began, unless reading has been interrupted since.
     begun: Option<Instant>,
     /// When it is to be read next.
     due: Instant,
-    /// When it is to be read after that, where the next reading comes sooner than an even spread would have it.
+    /// When it is to be read after that, if the next reading comes sooner than an even spread requires.
     even: Option<Instant>,
     /// Time between readings, smoothed.
     achieved: Option<Duration>,
     /// Whether a new plan has put its next reading off, which is no sign of a line that is too full.
     is_postponed: bool,
-    /// Whether it was ever read whole.
+    /// Whether it was ever read in full.
     was_read: bool,
 }
 
 impl Plan {
-    /// A plan for `blocks` within `share` (0 to 1) of line time, spread evenly over their intervals from
-    /// `start` on.
+    /// A plan for `blocks` within `share` (0 to 1) of line time, spread evenly over their intervals from `start` on.
     #[must_use]
     pub fn new(blocks: Vec<PollBlock>, share: f64, start: Instant) -> Self {
         let entries = blocks.into_iter().map(|block| Entry::new(block, start)).collect();
@@ -109,15 +108,15 @@ impl Plan {
         plan
     }
 
-    /// Works out again what each block costs.
+    /// Computes the cost of each block again.
     pub fn recost(&mut self, cost: impl Fn(UnitId, &ReadRange) -> Duration) {
         for Entry { block, .. } in &mut self.entries {
             block.cost = cost(block.unit, &block.range);
         }
     }
 
-    /// Learned ranges want this share of line time: they are given up to half of ours, and `auto` works with the
-    /// rest. True when that makes so much of a difference that it is worth a new plan.
+    /// Learned ranges want this share of line time: they get up to half of this plan's, and `auto` uses the rest. True
+    /// if the change is worth a new plan.
     pub fn reserve(&mut self, wanted: f64) -> bool {
         let reserved = wanted.min(self.share / 2.0);
         let ended = reserved <= 0.0 && self.reserved > 0.0;
@@ -128,8 +127,8 @@ impl Plan {
         differs
     }
 
-    /// Works the automatic interval out again, counting only units for which `usable` holds, and spreads their
-    /// readings evenly from `now` on.
+    /// Computes the automatic interval again, counting only units that are `usable`, and spreads their readings evenly
+    /// from `now` on.
     pub fn replan(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let (mut fixed, mut auto) = (0.0, 0.0);
         for entry in self.entries.iter().filter(|entry| usable(entry.block.unit)) {
@@ -149,7 +148,7 @@ impl Plan {
         self.spread(usable, now);
     }
 
-    /// Nothing can be read for a while: what was measured of the pace ends here.
+    /// Reading is interrupted: measurements of the pace end here.
     pub fn interrupt(&mut self) {
         self.entries.iter_mut().for_each(Entry::interrupt);
     }
@@ -161,13 +160,13 @@ impl Plan {
         }
     }
 
-    /// The interval that `auto` amounts to now.
+    /// The current interval of `auto`.
     #[must_use]
     pub fn auto_interval(&self) -> Duration {
         self.auto_interval
     }
 
-    /// How many times longer than planned all readings together take to come round: 1 is as planned.
+    /// How many times longer than planned one round of all readings takes: 1 is as planned.
     #[must_use]
     pub fn crowding(&self) -> f64 {
         let (mut planned, mut achieved) = (0.0, 0.0);
@@ -192,7 +191,7 @@ impl Plan {
         asked.sum::<f64>() + self.reserved > self.share * (1.0 + ROUNDING)
     }
 
-    /// How much slower than planned the slowest block is being read: 1 is as planned, or not known.
+    /// How much slower than planned the slowest block is read: 1 is as planned, or not known.
     #[must_use]
     pub fn slowdown(&self) -> f64 {
         let slowest = self.entries.iter().filter_map(|entry| {
@@ -202,8 +201,7 @@ impl Plan {
         slowest.fold(1.0, f64::max)
     }
 
-    /// The reading that has been due longest, if the budget allows one now. `usable` tells which units may be
-    /// read.
+    /// The reading that has been due longest, if the share allows one now. `usable`: which units may be read.
     #[must_use]
     pub fn due(&mut self, now: Instant, usable: impl Fn(UnitId) -> bool) -> Option<Due> {
         if !self.may_spend(now) {
@@ -214,7 +212,7 @@ impl Plan {
             .map(|entry| Due { unit: entry.block.unit, range: entry.block.range })
     }
 
-    /// When something will be due and affordable.
+    /// When a reading will be due and affordable.
     #[must_use]
     pub fn next_due(&self, usable: impl Fn(UnitId) -> bool) -> Option<Instant> {
         let due =
@@ -222,7 +220,7 @@ impl Plan {
         Some(self.affordable_from()?.max(due))
     }
 
-    /// Whether the budget allows another reading now.
+    /// Whether the share allows another reading now.
     pub fn may_spend(&mut self, now: Instant) -> bool {
         let earned = now.saturating_duration_since(self.credited_at).as_secs_f64() * self.share;
         self.credit = (self.credit + earned).min(BURST.as_secs_f64() * self.share);
@@ -230,7 +228,7 @@ impl Plan {
         self.credit > 0.0
     }
 
-    /// From when on the budget allows another reading; `None`: never.
+    /// When the share allows another reading; `None`: never.
     #[must_use]
     pub fn affordable_from(&self) -> Option<Instant> {
         if self.credit > 0.0 {
@@ -240,8 +238,8 @@ impl Plan {
         Some(self.credited_at + wait + CREDIT_STEP)
     }
 
-    /// A reading of this range began, for a client or not: the next one is an interval later, or as much sooner
-    /// as this one was late.
+    /// A reading of this range began, for a client or not: the next is due an interval later, or as much sooner as this
+    /// one was late.
     pub fn note_begun(&mut self, unit: UnitId, range: &ReadRange, at: Instant) {
         let auto = self.auto_interval;
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
@@ -254,21 +252,21 @@ impl Plan {
         }
     }
 
-    /// The unit gave this range whole.
+    /// The unit answered this range in full.
     pub fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
             entry.was_read = true;
         }
     }
 
-    /// Whether the unit ever gave this range whole.
+    /// Whether the unit ever answered this range in full.
     #[must_use]
     pub fn was_read(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.entries.iter().any(|entry| entry.is(unit, range) && entry.was_read)
     }
 
-    /// A background reading took so much line time, where the configuration alone estimates `estimated`. True when
-    /// that completes another comparison.
+    /// Charges a background reading, for which the configuration alone estimates `estimated`. True when that completes
+    /// another comparison.
     pub fn spend(&mut self, took: Duration, estimated: Duration) -> bool {
         self.credit -= took.as_secs_f64();
         self.took += took;
@@ -281,21 +279,20 @@ impl Plan {
         complete
     }
 
-    /// Line time readings took over the estimate from the configuration alone, as last compared; 1 is as estimated.
+    /// Line time of readings over the estimate from the configuration alone, as last compared; 1 is as estimated.
     #[must_use]
     pub fn overrun(&self) -> Option<f64> {
         self.overrun
     }
 
-    /// The smallest planned range that covers `wanted` of a unit with these `tables`: a client's read refreshes
-    /// it whole.
+    /// The smallest planned range that covers `wanted` of a unit with these `tables`: a client's read is widened to it.
     #[must_use]
     pub fn covering(&self, unit: UnitId, wanted: &ReadRange, tables: Tables) -> Option<ReadRange> {
         let ranges = self.blocks(unit).map(|block| block.range);
         ranges.filter(|range| tables.part(range, wanted).is_some()).min_by_key(|range| range.quantity)
     }
 
-    /// Reads `block` from now on.
+    /// Adds `block`.
     pub fn insert(&mut self, block: PollBlock, now: Instant) {
         self.entries.push(Entry::new(block, now));
     }
@@ -306,19 +303,19 @@ impl Plan {
         Some(self.entries.swap_remove(index).block)
     }
 
-    /// Reads this range at another pace from the next [`replan`](Self::replan) on.
+    /// Changes the pace of this range from the next [`replan`](Self::replan) on.
     pub fn set_pace(&mut self, unit: UnitId, range: &ReadRange, pace: Pace) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is(unit, range)) {
             entry.block.pace = pace;
         }
     }
 
-    /// Another share of line time, from now on.
+    /// Changes the share of line time.
     pub fn set_share(&mut self, share: f64) {
         self.share = share;
     }
 
-    /// The range under which these values are read, where a mirrored table was asked for.
+    /// The planned range with the same values, if a mirrored table was requested.
     #[must_use]
     pub fn known_as(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
         self.blocks(unit).map(|block| block.range).find(|own| tables.are_same(own, range))
@@ -330,7 +327,7 @@ impl Plan {
         self.entries.iter().map(|entry| entry.block.unit).collect()
     }
 
-    /// Whether exactly this range is read.
+    /// Whether exactly this range is planned.
     #[must_use]
     pub fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.entries.iter().any(|entry| entry.is(unit, range))
@@ -345,8 +342,8 @@ impl Plan {
         interval_of(entry, self.auto_interval)
     }
 
-    /// Blocks of equal pace one after the other over the interval to come, in the order in which they are due, the
-    /// first of them when it is if that is soon enough. What is overdue comes soon, and evenly after that.
+    /// Spreads blocks of equal pace over the coming interval, in the order in which they are due; the first keeps its
+    /// time if that is soon enough. Overdue blocks are read soon, and evenly after that.
     fn spread(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let auto = self.auto_interval;
         let mut paces: BTreeMap<Duration, Vec<&mut Entry>> = BTreeMap::new();
@@ -380,8 +377,8 @@ impl Entry {
         (self.begun, self.achieved) = (None, None);
     }
 
-    /// When it is due after a reading that began `at`. Of lateness a quarter of the interval is caught up at most,
-    /// so that a line that was too full is not followed by a rush.
+    /// When it is due after a reading that began `at`. At most a quarter of the interval of lateness is made up for, so
+    /// that an overloaded line is not followed by a rush.
     fn due_after(&mut self, at: Instant, interval: Duration) -> Instant {
         let soonest = at + INTERVAL_MIN;
         match self.even.take() {
@@ -404,35 +401,35 @@ fn interval_of(entry: &Entry, auto: Duration) -> Duration {
     }
 }
 
-/// A meter's pause before its answer, as long as none has been measured.
+/// A meter's response time until one has been measured.
 pub(super) const USUAL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Estimated line time of the readings that are compared with what they took.
+/// Estimated line time after which readings are compared with the estimate.
 const COMPARED_TIME: Duration = Duration::from_secs(10);
 
 /// Function code and byte count of a reply.
 const REPLY_HEADER: usize = 2;
 
-/// Nothing is read more often: meters renew their values once a second.
+/// Shortest interval: meters renew their values once a second.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The longest automatic interval.
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
-/// What is overdue is spread over no longer than this, so that slow blocks are known soon after a start.
+/// Overdue blocks are spread over this at most, so that slow blocks are read soon after a start.
 const SPREAD_MAX: Duration = Duration::from_secs(10);
 
-/// How much unused budget is kept, in time.
+/// Largest unused credit, as time.
 const BURST: Duration = Duration::from_secs(1);
 
-/// What is left at least for `auto` when fixed intervals take more than the share, as a part of the share.
+/// Smallest part of the share left for `auto` when fixed intervals take more than the share.
 const SHARE_LEFT_MIN: f64 = 0.1;
 
-/// A change of what learned ranges want that is worth a new plan, as a part of the share.
+/// A change of the learned ranges' needs that is worth a new plan, as a part of the share.
 const RESERVE_STEP: f64 = 0.05;
 
-/// What sums of shares may be off by.
+/// Tolerance for rounding in sums of shares.
 const ROUNDING: f64 = 1e-6;
 
-/// So that the credit is above zero when the time has come, whatever rounding does.
+/// Added so that the credit is above zero when the time has come, in spite of rounding.
 const CREDIT_STEP: Duration = Duration::from_millis(1);

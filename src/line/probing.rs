@@ -1,8 +1,8 @@
-//! The probes of an off-line unit: what they read, and when.
+//! The probes of an off-line unit: which reads, and when.
 //!
-//! Two kinds of probes, each with a pause of its own that doubles. The gateway's own ask for what the unit answered
-//! last and, in turn, for what meters usually have. A client's are whatever the next client asks once a probe is
-//! due: a unit that answers only that is found, too.
+//! Two kinds of probes, each with its own pause that doubles. The gateway's own repeat what the unit answered last and,
+//! in turn, reads that most meters answer. Clients' probes are the next request of a client once a probe is due: that
+//! finds a unit which answers only such requests.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{FunctionCode, ReadRange, RequestPdu};
 
-/// The search for one unit that is off-line.
+/// The probing of one unit that is off-line.
 #[derive(Debug)]
 pub(super) struct Search {
     own: Schedule,
     client: Schedule,
-    /// Whether a client's probe is waiting or on the wire.
+    /// Whether a client's probe is queued or on the wire.
     client_asks: bool,
-    /// Own probes so far, and candidates tried.
+    /// Own probes so far, and candidates used.
     probes: u32,
     candidate: usize,
     /// The last reads of clients that were refused, newest last.
     refused: VecDeque<RequestPdu>,
-    /// Clients that were refused lately: address, when last refused, when it last probed.
+    /// Clients that were refused recently: address, when last refused, when it last probed.
     clients: VecDeque<(IpAddr, Instant, Option<Instant>)>,
 }
 
@@ -52,7 +52,7 @@ impl Schedule {
 }
 
 impl Search {
-    /// The unit has been found off-line.
+    /// The unit was marked off-line.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             own: Schedule::new(now),
@@ -70,8 +70,8 @@ impl Search {
         self.own.due(pace)
     }
 
-    /// What the next probe asks: every second time the read that was answered last, between them `usual` reads and
-    /// those refused to clients, in turn.
+    /// The next own probe: every second one is the read that was answered last, between them `usual` reads and those
+    /// refused to clients, in turn.
     pub(super) fn own_probe(&mut self, last_read: Option<&RequestPdu>, usual: &[RequestPdu]) -> RequestPdu {
         self.probes += 1;
         if let Some(last) = last_read.filter(|_| self.probes % 2 == 1) {
@@ -83,18 +83,18 @@ impl Search {
         probe.or(last_read).cloned().unwrap_or_else(first_register)
     }
 
-    /// A probe of the gateway's own got no answer.
+    /// An own probe got no answer.
     pub(super) fn note_own_failure(&mut self, now: Instant, pause_max: Duration) {
         self.own.fail(now, pause_max);
     }
 
-    /// The unit is asked on the line's account: its own pause begins anew.
+    /// The unit is probed for the whole line: its own pause starts again.
     pub(super) fn postpone_own(&mut self, now: Instant) {
         self.own.last = now;
     }
 
-    /// Whether this client's request, of whatever kind, is to be sent as the next client's probe. Client addresses
-    /// take turns, as long as the others go on asking.
+    /// Whether this client's request, of whatever kind, is sent as the next client's probe. Client addresses take
+    /// turns, as long as the others continue to send requests.
     pub(super) fn admits_client(
         &mut self,
         address: IpAddr,
@@ -116,7 +116,7 @@ impl Search {
         true
     }
 
-    /// A client's probe ended without an answer, or was given up unsent.
+    /// A client's probe ended without an answer, or was dropped unsent.
     pub(super) fn note_client_failure(&mut self, is_sent: ProbeEnd, now: Instant, pause_max: Duration) {
         self.client_asks = false;
         match is_sent {
@@ -141,7 +141,7 @@ impl Search {
 
     /// A client's request was refused.
     pub(super) fn note_refused(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) {
-        // Only reads by function 01 to 04 are sent on the gateway's own account.
+        // The gateway itself sends only reads by function 01 to 04.
         if request.range().is_some() && !self.refused.contains(request) {
             self.refused.push_back(request.clone());
             if self.refused.len() > REFUSED_MAX {
@@ -160,10 +160,10 @@ impl Search {
     }
 }
 
-/// How long the pause between two probes of one kind is.
+/// The pause between two probes of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbePace {
-    /// Doubled after each probe in vain: other units need the line.
+    /// Doubled after each failed probe: other units need the line.
     BackOff,
     /// [`PAUSE_MIN`]: no unit of the line is on-line.
     Shortest,
@@ -174,11 +174,11 @@ pub(super) enum ProbePace {
 pub(super) enum ProbeEnd {
     /// It was sent.
     Unanswered,
-    /// It never was.
+    /// It was never sent.
     NotSent,
 }
 
-/// The smallest read there is: one holding register, address 0.
+/// The shortest read: one holding register, address 0.
 pub(crate) fn first_register() -> RequestPdu {
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 1 }.into()
 }
@@ -191,7 +191,7 @@ pub(super) fn first_input_register() -> RequestPdu {
 /// Shortest pause between two probes of one kind.
 pub(super) const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Refused reads that are tried as probes.
+/// Refused reads that are used as probes.
 const REFUSED_MAX: usize = 4;
 
 /// Client addresses whose turns are remembered.

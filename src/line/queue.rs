@@ -1,10 +1,10 @@
-//! Everything that waits for the line, and whose turn it is.
+//! Everything that waits for the line, and the order in which it is sent.
 //!
-//! Line time is shared fairly between client addresses, then between the connections of an address. A flow is
-//! charged with the line time its requests really took, after each attempt, divided by the weight of their class
-//! (write 8, read 4, background 1), so nothing starves. A read that another one covers joins it. Within one unit,
-//! what came after a write is not sent before it. Each operation costs O(log n) in the requests that wait.
-//! Scheme: start-time fair queueing (Goyal, Vin, Cheng 1996), two levels of it.
+//! Line time is shared fairly between client addresses, then between the connections of an address. After each attempt
+//! a flow is charged with the line time its request really took, divided by the weight of its class (write 8, read 4,
+//! background 1), so nothing starves. A read that another one covers joins it. Within one unit, what came after a write
+//! is not sent before it. Each operation costs O(log n) in the requests that wait. Scheme: start-time fair queueing
+//! (Goyal, Vin, Cheng 1996), two levels of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,26 +26,26 @@ pub(super) struct Waiter<T> {
     pub source: Source,
     /// Its own request, which the item's covers.
     pub pdu: RequestPdu,
-    /// When it came.
+    /// When it arrived.
     pub since: Now,
     /// Largest age of data it accepts.
     pub max_age: Duration,
-    /// The listener it came by.
+    /// The listener it arrived at.
     pub listener: ListenerId,
     /// It is answered before this instant.
     pub deadline: Instant,
-    /// From then on its answer could not be there before the deadline.
+    /// From then on its answer could not arrive before the deadline.
     pub expiry: Instant,
 }
 
 /// What an item is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A client's request, or a reading on the gateway's own account.
+    /// A client's request, or a background reading.
     Request,
-    /// A client's request that also finds out whether an off-line unit is back. Sent as it was asked.
+    /// A client's request that also probes an off-line unit. Sent unchanged.
     ClientProbe,
-    /// A client's read that the unit ignored before, to find out whether it still does. Sent once.
+    /// A client's read that the unit ignored before, sent once to check whether it still does.
     Trial,
     /// A client's read that the unit never answered, while it ignores many others. Sent once.
     Unproven,
@@ -54,9 +54,9 @@ pub(super) enum Purpose {
 /// A client's request that was taken out of the queue unanswered.
 #[derive(Debug)]
 pub(super) struct Removed<T> {
-    /// The unit, or all of them.
+    /// The unit, or all units.
     pub target: Target,
-    /// What was sent, or was to be.
+    /// What was sent or queued.
     pub pdu: RequestPdu,
     /// What it was for.
     pub purpose: Purpose,
@@ -71,9 +71,9 @@ pub(super) struct Removed<T> {
 pub(super) struct Item<T> {
     /// Ascending by arrival.
     pub key: u64,
-    /// The unit, or all of them.
+    /// The unit, or all units.
     pub target: Target,
-    /// What goes on the line.
+    /// The PDU to send.
     pub pdu: RequestPdu,
     /// Its range, if other reads may join it.
     pub range: Option<ReadRange>,
@@ -81,14 +81,14 @@ pub(super) struct Item<T> {
     pub purpose: Purpose,
     /// How often it was sent.
     pub attempts: u32,
-    /// Read on the gateway's own account, whether or not a client waits.
+    /// Whether it is a background reading, whether or not a client waits.
     pub background: bool,
     /// Every client that waits for it, the one that began it first.
     pub waiters: Vec<Waiter<T>>,
 }
 
 impl<T> Item<T> {
-    /// The flows it stands in.
+    /// The flows it is queued in.
     fn sources(&self) -> impl Iterator<Item = Source> {
         self.waiters.iter().map(|waiter| waiter.source).chain(self.background.then_some(BACKGROUND_SOURCE))
     }
@@ -101,14 +101,14 @@ impl<T> Item<T> {
 }
 
 impl<T> Waiter<T> {
-    /// Whether it accepts data read by a request begun then.
+    /// Whether it accepts data of a request begun at `begun`.
     #[must_use]
     pub(super) fn accepts_data_of(&self, begun: Now) -> bool {
         self.since.since(begun) <= self.max_age
     }
 }
 
-/// The flow whose turn it was, and the weight of what it sent.
+/// The flow an attempt is charged to, and the weight of what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     /// The flow.
@@ -122,7 +122,7 @@ pub(super) struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
     addresses: BTreeMap<IpAddr, Address>,
     targets: BTreeMap<TargetKey, TargetQueue>,
-    /// When each waiter will have waited too long: expiry, item, connection.
+    /// When each waiter expires: expiry, item, connection.
     expiries: BTreeSet<(Instant, u64, u64)>,
     /// The clients' probes of off-line units, by item.
     client_probes: BTreeMap<u64, UnitId>,
@@ -130,13 +130,13 @@ pub(super) struct Queue<T> {
     next_key: u64,
     waiting: usize,
     limit: usize,
-    /// Since when nothing has waited: debts are paid off by idle line time.
+    /// Since when the queue has been empty: idle line time pays off debts.
     idle_since: Option<Instant>,
-    /// Events until flows are forgotten again.
+    /// Events until idle flows are pruned again.
     until_prune: usize,
 }
 
-/// A target in an order of its own: the unit identifier, 0 for broadcasts.
+/// A target as a key with an order: the unit identifier, 0 for broadcasts.
 type TargetKey = u8;
 
 /// What waits for one target.
@@ -144,13 +144,13 @@ type TargetKey = u8;
 struct TargetQueue {
     /// Pending writes.
     writes: BTreeSet<u64>,
-    /// The newest write ever queued: nothing joins across it.
+    /// The newest write ever queued: no read joins across it.
     newest_write: Option<u64>,
-    /// Readings on the gateway's own account.
+    /// Number of background readings.
     background: usize,
-    /// Reads that may be joined.
+    /// Reads that others may join.
     ranges: BTreeMap<(FunctionCode, u16, u16), BTreeSet<u64>>,
-    /// The first item of each flow here: for each address its connections by (finish, item, connection).
+    /// The first item of each flow to this target: for each address its connections by (finish, item, connection).
     heads: BTreeMap<IpAddr, BTreeSet<(u64, u64, u64)>>,
     /// The addresses of `heads` by (finish, first item).
     order: BTreeSet<(u64, u64, IpAddr)>,
@@ -173,7 +173,7 @@ struct Flow {
 }
 
 impl<T> Queue<T> {
-    /// A queue for `limit` waiting requests; each connection may have one beyond it.
+    /// A queue for `limit` waiting requests; each connection may have one more.
     #[must_use]
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Another limit; what waits beyond it goes on waiting.
+    /// Changes the limit; requests beyond it keep waiting.
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -202,7 +202,7 @@ impl<T> Queue<T> {
         self.waiting
     }
 
-    /// Whether another request of this connection finds room.
+    /// Whether another request of this connection fits in.
     #[must_use]
     pub(super) fn has_room(&self, source: Source) -> bool {
         self.waiting < self.limit || self.flow(source).is_none_or(|flow| flow.waiting == 0)
@@ -238,7 +238,7 @@ impl<T> Queue<T> {
                 if tables.part(&ReadRange { function, start, quantity }, range).is_none() {
                     continue;
                 }
-                // The newest first: an older one may be a further attempt that waits for its unit.
+                // The newest first: an older one may be a retry that waits for its unit.
                 if let Some(&key) = keys.last().filter(|key| self.may_join(target, **key)) {
                     return Some(key);
                 }
@@ -258,15 +258,15 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues an item behind what the connections of its waiters asked for before. Its key is assigned here.
+    /// Queues an item behind earlier requests of its waiters' connections. Assigns its key.
     pub(super) fn push(&mut self, item: Item<T>, now: Instant) {
         self.end_idle(now);
         let key = self.next_key;
         self.insert(Item { key, ..item }, End::Back);
     }
 
-    /// Queues a reading on the gateway's own account. One of exactly this range that clients wait for becomes one,
-    /// too: a wider one would not be kept.
+    /// Queues a background reading. A queued read of exactly this range becomes one, too: data of a wider read would
+    /// not be kept.
     pub(super) fn push_background(&mut self, target: Target, range: ReadRange, now: Instant) {
         self.end_idle(now);
         let place = target_key(target);
@@ -294,7 +294,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a write that this connection asked for waits for the target, or for all units.
+    /// Whether a write of this connection waits for the target, or for all units.
     #[must_use]
     pub(super) fn has_write(&self, source: Source, target: Target) -> bool {
         let Some(flow) = self.flow(source).filter(|flow| !flow.writes.is_empty()) else { return false };
@@ -303,13 +303,13 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Whether a reading on the gateway's own account waits for a target for which `counts` holds.
+    /// Whether a background reading waits for a target for which `counts` holds.
     #[must_use]
     pub(super) fn has_background(&self, counts: impl Fn(Target) -> bool) -> bool {
         self.targets.iter().any(|(&target_key, state)| state.background > 0 && counts(target_of(target_key)))
     }
 
-    /// Gives up readings on the gateway's own account for which `gone` holds; clients that joined one go on waiting.
+    /// Drops background readings for which `gone` holds; clients that joined one keep waiting.
     pub(super) fn drop_background(&mut self, gone: impl Fn(&Item<T>) -> bool) {
         let keys: Vec<u64> =
             self.items.values().filter(|item| item.background && gone(item)).map(|item| item.key).collect();
@@ -329,13 +329,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Requeues an item whose attempt failed: ahead of what its connections asked for later.
+    /// Requeues an item whose attempt failed, ahead of later requests of its connections.
     pub(super) fn requeue(&mut self, item: Item<T>) {
         self.insert(item, End::Front);
     }
 
-    /// The item whose turn it is, in the order of fair shares, among those whose target `is_open` and that
-    /// `may_send` lets pass.
+    /// The next item in the order of fair shares, among those whose target `is_open` and for which `may_send` holds.
     #[must_use]
     pub(super) fn select(
         &self,
@@ -350,8 +349,8 @@ impl<T> Queue<T> {
         Some((key, Turn { source, weight }))
     }
 
-    /// When the first item can be sent, given when a target can be sent anything (`None`: not before something
-    /// happens) and when an item can be sent at the earliest (`None`: as soon as its target can).
+    /// When the first item can be sent, given when a target can be sent anything (`None`: not before something happens)
+    /// and when an item can be sent at the earliest (`None`: as soon as its target can).
     #[must_use]
     pub(super) fn next_ready(
         &self,
@@ -370,7 +369,7 @@ impl<T> Queue<T> {
         ready.min()
     }
 
-    /// Whether the flow still has a claim to this item.
+    /// Whether a request of this flow still waits for this item.
     #[must_use]
     pub(super) fn holds(&self, key: u64, source: Source) -> bool {
         self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == source))
@@ -382,7 +381,7 @@ impl<T> Queue<T> {
         self.items.get(&key).map(|item| item.target)
     }
 
-    /// The units that a client's probe waits for.
+    /// The units for which a client's probe waits.
     pub(super) fn client_probes(&self) -> impl Iterator<Item = UnitId> {
         self.client_probes.values().copied()
     }
@@ -393,7 +392,7 @@ impl<T> Queue<T> {
         self.items.get(&key)
     }
 
-    /// Takes an item out by its key.
+    /// Removes an item by its key.
     pub(super) fn remove(&mut self, key: u64) -> Option<Item<T>> {
         let item = self.items.remove(&key)?;
         self.client_probes.remove(&key);
@@ -413,11 +412,11 @@ impl<T> Queue<T> {
         Some(item)
     }
 
-    /// Takes an item for its turn: from now on its flow's later requests come after it.
+    /// Removes an item to send it for `turn`: the flow's later requests now come after it.
     pub(super) fn take(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
         let Source { address, connection } = turn.source;
         if let Some(entry) = self.addresses.get_mut(&address) {
-            // What was held back must not save up a burst: a start in the past counts as now.
+            // A flow that was held back must not save up a burst: a start in the past counts as now.
             self.virtual_time = self.virtual_time.max(entry.finish);
             if let Some(flow) = entry.connections.get(&connection) {
                 entry.virtual_time = entry.virtual_time.max(flow.finish);
@@ -426,7 +425,7 @@ impl<T> Queue<T> {
         self.remove(key)
     }
 
-    /// Charges a flow with the line time its turn took; the debt stays while the flow is empty.
+    /// Charges a flow with the line time of its attempt; the debt stays while the flow is empty.
     pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
         let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / turn.weight;
         let Source { address: ip, connection } = turn.source;
@@ -471,13 +470,13 @@ impl<T> Queue<T> {
         others.min()
     }
 
-    /// When the first of those that wait will have waited too long.
+    /// When the first waiter expires.
     #[must_use]
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.expiries.first().map(|(expiry, ..)| *expiry)
     }
 
-    /// Removes the waiters that have waited too long.
+    /// Removes the waiters that have expired.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
         let mut expired = Vec::new();
         while let Some(&first) = self.expiries.first().filter(|(expiry, ..)| *expiry <= now) {
@@ -487,8 +486,8 @@ impl<T> Queue<T> {
         expired
     }
 
-    /// Removes the waiters for which `gone` holds; an item that no client waits for any more is dropped. Looks at
-    /// every request: for what is rare.
+    /// Removes the waiters for which `gone` holds and drops items without waiters. Visits every request, so only for
+    /// rare events.
     pub(super) fn remove_waiters(&mut self, gone: impl Fn(&Item<T>, &Waiter<T>) -> bool) -> Vec<Removed<T>> {
         let found = |item: &&Item<T>| item.waiters.iter().any(|waiter| gone(item, waiter));
         let keys: Vec<u64> = self.items.values().filter(found).map(|item| item.key).collect();
@@ -519,8 +518,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Notes whether anything waits, and from time to time forgets the flows that have nothing waiting and no debt: so
-    /// rarely that the cost per event is constant.
+    /// Records whether anything waits, and from time to time removes flows with nothing waiting and no debt: rarely
+    /// enough that the cost per event is constant.
     pub(super) fn prune(&mut self, now: Instant) {
         if self.items.is_empty() {
             self.idle_since.get_or_insert(now);
@@ -540,7 +539,7 @@ impl<T> Queue<T> {
         self.until_prune = flows + self.addresses.len() + self.targets.len() + PRUNE_MIN;
     }
 
-    /// The flows of an address; those that only have not been forgotten yet begin anew.
+    /// The flows of an address, reset if they only await pruning.
     fn address(addresses: &mut BTreeMap<IpAddr, Address>, ip: IpAddr, virtual_time: u64) -> &mut Address {
         let address = addresses.entry(ip).or_default();
         if address.is_forgettable(virtual_time) {
@@ -581,7 +580,7 @@ impl<T> Queue<T> {
         removed
     }
 
-    /// The first of a target_key that may be sent and that no write holds back, with its rank.
+    /// The first item of a target that may be sent and that no write holds back, with its rank.
     fn first_of(
         &self,
         state: &TargetQueue,
@@ -598,8 +597,8 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Whether a write to the same unit, or to all of them, came before `item` and has not been sent; and for a
-    /// broadcast, which is for every unit, an earlier write of the connection.
+    /// Whether an unsent write to the same unit, or to all units, came before `item`; for a broadcast, which is for
+    /// every unit, also an earlier write of the connection.
     fn is_held_back(&self, item: &Item<T>, address: IpAddr, connection: u64) -> bool {
         let first =
             |target_key: TargetKey| self.targets.get(&target_key).and_then(|state| state.writes.first());
@@ -723,7 +722,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Pays debts off by the line time that was idle.
+    /// Pays debts off with idle line time.
     fn end_idle(&mut self, now: Instant) {
         let Some(since) = self.idle_since.take() else { return };
         let idle = now.saturating_duration_since(since).as_nanos() / u128::from(READ_WEIGHT);
@@ -732,7 +731,7 @@ impl<T> Queue<T> {
 }
 
 impl Address {
-    /// Whether nothing waits and all line time is paid for.
+    /// Whether nothing waits and all line time is paid off.
     fn is_forgettable(&self, virtual_time: u64) -> bool {
         self.waiting == 0 && self.finish <= virtual_time
     }
@@ -775,7 +774,7 @@ impl TargetQueue {
         self.order.insert((after, key, ip));
     }
 
-    /// Whether nothing waits here and nothing in flight could be joined across a write.
+    /// Whether nothing waits here and no request in flight could be joined across a write.
     fn is_forgettable(&self) -> bool {
         self.heads.is_empty() && self.newest_write.is_none()
     }
@@ -809,8 +808,8 @@ fn target_of(target_key: TargetKey) -> Target {
     UnitId::new(target_key).map_or(Target::Broadcast, Target::Unit)
 }
 
-/// Weights of the classes: a write counts half of a read of the same length, a reading no client waits for, or only
-/// clients that may have left, four times one.
+/// Weights of the classes: a write costs half as much as a read of the same length; a read that no client waits for, or
+/// only clients that may have left, four times as much.
 fn weight<T>(item: &Item<T>, source: Source) -> u64 {
     match (item.pdu.is_read(), source == BACKGROUND_SOURCE || source == HALF_CLOSED_SOURCE) {
         (false, _) => WRITE_WEIGHT,
@@ -819,14 +818,14 @@ fn weight<T>(item: &Item<T>, source: Source) -> u64 {
     }
 }
 
-/// The flow of what is read on the gateway's own account.
+/// The flow of background readings.
 pub(super) const BACKGROUND_SOURCE: Source =
     Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), connection: 0 };
 
 /// The flow of reads whose clients have closed their sending side.
 const HALF_CLOSED_SOURCE: Source = Source { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), connection: 0 };
 
-/// The turn of a probe, or of a confirmation: on the gateway's own account.
+/// The turn of a probe or a confirmation, which are requests of the gateway itself.
 pub(super) const OWN_TURN: Turn = Turn { source: BACKGROUND_SOURCE, weight: BACKGROUND_WEIGHT };
 
 const WRITE_WEIGHT: u64 = 8;

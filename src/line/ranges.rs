@@ -1,13 +1,13 @@
-//! The ranges of one line that are read because clients ask for them.
+//! The ranges of one line that are read because clients request them.
 //!
-//! Two origins: *demanded* ranges are blocks of a profile that are not polled, and are read whole from the first
-//! read by a client inside one; *learned* ranges are made of what clients ask for anywhere else. Ranges asked for are
-//! kept one by one, and the *merged* ranges that are read in their place are derived from them, by unit and table,
-//! when something they depend on has changed. A merged range that the unit does not give is divided, and never takes
-//! from a client the reading of exactly what it asked for.
+//! Two origins: *demanded* ranges are blocks of a profile that are not polled, and are read as a whole from a client's
+//! first read inside one; *learned* ranges come from clients' reads anywhere else. Requested ranges are kept one by
+//! one, and the *merged* ranges that are read instead are derived from them, by unit and table, when something they
+//! depend on has changed. A merged range that the unit does not answer in full is divided, and never prevents the
+//! reading of exactly what a client requested.
 //!
-//! Planned ranges are `poll.rs`'s. This module knows no clock, no queue and no values: costs, and what the snapshot
-//! tells of the use of its blocks, are arguments.
+//! Planned ranges are in `poll.rs`. This module has no clock, no queue and no values: costs, and how clients use the
+//! snapshot's blocks, are arguments.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,33 +20,33 @@ use super::settings::{DemandedBlock, Polling, Replies, UnitId, UnitSettings};
 use super::snapshot::Block;
 use super::tables::Tables;
 
-/// The use a block of the snapshot, or a part of it, has been put to since it was read.
+/// How clients have used a block of the snapshot, or a part of it, since it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockUse {
-    /// When a client was last answered from it.
+    /// When a client was last served from it.
     pub at: Instant,
-    /// The smallest `max_age` of the clients answered from it.
+    /// The smallest `max_age` of the clients served from it.
     pub max_age: Duration,
 }
 
 impl BlockUse {
-    /// The use of a whole block; `None` if no client was answered from it.
+    /// The use of a whole block; `None` if no client was served from it.
     #[must_use]
     pub(super) fn of(block: &Block) -> Option<Self> {
         Some(Self { at: block.wanted_at()?, max_age: block.wanted_age()? })
     }
 }
 
-/// Two ranges of one unit that cannot be merged and keep making each other's blocks unusable.
+/// Two ranges of one unit that cannot be merged and keep invalidating each other's blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Of which unit.
+    /// The unit.
     pub unit: UnitId,
     /// The two, in the order of their addresses.
     pub ranges: [ReadRange; 2],
     /// How often within the last minute; counting stops soon after it is a conflict.
     pub times: usize,
-    /// The clients that asked for them last, a few at most.
+    /// The clients that last requested them, a few at most.
     pub clients: Vec<Source>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct RangeTable {
     limit: usize,
     units: BTreeMap<UnitId, UnitRanges>,
     undone: BTreeMap<(UnitId, Place, Place), VecDeque<Instant>>,
-    /// When a range last found no room.
+    /// When a range last found no free slot.
     full_at: Option<Instant>,
     is_changed: bool,
 }
@@ -74,8 +74,8 @@ impl RangeTable {
         }
     }
 
-    /// Sets the limit and the units, at the start and at each reload. A unit whose polling, merging and kind of
-    /// replies are as before keeps what is known of it; any other begins anew, and one that is gone is forgotten.
+    /// Sets the limit and the units, at the start and at each reload. A unit whose polling, merging and kind of replies
+    /// are unchanged keeps its ranges; the ranges of any other start again, and those of a removed unit are dropped.
     pub(super) fn configure(&mut self, learn_limit: usize, units: &[UnitSettings]) {
         self.limit = learn_limit;
         let mut before = std::mem::take(&mut self.units);
@@ -94,8 +94,8 @@ impl RangeTable {
         self.is_changed = true;
     }
 
-    /// A client that takes data as old as `max_age` asked for a range outside every polled block, and it was not at
-    /// hand. To be called before [`enclosing`](Self::enclosing) for the same request.
+    /// A client that accepts data as old as `max_age` requested a range outside every polled block, and the snapshot
+    /// did not serve it. Call this before [`enclosing`](Self::enclosing) for the same request.
     pub(super) fn note_asked(
         &mut self,
         unit: UnitId,
@@ -130,9 +130,9 @@ impl RangeTable {
         self.is_changed |= ranges.note_asked(wanted, max_age, now, source);
     }
 
-    /// The range to be read in place of `wanted`: the smallest part of a demanded block around it, else the learned
-    /// range that holds it, in the table it is to be read in. `None`: `wanted` is read by itself, which includes what
-    /// is asked for the first time, unless what is learned already reaches around it.
+    /// The range to read instead of `wanted`: the smallest part of a demanded block around it, else the learned range
+    /// that holds it, in the table in which it is read. `None`: `wanted` is read unchanged, as are ranges requested for
+    /// the first time, unless a learned range already covers them.
     #[must_use]
     pub(super) fn enclosing(
         &mut self,
@@ -155,38 +155,38 @@ impl RangeTable {
         }
     }
 
-    /// The unit gave this range whole.
+    /// The unit answered this range in full.
     pub(super) fn note_read(&mut self, unit: UnitId, range: &ReadRange) {
         if let Some(ranges) = self.units.get_mut(&unit) {
             self.is_changed |= ranges.note_read(range);
         }
     }
 
-    /// A reading of exactly this range ended in anything but its whole answer. Exceptions 05 and 06 do not count;
-    /// exceptions 02 and 03 are for [`note_refused`](Self::note_refused). True when the range is read in parts, or
-    /// not at all, from now on.
+    /// A reading of exactly this range ended without its whole answer. Exceptions 05 and 06 do not count; exceptions 02
+    /// and 03 are for [`note_refused`](Self::note_refused). True if the range is read in parts, or not at all, from now
+    /// on.
     pub(super) fn note_failed(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
         let is_divided = self.units.get_mut(&unit).is_some_and(|ranges| ranges.note_failed(range, now));
         self.is_changed |= is_divided;
         is_divided
     }
 
-    /// The unit refused exactly this range with exception 02 or 03: a demanded block is divided at once, and
-    /// anything else has failed once more. True as with [`note_failed`](Self::note_failed).
+    /// The unit refused exactly this range with exception 02 or 03: a demanded block is divided at once; for any other
+    /// range it counts as one more failure. True as with [`note_failed`](Self::note_failed).
     pub(super) fn note_refused(&mut self, unit: UnitId, range: &ReadRange, now: Instant) -> bool {
         let is_divided = self.units.get_mut(&unit).is_some_and(|ranges| ranges.note_refused(range, now));
         self.is_changed |= is_divided;
         is_divided
     }
 
-    /// The unit is back from off-line: what it failed to give before is tried again, whole.
+    /// The unit is back from off-line: ranges that failed before are retried as a whole.
     pub(super) fn note_returned(&mut self, unit: UnitId) {
         if let Some(ranges) = self.units.get_mut(&unit) {
             ranges.note_returned();
         }
     }
 
-    /// A reading of `by` made the block of `of` unusable, because no client may be given older values than before.
+    /// A reading of `by` invalidated the block of `of`, because no client may be served older values than before.
     pub(super) fn note_undone(&mut self, unit: UnitId, by: &ReadRange, of: &ReadRange, now: Instant) {
         let (first, second) = (place(by).min(place(of)), place(by).max(place(of)));
         let key = (unit, first, second);
@@ -203,7 +203,7 @@ impl RangeTable {
         }
     }
 
-    /// The pairs of ranges that undid each other more than ten times within the last minute.
+    /// The pairs of ranges that invalidated each other more than ten times within the last minute.
     pub(super) fn conflicts(&self, now: Instant) -> impl Iterator<Item = Conflict> {
         self.undone.iter().filter_map(move |((unit, first, second), times)| {
             let recent = |at: &&Instant| now.saturating_duration_since(**at) < MINUTE;
@@ -217,7 +217,7 @@ impl RangeTable {
         })
     }
 
-    /// The clients that asked last for the ranges within `range`, a few at most.
+    /// The clients that last requested the ranges within `range`, a few at most.
     #[must_use]
     pub(super) fn sources(&self, unit: UnitId, range: &ReadRange) -> Vec<Source> {
         let Some(ranges) = self.units.get(&unit) else { return Vec::new() };
@@ -230,9 +230,9 @@ impl RangeTable {
         sources.collect::<BTreeSet<_>>().into_iter().take(SOURCES_NAMED).collect()
     }
 
-    /// A range that is to be read again now, of several the one that gets too old first. `block_use(unit, range,
-    /// part)` is the use that the snapshot's block of exactly `range` tells for `part`, or for the whole where it
-    /// does not tell them apart.
+    /// A range to be read again now; of several, the one whose data expires first. `block_use(unit, range, part)` is
+    /// the use of `part` that the snapshot recorded for the block of exactly `range`, or of the whole block where it
+    /// does not distinguish parts.
     #[must_use]
     pub(super) fn due(
         &mut self,
@@ -252,14 +252,14 @@ impl RangeTable {
         }
     }
 
-    /// When [`due`](Self::due) will have something to decide on.
+    /// When [`due`](Self::due) will have something to decide.
     #[must_use]
     pub(super) fn next_due(&self, usable: impl Fn(UnitId) -> bool) -> Option<Instant> {
         self.units.iter().filter(|(unit, _)| usable(**unit)).filter_map(|(_, ranges)| ranges.next_due()).min()
     }
 
-    /// Forgets what no client has used for ten minutes, or for its `max_age` where that is longer. [`due`](Self::due)
-    /// does this too; a line that reads nothing in the background calls it by itself now and then.
+    /// Forgets ranges no client has used for ten minutes, or for its `max_age` where that is longer. [`due`](Self::due)
+    /// does this too; a line without background reading calls it by itself from time to time.
     pub(super) fn forget_unused(
         &mut self,
         now: Instant,
@@ -272,12 +272,12 @@ impl RangeTable {
         }
     }
 
-    /// Whether [`demand`](Self::demand) may have changed since this was last asked.
+    /// Whether [`demand`](Self::demand) may have changed since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
     }
 
-    /// The share of line time that keeping fresh what is in use takes, where a reading costs `cost`.
+    /// The share of line time needed to refresh the ranges in use, where a reading costs `cost`.
     #[must_use]
     pub(super) fn demand(&self, cost: impl Fn(UnitId, &ReadRange) -> Duration) -> f64 {
         let all = self.units.iter().flat_map(|(unit, ranges)| {
@@ -288,14 +288,14 @@ impl RangeTable {
             .sum()
     }
 
-    /// Whether a reading of exactly this range is worth keeping: an active part of a demanded block, a merged range,
-    /// or what a client asked for.
+    /// Whether the block of exactly this range is worth keeping: an active part of a demanded block, a merged range, or
+    /// a requested one.
     #[must_use]
     pub(super) fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.units.get(&unit).is_some_and(|ranges| ranges.contains(place(range)))
     }
 
-    /// The range under which these values are kept, where a mirrored table was asked for.
+    /// The range under which these values are kept, if a mirrored table was requested.
     #[must_use]
     pub(super) fn known_as(&self, unit: UnitId, range: &ReadRange) -> Option<ReadRange> {
         let ranges = self.units.get(&unit)?;
@@ -303,19 +303,19 @@ impl RangeTable {
         ranges.contains(place(&own)).then_some(own)
     }
 
-    /// Learned ranges and active demanded blocks, which the limit bounds together.
+    /// Number of learned ranges and active demanded blocks, to which the limit applies together.
     #[must_use]
     pub(super) fn len(&self) -> usize {
         self.units.values().map(UnitRanges::len).sum()
     }
 
-    /// Whether a range found no room within the last minute.
+    /// Whether a range found no free slot within the last minute.
     #[must_use]
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_some_and(|at| now.saturating_duration_since(at) < MINUTE)
     }
 
-    /// Decides, once for each reading, whether what it is a reading of is read again, and as which range.
+    /// Decides, once for each reading, whether the range is read again, and as part of which range.
     fn decide(
         &mut self,
         unit: UnitId,
@@ -330,7 +330,7 @@ impl RangeTable {
         let before = (reading.is_refreshed, reading.age.max_age);
         let used = block_use(unit, &held_in, &held_in).filter(|used| Some(used.at) >= begun);
         ranges.update(at, |reading| {
-            // Clients that come less often than it would be refreshed may use it just before it gets too old.
+            // Clients that read less often than the range would be refreshed may use it just before its data expires.
             let is_last = used.is_some() || reading.is_last_look;
             (reading.is_decided, reading.is_last_look, reading.is_refreshed) = (is_last, !is_last, false);
             if let Some(used) = used {
@@ -345,7 +345,7 @@ impl RangeTable {
         decided
     }
 
-    /// The range that is read again because the block `held_in`, whose reading began at `begun`, is in use.
+    /// The range to read again because the block of `held_in`, whose reading began at `begun`, is in use.
     fn refresh(
         &mut self,
         unit: UnitId,
@@ -368,8 +368,8 @@ impl RangeTable {
         self.units.get_mut(&unit)?.refresh_learned(at, begun)
     }
 
-    /// Derives the merged ranges of a unit anew where they may have changed, and gives room to those that are
-    /// learned, first to those that had it before.
+    /// Derives the merged ranges of a unit anew where they may have changed, and assigns slots to the learned ones,
+    /// first to those that had one before.
     fn settle(&mut self, unit: UnitId, now: Instant, cost: &impl Fn(UnitId, &ReadRange) -> Duration) {
         let Some(ranges) = self.units.get_mut(&unit) else { return };
         let cost = |range: &ReadRange| cost(unit, range);
@@ -389,8 +389,8 @@ impl RangeTable {
         }
     }
 
-    /// Makes room for one more range, if need be in the place of the one that has been unused longest. False, and
-    /// noted, when all are in use.
+    /// Frees a slot for one more range, if need be by evicting the one unused for longest. False, with the time
+    /// recorded, if all are in use.
     fn make_room(&mut self, now: Instant) -> bool {
         let has_room = self.len() < self.limit || self.evict(Some(now));
         if !has_room {
@@ -399,7 +399,7 @@ impl RangeTable {
         has_room
     }
 
-    /// Takes its room from the range that has been unused longest, of those not in use if `now` is given.
+    /// Evicts the range unused for longest; only one that is not in use, if `now` is given.
     fn evict(&mut self, now: Option<Instant>) -> bool {
         let all = self.units.iter().flat_map(|(unit, ranges)| {
             ranges.occupants().map(move |(used_at, age, place)| (used_at, *unit, place, age))
@@ -417,7 +417,7 @@ impl RangeTable {
 /// A range as a key, in the order of tables and addresses.
 type Place = (FunctionCode, u16, u16);
 
-/// What the settings of a unit mean here; its polled blocks mean nothing.
+/// The settings of a unit that matter here; its polled blocks do not.
 #[derive(Debug, PartialEq)]
 struct Rules {
     merge_gap: Option<u16>,
@@ -447,7 +447,7 @@ impl Rules {
         uncut.any(|(own, _)| self.tables().are_same(&asked, &ReadRange { function: *own, ..asked }))
     }
 
-    /// `range` in two: at the edge of its core where that lies inside, else as near the middle as values allow.
+    /// Cuts `range` in two: at the edge of its core where that lies inside, else as near the middle as values allow.
     fn cut(&self, range: &ReadRange, core: Option<ReadRange>) -> Option<[ReadRange; 2]> {
         let is_allowed = |at: &u16| {
             (1..range.quantity).contains(at) && !self.is_uncut(range.function, range.start.wrapping_add(*at))
@@ -472,46 +472,46 @@ struct UnitRanges {
     demanded: Vec<Demanded>,
     asked: BTreeMap<Place, Asked>,
     tables: BTreeMap<FunctionCode, MergedTable>,
-    /// What is known of the readings of each demanded part, merged range and range asked for.
+    /// The readings of each demanded part, merged range and requested range.
     readings: BTreeMap<Place, Reading>,
-    /// When which reading is to be decided on.
+    /// When to decide on which reading.
     agenda: BTreeSet<(Instant, Place)>,
-    /// Ranges that are none of ours any more, but whose blocks tell whether what replaced them is in use.
+    /// Ranges that are no longer read, but whose blocks show whether their replacement is in use.
     replaced: BTreeSet<Place>,
-    /// Before this, nothing has been unused for long enough to be forgotten.
+    /// Before this instant, no range has been unused long enough to be forgotten.
     forget_at: Option<Instant>,
 }
 
-/// A block of the profile that is read as a whole once a client has asked for a part of it.
+/// A block of the profile that is read as a whole once a client has requested a part of it.
 #[derive(Debug)]
 struct Demanded {
     block: DemandedBlock,
     is_active: bool,
-    /// Whether it found no room, so that clients' own ranges are read.
+    /// Whether it found no free slot, so that clients' own ranges are read.
     is_denied: bool,
     source: Option<Source>,
     division: Option<Division>,
 }
 
-/// How a demanded block is read that the unit does not give whole.
+/// How a demanded block is read that the unit does not answer in full.
 #[derive(Debug)]
 struct Division {
-    /// What is read; empty if nothing is.
+    /// What is read; empty: nothing.
     parts: Vec<ReadRange>,
-    /// When the whole is to be tried again; `None`: at once.
+    /// When the whole is to be retried; `None`: at once.
     retry_at: Option<Instant>,
-    /// From a failed try to the next.
+    /// From a failed retry to the next.
     pause: Duration,
-    /// Whether a try is under way.
+    /// Whether a retry is under way.
     is_tried: bool,
 }
 
-/// What a client asked for.
+/// A requested range.
 #[derive(Debug)]
 struct Asked {
-    /// How often, since it was last forgotten.
+    /// Number of requests, since it was last forgotten.
     times: u32,
-    /// Whether it was used within the time after which it would be forgotten.
+    /// Whether it was used recently enough not to be forgotten.
     is_alive: bool,
     used_at: Instant,
     age: Age,
@@ -530,7 +530,7 @@ struct MergedTable {
     is_dirty: bool,
 }
 
-/// A range that is read in the place of those of its members.
+/// A range that is read instead of its members.
 #[derive(Debug)]
 struct Merged {
     range: ReadRange,
@@ -539,28 +539,28 @@ struct Merged {
     is_learned: bool,
 }
 
-/// What is known of the readings of one range.
+/// The readings of one range.
 #[derive(Debug)]
 struct Reading {
     /// When the last one began.
     begun: Option<Instant>,
-    /// The range of that reading, where a different one was read before this took its place.
+    /// The range of that reading, if a different one was read before this one replaced it.
     held_in: ReadRange,
-    /// Whether what follows that reading was decided on.
+    /// Whether the next reading has been decided.
     is_decided: bool,
-    /// Whether it was not in use when it would have been refreshed, and is looked at once more.
+    /// Whether it was unused when it was due for a refresh, and is checked once more.
     is_last_look: bool,
-    /// Whether that decision was to read it again.
+    /// Whether the decision was to read it again.
     is_refreshed: bool,
     used_at: Instant,
     age: Age,
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
-    /// Whether it was ever given whole.
+    /// Whether it was ever answered in full.
     was_read: bool,
 }
 
-/// The smallest `max_age` with which something is used.
+/// The smallest `max_age` with which a range is used.
 #[derive(Clone, Copy, Debug)]
 struct Age {
     max_age: Duration,
@@ -588,8 +588,8 @@ impl UnitRanges {
         }
     }
 
-    /// The name under which the values of `range` are kept: that of a demanded range if there is one, and the
-    /// holding registers where input registers repeat them.
+    /// The range under which the values of `range` are kept: a demanded range if there is one, and holding registers
+    /// where input registers repeat them.
     fn own_name(&self, range: &ReadRange) -> ReadRange {
         let tables = self.rules.tables();
         let demanded = self.demanded.iter().flat_map(Demanded::ranges);
@@ -631,7 +631,7 @@ impl UnitRanges {
         self.tables.values_mut().for_each(|table| table.is_dirty = true);
     }
 
-    /// Changes what is known of the readings of a range, and with it when that is to be decided on.
+    /// Changes the state of the readings of a range, and with it when to decide on the next.
     fn update(&mut self, at: Place, change: impl FnOnce(&mut Reading)) {
         let Some(reading) = self.readings.get_mut(&at) else { return };
         if let Some(due) = reading.refresh_at() {
@@ -643,7 +643,7 @@ impl UnitRanges {
         }
     }
 
-    /// Begins to keep what is known of the readings of a range, if that is not kept already.
+    /// Starts tracking the readings of a range, unless they are tracked already.
     fn track(&mut self, range: ReadRange, age: Age, used_at: Instant) {
         self.readings.entry(place(&range)).or_insert_with(|| Reading::new(range, age, used_at));
     }
@@ -663,7 +663,7 @@ impl UnitRanges {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// What is to be decided on now, and when the last reading of it gets too old.
+    /// The readings to decide on now, and when the data of the last one expires.
     fn due(&self, now: Instant) -> impl Iterator<Item = (Instant, Place)> {
         self.agenda.iter().take_while(move |(due, _)| *due <= now).filter_map(|(_, at)| {
             let reading = self.readings.get(at)?;
@@ -671,7 +671,7 @@ impl UnitRanges {
         })
     }
 
-    /// A demanded block that is read, as a whole or in part, where `wanted` is asked for.
+    /// An active demanded block, whole or divided, around `wanted`.
     fn demanded_around(&self, wanted: &ReadRange, now: Instant) -> Option<usize> {
         let tables = self.rules.tables();
         let smallest = |block: &Demanded| {
@@ -683,8 +683,8 @@ impl UnitRanges {
         around.min().map(|(_, index)| index)
     }
 
-    /// A client asked for something inside a demanded block. True if that is inside one of its parts, false if
-    /// only the try of the whole holds it.
+    /// A client requested a part of a demanded block. True if it lies inside one of the block's parts, false if only
+    /// the retry of the whole holds it.
     fn note_demanded(&mut self, index: usize, wanted: &ReadRange, max_age: Duration, now: Instant) -> bool {
         let tables = self.rules.tables();
         let all: Vec<_> = self.demanded[index].ranges().copied().collect();
@@ -702,7 +702,7 @@ impl UnitRanges {
         !around.is_empty()
     }
 
-    /// A client asked for a range. True if what is kept fresh may have changed.
+    /// A client requested a range. True if the set of refreshed ranges may have changed.
     fn note_asked(&mut self, wanted: &ReadRange, max_age: Duration, now: Instant, source: Source) -> bool {
         let own = self.own_name(wanted);
         let at = place(&own);
@@ -742,7 +742,7 @@ impl UnitRanges {
         is_changed
     }
 
-    /// The soonest at which something used `now` may be forgotten.
+    /// The earliest time at which a range used `now` may be forgotten.
     fn note_forget_at(&mut self, now: Instant) {
         let soonest = now + FORGET_AFTER;
         self.forget_at = Some(self.forget_at.map_or(soonest, |at| at.min(soonest)));
@@ -758,7 +758,7 @@ impl UnitRanges {
         }
     }
 
-    /// What no client has used for long is no longer part of a merged range, and no longer demanded.
+    /// Ranges unused for long are removed from their merged range and are no longer demanded.
     fn forget_unused(
         &mut self,
         now: Instant,
@@ -830,7 +830,7 @@ impl UnitRanges {
         let Some(asked) = self.asked.get(&at).filter(|asked| asked.is_alive) else {
             return self.smallest_learned(&own, None);
         };
-        // A range that the unit did not give is read exactly as the client asks for it, in its table.
+        // A range that the unit did not answer is read exactly as the client requests it, in its table.
         if self.readings.get(&at).is_some_and(Reading::is_excluded) {
             return None;
         }
@@ -842,7 +842,7 @@ impl UnitRanges {
         whole.or_else(|| self.smallest_learned(&own, asked.merged))
     }
 
-    /// The smallest learned range around one that is not learned itself, but for the one that was derived with it.
+    /// The smallest learned range around one that is not learned itself, except for the range derived with it.
     fn smallest_learned(&self, own: &ReadRange, except: Option<Place>) -> Option<ReadRange> {
         if self.rules.replies == Replies::Loose {
             return None;
@@ -938,7 +938,7 @@ impl UnitRanges {
         self.mark_all_dirty();
     }
 
-    /// A try of a divided block ended without its whole answer: it is read in its parts again.
+    /// The retry of a divided block failed: it is read in its parts again.
     fn restore_division(&mut self, at: Place, now: Instant) -> bool {
         let whole = |block: &&mut Demanded| place(&block.block.range) == at;
         let Some(block) = self.demanded.iter_mut().find(whole) else { return false };
@@ -955,7 +955,7 @@ impl UnitRanges {
         true
     }
 
-    /// Reads a demanded block, or a part of one, in two parts, or not at all if it cannot be cut.
+    /// Divides a demanded block, or a part of one, in two, or drops it if it cannot be cut.
     fn divide_demanded(&mut self, part: &ReadRange, now: Instant) -> bool {
         let Some(block) = self.demanded.iter_mut().find(|block| block.parts().contains(part)) else {
             return false;
@@ -1023,7 +1023,7 @@ impl UnitRanges {
         }
     }
 
-    /// The block of `at` answered clients: the ranges asked for that lie in it are in use. `used` is the use of
+    /// Clients were served from the block of `at`: the requested ranges that lie in it are in use. `used` is the use of
     /// one of them.
     fn note_members_used(&mut self, at: Place, used: impl Fn(&ReadRange) -> Option<BlockUse>, now: Instant) {
         let age = self.readings.get(&at).map(|reading| reading.age.max_age);
@@ -1033,7 +1033,7 @@ impl UnitRanges {
             if let Some(used) = used(&range_at(member)) {
                 asked.used_at = asked.used_at.max(used.at);
             }
-            // No client takes the whole with so small an age any more, so none takes a part of it.
+            // No client uses the whole with so small an age any more, so none uses a part of it.
             if let Some(age) = age.filter(|age| *age > asked.age.max_age) {
                 asked.age = Age::new(age, now);
                 self.tables.entry(member.0).or_default().is_dirty = true;
@@ -1041,7 +1041,7 @@ impl UnitRanges {
         }
     }
 
-    /// A part of a demanded block, or the whole of it where that is to be tried, is read again. `None` if `at` is
+    /// A part of a demanded block is read again, or the whole of it if that is to be retried. `None` if `at` is
     /// neither; an inner `None` if it is not read again now.
     fn refresh_demanded(&mut self, at: Place, now: Instant) -> Option<Option<ReadRange>> {
         let is_part = |block: &&mut Demanded| block.parts().iter().any(|part| place(part) == at);
@@ -1061,8 +1061,8 @@ impl UnitRanges {
         Some(Some(range))
     }
 
-    /// The whole of a divided demanded block that is to be tried again, where a range inside it is read by itself
-    /// because the unit did not give the part that held it.
+    /// The whole of a divided demanded block that is to be retried, where a range inside it is read by itself because
+    /// the unit did not answer the part that held it.
     fn try_whole_around(&mut self, at: Place, now: Instant) -> Option<ReadRange> {
         let tables = self.rules.tables();
         let around = |block: &&mut Demanded| {
@@ -1073,12 +1073,12 @@ impl UnitRanges {
             block.division.as_mut().filter(|division| division.is_due(now) && !division.is_tried)?;
         division.is_tried = true;
         let whole = block.block.range;
-        // The range itself is read, too: the try may fail.
+        // The range itself is read, too: the retry may fail.
         self.update(at, |reading| reading.is_decided = false);
         Some(whole)
     }
 
-    /// A range asked for was used again without being asked for anew, which may make it a learned one.
+    /// A requested range was used again without a new request, which may make it a learned one.
     fn note_used_again(&mut self, at: Place) {
         let Some(asked) = self.asked.get_mut(&at).filter(|asked| asked.is_alive) else { return };
         asked.times = asked.times.saturating_add(1);
@@ -1088,7 +1088,7 @@ impl UnitRanges {
         }
     }
 
-    /// The learned range that is read again because the reading of `at`, begun at `begun`, is in use.
+    /// The learned range to read again because the reading of `at`, begun at `begun`, is in use.
     fn refresh_learned(&mut self, at: Place, begun: Option<Instant>) -> Option<ReadRange> {
         let around = match self.asked.get(&at) {
             Some(asked) => asked.merged?,
@@ -1105,7 +1105,7 @@ impl UnitRanges {
         Some(range)
     }
 
-    /// What takes room: when it was last used, with which age, and what it is.
+    /// The ranges that occupy slots: when last used, with which age, and which.
     fn occupants(&self) -> impl Iterator<Item = (Instant, Duration, Place)> {
         let demanded = self.demanded.iter().filter(|block| block.is_active).filter_map(|block| {
             let readings = block.ranges().filter_map(|range| self.readings.get(&place(range)));
@@ -1121,7 +1121,7 @@ impl UnitRanges {
         demanded.chain(learned)
     }
 
-    /// Takes its room from a learned range, whose members are candidates again, or from a demanded block.
+    /// Frees the slot of a learned range, whose members become candidates again, or of a demanded block.
     fn evict(&mut self, at: Place) {
         let ranges =
             self.demanded.iter_mut().find(|block| block.is_active && place(&block.block.range) == at);
@@ -1140,8 +1140,8 @@ impl UnitRanges {
         gone.into_iter().for_each(|at| self.update(at, |reading| reading.is_refreshed = false));
     }
 
-    /// Derives the merged ranges of the tables where they may have changed. Gives those that want room: false in
-    /// front of those that had it.
+    /// Derives the merged ranges of the tables where they may have changed. Returns those that want a slot, with
+    /// whether they lacked one before.
     fn derive(&mut self, now: Instant, cost: impl Fn(&ReadRange) -> Duration) -> Vec<(bool, Place)> {
         let stale = |table: &MergedTable| table.is_dirty || table.cuts.values().any(|until| *until <= now);
         let stale = self.tables.iter().filter(|(_, table)| stale(table)).map(|(function, _)| *function);
@@ -1198,7 +1198,7 @@ impl UnitRanges {
         wanting
     }
 
-    /// The ranges asked for in one table, joined where that is allowed and worth it.
+    /// The requested ranges of one table, joined where that is allowed and saves line time.
     fn spans(
         &mut self,
         function: FunctionCode,
@@ -1237,8 +1237,8 @@ impl UnitRanges {
         spans
     }
 
-    /// Begins to keep what is known of the readings of a merged range. As long as it has not been read itself, the
-    /// block of the learned range it grew from tells whether it is in use.
+    /// Starts tracking the readings of a merged range. Until it has been read itself, the block of the learned range it
+    /// grew from shows whether it is in use.
     fn begin_merged(&mut self, span: &Span, before: &[Merged], now: Instant) {
         let at = place(&span.range);
         let members = span.members.iter().filter_map(|member| self.asked.get(member));
@@ -1270,12 +1270,12 @@ impl Demanded {
         parts.chain(std::iter::once(&self.block.range))
     }
 
-    /// What is read of it, but for tries of the whole.
+    /// The ranges that are read, apart from retries of the whole.
     fn parts(&self) -> &[ReadRange] {
         self.division.as_ref().map_or(std::slice::from_ref(&self.block.range), |division| &division.parts)
     }
 
-    /// What is read of it now: the whole while that is to be tried again.
+    /// The ranges that are read now: the whole while that is to be retried.
     fn current(&self, now: Instant) -> impl Iterator<Item = &ReadRange> {
         let is_tried = self.division.as_ref().is_some_and(|division| division.is_due(now));
         let current = if is_tried { std::slice::from_ref(&self.block.range) } else { self.parts() };
@@ -1329,9 +1329,9 @@ impl Reading {
         self.age.note(max_age, now);
     }
 
-    /// Just before the last reading gets too old, leaving time for the line, and if it was not in use then, when it is
-    /// too old. `None` once that has been decided on, where the age is shorter than that, and while the unit does not
-    /// give the range.
+    /// Shortly before the data of the last reading expires, leaving time for the line; if it was not in use then, when
+    /// it expires. `None` once that has been decided, if the age is shorter than that, and while the unit does not
+    /// answer the range.
     fn refresh_at(&self) -> Option<Instant> {
         let pace = pace(self.age.max_age);
         let is_open = !self.is_decided && pace < self.age.max_age && self.failures < FAILURES_TO_DIVIDE;
@@ -1339,8 +1339,8 @@ impl Reading {
         self.begun.filter(|_| is_open).map(|begun| begun + after)
     }
 
-    /// Whether the unit does not give exactly this range, as far as known: it is not joined to others, which would
-    /// fail with it.
+    /// Whether the unit is known not to answer exactly this range: it is not joined to others, which would fail with
+    /// it.
     fn is_excluded(&self) -> bool {
         self.failures >= if self.was_read { FAILURES_TO_DIVIDE } else { 1 }
     }
@@ -1351,8 +1351,8 @@ impl Age {
         Self { max_age, noted_at: now }
     }
 
-    /// A client uses it with this `max_age`. The smallest counts until none has used it with that for a while. True
-    /// when that changed it.
+    /// A client uses the range with this `max_age`. The smallest counts until none has used it for a while. True if
+    /// that changed it.
     fn note(&mut self, max_age: Duration, now: Instant) -> bool {
         let before = self.max_age;
         let lapsed = now.saturating_duration_since(self.noted_at) > self.max_age.saturating_mul(AGE_LAPSES);
@@ -1363,11 +1363,11 @@ impl Age {
     }
 }
 
-/// Ranges asked for that are read as one.
+/// Requested ranges that are read as one.
 #[derive(Clone, Debug)]
 struct Span {
     range: ReadRange,
-    /// Readings a second.
+    /// Readings per second.
     rate: f64,
     members: Vec<Place>,
 }
@@ -1379,18 +1379,18 @@ struct JoinRules {
     gap: Option<u32>,
     /// Addresses across which nothing is joined.
     cuts: BTreeSet<u16>,
-    /// Start and quantity of ranges that the unit does not give.
+    /// Start and quantity of ranges that the unit does not answer.
     not_given: BTreeSet<(u16, u16)>,
 }
 
 impl JoinRules {
-    /// Joins ranges so that all together take the least line time, and as few as possible of equal time.
+    /// Joins ranges so that together they need the least line time, with as few ranges as possible.
     fn join(&self, spans: Vec<Span>, cost: impl Fn(&ReadRange) -> Duration) -> Vec<Span> {
         let spans = absorb(spans);
         let Some(gap) = self.gap else { return spans };
         let mut joined = self.divide_best(&spans, gap, &cost);
         joined.sort_by_key(|span| place(&span.range));
-        // Neighbours with another range inside one of them are not next to each other in that order.
+        // Neighbours with another range inside one of them are not adjacent in that order.
         while let Some((first, second, both)) = self.next_pair(&joined, gap, &cost) {
             joined.remove(second);
             joined[first] = both;
@@ -1398,10 +1398,10 @@ impl JoinRules {
         joined
     }
 
-    /// Divides ranges in the order of their addresses into runs that take the least line time.
+    /// Divides ranges, in the order of their addresses, into runs that need the least line time.
     fn divide_best(&self, spans: &[Span], gap: u32, cost: impl Fn(&ReadRange) -> Duration) -> Vec<Span> {
-        // For the ranges from each on: line time, number of runs, and where the first run ends. Of equal ways the
-        // one with the longest first run is taken, so that what is asked for further behind changes little.
+        // For the ranges from each on: line time, number of runs, and where the first run ends. Of equal solutions the
+        // one with the longest first run is taken, so that requests further behind change little.
         let mut best = vec![(0.0, 0_usize, 0_usize); spans.len() + 1];
         for first in (0..spans.len()).rev() {
             let Span { mut range, mut rate, .. } = spans[first];
@@ -1414,7 +1414,7 @@ impl JoinRules {
                         break;
                     }
                     (range, rate) = (longer, rate.max(next.rate));
-                    // Of ranges that begin alike the longest stands first.
+                    // Of ranges with equal starts the longest comes first.
                     if range != spans[first].range && self.is_divided(&range) {
                         continue;
                     }
@@ -1466,7 +1466,8 @@ impl JoinRules {
         None
     }
 
-    /// Whether a range must not be made by joining: it has a cut inside, or holds what the unit does not give.
+    /// Whether a range must not be made by joining: it has a cut inside, or holds a range that the unit does not
+    /// answer.
     fn is_divided(&self, range: &ReadRange) -> bool {
         let within = |start: u16, quantity: u16| u32::from(start) + u32::from(quantity) <= end(range);
         let last = range.start + (range.quantity - 1);
@@ -1492,8 +1493,8 @@ fn starting_near<'a>(merged: &'a [Merged], range: &ReadRange) -> impl Iterator<I
     ahead.iter().rev().take_while(move |merged| start.saturating_sub(merged.range.start) < QUANTITY_MAX)
 }
 
-/// Leaves out the ranges that lie in one that is read as often anyway. The rest is in the order of starts, of equal
-/// ones the longest first.
+/// Removes the ranges that lie in one that is read as often anyway. The rest is in the order of starts, the longest
+/// first.
 fn absorb(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| (span.range.start, u16::MAX - span.range.quantity));
     let mut kept: Vec<Span> = Vec::new();
@@ -1533,54 +1534,54 @@ fn is_bits(function: FunctionCode) -> bool {
     function == FunctionCode::READ_COILS || function == FunctionCode::READ_DISCRETE_INPUTS
 }
 
-/// Whether a range must not make room for another.
+/// Whether a range must not be evicted.
 fn is_in_use(used_at: Instant, max_age: Duration, now: Instant) -> bool {
     now.saturating_duration_since(used_at) < IN_USE.max(max_age.saturating_mul(2))
 }
 
-/// Time from one reading to the next, for clients that take data as old as `max_age`; no shorter than a meter takes
-/// to renew its values.
+/// Interval between readings, for clients that accept data as old as `max_age`; no shorter than a meter takes to renew
+/// its values.
 fn pace(max_age: Duration) -> Duration {
     let lead = (max_age / 5).max(LEAD_MIN);
     max_age.saturating_sub(lead).max(INTERVAL_MIN)
 }
 
-/// Readings a second at that pace.
+/// Readings per second at that interval.
 fn rate(max_age: Duration) -> f64 {
     pace(max_age).as_secs_f64().recip()
 }
 
-/// The share of line time that readings at a rate take.
+/// The share of line time that readings at a rate need.
 fn load(cost: Duration, rate: f64) -> f64 {
     cost.as_secs_f64() * rate
 }
 
-/// Asked for so often, a range is learned.
+/// Number of requests after which a range is learned.
 const ASKED_TO_LEARN: u32 = 2;
 
-/// Ranges asked for that are kept, for each unit.
+/// Largest number of requested ranges kept of each unit.
 const ASKED_MAX: usize = 4096;
 
-/// A range no client has used for so long is forgotten, unless its clients take older data than that.
+/// A range unused for this long is forgotten, unless its clients accept older data than that.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// A range that was used so recently, or within twice its age, does not make room for another.
+/// A range used within this time, or within twice its age, is not evicted.
 const IN_USE: Duration = Duration::from_secs(60);
 
-/// Failures in a row after which a range is divided, or not read on our own account.
+/// Consecutive failures after which a range is divided, or no longer read in the background.
 const FAILURES_TO_DIVIDE: u32 = 2;
 
-/// How long a join that failed is not made again.
+/// How long a failed join is not repeated.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
-/// From the division of a demanded block to the first try of the whole, and the longest pause between two.
+/// From the division of a demanded block to the first retry of the whole, and the longest pause between two.
 const RETRY_MIN: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// No client used something with its smallest age for so many times its length: a longer one counts.
+/// After this many times the smallest age without use at that age, a longer age counts.
 const AGE_LAPSES: u32 = 3;
 
-/// How long before it gets too old a range is read again, at least.
+/// Shortest time before its data expires that a range is read again.
 const LEAD_MIN: Duration = Duration::from_millis(300);
 
 /// A read of bits may be as long as one of registers.
@@ -1589,19 +1590,19 @@ const BITS_PER_REGISTER: u32 = 16;
 /// The longest read of the standard: coils, of which a reply holds eight in a byte (chapter 6.1).
 const QUANTITY_MAX: u16 = 2000;
 
-/// Two ranges may undo each other so often in a minute.
+/// How often two ranges may invalidate each other in a minute.
 const UNDONE_TOLERATED: usize = 10;
 
-/// How many times are counted of each pair, and of how many pairs.
+/// How many times are counted of each pair, and how many pairs.
 const UNDONE_COUNTED: usize = UNDONE_TOLERATED + 10;
 const UNDONE_PAIRS: usize = 64;
 
-/// Clients named of one range.
+/// Largest number of clients listed for one range.
 const SOURCES_NAMED: usize = 8;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What sums of line time may be off by.
+/// Tolerance for rounding in sums of line time.
 const ROUNDING: f64 = 1e-9;
 
 #[cfg(test)]
@@ -1873,7 +1874,7 @@ mod tests {
         assert_eq!(line.due(), None);
         assert!((line.table.demand(cost) - cost(unit(), &whole).as_secs_f64() / 4.0).abs() < 1e-9);
         line.read(whole);
-        // No client was answered from it since: it is not read again unless one is before it is too old.
+        // No client was served from it since: it is not read again unless one is before its data expires.
         line.wait(4);
         assert!(line.table.take_changed());
         assert_eq!(line.due(), None);
@@ -2192,8 +2193,8 @@ mod tests {
         assert_eq!(line.table.undone.len(), UNDONE_PAIRS);
     }
 
-    /// Any ranges, of which some fail, keep these: each lies whole in one merged range, none is too long, none goes
-    /// across a cut, and no two could be joined.
+    /// Any ranges, of which some fail: each lies whole in one merged range, none is too long, none crosses a cut, and
+    /// no two could be joined.
     fn check(line: &Line, max_read: u16) {
         let ranges = &line.table.units[&unit()];
         for (at, asked) in ranges.asked.iter().filter(|(_, asked)| asked.is_alive) {
@@ -2243,7 +2244,7 @@ mod tests {
         ]
     }
 
-    /// Carries out the steps; gives what was read.
+    /// Carries out the steps; returns what was read.
     fn walk(steps: &[Step], max_read: u16, gap: Option<u16>, limit: usize) -> Vec<Option<ReadRange>> {
         let mut line = Line::new(limit, UnitSettings { max_read, merge_gap: gap, ..settings() });
         let mut read = Vec::new();

@@ -1,8 +1,8 @@
 //! Bytes from the line into frames: by length, never by the silence between bytes.
 //!
-//! Owns the bytes that are not yet a frame. It knows no time: its caller says when nothing more will come.
-//! USB adapters hand over bytes in lumps of up to 16 ms, so a pause inside a frame means nothing; only a
-//! frame of unknown length ends at a pause. Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
+//! Owns the bytes that are not yet a frame. It has no clock: the caller decides when nothing more will come. USB
+//! adapters deliver bytes in bursts of up to 16 ms, so a pause inside a frame means nothing; only a frame of unknown
+//! length ends at a pause. Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -12,25 +12,25 @@ use crate::modbus::rtu;
 
 use super::settings::UnitId;
 
-/// A whole frame with a right CRC. Whose it is, and whether it is wanted, is not decided here.
+/// A whole frame with a correct CRC. Which request it answers is not decided here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The unit identifier it carries.
     pub unit: UnitId,
     /// The PDU, function code first.
     pub pdu: Bytes,
-    /// Whether nothing but an echo came before it since the last request.
+    /// Whether it is the first thing received since the last request, apart from an echo.
     pub is_first: bool,
 }
 
-/// How much more may come.
+/// Whether more bytes may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finality {
     /// More bytes may come at any moment.
     Open,
     /// The line has been quiet for [`QUIET`](super::wire::QUIET): a frame of unknown length may end here.
     Quiet,
-    /// Nothing more will come: what is no frame by now is noise.
+    /// Nothing more will come: bytes that form no frame are noise.
     Over,
 }
 
@@ -42,17 +42,17 @@ pub struct Receiver {
     noise: u64,
     garbled: bool,
     truncated: bool,
-    /// Whether something other than an echo has come since the last request.
+    /// Whether anything but an echo has come since the last request.
     disturbed: bool,
 }
 
 impl Receiver {
-    /// Takes bytes as they came.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Forgets what came before a new request, apart from the count of noise.
+    /// Discards what came before a new request, except for the count of noise.
     pub fn begin(&mut self) {
         self.noise += self.buffer.len() as u64;
         self.buffer.clear();
@@ -67,20 +67,19 @@ impl Receiver {
         self.buffer.len()
     }
 
-    /// Bytes still missing of the frame that seems to be arriving, as far as its head tells.
+    /// Bytes missing of the frame that seems to be arriving, judging by its head.
     #[must_use]
     pub fn missing(&self) -> usize {
         self.expected.saturating_sub(self.buffer.len())
     }
 
-    /// Whether the first thing to come was as long as the awaited answer, with its unit and function, and had
-    /// a wrong CRC.
+    /// Whether the first bytes received had the length, unit and function of the awaited answer and a wrong CRC.
     #[must_use]
     pub fn is_garbled(&self) -> bool {
         self.garbled
     }
 
-    /// Whether the awaited answer began to arrive and broke off.
+    /// Whether the awaited answer began to arrive and stopped.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
@@ -92,7 +91,7 @@ impl Receiver {
         std::mem::take(&mut self.noise)
     }
 
-    /// Drops the first `count` bytes, known to be an echo.
+    /// Drops the first `count` bytes, which are an echo.
     pub fn strip(&mut self, count: usize) {
         self.buffer.advance(count);
     }
@@ -103,15 +102,15 @@ impl Receiver {
         &self.buffer
     }
 
-    /// The next frame. `request_of` returns the request that this unit and function would answer, and whether
-    /// it is the one on the wire (rather than one whose answer is late); `is_known`, whether a unit is on this line.
+    /// The next frame. `request_of` returns the request that this unit and function would answer, and whether it is the
+    /// one on the wire (rather than one whose answer is late); `is_known`: whether a unit is on this line.
     pub fn next<'a>(
         &mut self,
         request_of: impl Fn(UnitId, u8) -> Option<(&'a RequestPdu, Expected)>,
         is_known: impl Fn(UnitId) -> bool,
         finality: Finality,
     ) -> Option<Frame> {
-        // A line that never falls silent must not fill memory: past two frames, what leads to none is noise.
+        // A line that is never silent must not fill memory: beyond two frames, bytes that lead to no frame are noise.
         let finality = if self.buffer.len() > 2 * rtu::ADU_MAX { Finality::Over } else { finality };
         loop {
             self.expected = 0;
@@ -152,14 +151,14 @@ impl Receiver {
                 self.expected = total;
                 return None;
             }
-            // The awaited head, and every byte its length asks for: the answer came, damaged. Behind noise it
-            // may be part of the noise, and the answer still to come.
+            // The awaited head, and as many bytes as its length requires: the answer came damaged. Behind noise it may
+            // be part of the noise, with the answer still to come.
             self.garbled |= total > 0 && !self.disturbed && is_awaited;
             self.drop_noise(1);
         }
     }
 
-    /// How long the frame that begins at `start` is, as far as its bytes show; 0: it is none.
+    /// The length of the frame that begins at `start`, as far as its bytes show; 0: no frame begins there.
     fn total(&self, start: usize, request: Option<&RequestPdu>, finality: Finality) -> usize {
         let bytes = &self.buffer[start..];
         let length = match request {
@@ -175,8 +174,8 @@ impl Receiver {
         }
     }
 
-    /// How many bytes stand before the whole awaited answer, where something that looks like the head of another
-    /// frame came before it: a transceiver that turns round gives a wrong byte.
+    /// How many bytes precede the whole awaited answer where they look like the head of another frame: a transceiver
+    /// that changes direction produces a wrong byte.
     fn noise_before_answer<'a>(
         &self,
         request_of: impl Fn(UnitId, u8) -> Option<(&'a RequestPdu, Expected)>,
@@ -213,9 +212,9 @@ pub enum Expected {
     Late,
 }
 
-/// The length of a frame whose CRC is right at the end of everything that came, if there is one that is no
-/// longer than a frame can be. Zeros behind a right CRC leave it right, and a line that is let go reads as
-/// zeros: two and more are no part of the frame. A single one is, for one CRC of 256 ends in a zero.
+/// The length of a frame, no longer than a frame can be, whose CRC is correct at the end of everything received. Zeros
+/// behind a correct CRC keep it correct, and a released line reads as zeros, so two or more are no part of the frame. A
+/// single one is, because one CRC in 256 ends in a zero.
 fn length_by_crc(bytes: &[u8]) -> Option<usize> {
     let end = bytes.len();
     let right = |length: &usize| rtu::crc_is_right(&bytes[..*length]);
@@ -224,7 +223,7 @@ fn length_by_crc(bytes: &[u8]) -> Option<usize> {
     shortest.or(Some(end)).filter(right).filter(|&length| length <= rtu::ADU_MAX)
 }
 
-/// How long a request by function 01 to 06, 0F or 10 would be: another client on this wire sends them.
+/// The length of a request by function 01 to 06, 0F or 10, as another client on this wire sends it.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     match bytes.get(1)? {
         0x01..=0x06 => Some(8),

@@ -1,7 +1,7 @@
-//! What went over the line, as a record of each attempt: when, for whom, the bytes both ways, and how it ended.
+//! A record of each attempt on the line: when, for which client, the bytes in both directions, and the outcome.
 //!
-//! Owns the shape of a record and the recorder that keeps what is received until a record takes it. It never
-//! decides anything: the line behaves the same if no record is read.
+//! Owns the shape of a record and the recorder of received bytes. It decides nothing: the line behaves the same whether
+//! or not records are read.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,17 +13,17 @@ use super::settings::UnitId;
 pub use super::wire::Misfit;
 use crate::modbus::pdu::ExceptionCode;
 
-/// One thing that happened on the line.
+/// One record of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A request was sent, and this is its end.
+    /// A request was sent and has ended.
     Transaction(Transaction),
-    /// Bytes came while nothing was awaited: a late answer, an unrequested frame, noise.
+    /// Bytes came while no answer was awaited: a late answer, an unrequested frame, noise.
     Stray(Stray),
 }
 
 impl Record {
-    /// Ascending by one over the records of a bus, from 1.
+    /// Increases by one over the records of a bus, from 1.
     #[must_use]
     pub fn number(&self) -> u64 {
         match self {
@@ -51,30 +51,30 @@ impl Record {
     }
 }
 
-/// One attempt: a request on the wire and what came of it.
+/// One attempt: a request on the wire and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// Ascending over the records of a bus.
+    /// Increases over the records of a bus.
     pub number: u64,
     /// Why it was sent.
     pub cause: Cause,
-    /// The client that asked first, if one did.
+    /// The client that requested it first, if any.
     pub source: Option<Source>,
-    /// Clients that were to share the answer, the first included.
+    /// Clients that waited for the answer, the first included.
     pub clients: usize,
-    /// The addressed unit, or all of them.
+    /// The addressed unit, or all units.
     pub target: Target,
     /// 1 for the first sending of a request.
     pub attempt: u32,
-    /// The ADU as sent, its CRC included.
+    /// The ADU as sent, including its CRC.
     pub request: Bytes,
     /// Everything received until it ended.
     pub received: Received,
     /// When its first byte began to be sent.
     pub sent_at: Instant,
-    /// When its last byte was on the wire, by arithmetic.
+    /// When its last byte was on the wire, computed.
     pub wire_end: Instant,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Instant,
     /// How it ended.
     pub outcome: Outcome,
@@ -89,10 +89,10 @@ impl Transaction {
     }
 }
 
-/// Bytes received while nothing was awaited.
+/// Bytes received while no answer was awaited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Ascending over the records of a bus.
+    /// Increases over the records of a bus.
     pub number: u64,
     /// The bytes.
     pub received: Received,
@@ -100,16 +100,16 @@ pub struct Stray {
     pub ended_at: Instant,
 }
 
-/// Why something was sent.
+/// Why a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A client asked.
+    /// A client's request.
     Client,
-    /// Read on our own account; clients may have joined it.
+    /// A background reading; clients may have joined it.
     Background,
-    /// An off-line unit may be back, or one that stopped answering is asked what it answered last.
+    /// A probe of an off-line unit, or a confirmation that a unit still answers.
     Probe,
-    /// It must be known whether the adapter echoes.
+    /// A check whether the adapter echoes.
     EchoCheck,
 }
 
@@ -118,26 +118,26 @@ pub enum Cause {
 pub enum Outcome {
     /// With data, or the echo of a write.
     Answered,
-    /// With an exception of the unit's own.
+    /// With an exception of the unit.
     Exception(ExceptionCode),
-    /// A broadcast is on the wire in full.
+    /// The broadcast was sent in full.
     Sent,
-    /// Nothing that could be the answer came in time.
+    /// No answer came in time.
     Silent,
-    /// The answer broke off.
+    /// The answer stopped before its end.
     Truncated,
-    /// The answer came whole, with a wrong CRC.
+    /// The whole answer came with a wrong CRC.
     Garbled,
-    /// The answer came intact and does not fit what was asked.
+    /// The answer was intact and did not fit the request.
     Misfit(Misfit),
-    /// The port was lost meanwhile.
+    /// The port was lost during the attempt.
     PortLost,
-    /// The line was declared occupied meanwhile.
+    /// The line was declared occupied during the attempt.
     Occupied,
 }
 
 impl Outcome {
-    /// Whether the unit answered, with data or an exception, or none had to.
+    /// Whether the unit answered, with data or an exception, or no answer was due.
     #[must_use]
     pub fn is_good(self) -> bool {
         match self {
@@ -151,7 +151,7 @@ impl Outcome {
         }
     }
 
-    /// One word for it, for filters.
+    /// The outcome as one word, for filters.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -191,7 +191,7 @@ pub struct Received {
     pub bytes: Bytes,
     /// How many there were.
     pub total: usize,
-    /// What was made of them, in order; bytes in none of these are noise.
+    /// The recognised frames, in order; bytes in none of these are noise.
     pub segments: Vec<RxSegment>,
     /// When the first one was received.
     pub first_at: Option<Instant>,
@@ -200,13 +200,13 @@ pub struct Received {
 }
 
 impl Received {
-    /// Whether there were more than are kept.
+    /// Whether more were received than are kept.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.total > self.bytes.len()
     }
 
-    /// Every kept byte once, in order: the segments, and between them what is noise, with when each began.
+    /// Every kept byte once, in order: the segments, with the noise between them, and when each began.
     #[must_use]
     pub fn parts(&self) -> Vec<ReceivedPart<'_>> {
         let mut parts = Vec::new();
@@ -228,7 +228,7 @@ impl Received {
     }
 }
 
-/// Some of the received bytes.
+/// A stretch of the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedPart<'r> {
     /// What they are; `None`: noise, or the rest of a damaged frame.
@@ -248,7 +248,7 @@ pub struct RxSegment {
     pub start: usize,
     /// How many.
     pub length: usize,
-    /// When the first of them was received, or what came before them was dealt with.
+    /// When the first of them was received, or when the bytes before them were processed.
     pub at: Instant,
 }
 
@@ -259,13 +259,13 @@ pub enum SegmentKind {
     Echo,
     /// The frame that ended the transaction.
     Answer,
-    /// A whole frame that answers nothing asked.
+    /// A whole frame that answers no request of the gateway.
     Foreign,
-    /// The answer to an earlier request that had been given up, of this unit.
+    /// The answer of this unit to an earlier request that had been given up.
     Late(UnitId),
 }
 
-/// What has been received and is in no record yet.
+/// Received bytes that are in no record yet.
 #[derive(Debug, Default)]
 pub(super) struct RxRecorder {
     bytes: Vec<u8>,
@@ -276,7 +276,7 @@ pub(super) struct RxRecorder {
 }
 
 impl RxRecorder {
-    /// Takes bytes as they came.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, bytes: &[u8], now: Instant) {
         let room = RECEIVED_MAX.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -285,7 +285,7 @@ impl RxRecorder {
         self.last_at = Some(now);
     }
 
-    /// The `length` bytes ahead of the last `pending` ones were this. What is beyond the kept bytes is not noted.
+    /// Marks the `length` bytes ahead of the last `pending` ones. Nothing is noted beyond the kept bytes.
     pub(super) fn mark(&mut self, kind: SegmentKind, length: usize, pending: usize, at: Instant) {
         let end = self.total.saturating_sub(pending);
         if end <= RECEIVED_MAX && length <= end {
@@ -303,7 +303,8 @@ impl RxRecorder {
         !self.segments.is_empty()
     }
 
-    /// Everything but the bytes `pending`, which came last, since `pending_since`, and stay for the next record.
+    /// Everything received except the last bytes, `pending`, which came since `pending_since` and stay for the next
+    /// record.
     pub(super) fn take(&mut self, pending: &[u8], pending_since: Option<Instant>) -> Received {
         let mut rest = Self::default();
         if let Some(since) = pending_since.filter(|_| !pending.is_empty()) {
@@ -328,5 +329,5 @@ impl RxRecorder {
     }
 }
 
-/// Received bytes a record keeps: an echo and an answer of full length.
+/// Received bytes that a record keeps: an echo and an answer of full length.
 pub const RECEIVED_MAX: usize = 512;

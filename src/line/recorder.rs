@@ -1,6 +1,6 @@
-//! What the line records: a record of each attempt and of what came between, counters, and where line time went.
+//! Records and counters of a line: one record per attempt and per stretch of stray bytes, and the use of line time.
 //!
-//! Every request on the wire ends here once, so that none is missing from the records and none is there twice.
+//! Every request on the wire ends here exactly once, so no record is missing or doubled.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::statistics::LineStatistics;
 use super::view::{LineCounters, Window};
 use super::wire::Ended;
 
-/// What a line keeps for its records.
+/// Counters and records of a line.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     counters: LineCounters,
@@ -20,14 +20,14 @@ pub(super) struct Recorder {
     records: u64,
 }
 
-/// The clients that wait for a request on the wire; some may be answered that it is late before it ends.
+/// The clients that wait for a request on the wire; some may expire before it ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Requesters {
     pub(super) first: Option<Source>,
     pub(super) clients: usize,
 }
 
-/// A transaction that has ended, and what it was for.
+/// What an ended transaction was for.
 #[derive(Debug)]
 pub(super) struct Closed {
     pub(super) cause: Cause,
@@ -60,7 +60,7 @@ impl Recorder {
         self.window
     }
 
-    /// A request is being sent: the clients that wait for it, and how long they have.
+    /// A request is being sent: the clients that wait for it, and how long they have waited.
     pub(super) fn note_sending<T>(&mut self, item: &Item<T>, now: Instant) -> Requesters {
         self.counters.transactions += 1;
         if item.attempts > 1 {
@@ -73,7 +73,7 @@ impl Recorder {
         Requesters { first: item.waiters.first().map(|waiter| waiter.source), clients: item.waiters.len() }
     }
 
-    /// A request on the wire has ended: its line time, and its record.
+    /// A request on the wire has ended: counts its line time and makes its record.
     pub(super) fn note_end(&mut self, ended: Ended, closed: Closed, now: Instant) -> Record {
         let Closed { cause, requesters, target, attempt, outcome, took } = closed;
         self.counters.busy += took;
@@ -101,7 +101,7 @@ impl Recorder {
         })
     }
 
-    /// What was received while nothing was awaited.
+    /// Makes a record of bytes received while no answer was awaited.
     pub(super) fn note_stray(&mut self, received: Received, now: Instant) -> Record {
         Record::Stray(Stray { number: self.next_number(), received, ended_at: now })
     }

@@ -1,4 +1,4 @@
-//! A request on its way to the line, and what comes back.
+//! A request to the line, and its answer.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ pub struct Source {
     pub connection: u64,
 }
 
-/// The listener a request came by: values on one listener never go back in time.
+/// The listener a request arrived at: values on one listener never go back in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
 
-/// Whom a request is for.
+/// The addressee of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// One unit.
@@ -37,15 +37,15 @@ pub struct Request<T> {
     pub to: T,
     /// The client.
     pub source: Source,
-    /// Whom it is for.
+    /// The addressee.
     pub target: Target,
-    /// What is asked.
+    /// The request PDU.
     pub pdu: RequestPdu,
     /// The request is answered before this instant.
     pub deadline: Instant,
     /// Largest age of data a read accepts, counted from when its request began to be sent.
     pub max_age: Duration,
-    /// The listener it came by.
+    /// The listener it arrived at.
     pub listener: ListenerId,
 }
 
@@ -54,14 +54,14 @@ pub struct Request<T> {
 pub enum Answer {
     /// The unit's reply PDU, a Modbus exception of the unit included, untouched.
     Reply(Bytes),
-    /// A broadcast is on the line in full; no unit answers it.
+    /// The broadcast was sent in full; no unit answers it.
     Sent,
-    /// The gateway's own exception to a request that waited and of which not a byte was sent.
+    /// The gateway's own exception to a request that waited and was never sent.
     NotSent(ExceptionCode),
-    /// The gateway's own exception to a request that was sent, once at least, and got no valid answer. Whether a
-    /// write was carried out is not known.
+    /// The gateway's own exception to a request that was sent at least once and got no valid answer. Whether a write
+    /// was carried out is unknown.
     NoAnswer(ExceptionCode),
-    /// The gateway's own exception, given without cost to the line: nothing was sent. The client gets it a moment
-    /// later, so that one looping on it burns nothing.
+    /// The gateway's own exception to a request refused without using the line. The client receives it after a short
+    /// delay, so that a client that repeats it in a loop costs nothing.
     Refused(ExceptionCode),
 }

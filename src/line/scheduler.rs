@@ -1,7 +1,7 @@
-//! What goes on the wire next, and when.
+//! What is sent next, and when.
 //!
-//! Owns the queue, the reservation of the line for a unit that needs a longer silence, and the shares of line time
-//! for what is tried in vain. It decides only what to send; sending, and what comes of it, is the line's.
+//! Owns the queue, the reservation of the line for a unit that needs a longer silence, and the shares of line time for
+//! trials. It decides only what to send; sending and outcomes are up to the state machine.
 
 use std::time::{Duration, Instant};
 
@@ -16,29 +16,29 @@ use super::silent_line::SilentLine;
 use super::unit::{Unit, Units};
 use super::wire::RtuWire;
 
-/// Why the gateway sends something that no client asked for and that is no background reading.
+/// Why the gateway sends a read of its own that is no background reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Own {
-    /// An off-line unit may be back.
+    /// To probe an off-line unit.
     Probe,
-    /// A unit that stopped answering is asked what it answered last.
+    /// To confirm that a unit still answers, with the read it answered last.
     Confirmation,
-    /// A line without an answer may be back.
+    /// To probe a silent line.
     LineProbe,
-    /// Whether the adapter echoes must be known before a request whose answer equals it.
+    /// To find out whether the adapter echoes, before a request whose answer equals it.
     EchoCheck,
 }
 
 /// What is to be sent.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// Something that waited, for the turn of this flow; how long the line was kept free for it.
+    /// A queued item, for the turn of this flow; how long the line was reserved for it.
     Item { item: Item<T>, turn: Turn, reserved: Duration },
     /// A read of the gateway's own.
     Own { unit: UnitId, own: Own, reserved: Duration },
 }
 
-/// What the line is kept free for.
+/// What the line is reserved for.
 #[derive(Clone, Copy, Debug)]
 struct Reservation {
     what: Reserved,
@@ -51,7 +51,7 @@ enum Reserved {
     Own { unit: UnitId, own: Own },
 }
 
-/// The parts of a line that decide what may be sent.
+/// The state that decides what may be sent.
 #[derive(Debug)]
 pub(super) struct Situation<'a> {
     pub(super) settings: &'a LineSettings,
@@ -60,14 +60,14 @@ pub(super) struct Situation<'a> {
     pub(super) silent_line: &'a SilentLine,
 }
 
-/// Decides what is sent.
+/// Decides what is sent next.
 #[derive(Debug)]
 pub(super) struct Scheduler<T> {
     queue: Queue<T>,
     reservation: Option<Reservation>,
-    /// Whether the last thing sent was a probe: a waiting client comes before the next one.
+    /// Whether the last request was a probe: a waiting client comes before the next probe.
     probed_last: bool,
-    /// Line time for reads that were ignored, and for those that may be.
+    /// Line time for marked reads, and for suspect ones.
     trials: Allowance,
     suspects: Allowance,
 }
@@ -97,22 +97,22 @@ impl<T> Scheduler<T> {
         &mut self.queue
     }
 
-    /// Whether a read that was ignored before may be tried now.
+    /// Whether a marked read may be tried now.
     pub(super) fn allows_trial(&mut self, now: Instant) -> bool {
         self.trials.allows(now)
     }
 
-    /// Whether a read that was never answered may be sent to a unit that ignores many.
+    /// Whether a read that was never answered may be sent to a unit that ignores many reads.
     pub(super) fn allows_suspect(&mut self, now: Instant) -> bool {
         self.suspects.allows(now)
     }
 
-    /// An attempt has left the line: its line time is charged to the flow whose turn it was.
+    /// An attempt has ended: charges its line time to the flow whose turn it was.
     pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
         self.queue.charge(turn, took);
     }
 
-    /// A request for this purpose took so much line time.
+    /// Spends line time of a request with this purpose.
     pub(super) fn spend(&mut self, purpose: Purpose, took: Duration) {
         match purpose {
             Purpose::Trial => self.trials.spend(took),
@@ -121,7 +121,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// What is to be sent now; nothing while the line is kept free for something.
+    /// What to send now; `None` while the line is reserved.
     pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Next<T>> {
         if !situation.wire.is_free(situation.units, now) || now < situation.wire.silent_from(Duration::ZERO) {
             return None;
@@ -179,7 +179,7 @@ impl<T> Scheduler<T> {
         waiting.into_iter().chain(own).min().map(|at| at.max(soonest))
     }
 
-    /// Removes the waiters that have waited too long.
+    /// Removes the waiters that have expired.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Removed<T>> {
         self.queue.expire(now)
     }
@@ -196,7 +196,7 @@ impl<T> Scheduler<T> {
             );
             selected.map(|(key, turn)| Reserved::Item { key, turn })
         };
-        // Many dead units, probed each second while no unit is on-line, must leave room for the living.
+        // Many dead units, probed each second while no unit is on-line, must leave line time to units that answer.
         match own {
             Some(Reserved::Own { own: Own::Probe, .. }) if self.probed_last => selected().or(own),
             Some(_) => own,
@@ -204,7 +204,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Whether what the line is kept free for may still be sent.
+    /// Whether what the line is reserved for may still be sent.
     fn is_wanted(&self, what: Reserved, situation: &Situation<'_>, now: Instant) -> bool {
         match what {
             Reserved::Item { key, turn } => self.queue.get(key).is_some_and(|item| {
@@ -220,8 +220,8 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// When what the line is kept free for is sent: after the gap, or after as long from the reservation on, where
-    /// frames of others restart the gap all the time.
+    /// When the request the line is reserved for is sent: after the gap, or after as long from the reservation on, if
+    /// frames of others keep restarting the gap.
     fn reserved_until(&self, reservation: Reservation, situation: &Situation<'_>) -> Option<Instant> {
         let target = match reservation.what {
             Reserved::Item { key, .. } => self.queue.target_of(key)?,
@@ -234,7 +234,7 @@ impl<T> Scheduler<T> {
     }
 }
 
-/// What the gateway sends next on its own account, and from when on.
+/// The next read of the gateway itself, and when it is due.
 fn own_due<'a>(
     situation: &'a Situation<'_>,
     now: Instant,
@@ -258,12 +258,12 @@ fn own_due<'a>(
     line.into_iter().chain(others)
 }
 
-/// Whether anything that waits may be sent to it at all.
+/// Whether anything that waits for the target may be sent at all.
 fn is_reachable(target: Target, situation: &Situation<'_>) -> bool {
     match target {
         Target::Broadcast => true,
         Target::Unit(id) => {
-            // A suspicion that the silence of the line has overtaken waits for its end.
+            // While the line is silent, the confirmation of a unit waits for the end of the silence.
             let is_silent = situation.silent_line.is_silent();
             let state = situation.units.get(id).map(Unit::state);
             state.is_some_and(|state| is_silent || state != UnitState::Confirming)
@@ -271,7 +271,8 @@ fn is_reachable(target: Target, situation: &Situation<'_>) -> bool {
     }
 }
 
-/// Whether the item may be sent to its unit as unit and line are: where nothing answers, only what probes it.
+/// Whether the item may be sent in the present state of its unit and the line: to those that do not answer, only
+/// probes.
 fn is_meant_for_now<T>(item: &Item<T>, situation: &Situation<'_>) -> bool {
     match item.target {
         Target::Broadcast => true,
@@ -307,5 +308,5 @@ fn gap_of(target: Target, situation: &Situation<'_>) -> Duration {
     }
 }
 
-/// What reads that were never answered may take of the line, on units that ignore many.
+/// Share of line time for reads that were never answered, on units that ignore many reads.
 const SUSPECTS_SHARE: f64 = 0.1;

@@ -1,4 +1,4 @@
-//! The settings of one line. `config` makes them of the file's keys.
+//! The settings of one line. `config` builds them from the file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,8 +11,8 @@ use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
-/// The identifier of one unit on the line: 1 to 247 by the standard (MODBUS over Serial Line V1.02, chapter 2.2);
-/// 248 to 255, which it reserves, are the only identifiers some devices have.
+/// The identifier of one unit on the line: 1 to 247 by the standard (MODBUS over Serial Line V1.02, chapter 2.2); 248
+/// to 255 are reserved by it, but some devices have no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(u8);
 
@@ -54,7 +54,7 @@ pub enum Parity {
     Odd,
 }
 
-/// How characters stand on the wire: one start bit, eight data bits, these.
+/// The form of characters on the wire: one start bit, eight data bits, and these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     /// Bits per second.
@@ -86,11 +86,11 @@ impl fmt::Display for Framing {
     }
 }
 
-/// Whether the adapter hands back what is sent.
+/// Whether the adapter echoes what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Echo {
-    /// Found out on requests that cannot equal their answer.
+    /// Determined on requests that cannot equal their answer.
     Auto,
     /// Every request comes back first.
     On,
@@ -127,24 +127,24 @@ pub struct UnitSettings {
     pub client_id: u8,
     /// Its name in the configuration.
     pub name: Option<String>,
-    /// End of the request on the wire to the first byte of the answer.
+    /// From the end of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration,
-    /// Longest pause inside an answer, beyond wire time.
+    /// Longest pause inside an answer, in addition to wire time.
     pub byte_timeout: Duration,
     /// Silence before a request to this unit, where longer than 3.5 characters.
     pub request_gap: Duration,
-    /// Registers not asked for that may be read to join two learned ranges; `None`: touching ranges stay apart, too.
+    /// Unrequested registers that may be read to join two learned ranges; `None`: touching ranges stay apart, too.
     pub merge_gap: Option<u16>,
-    /// Longest read of registers the gateway makes on its own; 16 times as many coils.
+    /// Longest read of registers the gateway composes itself; 16 times as many coils.
     pub max_read: u16,
     /// Which answers are passed on.
     pub replies: Replies,
-    /// What is read of it in the background.
+    /// Its background readings.
     pub polling: Polling,
 }
 
 impl LineSettings {
-    /// A unit in words, as clients know it: `unit 7 (Tenant 7)`, `unit 107 (7 on the line)`.
+    /// The unit as text, as clients address it: `unit 7 (Tenant 7)`, `unit 107 (7 on the line)`.
     #[must_use]
     pub fn label(&self, unit: UnitId) -> String {
         let settings = self.units.iter().find(|settings| settings.id == unit);
@@ -188,18 +188,18 @@ impl UnitSettings {
     }
 }
 
-/// What is read of one unit in the background, as its profile has it.
+/// The background readings of one unit, from its profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polling {
     /// The blocks that are polled; without a profile there are none.
     pub blocks: Vec<PolledBlock>,
-    /// The profile's blocks that are not polled, and all of its blocks in the further tables it names: read whole
-    /// from the first read by a client inside one.
+    /// The profile's blocks that are not polled, and all of its blocks in the further tables it names: read as a whole
+    /// from a client's first read inside one.
     pub demanded: Vec<DemandedBlock>,
-    /// Input registers repeat holding registers, so either table serves both.
+    /// Input registers repeat holding registers, so either table serves reads of both.
     pub mirrored: bool,
-    /// Registers, by table and address, before which a block must not be cut: the value they belong to begins
-    /// further ahead.
+    /// Registers, by table and address, before which a block must not be cut: they continue a value that begins before
+    /// them.
     pub uncut: BTreeSet<(FunctionCode, u16)>,
 }
 
@@ -210,7 +210,7 @@ impl Polling {
         if self.mirrored { Tables::Mirrored } else { Tables::Apart }
     }
 
-    /// Whether the same is read as with `other`, however often.
+    /// Whether the same ranges are read as with `other`, at whatever pace.
     #[must_use]
     pub fn reads_like(&self, other: &Self) -> bool {
         let is_like =
@@ -239,7 +239,7 @@ impl Polling {
 pub struct PolledBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
+    /// The part of it that every such unit has: if the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
     /// Whether it holds measured values, whose age matters, rather than settings or identity.
     pub measured: bool,
@@ -247,12 +247,12 @@ pub struct PolledBlock {
     pub pace: Pace,
 }
 
-/// One block that is read once a client has asked for a part of it.
+/// One block that is read once a client has requested a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DemandedBlock {
     /// What is read in one transaction.
     pub range: ReadRange,
-    /// The part of it that every such unit has: where the unit refuses the whole, it is cut there.
+    /// The part of it that every such unit has: if the unit refuses the whole, it is cut there.
     pub core: Option<ReadRange>,
 }
 
@@ -263,19 +263,19 @@ pub struct LineSettings {
     pub name: String,
     /// How characters stand on the wire.
     pub framing: Framing,
-    /// For units that are not configured one by one, and the ceiling of what is learned.
+    /// For units that are not configured one by one, and the upper limit of learned response times.
     pub response_timeout: Duration,
     /// Silence before a request, where longer than 3.5 characters.
     pub request_gap: Duration,
     /// Silence after a broadcast, for the units to act on it.
     pub turnaround_delay: Duration,
-    /// How long after a timeout an answer is still taken for a late one.
+    /// How long after a timeout an answer still counts as a late one.
     pub late_guard: Duration,
-    /// Further attempts of a read that was not answered.
+    /// Retries of a read that was not answered.
     pub retries: u32,
-    /// Requests waiting; each connection may always have one.
+    /// Requests that may wait; each connection may always have one.
     pub queue_limit: usize,
-    /// Share of line time for reading in the background, 0 to 1.
+    /// Share of line time for background reading, 0 to 1.
     pub poll_share: f64,
     /// Ranges learned from clients and kept fresh.
     pub learn_limit: usize,
@@ -285,7 +285,7 @@ pub struct LineSettings {
     pub offline_after: OfflineAfter,
     /// Longest pause between two probes of an off-line unit.
     pub probe_max: Duration,
-    /// Whether the adapter hands back what is sent.
+    /// Whether the adapter echoes what is sent.
     pub echo: Echo,
     /// The units, in order of identifier, each once.
     pub units: Vec<UnitSettings>,

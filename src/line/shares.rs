@@ -1,12 +1,12 @@
-//! Which of planned and learned ranges is read next in the background: fair by line time.
+//! Which kind of background reading is next, planned or learned: fair by line time.
 //!
-//! Start-time fair, as the queue: the one that has had less line time begins, and one that wanted nothing for a while
-//! has saved nothing up. It knows no ranges and no budget; both spend from the one budget of `poll.rs`.
-//! Scheme: start-time fair queueing (Goyal, Vin, Cheng 1996).
+//! The kind that has used less line time is next; a kind that needed nothing for a while saves nothing up. It has no
+//! ranges and no share of its own; both kinds spend the share of `poll.rs`. Scheme: start-time fair queueing (Goyal,
+//! Vin, Cheng 1996), as in the queue.
 
 use std::time::Duration;
 
-/// One of the two that read in the background.
+/// The two kinds of background reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Blocks of profiles.
@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     Learned,
 }
 
-/// Line time each has had.
+/// Line time used by each kind.
 #[derive(Debug, Default)]
 pub(crate) struct BackgroundShares {
     time: Duration,
@@ -24,7 +24,7 @@ pub(crate) struct BackgroundShares {
 }
 
 impl BackgroundShares {
-    /// Both, the one whose turn it is first. With equal claims that is what clients ask for.
+    /// Both kinds, the next one first. With equal claims that is the learned ranges.
     pub(crate) fn order(&self) -> [Kind; 2] {
         if self.learned.max(self.time) <= self.planned.max(self.time) {
             [Kind::Learned, Kind::Planned]
@@ -33,7 +33,7 @@ impl BackgroundShares {
         }
     }
 
-    /// One of them reads, at this cost.
+    /// Charges one kind with the cost of a reading.
     pub(crate) fn charge(&mut self, kind: Kind, cost: Duration) {
         let had = match kind {
             Kind::Planned => &mut self.planned,

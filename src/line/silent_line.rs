@@ -1,20 +1,20 @@
 //! Whether the whole line has fallen silent: a cut cable, a dead power supply, swapped wires.
 //!
-//! Then each unit would be found off-line by itself, at a timeout after the other. The line as a whole is found
-//! silent sooner, and whatever speaks first ends it.
+//! Otherwise each unit would be found off-line by itself, one timeout after the other. The silence of the whole line is
+//! detected sooner, and the first intact frame of any unit ends it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::settings::UnitId;
 
-/// The silence of one line.
+/// The silence detector of one line.
 #[derive(Debug, Default)]
 pub(super) struct SilentLine {
-    /// Units asked since the last intact frame, and since when.
+    /// Units that did not answer since the last intact frame, and since when.
     unanswered: BTreeSet<UnitId>,
     since: Option<Instant>,
-    /// The unit that gave the last intact frame.
+    /// The unit that sent the last intact frame.
     last_answered: Option<UnitId>,
     silence: Option<Silence>,
 }
@@ -31,7 +31,7 @@ struct Silence {
 pub(super) enum Suspicion {
     /// Nothing.
     None,
-    /// The unit that answered last is to be asked.
+    /// The unit that answered last must be confirmed.
     Ask(UnitId),
     /// The line has just fallen silent.
     Silent,
@@ -43,7 +43,7 @@ impl SilentLine {
         self.silence.is_some()
     }
 
-    /// A unit gave an intact frame. True: the line was silent until now.
+    /// A unit sent an intact frame. True: the line was silent until now.
     pub(super) fn note_alive(&mut self, unit: UnitId) -> bool {
         self.unanswered.clear();
         self.since = None;
@@ -51,7 +51,7 @@ impl SilentLine {
         self.silence.take().is_some()
     }
 
-    /// A unit of a line of `units` was asked at `sent_at` and gave no intact frame.
+    /// A unit of a line of `units` got a request at `sent_at` and sent no intact frame.
     pub(super) fn note_failure(
         &mut self,
         unit: UnitId,
@@ -100,7 +100,7 @@ impl SilentLine {
         }
     }
 
-    /// These are the units from now on.
+    /// Limits the detector to these units.
     pub(super) fn retain(&mut self, units: &[UnitId]) {
         self.unanswered.retain(|unit| units.contains(unit));
         self.last_answered = self.last_answered.filter(|unit| units.contains(unit));
@@ -109,19 +109,19 @@ impl SilentLine {
         }
     }
 
-    /// The port was closed or opened: what was seen before says nothing.
+    /// The port was closed or opened: forgets earlier failures.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 }
 
-/// So many different units must have been asked, or all there are.
+/// So many different units must have failed, or all units of a smaller line.
 const UNITS_ASKED: usize = 3;
 
-/// For so long at least.
+/// Shortest time without an intact frame.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
-/// Between two probes of a silent line.
+/// Pause between two probes of a silent line.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! The last known values of a unit: whole blocks, each read in one transaction, with the instant it was asked
-//! for.
+//! The last known values of a unit: whole blocks, each read in one transaction, with the instant of its request.
 //!
-//! A reply is cut from one block or not at all: two reads are never stitched, nothing is made up, and
-//! what a unit held before a write is gone with it. Age counts from when the block's request began to be
-//! sent, which is the earliest instant the data can be from.
+//! A reply is cut from one block or not at all: two reads are never stitched together, no value is made up, and values
+//! read before a write are dropped with it. Age counts from when the block's request began to be sent, which is the
+//! earliest instant the data can be from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +15,10 @@ use super::request::ListenerId;
 use super::tables::Tables;
 use crate::modbus::pdu::ReadRange;
 
-/// What one transaction read.
+/// The data of one transaction.
 #[derive(Debug)]
 pub struct Block {
-    /// What was asked for.
+    /// The range that was read.
     pub range: ReadRange,
     /// The unit's reply PDU, as it came.
     pub reply: Bytes,
@@ -29,19 +28,19 @@ pub struct Block {
     pub latest: Instant,
     /// Ascending over the blocks of a bus.
     pub generation: u64,
-    /// The smallest `max_age` of those it answered, in milliseconds; readers note it without a lock, and it
-    /// tells whether the block is worth keeping fresh.
+    /// The smallest `max_age` of the clients served from it, in milliseconds. Readers note it without a lock; it shows
+    /// whether the block is worth refreshing.
     wanted_age: AtomicU64,
-    /// How old it was when it last answered a client, in milliseconds and about.
+    /// How old it was when a client was last served from it, in milliseconds, approximately.
     wanted_at: AtomicU64,
-    /// The listeners whose clients were given any of it, one bit each.
+    /// The listeners whose clients were served from it, one bit each.
     served: AtomicU64,
-    /// The listeners whose clients were given younger data of one of its registers that is not kept any more.
+    /// The listeners whose clients were served younger data of one of its registers that is no longer kept.
     forbidden: AtomicU64,
 }
 
 impl Block {
-    /// A block that has answered no client yet.
+    /// A block from which no client has been served yet.
     #[must_use]
     pub fn new(range: ReadRange, reply: Bytes, begun: impl Into<Now>, generation: u64) -> Self {
         let (wanted_age, wanted_at) = (AtomicU64::new(NOT_WANTED), AtomicU64::new(0));
@@ -66,7 +65,7 @@ impl Block {
         Self { latest: latest.max(self.begun.instant), ..self }
     }
 
-    /// Notes that a client of this listener is given some of it. Of more than 64 listeners some share a bit.
+    /// Records that a client of this listener is served from it. Beyond 64 listeners, several share a bit.
     pub fn note_served(&self, listener: ListenerId) {
         set(&self.served, bit_of(listener));
     }
@@ -79,9 +78,9 @@ impl Block {
         self.forbidden.load(Ordering::Acquire) & bit_of(listener) != 0
     }
 
-    /// Notes that a client that takes data as old as `max_age` was answered from it, `now`.
+    /// Records that a client that accepts data as old as `max_age` was served from it, `now`.
     pub fn note_wanted(&self, max_age: Duration, now: Now) {
-        // Nearly always it is noted already, and a look does not take the value from other threads.
+        // It is nearly always recorded already, and a load does not take the cache line from other threads.
         let millis = millis(max_age);
         if millis < self.wanted_age.load(Ordering::Relaxed) {
             self.wanted_age.fetch_min(millis, Ordering::Relaxed);
@@ -92,7 +91,7 @@ impl Block {
         }
     }
 
-    /// About when it was last served; `None`: never.
+    /// When it was last served, approximately; `None`: never.
     #[must_use]
     pub fn wanted_at(&self) -> Option<Instant> {
         self.wanted_age()?;
@@ -106,31 +105,31 @@ impl Block {
         (millis != NOT_WANTED).then(|| Duration::from_millis(millis))
     }
 
-    /// How old it is; what the machine has slept since counts.
+    /// Its age, suspends included.
     #[must_use]
     pub fn age(&self, now: impl Into<Now>) -> Duration {
         now.into().since(self.begun)
     }
 }
 
-/// What is known of one unit. Immutable: a change makes a new one, which shares the blocks that stay.
+/// The known values of one unit. Immutable: a change makes a new one, which shares the blocks that stay.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     blocks: Vec<Arc<Block>>,
     tables: Tables,
-    /// What the last change took away: a client may be answered from it by a snapshot that it took before.
+    /// Blocks the last change removed: a client may still be served from them by an earlier copy of the snapshot.
     replaced: Vec<Arc<Block>>,
 }
 
 impl Snapshot {
-    /// An empty one of a unit with these tables.
+    /// An empty snapshot of a unit with these tables.
     #[must_use]
     pub fn new(tables: Tables) -> Self {
         Self { blocks: Vec::new(), tables, replaced: Vec::new() }
     }
 
-    /// The reply PDU to `wanted`, cut from the youngest block that covers it, if that is no older than
-    /// `max_age`. A `max_age` of zero is never served, nor what would take a register back in time on this listener.
+    /// The reply PDU to `wanted`, cut from the youngest block that covers it, if that is no older than `max_age`.
+    /// `None` for a `max_age` of zero, and if a register would go back in time on this listener.
     #[must_use]
     pub fn answer(
         &self,
@@ -154,7 +153,7 @@ impl Snapshot {
         Some(cut)
     }
 
-    /// Whether `wanted` cut from `block` would be older than what a client of this listener was given of one of its
+    /// Whether `wanted` cut from `block` would be older than data already served on this listener of one of its
     /// registers.
     fn would_go_back(&self, block: &Block, wanted: &ReadRange, listener: ListenerId) -> bool {
         let mut others = self.younger(wanted, block.begun.instant);
@@ -162,8 +161,8 @@ impl Snapshot {
             || others.any(|other| other.generation != block.generation && other.was_served(listener))
     }
 
-    /// Clients of these listeners are given data of `range` that may be as young as `latest` and is not kept: no older
-    /// data of one of these registers is served there any more.
+    /// Clients of this listener are served data of `range` that may be as young as `latest` and is not kept: older data
+    /// of its registers is no longer served there.
     pub fn forbid_older(&self, range: &ReadRange, latest: Instant, listener: ListenerId) {
         self.forbid(range, latest, bit_of(listener));
     }
@@ -183,7 +182,7 @@ impl Snapshot {
         blocks.filter(move |other| other.latest > begun && tables.overlap(&other.range, &wanted))
     }
 
-    /// The newest data of `wanted` whatever its age, and when its request began to be sent; no client is answered with it.
+    /// The newest data of `wanted` whatever its age, and when its request began to be sent; not for replies to clients.
     #[must_use]
     pub fn peek(&self, wanted: &ReadRange) -> Option<(Bytes, Instant)> {
         let covering = self.blocks.iter().filter(|block| self.tables.part(&block.range, wanted).is_some());
@@ -203,10 +202,10 @@ impl Snapshot {
         self.blocks.iter().find(|block| block.range == *range)
     }
 
-    /// This snapshot with `block` in the place of earlier ones of the same range and of parts of it.
+    /// This snapshot with `block` in place of earlier ones of the same range and of parts of it.
     #[must_use]
     pub fn with(&self, block: Block) -> Self {
-        // A late answer may bring what is older than what was read since.
+        // A late answer may bring older data than has been read since.
         if self.block(&block.range).is_some_and(|other| other.latest > block.latest) {
             return self.clone();
         }
@@ -219,8 +218,8 @@ impl Snapshot {
         next
     }
 
-    /// This snapshot without the blocks for which `gone` holds. With them goes what kept older blocks from clients that
-    /// were given them: that is noted in these.
+    /// This snapshot without the blocks for which `gone` holds. A removed block also kept older blocks from the clients
+    /// served from it: the older blocks are marked instead.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Block) -> bool) -> Self {
         let (replaced, blocks): (Vec<_>, Vec<_>) = self.blocks.iter().cloned().partition(|block| gone(block));
@@ -236,7 +235,7 @@ fn bit_of(listener: ListenerId) -> u64 {
     1 << (listener.0 % 64)
 }
 
-/// Sets bits that nearly always are set already; a look does not take the value from other threads.
+/// Sets bits that are nearly always set already; a load does not take the cache line from other threads.
 fn set(bits: &AtomicU64, more: u64) {
     if bits.load(Ordering::Acquire) & more != more {
         bits.fetch_or(more, Ordering::AcqRel);
@@ -247,9 +246,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NOT_WANTED - 1)
 }
 
-/// How exactly it is known when a block was last wanted, in milliseconds: hundreds of readers must not take turns
-/// in writing that down.
+/// Resolution of the time a block was last served, in milliseconds: hundreds of readers must not contend to write it.
 const WANTED_STEP: u64 = 100;
 
-/// No client has been answered from the block.
+/// No client has been served from the block.
 const NOT_WANTED: u64 = u64::MAX;

@@ -1,8 +1,8 @@
 //! One serial line as a state machine without input or output.
 //!
-//! Routes events between parts that own their state: the wire (what bytes mean), the scheduler (what is sent next),
-//! the units (health, and what they owe), the cache (what is read and kept) and the recorder. It never reads a clock,
-//! never waits, never logs and never touches a port: instants and bytes are arguments, actions are outputs.
+//! Routes events between parts that own their state: the wire (the meaning of bytes), the scheduler (what is sent
+//! next), the units (health and owed answers), the cache (what is read and kept) and the recorder. It never reads a
+//! clock, never waits, never logs and never touches a port: instants and bytes are arguments, actions are outputs.
 //! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -39,9 +39,9 @@ use super::wire::{Ended, Failure, Misfits, Outgoing, RtuWire, WireEvent, excepti
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortEvent {
-    /// It was opened; nothing is known about what hangs on it.
+    /// It was opened; the devices behind it are unknown.
     Opened,
-    /// It is gone, or its settings were refused.
+    /// It was lost, or its settings were refused.
     Lost,
 }
 
@@ -50,22 +50,22 @@ pub enum PortEvent {
 pub enum PortSettingsChange {
     /// It stays open.
     Unchanged,
-    /// It is reopened; what was learned of the line behind it is forgotten.
+    /// It is reopened; everything learned of the line behind it is forgotten.
     Reopened,
 }
 
 /// What the caller has to do, in this order.
 #[derive(Debug)]
 pub enum Output<T> {
-    /// Send these bytes, at once and in one piece.
+    /// Send these bytes at once and in one piece.
     Transmit(Bytes),
-    /// This has happened on the line: for the records. Before the `Reply` that came of it.
+    /// A record of the line. Precedes the `Reply` that results from it.
     Record(Arc<Record>),
-    /// This has happened: for the log.
+    /// An event, for the log.
     Event(Event),
-    /// Let others see this. Always before the `Reply` it belongs to.
+    /// Publish this view. Always before the `Reply` it belongs to.
     Publish(Arc<View>),
-    /// Give the answer to the client.
+    /// Send the answer to the client.
     Reply {
         /// Where it goes.
         to: T,
@@ -86,7 +86,7 @@ pub struct Line<T> {
     in_flight: Option<InFlight<T>>,
     scheduler: Scheduler<T>,
     units: Units,
-    /// What units that a reload took away still owe.
+    /// Units that a reload removed and that still owe an answer.
     retired: BTreeMap<UnitId, Unit>,
     silent_line: SilentLine,
     cache: Cache,
@@ -95,7 +95,7 @@ pub struct Line<T> {
     events: Vec<Event>,
     changed: bool,
     closing: bool,
-    /// Whether requests that were on the wire wait again: their clients may have left meanwhile.
+    /// Whether requests that were on the wire wait again: their clients may have left in the meantime.
     has_requeued: bool,
     /// The instant of the last call.
     now: Option<Now>,
@@ -105,23 +105,23 @@ pub struct Line<T> {
 #[derive(Debug)]
 struct InFlight<T> {
     item: Item<T>,
-    /// `None`: it waited in the queue.
+    /// `None`: a queued item.
     own: Option<Own>,
     turn: Turn,
-    /// How long the line was kept free for it.
+    /// How long the line was reserved for it.
     reserved: Duration,
     requesters: Requesters,
-    /// When its data is taken to be from.
+    /// When its data counts as begun.
     begun: Now,
-    /// What had been written to the unit when it was sent: data read under another epoch is not kept.
+    /// The unit's write epoch when it was sent: data read under another epoch is not kept.
     epoch: u64,
-    /// Whether a client asked for exactly this; what was widened says nothing about what a client asked for.
+    /// Whether a client requested exactly this range; the outcome of a widened read proves nothing about it.
     is_as_asked: bool,
-    /// Whether the unit gave an intact frame meanwhile that is not the answer.
+    /// Whether the unit has sent an intact frame since that is not the answer.
     is_alive: bool,
 }
 
-/// When and for whom a request was sent that is abandoned.
+/// When and for which clients an abandoned request was sent.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     sent_at: Now,
@@ -199,8 +199,8 @@ impl<T> Line<T> {
         self.finish(now);
     }
 
-    /// A reload changed the settings. Requests wait on; owed answers, turnaround and everything learned stay, unless
-    /// the port is `Reopened`: then only what is owed does. The port itself is opened and closed by the caller.
+    /// A reload changed the settings. Requests keep waiting; owed answers, turnaround and everything learned stay. If
+    /// the port is `Reopened`, only owed answers and turnaround stay. The caller opens and closes the port.
     pub fn handle_settings(&mut self, settings: LineSettings, port: PortSettingsChange, now: impl Into<Now>) {
         let now = self.advance(now);
         self.changed = true;
@@ -226,8 +226,8 @@ impl<T> Line<T> {
         self.finish(now);
     }
 
-    /// Clients for which `gone` holds take no answer any more: what is not on the wire yet stays off it. What is on
-    /// the wire goes on.
+    /// Drops the requests of clients for which `gone` holds, as far as they are not on the wire. What is on the wire
+    /// continues.
     pub fn drop_requests(&mut self, gone: impl Fn(&T) -> bool) {
         for removed in self.scheduler.queue_mut().remove_waiters(|_, waiter| gone(&waiter.to)) {
             self.give_up(removed, ExceptionCode::SERVER_DEVICE_BUSY);
@@ -235,19 +235,19 @@ impl<T> Line<T> {
         self.settle_client_probes();
     }
 
-    /// Whether requests that were on the wire have been queued again since this was last asked.
+    /// Whether requests that were on the wire have been queued again since the last call.
     pub fn take_requeued(&mut self) -> bool {
         std::mem::take(&mut self.has_requeued)
     }
 
-    /// Clients for which `half_closed` holds have closed their sending side: most likely they have gone. Their reads
-    /// go on with the weight of background reading.
+    /// Clients for which `half_closed` holds have closed their sending side and have most likely left. Their reads
+    /// continue with the weight of background reading.
     pub fn demote_requests(&mut self, half_closed: impl Fn(&T) -> bool) {
         self.scheduler.queue_mut().demote(half_closed);
     }
 
-    /// The bus is being stopped: what waits and what still comes is answered 0x0A, nothing more is sent. The
-    /// request on the wire goes on; [`is_idle`](Self::is_idle) tells when it has ended.
+    /// The bus is being stopped: waiting and new requests are answered 0x0A, nothing more is sent. The request on the
+    /// wire continues; [`is_idle`](Self::is_idle) holds once it has ended.
     pub fn close(&mut self) {
         self.closing = true;
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
@@ -265,7 +265,7 @@ impl<T> Line<T> {
         self.in_flight.is_none() && self.scheduler.queue().is_empty()
     }
 
-    /// The next thing to do, or none.
+    /// The next output, if any.
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         let before_reply = matches!(self.outputs.front(), None | Some(Output::Reply { .. }));
         if self.changed && before_reply {
@@ -294,8 +294,8 @@ impl<T> Line<T> {
 
     // Requests.
 
-    /// Answers a read from the snapshot. The connection already missed in its copy of it; check again, a newer block
-    /// may have arrived since. A write of the same connection that has not been sent yet comes first.
+    /// Answers a read from the snapshot. The connection already missed in its copy of the snapshot; check again, a
+    /// newer block may have arrived since. An unsent write of the same connection comes first.
     fn answer_from_snapshot(&mut self, request: Request<T>, now: Now) -> Option<Request<T>> {
         let is_behind = self.closing || self.scheduler.queue().has_write(request.source, request.target);
         let Some((id, wanted)) = shared(&request).filter(|_| !is_behind) else { return Some(request) };
@@ -308,7 +308,7 @@ impl<T> Line<T> {
         Some(request)
     }
 
-    /// Refuses what cannot be sent, or returns what the request is for.
+    /// Refuses a request that cannot be sent, or returns its purpose.
     fn admit(&mut self, request: Request<T>, now: Instant) -> Option<(Request<T>, Purpose)> {
         let refused = |code| Err(Answer::Refused(code));
         let no_path = refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
@@ -317,7 +317,7 @@ impl<T> Line<T> {
         let purpose = if self.closing || self.wire.port() != PortState::Open {
             no_path
         } else if left < self.time_on_wire(&request.pdu, request.target) {
-            // Not even an idle line could carry it.
+            // Even an idle line could not carry it.
             if left.is_zero() { Err(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY)) } else { no_response }
         } else {
             match request.target {
@@ -358,7 +358,7 @@ impl<T> Line<T> {
         unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, pace, now))
     }
 
-    /// What a request to a unit is for; `None`: the unit ignores this read.
+    /// The purpose of a request by the unit's record of this read; `None`: the unit ignores it.
     fn purpose_by_standing(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> Option<Purpose> {
         let unit = self.units.get_mut(id)?;
         match unit.standing(&request.pdu, now) {
@@ -373,7 +373,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// A read that the one on the wire covers, young enough and with no write between, shares its answer.
+    /// Joins a read to the one on the wire that covers it, if that is young enough and no write came between.
     fn join_in_flight(&mut self, request: Request<T>, purpose: Purpose, now: Now) -> Option<Request<T>> {
         let tables = self.tables_of(&request);
         let Some(in_flight) = &mut self.in_flight else { return Some(request) };
@@ -382,7 +382,7 @@ impl<T> Line<T> {
             in_flight.item.target == request.target && tables.part(&asked, &wanted).is_some()
         });
         let fresh = now.since(in_flight.begun) <= request.max_age;
-        // A client that joins waits like every other, and counts like every other.
+        // A client that joins counts as waiting like every other.
         let room = in_flight.item.waiters.len() + queue.waiting() < self.settings.queue_limit;
         let alone = purpose != Purpose::Request;
         if alone || !covered || !fresh || !room || !queue.may_join(request.target, in_flight.item.key) {
@@ -413,7 +413,7 @@ impl<T> Line<T> {
         let joined = joined.and_then(|key| {
             let item = self.scheduler.queue().get(key)?;
             let expiry = self.expiry(&item.pdu, target, request.deadline);
-            // A longer read that cannot be answered in time is not for this client.
+            // A longer read that cannot be answered in time is no use to this client.
             (expiry > now || item.range == own).then_some((key, expiry))
         });
         if let Some((key, expiry)) = joined {
@@ -427,7 +427,7 @@ impl<T> Line<T> {
         let finds_line_free = self.wire.is_free(&self.units, now)
             && self.scheduler.queue().is_empty()
             && self.unit_of(target).is_none_or(|unit| unit.guarded_until(now).is_none() && unit.is_open());
-        // No estimate of the unit's pause may keep it from being corrected.
+        // No estimate of the response time may keep itself from being corrected.
         let expiry = if finds_line_free {
             let wire = self.time_on_wire(&pdu, target);
             request.deadline.checked_sub(wire).unwrap_or(request.deadline)
@@ -439,7 +439,7 @@ impl<T> Line<T> {
         self.scheduler.queue_mut().push(item, now);
     }
 
-    /// The range to be read in place of a client's own, if that can be answered before its deadline, too.
+    /// The range to read instead of a client's own, if that can be answered before its deadline, too.
     fn enclosing_range(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
         let (unit, wanted) = shared(request)?;
         let asked = Asked { unit, wanted: &wanted, max_age: request.max_age, source: request.source };
@@ -450,8 +450,7 @@ impl<T> Line<T> {
         (fits && !is_known_to_fail).then_some(whole)
     }
 
-    /// Which tables may serve a read: one without `max_age` is read as it is, from the very table
-    /// it names.
+    /// Which tables may serve a read: one without `max_age` is sent unchanged, to the table it names.
     fn tables_of(&self, request: &Request<T>) -> Tables {
         let tables = match request.target {
             Target::Unit(id) => self.tables(id),
@@ -474,14 +473,13 @@ impl<T> Line<T> {
         }
     }
 
-    /// From when on the answer to `pdu` could not be there before `deadline`.
+    /// From when on the answer to `pdu` could not arrive before `deadline`.
     fn expiry(&self, pdu: &RequestPdu, target: Target, deadline: Instant) -> Instant {
         let response = self.unit_of(target).and_then(Unit::response_time).unwrap_or_default();
         deadline.checked_sub(self.time_on_wire(pdu, target) + response).unwrap_or(deadline)
     }
 
-    /// Wire time of a request and its answer. An answer of unknown length counts as the shortest; a broadcast has
-    /// none.
+    /// Wire time of a request and its answer. An answer of unknown length counts as the shortest; a broadcast has none.
     fn time_on_wire(&self, pdu: &RequestPdu, target: Target) -> Duration {
         let answer = match target {
             Target::Unit(_) => 2 + pdu.range().map_or(0, |range| range.byte_count()) + rtu::OVERHEAD,
@@ -501,7 +499,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Ends what is over, and sends what is next, if the line is free and has been silent for long enough.
+    /// Ends what has expired, and sends the next request if the line is free and has been silent for long enough.
     fn finish(&mut self, now: Now) {
         self.release(now.instant);
         self.expire(now.instant);
@@ -530,7 +528,7 @@ impl<T> Line<T> {
     }
 
     fn may_read_background(&self) -> bool {
-        // One background reading that waits for its unit must not hold up another's.
+        // One background reading that waits for its unit must not block another's.
         let waits = |target| self.unit_of(target).is_some_and(|unit| self.now_is_open(unit));
         !self.closing
             && self.now.is_some_and(|now| self.wire.is_free(&self.units, now.instant))
@@ -552,7 +550,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Sends a read that no client asked for.
+    /// Sends a read of the gateway itself.
     fn send_own(&mut self, id: UnitId, own: Own, reserved: Duration, now: Now) {
         let Some(unit) = self.units.get_mut(id) else { return };
         let pdu = match own {
@@ -616,7 +614,7 @@ impl<T> Line<T> {
             request,
             response_timeout: match own {
                 Some(Own::Probe | Own::LineProbe) => known.probe_timeout(neighbour),
-                // Other requests may take longer than reads do, and the outcome of a write is worth the wait.
+                // Other requests may take longer than reads, and the outcome of a write is worth the wait.
                 None if item.purpose == Purpose::ClientProbe && item.pdu.range().is_some() => {
                     known.probe_timeout(neighbour)
                 }
@@ -628,8 +626,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// A request goes out: a write invalidates the blocks of its units, a read begins a block. Returns from when its
-    /// data counts, and the epoch under which it is read.
+    /// A request is sent: a write invalidates the blocks of its units, a read begins a block. Returns when its data
+    /// counts as begun, and the epoch under which it is read.
     fn note_sending(&mut self, item: &Item<T>, now: Now) -> (Now, u64) {
         let Target::Unit(id) = item.target else {
             self.units.iter_mut().for_each(Unit::note_write);
@@ -648,7 +646,7 @@ impl<T> Line<T> {
         (begun, epoch)
     }
 
-    // What happens on the wire.
+    // Events on the wire.
 
     fn handle_wire(&mut self, now: Now) {
         while let Some(event) = self.wire.next_event(&self.units, now.instant) {
@@ -692,7 +690,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// The unit answered, with data or an exception of its own.
+    /// The unit answered, with data or an exception.
     fn succeed(&mut self, ended: Ended, frame: &Frame, response_time: Duration, now: Now) {
         let Some(in_flight) = self.in_flight.take() else { return };
         let exception = exception_of(&frame.pdu);
@@ -721,7 +719,7 @@ impl<T> Line<T> {
         self.answer_all(item, &frame.pdu, id, now);
     }
 
-    /// The request on the wire got no answer that fits.
+    /// The request on the wire got no fitting answer.
     fn fail(&mut self, ended: Ended, failure: Failure, now: Now) {
         let Some(in_flight) = self.in_flight.take() else { return };
         let Target::Unit(id) = in_flight.item.target else { return };
@@ -745,7 +743,7 @@ impl<T> Line<T> {
             && item.attempts <= self.settings.retries
             && !self.closing;
         let retry = if may_retry { Retry::Allowed } else { Retry::Refused };
-        // A whole answer, though damaged or wrong, has come: nothing is owed.
+        // A whole answer came, though damaged or misfitting: none is owed.
         if matches!(failure, Failure::Silent | Failure::Truncated) {
             let sent_at = Now { instant: sent_at, ..begun };
             self.owe(
@@ -766,7 +764,7 @@ impl<T> Line<T> {
         let (pdu, purpose) = (item.pdu.clone(), item.purpose);
         let is_tried_again = self.retry_or_give_up(item, retry, failure, now_instant);
         match purpose {
-            // A misfit is no answer to what was tried, either.
+            // A misfit does not answer the trial, either.
             Purpose::Trial => self.note_ignored(id, &pdu, now_instant),
             Purpose::Request | Purpose::Unproven if is_as_asked && !is_alive && !is_tried_again => {
                 self.note_ignored(id, &pdu, now_instant);
@@ -775,13 +773,13 @@ impl<T> Line<T> {
         }
     }
 
-    /// A request was given up whose answer may still come, even if a reload has taken the unit away meanwhile. `key`:
-    /// the item that waits for that.
+    /// A request was given up whose answer may still come, even if a reload has removed the unit. `key`: the item that
+    /// waits for the answer.
     fn owe(&mut self, item: &Item<T>, key: Option<u64>, sending: Sending, now: Instant) {
         let Target::Unit(id) = item.target else { return };
         let Some(unit) = self.units.get_mut(id).or_else(|| self.retired.get_mut(&id)) else { return };
         let Sending { sent_at, wire_end, epoch, turn } = sending;
-        // A probe, a broken answer and a lost port end the wait early; the unit has its whole time all the same.
+        // A probe, a damaged answer and a lost port end the wait early; the unit still has its whole timeout.
         let given_up = now.max(wire_end + unit.settings().response_timeout);
         let request = item.pdu.clone();
         unit.owe(Owed { request, sent_at, epoch, item: key, turn, ended_at: now, given_up, until: given_up });
@@ -799,7 +797,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Counts an attempt that failed.
+    /// Counts a failed attempt.
     fn note_failed_attempt(&mut self, id: UnitId, ended: &Ended, failure: Failure) {
         let Some(unit) = self.units.get_mut(id) else { return };
         match failure {
@@ -808,7 +806,7 @@ impl<T> Line<T> {
                 let parts = ended.received.parts();
                 let unframed: usize =
                     parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
-                // Less than the shortest frame is a glitch of a driver that was switched on.
+                // Fewer bytes than the shortest frame are a glitch of a driver being enabled.
                 let is_unreadable = unframed >= FRAME_MIN;
                 let begins =
                     parts.iter().any(|part| part.kind.is_none() && part.bytes.first() == ended.adu.first());
@@ -824,7 +822,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// An attempt brought no intact frame: updates the health of the line and of the unit.
+    /// An attempt got no intact frame: updates the health of the line and of the unit.
     fn note_unanswered(
         &mut self,
         id: UnitId,
@@ -845,7 +843,7 @@ impl<T> Line<T> {
         }
         let suspicion = self.silent_line.note_failure(id, sent_at, now, count, timeout);
         if suspicion == Suspicion::Silent {
-            // Where no unit answers, that is no evidence against this one.
+            // While no unit answers, silence is no evidence against this one.
             return self.begin_silence();
         }
         let Some(unit) = self.units.get_mut(id) else { return };
@@ -857,7 +855,7 @@ impl<T> Line<T> {
         self.note_transition(id, transition, now);
         if let Suspicion::Ask(last) = suspicion {
             let retries = self.settings.retries;
-            // One that never answered a read cannot be asked for it: it goes on by what is asked of it.
+            // A unit that never answered a read has none to repeat: requests of clients decide.
             let asked = self.units.get_mut(last).filter(|unit| unit.last_read().is_some());
             let transition = asked.and_then(|unit| unit.suspect(now, retries));
             self.note_transition(last, transition, now);
@@ -871,7 +869,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// No unit answers any more: what waits is refused, and units are probed one after the other.
+    /// No unit answers any more: refuses waiting requests; units are probed one after the other from now on.
     fn begin_silence(&mut self) {
         self.events.push(Event::LineSilent);
         self.fail_waiting(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
@@ -886,7 +884,7 @@ impl<T> Line<T> {
             return;
         }
         self.events.push(Event::LineRecovered { unit: id });
-        // Each of the others is asked once before it is called off-line.
+        // Each of the other units is polled once before it is marked off-line.
         for other in self.units.ids().into_iter().filter(|other| *other != id) {
             let Some(unit) = self.units.get_mut(other) else { continue };
             if unit.last_read().is_some() {
@@ -897,7 +895,7 @@ impl<T> Line<T> {
         self.cache.begin_polling(&self.settings, &mut self.units, now);
     }
 
-    /// A unit's state may have changed: one event per change, not per failure, and a new plan.
+    /// A unit's state may have changed: reports one event per change, not per failure, and plans anew.
     fn note_transition(&mut self, id: UnitId, transition: Option<Transition>, now: Instant) {
         let Some(transition) = transition else { return };
         self.changed = true;
@@ -920,7 +918,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// An intact frame of the unit that does not fit what it was asked: it is alive.
+    /// An intact frame of the unit that does not fit its request: the unit is alive.
     fn note_misfit(&mut self, id: UnitId, misfit: Misfit, asked: Option<RequestSummary>, now: Instant) {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.item.target == Target::Unit(id)
@@ -936,7 +934,7 @@ impl<T> Line<T> {
         self.note_alive(id, transition, now);
     }
 
-    /// What is on the wire, if it is for this unit.
+    /// The request on the wire, if it is for this unit.
     fn asked_in_flight(&self, id: UnitId) -> Option<RequestSummary> {
         let in_flight = self.in_flight.as_ref().filter(|one| one.item.target == Target::Unit(id))?;
         Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first))
@@ -955,8 +953,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// The answer to a request that was given up: it ends the guard, and answers the clients that still wait for it
-    /// and take data of that age. One beyond the guard only shows how late the unit can be.
+    /// The answer to a request given up: ends the guard, and answers the clients that still wait and accept data of
+    /// that age. An answer beyond the guard only measures the unit's lateness.
     fn handle_late_answer(&mut self, frame: &Frame, now: Now) {
         let id = frame.unit;
         let fits = |request: &RequestPdu| reply::answers(request, &frame.pdu);
@@ -980,7 +978,7 @@ impl<T> Line<T> {
         let transition = unit.note_answer(&owed.request, exception, None, now.instant);
         self.note_alive(id, transition, now.instant);
         if !owed.is_guarding(now.instant) {
-            // Too late to be anything but a measure of how late the unit can be.
+            // Too late to answer anything; it only measures the unit's lateness.
             return;
         }
         self.charge_guard(id, ended);
@@ -1028,7 +1026,7 @@ impl<T> Line<T> {
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }
 
-    /// Closes a transaction that has ended: makes its record, and charges its line time.
+    /// Closes an ended transaction: makes its record and charges its line time.
     fn close_transaction(
         &mut self,
         ended: Ended,
@@ -1064,7 +1062,7 @@ impl<T> Line<T> {
         in_flight
     }
 
-    /// What a read without data means for what is read on the gateway's own account.
+    /// A read ended without data: updates the background readings.
     fn note_read_failure(&mut self, id: UnitId, item: &Item<T>, failure: ReadFailure, now: Instant) {
         if let Some(range) = item.pdu.range() {
             self.cache.note_failed(&mut self.units, id, &range, failure, now, &mut self.events);
@@ -1086,7 +1084,7 @@ impl<T> Line<T> {
         self.cache.keep(unit, &Answered { range: &range, reply, begun, latest, epoch }, listeners);
     }
 
-    /// Refuses the waiters for whom the data is too old; returns the listeners of the others.
+    /// Refuses the waiters that accept no data of that age; returns the listeners of the others.
     fn refuse_stale(&mut self, item: &mut Item<T>, begun: Now, id: UnitId, now: Now) -> Vec<ListenerId> {
         let (given, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
             .into_iter()
@@ -1099,7 +1097,7 @@ impl<T> Line<T> {
         listeners.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Whether data taken to be from `begun` is young enough for a waiter, and takes no register back in time.
+    /// Whether data begun at `begun` is young enough for a waiter and takes no register back in time.
     fn may_be_served(&self, waiter: &Waiter<T>, begun: Now, id: UnitId, now: Now) -> bool {
         let Some((unit, wanted)) = self.units.get(id).zip(waiter.pdu.range()) else { return true };
         let age = now.since(begun).saturating_sub(self.time_in_flight(begun, now));
@@ -1107,7 +1105,7 @@ impl<T> Line<T> {
         is_young && !unit.has_served_younger(&wanted, begun.instant)
     }
 
-    /// Sends each waiter its part of the answer. Where a wider read was refused, retries the narrower ones on their own.
+    /// Sends each waiter its part of the answer. If a wider read was refused, retries the waiters' own ranges.
     fn answer_all(&mut self, item: Item<T>, reply: &Bytes, id: UnitId, now: Now) {
         let exception = exception_of(reply);
         let is_shared_refusal = exception.is_some_and(|code| !is_passing(code));
@@ -1134,14 +1132,14 @@ impl<T> Line<T> {
         self.retry_separately(Target::Unit(id), alone, item.attempts, now.instant);
     }
 
-    /// Age that data may have by the mere time its own transaction took.
+    /// Age that data may have merely because of the duration of its own transaction.
     fn time_in_flight(&self, begun: Now, now: Now) -> Duration {
         now.since(begun).min(self.settings.response_timeout + self.wire.wire_time(2 * rtu::ADU_MAX))
     }
 
-    /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Narrower reads are
-    /// retried on their own: the unit may be silent only to what is too long for it, unless an answer of full length
-    /// came. True: it is tried again as it was sent.
+    /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Waiters' own
+    /// ranges are retried separately, unless an answer of full length came: the unit may be silent only to reads that
+    /// are too long for it. True: the request is retried unchanged.
     fn retry_or_give_up(&mut self, mut item: Item<T>, retry: Retry, failure: Failure, now: Instant) -> bool {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
@@ -1180,14 +1178,14 @@ impl<T> Line<T> {
         }
         item.waiters = stay;
         self.has_requeued = true;
-        // Clients wait for it: it must not keep readings of other units from being planned.
+        // Clients wait for it: it must not prevent readings of other units from being planned.
         item.background = false;
         self.scheduler.queue_mut().requeue(item);
         true
     }
 
-    /// Retries each waiter's own range, one request per distinct range, so that traffic does not grow with the
-    /// clients when a reading they share fails.
+    /// Retries each waiter's own range, one request per distinct range, so that a failed shared read does not multiply
+    /// traffic by the number of clients.
     fn retry_separately(&mut self, target: Target, waiters: Vec<Waiter<T>>, attempts: u32, now: Instant) {
         let mut groups: BTreeMap<Bytes, Vec<Waiter<T>>> = BTreeMap::new();
         self.has_requeued |= !waiters.is_empty();
@@ -1202,9 +1200,9 @@ impl<T> Line<T> {
         }
     }
 
-    // Ends.
+    // Ending requests and guards.
 
-    /// Ends the guards that have passed.
+    /// Ends the guards whose time is over.
     fn release(&mut self, now: Instant) {
         for id in self.units.ids() {
             let ended = self.units.get_mut(id).map(|unit| unit.release(now)).unwrap_or_default();
@@ -1215,12 +1213,12 @@ impl<T> Line<T> {
         let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.item.target);
         self.retired.retain(|id, unit| {
             unit.release(now);
-            // One that comes back may still be late as long as one that stayed.
+            // If a later reload adds the unit again, it may still be late for as long as a unit that stayed.
             unit.guarded_until(now).is_some() || !unit.is_prompt(now) || in_flight == Some(Target::Unit(*id))
         });
     }
 
-    /// The guard is charged to the flow whose request began it, for as long as others waited for the unit.
+    /// Charges a guard to the flow whose request began it, for as long as other clients waited for the unit.
     fn charge_guard(&mut self, id: UnitId, guard: EndedGuard) {
         let Some(since) = self.scheduler.queue().others_wait_since(Target::Unit(id), guard.turn) else {
             return;
@@ -1231,7 +1229,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Answers those that have waited too long: nothing is sent that could not be answered in time.
+    /// Answers the waiters that have expired: nothing is sent that could not be answered in time.
     fn expire(&mut self, now: Instant) {
         let expired = self.scheduler.expire(now);
         if !expired.is_empty() {
@@ -1260,7 +1258,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Answers a request that will not be sent any more: 0x06 for want of time only if nothing was sent.
+    /// Answers a request that will not be sent again: 0x06 for lack of time only if nothing was sent.
     fn give_up(&mut self, removed: Removed<T>, code: ExceptionCode) {
         let Removed { target, pdu, purpose, attempts, waiter } = removed;
         self.undo_trial(target, &pdu, purpose);
@@ -1296,7 +1294,7 @@ impl<T> Line<T> {
         self.changed = true;
     }
 
-    /// Nothing that waits for this unit will reach it.
+    /// Refuses everything that waits for this unit.
     fn flush(&mut self, id: UnitId, code: ExceptionCode) {
         let target = Target::Unit(id);
         self.scheduler.queue_mut().drop_background(|item| item.target == target);
@@ -1305,7 +1303,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// The line was lost or given up under the request on the wire, whose answer may still come when the line is back.
+    /// The line was lost or given up during the request on the wire, whose answer may still come when the line is back.
     fn abandon(&mut self, ended: Option<Ended>, outcome: Outcome, now: Now) {
         let Some((in_flight, ended)) = self.in_flight.take().zip(ended) else { return };
         let (sent_at, wire_end) = (ended.sent_at, ended.wire_end);
@@ -1325,7 +1323,7 @@ impl<T> Line<T> {
         self.settle_client_probes();
     }
 
-    /// Ends the clients' probes that are neither waiting nor on the wire any more.
+    /// Ends the clients' probes that are neither queued nor on the wire any more.
     fn settle_client_probes(&mut self) {
         let Some(now) = self.now else { return };
         let waiting: BTreeSet<UnitId> = self.scheduler.queue().client_probes().collect();
@@ -1339,8 +1337,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// After a start, and after the port was gone: each unit may owe an answer that is not known here, and nothing at
-    /// all is sent until the first of them has had its time.
+    /// After a start, and after the port was lost: each unit may owe an answer to an unknown request, and nothing at
+    /// all is sent until the shortest of their times has passed.
     fn owe_unknown(&mut self, now: Instant) {
         let guard = |unit: &Unit| {
             let timeout = unit.settings().response_timeout;
@@ -1359,7 +1357,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Units come and go with a reload. What one that is gone still owes stays until that has passed.
+    /// A reload adds and removes units. Answers that a removed unit owes stay until their time has passed.
     fn change_units(&mut self, before: &LineSettings) {
         let stays = |id: UnitId| self.settings.units.iter().any(|unit| unit.id == id);
         for gone in before.units.iter().map(|unit| unit.id).filter(|id| !stays(*id)).collect::<Vec<_>>() {
@@ -1383,8 +1381,8 @@ impl<T> Line<T> {
         self.silent_line.retain(&self.units.ids());
     }
 
-    /// The longest pause between two probes that cost `cost` each, so that all probes of one kind together take no more
-    /// than half of `failure_share` of the line.
+    /// The longest pause between two probes of this `cost`, such that all probes of one kind together use no more than
+    /// half of `failure_share`.
     fn probe_pause_max(&self, cost: Duration) -> Duration {
         let offline = self.units.iter().filter(|unit| unit.is_offline()).count().max(1);
         let budget = cost.as_secs_f64() * offline as f64 * 2.0 / self.settings.failure_share;
@@ -1405,7 +1403,7 @@ impl<T> Line<T> {
         self.outputs.push_back(Output::Reply { to, answer });
     }
 
-    /// What was received while nothing was awaited is complete: nothing more comes of it.
+    /// What was received while no answer was awaited is complete: makes its record.
     fn record_stray(&mut self, now: Instant) {
         if let Some(received) = self.wire.take_stray() {
             let record = self.recorder.note_stray(received, now);
@@ -1413,7 +1411,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// The line as others may see it.
+    /// The published view of the line.
     fn view(&mut self) -> View {
         View {
             port: self.wire.port(),
@@ -1429,21 +1427,21 @@ impl<T> Line<T> {
     }
 }
 
-/// Whether a request that failed may be sent once more as it was.
+/// Whether a failed request may be retried unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
     Allowed,
     Refused,
 }
 
-/// Where data is from.
+/// When data was read.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     /// When the first read that it may answer was sent.
     begun: Now,
     /// When the last such read was.
     latest: Instant,
-    /// What had been written to the unit by then.
+    /// The unit's write epoch at that time.
     epoch: u64,
 }
 
@@ -1466,7 +1464,7 @@ fn item_of<T>(target: Target, pdu: RequestPdu) -> Item<T> {
     }
 }
 
-/// An item of the same kind that no client waits for.
+/// A copy of an item without waiters.
 fn item_like<T>(item: &Item<T>) -> Item<T> {
     let Item { key, target, range, purpose, attempts, .. } = *item;
     let pdu = item.pdu.clone();
@@ -1490,8 +1488,8 @@ fn outcome_of(failure: Failure, misfit: Option<Misfit>) -> Outcome {
     }
 }
 
-/// The key of what no client asked for.
+/// The key of a request that is not queued: one of the gateway itself.
 const UNASKED: u64 = u64::MAX;
 
-/// Bytes of the shortest frame: a unit, a function and a CRC.
+/// Length of the shortest frame: unit, function and CRC.
 const FRAME_MIN: usize = 4;

@@ -1,8 +1,8 @@
-//! What is counted of a bus and of each unit beyond the counters of the diagnostics unit: where line time went,
-//! how long requests waited, how long answers took, and what failed why.
+//! Counters of a bus and of each unit beyond those of the diagnostics unit: use of line time, waiting times, response
+//! times, and causes of failures.
 //!
-//! Owns the figures only; decides nothing by them. All of them count from the start of the bus, are copied
-//! whole into the published view, and never go back.
+//! Owns the figures only; nothing is decided by them. All count from the start of the bus, are copied whole into the
+//! published view, and never decrease.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::modbus::pdu::ExceptionCode;
 /// Durations, counted by size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many were up to each of [`Histogram::BOUNDS`] and longer than the one before; the last: longer than
-    /// all of them.
+    /// How many were up to each of [`Histogram::BOUNDS`] and longer than the one before; the last counts the longer
+    /// ones.
     pub buckets: [u64; Self::BOUNDS.len() + 1],
-    /// All of them together.
+    /// Their sum.
     pub sum: Duration,
 }
 
 impl Histogram {
-    /// The upper bounds of the buckets, in milliseconds, each included.
+    /// The upper bounds of the buckets, in milliseconds, inclusive.
     pub const BOUNDS: [u16; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
     /// Counts one.
@@ -30,29 +30,29 @@ impl Histogram {
         self.sum += duration;
     }
 
-    /// How many there are.
+    /// Their number.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 }
 
-/// What is counted of a bus.
+/// The counters of a bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineStatistics {
     /// Line time of answered requests that a client waited for, broadcasts with their turnaround included.
     pub clients: Duration,
-    /// Line time of answered readings on our own account, whether or not a client joined them.
+    /// Line time of answered background readings, whether or not a client joined them.
     pub background: Duration,
     /// Line time of answered probes and echo checks.
     pub probes: Duration,
-    /// Line time of whatever got no good answer. The four together are [`busy`](super::view::LineCounters::busy).
+    /// Line time of requests without a good answer. The four together are [`busy`](super::view::LineCounters::busy).
     pub failures: Duration,
-    /// How long each client's request waited, from its arrival to the first sending.
+    /// How long each client's request waited, from its arrival to the first attempt.
     pub waits: Histogram,
-    /// Sendings after the first of a request.
+    /// Attempts after the first of a request.
     pub retries: u64,
-    /// Requests of clients whose deadline came before an answer, in the queue or on the wire.
+    /// Clients' requests whose deadline came before an answer, in the queue or on the wire.
     pub expired: u64,
     /// Times the port was opened.
     pub openings: u64,
@@ -60,28 +60,28 @@ pub struct LineStatistics {
     pub losses: u64,
 }
 
-/// What is counted of a unit, beside its [`UnitCounters`](super::view::UnitCounters).
+/// The counters of a unit, beside its [`UnitCounters`](super::view::UnitCounters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitStatistics {
-    /// From the end of a request to the first byte of its answer, of answers in time.
+    /// From the end of a request to the first byte of its answer, of answers that came in time.
     pub answer_times: Histogram,
-    /// Answers that broke off; the counter of CRC errors has them, too.
+    /// Answers that broke off; also counted as CRC errors.
     pub truncated: u64,
-    /// Requests without an answer for which bytes came that are no frame; the counter of timeouts has them, too.
+    /// Requests without an answer during which bytes came that form no frame; also counted as timeouts.
     pub unreadable: u64,
-    /// Of these, those that began with its address: an answer that was spoilt, rather than bytes of something else.
+    /// Of these, those that began with its address: a damaged answer rather than other bytes.
     pub begun: u64,
-    /// Frames of other units that came while this one was asked.
+    /// Frames of other units that came while this one was to answer.
     pub foreign: u64,
-    /// Intact answers of the awaited function that do not fit what was asked.
+    /// Intact answers of the awaited function that do not fit the request.
     pub misfits: u64,
-    /// Intact answers with another function than the one asked.
+    /// Intact answers with another function than the request's.
     pub other_functions: u64,
     exceptions: [u64; EXCEPTION_CODES],
 }
 
 impl UnitStatistics {
-    /// Modbus exceptions it answered with this code; all codes above 0x0B together are under 0.
+    /// Modbus exceptions with this code that it answered; all codes above 0x0B share one counter.
     #[must_use]
     pub fn exceptions(&self, code: ExceptionCode) -> u64 {
         self.exceptions[place(code)]
@@ -96,5 +96,5 @@ fn place(code: ExceptionCode) -> usize {
     Some(usize::from(code.0)).filter(|code| *code < EXCEPTION_CODES).unwrap_or(0)
 }
 
-/// 0x01 to 0x0B, and one for the others.
+/// 0x01 to 0x0B, and one counter for the others.
 const EXCEPTION_CODES: usize = 0x0C;

@@ -1,8 +1,7 @@
-//! Which tables of a unit hold the same registers, and what a read of one is to a read of the other.
+//! Which tables of a unit hold the same registers, and how a read of one maps to the other.
 //!
-//! A profile may say that input registers repeat holding registers. Then a reading of either table serves both,
-//! and its reply carries the function code of the request. It never guesses: unless the profile says so, every table
-//! is its own.
+//! A profile may state that input registers repeat holding registers. Then a reading of either table serves both, and
+//! its reply carries the function code of the request. Without that statement, every table is separate.
 
 use bytes::Bytes;
 
@@ -16,7 +15,7 @@ pub enum Tables {
     Apart,
     /// Input registers repeat holding registers.
     Mirrored,
-    /// Answers may have any length: a read has only its own answer, and nothing is cut from it.
+    /// Answers may have any length: only exactly the same read is served, and nothing is cut from its answer.
     Exact,
 }
 
@@ -42,13 +41,13 @@ impl Tables {
         is_held.then_some(part)
     }
 
-    /// Whether the two ask for the same values.
+    /// Whether the two cover the same values.
     #[must_use]
     pub fn are_same(self, one: &ReadRange, other: &ReadRange) -> bool {
         self.seen_as(one, other) == *other
     }
 
-    /// Whether the two ask for a value in common.
+    /// Whether the two have a value in common.
     #[must_use]
     pub fn overlap(self, one: &ReadRange, other: &ReadRange) -> bool {
         self.seen_as(one, other).overlaps(other)

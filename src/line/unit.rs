@@ -1,7 +1,7 @@
-//! One unit of the line: its parts, its counters and its snapshot.
+//! One unit of the line: its state, its counters and its snapshot.
 //!
-//! Owns what is known of the unit. What it owes, its health, the reads it ignores and the search for it while it is
-//! off-line are parts with rules of their own.
+//! Owns the state of the unit. Its owed answers, its health, the reads it ignores and its probing while off-line are
+//! parts with rules of their own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ pub(super) struct Unit {
     response_time: Option<Duration>,
     /// The response time its background readings are planned with.
     planned_pause: Option<Duration>,
-    /// When it last left a request unanswered, whose answer may still come.
+    /// When a request last got no answer that may still come.
     last_unanswered: Option<Instant>,
     epoch: u64,
     snapshot: Arc<Snapshot>,
@@ -43,13 +43,13 @@ pub(super) struct Unit {
     owed: OwedAnswers,
     ignored: IgnoredReads,
     search: Option<Search>,
-    /// What was given to clients while an answer was owed, and when it was read.
+    /// Data served to clients while an answer was owed, and when it was read.
     served: VecDeque<(ReadRange, Instant)>,
     view: Arc<UnitView>,
 }
 
 impl Unit {
-    /// A unit never heard of, on a line with these settings.
+    /// A unit that was never seen, on a line with these settings.
     pub(super) fn new(settings: UnitSettings, line: &LineSettings) -> Self {
         let view = Arc::new(UnitView::new(&settings));
         Self {
@@ -74,8 +74,8 @@ impl Unit {
         }
     }
 
-    /// Other settings, from now on. What is owed and what was learned stay; the blocks go where the new settings
-    /// give the registers another meaning.
+    /// Applies new settings. Owed answers and everything learned stay; blocks are dropped if the new settings change
+    /// the meaning of registers.
     pub(super) fn configure(&mut self, settings: UnitSettings, line: &LineSettings) {
         self.owed.set_guard(guard_of(line, &settings));
         if !settings.polling.reads_like(&self.settings.polling) || settings.replies != self.settings.replies {
@@ -86,14 +86,14 @@ impl Unit {
         self.refresh_view();
     }
 
-    /// A unit of the same identifier was here before and still owes what it owed.
+    /// An earlier unit of the same identifier keeps what it owes.
     pub(super) fn inherit(&mut self, retired: Self, line: &LineSettings) {
         self.owed = retired.owed;
         self.owed.set_guard(guard_of(line, &self.settings));
         self.last_unanswered = retired.last_unanswered;
     }
 
-    /// The port was opened on other settings: what is owed stays, the rest begins anew.
+    /// The port was reopened with other settings: owed answers stay, the rest starts again.
     pub(super) fn begin_anew(&mut self) {
         self.health.reset();
         self.ignored.clear();
@@ -143,7 +143,7 @@ impl Unit {
         self.planned_pause = self.response_time;
     }
 
-    /// The unit as others may see it; the same value as long as nothing changes.
+    /// The published view of the unit; the same value as long as nothing changes.
     pub(super) fn view(&mut self) -> Arc<UnitView> {
         let seen = &self.view;
         let same = seen.state == self.state()
@@ -195,7 +195,7 @@ impl Unit {
         self.state() == UnitState::Online
     }
 
-    /// Whether requests are sent to it: it is neither off-line nor being confirmed.
+    /// Whether client requests are sent to it: it is neither off-line nor being confirmed.
     pub(super) fn is_open(&self) -> bool {
         match self.state() {
             UnitState::NeverSeen | UnitState::Online => true,
@@ -213,7 +213,7 @@ impl Unit {
         self.health.last_read()
     }
 
-    /// It answered, an exception included. `response_time` counts from the end of the request.
+    /// The unit answered, with data or an exception. `response_time` counts from the end of the request.
     pub(super) fn note_answer(
         &mut self,
         request: &RequestPdu,
@@ -238,7 +238,7 @@ impl Unit {
         self.note_alive(now)
     }
 
-    /// It gave an intact frame that proves that it is there.
+    /// The unit sent an intact frame that proves it is alive.
     pub(super) fn note_alive(&mut self, now: Instant) -> Option<Transition> {
         self.search = None;
         self.health.note_alive(now)
@@ -255,7 +255,7 @@ impl Unit {
         self.note_lost(transition, now)
     }
 
-    /// There is reason to doubt that it still answers.
+    /// The unit may have stopped answering.
     pub(super) fn suspect(&mut self, now: Instant, retries: u32) -> Option<Transition> {
         let transition = self.health.suspect(now, retries);
         self.note_lost(transition, now)
@@ -275,26 +275,26 @@ impl Unit {
         transition
     }
 
-    /// Whether it left no request unanswered lately: then a frame that does not fit is no late answer.
+    /// Whether it left no request unanswered recently: then a frame that does not fit is no late answer.
     pub(super) fn is_prompt(&self, now: Instant) -> bool {
         self.last_unanswered.is_none_or(|at| now.saturating_duration_since(at) >= LATENESS_MAX)
     }
 
-    // The search for it while it is off-line.
+    // Probing while it is off-line.
 
     /// When the gateway's next probe is due.
     pub(super) fn probe_due(&self, pace: ProbePace) -> Option<Instant> {
         self.search.as_ref().map(|search| search.own_due(pace))
     }
 
-    /// What the gateway's next probe asks.
+    /// The gateway's next probe.
     pub(super) fn next_probe(&mut self, now: Instant) -> RequestPdu {
         let usual = self.usual_reads();
         let search = self.search.get_or_insert_with(|| Search::new(now));
         search.own_probe(self.health.last_read(), &usual)
     }
 
-    /// The same while the line is silent: if that ends, the next of its own probes is not due at once.
+    /// The gateway's next probe of a silent line: when the silence ends, the unit's own next probe is not due at once.
     pub(super) fn next_line_probe(&mut self, now: Instant) -> RequestPdu {
         let probe = self.next_probe(now);
         if let Some(search) = &mut self.search {
@@ -303,8 +303,8 @@ impl Unit {
         probe
     }
 
-    /// Whether this client's request is sent although the line is silent: one that the gateway may not ask on its own
-    /// account, which may be all that the unit answers. Others are remembered as candidates for the gateway's probes.
+    /// Whether this client's request is sent although the line is silent: one that the gateway itself may not send, and
+    /// which may be all that the unit answers. Others become candidates for the gateway's probes.
     pub(super) fn admits_line_probe(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) -> bool {
         let search = self.search.get_or_insert_with(|| Search::new(now));
         if request.range().is_some() {
@@ -314,7 +314,7 @@ impl Unit {
         search.admits_client(address, request, ProbePace::Shortest, now)
     }
 
-    /// What meters usually have: the first pair of the profile, and the first register of both tables.
+    /// Reads that most meters answer: the first pair of the profile, and the first register of both tables.
     fn usual_reads(&self) -> Vec<RequestPdu> {
         let polling = &self.settings.polling;
         let ranges = polling.blocks.iter().map(|block| block.range);
@@ -323,9 +323,9 @@ impl Unit {
         pair.into_iter().chain([first_register(), first_input_register()]).collect()
     }
 
-    /// How long a probe waits for the first byte: four times what the unit usually takes, or, of one never
-    /// heard, what the slowest `neighbour` configured alike does. An answer that comes later than that is a
-    /// late one, and ends the search as well.
+    /// How long a probe waits for the first byte: four times the unit's usual response time, or, of a unit never seen,
+    /// that of the slowest `neighbour` with the same settings. A later answer counts as a late one and ends the
+    /// off-line state as well.
     pub(super) fn probe_timeout(&self, neighbour: Option<Duration>) -> Duration {
         let limit = self.settings.response_timeout;
         let usual = self.response_time.or(neighbour);
@@ -338,7 +338,7 @@ impl Unit {
         }
     }
 
-    /// Whether this client's request is to be sent to the off-line unit as a probe.
+    /// Whether this client's request is sent to the off-line unit as a probe.
     pub(super) fn admits_client_probe(
         &mut self,
         address: IpAddr,
@@ -362,7 +362,7 @@ impl Unit {
         self.ignored.standing(request, now)
     }
 
-    /// Whether this read is refused because it was ignored.
+    /// Whether this read is refused because it is marked.
     pub(super) fn is_marked(&self, request: &RequestPdu) -> bool {
         self.ignored.is_marked(request)
     }
@@ -371,12 +371,12 @@ impl Unit {
         self.ignored.undo_trial(request);
     }
 
-    /// A client's read, its retries included, got no intact frame. True: reason enough to doubt the unit.
+    /// A client's read, its retries included, got no intact frame. True: reason enough to suspect the unit.
     pub(super) fn note_ignored(&mut self, request: &RequestPdu, now: Instant) -> bool {
         self.ignored.note_unanswered(request, self.health.last_alive(), now)
     }
 
-    // What it owes.
+    // Owed answers.
 
     /// Starts the guard after an attempt that ended without an answer.
     pub(super) fn owe(&mut self, owed: Owed) {
@@ -388,7 +388,7 @@ impl Unit {
         self.owed.owe_unknown(until);
     }
 
-    /// Until when it is not read in the background: what it may still answer could be confused with most readings.
+    /// Until when it gets no background reading: an answer still owed could be confused with most readings.
     pub(super) fn unpolled_until(&self, now: Instant) -> Option<Instant> {
         self.owed.guarded_until(now).max(self.owed.late_until(now))
     }
@@ -397,7 +397,7 @@ impl Unit {
         self.owed.guarded_until(now)
     }
 
-    /// `request`, sent at `sent_at`, was answered.
+    /// `request`, sent at `sent_at`, was answered in time.
     pub(super) fn note_answered_in_time(&mut self, request: &RequestPdu, sent_at: Now) {
         self.owed.note_answered(request, sent_at);
     }
@@ -414,7 +414,7 @@ impl Unit {
         self.owed.forget_item(key);
     }
 
-    /// The answer that `fits` something given up has come.
+    /// An owed answer that `fits` has come.
     pub(super) fn settle_late(
         &mut self,
         fits: impl Fn(&RequestPdu) -> bool,
@@ -429,7 +429,7 @@ impl Unit {
         self.measured = measured;
     }
 
-    /// Something may have been written: what was read before is not true any more.
+    /// A write may have taken effect: values read before are no longer true.
     pub(super) fn note_write(&mut self) {
         self.epoch += 1;
         if !self.snapshot.blocks().is_empty() {
@@ -437,22 +437,22 @@ impl Unit {
         }
     }
 
-    /// Keeps what was read under `epoch`, if nothing was written since.
+    /// Keeps data read under `epoch`, unless a write came since.
     pub(super) fn keep(&mut self, block: Block, epoch: u64) {
         if epoch == self.epoch {
             self.snapshot = Arc::new(self.snapshot.with(block));
         }
     }
 
-    /// Forgets blocks for which `gone` holds.
+    /// Drops the blocks for which `gone` holds.
     pub(super) fn drop_blocks(&mut self, gone: impl Fn(&Block) -> bool) {
         if self.snapshot.blocks().iter().any(|block| gone(block)) {
             self.snapshot = Arc::new(self.snapshot.without(gone));
         }
     }
 
-    /// Clients are given what was read, which may be as young as `latest`. Only an answer that is late, or may be, can be
-    /// older than what was given before: that is remembered while one is owed.
+    /// Clients are served data that may be as young as `latest`. Only a late answer, or one that may be late, can be
+    /// older than data served before: remembered while an answer is owed.
     pub(super) fn note_served(&mut self, range: &ReadRange, latest: Instant) {
         if self.owed.is_empty() {
             self.served.clear();
@@ -464,7 +464,7 @@ impl Unit {
         }
     }
 
-    /// Whether younger data than that of `begun` was given to clients, or can be, of one of these registers.
+    /// Whether younger data than that of `begun` was served to clients, or can be, of one of these registers.
     pub(super) fn has_served_younger(&self, wanted: &ReadRange, begun: Instant) -> bool {
         let tables = self.settings.tables();
         let served = self.served.iter().any(|(range, at)| *at > begun && tables.overlap(range, wanted));
@@ -472,8 +472,8 @@ impl Unit {
     }
 }
 
-/// How long after its timeout an answer of the unit is taken for a late one: a unit that may take longer than
-/// the others may be later, too.
+/// How long after its timeout an answer of the unit counts as a late one: a unit with a longer timeout than the bus's
+/// may be later, too.
 fn guard_of(line: &LineSettings, unit: &UnitSettings) -> Duration {
     line.late_guard + unit.response_timeout.saturating_sub(line.response_timeout)
 }
@@ -515,17 +515,17 @@ impl Units {
         self.0.keys().copied().collect()
     }
 
-    /// How fast off-line units are probed.
+    /// The pace at which off-line units are probed.
     pub(super) fn probe_pace(&self) -> ProbePace {
         if self.iter().any(Unit::is_online) { ProbePace::BackOff } else { ProbePace::Shortest }
     }
 
-    /// Whether a unit still owes an answer within its guard.
+    /// Whether any unit owes an answer within its guard.
     pub(super) fn is_any_guarding(&self, now: Instant) -> bool {
         self.iter().any(|unit| unit.owed().is_guarding(now))
     }
 
-    /// What the slowest unit usually takes of those whose `response_timeout` is the same.
+    /// The usual response time of the slowest unit with the same `response_timeout`.
     pub(super) fn slowest_like(&self, id: UnitId) -> Option<Duration> {
         let timeout = self.get(id)?.settings.response_timeout;
         let alike = self.iter().filter(|unit| unit.settings.response_timeout == timeout);
@@ -536,5 +536,5 @@ impl Units {
 /// Shortest wait for the answer to a probe.
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// Answers given while one was owed that are remembered.
+/// Answers served while one was owed that are remembered.
 const SERVED_MAX: usize = 64;

@@ -1,4 +1,4 @@
-//! What others may see of a bus: an immutable value, published whole after each change.
+//! The published view of a bus: an immutable value, replaced as a whole after each change.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,27 +16,27 @@ use super::statistics::{LineStatistics, UnitStatistics};
 /// The port, as the line sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PortState {
-    /// Not open: what the snapshot does not answer is refused with 0x0A.
+    /// Not open: requests that the snapshot does not answer are refused with 0x0A.
     #[default]
     Closed,
     /// Open.
     Open,
-    /// Open, but bytes never end: nothing is sent into them.
+    /// Open, but bytes keep arriving: nothing is sent.
     Occupied,
 }
 
-/// What happened on the line since the start.
+/// Counters of the line since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineCounters {
-    /// Requests sent, probes and further attempts included.
+    /// Requests sent, probes and retries included.
     pub transactions: u64,
-    /// Of these, without a good answer.
+    /// Of these, those without a good answer.
     pub failures: u64,
     /// Requests of clients that joined another's read.
     pub joined: u64,
     /// Bytes that were part of no frame.
     pub noise_bytes: u64,
-    /// Frames of a unit other than the one asked.
+    /// Frames of a unit other than the addressed one.
     pub foreign_frames: u64,
     /// Whole requests that are not the gateway's: another client is on this wire.
     pub foreign_requests: u64,
@@ -44,41 +44,41 @@ pub struct LineCounters {
     pub collisions: u64,
     /// Times the line was declared occupied.
     pub occupied: u64,
-    /// Line time used: requests, answers and waiting for them.
+    /// Line time used: requests, answers and the wait for them.
     pub busy: Duration,
 }
 
-/// What happened to one unit since the start.
+/// Counters of one unit since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitCounters {
-    /// Requests sent to it, probes and further attempts included.
+    /// Requests sent to it, probes and retries included.
     pub transactions: u64,
-    /// Of these, without an answer in time.
+    /// Of these, those without an answer in time.
     pub timeouts: u64,
     /// Answers with a wrong CRC.
     pub crc_errors: u64,
     /// Answers to a request that had been given up.
     pub late_answers: u64,
-    /// Frames of this unit that answer nothing it was asked.
+    /// Frames of this unit that answer no request to it.
     pub unexpected: u64,
     /// Modbus exceptions it answered.
     pub exceptions: u64,
 }
 
-/// One unit, as others may see it.
+/// The published view of one unit.
 #[derive(Clone, Debug)]
 pub struct UnitView {
     /// Its identifier on the line.
     pub id: UnitId,
     /// Its name in the configuration.
     pub name: Option<String>,
-    /// Whether it answers, as far as it can be reached; [`View::availability`] is what is shown.
+    /// Its health; [`View::availability`] is the state to show.
     pub state: UnitState,
-    /// What happened to it.
+    /// Its counters.
     pub counters: UnitCounters,
-    /// How fast it answered, and what failed why.
+    /// Its response times, and the causes of failures.
     pub statistics: UnitStatistics,
-    /// What it did last that it should not have.
+    /// Its last incorrect answers.
     pub incidents: Incidents,
     /// The exception it answered last.
     pub last_exception: Option<ExceptionCode>,
@@ -90,16 +90,16 @@ pub struct UnitView {
     pub response_time: Option<Duration>,
     /// Its last known values.
     pub snapshot: Arc<Snapshot>,
-    /// The measurement blocks that are read in the background, as far as the unit gives them.
+    /// The measurement blocks that are read in the background, as far as the unit answers them.
     pub measured: Arc<[ReadRange]>,
-    /// Whether any were to be read, by its profile.
+    /// Whether its profile has such blocks.
     pub is_measured: bool,
-    /// Reads it ignores, which are refused at once.
+    /// Number of reads it ignores, which are refused at once.
     pub ignored_reads: usize,
 }
 
 impl UnitView {
-    /// A unit never heard of.
+    /// A unit that was never seen.
     #[must_use]
     pub fn new(settings: &UnitSettings) -> Self {
         Self {
@@ -120,8 +120,8 @@ impl UnitView {
         }
     }
 
-    /// The age of its oldest measurement block, or of its newest block where none is read in the background.
-    /// `None` while one of them has not been read, or the unit gives none of them.
+    /// The age of its oldest measurement block, or of its newest block where none is read in the background. `None`
+    /// while one of them has not been read, or if the unit answers none of them.
     #[must_use]
     pub fn age(&self, now: impl Into<Now>) -> Option<Duration> {
         let now = now.into();
@@ -133,23 +133,23 @@ impl UnitView {
     }
 }
 
-/// How the background readings of a bus go.
+/// The state of background reading of a bus.
 #[derive(Clone, Debug, Default)]
 pub struct PollingView {
-    /// What the interval `auto` amounts to.
+    /// The current interval of `auto`.
     pub interval: Duration,
-    /// How much slower than planned the slowest block is read, times without the port or the unit apart; 1 is as
-    /// planned or not known, 0 that nothing is planned.
+    /// How much slower than planned the slowest block is read, times without the port or the unit excluded; 1 is as
+    /// planned or not known, 0: nothing is planned.
     pub slowdown: f64,
-    /// Line time readings took over what `check` estimates; 1 is as estimated, `None` that it is not known yet.
+    /// Line time of readings over the estimate of `check`; 1 is as estimated, `None`: not known yet.
     pub overrun: Option<f64>,
     /// Ranges learned from clients.
     pub learned: usize,
-    /// Whether the log has it that the line is too full to read as planned.
+    /// Whether the last event reported that the line is too full to read as planned.
     pub is_full: bool,
-    /// Whether a learned range found no room lately (`learn_limit`).
+    /// Whether a learned range found no free slot recently (`learn_limit`).
     pub is_learning_full: bool,
-    /// Learned ranges that keep making each other's data unusable.
+    /// Learned ranges that keep invalidating each other's blocks.
     pub conflicts: Vec<Conflict>,
 }
 
@@ -158,19 +158,19 @@ pub struct PollingView {
 pub struct View {
     /// The port.
     pub port: PortState,
-    /// What happened on the line.
+    /// Counters of the line.
     pub counters: LineCounters,
-    /// Where line time went, how long requests waited.
+    /// Use of line time, waiting times.
     pub statistics: LineStatistics,
-    /// Line time used up to a point in time, to tell the utilisation since.
+    /// Line time used up to an instant, to compute the utilisation since.
     pub window: Window,
-    /// How the background readings go.
+    /// The state of background reading.
     pub polling: PollingView,
     /// Requests waiting.
     pub waiting: usize,
-    /// Whether the line as a whole has fallen silent: units are probed one after the other.
+    /// Whether the line as a whole is silent: units are probed one after the other.
     pub is_silent: bool,
-    /// Whether the adapter hands back what is sent; `None` while that is not known.
+    /// Whether the adapter echoes; `None` while that is not known.
     pub echo: Option<bool>,
     /// The units in order of identifier.
     pub units: Vec<Arc<UnitView>>,
@@ -184,8 +184,8 @@ impl View {
         self.units.get(index).map(Arc::as_ref)
     }
 
-    /// Share of line time used over the last ten seconds or so, in hundredths of a percent; in the first ten, from
-    /// the first second on, over as many as there are. Nothing is sent through a closed port.
+    /// Share of line time used over the last ten seconds or so, in hundredths of a percent. During the first ten
+    /// seconds, from the first second on, over the time so far. Nothing is sent through a closed port.
     #[must_use]
     pub fn utilisation(&self, now: Instant) -> u16 {
         if self.port == PortState::Closed {
@@ -194,23 +194,23 @@ impl View {
         self.window.utilisation(self.counters.busy, now)
     }
 
-    /// Whether the utilisation is of a whole window. That of less is for show: nothing is to be judged by it.
+    /// Whether the utilisation covers a whole window. A shorter one is for display only and no ground for decisions.
     #[must_use]
     pub fn has_whole_window(&self, now: Instant) -> bool {
         self.window.is_whole(now)
     }
 }
 
-/// The last stretch of time over which line time was counted.
+/// The last window over which line time was counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
     since: Option<(Instant, Duration)>,
-    /// Of the stretch before; `None` during the first.
+    /// Utilisation of the window before; `None` during the first.
     last: Option<u16>,
 }
 
 impl Window {
-    /// Begins a new stretch when the last one is long enough. `busy` is all line time used until `now`.
+    /// Begins a new window when the last one is long enough. `busy` is all line time used until `now`.
     pub fn note(&mut self, busy: Duration, now: Instant) {
         let Some((since, _)) = self.since else {
             self.since = Some((now, busy));
@@ -232,7 +232,8 @@ impl Window {
         let elapsed = now.saturating_duration_since(since);
         match self.last {
             Some(last) if elapsed < WINDOW => return last,
-            // The first window is reported as it grows: a busy line that showed nothing for ten seconds would look idle.
+            // The first window is reported as it grows: a busy line that showed nothing for ten seconds would look
+            // idle.
             None if elapsed < WINDOW_MIN => return 0,
             Some(_) | None => {}
         }
@@ -241,8 +242,8 @@ impl Window {
     }
 }
 
-/// How long line time is counted before its share is worked out anew.
+/// Length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Nothing is worked out from less: one request and its answer would look like a full line.
+/// Shortest window with a result: one request and its answer would look like a full line.
 const WINDOW_MIN: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
-//! The wire of an RTU line: the one transaction in flight, and what every byte that comes means.
+//! The wire of an RTU line: the one transaction in flight, and the meaning of every received byte.
 //!
-//! Owns the silence before a request, the receiver, the echo and the occupation of the line. It decides whose answer
-//! a frame is, and when a request has waited long enough; what follows from that is not decided here.
-//! Source: MODBUS over Serial Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
+//! Owns the silence before a request, the receiver, the echo and the occupation of the line. It decides which request a
+//! frame answers, and when a request has timed out; the consequences are not decided here. Source: MODBUS over Serial
+//! Line V1.02, chapters 2.4 (client states) and 2.5 (timing).
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::settings::{Echo, Framing, Replies, UnitId};
 use super::unit::{Unit, Units};
 use super::view::PortState;
 
-/// What is to be sent, and how long its answer may take.
+/// A request to send, and how long its answer may take.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     /// `None`: a broadcast.
@@ -34,9 +34,9 @@ pub(super) struct Outgoing {
 /// What an intact answer that does not fit means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Misfits {
-    /// It ends the request: the unit has answered everything lately, so it is the answer to this.
+    /// It ends the request: the unit has answered all requests recently, so this is the answer.
     End,
-    /// It may be the late answer to something else: the wait goes on.
+    /// It may be the late answer to an earlier request: the wait continues.
     MayBeLate,
 }
 
@@ -60,72 +60,72 @@ pub(super) struct Ended {
     pub(super) adu: Bytes,
     pub(super) sent_at: Instant,
     pub(super) wire_end: Instant,
-    /// Everything received until then.
+    /// Everything received until it ended.
     pub(super) received: Received,
     /// The last answer that did not fit.
     pub(super) misfit: Option<Misfit>,
 }
 
-/// An intact answer of the unit asked that does not fit its request.
+/// An intact answer of the addressed unit that does not fit its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
-    /// It has another length: bytes of data where so many were asked.
+    /// It has another length than requested.
     Length {
         /// The function.
         function: FunctionCode,
-        /// Bytes behind function and byte count, or behind the function where there is no count.
+        /// Bytes of data: behind function and byte count, or behind the function where there is no count.
         answered: usize,
-        /// The same of the answer asked for, where that is known.
+        /// The same of the requested answer, where that is known.
         asked: Option<usize>,
     },
     /// It carries another function.
     Function {
-        /// That of the answer.
+        /// The function of the answer.
         answered: FunctionCode,
-        /// That of the request.
+        /// The function of the request.
         asked: FunctionCode,
     },
 }
 
-/// How a request ended that got no answer that fits.
+/// How a request without a fitting answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Nothing that could be the answer came in time.
+    /// No answer came in time.
     Silent,
-    /// The answer broke off.
+    /// The answer stopped before its end.
     Truncated,
-    /// The answer came whole, with a wrong CRC.
+    /// The whole answer came with a wrong CRC.
     Garbled,
-    /// The answer came intact and does not fit.
+    /// The answer was intact and did not fit.
     Misfit,
 }
 
-/// What happened on the wire.
+/// An event on the wire.
 #[derive(Debug)]
 pub(super) enum WireEvent {
     /// The request in flight was answered.
     Answered { ended: Ended, frame: Frame, response_time: Duration },
-    /// The request in flight got no answer that fits.
+    /// The request in flight got no fitting answer.
     Failed { ended: Ended, failure: Failure },
-    /// The broadcast in flight is on the line in full.
+    /// The broadcast in flight was sent in full.
     Sent { ended: Ended },
-    /// A frame came that answers an abandoned request.
+    /// A frame came that answers a request given up.
     Late { frame: Frame },
-    /// The unit gave an intact frame that fits nothing and proves that it is there.
+    /// The unit sent an intact frame that fits no request and proves it is alive.
     Alive { unit: UnitId, misfit: Misfit },
     /// The unit answered with another function, which proves nothing.
     OtherFunction { unit: UnitId, misfit: Misfit },
-    /// A frame of a unit that was not asked, or of one that owes nothing.
+    /// A frame of a unit other than the addressed one, or of one that owes nothing.
     Foreign { unit: UnitId, awaited: Option<UnitId> },
     /// A request that is not the gateway's.
     ForeignRequest,
-    /// The answer that was due as an echo differs from what was sent.
+    /// Bytes that were due as an echo differ from what was sent.
     Collision,
-    /// Something keeps sending.
+    /// The line is occupied.
     Occupied { ended: Option<Ended> },
     /// The line is free again.
     Free,
-    /// What was received while nothing was awaited, for the record.
+    /// Bytes received while no answer was awaited, for the record.
     Stray(Received),
 }
 
@@ -139,9 +139,9 @@ pub(super) struct RtuWire {
     occupation: Occupation,
     port: PortState,
     transaction: Option<Transaction>,
-    /// Bytes that answers to what was sent may still have, and echoes: only what exceeds them occupies the line.
+    /// Bytes that outstanding answers and echoes may still have: only bytes beyond these occupy the line.
     wanted: usize,
-    /// Bytes that came while the line was occupied, not reported yet.
+    /// Bytes that came while the line was occupied and are not reported yet.
     unframed: u64,
     /// The last byte on the line in either direction, as far as known.
     last_activity: Option<Instant>,
@@ -151,14 +151,14 @@ pub(super) struct RtuWire {
     last_byte: Option<Instant>,
     /// When the first of the bytes not yet a frame was received.
     frame_started_at: Option<Instant>,
-    /// The last byte after which unfinished bytes were looked at for a frame of unknown length.
+    /// The last byte at the time the unfinished bytes were checked for a frame of unknown length.
     quiet_checked_at: Option<Instant>,
-    /// Until when nothing may be sent: units are acting on a broadcast, or may answer what is not known.
+    /// Until when nothing may be sent: units are processing a broadcast, or may answer an unknown request.
     blocked_until: Option<Instant>,
 }
 
 impl RtuWire {
-    /// The wire behind a closed port.
+    /// The wire of a closed port.
     pub(super) fn new(framing: Framing, echo: Echo) -> Self {
         Self {
             framing,
@@ -190,12 +190,12 @@ impl RtuWire {
         self.port
     }
 
-    /// Whether the adapter echoes, if that is known.
+    /// Whether the adapter echoes; `None` while there is no verdict.
     pub(super) fn echo_verdict(&self) -> Option<bool> {
         self.echo.verdict()
     }
 
-    /// Whether `request` may go out: its answer differs from an echo, or it is known whether one comes.
+    /// Whether `request` may be sent: its answer differs from an echo, or there is a verdict.
     pub(super) fn may_send(&self, request: &RequestPdu) -> bool {
         self.echo.may_send(request)
     }
@@ -211,7 +211,7 @@ impl RtuWire {
         self.echo.reset();
         self.receiver.begin();
         self.occupation.reset();
-        // Something may be talking: silence and gap are kept before the first request, too.
+        // A unit may be sending: silence and gap are kept before the first request, too.
         self.last_activity = Some(self.last_activity.map_or(now, |last| last.max(now)));
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
     }
@@ -225,19 +225,19 @@ impl RtuWire {
         ended
     }
 
-    /// Nothing is sent before `until`.
+    /// Blocks sending before `until`.
     pub(super) fn block_until(&mut self, until: Instant) {
         self.blocked_until = self.blocked_until.max(Some(until));
     }
 
-    /// Whether a request could be sent as soon as the line has been silent for long enough. Stray bytes do not hold it
-    /// up, however often they come; what may become an answer that a unit still owes does.
+    /// Whether a request could be sent once the line has been silent for long enough. Stray bytes do not delay it,
+    /// however often they come; bytes that may become an owed answer do.
     pub(super) fn is_free(&self, units: &Units, now: Instant) -> bool {
         let may_be_answer = || self.receiver.pending() > 0 && units.is_any_guarding(now);
         self.transaction.is_none() && self.port == PortState::Open && !may_be_answer()
     }
 
-    /// When the silence every request needs is over, 3.5 characters, and for a request that needs more the `gap`
+    /// When the silence before a request ends: 3.5 characters for every request, and for one that needs more the `gap`
     /// after the last frame. Stray bytes restart only the former.
     pub(super) fn silent_from(&self, gap: Duration) -> Instant {
         let silence = rtu::silence(self.framing.baud_rate);
@@ -246,7 +246,7 @@ impl RtuWire {
         silent.max(rested).max(self.blocked_until).expect("the port's opening counts as activity")
     }
 
-    /// Puts a request on the wire: the bytes to send.
+    /// Begins a transaction: returns the bytes to send.
     pub(super) fn begin(&mut self, outgoing: Outgoing, now: Instant) -> Bytes {
         let unit = outgoing.unit.map_or(0, UnitId::get);
         let adu = rtu::encode(unit, outgoing.request.bytes());
@@ -273,7 +273,7 @@ impl RtuWire {
         adu
     }
 
-    /// Bytes arrived. Ask for [`next_event`](Self::next_event) until there is none.
+    /// Bytes arrived. Call [`next_event`](Self::next_event) until there is none.
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         if self.port == PortState::Closed || bytes.is_empty() {
             return;
@@ -290,7 +290,7 @@ impl RtuWire {
             }
             self.receiver.push(bytes);
         } else {
-            // Nothing will be made of these, and how many will come is not known: they are counted, not kept.
+            // No frame is formed of these, and their number is unbounded: they are counted, not kept.
             self.unframed += bytes.len() as u64;
         }
         if let Some(transaction) = &mut self.transaction {
@@ -298,7 +298,7 @@ impl RtuWire {
         }
     }
 
-    /// The next thing that happened, up to `now`.
+    /// The next event, up to `now`.
     pub(super) fn next_event(&mut self, units: &Units, now: Instant) -> Option<WireEvent> {
         match self.port {
             PortState::Closed => return None,
@@ -312,7 +312,7 @@ impl RtuWire {
             .or_else(|| self.stray(now))
     }
 
-    /// When [`next_event`](Self::next_event) may have something without further bytes.
+    /// When [`next_event`](Self::next_event) may have one without further bytes.
     pub(super) fn poll_timeout(&self, units: &Units, now: Instant) -> Option<Instant> {
         let transaction = self.transaction.as_ref().map(|transaction| {
             if transaction.outgoing.unit.is_none() {
@@ -328,7 +328,7 @@ impl RtuWire {
         [transaction, self.pending_due(units, now), quiet, stray].into_iter().flatten().min()
     }
 
-    /// What has been received and is no frame yet will be none: a request is about to be sent.
+    /// Received bytes that form no frame yet will form none: a request is about to be sent.
     pub(super) fn discard_pending(&mut self) {
         self.receiver.begin();
         self.frame_started_at = None;
@@ -343,7 +343,7 @@ impl RtuWire {
         Some(self.recorder.take(&[], None))
     }
 
-    /// How many bytes that are part of no frame have come since this was last asked.
+    /// Bytes in no frame that have come since the last call.
     pub(super) fn take_noise(&mut self) -> u64 {
         self.receiver.take_noise() + std::mem::take(&mut self.unframed)
     }
@@ -364,7 +364,7 @@ impl RtuWire {
         }
     }
 
-    /// Takes an echo off the front. The outer `None`: it is not clear yet whether one is coming.
+    /// Strips an echo from the front. The outer `None`: it is undecided whether one is coming.
     #[expect(clippy::option_option, reason = "undecided, nothing, or something happened")]
     fn strip_echo(&mut self, finality: Finality, now: Instant) -> Option<Option<WireEvent>> {
         let Some(transaction) = &mut self.transaction else { return Some(None) };
@@ -397,7 +397,7 @@ impl RtuWire {
         )
     }
 
-    /// What a frame is; `None`: an echo.
+    /// Classifies a frame; `None`: an echo.
     fn classify(&mut self, frame: Frame, units: &Units, now: Instant) -> Option<WireEvent> {
         let length = frame.pdu.len() + rtu::OVERHEAD;
         if self.is_late_echo(&frame) {
@@ -455,7 +455,7 @@ impl RtuWire {
         WireEvent::Answered { ended, frame, response_time }
     }
 
-    /// On a line that echoes, a write whose answer equals it is not answered by an echo that noise hid.
+    /// On a line that echoes, an echo that noise hid is no answer to a write whose answer equals it.
     fn is_late_echo(&mut self, frame: &Frame) -> bool {
         let Some(transaction) = &mut self.transaction else { return false };
         let request = &transaction.outgoing.request;
@@ -470,7 +470,7 @@ impl RtuWire {
 
     // Time.
 
-    /// How much more may come of what is unfinished.
+    /// Whether more of an unfinished frame may come.
     fn finality(&mut self, units: &Units, now: Instant) -> Finality {
         let expired = self.transaction.as_ref().is_some_and(|transaction| now >= transaction.hard_deadline);
         let Some(last) = self.last_byte.filter(|_| self.receiver.pending() > 0) else {
@@ -486,7 +486,7 @@ impl RtuWire {
         Finality::Open
     }
 
-    /// When the bytes that are not yet a frame are to be looked at again.
+    /// When the bytes that are not yet a frame must be checked again.
     fn pending_due(&self, units: &Units, now: Instant) -> Option<Instant> {
         let is_open = self.port == PortState::Open;
         let last = self.last_byte.filter(|_| is_open && self.receiver.pending() > 0)?;
@@ -495,8 +495,8 @@ impl RtuWire {
         Some(if self.quiet_checked_at == Some(last) { over } else { over.min(quiet) })
     }
 
-    /// When what is pending will be no frame any more: its rest has not come within its wire time and the longest
-    /// pause inside an answer. With nothing awaited, or no longer, a short quiet is enough.
+    /// When the pending bytes can no longer become a frame: their rest has not come within its wire time and the
+    /// longest pause inside an answer. While no answer is awaited, a short quiet is enough.
     fn pending_over(&self, last: Instant, units: &Units, now: Instant) -> Instant {
         let rest = |pause: Duration| last + self.wire_time(self.receiver.missing()) + pause;
         if let Some(transaction) = &self.transaction {
@@ -539,11 +539,11 @@ impl RtuWire {
         Some(WireEvent::Failed { ended: self.end()?, failure })
     }
 
-    /// Whether the awaited answer came, but not intact.
+    /// Whether the awaited answer came damaged.
     fn damage(&self, units: &Units, now: Instant) -> Option<Failure> {
         let transaction = self.transaction.as_ref()?;
-        // A damaged echo, or what another unit still owes, may look like the head of the answer. Then the
-        // answer itself may yet come, and must stay owed.
+        // A damaged echo, or an answer another unit still owes, may look like the head of the answer. Then the answer
+        // itself may still come, and must stay owed.
         let is_the_answer = self.echo.is_past(&transaction.echo) && !units.is_any_guarding(now);
         if self.receiver.pending() > 0 {
             None
@@ -578,8 +578,8 @@ impl RtuWire {
         Some(WireEvent::Free)
     }
 
-    /// What came while nothing was awaited, as soon as it is known what it was: frames at once; noise, which may
-    /// come byte by byte, when the line is quiet.
+    /// What came while no answer was awaited, as soon as it can be told: frames at once; noise, which may come byte by
+    /// byte, when the line is quiet.
     fn stray(&mut self, now: Instant) -> Option<WireEvent> {
         let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());
         if self.transaction.is_some() || !(self.recorder.has_segments() || quiet) {
@@ -597,31 +597,31 @@ impl RtuWire {
 
     fn end(&mut self) -> Option<Ended> {
         let Transaction { adu, sent_at, wire_end, misfit, .. } = self.transaction.take()?;
-        // Without a port nothing that is pending will ever be a frame.
+        // Without a port, pending bytes never become a frame.
         let pending = if self.port == PortState::Open { self.receiver.bytes() } else { &[] };
         let received = self.recorder.take(pending, self.frame_started_at);
         Some(Ended { adu, sent_at, wire_end, received, misfit })
     }
 
-    /// The `length` bytes that have just been taken off what was received were this.
+    /// Marks the `length` bytes that have just been consumed.
     fn mark(&mut self, kind: SegmentKind, length: usize, now: Instant) {
         let at = self.frame_started_at.unwrap_or(now);
         self.recorder.mark(kind, length, self.receiver.pending(), at);
     }
 
-    /// A frame of unknown length ends at a right CRC followed by so much quiet; longer than the lumps in which
-    /// USB adapters deliver, and than three characters.
+    /// The quiet behind a correct CRC that ends a frame of unknown length: longer than the bursts of USB adapters, and
+    /// than three characters.
     fn quiet(&self) -> Duration {
         QUIET.max(self.wire_time(3))
     }
 
-    /// So much quiet ends the occupation.
+    /// The quiet that ends the occupation.
     fn occupied_quiet(&self) -> Duration {
         OCCUPIED_QUIET.max(self.wire_time(30))
     }
 }
 
-/// The most bytes that the answer can have on the line.
+/// The longest answer on the line, in bytes.
 fn longest_answer(outgoing: &Outgoing) -> usize {
     let Some(range) = outgoing.request.range() else { return rtu::ADU_MAX };
     2 + range.byte_count() + rtu::OVERHEAD
@@ -644,13 +644,14 @@ fn accepts(outgoing: &Outgoing, pdu: &Bytes) -> bool {
 }
 
 /// Whether a frame that does not fit may be a request: byte for byte the one in flight, or a read of one of the four
-/// tables, whose answers are never that long with an even number of bytes.
+/// tables, whose answers never have that length and an even number of bytes.
 fn is_request(pdu: &[u8], asked: Option<&Outgoing>) -> bool {
     let equals = asked.is_some_and(|outgoing| outgoing.request.bytes() == pdu);
     equals || pdu.len() == READ_REQUEST_LENGTH && (0x01..=0x04).contains(&pdu[0])
 }
 
-/// What an intact frame of a unit that owes an answer says, where it fits none: it must carry a function that was asked.
+/// How an intact frame of a unit that owes an answer differs from it, if it fits none: it must carry a requested
+/// function.
 fn misfit_of_owed(unit: &Unit, pdu: &[u8], now: Instant) -> Option<Misfit> {
     if !unit.owed().is_guarding(now) {
         return None;
@@ -687,24 +688,24 @@ impl std::fmt::Display for Misfit {
     }
 }
 
-/// The exception a unit's reply carries, if it is one.
+/// The exception in a unit's reply, if it is one.
 pub(super) fn exception_of(pdu: &[u8]) -> Option<ExceptionCode> {
     (pdu[0] & EXCEPTION_BIT != 0).then(|| ExceptionCode(pdu[1]))
 }
 
 const EXCEPTION_BIT: u8 = 0x80;
 
-/// The PDU of a read of one of the four tables.
+/// Length of the PDU of a read of one of the four tables.
 const READ_REQUEST_LENGTH: usize = 5;
 
-/// Bytes of answers and echoes that are waited for, at most: two of each.
+/// Largest number of outstanding bytes of answers and echoes: two of each.
 const WANTED_MAX: usize = 4 * rtu::ADU_MAX;
 
-/// Pauses of `byte_timeout` that an answer may make altogether.
+/// Largest number of pauses of `byte_timeout` in one answer.
 const PAUSES_MAX: u32 = 4;
 
-/// Longer than the lumps in which USB adapters deliver.
+/// Longer than the bursts in which USB adapters deliver.
 pub(super) const QUIET: Duration = Duration::from_millis(20);
 
-/// So much quiet ends an occupation.
+/// The quiet that ends an occupation.
 pub(super) const OCCUPIED_QUIET: Duration = Duration::from_millis(100);
