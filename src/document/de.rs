@@ -1,8 +1,8 @@
 //! A [`Node`] as serde's input, so that a section is a struct with `derive(Deserialize)`.
 //!
-//! Owns what serde's errors mean for the file: which node is wrong, at which path, and what would be right. Nothing is
-//! converted: a scalar is given to the visitor as text, borrowed where it stands without quotes, and not borrowed
-//! within quotes. So a number in quotes can be refused.
+//! Owns the mapping of serde's errors to the file: which node is wrong, at which path, and what is allowed. Nothing is
+//! converted: a scalar is passed to the visitor as text, borrowed if it is written without quotes, and not borrowed if
+//! it is quoted. So a number in quotes can be refused.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -22,22 +22,22 @@ pub(crate) trait Scalar: Sized {
     /// Whether quotes around it are an error.
     const PLAIN: bool = false;
 
-    /// The value; `None`: it is not one.
+    /// The value; `None`: the text is not one.
     fn parse(text: &str) -> Option<Self>;
 
-    /// What may be written, in words; `found` is what was written, empty where that was no scalar.
+    /// The allowed values as text; `found` is what was written, empty if that was no scalar.
     fn allowed(found: &str) -> String;
 }
 
-/// A text that is not a value of the type it was read as.
+/// A text that is not a valid value of its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAllowed {
-    /// What may be written.
+    /// The allowed values.
     allowed: String,
 }
 
 impl NotAllowed {
-    /// `text` is not a `T`.
+    /// `text` is not a valid `T`.
     pub(crate) fn new<T: Scalar>(text: &str) -> Self {
         Self { allowed: T::allowed(text) }
     }
@@ -51,8 +51,8 @@ impl Display for NotAllowed {
 
 impl std::error::Error for NotAllowed {}
 
-/// Makes newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error, how the content
-/// is parsed, and what may be written. Or, from parameters and a type, `Deserialize` alone.
+/// Defines newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error,
+/// the parser of the content, and the allowed values. Or, from parameters and a type, `Deserialize` alone.
 macro_rules! scalar {
     ($(
         $(#[$meta:meta])*
@@ -126,14 +126,14 @@ pub(crate) fn read_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D)
     deserializer.deserialize_any(OfScalar(PhantomData))
 }
 
-/// What is left out, or added, in one reading of a section.
+/// What is skipped, or added, in one pass over a section.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// Values that were reported, by their place in memory.
+    /// Values that were reported, by address.
     pub(super) skipped: BTreeSet<*const Node>,
-    /// Keys of this section whose content is read by itself.
+    /// Keys of this section whose contents are read separately.
     pub(super) apart: Option<(*const Node, Keys)>,
-    /// A key this section needs and does not have: read once as absent, which tells what would be allowed.
+    /// A required key that is missing from this section: read once as absent, which yields the allowed values.
     pub(super) absent: Option<(*const Node, &'static str)>,
 }
 
@@ -149,14 +149,14 @@ impl Pass {
     }
 }
 
-/// A value that does not fit.
+/// An invalid value.
 #[derive(Debug)]
 pub(super) struct Error<'n> {
     pub(super) what: What,
     /// The value; of an unknown key, its value; of a missing key, the section.
     pub(super) node: Option<&'n Node>,
     pub(super) spot: Option<Spot>,
-    /// What was found, unless the message says so.
+    /// What was found, unless the message states it.
     pub(super) found: String,
     /// The steps of the path, innermost first.
     pub(super) path: Vec<String>,
@@ -164,18 +164,18 @@ pub(super) struct Error<'n> {
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// The value is not what is allowed.
+    /// The value is not an allowed one.
     Value {
-        /// What may be meant; ends with a space unless it is empty.
+        /// A suggestion; ends with a space unless it is empty.
         hint: String,
         allowed: String,
     },
-    /// It is not the section that belongs there.
+    /// It is not the required section.
     NoSection {
         title: &'static str,
         keys: Keys,
     },
-    /// It has reasons of its own.
+    /// An error with a message of its own.
     Other {
         what: String,
         help: Option<String>,
@@ -226,7 +226,7 @@ impl Display for Error<'_> {
 impl std::error::Error for Error<'_> {}
 
 impl de::Error for Error<'_> {
-    /// A message of this project: what is wrong, and after a semicolon what would be right.
+    /// A message of this crate: what is wrong, and after a semicolon the remedy.
     fn custom<T: Display>(message: T) -> Self {
         let message = message.to_string();
         let (what, help) = match message.split_once("; ") {
@@ -358,7 +358,7 @@ impl<'n> SeqAccess<'n> for Items<'_, 'n> {
         Ok(None)
     }
 
-    /// Of the list as it is in the file, reported items included.
+    /// The length of the list in the file, reported items included.
     fn size_hint(&self) -> Option<usize> {
         Some(self.items.len())
     }
@@ -408,7 +408,7 @@ pub fn keys<T: for<'de> Deserialize<'de>>() -> Keys {
     section::<T>().1
 }
 
-/// What people call a section, and its keys.
+/// The display name of a section, and its keys.
 pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
     match allowed::<T>() {
         Some(What::NoSection { title, keys }) => (title, keys),
@@ -416,7 +416,7 @@ pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
     }
 }
 
-/// What is said where a value is missing.
+/// The message about a missing value.
 pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<What> {
     T::deserialize(Value { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.what)
 }

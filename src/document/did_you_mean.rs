@@ -1,6 +1,6 @@
-//! The known word nearest to a mistyped one.
+//! Suggestions for a mistyped word.
 
-/// The known word nearest to a mistyped one, where one is near enough to be meant.
+/// The known word nearest to a mistyped one, if one is near enough.
 pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     if typed.len() > LONGEST_TYPED {
         return None;
@@ -12,10 +12,10 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
     measured.filter(|(far, _)| *far <= near).min_by_key(|(far, _)| *far).map(|(_, word)| word)
 }
 
-/// The same as a sentence, with what belongs after it; empty where no word is near.
+/// The same as a sentence with a trailing space; empty if no word is near.
 pub(crate) fn did_you_mean<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> String {
     nearest(typed, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
 }
 
-/// Bytes of a word that is still compared with the known ones.
+/// Longest word that is compared with the known ones, in bytes.
 const LONGEST_TYPED: usize = 64;

@@ -16,36 +16,37 @@ use super::value::decimal;
 pub struct Duration<const MIN: u64 = 0, const MAX: u64 = { u64::MAX }>(time::Duration);
 
 impl<const MIN: u64, const MAX: u64> Duration<MIN, MAX> {
-    /// `None` outside the bounds.
+    /// `None` if out of bounds.
     #[must_use]
     pub fn new(duration: time::Duration) -> Option<Self> {
         let bounds = time::Duration::from_millis(MIN)..=time::Duration::from_millis(MAX);
         bounds.contains(&duration).then_some(Self(duration))
     }
 
-    /// The nearest to this one within the bounds.
+    /// The nearest duration within the bounds.
     #[must_use]
     pub fn clamped(duration: time::Duration) -> Self {
         Self(duration.clamp(time::Duration::from_millis(MIN), time::Duration::from_millis(MAX)))
     }
 
-    /// So many milliseconds, within the bounds.
+    /// A number of milliseconds, clamped to the bounds.
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
         assert!(MIN <= millis && millis <= MAX, "a default is within its own bounds");
         Self(time::Duration::from_millis(millis))
     }
 
-    /// As the standard library has it.
+    /// As a duration of the standard library.
     #[must_use]
     pub fn get(self) -> time::Duration {
         self.0
     }
 
-    /// An option's value; for `value_parser`.
+    /// Parses an option's value; for `value_parser`.
     ///
     /// # Errors
-    /// What is allowed.
+    ///
+    /// The allowed values.
     pub fn option(text: &str) -> Result<time::Duration, NotAllowed> {
         text.parse().map(Self::get)
     }
@@ -86,7 +87,7 @@ impl<const MIN: u64, const MAX: u64> Scalar for Duration<MIN, MAX> {
 scalar!([const MIN: u64, const MAX: u64] Duration<MIN, MAX>);
 
 impl<const MIN: u64, const MAX: u64> fmt::Display for Duration<MIN, MAX> {
-    /// In the largest unit that stays whole.
+    /// In the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_zero() {
             return f.write_str("0s");
@@ -110,7 +111,7 @@ impl<const MIN: u64, const MAX: u64> Serialize for Duration<MIN, MAX> {
     }
 }
 
-/// As a file says it.
+/// In the notation of a file.
 pub(crate) fn show(duration: time::Duration) -> String {
     Duration::<0>(duration).to_string()
 }

@@ -1,24 +1,23 @@
 //! Why a text is not YAML, in an editor's terms: tabs, spaces after colons, indentation, quotes.
 //!
-//! The parser notices a mistake where it can go on no further, often a line late, and speaks of its own states. So the
-//! lines are looked at first, and the parser's complaint only tells what kind of mistake is left. It never decides
-//! that there is one.
-//! Source: YAML 1.2.2, chapters 5 to 8.
+//! The parser reports a mistake only when it cannot continue, often a line late, and in terms of its own states. So the
+//! lines are examined first, and the parser's complaint is used only for the mistakes that remain. This module never
+//! decides whether there is a mistake. Source: YAML 1.2.2, chapters 5 to 8.
 
 use super::problem::Spot;
 
-/// What breaks the text.
+/// The cause of a syntax error.
 pub(super) struct Fault {
     pub(super) spot: Spot,
     pub(super) what: String,
     pub(super) help: String,
-    /// Whether the parser's key is the one that is wrong, and not the one before.
+    /// Whether the parser's key is the wrong one, rather than the one before.
     pub(super) is_at_key: bool,
 }
 
-/// The mistake behind a complaint of the parser, which it has at `spot`.
+/// The mistake behind a complaint of the parser at `spot`.
 pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> Fault {
-    // The parser may be a line late, and it may stop before a line that it cannot take for a continuation.
+    // The parser may be a line late, and it may stop before a line that cannot be a continuation.
     let last = spot.line.min(lines.len());
     let numbered = || lines.iter().enumerate().map(|(at, text)| (at + 1, *text));
     let near = || numbered().filter(|(line, _)| line.abs_diff(spot.line) <= 1);
@@ -35,7 +34,7 @@ pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> Fault {
         .unwrap_or_else(|| by_complaint(spot, complaint))
 }
 
-/// A tab in an indentation.
+/// A tab in the indentation.
 fn tab(line: usize, text: &str) -> Option<Fault> {
     let indent = &text[..text.len() - text.trim_start().len()];
     let column = indent.chars().position(|c| c == '\t')? + 1;
@@ -63,13 +62,13 @@ fn address(line: usize, text: &str) -> Option<Fault> {
     })
 }
 
-/// A percent sign at the left margin, which YAML takes for a directive.
+/// A percent sign at the left margin, which begins a YAML directive.
 fn directive(line: usize, text: &str) -> Option<Fault> {
     let spot = Spot { line, column: 1, width: 1 };
     text.starts_with('%').then(|| Fault { is_at_key: false, ..by_complaint(spot, "directive") })
 }
 
-/// A dash, or a key, without the space behind it.
+/// A dash, or a key, without a space behind it.
 fn no_space(line: usize, text: &str) -> Option<Fault> {
     let fault = |at: usize, width: usize, what: String, help: String| {
         Some(Fault { spot: Spot { line, column: at + 1, width }, what, help, is_at_key: false })
@@ -93,7 +92,7 @@ fn no_space(line: usize, text: &str) -> Option<Fault> {
     fault(start, key.len() + 1, format!("found no space after `{key}:`"), help)
 }
 
-/// A line that is text alone, where a key belongs.
+/// A line of text where a key is required.
 fn no_colon(line: usize, text: &str, complaint: &str) -> Option<Fault> {
     let is_meant = complaint.contains("simple key") || complaint.contains("mapping values");
     let bare = text.split(" #").next().unwrap_or_default().trim();
@@ -109,7 +108,7 @@ fn no_colon(line: usize, text: &str, complaint: &str) -> Option<Fault> {
     Some(Fault { spot, what: "found no colon in this line".to_owned(), help, is_at_key: false })
 }
 
-/// The bracket that is not closed, or closes nothing.
+/// A bracket that is not closed, or closes nothing.
 fn bracket(lines: &[&str], complaint: &str) -> Option<Fault> {
     if !["flow", "bracket", "':'"].iter().any(|part| complaint.contains(part)) {
         return None;
@@ -137,24 +136,24 @@ fn unpaired(spot: Spot, bracket: char, why: &str) -> Fault {
     Fault { spot, what: format!("`{bracket}` {why}"), help: BRACKET_HELP.to_owned(), is_at_key: false }
 }
 
-/// A column at which lines that belong together begin.
+/// A column at which lines of one list or mapping begin.
 #[derive(Clone)]
 struct Open<'t> {
     /// From 0.
     column: usize,
-    /// The line that began it, and its key.
+    /// The line that opened it, and its key.
     line: usize,
     key: &'t str,
-    /// Dashes begin there, and no keys.
+    /// Whether its lines begin with dashes rather than keys.
     is_list: bool,
 }
 
-/// The first line that does not begin where its neighbours do.
+/// The first line with a different indentation than its neighbours.
 fn indentation(lines: &[&str]) -> Option<Fault> {
     let mut open: Vec<Open<'_>> = Vec::new();
     let mut may_deepen = true;
     let mut brackets = 0_usize;
-    // The line before, its column, and what it closed.
+    // The line before: its number, its column, and what it closed.
     let mut before = (0, 0, Vec::new());
     for (at, text) in lines.iter().enumerate().filter(|(_, text)| is_content(text)) {
         let line = at + 1;
@@ -175,7 +174,7 @@ fn indentation(lines: &[&str]) -> Option<Fault> {
         let is_between = !fits && !closed.is_empty();
         let is_too_deep = !fits && closed.is_empty() && around.is_some() && !may_deepen;
         if is_between || is_key_among_dashes || is_too_deep {
-            // The line before may be what is too far left.
+            // The line before may be the one that is too far left.
             if let Some(own) =
                 before.2.iter().find(|one: &&Open<'_>| one.column == column).filter(|_| is_too_deep)
             {
@@ -226,7 +225,7 @@ fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
     }
 }
 
-/// What the parser's complaint is about, where the lines show nothing.
+/// The mistake by the parser's complaint, if the lines show none.
 fn by_complaint(spot: Spot, complaint: &str) -> Fault {
     let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
     let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
@@ -238,7 +237,7 @@ fn is_content(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('#')
 }
 
-/// A part of a complaint, and what is wrong then; the first that fits.
+/// Parts of complaints and the mistakes they indicate; the first match counts.
 const COMPLAINTS: [(&str, Mistake); 19] = [
     ("unprintable", UNPRINTABLE),
     ("byte order mark", UNPRINTABLE),
@@ -261,7 +260,7 @@ const COMPLAINTS: [(&str, Mistake); 19] = [
     ("simple key", NO_KEY),
 ];
 
-/// What is wrong, and what would be right.
+/// What is wrong, and the remedy.
 type Mistake = (&'static str, &'static str);
 
 const UNPRINTABLE: Mistake = ("found a character that cannot be printed", "leave it out");

@@ -1,11 +1,11 @@
 //! YAML files as typed sections: the configuration, profiles and scenarios.
 //!
-//! Owns the way from a text to structs with `derive(Deserialize)`: one pass over the parser's events makes a tree that
-//! knows its places, and serde reads it section by section. A value that does not fit is reported and left out, and the
-//! section is read again without it, so that no mistake hides another. Owns the messages, too, and the values that
-//! every kind of file has: durations, counts, shares, names.
+//! Owns the path from text to structs with `derive(Deserialize)`: one pass over the parser's events builds a tree with
+//! positions, and serde reads it section by section. An invalid value is reported and skipped, and the section is read
+//! again without it, so that no mistake hides another. Owns the messages, too, and the values common to all kinds of
+//! file: durations, counts, shares, names.
 //!
-//! Never opens a file, and knows no key.
+//! Never opens a file, and has no keys of its own.
 
 pub(crate) mod de;
 mod did_you_mean;

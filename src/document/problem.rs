@@ -1,12 +1,12 @@
-//! What is wrong with a file: where, at which key, what was found and what is allowed, in the shape of rustc's messages.
+//! Problems of a file: the place, the key, what was found and what is allowed, in the shape of rustc's messages.
 //!
-//! Owns positions, the texts people see and their bounds; never decides what is wrong.
+//! Owns positions, message texts and their bounds; never decides what is wrong.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// A place in the text: line and column from 1, columns and width in characters.
+/// A position in the text: line and column from 1, columns and width in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Spot {
     pub(crate) line: usize,
@@ -19,16 +19,16 @@ impl Spot {
     pub(crate) const START: Self = Self { line: 1, column: 1, width: 1 };
 }
 
-/// Whether the file can be used all the same.
+/// Whether the file can still be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The file is refused.
     Error,
-    /// The file is used; it hardly says what was meant.
+    /// The file is used, but probably does not say what was meant.
     Warning,
 }
 
-/// One thing wrong with a file. Its `Display` is the full text, of several lines.
+/// One problem of a file. Its `Display` is the full text, of several lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     severity: Severity,
@@ -37,37 +37,37 @@ pub struct Problem {
     spot: Option<Spot>,
     key: String,
     what: String,
-    /// What would be right, without "help".
+    /// The remedy, without "help".
     help: Option<String>,
     excerpt: Excerpt,
 }
 
 impl Problem {
-    /// Whether the file can be used all the same.
+    /// Whether the file can still be used.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// Line, from 1; `None` where the file as a whole is meant.
+    /// Line, from 1; `None` for the file as a whole.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.spot.map(|spot| spot.line)
     }
 
-    /// Column in characters, from 1; `None` where the file as a whole is meant.
+    /// Column in characters, from 1; `None` for the file as a whole.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         self.spot.map(|spot| spot.column)
     }
 
-    /// The key's path, such as `buses[0].units[2].id`; empty where no key is meant.
+    /// The key's path, such as `buses[0].units[2].id`; empty for the file as a whole.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What was found and what is allowed, without the place.
+    /// What was found and what is allowed, without the position.
     #[must_use]
     pub fn message(&self) -> String {
         match &self.help {
@@ -76,7 +76,7 @@ impl Problem {
         }
     }
 
-    /// Place, key and message on one line, for a log.
+    /// Position, key and message on one line, for a log.
     #[must_use]
     pub fn headline(&self) -> String {
         let spot = self.spot.map_or_else(String::new, |spot| format!(":{}:{}", spot.line, spot.column));
@@ -120,7 +120,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Everything wrong with a file that cannot be used, warnings included. Holds at least one error.
+/// All problems of a file that cannot be used, warnings included. Holds at least one error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     file: Arc<str>,
@@ -129,7 +129,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// The errors, in order of the file, then those of files it names; [`MAX_ERRORS`] at most.
+    /// The errors, in order of the file, then those of files it refers to; [`MAX_ERRORS`] at most.
     #[must_use]
     pub fn errors(&self) -> &[Problem] {
         &self.errors
@@ -165,13 +165,13 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects what is wrong while a file is read, so that no fault hides another.
+/// Collects the problems while a file is read, so that none hides another.
 pub(crate) struct Faults<'t> {
     file: Arc<str>,
     lines: Vec<&'t str>,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
-    /// Errors of other files that this one names.
+    /// Errors of other files that this one refers to.
     elsewhere: Vec<Problem>,
     /// Keys with an error.
     faulty: BTreeSet<String>,
@@ -185,7 +185,7 @@ impl<'t> Faults<'t> {
         Self { file: file.into(), lines, errors, warnings, elsewhere, faulty: BTreeSet::new() }
     }
 
-    /// Adds an error at a key; without a place where nothing was written in a file.
+    /// Adds an error at a key; without a position if the section was built in code.
     pub(crate) fn error(&mut self, spot: Option<Spot>, key: &str, what: String, help: Option<String>) {
         self.faulty.insert(key.to_owned());
         if self.is_full() {
@@ -203,23 +203,23 @@ impl<'t> Faults<'t> {
         }
     }
 
-    /// Adds everything wrong with a file that this one names; it is shown after this one's own.
+    /// Adds the problems of a file that this one refers to; shown after this one's own.
     pub(crate) fn include(&mut self, other: Problems) {
         let room = MAX_ERRORS - self.errors.len() - self.elsewhere.len();
         self.elsewhere.extend(other.errors.into_iter().take(room));
     }
 
-    /// Whether no further error is kept.
+    /// Whether further errors are dropped.
     pub(crate) fn is_full(&self) -> bool {
         self.errors.len() + self.elsewhere.len() == MAX_ERRORS
     }
 
-    /// Whether there is an error of this or of a file that it names.
+    /// Whether there is an error in this or in a file that it refers to.
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty() || !self.elsewhere.is_empty()
     }
 
-    /// Whether there is no error at this key, nor at one around or below it.
+    /// Whether there is no error at this key, nor at a parent or child.
     pub(crate) fn is_sound(&self, key: &str) -> bool {
         let is_below = |mark: char| {
             let start = format!("{key}{mark}");
@@ -234,7 +234,7 @@ impl<'t> Faults<'t> {
         &self.lines
     }
 
-    /// The warnings, where there was no error; else everything.
+    /// The warnings if there was no error; else all problems.
     pub(crate) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
         self.errors.sort_by_key(|problem| problem.spot);
         self.warnings.sort_by_key(|problem| problem.spot);
@@ -259,14 +259,14 @@ impl<'t> Faults<'t> {
     }
 }
 
-/// The only problem of a file that could not even be read.
+/// The only problem of a file that could not be read.
 pub(crate) fn unreadable(file: &str, what: impl Into<String>, help: Option<&str>) -> Problems {
     let mut faults = Faults::new(file, "");
     faults.error(None, "", what.into(), help.map(str::to_owned));
     Problems { file: faults.file, errors: faults.errors, warnings: Vec::new() }
 }
 
-/// A part of one source line, and where the carets go.
+/// A part of one source line, and the position of the carets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Excerpt {
     text: String,

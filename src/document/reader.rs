@@ -1,7 +1,7 @@
-//! Sections of a file, one after the other, and every mistake in them.
+//! Reads the sections of a file one after the other, with every mistake in them.
 //!
-//! Owns how much of a section is read again after a mistake, and what is said of keys that are unknown, missing or not
-//! yet supported.
+//! Owns how a section is read again after a mistake, and the messages about keys that are unknown, missing or not yet
+//! supported.
 
 use serde::Deserialize;
 
@@ -12,26 +12,27 @@ use super::text::{bounded, first_control_character};
 use super::tree::{self, Kind, Node, join, shorten};
 use super::value::{allowed_list, wrong_length};
 
-/// One section of a file: a struct whose container attribute `rename` is what people call it, after "of".
+/// One section of a file: a struct whose container attribute `rename` is its display name, after "of".
 pub(crate) trait Section: for<'de> Deserialize<'de> {
-    /// Keys whose content is read by itself: lists of sections.
+    /// Keys whose contents are read separately: lists of sections.
     const APART: Keys = &[];
 }
 
 /// One kind of file.
 pub(crate) struct Format {
-    /// What such a file holds, after "allowed:".
+    /// What such a file holds, for the message after "allowed:".
     pub(crate) holds: &'static str,
-    /// Every section.
+    /// All sections.
     pub(crate) sections: &'static [fn() -> (&'static str, Keys)],
-    /// Keys of later versions, by their path without indexes.
+    /// Keys of later versions, by their paths without indexes.
     pub(crate) later: &'static [&'static str],
 }
 
-/// Reads a text; `build` makes its meaning from its sections, or reports why it cannot. Gives the warnings, too.
+/// Reads a text; `build` converts its sections, or reports why it cannot. Returns the warnings, too.
 ///
 /// # Errors
-/// Everything that is wrong with the text.
+///
+/// All problems of the text.
 pub(crate) fn read<T>(
     text: &str,
     file_name: &str,
@@ -57,10 +58,11 @@ pub(crate) fn read<T>(
     finish(faults, built, file_name)
 }
 
-/// The same for sections that were made in code and have no text; `name` is the file's in messages.
+/// The same for sections that were built in code and have no text; `name` is the file's in messages.
 ///
 /// # Errors
-/// Everything that is wrong with them.
+///
+/// All problems of the sections.
 pub(crate) fn without_text<T>(
     name: &str,
     format: &'static Format,
@@ -73,7 +75,7 @@ pub(crate) fn without_text<T>(
 
 fn finish<T>(faults: Faults<'_>, built: Option<T>, name: &str) -> Result<(T, Vec<Problem>), Problems> {
     let warnings = faults.finish()?;
-    // Nothing is missing unless an error says so.
+    // If the result is missing, an error has been reported.
     let built = built.ok_or_else(|| unreadable(name, "the file is incomplete", None))?;
     Ok((built, warnings))
 }
@@ -87,7 +89,8 @@ pub(crate) struct Reader<'n, 't> {
 }
 
 impl<'n> Reader<'n, '_> {
-    /// One section. Values that were reported have their default; `None`: it has none, or is no section at all.
+    /// Reads one section. Reported values have their default; `None`: a value has none, or this is not a section at
+    /// all.
     pub(crate) fn section<T: Section>(&mut self, section: &'n Node, path: &str) -> Option<T> {
         let mut pass = Pass { apart: Some((section, T::APART)), ..Pass::default() };
         let mut lacking = None;
@@ -98,7 +101,7 @@ impl<'n> Reader<'n, '_> {
             };
             let mut wrong = error.node.unwrap_or(section);
             if let What::MissingKey(key) = error.what {
-                // A key that is there was reported, and what it belongs to cannot be had without it.
+                // The key is present and has been reported; without its value the section cannot be built.
                 if wrong.entry(key).is_none() {
                     pass.absent = Some((wrong, key));
                     lacking = Some(wrong);
@@ -119,7 +122,7 @@ impl<'n> Reader<'n, '_> {
         None
     }
 
-    /// Each section of the list below a key, read by `read`. A list that is missing or empty is reported.
+    /// Reads each section of the list below a key. A missing or empty list is reported.
     pub(crate) fn sections<T>(
         &mut self,
         parent: &'n Node,
@@ -154,7 +157,7 @@ impl<'n> Reader<'n, '_> {
             let Kind::List(items) = &entry.value.kind else { continue };
             for (index, item) in items.iter().take(most).enumerate() {
                 let one = read(self, item, &format!("{path}[{index}]"));
-                // A list whose key appears before is read for its mistakes alone.
+                // A list under a duplicate key is read only for its mistakes.
                 if !entry.doubled {
                     found.push(one);
                 }
@@ -163,7 +166,7 @@ impl<'n> Reader<'n, '_> {
         found
     }
 
-    /// The same for a list that may be absent.
+    /// The same for an optional list.
     pub(crate) fn sections_if_any<T>(
         &mut self,
         parent: &'n Node,
@@ -175,35 +178,35 @@ impl<'n> Reader<'n, '_> {
         if parent.entry(key).is_none() { Vec::new() } else { self.sections(parent, path, key, most, read) }
     }
 
-    /// Reports what is wrong with the value at a path, and what would be right.
+    /// Reports a problem of the value at a path, and the remedy.
     pub(crate) fn error(&mut self, path: &str, what: &str, help: &str) {
         let spot = self.spot(path);
         self.faults.error(spot, path, what.to_owned(), Some(help.to_owned()));
     }
 
-    /// Reports what is wrong with the key at a path.
+    /// Reports a problem of the key at a path.
     pub(crate) fn error_at_key(&mut self, path: &str, what: &str, help: &str) {
         let spot = self.root.map(|root| root.find(path).1);
         self.faults.error(spot, path, what.to_owned(), Some(help.to_owned()));
     }
 
-    /// Warns of the value at a path.
+    /// Adds a warning about the value at a path.
     pub(crate) fn warning(&mut self, path: &str, what: &str, help: &str) {
         let spot = self.spot(path);
         self.faults.warning(spot, path, what.to_owned(), Some(help.to_owned()));
     }
 
-    /// Adds what is wrong with a file that this one names.
+    /// Adds the problems of a file that this one refers to.
     pub(crate) fn include(&mut self, problems: Problems) {
         self.faults.include(problems);
     }
 
-    /// Whether there is no error at this path, nor at one around or below it.
+    /// Whether there is no error at this path, nor at a parent or child.
     pub(crate) fn is_sound(&self, path: &str) -> bool {
         self.faults.is_sound(path)
     }
 
-    /// Reports a value that has no default and is missing, with what would be allowed.
+    /// Reports a missing value that has no default, with the allowed values.
     pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
         if value.is_none() && self.is_sound(path) {
             let help = match allowed::<T>() {
@@ -219,7 +222,7 @@ impl<'n> Reader<'n, '_> {
         self.root.is_none_or(|root| root.find_list(path).is_none_or(|length| length == items.len()))
     }
 
-    /// Whether no further error is kept.
+    /// Whether further errors are dropped.
     pub(crate) fn is_full(&self) -> bool {
         self.faults.is_full()
     }
@@ -276,7 +279,7 @@ impl<'n> Reader<'n, '_> {
     }
 }
 
-/// What to say of a value in the place of a section.
+/// The message about a value in place of a section.
 fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<String>) {
     let keys_of = format!("{title} has the keys {}", keys.join(", "));
     match node.map(|node| (node, &node.kind)) {

@@ -1,25 +1,27 @@
 //! The bytes of a file as text.
 //!
-//! Owns the size, the encoding and the characters of a file; never opens one and never looks at what it says.
+//! Owns the size, the encoding and the characters of a file; never opens one and never interprets its contents.
 
 use super::problem::{Faults, Problems, Spot, unreadable};
 
-/// The text in a file's bytes, of which at most [`MAX_FILE`] and one more need to be given.
+/// Decodes a file's bytes; of a longer file than [`MAX_FILE`], one more byte is enough.
 ///
 /// # Errors
+///
 /// The file is too large, or not UTF-8.
 pub(crate) fn decode<'b>(bytes: &'b [u8], file_name: &str) -> Result<&'b str, Problems> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text),
-        // The bound cuts a long file anywhere, within a character too.
+        // The limit cuts a long file anywhere, also within a character.
         Err(_) if bytes.len() as u64 > MAX_FILE => Err(too_large(file_name)),
         Err(error) => Err(not_utf8(bytes, error.valid_up_to(), file_name)),
     }
 }
 
-/// The text without the byte order mark that some editors put before UTF-8.
+/// The text without a byte order mark.
 ///
 /// # Errors
+///
 /// The text is longer than [`MAX_FILE`].
 pub(super) fn bounded<'t>(text: &'t str, file_name: &str) -> Result<&'t str, Problems> {
     if text.len() as u64 > MAX_FILE {
@@ -28,7 +30,7 @@ pub(super) fn bounded<'t>(text: &'t str, file_name: &str) -> Result<&'t str, Pro
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The parser takes a zero for the end of the text, and a lone carriage return for the end of a line.
+/// The parser treats NUL as the end of the text, and a lone carriage return as the end of a line.
 pub(super) fn first_control_character(text: &str) -> Option<Spot> {
     let mut spot = Spot::START;
     let mut characters = text.chars().peekable();
@@ -66,5 +68,5 @@ fn not_utf8(bytes: &[u8], at: usize, name: &str) -> Problems {
     }
 }
 
-/// Bytes of a file.
+/// Largest size of a file in bytes.
 pub(crate) const MAX_FILE: u64 = 1024 * 1024;

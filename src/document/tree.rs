@@ -1,9 +1,8 @@
-//! The events of the YAML parser as a tree that knows the place of each part.
+//! The events of the YAML parser as a tree with the position of each part.
 //!
-//! Owns what makes a text unusable as YAML: syntax, duplicate keys, several documents, depth, and the parts of YAML
-//! these files do without (anchors, aliases, merge keys, tags). Never looks at what a key means. Every scalar stays
-//! the text that was written: `on`, `no` and `007` are not reinterpreted.
-//! YAML 1.2.2, chapters 3 and 6 to 9.
+//! Owns what makes a text unusable as YAML: syntax, duplicate keys, several documents, depth, and the YAML features
+//! these files do not use (anchors, aliases, merge keys, tags). Never interprets a key. Every scalar remains the text
+//! that was written: `on`, `no` and `007` are not converted. YAML 1.2.2, chapters 3 and 6 to 9.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +18,10 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// Nothing written, `~` or `null`.
+    /// Empty, `~` or `null`.
     Empty,
     /// Text as written; `plain`: without quotes.
     Scalar { text: String, plain: bool },
@@ -30,9 +29,9 @@ pub(crate) enum Kind {
     List(Vec<Node>),
     /// `key: ...` or `{...}`.
     Mapping(Vec<Entry>),
-    /// Not in the file, though its key is needed.
+    /// Not in the file, though its key is required.
     Absent,
-    /// Reported already.
+    /// Already reported.
     Refused,
 }
 
@@ -42,12 +41,12 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_spot: Spot,
     pub(crate) value: Node,
-    /// The key appears before in this mapping; that is reported, and the earlier value counts.
+    /// The key appears before in this mapping; that has been reported, and the earlier value counts.
     pub(crate) doubled: bool,
 }
 
 impl Node {
-    /// What it is, for "found ...".
+    /// Its kind, for "found ...".
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Empty | Kind::Absent | Kind::Refused => "no value".to_owned(),
@@ -65,14 +64,14 @@ impl Node {
         entries.iter().find(|entry| entry.key == key && !entry.doubled)
     }
 
-    /// The place of the value at a path such as `buses[0].units[2].id`, and of its key where it has one; of the part
-    /// around it where the path leads nowhere.
+    /// The position of the value at a path such as `buses[0].units[2].id`, and of its key where it has one; if the path
+    /// does not exist, of the nearest parent.
     pub(crate) fn find(&self, path: &str) -> (Spot, Spot) {
         let (node, key, is_there) = self.follow(path);
         (node.spot, if is_there { key } else { node.spot })
     }
 
-    /// How many items the list at a path has; `None`: there is no list.
+    /// The length of the list at a path; `None`: there is no list.
     pub(crate) fn find_list(&self, path: &str) -> Option<usize> {
         match self.follow(path) {
             (Self { kind: Kind::List(items), .. }, _, true) => Some(items.len()),
@@ -80,7 +79,7 @@ impl Node {
         }
     }
 
-    /// As far as a path leads, the place of the last key, and whether that is all of it.
+    /// The node at a path or its nearest existing parent, the position of the last key, and whether the path exists.
     fn follow(&self, path: &str) -> (&Self, Spot, bool) {
         let (mut node, mut key) = (self, self.spot);
         for step in path.split('.') {
@@ -101,8 +100,8 @@ impl Node {
     }
 }
 
-/// Reads a text; `expected` says what a file of this kind holds. `None`: it is no usable YAML, and the faults
-/// say why.
+/// Parses a text; `expected` states what a file of this kind holds. `None`: it is not usable YAML, and the problems are
+/// in `faults`.
 pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Option<Node> {
     let mut builder = Builder { stack: Vec::new(), root: None, documents: 0 };
     for event in Parser::new_from_str(text) {
@@ -130,7 +129,7 @@ pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Optio
     builder.root
 }
 
-/// Text cut to what fits into a message, on one line.
+/// Text on one line, shortened to fit a message.
 pub(crate) fn shorten(text: &str) -> String {
     let line: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
@@ -143,7 +142,7 @@ enum Next {
     Hopeless,
 }
 
-/// The lists and mappings that are open, outermost first.
+/// The open lists and mappings, outermost first.
 struct Builder {
     stack: Vec<Open>,
     root: Option<Node>,
@@ -238,7 +237,7 @@ impl Builder {
         Next::More
     }
 
-    /// Puts a finished value, or key, where it belongs.
+    /// Adds a finished value, or key, to the innermost open list or mapping.
     fn put(&mut self, mut node: Node, faults: &mut Faults<'_>) {
         let path = self.path();
         match self.stack.last_mut() {
@@ -249,7 +248,7 @@ impl Builder {
                     Pending::Nothing => *key = check_key(node, &path, seen, faults),
                     Pending::Refused => {}
                     Pending::Key { name, spot, doubled } => {
-                        // Nothing written has no place of its own.
+                        // An empty value has no position of its own.
                         if matches!(node.kind, Kind::Empty) {
                             node.spot = spot;
                         }
@@ -276,7 +275,7 @@ impl Builder {
         let layout::Fault { spot, what, help, is_at_key } =
             layout::explain(faults.lines(), spot, error.info());
         let mut key = self.path();
-        // How far a list had come says nothing certain about where its text broke.
+        // The index reached in a list proves nothing about the place of a syntax error.
         if key.ends_with(']') {
             key.truncate(key.rfind('[').unwrap_or(0));
         } else if !is_at_key {
@@ -307,7 +306,7 @@ fn refuse(faults: &mut Faults<'_>, spot: Spot, path: &str, what: &str, allowed: 
     faults.error(Some(spot), path, what.to_owned(), Some(format!("allowed: {allowed}")));
 }
 
-/// Judges a key by itself; `path` is that of its mapping.
+/// Checks a key by itself; `path` is that of its mapping.
 fn check_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
     let spot = node.spot;
     let (name, plain) = match node.kind {

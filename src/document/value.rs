@@ -1,4 +1,4 @@
-//! The values that every kind of file has: counts, shares, names, lists.
+//! The values common to all kinds of file: counts, shares, names, lists.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,14 +14,14 @@ use super::de::{Scalar, scalar};
 pub struct Count<const MIN: u32, const MAX: u32>(u32);
 
 impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
-    /// Within the bounds.
+    /// A number within the bounds.
     #[must_use]
     pub const fn new(number: u32) -> Self {
         assert!(MIN <= number && number <= MAX, "a number in code is within its own bounds");
         Self(number)
     }
 
-    /// The nearest to this one within the bounds.
+    /// The nearest number within the bounds.
     #[must_use]
     pub fn clamped(number: usize) -> Self {
         Self(u32::try_from(number).unwrap_or(u32::MAX).clamp(MIN, MAX))
@@ -33,13 +33,13 @@ impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
         self.0
     }
 
-    /// As the number of things.
+    /// As a count of items.
     #[must_use]
     pub fn size(self) -> usize {
         self.0 as usize
     }
 
-    /// As a byte or a register; `None` beyond what it holds.
+    /// As a byte or a register; `None` if it does not fit.
     #[must_use]
     pub fn narrow<T: TryFrom<u32>>(self) -> Option<T> {
         T::try_from(self.0).ok()
@@ -63,21 +63,21 @@ impl<const MIN: u32, const MAX: u32> Scalar for Count<MIN, MAX> {
 pub struct Share<const MIN: u32>(u32);
 
 impl<const MIN: u32> Share<MIN> {
-    /// So many hundredths of a percent.
+    /// A number of hundredths of a percent.
     #[must_use]
     pub const fn hundredths(hundredths: u32) -> Self {
         assert!(MIN <= hundredths && hundredths <= 10_000, "a share in code is within its own bounds");
         Self(hundredths)
     }
 
-    /// The nearest to this one, which is from 0 to 1.
+    /// The nearest share; `share` is from 0 to 1.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded before")]
     pub fn clamped(share: f64) -> Self {
         Self((share * 10_000.0).round().clamp(f64::from(MIN), 10_000.0) as u32)
     }
 
-    /// From 0 to 1. Hundredths of a percent are whole, so what is written back reads as the same number.
+    /// From 0 to 1. Hundredths of a percent are whole, so a share that is written back reads as the same number.
     #[must_use]
     pub fn get(self) -> f64 {
         f64::from(self.0) / 10_000.0
@@ -111,7 +111,7 @@ impl<const MIN: u32> Serialize for Share<MIN> {
 }
 
 scalar! {
-    /// What people call a thing.
+    /// A display name.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
     pub struct Name(pub(crate) String);
     |text| {
@@ -188,14 +188,14 @@ pub(super) fn wrong_length(length: usize, least: usize, most: usize) -> Option<S
     (length < least).then(|| "found an empty list".to_owned())
 }
 
-/// Digits alone, without a leading zero: `010` means ten to some and eight to others.
+/// Digits without a leading zero: `010` is ten to some readers and eight to others.
 pub(crate) fn whole_number(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let clear = digits && (text == "0" || !text.starts_with('0'));
     if clear { text.parse().ok() } else { None }
 }
 
-/// Digits as [`whole_number`] has them, or `0x` and hexadecimal digits.
+/// Digits as in [`whole_number`], or `0x` and hexadecimal digits.
 pub(crate) fn decimal_or_hex(text: &str) -> Option<u32> {
     let Some(hex) = text.strip_prefix("0x") else { return whole_number(text) };
     let digits = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,19 +1,19 @@
-//! The profiles that are always there.
+//! The built-in profiles.
 //!
-//! Owns their names; each is the file below `config/profiles` that was there when the program was built.
+//! Owns their names; each is a file below `config/profiles`, included when the program is built.
 
 use std::sync::LazyLock;
 
 use super::profile::Profile;
 
 impl Profile {
-    /// The built-in profile of that name.
+    /// The built-in profile with this name.
     #[must_use]
     pub fn builtin(name: &str) -> Option<&'static Self> {
         BUILTIN.iter().find(|profile| profile.name == name)
     }
 
-    /// The names of the built-in profiles, that of the meters this program is made for first.
+    /// The names of the built-in profiles; first that of the Series 4000-R.
     #[must_use]
     pub fn builtin_names() -> &'static [&'static str] {
         &NAMES

@@ -1,7 +1,7 @@
-//! What two parts of a profile say about each other.
+//! Checks between the parts of a profile.
 //!
-//! Every check runs whose own inputs are sound, whatever else was reported. No pair is cut, no register is in two
-//! blocks or in none, no name leads nowhere.
+//! Every check runs whose own inputs are sound, whatever else was reported: no pair is cut, every register of a block
+//! belongs to exactly one point, every name resolves.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use super::section;
 use super::vocabulary::{Access, Format, Group};
 use crate::document::{Reader, YesNo, did_you_mean};
 
-/// Compares everything.
+/// Runs all checks.
 pub(super) fn check(
     blocks: &[BlockRead],
     gaps: &[RangeInclusive<u32>],
@@ -46,15 +46,15 @@ pub(super) fn check(
     }
 }
 
-/// The points by their names.
+/// The points by name.
 struct Names<'p> {
     points: &'p [&'p PointRead],
-    /// Whether every point has a name: else the one that is missing may be meant.
+    /// Whether every point has a name: if not, a name that is not found may be the missing one.
     are_complete: bool,
 }
 
 impl Names<'_> {
-    /// The point of that name. `None`: it is reported, here or for itself.
+    /// The point with this name. `None`: the missing name has been reported.
     fn find(&self, name: &str, path: &str, reader: &mut Reader<'_, '_>) -> Option<&Point> {
         let found = self.points.iter().find(|read| read.name.as_deref() == Some(name));
         if found.is_none() && self.are_complete {
@@ -65,7 +65,7 @@ impl Names<'_> {
         found.filter(|read| reader.is_sound(&read.path))?.point.as_ref()
     }
 
-    /// The same where a copy would not do.
+    /// The same where a copy is not allowed.
     fn find_original(&self, name: &str, path: &str, reader: &mut Reader<'_, '_>) {
         let original = self.find(name, path, reader).and_then(|point| point.copy_of.as_ref());
         if let Some(original) = original {
@@ -75,7 +75,7 @@ impl Names<'_> {
     }
 }
 
-/// Each name once.
+/// Checks that each name occurs once.
 fn check_once<'n>(
     names: impl Iterator<Item = (Option<&'n str>, String)>,
     whose: &str,
@@ -118,12 +118,12 @@ fn check_gaps(block: &BlockRead, gaps: &[RangeInclusive<u32>], reader: &mut Read
     }
 }
 
-/// Every point inside its block, every register of the block in one point.
+/// Checks that every point is inside its block, and every register of the block in one point.
 fn check_points(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     let Some(own) = &block.registers else { return };
     let mut sorted: Vec<_> =
         block.points.iter().filter_map(|point| Some((point.registers.as_ref()?, point))).collect();
-    // Whether every point could be read as far as its registers.
+    // Whether the registers of every point could be read.
     let is_complete = !sorted.is_empty() && sorted.len() == block.points.len();
     sorted.sort_by_key(|(registers, _)| *registers.start());
     let mut next = *own.start();
@@ -132,7 +132,7 @@ fn check_points(block: &BlockRead, reader: &mut Reader<'_, '_>) {
         if !own.contains(registers.start()) || !own.contains(registers.end()) {
             let what = format!("found {}, but the block has {}", count(registers), show(own));
             reader.error(&path, &what, "allowed: points that lie whole in their block");
-            // What lies beyond the end leaves no hole before it.
+            // A point beyond the end leaves no gap before it.
             next = next.max((*registers.end() + 1).min(*own.end() + 1));
             continue;
         }
@@ -174,7 +174,7 @@ fn check_core(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     }
 }
 
-/// An exponent is one; a ratio is a number that hangs on no other point.
+/// Checks that an exponent is one, and that a ratio is a number without a scale of its own.
 fn check_scale(
     point: &Point,
     scaled_by: &[(String, String)],
@@ -213,7 +213,7 @@ fn check_scale(
     }
 }
 
-/// Energy is billed by one point, which counts it in whole steps.
+/// Checks that energy is billed by one point, which counts whole steps.
 fn check_bill_by(points: &[&PointRead], reader: &mut Reader<'_, '_>) {
     let mut first: Option<&PointRead> = None;
     for (read, point) in points.iter().filter_map(|read| Some((*read, read.point.as_ref()?))) {

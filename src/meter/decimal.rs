@@ -1,18 +1,18 @@
-//! Decimal numbers as meters mean them: a count of steps, times a power of ten.
+//! Decimal numbers as meters count them: steps times a power of ten.
 //!
-//! Owns exact scaling and exact text: 1234 steps of 0.1 are 123.4, never 123.40000000000001.
-//! Never rounds; a float is made only where somebody asks for one.
+//! Owns exact scaling and exact text: 1234 steps of 0.1 are 123.4, never 123.40000000000001. Never rounds; floats are
+//! made only on request.
 
 use std::fmt;
 
 /// `digits` times ten to the power of `exponent`, exactly.
 ///
-/// Equality is of both parts: 10 x 10^-1 and 1 x 10^0 are shown differently and compare as different.
+/// Both parts are compared: 10 x 10^-1 and 1 x 10^0 are shown differently and are not equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
-    /// The whole number in front.
+    /// The digits, as a whole number.
     pub digits: i128,
-    /// The power of ten behind it.
+    /// The power of ten.
     pub exponent: i8,
 }
 
@@ -41,20 +41,20 @@ impl Decimal {
         Some(Self { digits: digits * sign, exponent: -exponent })
     }
 
-    /// So many steps of this size. `None` beyond what can be counted, which no register reaches.
+    /// `raw` steps of this size. `None` on overflow, which no register reaches.
     #[must_use]
     pub fn steps(self, raw: i128) -> Option<Self> {
         Some(Self { digits: self.digits.checked_mul(raw)?, exponent: self.exponent })
     }
 
-    /// The product. `None` beyond what can be counted.
+    /// The product. `None` on overflow.
     #[must_use]
     pub fn times(self, other: Self) -> Option<Self> {
         let exponent = self.exponent.checked_add(other.exponent)?;
         Some(Self { digits: self.digits.checked_mul(other.digits)?, exponent })
     }
 
-    /// The sum. `None` beyond what can be counted.
+    /// The sum. `None` on overflow.
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         let exponent = self.exponent.min(other.exponent);
@@ -65,7 +65,7 @@ impl Decimal {
         Some(Self { digits: at(self)?.checked_add(at(other)?)?, exponent })
     }
 
-    /// The quotient, where it has an end after few digits; `None` where it has none, and for a division by zero.
+    /// The quotient, if it has an end after few digits; `None` if it has none, and for a division by zero.
     #[must_use]
     pub fn over(self, other: Self) -> Option<Self> {
         (0..=MOST_PLACES).find_map(|places| {
@@ -82,7 +82,7 @@ impl Decimal {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a float is what is asked for")]
     pub fn to_f64(self) -> f64 {
-        // Powers of ten up to 22 are exact floats, so that dividing rounds once only.
+        // Powers of ten up to 22 are exact floats, so that dividing rounds only once.
         let power = 10_f64.powi(i32::from(self.exponent.unsigned_abs()));
         if self.exponent < 0 { self.digits as f64 / power } else { self.digits as f64 * power }
     }
@@ -109,5 +109,5 @@ impl fmt::Display for Decimal {
 
 /// Digits of a step, before and after the point.
 pub(super) const MOST_DIGITS: usize = 18;
-/// Digits a quotient may have beyond those of its parts.
+/// Digits a quotient may have beyond those of its operands.
 const MOST_PLACES: u32 = 9;

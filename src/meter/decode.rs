@@ -1,7 +1,7 @@
 //! Registers into values with units.
 //!
-//! Owns the honesty of it: a not-available code is no number, a NaN keeps its bits, and a value scaled by an
-//! exponent or a ratio of another read says so. Never reads a clock: each read brings the instant it was asked for.
+//! A not-available code is never shown as a number, a NaN keeps its bits, and a value scaled by an exponent or a ratio
+//! of another read is marked so. Never reads a clock: each read brings the instant of its request.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub struct Sample<'r> {
 impl<'r> Sample<'r> {
     /// From the reply PDU to a read of that range, and the instant its request began to be sent.
     ///
-    /// `None` where the reply is not one of that function with that many registers.
+    /// `None` unless the reply has that function and that many registers.
     #[must_use]
     pub fn new(range: ReadRange, reply: &'r [u8], asked_at: Instant) -> Option<Self> {
         let (head, registers) = reply.split_at_checked(2)?;
@@ -31,13 +31,13 @@ impl<'r> Sample<'r> {
         fits.then_some(Self { range, registers, asked_at })
     }
 
-    /// When the read was asked for.
+    /// When the request of the read began to be sent.
     #[must_use]
     pub fn asked_at(&self) -> Instant {
         self.asked_at
     }
 
-    /// The point's registers as they came; `None` where this read does not hold all of them.
+    /// The point's registers as received; `None` unless this read holds all of them.
     fn registers(&self, profile: &Profile, point: &Point) -> Option<&'r [u8]> {
         let range = profile.range_in(point, self.range.function);
         if !self.range.covers(&range) {
@@ -64,7 +64,7 @@ impl Point {
         }
     }
 
-    /// The reverse of how its registers are read: a number, high word first, in order of address.
+    /// The reverse of joining its registers: from a number, high word first, to registers in order of address.
     #[must_use]
     pub fn split(&self, bits: u64) -> Vec<u16> {
         let words = (0..self.range.quantity.min(4)).rev().map(|word| {
@@ -81,7 +81,7 @@ impl Point {
         }
     }
 
-    /// The characters in its registers, fit to be shown; `None` where there are none.
+    /// The characters in its registers, sanitised for display; `None` if there are none.
     fn text(&self, registers: &[u8]) -> Option<String> {
         let bytes: Vec<u8> = registers
             .chunks_exact(2)
@@ -100,106 +100,106 @@ impl Point {
 /// One point, read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading<'p> {
-    /// What was read; its unit is [`Point::unit`].
+    /// The point; the unit of the value is [`Point::unit`].
     pub point: &'p Point,
-    /// What it says.
+    /// Its value.
     pub value: Value<'p>,
-    /// When its registers were asked for.
+    /// When the request for its registers began to be sent.
     pub asked_at: Instant,
     /// When the points were read that the value is scaled by.
     pub scaled: ScaleRead,
-    /// Whether the value is one the profile says the point may hold; true where there is no number.
+    /// Whether the profile allows the value for the point; true if there is no number.
     pub in_range: bool,
 }
 
-/// What registers say.
+/// The meaning of registers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'p> {
     /// A whole number, scaled, exactly.
     Number(Decimal),
-    /// A finite float, as the meter gave it, or scaled.
+    /// A finite float, as the meter sent it, or scaled.
     Float(f32),
-    /// A finite float of eight bytes, and a whole number whose scale has no end as a decimal.
+    /// A finite double, or a whole number whose scale has no finite decimal form.
     Double(f64),
-    /// A number with a meaning of its own.
+    /// A number with a meaning in the profile.
     Code {
-        /// As read.
+        /// The number, as read.
         code: u16,
-        /// What the profile says of it.
+        /// Its meaning in the profile.
         means: &'p str,
     },
     /// Flags.
     Bits {
-        /// As read, flags without a name included.
+        /// All flags as read, including those without a name.
         bits: u32,
         /// The flags that are set and have a name, lowest first.
         set: Vec<&'p Bit>,
     },
     /// A version.
     Version(Version),
-    /// Characters, fit to be shown.
+    /// Characters, sanitised for display.
     Text(String),
-    /// The meter says there is no value.
+    /// The meter's code for "no value".
     NotAvailable,
-    /// What is no number and not the code for "no value": an infinity, a NaN with other bits, a decimal digit above 9.
+    /// Neither a number nor the code for "no value": an infinity, a NaN with other bits, a decimal digit above 9.
     NotANumber {
-        /// As read, high word first.
+        /// The bits as read, high word first.
         bits: u64,
-        /// Of how many registers.
+        /// The number of registers.
         words: u16,
     },
-    /// A number whose scale is not known, and so no value.
+    /// A number whose scale is unknown, and so no value.
     Unscaled {
-        /// As read.
+        /// The number as read.
         count: RawNumber,
-        /// Why.
+        /// The reason.
         why: Unscaled,
     },
 }
 
-/// A version; people see it as the meter's guide writes it: `V02.015`.
+/// A version, displayed as in the meter's guide: `V02.015`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Before the point.
     pub major: u16,
-    /// After it, three digits.
+    /// After it, with three digits.
     pub minor: u16,
 }
 
 /// A number as its registers hold it, before it is scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RawNumber {
-    /// Of steps.
+    /// A count of steps.
     Whole(i128),
-    /// Of a floating-point format.
+    /// A number in a floating-point format.
     Float(f64),
 }
 
-/// Why a number could not be scaled.
+/// Why a number was not scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unscaled {
     /// No read held the exponent or ratio.
     NotRead,
-    /// What it is scaled by was not the same before it was read and after.
+    /// The exponent or ratio differed before and after the read of the number.
     Changed,
-    /// The exponent is none the profile allows; the exponent as read.
+    /// The exponent is not one the profile allows; the exponent as read.
     Impossible(i16),
-    /// A ratio is not available, outside its range, or zero where it divides.
+    /// A ratio is not available, outside its range, or zero as a divisor.
     NoRatio,
 }
 
-/// When the exponent or the ratios of a scaled value were read; of several, the one least sure.
+/// When the exponent or the ratios of a scaled value were read; of several, the least reliable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ScaleRead {
-    /// The value has none.
+    /// The value is not scaled by points.
     NotNeeded,
-    /// In the same transaction as the value.
+    /// In the same transaction.
     Together,
-    /// Before the value and after it, the same both times.
+    /// Before and after the value, with the same result.
     Around,
-    /// At another time only, so far from the value. Had it changed in between, the value would be wrong.
+    /// Only at another time, so far apart. If it changed in between, the value is wrong.
     Apart(Duration),
-    /// Not at all, or not one that can be used.
+    /// Not at all, or unusable.
     Missing,
 }
 
@@ -219,7 +219,7 @@ impl fmt::Display for Version {
 }
 
 impl Value<'_> {
-    /// The value as a float, where it is a plain number.
+    /// The value as a float, if it is a plain number.
     #[must_use]
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -238,10 +238,10 @@ impl Value<'_> {
 }
 
 impl Profile {
-    /// What the newest read that holds the point says of it. `None`: no read holds all of its registers.
+    /// The value of a point in the newest read that holds it. `None`: no read holds all of its registers.
     ///
-    /// An exponent or a ratio is taken from the same read, else from the last one before it and the first one after
-    /// it; where these two disagree, nobody knows which one the number belongs to, and there is no value.
+    /// An exponent or a ratio is taken from the same read, else from the last one before it and the first one after it;
+    /// if these two disagree, it is unknown which one the number belongs to, and there is no value.
     #[must_use]
     pub fn decode<'p>(&'p self, point: &'p Point, samples: &[Sample<'_>]) -> Option<Reading<'p>> {
         let held = samples.iter().filter_map(|sample| Some((sample, sample.registers(self, point)?)));
@@ -292,7 +292,7 @@ impl Profile {
         }
     }
 
-    /// What one step is worth, and when the points it hangs on were read.
+    /// The value of one step, and when the points it depends on were read.
     fn scale(
         &self,
         scale: &Scale,
@@ -322,7 +322,7 @@ impl Profile {
         Ok((step, read))
     }
 
-    /// What the point of that name held when a sample was taken.
+    /// The value of the point with this name at the time of a sample.
     fn scaled_by(
         &self,
         name: &str,
@@ -352,7 +352,7 @@ impl Profile {
         Ok((self.worth(point, bits)?, read))
     }
 
-    /// What a point counts as in a scale: an exponent as its power of ten, a ratio as its value.
+    /// The contribution of a point to a scale: an exponent as its power of ten, a ratio as its value.
     fn worth(&self, point: &Point, bits: u64) -> Result<Amount, Unscaled> {
         let count = count(point.format, bits).ok_or(Unscaled::NoRatio)?;
         if let (Format::Exponent, RawNumber::Whole(exponent)) = (point.format, count) {
@@ -372,7 +372,7 @@ impl Profile {
         }
         let scale = match point.scale {
             Some(Scale::Factor(step)) => Amount::Exact(step),
-            // The profile is refused where a ratio hangs on another point.
+            // The profile is refused if a ratio depends on another point.
             None | Some(Scale::Exponent(_) | Scale::Ratio(_)) => Amount::ONE,
         };
         let amount = scale.times(Amount::of(count));
@@ -380,7 +380,7 @@ impl Profile {
     }
 }
 
-/// What one step is worth. Divided last, so that a quotient is rounded once at most.
+/// The value of one step. Divided last, so that a quotient is rounded at most once.
 struct Step {
     times: Amount,
     /// Not zero.
@@ -393,7 +393,7 @@ impl Step {
     }
 }
 
-/// A number on its way to a value: exact as long as it can be.
+/// A number during scaling: exact as long as possible.
 #[derive(Clone, Copy, Debug)]
 enum Amount {
     Exact(Decimal),
@@ -423,7 +423,7 @@ impl Amount {
                 one.times(two).map_or_else(|| Self::Float(one.to_f64() * two.to_f64()), Self::Exact)
             }
             (Self::Exact(exact), Self::Float(value)) | (Self::Float(value), Self::Exact(exact)) => {
-                // A tenth is no float, ten is: dividing rounds once only.
+                // A tenth is not exact as a float, ten is: dividing rounds only once.
                 let power = Decimal { digits: 1, exponent: exact.exponent.saturating_abs() }.to_f64();
                 let digits = Decimal::whole(exact.digits).to_f64() * value;
                 Self::Float(if exact.exponent < 0 { digits / power } else { digits * power })
@@ -449,7 +449,7 @@ impl Amount {
         exact.map_or_else(|| Self::Float(self.to_f64() + other.to_f64()), Self::Exact)
     }
 
-    /// In as many digits as the format has; `None` beyond all numbers.
+    /// In the precision of the format; `None` if out of range.
     fn value<'p>(self, format: Format) -> Option<Value<'p>> {
         match self {
             Self::Exact(number) => Some(Value::Number(number)),
@@ -486,8 +486,8 @@ fn unscaled(point: &Point, count: RawNumber) -> Value<'_> {
     }
 }
 
-/// The number in these bits; `None` where they are none. A float is judged by its bits, not by a comparison: a NaN
-/// equals nothing, itself included.
+/// The number in these bits; `None` if there is none. A float is classified by its bits, not by comparison: a NaN does
+/// not equal even itself.
 fn count(format: Format, bits: u64) -> Option<RawNumber> {
     let float = match format {
         Format::F32 => f64::from(f32::from_bits(u32::try_from(bits).ok()?)),

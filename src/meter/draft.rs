@@ -1,7 +1,7 @@
-//! A profile on its way from the text to a [`Profile`](super::profile::Profile): blocks and points as far as they
-//! could be read.
+//! A profile between its text and a [`Profile`](super::profile::Profile): blocks and points as far as they could be
+//! read.
 //!
-//! What `read` fills in and `checks` compares. Decides nothing.
+//! `read` fills it in, `checks` compares. Decides nothing.
 
 use std::ops::RangeInclusive;
 
@@ -9,32 +9,32 @@ use super::profile::{Block, Point};
 use crate::document::List;
 use crate::modbus::pdu::FunctionCode;
 
-/// A block as read; `None`: reported.
+/// A block as read; `None`: a reported error.
 pub(super) struct BlockRead {
     pub(super) path: String,
     pub(super) name: Option<String>,
     /// Its registers, as printed.
     pub(super) registers: Option<RangeInclusive<u32>>,
-    /// The part of them to fall back on.
+    /// The part of them that every meter has.
     pub(super) core: Option<RangeInclusive<u32>>,
-    /// The tables that have them; empty: reported.
+    /// The tables that have them; empty: a reported error.
     pub(super) functions: Vec<FunctionCode>,
     pub(super) points: Vec<PointRead>,
     pub(super) block: Option<Block>,
 }
 
-/// A point as read; `None`: reported.
+/// A point as read; `None`: a reported error.
 pub(super) struct PointRead {
     pub(super) path: String,
     pub(super) name: Option<String>,
-    /// Its registers, as printed, first and last; the last may be beyond the last there is.
+    /// Its registers, as printed, first and last; the last may exceed the largest register number.
     pub(super) registers: Option<RangeInclusive<u32>>,
     pub(super) point: Option<Point>,
-    /// The points its scale names, each with the place that names it.
+    /// The points its scale refers to, each with the path of the reference.
     pub(super) scaled_by: Vec<(String, String)>,
 }
 
-/// The items of a list that may be absent.
+/// The items of an optional list.
 pub(super) fn of<T, const MIN: usize, const MAX: usize>(list: &Option<List<T, MIN, MAX>>) -> &[T] {
     list.as_ref().map(|list| list.0.as_slice()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What registers mean: the profile of a meter, and its registers into values with units.
+//! The meaning of registers: the profile of a meter, and its registers into values with units.
 //!
 //! Owns points, blocks, scales and word orders, and how a profile is read from a file. It never reads a register.
 

@@ -1,8 +1,8 @@
-//! What a meter's registers mean: blocks, points, not-available codes, commands, identification.
+//! The meaning of a meter's registers: blocks, points, not-available codes, commands, identification.
 //!
-//! Holds what a profile file said, checked, and answers questions about it; never reads a file and never asks a
-//! meter. The way to a [`Profile`] is [`Profile::parse`] or [`Profile::builtin`], so whoever holds one may rely
-//! on it. How to write one: `docs/profiles.md`.
+//! Holds the checked contents of a profile file; never reads a file and has no access to a meter. The only constructors
+//! of a [`Profile`] are [`Profile::parse`] and [`Profile::builtin`], so every `Profile` has passed all checks. The
+//! format: `docs/profiles.md`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -15,47 +15,47 @@ use crate::modbus::pdu::{FunctionCode, ReadRange};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// What a unit's `profile` says.
+    /// The name by which a unit's `profile` selects it.
     pub name: String,
-    /// What people call the meter.
+    /// The display name of the meter.
     pub title: String,
     /// The printed number of the register at wire address 0.
     pub first_register: u32,
     /// Input registers (0x04) and holding registers (0x03) are the same registers.
     pub mirrored: bool,
-    /// The codes that stand for "no value", by format, as the registers hold them.
+    /// The codes for "no value", by format, as the registers hold them.
     pub not_available: Vec<(Format, u64)>,
-    /// Registers, as printed, that no read should touch.
+    /// Registers, as printed, that no read may touch.
     pub gaps: Vec<RangeInclusive<u32>>,
-    /// What is read in one transaction, in the order of the file. No two overlap.
+    /// The blocks, each read in one transaction, in the order of the file. No two overlap.
     pub blocks: Vec<Block>,
-    /// Every point, block by block, each block in order of address. Every register of a block belongs to one.
+    /// Every point, block by block, each block in order of address. Every register of a block belongs to one point.
     pub points: Vec<Point>,
-    /// The points that say most, by name, copies left out: shown first, and kept in the history.
+    /// The names of the most important points, without copies: shown first, and kept in the history.
     pub headline: Vec<String>,
-    /// Which points mean nothing under which setting.
+    /// Which points have no meaning at which setting.
     pub validity: Option<Validity>,
-    /// What can be commanded by writing a code.
+    /// The commands, each issued by writing a code.
     pub commands: Vec<Command>,
-    /// How the meter names itself.
+    /// How the meter identifies itself.
     pub identification: Identification,
 }
 
-/// Registers read in one transaction. No point of the profile is cut by it, none of its registers is a gap.
+/// Registers read in one transaction. It cuts no point of the profile and contains no gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// What a unit's `blocks` says.
+    /// The name by which a unit's `blocks` selects it.
     pub name: String,
     /// Address from 0, at most 125 registers, in the first of its tables.
     pub range: ReadRange,
     /// The tables that have its registers, by the functions that read them: 0x03, 0x04 or both, the one to poll
     /// first.
     pub functions: Vec<FunctionCode>,
-    /// The better attested part, to fall back on where a meter refuses the whole.
+    /// The better documented part, read alone if a meter refuses the whole.
     pub core: Option<ReadRange>,
-    /// How often it is worth reading.
+    /// What it holds, and so how often it is read.
     pub kind: BlockKind,
-    /// Whether it is polled where a unit does not choose blocks itself.
+    /// Whether it is polled unless a unit selects its blocks.
     pub polled: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct Point {
     pub range: ReadRange,
     /// Its block's place in [`Profile::blocks`].
     pub block: usize,
-    /// How the registers make a value.
+    /// How the registers form a value.
     pub format: Format,
     /// Which of its registers comes first.
     pub word_order: WordOrder,
@@ -78,47 +78,47 @@ pub struct Point {
     pub byte_order: ByteOrder,
     /// The unit of the scaled value, one of [`super::vocabulary::UNITS`].
     pub unit: Option<&'static str>,
-    /// What one step is worth; `None`: 1.
+    /// The value of one step; `None`: 1.
     pub scale: Option<Scale>,
     /// What is added to the scaled number.
     pub offset: Option<Decimal>,
     /// Whether energy is billed by this point.
     pub bill_by: bool,
-    /// What it is about.
+    /// Its subject.
     pub group: Group,
     /// Whether it can be written.
     pub access: Access,
     /// Whether it survives a loss of power.
     pub non_volatile: bool,
-    /// What it may hold: counts before scaling, of floats the value. Empty: anything.
+    /// The allowed values: counts before scaling, for floats the value. Empty: any.
     pub allowed: Vec<RangeInclusive<f64>>,
-    /// Numbers with a meaning of their own.
+    /// Numbers with a meaning.
     pub codes: Vec<Code>,
-    /// Flags, of a point of format bits.
+    /// Flags, for a point of format bits.
     pub bits: Vec<Bit>,
     /// The point this one repeats in another representation.
     pub copy_of: Option<String>,
-    /// A few words; a copy without any has those of its original.
+    /// A short description; a copy without one has that of its original.
     pub description: String,
-    /// How sure all this is.
+    /// How reliable this information is.
     pub confidence: Confidence,
 }
 
-/// What one step of a number is worth.
+/// The value of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// So much, always.
+    /// A constant.
     Factor(Decimal),
     /// Ten to the power that the point of this name holds.
     Exponent(String),
-    /// A number times what points hold, over what others hold.
+    /// A constant times the values of points, divided by the values of others.
     Ratio(Ratio),
 }
 
-/// A scale that hangs on other points: of format exponent, as the power of ten they hold, else as their own value.
+/// A scale that depends on other points: those of format exponent as their power of ten, the others by their value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ratio {
-    /// The product of all numbers in it.
+    /// The product of all constants in it.
     pub factor: Decimal,
     /// The points it is multiplied by.
     pub times: Vec<String>,
@@ -127,7 +127,7 @@ pub struct Ratio {
 }
 
 impl Scale {
-    /// The points it hangs on.
+    /// The points it depends on.
     pub fn points(&self) -> impl Iterator<Item = &str> {
         let (one, times, over) = match self {
             Self::Factor(_) => (None, &[][..], &[][..]),
@@ -138,12 +138,12 @@ impl Scale {
     }
 }
 
-/// A number that means something.
+/// A number with a meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code {
     /// As the register holds it.
     pub code: u16,
-    /// In a few words.
+    /// Its meaning.
     pub means: String,
 }
 
@@ -156,61 +156,61 @@ pub struct Bit {
     pub name: String,
     /// What it means when set.
     pub means: String,
-    /// What to do about it then.
+    /// The remedy.
     pub remedy: Option<String>,
 }
 
-/// Which points mean nothing under which setting.
+/// Which points have no meaning at which setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// The point that holds the setting.
     pub point: String,
-    /// How sure the lists are.
+    /// How reliable the lists are.
     pub confidence: Confidence,
-    /// One entry per code.
+    /// One entry per code of the setting.
     pub types: Vec<SystemType>,
 }
 
-/// What means nothing under one code of the setting.
+/// The points without a meaning at one code of the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemType {
-    /// The setting.
+    /// The code.
     pub code: u16,
     /// Points that read not-available, their copies left out.
     pub not_valid: Vec<String>,
-    /// Points of which nobody knows, their copies left out.
+    /// Points whose meaning is unknown, their copies left out.
     pub uncertain: Vec<String>,
 }
 
-/// Whether a point means something under a setting.
+/// Whether a point has a meaning at a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Valid {
     /// It does.
     Yes,
     /// It reads not-available.
     No,
-    /// The profile does not know, or the setting is none it knows.
+    /// Unknown to the profile, or the setting is.
     Unknown,
 }
 
-/// A code that makes the meter do something.
+/// A code that issues a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The point it is written to.
     pub point: String,
-    /// What is written.
+    /// The code.
     pub code: u16,
     /// Unique within the profile.
     pub name: String,
-    /// What happens.
+    /// Its effect.
     pub effect: String,
-    /// How long the meter wants to be left alone after it; zero: nothing is printed.
+    /// The minimum interval between two of them; zero: not documented.
     pub min_interval: Duration,
-    /// How sure all this is.
+    /// How reliable this information is.
     pub confidence: Confidence,
 }
 
-/// How the meter names itself. What is `None` or empty is not known.
+/// How the meter identifies itself. `None` or empty: unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identification {
     /// The identifier in the reply to 0x11.
@@ -226,19 +226,19 @@ pub struct Identification {
 }
 
 impl Profile {
-    /// The block of that name.
+    /// The block with this name.
     #[must_use]
     pub fn block(&self, name: &str) -> Option<&Block> {
         self.blocks.iter().find(|block| block.name == name)
     }
 
-    /// The point of that name.
+    /// The point with this name.
     #[must_use]
     pub fn point(&self, name: &str) -> Option<&Point> {
         self.points.iter().find(|point| point.name == name)
     }
 
-    /// The points a printed register number belongs to: one, or one in each table that has the number.
+    /// The points with a printed register number: one, or one in each table that has the number.
     pub fn points_at_register(&self, register: u32) -> impl Iterator<Item = &Point> {
         self.points.iter().filter(move |point| {
             (point.register..point.register + u32::from(point.range.quantity)).contains(&register)
@@ -274,7 +274,7 @@ impl Profile {
         self.first_register + u32::from(address)
     }
 
-    /// Whether a read may end before this address and another begin at it: never inside a wide point.
+    /// Whether one read may end before this address and another begin at it: not inside a point.
     #[must_use]
     pub fn may_split_at(&self, function: FunctionCode, address: u16) -> bool {
         !self.points.iter().any(|point| {
@@ -284,7 +284,7 @@ impl Profile {
         })
     }
 
-    /// Whether a read touches a register that the profile says to leave alone.
+    /// Whether a read touches a register that the profile lists as a gap.
     #[must_use]
     pub fn touches_gap(&self, range: &ReadRange) -> bool {
         let first = self.register(range.start);
@@ -292,7 +292,7 @@ impl Profile {
         self.gaps.iter().any(|gap| *gap.start() <= last && first <= *gap.end())
     }
 
-    /// Whether a point means something while the setting of [`Validity::point`] is this code.
+    /// Whether a point has a meaning while the setting of [`Validity::point`] has this code.
     #[must_use]
     pub fn valid(&self, point: &Point, code: u16) -> Valid {
         let Some(validity) = &self.validity else { return Valid::Yes };
@@ -307,10 +307,10 @@ impl Profile {
         }
     }
 
-    /// The code that stands for "no value" in this point: a number, high word first, as [`Point::split`] takes it.
+    /// The code for "no value" of this point: a number, high word first, as [`Point::split`] takes it.
     ///
-    /// The profile has it as the registers hold it, so its words go the way of every value read.
-    /// `None` where the format has none, and where the code is a number the point may well hold.
+    /// The profile holds the code as the registers do, so its words are joined like those of any value. `None` if the
+    /// format has none, and if the code is a number the point may hold.
     #[must_use]
     pub fn not_available(&self, point: &Point) -> Option<u64> {
         let (_, pattern) = self.not_available.iter().find(|(format, _)| *format == point.format)?;
@@ -323,7 +323,7 @@ impl Profile {
         (!may_be_meant).then_some(code)
     }
 
-    /// The registers of a point in the table which that function reads, where it has them; else in its own.
+    /// The registers of a point in the table of that function, if they are there; else in its own table.
     #[must_use]
     pub fn range_in(&self, point: &Point, function: FunctionCode) -> ReadRange {
         let registers = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
@@ -334,13 +334,13 @@ impl Profile {
 }
 
 impl Point {
-    /// Whether its flags are alerts: other points hold flags too, such as settings.
+    /// Whether its flags are alerts: other points, such as settings, hold flags too.
     #[must_use]
     pub fn is_alert(&self) -> bool {
         self.format == Format::Bits && self.group == Group::Diagnostics
     }
 
-    /// Whether the point may hold this count, scaling left out.
+    /// Whether the point may hold this count, before scaling.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "ranges of 64-bit counts are not that sharp")]
     pub fn allows(&self, raw: i128) -> bool {
@@ -355,7 +355,7 @@ impl Point {
 }
 
 impl Identification {
-    /// Whether a reply to 0x11 with this identifier and text may come from such a meter.
+    /// Whether a reply to 0x11 with this identifier and text may be from this kind of meter.
     #[must_use]
     pub fn fits_server_id(&self, id: u8, text: &str) -> bool {
         let text = text.to_lowercase();
@@ -365,7 +365,7 @@ impl Identification {
             && self.server_text.iter().all(|word| text.contains(&word.to_lowercase()))
     }
 
-    /// Whether a maker and a product read by 0x2B with MEI type 0x0E are those of such a meter.
+    /// Whether a vendor and a product read by 0x2B with MEI type 0x0E are those of this kind of meter.
     #[must_use]
     pub fn fits_device(&self, vendor: &str, product: &str) -> bool {
         let same = |own: &Option<String>, read: &str| own.as_ref().is_none_or(|own| own == read.trim());

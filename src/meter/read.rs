@@ -1,7 +1,6 @@
-//! The text of a profile into a checked [`Profile`], or into everything that is wrong with it.
+//! Parses a profile into a checked [`Profile`], or into everything that is wrong with it.
 //!
-//! Owns what the keys of one block and of one point say about each other; what two of them say about each other is in
-//! `checks`.
+//! Owns the checks between the keys of one block and of one point; checks between blocks and points are in `checks`.
 
 use std::ops::RangeInclusive;
 
@@ -99,7 +98,7 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
     Some(profile)
 }
 
-/// A copy is what its original is.
+/// Copies without a description get that of their original.
 fn describe_copies(profile: &mut Profile) {
     let originals: Vec<_> =
         profile.points.iter().map(|point| (point.name.clone(), point.description.clone())).collect();
@@ -138,16 +137,16 @@ fn not_available(codes: &section::NotAvailable, reader: &mut Reader<'_, '_>) -> 
     known
 }
 
-/// What a block has from around it.
+/// The context of a block.
 #[derive(Clone, Copy)]
 struct Around<'a> {
     /// The printed number of the register at wire address 0.
     first: u32,
     /// The block's place in the file.
     block: usize,
-    /// The tables of blocks that name none; `None`: reported.
+    /// The tables of blocks that name none; `None`: a reported error.
     functions: Option<&'a [FunctionCode]>,
-    /// Of points that do not say it themselves.
+    /// Of points without an order of their own.
     word_order: WordOrder,
     byte_order: ByteOrder,
 }
@@ -197,7 +196,7 @@ fn read_block<'n>(
     BlockRead { block: whole(), path: path.to_owned(), name, registers, core, functions, points }
 }
 
-/// The tables of a block: its own `functions` or `table`, else what the profile says. Empty: reported.
+/// The tables of a block: its own `functions` or `table`, else those of the profile. Empty: a reported error.
 fn own_tables(
     block: &section::Block,
     path: &str,
@@ -221,7 +220,7 @@ fn own_tables(
     }
 }
 
-/// Each table once; absent: the holding registers. `None`: reported.
+/// Each table once; absent: the holding registers. `None`: a reported error.
 fn tables(
     functions: &Option<List<TableFunction, 1, 2>>,
     path: &str,
@@ -247,7 +246,7 @@ fn allowed_registers(first: u32) -> String {
     format!("a register number from {first} to {last}, or a range such as {first}-{}", first + 9)
 }
 
-/// Whether the registers are among those there are, which begin with `first`.
+/// Whether the registers are valid numbers, starting with `first`.
 fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut Reader<'_, '_>) -> bool {
     let all = first..=first + u32::from(u16::MAX);
     let fits = all.contains(found.start()) && all.contains(found.end());
@@ -258,7 +257,7 @@ fn is_numbered(found: &RangeInclusive<u32>, first: u32, path: &str, reader: &mut
     fits
 }
 
-/// Whether so many registers fit one transaction.
+/// Whether the registers fit one transaction.
 fn is_one_read(found: &RangeInclusive<u32>, path: &str, reader: &mut Reader<'_, '_>) -> bool {
     let quantity = found.end() - found.start() + 1;
     if quantity > MAX_QUANTITY {
@@ -337,7 +336,7 @@ fn read_point(
     PointRead { point: whole(), path: path.to_owned(), name, registers, scaled_by }
 }
 
-/// The registers of a point. `None`: reported.
+/// The number of registers of a point. `None`: a reported error.
 fn words(point: &section::Point, format: Format, path: &str, reader: &mut Reader<'_, '_>) -> Option<u16> {
     let path = format!("{path}.words");
     if !reader.is_sound(&path) {
@@ -367,7 +366,7 @@ fn words(point: &section::Point, format: Format, path: &str, reader: &mut Reader
     }
 }
 
-/// What one step is worth.
+/// The value of one step.
 fn scale(point: &section::Point, path: &str, reader: &mut Reader<'_, '_>) -> Option<Scale> {
     let divided_by: Vec<_> = of(&point.divide_by).iter().map(|name| name.0.clone()).collect();
     let steps = match (&point.scale, divided_by.is_empty()) {
@@ -397,7 +396,7 @@ fn scale(point: &section::Point, path: &str, reader: &mut Reader<'_, '_>) -> Opt
     Some(Scale::Ratio(Ratio { factor, times, divided_by }))
 }
 
-/// Each point a scale names, and where it does.
+/// Each point a scale refers to, with the path of the reference.
 fn scaled_by(point: &section::Point, path: &str) -> Vec<(String, String)> {
     let scale = format!("{path}.scale");
     let mut named: Vec<(String, String)> = match &point.scale {
@@ -416,7 +415,7 @@ fn scaled_by(point: &section::Point, path: &str) -> Vec<(String, String)> {
     named
 }
 
-/// An exponent without a range is held to what makes sense at all.
+/// The allowed values; an exponent without them gets the plausible ones.
 fn spans(
     point: &section::Point,
     format: Option<(Format, u16)>,
@@ -548,5 +547,5 @@ const MAX_BLOCKS: usize = 64;
 const MAX_POINTS: usize = 125;
 /// Digits of a product of scales.
 const MOST_PRODUCT: u32 = 18;
-/// The powers of ten a meter may scale by.
+/// The range of exponents a meter may scale by.
 const MAX_EXPONENT: f64 = 10.0;

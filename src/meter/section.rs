@@ -1,7 +1,7 @@
 //! The sections of a profile, one struct each, with the defaults of the keys.
 //!
-//! What serde reads. Each value is within its own bounds; what values say about each other is checked on the way to a
-//! [`super::profile::Profile`]. `docs/profiles.md` explains each key.
+//! The input of serde. Each value is within its own bounds; checks between values run when the
+//! [`super::profile::Profile`] is built. `docs/profiles.md` explains each key.
 
 use serde::Deserialize;
 
@@ -27,7 +27,7 @@ pub struct Profile {
     pub(super) not_available: NotAvailable,
     pub(super) gaps: Option<List<Registers, 1, 64>>,
     pub(super) blocks: Vec<Block>,
-    /// What fits one row of a page, and what the history keeps of each meter.
+    /// As many as fit one row of a page; the history keeps these of each meter.
     pub(super) headline: Option<List<Word, 1, 4>>,
     pub(super) validity: Option<Validity>,
     pub(super) commands: Option<List<Command, 1, 64>>,
@@ -95,9 +95,9 @@ pub struct Point {
     /// Needed.
     pub(super) format: Option<Format>,
     pub(super) unit: Option<Unit>,
-    /// Registers, where the format leaves that open.
+    /// Number of registers, for formats with a choice.
     pub(super) words: Option<Count<1, 64>>,
-    /// As of the block.
+    /// As for the block.
     pub(super) word_order: Option<WordOrder>,
     pub(super) byte_order: Option<ByteOrder>,
     pub(super) scale: Option<Steps>,

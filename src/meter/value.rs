@@ -15,7 +15,7 @@ use crate::document::{Scalar, decimal_or_hex};
 use crate::modbus::pdu::FunctionCode;
 
 scalar! {
-    /// A name others refer to.
+    /// A name that other keys refer to.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Word(pub(super) String);
     |text| {
@@ -27,7 +27,7 @@ scalar! {
     },
     |_| format!("a letter, then letters, digits, _ or -, all lower case, up to {LONGEST_WORD} of them");
 
-    /// A few words for people.
+    /// A short description.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Prose(pub(super) String);
     |text| {
@@ -68,13 +68,13 @@ scalar! {
     },
     |_| "3 (holding registers), 4 (input registers)";
 
-    /// A unit of measurement.
+    /// A unit of measurement, as listed in `UNITS`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Unit(pub(super) &'static str);
     |text| UNITS.iter().copied().find(|unit| *unit == text),
     |_| UNITS.join(", ");
 
-    /// What is added to a scaled number.
+    /// A constant added to a scaled number.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Offset(pub(super) Decimal): plain;
     |text| Decimal::parse(text),
@@ -90,7 +90,7 @@ scalar! {
     },
     |_| "a number, or a span such as 0..32767";
 
-    /// What a not-available code looks like in the registers: its digits, and what they say.
+    /// A not-available code in the registers: its number of digits, and its value.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Pattern(pub(super) (usize, u64)): plain;
     |text| {
@@ -100,16 +100,16 @@ scalar! {
     |_| "0x and 4 hexadecimal digits for each register, as the registers hold it";
 }
 
-/// One step of a scale.
+/// One factor of a scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// What one step is worth.
     Factor(Decimal),
-    /// The name of a point that says it.
+    /// The name of a point.
     Name(Word),
 }
 
-/// What one step is worth: a number, the name of a point, or a list of both.
+/// The value of one step: a number, the name of a point, or a list of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Steps {
     One(Step),
@@ -169,7 +169,7 @@ fn signed(text: &str) -> Option<f64> {
     Some(Decimal::parse(text)?.to_f64())
 }
 
-/// The numbers makers give the register at wire address 0.
+/// The numbers manufacturers use for the register at wire address 0.
 const FIRST_REGISTERS: [u32; 6] = [0, 1, 30001, 40001, 300_001, 400_001];
 /// Numbers and points of one scale.
 const MOST_STEPS: usize = 8;

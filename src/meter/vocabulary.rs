@@ -1,12 +1,12 @@
-//! The closed sets a profile chooses from, and the word the file uses for each member.
+//! The closed sets of a profile, and the word of each member in the file.
 //!
-//! One function per set, used to read and to show, so that both always agree. Decides nothing else.
+//! One function per set, used to read and to show, so that both always agree.
 
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-/// How a point's registers make a value.
+/// How a point's registers form a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -34,7 +34,7 @@ pub enum Format {
     Bits,
     /// Four decimal digits a register, each in four bits.
     Bcd,
-    /// Registers of 0 to 9999 each: digits of a number to the base of ten thousand.
+    /// Registers of 0 to 9999 each: digits to the base of ten thousand.
     Mod10000,
     /// One register, two's complement: the power of ten that other points are scaled by.
     Exponent,
@@ -43,7 +43,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// Every format.
     pub const ALL: &'static [Self] = &[
         Self::U16,
         Self::I16,
@@ -62,7 +62,7 @@ impl Format {
         Self::Version,
     ];
 
-    /// As the file says it.
+    /// The word in the file.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Format {
         }
     }
 
-    /// How many registers it may take; where that is more than one number, a point says which.
+    /// How many registers it may have; if there is a choice, a point must state the number.
     #[must_use]
     pub fn words(self) -> RangeInclusive<u16> {
         match self {
@@ -99,7 +99,7 @@ impl Format {
         }
     }
 
-    /// The registers of a point that does not say how many; `None`: it has to.
+    /// The number of registers of a point that states none; `None`: the point must.
     #[must_use]
     pub fn usual_words(self) -> Option<u16> {
         match self {
@@ -119,7 +119,7 @@ impl Format {
         }
     }
 
-    /// Lowest and highest number it holds in so many registers.
+    /// Lowest and highest number in this many registers.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -142,7 +142,7 @@ impl Format {
         }
     }
 
-    /// Whether it is a number that a scale or an offset makes into a value.
+    /// Whether it is a number to which a scale or an offset applies.
     #[must_use]
     pub fn is_scalable(self) -> bool {
         match self {
@@ -167,8 +167,7 @@ impl Format {
         matches!(self, Self::F32 | Self::F64)
     }
 
-    /// The whole number in a point's registers, its words joined; `None` for a float, for text, and for digits that
-    /// are none.
+    /// The whole number in a point's registers, its words joined; `None` for a float, for text, and for invalid digits.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -189,7 +188,7 @@ impl Format {
         }
     }
 
-    /// The registers' bits, joined, of a whole number; `None` where it does not fit in so many registers.
+    /// The joined registers of a whole number; `None` if it does not fit.
     #[must_use]
     pub fn bits_of(self, count: i128, words: u16) -> Option<u64> {
         match self {
@@ -208,7 +207,7 @@ impl Format {
     }
 }
 
-/// Digits to a base, so many bits each; `None` where one of them is as large as the base.
+/// Digits to a base, `width` bits each; `None` if one is not below the base.
 fn digits(bits: u64, width: u32, base: u64) -> Option<i128> {
     let mask = (1_u64 << width) - 1;
     (0..u64::BITS / width).rev().try_fold(0_i128, |number, place| {
@@ -217,7 +216,7 @@ fn digits(bits: u64, width: u32, base: u64) -> Option<i128> {
     })
 }
 
-/// The reverse; `None` for what is negative or has more digits.
+/// The reverse; `None` for negative numbers and for too many digits.
 fn in_digits(count: i128, width: u32, base: u64, places: u32) -> Option<u64> {
     let mut rest = u64::try_from(count).ok()?;
     let mut bits = 0;
@@ -228,7 +227,7 @@ fn in_digits(count: i128, width: u32, base: u64, places: u32) -> Option<u64> {
     (rest == 0).then_some(bits)
 }
 
-/// Which register of a wide point holds its high word.
+/// Which register of a multi-register point holds its high word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WordOrder {
@@ -238,7 +237,7 @@ pub enum WordOrder {
     LowFirst,
 }
 
-/// Which byte of a register holds the high one of a value.
+/// Which byte of a register holds the high byte of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ByteOrder {
@@ -248,43 +247,43 @@ pub enum ByteOrder {
     LowFirst,
 }
 
-/// What may be done to a point.
+/// The access to a point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// Read.
+    /// Read only.
     #[default]
     Read,
     /// Read and written.
     ReadWrite,
 }
 
-/// What a block holds, and so how often it is worth reading.
+/// What a block holds, and so how often it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockKind {
     /// Values that change by themselves; polled at `poll`.
     Measurement,
-    /// Settings and what follows from them; polled at `poll_slow`.
+    /// Settings and values derived from them; polled at `poll_slow`.
     Configuration,
-    /// What the meter is; polled at `poll_slow`.
+    /// Identity of the meter; polled at `poll_slow`.
     Identity,
 }
 
-/// How sure a fact of the profile is.
+/// How reliable a fact of the profile is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// Printed in the meter's own papers.
+    /// Printed in the meter's own documents.
     #[default]
     Own,
-    /// Printed in the papers of a meter of the same family.
+    /// Printed in the documents of a meter of the same family.
     Sibling,
-    /// Reasoned, printed nowhere.
+    /// Inferred, not documented.
     Inferred,
 }
 
-/// What a point is about; points of one group are shown together.
+/// The subject of a point; points of one group are shown together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
@@ -304,22 +303,22 @@ pub enum Group {
     Demand,
     /// Pulse counters.
     Pulses,
-    /// Settings, and what follows from them.
+    /// Settings, and values derived from them.
     Configuration,
     /// Exponents.
     Scale,
     /// Alerts and counters of events.
     Diagnostics,
-    /// What the meter is.
+    /// Identity of the meter.
     Identity,
-    /// Everything else that is measured.
+    /// Other measurements.
     Other,
-    /// Registers that answer and mean nothing.
+    /// Registers that answer and have no meaning.
     Reserved,
 }
 
 impl Group {
-    /// All of them, in the order they are shown.
+    /// Every group, in the order of display.
     pub const ALL: &'static [Self] = &[
         Self::Energy,
         Self::Power,
@@ -337,7 +336,7 @@ impl Group {
         Self::Reserved,
     ];
 
-    /// As the file says it.
+    /// The word in the file.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -362,7 +361,7 @@ impl Group {
 /// Registers of a text.
 const LONGEST_TEXT: u16 = 64;
 
-/// The units a profile may name, as shown: with the letters engineers write.
+/// The units a profile may use, as displayed.
 pub const UNITS: &[&str] = &[
     "kWh", "kVARh", "kVAh", "Wh", "VARh", "VAh", "MWh", "MVARh", "MVAh", "kW", "kVAR", "kVA", "W", "VAR",
     "VA", "MW", "MVAR", "MVA", "V", "kV", "mV", "A", "mA", "Hz", "%", "ratio", "pulses", "count", "ms", "s",

@@ -1,4 +1,4 @@
-//! What a scan has found, unit by unit, and what that means.
+//! The results of a scan, unit by unit, and their meaning.
 
 use std::time::Duration;
 
@@ -6,66 +6,66 @@ use super::plan::Question;
 use crate::line::{Framing, UnitId};
 use crate::meter::Profile;
 
-/// What became of one address at one framing.
+/// The result of one address at one framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One meter, and what it says of itself.
+    /// One meter, and its description of itself.
     Meter(Meter),
-    /// Answers came on the line, and not one of them intact.
+    /// Answers came, and none of them was intact.
     Damaged,
-    /// Answers came undamaged as far as can be seen, and none fits what was asked. Of a gateway nobody sees the
-    /// checksums on its line, so this says nothing of a second meter.
+    /// Answers came undamaged as far as can be determined, and none fits its request. The checksums on a gateway's line
+    /// are not visible here, so this does not indicate a second meter.
     Malformed,
     /// Some answers came intact, some damaged.
     Noisy(Meter),
     /// More than one answer to a request.
     Twice,
-    /// Nothing.
+    /// No answer.
     Silent,
 }
 
 /// One meter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meter {
-    /// End of a request to the first byte of its answer, smoothed; `None` where another gateway is asked.
+    /// From the end of a request to the first byte of its answer, smoothed; `None` through another gateway.
     pub answers_in: Option<Duration>,
-    /// What it says to 0x11 or 0x2B with MEI type 0x0E, fit to be shown.
+    /// Its reply to 0x11 or to 0x2B with MEI type 0x0E, sanitised for display.
     pub says: Option<String>,
     /// Its firmware, as its profile reads it.
     pub version: Option<String>,
-    /// The built-in profile that fits what it says.
+    /// The built-in profile that fits its description.
     pub profile: Option<&'static str>,
-    /// It answered after its time.
+    /// It answered after its timeout.
     pub late: bool,
-    /// Its answers to reads are intact and of another length than asked; none of them fits.
+    /// Its answers to reads are intact and of another length than requested; none of them fits.
     pub misfits: bool,
-    /// The first question it answered.
+    /// The first request it answered.
     pub answered: Option<Question>,
 }
 
-/// What a scan saw of one unit.
+/// The attempts of a scan at one unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
     /// Requests with an intact answer, exceptions included.
     pub intact: u32,
-    /// Requests with a damaged one: one with a wrong checksum, or bytes that are no frame.
+    /// Requests with a damaged answer: a wrong checksum, or bytes that are no frame.
     pub damaged: u32,
-    /// Requests with one that does not fit what was asked.
+    /// Requests with an answer that does not fit.
     pub malformed: u32,
-    /// Intact frames of this unit beyond one a request.
+    /// Intact frames of this unit beyond one per request.
     pub surplus: u32,
 }
 
-/// Everything that was found.
+/// All results of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// By unit, each at the framing where it was heard; silent ones at none.
+    /// By unit, each with the framing at which it was heard; silent ones with none.
     pub units: Vec<(UnitId, Option<Framing>, Found)>,
 }
 
 impl Tries {
-    /// What they add up to. Two meters of one address answer at once, so what arrives is damaged every time, or one
-    /// after the other; noise damages some answers and leaves others.
+    /// The result that these attempts add up to. Two meters of one address answer at once, so that everything received
+    /// is damaged, or one after the other; noise damages some answers and spares others.
     #[must_use]
     pub fn judge(self, meter: Meter) -> Found {
         match self {
@@ -80,14 +80,14 @@ impl Tries {
 }
 
 impl Findings {
-    /// Nobody has been asked yet.
+    /// No unit has been probed yet.
     #[must_use]
     pub fn of_none(units: &[UnitId]) -> Self {
         Self { units: units.iter().map(|unit| (*unit, None, Found::Silent)).collect() }
     }
 
-    /// Who is worth asking at a framing: units never heard, and those of which nothing that can be used was heard at
-    /// another framing, which may have been the wrong one.
+    /// The units to probe at a framing: those never heard, and those of which nothing usable was heard at another
+    /// framing, which may have been the wrong one.
     pub fn to_ask(&self, framing: Framing) -> impl Iterator<Item = UnitId> {
         let worth = move |at: Option<Framing>, found: &Found| match found {
             Found::Silent => true,
@@ -97,7 +97,7 @@ impl Findings {
         self.units.iter().filter(move |(_, at, found)| worth(*at, found)).map(|(unit, ..)| *unit)
     }
 
-    /// Takes what was found at a framing, where it says more than what was found before.
+    /// Adds a result at a framing, if it is better than the one before.
     pub fn take(&mut self, unit: UnitId, framing: Framing, found: Found) {
         let Some(known) = self.units.iter_mut().find(|(one, ..)| *one == unit) else { return };
         let says_more = match found {
@@ -131,12 +131,12 @@ impl Findings {
         })
     }
 
-    /// Addresses that answer, and never what was asked.
+    /// Addresses that answer, but never with an answer that fits.
     pub fn malformed(&self) -> impl Iterator<Item = UnitId> {
         self.heard().filter(|(_, _, found)| **found == Found::Malformed).map(|(unit, ..)| unit)
     }
 
-    /// Units that were asked for and never heard.
+    /// Units that were probed and never heard.
     pub fn silent(&self) -> impl Iterator<Item = UnitId> {
         self.units.iter().filter(|(_, framing, _)| framing.is_none()).map(|(unit, _, _)| *unit)
     }
@@ -146,12 +146,12 @@ impl Findings {
     pub fn usual_framing(&self) -> Option<Framing> {
         let framings: Vec<_> = self.heard().map(|(_, framing, _)| framing).collect();
         let count = |one: &Framing| framings.iter().filter(|other| *other == one).count();
-        // The first of those with as many, in the order in which they were tried.
+        // Of framings with equal numbers, the first in the order in which they were tried.
         framings.iter().rev().max_by_key(|one| count(one)).copied()
     }
 }
 
-/// The built-in profile that fits what a unit says of itself.
+/// The built-in profile that fits a unit's identification.
 #[must_use]
 pub fn profile_of(says: &Says) -> Option<&'static Profile> {
     Profile::builtin_names().iter().filter_map(|name| Profile::builtin(name)).find(|profile| {
@@ -162,7 +162,7 @@ pub fn profile_of(says: &Says) -> Option<&'static Profile> {
     })
 }
 
-/// What a unit says of itself, as it came.
+/// The identification of a unit, as received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Says {
     /// Identifier and text of the reply to 0x11.

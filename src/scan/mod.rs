@@ -1,6 +1,6 @@
-//! Which units are on a line: what to send, what the answers mean, and the configuration that follows.
+//! Which units are on a line: the requests of a scan, the meaning of the answers, and the resulting configuration.
 //!
-//! Owns the plan of a scan and its report. It sends nothing itself: `cli` does.
+//! Owns the plan of a scan and its report. It sends nothing itself; `cli` does.
 
 pub mod found;
 pub mod plan;

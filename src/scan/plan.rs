@@ -1,4 +1,4 @@
-//! What a scan asks, in which order, and how long that takes.
+//! The requests of a scan, their order, and their duration.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::meter::{Block, BlockKind, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
-/// Which addresses a scan was asked for.
+/// The addresses of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// These: a meter is expected at each, so one that is silent is missed.
+    /// These: a meter is expected at each, so a silent one is reported.
     Named,
-    /// Every address there is: most are expected to be free.
+    /// Every address: most are expected to be free.
     All,
 }
 
-/// What a unit may be asked to show that it is there.
+/// A request that shows whether a unit is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// A read of two registers.
@@ -28,26 +28,26 @@ pub enum Question {
     DeviceIdentification,
 }
 
-/// The framings, units and questions of a scan.
+/// The framings, units and requests of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// One after the other; later ones ask only who has not been heard intact before.
+    /// One after the other; later ones probe only units that have not been heard intact before.
     pub framings: Vec<Framing>,
     /// In order of identifier.
     pub units: Vec<UnitId>,
     /// Whether a meter is expected at each of them.
     pub scope: Scope,
-    /// What stands between this program and the meters.
+    /// Whether the meters are reached directly or through a gateway.
     pub through: Through,
-    /// End of a request to the first byte of its answer, of the meter or of the gateway.
+    /// From the end of a request to the first byte of its answer, of the meter or of the gateway.
     pub timeout: Duration,
-    /// One after the other; each asks all units that have been silent so far.
+    /// One after the other; each is sent to all units that have been silent so far.
     pub questions: Vec<Question>,
 }
 
 impl Plan {
-    /// How long it takes if nobody answers. A unit that answers costs about as much: it is asked more, and waited
-    /// for less.
+    /// How long it takes if no unit answers. A unit that answers takes about as long: it gets more requests, and
+    /// shorter waits.
     #[must_use]
     pub fn longest(&self) -> Duration {
         let units = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
@@ -61,8 +61,8 @@ impl Plan {
         }
     }
 
-    /// What is asked at one of the framings. Through all 247 addresses every question costs the better part of a
-    /// minute, so that beyond the first framing only the two likeliest are asked there, as long as nobody is heard.
+    /// The requests at one of the framings. For all 247 addresses every request takes the better part of a minute, so
+    /// that beyond the first framing only the two likeliest are sent, as long as no unit has been heard.
     #[must_use]
     pub fn questions_at(&self, framing: usize) -> &[Question] {
         match self.scope {
@@ -73,14 +73,14 @@ impl Plan {
 
     fn of_one(&self, framing: Framing, requests: u32) -> Duration {
         let request = framing.wire_time(REQUEST) + rtu::silence(framing.baud_rate) + self.timeout;
-        // Before the first request a late answer to whoever had the port before is let go by.
+        // Before the first request, a late answer to a previous user of the port is waited out.
         self.timeout + request * requests
     }
 }
 
-/// What is asked, the likeliest first: the first pair of holding and of input registers, the first pair each
-/// built-in profile reads, then the two identifications. Units asked for by name get the first one again: noise may
-/// have taken it. A gateway that is asked for all addresses waits for each, and gets the two likeliest only.
+/// The requests, the likeliest first: the first pair of holding and of input registers, the first pair each built-in
+/// profile reads, then the two identifications. Units listed by address get the first one again: noise may have damaged
+/// it. A gateway waits for each of all addresses, and gets the two likeliest only.
 #[must_use]
 pub fn questions(scope: Scope, through: Through) -> Vec<Question> {
     let pair = |function, start| Question::Read(ReadRange { function, start, quantity: 2 });
@@ -105,8 +105,8 @@ pub fn questions(scope: Scope, through: Through) -> Vec<Question> {
     questions
 }
 
-/// The framings meters are found at, the likelier ones first: what the 4000-R comes with (guide, page 17), its
-/// other baud rates, then parities. Two stop bits need none of their own: who expects one hears them as a pause.
+/// The framings of meters, the likelier ones first: the 4000-R's default (guide, page 17), its other baud rates, then
+/// parities. Two stop bits need no framing of their own: a receiver set to one takes the second for a pause.
 #[must_use]
 pub fn usual_framings() -> Vec<Framing> {
     let rates = [19200, 9600, 38400, 57600, 115_200, 4800, 2400, 1200];
@@ -124,5 +124,5 @@ pub fn usual_framings() -> Vec<Framing> {
 /// A read request: unit, function, address, quantity, CRC.
 const REQUEST: usize = 8;
 
-/// Questions of a framing at which nobody may be.
+/// Requests at a framing at which no unit may be.
 const LIKELIEST: usize = 2;

@@ -1,6 +1,6 @@
 //! A chain of simulated meters on a pseudo terminal: the tasks and descriptors around [`Wire`].
 //!
-//! Owns the terminal pair and the clock. It decides nothing about requests or timing: that is `wire`'s.
+//! Owns the terminal pair and the clock. It decides nothing about requests or timing; `wire` does.
 
 use std::fs::OpenOptions;
 use std::future::pending;
@@ -31,17 +31,19 @@ pub struct Chain {
     device: PathBuf,
     reader: pipe::Receiver,
     writer: pipe::Sender,
-    /// The clients' side, held open so that they may come and go.
+    /// The clients' side, held open so that clients may open and close it.
     clients_side: OwnedFd,
 }
 
 impl Chain {
-    /// Makes a pseudo terminal in raw mode. Nothing answers on it before [`run`](Self::run).
+    /// Creates a pseudo terminal in raw mode. It is not served before [`run`](Self::run).
     ///
     /// # Errors
-    /// Whatever the system says when it gives no pseudo terminal.
+    ///
+    /// The system's error if it provides no pseudo terminal.
     ///
     /// # Panics
+    ///
     /// Outside a tokio runtime with I/O enabled.
     pub fn open(settings: ChainSettings) -> io::Result<Self> {
         let meters_side =
@@ -50,13 +52,13 @@ impl Chain {
         unlockpt(&meters_side)?;
         let device = PathBuf::from(ptsname_r(&meters_side)?);
         let clients_side = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device)?;
-        // Raw before its name is known: an echoing terminal would answer requests with themselves.
-        // By the C library, whose old requests qemu's user mode understands, too.
+        // Raw before its name is known: an echoing terminal would return requests as answers. Through the C library,
+        // whose older ioctls qemu's user mode supports, too.
         let mut termios = termios::tcgetattr(&clients_side)?;
         termios::cfmakeraw(&mut termios);
         termios::tcsetattr(&clients_side, SetArg::TCSANOW, &termios)?;
-        // A client that sets no rate of its own finds the line's. Where the system has no way to any rate, clients
-        // set none either.
+        // A client that sets no rate of its own finds the line's. Where the system cannot set any rate, clients cannot
+        // either.
         if let Ok(mut termios) = rustix::termios::tcgetattr(&clients_side) {
             termios.set_speed(settings.baud_rate.get())?;
             rustix::termios::tcsetattr(&clients_side, OptionalActions::Now, &termios)?;
@@ -73,10 +75,11 @@ impl Chain {
         &self.device
     }
 
-    /// Answers until `stop` is cancelled; then the device is gone.
+    /// Answers until `stop` is cancelled; then the device is removed.
     ///
     /// # Errors
-    /// Whatever the system says when the pseudo terminal can no longer be read or written.
+    ///
+    /// The system's error if the pseudo terminal can no longer be read or written.
     pub async fn run(self, stop: CancellationToken) -> io::Result<Counters> {
         let stream = tokio::io::join(self.reader, self.writer);
         tokio::select! {
@@ -95,7 +98,8 @@ fn rate_of(clients_side: &OwnedFd) -> Option<NonZeroU32> {
 /// Answers on any stream of bytes, at the pace of the wire, until `stop` is cancelled or the stream ends.
 ///
 /// # Errors
-/// Whatever the stream says when it can no longer be read or written.
+///
+/// The stream's error if it can no longer be read or written.
 pub async fn serve<S>(stream: S, settings: ChainSettings, stop: CancellationToken) -> io::Result<Counters>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -103,7 +107,7 @@ where
     serve_at(stream, settings, stop, || None).await
 }
 
-/// The same, on a stream whose `rate` can be asked for; `None`: the line's own.
+/// The same, on a stream with a `rate` of its own; `None`: the line's.
 async fn serve_at<S>(
     mut stream: S,
     settings: ChainSettings,
@@ -117,8 +121,7 @@ where
     let mut buffer = [0; READ_BUFFER];
     loop {
         while let Some(bytes) = wire.poll_output() {
-            // A client that does not read loses bytes, as on a wire. What it left unread must not hold up
-            // the others.
+            // A client that does not read loses bytes, as on a wire. Its unread bytes must not delay other clients.
             if let Ok(written) = timeout(PATIENCE, stream.write_all(&bytes)).await {
                 written?;
             }
@@ -148,26 +151,25 @@ async fn until(due: Option<std::time::Instant>) {
     }
 }
 
-/// Ends the exclusive use of the device that a client has set, periodically.
+/// Periodically ends the exclusive use of the device that a client has set.
 ///
-/// A real port forgets it when its last user closes it. This one is never closed, so a client that is not
-/// root could open it once only. The lock on the file, which ends with its holder, still keeps two clients
-/// apart.
+/// A real port ends it when its last user closes it. This one is never closed, so a client without root rights could
+/// open it only once. The lock on the file, which ends with its holder, still keeps two clients apart.
 async fn forget_exclusive_use(clients_side: &OwnedFd) -> std::convert::Infallible {
     let mut ticks = interval(FORGET_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // It cannot fail on a terminal that is open, and if it did the line would still work.
+        // It cannot fail on an open terminal, and if it did the line would still work.
         let _unneeded = ioctl_tiocnxcl(clients_side);
     }
 }
 
-/// Bytes taken from the terminal at once: some requests' worth.
+/// Bytes read from the terminal at once: several requests.
 const READ_BUFFER: usize = 1024;
 
-/// How long a client that does not read may hold up a piece of a reply before the piece is lost.
+/// How long a client that does not read may delay a piece of a reply before the piece is lost.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How soon after its last user left the device can be opened again.
+/// How soon the device can be opened again after its last user closed it.
 const FORGET_EVERY: Duration = Duration::from_millis(200);

@@ -1,7 +1,7 @@
 //! The demand of a simulated meter: the mean power of an interval that may be made of several sub-intervals.
 //!
-//! Owns where the sub-intervals begin and the highest demand of those that ended. It never looks at the load: who
-//! calls brings the energy. Source: the Series 4000-R guide, registers 149 and 150.
+//! Owns the start of the sub-intervals and the highest demand of those that ended. It never computes the load: the
+//! caller passes the energy. Source: the Series 4000-R guide, registers 149 and 150.
 
 use std::collections::VecDeque;
 
@@ -10,9 +10,9 @@ use super::measure::Power;
 /// The sub-intervals of the demand interval in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Demand {
-    /// Seconds at which they began, the running one's last.
+    /// Seconds at which they began, the running one last.
     began: VecDeque<u64>,
-    /// The highest demand of all complete intervals, each part by itself.
+    /// The highest demand of all complete intervals, each part separately.
     pub(crate) highest: Power,
 }
 
@@ -21,12 +21,12 @@ impl Demand {
         Self { began: VecDeque::from([0]), highest: Power::default() }
     }
 
-    /// Begins anew; the peaks stay.
+    /// Starts again; the peaks stay.
     pub(crate) fn restart(&mut self, at: u64) {
         self.began = VecDeque::from([at]);
     }
 
-    /// From when on the demand in progress is taken.
+    /// Start of the demand interval in progress.
     pub(crate) fn since(&self) -> u64 {
         self.began.front().copied().unwrap_or(0)
     }
@@ -36,8 +36,8 @@ impl Demand {
         self.began.back().copied().unwrap_or(0)
     }
 
-    /// Ends the running sub-interval of `count` at `at`; `power` is the mean since [`since`](Self::since). Only
-    /// a whole interval counts for the peak: a short one would make a peak of what an hour levels out.
+    /// Ends the running sub-interval of `count` at `at`; `power` is the mean since [`since`](Self::since). Only a whole
+    /// interval counts for the peak: a short one would turn a brief load into a peak.
     pub(crate) fn end_subinterval(&mut self, at: u64, count: usize, power: Power) {
         if self.began.len() >= count {
             self.highest = self.highest.max(power);

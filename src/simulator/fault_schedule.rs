@@ -1,12 +1,12 @@
-//! What will go wrong in a chain, in words: the faults of a scenario in the order of time.
+//! The faults of a scenario as text, in the order of time.
 //!
-//! Owns the sentence about a fault. Never reads a scenario and never judges one.
+//! Owns the sentence about a fault. Never reads or checks a scenario.
 
 use super::section::Kind;
 use super::settings::{ChainSettings, Fault, FaultKind};
 use crate::document::show;
 
-/// What will go wrong, a line each, in order of time.
+/// The faults of a chain, one line each, in the order of time.
 #[must_use]
 pub fn fault_schedule(chain: &ChainSettings) -> Vec<String> {
     let mut faults: Vec<&Fault> = chain.faults.iter().collect();
@@ -31,7 +31,7 @@ pub fn fault_schedule(chain: &ChainSettings) -> Vec<String> {
     faults.into_iter().map(line).collect()
 }
 
-/// A fault's kind, and what belongs to it apart from when and whom.
+/// A fault's kind and its parameter, without its time and its meters.
 fn kind_of(fault: &FaultKind) -> (Kind, Option<String>) {
     let percent = |share: f64| format!("{}%", (share * 10_000.0).round() / 100.0);
     match fault {

@@ -16,10 +16,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// Makes `path` a link to `target`, in one step. A symbolic link that is already there is replaced.
+    /// Makes `path` a link to `target`, atomically. An existing symbolic link is replaced.
     ///
     /// # Errors
-    /// `AlreadyExists` if something that is not a symbolic link stands at `path`; else what the system says.
+    ///
+    /// `AlreadyExists` if something other than a symbolic link is at `path`; else the system's error.
     pub fn create(path: &Path, target: &Path) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.is_symlink() => {
@@ -33,14 +34,14 @@ impl Link {
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
         })?;
-        // Renaming is what makes it one step: the name is never missing or half made.
+        // Renaming makes it atomic: the name is never missing or incomplete.
         let mut fresh = OsString::from(".");
         fresh.push(name);
         fresh.push(format!(".{}", std::process::id()));
         let fresh = path.with_file_name(fresh);
         symlink(target, &fresh)?;
         if let Err(error) = fs::rename(&fresh, path) {
-            // The error worth telling is the first one.
+            // The first error is the one to report.
             let _second = fs::remove_file(&fresh);
             return Err(error);
         }
@@ -57,7 +58,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if fs::read_link(&self.path).is_ok_and(|target| target == self.target) {
-            // There is no caller left to report a failure to.
+            // No caller is left to report a failure to.
             let _untold = fs::remove_file(&self.path);
         }
     }

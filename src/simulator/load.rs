@@ -1,7 +1,7 @@
-//! How much of a load is on: a curve around 1, and the time it is worth.
+//! How much of a load is on: a curve around 1, and its integral over time.
 //!
-//! Everything here is a closed formula of the seed and of the seconds since the start, so that a run repeats
-//! exactly however often it is asked, and a month passes as cheaply as a second. It knows no volt and no ampere.
+//! A closed formula of the seed and of the seconds since the start, so that a run repeats exactly however often it is
+//! evaluated, and a month costs no more than a second. It has no voltages and no currents.
 
 use std::f64::consts::TAU;
 
@@ -30,7 +30,7 @@ struct Switch {
 }
 
 impl Load {
-    /// A curve of that shape.
+    /// A curve of this shape.
     pub(crate) fn new(shape: Shape, rng: &mut Rng) -> Self {
         let mut waves = |swings: &[(f64, f64)]| {
             swings.iter().map(|(share, period)| Wave::new(*share, *period, rng)).collect()
@@ -46,7 +46,7 @@ impl Load {
         }
     }
 
-    /// How much is on in the second that begins at `at`; 1 is the mean, of a switching load what is on.
+    /// The level in the second that begins at `at`; 1 is the mean, or for a switching load its level while on.
     pub(crate) fn level(&self, at: u64) -> f64 {
         let waves: f64 = self.waves.iter().map(|wave| wave.value(at)).sum();
         let switched = self.switch.map_or(1.0, |switch| {
@@ -68,7 +68,7 @@ impl Load {
 }
 
 impl Wave {
-    /// A wave of about that period.
+    /// A wave of about this period.
     pub(crate) fn new(share: f64, period: f64, rng: &mut Rng) -> Self {
         Self { share, period: period * rng.between(0.9, 1.1), shift: rng.between(0.0, TAU) }
     }
@@ -77,7 +77,7 @@ impl Wave {
         TAU * at as f64 / self.period + self.shift
     }
 
-    /// The share that comes to the mean at an instant.
+    /// What the wave adds to the mean at an instant, as a share of it.
     pub(crate) fn value(&self, at: u64) -> f64 {
         self.share * libm::sin(self.angle(at))
     }
@@ -96,10 +96,10 @@ impl Switch {
     }
 }
 
-/// How a load breathes: share of its mean and seconds of one turn; together always below 1.
+/// Waves of a breathing load: share of its mean and seconds of one period; together always below 1.
 const BREATHING: [(f64, f64); 3] = [(0.25, 5400.0), (0.12, 420.0), (0.04, 23.0)];
 
-/// A day, and what moves within it.
+/// Waves of a daily load.
 const DAILY: [(f64, f64); 3] = [(0.6, 86400.0), (0.12, 1800.0), (0.04, 23.0)];
 
 /// Seconds from one switching on to the next.
@@ -108,5 +108,5 @@ const SWITCH_PERIOD: u64 = 300;
 /// Seconds of these it is on.
 const SWITCH_ON: u64 = 180;
 
-/// What flows while it is off, as a share of what flows while it is on.
+/// Level while it is off, as a share of that while it is on.
 const SWITCHED_OFF: f64 = 0.05;

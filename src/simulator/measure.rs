@@ -1,8 +1,8 @@
-//! What a meter makes of the voltages and currents on its terminals, by its system type.
+//! What a meter measures of the voltages and currents on its terminals, by its system type.
 //!
-//! Owns which voltage goes with which current and what follows from both: powers, factors, means. It knows no
-//! register, no time and no setting but the system type.
-//! Source: the Series 4000-R guide's wiring table. What is inferred says so.
+//! Owns which voltage goes with which current and what is computed from both: powers, factors, means. It has no
+//! registers, no time and no setting but the system type. Source: the Series 4000-R guide's wiring table. Inferred
+//! facts are marked as such.
 
 use super::phasor::Phasor;
 use super::settings::SystemType;
@@ -18,14 +18,14 @@ pub(crate) struct Power {
     pub(crate) apparent: f64,
 }
 
-/// Everything that is measured in one instant. What the system type does not have is 0.
+/// Everything that is measured in one instant. Quantities the system type does not have are 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     /// Volts AB, BC, AC.
     pub(crate) between: [f64; PHASES],
     /// Volts AN, BN, CN.
     pub(crate) to_neutral: [f64; PHASES],
-    /// Volts that go with the current of each phase.
+    /// Volts that are multiplied with the current of each phase.
     pub(crate) across: [f64; PHASES],
     /// Amperes.
     pub(crate) currents: [f64; PHASES],
@@ -36,7 +36,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// From the voltages against neutral, or against any point where there is none, and the currents.
+    /// From the voltages to neutral, or to any common point where there is none, and the currents.
     pub(crate) fn new(wiring: SystemType, voltages: [Phasor; PHASES], currents: [Phasor; PHASES]) -> Self {
         let across = across(wiring, voltages);
         let has = |phase: usize| phase < wiring.phases();
@@ -60,9 +60,9 @@ impl Measured {
 }
 
 impl Power {
-    /// The power of one phase. The meter has no sign for it: what flows back is shown, and counted, as none, so
-    /// that a sensor the wrong way round takes its phase out of the sum and leaves a power factor of 0.
-    /// Inferred from the unsigned registers and from alert bits 11 to 13.
+    /// The power of one phase. The meter has no negative power: a reverse flow is shown and counted as zero, so that a
+    /// reversed sensor removes its phase from the sum and leaves a power factor of 0. Inferred from the unsigned
+    /// registers and from alert bits 11 to 13.
     fn of(voltage: Phasor, current: Phasor) -> Self {
         let apparent = voltage.size() * current.size() / 1000.0;
         let real = (voltage.real_power(current) / 1000.0).clamp(0.0, apparent);
@@ -70,14 +70,14 @@ impl Power {
         Self { real, reactive, apparent }
     }
 
-    /// Real and reactive power add up; the apparent power of the sum follows from them.
+    /// Real and reactive power are added; the apparent power of the sum follows from them.
     pub(crate) fn sum(parts: [Self; PHASES]) -> Self {
         let real = parts.iter().map(|part| part.real).sum::<f64>();
         let reactive = parts.iter().map(|part| part.reactive).sum::<f64>();
         Self { real, reactive, apparent: libm::hypot(real, reactive) }
     }
 
-    /// Real over apparent power; 1 where nothing flows, which is inferred.
+    /// Real over apparent power; 1 if nothing flows, which is inferred.
     pub(crate) fn factor(self) -> f64 {
         if self.apparent > 0.0 { self.real / self.apparent } else { 1.0 }
     }
@@ -106,8 +106,8 @@ impl Power {
     }
 }
 
-/// The voltage that goes with each phase's current: to neutral where there is one; between A and B where the
-/// load is connected there; to the middle of the three conductors in a delta, which is inferred.
+/// The voltage that goes with each phase's current: to neutral where there is one; between A and B where the load is
+/// connected there; in a delta to the midpoint of the three conductors, which is inferred.
 pub(crate) fn across(wiring: SystemType, voltages: [Phasor; PHASES]) -> [Phasor; PHASES] {
     let [a, b, c] = voltages;
     match wiring {

@@ -1,7 +1,7 @@
-//! The bytes under way on the simulated line, each with the time its last bit has passed.
+//! The bytes in flight on the simulated line, each with the time its last bit has passed.
 //!
-//! Owns what becomes visible when, and what two that talk at once do to each other. It never looks at what the
-//! bytes mean and never reads a clock.
+//! Owns when bytes become visible, and how two senders at once corrupt each other. It never interprets bytes and never
+//! reads a clock.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use bytes::{Bytes, BytesMut};
 
 use crate::modbus::rtu;
 
-/// Everything that is under way or will be.
+/// All bytes in flight, sent or scheduled.
 #[derive(Debug, Default)]
 pub(crate) struct Medium {
     /// In order of their sending.
     frames: Vec<Frame>,
-    /// When the meter that ended last began and ended.
+    /// When the last reply to end began and ended.
     last: Option<(Instant, Instant)>,
 }
 
-/// Bytes without a pause between them.
+/// Bytes without pauses between them.
 #[derive(Debug)]
 pub(crate) struct Frame {
     source: Source,
@@ -30,12 +30,12 @@ pub(crate) struct Frame {
     passed: usize,
 }
 
-/// Whose bytes they are.
+/// The sender of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A meter's, by its place.
+    /// A meter, by its place.
     Meter(usize),
-    /// The client's own, heard again.
+    /// The client itself: local echo.
     Echo,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Character {
 }
 
 impl Medium {
-    /// Puts a frame on the line, at once or later; whether it will meet another one there.
+    /// Puts a frame on the line, at once or later; returns whether it collides with another.
     pub(crate) fn send(&mut self, frame: Frame) -> bool {
         let meets =
             self.frames.iter().any(|other| other.begins < frame.ends() && frame.begins < other.ends());
@@ -56,18 +56,18 @@ impl Medium {
         meets
     }
 
-    /// Whether a meter talks at this instant.
+    /// Whether a meter is sending at this instant.
     pub(crate) fn is_talking(&self, now: Instant) -> bool {
         self.meters().any(|frame| frame.begins <= now && now < frame.ends())
     }
 
-    /// Whether a meter talked between two instants.
+    /// Whether a meter was sending between two instants.
     pub(crate) fn was_talking(&self, from: Instant, to: Instant) -> bool {
         let now = self.meters().map(|frame| (frame.begins, frame.ends()));
         now.chain(self.last).any(|(begins, ends)| begins < to && from < ends)
     }
 
-    /// Whether that meter has something to say, or is saying it.
+    /// Whether that meter has a reply scheduled or in flight.
     pub(crate) fn is_waiting(&self, meter: usize) -> bool {
         self.frames.iter().any(|frame| frame.source == Source::Meter(meter) && !frame.is_over())
     }
@@ -110,8 +110,8 @@ impl Medium {
         (bytes.freeze(), replies)
     }
 
-    /// What a client hears of one byte. Where two talk at once a receiver hears one character made of both: the
-    /// one that began first, with the zeros of the other pulled into it. `None`: it was lost in an earlier one.
+    /// One byte as a client receives it. If two send at once, a receiver sees one character made of both: the one that
+    /// began first, with the zeros of the other pulled into it. `None`: it was lost in an earlier one.
     fn heard(&self, frame: usize, at: usize) -> Option<u8> {
         let own = &self.frames[frame];
         let (begins, ends) = (own.byte_begins(at), own.byte_ends(at));
@@ -129,7 +129,7 @@ impl Medium {
         Some(byte)
     }
 
-    /// Removes what can no longer collide.
+    /// Removes frames that can no longer collide.
     fn forget(&mut self) {
         let earliest = self.frames.iter().filter(|frame| !frame.is_over()).map(|frame| frame.begins).min();
         self.frames.retain(|frame| !frame.is_over() || earliest.is_some_and(|begins| begins < frame.ends()));
@@ -176,5 +176,5 @@ impl Frame {
     }
 }
 
-/// Replies become visible in pieces that take about this long on the wire, finer than any adapter's lumps.
+/// Replies become visible in pieces that take about this long on the wire, finer than any adapter's bursts.
 const PIECE: Duration = Duration::from_millis(2);

@@ -1,8 +1,8 @@
 //! One simulated Series 4000-R power meter: a request PDU in, its reply PDU out, time as an argument.
 //!
-//! Owns the functions the meter has and the exceptions it gives. All registers of one reply are of one instant. It
-//! knows no line, no unit but its own, and never reads a clock.
-//! Source: the Series 4000-R guide, chapter on Modbus; MODBUS Application Protocol V1.1b3, chapter 6.
+//! Owns the functions the meter supports and the exceptions it answers. All registers of one reply are of one instant.
+//! It has no access to the line or to other units, and never reads a clock. Source: the Series 4000-R guide, chapter on
+//! Modbus; MODBUS Application Protocol V1.1b3, chapter 6.
 
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,11 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter whose totals begin to run at `now`; equal seeds make equal meters. Of `faults`, its own, it obeys
-    /// those of the service and of its power; those of the line are the line's.
+    /// A meter whose totals begin to run at `now`; equal seeds make equal meters. Of its `faults` it applies those of
+    /// the service and of its power; faults of the line are applied by the line.
     #[must_use]
     pub fn new(settings: &MeterSettings, faults: &[Fault], seed: u64, now: Instant) -> Self {
-        // Power that comes back is not a meter that answers: it has to start.
+        // When its power returns the meter does not answer yet: it has to start.
         let lasting = |fault: &Fault| match fault.kind {
             FaultKind::PowerCycle => {
                 Fault { lasts: fault.lasts.map(|lasts| lasts.saturating_add(START)), ..fault.clone() }
@@ -60,26 +60,26 @@ impl Meter {
         !self.outages.iter().any(|outage| (outage.from..outage.until).contains(&at))
     }
 
-    /// What a point of the profile stands for at `now`, in the point's unit and before any rounding; of codes and
-    /// flags the number. `None`: it means nothing under the system type, or there is no such point.
+    /// The value of a point of the profile at `now`, in the point's unit and before any rounding; codes and flags as a
+    /// number. `None`: it means nothing under the system type, or there is no such point.
     pub fn physical(&mut self, point: &str, now: Instant) -> Option<f64> {
         let slot = Map::get().slot(point)?;
         let at = self.advance(now);
         self.state.snapshot(at.as_secs()).value(slot)
     }
 
-    /// The reply PDU to the request PDU that arrived at `now`: data, or the exception this meter gives.
+    /// The reply PDU to the request PDU that arrived at `now`: data or an exception.
     #[must_use]
     pub fn answer(&mut self, pdu: &[u8], now: Instant) -> Bytes {
         let function = FunctionCode(pdu.first().copied().unwrap_or_default());
         self.carry_out(function, pdu, now).unwrap_or_else(|code| exception_reply(function, code))
     }
 
-    /// Acts on a request to all units. What it cannot carry out changes nothing and is not reported.
+    /// Carries out a request to all units. A request it cannot carry out changes nothing and is not reported.
     pub fn handle_broadcast(&mut self, pdu: &[u8], now: Instant) {
         let function = FunctionCode(pdu.first().copied().unwrap_or_default());
         if matches!(function, FunctionCode::WRITE_SINGLE_REGISTER | FunctionCode::WRITE_MULTIPLE_REGISTERS) {
-            // A broadcast has no reply to put a refusal into.
+            // A broadcast has no reply that could hold an exception.
             let _unheard = self.carry_out(function, pdu, now);
         }
     }
@@ -112,7 +112,7 @@ impl Meter {
         }
     }
 
-    /// The words of `range`, all of them of the second that `at` is in.
+    /// The words of `range`, all of the second that contains `at`.
     fn read(&self, range: ReadRange, at: Duration) -> Result<Bytes, ExceptionCode> {
         let slots = Map::get().slots_in(&range)?;
         let snapshot = self.state.snapshot(at.as_secs());
@@ -151,7 +151,7 @@ impl Meter {
             }
         }
         setup.check(&written)?;
-        // The command last: it is the only part that can still be refused, and nothing was changed yet.
+        // The command last: only it can still be refused, and nothing has been changed yet.
         if let Some(code) = command {
             self.state.command(code, at)?;
         }
@@ -159,8 +159,8 @@ impl Meter {
         Ok(())
     }
 
-    /// Time since the start, with everything that happened meanwhile taken into account. The meter computes its
-    /// values out once per second, so requests within one second see the same ones.
+    /// Time since the start, with all events up to `now` applied. The meter computes its values once per second, so
+    /// requests within one second read the same ones.
     fn advance(&mut self, now: Instant) -> Duration {
         let at = now.saturating_duration_since(self.started);
         self.state.advance(at.as_secs());
@@ -189,7 +189,7 @@ fn identification(data: &[u8]) -> Result<Bytes, ExceptionCode> {
     };
     let version = format!("V{:02}.{:03}", FIRMWARE / 1000, FIRMWARE % 1000);
     let objects = [(0, "Leviton"), (1, "Series 4000"), (2, version.as_str())];
-    // An object that is not there restarts the stream at the beginning (chapter 6.21).
+    // An object that does not exist restarts the stream at the beginning (chapter 6.21).
     let skipped = if usize::from(*first) < objects.len() { usize::from(*first) } else { 0 };
     let asked = &objects[skipped..];
     let mut reply = BytesMut::new();
@@ -207,7 +207,7 @@ fn word_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// The functions the meter has; every other earns exception 0x01.
+/// The functions the meter supports; every other gets exception 0x01.
 const FUNCTIONS: [FunctionCode; 6] = [
     FunctionCode::READ_HOLDING_REGISTERS,
     FunctionCode::READ_INPUT_REGISTERS,
@@ -217,8 +217,8 @@ const FUNCTIONS: [FunctionCode; 6] = [
     FunctionCode::ENCAPSULATED_INTERFACE,
 ];
 
-/// What 0x11 says the meter is.
+/// The name in the reply to 0x11.
 const NAME: &str = "Leviton Series 4000R Power Meter, Full Data Set";
 
-/// From the return of its power to a meter that answers. Printed nowhere.
+/// From the return of power to the first answer. Not documented.
 pub const START: Duration = Duration::from_secs(3);

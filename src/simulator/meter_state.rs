@@ -1,8 +1,8 @@
-//! The state of a simulated meter: what it measures, counts and keeps, and the commands it takes, second by second.
+//! The state of a simulated meter: what it measures, counts and keeps, and its commands, second by second.
 //!
-//! Owns totals, pulses, demand, settings and what of them survives a loss of power. The meter works everything out
-//! once per second; what happened in between is caught up with when it is next asked. It knows no request.
-//! Source: the Series 4000-R guide, chapters on energy, demand and pulses, and the command register 129.
+//! Owns totals, pulses, demand, settings and what of them survives a loss of power. The meter computes everything once
+//! per second; events in between are applied at its next request. It has no requests. Source: the Series 4000-R guide,
+//! chapters on energy, demand and pulses, and the command register 129.
 
 use std::time::Duration;
 
@@ -25,21 +25,20 @@ pub(crate) struct MeterState {
     demand: Demand,
     energy_clears: u16,
     power_ups: u16,
-    /// What was commanded and not yet done, and the second it is due. At most one of each command: they keep
-    /// their distance.
+    /// Commands not carried out yet, and the second they are due. At most one of each: they have a minimum interval.
     due: Vec<(u64, Command)>,
-    /// When each command was last taken.
+    /// When each command was last accepted.
     taken: Vec<(Command, Duration)>,
     /// Outages still to come, the next one last.
     outages: Vec<Outage>,
 }
 
-/// What was counted up to the second `until`; what came after is computed when it is asked for.
+/// Totals up to the second `until`; later ones are computed on request.
 #[derive(Clone, Copy, Debug)]
 struct Totals {
     until: u64,
     energy: Energy,
-    /// Pulses of the real and of the reactive output, with the fraction under way.
+    /// Pulses of the real and of the reactive output, with the fraction of the next.
     pulses: [f64; 2],
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct Snapshot<'w> {
 }
 
 impl MeterState {
-    /// As the meter is when the simulation begins; `faults` are its own.
+    /// The meter at the start of the simulation; `faults` are its own.
     pub(crate) fn new(settings: &MeterSettings, faults: &[Fault], seed: u64) -> Self {
         let service = Service::new(settings, faults, seed);
         let setup = Setup::new(settings.system_type, &service);
@@ -83,7 +82,7 @@ impl MeterState {
         }
     }
 
-    /// Brings everything up to the second `at`.
+    /// Applies everything up to the second `at`.
     pub(crate) fn advance(&mut self, at: u64) {
         loop {
             let outage = self.outages.last().map(|outage| outage.seconds().0);
@@ -105,11 +104,12 @@ impl MeterState {
         }
     }
 
-    /// Takes a command.
+    /// Accepts a command.
     ///
     /// # Errors
-    /// 0x03 for a code there is none of, and for one that comes again too soon. What a real meter answers to
-    /// either is printed nowhere.
+    ///
+    /// 0x03 for an unknown code, and for one that is repeated too soon. What a real meter answers to either is not
+    /// documented.
     pub(crate) fn command(&mut self, code: u16, at: Duration) -> Result<(), ExceptionCode> {
         let commands = &Map::get().profile().commands;
         let known = commands.iter().find(|command| command.code == code);
@@ -137,9 +137,9 @@ impl MeterState {
         Ok(())
     }
 
-    /// Takes new settings.
+    /// Applies new settings.
     pub(crate) fn set_up(&mut self, setup: Setup, at: u64) {
-        // What was counted so far was counted under the old settings.
+        // The counts so far are of the old settings.
         self.totals = self.totals_at(at);
         if setup.measures_otherwise(&self.setup) {
             self.demand.restart(at);
@@ -152,7 +152,7 @@ impl MeterState {
         self.setup
     }
 
-    /// Every value as it stands at a second that everything was brought up to.
+    /// Every value at a second up to which everything has been applied.
     pub(crate) fn snapshot(&self, at: u64) -> Snapshot<'_> {
         let ratios = self.setup.ratios(&self.service);
         Snapshot {
@@ -166,12 +166,12 @@ impl MeterState {
     }
 
     fn subinterval_ends(&self) -> Option<u64> {
-        // Without a length only the command ends one.
+        // Without a length, only the command ends one.
         let length = u64::from(self.setup.subinterval);
         (length > 0).then(|| self.demand.running_since().saturating_add(length))
     }
 
-    /// After a very long pause only the latest intervals are looked at for peaks.
+    /// After a very long pause only the latest intervals are searched for peaks.
     fn skip_subintervals(&mut self, until: u64) {
         let length = u64::from(self.setup.subinterval);
         let missed = until.saturating_sub(self.demand.running_since()).checked_div(length).unwrap_or(0);
@@ -190,8 +190,8 @@ impl MeterState {
         self.demand.end_subinterval(at, self.setup.demand_subintervals(), power);
     }
 
-    /// Energies, peaks, settings and counts of events are kept; pulses, the demand in progress and a command that
-    /// waits are not. Nothing is measured until the meter has started again.
+    /// Energies, peaks, settings and event counts are kept; pulses, the demand in progress and a pending command are
+    /// not. Nothing is measured until the meter has started again.
     fn lose_power(&mut self) {
         let Some(outage) = self.outages.pop() else { return };
         let (from, until) = outage.seconds();
@@ -203,7 +203,7 @@ impl MeterState {
         self.power_ups = (self.power_ups + 1) & COUNT_MAX;
     }
 
-    /// Does what is due, in the order of the commands.
+    /// Carries out the commands that are due, in their order.
     fn carry_out(&mut self, at: u64) {
         let (now, later): (Vec<_>, Vec<_>) = self.due.drain(..).partition(|(due, _)| *due <= at);
         self.due = later;
@@ -211,7 +211,7 @@ impl MeterState {
             match command {
                 Command::NextSubinterval => self.end_subinterval(at),
                 Command::ResetPeaks => self.demand.highest = self.demand_at(at),
-                // These are done when they come.
+                // These are carried out at once.
                 Command::ClearEnergy | Command::ClearPulses => {}
             }
         }
@@ -240,7 +240,7 @@ impl MeterState {
 }
 
 impl Command {
-    /// The command of that name in the profile.
+    /// The command with this name in the profile.
     fn of(name: &str) -> Option<Self> {
         match name {
             "clear_energy" => Some(Self::ClearEnergy),
@@ -253,7 +253,7 @@ impl Command {
 }
 
 impl Snapshot<'_> {
-    /// What the slot's point holds, in its unit; `None`: nothing that means anything.
+    /// The value of the slot's point, in its unit; `None`: it means nothing.
     pub(crate) fn value(&self, slot: &Slot) -> Option<f64> {
         let Self { state, measured, totals, .. } = self;
         let setup = &state.setup;
@@ -261,7 +261,7 @@ impl Snapshot<'_> {
             return None;
         }
         let phases = setup.wiring.phases();
-        // Of delta and wye all three mean something, of the others only AB does.
+        // In delta and wye all three mean something, in the others only AB does.
         let pairs = if phases == PHASES { PHASES } else { 1 };
         // A float rolls over with the count it repeats.
         let counted = |value: f64| value.rem_euclid(ROLLS_OVER_AT * step(self.exponents.energy));
@@ -306,7 +306,7 @@ impl Snapshot<'_> {
 }
 
 impl Part {
-    /// This part of a power or an energy.
+    /// This component of a power or an energy.
     pub(crate) fn of(self, power: Power) -> f64 {
         match self {
             Self::Real => power.real,
@@ -319,14 +319,14 @@ impl Part {
 /// Register 7001: 2015 reads as V02.015.
 pub(crate) const FIRMWARE: u16 = 2015;
 
-/// Steps at which a 32-bit count is back at 0.
+/// Steps after which a 32-bit count is back at 0.
 const ROLLS_OVER_AT: f64 = 4_294_967_296.0;
 
-/// What register 145 shows where no closure is short enough, in milliseconds.
+/// Content of register 145 if no closure is short enough, in milliseconds.
 const SHORTEST_CLOSURE: u16 = 10;
 
-/// Highest count of the registers that count events.
+/// Largest value of the registers that count events.
 const COUNT_MAX: u16 = 0x7FFF;
 
-/// Sub-intervals looked at for a peak after a pause in which more of them passed.
+/// Sub-intervals searched for a peak after a pause in which more passed.
 const SUBINTERVALS_LOOKED_AT: u64 = 10_000;

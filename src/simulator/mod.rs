@@ -1,6 +1,6 @@
-//! Simulated meters on a pseudo terminal that keeps the time of the wire, and scenarios of what goes wrong.
+//! Simulated meters on a pseudo terminal that keeps the timing of the wire, and scenarios of faults.
 //!
-//! Owns what stands in for a line of meters where there is none. The gateway knows nothing of it.
+//! Owns the substitute for a line of meters. The gateway has no knowledge of it.
 
 pub mod chain;
 mod demand;

@@ -1,6 +1,6 @@
-//! When a meter has no power, and when it is up again.
+//! When a meter has no power, and when it has started again.
 //!
-//! Owns the times; what is lost and what is kept is `meter`'s. An outage is known beforehand, as every fault is.
+//! Owns the times; `meter_state` decides what is lost and what is kept. Outages, like all faults, are known in advance.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// Those among the faults of one meter, in order, each beginning after the one before is over.
+    /// The outages among the faults of one meter, in order, each beginning after the end of the one before.
     pub(crate) fn of(faults: &[Fault]) -> Vec<Self> {
         let mut outages: Vec<Self> = faults
             .iter()
@@ -36,13 +36,13 @@ impl Outage {
         merged
     }
 
-    /// The whole seconds it takes away from what is measured: the second in which the power fails still counts.
+    /// The whole seconds in which nothing is measured: the second in which the power fails still counts.
     pub(crate) fn seconds(self) -> (u64, u64) {
         (whole_seconds(self.from), whole_seconds(self.until))
     }
 }
 
-/// Seconds, a begun one counted whole.
+/// Whole seconds, rounded up.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }

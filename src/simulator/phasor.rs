@@ -1,11 +1,11 @@
-//! Voltages and currents as arrows: a size and an angle.
+//! Voltages and currents as phasors: a magnitude and an angle.
 //!
-//! Owns the little arithmetic that an electrical service needs; knows nothing of meters.
+//! Owns the arithmetic that an electrical service needs; it has no meters.
 
 use std::f64::consts::PI;
 use std::ops::{Add, Neg, Sub};
 
-/// A sinusoid of the line's frequency, as a complex number of effective size.
+/// A sinusoid of the line's frequency, as a complex number with its RMS value as magnitude.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Phasor {
     real: f64,
@@ -13,24 +13,24 @@ pub(crate) struct Phasor {
 }
 
 impl Phasor {
-    /// An arrow of that size, turned by so many degrees.
+    /// A phasor of this magnitude and angle.
     pub(crate) fn new(size: f64, degrees: f64) -> Self {
         let (sine, cosine) = libm::sincos(degrees / 180.0 * PI);
         Self { real: size * cosine, imaginary: size * sine }
     }
 
-    /// Its effective value.
+    /// Its RMS value.
     pub(crate) fn size(self) -> f64 {
         libm::hypot(self.real, self.imaginary)
     }
 
-    /// The same direction with that size; nothing has no direction.
+    /// The same direction with this magnitude; zero has no direction.
     pub(crate) fn scaled_to(self, size: f64) -> Self {
         let own = self.size();
         if own > 0.0 { self.times(size / own) } else { self }
     }
 
-    /// Turned by so many degrees.
+    /// Rotated by this angle.
     pub(crate) fn turned(self, degrees: f64) -> Self {
         let turn = Self::new(1.0, degrees);
         Self {
@@ -39,12 +39,12 @@ impl Phasor {
         }
     }
 
-    /// So many times as large.
+    /// Multiplied by a factor.
     pub(crate) fn times(self, factor: f64) -> Self {
         Self { real: self.real * factor, imaginary: self.imaginary * factor }
     }
 
-    /// Of a voltage: the real power that this current carries with it; negative where it flows back.
+    /// Of a voltage: the real power of this current; negative for a reverse flow.
     pub(crate) fn real_power(self, current: Self) -> f64 {
         self.real * current.real + self.imaginary * current.imaginary
     }

@@ -1,11 +1,11 @@
-//! What each point of the profile stands for in a simulated meter.
+//! The quantity behind each point of the profile in a simulated meter.
 //!
-//! Owns the way from a point's name to a quantity, the only table of names here: registers, formats and ranges are
-//! the profile's. It computes nothing.
+//! Owns the mapping from a point's name to a quantity, the only table of names here: registers, formats and ranges are
+//! in the profile. It computes nothing.
 
 use super::setup::Setting;
 
-/// What a point holds.
+/// The quantity of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     /// Energy of all phases.
@@ -28,7 +28,7 @@ pub(crate) enum Quantity {
     HighestDemand(Part),
     /// Of the real or the reactive energy.
     Pulses(usize),
-    /// Takes commands; reads 0.
+    /// Accepts commands; reads 0.
     Command,
     Setting(Setting),
     Exponent(Scaled),
@@ -38,13 +38,13 @@ pub(crate) enum Quantity {
     EnergyClears,
     PowerUps,
     Firmware,
-    /// Nothing, and says so.
+    /// No value; reads as not available.
     NotAvailable,
-    /// Nothing, and reads 0.
+    /// No value; reads 0.
     Zero,
 }
 
-/// Which power or energy.
+/// A component of a power or an energy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Real,
@@ -52,7 +52,7 @@ pub(crate) enum Part {
     Apparent,
 }
 
-/// What an exponent scales.
+/// The kind of point that an exponent scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scaled {
     Current,
@@ -62,7 +62,7 @@ pub(crate) enum Scaled {
 }
 
 impl Quantity {
-    /// What the point of that name holds; a copy holds what its original does.
+    /// The quantity of the point with this name; a copy has that of its original.
     pub(crate) fn of(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, quantity)| *quantity)
     }
@@ -71,7 +71,7 @@ impl Quantity {
 use Part::{Apparent, Reactive, Real};
 use Quantity as Q;
 
-/// Every point that is no copy.
+/// Every point that is not a copy.
 const NAMES: &[(&str, Quantity)] = &[
     ("real_energy_total", Q::Energy(Real)),
     ("real_power_total", Q::Power(Real)),

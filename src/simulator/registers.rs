@@ -1,7 +1,7 @@
-//! The registers of a simulated meter, built from the profile: which quantity stands where, in which words.
+//! The registers of a simulated meter, built from the profile: the quantity and the words of each.
 //!
-//! Owns the way from a value to the words of its point: scaling, rounding, not-available codes. There is no second
-//! table of registers: points, formats, ranges and permissions are the profile's. It never computes a value.
+//! Owns the conversion from a value to the words of its point: scaling, rounding, not-available codes. There is no
+//! second table of registers: points, formats, ranges and permissions are in the profile. It never computes a value.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::setup::{Alert, Exponents, Setting, step};
 use crate::meter::{Access, Format, Group, Point, Profile, Scale, Valid};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
-/// The profile's points with what they hold.
+/// The profile's points with their quantities.
 #[derive(Debug)]
 pub(crate) struct Map {
     profile: &'static Profile,
@@ -19,16 +19,16 @@ pub(crate) struct Map {
     pub(crate) alerts: Vec<(u8, Alert)>,
 }
 
-/// What a register can be written for.
+/// What a write to a register does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writable {
-    /// A command code.
+    /// Issues a command.
     Command,
-    /// A setting's value.
+    /// Changes a setting.
     Setting(Setting),
 }
 
-/// One point and what it holds.
+/// One point and its quantity.
 #[derive(Debug)]
 pub(crate) struct Slot {
     point: &'static Point,
@@ -36,7 +36,7 @@ pub(crate) struct Slot {
 }
 
 impl Map {
-    /// The map of the meter that is simulated.
+    /// The map of the simulated meter.
     pub(crate) fn get() -> &'static Self {
         &MAP
     }
@@ -54,7 +54,7 @@ impl Map {
         }
     }
 
-    /// The profile behind it.
+    /// Its profile.
     pub(crate) fn profile(&self) -> &'static Profile {
         self.profile
     }
@@ -64,10 +64,11 @@ impl Map {
         self.slots.iter().find(|slot| slot.point.name == name)
     }
 
-    /// The slots a read touches, all of one block. What a real meter does with a read that touches a gap is
-    /// printed nowhere; here it is refused whole.
+    /// The slots a read touches, all of one block. What a real meter answers to a read that touches a gap is not
+    /// documented; here it is refused as a whole.
     ///
     /// # Errors
+    ///
     /// 0x02.
     pub(crate) fn slots_in(&self, range: &ReadRange) -> Result<impl Iterator<Item = &Slot>, ExceptionCode> {
         let block = self.profile.blocks.iter().position(|block| covers(&block.range, range));
@@ -82,7 +83,8 @@ impl Map {
     /// What a write of one register sets.
     ///
     /// # Errors
-    /// 0x02 where there is nothing to write, 0x03 where the value is outside the register's range.
+    ///
+    /// 0x02 if the register cannot be written, 0x03 if the value is outside the register's range.
     pub(crate) fn writable(&self, address: u16, value: u16) -> Result<Writable, ExceptionCode> {
         let point = self.profile.point_at(FunctionCode::READ_HOLDING_REGISTERS, address);
         let slot = self.slots.iter().find(|slot| Some(slot.point) == point);
@@ -115,7 +117,7 @@ impl Slot {
         }
     }
 
-    /// The point's words; `None` as its not-available code.
+    /// The point's words; its not-available code for `None`.
     pub(crate) fn words(&self, profile: &Profile, value: Option<f64>, exponents: Exponents) -> Vec<u16> {
         let bits = match value {
             None => profile.not_available(self.point).unwrap_or(0),
@@ -124,12 +126,12 @@ impl Slot {
         self.point.split(bits)
     }
 
-    /// Where its words stand.
+    /// Address of its first register.
     pub(crate) fn start(&self) -> u16 {
         self.point.range.start
     }
 
-    /// What one step of the point is worth.
+    /// The value of one step of the point.
     pub(crate) fn step(&self, exponents: Exponents) -> f64 {
         match &self.point.scale {
             None => 1.0,
@@ -171,7 +173,7 @@ impl Slot {
         }
     }
 
-    /// The lowest and the highest count the point may show. A measured value beyond them stays at the end.
+    /// The lowest and the highest count the point may show. A measured value beyond them is clamped.
     fn limits(&self) -> (f64, f64) {
         let (least, most) = self.point.format.limits(self.point.range.quantity);
         let allowed = &self.point.allowed;
@@ -197,7 +199,7 @@ impl Exponents {
     }
 }
 
-/// Whole steps of a counter, whatever its width. The last digits of a double must not take one away.
+/// Whole steps of a counter, whatever its width. Rounding of a double must not lose one.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,13 +1,13 @@
-//! Numbers that look random and repeat with their seed.
+//! Pseudo-random numbers that repeat with their seed.
 //!
-//! Owns the generator of the simulator; never takes chance from anywhere else.
+//! Owns the generator of the simulator; there is no other source of randomness.
 
 /// A small generator (SplitMix64): equal seeds, equal numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// For a seed and what tells this use of it from others.
+    /// A generator for a seed; `salt` distinguishes its uses.
     pub(crate) fn new(seed: u64, salt: u64) -> Self {
         Self(seed ^ salt.wrapping_mul(0xA24B_AED4_963E_E407))
     }
@@ -22,7 +22,7 @@ impl Rng {
 
     /// From `low` to below `high`.
     pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
-        // 53 bits are what a double holds.
+        // A double holds 53 bits.
         low + (high - low) * ((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
     }
 

@@ -1,7 +1,7 @@
-//! The text of a scenario into a chain of meters, or into everything that is wrong with it.
+//! Parses a scenario into a chain of meters, or into everything that is wrong with it.
 //!
-//! Owns what the keys of a meter and of a fault say about each other, and which meters a fault is about; never reads a
-//! file. How to write one: `docs/simulator.md`.
+//! Owns the checks between the keys of a meter and of a fault, and which meters a fault concerns; never reads a file.
+//! The format: `docs/simulator.md`.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -41,7 +41,7 @@ struct MeterRead {
 }
 
 impl MeterRead {
-    /// One item for each meter of the entry.
+    /// One item per meter of the entry.
     fn ids(&self) -> impl Iterator<Item = u8> + use<> {
         self.ids.clone().unwrap_or(0..=0)
     }
@@ -114,7 +114,7 @@ fn read_meter(
     MeterRead { ids, settings }
 }
 
-/// The meter itself refuses such a voltage, so it cannot have been set up so.
+/// The meter itself refuses such a voltage, so it cannot have been configured with it.
 fn check_voltage(volts: u16, ratio: u16, path: &str, reader: &mut Reader<'_, '_>) {
     let input = f64::from(volts) * 100.0 / f64::from(ratio);
     if !(82.0..=660.0).contains(&input) {
@@ -162,7 +162,7 @@ fn read_fault(
     Some(Fault { at: fault.at.0.get(), lasts: lasts.or(usual), meters: whom, kind: found })
 }
 
-/// Reports a key that this kind of fault needs and has not, or that only others have.
+/// Reports a key that this kind of fault needs and lacks, or that only other kinds have.
 fn belongs<T: for<'de> Deserialize<'de>>(
     value: &Option<T>,
     owners: &[Kind],
@@ -179,7 +179,7 @@ fn belongs<T: for<'de> Deserialize<'de>>(
     }
 }
 
-/// The places of the meters a fault is about; none: the line. `None`: reported.
+/// The places of the meters a fault concerns; none: the line. `None`: reported.
 fn read_whom(
     fault: &section::Fault,
     path: &str,
@@ -207,7 +207,7 @@ fn read_whom(
     let all = meters.iter().flat_map(|read| read.ids().map(move |id| (id, read.settings.name.as_ref())));
     let is_meant = |(id, name): (u8, Option<&String>)| unit == Some(u32::from(id)) || name == Some(typed);
     let found: Vec<_> = all.enumerate().filter(|(_, one)| is_meant(*one)).map(|(index, _)| index).collect();
-    // Where an id could not be read it may be this one.
+    // If an id could not be read, it may be this one.
     if found.is_empty() && meters.iter().all(|read| read.ids.is_some()) {
         let ids = meters.iter().filter_map(|read| read.ids.as_ref());
         let ids = ids.map(|ids| match ids.len() {
@@ -221,7 +221,7 @@ fn read_whom(
     (!found.is_empty()).then_some(found)
 }
 
-/// Whether a meter so wired has the phase of a fault.
+/// Whether a meter with this wiring has the phase of a fault.
 fn has_phase(kind: &FaultKind, wiring: SystemType, path: &str, reader: &mut Reader<'_, '_>) -> bool {
     let (phase, what, there) = match kind {
         FaultKind::ReversedCt(phase) => (*phase, "sensor", wiring.phases()),
@@ -244,9 +244,9 @@ fn has_phase(kind: &FaultKind, wiring: SystemType, path: &str, reader: &mut Read
     false
 }
 
-/// Entries of `meters`: more than a line has identifiers, for those that share one.
+/// Entries of `meters`: more than a line has identifiers, because some may share one.
 const MAX_METERS: usize = 256;
 /// Entries of `faults`.
 const MAX_FAULTS: usize = 1000;
-/// How long a power cycle is without power unless it says so.
+/// How long a power cycle is without power by default.
 const POWER_OFF: Duration = Duration::from_secs(2);

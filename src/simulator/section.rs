@@ -1,6 +1,6 @@
 //! The sections of a scenario, one struct each, with the defaults of the keys.
 //!
-//! What serde reads. Each value is within its own bounds; what values say about each other is checked in `scenario`.
+//! The input of serde. Each value is within its own bounds; checks between values are in `scenario`.
 //! `docs/simulator.md` explains each key.
 
 use std::ops::RangeInclusive;
@@ -69,7 +69,7 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// See [`super::settings::FaultKind::Dead`]; the others alike.
+    /// See [`super::settings::FaultKind::Dead`]; likewise the others.
     Dead,
     /// With `delay`.
     Late,
@@ -83,14 +83,14 @@ pub enum Kind {
     ReversedCt,
     /// With `phase`.
     PhaseLoss,
-    /// Two seconds long unless it says otherwise.
+    /// Two seconds long by default.
     PowerCycle,
-    /// Bytes that mean nothing.
+    /// Random bytes instead of answers.
     Garbage,
 }
 
 impl Kind {
-    /// As the file says it.
+    /// The word in the file.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Dead => "dead",
@@ -177,7 +177,7 @@ scalar! {
     },
     |_| format!("1 to {UNIT_MAX}, or a range such as 2-8");
 
-    /// As register 130 has it.
+    /// The code of register 130.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct SystemTypeCode(pub(super) SystemType): plain;
     |text| SystemType::from_code(u16::try_from(whole_number(text)?).ok()?),

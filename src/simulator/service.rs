@@ -1,8 +1,8 @@
-//! The electrical side of a simulated meter: its conductors, the load behind them, and what fails of both when.
+//! The electrical side of a simulated meter: its conductors, the load behind them, and their faults.
 //!
-//! Owns voltages and currents as a function of the seconds since the start, and the energy between two instants.
-//! A fault changes the arrows from one second on and leaves the load's curve alone, so that energy stays a closed
-//! formula, piece by piece. It knows no register.
+//! Owns voltages and currents as a function of the seconds since the start, and the energy between two instants. A
+//! fault changes the phasors from one second on and leaves the load's curve unchanged, so that energy remains a closed
+//! formula, span by span. It has no registers.
 
 use super::load::{Load, Wave};
 use super::measure::{Measured, PHASES, Power, across};
@@ -30,7 +30,7 @@ pub(crate) struct Service {
     spans: Vec<Span>,
 }
 
-/// From when on the service is in which state.
+/// A state of the service, from a second on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Span {
     from: u64,
@@ -39,7 +39,7 @@ struct Span {
     meter_off: bool,
 }
 
-/// How a meter sees a service: its system type and its ratios against those that are fitted.
+/// How a meter sees a service: its system type and the ratios of its settings to the fitted instruments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct InstrumentRatios {
     pub(crate) wiring: SystemType,
@@ -74,7 +74,7 @@ impl Service {
         let factor = rng.between(0.86, 0.98);
         let voltages = conductors(wiring, system_voltage, &mut rng);
         let reference = across(wiring, voltages);
-        // Without a neutral the three currents must add up to nothing.
+        // Without a neutral the three currents must add up to zero.
         let uneven = meter.amperes.is_none() && wiring != SystemType::Delta;
         let amperes = meter.amperes.unwrap_or(f64::from(sensor_rating) * share);
         let mut currents: [Phasor; PHASES] = std::array::from_fn(|phase| {
@@ -129,12 +129,12 @@ impl Service {
         energy
     }
 
-    /// What was counted before the simulation began: some thousand hours of the mean load.
+    /// Counts from before the simulation: some thousand hours of the mean load.
     pub(crate) fn energy_before(&self, ratios: InstrumentRatios) -> Energy {
         self.at_level_one(ratios, &WELL).times(HOURS_BEFORE)
     }
 
-    /// Hertz, measured on phase A; `None` where there is too little voltage to tell.
+    /// Hertz, measured on phase A; `None` if its voltage is too low.
     pub(crate) fn frequency(&self, ratios: InstrumentRatios, at: u64) -> Option<f64> {
         let volts = self.measured(ratios, at).across[0];
         let enough = volts > f64::from(self.system_voltage) * TOO_LITTLE;
@@ -156,8 +156,8 @@ impl Service {
         self.spans.iter().rev().find(|span| span.from <= at).unwrap_or(&WELL)
     }
 
-    /// Voltages and currents at the mean voltage and at level 1. A lost conductor carries nothing and takes the
-    /// potential that the load gives it: the neutral's, or the middle of the others.
+    /// Voltages and currents at the mean voltage and at level 1. A lost conductor carries no current and takes the
+    /// potential that the load imposes: the neutral's, or the midpoint of the others.
     fn arrows(&self, span: &Span) -> ([Phasor; PHASES], [Phasor; PHASES]) {
         let (mut voltages, mut currents) = (self.voltages, self.currents);
         for phase in (0..self.wiring.conductors()).filter(|phase| span.lost[*phase]) {
@@ -182,7 +182,7 @@ impl Service {
     }
 }
 
-/// Without a neutral what flows in through one conductor flows out through the other; one alone carries nothing.
+/// Without a neutral, the current of one conductor returns through the other; a single one carries nothing.
 fn share_current(currents: &mut [Phasor; PHASES], conductors: &[usize]) {
     match *conductors {
         [one, other] => {
@@ -194,7 +194,7 @@ fn share_current(currents: &mut [Phasor; PHASES], conductors: &[usize]) {
     }
 }
 
-/// The voltages of a service against its neutral, or against its middle.
+/// The voltages of a service to its neutral, or to its midpoint.
 fn conductors(wiring: SystemType, system_voltage: u16, rng: &mut Rng) -> [Phasor; PHASES] {
     let nominal = f64::from(system_voltage);
     let mut arrow =
@@ -261,10 +261,10 @@ impl Energy {
     }
 }
 
-/// Nothing wrong.
+/// No fault.
 const WELL: Span = Span { from: 0, reversed: [false; PHASES], lost: [false; PHASES], meter_off: false };
 
-/// How far the voltages of a service differ, as a share of the nominal one.
+/// Largest difference between the voltages of a service, as a share of the nominal one.
 const UNEVEN: f64 = 0.004;
 
 /// Nominal hertz.
@@ -276,11 +276,11 @@ const TOO_LITTLE: f64 = 0.2;
 /// Ratings a meter's sensors usually have, in amperes.
 const SENSOR_RATINGS: [u16; 5] = [100, 200, 400, 800, 1600];
 
-/// Share of a sensor's rating that a load is chosen for.
+/// Largest load chosen, as a share of a sensor's rating.
 const MOST_OF_RATING: f64 = 0.7;
 
-/// Rating of the sensors where the usual ones are too small, in amperes.
+/// Rating of the sensors if the usual ones are too small, in amperes.
 const LARGEST_RATING: u16 = 5000;
 
-/// Hours of mean load on the totals at the start.
+/// Hours of mean load in the totals at the start.
 const HOURS_BEFORE: f64 = 2500.0;

@@ -1,6 +1,6 @@
-//! What a simulated chain is: its line, its meters, and what goes wrong with them and when.
+//! The settings of a simulated chain: its line, its meters, and their faults.
 //!
-//! Plain values that `scenario` reads from a file and the command line makes itself; decides nothing.
+//! Plain values that `scenario` reads from a file and the command line builds itself; nothing is decided here.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct ChainSettings {
     pub character_bits: u32,
     /// The meters, in any order; two may have one unit identifier.
     pub meters: Vec<MeterSettings>,
-    /// What goes wrong, and when.
+    /// The faults.
     pub faults: Vec<Fault>,
     /// Equal seeds make equal chains.
     pub seed: u64,
@@ -27,23 +27,23 @@ pub struct ChainSettings {
 pub struct MeterSettings {
     /// Unit identifier, 1 to 247.
     pub unit: u8,
-    /// What people call it.
+    /// Its display name.
     pub name: Option<String>,
-    /// Which conductors there are; also what register 130 holds at first.
+    /// The connected conductors; also the initial value of register 130.
     pub system_type: SystemType,
-    /// Rating of the sensors in amperes, also register 131 at first; `None`: a usual one, by the seed.
+    /// Rating of the sensors in amperes, also the initial value of register 131; `None`: a usual one, by the seed.
     pub sensor_rating: Option<u16>,
-    /// Nominal volts, also register 134 at first; `None`: what is usual with the wiring.
+    /// Nominal volts, also the initial value of register 134; `None`: the usual one of the wiring.
     pub system_voltage: Option<u16>,
-    /// Ratio of the voltage transformers times 100, also register 133 at first.
+    /// Ratio of the voltage transformers times 100, also the initial value of register 133.
     pub transformer_ratio: u16,
-    /// What the load does over time.
+    /// The load over time.
     pub shape: Shape,
     /// Amperes in each phase; `None`: a share of the rating, by the seed.
     pub amperes: Option<f64>,
     /// Real over apparent power of each phase; `None`: by the seed.
     pub power_factor: Option<f64>,
-    /// Its pause between the end of a request and the first byte of its reply.
+    /// Time between the end of a request and the first byte of its reply.
     pub turnaround: Duration,
     /// The rate its port is set to; `None`: the line's.
     pub baud_rate: Option<NonZeroU32>,
@@ -64,26 +64,26 @@ pub enum SystemType {
     Wye,
 }
 
-/// What a load does over time.
+/// The course of a load over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// It moves by a third up and down, within hours, minutes and seconds.
+    /// It varies by a third up and down, within hours, minutes and seconds.
     Breathing,
-    /// It stays.
+    /// It is constant.
     Steady,
-    /// It follows the day.
+    /// It follows the time of day.
     Daily,
-    /// It goes on and off every five minutes.
+    /// It switches on and off every five minutes.
     Switching,
 }
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// When it begins, after the start.
     pub at: Duration,
-    /// How long it lasts; `None`: to the end.
+    /// How long it lasts; `None`: until the end.
     pub lasts: Option<Duration>,
     /// Which meters, by their place in [`ChainSettings::meters`]; none: the line itself.
     pub meters: Vec<usize>,
@@ -91,26 +91,26 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
-    /// The meter hears nothing and says nothing; it goes on measuring.
+    /// The meter neither receives nor answers; it continues to measure.
     Dead,
-    /// The meter answers so much later.
+    /// The meter answers later by this time.
     Late(Duration),
     /// This share of frames, 0 to 1, is damaged: of the meter's requests and replies, or of all.
     Noisy(f64),
-    /// Clients hear what they send.
+    /// Clients receive what they send.
     Echo,
     /// The meter answers under this unit identifier.
     WrongUnit(u8),
-    /// The meter answers with bytes that mean nothing.
+    /// The meter answers with random bytes.
     Garbage,
-    /// A sensor is the wrong way round.
+    /// A current sensor is reversed.
     ReversedCt(Phase),
     /// A phase of the service fails.
     PhaseLoss(Phase),
-    /// The meter has no power, and then starts.
+    /// The meter loses power, and then starts again.
     PowerCycle,
 }
 
@@ -126,7 +126,7 @@ pub enum Phase {
 }
 
 impl ChainSettings {
-    /// Meters of one kind on one line, and nothing that goes wrong.
+    /// Meters of one kind on one line, without faults.
     #[must_use]
     pub fn plain(baud_rate: NonZeroU32, turnaround: Duration, units: &[u8], seed: u64) -> Self {
         let meters = units.iter().map(|unit| MeterSettings { turnaround, ..MeterSettings::usual(*unit) });
@@ -135,7 +135,7 @@ impl ChainSettings {
 }
 
 impl MeterSettings {
-    /// A meter as most are: in a wye service, with whatever load the seed gives it.
+    /// A usual meter: in a wye service, with a load by the seed.
     #[must_use]
     pub fn usual(unit: u8) -> Self {
         Self {
@@ -155,11 +155,11 @@ impl MeterSettings {
 }
 
 impl SystemType {
-    /// All of them.
+    /// Every system type.
     pub const ALL: &'static [Self] =
         &[Self::SinglePhase, Self::SinglePhaseAB, Self::SplitPhase, Self::Delta, Self::Wye];
 
-    /// As register 130 has it.
+    /// Its code in register 130.
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
@@ -171,7 +171,7 @@ impl SystemType {
         }
     }
 
-    /// The one with that code in register 130.
+    /// The system type with this code in register 130.
     #[must_use]
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.code() == code)
@@ -206,7 +206,7 @@ impl SystemType {
         }
     }
 
-    /// The nominal volts usual with it, as register 134 counts them.
+    /// The usual nominal volts, in the unit of register 134.
     #[must_use]
     pub fn usual_voltage(self) -> u16 {
         match self {
@@ -218,7 +218,7 @@ impl SystemType {
 }
 
 impl Phase {
-    /// All of them.
+    /// Every phase.
     pub const ALL: &'static [Self] = &[Self::A, Self::B, Self::C];
 
     /// 0 for A.
@@ -243,12 +243,12 @@ impl Phase {
 }
 
 impl Fault {
-    /// Whether it is there so long after the start.
+    /// Whether it is active at this time after the start.
     #[must_use]
     pub fn is_on(&self, passed: Duration) -> bool {
         passed >= self.at && self.lasts.is_none_or(|lasts| passed - self.at < lasts)
     }
 }
 
-/// A meter's pause before it answers, unless something else is said.
+/// A meter's default time before it answers.
 pub(super) const TURNAROUND: Duration = Duration::from_millis(5);

@@ -1,15 +1,15 @@
-//! The settings of a simulated meter: what may be written, and what follows from it.
+//! The settings of a simulated meter: which may be written, and what follows from them.
 //!
-//! A write is judged here and refused with the exception a unit gives; it never acts on the meter's totals. Which
-//! values a setting may have at all is the profile's to say.
-//! Source: the Series 4000-R guide's configuration chapter. How a refusal shows on the bus is printed nowhere.
+//! Checks a write and refuses it with the exception of a real unit; it never changes the meter's totals. The range of
+//! each setting is in the profile. Source: the Series 4000-R guide's configuration chapter. How a refusal shows on the
+//! bus is not documented.
 
 use super::measure::Measured;
 use super::service::{InstrumentRatios, Service};
 use super::settings::SystemType;
 use crate::modbus::pdu::ExceptionCode;
 
-/// What a client may set.
+/// A setting that a client may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
     SystemType,
@@ -22,7 +22,7 @@ pub(crate) enum Setting {
     PulseEnergy,
     Subintervals,
     Subinterval,
-    /// Takes what it is given and keeps nothing (151).
+    /// Accepts every value and keeps none (151).
     Nothing,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Exponents {
 }
 
 impl Setup {
-    /// The settings of a meter that was set up for its service; everything else as delivered.
+    /// The settings of a meter configured for its service; everything else as delivered.
     pub(crate) fn new(wiring: SystemType, service: &Service) -> Self {
         let setup = Self {
             wiring,
@@ -79,7 +79,7 @@ impl Setup {
         fits.find(|setup| setup.pulse_duration().is_some()).unwrap_or(setup)
     }
 
-    /// What a setting holds.
+    /// The value of a setting.
     pub(crate) fn get(&self, setting: Setting) -> u16 {
         match setting {
             Setting::SystemType => self.wiring.code(),
@@ -96,10 +96,11 @@ impl Setup {
         }
     }
 
-    /// Sets one of them, within the range the profile gives it.
+    /// Changes one of them, within the range of the profile.
     ///
     /// # Errors
-    /// 0x03 for a system type there is none of.
+    ///
+    /// 0x03 for an unknown system type.
     pub(crate) fn set(&mut self, setting: Setting, value: u16) -> Result<(), ExceptionCode> {
         let register = match setting {
             Setting::SystemType => {
@@ -121,11 +122,12 @@ impl Setup {
         Ok(())
     }
 
-    /// Whether a write of these settings is one the meter takes: a system voltage that fits the transformer
-    /// ratio, and a pulse weight that the contact can follow at full-scale power. Each is judged when it is
-    /// written, whether or not it changes, and not when something it depends on is.
+    /// Whether the meter accepts a write of these settings: a system voltage that fits the transformer ratio, and a
+    /// pulse weight that the contact can follow at full-scale power. Each is checked when it is written, whether or not
+    /// it changes, and not when a setting it depends on is.
     ///
     /// # Errors
+    ///
     /// 0x03.
     pub(crate) fn check(&self, written: &[Setting]) -> Result<(), ExceptionCode> {
         let voltage = written.contains(&Setting::SystemVoltage);
@@ -138,7 +140,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Whether what was measured so far cannot be compared with what is measured from now on.
+    /// Whether measurements so far cannot be compared with those under the new settings.
     pub(crate) fn measures_otherwise(&self, before: &Self) -> bool {
         let key = |setup: &Self| {
             let demand = (setup.subintervals, setup.subinterval);
@@ -147,7 +149,7 @@ impl Setup {
         key(self) != key(before)
     }
 
-    /// How the meter sees its service. A ratio that is not the fitted one makes it see more or less than there is.
+    /// How the meter sees its service. A ratio other than the fitted one makes it read too much or too little.
     pub(crate) fn ratios(&self, service: &Service) -> InstrumentRatios {
         InstrumentRatios {
             wiring: self.wiring,
@@ -156,7 +158,7 @@ impl Setup {
         }
     }
 
-    /// The exponents of the integer registers: the smallest at which full scale, with some to spare, still fits.
+    /// The exponents of the integer registers: the smallest at which full scale, with a margin, still fits.
     pub(crate) fn exponents(&self) -> Exponents {
         let power = exponent_for(self.full_scale() * HEADROOM);
         Exponents {
@@ -172,7 +174,7 @@ impl Setup {
         f64::from(self.pulse_energy) / 1000.0
     }
 
-    /// Sub-intervals of one demand interval. Where a command ends them each stands for itself.
+    /// Sub-intervals of one demand interval. If a command ends them, each is an interval of its own.
     pub(crate) fn demand_subintervals(&self) -> usize {
         if self.subinterval == 0 { 1 } else { usize::from(self.subintervals) }
     }
@@ -202,7 +204,7 @@ impl Setup {
     }
 }
 
-/// What an alert bit of register 146 says, and of which phase.
+/// The meaning of an alert bit of register 146, and its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alert {
     Voltage(usize),
@@ -215,7 +217,7 @@ pub(crate) enum Alert {
 }
 
 impl Alert {
-    /// The alert of that name in the profile.
+    /// The alert with this name in the profile.
     pub(crate) fn of(name: &str) -> Option<Self> {
         let phase = match name.rsplit('_').next() {
             Some("a") => Some(0),
@@ -237,8 +239,8 @@ impl Alert {
         }
     }
 
-    /// Whether it is active. The guide prints what each bit means, not at which figure; those here are inferred
-    /// from the ranges it prints for settings, save the power factor's.
+    /// Whether it is active. The guide documents the meaning of each bit, not its threshold; the thresholds here are
+    /// inferred from the documented ranges of settings, except that of the power factor.
     pub(crate) fn is_active(self, setup: &Setup, measured: &Measured, frequency: Option<f64>) -> bool {
         let has = |phase: usize| phase < setup.wiring.phases();
         match self {
@@ -261,8 +263,8 @@ impl Alert {
     }
 }
 
-/// The guide's table of voltages that are checked: to neutral where there is one, else between phases. Where the
-/// voltages to neutral are good, those between phases are, so they need no look of their own.
+/// The voltages that the guide's table checks: to neutral where there is one, else between phases. Where the voltages
+/// to neutral are good, those between phases are good, too, and need no check.
 fn phase_is_lost(setup: &Setup, measured: &Measured, phase: usize) -> bool {
     let nominal = f64::from(setup.system_voltage);
     let is_low = |volts: f64, nominal: f64, highest: f64| {
@@ -281,11 +283,11 @@ fn phase_is_lost(setup: &Setup, measured: &Measured, phase: usize) -> bool {
         .iter()
         .zip(measured.between)
         .filter(|((one, other), _)| (*one == phase || *other == phase) && *other < setup.wiring.conductors());
-    // In a delta a lost phase takes both of its voltages along; one of them low is another phase's doing.
+    // In a delta a lost phase lowers both of its voltages; if only one is low, another phase is lost.
     own.all(|(_, volts)| is_low(volts, nominal, highest))
 }
 
-/// The system voltage over the voltage that goes with one phase's current.
+/// The ratio of the system voltage to the voltage that goes with one phase's current.
 fn line_over_phase(wiring: SystemType) -> f64 {
     match wiring {
         SystemType::SinglePhase | SystemType::SinglePhaseAB => 1.0,
@@ -304,16 +306,16 @@ fn exponent_for(full_scale: f64) -> i8 {
     (-4..4).find(|exponent| full_scale / step(*exponent) <= f64::from(WORD_MAX)).unwrap_or(4)
 }
 
-/// Volts between phases that the meter's input takes.
+/// Range of volts between phases of the meter's input.
 const INPUT_VOLTS: std::ops::RangeInclusive<f64> = 82.0..=660.0;
 
-/// Contact closures the meter can choose from, in milliseconds.
+/// Contact closures the meter offers, in milliseconds.
 const CLOSURES: [u16; 6] = [500, 250, 100, 50, 25, 10];
 
 /// Energies of one pulse, in Wh.
 const PULSE_WEIGHTS: [u16; 4] = [10, 100, 1000, 10000];
 
-/// Room above full scale in the integer registers, and above the rating of a sensor.
+/// Margin above full scale in the integer registers, and above the rating of a sensor.
 const HEADROOM: f64 = 1.2;
 
 /// Highest printed value of a measured word.

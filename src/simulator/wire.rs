@@ -1,10 +1,10 @@
-//! The simulated line as decisions: when a request has arrived, which meters receive and answer it, and the
-//! effect of faults.
+//! The simulated line without I/O: when a request has arrived, which meters receive and answer it, and the effect of
+//! faults.
 //!
-//! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this
-//! file never reads a clock and never waits. After each `handle_*`, take outputs until there are none, then
-//! sleep until [`Wire::poll_timeout`].
-//! Source: MODBUS over Serial Line Specification and Implementation Guide V1.02, chapters 2.4 and 2.5.1.
+//! A pseudo terminal has no speed, so the time of the wire is computed here. Time and bytes are arguments; this file
+//! never reads a clock and never waits. After each `handle_*`, poll outputs until there are none, then sleep until
+//! [`Wire::poll_timeout`]. Source: MODBUS over Serial Line Specification and Implementation Guide V1.02, chapters 2.4
+//! and 2.5.1.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use super::rng::Rng;
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
 use crate::modbus::rtu;
 
-/// What happened on the line since it was opened.
+/// Counters of the line since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests that arrived whole, for any unit.
     pub requests: u64,
-    /// Replies whose last byte went out.
+    /// Replies whose last byte was sent.
     pub replies: u64,
-    /// Requests that were cut off, garbled, or too long: met with silence.
+    /// Requests that were cut off, garbled, or too long: not answered.
     pub garbled: u64,
-    /// Bursts of bytes that met others on the line: a request in a reply, or two replies at once.
+    /// Collisions on the line: a request during a reply, or two replies at once.
     pub collisions: u64,
-    /// Requests and replies that noise fell on.
+    /// Requests and replies damaged by noise.
     pub damaged: u64,
 }
 
@@ -38,26 +38,26 @@ pub struct Wire {
     settings: ChainSettings,
     started: Instant,
     meters: Vec<Meter>,
-    /// The rate clients talk at.
+    /// The rate of the clients.
     rate: NonZeroU32,
     state: State,
     medium: Medium,
     rng: Rng,
     counters: Counters,
-    /// What has become visible and was not taken.
+    /// Visible bytes that were not polled yet.
     output: BytesMut,
 }
 
-/// What the meters hear of the clients.
+/// What the meters receive of the clients.
 #[derive(Debug)]
 enum State {
     /// Nothing.
     Idle,
     /// Bytes of a request, not yet known to be whole. `began` is when the first one came.
     Receiving { bytes: Vec<u8>, began: Instant, last: Instant },
-    /// Bytes that will not be looked at, until the line has been silent.
+    /// Bytes that are ignored until the line has been silent.
     Ignoring { last: Instant },
-    /// A whole request whose last bit is still under way.
+    /// A whole request whose last bit has not arrived yet.
     Arriving { adu: Vec<u8>, began: Instant, at: Instant },
 }
 
@@ -85,7 +85,7 @@ impl Wire {
         }
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
@@ -96,12 +96,12 @@ impl Wire {
         &mut self.meters
     }
 
-    /// The rate at which the next bytes of clients come. Only meters set to it understand them.
+    /// The rate of the next bytes of clients. Only meters set to it understand them.
     pub fn set_rate(&mut self, rate: NonZeroU32) {
         self.rate = rate;
     }
 
-    /// Bytes that a client put on the line at `now`, in pieces of any size.
+    /// Bytes that a client sent at `now`, in pieces of any size.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
         if bytes.is_empty() {
@@ -128,7 +128,7 @@ impl Wire {
         self.check_length();
     }
 
-    /// Does what is due at `now`.
+    /// Handles everything due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         loop {
             let heard = self.heard_at().filter(|due| *due <= now);
@@ -137,7 +137,7 @@ impl Wire {
                 (None, None) => break,
                 (Some(_), None) => self.finish_reception(),
                 (Some(heard), Some(said)) if heard <= said => self.finish_reception(),
-                // One after the other, however late it is: what is heard may put more on the line.
+                // One after the other, however late the call is: a received request may put more on the line.
                 (_, Some(said)) => {
                     let (bytes, replies) = self.medium.take(said);
                     self.counters.replies += replies;
@@ -177,7 +177,7 @@ impl Wire {
         }
     }
 
-    /// Looks whether what was received is a whole request by its own length.
+    /// Checks whether the bytes received are a whole request by its own length.
     fn check_length(&mut self) {
         let State::Receiving { bytes, began, last } = &mut self.state else {
             return;
@@ -205,7 +205,7 @@ impl Wire {
         self.state = State::Ignoring { last };
     }
 
-    /// The line fell silent before a length was reached: whole if the CRC says so, else cut off.
+    /// The line fell silent before a length was reached: a whole request if its CRC is correct, else cut off.
     fn end_by_silence(&mut self, bytes: Vec<u8>, began: Instant, last: Instant) {
         if request_length(&bytes) == Length::EndsBySilence && rtu::crc_is_right(&bytes) {
             let at = self.silent_at(bytes.len(), began, last);
@@ -215,7 +215,7 @@ impl Wire {
         }
     }
 
-    /// Hands a whole request to the units it is for. Unit 0 is for all, and none of them answers.
+    /// Delivers a whole request to the addressed units. Unit 0 addresses all units, and none answers.
     fn deliver(&mut self, adu: &[u8], began: Instant, at: Instant) {
         self.counters.requests += 1;
         if self.medium.was_talking(began, at) {
@@ -240,14 +240,14 @@ impl Wire {
         }
     }
 
-    /// Whether a meter receives a request. One that still has an answer to send does not.
+    /// Whether a meter receives a request. One with a pending answer does not.
     fn receives(&self, index: usize, at: Instant) -> bool {
         let rate = self.settings.meters[index].baud_rate.unwrap_or(self.settings.baud_rate);
         let dead = self.is_on(at, |fault| fault.kind == FaultKind::Dead && fault.meters.contains(&index));
         rate == self.rate && !dead && self.meters[index].is_up(at) && !self.medium.is_waiting(index)
     }
 
-    /// Puts a meter's reply on the line, or what its faults make of it.
+    /// Sends a meter's reply, as its faults change it.
     fn reply(&mut self, index: usize, pdu: &[u8], at: Instant) {
         let passed = at.saturating_duration_since(self.started);
         let mut unit = self.meters[index].unit();
@@ -273,7 +273,7 @@ impl Wire {
         if garbage {
             let length = 1 + self.rng.below(adu.len());
             adu = (0..length).map(|_| self.rng.byte()).collect();
-            // Chance must not make a frame of it.
+            // Random bytes must not form a frame.
             while rtu::crc_is_right(&adu) {
                 adu.pop();
             }
@@ -291,7 +291,7 @@ impl Wire {
         self.counters.collisions += u64::from(met);
     }
 
-    /// Whether noise falls on one frame: of that meter, or of any.
+    /// Whether noise damages a frame of that meter, or of any.
     fn noise_falls(&mut self, meter: Option<usize>, at: Instant) -> bool {
         let passed = at.saturating_duration_since(self.started);
         let mut falls = false;
@@ -305,7 +305,7 @@ impl Wire {
         falls
     }
 
-    /// Flips one to three bits, or puts a burst of other bytes over some.
+    /// Flips one to three bits, or overwrites some bytes with a burst of others.
     fn damage(&mut self, adu: &mut [u8]) {
         if self.rng.below(2) == 0 {
             for _ in 0..=self.rng.below(3) {
@@ -326,7 +326,7 @@ impl Wire {
         self.settings.faults.iter().any(|fault| fault.is_on(passed) && which(fault))
     }
 
-    /// When the silence after so many bytes is over. Bytes that came all at once still take their time.
+    /// When the silence after this many bytes ends. Bytes that came all at once still take their time on the wire.
     fn silent_at(&self, bytes: usize, began: Instant, last: Instant) -> Instant {
         (began + self.wire_time(bytes)).max(last) + self.silence()
     }
@@ -342,13 +342,13 @@ impl Wire {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Length {
-    /// Bytes of the whole ADU, by its function and its own counts.
+    /// Length of the whole ADU, from its function and its own counts.
     Known(usize),
-    /// Too little has come to tell, or the function is one whose requests do not tell their length.
+    /// Too few bytes to know, or the function is one whose requests do not state their length.
     EndsBySilence,
 }
 
-/// How long the request ADU that begins with `bytes` is (chapter 6 of the application protocol).
+/// The length of the request ADU that begins with `bytes` (chapter 6 of the application protocol).
 fn request_length(bytes: &[u8]) -> Length {
     let counted = |at: usize, around: usize| {
         bytes.get(at).map_or(Length::EndsBySilence, |count| Length::Known(around + usize::from(*count)))
@@ -366,11 +366,11 @@ fn request_length(bytes: &[u8]) -> Length {
     }
 }
 
-/// Tells the rng of the line from those of the meters.
+/// Distinguishes the generator of the line from those of the meters.
 const NOISE: u64 = 1 << 40;
 
-/// Most bytes of one burst of noise.
+/// Largest number of bytes of one burst of noise.
 const BURST: usize = 8;
 
-/// Silence that ends a frame whose length does not, where 3.5 characters are shorter: timers are coarse.
+/// Shortest silence that ends a frame of unknown length, where 3.5 characters are shorter: timers are coarse.
 const SILENCE_FLOOR: Duration = Duration::from_millis(5);
