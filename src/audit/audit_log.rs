@@ -1,7 +1,7 @@
 //! The audit file: one line of JSON for each write, synced to the disk by a thread of its own.
 //!
-//! Owns the file, its size and its predecessors. Appending never waits: where the thread cannot follow
-//! or the disk is full, lines are lost, counted, and said to be lost, in the log and in the file.
+//! Owns the file, its size and its rotated predecessors. Appending never waits: if the thread cannot keep up or the
+//! disk is full, lines are lost, counted, and their number is reported, in the log and in the file.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,8 +21,8 @@ use crate::audit::settings::AuditSettings;
 use crate::runtime::timestamp::utc;
 use crate::runtime::{LogKind, LogRateLimiter};
 
-/// The way to the thread that writes the audit file. The thread ends with the last of these, after what it was
-/// given is written.
+/// The handle of the thread that writes the audit file. The thread ends with the last handle, after it has written
+/// everything appended.
 #[derive(Debug)]
 pub struct AuditLog {
     settings: AuditSettings,
@@ -38,10 +38,10 @@ enum Order {
 }
 
 impl AuditLog {
-    /// Opens the file, makes it if there is none, and starts its thread.
+    /// Opens the file, creates it if it is missing, and starts its thread.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending.
+    /// If the file cannot be opened for appending.
     pub fn open(settings: &AuditSettings) -> io::Result<Self> {
         let file = open(&settings.file)?;
         let (orders, receiver) = sync_channel(WAITING_MAX);
@@ -65,20 +65,20 @@ impl AuditLog {
         Ok(Self { settings: settings.clone(), orders, lost, ended: Mutex::new(ended) })
     }
 
-    /// What it was opened with.
+    /// The settings it was opened with.
     #[must_use]
     pub fn settings(&self) -> &AuditSettings {
         &self.settings
     }
 
-    /// Hands a line over, without its end. Never waits: where there is no room the line is counted as lost.
+    /// Appends a line, given without its end. Never waits: if the queue is full the line is counted as lost.
     pub fn append(&self, line: String) {
         if self.orders.try_send(Order::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Has the file opened anew by its name, as after something else has moved it.
+    /// Requests the file to be reopened by its name, after another program has moved it.
     pub fn reopen(&self) {
         // With the queue full the file is being written to; the rotation can be requested again.
         if self.orders.try_send(Order::Reopen).is_err() {
@@ -86,7 +86,7 @@ impl AuditLog {
         }
     }
 
-    /// Waits until everything is written, but not for ever: a disk may hang.
+    /// Waits until everything is written, but only up to a limit: a disk may hang.
     pub fn close(self) {
         let Self { orders, ended, settings, .. } = self;
         drop(orders);
@@ -101,14 +101,14 @@ struct Writer {
     settings: AuditSettings,
     file: File,
     size: u64,
-    /// It ends in a part of what could not be written whole.
+    /// Whether it ends in part of a line that could not be written in full.
     is_torn: bool,
     lost: Arc<AtomicU64>,
-    /// Lines of the log: a disk may be full and free again many times a second.
+    /// Limits log lines: a disk may be full and free again many times a second.
     log_limiter: LogRateLimiter,
-    /// What the log has, until writing works again.
+    /// The complaint in the log, until writing works again.
     complaint: Option<String>,
-    /// What the log has of the file's name, until a file could be begun: lines that are written do not end it.
+    /// The complaint in the log about the file's name, until a new file could be begun: written lines do not end it.
     naming_complaint: Option<String>,
 }
 
@@ -118,7 +118,7 @@ impl Writer {
             let mut text = String::new();
             let mut lines = 0;
             let mut next = Ok(first);
-            // What waits is written together: one wait for the disk serves them all.
+            // Waiting lines are written together, with one sync for all.
             loop {
                 match next {
                     Ok(Order::Line(line)) => {
@@ -155,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// Appends whole lines. Where only a part of them can be written, that part stays, for the file is never cut; the
+    /// Appends whole lines. If only a part of them can be written, that part stays, because the file is never cut; the
     /// next line begins behind it.
     fn append(&mut self, text: &str) -> io::Result<()> {
         if self.is_torn {
@@ -177,7 +177,7 @@ impl Writer {
         sync(&self.file)
     }
 
-    /// Says once that writes are missing, in the file if it takes that, else with the next line it takes.
+    /// Reports once that writes are missing, in the file if it can be written, else with the next line it accepts.
     fn tell_lost(&mut self) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost == 0 && self.complaint.is_none() {
@@ -222,7 +222,7 @@ impl Writer {
             self.size = 0;
             return;
         }
-        // It was moved away without a signal: it is no predecessor, and none has to make room.
+        // It was moved away without a signal: it is no predecessor, and none needs to be rotated.
         if !self.has_its_name() {
             self.reopen();
         }
@@ -231,13 +231,14 @@ impl Writer {
         }
     }
 
-    /// The file becomes the first of its predecessors, the oldest of which goes.
+    /// The file becomes the first of its predecessors, and the oldest is deleted.
     fn rotate(&mut self) {
         let path = &self.settings.file;
         let first = numbered(path, 1);
         let moved = shift(path).and_then(|()| fs::rename(path, &first)).and_then(|()| {
             open(path).inspect_err(|_| {
-                // It goes on, so it keeps its name; where that fails too, it is found without it the next time.
+                // Writing continues, so the file keeps its name; if that fails too, the missing name is detected next
+                // time.
                 let _nameless = fs::rename(&first, path);
             })
         });
@@ -266,7 +267,7 @@ impl Writer {
         }
     }
 
-    /// Once for each kind of trouble, until it is over.
+    /// Logs once for each kind of trouble, until it is over.
     fn complain(&mut self, complaint: &str) {
         if self.complaint.as_deref() != Some(complaint) {
             self.complaint = Some(complaint.to_owned());
@@ -277,7 +278,7 @@ impl Writer {
         }
     }
 
-    /// The same of a file that takes lines, under another name or beyond its size.
+    /// The same for a file that accepts lines, but under another name or beyond its size.
     fn complain_of_name(&mut self, complaint: &str) {
         if self.naming_complaint.as_deref() != Some(complaint) {
             self.naming_complaint = Some(complaint.to_owned());
@@ -306,8 +307,8 @@ impl Writer {
     }
 }
 
-/// Opens for appending, never to cut it. A file that is made here is for its owner and group, whatever the umask; one
-/// that is there keeps its mode. A file that ends in half a line, as after a loss of power, gets the end of that line.
+/// Opens for appending, never truncating. A new file is accessible to its owner and group, whatever the umask; an
+/// existing one keeps its mode. A file that ends in half a line, as after a loss of power, gets the end of that line.
 fn open(path: &Path) -> io::Result<File> {
     // Never waits for the other end of a pipe.
     let nonblocking = libc::O_NONBLOCK;
@@ -328,7 +329,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether the next line would be written behind the rest of another one. A device or a pipe is not looked at.
+/// Whether the next line would be written behind part of another one. Devices and pipes are not checked.
 fn ends_in_half_a_line(file: &mut File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
@@ -343,7 +344,7 @@ fn size_of(file: &File) -> u64 {
     file.metadata().map_or(0, |file| file.len())
 }
 
-/// On the disk, where there is one: devices and pipes have nothing to wait for.
+/// Syncs to the disk, if there is one: devices and pipes have nothing to sync.
 fn sync(file: &File) -> io::Result<()> {
     match file.sync_data() {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
@@ -351,7 +352,7 @@ fn sync(file: &File) -> io::Result<()> {
     }
 }
 
-/// A new name is on the disk when its directory is. Where that cannot be had the file itself still is.
+/// A new name is on the disk only when its directory is. If that fails, the file itself is still synced.
 fn sync_directory(path: &Path) {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Ok(directory) = File::open(directory.unwrap_or(Path::new("."))) {
@@ -359,8 +360,8 @@ fn sync_directory(path: &Path) {
     }
 }
 
-/// Moves each predecessor on by one, as far as the first gap among them: whoever begins a new file in vain, again
-/// and again, finds the gap it made the first time, and moves nothing more.
+/// Renames each predecessor to the next number, up to the first gap: repeated failures to begin a new file find the gap
+/// of the first attempt, and rename nothing more.
 fn shift(path: &Path) -> io::Result<()> {
     let present = |number: &u32| fs::symlink_metadata(numbered(path, *number)).is_ok();
     let gap = (1..KEPT).find(|number| !present(number)).unwrap_or(KEPT);
@@ -373,7 +374,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Lines that wait for the disk; beyond it they are lost.
+/// Lines that wait for the disk; further ones are lost.
 pub(super) const WAITING_MAX: usize = 1_024;
 
 /// Predecessors of the file, `.1` the newest.
@@ -382,7 +383,7 @@ pub(super) const KEPT: u32 = 4;
 /// Group readable, not world readable.
 const MODE: u32 = 0o640;
 
-/// What is written at once, bytes; one more line may go beyond it.
+/// Largest write in bytes; one more line may go beyond it.
 const BATCH_SIZE: usize = 32 * 1024;
 
 /// How long the end of the program waits for the disk.

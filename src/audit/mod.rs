@@ -1,6 +1,6 @@
 //! Every write, allowed or refused: in the log, and as a line of the audit file.
 //!
-//! Owns the record and its file. It decides nothing about writes, and none waits for it.
+//! Owns the record and its file. It decides nothing about writes, and no write waits for it.
 
 mod audit_log;
 mod record;

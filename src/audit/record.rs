@@ -1,7 +1,7 @@
 //! Every write, allowed or refused: time, client, request, values before and after, and outcome.
 //!
 //! Owns the record of a write, in the log and as a line of JSON; a broadcast has one for each bus. It decides nothing
-//! about writes, and none waits for it: the file is another thread's ([`AuditLog`]).
+//! about writes, and no write waits for it: another thread writes the file ([`AuditLog`]).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,13 +23,13 @@ use crate::runtime::{LogKind, LogRateLimiter};
 use crate::serial::BusHandle;
 use crate::traffic::{Link, UnitDirectory};
 
-/// Where writes are recorded, and what their units are called.
+/// The audit of writes, with the names of the units.
 #[derive(Debug, Default)]
 pub struct Audit {
     names: Arc<UnitDirectory>,
     audit_log: Option<Arc<AuditLog>>,
     counter: Arc<WriteCounter>,
-    /// Lines of the log; the file has every write.
+    /// Limits lines of the log; the file has every write.
     log_limiter: LogRateLimiter,
 }
 
@@ -45,18 +45,18 @@ impl Audit {
     }
 }
 
-/// Where a write was to go.
+/// The addressee of a write.
 #[derive(Debug)]
 pub(crate) struct Addressed<'a> {
     /// As the client addressed it.
     pub(crate) unit: u8,
-    /// The unit on its line; of a broadcast, or where nothing is configured, none.
+    /// The unit on its line; none for a broadcast, and if the identifier is unknown.
     pub(crate) on_line: Option<UnitId>,
     /// Its bus; all buses of a broadcast that is refused, one of them of a broadcast that is sent.
     pub(crate) buses: &'a [BusHandle],
 }
 
-/// A write whose outcome is awaited. It is recorded once: with its outcome, or as unknown when it is dropped.
+/// A write whose outcome is pending. It is recorded once: with its outcome, or as unknown when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingWrite {
     audit: Arc<Audit>,
@@ -64,20 +64,20 @@ pub(crate) struct PendingWrite {
     is_recorded: bool,
 }
 
-/// What became of a write (contract section 4).
+/// The outcome of a write (contract section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// As the unit should.
+    /// The unit acknowledged it.
     Answered,
-    /// By the right address and another value or quantity, in this reply: the device limited it.
+    /// The unit acknowledged the right address with another value or quantity, in this reply: the device limited it.
     AnsweredWithAnotherValue(Bytes),
     /// The unit's own exception.
     RefusedByUnit(ExceptionCode),
-    /// Not a byte of it was on a line.
+    /// No byte of it was sent on a line.
     NeverSent(ExceptionCode),
-    /// Not a byte of it was on a line, because the client was gone before its turn.
+    /// No byte of it was sent on a line, because the client was gone before its turn.
     ClientLeft,
-    /// It was sent and got no valid answer, or nothing is known of it.
+    /// It was sent and got no valid answer, or its fate is unknown.
     Unknown(Option<ExceptionCode>),
     /// A broadcast, sent on this bus; no unit answers it.
     Broadcast,
@@ -92,13 +92,13 @@ struct Attempted {
     on_line: Option<UnitId>,
     buses: Vec<String>,
     pdu: Bytes,
-    /// The values before it, as far as the snapshot knew them, and how old they were.
+    /// The values before it, if the snapshot had them, and their age.
     old: Option<(Vec<u16>, Duration)>,
     client_left: bool,
 }
 
 impl PendingWrite {
-    /// Notes a write as it comes in, with the values it is to replace.
+    /// Notes an incoming write, with the values it will replace.
     pub(crate) fn new(audit: &Arc<Audit>, link: Link, to: &Addressed<'_>, pdu: Bytes, now: Instant) -> Self {
         let write = Box::new(Attempted {
             time: SystemTime::now(),
@@ -114,18 +114,18 @@ impl PendingWrite {
         Self { audit: Arc::clone(audit), write, is_recorded: false }
     }
 
-    /// The client is gone: if the write is dropped unsent, that is why.
+    /// The client is gone: if the write is dropped unsent, that is the reason.
     pub(crate) fn note_client_left(&mut self) {
         self.write.client_left = true;
     }
 
-    /// Records what its bus answered.
+    /// Records the answer of its bus.
     pub(crate) fn finish(mut self, answer: &Answer) {
         let outcome = self.write.outcome(answer);
         self.record(&outcome, LogKind::Write);
     }
 
-    /// Records that it was refused before any bus, which any stranger can cause: the log has few of them.
+    /// Records a refusal before any bus, which any client can cause: the log has few of them.
     pub(crate) fn refuse(mut self, code: ExceptionCode) {
         self.record(&Outcome::NeverSent(code), LogKind::RefusedWrite);
     }
@@ -153,7 +153,7 @@ impl Drop for PendingWrite {
 }
 
 impl Outcome {
-    /// Always the same words.
+    /// A stable word for the outcome.
     fn word(&self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -174,7 +174,7 @@ impl Outcome {
         }
     }
 
-    /// The reply that differs from what was written.
+    /// The reply with another value than was written.
     fn other_value(&self) -> Option<&Bytes> {
         match self {
             Self::AnsweredWithAnotherValue(reply) => Some(reply),
@@ -204,7 +204,7 @@ impl Attempted {
         FunctionCode(self.pdu.first().copied().unwrap_or_default())
     }
 
-    /// What the answer of the bus says of this write.
+    /// The outcome of this write by the answer of its bus.
     fn outcome(&self, answer: &Answer) -> Outcome {
         match answer {
             Answer::Reply(reply) => match reply[..] {
@@ -229,12 +229,12 @@ impl Attempted {
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
         let old = old.unwrap_or_else(|| String::from("not known"));
-        // Nearly always none is.
+        // Usually zero.
         let held_back = (held_back > 0).then_some(held_back);
         info!(%client, bus, unit, %function, points, old, pdu, held_back, "write: {outcome}");
     }
 
-    /// One line of JSON. Keys are always there; what is not known is null.
+    /// One line of JSON. All keys are always present; unknown values are null.
     fn to_json(&self, names: &UnitDirectory, outcome: &Outcome) -> String {
         let written = Written::of(&self.pdu);
         let range = written.as_ref().map(|written| written.range);
@@ -279,7 +279,7 @@ impl Attempted {
     }
 }
 
-/// A line of the file. Its fields are always there, and explained in `docs/traffic.md`; what is not known is null.
+/// A line of the file. All fields are always present, and explained in `docs/traffic.md`; unknown values are null.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,

@@ -7,6 +7,6 @@ use std::path::PathBuf;
 pub struct AuditSettings {
     /// The file.
     pub file: PathBuf,
-    /// It is begun anew before it grows beyond this, bytes.
+    /// A new file is begun before it exceeds this size in bytes.
     pub max_size: u64,
 }

@@ -1,4 +1,4 @@
-//! Writes since they were last counted, by client.
+//! Counts of writes by client, since they were last read.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::events::Writes;
 
-/// Takes note of each write without a lock: connections never wait for the thread that counts, which has a lower
-/// priority. More than fit between two counts are not counted.
+/// Counts writes without a lock: connections never wait for the thread that reads the counts, which has a lower
+/// priority. Writes that do not fit the queue between two readings are not counted.
 #[derive(Debug)]
 pub struct WriteCounter(ArrayQueue<(IpAddr, Writes)>);
 
-/// Writes between two counts, which are about a second apart: more than a line carries in a minute.
+/// Writes between two readings, which are about a second apart: more than a line carries in a minute.
 const WRITES_MAX: usize = 4_096;
 
 impl Default for WriteCounter {
@@ -22,7 +22,7 @@ impl Default for WriteCounter {
 }
 
 impl WriteCounter {
-    /// A client sent a write, which was refused here or was not.
+    /// A client sent a write; `refused` is 1 if it was refused before any bus.
     pub(super) fn note(&self, client: IpAddr, refused: u64) {
         let _beyond_what_fits = self.0.push((client, Writes { total: 1, refused }));
     }

@@ -1,7 +1,7 @@
 //! Traffic as a pcapng file: both sides of the gateway, each listener and each bus an interface of its own.
 //!
-//! Owns the order of packets and what is said about them. It reads no clock and writes to nothing: events in,
-//! bytes out, and the bytes of one event after those of the one before are a file at any point.
+//! Owns the order of packets and their comments. It reads no clock and writes to nothing: events in, bytes out, and the
+//! bytes of the events so far are a valid file at any point.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,12 +29,12 @@ pub struct Capture {
 #[derive(Clone, Copy, Debug)]
 struct Bus {
     interface: u32,
-    /// In its made-up addresses, from 1.
+    /// Number in its synthetic addresses, from 1.
     number: u8,
 }
 
 impl Capture {
-    /// The head of the file, before anything else.
+    /// The head of the file, which comes first.
     #[must_use]
     pub fn head() -> Vec<u8> {
         let mut out = Vec::new();
@@ -65,8 +65,8 @@ impl Capture {
         out
     }
 
-    /// A packet, on the last interface, whose comment says that `lost` events are missing because the follower was too
-    /// slow.
+    /// A packet, on the last interface, whose comment states that `lost` events are missing because the follower was
+    /// too slow.
     #[must_use]
     pub fn encode_loss(&self, lost: u64, last: &Event) -> Vec<u8> {
         let mut out = Vec::new();
@@ -80,7 +80,7 @@ impl Capture {
     fn encode_message(&mut self, event: &Event, message: &Message, out: &mut Vec<u8>) {
         let Link { client, listener, connection } = *message.link;
         let interface = self.listener(listener, out);
-        // The dissector knows Modbus/TCP by this port; the true one is in the interface's name.
+        // The dissector detects Modbus/TCP by this port; the real one is in the interface's name.
         let server = SocketAddr::new(listener.ip(), MODBUS_PORT);
         let mut data = BytesMut::new();
         message.adu.encode(&mut data);
@@ -146,7 +146,7 @@ struct Packet<'r> {
     comment: Vec<String>,
 }
 
-/// The request when it began to be sent, and what came, each part when it began to come.
+/// The request when it began to be sent, and the received bytes, each part when it began to arrive.
 fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packet<'r>>) {
     let unit = match transaction.target {
         Target::Unit(unit) => End::Unit(unit.get()),
@@ -208,7 +208,7 @@ fn comment_cut(received: &Received, packets: &mut [Packet<'_>]) {
     }
 }
 
-/// Where an answer came from, which the client cannot see.
+/// The source of an answer, which the client cannot see.
 fn answer_source(served: Served) -> Option<&'static str> {
     match served {
         Served::Unit => None,
@@ -222,5 +222,5 @@ fn answer_source(served: Served) -> Option<&'static str> {
 /// The port of Modbus/TCP.
 const MODBUS_PORT: u16 = 502;
 
-/// Connections whose sequence numbers are remembered; of one that is forgotten they begin anew.
+/// Connections whose sequence numbers are remembered; those of a forgotten one start again.
 const CONNECTIONS_MAX: usize = 16_384;

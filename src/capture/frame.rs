@@ -1,14 +1,14 @@
-//! What was on a line, as "exported PDUs": bytes behind tags that name Wireshark's dissector for Modbus RTU.
+//! Bytes on a line as "exported PDUs": behind tags that select Wireshark's dissector for Modbus RTU.
 //!
-//! Owns the tags. There is no link type for Modbus RTU; with these tags Wireshark and tshark dissect the frames
-//! without configuration. The addresses in them are made up: 0.0.B.U for unit U of the B-th bus of the file,
-//! 0.0.B.0 for the gateway, 0.0.B.255 for all units; each unit has a conversation of its own.
-//! Source: Wireshark, `wsutil/exported_pdu_tlvs.h`.
+//! Owns the tags. There is no link type for Modbus RTU; with these tags Wireshark and tshark dissect the frames without
+//! configuration. Their addresses are synthetic: 0.0.B.U for unit U of the B-th bus of the file, 0.0.B.0 for the
+//! gateway, 0.0.B.255 for all units; each unit has a conversation of its own. Source: Wireshark,
+//! `wsutil/exported_pdu_tlvs.h`.
 
 /// One end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The gateway, which asks.
+    /// The gateway, which sends the requests.
     Gateway,
     /// A unit.
     Unit(u8),
@@ -22,7 +22,7 @@ pub(super) fn packet(bus: u8, from: End, to: End, bytes: &[u8]) -> Vec<u8> {
     tag(&mut out, DISSECTOR_NAME, b"mbrtu");
     tag(&mut out, IPV4_SOURCE, &address(bus, from));
     tag(&mut out, IPV4_DESTINATION, &address(bus, to));
-    // Of UDP, where each packet stands for itself: what is left of a broken frame must not wait for a rest.
+    // UDP, where packets are independent: the rest of a broken frame must not make the dissector wait for more.
     tag(&mut out, PORT_TYPE, &PORT_TYPE_UDP.to_be_bytes());
     tag(&mut out, SOURCE_PORT, &port(from).to_be_bytes());
     tag(&mut out, DESTINATION_PORT, &port(to).to_be_bytes());
@@ -40,7 +40,7 @@ fn address(bus: u8, end: End) -> [u8; 4] {
     [0, 0, bus, last]
 }
 
-/// Wireshark tells a request from its answer by the port of the server, if it is configured.
+/// Wireshark distinguishes a request from its answer by the server's port, if that is configured.
 fn port(end: End) -> u32 {
     match end {
         End::Gateway => GATEWAY_PORT,

@@ -1,6 +1,6 @@
 //! Traffic as a file that Wireshark and tshark read (pcapng).
 //!
-//! Owns the bytes of that file. It knows no socket and no clock.
+//! Owns the bytes of that file. It has no sockets and no clock.
 
 mod file;
 mod frame;

@@ -1,17 +1,16 @@
 //! Blocks of a pcapng file, as bytes.
 //!
-//! Owns lengths, padding and options of section header, interface and packet. Knows nothing of what a packet
-//! holds.
+//! Owns lengths, padding and options of section header, interface and packet; the contents of packets are opaque.
 //! Source: draft-ietf-opsawg-pcapng, chapters 3.1, 3.5, 4.1, 4.2 and 4.3.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a packet of an interface begins with.
+/// The first bytes of an interface's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkType {
     /// An IPv4 or IPv6 header.
     RawIp,
-    /// Tags that name the dissector, then the bytes (Wireshark's "exported PDU").
+    /// Tags that select the dissector, then the bytes (Wireshark's "exported PDU").
     UpperPdu,
 }
 
@@ -24,24 +23,24 @@ impl LinkType {
     }
 }
 
-/// The head of a file: little-endian whatever machine writes it, so that equal records give equal bytes.
+/// The head of a file: little-endian on every machine, so that equal records give equal bytes.
 pub(super) fn section(out: &mut Vec<u8>, application: &str) {
     let mut body = Vec::new();
     body.extend_from_slice(&BYTE_ORDER.to_le_bytes());
     body.extend_from_slice(&[1, 0, 0, 0]);
-    // Its length is not known yet.
+    // Its length is unknown.
     body.extend_from_slice(&u64::MAX.to_le_bytes());
     option(&mut body, SHB_USERAPPL, application.as_bytes());
     option(&mut body, END, &[]);
     block(out, SECTION_HEADER, &body);
 }
 
-/// An interface; they are counted from 0 in the order in which they come. Times are in nanoseconds.
+/// An interface; they are numbered from 0 in order. Times are in nanoseconds.
 pub(super) fn interface(out: &mut Vec<u8>, link: LinkType, name: &str, description: &str) {
     let mut body = Vec::new();
     body.extend_from_slice(&link.code().to_le_bytes());
     body.extend_from_slice(&[0, 0]);
-    // No packet is cut.
+    // Packets are never truncated.
     body.extend_from_slice(&0_u32.to_le_bytes());
     option(&mut body, IF_NAME, name.as_bytes());
     option(&mut body, IF_DESCRIPTION, description.as_bytes());
@@ -50,10 +49,10 @@ pub(super) fn interface(out: &mut Vec<u8>, link: LinkType, name: &str, descripti
     block(out, INTERFACE_DESCRIPTION, &body);
 }
 
-/// A packet, with a word about it where there is one.
+/// A packet, with a comment if there is one.
 pub(super) fn packet(out: &mut Vec<u8>, interface: u32, at: SystemTime, bytes: &[u8], comment: Option<&str>) {
     let nanos = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    // Enough until the year 2554.
+    // Sufficient until the year 2554.
     let [a, b, c, d, e, f, g, h] = u64::try_from(nanos).unwrap_or(u64::MAX).to_be_bytes();
     let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -71,7 +70,7 @@ pub(super) fn packet(out: &mut Vec<u8>, interface: u32, at: SystemTime, bytes: &
 }
 
 fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    // What people call their buses and what is said of a fault is far shorter.
+    // Names of buses and descriptions of faults are far shorter.
     let value = &value[..value.len().min(OPTION_MAX)];
     let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
     body.extend_from_slice(&code.to_le_bytes());
@@ -88,7 +87,7 @@ fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
     out.extend_from_slice(&length.to_le_bytes());
 }
 
-/// To the next multiple of four.
+/// Pads to the next multiple of four.
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }

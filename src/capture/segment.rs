@@ -1,18 +1,17 @@
-//! What a client and the gateway said, as TCP segments in IP packets that were never on a network like that.
+//! The messages of a client and the gateway as TCP segments in synthetic IP packets.
 //!
-//! Owns the made-up headers and the sequence numbers, one stream each connection and direction: each ADU is one
-//! segment, and nothing is said of handshakes, acknowledgements or segments that really were. Checksums are
-//! right.
-//! Source: RFC 791, RFC 8200, RFC 9293.
+//! Owns the synthetic headers and the sequence numbers, one stream per connection and direction: each ADU is one
+//! segment, and handshakes, acknowledgements and the real segments are not represented. Checksums are correct. Source:
+//! RFC 791, RFC 8200, RFC 9293.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// How far one side of a connection has got.
+/// The sequence numbers of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// The number of the next byte the client says.
+    /// The number of the client's next byte.
     pub(super) client: u32,
-    /// The same of the gateway.
+    /// The number of the gateway's next byte.
     pub(super) gateway: u32,
 }
 
@@ -22,7 +21,7 @@ impl Default for Progress {
     }
 }
 
-/// One segment from `from` to `to` with `data`, the number of its first byte, and of the next one awaited.
+/// One segment from `from` to `to` with `data`, the number of its first byte, and of the next one expected.
 pub(super) fn packet(from: SocketAddr, to: SocketAddr, sequence: u32, awaited: u32, data: &[u8]) -> Vec<u8> {
     let mut segment = Vec::with_capacity(TCP_HEADER + data.len());
     segment.extend_from_slice(&from.port().to_be_bytes());
@@ -51,11 +50,11 @@ fn octets(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The header, and what the checksum of TCP covers of it.
+/// The header, and the pseudo-header for the TCP checksum.
 fn ipv4(from: [u8; 4], to: [u8; 4], length: u16) -> (Vec<u8>, Vec<u8>) {
     let mut header = vec![0x45, 0];
     header.extend_from_slice(&length.saturating_add(IPV4_HEADER).to_be_bytes());
-    // No identification; not to be fragmented.
+    // No identification; don't fragment.
     header.extend_from_slice(&[0, 0, 0x40, 0, HOPS, TCP, 0, 0]);
     header.extend_from_slice(&from);
     header.extend_from_slice(&to);
@@ -97,5 +96,5 @@ const ACKNOWLEDGED: u8 = 0x10;
 const WINDOW: u16 = 0xFFFF;
 const TCP_HEADER: usize = 20;
 const IPV4_HEADER: u16 = 20;
-/// In the header of TCP.
+/// Offset in the TCP header.
 const CHECKSUM_AT: usize = 16;

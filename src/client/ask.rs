@@ -1,8 +1,7 @@
-//! Asking a meter from this program, whichever way leads to it.
+//! Requests to a meter, over TCP or a serial line.
 //!
-//! Owns what is asked and what may count as its answer: function, length, byte count and, for writes, the echoed
-//! address and value. It never asks a write twice.
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapter 6.
+//! Owns the requests and the check of their answers: function, length, byte count and, for writes, the echoed address
+//! and value. It never repeats a write. Source: MODBUS Application Protocol Specification V1.1b3, chapter 6.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use super::tcp::TcpClient;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use crate::modbus::reply;
 
-/// The way to some meters.
+/// The connection to some meters.
 #[derive(Debug)]
 pub enum Client {
     /// Modbus TCP: a gateway, or a meter with a socket of its own.
@@ -28,20 +27,20 @@ pub enum Client {
 pub struct Answered {
     /// The reply PDU, function code first; it fits its request and is no exception.
     pub reply: Bytes,
-    /// When it was asked for; the request began to be sent no earlier.
+    /// When the call was made; its request began to be sent no earlier.
     pub asked_at: Instant,
     /// From then to the reply, waiting for the line included.
     pub took: Duration,
 }
 
-/// What a unit says of itself in the reply to 0x11.
+/// A unit's reply to 0x11.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerId {
     /// The identifier.
     pub id: u8,
     /// The run indicator: FF on, 00 off.
     pub run: u8,
-    /// What follows, as text as far as it is one.
+    /// The rest, as far as it is text.
     pub text: String,
 }
 
@@ -50,7 +49,7 @@ pub struct ServerId {
 pub struct DeviceObject {
     /// 0 vendor, 1 product, 2 version, and more.
     pub id: u8,
-    /// As text as far as it is one.
+    /// As far as it is text.
     pub text: String,
 }
 
@@ -58,16 +57,16 @@ impl Client {
     /// Reads a range of any of the four tables in one transaction.
     ///
     /// # Errors
-    /// Why there is no answer that can be used.
+    /// Why there is no usable answer.
     pub async fn read(&mut self, unit: u8, range: ReadRange) -> Result<Answered, Failure> {
         self.ask(unit, range.request()).await
     }
 
-    /// Writes registers in one transaction: 0x06 for one, 0x10 for up to 123. Never asked twice.
+    /// Writes registers in one transaction: 0x06 for one, 0x10 for up to 123. Never repeated.
     ///
     /// # Errors
-    /// Why there is no answer that can be used. Only after [a refusal](Failure::is_refusal) is it certain that
-    /// nothing was written.
+    /// Why there is no usable answer. Only after [a refusal](Failure::is_refusal) is it certain that nothing was
+    /// written.
     pub async fn write_registers(&mut self, unit: u8, start: u16, values: &[u16]) -> Result<(), Failure> {
         let mut pdu = BytesMut::new();
         if let [value] = values {
@@ -85,10 +84,10 @@ impl Client {
         self.ask(unit, pdu.freeze()).await.map(|_echo| ())
     }
 
-    /// Asks a unit for its identifier (0x11).
+    /// Reads the identifier of a unit (0x11).
     ///
     /// # Errors
-    /// Why there is no answer that can be used.
+    /// Why there is no usable answer.
     pub async fn report_server_id(&mut self, unit: u8) -> Result<ServerId, Failure> {
         let pdu = Bytes::copy_from_slice(&[FunctionCode::REPORT_SERVER_ID.0]);
         let answered = self.ask(unit, pdu).await?;
@@ -98,10 +97,10 @@ impl Client {
         }
     }
 
-    /// Asks a unit for its basic identification (0x2B with MEI type 0x0E), in as many transactions as it takes.
+    /// Reads the basic identification of a unit (0x2B with MEI type 0x0E), in as many transactions as needed.
     ///
     /// # Errors
-    /// Why there is no answer that can be used.
+    /// Why there is no usable answer.
     pub async fn device_identification(&mut self, unit: u8) -> Result<Vec<DeviceObject>, Failure> {
         let mut objects = Vec::new();
         let mut next = 0;
@@ -117,7 +116,7 @@ impl Client {
                 objects.push(DeviceObject { id: object[0], text: words(text) });
                 rest = after;
             }
-            // Some say that more follows and name an object they have already given.
+            // Some devices announce more and name an object they have already sent.
             if head[4] != MORE_FOLLOWS || head[5] <= next {
                 return Ok(objects);
             }
@@ -158,7 +157,7 @@ impl Client {
     }
 }
 
-/// Text of a meter, fit to be shown: what is no text or would steer a terminal is replaced.
+/// Text of a meter, sanitised for display: bytes that are not text or would control a terminal are replaced.
 fn words(bytes: &[u8]) -> String {
     let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
     String::from_utf8_lossy(bytes).trim_end_matches('\0').chars().map(shown).collect()
@@ -167,8 +166,8 @@ fn words(bytes: &[u8]) -> String {
 /// The read device id code of the basic objects.
 const BASIC: u8 = 0x01;
 
-/// Says that the answer goes on in another one.
+/// More answers follow.
 const MORE_FOLLOWS: u8 = 0xFF;
 
-/// Answers one identification may be spread over.
+/// Largest number of answers of one identification.
 const MOST_PARTS: usize = 8;

@@ -1,40 +1,40 @@
-//! Why a meter could not be asked, in words for the person who asked.
+//! Why a request to a meter failed, in words for the user.
 //!
-//! Owns what an exception code means to that person and what to look at. It never decides what to do about it.
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapter 7; contract section 3.
+//! Owns the explanation of each exception code and what to check. It never decides the consequences. Source: MODBUS
+//! Application Protocol Specification V1.1b3, chapter 7; contract section 3.
 
 use std::fmt;
 
 use crate::modbus::pdu::ExceptionCode;
 
-/// Why there is no answer, or none that can be used.
+/// Why there is no answer, or no usable one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The unit, or a gateway on the way to it, answered with an exception.
     Exception(ExceptionCode),
-    /// Nothing came in time.
+    /// No answer came in time.
     Silent,
-    /// Something came, too damaged to be an answer.
+    /// An answer came, but damaged.
     Garbled,
-    /// Nobody could be asked: the connection or the port failed, and why.
+    /// The connection or the port failed, and why.
     Unreachable(String),
-    /// What came is no answer to what was asked, and why.
+    /// The answer does not fit its request, and why.
     Malformed(String),
 }
 
 impl Failure {
-    /// Whether the unit is there and only refuses this range: a smaller one may do.
+    /// Whether the unit answers but refuses this range: a smaller one may work.
     #[must_use]
     pub fn refuses_range(&self) -> bool {
         let refusals = [ExceptionCode::ILLEGAL_DATA_ADDRESS, ExceptionCode::ILLEGAL_DATA_VALUE];
         matches!(self, Self::Exception(code) if refusals.contains(code))
     }
 
-    /// Whether a request that met with this was certainly not carried out.
+    /// Whether a request with this failure was certainly not carried out.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        // 0x04 may come halfway, 0x05 is a promise, 0x0A is also said of a port that went while an answer was waited
-        // for, and 0x0B says only that none came back.
+        // 0x04 may come halfway, 0x05 is a promise, 0x0A also reports a port that was lost while an answer was awaited,
+        // and 0x0B says only that no answer came back.
         let refusals = [
             ExceptionCode::ILLEGAL_FUNCTION,
             ExceptionCode::ILLEGAL_DATA_ADDRESS,
@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the code says beyond its name, to whoever reads a meter through a gateway or beside it.
+/// What the code means, beyond its name, to the user of a meter through a gateway or beside it.
 fn meaning(code: ExceptionCode) -> &'static str {
     match code {
         ExceptionCode::ILLEGAL_FUNCTION => {

@@ -1,7 +1,7 @@
-//! Asking a gateway's status address: one question a connection, and the page in pieces as it comes.
+//! The HTTP client for a gateway's status address: one request per connection, the page in pieces as it arrives.
 //!
-//! Owns the connection, the time it may take and the bounds of what is taken. It sends nothing but GET, follows no
-//! redirection, knows no TLS, and never asks a second time. hyper does the framing. Source: RFC 9110, RFC 9112.
+//! Owns the connection, its timeouts and the bounds of what is accepted. It sends nothing but GET, follows no
+//! redirection, supports no TLS, and never repeats a request. hyper does the framing. Source: RFC 9110, RFC 9112.
 
 use std::fmt;
 use std::io;
@@ -23,11 +23,11 @@ use crate::config::Token;
 /// Why there is no page.
 #[derive(Debug)]
 pub enum HttpFailure {
-    /// Nobody is there.
+    /// No connection was possible.
     Unreachable(io::Error),
-    /// Somebody is there who does not answer as a gateway does, and what went wrong.
+    /// The server does not answer as a gateway does, and what is wrong.
     Broken(String),
-    /// The answer was another than 200, and what it says.
+    /// An answer with another status than 200, and its text.
     Refused(u16, String),
 }
 
@@ -49,10 +49,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// Asks `host` for `path`, a query included. Comes back with the head of the answer.
+    /// Requests `path`, a query included, from `host`. Returns once the head of the answer has arrived.
     ///
     /// # Errors
-    /// Nobody there, no answer in time, or another status than 200.
+    /// No connection, no answer in time, or another status than 200.
     pub async fn ask(host: &str, port: u16, path: &str, token: Option<&Token>) -> Result<Self, HttpFailure> {
         let late = || HttpFailure::Unreachable(io::ErrorKind::TimedOut.into());
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
@@ -60,7 +60,7 @@ impl Page {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
         let connection = tokio::spawn(async move {
-            // What went wrong is told to whoever waits for the answer.
+            // The error also reaches the waiting request.
             let _told_there = connection.await;
         });
         let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -82,10 +82,10 @@ impl Page {
         Err(HttpFailure::Refused(head.status.as_u16(), text))
     }
 
-    /// The next piece; `None` at the end. Nothing is lost when the wait is given up.
+    /// The next piece; `None` at the end. Cancel safe.
     ///
     /// # Errors
-    /// It broke off before its end.
+    /// The page broke off before its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, HttpFailure> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() {
@@ -95,7 +95,7 @@ impl Page {
         Ok(None)
     }
 
-    /// All of it, of `most` bytes at most.
+    /// The whole page, of `most` bytes at most.
     ///
     /// # Errors
     /// It broke off, took too long, or is larger.
@@ -125,7 +125,7 @@ fn broken(error: &hyper::Error) -> HttpFailure {
     HttpFailure::Broken(error.to_string())
 }
 
-/// Until the connection stands.
+/// Until the connection is established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Until the head of the answer.
@@ -134,5 +134,5 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until the end of a page that has one.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Of the words of a refusal.
+/// Largest text of a refusal.
 const REFUSAL_MAX: usize = 4_096;

@@ -1,6 +1,6 @@
-//! Asking meters from this program: over Modbus TCP, straight on a line, and a gateway's status address over HTTP.
+//! The client side of the commands: Modbus TCP, a serial line, and a gateway's status address over HTTP.
 //!
-//! Owns one request and its answer for the commands that need them. It never retries a write.
+//! Owns one request and its answer. It never retries a write.
 
 pub mod ask;
 mod failure;

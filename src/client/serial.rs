@@ -1,8 +1,8 @@
-//! Asking straight on a serial line, by the very machine the gateway drives its buses with.
+//! Requests directly on a serial line, through the same state machine that drives the gateway's buses.
 //!
-//! Owns one bus task with a line of its own, so that silence, echo, checksums, late answers and retries are those
-//! of the gateway. The port is held exclusively until [`SerialClient::close`]. It never reads in the background.
-//! Source: MODBUS over Serial Line Specification and Implementation Guide V1.02.
+//! Owns one bus task with a line of its own, so that silence, echo, checksums, late answers and retries are handled as
+//! in the gateway. The port is held exclusively until [`SerialClient::close`]. It has no background reading. Source:
+//! MODBUS over Serial Line Specification and Implementation Guide V1.02.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,33 +22,33 @@ use crate::serial::{
     BusHandle, BusParts, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender, bus_task, port,
 };
 
-/// How a line is asked.
+/// The settings of a serial client.
 #[derive(Clone, Debug)]
 pub struct SerialSettings {
     /// The port and its framing.
     pub port: PortSettings,
-    /// Who may be asked, in order of identifier, each once.
+    /// The units that may be addressed, in order of identifier, each once.
     pub units: Vec<UnitId>,
-    /// End of a request to the first byte of its answer; also how long a late answer is waited for.
+    /// From the end of a request to the first byte of its answer; also how long a late answer is awaited.
     pub response_timeout: Duration,
-    /// Further attempts of a read that was not answered.
+    /// Retries of a read that was not answered.
     pub retries: u32,
 }
 
-/// What the line has seen of one unit since the port was opened.
+/// The counters of one unit since the port was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Frames of it beyond one a request: an answer that came after its time was given up is none of them.
+    /// Frames beyond one per request: an answer to a request given up is not counted.
     pub surplus: u64,
-    /// Answers that came after their time.
+    /// Answers that came after their timeout.
     pub late: u64,
-    /// Intact answers that do not fit what was asked.
+    /// Intact answers that do not fit their request.
     pub misfits: u64,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub answers_in: Option<Duration>,
 }
 
-/// The units of one line.
+/// A client of the units of one line.
 #[derive(Debug)]
 pub struct SerialClient {
     handle: BusHandle,
@@ -60,16 +60,16 @@ pub struct SerialClient {
 }
 
 impl SerialClient {
-    /// Opens the port. Nothing is sent before a late answer to whoever had the port before has gone by.
+    /// Opens the port. Nothing is sent until a late answer to an earlier user of the port would have arrived.
     ///
     /// # Errors
-    /// When the port cannot be opened, or somebody else has it.
+    /// If the port cannot be opened, or another program has it open.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(settings: SerialSettings) -> Result<Self, OpenError> {
         let SerialSettings { port, units, response_timeout, retries } = settings;
-        // Here rather than in the task, so that whoever asks hears why it cannot be had.
+        // Here rather than in the task, so that the caller gets the reason if it fails.
         let opened = Some(port::open(&port)?);
         let (handle, requests) = BusHandle::new("line");
         let line = line(port.framing, &units, response_timeout, retries);
@@ -116,7 +116,7 @@ impl SerialClient {
         }
     }
 
-    /// What the line has seen of a unit so far.
+    /// The counters of a unit so far.
     #[must_use]
     pub fn heard(&self, unit: UnitId) -> Heard {
         let view = self.handle.view().load();
@@ -131,12 +131,12 @@ impl SerialClient {
     /// Ends the task and frees the port.
     pub async fn close(self) {
         let Self { handle, way_back, answers, task, .. } = self;
-        // Without a sender the task has nothing left to do.
+        // Without a sender the task ends.
         drop((handle, way_back, answers));
         let _ended_either_way = task.await;
     }
 
-    /// What the line's own exceptions mean where no gateway stands between.
+    /// The meaning of the line's own exceptions if there is no gateway in between.
     fn failure(&self, unit: UnitId, code: ExceptionCode, garbled_before: u64) -> Failure {
         let view = self.handle.view().load();
         match (code, view.port) {
@@ -156,14 +156,14 @@ impl SerialClient {
         }
     }
 
-    /// Damage seen so far: frames of the unit with a wrong checksum, and bytes that were part of no frame.
+    /// Damage so far: frames of the unit with a wrong checksum, and bytes that were part of no frame.
     fn garbled(&self, unit: UnitId) -> u64 {
         let view = self.handle.view().load();
         view.counters.noise_bytes + view.unit(unit).map_or(0, |unit| unit.counters.crc_errors)
     }
 }
 
-/// The answer to the request of that key; one to a request that was given up is let go.
+/// The answer with this key; answers to requests given up are discarded.
 async fn answer_to(answers: &mut ReplyReceiver, key: u64) -> Answer {
     loop {
         let (found, answer) = answers.next().await;
@@ -173,7 +173,7 @@ async fn answer_to(answers: &mut ReplyReceiver, key: u64) -> Answer {
     }
 }
 
-/// A line that does only what it is asked: nothing in the background, nobody given up.
+/// A line without background reading that marks no unit off-line.
 fn line(framing: Framing, units: &[UnitId], response_timeout: Duration, retries: u32) -> LineSettings {
     let unit = |id: &UnitId| UnitSettings::new(*id, response_timeout);
     LineSettings {
@@ -195,11 +195,11 @@ fn line(framing: Framing, units: &[UnitId], response_timeout: Duration, retries:
     }
 }
 
-/// What an attempt may take beyond its waits: two frames at 300 baud take 17 s, at 19200 a quarter of a second.
+/// Extra time of an attempt beyond its waits: two frames take 17 s at 300 baud, a quarter of a second at 19200.
 const MARGIN: Duration = Duration::from_secs(20);
 
 /// After a broadcast; none is sent here.
 const TURNAROUND_DELAY: Duration = Duration::from_millis(100);
 
-/// Between probes of an off-line unit; no unit is taken for off-line here.
+/// Between probes of an off-line unit; here no unit is marked off-line.
 const PROBE_MAX: Duration = Duration::from_secs(60);

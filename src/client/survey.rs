@@ -1,7 +1,7 @@
-//! Reading the points of a meter: which ranges, in which order, and what to do where one is refused.
+//! Reading the points of a meter: which ranges, in which order, and what to do if one is refused.
 //!
-//! Owns the plan. A range is a block of the profile or a part of one, so a gap is never touched and no value is
-//! read in two halves. Exponents are read right before and right after the counts they scale. It decodes nothing.
+//! Owns the plan. A range is a block of the profile or a part of one, so a gap is never touched and no value is read in
+//! two halves. Exponents are read right before and right after the counts they scale. It decodes nothing.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::failure::Failure;
 use crate::meter::{Point, Profile, Sample, Scale};
 use crate::modbus::pdu::ReadRange;
 
-/// What was read of a meter, and what was not.
+/// What was read of a meter, and what failed.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// In the order in which they were asked for.
+    /// In the order of the requests.
     parts: Vec<(ReadRange, Answered)>,
-    /// Ranges that are missing, and why.
+    /// Ranges that failed, and why.
     pub missed: Vec<(ReadRange, Failure)>,
 }
 
@@ -34,7 +34,7 @@ impl Survey {
         Some(cut[2..].chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect())
     }
 
-    /// Time spent on good answers, from asking to the reply.
+    /// Time of all good answers, from the request to the reply.
     #[must_use]
     pub fn took(&self) -> Duration {
         self.parts.iter().map(|(_, part)| part.took).sum()
@@ -46,7 +46,7 @@ impl Survey {
         self.parts.is_empty()
     }
 
-    /// Reads a range, its halves where the unit refuses the whole.
+    /// Reads a range, or its halves if the unit refuses the whole.
     async fn read(&mut self, client: &mut Client, unit: u8, profile: &Profile, range: ReadRange) {
         let mut waiting = vec![range];
         let mut requests = 0;
@@ -63,7 +63,7 @@ impl Survey {
                     if smaller.is_empty() {
                         self.missed.push((range, failure));
                     }
-                    // The last pushed is asked first.
+                    // The last pushed is requested first.
                     waiting.extend(smaller.into_iter().rev());
                 }
             }
@@ -73,7 +73,7 @@ impl Survey {
 
 /// Reads the blocks that hold `points`, and the exponents these need.
 ///
-/// A unit that does not answer the first request is asked nothing more.
+/// A unit that does not answer the first request is sent no more.
 pub async fn survey(client: &mut Client, unit: u8, profile: &Profile, points: &[&Point]) -> Survey {
     let mut survey = Survey::default();
     for range in plan(profile, points) {
@@ -100,14 +100,14 @@ pub fn plan(profile: &Profile, points: &[&Point]) -> Vec<ReadRange> {
     let spans = spans(&exponents);
     let mut ranges = spans.iter().map(|(_, span)| *span).collect::<Vec<_>>();
     ranges.extend(whole(&scaled));
-    // A whole block that is wanted anyway brings its exponents a second time.
+    // A whole block that is read anyway brings its exponents a second time.
     ranges.extend(whole(&|block| holder(block) && !scaled(block)));
     ranges.extend(spans.iter().filter(|(block, _)| !chosen(*block) || scaled(*block)).map(|(_, span)| *span));
     ranges.extend(whole(&|block| !holder(block) && !scaled(block)));
     ranges
 }
 
-/// The exponents and ratios of points that stand in other blocks than these: the points' block and the exponent.
+/// The exponents and ratios of points in other blocks than theirs: the points' block and the exponent.
 fn exponents_apart<'p>(profile: &'p Profile, points: &[&Point]) -> Vec<(usize, &'p Point)> {
     let scaled_by = |point: &&Point| {
         let (block, names) = (point.block, point.scale.iter().flat_map(Scale::points));
@@ -126,7 +126,7 @@ fn spans(exponents: &[(usize, &Point)]) -> Vec<(usize, ReadRange)> {
                 let end = |range: &ReadRange| u32::from(range.start) + u32::from(range.quantity);
                 let start = span.start.min(range.start);
                 let quantity = end(span).max(end(&range)) - u32::from(start);
-                // Both stand in one block, and no block is longer than one read.
+                // Both are in one block, and no block is longer than one read.
                 let quantity = u16::try_from(quantity).unwrap_or(span.quantity);
                 *span = ReadRange { start, quantity, ..range };
             }
@@ -136,10 +136,10 @@ fn spans(exponents: &[(usize, &Point)]) -> Vec<(usize, ReadRange)> {
     spans
 }
 
-/// What to ask for instead of a range that is refused: the better attested part and the rest, else two halves.
-/// Empty where it is one value.
+/// The ranges to read instead of a refused one: the better documented part and the rest, else two halves. Empty if it
+/// is one value.
 fn smaller(profile: &Profile, range: &ReadRange) -> Vec<ReadRange> {
-    // Counted from the beginning of the range: the end of the last range there is has no number of 16 bits.
+    // Counted from the start of the range: the end of the last possible range does not fit 16 bits.
     let part = |from: u16, to: u16| ReadRange { start: range.start + from, quantity: to - from, ..*range };
     let core = profile.blocks.iter().find(|block| block.range == *range).and_then(|block| block.core);
     if let Some(core) = core {
@@ -153,5 +153,5 @@ fn smaller(profile: &Profile, range: &ReadRange) -> Vec<ReadRange> {
     cut.map_or_else(Vec::new, |at| vec![part(0, at), part(at, range.quantity)])
 }
 
-/// Requests one range may cost where a unit refuses parts of it.
+/// Largest number of requests for one range if a unit refuses parts of it.
 const MOST_REQUESTS: usize = 24;

@@ -1,8 +1,8 @@
-//! Asking over Modbus TCP, by a client library that the gateway's own listener shares nothing with.
+//! Modbus TCP through tokio-modbus, a library that the gateway's own listener does not use.
 //!
-//! Owns one connection: it is made when it is needed, and thrown away after anything but an answer, because a late
-//! reply would be taken for the next one. A request PDU in, a reply PDU out; what is in them is `ask`'s business.
-//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
+//! Owns one connection: opened on demand, and closed after anything but an answer, because a late reply would be taken
+//! for the next one. A request PDU in, a reply PDU out; `ask` handles their contents. Source: MODBUS Messaging on
+//! TCP/IP Implementation Guide V1.0b.
 
 use std::fmt;
 use std::io;
@@ -33,10 +33,10 @@ impl fmt::Debug for TcpClient {
 }
 
 impl TcpClient {
-    /// Connects, within `timeout`; each request is then given up after as long.
+    /// Connects, within `timeout`; each request then has the same timeout.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`] when the name cannot be looked up or nobody accepts.
+    /// [`Failure::Unreachable`] if the name cannot be resolved or the connection is refused.
     pub async fn open(host: &str, port: u16, timeout: Duration) -> Result<Self, Failure> {
         let mut client = Self { host: host.to_owned(), port, timeout, connection: None };
         client.connection = Some(client.connect(Instant::now() + timeout).await?);
@@ -48,7 +48,7 @@ impl TcpClient {
         let deadline = Instant::now() + self.timeout;
         let reused = self.connection.is_some();
         match self.ask_once(unit, pdu, deadline).await {
-            // A server may have closed a connection that was idle; only a read may be asked twice.
+            // A server may have closed an idle connection; only a read may be repeated.
             Err(Failure::Unreachable(_)) if reused && pdu.is_read() => {
                 self.ask_once(unit, pdu, deadline).await
             }
@@ -91,14 +91,14 @@ impl TcpClient {
             };
             Failure::Unreachable(format!("cannot connect to {}:{}: {error}{hint}", self.host, self.port))
         })?;
-        // Requests are small and waited for one by one. A system that cannot do it is slower and no worse.
+        // Requests are small and sent one by one. A system without the option is slower and no worse.
         let _slower = stream.set_nodelay(true);
         Ok(tcp::attach_slave(stream, Slave::tcp_device()))
     }
 
-    /// What the library says of a connection that ended, and of bytes that are no Modbus.
+    /// The failure of a connection that ended, or of bytes that are not Modbus.
     fn broken(&self, error: &io::Error) -> Failure {
-        // A connection that ends is reported with other kinds.
+        // The end of a connection has other kinds.
         let about_bytes =
             [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput, io::ErrorKind::UnexpectedEof];
         if about_bytes.contains(&error.kind()) {

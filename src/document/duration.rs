@@ -45,7 +45,6 @@ impl<const MIN: u64, const MAX: u64> Duration<MIN, MAX> {
     /// Parses an option's value; for `value_parser`.
     ///
     /// # Errors
-    ///
     /// The allowed values.
     pub fn option(text: &str) -> Result<time::Duration, NotAllowed> {
         text.parse().map(Self::get)

@@ -31,7 +31,6 @@ pub(crate) struct Format {
 /// Reads a text; `build` converts its sections, or reports why it cannot. Returns the warnings, too.
 ///
 /// # Errors
-///
 /// All problems of the text.
 pub(crate) fn read<T>(
     text: &str,
@@ -61,7 +60,6 @@ pub(crate) fn read<T>(
 /// The same for sections that were built in code and have no text; `name` is the file's in messages.
 ///
 /// # Errors
-///
 /// All problems of the sections.
 pub(crate) fn without_text<T>(
     name: &str,

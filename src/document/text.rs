@@ -7,7 +7,6 @@ use super::problem::{Faults, Problems, Spot, unreadable};
 /// Decodes a file's bytes; of a longer file than [`MAX_FILE`], one more byte is enough.
 ///
 /// # Errors
-///
 /// The file is too large, or not UTF-8.
 pub(crate) fn decode<'b>(bytes: &'b [u8], file_name: &str) -> Result<&'b str, Problems> {
     match std::str::from_utf8(bytes) {
@@ -21,7 +20,6 @@ pub(crate) fn decode<'b>(bytes: &'b [u8], file_name: &str) -> Result<&'b str, Pr
 /// The text without a byte order mark.
 ///
 /// # Errors
-///
 /// The text is longer than [`MAX_FILE`].
 pub(super) fn bounded<'t>(text: &'t str, file_name: &str) -> Result<&'t str, Problems> {
     if text.len() as u64 > MAX_FILE {

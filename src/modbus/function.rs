@@ -1,11 +1,11 @@
-//! What people call the functions.
+//! The names of the functions.
 //!
-//! Owns the words only; what a function does and allows is in [`pdu`](super::pdu).
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapter 6.
+//! Owns the names only; the properties of a function are in [`pdu`](super::pdu). Source: MODBUS Application Protocol
+//! Specification V1.1b3, chapter 6.
 
 use super::pdu::FunctionCode;
 
-/// The standard's name of a function, of one it does not define none.
+/// The standard's name of a function; `None` if the standard does not define it.
 #[must_use]
 pub fn name(function: FunctionCode) -> Option<&'static str> {
     Some(match function.0 {

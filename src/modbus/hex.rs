@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, UpperHex};
 
-/// Spaced when displayed, `01 0B FF`; in a row as `{:X}`, `010BFF`.
+/// Displayed with spaces, `01 0B FF`; as `{:X}` without, `010BFF`.
 #[derive(Clone, Copy, Debug)]
 pub struct Hex<'a>(pub &'a [u8]);
 

@@ -1,7 +1,7 @@
 //! The TCP ADU: MBAP header, stream decoder, encoder.
 //!
-//! Owns the split of a byte stream into ADUs, however the segments fall. It never judges a PDU.
-//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 3.1.3.
+//! Owns the split of a byte stream into ADUs, however it is segmented. It never checks a PDU. Source: MODBUS Messaging
+//! on TCP/IP Implementation Guide V1.0b, chapter 3.1.3.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use super::pdu::PDU_MAX;
 /// Bytes of the MBAP header, unit identifier included.
 pub const HEADER_LENGTH: usize = 7;
 
-/// Most bytes of a TCP ADU.
+/// Largest TCP ADU in bytes.
 pub const ADU_MAX: usize = HEADER_LENGTH + PDU_MAX;
 
 /// One ADU as a client sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adu {
-    /// Chosen by the client, handed back with the answer.
+    /// Chosen by the client, repeated in the answer.
     pub transaction_id: u16,
     /// The unit identifier byte, 0 to 255.
     pub unit: u8,
@@ -39,7 +39,7 @@ impl Adu {
     }
 }
 
-/// The stream is no Modbus TCP; nothing after this point can be decoded.
+/// The stream is not Modbus TCP; nothing after this point can be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingError {
     /// The protocol identifier is not 0.
@@ -59,7 +59,7 @@ impl fmt::Display for FramingError {
 
 impl std::error::Error for FramingError {}
 
-/// Takes the next whole ADU off the front of `input`; `None` while bytes of it are missing.
+/// Removes the next whole ADU from the front of `input`; `None` if it is incomplete.
 ///
 /// # Errors
 /// As soon as the protocol identifier or the length is wrong, however few bytes have come.

@@ -1,6 +1,6 @@
 //! The Modbus standard as bytes: requests, answers, and how they are framed on TCP and on a serial line.
 //!
-//! Owns lengths, limits, CRC and the rules of what answers what. It knows no time, no task and no socket.
+//! Owns lengths, limits, CRC and the rules for matching answers to requests. It has no clock, no tasks and no sockets.
 //! Source: MODBUS Application Protocol V1.1b3, MODBUS Messaging on TCP/IP V1.0b, MODBUS over Serial Line V1.02.
 
 pub mod function;

@@ -1,17 +1,17 @@
 //! The protocol data unit: function codes, exception codes, and the limits the standard sets on a request.
 //!
-//! Owns the answer to "may this request go on the line, and is it a read". It never looks at the ADU around
-//! the PDU and never changes a byte of it: what a client asks for passes through untouched.
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapters 4 to 7.
+//! Owns the decisions whether a request may be sent and whether it is a read. It never uses the ADU around the PDU and
+//! never changes a byte: a client's request passes through untouched. Source: MODBUS Application Protocol Specification
+//! V1.1b3, chapters 4 to 7.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-/// Most bytes of a PDU, function code included (chapter 4.1).
+/// Largest PDU in bytes, function code included (chapter 4.1).
 pub const PDU_MAX: usize = 253;
 
-/// A function code as it stands on the wire, 0x01 to 0x7F in a request.
+/// A function code on the wire, 0x01 to 0x7F in a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionCode(pub u8);
 
@@ -74,7 +74,7 @@ impl fmt::Debug for FunctionCode {
     }
 }
 
-/// An exception code as it stands on the wire (chapter 7).
+/// An exception code on the wire (chapter 7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExceptionCode(pub u8);
 
@@ -83,11 +83,11 @@ impl ExceptionCode {
     pub const ILLEGAL_FUNCTION: Self = Self(0x01);
     /// 0x02: the address range does not exist.
     pub const ILLEGAL_DATA_ADDRESS: Self = Self(0x02);
-    /// 0x03: a quantity, a byte count or the length of the request breaks the standard.
+    /// 0x03: a quantity, a byte count or the length of the request violates the standard.
     pub const ILLEGAL_DATA_VALUE: Self = Self(0x03);
-    /// 0x06: the gateway has no room or no time left for the request.
+    /// 0x06: the gateway's queue is full, or the deadline is too close.
     pub const SERVER_DEVICE_BUSY: Self = Self(0x06);
-    /// 0x0A: no way to the unit.
+    /// 0x0A: the unit cannot be reached.
     pub const GATEWAY_PATH_UNAVAILABLE: Self = Self(0x0A);
     /// 0x0B: the unit did not answer.
     pub const GATEWAY_TARGET_FAILED_TO_RESPOND: Self = Self(0x0B);
@@ -128,7 +128,7 @@ pub fn exception_reply(function: FunctionCode, code: ExceptionCode) -> Bytes {
     Bytes::copy_from_slice(&[function.exception().0, code.0])
 }
 
-/// What a 0x01 to 0x04 request asks for: `quantity` coils, inputs or registers from `start`, addresses from 0.
+/// The range of a 0x01 to 0x04 request: `quantity` coils, inputs or registers from `start`, addresses from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadRange {
     /// Which of the four tables, named by the function code that reads it (0x01 to 0x04).
@@ -140,14 +140,14 @@ pub struct ReadRange {
 }
 
 impl ReadRange {
-    /// Whether a reply to `self` contains every value `other` asks for.
+    /// Whether a reply to `self` contains every value of `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let end = |r: &Self| u32::from(r.start) + u32::from(r.quantity);
         self.function == other.function && self.start <= other.start && end(self) >= end(other)
     }
 
-    /// Whether the two ask for a value in common.
+    /// Whether the two have a value in common.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let end = |r: &Self| u32::from(r.start) + u32::from(r.quantity);
@@ -172,7 +172,7 @@ impl ReadRange {
 
     /// The part of `reply` (a checked reply PDU to `self`) that answers `part`, as a reply PDU of its own.
     ///
-    /// `None` when `self` does not cover `part` or `reply` is not as long as `self` asks for.
+    /// `None` if `self` does not cover `part`, or `reply` does not have the length of a reply to `self`.
     #[must_use]
     pub fn cut(&self, reply: &Bytes, part: &Self) -> Option<Bytes> {
         if !self.covers(part) || reply.len() != 2 + self.byte_count() {
@@ -205,11 +205,11 @@ impl ReadRange {
     }
 }
 
-/// A request PDU that keeps the limits of the standard: the only kind that may go on the line.
+/// A request PDU within the limits of the standard: the only kind that may be sent on the line.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestPdu {
     bytes: Bytes,
-    /// Its function is one that the configuration says only reads.
+    /// Whether the configuration declares its function to be read only.
     is_declared_read: bool,
 }
 
@@ -217,14 +217,14 @@ impl RequestPdu {
     /// Checks a request PDU, at most [`PDU_MAX`] bytes, against the standard's limits.
     ///
     /// # Errors
-    /// The exception a client is given instead: 0x01 for function code 0 or from 0x80 on, 0x02 for a range
-    /// past address 65535, 0x03 for a length, quantity, byte count or value outside the standard's limits.
-    /// Function codes the standard does not define pass with any data.
+    /// The exception for the client: 0x01 for function code 0 or from 0x80 on, 0x02 for a range past address 65535,
+    /// 0x03 for a length, quantity, byte count or value outside the standard's limits. Function codes the standard does
+    /// not define pass with any data.
     pub fn decode(pdu: Bytes) -> Result<Self, ExceptionCode> {
         Self::decode_or_return(pdu).map_err(|(code, _)| code)
     }
 
-    /// The same, for a message about a PDU that is refused.
+    /// The same, for a message about the refused PDU.
     ///
     /// # Errors
     /// Those of [`decode`](Self::decode), and the PDU.
@@ -243,7 +243,7 @@ impl RequestPdu {
         }
     }
 
-    /// The same request, of a function that the configuration says only reads (`read_functions`).
+    /// The same request, with its function declared read only by the configuration (`read_functions`).
     #[must_use]
     pub fn as_declared_read(self) -> Self {
         Self { is_declared_read: true, ..self }
@@ -296,8 +296,8 @@ impl RequestPdu {
         )
     }
 
-    /// The reply a unit gives when it carried out a write that [may be broadcast](Self::may_be_broadcast):
-    /// 0x05 and 0x06 are repeated whole, 0x0F and 0x10 up to their quantity (chapters 6.5, 6.6, 6.11, 6.12).
+    /// The reply of a unit that carried out a write that [may be broadcast](Self::may_be_broadcast): 0x05 and 0x06 are
+    /// repeated whole, 0x0F and 0x10 up to their quantity (chapters 6.5, 6.6, 6.11, 6.12).
     #[must_use]
     pub fn acknowledgement(&self) -> Bytes {
         self.bytes.slice(..self.bytes.len().min(ACKNOWLEDGEMENT_LENGTH))
@@ -311,13 +311,13 @@ impl fmt::Debug for RequestPdu {
 }
 
 impl From<ReadRange> for RequestPdu {
-    /// The request of a range that came out of a checked request or lies inside one.
+    /// The request of a range that comes from a checked request or lies inside one.
     fn from(range: ReadRange) -> Self {
         Self { bytes: range.request(), is_declared_read: false }
     }
 }
 
-/// Whether a PDU asks to read, even one that breaks the standard's limits. What does not show it is a write.
+/// Whether a PDU is a read, even one that violates the standard's limits. In doubt it is a write.
 #[must_use]
 pub fn is_read(pdu: &[u8]) -> bool {
     match pdu {
@@ -329,7 +329,7 @@ pub fn is_read(pdu: &[u8]) -> bool {
     }
 }
 
-/// The reply that carries out this write of function 0x05, 0x06, 0x0F or 0x10 to the letter; `None` for all else.
+/// The reply that acknowledges this write of function 0x05, 0x06, 0x0F or 0x10 unchanged; `None` for all others.
 #[must_use]
 pub fn acknowledgement(pdu: &[u8]) -> Option<&[u8]> {
     match pdu {
@@ -358,7 +358,7 @@ fn check_data(function: FunctionCode, data: &[u8]) -> Result<(), ExceptionCode> 
     match function.0 {
         0x01 | 0x02 => length(4).and_then(|()| check_range(data, 2000)),
         0x03 | 0x04 => length(4).and_then(|()| check_range(data, 125)),
-        // Values of 0x05 other than FF00 and 0000 are the device's business: relay boards toggle with 5500.
+        // Values of 0x05 other than FF00 and 0000 are up to the device: relay boards toggle with 5500.
         0x05 | 0x06 => length(4),
         0x07 | 0x0B | 0x0C | 0x11 => length(0),
         // A sub-function, and data in words: two bytes for all but 00, which echoes any number of them.
@@ -383,7 +383,7 @@ fn check_data(function: FunctionCode, data: &[u8]) -> Result<(), ExceptionCode> 
     }
 }
 
-/// Starting address and quantity: the quantity is judged before the range, as in the standard's diagrams.
+/// Starting address and quantity: the quantity is checked before the range, as in the standard's diagrams.
 fn check_range(data: &[u8], quantity_max: u16) -> Result<(), ExceptionCode> {
     let (start, quantity) = (u16_at(data, 0), u16_at(data, 2));
     if quantity == 0 || quantity > quantity_max {

@@ -1,19 +1,19 @@
 //! Replies: how long the answer to a request is, and whether a whole frame may be that answer.
 //!
-//! Owns everything that is known about a reply from its request and from its own counts. Works on reply PDUs,
-//! function code first; the unit identifier and the CRC belong to the framing.
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapters 6 and 7.
+//! Owns what can be derived of a reply from its request and from its own counts. Works on reply PDUs, function code
+//! first; the unit identifier and the CRC belong to the framing. Source: MODBUS Application Protocol Specification
+//! V1.1b3, chapters 6 and 7.
 
 use super::pdu::{EXCEPTION_BIT, FunctionCode, MEI_READ_DEVICE_IDENTIFICATION, PDU_MAX, RequestPdu, u16_at};
 
-/// What the bytes seen so far say about the length of a reply PDU.
+/// The length of a reply PDU, as far as its first bytes determine it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// So many bytes, function code included.
+    /// This many bytes, function code included.
     Exact(usize),
-    /// A count that tells it has not arrived.
+    /// The count that determines it has not arrived.
     Pending,
-    /// Nothing tells it, or the counts contradict the request.
+    /// Not determined, or the counts contradict the request.
     Unknown,
 }
 
@@ -80,15 +80,15 @@ pub fn answers(request: &RequestPdu, reply: &[u8]) -> bool {
     let length_is_right = match length(request, reply) {
         Length::Exact(bytes) => bytes == reply.len(),
         Length::Pending => false,
-        // Functions the standard does not define: whatever came under a right CRC. A defined function whose
-        // counts contradict the request is no answer to it.
+        // Functions the standard does not define: any frame with a correct CRC. A defined function whose counts
+        // contradict the request does not answer it.
         Length::Unknown => !has_known_length(request),
     };
     length_is_right && echoes(request, reply)
 }
 
-/// Whether `reply` is the answer to a write by 05, 06, 0F or 10 with the right address and another value or quantity:
-/// the device limited what was written to it.
+/// Whether `reply` answers a write by 05, 06, 0F or 10 with the right address and another value or quantity: the device
+/// limited the value.
 #[must_use]
 pub fn is_limited_write(request: &RequestPdu, reply: &[u8]) -> bool {
     let asked = request.bytes();
@@ -102,7 +102,7 @@ pub fn is_limited_write(request: &RequestPdu, reply: &[u8]) -> bool {
     is_write && reply.len() == 5 && reply[..3] == asked[..3] && reply[3..] != asked[3..5]
 }
 
-/// Whether `reply` repeats what its request makes it repeat.
+/// Whether `reply` repeats what it must repeat of its request.
 fn echoes(request: &RequestPdu, reply: &[u8]) -> bool {
     let asked = request.bytes();
     match request.function() {
@@ -121,7 +121,7 @@ fn echoes(request: &RequestPdu, reply: &[u8]) -> bool {
     }
 }
 
-/// Whether request or counts tell the length of the reply, as long as they do not contradict each other.
+/// Whether request or counts determine the length of the reply, as long as they do not contradict each other.
 fn has_known_length(request: &RequestPdu) -> bool {
     let data = request.data();
     match request.function().0 {
@@ -132,7 +132,7 @@ fn has_known_length(request: &RequestPdu) -> bool {
     }
 }
 
-/// A reply that carries its byte count in its second byte, where the request says what it must be.
+/// A reply with its byte count in its second byte, where the request determines the count.
 fn counted(reply: &[u8], count: usize) -> Length {
     match reply.get(1) {
         Some(&seen) if usize::from(seen) != count => Length::Unknown,
@@ -140,8 +140,8 @@ fn counted(reply: &[u8], count: usize) -> Length {
     }
 }
 
-/// The byte count of the answer to a checked 0x14 request: a length and a reference type a record, and its
-/// words (chapter 6.14).
+/// The byte count of the answer to a checked 0x14 request: a length and a reference type per record, and its words
+/// (chapter 6.14).
 fn read_file_record_count(asked: &[u8]) -> usize {
     asked[1..].chunks_exact(7).map(|record| 2 + usize::from(u16_at(record, 5)) * 2).sum()
 }

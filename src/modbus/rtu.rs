@@ -1,4 +1,4 @@
-//! The serial ADU: unit identifier, PDU, CRC; and how long characters take.
+//! The serial ADU: unit identifier, PDU, CRC; and character times.
 //!
 //! Source: MODBUS over Serial Line Specification and Implementation Guide V1.02, chapters 2.3 and 2.5.1.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Most bytes of a serial ADU.
+/// Largest serial ADU in bytes.
 pub const ADU_MAX: usize = 256;
 
 /// Bytes around a PDU: the unit identifier and the CRC.
@@ -24,7 +24,7 @@ pub fn encode(unit: u8, pdu: &[u8]) -> Bytes {
     adu.freeze()
 }
 
-/// Whether `adu` is long enough to be one and ends in the CRC of what stands before.
+/// Whether `adu` is long enough and ends in the CRC of the bytes before.
 #[must_use]
 pub fn crc_is_right(adu: &[u8]) -> bool {
     adu.len() > OVERHEAD && crc(adu) == 0

@@ -1,27 +1,27 @@
-//! What a write PDU writes: the table, the range and the values, for logs and records.
+//! The contents of a write PDU: the table, the range and the values, for logs and records.
 //!
-//! Owns the reading of functions 0x05, 0x06, 0x0F, 0x10, 0x16 and 0x17. It judges nothing: of a PDU that breaks
-//! the standard it gives what can be read.
-//! Source: MODBUS Application Protocol Specification V1.1b3, chapters 6.5 to 6.17.
+//! Owns the parsing of functions 0x05, 0x06, 0x0F, 0x10, 0x16 and 0x17. It checks nothing: of a PDU that violates the
+//! standard it returns what can be read. Source: MODBUS Application Protocol Specification V1.1b3, chapters 6.5 to
+//! 6.17.
 
 use bytes::Bytes;
 
 use super::pdu::{FunctionCode, ReadRange, RequestPdu, u16_at};
 
-/// What a write PDU writes.
+/// The contents of a write PDU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// What would read the same: function 0x01 for coils, 0x03 for registers.
+    /// The range that is written, with the function that reads it: 0x01 for coils, 0x03 for registers.
     pub range: ReadRange,
-    /// The values: registers as they are, coils as 0 and 1. Of 0x16 the two masks, AND before OR, which are no
-    /// values of the register.
+    /// The values: registers unchanged, coils as 0 and 1. Of 0x16 the two masks, AND before OR, which are not values of
+    /// the register.
     pub values: Vec<u16>,
     /// Whether the values are masks.
     pub masked: bool,
 }
 
 impl Written {
-    /// `None` for a function without a range, for one that is no write, and where the range is not there.
+    /// `None` for a function without a range, for a read, and if the range is missing.
     #[must_use]
     pub fn of(pdu: &[u8]) -> Option<Self> {
         let (&function, data) = pdu.split_first()?;
@@ -59,14 +59,14 @@ impl Written {
     }
 }
 
-/// The range a request reads, or else writes; `None` where it has none, or breaks the standard.
+/// The range that a request reads, or else writes; `None` if it has none, or violates the standard.
 #[must_use]
 pub fn touched(pdu: &[u8]) -> Option<ReadRange> {
     let request = RequestPdu::decode(Bytes::copy_from_slice(pdu)).ok()?;
     request.range().or_else(|| Written::of(pdu).map(|written| written.range))
 }
 
-/// The values in the reply PDU to a read of a [`Written::range`]: registers as they are, coils as 0 and 1.
+/// The values in the reply PDU to a read of a [`Written::range`]: registers unchanged, coils as 0 and 1.
 #[must_use]
 pub fn values_of(range: &ReadRange, reply: &[u8]) -> Vec<u16> {
     let data = reply.get(2..).unwrap_or_default();

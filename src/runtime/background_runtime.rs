@@ -1,8 +1,8 @@
-//! A thread beside the workers, for what neither a line nor a Modbus client waits for: pages, metrics, history.
+//! A thread beside the workers, for work that neither a line nor a Modbus client waits for: pages, metrics, history.
 //!
-//! Owns a runtime of one thread that takes the processor last. A page of many meters is milliseconds of work in one
-//! piece; on a worker it would hold up every connection and line that is due there. It decides nothing and knows
-//! nothing of what runs on it; how much that may become is for its owner to bound.
+//! Owns a runtime of one thread with the lowest priority. A page of many meters is milliseconds of work in one piece;
+//! on a worker it would delay every connection and line that is due there. It has no knowledge of its tasks; their
+//! owner bounds them.
 
 use std::io;
 use std::thread;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
-/// The thread. When this is dropped it ends, and what still runs there is dropped with it.
+/// The thread. When this is dropped it ends, and its tasks are dropped with it.
 #[derive(Debug)]
 pub struct BackgroundRuntime {
     runtime: Handle,
@@ -24,7 +24,7 @@ impl BackgroundRuntime {
     /// Starts the thread, under this name.
     ///
     /// # Errors
-    /// When the system has no thread or no descriptor left.
+    /// If the system has no thread or no descriptor left.
     pub fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -39,8 +39,8 @@ impl BackgroundRuntime {
         Ok(Self { runtime: handle, _stop: stop.drop_guard() })
     }
 
-    /// Runs a task there. What it awaits is to be made by the task itself: a socket belongs to the runtime that
-    /// made it.
+    /// Runs a task on the thread. The task itself must create the sockets it awaits: a socket belongs to the runtime
+    /// that created it.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -49,5 +49,5 @@ impl BackgroundRuntime {
     }
 }
 
-/// Added to the nice value of the process: a thirtieth of the weight of a worker, where both want the same processor.
+/// Added to the nice value of the process: a thirtieth of the weight of a worker, if both compete for a processor.
 pub const YIELDING: i32 = 15;

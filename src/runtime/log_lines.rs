@@ -1,8 +1,7 @@
 //! The last lines of the log, kept in memory for a report.
 //!
-//! Owns how many and how long. The log is the process's, so this is, too: the log
-//! writes its lines here as well, and a report reads them. Nothing of it goes to a disk, and logging never waits for a
-//! reader.
+//! Owns their number and size. The log belongs to the process, and so does this: the log writes its lines here as well,
+//! and a report reads them. Nothing of it is written to a disk, and logging never waits for a reader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,27 +12,27 @@ use crossbeam_queue::ArrayQueue;
 /// The last lines that were logged.
 #[derive(Debug)]
 pub struct LogLines {
-    /// Logged since the last read. Without a lock: readers have a lower priority than threads that log.
+    /// Logged since the last read. Lock-free: readers have a lower priority than threads that log.
     fresh: LazyLock<ArrayQueue<String>>,
-    /// Logged before that. Its lock is the readers' own.
+    /// Logged before that. Only readers take its lock.
     seen: Mutex<VecDeque<String>>,
 }
 
-/// Those of this process.
+/// The log lines of this process.
 pub static LOG_LINES: LogLines = LogLines::new();
 
 impl LogLines {
-    /// None yet.
+    /// Without lines.
     #[must_use]
     pub const fn new() -> Self {
         Self { fresh: LazyLock::new(|| ArrayQueue::new(LOG_LINES_KEPT)), seen: Mutex::new(VecDeque::new()) }
     }
 
-    /// All that are kept, the oldest first, without their ends.
+    /// All lines kept, the oldest first, without their ends.
     #[must_use]
     pub fn kept(&self) -> Vec<String> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // No more than there is room for, however fast others log.
+        // At most a full queue, however fast other threads log.
         seen.extend((0..LOG_LINES_KEPT).map_while(|_| self.fresh.pop()));
         let surplus = seen.len().saturating_sub(LOG_LINES_KEPT);
         seen.drain(..surplus);
@@ -42,7 +41,7 @@ impl LogLines {
 
     fn note(&self, line: &str) {
         let end = line.floor_char_boundary(LOG_LINE_MAX);
-        // The oldest makes room.
+        // The oldest line is dropped.
         let _oldest = self.fresh.force_push(line[..end].to_owned());
     }
 }
@@ -54,7 +53,7 @@ impl Default for LogLines {
 }
 
 impl io::Write for &LogLines {
-    /// One event of the log at a time, as its subscriber writes them.
+    /// Called with one event of the log at a time by its subscriber.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for line in String::from_utf8_lossy(bytes).lines() {
             self.note(line);

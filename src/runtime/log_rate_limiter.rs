@@ -1,56 +1,56 @@
-//! A bound on log lines that strangers can cause, for each kind of line.
+//! A limit on log lines that clients can cause, for each kind of line.
 //!
-//! Owns the count of lines within a minute. It never writes a line itself and never delays anything.
+//! Owns the count of lines within a minute. It never writes a line itself and never delays a caller.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a line is about. One kind does not use up the lines of another.
+/// The subject of a line. Each kind has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogKind {
     /// Turned away or evicted: limits and `allow`.
     Admission,
     /// Bytes that are no Modbus TCP.
     Framing,
-    /// Closed because it sent half a request, or does not read its replies.
+    /// Closed because the client sent half a request, or does not read its replies.
     Stalled,
-    /// A request to a unit identifier that leads nowhere.
+    /// A request to an unknown unit identifier.
     NoRoute,
     /// A request that is not allowed on this listener.
     Denied,
     /// A request that a bus did not answer in time.
     Backstop,
-    /// The record of a write that a bus was given.
+    /// The record of a write that was sent to a bus.
     Write,
     /// The record of a write that was refused before any bus.
     RefusedWrite,
-    /// The audit file cannot be written, or can again: a disk may be full and free again many times a second.
+    /// The audit file cannot be written, or can be again: a disk may be full and free again many times a second.
     AuditFile,
-    /// A task of a client that panicked.
+    /// The task of a client panicked.
     TaskFailure,
-    /// A port that was opened, lost or cannot be opened.
+    /// A port was opened, lost or cannot be opened.
     Port,
-    /// A unit that comes or goes, or a line that falls silent.
+    /// A change of a unit's health, or of the silence of a line.
     Health,
-    /// Answers that are late or do not fit, and requests of others on the wire.
+    /// Answers that are late or do not fit, and requests of other clients on the wire.
     Answers,
-    /// What is read in the background.
+    /// Background reading.
     Background,
-    /// What a panic has to say.
+    /// The message of a panic.
     Panic,
 }
 
 impl LogKind {
-    /// Lines of this kind let through within one period.
+    /// Lines of this kind permitted within one period.
     #[must_use]
     pub const fn lines(self) -> u32 {
         if matches!(self, Self::Write) { WRITE_LINES } else { LINES }
     }
 }
 
-/// Lets [so many](LogKind::lines) lines of each kind pass within [`PERIOD`], and counts the rest.
+/// Permits [a number](LogKind::lines) of lines of each kind within [`PERIOD`], and counts the rest.
 #[derive(Debug, Default)]
 pub struct LogRateLimiter(Mutex<[Budget; KINDS]>);
 
@@ -62,7 +62,7 @@ struct Budget {
 }
 
 impl LogRateLimiter {
-    /// One with its lines unused.
+    /// A limiter without lines so far.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new([Budget { began: None, lines: 0, held_back: 0 }; KINDS]))
@@ -87,13 +87,13 @@ impl LogRateLimiter {
     }
 }
 
-/// Lines of most kinds let through within one period.
+/// Lines of most kinds permitted within one period.
 pub const LINES: u32 = 10;
 
-/// Records of writes let through within one period: far more than people make, and no flood.
+/// Records of writes permitted within one period: far more than people cause, but no flood.
 pub const WRITE_LINES: u32 = 600;
 
-/// How long a period is.
+/// Length of a period.
 pub const PERIOD: Duration = Duration::from_secs(60);
 
 const KINDS: usize = LogKind::Panic as usize + 1;

@@ -1,7 +1,7 @@
 //! The writer of the log: a bounded queue that never delays a caller, and a thread that empties it.
 //!
-//! Owns the queue and the count of what did not fit. A terminal stopped by Ctrl-S, a full pipe or a hung log driver
-//! stops the thread and nothing else.
+//! Owns the queue and the count of dropped lines. A terminal stopped by Ctrl-S, a full pipe or a hung log driver blocks
+//! the thread and nothing else.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 use tracing::warn;
 
-/// The queue of a log. `&LogWriter` is the [`Write`] that a subscriber needs: one call, one line.
+/// The queue of a log. `&LogWriter` is the [`Write`] that a subscriber needs, with one call per line.
 #[derive(Debug)]
 pub struct LogWriter {
     orders: SyncSender<Order>,
@@ -41,7 +41,7 @@ impl LogWriter {
     /// Starts the thread that writes to `out`. It ends when this is dropped and the queue is empty.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// If the system has no thread left.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (orders, receiver) = sync_channel(LOG_LINES_WAITING);
         thread::Builder::new().name("log".into()).spawn(move || run(&receiver, out))?;
@@ -59,10 +59,10 @@ impl LogWriter {
                 return;
             }
             order = again;
-            // The queue is full and cannot be waited for with a limit.
+            // The queue is full, and waiting for it cannot be limited.
             thread::sleep(FLUSH_RETRY);
         }
-        // Given up where the log is blocked: the end of the program does not depend on the reader of the log.
+        // Given up if the log is blocked: the end of the program must not depend on the reader of the log.
         let _blocked = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
@@ -99,7 +99,7 @@ fn run(orders: &Receiver<Order>, mut out: impl Write) {
             next = orders.try_recv().ok();
         }
         let dropped = dropped_lines();
-        // Only after a line that was written: the report of a failure to write would fail, and be reported, for ever.
+        // Only after a line that was written: the report of a failure to write would fail, and be reported, endlessly.
         if dropped > reported && is_written {
             warn!("{} lines of the log were dropped while it was blocked", dropped - reported);
             reported = dropped;
@@ -107,7 +107,7 @@ fn run(orders: &Receiver<Order>, mut out: impl Write) {
     }
 }
 
-/// The standard error stream, also where another process that shares it has made it non-blocking.
+/// The standard error stream, also if another process that shares it has made it non-blocking.
 #[derive(Debug, Default)]
 pub struct Stderr;
 
@@ -131,10 +131,10 @@ impl Write for Stderr {
     }
 }
 
-/// Lines that wait while the log is blocked; what comes then is dropped.
+/// Lines that wait while the log is blocked; further ones are dropped.
 pub(super) const LOG_LINES_WAITING: usize = 1_024;
 
-/// Between two tries to get a place in a full queue, at the end of the program.
+/// Pause between two attempts to enter a full queue, at the end of the program.
 const FLUSH_RETRY: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

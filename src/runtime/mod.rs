@@ -1,4 +1,5 @@
-//! What everything in the process shares: timers and the clock of the wall, the log, a thread for what may wait, its use of resources.
+//! What the modules of the process share: timers and timestamps, the log, a thread for background work, resource
+//! figures.
 //!
 //! Owns nothing of a line or a client, and decides nothing about them.
 

@@ -1,6 +1,6 @@
-//! What the process itself uses, as the kernel counts it, and what its log lost.
+//! The resources of the process, as the kernel counts them, and its dropped log lines.
 //!
-//! Read from /proc each time it is asked for; a value that cannot be read is left out. Source: proc(5).
+//! Read from /proc on each call; a value that cannot be read is left out. Source: proc(5).
 
 use std::fs;
 
@@ -11,19 +11,19 @@ use crate::runtime::log_writer::dropped_lines;
 /// The process at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
-    /// Processor time, of the system included, in seconds.
+    /// Processor time, user and system, in seconds.
     pub cpu_seconds: Option<f64>,
     /// When it was started, in seconds since 1970.
     pub start_seconds: Option<f64>,
-    /// Memory that is its own in the machine, in bytes.
+    /// Resident memory in bytes.
     pub resident_bytes: Option<u64>,
-    /// Addresses it has claimed, in bytes.
+    /// Virtual memory in bytes.
     pub virtual_bytes: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
-    /// Descriptors that are open.
+    /// Open descriptors.
     pub open_descriptors: Option<u64>,
-    /// Descriptors it may have open.
+    /// Limit of open descriptors.
     pub most_descriptors: Option<u64>,
     /// Lines of its log that were dropped.
     pub log_lines_dropped: Option<u64>,
@@ -36,7 +36,7 @@ impl Process {
         let file = |name: &str| fs::read_to_string(name).unwrap_or_default();
         let descriptors = fs::read_dir("/proc/self/fd").ok();
         Self {
-            // The descriptor that lists the others is none of them.
+            // Without the descriptor that lists the others.
             open_descriptors: descriptors.map(|list| (list.count() as u64).saturating_sub(1)),
             most_descriptors: most_descriptors(&file("/proc/self/limits")),
             log_lines_dropped: Some(dropped_lines()),
@@ -44,7 +44,7 @@ impl Process {
         }
     }
 
-    /// What stands in `/proc/self/stat`. The program's name, in brackets, may hold spaces and brackets itself.
+    /// From `/proc/self/stat`. The program's name, in brackets, may hold spaces and brackets itself.
     fn from_stat(own: &str, system: &str, ticks: f64, page: u64) -> Self {
         let fields: Vec<&str> =
             own.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
@@ -70,7 +70,7 @@ fn most_descriptors(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Ticks a second, in which the kernel counts time.
+/// Ticks per second, the kernel's unit of processor time.
 fn clock_ticks() -> f64 {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok());
     f64::from(ticks.filter(|ticks| *ticks > 0).unwrap_or(100))

@@ -1,7 +1,7 @@
 //! Waiting for an instant, to a fraction of a millisecond.
 //!
-//! The runtime's own timer counts in milliseconds and rounds up: the 1.75 ms of silence before a request
-//! become some 3.1 ms. A timerfd wakes the same task within tens of microseconds, and never early.
+//! The timer of tokio counts in milliseconds and rounds up: the 1.75 ms of silence before a request become some 3.1 ms.
+//! A timerfd wakes the same task within tens of microseconds, and never early.
 
 use std::future;
 use std::io;
@@ -17,12 +17,12 @@ use tokio::net::unix::pipe;
 pub enum Timer {
     /// A timerfd.
     Fine(FineTimer),
-    /// The runtime's timer: follows a paused clock, and stands in where no timerfd can be had.
+    /// The runtime's timer: follows a paused clock, and is the fallback without a timerfd.
     Coarse,
 }
 
 impl Timer {
-    /// A fine timer, or the runtime's where the system has none left. Must be called inside the runtime.
+    /// A fine timer, or the runtime's if no timerfd is available. Must be called inside the runtime.
     #[must_use]
     pub fn fine() -> Self {
         FineTimer::new().map_or(Self::Coarse, Self::Fine)
@@ -46,8 +46,8 @@ impl Timer {
 #[derive(Debug)]
 pub struct FineTimer {
     timer: TimerFd,
-    /// The same timer as something the runtime can wait for: a pipe's reading end asks nothing of its
-    /// descriptor but `read`, and spares this file the unsafe registration of a bare descriptor.
+    /// The same timer as a type the runtime can await: a pipe's reading end needs nothing of its descriptor but `read`,
+    /// and avoids the unsafe registration of a bare descriptor.
     expirations: pipe::Receiver,
 }
 

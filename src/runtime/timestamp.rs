@@ -1,4 +1,4 @@
-//! Instants as text: UTC for files and programs, the time of the clock on the wall for people.
+//! Instants as text: in UTC for files and programs, in local time for people.
 //!
 //! Source: RFC 3339. The time zone is the system's.
 

@@ -1,7 +1,7 @@
 //! The task of one bus: opens the port, drives a [`Line`], publishes its view.
 //!
-//! Owns the port and the line, by value. It performs the outputs of the line and decides only when to try the port
-//! again. It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
+//! Owns the port and the line, by value. It performs the outputs of the line and decides only when to reopen the port.
+//! It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
 
 use std::fmt;
 use std::future;
@@ -31,17 +31,17 @@ use crate::serial::settings::PortSettings;
 use crate::serial::watchdog::{Heartbeat, Watchdog};
 use crate::traffic::Traffic;
 
-/// What a reload gives a running bus.
+/// What a reload changes of a running bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BusSettings {
     /// The settings of its line.
     pub line: LineSettings,
-    /// What its port is opened with.
+    /// The settings of its port.
     pub port: PortSettings,
 }
 
 impl BusSettings {
-    /// What taking over `other` means for the port.
+    /// The effect of a change to `other` on the port.
     fn change_to(&self, other: &Self) -> PortSettingsChange {
         if self.port == other.port && self.line.echo == other.line.echo {
             PortSettingsChange::Unchanged
@@ -51,32 +51,32 @@ impl BusSettings {
     }
 }
 
-/// What a bus task is made of.
+/// The parts a bus task is built from.
 #[derive(Debug)]
 pub struct BusParts {
     /// The settings of its line.
     pub line: LineSettings,
     /// The name of its port, for the log.
     pub device: String,
-    /// Settings of later reloads; the present ones until then.
+    /// Receives the settings of later reloads; holds the present ones until then.
     pub reloads: Option<watch::Receiver<BusSettings>>,
-    /// Requests of clients; when all senders are gone, the task answers what waits and ends.
+    /// Requests of clients; when all senders are gone, the task answers the waiting ones and ends.
     pub requests: mpsc::Receiver<Request<ReplySender>>,
-    /// Where it publishes.
+    /// Where it publishes the view.
     pub view: Arc<ArcSwap<View>>,
-    /// Where its line's records go.
+    /// Where it records its line's traffic.
     pub traffic: Arc<Traffic>,
     /// Where it publishes the state of the port.
     pub port: Arc<ArcSwap<PortView>>,
-    /// Ends the task: the request on the wire is finished, whatever waits is answered 0x0A.
+    /// Ends the task: the request on the wire is finished, waiting ones are answered 0x0A.
     pub stop: CancellationToken,
     /// Its end of the watchdog.
     pub heartbeat: Heartbeat,
 }
 
 impl BusParts {
-    /// For a bus that a command or a test has to itself: without followers, port view or watchdog, and stopped only by
-    /// the end of its requests.
+    /// For a bus used by a single command or test: without followers, port view or watchdog, and stopped only by the
+    /// end of its requests.
     #[must_use]
     pub fn alone(
         line: LineSettings,
@@ -90,7 +90,7 @@ impl BusParts {
     }
 }
 
-/// Runs a bus until its requests end or it is stopped. `open` opens the port, by name, each time anew.
+/// Runs a bus until its requests end or it is stopped. `open` opens the port by name, each time anew.
 pub async fn run<S, E, F>(parts: BusParts, open: F, timer: Timer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -98,7 +98,7 @@ where
     F: FnMut() -> Result<OpenPort<S>, E>,
 {
     let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
-    // A reload may have come since the parts were put together.
+    // A reload may have come since the parts were built.
     let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
     let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
     let device = settings.as_ref().map_or(device, |settings| settings.port.device.display().to_string());
@@ -130,7 +130,7 @@ struct BusTask<S, F> {
     line: Line<ReplySender>,
     name: Arc<str>,
     device: String,
-    /// As last given by `reloads`.
+    /// As last received from `reloads`.
     settings: Option<BusSettings>,
     reloads: Option<watch::Receiver<BusSettings>>,
     log_limiter: LogRateLimiter,
@@ -138,7 +138,7 @@ struct BusTask<S, F> {
     port: Option<OpenPort<S>>,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
-    /// The driver's counters when they were last read, and when they are read again.
+    /// The driver's counters at the last reading, and when they are read again.
     line_errors: LineErrors,
     line_errors_at: Instant,
     view: Arc<ArcSwap<View>>,
@@ -149,7 +149,7 @@ struct BusTask<S, F> {
     departures: Option<u64>,
 }
 
-/// When the port is tried again, and the last error.
+/// When the port is reopened, and the last error.
 struct Reopen {
     at: Instant,
     pause: Duration,
@@ -170,8 +170,8 @@ where
     ) {
         let mut buffer = vec![0; READ_SIZE];
         let (mut ended, mut stopping) = (false, false);
-        // Before the first request is taken: a bus that has just been started must not refuse what a moment
-        // later it could do.
+        // Before the first request is received: a bus that has just been started must not refuse what it could carry
+        // out a moment later.
         self.try_open();
         loop {
             self.perform_outputs().await;
@@ -181,8 +181,8 @@ where
             let wake = self.line.poll_timeout();
             let (reopen_at, line_errors_at) = (self.reopen.at, self.line_errors_at);
             tokio::select! {
-                // The order is the design: an answer that is already in the buffer must beat the timeout
-                // that is due in the same instant, and both come before new work.
+                // The order matters: an answer that is already in the buffer takes precedence over a timeout that is
+                // due in the same instant, and both over new work.
                 biased;
                 read = read_some(&mut self.port, &mut buffer) => self.handle_read(read, &buffer),
                 () = self.timer.sleep_until(wake) => {
@@ -191,7 +191,7 @@ where
                 }
                 () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
                 () = tokio::time::sleep_until(line_errors_at), if self.port.is_some() => self.check_line_errors(),
-                // Before new work, of which there may be no end.
+                // Before new work, which may never end.
                 () = heartbeat.requested() => heartbeat.answer(),
                 () = reloaded(&mut self.reloads) => self.apply_reload(),
                 () = stop.cancelled(), if !stopping => {
@@ -214,8 +214,8 @@ where
         self.refuse_remaining(requests).await;
     }
 
-    /// Drops the requests of clients that left, and puts those of clients that closed their sending side, and have most
-    /// likely left, behind those of others.
+    /// Drops the requests of clients that left. Requests of clients that closed their sending side, and have most
+    /// likely left, are moved behind those of others.
     fn handle_departures(&mut self) {
         let departures = Some(departures());
         if !self.line.take_requeued() && self.departures == departures {
@@ -226,7 +226,7 @@ where
         self.line.demote_requests(ReplySender::is_half_closed);
     }
 
-    /// Applies the settings of a reload. The port is opened anew only if they concern it.
+    /// Applies the settings of a reload. The port is reopened only if they concern it.
     fn apply_reload(&mut self) {
         let Some(reloads) = &mut self.reloads else { return };
         let next = reloads.borrow_and_update().clone();
@@ -288,8 +288,8 @@ where
 
     async fn transmit(&mut self, adu: &Bytes) {
         let Some(OpenPort { stream, .. }) = &mut self.port else { return };
-        // A port takes a whole frame into its buffer at once; one that does not is stuck. What it took is
-        // thrown away when it is opened again: half a frame that goes out later would break the silence.
+        // A port accepts a whole frame into its buffer at once; if it does not, it is stuck. The accepted part is
+        // discarded when the port is reopened: half a frame that is sent later would break the silence.
         let written = match timeout(WRITE_TIMEOUT, stream.write_all(adu)).await {
             Ok(written) => written,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
@@ -302,7 +302,7 @@ where
 
     fn handle_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
         match read {
-            // A serial port that reads nothing has lost its other end; trying again would spin.
+            // A serial port that reads zero bytes has lost its device; reading again would spin.
             Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
             Ok(length) => {
                 let bytes = &buffer[..length];
@@ -347,7 +347,7 @@ where
         }
     }
 
-    /// Logs new faulty characters that the driver counted: at best they show as wrong checksums.
+    /// Logs new character errors counted by the driver: otherwise they show at best as wrong checksums.
     fn check_line_errors(&mut self) {
         self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
         let Some(now) = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream)) else { return };
@@ -384,7 +384,7 @@ where
         self.reopen.pause = (self.reopen.pause * 2).min(REOPEN_MAX);
     }
 
-    /// Answers what came while the task was ending; nothing that was accepted stays without an answer.
+    /// Answers requests that came while the task was ending; no accepted request remains unanswered.
     async fn refuse_remaining(mut self, mut requests: mpsc::Receiver<Request<ReplySender>>) {
         self.port = None;
         self.line.handle_port(PortEvent::Lost, clock::now());
@@ -397,7 +397,7 @@ where
     }
 }
 
-/// Waits for other settings; never returns where none can come.
+/// Waits for new settings; never returns if none can come.
 async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
     match reloads {
         Some(receiver) => {
@@ -414,7 +414,7 @@ fn non_zero(held_back: u64) -> Option<u64> {
     (held_back > 0).then_some(held_back)
 }
 
-/// The kind of log line an event makes: a meter can cause any number of them.
+/// The log kind of an event: a meter can cause any number of them.
 fn kind_of(event: &Event) -> LogKind {
     match event {
         Event::Found { .. }
@@ -433,7 +433,7 @@ fn kind_of(event: &Event) -> LogKind {
     }
 }
 
-/// The next bytes of the port; never returns while there is none.
+/// The next bytes of the port; never returns while it is closed.
 async fn read_some<S: AsyncRead + Unpin>(
     port: &mut Option<OpenPort<S>>,
     buffer: &mut [u8],
@@ -444,18 +444,18 @@ async fn read_some<S: AsyncRead + Unpin>(
     }
 }
 
-/// Two frames: more than a port delivers at once at any baud rate in use.
+/// Two frames: more than a port delivers at once at any common baud rate.
 const READ_SIZE: usize = 512;
 
-/// First pause before a lost port is tried again; good replies are back within a second of the device.
+/// First pause before a lost port is reopened; good replies are back within a second of the device.
 const REOPEN_MIN: Duration = Duration::from_millis(250);
 
-/// Longest pause between two tries: a device that returns just after a failed one is still back within a second.
+/// Longest pause between two attempts: a device that returns just after a failed one is still back within a second.
 const REOPEN_MAX: Duration = Duration::from_millis(500);
 
-/// How often the driver's counters are read, and at most one line is written about them.
+/// How often the driver's counters are read, with at most one log line.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
 
-/// How long a port may take to accept a frame into its buffer. The bus does nothing else meanwhile, so it is
-/// less than the margin connections keep before a client's deadline (`connection::DEADLINE_MARGIN`).
+/// How long a port may take to accept a frame into its buffer. The bus is blocked meanwhile, so it is less than the
+/// margin connections keep before a client's deadline (`connection::DEADLINE_MARGIN`).
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);

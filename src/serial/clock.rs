@@ -1,4 +1,4 @@
-//! The present for a line and its snapshot: the monotonic clock and the time the machine has slept.
+//! The present for a line and its snapshot: the monotonic clock and the suspended time.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ pub fn now() -> Now {
     at(Instant::now())
 }
 
-/// An instant just past, with the time slept by now.
+/// A recent instant, with the present suspended time.
 #[must_use]
 pub fn at(instant: Instant) -> Now {
     Now { instant: instant.into_std(), slept: slept() }
 }
 
-/// How long the machine has been suspended since it was started. Only grows; exact to [`PRECISION`].
+/// How long the machine has been suspended since boot. Monotonic; exact to [`PRECISION`].
 fn slept() -> Duration {
     let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     let mut slept = Duration::ZERO;
@@ -27,7 +27,7 @@ fn slept() -> Duration {
         let before = read(ClockId::CLOCK_MONOTONIC);
         let boot = read(ClockId::CLOCK_BOOTTIME);
         slept = boot.saturating_sub(before);
-        // Preempted between the two readings, the difference would hold the pause, too.
+        // If preempted between the two readings, the difference would include the pause.
         if read(ClockId::CLOCK_MONOTONIC).saturating_sub(before) < PRECISION {
             break;
         }
@@ -35,7 +35,7 @@ fn slept() -> Duration {
     slept
 }
 
-/// How far the time slept may be off.
+/// Largest error of the suspended time.
 const PRECISION: Duration = Duration::from_millis(1);
 
 /// How often the clocks are read again.

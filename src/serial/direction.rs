@@ -1,8 +1,8 @@
-//! What switches an RS-485 driver between sending and receiving.
+//! The switching of an RS-485 driver between sending and receiving.
 //!
-//! Owns the decision, by what the kernel driver offers and by what is asked for. A mode that was enabled
-//! for this board is left alone unless the kernel driver is asked for by name, and one that does not come out
-//! as asked is set back. It touches no port: `get` and `set` are the two ioctls, TIOCGRS485 and TIOCSRS485.
+//! Owns the decision, by what the kernel driver offers and what the configuration requests. An RS-485 mode enabled for
+//! this board is left unchanged unless the kernel driver is requested by name, and a mode that reads back differently
+//! is reverted. It touches no port: `get` and `set` are the two ioctls, TIOCGRS485 and TIOCSRS485.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub enum DirectionError {
     Refused(Errno),
     /// The mode cannot be read back after it was set.
     Unreadable(Errno),
-    /// The driver took the mode and keeps this one.
+    /// The driver accepted the mode but keeps this one.
     Changed(SerialRs485),
 }
 
@@ -38,10 +38,10 @@ impl fmt::Display for DirectionError {
 
 impl std::error::Error for DirectionError {}
 
-/// Has the direction switched as `wanted`. Returns what switches it, for the log.
+/// Sets up direction switching as `wanted`. Returns what switches it, for the log.
 ///
 /// # Errors
-/// When the kernel driver was asked for by name and does not do it.
+/// If the kernel driver was requested by name and does not switch.
 pub(super) fn switch(
     wanted: Direction,
     get: impl Fn() -> nix::Result<SerialRs485>,
@@ -77,8 +77,8 @@ fn switch_if_free(
     }
 }
 
-/// RTS high while sending, low while receiving, no delays, nothing received while sending; read back, because
-/// a driver may take a mode it does not keep.
+/// RTS high while sending, low while receiving, no delays, nothing received while sending; read back, because a driver
+/// may accept a mode it does not keep.
 fn enable(
     get: impl Fn() -> nix::Result<SerialRs485>,
     set: impl Fn(&SerialRs485) -> nix::Result<()>,
@@ -92,7 +92,7 @@ fn enable(
     if same(&found, &wanted) { Ok(()) } else { Err(DirectionError::Changed(found)) }
 }
 
-/// Whether two modes do the same on the line.
+/// Whether two modes have the same effect on the line.
 fn same(one: &SerialRs485, other: &SerialRs485) -> bool {
     let judged = ioctl::SER_RS485_ENABLED
         | ioctl::SER_RS485_RTS_ON_SEND
@@ -116,7 +116,7 @@ fn describe(mode: &SerialRs485) -> String {
     )
 }
 
-/// The kernel driver does it.
+/// The kernel driver switches.
 const BY_KERNEL: &str = "the kernel driver (TIOCSRS485, read back)";
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// A driver whose mode is as `mode` says, and which makes of each mode it is set to what `keep` gives.
+    /// A driver with this `mode`, which stores `keep` of each mode it is set to.
     struct Driver {
         mode: Cell<Option<SerialRs485>>,
         keep: fn(SerialRs485) -> nix::Result<SerialRs485>,
@@ -156,7 +156,7 @@ mod tests {
         SerialRs485 { flags, ..SerialRs485::default() }
     }
 
-    /// Keeps RTS the wrong way round when the mode is enabled.
+    /// Inverts RTS when the mode is enabled.
     fn turn_around(mut mode: SerialRs485) -> nix::Result<SerialRs485> {
         if mode.flags & ENABLED != 0 {
             mode.flags = ENABLED | AFTER_SEND;

@@ -1,5 +1,5 @@
-//! The channels of a request: to the task of a bus, and back to its connection. Each request gets an answer, even if
-//! the task panics.
+//! The channels of a request: to the task of a bus, and back to its connection. Each request is answered, even if the
+//! task panics.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,9 +17,10 @@ use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 /// Where a reply goes: the channel of one connection, and the connection's own key for the request.
 ///
-/// Sends exactly one answer. Dropped without one, it sends one itself. A bus drops what is not on its wire once the
-/// client [is gone](Self::is_gone): that was never sent, which only the record of a write wants to know. Anything else
-/// is dropped because the task of the bus panicked or is gone: the answer is 0x0A, and whether it was sent is not known.
+/// Sends exactly one answer. Dropped without one, it sends one itself. A bus drops requests that are not on its wire
+/// once the client [is gone](Self::is_gone): those were never sent, which only matters for the record of a write. In
+/// every other case the task of the bus panicked or ended: the answer is 0x0A, and whether the request was sent is
+/// unknown.
 #[derive(Debug)]
 pub struct ReplySender {
     channel: Arc<ReplyChannel>,
@@ -29,8 +30,8 @@ pub struct ReplySender {
 
 /// The channel of answers to one connection, and the state of its client.
 ///
-/// It never holds more than the connection has in flight, which is why it needs no bound of its own and a bus
-/// never waits for a client. A channel of the runtime would do the same with 2 KiB more for each connection.
+/// It never holds more answers than the connection has requests in flight, so it needs no bound of its own and a bus
+/// never waits for a client. A channel of tokio would do the same with 2 KiB more for each connection.
 #[derive(Debug, Default)]
 pub struct ReplyChannel {
     answers: Mutex<VecDeque<(u64, Answer)>>,
@@ -39,7 +40,7 @@ pub struct ReplyChannel {
     gone: AtomicBool,
 }
 
-/// The end of a [`ReplyChannel`] that the connection holds. Once it is dropped the client counts as gone.
+/// The receiving end of a [`ReplyChannel`], held by the connection. Once it is dropped the client counts as gone.
 #[derive(Debug)]
 pub struct ReplyReceiver(Arc<ReplyChannel>);
 
@@ -51,13 +52,13 @@ impl ReplyChannel {
         (Arc::clone(&channel), ReplyReceiver(channel))
     }
 
-    /// The client closed its sending side: it may still wait for answers, or have given up.
+    /// The client closed its sending side: it may still wait for answers, or have left.
     pub fn half_close(&self) {
         self.half_closed.store(true, Ordering::Relaxed);
         DEPARTURES.fetch_add(1, Ordering::Release);
     }
 
-    /// The client cannot be answered any more: what is not on a wire yet need not go there.
+    /// The client cannot be answered any more: requests not on a wire yet need not be sent.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
         DEPARTURES.fetch_add(1, Ordering::Release);
@@ -72,7 +73,7 @@ impl ReplyChannel {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answers.pop_front();
         if answers.is_empty() && answers.capacity() > IDLE_ANSWERS {
-            // With hundreds of connections the room of a burst counts.
+            // With hundreds of connections the capacity left by a burst adds up.
             *answers = VecDeque::new();
         }
         answer
@@ -117,7 +118,7 @@ impl ReplySender {
     }
 
     /// Whether the client cannot be answered any more: the connection was reset, or a reply could not be written.
-    /// What is not on the wire then is dropped.
+    /// Requests not on the wire are dropped then.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.channel.gone.load(Ordering::Relaxed)
@@ -154,8 +155,8 @@ impl Drop for ReplySender {
     }
 }
 
-/// How many clients of this process have left or closed their sending side so far. A bus looks through its queue only
-/// when this has changed.
+/// How many clients of this process have left or closed their sending side so far. A bus searches its queue only when
+/// this has changed.
 pub(super) fn departures() -> u64 {
     DEPARTURES.load(Ordering::Acquire)
 }
@@ -172,12 +173,12 @@ pub struct BusHandle {
 
 type Requests = mpsc::Sender<Request<ReplySender>>;
 
-/// Connects the handles of a bus to a task that takes the place of one that panicked.
+/// Connects the handles of a bus to the task that replaces one that panicked.
 #[derive(Debug)]
 pub struct Reconnect(Weak<ArcSwap<Requests>>);
 
 impl Reconnect {
-    /// What the handles send from now on. `None` if there is no handle left.
+    /// The receiving end of what the handles send from now on. `None` if no handle is left.
     #[must_use]
     pub fn reconnect(&self) -> Option<mpsc::Receiver<Request<ReplySender>>> {
         let handles = self.0.upgrade()?;
@@ -196,20 +197,20 @@ impl BusHandle {
         (Self { name: name.into(), requests, view: Arc::default() }, receiver)
     }
 
-    /// For the supervisor that starts the task anew.
+    /// For the supervisor that restarts the task.
     #[must_use]
     pub fn reconnect(&self) -> Reconnect {
         Reconnect(Arc::downgrade(&self.requests))
     }
 
-    /// Where the bus task publishes. Reading it never delays the task, nor the other way round.
+    /// The view the bus task publishes. Reading it never delays the task, nor the other way round.
     #[must_use]
     pub fn view(&self) -> &Arc<ArcSwap<View>> {
         &self.view
     }
 
-    /// The reply to a read of `unit` from the snapshot, if what is known is no older than `max_age`. Never
-    /// with a `max_age` of zero. `listener` is the one the read came by.
+    /// The reply to a read of `unit` from the snapshot, if its data is no older than `max_age`. Never with a `max_age`
+    /// of zero. `listener` is the one at which the read arrived.
     #[must_use]
     pub fn answer_from_snapshot(
         &self,
@@ -234,7 +235,7 @@ impl BusHandle {
         &self.name
     }
 
-    /// Hands the request to the bus task.
+    /// Sends the request to the bus task.
     ///
     /// # Errors
     /// The request itself, if the task has ended.
@@ -242,7 +243,7 @@ impl BusHandle {
         self.requests.load_full().send(request).await.map_err(|error| error.0)
     }
 
-    /// Hands the request to the bus task if there is room, without a wait.
+    /// Sends the request to the bus task if its channel has capacity, without waiting.
     #[must_use]
     pub fn try_send(&self, request: Request<ReplySender>) -> Offer {
         match self.requests.load().try_send(request) {
@@ -252,7 +253,7 @@ impl BusHandle {
         }
     }
 
-    /// Waits for room for one request, in the order of the waits; `None` if the task has ended.
+    /// Waits for capacity for one request, in the order of the calls; `None` if the task has ended.
     pub async fn reserve(self) -> Option<Slot> {
         let requests = Requests::clone(&self.requests.load());
         requests.reserve_owned().await.ok().map(Slot)
@@ -265,18 +266,18 @@ impl BusHandle {
     }
 }
 
-/// What became of a request that was offered to a bus task.
+/// The outcome of a request that was offered to a bus task.
 #[derive(Debug)]
 pub enum Offer {
-    /// The task has it.
+    /// The task has accepted it.
     Taken,
-    /// There is no room at the moment.
+    /// The channel is full at the moment.
     Full(Request<ReplySender>),
     /// The task has ended.
     Stopped(Request<ReplySender>),
 }
 
-/// Room for one request.
+/// Capacity for one request.
 #[derive(Debug)]
 pub struct Slot(mpsc::OwnedPermit<Request<ReplySender>>);
 
@@ -287,8 +288,8 @@ impl Slot {
     }
 }
 
-/// Requests between two tasks: only a border, emptied at once. The limit users feel is `queue_limit`.
+/// Capacity of the channel between two tasks, which is emptied at once. The limit users notice is `queue_limit`.
 const BORDER: usize = 64;
 
-/// A list of answers with room for more is given back once it is empty.
+/// A list of answers with a larger capacity is freed once it is empty.
 const IDLE_ANSWERS: usize = 4;

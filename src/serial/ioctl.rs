@@ -1,7 +1,7 @@
-//! The serial ioctls no library offers: RS-485 direction, low latency, error counters.
+//! The serial ioctls no crate offers: RS-485 direction, low latency, error counters.
 //!
-//! The one file with unsafe code. Each function hands the kernel one structure of the kernel's own layout
-//! (include/uapi/linux/serial.h), which lives on the stack for the call. What they mean is `port.rs`'s.
+//! The one file with unsafe code. Each function passes one structure in the kernel's layout
+//! (include/uapi/linux/serial.h), which lives on the stack for the call. `port.rs` interprets the results.
 
 #![allow(unsafe_code, reason = "ioctls have no safe form; each passes one repr(C) structure by reference")]
 
@@ -60,7 +60,7 @@ struct SerialStruct {
 /// `ASYNC_LOW_LATENCY` (include/uapi/linux/tty_flags.h).
 const ASYNC_LOW_LATENCY: c_int = 1 << 13;
 
-/// `struct serial_icounter_struct`: what the driver has counted since the port was made.
+/// `struct serial_icounter_struct`: the driver's counters since the port was created.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 struct SerialIcounter {
@@ -78,7 +78,7 @@ struct SerialIcounter {
     reserved: [c_int; 9],
 }
 
-/// What a serial driver counts of the line's faults.
+/// A serial driver's error counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineErrors {
     /// Characters without a stop bit.
@@ -94,7 +94,7 @@ pub struct LineErrors {
 }
 
 impl LineErrors {
-    /// What has been added since `before`, for the log. The counters wrap.
+    /// The increments since `before`, for the log. The counters wrap.
     #[must_use]
     pub fn since(&self, before: &Self) -> String {
         let added = [
@@ -111,7 +111,7 @@ impl LineErrors {
 }
 
 impl LineErrors {
-    /// Adds what has been counted from `before` to `now`.
+    /// Adds the increments from `before` to `now`.
     pub fn add(&mut self, before: &Self, now: &Self) {
         let sum = |own: &mut u32, before: u32, now: u32| *own = own.wrapping_add(now.wrapping_sub(before));
         sum(&mut self.framing, before.framing, now.framing);
@@ -122,20 +122,20 @@ impl LineErrors {
     }
 }
 
-/// The driver's RS-485 mode. ENOTTY where the driver knows none.
+/// The driver's RS-485 mode. ENOTTY if the driver has none.
 pub(crate) fn rs485(port: &impl AsRawFd) -> Result<SerialRs485> {
     let mut mode = SerialRs485::default();
     // SAFETY: the kernel fills one `struct serial_rs485`, whose layout `SerialRs485` has.
     unsafe { call::tiocgrs485(port.as_raw_fd(), &raw mut mode) }.map(|_| mode)
 }
 
-/// Sets the driver's RS-485 mode. A driver may keep other values than those asked for: read it back.
+/// Sets the driver's RS-485 mode. A driver may keep other values than the requested ones: read it back.
 pub(crate) fn set_rs485(port: &impl AsRawFd, mode: &SerialRs485) -> Result<()> {
     // SAFETY: the kernel reads one `struct serial_rs485`, whose layout `SerialRs485` has.
     unsafe { call::tiocsrs485(port.as_raw_fd(), mode) }.map(|_| ())
 }
 
-/// Asks for low latency, and reads back whether it is on.
+/// Requests low latency, and reads back whether it is on.
 pub(crate) fn set_low_latency(port: &impl AsRawFd) -> Result<bool> {
     let mut serial = serial_struct(port)?;
     if serial.flags & ASYNC_LOW_LATENCY == 0 {
@@ -147,12 +147,12 @@ pub(crate) fn set_low_latency(port: &impl AsRawFd) -> Result<bool> {
     Ok(serial.flags & ASYNC_LOW_LATENCY != 0)
 }
 
-/// What the driver has counted since the port was made.
+/// The driver's counters since the port was created.
 pub(crate) fn line_errors(port: &impl AsRawFd) -> Result<LineErrors> {
     let mut counters = SerialIcounter::default();
     // SAFETY: the kernel fills one `struct serial_icounter_struct`, whose layout `SerialIcounter` has.
     unsafe { call::tiocgicount(port.as_raw_fd(), &raw mut counters) }?;
-    // The kernel counts in ints that wrap; differences are what matters.
+    // The kernel counts in ints that wrap; only differences matter.
     Ok(LineErrors {
         framing: counters.frame.cast_unsigned(),
         parity: counters.parity.cast_unsigned(),
@@ -187,7 +187,7 @@ fn serial_struct(port: &impl AsRawFd) -> Result<SerialStruct> {
     unsafe { call::tiocgserial(port.as_raw_fd(), &raw mut serial) }.map(|_| serial)
 }
 
-/// The bare calls, as the kernel numbers them.
+/// The bare calls, with the kernel's numbers.
 #[allow(
     missing_docs,
     reason = "the macros take no documentation; include/uapi/asm-generic/ioctls.h names them"

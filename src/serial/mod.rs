@@ -1,7 +1,7 @@
 //! Serial ports, and the task that drives the line of a bus.
 //!
-//! Owns the port and the task: opens it, hands its bytes to the [`Line`](crate::line::Line), does what
-//! the line asks for, and publishes its view. What is sent to a meter is decided in `line`.
+//! Owns the port and the task: opens the port, passes its bytes to the [`Line`](crate::line::Line), performs the line's
+//! outputs, and publishes its view. What is sent to a meter is decided in `line`.
 
 pub mod bus_task;
 pub mod clock;

@@ -1,8 +1,8 @@
-//! Opening a serial port: exclusively, with the settings asked for, read back; direction and latency.
+//! Opening a serial port: exclusively, with its settings read back; direction and latency.
 //!
-//! A driver may silently keep other settings than it was given, so on real ports they are read back and a difference
-//! keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no parity; that is
-//! noted.
+//! A driver may silently keep other settings than the requested ones, so on real ports they are read back and a
+//! difference keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no
+//! parity; the report states that.
 
 use std::fmt;
 use std::io;
@@ -23,18 +23,18 @@ use crate::serial::{direction, ioctl};
 /// Why a port could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The system refused.
+    /// An error of the system.
     System(io::Error),
-    /// The device is there, and another program has it open.
+    /// The device exists, and another program has it open.
     Busy,
-    /// The driver keeps other settings than those asked for.
+    /// The driver keeps other settings than the requested ones.
     Settings {
-        /// What was asked for.
+        /// The requested settings.
         wanted: Framing,
-        /// What the driver says it does.
+        /// The settings the driver reports.
         found: String,
     },
-    /// `direction: rs485` was asked for, and the driver does not do it.
+    /// `direction: rs485` was requested, and the driver does not support it.
     Direction(DirectionError),
 }
 
@@ -67,16 +67,16 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// An open port and what is worth knowing about it.
+/// An open port and its properties.
 #[derive(Debug)]
 pub struct OpenPort<S> {
-    /// The way to the line.
+    /// The byte stream of the line.
     pub stream: S,
     /// What is active, for the log.
     pub report: String,
-    /// Reads what the driver has counted of the line's faults, where it counts them.
+    /// Reads the driver's error counters, if it has any.
     pub line_errors: fn(&S) -> Option<LineErrors>,
-    /// Throws away what has not been sent: closing a serial port waits for it, half a minute if need be.
+    /// Discards bytes that have not been sent: closing a serial port waits for them, up to half a minute.
     pub discard: fn(&S),
 }
 
@@ -91,7 +91,7 @@ pub fn opener(
 /// Opens the port by its name. Must be called inside the runtime.
 ///
 /// # Errors
-/// When the system refuses, or the driver does not keep the settings.
+/// If the system refuses, or the driver does not keep the settings.
 pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError> {
     let framing = settings.framing;
     let name = settings.device.to_string_lossy();
@@ -106,7 +106,7 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
     if !pseudo {
         check_kept(framing, &Found::read(&stream).map_err(system)?)?;
     }
-    // What an earlier program left in the buffers is no answer to anything of ours.
+    // Bytes left in the buffers by an earlier program answer no request of ours.
     stream.clear(ClearBuffer::All).map_err(system)?;
     let report = if pseudo {
         if settings.direction == Direction::Rs485 {
@@ -123,12 +123,12 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         stream,
         report,
         line_errors: |stream| ioctl::line_errors(stream).ok(),
-        // A device that is gone has nothing left to throw away.
+        // A device that is gone has nothing left to discard.
         discard: |stream| drop(stream.clear(ClearBuffer::Output)),
     })
 }
 
-/// Asks for short waits between the adapter and the kernel: USB adapters collect bytes for up to 16 ms else.
+/// Requests low latency between the adapter and the kernel: USB adapters otherwise collect bytes for up to 16 ms.
 fn lower_latency(stream: &SerialStream) -> &'static str {
     match ioctl::set_low_latency(stream) {
         Ok(true) => "on",
@@ -137,7 +137,7 @@ fn lower_latency(stream: &SerialStream) -> &'static str {
     }
 }
 
-/// What the driver says it does.
+/// The settings the driver reports.
 struct Found {
     baud_rate: u32,
     data_bits: DataBits,
@@ -156,10 +156,10 @@ impl Found {
     }
 }
 
-/// Whether the driver keeps what was asked for.
+/// Whether the driver keeps the requested settings.
 fn check_kept(wanted: Framing, found: &Found) -> Result<(), OpenError> {
     let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
-    // A driver reports the rate its divisor gives; two percent is what an asynchronous character bears.
+    // A driver reports the rate its divisor yields; an asynchronous character tolerates two percent.
     let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
     let same = found_parity == parity(wanted)
         && found_stop_bits == stop_bits(wanted)
@@ -187,7 +187,7 @@ fn stop_bits(framing: Framing) -> StopBits {
     if framing.stop_bits == 2 { StopBits::Two } else { StopBits::One }
 }
 
-/// Whether the device is the end of a pseudo terminal, which has no line settings (Linux: majors 136 to 143).
+/// Whether the device is one end of a pseudo terminal, which has no line settings (Linux: majors 136 to 143).
 fn is_pseudo_terminal(device: &Path) -> io::Result<bool> {
     let metadata = std::fs::metadata(device)?;
     Ok((136..=143).contains(&stat::major(metadata.rdev())))
@@ -197,7 +197,7 @@ fn system(error: tokio_serial::Error) -> OpenError {
     OpenError::System(error.into())
 }
 
-/// The library reports a device that is locked or opened exclusively by another program as one that is not there.
+/// The library reports a device that another program has locked or opened exclusively as missing.
 fn cannot_open(error: tokio_serial::Error, device: &Path) -> OpenError {
     if error.kind == tokio_serial::ErrorKind::NoDevice && device.exists() {
         OpenError::Busy

@@ -1,4 +1,4 @@
-//! The settings of a port. `config` makes them of the file's keys.
+//! The settings of a port. `config` builds them from the file.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::line::Framing;
 
-/// What switches the RS-485 driver between sending and receiving.
+/// How the RS-485 driver is switched between sending and receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// The kernel driver where it can, else the adapter by itself.
+    /// By the kernel driver if it can, else by the adapter itself.
     Auto,
-    /// The kernel driver (TIOCSRS485), or the bus stays down.
+    /// By the kernel driver (TIOCSRS485), or the bus stays down.
     Rs485,
-    /// The adapter by itself; the driver is left as it is.
+    /// By the adapter itself; the kernel driver's mode is left unchanged.
     None,
 }
 
 /// One serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSettings {
-    /// The device's name, as configured; opened by it each time.
+    /// The device's name, as configured; opened by this name each time.
     pub device: PathBuf,
-    /// How characters stand on the wire.
+    /// The form of characters on the wire.
     pub framing: Framing,
-    /// What switches the RS-485 driver.
+    /// How the RS-485 driver is switched.
     pub direction: Direction,
 }

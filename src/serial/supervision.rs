@@ -1,8 +1,8 @@
-//! The supervisor of a bus: starts its task, and starts it anew when it has panicked.
+//! The supervisor of a bus: starts its task, and restarts it after a panic.
 //!
-//! Owns the pause between two starts and their count. A new task knows nothing of the one before: like the first, it
-//! sends nothing until what units may still owe has come. Requests that the old one had are answered 0x0A as it goes
-//! ([`ReplySender`]), and so is whatever comes until the new one runs.
+//! Owns the pause between restarts and their count. A new task has nothing of the one before: like the first, it sends
+//! nothing until answers that units may owe have come. Requests of the old task are answered 0x0A as they are dropped
+//! ([`ReplySender`]), and so are new ones until the next task runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,27 +27,27 @@ use crate::serial::port_view::PortView;
 use crate::serial::watchdog::Watchdog;
 use crate::traffic::Traffic;
 
-/// What each task of a bus is made of.
+/// The parts each task of a bus is built from.
 #[derive(Debug)]
 pub struct Supervised {
-    /// The settings of its line and port; a reload sends others.
+    /// The settings of its line and port; a reload sends new ones.
     pub settings: watch::Receiver<BusSettings>,
-    /// Where it publishes.
+    /// Where it publishes the view.
     pub view: Arc<ArcSwap<View>>,
-    /// Where its line's records go.
+    /// Where it records its line's traffic.
     pub traffic: Arc<Traffic>,
     /// Where it publishes the state of the port.
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task and its supervisor.
     pub stop: CancellationToken,
-    /// Where each task is known to the watchdog.
+    /// Where each task registers.
     pub watchdog: Watchdog,
-    /// How often a task was started after one that panicked.
+    /// Number of restarts after a panic.
     pub restarts: Arc<AtomicU64>,
 }
 
-/// Runs the tasks of a bus, one after another, until one ends as it should or the bus is stopped. The first takes
-/// `requests`, those after it what `reconnect` gives them; `opener` makes what each opens its port with.
+/// Runs the tasks of a bus, one after another, until one ends without a panic or the bus is stopped. The first receives
+/// `requests`, later ones what `reconnect` returns; `opener` makes the function with which each opens its port.
 pub async fn run<S, E, F>(
     bus: Supervised,
     mut requests: mpsc::Receiver<Request<ReplySender>>,
@@ -96,7 +96,7 @@ pub async fn run<S, E, F>(
 }
 
 impl Supervised {
-    /// Whatever the task published may be wrong: a write may have been under way.
+    /// Everything the task published may be wrong: a write may have been in progress.
     fn forget(&self, why: &str) {
         self.view.store(Arc::default());
         let mut port = PortView::clone(&self.port.load());
@@ -121,5 +121,5 @@ pub const RESTART_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The pause doubles with each restart, up to this.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// A task that ran for so long begins with the first pause again.
+/// A task that ran for this long is restarted after the first pause again.
 pub const CALM: Duration = Duration::from_secs(60);

@@ -1,20 +1,19 @@
-//! Whether the bus tasks still run: the watchdog requests a heartbeat of each, and each answers from its own loop.
+//! Whether the bus tasks are alive: the watchdog requests a heartbeat of each, and each answers from its own loop.
 //!
-//! Owns requests and answers. It never reads a clock and never decides what follows from silence. A task that
-//! waits for a meter, or for a port that is not there, still answers; one that is stuck in a driver or in an endless
-//! computation does not. One that panicked is restarted by its supervisor, so it counts as silent only where no other
-//! bus runs.
+//! Owns requests and answers. It never reads a clock and never decides the consequences of silence. A task that waits
+//! for a meter, or for a missing port, still answers; one that is stuck in a driver or in an endless computation does
+//! not. One that panicked is restarted by its supervisor, so it counts as silent only if no other bus is running.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The bus tasks there are.
+/// The registered bus tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Watchdog(Arc<Mutex<Vec<Arc<Shared>>>>);
 
-/// The end of the watchdog that a bus task holds.
+/// The watchdog's end in a bus task.
 #[derive(Debug)]
 pub struct Heartbeat(Arc<Shared>);
 
@@ -24,7 +23,7 @@ struct Shared {
     question: Notify,
     /// Requested, and not yet answered.
     open: AtomicBool,
-    /// The task ended as it should.
+    /// The task ended without a panic.
     ended: AtomicBool,
     /// The task panicked.
     panicked: AtomicBool,
@@ -41,7 +40,7 @@ impl Shared {
 }
 
 impl Watchdog {
-    /// Adds the task of the bus with this name. It replaces one that panicked.
+    /// Registers the task of the bus with this name. It replaces one that panicked.
     #[must_use]
     pub fn add(&self, bus: &str) -> Heartbeat {
         let shared = Arc::new(Shared {
@@ -68,7 +67,7 @@ impl Watchdog {
         }
     }
 
-    /// The buses whose tasks have not answered the last request; all of them where every task has panicked.
+    /// The buses whose tasks have not answered the last request; all of them if every task has panicked.
     #[must_use]
     pub fn silent(&self) -> Vec<String> {
         let all = self.all();
@@ -97,7 +96,7 @@ impl Heartbeat {
         self.0.open.store(false, Ordering::Release);
     }
 
-    /// The task ends as it should. One that is dropped before has panicked.
+    /// The task ends regularly. If it is dropped before, it has panicked.
     pub fn end(self) {
         self.0.ended.store(true, Ordering::Release);
     }

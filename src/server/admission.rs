@@ -1,7 +1,7 @@
-//! Which connections are admitted, and which are evicted to make room.
+//! Which connections are admitted, and which are evicted for new ones.
 //!
-//! Owns the limits of a listener and the choice of the connection that is evicted: the longest idle one, never
-//! one with a request in flight. It never touches a socket: an evicted connection is notified, and closes itself.
+//! Owns the limits of a listener and the choice of the connection to evict: the longest idle one, never one with a
+//! request in flight. It never touches a socket: an evicted connection is notified, and closes itself.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,8 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What a connection publishes of itself, and how it is asked to close. It counts as connected until it drops this.
+/// The published idle state of a connection, and its request to close. The connection counts as open until it drops
+/// this.
 #[derive(Debug)]
 pub struct IdleTracker {
     epoch: Instant,
@@ -31,17 +32,17 @@ struct Entry {
     presence: Weak<IdleTracker>,
 }
 
-/// What [`Admission::make_room`] found.
+/// The result of [`Admission::make_room`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
-    /// Whether the newcomer may enter.
+    /// Whether the new connection is admitted.
     pub admitted: bool,
     /// Connections evicted for it.
     pub evicted: usize,
 }
 
 impl IdleTracker {
-    /// A connection idle since `now`. It finishes what is in flight and closes once `closing` is cancelled.
+    /// A connection idle since `now`. It finishes its requests in flight and closes once `closing` is cancelled.
     #[must_use]
     pub fn new(epoch: Instant, now: Instant, closing: CancellationToken) -> Self {
         let presence = Self { epoch, idle_since: AtomicU64::new(BUSY), closing };
@@ -54,7 +55,7 @@ impl IdleTracker {
         self.idle_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// The connection has nothing in flight since `now`.
+    /// The connection has no request in flight since `now`.
     pub fn set_idle(&self, now: Instant) {
         let micros = now.saturating_duration_since(self.epoch).as_micros();
         self.idle_since.store(u64::try_from(micros).unwrap_or(BUSY - 1), Ordering::Relaxed);
@@ -68,14 +69,14 @@ impl IdleTracker {
 }
 
 impl Admission {
-    /// Without connections.
+    /// An admission without connections.
     #[must_use]
     pub(super) fn new(now: Instant) -> Self {
         Self { epoch: now, entries: Vec::new() }
     }
 
-    /// Looks for room for a newcomer from `address`: first under the limit per address, where one of the same
-    /// address has to go, then under the limit in all. After a reload that lowered a limit several may go.
+    /// Makes room for a new connection from `address`: first within the limit per address, by evicting one of the same
+    /// address, then within the total limit. After a reload that lowered a limit several may be evicted.
     pub(super) fn make_room(&mut self, address: IpAddr, limit_per_address: usize, limit: usize) -> Room {
         self.forget_gone();
         let mut evicted = 0;
@@ -90,7 +91,7 @@ impl Admission {
         Room { admitted: true, evicted }
     }
 
-    /// Counts a newcomer, whatever the limits.
+    /// Adds a new connection, whatever the limits.
     pub(super) fn enter(
         &mut self,
         address: IpAddr,
@@ -102,8 +103,8 @@ impl Admission {
         presence
     }
 
-    /// Tells the longest idle connection (of one address, if given) to close, and no longer counts it.
-    /// `false` when all have a request in flight.
+    /// Requests the longest idle connection (of one address, if given) to close, and no longer counts it. `false` if
+    /// all have a request in flight.
     pub(super) fn evict(&mut self, from: Option<IpAddr>) -> bool {
         self.forget_gone();
         let longest_idle = (self.entries.iter().enumerate())
@@ -114,7 +115,7 @@ impl Admission {
             })
             .min();
         let Some((_, index)) = longest_idle else { return false };
-        // A request may come in before the connection hears of this: it is still answered, see `connection`.
+        // A request may arrive before the connection is notified: it is still answered, see `connection`.
         if let Some(presence) = self.entries.remove(index).presence.upgrade() {
             presence.closing.cancel();
         }
@@ -130,7 +131,7 @@ impl Admission {
     }
 }
 
-/// Stands for "not idle".
+/// The value for "not idle".
 const BUSY: u64 = u64::MAX;
 
 #[cfg(test)]

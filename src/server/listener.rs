@@ -1,8 +1,8 @@
 //! One Modbus TCP listener: admission, and the tasks of its connections.
 //!
-//! Owns the accept loop, which survives every error of it. It never reads a byte of a connection and never
-//! closes one with a request in flight, unless the grace period of a stop has passed.
-//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.2 (connection management).
+//! Owns the accept loop, which survives all of its errors. It never reads a byte of a connection and never closes one
+//! with a request in flight, unless the grace period of a stop has passed. Source: MODBUS Messaging on TCP/IP
+//! Implementation Guide V1.0b, chapter 4.2 (connection management).
 
 use std::future::pending;
 use std::io;
@@ -29,19 +29,19 @@ use crate::server::connection::Client;
 pub use crate::server::routes::{ListenerState, Routes};
 use crate::traffic::Link;
 
-/// Which clients a socket on an IPv6 address takes; whatever the system's default.
+/// Which clients a socket on an IPv6 address accepts, regardless of the system's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
-    /// Those of the address only, so that `0.0.0.0` and `[::]` can stand side by side.
+    /// Only those of the address's own family, so that `0.0.0.0` and `[::]` can be used side by side.
     Own,
-    /// `[::]` takes IPv4 clients, too.
+    /// `[::]` accepts IPv4 clients, too.
     Both,
 }
 
 /// Opens a listening socket for the clients of the address's own family.
 ///
 /// # Errors
-/// Those of the operating system: the address is taken, is not ours, or its port is privileged.
+/// Those of the operating system: the address is in use, is not local, or its port is privileged.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bind_for(address, Families::Own)
 }
@@ -49,7 +49,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Opens a listening socket.
 ///
 /// # Errors
-/// Those of the operating system: the address is taken, is not ours, or its port is privileged.
+/// Those of the operating system: the address is in use, is not local, or its port is privileged.
 pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the last run to leave TIME_WAIT.
@@ -64,7 +64,7 @@ pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListen
 }
 
 /// Serves clients until `stop` is cancelled. Then no client is accepted, requests in flight are answered, and
-/// what is still open after the listener's `request_deadline` and [`GRACE`] is dropped.
+/// connections still open after the listener's `request_deadline` and [`GRACE`] are dropped.
 pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
     let mut acceptor = Acceptor::new(listener, stop.clone());
     loop {
@@ -100,7 +100,7 @@ struct Acceptor {
     log_limiter: Arc<LogRateLimiter>,
 }
 
-/// Whether the system lets us accept connections at all.
+/// Whether the system currently allows connections to be accepted.
 #[derive(Debug)]
 struct AcceptBackoff {
     last_error: Option<Instant>,
@@ -123,7 +123,7 @@ impl Acceptor {
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let now = Instant::now();
         self.backoff.handle_success(now);
-        // An IPv4 client of a socket for both families has an address that looks like IPv6.
+        // An IPv4 client of a socket for both families has an IPv4-mapped IPv6 address.
         let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
         let (peer, address) = (canonical(peer), peer.ip().to_canonical());
         let state = self.listener.load_full();
@@ -167,8 +167,8 @@ impl Acceptor {
         let now = Instant::now();
         let scarce =
             matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
-        // Linux reserves the descriptor before it checks the backlog, so EMFILE may come with no client waiting; do
-        // not evict then.
+        // Linux reserves the descriptor before it checks the backlog, so EMFILE may come with no client waiting; do not
+        // evict then.
         if scarce && !has_pending_connection(socket) {
             return self.backoff.pause(now);
         }
@@ -189,7 +189,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for the connections, which know of the stop, and drops those that take too long.
+    /// Waits for the connections, which have been notified of the stop, and drops those that take too long.
     async fn shut(mut self) {
         let grace = self.listener.load().settings.request_deadline + GRACE;
         let all_ended = async { while self.connections.join_next().await.is_some() {} };
@@ -220,7 +220,7 @@ async fn serve(mut stream: TcpStream, client: Client) {
     connection::run(reader, writer, client).await;
 }
 
-/// Small answers at once, clients that vanished found out, and no more replies in the kernel than it takes.
+/// Sends small answers at once, detects vanished clients, and limits the replies buffered by the kernel.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
@@ -228,8 +228,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     find_out_vanished(stream)
 }
 
-/// Has the kernel end the connection to a client that is gone without a word, or that takes nothing any more:
-/// while something is sent after [`USER_TIMEOUT`], in silence by keep-alive probes.
+/// Makes the kernel end the connection to a client that vanished or that reads nothing any more: after [`USER_TIMEOUT`]
+/// while data is being sent, otherwise by keep-alive probes.
 pub(crate) fn find_out_vanished(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
@@ -252,16 +252,16 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-/// Beyond `request_deadline`, how long a stop waits for connections to end.
+/// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The number of the next connection of this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
-/// Connections the kernel keeps for us until we accept them.
+/// Connections the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Bytes of replies in the kernel, per connection: several times what can be in flight by default.
+/// Replies buffered by the kernel per connection, in bytes: several times what can be in flight by default.
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Silence of a client before the first keep-alive probe.
@@ -273,7 +273,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Keep-alive probes without an answer that end a connection.
 const KEEPALIVE_RETRIES: u32 = 6;
 
-/// Sent bytes that are not acknowledged for so long, or that the client makes no room for, end a connection.
+/// Sent bytes that stay unacknowledged, or that the client does not read, for this long end a connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first pause after a failed accept, doubled with each further one up to [`PAUSE_MAX`].
@@ -282,5 +282,5 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause after a failed accept.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Without a failed accept for so long, the shortage is over.
+/// After this long without a failed accept, the shortage is over.
 const CALM: Duration = Duration::from_secs(10);

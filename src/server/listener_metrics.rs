@@ -1,7 +1,7 @@
-//! What a listener counts of its clients, together and one by one.
+//! The counters of a listener, for all clients together and for each.
 //!
-//! Counters only; nothing is decided by them. A connection counts its own without a lock and without a value
-//! that another thread writes, so that being seen costs the way of a request next to nothing.
+//! Counters only; nothing is decided by them. A connection counts without a lock and without a value that another
+//! thread writes, so that counting costs a request next to nothing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,12 +20,12 @@ pub struct ListenerMetrics {
     accepted: AtomicU64,
     turned_away: AtomicU64,
     counts: Counts,
-    /// Replaced as a whole by each connection that comes: no connection waits for a page that reads it.
+    /// Replaced as a whole by each new connection: no connection waits for a page that reads it.
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
     rtu_client: ArcSwapOption<RtuClient>,
 }
 
-/// What is counted of a listener and of each client alike.
+/// The counters that a listener and each client have alike.
 #[derive(Debug, Default)]
 struct Counts {
     requests: AtomicU64,
@@ -35,7 +35,7 @@ struct Counts {
     exceptions: [AtomicU64; CODES],
 }
 
-/// What one connection has counted of itself; no other thread writes to it.
+/// The counters of one connection; no other thread writes to it.
 #[derive(Debug)]
 struct ClientMetrics {
     peer: SocketAddr,
@@ -50,13 +50,13 @@ struct ClientMetrics {
 /// Counts at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Requests that came.
+    /// Requests received.
     pub requests: u64,
     /// Reads answered from the snapshot.
     pub hits: u64,
-    /// Reads the snapshot could have answered but did not.
+    /// Reads the snapshot could have answered but missed.
     pub misses: u64,
-    /// Requests answered with an exception, by code from 1 to 0x0B; `None` stands for all other codes.
+    /// Requests answered with an exception, by code from 1 to 0x0B; `None`: all other codes.
     pub exceptions: Vec<(Option<ExceptionCode>, u64)>,
 }
 
@@ -65,11 +65,11 @@ pub struct Counted {
 pub struct Totals {
     /// Connections open now.
     pub connections: u32,
-    /// Connections let in since the start.
+    /// Connections accepted since the start.
     pub accepted: u64,
-    /// Connections turned away since the start: not in `allow`, or no room.
+    /// Connections turned away since the start: not in `allow`, or over a limit.
     pub turned_away: u64,
-    /// What they counted together.
+    /// The counters of all clients together.
     pub counted: Counted,
 }
 
@@ -80,15 +80,15 @@ pub struct ClientView {
     pub peer: SocketAddr,
     /// Since when it has been connected.
     pub since: Instant,
-    /// What it counted.
+    /// Its counters.
     pub counted: Counted,
-    /// When its last request came, to the millisecond.
+    /// When its last request arrived, to the millisecond.
     pub last_request: Option<Instant>,
-    /// Smoothed time from a request to its answer, of those that went to a line.
+    /// Smoothed time from a request to its answer, of requests sent to a line.
     pub answer_time: Option<Duration>,
 }
 
-/// A client that sent whole RTU frames where Modbus TCP is spoken.
+/// A client that sent whole RTU frames instead of Modbus TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtuClient {
     /// Its address.
@@ -133,12 +133,12 @@ impl ListenerMetrics {
         Connected { listener: Arc::clone(self), client }
     }
 
-    /// A client was not let in.
+    /// A client was turned away.
     pub fn note_turned_away(&self) {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All of it, as the diagnostics unit shows it: 32 bits, starting over at zero.
+    /// All counters in the form of the diagnostics unit: 32 bits that wrap to zero.
     #[must_use]
     pub fn counters(&self) -> ClientCounters {
         let wrapped = |counter: u64| u32::try_from(counter & u64::from(u32::MAX)).unwrap_or_default();
@@ -153,7 +153,7 @@ impl ListenerMetrics {
         }
     }
 
-    /// All of it.
+    /// All counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
         Totals {
@@ -172,7 +172,7 @@ impl ListenerMetrics {
     }
 }
 
-/// A connection that is counted, however its task ends.
+/// Counts an open connection until it is dropped, however its task ends.
 #[derive(Debug)]
 pub struct Connected {
     listener: Arc<ListenerMetrics>,
@@ -180,7 +180,7 @@ pub struct Connected {
 }
 
 impl Connected {
-    /// Requests came, of which the snapshot answered so many.
+    /// Requests were received, of which the snapshot answered `found`.
     pub fn note_requests(&self, came: u64, found: u64, now: Instant) {
         self.listener.counts.requests.fetch_add(came, Ordering::Relaxed);
         add(&self.client.counts.requests, came);
@@ -205,7 +205,7 @@ impl Connected {
         add(&self.client.counts.hits, 1);
     }
 
-    /// A read that takes data of some age was not answered from the snapshot.
+    /// A read that accepts data of some age was not answered from the snapshot.
     pub fn note_miss(&self) {
         self.listener.counts.misses.fetch_add(1, Ordering::Relaxed);
         add(&self.client.counts.misses, 1);
@@ -216,7 +216,7 @@ impl Connected {
         self.listener.note_rtu_client(self.client.peer.ip(), now);
     }
 
-    /// A request that went to a line was answered so long after it came.
+    /// A request sent to a line was answered this long after it arrived.
     pub fn note_answer(&self, after: Duration) {
         let micros = u64::try_from(after.as_micros()).unwrap_or(NEVER - 1).min(NEVER - 1);
         let smoothed = match self.client.answer_time.load(Ordering::Relaxed) {
@@ -263,7 +263,7 @@ impl ClientMetrics {
     }
 }
 
-/// Adds to a counter that only this thread writes: cheaper than to claim it from others.
+/// Adds to a counter that only this thread writes: cheaper than an atomic read-modify-write.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
@@ -274,5 +274,5 @@ const CODES: usize = 12;
 /// No such value yet.
 const NEVER: u64 = u64::MAX;
 
-/// How much of a smoothed time the next one makes: an eighth, as TCP has it.
+/// The weight of the next value in a smoothed time: an eighth, as in TCP.
 const SMOOTHING: u64 = 8;

@@ -1,6 +1,6 @@
 //! Modbus TCP listeners and the connections of their clients.
 //!
-//! Owns sockets, limits, and which request gets which reply. What a client is given is decided in `line`.
+//! Owns sockets, limits, and which request gets which reply. The contents of replies are decided in `line`.
 
 mod admission;
 pub mod connection;

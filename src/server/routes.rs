@@ -1,8 +1,8 @@
-//! What a listener lets through: from the unit identifier a client uses to a bus and a unit on its line.
+//! What a listener accepts: from the unit identifier a client uses to a bus and a unit on its line.
 //!
-//! Owns the routing table and what is decided of a request before any line is involved. It never looks at a
-//! socket, never waits, and never changes a byte of what it lets through.
-//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.1 (unit identifiers).
+//! Owns the routing table and the decisions about a request before any line is involved. It never uses a socket, never
+//! waits, and never changes a byte of what it accepts. Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b,
+//! chapter 4.4.2.1 (unit identifiers).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,24 +20,24 @@ use crate::server::listener_metrics::ListenerMetrics;
 use crate::server::settings::{Broadcast, ListenerSettings, Writes};
 use crate::traffic::Traffic;
 
-/// Everything a listener obeys; a reload replaces it as a whole, and open connections follow.
+/// The complete settings of a listener; a reload replaces them as a whole, also for open connections.
 #[derive(Debug)]
 pub struct ListenerState {
     /// The same over all reloads, as long as the address is configured.
     pub id: ListenerId,
     /// Limits and permissions.
     pub settings: ListenerSettings,
-    /// Where requests go.
+    /// The routing table.
     pub routes: Routes,
     /// The unit identifier of the diagnostics unit, if there is one.
     pub diagnostics_unit: Option<u8>,
-    /// Since when the gateway has been running.
+    /// When the gateway started.
     pub started: Instant,
-    /// What is counted of the clients.
+    /// The counters of the clients.
     pub metrics: Arc<ListenerMetrics>,
     /// Where writes are recorded.
     pub audit: Arc<Audit>,
-    /// Where traffic is noted.
+    /// Where traffic is recorded.
     pub traffic: Arc<Traffic>,
 }
 
@@ -46,7 +46,7 @@ pub struct ListenerState {
 pub struct Routes {
     buses: Vec<BusHandle>,
     table: Box<[Option<Route>; 256]>,
-    /// Unit identifiers of `table`, and a function that only reads there.
+    /// Unit identifiers of `table`, and a function declared read only there.
     declared_reads: BTreeSet<(u8, FunctionCode)>,
 }
 
@@ -57,26 +57,26 @@ struct Route {
     unit: UnitId,
 }
 
-/// What becomes of one request. A read that the configuration declared is marked as such in its PDU.
+/// The decision about one request. A read declared by the configuration is marked as such in its PDU.
 #[derive(Debug)]
 pub enum Routed<'a> {
-    /// Answered at once; no line is used.
+    /// Answered at once, without use of a line.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// What was asked, not necessarily within the standard's limits.
+        /// The request, not necessarily within the standard's limits.
         pdu: Bytes,
     },
     /// Goes to one unit.
     Unit {
-        /// Whose line the unit is on.
+        /// The bus of the unit.
         bus: &'a BusHandle,
         /// Its identifier on that line.
         unit: UnitId,
         /// The request, within the standard's limits.
         pdu: RequestPdu,
     },
-    /// Is about the gateway itself; no line is used.
+    /// A request about the gateway itself, answered without use of a line.
     Diagnostics(RequestPdu),
     /// Goes to every unit of every bus.
     Broadcast {
@@ -98,14 +98,14 @@ pub enum Refusal {
     NoBroadcast,
     /// Unit 0 with a function that only makes sense for one unit.
     NotForAll,
-    /// The PDU breaks the standard; which exception that earns.
+    /// The PDU violates the standard; the exception it is answered with.
     Pdu(ExceptionCode),
     /// A write on a listener that denies writes.
     WriteDenied,
 }
 
 impl ListenerState {
-    /// Without a diagnostics unit, counting from now on, shown in the log only.
+    /// Without a diagnostics unit, audit file and shared counters.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl ListenerState {
         }
     }
 
-    /// Where a request to this unit identifier is meant to go, whether or not it may.
+    /// The addressee of a request to this unit identifier, whether or not the request is allowed.
     pub(crate) fn addressed(&self, unit: u8) -> Addressed<'_> {
         let buses = self.routes.buses.as_slice();
         match self.routes.table[usize::from(unit)] {
@@ -133,11 +133,9 @@ impl ListenerState {
         }
     }
 
-    /// Decides about a request, in this order:
+    /// Decides about a request. The diagnostics unit decides for itself. For all others, in this order:
     ///
-    /// The diagnostics unit decides for itself. For all others:
-    ///
-    /// 1. The unit identifier: a wrong one gets 0x0A, whatever else is wrong.
+    /// 1. The unit identifier: an unknown one gets 0x0A, whatever else is wrong.
     /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
     /// 3. For unit 0, whether the function may be broadcast: 0x0A.
     /// 4. Permission to write: 0x01.
@@ -179,7 +177,7 @@ impl ListenerState {
         }
     }
 
-    /// What the diagnostics unit shows now.
+    /// The present contents of the diagnostics unit.
     #[must_use]
     pub fn diagnostics_view(&self) -> DiagnosticsView {
         let routed = (0..=u8::MAX).zip(self.routes.table.iter());
@@ -204,7 +202,7 @@ impl ListenerState {
 impl Routes {
     /// For each bus, the units clients reach there by the identifiers they use.
     ///
-    /// Identifiers are unique over all buses, which `config` has checked; of two the first would win.
+    /// Identifiers are unique over all buses, which `config` has checked; of duplicates the first counts.
     #[must_use]
     pub fn new(buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>) -> Self {
         let mut table = Box::new([None; 256]);
@@ -249,7 +247,7 @@ impl Routes {
 }
 
 impl fmt::Display for Routes {
-    /// The identifiers that lead somewhere, as `1-8, 11`.
+    /// The routed identifiers, as `1-8, 11`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let routed: Vec<usize> = (0..self.table.len()).filter(|&unit| self.table[unit].is_some()).collect();
         if routed.is_empty() {
@@ -268,7 +266,7 @@ impl fmt::Display for Routes {
 }
 
 impl Refusal {
-    /// The exception the client is given (contract, section 3).
+    /// The exception of the reply (contract, section 3).
     #[must_use]
     pub fn code(self) -> ExceptionCode {
         match self {
@@ -278,8 +276,7 @@ impl Refusal {
         }
     }
 
-    /// What an integrator should know about a unit identifier that leads nowhere; `None` when the refusal is
-    /// not about the unit identifier.
+    /// A hint for integrators about an unknown unit identifier; `None` if the refusal is not about the unit identifier.
     #[must_use]
     pub fn hint(self, unit: u8) -> Option<&'static str> {
         match self {
@@ -297,7 +294,7 @@ impl Refusal {
 /// The unit identifier of a broadcast.
 pub(crate) const BROADCAST_UNIT: u8 = 0;
 
-/// What the messaging guide recommends for a server that is no gateway.
+/// The messaging guide's recommendation for a server that is not a gateway.
 const UNIT_NOT_SET: u8 = 255;
 
 #[cfg(test)]

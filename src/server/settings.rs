@@ -1,4 +1,4 @@
-//! The settings of a listener. `config` makes them of the file's keys.
+//! The settings of a listener. `config` builds them from the file.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Whether writes pass.
+/// Whether writes are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Writes {
@@ -16,7 +16,7 @@ pub enum Writes {
     Allow,
 }
 
-/// What becomes of a request to unit 0.
+/// The handling of a request to unit 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Broadcast {
@@ -33,11 +33,11 @@ pub enum Broadcast {
 pub struct ListenerSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Oldest data a read may be given, counted from when its request began to be sent.
+    /// Oldest data a read may be served, counted from when its request began to be sent.
     pub max_age: Duration,
-    /// Whether writes pass.
+    /// Whether writes are allowed.
     pub writes: Writes,
-    /// What becomes of a request to unit 0.
+    /// The handling of a request to unit 0.
     pub broadcast: Broadcast,
     /// Queue and line together; every request is answered within it.
     pub request_deadline: Duration,
@@ -47,7 +47,7 @@ pub struct ListenerSettings {
     pub max_connections: usize,
     /// Connections from one address.
     pub max_connections_per_ip: usize,
-    /// A connection without a request for so long is closed.
+    /// A connection without a request for this long is closed.
     pub idle_timeout: Duration,
     /// Networks that may connect; empty: all.
     pub allow: Vec<IpNet>,

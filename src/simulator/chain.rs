@@ -39,11 +39,9 @@ impl Chain {
     /// Creates a pseudo terminal in raw mode. It is not served before [`run`](Self::run).
     ///
     /// # Errors
-    ///
     /// The system's error if it provides no pseudo terminal.
     ///
     /// # Panics
-    ///
     /// Outside a tokio runtime with I/O enabled.
     pub fn open(settings: ChainSettings) -> io::Result<Self> {
         let meters_side =
@@ -78,7 +76,6 @@ impl Chain {
     /// Answers until `stop` is cancelled; then the device is removed.
     ///
     /// # Errors
-    ///
     /// The system's error if the pseudo terminal can no longer be read or written.
     pub async fn run(self, stop: CancellationToken) -> io::Result<Counters> {
         let stream = tokio::io::join(self.reader, self.writer);
@@ -98,7 +95,6 @@ fn rate_of(clients_side: &OwnedFd) -> Option<NonZeroU32> {
 /// Answers on any stream of bytes, at the pace of the wire, until `stop` is cancelled or the stream ends.
 ///
 /// # Errors
-///
 /// The stream's error if it can no longer be read or written.
 pub async fn serve<S>(stream: S, settings: ChainSettings, stop: CancellationToken) -> io::Result<Counters>
 where

@@ -19,7 +19,6 @@ impl Link {
     /// Makes `path` a link to `target`, atomically. An existing symbolic link is replaced.
     ///
     /// # Errors
-    ///
     /// `AlreadyExists` if something other than a symbolic link is at `path`; else the system's error.
     pub fn create(path: &Path, target: &Path) -> io::Result<Self> {
         match fs::symlink_metadata(path) {

@@ -107,7 +107,6 @@ impl MeterState {
     /// Accepts a command.
     ///
     /// # Errors
-    ///
     /// 0x03 for an unknown code, and for one that is repeated too soon. What a real meter answers to either is not
     /// documented.
     pub(crate) fn command(&mut self, code: u16, at: Duration) -> Result<(), ExceptionCode> {

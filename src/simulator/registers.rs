@@ -68,7 +68,6 @@ impl Map {
     /// documented; here it is refused as a whole.
     ///
     /// # Errors
-    ///
     /// 0x02.
     pub(crate) fn slots_in(&self, range: &ReadRange) -> Result<impl Iterator<Item = &Slot>, ExceptionCode> {
         let block = self.profile.blocks.iter().position(|block| covers(&block.range, range));
@@ -83,7 +82,6 @@ impl Map {
     /// What a write of one register sets.
     ///
     /// # Errors
-    ///
     /// 0x02 if the register cannot be written, 0x03 if the value is outside the register's range.
     pub(crate) fn writable(&self, address: u16, value: u16) -> Result<Writable, ExceptionCode> {
         let point = self.profile.point_at(FunctionCode::READ_HOLDING_REGISTERS, address);

@@ -99,7 +99,6 @@ impl Setup {
     /// Changes one of them, within the range of the profile.
     ///
     /// # Errors
-    ///
     /// 0x03 for an unknown system type.
     pub(crate) fn set(&mut self, setting: Setting, value: u16) -> Result<(), ExceptionCode> {
         let register = match setting {
@@ -127,7 +126,6 @@ impl Setup {
     /// it changes, and not when a setting it depends on is.
     ///
     /// # Errors
-    ///
     /// 0x03.
     pub(crate) fn check(&self, written: &[Setting]) -> Result<(), ExceptionCode> {
         let voltage = written.contains(&Setting::SystemVoltage);

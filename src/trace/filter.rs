@@ -1,6 +1,6 @@
-//! Which events are shown.
+//! The filter of a trace.
 //!
-//! Owns the rule and the words of it. Everything that is not named passes.
+//! Owns the rule and its words. Criteria that are not set pass every event.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,43 +11,43 @@ use serde::Deserialize;
 use crate::line::{Outcome, Record, Target};
 use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
 
-/// What an event must be to be shown.
+/// The criteria of a filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The name of the bus; what was said to clients passes where the bus has the unit.
+    /// The name of the bus; messages of clients pass if the bus has the unit.
     pub bus: Option<String>,
-    /// The unit identifier as clients know it; broadcasts pass for each.
+    /// The unit identifier as clients address it; broadcasts pass for each.
     pub unit: Option<u8>,
-    /// The address of the client that asked.
+    /// The address of the client that sent the request.
     pub client: Option<IpAddr>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Option<Ending>,
 }
 
-/// A word for how things end.
+/// A group of outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// Whatever got no good answer.
+    /// Everything without a good answer.
     Failed,
     /// An exception, of a unit or of the gateway.
     Exception,
-    /// Data, or a write that was done.
+    /// Data, or an acknowledged write.
     Answered,
     /// No answer at all.
     Silent,
     /// A damaged or broken answer.
     Damaged,
-    /// What came while nothing was awaited.
+    /// Bytes received while no answer was awaited.
     Stray,
 }
 
 impl Ending {
-    /// All of them.
+    /// Every group.
     pub const ALL: [Self; 6] =
         [Self::Failed, Self::Exception, Self::Answered, Self::Silent, Self::Damaged, Self::Stray];
 
-    /// As the command line has it.
+    /// The word on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl Ending {
     }
 }
 
-/// A word that is none of them.
+/// An unknown word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEnding;
 
@@ -93,7 +93,7 @@ impl FromStr for Ending {
 }
 
 impl Filter {
-    /// Whether the event is to be shown.
+    /// Whether the event passes.
     #[must_use]
     pub fn passes(&self, event: &Event, names: &UnitDirectory) -> bool {
         match &event.kind {

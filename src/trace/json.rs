@@ -1,7 +1,7 @@
 //! One line of JSON for each event, for programs.
 //!
-//! Owns the names of the fields, which are promises: every field of a kind is always there, `null` where nothing is
-//! known. Bytes are hexadecimal, times UTC. Unlike the lines of text it has both the messages of clients and the
+//! Owns the names of the fields, which are a stable interface: every field of a kind is always present, `null` if
+//! unknown. Bytes are hexadecimal, times UTC. Unlike the lines of text it has both the messages of clients and the
 //! transactions of a line. It reads no clock. Fields are explained in `docs/traffic.md`.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub fn json(event: &Event, names: &UnitDirectory) -> String {
     }
 }
 
-/// The line that says `count` events are missing because they were not taken in time.
+/// The line stating that `count` events are missing because they were not collected in time.
 #[must_use]
 pub fn lost(count: u64) -> String {
     to_json(&Lost { kind: "lost", events: count })
@@ -44,7 +44,7 @@ struct TransactionLine<'a> {
     number: u64,
     time: String,
     bus: &'a str,
-    /// As clients know it; null of a broadcast.
+    /// As addressed by clients; null for a broadcast.
     unit: Option<u8>,
     line_unit: Option<u8>,
     name: Option<&'a str>,
@@ -102,7 +102,7 @@ struct MessageLine<'a> {
     pdu: String,
 }
 
-/// What was asked for.
+/// The contents of a request.
 #[derive(Serialize)]
 struct Asked<'a> {
     function: u8,
@@ -265,7 +265,7 @@ fn to_json(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("no map and no serialiser of ours can fail")
 }
 
-/// To the tenth, which is what is known of a time on a line.
+/// Rounded to a tenth, the precision of times on a line.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 10.0
 }

@@ -1,7 +1,7 @@
 //! One line of text for each event, for people.
 //!
-//! Owns the words and their order. Reads no clock and knows no zone: how far local time is from UTC is an
-//! argument. What a client asked and a line answered is one line, that of the line.
+//! Owns the words and their order. Reads no clock and has no time zone: the offset of local time from UTC is an
+//! argument. A client's request and the line's answer are one line, that of the line.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,8 +13,8 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use crate::modbus::write::{Written, touched};
 use crate::traffic::{Event, EventKind, Message, Sender, Served, UnitDirectory, UnitName};
 
-/// The line for an event, without its end. `None` where another event's line says the same: the request of a
-/// client, and the answer it got from a unit.
+/// The line for an event, without its end. `None` if another event's line shows the same: the request of a client, and
+/// the answer it got from a unit.
 ///
 /// `offset` is how many seconds local time is ahead of UTC at an instant.
 #[must_use]
@@ -107,7 +107,7 @@ fn write_stray(text: &mut String, stray: &Stray) {
     }
 }
 
-/// Writes the answer a client got without a line.
+/// Writes an answer that a client got without use of a line.
 fn write_answer(text: &mut String, message: &Message, names: &UnitDirectory) -> Option<()> {
     let Sender::Gateway { served, asked: pdu, since } = &message.sender else { return None };
     let grounds = match served {
@@ -141,7 +141,7 @@ fn write_answer(text: &mut String, message: &Message, names: &UnitDirectory) -> 
     Some(())
 }
 
-/// The function, the registers as people number them, and the points they are.
+/// The function, the registers by their printed numbers, and the points in them.
 fn write_request(text: &mut String, pdu: &[u8], name: Option<&UnitName>) {
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     match function::name(code) {
@@ -220,7 +220,7 @@ fn value(value: &Value<'_>, unit: Option<&str>) -> String {
     }
 }
 
-/// The number of the first register, as the profile's manual has it; without one, and for bits, from 1.
+/// The number of the first register, as in the profile's manual; without a profile, and for bits, from 1.
 pub(super) fn first_register(range: &ReadRange, name: Option<&UnitName>) -> u32 {
     let of_profile = name.and_then(|name| name.profile.as_ref()).map(|profile| profile.first_register);
     of_profile.unwrap_or(1) + u32::from(range.start)
@@ -243,8 +243,8 @@ fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _never = text.write_fmt(words);
 }
 
-/// Points a line names; how many more there are is message.
+/// Points named on a line; how many more there are is appended.
 const POINTS_NAMED: usize = 3;
 
-/// Values a line shows.
+/// Values shown on a line.
 const VALUES_SHOWN: usize = 4;

@@ -1,6 +1,6 @@
 //! Traffic as lines of text, or JSON, one for each event.
 //!
-//! Owns the wording and the filter. It knows no socket and no clock.
+//! Owns the wording and the filter. It has no sockets and no clock.
 
 mod filter;
 mod json;

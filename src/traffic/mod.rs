@@ -1,4 +1,4 @@
-//! The last traffic of both sides, and what its units are called.
+//! The last traffic of both sides, and the names of its units.
 //!
 //! Owns bounded rings of events. Neither a line nor a client waits for readers.
 

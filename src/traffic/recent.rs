@@ -1,9 +1,9 @@
 //! The last traffic of both sides: kept in rings for later reading, and passed on live to followers.
 //!
-//! Owns the bounded rings of each bus and of the clients, and the times of the wall that stand in them. Bus tasks and
-//! connections put events into a lock-free queue; readers, on a thread of a lower priority, collect them from there. So
-//! no reader delays a bus or a connection: what is not collected in time is dropped and counted, and followers get the
-//! number of missing events.
+//! Owns the bounded rings of each bus and of the clients, and the wall-clock times of their events. Bus tasks and
+//! connections push events into a lock-free queue; readers, on a thread of a lower priority, collect them from there.
+//! So no reader delays a bus or a connection: events not collected in time are dropped and counted, and followers get
+//! the number of missing events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use crate::line::Record;
 use crate::modbus::mbap::Adu;
 
-/// One thing that happened, on a line or between a client and the gateway.
+/// An event on a line or between a client and the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Ascending by one over all events of the process: the order, whatever the clock was set to.
+    /// Increases by one over all events of the process: the order, whatever the clock was set to.
     pub number: u64,
     /// What happened.
     pub kind: EventKind,
@@ -45,7 +45,7 @@ pub enum EventKind {
     Line {
         /// Its name.
         bus: Arc<str>,
-        /// What its line recorded.
+        /// The record of the line.
         record: Arc<Record>,
     },
     /// Between a client and the gateway.
@@ -59,9 +59,9 @@ pub struct Message {
     pub link: Arc<Link>,
     /// Which end sent it.
     pub sender: Sender,
-    /// What was message.
+    /// The message.
     pub adu: Adu,
-    /// When it had been received whole, or was ready to be sent.
+    /// When it had been received in full, or was ready to be sent.
     pub at: Instant,
 }
 
@@ -72,7 +72,7 @@ pub struct Link {
     pub client: SocketAddr,
     /// The gateway's end, as the client reached it.
     pub listener: SocketAddr,
-    /// No two connections of a process have the same.
+    /// No two connections of a process have the same number.
     pub connection: u64,
 }
 
@@ -81,34 +81,34 @@ pub struct Link {
 pub enum Sender {
     /// The client.
     Client,
-    /// The gateway, and on what grounds.
+    /// The gateway.
     Gateway {
-        /// Where the answer came from.
+        /// The source of the answer.
         served: Served,
-        /// The PDU that was answered.
+        /// The PDU of the request.
         asked: Bytes,
-        /// When that had been received.
+        /// When the request had been received.
         since: Instant,
     },
 }
 
-/// Where the answer to a client came from.
+/// The source of an answer to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// The snapshot, without a line.
+    /// The snapshot, without use of a line.
     Snapshot,
     /// The gateway's own registers.
     Diagnostics,
     /// The unit, data or its exception.
     Unit,
-    /// The gateway's own exception: refused, or nothing came of it.
+    /// The gateway's own exception: refused, or no valid answer.
     Refused,
-    /// A broadcast is on the lines.
+    /// The gateway: a broadcast was sent on the lines.
     Acknowledged,
 }
 
 impl Served {
-    /// One word for it.
+    /// The source as one word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -122,7 +122,7 @@ impl Served {
 }
 
 impl Event {
-    /// When it began, by the wall clock as it was set when the event was noted.
+    /// When it began, by the wall clock as it was set when the event was recorded.
     #[must_use]
     pub fn begun(&self) -> SystemTime {
         self.wall(match &self.kind {
@@ -137,7 +137,7 @@ impl Event {
         self.clock.wall(at)
     }
 
-    /// What it takes in memory, about.
+    /// Its approximate size in memory.
     fn size(&self) -> usize {
         let bytes = match &self.kind {
             EventKind::Line { record, .. } => match &**record {
@@ -153,7 +153,7 @@ impl Event {
 }
 
 /// One instant of both clocks. All times of an event, and of those after it, are converted by the same one, so that
-/// their order holds; only when the wall clock was set by more than [`CLOCK_SET`] is a new one taken.
+/// their order holds; a new one is taken only if the wall clock was set by more than [`CLOCK_SET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clock {
     instant: Instant,
@@ -171,7 +171,7 @@ impl Clock {
         later.and_then(|later| later.checked_sub(earlier)).unwrap_or(self.system)
     }
 
-    /// This, or `now` if the wall clock has been set in between.
+    /// This one, or `now` if the wall clock has been set in between.
     fn or_set(self, now: Self) -> Self {
         let expected = self.wall(now.instant);
         let apart = now.system.duration_since(expected).or_else(|_| expected.duration_since(now.system));
@@ -182,11 +182,11 @@ impl Clock {
 /// The traffic of a gateway.
 #[derive(Debug)]
 pub struct Traffic {
-    /// Noted, and not collected yet.
+    /// Recorded, and not collected yet.
     fresh: ArrayQueue<Arc<Event>>,
-    /// Events that found no room in `fresh`, since the start.
+    /// Events that did not fit into `fresh`, since the start.
     lost: AtomicU64,
-    /// Collected. Its lock is for readers only.
+    /// Collected. Only readers take its lock.
     kept: Mutex<Kept>,
     followers: AtomicUsize,
     began: Instant,
@@ -198,7 +198,7 @@ pub struct Traffic {
 #[derive(Debug)]
 struct Kept {
     number: u64,
-    /// How many of the lost events `number` has been advanced by.
+    /// The number of lost events that `number` includes.
     lost: u64,
     clock: Clock,
     buses: BTreeMap<Arc<str>, Ring>,
@@ -247,18 +247,18 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// Notes a record of the line of `bus`.
+    /// Records an event of the line of `bus`.
     pub fn note_record(&self, bus: &Arc<str>, record: Arc<Record>) {
         self.note(EventKind::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
     }
 
-    /// Notes a message between a client and the gateway.
+    /// Records a message between a client and the gateway.
     pub fn note_message(&self, message: Message) {
         self.note(EventKind::Client(message), Keep::Kept, FRESH_OF_CLIENTS);
     }
 
-    /// Whether a request that costs no line, and its reply, are passed on to followers: at most
-    /// [`PASSING_PER_SECOND`], because there may be tens of thousands, and none without a follower.
+    /// Whether a request that uses no line, and its reply, are passed on to followers: at most [`PASSING_PER_SECOND`],
+    /// because there may be tens of thousands, and none without a follower.
     #[must_use]
     pub fn permits_passing(&self, now: Instant) -> bool {
         if self.followers.load(Ordering::Relaxed) == 0 {
@@ -272,13 +272,13 @@ impl Traffic {
         self.passing.fetch_add(1, Ordering::Relaxed) < PASSING_PER_SECOND
     }
 
-    /// Notes a message that costs no line: passed on to followers and not kept, because it would displace records
+    /// Records a message that uses no line: passed on to followers and not kept, because it would displace records
     /// worth keeping.
     pub fn note_passing(&self, message: Message) {
         self.note(EventKind::Client(message), Keep::Passing, FRESH_OF_CLIENTS);
     }
 
-    /// Takes over what has been noted since the last time. To be called several times a second: what waits is bounded.
+    /// Collects the events recorded since the last call. Must be called several times a second: the queue is bounded.
     pub fn collect(&self) {
         drop(self.collected());
     }
@@ -296,7 +296,7 @@ impl Traffic {
         in_order(all)
     }
 
-    /// The last records of the line of `bus` that are wanted, the newest first, no more than `most`.
+    /// At most `most` of the last records of the line of `bus` for which `wanted` holds, the newest first.
     #[must_use]
     pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
         let kept = self.collected();
@@ -308,10 +308,10 @@ impl Traffic {
         records.filter(|record| wanted(record)).take(most).cloned().collect()
     }
 
-    /// Everything kept, and from there on everything that happens: nothing twice, nothing in between missing.
+    /// Everything kept, and a subscription to what follows, without repetitions or gaps.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {
-        // From here on reads that are answered from the snapshot are noted, too.
+        // From here on reads that are answered from the snapshot are recorded, too.
         self.followers.fetch_add(1, Ordering::Relaxed);
         let kept = self.collected();
         let (all, live, next) = (kept.all(), kept.live.subscribe(), kept.number + 1);
@@ -319,12 +319,12 @@ impl Traffic {
         (in_order(all), Follower { live, next, early: None, traffic: Arc::clone(self) })
     }
 
-    /// Forgets what was kept of buses with other names than these, which a reload took away.
+    /// Drops the events of buses with other names than these, which a reload removed.
     pub fn keep_only(&self, buses: &[String]) {
         self.collected().buses.retain(|name, _| buses.iter().any(|bus| **bus == **name));
     }
 
-    /// Never waits: beyond `most` in the queue the event is lost.
+    /// Never waits: with `most` events in the queue the event is lost.
     fn note(&self, kind: EventKind, keep: Keep, most: usize) {
         let event = Arc::new(Event { number: 0, kind, keep, clock: Clock::now() });
         if self.fresh.len() >= most || self.fresh.push(event).is_err() {
@@ -332,14 +332,14 @@ impl Traffic {
         }
     }
 
-    /// What is kept, with all that had been noted.
+    /// Everything kept, including what has just been collected.
     fn collected(&self) -> MutexGuard<'_, Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // No more than there was room for, however fast others note.
+        // At most a full queue, however fast other threads record.
         for event in (0..FRESH_EVENTS).map_while(|_| self.fresh.pop()) {
             kept.add(event);
         }
-        // These were to stand behind what was in the queue. A follower sees it by the number of the next event.
+        // These would have followed what was in the queue. A follower detects it by the number of the next event.
         let lost = self.lost();
         kept.number += lost - kept.lost;
         kept.lost = lost;
@@ -363,7 +363,7 @@ impl Kept {
             }
             .push(Arc::clone(&event));
         }
-        // It waits for no follower, and none is no error.
+        // It waits for no follower; it is no error if there is none.
         let _followers = self.live.send(event);
     }
 
@@ -384,24 +384,24 @@ fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
 #[derive(Debug)]
 pub struct Follower {
     live: broadcast::Receiver<Arc<Event>>,
-    /// The number of the next event.
+    /// The expected number of the next event.
     next: u64,
-    /// An event before which others are missing.
+    /// An event that arrived before missing ones were reported.
     early: Option<Arc<Event>>,
     traffic: Arc<Traffic>,
 }
 
-/// What a follower receives.
+/// An item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
     /// The next event.
     Event(Arc<Event>),
-    /// It was too slow: so many events are gone.
+    /// The follower was too slow: this many events are lost.
     Lost(u64),
 }
 
 impl Follower {
-    /// Waits for what happens next. Nothing is lost when the wait is given up.
+    /// Waits for the next event. Cancel safe.
     pub async fn next(&mut self) -> Followed {
         let event = match self.early.take() {
             Some(event) => event,
@@ -417,14 +417,14 @@ impl Follower {
         Followed::Event(event)
     }
 
-    /// The next event there is. Its number shows how many are missing.
+    /// The next event available. Its number shows how many are missing.
     async fn receive(&mut self) -> Arc<Event> {
         loop {
             self.traffic.collect();
             match timeout(COLLECT_PERIOD, self.live.recv()).await {
                 Ok(Ok(event)) => return event,
                 Ok(Err(RecvError::Lagged(_))) | Err(_) => {}
-                // Not reached: the follower keeps the traffic, and with it the sender.
+                // Unreachable: the follower holds the traffic, and with it the sender.
                 Ok(Err(RecvError::Closed)) => return std::future::pending().await,
             }
         }
@@ -437,13 +437,13 @@ impl Drop for Follower {
     }
 }
 
-/// Requests that cost no line and are passed on to followers, with their replies, in each second.
+/// Largest number per second of requests without use of a line that are passed on to followers, with their replies.
 pub const PASSING_PER_SECOND: u32 = 200;
 
 /// Events kept of each bus, and of the clients.
 pub const RING_EVENTS: usize = 2_000;
 
-/// What they may take in memory each, bytes: reached before [`RING_EVENTS`] only where the answers are long.
+/// Largest size of each ring in bytes: reached before [`RING_EVENTS`] only if the answers are long.
 pub(super) const RING_SIZE: usize = 1 << 20;
 
 /// Events a follower may be behind.
@@ -452,14 +452,14 @@ pub const FOLLOWER_EVENTS: usize = 1_024;
 /// Events that may wait to be collected.
 pub const FRESH_EVENTS: usize = 4_096;
 
-/// Those of clients find room only while fewer wait: a flood of requests leaves the records of the lines theirs.
+/// Events of clients are queued only while fewer wait: a flood of requests must not displace records of the lines.
 pub const FRESH_OF_CLIENTS: usize = FRESH_EVENTS / 2;
 
 /// How often events are collected.
 pub const COLLECT_PERIOD: Duration = Duration::from_millis(100);
 
-/// What an event takes beside the bytes in it.
+/// Size of an event without its bytes.
 const EVENT_SIZE: usize = 320;
 
-/// A wall clock so far from where it was going has been set.
+/// A wall clock that deviates this much from the expected time has been set.
 pub(super) const CLOCK_SET: Duration = Duration::from_secs(1);

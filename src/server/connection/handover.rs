@@ -1,6 +1,7 @@
 //! Requests on their way to the task of a bus.
 //!
-//! Nearly always there is room and nothing waits here. A bus that takes nothing holds up its own requests only.
+//! The channel of a bus nearly always has capacity, and nothing waits here. A bus that receives nothing delays only its
+//! own requests.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,18 +15,18 @@ use crate::line::{Answer, Request};
 use crate::modbus::pdu::ExceptionCode;
 use crate::serial::{BusHandle, Offer, ReplySender, Slot};
 
-/// The requests of one connection that a bus has no room for. Not more than are in flight, times the buses for
-/// broadcasts.
+/// The requests of one connection that do not fit a bus's channel yet. At most as many as are in flight, times the
+/// buses for broadcasts.
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     lanes: Vec<Lane>,
 }
 
-/// What waits for one bus, in order.
+/// The requests that wait for one bus, in order.
 struct Lane {
     bus: BusHandle,
     waiting: VecDeque<Request<ReplySender>>,
-    /// Keeps its place in the order of those that wait for room.
+    /// Keeps its place in the order of those that wait for capacity.
     slot: Pin<Box<dyn Future<Output = Option<Slot>> + Send>>,
 }
 
@@ -36,8 +37,8 @@ impl fmt::Debug for Lane {
 }
 
 impl Handover {
-    /// Hands a request to its bus, at once or as soon as there is room. If the bus is being stopped, it is answered
-    /// 0x0A.
+    /// Sends a request to its bus, at once or as soon as its channel has capacity. If the bus is being stopped, it is
+    /// answered 0x0A.
     pub(super) fn send(&mut self, bus: &BusHandle, request: Request<ReplySender>) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.bus.is_same(bus)) {
             return lane.waiting.push_back(request);
@@ -52,12 +53,12 @@ impl Handover {
         }
     }
 
-    /// Waits until a bus takes something that waits here. Cancel safe: no place is lost.
+    /// Waits until a bus accepts a waiting request. Cancel safe: no place in the order is lost.
     pub(super) async fn advance(&mut self) {
         poll_fn(|context| self.poll_advance(context)).await;
     }
 
-    /// Takes the request of this key back, if it still waits here.
+    /// Removes the request of this key, if it still waits here.
     pub(super) fn withdraw(&mut self, key: u64) -> Option<Request<ReplySender>> {
         let position = |lane: &Lane| lane.waiting.iter().position(|request| request.to.key() == key);
         let (index, at) =
@@ -69,7 +70,7 @@ impl Handover {
         request
     }
 
-    /// Drops whatever waits here.
+    /// Drops all waiting requests.
     pub(super) fn clear(&mut self) {
         self.lanes.clear();
     }

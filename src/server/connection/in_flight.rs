@@ -1,9 +1,9 @@
 //! The requests of one client that have no reply yet.
 //!
-//! Owns what becomes of each: the outcome over all buses asked, the delay of refusals, the order of replies with one
-//! transaction identifier, the backstop that answers in place of a bus, and the record of writes. It never reads a
-//! socket or a clock; `now` is an argument.
-//! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3 (responses).
+//! Owns the outcome of each: over all addressed buses, the delay of refusals, the order of replies with one transaction
+//! identifier, the backstop that answers in place of a bus, and the record of writes. It never reads a socket or a
+//! clock; `now` is an argument. Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.3
+//! (responses).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,48 +22,48 @@ use crate::traffic::Served;
 /// The table. `handle_*` changes it; then [`poll_ready`](Self::poll_ready) until there is nothing.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    /// In the order asked, which is that of their keys. Mostly one, and a list of few takes less room than a map.
+    /// In order of arrival, which is that of their keys. Usually one, and a list of few takes less memory than a map.
     entries: VecDeque<Entry>,
     /// Writes whose client is answered or gone, and whose outcome is still to be recorded.
     late: Vec<LateWrite>,
     next_key: u64,
 }
 
-/// One request, and by when it is answered.
+/// One request, and its deadlines.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) header: Header,
     pub(super) pdu: Bytes,
     pub(super) at: Instant,
-    /// The bus answers before.
+    /// The bus answers before this instant.
     pub(super) bus_deadline: Instant,
-    /// The connection answers for the bus.
+    /// At this instant the connection answers in place of the bus.
     pub(super) backstop: Instant,
 }
 
-/// The request's side of its reply.
+/// The header of the request, for its reply.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     /// Chosen by the client.
     pub(super) transaction_id: u16,
-    /// As the client addressed it.
+    /// As addressed by the client.
     pub(super) unit: u8,
-    /// As the client sent it, 0 and 0x80 to 0xFF included.
+    /// As sent by the client, 0 and 0x80 to 0xFF included.
     pub(super) function: FunctionCode,
 }
 
-/// What the session does next.
+/// The next action of the session.
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Send a reply.
     Reply { asked: Asked, pdu: Bytes, served: Served },
-    /// Look in the snapshot again for a [postponed](InFlight::postpone) read; if in vain, send it to its bus.
+    /// Look up a [postponed](InFlight::postpone) read in the snapshot again; if it misses, send it to its bus.
     Lookup { key: u64, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu },
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// That of its first bus; those of a broadcast to several follow without gaps.
+    /// The key of its first bus; those of a broadcast to several follow without gaps.
     key: u64,
     asked: Asked,
     stage: Stage,
@@ -71,13 +71,13 @@ struct Entry {
 
 #[derive(Debug)]
 enum Stage {
-    /// A bus has it, or will.
+    /// Sent to a bus, or about to be.
     Unit { unit: UnitId, write: Option<PendingWrite> },
-    /// So have all buses. Without an acknowledgement it is never answered.
+    /// Sent to all buses, or about to be. Without an acknowledgement it is never answered.
     Broadcast { acknowledgement: Option<Bytes>, parts: Vec<Part> },
-    /// A read that the snapshot can answer, behind another of its transaction identifier.
+    /// A read that the snapshot can answer, behind another request of its transaction identifier.
     Postponed { bus: BusHandle, unit: UnitId, pdu: RequestPdu },
-    /// The reply goes out when it is due, and not before an earlier one of its transaction identifier.
+    /// The reply is sent when it is due, and not before an earlier one of its transaction identifier.
     Answered { due: Instant, reply: Option<Bytes>, served: Served },
 }
 
@@ -96,7 +96,7 @@ struct LateWrite {
 }
 
 impl Header {
-    /// Of a request whose PDU has at least a function code, as every decoded ADU has.
+    /// From a request whose PDU has at least a function code, as every decoded ADU has.
     pub(super) fn new(adu: &Adu) -> Self {
         let function = FunctionCode(adu.pdu.first().copied().unwrap_or_default());
         Self { transaction_id: adu.transaction_id, unit: adu.unit, function }
@@ -109,7 +109,7 @@ impl Header {
 }
 
 impl Asked {
-    /// A request that came `at`, to be answered within `deadline`.
+    /// A request that arrived `at`, to be answered within `deadline`.
     pub(super) fn new(header: Header, pdu: Bytes, at: Instant, deadline: Duration) -> Self {
         let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
         let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
@@ -138,7 +138,7 @@ impl InFlight {
         self.entries.iter().any(|entry| entry.asked.header.transaction_id == transaction_id)
     }
 
-    /// Whether a write to this unit, or to all units, has no answer yet.
+    /// Whether a write to this unit, or to all units, is still unanswered.
     pub(super) fn writes_to(&self, on_line: UnitId) -> bool {
         self.entries.iter().any(|entry| match &entry.stage {
             Stage::Unit { unit, write } => write.is_some() && *unit == on_line,
@@ -164,7 +164,7 @@ impl InFlight {
         self.push(asked, Stage::Broadcast { acknowledgement, parts }, buses)
     }
 
-    /// Has a read that the snapshot can answer looked up when it is its turn: a reply that waited could be too old.
+    /// Postpones a read that the snapshot can answer until it is its turn: a reply that waited could be too old.
     pub(super) fn postpone(&mut self, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu) {
         self.push(asked, Stage::Postponed { bus, unit, pdu }, 1);
     }
@@ -182,14 +182,14 @@ impl InFlight {
         self.push(asked, Stage::Answered { due, reply, served: Served::Refused }, 1);
     }
 
-    /// Answers a [postponed](Self::postpone) read that the snapshot had.
+    /// Answers a [postponed](Self::postpone) read from the snapshot.
     pub(super) fn handle_found(&mut self, key: u64, pdu: Bytes, now: Instant) {
         if let Some(entry) = self.entry(key) {
             entry.stage = Stage::Answered { due: now, reply: Some(pdu), served: Served::Snapshot };
         }
     }
 
-    /// Takes the answer of one bus. Returns when the request came, if that was the last answer it waited for.
+    /// Handles the answer of one bus. Returns when the request arrived, if that was the last answer it waited for.
     pub(super) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) -> Option<Instant> {
         let Some(entry) = self.entry(key) else {
             self.handle_late_answer(key, &answer);
@@ -221,10 +221,10 @@ impl InFlight {
         Some(entry.asked.at)
     }
 
-    /// Does what has become due. Returns the keys of what no bus answered by the backstop: each is to be withdrawn
-    /// and answered, or [given up](Self::give_up).
+    /// Handles everything that is due. Returns the keys of requests that no bus answered by the backstop: each is to be
+    /// withdrawn and answered, or [given up](Self::give_up).
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<u64> {
-        // Dropped, they are recorded as unknown.
+        // When dropped, they are recorded as unknown.
         self.late.retain(|late| late.until > now);
         let mut overdue = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.asked.backstop <= now) {
@@ -243,7 +243,7 @@ impl InFlight {
         overdue
     }
 
-    /// Answers 0x0B in place of a bus. What becomes of a write is recorded when the bus says so after all.
+    /// Answers 0x0B in place of a bus. The outcome of a write is recorded if the bus reports it later.
     pub(super) fn give_up(&mut self, key: u64, now: Instant) -> Option<Instant> {
         let entry = self.entry(key)?;
         let part = usize::try_from(key - entry.key).unwrap_or(usize::MAX);
@@ -258,7 +258,7 @@ impl InFlight {
         self.handle_answer(key, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), now)
     }
 
-    /// The client is gone: nothing is answered any more, and only the outcomes of writes are waited for.
+    /// The client is gone: no reply is sent any more, and only the outcomes of writes are awaited.
     pub(super) fn abandon(&mut self, now: Instant) {
         let until = now + LATE_PATIENCE;
         for Entry { key, stage, asked } in self.entries.drain(..) {
@@ -279,7 +279,7 @@ impl InFlight {
         }
     }
 
-    /// The next thing to do now. A request without a reply makes room in silence.
+    /// The next action that is due. A request without a reply is removed silently.
     pub(super) fn poll_ready(&mut self, now: Instant) -> Option<Ready> {
         let mut index = 0;
         while let Some(entry) = self.entries.get(index) {
@@ -299,10 +299,10 @@ impl InFlight {
         None
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ready`](Self::poll_ready) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ready`](Self::poll_ready) has an action.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let due = |(index, entry): (usize, &Entry)| match &entry.stage {
-            // One that is behind another is released with it.
+            // A request behind another is released with it.
             Stage::Answered { due, .. } => (!self.is_behind(index)).then_some(*due),
             Stage::Unit { .. } | Stage::Broadcast { .. } | Stage::Postponed { .. } => {
                 Some(entry.asked.backstop)
@@ -316,21 +316,21 @@ impl InFlight {
         let key = self.next_key;
         self.next_key += keys;
         let Header { transaction_id, .. } = asked.header;
-        // A reload may shorten the deadline; what this one waits behind must be answered in its time.
+        // A reload may shorten the deadline; the requests ahead of this one must be answered within its deadline.
         for earlier in &mut self.entries {
             if earlier.asked.header.transaction_id == transaction_id {
                 earlier.asked.backstop = earlier.asked.backstop.min(asked.backstop);
             }
         }
         if self.entries.capacity() == 0 {
-            // Most clients never have a second one in flight.
+            // Most clients never have a second request in flight.
             self.entries.reserve_exact(1);
         }
         self.entries.push_back(Entry { key, asked, stage });
         key
     }
 
-    /// The entry that this key of a bus belongs to, if it is still there.
+    /// The entry with this bus key, if it is still present.
     fn entry(&mut self, key: u64) -> Option<&mut Entry> {
         let index = self.entries.partition_point(|entry| entry.key <= key).checked_sub(1)?;
         let entry = &mut self.entries[index];
@@ -353,7 +353,7 @@ impl InFlight {
         }
         let Entry { asked, stage, .. } = self.entries.remove(index)?;
         if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES {
-            // With hundreds of connections the room of a burst counts.
+            // With hundreds of connections the capacity left by a burst adds up.
             self.entries = VecDeque::new();
         }
         match stage {
@@ -371,7 +371,7 @@ impl InFlight {
 }
 
 impl Entry {
-    /// All buses have answered; this is what came of it.
+    /// All buses have answered; this is the combined outcome.
     fn handle_outcome(&mut self, answer: Answer, now: Instant) {
         let Header { function, .. } = self.asked.header;
         let refusal_due = (now + REFUSAL_DELAY).min(self.asked.backstop).max(now);
@@ -390,14 +390,14 @@ impl Entry {
             (Answer::NotSent(code) | Answer::NoAnswer(code), _) => (now, exception(code), Served::Refused),
             (Answer::Refused(code), _) => (refusal_due, exception(code), Served::Refused),
         };
-        // A silent broadcast that was refused keeps its place just as long: looping on it burns nothing either.
+        // A refused broadcast without acknowledgement stays as long: repeating it in a loop must cost nothing either.
         let reply = reply.filter(|_| acknowledgement != Some(None));
         self.stage = Stage::Answered { due, reply, served };
     }
 }
 
 impl Stage {
-    /// How many keys of buses it has.
+    /// The number of its bus keys.
     fn keys(&self) -> u64 {
         match self {
             Self::Broadcast { parts, .. } => parts.len() as u64,
@@ -406,8 +406,8 @@ impl Stage {
     }
 }
 
-/// What came of a broadcast, once all buses have answered. Where some may have sent it and others did not, a client
-/// must not take it for one that nothing came of.
+/// The outcome of a broadcast, once all buses have answered. If some may have sent it and others did not, the client
+/// must not take it for one that had no effect.
 fn answer_of_all(parts: &[Part]) -> Option<Answer> {
     let mut unsent = None;
     let (mut sent, mut may_be_sent) = (0, 0);
@@ -427,7 +427,7 @@ fn answer_of_all(parts: &[Part]) -> Option<Answer> {
     })
 }
 
-/// Of what is no write, the log has only what the gateway itself answered.
+/// Of requests other than writes, the log has only those that the gateway itself answered.
 fn note_failure(header: Header, answer: &Answer) {
     let Header { unit, function, .. } = header;
     match answer {
@@ -437,18 +437,18 @@ fn note_failure(header: Header, answer: &Answer) {
     }
 }
 
-/// How long a refusal that cost nothing is held back, so that a client looping on it burns nothing.
+/// The delay of a refusal without use of the line, so that a client that repeats it in a loop costs nothing.
 pub const REFUSAL_DELAY: Duration = Duration::from_millis(10);
 
-/// The deadline a bus is given is earlier than the client's by this, so that its answer is out in time even if it is
-/// a refusal that is held back. At most a quarter of the deadline.
+/// By how much the deadline of a bus precedes the client's, so that its answer is sent in time even if it is a delayed
+/// refusal. At most a quarter of the deadline.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(25);
 
-/// So long before the client's deadline the connection answers for a bus that does not. At most an eighth of it.
+/// How long before the client's deadline the connection answers in place of a bus. At most an eighth of it.
 pub const BACKSTOP_MARGIN: Duration = Duration::from_millis(10);
 
-/// How long after its client was answered, or was gone, the outcome of a write is waited for.
+/// How long the outcome of a write is awaited after its client was answered, or was gone.
 const LATE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A list with room for more entries is given back once it is empty.
+/// A list with a larger capacity is freed once it is empty.
 const IDLE_ENTRIES: usize = 4;

@@ -1,7 +1,7 @@
 //! One Modbus TCP client, from its bytes to its replies.
 //!
-//! Owns the connection: framing, limits, timers, which request gets which reply, and the end. It decides nothing
-//! about the line and spawns nothing: requests wait as entries of a table, not as tasks.
+//! Owns the connection: framing, limits, timers, which request gets which reply, and its end. It decides nothing about
+//! the line and spawns nothing: requests wait as entries of a table, not as tasks.
 //!
 //! ```text
 //! task ──┬── peer        what can be seen of the client without reading

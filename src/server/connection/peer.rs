@@ -1,7 +1,7 @@
-//! What can be seen of a client while nothing is read from it.
+//! The state of a client that can be observed without reading from it.
 //!
-//! A connection at its limit of requests leaves further bytes in the socket, and a client may close or reset it
-//! behind them.
+//! A connection at its limit of requests leaves further bytes in the socket, and the client may close or reset the
+//! connection behind them.
 
 use std::future::{Future, pending};
 
@@ -15,21 +15,22 @@ pub enum PeerState {
     Open,
     /// Its sending side (FIN): it may still wait for answers.
     HalfClosed,
-    /// All of it (RST, or it vanished): no answer can be delivered.
+    /// All of it (RST, or the client vanished): no answer can be delivered.
     Reset,
 }
 
 /// The receiving side of a client's connection.
 pub trait Receive: AsyncRead + Unpin {
-    /// Waits until the client has closed more than `known`. Reads nothing, and does not wait for unread bytes to go.
+    /// Waits until the client has closed more than `known`. Reads nothing, and does not wait until unread bytes are
+    /// read.
     fn closed(&self, known: PeerState) -> impl Future<Output = PeerState> + Send;
 }
 
 impl Receive for tcp::ReadHalf<'_> {
     async fn closed(&self, known: PeerState) -> PeerState {
         let interest = match known {
-            // Of the interests, PRIORITY is the one that covers the end of the stream and not its bytes; urgent
-            // data is not asked for when the socket is registered, so it wakes nothing here.
+            // Of the interests, PRIORITY is the one that covers the end of the stream and not its bytes; urgent data is
+            // not enabled when the socket is registered, so it wakes nothing here.
             PeerState::Open => Interest::PRIORITY.add(Interest::ERROR),
             PeerState::HalfClosed | PeerState::Reset => Interest::ERROR,
         };
@@ -44,7 +45,7 @@ impl<S: AsyncRead> Receive for ReadHalf<S>
 where
     Self: AsyncRead + Send + Sync,
 {
-    /// Never: a stream of another kind shows its end only when it is read.
+    /// Never: other kinds of streams show their end only to a read.
     async fn closed(&self, _known: PeerState) -> PeerState {
         pending().await
     }

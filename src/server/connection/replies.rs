@@ -1,4 +1,4 @@
-//! Replies that the kernel has not taken yet.
+//! Replies that the kernel has not accepted yet.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::modbus::mbap::Adu;
 #[derive(Debug, Default)]
 pub(super) struct ReplyBuffer {
     bytes: BytesMut,
-    /// For each reply in `bytes`: its bytes still there, and since when it has been there.
+    /// For each reply in `bytes`: its bytes left, and since when it has been waiting.
     unsent: VecDeque<(usize, Instant)>,
 }
 
@@ -20,29 +20,29 @@ impl ReplyBuffer {
     pub(super) fn push(&mut self, reply: &Adu, now: Instant) {
         let before = self.bytes.len();
         if before > 0 && self.bytes.capacity() < BATCH_CAPACITY {
-            // The client asks for several at once: room for them all rather than for one more each time.
+            // The client sends several requests at once: reserve for them all instead of growing for each.
             self.bytes.reserve(BATCH_CAPACITY - before);
         }
         reply.encode(&mut self.bytes);
         self.unsent.push_back((self.bytes.len() - before, now));
     }
 
-    /// Replies of which the kernel has not taken the last byte.
+    /// Replies that the kernel has not accepted in full.
     pub(super) fn len(&self) -> usize {
         self.unsent.len()
     }
 
-    /// What is to be written.
+    /// The bytes to be written.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Since when the oldest reply has been waiting for the client to make room.
+    /// Since when the oldest reply has been waiting for the client to read.
     pub(super) fn unsent_since(&self) -> Option<Instant> {
         self.unsent.front().map(|(_, since)| *since)
     }
 
-    /// The kernel took `count` bytes off the front, at most all of them.
+    /// The kernel accepted `count` bytes from the front, at most all of them.
     pub(super) fn handle_written(&mut self, mut count: usize) {
         self.bytes.advance(count);
         while let Some((length, _)) = self.unsent.front_mut() {
@@ -55,13 +55,13 @@ impl ReplyBuffer {
             self.unsent.pop_front();
         }
         if self.unsent.is_empty() {
-            // With hundreds of connections even the room of one reply counts.
+            // With hundreds of connections even the capacity of one reply adds up.
             *self = Self::default();
         }
     }
 }
 
-/// Room for replies that go together, bytes: sixteen of the 60 registers that a client typically reads.
+/// Capacity for replies that are sent together, in bytes: sixteen of the 60 registers that a client typically reads.
 const BATCH_CAPACITY: usize = 16 * (7 + 2 + 120);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The requests of one client: routed, answered from what is known, refused, or sent to a bus; and their replies.
+//! The requests of one client: routed, answered from the snapshot, refused, or sent to a bus; and their replies.
 //!
 //! It never reads or writes a socket and waits for nothing; `now` is an argument.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.4.2.
@@ -34,15 +34,15 @@ pub(super) struct Session {
     in_flight: InFlight,
     handover: Handover,
     replies: ReplyBuffer,
-    /// One hint for each connection is enough.
+    /// One hint per connection is enough.
     has_hinted: bool,
-    /// Requests that came, and how many of them the snapshot answered, not counted yet.
+    /// Requests received, and how many of them the snapshot answered, not counted yet.
     came: u64,
     found: u64,
 }
 
 impl Session {
-    /// A session, and where the answers of buses come from.
+    /// A session, and the receiver of the buses' answers.
     pub(super) fn new(client: Client, now: Instant) -> (Self, ReplyReceiver) {
         let (channel, receiver) = ReplyChannel::new();
         let state = client.listener.load();
@@ -63,12 +63,12 @@ impl Session {
         (session, receiver)
     }
 
-    /// Requests in flight, those included whose reply the kernel has not taken yet.
+    /// Requests in flight, including those whose reply the kernel has not accepted yet.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len() + self.replies.len()
     }
 
-    /// Whether the buses may still have something to say.
+    /// Whether answers of buses may still come.
     pub(super) fn awaits_answers(&self) -> bool {
         self.in_flight.awaits_answers()
     }
@@ -78,17 +78,17 @@ impl Session {
         self.in_flight.has_late_writes()
     }
 
-    /// The bytes of replies not sent yet, and the requests not handed over yet.
+    /// The bytes of replies not sent yet, and the requests not sent to their buses yet.
     pub(super) fn outputs(&mut self) -> (&[u8], &mut Handover) {
         (self.replies.bytes(), &mut self.handover)
     }
 
-    /// Since when the oldest reply has been waiting for the client to make room.
+    /// Since when the oldest reply has been waiting for the client to read.
     pub(super) fn unsent_since(&self) -> Option<Instant> {
         self.replies.unsent_since()
     }
 
-    /// The kernel took `count` bytes of replies.
+    /// The kernel accepted `count` bytes of replies.
     pub(super) fn handle_written(&mut self, count: usize) {
         self.replies.handle_written(count);
     }
@@ -98,7 +98,7 @@ impl Session {
         self.channel.half_close();
     }
 
-    /// The client is gone: what is not on a line is dropped.
+    /// The client is gone: requests not on a line are dropped.
     pub(super) fn handle_gone(&mut self, now: Instant) {
         self.channel.leave();
         self.in_flight.abandon(now);
@@ -106,7 +106,7 @@ impl Session {
         self.replies = ReplyBuffer::default();
     }
 
-    /// Takes one of the requests that came together. `present` is `now` with the time slept.
+    /// Handles one of the requests that were received together. `present` is `now` with the suspended time.
     pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
         let header = Header::new(&adu);
         self.came += 1;
@@ -158,7 +158,8 @@ impl Session {
         }
     }
 
-    /// All that came together has been taken: counts it, once, for many connections count in one place.
+    /// All requests received together have been handled: counts them at once, because many connections share the
+    /// counters.
     pub(super) fn count_requests(&mut self, now: Instant) {
         if self.came > 0 {
             self.metrics.note_requests(self.came, self.found, now.into_std());
@@ -166,7 +167,7 @@ impl Session {
         }
     }
 
-    /// Takes the answer of a bus.
+    /// Handles the answer of a bus.
     pub(super) fn handle_answer(&mut self, key: u64, answer: Answer, now: Instant) {
         if let Some(asked_at) = self.in_flight.handle_answer(key, answer, now) {
             self.metrics.note_answer(now.saturating_duration_since(asked_at));
@@ -174,11 +175,11 @@ impl Session {
         self.handle_ready(now);
     }
 
-    /// Does what has become due: delayed refusals, and the backstop.
+    /// Handles everything that is due: delayed refusals, and the backstop.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for key in self.in_flight.handle_timeout(now) {
             if let Some(request) = self.handover.withdraw(key) {
-                // Through its own channel, as its bus would: it cost nothing, and never will.
+                // Through its own channel, as its bus would: it used no line, and will not.
                 request.to.send(Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
                 continue;
             }
@@ -220,7 +221,7 @@ impl Session {
         }
     }
 
-    /// Answers a request without a bus: now, unless an earlier one of its transaction identifier has no reply yet.
+    /// Answers a request without a bus: at once, unless an earlier one of its transaction identifier has no reply yet.
     fn reply_at_once(&mut self, asked: Asked, pdu: Bytes, served: Served, now: Instant) {
         if self.in_flight.repeats(asked.header.transaction_id) {
             self.note_request(&asked);
@@ -229,7 +230,7 @@ impl Session {
         self.pass(asked.header, &asked.pdu, pdu, served, now);
     }
 
-    /// Answers a request that costs no line.
+    /// Answers a request without use of a line.
     fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
         let reply = header.reply(pdu);
         if self.traffic.permits_passing(now.into_std()) {
@@ -242,7 +243,7 @@ impl Session {
         self.push(&reply, now);
     }
 
-    /// Refuses a request that no line was sent.
+    /// Refuses a request before it reaches a line.
     fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
         if !is_read(&asked.pdu) {
             self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
@@ -251,13 +252,13 @@ impl Session {
         self.in_flight.refuse(asked, code);
     }
 
-    /// What is recorded of a write.
+    /// The audit record of a write.
     fn write(&self, state: &ListenerState, to: &Addressed<'_>, asked: &Asked) -> PendingWrite {
         PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
     }
 
     /// The reply to a read from data that may be served on this listener, without the bus task. None while the client's
-    /// own write to the unit has no answer: the read must show its effect.
+    /// own write to the unit is unanswered: the read must show its effect.
     fn look_up(
         &self,
         state: &ListenerState,
@@ -299,7 +300,7 @@ impl Session {
         self.handover.send(bus, request);
     }
 
-    /// Once per connection, points out a unit identifier that leads nowhere.
+    /// Logs a hint about an unknown unit identifier, once per connection.
     fn hint(&mut self, refusal: Refusal, state: &ListenerState, request: &Adu, now: Instant) {
         let Header { unit, function, .. } = Header::new(request);
         debug!(unit, %function, code = %refusal.code(), "refused");
@@ -328,7 +329,7 @@ impl Session {
         self.metrics.note_rtu(now.into_std());
     }
 
-    /// A client's request that goes to a line, waits, or is refused.
+    /// A client's request was sent to a line, postponed, or refused.
     fn note_request(&self, asked: &Asked) {
         self.note(Sender::Client, asked.header.reply(asked.pdu.clone()), asked.at);
     }

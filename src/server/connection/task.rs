@@ -26,8 +26,8 @@ use crate::runtime::LogKind;
 use crate::serial::{ReplyReceiver, clock};
 use crate::server::routes::ListenerState;
 
-/// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. What
-/// is in flight then is still answered, unless the client is gone or does not read.
+/// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. Requests in
+/// flight are still answered then, unless the client is gone or does not read.
 pub async fn run<R, W>(reader: R, writer: W, client: Client)
 where
     R: Receive,
@@ -42,7 +42,7 @@ where
     debug!("connected");
     loop {
         connection.handle_buffered(now);
-        // What is written makes room for requests that are here already.
+        // Written replies make room for requests that have already arrived.
         while connection.write_at_once(now).await {
             connection.handle_buffered(now);
         }
@@ -65,18 +65,18 @@ where
     }
 }
 
-/// Where a connection is in its life.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Requests are read.
     Open,
-    /// What is in flight is answered, nothing more is read.
+    /// Requests in flight are answered, nothing more is read.
     Draining,
     /// The client cannot be answered any more.
     Gone,
 }
 
-/// What can wake a connection.
+/// Events that wake a connection.
 #[derive(Debug)]
 enum Event {
     Close,
@@ -94,11 +94,11 @@ struct Connection<R, W> {
     client: Client,
     phase: Phase,
     peer: PeerState,
-    /// Bytes not taken as requests yet, at most [`READ_BUFFER`]. Without any it has no room.
+    /// Bytes not decoded as requests yet, at most [`READ_BUFFER`]. Without bytes it has no capacity.
     input: BytesMut,
     session: Session,
     answers: ReplyReceiver,
-    /// `None` while anything is in flight.
+    /// `None` while a request is in flight.
     idle_since: Option<Instant>,
     /// Since when an ADU is incomplete.
     partial_since: Option<Instant>,
@@ -121,7 +121,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// Waits for the next thing to do. What ends work comes before what makes work.
+    /// Waits for the next event. Events that finish work come before those that begin work.
     async fn next_event(
         &mut self,
         closing: Pin<&mut WaitForCancellationFuture<'_>>,
@@ -144,7 +144,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// Waits for the outcomes of writes when the client is answered or gone.
+    /// Waits for the outcomes of writes after the client is answered or gone.
     async fn next_outcome(&mut self, mut alarm: Pin<&mut Sleep>) -> Event {
         set_alarm(alarm.as_mut(), self.session.poll_timeout());
         tokio::select! {
@@ -154,14 +154,15 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// Writes what the kernel takes without a wait, which nearly always is all there is. Whether it took any.
+    /// Writes what the kernel accepts without waiting, which nearly always is everything. Returns whether it accepted
+    /// any.
     async fn write_at_once(&mut self, now: Instant) -> bool {
         let (output, _) = self.session.outputs();
         if output.is_empty() {
             return false;
         }
         let mut write = pin!(self.writer.write(output));
-        // One that has to wait does so in `next_event`.
+        // A write that has to wait does so in `next_event`.
         let Some(written) = poll_fn(|context| Poll::Ready(ready_now(write.as_mut().poll(context)))).await
         else {
             return false;
@@ -196,12 +197,12 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.session.handle_half_close();
     }
 
-    /// Takes the whole ADUs that have come, as far as there is room for them in flight.
+    /// Handles the whole ADUs received, up to the limit of requests in flight.
     fn handle_buffered(&mut self, now: Instant) {
         if self.input.is_empty() {
             return;
         }
-        // What the listener is set to does not change in the midst of what came together.
+        // The listener's settings are the same for all requests received together.
         let state = self.client.listener.load_full();
         let present = clock::at(now);
         self.handle_whole_adus(&state, now, present);
@@ -212,7 +213,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         while self.phase == Phase::Open && self.session.in_flight() < state.settings.max_in_flight {
             match mbap::decode(&mut self.input) {
                 Ok(Some(adu)) => {
-                    // Also when it is answered at once.
+                    // Also if it is answered at once.
                     (self.partial_since, self.idle_since) = (None, None);
                     if state.admits(self.client.link.client.ip()) {
                         self.session.handle_request(adu, state, now, present);
@@ -222,7 +223,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                     }
                 }
                 Ok(None) if self.input.is_empty() => {
-                    // With hundreds of connections the room of one request counts.
+                    // With hundreds of connections the capacity of one request adds up.
                     self.input = BytesMut::new();
                     return self.partial_since = None;
                 }
@@ -236,11 +237,11 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
         }
-        // Whatever is left was held back by us, not by the client.
+        // The gateway left the remaining bytes waiting, not the client.
         self.partial_since = None;
     }
 
-    /// When something falls due by itself.
+    /// When the next timer is due.
     fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.idle_since.map(|since| since + self.idle_timeout());
         let partial = self.partial_since.map(|since| since + PARTIAL_ADU_TIMEOUT);
@@ -265,7 +266,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// Lets the listener see whether the connection may be evicted.
+    /// Publishes to the listener whether the connection may be evicted.
     fn show_idle(&mut self, now: Instant) {
         let is_idle = self.session.in_flight() == 0;
         if is_idle && self.idle_since.is_none() {
@@ -290,7 +291,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.partial_since = None;
     }
 
-    /// Closing for what stands in the input; the most frequent cause has a name.
+    /// Logs the closing because of the bytes in the input; the most frequent cause has a message of its own.
     fn log_no_modbus_tcp(&self, kind: LogKind, now: Instant, why: &str) {
         let is_rtu = rtu::crc_is_right(&self.input);
         if is_rtu {
@@ -305,18 +306,18 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// The client is answered or gone: from now on only outcomes of writes are waited for.
+    /// The client is answered or gone: from now on only outcomes of writes are awaited.
     fn end(&mut self, now: Instant) {
         (self.partial_since, self.idle_since) = (None, None);
         self.session.handle_gone(now);
     }
 
-    /// Ends the connection in order: all replies are with the kernel.
+    /// Ends the connection regularly: the kernel has all replies.
     async fn close(&mut self) {
         if self.writer.shutdown().await.is_err() {
             return;
         }
-        // Closing a socket with bytes unread is a reset, and a reset can destroy replies on their way.
+        // Closing a socket with unread bytes is a reset, and a reset can destroy replies in transit.
         for _ in 0..DISCARDED_READS {
             self.input.clear();
             tokio::select! {
@@ -329,16 +330,16 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 }
 
-/// Has the alarm go off at `due` at the latest.
+/// Sets the alarm to go off at `due` at the latest.
 fn set_alarm(alarm: Pin<&mut Sleep>, due: Option<Instant>) {
     let due = due.unwrap_or_else(|| Instant::now() + WRITE_TIMEOUT);
-    // One that goes off too early only costs a look, and most of what it is set for never falls due.
+    // An early alarm only costs a check, and most deadlines never come.
     if alarm.is_elapsed() || due < alarm.deadline() {
         alarm.reset(due);
     }
 }
 
-/// What comes from the client: its bytes, or only how much it has closed.
+/// The next input of the client: its bytes, or only how much it has closed.
 async fn incoming<R: Receive>(
     reader: &mut R,
     input: &mut BytesMut,
@@ -352,7 +353,7 @@ async fn incoming<R: Receive>(
     }
 }
 
-/// Appends what there is to `input`, which needs no room while it waits.
+/// Appends the available bytes to `input`, which has no capacity while it waits.
 async fn read_some<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut) -> io::Result<usize> {
     poll_fn(|context| {
         let mut room = [MaybeUninit::uninit(); READ_BUFFER];
@@ -366,7 +367,7 @@ async fn read_some<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut) -
     .await
 }
 
-/// What a future gave, if it did.
+/// The output of a future, if it is ready.
 fn ready_now<T>(poll: Poll<T>) -> Option<T> {
     match poll {
         Poll::Ready(value) => Some(value),
@@ -374,14 +375,14 @@ fn ready_now<T>(poll: Poll<T>) -> Option<T> {
     }
 }
 
-/// An ADU whose first byte came so long ago and whose last has not closes the connection.
+/// An incomplete ADU that began this long ago closes the connection.
 pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A reply that so long after it was ready could not be handed to the kernel closes the connection.
+/// A reply that the kernel has not accepted for this long closes the connection.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Room for the rest of a begun ADU and a whole one more, bytes.
+/// Capacity for the rest of an incomplete ADU and one whole ADU, in bytes.
 const READ_BUFFER: usize = 2 * ADU_MAX;
 
-/// Reads thrown away, at most, when a connection is closed with requests unread.
+/// Largest number of reads that are discarded when a connection is closed with unread requests.
 const DISCARDED_READS: usize = 256;
