@@ -1,5 +1,5 @@
-//! Writes the status pages of an invented building into a directory, to be looked at and driven by `tests/browser`:
-//! before and after one of its meters falls silent, each whole and as the main part that the script asks for.
+//! Writes the status pages of an invented building into a directory, for inspection and for `tests/browser`: before and
+//! after one of its meters falls silent, each as a whole page and as the main part that the script requests.
 
 #[path = "../tests/it/support/page_fixture/mod.rs"]
 mod page_fixture;

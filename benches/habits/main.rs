@@ -1,8 +1,7 @@
-//! What it costs a line that clients read point by point: how long a walk over all points takes, and how much of the
-//! line it needs.
+//! The line time of clients that read point by point: how long a walk over all points takes, and its share of the line.
 //!
-//! `cargo bench --bench habits` runs all of it, `-- profile` only what is called so; `-- --check` makes a missed target
-//! an error. In all some three minutes.
+//! `cargo bench --bench habits` runs all parts, `-- profile` only those with that name; with `-- --check` a missed
+//! target is an error. About three minutes in total.
 
 use std::process::ExitCode;
 

@@ -25,7 +25,7 @@ pub(crate) fn with_profile() -> Vec<Row> {
     .collect()
 }
 
-/// Registers in a row of meters that nothing is known of; then every second of them.
+/// Adjacent registers of meters without a profile; then every second of them.
 pub(crate) fn without_profile() -> Vec<Row> {
     let registers = || points(HOLDING, 0, 1, 40);
     [
@@ -37,7 +37,7 @@ pub(crate) fn without_profile() -> Vec<Row> {
     .collect()
 }
 
-/// What a client reads again and again.
+/// The reads that a client repeats.
 struct Habit {
     what: String,
     setup: Setup,
@@ -57,7 +57,7 @@ impl Habit {
         let gateway = Gateway::set_up(&line, &self.setup);
         let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
         stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-        // A range is known once it was asked for twice, that of a profile's block at once.
+        // A learned range is known after two requests, a profile's block after one.
         let steady = if self.block.is_some() { 1 } else { 2 };
         let (mut walks, mut from) = (Vec::new(), Instant::now());
         for index in 0..WALKS {
@@ -74,7 +74,7 @@ impl Habit {
         self.judge(&walks, steady, used)
     }
 
-    /// How long it takes to read every point once, in seconds.
+    /// The time to read every point once, in seconds.
     fn walk(&self, stream: &mut TcpStream) -> f64 {
         let begun = Instant::now();
         for (transaction, point) in (0..).zip(&self.points) {
@@ -136,7 +136,7 @@ fn setup(merge_gap: u16) -> Setup {
 const PACE: Pace = Pace { baud_rate: 19200, turnaround: Some(Duration::from_millis(5)) };
 const WALKS: usize = 8;
 const PERIOD: Duration = Duration::from_secs(2);
-/// Seconds; a walk that has to wait for the line takes longer.
+/// Seconds; a walk that waits for the line takes longer.
 const WALK_MAX: f64 = 0.2;
 
 /// The address of the profile's first float.

@@ -1,4 +1,4 @@
-//! 500 connections on a line without any snapshot: does everybody get the same, and what does it take?
+//! 500 connections on a line without a snapshot: is the line shared fairly, and at what cost?
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let gateway = Gateway::start(&line, PACE.baud_rate);
     let idle = gateway.memory();
     let before = cost_of_one(&gateway);
-    // Each asks for a register of its own, so that no reply can serve two.
+    // Each reads a register of its own, so that no reply can serve two.
     let work = (0..CLIENTS).map(|client| Reads {
         units: vec![u8::try_from(client % 8 + 1).expect("units are 1 to 8")],
         start: client,
@@ -38,7 +38,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let served = shares.iter().sum::<f64>();
     let rate = served / (until - from).as_secs_f64();
     let cost = worked.as_secs_f64() * 1e6 / served;
-    // What else the machine does weighs on both alike.
+    // Other load of the machine affects both alike.
     let alone = before.midpoint(cost_of_one(&gateway));
     let theory = 1.0 / PACE.period(1).as_secs_f64();
     let exceptions = replies.iter().flatten().filter(|reply| reply.exception.is_some()).count();
@@ -84,7 +84,7 @@ fn cost_of_one(gateway: &Gateway) -> f64 {
     (gateway.processor_time() - worked).as_secs_f64() * 1e6 / replies as f64
 }
 
-/// Fast enough that each is served some ten times: with five, one reply more or less decides.
+/// Fast enough that each is served about ten times: with five, one reply more or less decides.
 const PACE: Pace = Pace { baud_rate: 115_200, turnaround: Some(Duration::from_millis(5)) };
 const CLIENTS: u16 = 500;
 const TIME: Duration = Duration::from_secs(40);

@@ -1,7 +1,7 @@
-//! One dead unit of eight, once found off-line: what do the seven healthy ones lose while somebody asks it?
+//! One dead unit of eight, once marked off-line: how much do the seven healthy ones lose while a client reads it?
 //!
-//! Two gateways on two lines at the same time, so that both see the same machine. The unit is dead from the
-//! start: the gateway never learned how fast it is.
+//! Two gateways on two lines at the same time, so that both have the same machine load. The unit is dead from the
+//! start: the gateway never learned its response time.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! 500 clients on a line that carries four requests a second, each answered within three seconds or refused: is what
-//! the line carries still of use?
+//! 500 clients on a line that carries four requests a second, each answered within three seconds or refused: is the
+//! line still used for answers in time?
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let line = Wire::start(PACE);
     let setup = Setup { request_deadline: "3s", ..Setup::new(PACE.baud_rate) };
     let gateway = Gateway::set_up(&line, &setup);
-    // Each asks for registers of its own, so that no reply can serve two.
+    // Each reads registers of its own, so that no reply can serve two.
     let work = (0..CLIENTS).map(|client| Reads {
         units: vec![u8::try_from(client % 8 + 1).expect("units are 1 to 8")],
         start: client,

@@ -67,7 +67,7 @@ pub(crate) fn measure() -> Vec<Row> {
     ]
 }
 
-/// Four clients with two units each: no two ask for the same, so nothing is shared.
+/// Four clients with two units each: no two read the same, so nothing is shared.
 fn load_gateway(line: &Wire, gateway: &Gateway) -> Vec<Seen> {
     let work =
         [[1, 2], [3, 4], [5, 6], [7, 8]].map(|units| Reads { units: units.to_vec(), ..Reads::of(QUANTITY) });
@@ -80,8 +80,8 @@ fn rate(seen: &[Seen]) -> f64 {
     (seen.len() - 1) as f64 / (last.at - first.at).as_secs_f64()
 }
 
-/// All but the first, which has the pause between two rounds before it, and those after a reply that the line
-/// broke off for so long that a client had to take it for truncated.
+/// All but the first, which follows the pause between two rounds, and those after a reply that the line interrupted for
+/// so long that a client had to take it for truncated.
 fn gaps(seen: &[Seen]) -> Vec<f64> {
     micros(seen.iter().skip(1).filter(|seen| seen.stall <= STALLED).filter_map(|seen| seen.gap))
 }

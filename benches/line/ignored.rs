@@ -1,4 +1,4 @@
-//! One client whose reads are all ignored, each a different one: what does it leave of the line to another?
+//! One client whose reads are all ignored, each a different one: how much of the line is left to another?
 
 use std::net::TcpStream;
 use std::thread;
@@ -24,7 +24,7 @@ pub(crate) fn measure() -> Vec<Row> {
 fn share_beside(unit: u8) -> f64 {
     let line = Wire::start(PACE);
     let gateway = Gateway::start(&line, PACE.baud_rate);
-    // A unit that never answered anything would be found off-line, and cost nothing.
+    // A unit that never answered would be marked off-line, and cost nothing.
     let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
     let known = Read { unit, function: HOLDING, start: 0, quantity: 1 };
     assert_eq!(ask(&mut stream, 0, known), None, "an exception on a good line");

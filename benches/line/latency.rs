@@ -1,4 +1,4 @@
-//! An unpaced line, where bytes take no time: what is left is the silence and what the gateway itself costs.
+//! An unpaced line, where bytes take no time: only the silence and the gateway's own latency remain.
 
 use std::thread;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn ask(gateway: &Gateway, pause: Duration) -> Vec<f64> {
     micros(replies.into_iter().map(|reply| reply.latency))
 }
 
-/// The fastest that can be configured: its wire time is the least that the gateway has to count with.
+/// The fastest rate that can be configured: the gateway assumes the shortest wire time.
 const PACE: Pace = Pace { baud_rate: 1_000_000, turnaround: None };
 const QUANTITY: u16 = 60;
 const ROUNDS: usize = 7;

@@ -1,8 +1,8 @@
-//! What the gateway costs, measured against a bare client on the same simulated line in the same run.
+//! The cost of the gateway, measured against a bare client on the same simulated line in the same run.
 //!
-//! `cargo bench --bench line` runs all of it, `-- crowd` only what is called so; `-- --check` makes a missed
-//! target an error, which a busy machine does not deserve. Each part is bounded in time; in all some six
-//! minutes. It never tunes the gateway: what is not a default is written in `shared/gateway.rs`.
+//! `cargo bench --bench line` runs all parts, `-- crowd` only those with that name; with `-- --check` a missed target
+//! is an error, which needs an idle machine. Each part is bounded in time; about six minutes in total. The gateway is
+//! not tuned: settings other than the defaults are in `shared/gateway.rs`.
 
 use std::process::ExitCode;
 

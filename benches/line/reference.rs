@@ -1,6 +1,6 @@
 //! The bare reference: a client on the line itself, without a gateway, that keeps the same silence.
 //!
-//! It does as little as can be done, and does it on time: write, read, look at the clock.
+//! It does nothing but write, read and check the clock.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,8 +11,8 @@ use metergate::modbus::rtu;
 use crate::clock;
 use crate::wire::{self, Pace, Wire};
 
-/// Reads units 1 to 8 in turn for `time`, `quantity` registers each. Gives the time from each request to its
-/// whole reply.
+/// Reads units 1 to 8 in turn for `time`, `quantity` registers each. Returns the time from each request to its whole
+/// reply.
 pub(crate) fn run(line: &Wire, pace: Pace, quantity: u16, time: Duration) -> Vec<Duration> {
     clock::be_punctual();
     let mut client = line.client();

@@ -1,4 +1,4 @@
-//! Modbus TCP clients that do nothing but ask: a thread each, one request in flight, the next after the reply.
+//! Modbus TCP clients: a thread each, one request in flight, the next after the reply.
 
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::wire::{self, Seen, Wire};
 
-/// What a client reads, again and again.
+/// The reads that a client repeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Reads {
     /// These units in turn.
     pub(crate) units: Vec<u8>,
     /// First register.
     pub(crate) start: u16,
-    /// By how much each read begins further on than the one before.
+    /// The distance from the start of each read to that of the next.
     pub(crate) step: u16,
     /// Registers.
     pub(crate) quantity: u16,
@@ -43,7 +43,7 @@ pub(crate) struct Read {
 /// One reply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
-    /// When it was there.
+    /// When it was received.
     pub(crate) at: Instant,
     /// Since its request was sent.
     pub(crate) latency: Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Reply {
     pub(crate) exception: Option<u8>,
 }
 
-/// Clients at work.
+/// Running clients.
 pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Reply>>>,
@@ -73,14 +73,14 @@ impl Clients {
         Self { stop, threads }
     }
 
-    /// Ends them, each after the reply it waits for. One list per client, in the order of their work.
+    /// Stops them, each after its pending reply. One list per client, in the order of their work.
     pub(crate) fn stop(self) -> Vec<Vec<Reply>> {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|thread| thread.join().expect("no client panics")).collect()
     }
 }
 
-/// What such clients made the line carry in `time`. On a line without faults none of them is refused.
+/// The requests that such clients caused on the line in `time`. On a line without faults none of them is refused.
 pub(crate) fn seen_of(
     line: &Wire,
     gateway: SocketAddr,
@@ -117,7 +117,7 @@ fn work_until(mut stream: TcpStream, reads: &Reads, stop: &AtomicBool) -> Vec<Re
     replies
 }
 
-/// One request and its reply, which is what the unit gave or an exception.
+/// One request and its reply, either data or an exception.
 pub(crate) fn ask(stream: &mut TcpStream, transaction: u16, read: Read) -> Option<u8> {
     let Read { unit, function, start, quantity } = read;
     let [high, low] = transaction.to_be_bytes();

@@ -1,6 +1,6 @@
-//! Waiting for an instant to a few microseconds: sleep for most of it, then look at the clock.
+//! Waiting for an instant to a few microseconds: sleeps for most of it, then polls the clock.
 //!
-//! Costs a processor for the last stretch, which only a bench may do.
+//! Busy for the last stretch, which is acceptable only in a bench.
 
 use std::hint;
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 
-/// Has this thread woken on time, rather than up to 50 µs late together with others.
+/// Sets this thread's timer slack, so that it wakes on time rather than up to 50 µs late.
 pub(crate) fn be_punctual() {
     prctl::set_timerslack(1).expect("Linux lets a thread choose its own timer slack");
 }
@@ -24,5 +24,5 @@ pub(crate) fn sleep_until(at: Instant) {
     }
 }
 
-/// More than waking takes on an idle machine.
+/// More than a wake-up takes on an idle machine.
 pub(crate) const SPIN: Duration = Duration::from_micros(120);

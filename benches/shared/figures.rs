@@ -1,13 +1,13 @@
-//! Numbers out of measurements, and the line of the table they end in.
+//! Figures from measurements, and the rows of their table.
 
 use std::time::Duration;
 
-/// One line of the table.
+/// A row of the table.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) measured: String,
     pub(crate) target: String,
-    /// Whether the target was reached; `None` where there is none.
+    /// Whether the target was met; `None` if there is none.
     pub(crate) reached: Option<bool>,
 }
 
@@ -17,7 +17,7 @@ impl Row {
         Self { what: what.into(), measured, target, reached: Some(reached) }
     }
 
-    /// A figure that is only told.
+    /// A figure without a target.
     pub(crate) fn told(what: &str, measured: String) -> Self {
         Self { what: what.into(), measured, target: String::new(), reached: None }
     }

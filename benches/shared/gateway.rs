@@ -32,25 +32,25 @@ pub(crate) struct Memory {
 pub(crate) struct Gateway {
     child: Child,
     lines: Receiver<String>,
-    /// Lines that came while another was waited for: two tasks of the gateway speak in no order.
+    /// Lines received while another was awaited: two tasks of the gateway log in no order.
     passed: Vec<String>,
     file: PathBuf,
     address: SocketAddr,
 }
 
-/// How a gateway is configured; the rest is the default, apart from limits, which are those of a line that 500 clients
-/// share.
+/// The configuration of a gateway; other keys have their defaults, apart from limits, which suit a line shared by 500
+/// clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Of the line.
     pub(crate) baud_rate: u32,
-    /// Oldest data the listener gives.
+    /// The listener's `max_age`.
     pub(crate) max_age: &'static str,
     /// The listener's.
     pub(crate) request_deadline: &'static str,
-    /// Registers between two ranges that are read in one.
+    /// The bus's `merge_gap`.
     pub(crate) merge_gap: u16,
-    /// As the file words them.
+    /// The units, as in the file.
     pub(crate) units: &'static str,
 }
 
@@ -67,13 +67,13 @@ impl Gateway {
         Self::set_up(line, &Setup::new(baud_rate))
     }
 
-    /// One listener that takes data as old as `max_age`, and `units` as the file words them.
+    /// With one listener with this `max_age`, and `units` as in the file.
     pub(crate) fn serving(line: &Wire, baud_rate: u32, max_age: &'static str, units: &'static str) -> Self {
         Self::set_up(line, &Setup { max_age, units, ..Setup::new(baud_rate) })
     }
 
-    /// One that has begun to send: after a start the line is silent until an answer to what was asked before it
-    /// cannot come any more.
+    /// Returns once the gateway has begun to send: after a start the line is silent until answers to earlier requests
+    /// can no longer come.
     pub(crate) fn set_up(line: &Wire, setup: &Setup) -> Self {
         let Setup { baud_rate, max_age, request_deadline, merge_gap, units } = setup;
         let device = line.device().display();
@@ -115,12 +115,12 @@ impl Gateway {
         gateway
     }
 
-    /// Where its status page is; asked once.
+    /// The address of its status page; may be called once.
     pub(crate) fn status_address(&mut self) -> SocketAddr {
         address_in(&self.line_with("status page address="))
     }
 
-    /// Where it listens.
+    /// The listener's address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -179,15 +179,15 @@ fn proc(process: &Child, name: &str) -> PathBuf {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It has ended by itself or it ends now; either way there is nobody to tell.
+        // It has ended by itself or ends now; the result does not matter.
         let _ended = self.child.kill();
         let _status = self.child.wait();
         let _removed = fs::remove_file(&self.file);
     }
 }
 
-/// A register that no bench reads, far from all that they do.
+/// A register that no bench reads, far from all that they read.
 const APART: Read = Read { unit: 1, function: wire::HOLDING, start: 0x7F00, quantity: 1 };
 
-/// How long it may take to say something.
+/// Longest wait for a line of the log.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 
 use super::figures::Row;
 
-/// A part of the bench: its name, and what measures it.
+/// A part of the bench: its name, and the function that measures it.
 pub(crate) type Part = (&'static str, fn() -> Vec<Row>);
 
-/// Runs the parts the command line names, all without a name, and prints their rows. With `--check` a missed
-/// target is an error.
+/// Runs the parts named on the command line, or all, and prints their rows. With `--check` a missed target is an error.
 pub(crate) fn run(parts: &[Part]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // Cargo itself adds `--bench`.

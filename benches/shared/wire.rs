@@ -1,8 +1,8 @@
 //! A line with meters on a pseudo terminal, precise to some microseconds; a thread of its own.
 //!
-//! Unlike the simulator of the program it blocks, looks at the clock without pause when it matters, and writes
-//! down when bytes came and went. It knows reads of registers by functions 0x03 and 0x04, which give the same.
-//! Source: MODBUS over Serial Line V1.02, chapter 2.5.1.
+//! Unlike the program's simulator it blocks, polls the clock when it matters, and records when bytes came and went. It
+//! supports reads of registers by functions 0x03 and 0x04, which return the same. Source: MODBUS over Serial Line
+//! V1.02, chapter 2.5.1.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +26,7 @@ use super::clock;
 /// How the line keeps time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// Bits per second, which also decide the silence.
+    /// Bits per second, which also determine the silence.
     pub(crate) baud_rate: u32,
     /// Between the end of a request and the first bit of its reply. `None`: an unpaced line, where bytes
     /// take no time at all.
@@ -39,12 +39,12 @@ impl Pace {
         rtu::wire_time(bytes, 10, self.baud_rate)
     }
 
-    /// What must lie between two frames.
+    /// The silence required between two frames.
     pub(crate) fn silence(self) -> Duration {
         rtu::silence(self.baud_rate)
     }
 
-    /// From one request to the next when nobody loses any time, for reads of `quantity` registers.
+    /// From one request to the next without any lost time, for reads of `quantity` registers.
     pub(crate) fn period(self, quantity: u16) -> Duration {
         self.silence()
             + self.wire_time(REQUEST_LENGTH)
@@ -53,19 +53,19 @@ impl Pace {
     }
 }
 
-/// One request as the line saw it.
+/// One request as received by the line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// Unit, function, address and quantity, as they stood on the line.
+    /// Unit, function, address and quantity, as on the line.
     #[allow(dead_code, reason = "the bench of the snapshot uses it, that of the line does not")]
     pub(crate) asked: [u8; ASKED_LENGTH],
     /// From the last byte before it, in either direction, to its first.
     pub(crate) gap: Option<Duration>,
-    /// By how much the line itself was late with a piece of the reply before it.
+    /// How late the line itself was with a piece of the reply before it.
     pub(crate) stall: Duration,
     /// When its first byte came.
     pub(crate) at: Instant,
-    /// When the last byte of its reply was handed over; `None` if nobody answered.
+    /// When the last byte of its reply was sent; `None` without a reply.
     pub(crate) answered: Option<Instant>,
 }
 
@@ -100,7 +100,7 @@ impl Wire {
         let device = PathBuf::from(ptsname_r(&meters_side).expect("a pseudo terminal has a name"));
         let clients_side = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&device);
         let clients_side = clients_side.expect("a pseudo terminal of ours can be opened");
-        // Raw before anybody uses it: an echoing terminal would answer requests with themselves.
+        // Raw before it is opened: an echoing terminal would return requests as answers.
         let mut termios = tcgetattr(&clients_side).expect("it is a terminal");
         cfmakeraw(&mut termios);
         tcsetattr(&clients_side, SetArg::TCSANOW, &termios).expect("raw is allowed");
@@ -111,7 +111,7 @@ impl Wire {
         Self { device, clients_side: clients_side.into(), shared, thread: Some(thread) }
     }
 
-    /// What a client opens.
+    /// The device a client opens.
     pub(crate) fn device(&self) -> &Path {
         &self.device
     }
@@ -121,12 +121,12 @@ impl Wire {
         self.clients_side.try_clone().expect("a descriptor is left").into()
     }
 
-    /// Silences a unit; 0 for none.
+    /// Silences a unit; 0: none.
     pub(crate) fn kill(&self, unit: u8) {
         self.shared.dead.store(unit, Ordering::Relaxed);
     }
 
-    /// What was seen since the last call.
+    /// The requests since the last call.
     pub(crate) fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.shared.seen.lock().expect("the line has not panicked"))
     }
@@ -172,8 +172,8 @@ impl Meters {
 
     /// The next request and when its first byte came; `None` when the line is to stop.
     fn request(&mut self, last_byte: Option<Instant>) -> Option<([u8; REQUEST_LENGTH], Instant)> {
-        // Whoever keeps the silence comes right after it. That moment is watched without pause, so that the
-        // gap measured is the gap kept and not the time this thread takes to wake.
+        // A client that keeps the silence sends right after it. That moment is polled, so that the gap measured is the
+        // gap kept and not the time this thread takes to wake.
         let due = last_byte.map(|last| last + self.pace.silence());
         if let Some(due) = due {
             clock::sleep_until(due - WATCH_BEFORE);
@@ -206,14 +206,14 @@ impl Meters {
         Some((request, at))
     }
 
-    /// Until there is something, or for a moment, after which the caller looks whether it is to stop.
+    /// Waits for bytes, or for a moment, after which the caller checks whether to stop.
     fn wait_readable(&self) {
         let mut interest = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
         poll(&mut interest, PollTimeout::from(50_u8)).expect("a terminal can be polled");
     }
 
-    /// Hands the reply over as a UART does, a buffer of characters at a time, the last at its very end.
-    /// Gives the instant right before the last piece went, and the most by which a piece was late.
+    /// Sends the reply as a UART does, a buffer of characters at a time, the last at its very end. Returns the instant
+    /// right before the last piece, and the largest delay of a piece.
     fn answer(&mut self, request: &[u8; REQUEST_LENGTH], end: Instant) -> (Instant, Duration) {
         let adu = rtu::encode(request[0], &reply_pdu(request));
         let Some(turnaround) = self.pace.turnaround else {
@@ -236,21 +236,21 @@ impl Meters {
     }
 }
 
-/// What a unit answers: registers that tell unit and address apart.
+/// The reply of a unit: registers that identify unit and address.
 fn reply_pdu(request: &[u8; REQUEST_LENGTH]) -> Vec<u8> {
     let start = u16::from_be_bytes([request[2], request[3]]);
     let quantity = u16::from_be_bytes([request[4], request[5]]);
     registers(request[1], request[0], start, quantity)
 }
 
-/// The PDU a unit answers a read of `quantity` registers from `start` with.
+/// The PDU with which a unit answers a read of `quantity` registers from `start`.
 pub(crate) fn registers(function: u8, unit: u8, start: u16, quantity: u16) -> Vec<u8> {
     let count = u8::try_from(quantity * 2).expect("at most 125 registers are asked for");
     let values = (start..start + quantity).flat_map(|at| (at ^ (u16::from(unit) << 8)).to_be_bytes());
     [function, count].into_iter().chain(values).collect()
 }
 
-/// The PDU that asks for them.
+/// The PDU that requests them.
 pub(crate) fn read(function: u8, start: u16, quantity: u16) -> [u8; 5] {
     let ([a, b], [c, d]) = (start.to_be_bytes(), quantity.to_be_bytes());
     [function, a, b, c, d]
@@ -276,10 +276,10 @@ pub(crate) const INPUT: u8 = 4;
 /// Reads that begin here or later are ignored.
 pub(crate) const IGNORED: u16 = 0x8000;
 
-/// Characters a UART collects before it tells anybody.
+/// Characters a UART collects before it reports them.
 const UART_BUFFER: usize = 16;
 
-/// From how long before the end of the silence the line is watched without pause, and until how long after.
-/// No longer: whoever is about to send, and the kernel between, need a processor too.
+/// How long before and after the end of the silence the line is polled. No longer: the sender and the kernel need a
+/// processor, too.
 const WATCH_BEFORE: Duration = Duration::from_micros(50);
 const WATCH_AFTER: Duration = Duration::from_micros(20);

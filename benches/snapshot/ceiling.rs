@@ -1,5 +1,5 @@
 //! The ceiling: a TCP server that answers every request with the same prebuilt bytes, on the same runtime as the
-//! gateway and in a process of its own. It does what no server of this kind can do without.
+//! gateway and in a process of its own. It does only what every server of this kind must do.
 
 #![allow(clippy::print_stdout, reason = "the process tells its address")]
 
@@ -54,7 +54,7 @@ impl Drop for Ceiling {
     }
 }
 
-/// The whole life of the process.
+/// The whole process: serves until it is killed.
 pub(crate) fn serve() -> ExitCode {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("threads can be had").block_on(async {

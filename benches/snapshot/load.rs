@@ -1,5 +1,5 @@
-//! Modbus TCP clients as cheap as they can be, so that what is measured is the server: tasks that send prebuilt
-//! requests and compare prebuilt replies.
+//! The cheapest possible Modbus TCP clients, so that the server is measured: tasks that send prebuilt requests and
+//! compare prebuilt replies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 
 use crate::wire;
 
-/// A request and the reply it must get, as they stand on the wire.
+/// A request and the reply it must get, as on the wire.
 pub(crate) struct Question {
     request: [u8; REQUEST_LENGTH],
     reply: Vec<u8>,
 }
 
 impl Question {
-    /// A read of a unit, number `number` of those a client asks.
+    /// A read of a unit; `number` is its place among those of a client.
     pub(crate) fn new(number: u16, unit: u8, start: u16, quantity: u16) -> Self {
         let [high, low] = number.to_be_bytes();
         let mut request = [high, low, 0, 0, 0, 6, unit, 0, 0, 0, 0, 0];
@@ -32,7 +32,7 @@ impl Question {
         Self { request, reply }
     }
 
-    /// What is asked of the gateway and of the ceiling alike: 60 of the registers that are read in the background.
+    /// The read sent to the gateway and the ceiling alike: 60 of the registers that are read in the background.
     pub(crate) fn ceiling() -> Self {
         Self::new(0, 1, FLOATS, 60)
     }
@@ -42,10 +42,10 @@ impl Question {
     }
 }
 
-/// What clients do.
+/// The work of the clients.
 #[derive(Clone)]
 pub(crate) struct Work {
-    /// Asked in turn, each client beginning with another one. Number `n` is the one made with that number.
+    /// Sent in turn, each client beginning with another one. Number `n` is the one made with that number.
     pub(crate) questions: Arc<[Question]>,
     /// Requests each client has in flight.
     pub(crate) in_flight: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Work {
     pub(crate) pause: Duration,
 }
 
-/// What clients got.
+/// The results of the clients.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) replies: u64,
@@ -80,7 +80,7 @@ impl Load {
         Self(runtime.expect("threads can be had"))
     }
 
-    /// Connects `clients` clients, and then lets them work for `time`.
+    /// Connects `clients` clients, and then runs them for `time`.
     pub(crate) fn run(&self, address: SocketAddr, clients: usize, work: &Work, time: Duration) -> Outcome {
         self.0.block_on(async {
             let mut streams = Vec::new();
@@ -165,7 +165,7 @@ fn whole_reply(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..HEADER - 1 + length)
 }
 
-/// The address of the first of the registers that the profile has read in the background.
+/// The address of the first of the registers that the profile polls.
 pub(crate) const FLOATS: u16 = 256;
 
 /// Bytes of a read request's ADU.

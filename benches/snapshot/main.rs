@@ -1,8 +1,8 @@
-//! What a read from the snapshot costs, measured beside a bare TCP server that returns a prebuilt reply of the
-//! same size in the same run: the ceiling of what this machine's sockets can do.
+//! The cost of a read from the snapshot, measured beside a bare TCP server that returns a prebuilt reply of the same
+//! size in the same run: the ceiling of this machine's sockets.
 //!
-//! `cargo bench --bench snapshot` runs all of it, `-- throughput` only what is called so; `-- --check` makes a
-//! missed target an error. Each part is bounded in time; in all some three minutes.
+//! `cargo bench --bench snapshot` runs all parts, `-- throughput` only those with that name; with `-- --check` a missed
+//! target is an error. Each part is bounded in time; about three minutes in total.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Replies per second from the snapshot over those of the ceiling, and the time the slowest take.
+//! Replies per second from the snapshot relative to the ceiling, and the time of the slowest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) fn measure() -> Vec<Row> {
                     || Side::run(&load, gateway.address(), clients, in_flight, || gateway.processor_time());
                 let bare =
                     || Side::run(&load, ceiling.address(), clients, in_flight, || ceiling.processor_time());
-                // Whoever goes first changes with each round.
+                // The order changes with each round.
                 if round % 2 == 0 {
                     [ours(), bare()]
                 } else {
@@ -97,7 +97,7 @@ fn work(in_flight: usize) -> Work {
     Work { questions: Arc::new([Question::ceiling()]), in_flight, pause: Duration::ZERO }
 }
 
-/// The fastest that can be configured; the line has nothing to do but to keep one unit fresh.
+/// The fastest rate that can be configured; the line only refreshes one unit.
 const PACE: Pace = Pace { baud_rate: 1_000_000, turnaround: None };
 const WARM_UP: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 9;

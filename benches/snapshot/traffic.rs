@@ -1,4 +1,4 @@
-//! What the line carries for one client and for 500 that want the same: registers read in the background, and
+//! The traffic on the line for one client and for 500 that read the same: registers read in the background, and
 //! registers that are learned.
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ pub(crate) fn measure() -> Vec<Row> {
     // Until all has been read once and the integers are learned.
     load.run(gateway.address(), 1, &work, WARM_UP);
     let (mut one, mut many) = (Carried::default(), Carried::default());
-    // In this order, what else the machine does weighs on both alike: each reading begins an interval after the
-    // one before it began, so a late one makes the next late too.
+    // In this order, other load of the machine affects both alike: each reading begins an interval after the one before
+    // it began, so a late one delays the next.
     for clients in [1, CLIENTS, CLIENTS, 1] {
         let carried = if clients == 1 { &mut one } else { &mut many };
         line.take_seen();
@@ -53,7 +53,7 @@ pub(crate) fn measure() -> Vec<Row> {
     ]
 }
 
-/// What the line and the clients saw in some stretches of time.
+/// The traffic of the line and the clients in some stretches of time.
 #[derive(Default)]
 struct Carried {
     /// When each range was read, stretch by stretch.
@@ -75,8 +75,8 @@ impl Carried {
         self.stretches.iter().flat_map(BTreeMap::values).map(Vec::len).sum()
     }
 
-    /// Transactions per second. Each range is counted from its first reading to its last one, so that it does not
-    /// matter where in its interval a stretch begins and ends; one read less than twice, over the whole stretch.
+    /// Transactions per second. Each range is counted from its first reading to its last one, so that the place of a
+    /// stretch in the interval does not matter; a range read less than twice is counted over the whole stretch.
     fn per_second(&self) -> f64 {
         let rate = |readings: &Vec<Instant>| match readings[..] {
             [first, .., last] => (readings.len() - 1) as f64 / (last - first).as_secs_f64(),
@@ -98,7 +98,7 @@ impl Carried {
     }
 
     /// How many readings came sooner after the one before them than ever in `other`, or are of a range that was not
-    /// read there: what an average would hide behind readings that are late.
+    /// read there: an average would hide these behind late readings.
     fn readings_unlike(&self, other: &Self) -> usize {
         let usual = other.shortest();
         let unlike = |(asked, readings): (_, &Vec<Instant>)| {
@@ -110,16 +110,16 @@ impl Carried {
     }
 }
 
-/// What is read once a minute would fall into one of the two stretches and not into the other.
+/// A block read once a minute would fall into one of the two stretches and not into the other.
 const UNITS: &str = "{id: 1-8, profile: leviton-4000r, poll_slow: 10m}";
 /// Registers of the profile that are not read in the background.
 const INTEGERS: u16 = 0;
 const PACE: Pace = Pace { baud_rate: 115_200, turnaround: Some(Duration::from_millis(5)) };
 const CLIENTS: usize = 500;
-/// Every question is asked often enough by one client alone; 500 leave the line's thread its processor.
+/// One client alone repeats every read often enough; 500 leave the line's thread its processor.
 const PAUSE: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_secs(12);
-/// Several periods of what is learned, which is read again every four seconds.
+/// Several periods of the learned ranges, which are read every four seconds.
 const TIME: Duration = Duration::from_secs(20);
-/// A reading that comes after less than this part of the shortest time otherwise is no matter of punctuality.
+/// A reading after less than this part of the shortest time otherwise cannot be explained by jitter.
 const SOONER: f64 = 0.9;

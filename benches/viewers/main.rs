@@ -1,9 +1,8 @@
-//! What people and Prometheus looking at a gateway cost those who read its meters: throughput of the snapshot, the
-//! silence on the line, memory.
+//! The cost of viewers and Prometheus to the clients of a gateway: throughput of the snapshot, the silence on the line,
+//! memory.
 //!
-//! `cargo bench --bench viewers` runs all of it, `-- silence` only what is called so; `-- --check` makes a missed
-//! target an error. Each part is bounded in time; in all some four minutes. It belongs on a machine that does
-//! nothing else.
+//! `cargo bench --bench viewers` runs all parts, `-- silence` only those with that name; with `-- --check` a missed
+//! target is an error. Each part is bounded in time; about four minutes in total. It needs an idle machine.
 
 use std::process::ExitCode;
 
@@ -34,8 +33,8 @@ fn main() -> ExitCode {
     table::run(&PARTS)
 }
 
-/// As many units as a line can have, all of them read in the background.
+/// As many units as a line can have, all of them polled.
 const UNITS: &str = "{id: 1-247, profile: leviton-4000r}";
 
-/// How many that is.
+/// Their number.
 const UNIT_COUNT: usize = 247;

@@ -1,4 +1,4 @@
-//! Everything at once: 247 units read in the background, 500 clients, ten viewers; and the history of 12 hours.
+//! All loads at once: 247 polled units, 500 clients, ten viewers; and the history of 12 hours.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! What 12 hours of history weigh: the gateway's own history of 247 units, filled in a process of its own.
+//! The memory of 12 hours of history: the gateway's own history of 247 units, filled in a process of its own.
 //!
-//! Nobody waits 12 hours: time is an argument of a history. A new process, because memory that others gave back
-//! would hide what is taken.
+//! The clock is simulated: time is an argument of a history. A new process, because memory freed by others would hide
+//! the growth.
 
 #![allow(clippy::print_stdout, reason = "the process tells what it found")]
 
@@ -14,7 +14,7 @@ use metergate::status::{HEALTH_MINUTES, History, MINUTE, Published, READING_MINU
 use crate::UNITS;
 use crate::published::{self, FLOATS};
 
-/// KiB that it takes.
+/// Its size in KiB.
 pub(crate) fn size() -> u64 {
     let program = std::env::current_exe().expect("this program has a path");
     let output = Command::new(program).arg(FILL).output().expect("this program starts");
@@ -22,7 +22,7 @@ pub(crate) fn size() -> u64 {
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of KiB")
 }
 
-/// The whole life of the process.
+/// The whole process: fills a history and prints its size.
 pub(crate) fn fill() -> ExitCode {
     let start = Instant::now();
     let text = format!(
@@ -30,7 +30,7 @@ pub(crate) fn fill() -> ExitCode {
          - {UNITS}\n"
     );
     let mut published = published::published(&text, start);
-    // What the pictures themselves take is the gateway's anyway.
+    // The published views themselves are part of the gateway anyway.
     read_all(&mut published, start, 1);
     read_all(&mut published, start, 2);
     let before = resident();
@@ -57,7 +57,7 @@ pub(crate) fn fill() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Every unit gives its floats.
+/// Every unit answers its floats.
 fn read_all(published: &mut Published, now: Instant, generation: u64) {
     // Around 10 of everything.
     let words: Vec<(u16, u16)> = (FLOATS.start..FLOATS.start + FLOATS.quantity)

@@ -1,4 +1,4 @@
-//! A busy line with nobody looking and with ten viewers, in turns: does the silence before a request change?
+//! A busy line without viewers and with ten, alternating: does the silence before a request change?
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub(crate) fn measure() -> Vec<Row> {
     ]
 }
 
-/// What the line saw in some rounds.
+/// The traffic of the line in some rounds.
 #[derive(Default)]
 struct Stretch {
     /// Before each request, µs.
@@ -67,8 +67,8 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// All but the first, which has the pause between two rounds before it, and those after a reply that the line
-    /// itself broke off for so long that the gateway had to take it for truncated.
+    /// All but the first, which follows the pause between two rounds, and those after a reply that the line interrupted
+    /// for so long that the gateway had to take it for truncated.
     fn add(&mut self, seen: &[Seen]) {
         let fair = seen.iter().skip(1).filter(|seen| seen.stall <= STALLED);
         self.gaps.extend(micros(fair.filter_map(|seen| seen.gap)));
@@ -91,7 +91,7 @@ fn load(line: &Wire, gateway: &Gateway) -> Vec<Seen> {
     seen_of(line, gateway.address(), work, ROUND)
 }
 
-/// Faster than most lines, so that there is more to see; the silence is the shortest there is.
+/// Faster than most lines, for more requests; the silence is the shortest possible.
 const PACE: Pace = Pace { baud_rate: 115_200, turnaround: Some(Duration::from_millis(5)) };
 const ROUNDS: usize = 6;
 const ROUND: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Reads from the snapshot with nobody looking and with ten viewers, in turns.
+//! Reads from the snapshot without viewers and with ten, alternating.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::wire::{Pace, Wire};
 
 pub(crate) fn measure() -> Vec<Row> {
     let line = Wire::start(PACE);
-    // Old enough that what the many units leave unit 1 of the line plays no part.
+    // Old enough that the share of the line left to unit 1 by the many units does not matter.
     let mut gateway = Gateway::serving(&line, PACE.baud_rate, "10m", UNITS);
     let status = gateway.status_address();
     until_all_is_read(status);
@@ -34,7 +34,7 @@ pub(crate) fn measure() -> Vec<Row> {
                     seen.metrics_times.extend(of_round.metrics_times);
                     side
                 };
-                // Whoever goes first changes with each round.
+                // The order changes with each round.
                 if round % 2 == 0 {
                     [alone(), watched()]
                 } else {
@@ -110,7 +110,7 @@ fn judge(clients: usize, rounds: &[[Side; 2]]) -> Vec<Row> {
     ]
 }
 
-/// What the viewers take of a gateway that nobody else asks.
+/// The cost of the viewers on a gateway without other clients.
 fn alone_with_viewers(gateway: &Gateway, status: std::net::SocketAddr) -> Row {
     let worked = || {
         let before = gateway.processor_time();
@@ -131,7 +131,7 @@ fn work() -> Work {
     Work { questions: Arc::new([Question::ceiling()]), in_flight: 1, pause: Duration::ZERO }
 }
 
-/// The fastest that can be configured, so that what is shown changes all the time.
+/// The fastest rate that can be configured, so that the pages change all the time.
 const PACE: Pace = Pace { baud_rate: 1_000_000, turnaround: None };
 const WARM_UP: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;

@@ -1,7 +1,7 @@
-//! Those who look at a gateway: browsers with the page open, Prometheus, and streams of events.
+//! The viewers of a gateway: browsers with the page open, Prometheus, and streams of events.
 //!
-//! Each is a thread that sleeps unless it asks, so that what is measured is the gateway. Asks the way the page's
-//! script and Prometheus do: a connection for each question.
+//! Each is a thread that sleeps between requests, so that the gateway is measured. Requests are those of the page's
+//! script and of Prometheus: one connection each.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::UNIT_COUNT;
 
-/// Who looks.
+/// The kinds of viewers.
 #[derive(Clone, Copy, Debug)]
 enum Viewer {
-    /// Has the page open, whose script asks for it anew every second.
+    /// Has the page open, whose script requests it every second.
     Page,
     /// Scrapes the metrics.
     Prometheus,
@@ -24,27 +24,27 @@ enum Viewer {
     Trace,
 }
 
-/// Ten of them at work.
+/// Ten running viewers.
 pub(crate) struct Viewers {
     stops: Vec<Sender<()>>,
     threads: Vec<JoinHandle<Seen>>,
 }
 
-/// What they saw.
+/// Their results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// Answers, and events of streams.
     pub(crate) answers: u64,
     /// Bytes of them.
     pub(crate) bytes: u64,
-    /// From the question for a page to the last byte of it.
+    /// From the request for a page to its last byte.
     pub(crate) page_times: Vec<Duration>,
     /// The same for metrics.
     pub(crate) metrics_times: Vec<Duration>,
 }
 
 impl Viewers {
-    /// Ten viewers, their questions spread over the period.
+    /// Ten viewers, their requests spread over the period.
     pub(crate) fn start(status: SocketAddr) -> Self {
         let begun = Instant::now();
         let mut viewers = Self { stops: Vec::new(), threads: Vec::new() };
@@ -62,7 +62,7 @@ impl Viewers {
         viewers
     }
 
-    /// They go.
+    /// Stops them.
     pub(crate) fn stop(self) -> Seen {
         drop(self.stops);
         let mut all = Seen::default();
@@ -78,7 +78,7 @@ impl Viewers {
     }
 }
 
-/// What stands at a path, all of it, headers included; it has to be there.
+/// The whole response at a path, headers included; it must exist.
 pub(crate) fn fetch(status: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     ask(status, path).read_to_string(&mut answer).expect("the gateway answers");
@@ -95,7 +95,7 @@ pub(crate) fn until_all_is_read(status: SocketAddr) {
     }
 }
 
-/// Asks for a page, and again at the end of each period. One that comes late makes none of the others late.
+/// Requests a page, and again at the end of each period. A late response delays none of the others.
 fn ask_again(
     status: SocketAddr,
     path: &'static str,
@@ -116,7 +116,7 @@ fn ask_again(
     seen
 }
 
-/// Reads a stream until it is told to stop, and counts how often `mark` is in it.
+/// Reads a stream until it is stopped, and counts the occurrences of `mark`.
 fn follow(status: SocketAddr, (path, mark): (&str, &[u8]), first: Instant, stop: &Receiver<()>) -> Seen {
     let mut seen = Seen::default();
     if stop.recv_timeout(first.saturating_duration_since(Instant::now())) != Err(RecvTimeoutError::Timeout) {
@@ -167,20 +167,20 @@ const TEN: [Viewer; 10] = [
     Viewer::Page,
 ];
 
-/// What the page's script asks for.
+/// The path that the page's script requests.
 pub(crate) const PAGE: &str = "/?part=main";
 pub(crate) const METRICS: &str = "/metrics";
 const EVENTS: &str = "/api/v1/events";
 
-/// How an event begins.
+/// The beginning of an event.
 const EVENT: &[u8] = b"data: ";
 const TRACE: &str = "/api/v1/trace";
 
-/// How a line of a trace begins.
+/// The beginning of a line of a trace.
 const LINE: &[u8] = b"{\"";
 
 const PAGE_PERIOD: Duration = Duration::from_secs(1);
 const METRICS_PERIOD: Duration = Duration::from_secs(5);
 
-/// How long it may take until all units have been read.
+/// Longest wait until all units have been read.
 const PATIENCE: Duration = Duration::from_secs(90);

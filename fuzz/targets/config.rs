@@ -1,4 +1,4 @@
-//! The configuration: no text makes it panic, and whatever it says can be printed.
+//! The configuration: no text makes it panic, and every accepted one can be printed.
 //!
 //! Input: the text of a file.
 

@@ -1,7 +1,7 @@
-//! The MBAP stream decoder: however the stream is cut, it gives the same ADUs or the same error.
+//! The MBAP stream decoder: however the stream is cut, it returns the same ADUs or the same error.
 //!
-//! Input: one byte that seeds the cuts, then the stream. What comes out is judged against a second reading of
-//! the Messaging guide (chapter 3.1.3) below, which sees the whole stream at once.
+//! Input: one byte that seeds the cuts, then the stream. The output is compared with a second implementation of the
+//! Messaging guide (chapter 3.1.3) below, which has the whole stream at once.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(decode(stream.chunks(1)), expected, "the stream byte by byte");
 });
 
-/// What one stream gave: the ADUs, how the stream ended, and the bytes that were left.
+/// The result of one stream: the ADUs, how the stream ended, and the bytes that were left.
 type Outcome = (Vec<Adu>, Option<FramingError>, Vec<u8>);
 
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
@@ -28,7 +28,7 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
             match mbap::decode(&mut input) {
                 Ok(Some(adu)) => adus.push(adu),
                 Ok(None) => break,
-                // Nothing after an error can be told apart, and how much of it has come depends on the cuts.
+                // Bytes after an error are undefined, and how many of them have come depends on the cuts.
                 Err(error) => return (adus, Some(error), Vec::new()),
             }
         }
@@ -62,7 +62,7 @@ fn reading_of_the_guide(mut rest: &[u8]) -> Outcome {
     }
 }
 
-/// Pieces of 1 to 16 bytes, or 0, of a length that `seed` gives.
+/// Pieces of 1 to 16 bytes, or 0, of a length given by `seed`.
 fn pieces(mut stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
     let mut state = u32::from(seed).wrapping_mul(0x9E37_79B9) | 1;
     std::iter::from_fn(move || {

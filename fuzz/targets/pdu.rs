@@ -1,7 +1,7 @@
-//! Request PDUs: what passes keeps the limits of the standard, and nothing that is asked of it panics.
+//! Request PDUs: accepted ones are within the limits of the standard, and no method panics.
 //!
-//! Input: length of the request's PDU, the PDU, then a reply. The limits are written down a second time below,
-//! from the tables of the application protocol (V1.1b3, chapter 6) and section 4 of the contract.
+//! Input: length of the request's PDU, the PDU, then a reply. The limits are implemented a second time below, from the
+//! tables of the application protocol (V1.1b3, chapter 6) and section 4 of the contract.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is said of a reply holds together: what answers has the length that was foretold at any byte.
+/// The properties of a reply are consistent: an answer has the length that was predicted at any byte.
 fn check_reply(request: &RequestPdu, answer: &[u8]) {
     let fits = reply::answers(request, answer);
     let exception = request.function().exception().0;
@@ -132,7 +132,7 @@ fn keeps_the_limits(pdu: &[u8]) -> bool {
         }
         (0x2B, length @ 2..) => pdu[1] != 0x0E || (length == 4 && (1..=4).contains(&pdu[2])),
         (0x01..=0x08 | 0x0B | 0x0C | 0x0F..=0x11 | 0x14..=0x18 | 0x2B, _) => false,
-        // What the standard does not define passes with any data.
+        // Functions the standard does not define pass with any data.
         (0x09 | 0x0A | 0x0D | 0x0E | 0x12 | 0x13 | 0x19..=0x2A | 0x2C..=0x7F, _) => true,
     }
 }

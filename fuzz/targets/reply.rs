@@ -1,8 +1,8 @@
-//! The receiver of the serial line, and what is known about replies: any bytes, in any chunks.
+//! The receiver of the serial line, and the rules for replies: any bytes, in any chunks.
 //!
-//! Input: unit, how the request stands (bit 0: it is on the wire, else its answer is late), length of the
-//! request's PDU, the PDU, then chunks. A chunk begins with a byte: bits 7-6 say what follows it (more may
-//! come, quiet, nothing more, a new request), the others its length.
+//! Input: unit, state of the request (bit 0: it is on the wire, else its answer is late), length of the request's PDU,
+//! the PDU, then chunks. A chunk begins with a byte: bits 7-6 determine what follows it (more may come, quiet, nothing
+//! more, a new request), the others its length.
 
 #![no_main]
 
@@ -41,11 +41,11 @@ fuzz_target!(|data: &[u8]| {
 struct Run {
     asked: (UnitId, RequestPdu, Expected),
     receiver: Receiver,
-    /// All bytes that ever came.
+    /// All bytes received.
     input: Vec<u8>,
     /// Up to where `input` has been matched with frames.
     searched: usize,
-    /// Bytes that went out again, in frames or as noise.
+    /// Bytes returned, in frames or as noise.
     out: u64,
 }
 
@@ -93,7 +93,7 @@ impl Run {
     }
 }
 
-/// The CRC as the flow chart of the serial line guide (chapter 6.2.2) has it, bit by bit, low byte first.
+/// The CRC by the flow chart of the serial line guide (chapter 6.2.2), bit by bit, low byte first.
 fn crc_of_the_guide(frame: &Frame) -> [u8; 2] {
     let mut crc = 0xFFFF_u16;
     for byte in std::iter::once(frame.unit.get()).chain(frame.pdu.iter().copied()) {

@@ -111,7 +111,8 @@ impl TcpClient {
     }
 }
 
-/// The reply PDU the library took apart. It has checked nothing of it but the function code.
+/// The reply PDU, encoded again: the library has no call that returns a PDU as received. It has checked only the
+/// function code.
 fn encode(response: &Response) -> Result<Bytes, Failure> {
     let mut pdu = BytesMut::new();
     pdu.put_u8(response.function_code().value());

@@ -1,8 +1,8 @@
-//! The line, driven by a list of operations: whatever happens on it, each request gets its one answer.
+//! The line, driven by a list of operations: whatever happens on it, each request gets exactly one answer.
 //!
-//! Input: two bytes of settings, then operations of a few bytes each, read with `arbitrary`. After each of them
-//! the outputs are taken and judged by [`world`]; at the end time passes until nothing may wait any more, and
-//! a healthy line must serve again.
+//! Input: two bytes of settings, then operations of a few bytes each, read with `arbitrary`. After each of them the
+//! outputs are polled and checked by [`world`]; at the end time passes until nothing may wait any more, and a healthy
+//! line must serve again.
 
 #![no_main]
 
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     world.finish();
 });
 
-/// One operation and what follows from it.
+/// One operation and its consequences.
 fn operate(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     match input.arbitrary::<u8>()? % 16 {
         0..=2 => request(world, input)?,
@@ -74,7 +74,7 @@ fn seldom(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A client asks for something.
+/// A client sends a request.
 fn request(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     let [who, unit, kind, start, quantity, deadline, age] = input.arbitrary::<[u8; 7]>()?;
     let (address, words) = (start % 32, 1 + quantity % 16);
@@ -96,7 +96,7 @@ fn request(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     };
     let Ok(pdu) = RequestPdu::decode(Bytes::from(pdu)) else { return Ok(()) };
     if kind % 16 == 15 && pdu.function() == FunctionCode::WRITE_SINGLE_REGISTER {
-        // Those are told apart by their numbers.
+        // These writes are identified by their numbers.
         return Ok(());
     }
     world.ask(Asked {
@@ -110,7 +110,7 @@ fn request(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A unit answers one of the last requests on the wire: well, in two lumps, or not quite.
+/// A unit answers one of the last requests on the wire: correctly, in two chunks, or damaged.
 fn answer(world: &mut World, input: &mut Unstructured<'_>) -> Result<()> {
     let [which, how, cut] = input.arbitrary::<[u8; 3]>()?;
     match how % 8 {

@@ -1,14 +1,17 @@
-//! What stands around the line: a clock, clients, units, and the judgement of everything it puts out.
+//! The environment of the line: a clock, clients, units, and the check of all outputs.
 //!
-//! Values tell which sending of which request they were read by. They are judged only while nobody has put
-//! bytes on the line that no unit would send: CRC and counts cannot tell a forgery.
+//! Values identify the attempt and the request by which they were read. They are checked only as long as no bytes were
+//! put on the line that no unit would send: CRC and counts do not detect a forgery.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::line::{Answer, Echo, Framing, Line, LineSettings, ListenerId, OfflineAfter, Output, Parity, PortEvent, PortSettingsChange, Request, Source, Target, UnitId, UnitSettings};
+use metergate::line::{
+    Answer, Echo, Framing, Line, LineSettings, ListenerId, OfflineAfter, Output, Parity, PortEvent,
+    PortSettingsChange, Request, Source, Target, UnitId, UnitSettings,
+};
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
 
@@ -30,7 +33,7 @@ struct Sent {
     wire_end: Instant,
     adu: Bytes,
     pdu: RequestPdu,
-    /// What its unit sent back, if it is to be believed.
+    /// The answer of its unit, if it can be trusted.
     answered: Option<Vec<u8>>,
 }
 
@@ -41,7 +44,7 @@ pub struct World {
     echoes: bool,
     opened: bool,
     closed: bool,
-    /// Whether only units have spoken so far.
+    /// Whether only units have sent so far.
     honest: bool,
     /// Whether units answer each request at once.
     healthy: bool,
@@ -50,13 +53,13 @@ pub struct World {
     /// Requests whose client has gone.
     left: BTreeSet<u32>,
     sent: Vec<Sent>,
-    /// Since the last request went out, something happened that may have ended it.
+    /// Whether something has happened since the last request that may have ended it.
     disturbed: bool,
     quiet_since: Instant,
     written: BTreeSet<Bytes>,
-    /// Bytes that units have yet to send.
+    /// Bytes that units will send.
     due: Option<(Instant, Vec<u8>)>,
-    /// Everything that gives the line a reason to ask for a call: calls beyond it are a spin.
+    /// Number of events that give the line a reason to request a call: calls beyond it are a spin.
     reasons: usize,
     calls: usize,
 }
@@ -109,13 +112,16 @@ impl World {
         self.next_id += 1;
         self.reasons += 1;
         self.waiting.insert(to, asked);
-        self.line.handle_request(Request { to, source, target, pdu, deadline, max_age, listener: ListenerId::default() }, self.now);
+        self.line.handle_request(
+            Request { to, source, target, pdu, deadline, max_age, listener: ListenerId::default() },
+            self.now,
+        );
         self.settle();
     }
 
-    /// The unit answers the `which`-last request with its values, or with an exception; in two lumps, the
-    /// first of `lump` bytes, if that is not 0. Answers later than the guard cannot be told apart, and a unit
-    /// answers in order and once: what would be otherwise does not happen.
+    /// The unit answers the `which`-last request with its values, or with an exception; in two chunks, the first of
+    /// `lump` bytes, if that is not 0. Answers later than the guard cannot be distinguished, and a unit answers in
+    /// order and once: other answers are not generated.
     pub fn answer(&mut self, which: u8, exception: Option<u8>, lump: usize) {
         let Some(index) = self.chosen(which) else { return };
         let (unit, arrival) =
@@ -139,7 +145,7 @@ impl World {
         }
     }
 
-    /// The unit answers, but not all of it arrives as it was sent.
+    /// The unit answers, but the answer is damaged on the wire.
     pub fn damaged(&mut self, which: u8, damage: impl FnOnce(&mut Vec<u8>)) {
         let Some(index) = self.chosen(which) else { return };
         let pdu = answer_to(&self.sent[index].pdu, index);
@@ -154,7 +160,7 @@ impl World {
         self.deliver(bytes);
     }
 
-    /// The adapter hands back a request.
+    /// The adapter echoes a request.
     pub fn echo(&mut self, which: u8) {
         if let Some(index) = self.chosen(which) {
             let adu = self.sent[index].adu.clone();
@@ -162,7 +168,7 @@ impl World {
         }
     }
 
-    /// Lumps of the same bytes, 15 ms apart.
+    /// Repeats the same bytes in chunks, 15 ms apart.
     pub fn babble(&mut self, count: u8, length: usize, byte: u8) {
         for _ in 0..count {
             self.raw(&vec![byte; length]);
@@ -172,7 +178,7 @@ impl World {
     }
 
     pub fn port(&mut self, event: PortEvent) {
-        // The room that owns the port opens what is lost, and loses what is open.
+        // The owner of the port opens a lost one, and loses an open one.
         if self.opened == (event == PortEvent::Opened) {
             return;
         }
@@ -190,7 +196,7 @@ impl World {
     }
 
     pub fn leave(&mut self, connection: u64) {
-        // What is on the wire is answered with what comes of it, the rest at once.
+        // Requests on the wire are answered with their outcome, the others at once.
         let of_it = |(&id, asked): (&u32, &Asked)| (asked.connection == connection).then_some(id);
         let gone: BTreeSet<u32> = self.waiting.iter().filter_map(of_it).collect();
         self.left.extend(&gone);
@@ -198,7 +204,7 @@ impl World {
         self.settle();
     }
 
-    /// A reload: other limits, unit 3 there or not, and the port opened anew or not.
+    /// A reload: other limits, unit 3 added or removed, and the port reopened or not.
     pub fn reload(&mut self, how: u8) {
         let mut settings = self.settings.clone();
         settings.retries = u32::from(how % 3);
@@ -224,7 +230,7 @@ impl World {
         self.settle();
     }
 
-    /// Time passes; the line is called exactly when it asks for it.
+    /// Time passes; the line is called exactly when it requests it.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
@@ -258,7 +264,7 @@ impl World {
         }
     }
 
-    /// Nothing more comes: everybody is answered. Then the units are well again, and so is the line.
+    /// No more input: all requests are answered. Then the units and the line recover.
     pub fn finish(mut self) {
         self.pass(Duration::from_secs(6));
         assert!(self.waiting.is_empty(), "never answered: {:?}", self.waiting);
@@ -271,7 +277,7 @@ impl World {
         self.healthy = true;
         self.pass(Duration::from_secs(30));
         for unit in 1..=3 {
-            // Not asked before, so they are not among the reads that a unit was found to ignore.
+            // Not requested before, so not among the reads that a unit ignores.
             let pdu = RequestPdu::decode(Bytes::from_static(&[3, 0, 100, 0, 2])).expect("a good request");
             let (since, deadline) = (self.now, self.now + Duration::from_secs(2));
             self.ask(Asked { connection: 9, unit, pdu, since, deadline, max_age: Duration::ZERO });
@@ -303,7 +309,7 @@ impl World {
         self.settle();
     }
 
-    /// Takes outputs until there are none.
+    /// Polls outputs until there are none.
     fn settle(&mut self) {
         let most = 16 + 2 * self.waiting.len() + 2 * FRAMES_MAX;
         for _ in 0..most {
@@ -328,7 +334,7 @@ impl World {
             assert!(over || (self.disturbed && last.adu[0] != 0) || !self.opened, "two requests at once");
         }
         if !pdu.is_read() {
-            // Each carries a number of its own, apart from those whose bytes the fuzzer gave.
+            // Each has a number of its own, except those whose bytes come from the fuzzer.
             assert!(self.written.insert(adu.clone()) || !is_unique(&pdu), "a write was repeated");
         }
         let wire_end = self.now + wire_time(adu.len());
@@ -373,7 +379,7 @@ impl World {
         [echo, answer].concat()
     }
 
-    /// All that the line keeps is bounded by who waits, however long the line has babbled.
+    /// Everything the line keeps is bounded by its waiting requests, however long the line has babbled.
     fn check_size(&self) {
         let size = format!("{:?}", self.line).len();
         assert!(size < 32_000 + 2_000 * self.waiting.len(), "the line has grown to {size}");
@@ -395,7 +401,7 @@ fn is_answer(asked: &Asked, sent: &Sent, index: usize, reply: &[u8]) -> bool {
     }
 }
 
-/// The answer of a good meter; values tell the address and the sending that asked for them.
+/// The answer of a healthy meter; values identify the address and the attempt.
 fn answer_to(pdu: &RequestPdu, sending: usize) -> Vec<u8> {
     match (pdu.range(), pdu.function().0) {
         (Some(range), _) => values(&range, sending),
@@ -421,7 +427,7 @@ fn values(range: &ReadRange, sending: usize) -> Vec<u8> {
     reply
 }
 
-/// Whether the request carries a number that no other one has.
+/// Whether the request carries a unique number.
 fn is_unique(pdu: &RequestPdu) -> bool {
     match pdu.bytes()[..] {
         [0x06, 0, address, ..] => address < 32 && pdu.bytes().len() == 5,
@@ -457,13 +463,13 @@ fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
     }
 }
 
-/// The shortest time any unit is given for its answer.
+/// The shortest timeout of any unit.
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const GUARD: Duration = Duration::from_millis(200);
 const TURNAROUND: Duration = Duration::from_millis(50);
-/// Frames that may stand in what the line has received and not looked at in full: each is an event and a record.
+/// Frames that may be in received bytes that were not examined in full: each is an event and a record.
 const FRAMES_MAX: usize = 2 * rtu::ADU_MAX / 4;
 /// 3.5 characters of 11 bits.
 const SILENCE: Duration = Duration::from_nanos(38_500_000_000 / 19_200);
-/// Between two lumps of one answer, as USB adapters deliver them.
+/// Between two chunks of one answer, as USB adapters deliver them.
 const LUMP: Duration = Duration::from_millis(16);
