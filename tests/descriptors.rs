@@ -1,4 +1,4 @@
-//! Running out of file descriptors. In a program of its own, for the limit is the process's.
+//! Running out of file descriptors. A program of its own, because the limit applies to the process.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -34,17 +34,17 @@ async fn running_out_of_descriptors_costs_the_longest_idle_client_and_nobody_els
     let mut neighbour = Peer::connect(&server).await;
     assert!(neighbour.ask(1, READ).await.is_some());
 
-    // The newcomer's own end takes the last descriptor: the listener has none for it.
+    // The new client's own end takes the last descriptor: the listener has none for it.
     let socket = TcpSocket::new_v4().unwrap();
     let taken = take_all();
     let mut newcomer = Peer::new(socket.connect(server.address).await.unwrap());
     assert_eq!(idle.receive().await, None, "the idle client should have made room");
     assert!(newcomer.ask(1, READ).await.is_some());
-    // There is still none to spare, but nobody waits for one either.
+    // There is still none to spare, but no client waits for one either.
     assert!(neighbour.ask(1, READ).await.is_some());
     drop(taken);
 
-    // With nobody idle the newcomer waits at the door until there are descriptors again.
+    // With no idle connection, the new client waits until descriptors are free again.
     newcomer.send(2, 2, READ).await;
     let second = requests.recv().await.unwrap();
     drop((idle, neighbour));

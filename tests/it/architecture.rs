@@ -1,5 +1,5 @@
-//! What the compiler does not hold: which module may import which, that nothing is left unfinished, and that the
-//! README's first commands stand in it.
+//! What the compiler does not check: which module may import which, that nothing is left unfinished, and that the
+//! README shows its first commands.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -74,7 +74,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What must not be left behind. In two halves, so that this file may be searched, too.
+/// Marks that must not be left behind. In two halves, so that this file may be searched, too.
 const UNFINISHED: &[&str] = &[
     concat!("to", "do!("),
     concat!("unimple", "mented!("),
@@ -84,7 +84,7 @@ const UNFINISHED: &[&str] = &[
     concat!("#[ign", "ore"),
 ];
 
-/// The commands that the README begins with.
+/// The first commands of the README.
 const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo test"];
 
 #[test]
@@ -237,7 +237,7 @@ fn a_wrong_import_is_found_however_it_is_written() {
     );
 }
 
-/// What `text`, standing at `path`, imports against the map.
+/// The imports of `text` at `path` that violate the map.
 fn wrong_imports(path: &Path, text: &str) -> Vec<String> {
     let own = path.iter().nth(1).unwrap_or_default().to_string_lossy();
     let Some((_, imports)) = MODULES.iter().find(|(module, _)| *module == own) else {
@@ -303,7 +303,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// None: there is no such file, or it is not text.
+/// `None`: there is no such file, or it is not text.
 fn read_if_there(path: &Path) -> Option<String> {
     fs::read_to_string(root().join(path)).ok()
 }

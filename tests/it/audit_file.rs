@@ -44,7 +44,7 @@ fn it_is_made_for_owner_and_group_whatever_the_umask() {
 fn a_new_file_at_its_full_size_has_the_mode_too_and_every_line_is_still_there() {
     let folder = Folder::new();
     let file = folder.write("audit.jsonl", "{\"n\":0}\n");
-    // Somebody wants it so.
+    // A mode set by the administrator.
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let settings = AuditSettings { file: file.clone(), max_size: 1_000 };
     let audit_log = AuditLog::open(&settings).unwrap();

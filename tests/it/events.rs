@@ -12,7 +12,7 @@ use metergate::events::{
 
 use crate::support::program::Folder;
 
-/// A clock on the wall and one that nobody sets, moved by hand.
+/// A wall clock and a monotonic one, moved by hand.
 struct Clocks {
     wall: Timestamp,
     at: Instant,

@@ -1,4 +1,4 @@
-//! What fuzzing found, each as a test that says what holds since.
+//! Findings of the fuzz targets, each as a test of the rule that holds since.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the answers to a scan add up to, and the configuration that follows from them.
+//! The results of a scan, and the resulting configuration.
 
 use std::process::Command;
 use std::time::Duration;
@@ -267,7 +267,7 @@ fn settings_of_a_line_are_wrong_usage_where_a_gateway_is_asked() {
 
 #[test]
 fn the_time_announced_for_a_gateway_is_that_of_its_patience() {
-    // Nobody listens there, and the time is announced before that is found out.
+    // No server listens there, and the time is announced before that is detected.
     let announced = |more: &[&str]| {
         let arguments = ["scan", "127.0.0.1:1", "--units", "1-3"];
         let program =
@@ -290,7 +290,7 @@ fn a_unit_that_is_heard_damaged_is_asked_again_at_other_settings_and_not_at_the_
     let asked = |found: &Findings, framing| found.to_ask(framing).map(UnitId::get).collect::<Vec<_>>();
     assert_eq!(asked(&found, USUAL), [3]);
     assert_eq!(asked(&found, OTHER), [1, 3]);
-    // What says no more than before changes nothing.
+    // A result that is no better than before changes nothing.
     for again in [Found::Silent, Found::Damaged] {
         found.take(unit(1), OTHER, again);
         assert_eq!(found.units[0], (unit(1), Some(USUAL), Found::Damaged));

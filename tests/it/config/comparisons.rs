@@ -1,4 +1,4 @@
-//! What a configuration file and the file system say about each other; see `golden` for what its parts say.
+//! Checks between a configuration file and the file system; see `golden` for checks within the file.
 
 use metergate::config::parse;
 

@@ -1,4 +1,4 @@
-//! The bounds of what is said about a faulty configuration file; see `golden` for the rest.
+//! The limits of messages about a faulty configuration file; see `golden` for their contents.
 
 use metergate::config::{MAX_ERRORS, parse};
 

@@ -1,4 +1,4 @@
-//! The shipped configuration files: they load, name every key, and what their comments say is true.
+//! The shipped configuration files: they load, name every key, and their comments are correct.
 
 use metergate::config::section::{Audit, Bus, Events, File, Listener, OfflineAfter, StatusPage, Unit};
 use metergate::config::{Config, Loaded, Problem, parse};

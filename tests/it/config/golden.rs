@@ -1,7 +1,7 @@
-//! The whole message about each file of `golden`: `NAME.yaml` is the mistake, `NAME.txt` what is said of it.
+//! The whole message about each file of `golden`: `NAME.yaml` is the mistake, `NAME.txt` the message.
 //!
-//! `METERGATE_GOLDEN=write cargo test golden` writes the messages anew; then read each as somebody who does not know
-//! YAML.
+//! `METERGATE_GOLDEN=write cargo test golden` writes the messages anew; then read each from the point of view of a user
+//! who does not know YAML.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The configuration file: what it says, and what is said about it.
+//! The configuration file: its meaning, and the messages about it.
 
 mod comparisons;
 mod faults;

@@ -1,4 +1,4 @@
-//! The key `status`: what is taken, what is refused, and with which words.
+//! The key `status`: accepted and refused values, and their messages.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ fn good(status: &str) -> Config {
     parse(&text, "m.yaml").unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
-/// What is said of a file with this status: all headlines.
+/// All headlines of the messages about a file with this status.
 fn refused(status: &str) -> String {
     let text = format!("{MINIMAL}{status}\n");
     let problems = parse(&text, "m.yaml").expect_err(status);
@@ -156,6 +156,6 @@ fn a_listener_and_the_page_do_not_share_an_address() {
         |more: &str| parse(&format!("{text}{more}"), "m.yaml").map_err(|problems| problems.to_string());
     let refused = said("status: {address: 127.0.0.1:8502}\n").unwrap_err();
     assert!(refused.contains("listeners[0].address on line 1 already takes 127.0.0.1:8502"), "{refused}");
-    // Nobody asked for the page, so it is the page that goes without.
+    // The page was not requested, so it is the page that is missing.
     assert!(said("").is_ok());
 }

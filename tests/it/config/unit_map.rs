@@ -87,7 +87,7 @@ fn an_entry_leads_to_a_unit_of_the_listeners_buses() {
     ];
     assert_eq!(errors(&text), expected);
     good(&text.replace("buses: [riser-a], ", "").replace("{1: 2, 2: 40, 3: 13, 4: 200}", "{1: 12, 2: 40}"));
-    // Where units are faulty themselves, nothing is said of what might be missing.
+    // If units are faulty themselves, there is no message about missing ones.
     assert_eq!(errors(&text.replace("id: 5-8", "id: 5-300")).len(), 1);
 }
 
@@ -111,7 +111,7 @@ fn the_diagnostics_unit_is_no_entry_of_a_map() {
     let text = format!("{}diagnostics_unit: 7\n", file("unit_map: {7: 5, 8: 6}"));
     let expected = "listeners[0].unit_map.7: found 7, the identifier of the diagnostics unit on line 10; allowed: another one, or another diagnostics_unit";
     assert_eq!(errors(&text), [expected]);
-    // Under a map nothing else is served, so a unit that is 7 elsewhere is in nobody's way.
+    // Under a map nothing else is served, so a unit that is 7 elsewhere does not conflict.
     good(&text.replace("{7: 5, 8: 6}", "{1: 5, 8: 7}"));
     let without = "diagnostics_unit: found 7, which leads to buses[0].units[1] on line 6 already";
     assert!(errors(&text.replace("unit_map: {7: 5, 8: 6}", ""))[0].starts_with(without));

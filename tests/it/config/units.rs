@@ -132,7 +132,7 @@ fn a_polled_block_has_to_fit_into_one_read() {
     let expected = "buses[0].units[0].max_read: found 89, but a block that is polled has 90 registers, and blocks are read whole; allowed: 90 or more, or other blocks";
     assert_eq!(messages(&unit(89)), [expected]);
     good(&unit(52).replace("max_read", "blocks: [integers], max_read"));
-    // Nothing is polled, so nothing has to fit, and what is longer is not read whole either.
+    // Nothing is polled, so nothing has to fit, and a longer block is not read as a whole either.
     let config = good(&unit(60).replace("max_read", "poll: off, max_read"));
     let longest = units(&config)[0].polling.demanded.iter().map(|block| block.range.quantity).max();
     assert_eq!(longest, Some(52));

@@ -1,4 +1,4 @@
-//! What is said about a file that is no usable YAML, or that cannot be read at all.
+//! Messages about a file that is not usable YAML, or that cannot be read at all.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is said of clients of a listener.
+//! Findings about clients of a listener.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What is said of a line and its units, rule by rule.
+//! Findings about a line and its units, rule by rule.
 
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,7 @@ fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
             .to_string()
             .contains("(1) the cable between the adapter and the first meter")
     );
-    // Also when that was a moment ago: nobody has to wait until it is long past.
+    // Also if that was a moment ago: the finding does not wait until it is long past.
     let just_gone = |unit, at| UnitView { last_good: Some(at - 5 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![just_gone(1, at), just_gone(2, at)]));
     assert_eq!(case.kinds(), [(None, Kind::LineSilent)]);

@@ -1,4 +1,4 @@
-//! What is said of what meters say of themselves, rule by rule.
+//! Findings from the registers of meters, rule by rule.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What is said of a line, its units and what meters say of themselves, rule by rule.
+//! Findings about a line, its units and the registers of meters, rule by rule.
 
 mod client;
 mod line;

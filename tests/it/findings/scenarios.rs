@@ -1,5 +1,5 @@
-//! Each fault that the simulator has, run against a line in simulated time: it ends in one finding, of the right cause,
-//! and in none once it is over.
+//! Each fault of the simulator, run against a line in simulated time: it leads to one finding, with the right cause,
+//! and to none once it is over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -165,15 +165,15 @@ async fn a_refused_write_is_recorded_whatever_it_was_refused_for_and_a_read_neve
 async fn a_write_whose_client_is_gone_before_the_answer_is_recorded_with_what_became_of_it() {
     let site = Site::of_a_file();
     let mut peer = connect(site.open).await;
-    // Nobody is there on the line, so there is time.
+    // The unit is absent, so there is time.
     peer.send(1, ABSENT, &write(150)).await;
     let mut watcher = connect(site.closed).await;
     let transactions = 100 + 20 * u16::from(ABSENT) + 6;
     let [high, low] = transactions.to_be_bytes();
-    // The first is the read that looks for an echo before a write.
+    // The first request is the read that checks for an echo before a write.
     let counted = |reply: Bytes| reply.get(5).copied();
     while watcher.ask(200, &[3, high, low, 0, 2]).await.map(counted).unwrap() < Some(2) {}
-    // A reset, not an end that still takes answers.
+    // A reset, not a half-close that still accepts answers.
     socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(peer);
     let told = lines(&site.file(), 1).await;

@@ -1,4 +1,4 @@
-//! The built program with real sockets and a pseudo terminal, read by a client nobody here wrote.
+//! The built program with real sockets and a pseudo terminal, read by an independent client.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ async fn client(address: SocketAddr, unit: u8) -> Context {
     tcp::connect_slave(address, Slave(unit)).await.unwrap()
 }
 
-/// The exception code a call earned.
+/// The exception code of a call.
 fn code<T: std::fmt::Debug>(result: tokio_modbus::Result<T>) -> ExceptionCode {
     let exception = result.unwrap().unwrap_err();
     ExceptionCode(exception.into())
@@ -159,7 +159,7 @@ async fn a_reload_changes_what_it_must_and_disturbs_no_connection() {
 async fn what_is_in_flight_is_answered_before_the_program_ends() {
     let site = Site::start(&listener("127.0.0.1:0", ""));
     let mut silent = client(site.address, 9).await;
-    // Held up by a unit that never answers, so that the signal finds it in flight.
+    // Delayed by a unit that never answers, so that the signal finds it in flight.
     let (answer, ()) = tokio::join!(silent.read_holding_registers(0, 1), async {
         let mut other = client(site.address, 1).await;
         other.read_holding_registers(0, 2).await.unwrap().unwrap();

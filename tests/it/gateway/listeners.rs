@@ -1,4 +1,4 @@
-//! What a gateway makes of its configuration's listeners: families, unit maps, functions that only read.
+//! The listeners of a gateway: families, unit maps, functions declared read only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

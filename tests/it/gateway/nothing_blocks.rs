@@ -1,4 +1,4 @@
-//! Nothing outside the line delays it: a log that nobody reads, by the built program and a real pipe.
+//! Nothing outside the line delays it: a log that is not read, by the built program and a real pipe.
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! What the built program tells a service manager, through a socket like systemd's.
+//! Notifications of the built program to a service manager, through a socket like systemd's.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
@@ -25,14 +25,14 @@ impl Manager {
         Self(socket)
     }
 
-    /// The next thing said.
+    /// The next notification.
     fn told(&self) -> String {
         let mut text = [0; 4096];
         let length = self.0.recv(&mut text).expect("the program says something in time");
         String::from_utf8(text[..length].to_vec()).unwrap()
     }
 
-    /// The next thing said that is not the watchdog's food.
+    /// The next notification that is not the watchdog's.
     fn told_of_state(&self) -> String {
         loop {
             let told = self.told();
@@ -151,5 +151,5 @@ fn without_a_service_manager_the_program_runs_as_it_does() {
     assert_eq!(gateway.exit().0.code(), Some(0));
 }
 
-/// How long a test waits for something that must be said.
+/// How long a test waits for a notification that must come.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! What a reload of the built program must not do: lose an address, mix up answers, hold up a stop.
+//! What a reload of the built program must not do: lose an address, mix up answers, delay a stop.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -171,7 +171,7 @@ async fn what_a_unit_owes_the_bus_before_a_reload_is_not_given_to_the_first_requ
     gateway.signal(Signal::SIGHUP);
     gateway.line_with("INFO reloaded");
     let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
-    // Late by so much that a bus which does not wait would have asked by now.
+    // Late by so much that a bus which does not wait would have sent a request by now.
     assert!(!far.has_request_within(500), "the unit still owes an answer");
     far.answer(1, 0xAAAA);
     far.expect_read(1, 100);
@@ -219,7 +219,7 @@ async fn a_bus_under_another_name_takes_over_the_open_port_and_what_is_owed_ther
     gateway.signal(Signal::SIGHUP);
     gateway.line_with("INFO reloaded");
     let asked = tokio::spawn(async move { client.read_holding_registers(100, 1).await });
-    // Late by so much that a bus which does not wait would have asked by now.
+    // Late by so much that a bus which does not wait would have sent a request by now.
     assert!(!far.has_request_within(500), "the unit still owes an answer");
     far.answer(1, 0xAAAA);
     far.expect_read(1, 100);
@@ -234,7 +234,7 @@ async fn a_bus_that_moves_to_the_device_of_one_that_is_gone_waits_until_that_is_
     let (mut far, other) = (FarEnd::new(), FarEnd::new());
     let folder = Folder::new();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    // What the second is asked waits for five seconds after its port was opened.
+    // Requests to the second wait for five seconds after its port was opened.
     let buses = [Bus("east", &far.name, 1, "100ms"), Bus("west", &other.name, 2, "4s")];
     let file = folder.write("metergate.yaml", &config_of(any, &buses));
     let mut gateway = run(&file);

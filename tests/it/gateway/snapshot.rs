@@ -1,8 +1,8 @@
 //! The built program, its snapshot, real sockets, and a unit whose counter never stands still.
 //!
-//! Every pair of registers of the unit is the same 32-bit counter, taken at one instant for each transaction:
-//! its low word rolls over 152 times a second. So a reply says by itself when it was read, and whether all of
-//! it was. It is the tests' own clock too, which makes a stale value one that is too small.
+//! Every pair of registers of the unit is the same 32-bit counter, taken at one instant for each transaction: its low
+//! word rolls over 152 times a second. So a reply itself shows when it was read, and whether it is from one instant. It
+//! is the tests' own clock too, which makes a stale value one that is too small.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -42,8 +42,8 @@ impl Site {
         Self { unit, _folder: folder, _gateway: gateway, aged, fresh }
     }
 
-    /// Lets `clients` clients read at `address` until the line has carried `requests`, and gives the values
-    /// they saw.
+    /// Lets `clients` clients read at `address` until the line has carried `requests`, and returns the values they
+    /// received.
     async fn read_by_many(
         &self,
         clients: usize,

@@ -1,4 +1,4 @@
-//! The bus budget: what background reading costs a line, when that is too much, and what is said about it.
+//! The bus budget: what background reading costs a line, when that is too much, and which messages report it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};

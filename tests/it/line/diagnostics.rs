@@ -30,12 +30,12 @@ fn block(range: ReadRange, begun: Instant) -> Block {
     Block::new(range, Bytes::from(pdu), begun, 1)
 }
 
-/// A unit never heard of.
+/// A unit that was never seen.
 fn quiet(id: u8) -> UnitView {
     UnitView::new(&settings::unit(id))
 }
 
-/// A gateway that has run for 100000 s with two buses; unit 2 of the second is known to clients as 12.
+/// A gateway that has run for 100000 s with two buses; clients address unit 2 of the second as 12.
 fn picture(now: Instant) -> DiagnosticsView {
     let busy = UnitView {
         state: UnitState::Offline,

@@ -1,4 +1,4 @@
-//! Events in words, as the log has them.
+//! Events as text, as in the log.
 
 use metergate::line::{Event, UnitId};
 

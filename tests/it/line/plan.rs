@@ -1,4 +1,4 @@
-//! The plan of background readings: spread evenly, in phase, and no measure of what was not its doing.
+//! The plan of background readings: spread evenly, in phase, and with no measure of delays it did not cause.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn blocks(count: u8, pace: Pace) -> Vec<PollBlock> {
     (1..=count).map(block).collect()
 }
 
-/// Reads what is due until `end`, as a line that is otherwise free; gives when each reading began.
+/// Reads what is due until `end`, on a line that is otherwise free; returns when each reading began.
 fn run(
     plan: &mut Plan,
     from: Instant,

@@ -1,4 +1,4 @@
-//! Probes of an off-line unit, decided by hand: what they cost the others, and that they find a slow unit too.
+//! Probes of an off-line unit, step by step: what they cost the others, and that they find a slow unit, too.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl Scene {
         self.line.handle_request(request, self.now);
     }
 
-    /// Takes outputs; gives the unit of a request that goes out.
+    /// Polls outputs; returns the unit of a transmitted request.
     fn outputs(&mut self) -> Option<u8> {
         let mut sent = None;
         while let Some(output) = self.line.poll_output() {
@@ -75,7 +75,7 @@ impl Scene {
         assert_eq!(self.outputs(), None);
     }
 
-    /// Asks the healthy unit once, then the dead one until it is off-line; then lets its first probe go out.
+    /// Reads the healthy unit once, then the dead one until it is off-line; then lets its first probe be sent.
     fn probed() -> Self {
         let mut scene = Self::new();
         scene.ask(HEALTHY);

@@ -4,9 +4,9 @@
 //! `METERGATE_SEEDS` and `METERGATE_FIRST_SEED` set how many seeds run, and from which on;
 //! `METERGATE_TRACE=1` prints what happens. Virtual time only: nothing here waits.
 //!
-//! Honest limit: an answer later than the late guard cannot be told from the answer to the next request, so
-//! that the simulated units are never later than that. Nor can damaged bytes be told from an answer when their
-//! CRC is right by chance, so that the simulated wire never has such bytes.
+//! Known limit: an answer later than the late guard cannot be distinguished from the answer to the next request, so the
+//! simulated units are never later than that. Nor can damaged bytes be distinguished from an answer when their CRC is
+//! correct by chance, so the simulated wire never has such bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -120,7 +120,7 @@ fn planned(id: u8, pace: Pace, cost_ms: u64) -> PollBlock {
     }
 }
 
-/// Runs a plan for `time` of line time on which each reading takes its cost, and says what was read when.
+/// Runs a plan for `time` of line time on which each reading takes its cost, and returns what was read when.
 fn run(plan: &mut Plan, start: Instant, time: Duration, cost: Duration) -> Vec<(Duration, UnitId)> {
     let (mut now, mut read) = (start, Vec::new());
     while now < start + time {
@@ -177,7 +177,7 @@ fn readings_are_spread_over_the_interval_and_every_block_keeps_its_pace() {
 #[test]
 fn background_readings_never_take_more_than_their_share() {
     let (start, cost) = (Instant::now(), Duration::from_millis(200));
-    // Five times the line: what is asked for cannot be had.
+    // Five times the line: the requested readings cannot all be done.
     let blocks = (1..=25).map(|id| planned(id, Pace::Every(SECOND), 200)).collect();
     let mut plan = Plan::new(blocks, 0.5, start);
     let read = run(&mut plan, start, 100 * SECOND, cost);

@@ -1,4 +1,4 @@
-//! The built-in profile of the 4000-R against figures read from the papers a second time, by another hand.
+//! The built-in profile of the 4000-R against figures read from the documents independently.
 
 use metergate::meter::{Access, BlockKind, Confidence, Format, Group, Profile, Scale, Valid};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};

@@ -1,4 +1,4 @@
-//! Registers into values: exact where they are counts, honest where there is no value.
+//! Registers into values: exact for counts, and no value where there is none.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ fn decode<'p>(profile: &'p Profile, name: &str, samples: &[Sample<'_>]) -> Readi
     profile.decode(profile.point(name).expect(name), samples).expect("a read that holds the point")
 }
 
-/// What one read alone says of a point.
+/// The value of a point in one read alone.
 fn value(name: &str, first: u16, words: &[u16]) -> Value<'static> {
     decode(meter(), name, &[Read::new(first, words).at(Instant::now())]).value
 }

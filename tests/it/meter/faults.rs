@@ -1,4 +1,4 @@
-//! What is said about a faulty profile: the whole text, and nothing hidden by anything else.
+//! Messages about a faulty profile: the whole text, and no mistake hidden by another.
 //!
 //! Faults any YAML file may have are in `config_yaml.rs`: both kinds of file are read by the same code.
 

@@ -25,7 +25,7 @@ fn range(start: u16, words: &[u16]) -> ReadRange {
     ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity }
 }
 
-/// What the first point of a profile says where its block holds these words.
+/// The value of a profile's first point if its block holds these words.
 fn value(profile: &Profile, words: &[u16]) -> Value<'static> {
     let reply = reply(words);
     let sample = Sample::new(range(0, words), &reply, Instant::now()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use metergate::meter::{Profile, Sample, Value};
 use metergate::modbus::pdu::FunctionCode;
 
-/// What a point says where its registers hold these words.
+/// The value of a point whose registers hold these words.
 fn value(profile: &'static Profile, name: &str, words: &[u16]) -> Value<'static> {
     let point = profile.point(name).unwrap_or_else(|| panic!("{name}"));
     let bytes = words.iter().flat_map(|word| word.to_be_bytes());

@@ -1,4 +1,4 @@
-//! The bus task and those who read what it publishes: neither waits for the other.
+//! The bus task and the readers of its view: neither waits for the other.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -112,7 +112,7 @@ async fn a_read_from_the_snapshot_is_answered_while_the_bus_task_stands_still() 
     for _ in 0..100 {
         assert_eq!(peer.ask(1, &READ).await, Some(reply(7)), "with its port gone and its task held");
     }
-    // It was held all the while, for nobody had let it go; what needs the bus is answered now.
+    // It was blocked all the while; requests that need the bus are answered now.
     release.send(()).expect("the bus task waits");
     assert_eq!(peer.ask(1, WRITE).await, Some(Bytes::from_static(&[0x86, 0x0A])));
     drop(release);

@@ -1,4 +1,4 @@
-//! A bus whose task panics: its clients are answered, it is started anew, and the line is kept silent first.
+//! A bus whose task panics: its clients are answered, it is restarted, and the line is kept silent first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -189,7 +189,7 @@ async fn a_bus_whose_task_panics_answers_all_it_had_with_0a_and_is_started_anew(
     answers.sort();
     assert_eq!(answers, [(1, vec![0x86, 0x0A]), (2, vec![0x83, 0x0A])]);
     assert_eq!(second.receive().await.unwrap().pdu[..], [0x83, 0x0A]);
-    // Until it runs again what comes is refused, and nothing of before is shown as if it were so.
+    // Until it runs again new requests are refused, and nothing of before is shown as current.
     assert_eq!(first.ask(1, READ).await.unwrap()[..], [0x83, 0x0A]);
     assert!(failed.elapsed() < RESTART_PAUSE_MIN, "answered after {:?}", failed.elapsed());
     assert_eq!(rig.view.load().port, PortState::Closed);

@@ -130,7 +130,7 @@ fn polled(range: ReadRange) -> LineSettings {
 /// What encloses [`READ`].
 const BLOCK: ReadRange = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 10 };
 
-/// Reads one request off the far end and checks whom it is for.
+/// Reads one request from the far end and checks its unit.
 async fn expect_request(far: &mut DuplexStream, unit: u8) {
     let mut adu = [0; READ.len() + rtu::OVERHEAD];
     far.read_exact(&mut adu).await.unwrap();
@@ -324,7 +324,7 @@ async fn a_request_handed_over_while_the_first_opening_fails_is_refused_and_the_
 
 #[tokio::test(start_paused = true)]
 async fn a_port_that_takes_no_bytes_is_given_up_within_the_deadline_and_opened_again() {
-    // Room for less than a frame, and nobody reads.
+    // Capacity for less than a frame, and nothing is read.
     let (near, _stuck) = duplex(4);
     let (near_again, mut far) = duplex(256);
     let mut rig = Rig::start([Ok(near), Ok(near_again)]);
@@ -365,7 +365,7 @@ async fn what_arrives_late_for_a_bus_that_was_replaced_is_not_given_to_the_new_o
     let (near, mut far) = duplex(256);
     let mut rig = Rig::start([Ok(near)]);
     rig.ask(1, 1).await;
-    // Asked by the bus before this one, and answered in the same shape when the new one could have asked.
+    // Sent by the bus before this one, and answered in the same form when the new one could have sent a request.
     tokio::time::sleep(line().late_guard / 2).await;
     far.write_all(&rtu::encode(1, &[0x03, 2, 0xAA, 0xAA])).await.unwrap();
     expect_request(&mut far, 1).await;

@@ -1,4 +1,4 @@
-//! A bus task that is stuck is found out; one that merely waits is not.
+//! A bus task that is stuck is detected; one that merely waits is not.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,7 +29,7 @@ where
     (handle, stop, tokio::spawn(bus_task::run(parts, open, Timer::Coarse)))
 }
 
-/// What a line with one unit obeys when the configuration says no more.
+/// The settings of a line with one unit.
 fn line(name: &str) -> LineSettings {
     let text = format!(
         "listeners: [{{address: '127.0.0.1:0'}}]\n\
@@ -43,11 +43,11 @@ fn absent() -> io::Result<OpenPort<DuplexStream>> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// A driver that says when it is entered, and does not come back before it is let go.
+/// A driver that reports when it is entered, and does not return before it is released.
 fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut() -> io::Result<OpenPort<DuplexStream>> {
     move || {
         entered.send(()).unwrap();
-        // Let go when the test drops its end.
+        // Released when the test drops its end.
         let _ = release.recv();
         absent()
     }
@@ -113,7 +113,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
         listener: ListenerId::default(),
     };
     handle.send(request).await.unwrap();
-    // The request is on the wire, and nobody will answer it.
+    // The request is on the wire, and will not be answered.
     meters.read_exact(&mut [0; 8]).await.unwrap();
     watchdog.request_heartbeats();
     until_silent(&watchdog, &[]).await;

@@ -87,7 +87,7 @@ async fn each_refusal_has_its_exception_and_comes_after_ten_milliseconds() {
         (1, &[0x03, 0xFF, 0xFF, 0, 2], ADDRESS),
         (1, &[0x03, 0, 0, 0, 126], VALUE),
         (1, &[0x03, 0, 0], VALUE),
-        // What breaks the standard is told so even where writes are denied; a value of 0x05 does not.
+        // A violation of the standard is reported even if writes are denied; any value of 0x05 is accepted.
         (1, &[0x05, 0, 0, 0x12], VALUE),
         (1, &[0x05, 0, 0, 0x12, 0x34], FUNCTION),
     ];
@@ -185,7 +185,7 @@ async fn a_bus_that_never_answers_is_answered_for() {
     assert_eq!(connected.peer.receive().await.unwrap().pdu, failed);
     let deadline = settings().request_deadline;
     assert!(before.elapsed() >= deadline - BACKSTOP_MARGIN && before.elapsed() < deadline);
-    // Its late answer belongs to nobody, least of all to the next request.
+    // Its late answer must not be sent, least of all for the next request.
     connected.peer.send(2, 2, READ).await;
     let next = requests.recv().await.unwrap();
     answer(request);

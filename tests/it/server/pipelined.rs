@@ -1,6 +1,6 @@
 //! Seeded clients that have many requests in flight under few transaction identifiers: whatever the order in which
-//! buses answer, and however the bytes fall, each request gets its own reply, once, in the order asked of its
-//! identifier.
+//! buses answer, and however the bytes are segmented, each request gets its own reply, once, in the order of the
+//! requests with its identifier.
 //!
 //! On in-memory pipes with a clock that is stepped. A failure names its seed; `METERGATE_FIRST_SEED` is the first that
 //! runs.
@@ -46,7 +46,7 @@ fn each_request_gets_its_own_reply_once_and_in_the_order_of_its_identifier() {
     assert!(from_snapshot > SEEDS, "hardly any read was answered from the snapshot: {from_snapshot}");
 }
 
-/// What one seed is about.
+/// The parameters of one seed.
 #[derive(Debug)]
 struct Case {
     seed: u64,
@@ -89,7 +89,7 @@ enum Kind {
     Diagnostics,
 }
 
-/// What a bus was asked and what it answered, per request: the bus and the answer that counts.
+/// The requests and answers of a bus, per request: the bus and the answer that counts.
 #[derive(Debug, Default)]
 struct BusLog {
     answers: BTreeMap<u16, Vec<(usize, Answer)>>,
@@ -210,7 +210,7 @@ impl Case {
         }
     }
 
-    /// Of each transaction identifier, the replies are those to its requests, in the order asked.
+    /// Of each transaction identifier, the replies are those to its requests, in their order.
     fn all_answered(&self, valid: &[Asked], replies: &[Adu], log: &BusLog) -> Result<(), String> {
         let mut wanted: BTreeMap<u16, Vec<(u8, Reply)>> = BTreeMap::new();
         for (number, asked) in valid.iter().enumerate() {
@@ -268,7 +268,7 @@ impl Case {
     }
 }
 
-/// The exception that a broadcast with these outcomes on the two buses earns.
+/// The exception for a broadcast with these outcomes on the two buses.
 fn broadcast_failure(number: usize, answers: &[(usize, Answer)]) -> Result<Option<ExceptionCode>, String> {
     let mut answers = answers.to_vec();
     answers.sort_by_key(|(bus, _)| *bus);
@@ -277,7 +277,7 @@ fn broadcast_failure(number: usize, answers: &[(usize, Answer)]) -> Result<Optio
     };
     Ok(match (on_a, on_b) {
         (Answer::Sent, Answer::Sent) => None,
-        // Nothing came of it anywhere: the code of the first bus.
+        // No bus sent it: the code of the first bus.
         (Answer::NotSent(code) | Answer::Refused(code), Answer::NotSent(_) | Answer::Refused(_)) => {
             Some(*code)
         }
@@ -352,7 +352,7 @@ impl Reply {
 }
 
 impl BusLog {
-    /// Each bus was handed what is for it, once and in the order asked.
+    /// Each bus got its requests, once and in order.
     fn taken_in_order(&self, valid: &[Asked]) -> Result<(), String> {
         for (bus, taken) in self.taken.iter().enumerate() {
             // What stands behind another read of its identifier is looked up when it is its turn, and sent then.
@@ -392,7 +392,7 @@ struct Held {
     request: Request<ReplySender>,
 }
 
-/// Both buses: they answer in any order, now and then with a failure, and now and then when it is too late.
+/// Both buses: they answer in any order, occasionally with a failure, and occasionally too late.
 async fn serve([mut of_a, mut of_b]: [Requests; BUSES], log: Arc<Mutex<BusLog>>, mut rng: Rng) {
     let stuck = rng.pick(&[0, 0, 0, 30]);
     let failing = rng.pick(&[0, 100, 400]);
@@ -427,7 +427,7 @@ async fn serve([mut of_a, mut of_b]: [Requests; BUSES], log: Arc<Mutex<BusLog>>,
 
 fn answer(Held { bus, request, .. }: Held, failing: u64, log: &Mutex<BusLog>, rng: &mut Rng) {
     let number = number_of(&request);
-    // The connection has answered in place of the bus, and what comes now is nobody's.
+    // The connection has answered in place of the bus, and a later answer is dropped.
     let is_late = Instant::now() >= Instant::from_std(request.deadline) + DEADLINE_MARGIN - BACKSTOP_MARGIN;
     let code =
         rng.pick(&[ExceptionCode::SERVER_DEVICE_BUSY, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND]);
@@ -461,7 +461,7 @@ fn answer(Held { bus, request, .. }: Held, failing: u64, log: &Mutex<BusLog>, rn
     }
 }
 
-/// The answer of the unit on its line: it tells bus, unit and number.
+/// The answer of the unit on its line: it identifies bus, unit and number.
 fn good_answer(bus: usize, request: &Request<ReplySender>) -> Answer {
     let Target::Unit(unit) = request.target else { return Answer::Sent };
     if !request.pdu.is_read() {
@@ -476,7 +476,7 @@ fn number_of(request: &Request<ReplySender>) -> u16 {
     address.checked_sub(KNOWN).unwrap_or(address)
 }
 
-/// Sends the bytes in pieces of any length, with and without pauses. Gives back what keeps the connection open.
+/// Sends the bytes in pieces of any length, with and without pauses. Returns what keeps the connection open.
 async fn send(
     mut writer: WriteHalf<DuplexStream>,
     bytes: Vec<u8>,

@@ -159,7 +159,7 @@ async fn a_bus_that_takes_nothing_holds_up_only_its_own_requests() {
     peer.send(999, 2, READ).await;
     answer(of_b.recv().await.unwrap());
     assert_eq!(peer.receive().await.unwrap().transaction_id, 999);
-    // What waited for a comes to it in its order, none twice.
+    // Requests that waited for a reach it in their order, none twice.
     for number in 0..200 {
         let request = of_a.recv().await.unwrap();
         assert_eq!(request.pdu.bytes()[..], read_from(number));
@@ -361,7 +361,7 @@ async fn a_write_dropped_because_its_client_is_gone_was_never_sent_and_one_that_
     let first = requests.recv().await.unwrap();
     let (on_wire, waiting) = (requests.recv().await.unwrap(), requests.recv().await.unwrap());
     drop(peer);
-    // Its reply cannot be written: that is how a pipe shows that nobody is there.
+    // Its reply cannot be written: that is how a pipe shows that the client is gone.
     first.to.send(Answer::Reply(WRITE.to_vec().into()));
     while !waiting.to.is_gone() {
         tokio::task::yield_now().await;

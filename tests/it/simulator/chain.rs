@@ -53,7 +53,7 @@ async fn a_client_that_does_not_read_loses_bytes_and_the_line_goes_on() {
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(meters, settings(), stop.clone()));
     client.write_all(&rtu::encode(1, &[3, 0, 0, 0, 52])).await.unwrap();
-    // The clock is paused: this is over as soon as nobody has anything to do before it.
+    // The clock is paused: this returns as soon as no task has anything to do before it.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let mut left = [0; 64];
     assert_eq!(client.read(&mut left).await.unwrap(), 16, "what had room");

@@ -1,4 +1,4 @@
-//! What goes wrong on the simulated line: who is silent, who is late, and what a client hears of it.
+//! Faults of the simulated line: which meters are silent or late, and what a client receives.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a simulated meter keeps, counts and warns of: demand, alerts, commands, and a loss of power.
+//! What a simulated meter keeps, counts and alerts of: demand, alerts, commands, and a loss of power.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The simulated line's decisions, with instants by hand: what arrives, who answers, when each byte is visible.
+//! The simulated line, step by step: what arrives, which meters answer, when each byte is visible.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

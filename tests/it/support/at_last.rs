@@ -1,11 +1,11 @@
-//! What is let go here may be held a moment longer: a program that another test starts has all that is open in this
-//! one until it has become itself.
+//! What is released here may be held a moment longer: a program that another test starts shares all open descriptors of
+//! this one until it calls exec.
 
 use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The first success of what is tried again and again.
+/// The first success of repeated attempts.
 pub(crate) fn at_last<T, E: Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -17,5 +17,5 @@ pub(crate) fn at_last<T, E: Debug>(mut attempt: impl FnMut() -> Result<T, E>) ->
     }
 }
 
-/// How long a test waits for something that must happen; no closed connection is forgotten by the system as soon.
+/// How long a test waits for something that must happen; the system remembers a closed connection longer than that.
 const PATIENCE: Duration = Duration::from_secs(20);

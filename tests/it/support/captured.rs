@@ -36,7 +36,7 @@ pub(crate) enum Act {
 /// By request PDU.
 type Acts = Arc<Mutex<BTreeMap<Vec<u8>, VecDeque<Act>>>>;
 
-/// What was really said on the line.
+/// The requests and answers on the line.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) requests: Vec<Vec<u8>>,
@@ -134,7 +134,7 @@ fn line() -> LineSettings {
     LineSettings { name: String::from("riser-a"), offline_after, ..settings::line(&[1, 2]) }
 }
 
-/// All that a follower has been told until nothing more comes.
+/// All events of a follower until no more come.
 pub(crate) async fn told(mut follower: Follower) -> Vec<Arc<Event>> {
     let mut events = Vec::new();
     while let Ok(followed) = timeout(Duration::from_millis(1), follower.next()).await {

@@ -74,7 +74,7 @@ pub(crate) fn serve(settings: ListenerSettings, buses: Vec<(BusHandle, BTreeMap<
     Server { address, listening, stop, task }
 }
 
-/// The reply of a unit of [`answering_bus`]: which unit it is, and the starting address asked for.
+/// The reply of a unit of [`answering_bus`]: the unit, and the requested start address.
 pub(crate) fn reply_of(unit: u8, start: u16) -> Bytes {
     let [high, low] = start.to_be_bytes();
     Bytes::copy_from_slice(&[0x03, 4, 0, unit, high, low])

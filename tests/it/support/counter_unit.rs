@@ -1,4 +1,4 @@
-//! A unit on a pseudo terminal, in a thread of the test, that counts faster than anybody can read.
+//! A unit on a pseudo terminal, in a thread of the test, that counts faster than any client can read.
 //!
 //! Each pair of registers at an even address holds the same 32-bit counter, high word first, taken once for
 //! each transaction and written down. Around [`WRITABLE`] it has registers that keep what is written.
@@ -24,7 +24,7 @@ pub(crate) const WRITABLE: u16 = 300;
 /// Registers from here on do not count.
 const STILL_FROM: u16 = 200;
 
-/// What a test may look at while the unit works: the clock that the counter is, and what was asked and given.
+/// What a test may inspect while the unit works: the counter as a clock, and its requests and answers.
 #[derive(Clone)]
 pub(crate) struct Watch {
     begun: Instant,
@@ -60,7 +60,7 @@ pub(crate) fn ticks(time: Duration) -> u32 {
 /// The unit, there until it is dropped.
 pub(crate) struct CounterUnit {
     device: PathBuf,
-    /// Keeps the terminal alive while nobody else has it open.
+    /// Keeps the terminal alive while no other process has it open.
     _clients_side: OwnedFd,
     watch: Watch,
     thread: Option<JoinHandle<()>>,

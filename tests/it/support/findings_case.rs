@@ -1,6 +1,6 @@
-//! A line then and now as the rules of findings look at it.
+//! A line then and now, as the rules of findings see it.
 //!
-//! Units are well unless a test says otherwise.
+//! Units are healthy unless a test changes them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn id(unit: u8) -> UnitId {
     UnitId::new(unit).unwrap()
 }
 
-/// A unit that has answered all it was asked until `at`.
+/// A unit that has answered all requests until `at`.
 pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
     UnitView {
         id: id(unit),
@@ -49,7 +49,7 @@ pub(crate) fn open(units: Vec<UnitView>) -> View {
     }
 }
 
-/// A line then and now, and what is said of it.
+/// A line then and now, and its findings.
 pub(crate) struct Case {
     pub(crate) before: View,
     pub(crate) now: View,

@@ -1,8 +1,8 @@
 //! What is logged on the thread of a test.
 //!
-//! Each place that logs keeps whether anybody listens, for all threads. A subscriber that a test sets for its own thread
-//! would hear nothing from a place that the thread of another test passes first, for nobody listens there. So one
-//! subscriber hears all threads, and writes down what is logged where a test asked for it.
+//! Each logging call site caches whether any subscriber is interested, for all threads. A subscriber that a test sets
+//! for its own thread would miss a call site that the thread of another test reaches first. So one subscriber receives
+//! the events of all threads, and keeps those of threads on which a test requested them.
 
 use std::cell::RefCell;
 use std::io;
@@ -39,7 +39,7 @@ impl Drop for Log {
     }
 }
 
-/// Writes into the book of the thread that logs, if it has one.
+/// Writes into the list of the thread that logs, if it has one.
 struct Book;
 
 impl io::Write for Book {

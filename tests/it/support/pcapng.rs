@@ -1,4 +1,4 @@
-//! A reader of pcapng that nobody else uses, for what the gateway captured.
+//! An independent reader of pcapng, for captures of the gateway.
 
 use std::io::Read;
 

@@ -16,7 +16,7 @@ pub(crate) struct Terminal {
     pub(crate) far: File,
     /// What the other end opens.
     pub(crate) device: PathBuf,
-    /// The other end, raw, without a claim: with nobody there the far end would see a hang-up.
+    /// The other end, raw, not claimed exclusively: without it the far end would see a hang-up.
     pub(crate) held: OwnedFd,
 }
 

@@ -1,4 +1,4 @@
-//! Who reads the traffic, and whom that delays: nobody.
+//! Readers of the traffic delay neither lines nor clients.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;

@@ -1,4 +1,4 @@
-//! Who follows the traffic by HTTP and does not read: it is told how much it missed, and costs the line nothing.
+//! A follower over HTTP that does not read: it gets the number of missed events, and costs the line nothing.
 //!
 //! The built program, a unit on a pseudo terminal, and a follower whose kernel takes little on its behalf.
 
@@ -147,5 +147,5 @@ const EVENTS: u64 = 3 * (TRANSACTIONS + 1);
 /// The answer to three registers that hold zero.
 const LAST: [u8; 8] = [0x03, 6, 0, 0, 0, 0, 0, 0];
 
-/// What a capture says of events that are not in it, after their number.
+/// The text of a capture about missing events, behind their number.
 const MISSING: &str = " events are missing here: the reader was too slow";

@@ -1,4 +1,4 @@
-//! Traffic as lines of text, and which of them somebody asked for.
+//! Traffic as lines of text, and the filter.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Many clients and one reading that fails: what they wanted of it is read again for all of them at once.
+//! Many clients and one shared reading that fails: their ranges are retried for all of them at once.
 
 use super::*;
 
@@ -21,8 +21,7 @@ fn part_of(client: u64) -> ReadRange {
     PARTS[usize::try_from(client).unwrap() % PARTS.len()]
 }
 
-/// Both parts are read once, in whatever order, before anything else but blocks that go in the background; and
-/// everybody has his answer.
+/// Both parts are read once, in whatever order, before anything but background blocks; and every client has its answer.
 fn assert_read_once_for_all(rig: &mut Rig) {
     let mut read = Vec::new();
     while read.len() < PARTS.len() {
@@ -89,7 +88,7 @@ fn a_part_that_is_not_answered_either_is_not_sent_more_often_than_retries_allow(
 #[test]
 fn a_part_whose_block_was_sent_and_that_is_not_sent_in_time_is_told_so_by_0x0b() {
     let mut rig = crowd(polled_hourly(0));
-    // The block has met with silence; now its unit owes an answer, and nobody calls until all is too late.
+    // The block was not answered; now its unit owes an answer, and the line is not called until all is too late.
     rig.now += 600 * MS;
     rig.line.handle_timeout(rig.now);
     rig.drain();

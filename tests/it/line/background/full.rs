@@ -1,4 +1,4 @@
-//! A line on which more is to be read than fits: who gets what, and what is said of it.
+//! A line on which more is to be read than fits: who gets what, and which events report it.
 
 use super::*;
 

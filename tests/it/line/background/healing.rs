@@ -1,4 +1,4 @@
-//! What a unit did not give for a while is read as before soon after, and what it never gives is read in parts.
+//! Ranges that a unit failed to answer for a while are read as before soon after, and those it never answers in parts.
 
 use metergate::line::{DemandedBlock, UnitState};
 
@@ -53,7 +53,7 @@ fn a_unit_that_refused_everything_for_a_moment_is_read_as_before_within_a_minute
     assert_eq!(rig.view.units[0].measured[..], [FLOATS]);
 }
 
-/// A rig whose unit 2 is read as a whole for whoever wants one of the parts.
+/// A rig whose unit 2 is read as a whole for any client of one of the parts.
 fn merged() -> Rig {
     let mut rig = Rig::start(Pace::Every(3600 * SECOND));
     rig.serve(1, FLOATS, 7);
@@ -169,7 +169,7 @@ fn a_failed_try_of_a_divided_block_gives_its_parts_back_at_once() {
     let halves: BTreeSet<_> = [(256, 44), (300, 46)].into();
     let whole_refused = |range| if range == FLOATS { refusal(range) } else { reply(range, 1) };
     want_for(&mut rig, &[], 5 * SECOND, whole_refused);
-    // Twenty minutes later the try of the whole meets with silence.
+    // Twenty minutes later the retry of the whole is not answered.
     let mut tried = 0;
     let until = rig.now + 1200 * SECOND;
     let read = rig.pass_with(until, |_, range| {

@@ -1,4 +1,4 @@
-//! What is learned from clients: kept through a lost answer, for the shortest age, for as long as it is wanted.
+//! Ranges learned from clients: kept through a lost answer, for the shortest age, for as long as they are used.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn start() -> Rig {
     rig
 }
 
-/// Asks twice, which is often enough.
+/// Reads twice, which is enough to learn the range.
 fn learn(rig: &mut Rig, range: ReadRange, max_age: Duration) {
     for to in 900..902 {
         rig.read(to, 2, range, max_age);
@@ -45,7 +45,7 @@ fn one_lost_answer_does_not_forget_a_range() {
     assert_eq!(rig.view.polling.learned, 1);
     rig.read(2, 2, WANTED, 5 * SECOND);
     rig.serve(2, WANTED, 6);
-    // It is whole again: who asks for a part refreshes it.
+    // It is whole again: a client's read of a part refreshes it.
     rig.now += 6 * SECOND;
     rig.read(3, 2, registers(11, 2), 5 * SECOND);
     rig.serve(2, WANTED, 7);
@@ -88,7 +88,7 @@ fn a_range_nobody_asks_for_any_more_is_not_read_again_because_it_was_silent() {
     rig.read(1, 2, WANTED, 5 * SECOND);
     rig.serve(2, WANTED, 2);
     assert!(rig.held(2, WANTED, 5 * SECOND).is_some());
-    // Wanted, so it is read again; then nobody asks, and the meter is silent.
+    // In use, so it is read again; then no client reads it, and the meter is silent.
     assert_eq!(rig.next_sent(), Some((2, WANTED.request())));
     assert_eq!(rig.next_sent(), None);
     assert_eq!(rig.next_sent(), None);
@@ -210,12 +210,12 @@ fn a_range_asked_for_repeatedly_is_learned_on_a_unit_without_a_profile() {
     rig.read(3, 2, registers(11, 2), 5 * SECOND);
     rig.serve(2, asked, 6);
     assert_eq!(rig.answered(3), Answer::Reply(reply(registers(11, 2), 6)));
-    // Somebody is served from it, so it is read again before it gets too old for him.
+    // A client is served from it, so it is read again before its data expires.
     let begun = rig.now;
     assert!(rig.held(2, asked, 5 * SECOND).is_some());
     rig.serve(2, asked, 8);
     assert!(rig.now - begun < 5 * SECOND, "after {:?}", rig.now - begun);
-    // Nobody is: it is left alone.
+    // No client is: it is not read again.
     assert_eq!(rig.next_sent(), None);
 }
 
@@ -254,7 +254,7 @@ fn who_was_given_a_read_he_joined_is_not_given_an_older_block_next() {
     rig.read(1, 2, narrow, 60 * SECOND);
     rig.serve(2, narrow, 1);
     rig.now += 40 * SECOND;
-    // A wider read of somebody who takes no aged data is on the wire, and is joined.
+    // A wider read of a client that accepts no aged data is on the wire, and is joined.
     rig.read(2, 2, registers(8, 8), Duration::ZERO);
     assert_eq!(rig.next_sent(), Some((2, registers(8, 8).request())));
     rig.read(3, 2, registers(10, 4), 60 * SECOND);

@@ -66,7 +66,7 @@ fn what_was_read_of_one_table_takes_the_place_of_what_was_read_of_the_other() {
     rig.serve(1, FLOATS, 7);
     rig.now += SECOND;
     let whole = input(FLOATS.start, FLOATS.quantity);
-    // Who takes no aged data sees the very table he asks for, and what he read is no worse for others.
+    // A client that accepts no aged data reads the very table it names, and its data serves others.
     rig.read(1, 1, whole, Duration::ZERO);
     rig.serve(1, whole, 8);
     assert_eq!(rig.answered(1), Answer::Reply(reply(whole, 8)));
@@ -93,7 +93,7 @@ fn what_was_wanted_of_a_refused_block_is_read_in_the_table_it_was_asked_of() {
         let mut rig = mirrored(Pace::Every(3600 * SECOND));
         rig.serve(1, FLOATS, 7);
         rig.now += 10 * SECOND;
-        // A refusal of the one table says nothing of the other.
+        // A refusal of one table proves nothing about the other.
         rig.read(1, 1, input(260, 2), 5 * SECOND);
         assert_eq!(rig.next_sent(), Some((1, FLOATS.request())));
         rig.answer(1, &exception_reply(FLOATS.function, code), 20 * MS);

@@ -72,7 +72,7 @@ impl Rig {
         rig
     }
 
-    /// The port is opened, and the time has passed in which each unit may owe an answer that is not known here.
+    /// Opens the port, and lets the time pass in which each unit may owe an unknown answer.
     fn open(&mut self) {
         self.line.handle_port(PortEvent::Opened, self.now);
         self.drain();
@@ -164,7 +164,8 @@ impl Rig {
         self.answer(id, &reply(range, value), 20 * MS);
     }
 
-    /// Lets time pass up to `until`; every request is answered, as fast as the wire is. Gives what was read, and when.
+    /// Lets time pass up to `until`; every request is answered, as fast as the wire is. Returns what was read, and
+    /// when.
     fn pass(&mut self, until: Instant) -> Vec<(Instant, u8, ReadRange)> {
         self.pass_with(until, |_, range| Some(reply(range, 1)))
     }
@@ -218,7 +219,7 @@ impl Rig {
         self.answers.remove(index).1
     }
 
-    /// What a connection would be served without asking the line.
+    /// What a connection would be served without the line.
     fn held(&self, id: u8, range: ReadRange, max_age: Duration) -> Option<Bytes> {
         self.view.unit(unit(id))?.snapshot.answer(&range, max_age, ListenerId::default(), self.now)
     }
@@ -402,7 +403,7 @@ fn a_unit_that_is_off_line_is_not_polled_and_its_young_data_is_still_served() {
 fn a_background_reading_waits_for_clients_and_still_comes() {
     let mut rig = Rig::start(Pace::Every(SECOND));
     rig.serve(1, FLOATS, 7);
-    // Three clients that ask again at once: the line is never free.
+    // Three clients that repeat their requests at once: the line is never free.
     let (mut to, mut background) = (10, 0);
     let until = rig.now + 20 * SECOND;
     for _ in 0..3 {
@@ -425,7 +426,7 @@ fn a_background_reading_waits_for_clients_and_still_comes() {
 #[test]
 fn a_due_block_that_a_client_waits_for_already_does_not_wake_the_line_without_end() {
     let mut rig = Rig::start_with_gap(Pace::Every(SECOND), 50 * MS);
-    // Asked for before the unit's gap is over, and due: one reading serves both.
+    // Requested before the unit's gap is over, and due: one reading serves both.
     rig.read(1, 1, FLOATS, 5 * SECOND);
     rig.serve(1, FLOATS, 7);
     assert_eq!(rig.answered(1), Answer::Reply(reply(FLOATS, 7)));
@@ -464,7 +465,7 @@ fn a_small_read_is_sent_alone_when_the_whole_block_meets_with_silence() {
 fn a_unit_that_owes_an_answer_does_not_keep_others_from_being_read() {
     let mut rig = Rig::start(Pace::Every(SECOND));
     rig.serve(1, FLOATS, 7);
-    // Unit 2 is silent, and always has somebody waiting for it.
+    // Unit 2 is silent, and a client always waits for it.
     let (mut readings, end) = (0, rig.now + 6 * SECOND);
     rig.read(0, 2, registers(0, 2), Duration::ZERO);
     while rig.now < end {

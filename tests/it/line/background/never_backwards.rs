@@ -1,4 +1,4 @@
-//! On one listener no register goes back in time, whatever ranges are asked with whatever age.
+//! On one listener no register goes back in time, whatever ranges are read with whatever age.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ struct Step {
     listener: u8,
     range: ReadRange,
     max_age: u64,
-    /// Whether the unit answers nothing until the client gives up.
+    /// Whether the unit does not answer until the client gives up.
     is_silent: bool,
 }
 
@@ -159,7 +159,7 @@ fn an_answer_that_may_belong_to_an_earlier_sending_takes_no_register_back() {
     rig.read(1, 2, other, Duration::ZERO);
     rig.pass_with(rig.now + 4 * SECOND, |_, _| None);
     rig.answer(2, &reply(other, 1), Duration::ZERO);
-    // One answer is owed beyond the guard; meanwhile younger values of the same registers are given.
+    // One answer is owed beyond the guard; meanwhile younger values of the same registers are served.
     rig.read(2, 2, pair, Duration::ZERO);
     rig.pass_with(rig.now + 1200 * MS, |_, _| None);
     rig.read(3, 2, four, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Units and ports that are gone: how it is found out that they are back, and what is served meanwhile.
+//! Units and ports that are gone: how their return is detected, and what is served meanwhile.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn a_read_behind_a_write_of_the_same_connection_is_not_answered_from_before_it()
     assert_eq!(rig.next_sent(), Some((2, registers(0, 2).request())));
     rig.ask(1, 1, &WRITE, SECOND);
     rig.read(1, 1, registers(256, 2), SECOND);
-    // Another connection knows nothing of it.
+    // Another connection is not affected by it.
     rig.read(2, 1, registers(256, 2), SECOND);
     assert_eq!(rig.answered(2), Answer::Reply(reply(registers(256, 2), 7)));
     rig.answer(2, &reply(registers(0, 2), 1), 20 * MS);

@@ -1,4 +1,4 @@
-//! A reload hands its settings to the running line: what they do not touch goes on.
+//! A reload passes its settings to the running line: what they do not change continues.
 
 use metergate::line::PortSettingsChange;
 

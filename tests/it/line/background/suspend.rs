@@ -1,4 +1,4 @@
-//! What a machine has slept counts as age of everything that was read before.
+//! Time the machine was suspended counts as age of all data read before.
 
 use metergate::line::Now;
 

@@ -1,4 +1,4 @@
-//! Whose answer a frame is, where it ends, and what a unit owes.
+//! Which request a frame answers, where it ends, and what a unit owes.
 
 use super::bench::{Ask, Bench, NO_RESPONSE, reply, settings};
 
@@ -229,7 +229,7 @@ fn late_by(late: f64) -> Bench {
     bench
 }
 
-/// After how long `pdu` is sent where an answer to the read of register 0 was lost, counted from when that was given up.
+/// After how long `pdu` is sent if an answer to the read of register 0 was lost, counted from when that was given up.
 fn asked_after(bench: &mut Bench, pdu: &[u8]) -> f64 {
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
@@ -286,7 +286,7 @@ fn the_answer_to_a_read_sent_again_counts_as_begun_when_it_was_sent_first() {
     bench.read(2, Ask { max_age: 60_000.0, ..Ask::of(1) }, 0, 1);
     let again = bench.sent();
     bench.to(again.at + 20.0);
-    // That to the first, or to the second.
+    // It answers the first, or the second.
     bench.frame(1, &[3, 2, 0, 5]);
     assert_eq!(bench.answer(), (2, reply(&[3, 2, 0, 5])));
     let begun = bench.view.units[0].snapshot.blocks()[0].begun.instant;

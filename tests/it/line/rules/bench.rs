@@ -67,7 +67,7 @@ impl Bench {
             records: VecDeque::new(),
             events: VecDeque::new(),
         };
-        // Long enough ago that no unit owes an answer to what was asked before the start.
+        // Long enough ago that no unit owes an answer to a request before the start.
         bench.line.handle_port(PortEvent::Opened, bench.t0 - millis(OPEN_FOR));
         bench.outputs();
         bench.to(0.0);
@@ -90,7 +90,7 @@ impl Bench {
         self.now = self.now.max(at);
     }
 
-    /// Time passes, and nobody calls the line.
+    /// Time passes without a call of the line.
     pub(crate) fn stall(&mut self, until: f64) {
         self.now = until;
     }
@@ -148,12 +148,12 @@ impl Bench {
         self.fire(due);
     }
 
-    /// A request that has left since the last look, if one has.
+    /// A request that has been sent since the last call, if any.
     pub(crate) fn next_sent(&mut self) -> Option<Sent> {
         self.sent.pop_front()
     }
 
-    /// Nothing has left since the last look, and nothing leaves before `at`.
+    /// Nothing has been sent since the last call, and nothing is sent before `at`.
     pub(crate) fn silent_to(&mut self, at: f64) {
         self.to(at);
         assert_eq!(self.sent.pop_front(), None, "before {at}");
@@ -176,17 +176,17 @@ impl Bench {
         panic!("nothing is answered");
     }
 
-    /// An answer that has been given, if there is one.
+    /// An answer that has been sent, if any.
     pub(crate) fn take_answer(&mut self) -> Option<(u32, Answer)> {
         self.answers.pop_front().map(|(id, _, answer)| (id, answer))
     }
 
-    /// No answer has been given since the last look.
+    /// No answer has been sent since the last call.
     pub(crate) fn no_answer(&self) {
         assert!(self.answers.is_empty(), "{:?}", self.answers);
     }
 
-    /// Answers whatever is sent next with so many registers of `value`, 5 ms later, and gives what was sent.
+    /// Answers the next request with this many registers of `value`, 5 ms later, and returns the request.
     pub(crate) fn serve(&mut self, value: u8) -> Sent {
         let sent = self.sent();
         self.to(sent.at + 10.0);
@@ -196,8 +196,8 @@ impl Bench {
         sent
     }
 
-    /// Lets clients ask one thing after the other, and units answer by themselves, up to `until`. `respond` gives what a
-    /// unit answers, if it does, and how long after the end of the request it begins. Gives everything that was sent.
+    /// Lets clients send one request after the other, and units answer by themselves, up to `until`. `respond` returns
+    /// the answer of a unit, if any, and how long after the end of the request it begins. Returns all requests sent.
     pub(crate) fn run(
         &mut self,
         until: f64,
@@ -309,7 +309,7 @@ impl Bench {
     }
 }
 
-/// A client that asks one thing after the other, for ever.
+/// A client that sends one request after the other, endlessly.
 pub(crate) struct Client {
     ask: Ask,
     pdus: Vec<Vec<u8>>,
@@ -349,7 +349,7 @@ pub(crate) const REFUSED_OFFLINE: Answer = Answer::Refused(ExceptionCode::GATEWA
 /// How long the port has been open when a bench begins.
 const OPEN_FOR: f64 = 60_000.0;
 
-/// After so long a connection gives an answer that cost nothing.
+/// The delay of an answer that used no line.
 const REFUSED_AFTER: f64 = 10.0;
 
 /// Milliseconds that a frame with such a PDU takes on the wire.

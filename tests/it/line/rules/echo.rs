@@ -1,4 +1,4 @@
-//! Adapters that hand back what is sent.
+//! Adapters that echo what is sent.
 
 use metergate::line::{Answer, Echo, LineSettings};
 
@@ -45,7 +45,7 @@ fn a_write_that_cannot_equal_its_answer_needs_no_check() {
 const OWN_ANSWERS: [&[u8]; 4] =
     [&[5, 0, 1, 0xFF, 0], &WRITE, &[8, 0, 0, 0xA5, 0x37], &[0x16, 0, 4, 0, 0xF2, 0, 0x25]];
 
-/// What a client is told that sends `pdu` to a unit that is alive or not, on a line that echoes or not.
+/// The answer to a client that sends `pdu` to a unit that is alive or not, on a line that echoes or not.
 fn told(pdu: &[u8], echoes: bool, alive: bool) -> Answer {
     let mut bench = Bench::new(LineSettings { echo: Echo::Auto, retries: 0, ..settings(&[1]) });
     settle(&mut bench, echoes);

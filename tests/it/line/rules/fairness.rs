@@ -1,4 +1,4 @@
-//! Line time, shared by what was really taken.
+//! Line time, shared by what requests really took.
 
 use metergate::line::{LineSettings, UnitState};
 
@@ -70,7 +70,7 @@ fn an_address_with_many_connections_gets_no_more_than_one_with_one() {
 #[test]
 fn a_debt_stays_while_the_flow_is_empty() {
     let mut bench = Bench::new(settings(&[1]));
-    // The first asks something ignored now and then only, and leaves the queue in between.
+    // The first sends an ignored read only from time to time, and leaves the queue in between.
     let mut clients =
         [Client::new(asks(1, 1), ignored(), 200.0), Client::new(asks(1, 2), [read(0, 60)], 0.0)];
     bench.run(60_000.0, &mut clients, respond);

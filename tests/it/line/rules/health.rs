@@ -1,4 +1,4 @@
-//! Units that do not answer, and how they come back.
+//! Units that do not answer, and how they return.
 
 use metergate::line::{Answer, Echo, LineSettings, UnitState};
 
@@ -13,7 +13,7 @@ fn impatient(units: &[u8]) -> Bench {
     Bench::new(LineSettings { retries: 0, ..settings(units) })
 }
 
-/// Asks unit 1 until it is off-line; gives when that was.
+/// Reads unit 1 until it is off-line; returns when that was.
 fn lose_unit_1(bench: &mut Bench) -> f64 {
     let mut attempts = 0;
     while bench.state(1) != UnitState::Offline {
@@ -181,7 +181,7 @@ fn a_read_that_is_too_long_for_a_unit_does_not_make_it_off_line() {
     for round in 0..12 {
         id += 1;
         bench.read(id, Ask::of(1), 0, 120);
-        // Refused, once it was ignored twice and something else was answered between.
+        // Refused after it was ignored twice with another answer in between.
         let answer = bench.answer().1;
         assert!(matches!(answer, NO_RESPONSE | REFUSED_OFFLINE), "{answer:?}");
         while bench.next_sent().is_some() {}
@@ -200,7 +200,7 @@ fn a_read_that_is_too_long_for_a_unit_does_not_make_it_off_line() {
 fn a_probe_never_asks_what_its_own_echo_would_answer() {
     let mut bench = Bench::new(LineSettings { retries: 0, echo: Echo::Auto, ..settings(&[1]) });
     bench.ask(1, Ask::of(1), &[8, 0, 0, 0xA5, 0x37]);
-    // First it is found out whether the adapter echoes, then the unit repeats what it was sent.
+    // First the adapter is checked for an echo, then the unit repeats what it was sent.
     bench.serve(3);
     bench.sent();
     bench.frame(1, &[8, 0, 0, 0xA5, 0x37]);

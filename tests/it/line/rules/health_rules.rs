@@ -1,5 +1,5 @@
-//! Dead units, dead lines, and reads that a healthy unit ignores: what each costs, and that whatever answers again is
-//! found again.
+//! Dead units, dead lines, and reads that a healthy unit ignores: what each costs, and that every unit which answers
+//! again is found again.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn answered(sent: &Sent) -> Option<(f64, Vec<u8>)> {
     Some((5.0, registers(&sent.pdu, 1)))
 }
 
-/// Loses unit 1 by asking `pdu` until it is off-line.
+/// Sends `pdu` to unit 1 until it is off-line.
 fn lose(bench: &mut Bench, pdu: &[u8]) {
     let mut attempts = 0;
     while bench.state(1) != UnitState::Offline {
@@ -337,7 +337,7 @@ fn a_unit_that_answers_only_what_a_client_asks_is_found_by_that_request() {
     let mut bench = Bench::new(impatient(&[1, 2]));
     lose(&mut bench, &read(0, 1));
     let lost = bench.now();
-    // It takes a write and nothing else.
+    // It answers a write and nothing else.
     let write = vec![6, 0, 9, 0, 1];
     let ask = Ask { deadline: 3_000.0, ..Ask::of(1) };
     let mut clients = [Client::new(ask, [write.clone()], 100.0)];
@@ -413,7 +413,7 @@ fn what_answers_again_is_found_by_the_read_that_was_refused_to_a_client() {
     bench.ask(1, Ask::of(1), &input(30, 2));
     assert_eq!(bench.answer(), (1, REFUSED_OFFLINE));
     let lost = bench.now();
-    // Nobody asks any more; the unit has nothing but these two registers.
+    // No client sends requests any more; the unit has only these two registers.
     bench.run(lost + 60_000.0, &mut [], |sent| answered(sent).filter(|_| sent.pdu == input(30, 2)));
     assert_eq!(bench.state(1), UnitState::Online);
 }
@@ -449,8 +449,8 @@ fn each_kind_of_probe_finds_a_unit_again_within_two_of_its_pauses() {
 
 // The silent line.
 
-/// Three units that have answered once, then the cable is cut, and clients go on asking. Gives when the line was found
-/// silent.
+/// Three units that have answered once, then the cable is cut, and clients continue to send requests. Returns when the
+/// line was found silent.
 fn cut(bench: &mut Bench) -> f64 {
     for unit in 1..=3 {
         bench.read(u32::from(unit), Ask::of(unit), unit, 1);

@@ -83,7 +83,7 @@ fn what_waited_too_long_is_not_sent_after_a_stall() {
     bench.to(200.0);
     bench.frame(1, &[3, 2, 0, 0]);
     assert_eq!(bench.answer().0, 1);
-    // The task comes back late, and a request is what it finds first.
+    // The task returns late, and finds a request first.
     bench.stall(1_000.0);
     bench.read(3, Ask::of(1).on(2, 2), 0, 1);
     assert_eq!(bench.answer(), (2, BUSY));
@@ -244,7 +244,7 @@ fn after_the_port_was_opened_a_broadcast_waits_too() {
 #[test]
 fn a_request_that_finds_the_line_free_is_sent_whatever_the_unit_usually_takes() {
     let mut bench = Bench::of(&[1]);
-    // Four seconds of patience teach a response time of 400 ms.
+    // An answer after 400 ms teaches the gateway that response time.
     bench.read(1, Ask::of(1), 0, 1);
     let sent = bench.sent();
     bench.to(sent.at + 404.0);
@@ -253,7 +253,7 @@ fn a_request_that_finds_the_line_free_is_sent_whatever_the_unit_usually_takes() 
     for id in 2..40 {
         let later = bench.now() + 50.0;
         bench.to(later);
-        // The unit has become quick, which can be learned only by asking it.
+        // The unit has become quick, which only a request can show.
         bench.read(id, Ask { deadline: 100.0, ..Ask::of(1) }, 0, 1);
         let sent = bench.sent();
         bench.to(sent.at + 20.0);

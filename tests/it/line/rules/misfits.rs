@@ -1,4 +1,4 @@
-//! Answers that do not fit what was asked, and what they prove.
+//! Answers that do not fit the request, and what they prove.
 
 use metergate::line::{
     Echo, Event, LineSettings, Misfit, Outcome, PortSettingsChange, Record, Replies, UnitState,
@@ -147,7 +147,7 @@ fn a_misfit_within_the_guard_proves_that_the_unit_is_alive() {
     bench.frame(1, &[3, 2, 0, 5]);
     bench.to(sent.at + 950.0);
     assert_eq!(bench.state(1), UnitState::Online);
-    // One that was asked nothing proves nothing.
+    // A unit without a request proves nothing.
     let mut bench = Bench::of(&[1]);
     bench.to(100.0);
     bench.frame(1, &[3, 2, 0, 5]);
@@ -234,7 +234,7 @@ fn loose_replies_pass_on_any_answer_of_the_unit_and_function_that_is_no_request(
 #[test]
 fn of_a_loose_unit_only_exactly_the_same_read_is_served_from_the_snapshot() {
     let ask = Ask { max_age: 60_000.0, ..Ask::of(1) };
-    // As long as was asked, and twice as long.
+    // As long as requested, and twice as long.
     for answer in [&[4, 8, 1, 2, 3, 4, 5, 6, 7, 8][..], &[&[4, 16][..], &[7; 16]].concat()] {
         let mut bench = loose();
         bench.ask(1, ask, &[4, 0, 0, 0, 4]);
@@ -281,7 +281,7 @@ fn an_answer_that_equals_its_request_is_an_answer_and_no_echo() {
     let pdu = [1, 3, 0, 0, 24];
     let mut bench = Bench::new(LineSettings { echo: Echo::Auto, ..settings(&[1]) });
     bench.ask(1, Ask::of(1), &pdu);
-    // Whether the adapter echoes is found out first, by a read whose answer differs from it.
+    // The adapter is checked for an echo first, by a read whose answer differs from it.
     let check = bench.serve(1);
     assert_eq!(check.pdu, [3, 0, 0, 0, 1]);
     for id in 1..=4 {

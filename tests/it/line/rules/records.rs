@@ -1,4 +1,4 @@
-//! What the line records of its own doing.
+//! The records of the line.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A reload hands its settings to the running line: what stays, and what begins anew.
+//! A reload passes its settings to the running line: what stays, and what starts again.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn a_reopened_port_keeps_what_is_owed_and_forgets_health_marks_blocks_and_echo()
     assert_eq!((bench.state(1), bench.view.units[0].ignored_reads), (UnitState::NeverSeen, 0));
     assert_eq!((bench.view.echo, bench.view.units[0].snapshot.blocks().len()), (None, 0));
     assert_eq!(bench.view.units[0].response_time, None);
-    // What it owed is not given to who asks the same length next.
+    // What it owed does not answer the next request of the same length.
     bench.read(2, Ask::of(1), 60, 1);
     bench.to(lost.at + 800.0);
     bench.frame(1, &[3, 2, 0xBA, 0xD0]);

@@ -1,4 +1,4 @@
-//! Who is next, and who shares whose answer.
+//! Which request is next, and which clients share an answer.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use metergate::line::LineSettings;
 
 use super::bench::{Ask, BUSY, Bench, Sent, reply, settings};
 
-/// Serves `count` reads, each answer as slow as it is long, and gives how many each client got; `client` gives whose
-/// request it is.
+/// Serves `count` reads, each answer as slow as it is long, and returns how many each client got; `client` returns the
+/// client of a request.
 fn shares(bench: &mut Bench, count: usize, client: impl Fn(&Sent) -> u8) -> BTreeMap<u8, f64> {
     let mut shares = BTreeMap::new();
     for _ in 0..count {
@@ -30,7 +30,7 @@ fn jain(shares: &BTreeMap<u8, f64>) -> f64 {
 fn line_time_is_shared_fairly_between_addresses() {
     let mut bench = Bench::of(&[1]);
     let mut id = 0;
-    // Address 1 asks over ten connections, the others over one each; the start tells whose request it is.
+    // Address 1 sends over ten connections, the others over one each; the start address identifies the client.
     for round in 0..20 {
         for address in 1..=3_u8 {
             for connection in 0..if address == 1 { 10 } else { 1 } {
@@ -174,7 +174,7 @@ fn who_joined_a_refused_read_asks_alone_and_joins_no_other() {
     bench.to(first.at + 10.0);
     bench.frame(1, &[0x83, 2]);
     assert_eq!(bench.answer(), (1, reply(&[0x83, 2])));
-    // A queue that is full by now has room for who had its place before.
+    // A queue that is full by now has a place for a request that had one before.
     bench.no_answer();
     let asked: Vec<Vec<u8>> = (0..3).map(|_| bench.serve(1).pdu).collect();
     assert!(asked.contains(&vec![3, 0, 0, 0, 1]), "{asked:?}");
@@ -188,7 +188,7 @@ fn who_left_costs_the_line_nothing() {
     bench.read(2, Ask::of(1).on(2, 2), 10, 1);
     bench.line.drop_requests(|&id| id == 2);
     bench.frame(1, &[3, 2, 0, 0]);
-    // Told at once that nothing was sent, in case it only closed its side.
+    // Notified at once that nothing was sent, in case it only closed its side.
     assert_eq!(bench.answer(), (2, BUSY));
     assert_eq!(bench.answer().0, 1);
     bench.silent_to(20_000.0);

@@ -1,4 +1,4 @@
-//! What becomes of an answer on its way: late, lost, damaged, doubled, somebody else's, amid noise.
+//! What happens to an answer on the wire: late, lost, damaged, doubled, from another unit, amid noise.
 
 use metergate::modbus::rtu;
 
@@ -89,7 +89,7 @@ impl Scene<'_> {
                 pdu.extend([0x55, 0xAA]);
                 return rtu::encode(unit, &pdu).to_vec();
             }
-            // Zeros behind a CRC leave it right; behind one that ends in a zero nobody knows how many.
+            // Zeros behind a CRC leave it correct; behind one that ends in a zero their number is ambiguous.
             let adu = rtu::encode(unit, &pdu);
             let zeros: &[u8] = if adu.ends_with(&[0]) { &[] } else { &[0, 0, 0] };
             return [&adu, zeros].concat();
@@ -106,8 +106,8 @@ impl Scene<'_> {
                 adu.remove(usize::try_from(rng.below(adu.len() as u64)).expect("small"));
             }
         }
-        // A damaged answer of unknown length has a right CRC once in 65536 times (seed 74260), and nothing can
-        // tell: it loses one byte more.
+        // A damaged answer of unknown length has a correct CRC once in 65536 times (seed 74260), which cannot be
+        // detected: it loses one byte more.
         if pdu[0] == 0x41 && adu != whole[..] && rtu::crc_is_right(&adu) {
             adu.pop();
         }
@@ -127,9 +127,9 @@ pub(crate) fn flip(bytes: &mut [u8], rng: &mut Rng) {
     }
 }
 
-/// What is left of `adu` as the adapter hands it back: a bit or three wrong, or the first byte lost. Neither the rest
-/// of it nor the rest with the first bytes of an answer looks like an answer with a right CRC: nothing could tell that
-/// from one (seeds 145126 and 5107027).
+/// What is left of `adu` as the adapter echoes it: up to three bits wrong, or the first byte lost. Neither the rest of
+/// it nor the rest with the first bytes of an answer looks like an answer with a correct CRC, which could not be
+/// detected (seeds 145126 and 5107027).
 pub(crate) fn damaged_echo(adu: &[u8], rng: &mut Rng) -> Vec<u8> {
     loop {
         let mut echo = adu.to_vec();
@@ -148,8 +148,8 @@ pub(crate) fn damaged_echo(adu: &[u8], rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// Random bytes in which no answer seems to begin: what looks like the head of the awaited answer and has a
-/// wrong CRC *is* a garbled answer as far as anybody on the line can tell.
+/// Random bytes in which no answer seems to begin: bytes that look like the head of the awaited answer and have a wrong
+/// CRC *are* a garbled answer to every receiver on the line.
 pub(crate) fn noise(rng: &mut Rng, units: &[u8], length: usize) -> Vec<u8> {
     let mut noise: Vec<u8> = Vec::with_capacity(length);
     for _ in 0..length {
@@ -167,7 +167,7 @@ pub(crate) fn noise(rng: &mut Rng, units: &[u8], length: usize) -> Vec<u8> {
 /// Length of an exception on the line.
 const EXCEPTION: usize = 5;
 
-/// An identifier of no unit. Behind that of a unit that owes an answer, nobody could tell who really talks.
+/// An identifier of no unit. Behind that of a unit that owes an answer, the sender would be ambiguous.
 const STRANGER: u8 = 247;
 
 /// Before the end of the guard a late answer has begun to arrive, whatever the adapter adds.

@@ -1,4 +1,4 @@
-//! The promises, checked at each step: what was asked, what the units really did, and what went out.
+//! The promises, checked at each step: the requests, the units' executions, and the outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::own::Own;
 use super::polling::{COUNTERS, COUNTERS_END, time_told};
 use super::wire::{MILLI, Nanos};
 
-/// Broken promises are told in words.
+/// Broken promises are reported as text.
 pub(crate) type Check = Result<(), String>;
 
 /// A request the machine has been handed and has not answered.
@@ -142,10 +142,10 @@ impl Invariants {
         seen.snapshot.answer(&asked.pdu.range()?, Duration::from_nanos(asked.max_age), asked.listener, now)
     }
 
-    /// A request of so much line time goes out: somebody waits for it or it is read on our own account, and a
-    /// write goes out once.
+    /// A request with this line time is sent: a client waits for it or it is a background reading, and a write is sent
+    /// once.
     pub(crate) fn transmit(&mut self, unit: u8, pdu: &RequestPdu, took: Nanos, now: Nanos) -> Check {
-        // Whoever joined a wider read waits for it, too, even if the one who began it has left.
+        // A client that joined a wider read waits for it, too, even if the one that began it has left.
         let serves = |asked: &Asked| {
             // Only who takes aged data is served from another table than he asked.
             let seen =
@@ -281,8 +281,8 @@ impl Invariants {
         })
     }
 
-    /// The counters in a reply tell when they were read: whole, at one instant, young enough, and not before a
-    /// write that was acknowledged. Whatever the executions say.
+    /// The counters in a reply show when they were read: whole, at one instant, young enough, and not before a write
+    /// that was acknowledged. Independent of the executions.
     fn counters(&mut self, id: u64, asked: &Asked, reply: &[u8]) -> Check {
         let Some(range) = asked.pdu.range().filter(|range| matches!(range.function.0, 3 | 4)) else {
             return Ok(());
@@ -364,7 +364,7 @@ fn gives(
     }
     let (Some(asked), Some(wanted)) = (execution.pdu.range(), pdu.range()) else { return false };
     if execution.reply[0] & 0x80 != 0 {
-        // "No such address" tells nothing about a part of what was asked for.
+        // "No such address" proves nothing about a part of the range.
         let own = reply[0] == wanted.function.0 | 0x80;
         let same = own && execution.reply[1..] == reply[1..];
         return table(asked).covers(&table(wanted))

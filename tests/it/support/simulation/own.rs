@@ -1,4 +1,4 @@
-//! What the line reads and keeps on its own account: which ranges, how much line time, how many blocks.
+//! The line's own reads and blocks: which ranges, how much line time, how many blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(crate) struct Own {
     /// Line time that other shares allowed before `since`.
     earned: f64,
     since: Nanos,
-    /// Line time of readings nobody waited for, at least.
+    /// Line time of readings no client waited for, at least.
     spent: Nanos,
     /// Whether the request on the wire is one.
     on_the_wire: bool,
@@ -100,8 +100,8 @@ impl Own {
         }
     }
 
-    /// Whether the range may be read without anybody waiting: it holds what a client that takes data of some age
-    /// asked for, alone or by joining a wider read.
+    /// Whether the range may be read without a waiting client: it holds a range that a client which accepts data of
+    /// some age requested, alone or by joining a wider read.
     pub(crate) fn may_read(&self, unit: u8, range: &ReadRange) -> bool {
         let range = self.seen(unit, range);
         let learned =
@@ -180,8 +180,8 @@ impl Own {
         check(view.polling.learned <= self.learn_limit, || "more learned than allowed".into())
     }
 
-    /// Whether it is a part of a demanded block that a client asked inside: one the unit does not give whole is read
-    /// in parts, each of them, whichever the client asked for.
+    /// Whether it is a part of a demanded block in which a client requested a range: a block the unit does not answer
+    /// in full is read in parts, each of them, whichever the client requested.
     fn is_demanded(&self, unit: u8, range: &ReadRange) -> bool {
         let asked = |whole: &ReadRange| {
             self.aged.get(&unit).is_some_and(|aged| aged.iter().any(|asked| whole.covers(asked)))

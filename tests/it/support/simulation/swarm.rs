@@ -68,7 +68,7 @@ pub(crate) struct Customs {
     pub(crate) ignored: u64,
     /// Permille of requests at which a client closes its sending side.
     pub(crate) half_closes: u64,
-    /// Permille of requests at which another client on the wire asks a unit something.
+    /// Permille of requests at which another client on the wire sends a request to a unit.
     pub(crate) foreign: u64,
     /// Whether the first unit needs a rest of 200 ms before each request.
     pub(crate) long_gap: bool,
@@ -124,9 +124,9 @@ pub(crate) struct Swarm {
     /// Permille of requests that are writes, and of these that are broadcasts.
     pub(crate) writes: u64,
     pub(crate) broadcasts: u64,
-    /// Whether everybody reads the same few registers of one unit.
+    /// Whether all clients read the same few registers of one unit.
     pub(crate) hot: bool,
-    /// Whether clients ask the same few things again and again, as they do, so that ranges are learned.
+    /// Whether clients repeat the same few requests, as real ones do, so that ranges are learned.
     pub(crate) habits: bool,
     /// Whether some units have blocks that are read in the background.
     pub(crate) polled: bool,

@@ -1,4 +1,4 @@
-//! What clients ask: reads of all kinds from few ranges, so that they meet, and writes each unlike any other.
+//! The requests of clients: reads of all kinds from few ranges, so that they overlap, and writes that all differ.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::rng::Rng;
 use super::swarm::Swarm;
 use super::unit::{END, IGNORED};
 
-/// A read of any kind, or of a few registers that everybody wants.
+/// A read of any kind, or of a few registers that all clients read.
 pub(crate) fn read(rng: &mut Rng, swarm: &Swarm) -> RequestPdu {
     if swarm.habits && rng.chance(800) {
         let (function, start, quantity, _) = rng.pick(&HABITS);

@@ -1,4 +1,4 @@
-//! A unit that does not exist: real state behind every function, and values that tell where they come from.
+//! A simulated unit: real state behind every function, and values that identify their execution.
 //!
 //! Addresses below [`STATE`] hold what was written to them, or a value of their own unit, table and address.
 //! From there on each execution gives other values, so that one answer can never be taken for another; in
@@ -62,7 +62,7 @@ impl VirtualUnit {
         Self { limits, ..self }
     }
 
-    /// Carries out a request PDU, `now`, and gives the reply PDU.
+    /// Carries out a request PDU, `now`, and returns the reply PDU.
     pub(crate) fn execute(&mut self, pdu: &[u8], now: Nanos) -> Vec<u8> {
         self.now = now;
         self.executions += 1;

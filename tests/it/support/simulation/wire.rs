@@ -1,4 +1,4 @@
-//! The two wires: when each byte is on them, who talks into whom, and when the machine is given what.
+//! The two wires: when each byte is on them, which senders collide, and when the machine receives what.
 //!
 //! Whoever talks while somebody else does damages both. Bytes reach the machine at their wire time or, as
 //! behind a USB adapter, in lumps up to 16 ms later, always in order.
@@ -61,7 +61,7 @@ impl Wire {
         nanos(rtu::wire_time(bytes, self.bits, self.baud_rate))
     }
 
-    /// Somebody talks from `start` on. The machine hears it if `heard`. Gives the number of the talk.
+    /// A sender begins at `start`. The machine receives it if `heard`. Returns the number of the transmission.
     pub(crate) fn talk(&mut self, start: Nanos, bytes: &[u8], heard: bool, rng: &mut Rng) -> usize {
         let end = start + self.time(bytes.len());
         let mut overlaps: Vec<(Nanos, Nanos)> = Vec::new();
@@ -102,7 +102,7 @@ impl Wire {
         }
     }
 
-    /// Whether anybody talked into this one.
+    /// Whether another transmission collided with this one.
     pub(crate) fn is_damaged(&self, talk: usize) -> bool {
         self.talks[talk].damaged
     }

@@ -32,16 +32,16 @@ use upheavals::Upheaval;
 /// What happens on the wire, whatever the machine does.
 #[derive(Debug)]
 enum Event {
-    /// A request has arrived at the units, if nobody talked into it.
+    /// A request has arrived at the units, unless a collision damaged it.
     Heard { talk: usize, unit: u8, pdu: RequestPdu, sent: Nanos },
-    /// Somebody puts bytes on the wire.
+    /// A sender puts bytes on the wire.
     Talk(Vec<u8>),
 }
 
 /// What the machine is handed next to bytes; it waits while the machine stalls.
 #[derive(Debug)]
 enum Input {
-    /// A client asks something, and after a pause somebody asks again.
+    /// A client sends a request, and after a pause a client sends the next.
     Ask,
     Port(PortEvent),
     Upheaval(Upheaval),
@@ -49,7 +49,7 @@ enum Input {
     Calm,
     /// The line has had time to recover: what was ignored before is tried again.
     Trial,
-    /// Everything asked now must be answered with data.
+    /// Every request from now on must be answered with data.
     Burst,
     /// While the others are read without pause, a unit with a long gap is served, too. So many requests are left.
     Rush(u32),
@@ -95,7 +95,7 @@ pub(crate) struct World {
     turnaround_until: Nanos,
     /// End on the wire of the last request that is to be answered, if nothing was received since.
     unanswered: Option<Nanos>,
-    /// What happened, if anybody wants to know.
+    /// A log of what happened, if requested.
     trace: Option<Vec<String>>,
 }
 
@@ -360,7 +360,7 @@ impl World {
         None
     }
 
-    /// A client closes its sending side: what it asked is answered within its deadline still, and it asks no more.
+    /// A client closes its sending side: its requests are still answered within their deadline, and it sends no more.
     fn half_close(&mut self) {
         if !self.own_rng.chance(self.customs.half_closes) {
             return;
@@ -374,7 +374,7 @@ impl World {
         self.line.demote_requests(|id| asked.get(id).is_some_and(|asked| asked.connection == closed));
     }
 
-    /// Another client on the wire asks a unit something; its answer is not heard here.
+    /// Another client on the wire sends a request to a unit; its answer is not received here.
     fn foreign_request(&mut self) {
         if self.own_rng.chance(self.customs.foreign) {
             let pdu = traffic::step(self.next_id, &mut self.own_rng);
@@ -576,7 +576,7 @@ impl World {
         }
     }
 
-    /// The present as the machine is told it.
+    /// The present as the machine receives it.
     fn present(&self) -> Now {
         Now { instant: self.instant(self.now), slept: Duration::from_nanos(self.slept) }
     }

@@ -38,7 +38,7 @@ impl World {
         Ok(())
     }
 
-    /// The adapter hands back what it sends; what talks into the request damages the echo, too.
+    /// The adapter echoes what it sends; what collides with the request damages the echo, too.
     fn echo(&mut self, adu: &Bytes) {
         let mut echo = adu.to_vec();
         if self.rng.chance(self.swarm.faults.echo_damage) {

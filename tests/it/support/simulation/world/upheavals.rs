@@ -114,7 +114,7 @@ impl World {
         }
         self.open = false;
         self.last_byte = self.last_byte.max(self.now);
-        // Its successor does not know of the request that is leaving the port.
+        // Its successor has no record of the request that is leaving the port.
         self.last_frame = self.last_frame.map(|last| last.min(self.now));
         self.inputs.retain(|_, input| !matches!(input, Input::Port(_)));
         let pause = self.own_rng.pick(&[1, 50, 1000]) * MILLI;
