@@ -1,6 +1,6 @@
-//! A scan's findings in words, and the configuration that follows from them.
+//! A scan's findings as text, and the resulting configuration.
 //!
-//! All of it together is YAML: the words are comments, so that it may be kept as the configuration as it is.
+//! Together they are valid YAML: the text is in comments, so that the output may be saved as the configuration.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::through::Through;
 use crate::line::{Framing, Parity, UnitId};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
-/// What is said of the findings: a line for each unit heard, then what is odd and what to do about it.
+/// The findings as text: a line for each unit heard, then the anomalies with their remedies.
 #[must_use]
 pub fn words(findings: &Findings, scope: Scope, through: Through) -> String {
     let mut text = String::new();
@@ -60,7 +60,7 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
     text
 }
 
-/// The profile a meter gets in the configuration: none beside `replies: loose`, where `check` refuses it.
+/// The profile of a meter in the configuration: none beside `replies: loose`, where `check` refuses it.
 fn profile_for(meter: &Meter) -> Option<&'static str> {
     meter.profile.filter(|_| !meter.misfits)
 }
@@ -145,8 +145,8 @@ fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut Stri
     }
     if let Some(unit) = findings.malformed().next() {
         say(&format!(
-            "What does not fit in such an answer is said by `metergate read TARGET --unit {unit} --raw 1`. It is the \
-             meter, or what stands between, that does not keep to the standard."
+            "`metergate read TARGET --unit {unit} --raw 1` shows what does not fit in such an answer. The meter, or a \
+             device in between, does not keep to the standard."
         ));
     }
     if let Some(usual) = findings.usual_framing() {
@@ -187,7 +187,7 @@ fn parity(parity: Parity) -> &'static str {
     }
 }
 
-/// As a YAML scalar, whatever stands in it.
+/// As a YAML scalar, whatever its characters.
 fn quoted(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b':');
     if text.starts_with('/') && text.bytes().all(plain) && !text.ends_with(':') {
@@ -200,27 +200,27 @@ fn millis(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// Characters of a line of words.
+/// Width of a line of text in characters.
 const WIDTH: usize = 100;
 
-/// For a meter that answered after the time a scan gives it.
+/// The timeout written for a meter that answered after that of the scan.
 const LATE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Causes that look alike from here, the likelier ones first.
-const SILENCE: &str = "Nobody answered. From here the causes look alike; in order of likelihood: (1) another baud \
+/// Causes that cannot be distinguished from here, the likelier ones first.
+const SILENCE: &str = "No unit answered. From here the causes look alike; in order of likelihood: (1) another baud \
     rate or parity: --try-settings goes through them; (2) A and B swapped: swap the two wires at the adapter, it \
     does no harm; (3) meters without power, or no wire to the first one; (4) other addresses: leave --units out to \
-    ask all 247; (5) the wrong port; (6) no termination or bias: 120 ohms at both ends.";
+    scan all 247; (5) the wrong port; (6) no termination or bias: 120 ohms at both ends.";
 
-/// The same where others answer.
+/// The same if other units answer.
 const SOME_SILENT: &str = "Others answer, so port and wiring up to them are right. Of a silent meter check, in this \
     order: its power; its address and baud rate in its menu (--try-settings looks for other rates); its two wires.";
 
-/// Causes of silence behind a gateway, whose line nobody sees from here.
-const GATEWAY_SILENCE: &str = "Nobody answered through this gateway. In order of likelihood: (1) other addresses: it \
-    may know its units by other numbers than the meters have; leave --units out to ask all 247; (2) its own line: \
+/// Causes of silence behind a gateway, whose line cannot be observed from here.
+const GATEWAY_SILENCE: &str = "No unit answered through this gateway. In order of likelihood: (1) other addresses: it \
+    may know its units by other numbers than the meters have; leave --units out to scan all 247; (2) its own line: \
     look there, with `metergate doctor` where it is a metergate; (3) meters without power; (4) the wrong gateway.";
 
-/// The same where others answer.
+/// The same if other units answer.
 const GATEWAY_SOME_SILENT: &str = "Others answer, so the gateway works. Of a silent meter check, in this order: its \
     address in the gateway's configuration; its power; its own settings in its menu; its two wires.";
