@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::modbus::rtu;
 
-use super::poll::{INTERVAL_MIN, Pace, Plan, PollBlock, USUAL_PAUSE, reading_cost};
+use super::poll::{INTERVAL_MIN, Pace, PollBlock, PollPlan, USUAL_PAUSE, reading_cost};
 use super::settings::{LineSettings, UnitId};
 
 /// The background reading of one line, computed.
@@ -160,7 +160,7 @@ fn shortest(remedy: impl Fn(Duration) -> Remedy, fits: impl Fn(&Remedy) -> bool)
 
 /// The blocks with their intervals, `auto` computed.
 fn planned(blocks: &[PollBlock], share: f64, now: Instant) -> Vec<Planned> {
-    let auto = Plan::new(blocks.to_vec(), share, now).auto_interval();
+    let auto = PollPlan::new(blocks.to_vec(), share, now).auto_interval();
     let planned = |block: &PollBlock| Planned {
         unit: block.unit,
         range: block.range,

@@ -15,12 +15,12 @@ use crate::modbus::rtu;
 use super::budget;
 use super::event::{DivisionReason, Event};
 use super::now::Now;
-use super::overload::{Load, OverloadDetector};
-use super::poll::{Due, Plan, PollBlock, USUAL_PAUSE, reading_cost};
+use super::overload::{OverloadDetector, PollingLoad};
+use super::poll::{Due, PollBlock, PollPlan, USUAL_PAUSE, reading_cost};
 use super::ranges::{BlockUse, RangeTable};
 use super::request::{ListenerId, Source};
 use super::settings::{Framing, LineSettings, Replies, UnitId};
-use super::shares::{BackgroundShares, Kind};
+use super::shares::{BackgroundShares, ReadingKind};
 use super::snapshot::Block;
 use super::tables::with_function;
 use super::unit::{Unit, Units};
@@ -31,11 +31,11 @@ use super::view::PollingView;
 pub(super) struct Cache {
     framing: Framing,
     /// The polled blocks of profiles; `None` until the port is first opened.
-    plan: Option<Plan>,
+    plan: Option<PollPlan>,
     ranges: RangeTable,
     shares: BackgroundShares,
     overload: OverloadDetector,
-    divisions: Vec<Division>,
+    divisions: Vec<DividedBlock>,
     /// Polled ranges that were not answered, consecutive failures only.
     unanswered: Vec<Unanswered>,
     /// Blocks read so far.
@@ -46,7 +46,7 @@ pub(super) struct Cache {
 
 /// A polled block that the unit does not answer in full.
 #[derive(Debug)]
-struct Division {
+struct DividedBlock {
     unit: UnitId,
     whole: PollBlock,
     /// What is read instead.
@@ -68,7 +68,7 @@ struct Unanswered {
 
 /// A client's read of a range, resolved to the range that is sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct AgedRead<'a> {
     pub(super) unit: UnitId,
     pub(super) wanted: &'a ReadRange,
     pub(super) max_age: Duration,
@@ -110,7 +110,7 @@ impl Cache {
         self.unanswered.clear();
         for unit in plan.units() {
             for block in plan.blocks(unit).copied().collect::<Vec<_>>() {
-                let is_part = self.divisions.iter().any(|division| division.holds(unit, &block.range));
+                let is_part = self.divisions.iter().any(|division| division.covers(unit, &block.range));
                 if !is_part && same(unit, &block).is_none() {
                     plan.remove(unit, &block.range);
                 }
@@ -118,7 +118,7 @@ impl Cache {
         }
         for block in wanted {
             let PollBlock { unit, range, pace, .. } = block;
-            let whole = |division: &&mut Division| division.unit == unit && division.whole.range == range;
+            let whole = |division: &&mut DividedBlock| division.unit == unit && division.whole.range == range;
             match self.divisions.iter_mut().find(whole) {
                 Some(division) => {
                     for block in division.parts.iter_mut().chain([&mut division.whole]) {
@@ -135,7 +135,7 @@ impl Cache {
     }
 
     /// Forgets everything learned: the port may now lead to another line.
-    pub(super) fn begin_anew(&mut self, settings: &LineSettings) {
+    pub(super) fn reset(&mut self, settings: &LineSettings) {
         let generation = self.generation;
         *self = Self { generation, ..Self::new(settings) };
     }
@@ -143,7 +143,7 @@ impl Cache {
     /// Plans the background readings, or spreads them anew after the line was unusable for a while.
     pub(super) fn begin_polling(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
         if self.plan.is_none() {
-            self.plan = Some(Plan::new(budget::blocks(settings), settings.poll_share, now));
+            self.plan = Some(PollPlan::new(budget::blocks(settings), settings.poll_share, now));
             units.iter_mut().for_each(|unit| self.note_measured(unit));
         }
         self.replan(units, now);
@@ -162,11 +162,11 @@ impl Cache {
     /// The range to read instead of a client's own, if it accepts data of some age.
     pub(super) fn enclosing_range(
         &mut self,
-        asked: Asked<'_>,
+        asked: AgedRead<'_>,
         units: &Units,
         now: Instant,
     ) -> Option<ReadRange> {
-        let Asked { unit: id, wanted, max_age, source } = asked;
+        let AgedRead { unit: id, wanted, max_age, source } = asked;
         let unit = units.get(id)?;
         if unit.settings().replies == Replies::Strict {
             let tables = unit.settings().tables();
@@ -213,8 +213,10 @@ impl Cache {
         let ranges = &mut self.ranges;
         let due = self.shares.order().into_iter().find_map(|kind| {
             let due = match kind {
-                Kind::Planned => plan.due(now, usable),
-                Kind::Learned => ranges.due(now, usable, cost, |id, range, _| block_use(units, id, range)),
+                ReadingKind::Planned => plan.due(now, usable),
+                ReadingKind::Learned => {
+                    ranges.due(now, usable, cost, |id, range, _| block_use(units, id, range))
+                }
             };
             Some((kind, due?))
         });
@@ -265,7 +267,7 @@ impl Cache {
 
     /// A read begins, a client's or a background reading.
     pub(super) fn note_begun(&mut self, unit: &Unit, range: &ReadRange, now: Instant) {
-        let Some(range) = self.known_as(unit, range) else { return };
+        let Some(range) = self.canonical_range(unit, range) else { return };
         if let Some(plan) = &mut self.plan {
             plan.note_begun(unit.id(), &range, now);
         }
@@ -276,10 +278,10 @@ impl Cache {
 
     /// A read begun at `begun` under `epoch` was answered with data: keeps the data if it is likely to be read again,
     /// and forbids older data on `listeners`, whose clients receive it.
-    pub(super) fn keep(&mut self, unit: &mut Unit, read: &Answered<'_>, listeners: &[ListenerId]) {
-        let Answered { range, reply, begun, latest, epoch } = *read;
+    pub(super) fn keep(&mut self, unit: &mut Unit, read: &AnsweredRead<'_>, listeners: &[ListenerId]) {
+        let AnsweredRead { range, reply, begun, latest, epoch } = *read;
         // Under one name, so that no table keeps an older block beside it.
-        let known = self.known_as(unit, range);
+        let known = self.canonical_range(unit, range);
         if !listeners.is_empty() {
             unit.note_served(range, latest);
         }
@@ -317,7 +319,7 @@ impl Cache {
         now: Instant,
         events: &mut Vec<Event>,
     ) {
-        let Some(known) = units.get(id).and_then(|unit| self.known_as(unit, range)) else { return };
+        let Some(known) = units.get(id).and_then(|unit| self.canonical_range(unit, range)) else { return };
         let is_planned = self.plan.as_mut().is_some_and(|plan| {
             plan.note_failed(id, &known);
             plan.contains(id, &known)
@@ -402,11 +404,11 @@ impl Cache {
     /// Reports once when the line becomes too full to read as planned, and once when it reads as planned again.
     fn watch_load(&mut self, units: &Units, now: Instant, events: &mut Vec<Event>) {
         let Some(plan) = &self.plan else { return };
-        let slowdown = plan.crowding();
+        let slowdown = plan.cycle_slowdown();
         match self.overload.note(slowdown, now) {
             None => {}
-            Some(Load::AsPlanned) => events.push(Event::AsPlanned),
-            Some(Load::TooFull) => {
+            Some(PollingLoad::AsPlanned) => events.push(Event::AsPlanned),
+            Some(PollingLoad::TooFull) => {
                 let usable = |id: UnitId| units.get(id).is_some_and(|unit| !unit.is_offline());
                 let is_beyond_share = plan.is_beyond_its_share(usable);
                 events.push(Event::TooFull { slowdown, is_beyond_share });
@@ -415,10 +417,10 @@ impl Cache {
     }
 
     /// The planned or learned range with the same values, if there is one.
-    fn known_as(&self, unit: &Unit, range: &ReadRange) -> Option<ReadRange> {
+    fn canonical_range(&self, unit: &Unit, range: &ReadRange) -> Option<ReadRange> {
         let tables = unit.settings().tables();
-        let planned = self.plan.as_ref().and_then(|plan| plan.known_as(unit.id(), range, tables));
-        planned.or_else(|| self.ranges.known_as(unit.id(), range))
+        let planned = self.plan.as_ref().and_then(|plan| plan.canonical_range(unit.id(), range, tables));
+        planned.or_else(|| self.ranges.canonical_range(unit.id(), range))
     }
 
     /// The unit answered this range in full.
@@ -482,7 +484,7 @@ impl Cache {
     ) {
         let Some(unit) = units.get(id) else { return };
         let Some(block) = self.plan.as_mut().and_then(|plan| plan.remove(id, range)) else { return };
-        let known = self.divisions.iter_mut().find(|division| division.holds(id, range));
+        let known = self.divisions.iter_mut().find(|division| division.covers(id, range));
         let parts = match known {
             Some(division) if division.whole.range == *range => {
                 division.is_retrying = false;
@@ -500,7 +502,7 @@ impl Cache {
                         division.parts.retain(|part| part.range != *range);
                         division.parts.extend(parts.iter().copied());
                     }
-                    None => self.divisions.push(Division {
+                    None => self.divisions.push(DividedBlock {
                         unit: id,
                         whole: block,
                         parts: parts.clone(),
@@ -523,7 +525,7 @@ impl Cache {
     /// Retries divided blocks as a whole when their pause is over.
     fn retry_divided(&mut self, units: &Units, now: Instant) {
         let Some(plan) = &mut self.plan else { return };
-        let due = |division: &&mut Division| !division.is_retrying && division.retry_at <= now;
+        let due = |division: &&mut DividedBlock| !division.is_retrying && division.retry_at <= now;
         for division in self.divisions.iter_mut().filter(due) {
             if !units.get(division.unit).is_some_and(|unit| may_be_polled(unit, now)) {
                 continue;
@@ -550,15 +552,15 @@ impl Cache {
     }
 }
 
-impl Division {
-    fn holds(&self, unit: UnitId, range: &ReadRange) -> bool {
+impl DividedBlock {
+    fn covers(&self, unit: UnitId, range: &ReadRange) -> bool {
         self.unit == unit && self.whole.range.covers(range)
     }
 }
 
 /// A read that was answered with data.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answered<'a> {
+pub(super) struct AnsweredRead<'a> {
     pub(super) range: &'a ReadRange,
     pub(super) reply: &'a Bytes,
     /// When its request began to be sent, or the first of the same reads that this may answer.

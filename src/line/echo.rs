@@ -21,7 +21,7 @@ pub(super) struct EchoDetector {
 
 /// The echo of the request on the wire.
 #[derive(Debug)]
-pub(super) enum Phase {
+pub(super) enum EchoPhase {
     /// The first bytes may be the echo of this request, or must be by the verdict.
     Watching(Bytes),
     /// The echo came and was stripped.
@@ -74,56 +74,56 @@ impl EchoDetector {
 
     /// What to expect after `request` was sent as `adu`.
     #[must_use]
-    pub(super) fn watch(&self, request: &RequestPdu, adu: &Bytes) -> Phase {
+    pub(super) fn watch(&self, request: &RequestPdu, adu: &Bytes) -> EchoPhase {
         let looks = match self.setting {
             Echo::On => true,
             Echo::Off => false,
             Echo::Auto => self.verdict == Some(true) || differs_from_its_answer(request),
         };
-        if looks { Phase::Watching(adu.clone()) } else { Phase::Absent }
+        if looks { EchoPhase::Watching(adu.clone()) } else { EchoPhase::Absent }
     }
 
     /// Inspects the first bytes received after a request, while `phase` is still watching for its echo.
-    pub(super) fn inspect(&mut self, phase: &mut Phase, received: &[u8]) -> Front {
-        let Phase::Watching(sent) = phase else { return Front::Other };
+    pub(super) fn inspect(&mut self, phase: &mut EchoPhase, received: &[u8]) -> Front {
+        let EchoPhase::Watching(sent) = phase else { return Front::Other };
         let common = sent.len().min(received.len());
         if sent[..common] != received[..common] {
-            *phase = Phase::Absent;
+            *phase = EchoPhase::Absent;
             return if self.verdict == Some(true) { Front::Collision } else { Front::Other };
         }
         if common < sent.len() {
             return Front::Undecided;
         }
         let length = sent.len();
-        *phase = Phase::Seen;
+        *phase = EchoPhase::Seen;
         Front::Echo(length)
     }
 
     /// Whether everything received after `phase` is no echo: it was stripped, or this line has none.
     #[must_use]
-    pub(super) fn is_past(&self, phase: &Phase) -> bool {
+    pub(super) fn is_past(&self, phase: &EchoPhase) -> bool {
         match phase {
-            Phase::Seen => true,
-            Phase::Absent | Phase::Watching(_) => self.verdict == Some(false),
+            EchoPhase::Seen => true,
+            EchoPhase::Absent | EchoPhase::Watching(_) => self.verdict == Some(false),
         }
     }
 
     /// Whether a frame that equals `request` is its echo rather than its answer, because noise hid the echo and it is
     /// still due.
     #[must_use]
-    pub(super) fn is_still_due(&self, request: &RequestPdu, phase: &Phase) -> bool {
+    pub(super) fn is_still_due(&self, request: &RequestPdu, phase: &EchoPhase) -> bool {
         self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
     }
 
     /// Draws the verdict from a transaction in which the echo was seen, or a valid answer came first, or not a single
     /// byte came. Garbled bytes prove nothing and must not be passed.
-    pub(super) fn conclude(&mut self, request: &RequestPdu, phase: &Phase) {
+    pub(super) fn conclude(&mut self, request: &RequestPdu, phase: &EchoPhase) {
         if self.setting != Echo::Auto || !differs_from_its_answer(request) {
             return;
         }
         let seen = match phase {
-            Phase::Seen => true,
-            Phase::Absent | Phase::Watching(_) => false,
+            EchoPhase::Seen => true,
+            EchoPhase::Absent | EchoPhase::Watching(_) => false,
         };
         match self.verdict {
             Some(verdict) if verdict == seen => self.contrary = 0,

@@ -12,9 +12,9 @@ use crate::modbus::pdu::{ReadRange, RequestPdu};
 
 /// The record of a read before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ReadStatus {
     /// Not known to be ignored.
-    Usual,
+    Allowed,
     /// Never answered by this unit, which ignores many other reads.
     Unproven,
     /// It was ignored; a retry is due, once.
@@ -26,14 +26,14 @@ pub(super) enum Standing {
 /// The reads of one unit that got no answer.
 #[derive(Debug, Default)]
 pub(super) struct IgnoredReads {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<UnansweredRead>,
     /// Reads that were answered, oldest first.
     answered: VecDeque<RequestPdu>,
     is_answered: BTreeSet<Bytes>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct UnansweredRead {
     pdu: Bytes,
     /// When it last got no answer.
     failed_at: Instant,
@@ -50,20 +50,20 @@ struct Mark {
 
 impl IgnoredReads {
     /// The record of `request`; allows one trial per pause.
-    pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
+    pub(super) fn read_status(&mut self, request: &RequestPdu, now: Instant) -> ReadStatus {
         if self.entries.is_empty() || !request.is_read() {
-            return Standing::Usual;
+            return ReadStatus::Allowed;
         }
         let is_suspect = self.marks() > MARKS_OF_SUSPECTS && !self.was_answered(request);
         let entry = self.entries.iter_mut().find(|entry| entry.pdu == request.bytes());
         match entry.and_then(|entry| entry.mark.as_mut()) {
             Some(mark) if mark.next_try <= now && !mark.is_tried => {
                 mark.is_tried = true;
-                Standing::Trial
+                ReadStatus::Trial
             }
-            Some(_) => Standing::Ignored,
-            None if is_suspect => Standing::Unproven,
-            None => Standing::Usual,
+            Some(_) => ReadStatus::Ignored,
+            None if is_suspect => ReadStatus::Unproven,
+            None => ReadStatus::Allowed,
         }
     }
 
@@ -95,7 +95,11 @@ impl IgnoredReads {
             if full && let Some(index) = self.entries.iter().position(|entry| entry.mark.is_none()) {
                 self.entries.remove(index);
             }
-            self.entries.push_back(Entry { pdu: request.bytes().clone(), failed_at: now, mark: None });
+            self.entries.push_back(UnansweredRead {
+                pdu: request.bytes().clone(),
+                failed_at: now,
+                mark: None,
+            });
             return false;
         };
         let alive_since = last_alive.is_some_and(|alive| alive > entry.failed_at);
@@ -154,7 +158,7 @@ impl IgnoredReads {
         self.is_answered.contains(request.bytes()) || request.range().as_ref().is_some_and(covers)
     }
 
-    fn find(&mut self, request: &RequestPdu) -> Option<&mut Entry> {
+    fn find(&mut self, request: &RequestPdu) -> Option<&mut UnansweredRead> {
         self.entries.iter_mut().find(|entry| entry.pdu == request.bytes())
     }
 
@@ -204,10 +208,14 @@ mod tests {
         let mut ignored = IgnoredReads::default();
         assert!(!ignored.note_unanswered(&read(0), None, start));
         assert!(!ignored.note_unanswered(&read(0), None, after(start, 10)));
-        assert_eq!(ignored.standing(&read(0), after(start, 10)), Standing::Usual, "no proof of life between");
+        assert_eq!(
+            ignored.read_status(&read(0), after(start, 10)),
+            ReadStatus::Allowed,
+            "no proof of life between"
+        );
         assert!(!ignored.note_unanswered(&read(0), Some(after(start, 15)), after(start, 20)));
-        assert_eq!(ignored.standing(&read(0), after(start, 30)), Standing::Ignored);
-        assert_eq!(ignored.standing(&read(1), after(start, 30)), Standing::Usual);
+        assert_eq!(ignored.read_status(&read(0), after(start, 30)), ReadStatus::Ignored);
+        assert_eq!(ignored.read_status(&read(1), after(start, 30)), ReadStatus::Allowed);
     }
 
     #[test]
@@ -216,17 +224,17 @@ mod tests {
         let mut ignored = IgnoredReads::default();
         ignored.note_unanswered(&read(0), None, start);
         ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 2));
-        assert_eq!(ignored.standing(&read(0), after(start, 1001)), Standing::Ignored);
-        assert_eq!(ignored.standing(&read(0), after(start, 1002)), Standing::Trial);
+        assert_eq!(ignored.read_status(&read(0), after(start, 1001)), ReadStatus::Ignored);
+        assert_eq!(ignored.read_status(&read(0), after(start, 1002)), ReadStatus::Trial);
         assert_eq!(
-            ignored.standing(&read(0), after(start, 1003)),
-            Standing::Ignored,
+            ignored.read_status(&read(0), after(start, 1003)),
+            ReadStatus::Ignored,
             "one try for each pause"
         );
         let dead = ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 1500));
         assert!(dead, "no proof of life since the try before");
-        assert_eq!(ignored.standing(&read(0), after(start, 3499)), Standing::Ignored);
-        assert_eq!(ignored.standing(&read(0), after(start, 3500)), Standing::Trial);
+        assert_eq!(ignored.read_status(&read(0), after(start, 3499)), ReadStatus::Ignored);
+        assert_eq!(ignored.read_status(&read(0), after(start, 3500)), ReadStatus::Trial);
         assert!(!ignored.note_unanswered(&read(0), Some(after(start, 3000)), after(start, 4000)));
     }
 
@@ -237,7 +245,7 @@ mod tests {
         ignored.note_unanswered(&read(0), None, start);
         ignored.note_unanswered(&read(0), Some(after(start, 1)), after(start, 2));
         ignored.note_answered(&read(0));
-        assert_eq!(ignored.standing(&read(0), after(start, 3)), Standing::Usual);
+        assert_eq!(ignored.read_status(&read(0), after(start, 3)), ReadStatus::Allowed);
     }
 
     #[test]
@@ -251,11 +259,11 @@ mod tests {
         let wide = RequestPdu::decode(Bytes::from_static(&[3, 0, 100, 0, 10])).expect("a good request");
         ignored.note_answered(&wide);
         assert_eq!(
-            ignored.standing(&read(109), after(start, 3)),
-            Standing::Usual,
+            ignored.read_status(&read(109), after(start, 3)),
+            ReadStatus::Allowed,
             "part of what it answered"
         );
-        assert_eq!(ignored.standing(&read(110), after(start, 3)), Standing::Unproven);
+        assert_eq!(ignored.read_status(&read(110), after(start, 3)), ReadStatus::Unproven);
     }
 
     #[test]
@@ -267,7 +275,7 @@ mod tests {
             ignored.note_unanswered(&read(register), Some(after(start, 1)), after(start, 2));
         }
         assert_eq!(ignored.marks(), 64);
-        assert_ne!(ignored.standing(&read(0), after(start, 3)), Standing::Ignored);
-        assert_eq!(ignored.standing(&read(1), after(start, 3)), Standing::Ignored);
+        assert_ne!(ignored.read_status(&read(0), after(start, 3)), ReadStatus::Ignored);
+        assert_eq!(ignored.read_status(&read(1), after(start, 3)), ReadStatus::Ignored);
     }
 }

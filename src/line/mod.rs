@@ -44,7 +44,7 @@ pub use event::{Described, Event, EventLevel};
 pub use health::UnitState;
 pub use incidents::{Incidents, RequestSummary};
 pub use now::Now;
-pub use poll::{Due, INTERVAL_MIN, Plan, PollBlock};
+pub use poll::{Due, INTERVAL_MIN, PollBlock, PollPlan};
 pub use ranges::Conflict;
 pub use receive::{Expected, Finality, Frame, Receiver};
 pub use record::{

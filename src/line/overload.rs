@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How full a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Load {
+pub(crate) enum PollingLoad {
     /// Blocks are read more slowly than planned.
     TooFull,
     /// Blocks are read as often as planned.
@@ -23,7 +23,7 @@ pub(crate) struct OverloadDetector {
 impl OverloadDetector {
     /// Updates the detector with how many times slower than planned blocks are read. Returns the new state if it
     /// changed.
-    pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<Load> {
+    pub(crate) fn note(&mut self, slowdown: f64, now: Instant) -> Option<PollingLoad> {
         let otherwise = if self.full { slowdown < AS_PLANNED } else { slowdown > TOO_SLOW };
         if !otherwise {
             self.otherwise_since = None;
@@ -35,7 +35,7 @@ impl OverloadDetector {
         }
         self.otherwise_since = None;
         self.full = !self.full;
-        Some(if self.full { Load::TooFull } else { Load::AsPlanned })
+        Some(if self.full { PollingLoad::TooFull } else { PollingLoad::AsPlanned })
     }
 
     /// The last state reported.

@@ -149,7 +149,7 @@ impl OwedAnswers {
 
     /// An answer came that `fits` one of the requests given up: learns its lateness. Returns the request and the guard
     /// that ends with it; a guard that ended before has no length.
-    pub(super) fn take(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<LateAnswer> {
+    pub(super) fn settle(&mut self, fits: impl Fn(&RequestPdu) -> bool, now: Instant) -> Option<LateAnswer> {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
         let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
         let owed = self.attempts.remove(index)?;
@@ -248,7 +248,7 @@ mod tests {
     fn late_by(late: Duration, start: Instant) -> OwedAnswers {
         let mut owed = OwedAnswers::new(GUARD);
         owed.owe(given_up(read(0, 1), start));
-        let taken = owed.take(|_| true, start + late);
+        let taken = owed.settle(|_| true, start + late);
         assert!(taken.is_some_and(|taken| taken.owed.is_guarding(start + late) == (late < GUARD)));
         owed
     }
@@ -327,7 +327,7 @@ mod tests {
         let mut owed = OwedAnswers::new(GUARD);
         owed.owe(given_up(read(0, 1), now));
         owed.owe(given_up(read(0, 1), now + GUARD / 2));
-        assert!(owed.take(|_| true, now + GUARD / 2).is_some());
+        assert!(owed.settle(|_| true, now + GUARD / 2).is_some());
         assert_eq!(owed.guarded_until(now + GUARD / 2), Some(now + GUARD / 2 + GUARD));
     }
 }

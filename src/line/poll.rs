@@ -55,9 +55,9 @@ pub struct Due {
 
 /// The plan of one line.
 #[derive(Debug)]
-pub struct Plan {
+pub struct PollPlan {
     share: f64,
-    entries: Vec<Entry>,
+    entries: Vec<PlannedBlock>,
     /// Line time in seconds that may be spent as of `credited_at`; negative after an advance.
     credit: f64,
     credited_at: Instant,
@@ -71,7 +71,7 @@ pub struct Plan {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PlannedBlock {
     block: PollBlock,
     /// When its last reading began, unless reading has been interrupted since.
     begun: Option<Instant>,
@@ -87,11 +87,11 @@ struct Entry {
     was_read: bool,
 }
 
-impl Plan {
+impl PollPlan {
     /// A plan for `blocks` within `share` (0 to 1) of line time, spread evenly over their intervals from `start` on.
     #[must_use]
     pub fn new(blocks: Vec<PollBlock>, share: f64, start: Instant) -> Self {
-        let entries = blocks.into_iter().map(|block| Entry::new(block, start)).collect();
+        let entries = blocks.into_iter().map(|block| PlannedBlock::new(block, start)).collect();
         let credit = BURST.as_secs_f64() * share;
         let mut plan = Self {
             share,
@@ -110,7 +110,7 @@ impl Plan {
 
     /// Computes the cost of each block again.
     pub fn recost(&mut self, cost: impl Fn(UnitId, &ReadRange) -> Duration) {
-        for Entry { block, .. } in &mut self.entries {
+        for PlannedBlock { block, .. } in &mut self.entries {
             block.cost = cost(block.unit, &block.range);
         }
     }
@@ -150,7 +150,7 @@ impl Plan {
 
     /// Reading is interrupted: measurements of the pace end here.
     pub fn interrupt(&mut self) {
-        self.entries.iter_mut().for_each(Entry::interrupt);
+        self.entries.iter_mut().for_each(PlannedBlock::interrupt);
     }
 
     /// A reading of this range failed, which is no sign of overload.
@@ -168,7 +168,7 @@ impl Plan {
 
     /// How many times longer than planned one round of all readings takes: 1 is as planned.
     #[must_use]
-    pub fn crowding(&self) -> f64 {
+    pub fn cycle_slowdown(&self) -> f64 {
         let (mut planned, mut achieved) = (0.0, 0.0);
         for entry in &self.entries {
             if let Some(between) = entry.achieved {
@@ -294,7 +294,7 @@ impl Plan {
 
     /// Adds `block`.
     pub fn insert(&mut self, block: PollBlock, now: Instant) {
-        self.entries.push(Entry::new(block, now));
+        self.entries.push(PlannedBlock::new(block, now));
     }
 
     /// Removes this range; returns its block.
@@ -317,7 +317,7 @@ impl Plan {
 
     /// The planned range with the same values, if a mirrored table was requested.
     #[must_use]
-    pub fn known_as(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
+    pub fn canonical_range(&self, unit: UnitId, range: &ReadRange, tables: Tables) -> Option<ReadRange> {
         self.blocks(unit).map(|block| block.range).find(|own| tables.are_same(own, range))
     }
 
@@ -338,7 +338,7 @@ impl Plan {
         self.entries.iter().map(|entry| &entry.block).filter(move |block| block.unit == unit)
     }
 
-    fn interval(&self, entry: &Entry) -> Duration {
+    fn interval(&self, entry: &PlannedBlock) -> Duration {
         interval_of(entry, self.auto_interval)
     }
 
@@ -346,7 +346,7 @@ impl Plan {
     /// time if that is soon enough. Overdue blocks are read soon, and evenly after that.
     fn spread(&mut self, usable: impl Fn(UnitId) -> bool, now: Instant) {
         let auto = self.auto_interval;
-        let mut paces: BTreeMap<Duration, Vec<&mut Entry>> = BTreeMap::new();
+        let mut paces: BTreeMap<Duration, Vec<&mut PlannedBlock>> = BTreeMap::new();
         for entry in self.entries.iter_mut().filter(|entry| usable(entry.block.unit)) {
             paces.entry(interval_of(entry, auto)).or_default().push(entry);
         }
@@ -368,7 +368,7 @@ impl Plan {
     }
 }
 
-impl Entry {
+impl PlannedBlock {
     fn new(block: PollBlock, due: Instant) -> Self {
         Self { block, begun: None, due, even: None, achieved: None, is_postponed: false, was_read: false }
     }
@@ -394,7 +394,7 @@ impl Entry {
     }
 }
 
-fn interval_of(entry: &Entry, auto: Duration) -> Duration {
+fn interval_of(entry: &PlannedBlock, auto: Duration) -> Duration {
     match entry.block.pace {
         Pace::Auto => auto,
         Pace::Every(interval) => interval.max(INTERVAL_MIN),

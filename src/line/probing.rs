@@ -131,11 +131,11 @@ impl Search {
         };
         let mine = probed(address);
         let waited_enough = now >= due + PAUSE_MIN;
-        let lately = now.checked_sub(self.client.pause * 2);
+        let recent = now.checked_sub(self.client.pause * 2);
         let others = self
             .clients
             .iter()
-            .filter(|(other, asked, _)| *other != address && lately.is_none_or(|lately| *asked >= lately));
+            .filter(|(other, asked, _)| *other != address && recent.is_none_or(|recent| *asked >= recent));
         waited_enough || others.map(|(.., probed)| *probed).all(|theirs| mine <= theirs)
     }
 

@@ -120,7 +120,7 @@ pub(super) struct Turn {
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
-    addresses: BTreeMap<IpAddr, Address>,
+    addresses: BTreeMap<IpAddr, AddressFlows>,
     targets: BTreeMap<TargetKey, TargetQueue>,
     /// When each waiter expires: expiry, item, connection.
     expiries: BTreeSet<(Instant, u64, u64)>,
@@ -157,7 +157,7 @@ struct TargetQueue {
 }
 
 #[derive(Debug, Default)]
-struct Address {
+struct AddressFlows {
     finish: u64,
     virtual_time: u64,
     connections: BTreeMap<u64, Flow>,
@@ -229,7 +229,8 @@ impl<T> Queue<T> {
         let functions = [FunctionCode::READ_HOLDING_REGISTERS, FunctionCode::READ_INPUT_REGISTERS];
         let other = functions.into_iter().filter(|function| {
             *function != range.function
-                && tables.seen_as(range, &ReadRange { function: *function, ..*range }).function == *function
+                && tables.in_table_of(range, &ReadRange { function: *function, ..*range }).function
+                    == *function
         });
         for function in std::iter::once(range.function).chain(other) {
             let lowest = range.start.saturating_sub(LONGEST_READ);
@@ -250,7 +251,7 @@ impl<T> Queue<T> {
     /// Adds a waiter to a queued item, whose answer it shares.
     pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
-        self.link(waiter.source, key, target_key(target), End::Back);
+        self.link(waiter.source, key, target_key(target), QueueEnd::Back);
         self.expiries.insert((waiter.expiry, key, waiter.source.connection));
         if let Some(item) = self.items.get_mut(&key) {
             item.waiters.push(waiter);
@@ -262,7 +263,7 @@ impl<T> Queue<T> {
     pub(super) fn push(&mut self, item: Item<T>, now: Instant) {
         self.end_idle(now);
         let key = self.next_key;
-        self.insert(Item { key, ..item }, End::Back);
+        self.insert(Item { key, ..item }, QueueEnd::Back);
     }
 
     /// Queues a background reading. A queued read of exactly this range becomes one, too: data of a wider read would
@@ -282,14 +283,14 @@ impl<T> Queue<T> {
                 item.background = true;
                 let key = item.key;
                 self.targets.entry(place).or_default().background += 1;
-                self.link(BACKGROUND_SOURCE, key, place, End::Back);
+                self.link(BACKGROUND_SOURCE, key, place, QueueEnd::Back);
             }
             None => {
                 let (key, pdu, range) = (self.next_key, range.into(), Some(range));
                 let purpose = Purpose::Request;
                 let item =
                     Item { key, target, pdu, range, purpose, attempts: 0, background: true, waiters: vec![] };
-                self.insert(item, End::Back);
+                self.insert(item, QueueEnd::Back);
             }
         }
     }
@@ -331,7 +332,7 @@ impl<T> Queue<T> {
 
     /// Requeues an item whose attempt failed, ahead of later requests of its connections.
     pub(super) fn requeue(&mut self, item: Item<T>) {
-        self.insert(item, End::Front);
+        self.insert(item, QueueEnd::Front);
     }
 
     /// The next item in the order of fair shares, among those whose target `is_open` and for which `may_send` holds.
@@ -371,7 +372,7 @@ impl<T> Queue<T> {
 
     /// Whether a request of this flow still waits for this item.
     #[must_use]
-    pub(super) fn holds(&self, key: u64, source: Source) -> bool {
+    pub(super) fn has_waiter(&self, key: u64, source: Source) -> bool {
         self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == source))
     }
 
@@ -413,7 +414,7 @@ impl<T> Queue<T> {
     }
 
     /// Removes an item to send it for `turn`: the flow's later requests now come after it.
-    pub(super) fn take(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
+    pub(super) fn dequeue(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
         let Source { address, connection } = turn.source;
         if let Some(entry) = self.addresses.get_mut(&address) {
             // A flow that was held back must not save up a burst: a start in the past counts as now.
@@ -514,7 +515,7 @@ impl<T> Queue<T> {
             for waiter in item.waiters.iter_mut().filter(|waiter| half_closed(&waiter.to)) {
                 waiter.source = HALF_CLOSED_SOURCE;
             }
-            self.insert(item, End::Back);
+            self.insert(item, QueueEnd::Back);
         }
     }
 
@@ -540,10 +541,14 @@ impl<T> Queue<T> {
     }
 
     /// The flows of an address, reset if they only await pruning.
-    fn address(addresses: &mut BTreeMap<IpAddr, Address>, ip: IpAddr, virtual_time: u64) -> &mut Address {
+    fn address(
+        addresses: &mut BTreeMap<IpAddr, AddressFlows>,
+        ip: IpAddr,
+        virtual_time: u64,
+    ) -> &mut AddressFlows {
         let address = addresses.entry(ip).or_default();
         if address.is_forgettable(virtual_time) {
-            *address = Address::default();
+            *address = AddressFlows::default();
         }
         address
     }
@@ -612,7 +617,7 @@ impl<T> Queue<T> {
         self.addresses.get(&source.address)?.connections.get(&source.connection)
     }
 
-    fn insert(&mut self, item: Item<T>, end: End) {
+    fn insert(&mut self, item: Item<T>, end: QueueEnd) {
         let (key, place, is_write) = (item.key, target_key(item.target), !item.pdu.is_read());
         let state = self.targets.entry(place).or_default();
         if is_write {
@@ -642,7 +647,7 @@ impl<T> Queue<T> {
         self.items.insert(key, item);
     }
 
-    fn link(&mut self, source: Source, key: u64, target_key: TargetKey, end: End) {
+    fn link(&mut self, source: Source, key: u64, target_key: TargetKey, end: QueueEnd) {
         let Source { address: ip, connection } = source;
         let virtual_time = self.virtual_time;
         let address = Self::address(&mut self.addresses, ip, virtual_time);
@@ -661,8 +666,8 @@ impl<T> Queue<T> {
         }
         let before = keys.front().copied();
         match end {
-            End::Front => keys.push_front(key),
-            End::Back => keys.push_back(key),
+            QueueEnd::Front => keys.push_front(key),
+            QueueEnd::Back => keys.push_back(key),
         }
         let after = keys.front().copied();
         flow.waiting += 1;
@@ -730,7 +735,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl Address {
+impl AddressFlows {
     /// Whether nothing waits and all line time is paid off.
     fn is_forgettable(&self, virtual_time: u64) -> bool {
         self.waiting == 0 && self.finish <= virtual_time
@@ -792,7 +797,7 @@ fn forget_range<T>(state: &mut TargetQueue, item: &Item<T>) {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum QueueEnd {
     Front,
     Back,
 }

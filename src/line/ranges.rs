@@ -55,7 +55,7 @@ pub struct Conflict {
 pub(super) struct RangeTable {
     limit: usize,
     units: BTreeMap<UnitId, UnitRanges>,
-    undone: BTreeMap<(UnitId, Place, Place), VecDeque<Instant>>,
+    undone: BTreeMap<(UnitId, RangeKey, RangeKey), VecDeque<Instant>>,
     /// When a range last found no free slot.
     full_at: Option<Instant>,
     is_changed: bool,
@@ -188,7 +188,7 @@ impl RangeTable {
 
     /// A reading of `by` invalidated the block of `of`, because no client may be served older values than before.
     pub(super) fn note_undone(&mut self, unit: UnitId, by: &ReadRange, of: &ReadRange, now: Instant) {
-        let (first, second) = (place(by).min(place(of)), place(by).max(place(of)));
+        let (first, second) = (range_key(by).min(range_key(of)), range_key(by).max(range_key(of)));
         let key = (unit, first, second);
         if self.undone.len() >= UNDONE_PAIRS && !self.undone.contains_key(&key) {
             let oldest = self.undone.iter().min_by_key(|(_, times)| times.back()).map(|(key, _)| *key);
@@ -223,7 +223,7 @@ impl RangeTable {
         let Some(ranges) = self.units.get(&unit) else { return Vec::new() };
         let tables = ranges.rules.tables();
         let asked = ranges.asked.iter().filter(|(_, asked)| asked.is_alive);
-        let asked = asked.filter(|(place, _)| tables.part(range, &range_at(**place)).is_some());
+        let asked = asked.filter(|(key, _)| tables.part(range, &range_at(**key)).is_some());
         let demanded =
             ranges.demanded.iter().filter(|block| tables.part(&block.block.range, range).is_some());
         let sources = asked.map(|(_, asked)| asked.source).chain(demanded.filter_map(|block| block.source));
@@ -244,9 +244,9 @@ impl RangeTable {
         self.forget_unused(now, &block_use);
         loop {
             let usable = self.units.iter().filter(|(unit, _)| usable(**unit));
-            let due = usable.flat_map(|(unit, ranges)| ranges.due(now).map(|(at, place)| (at, *unit, place)));
-            let (_, unit, place) = due.min()?;
-            if let Some(range) = self.decide(unit, place, now, &cost, &block_use) {
+            let due = usable.flat_map(|(unit, ranges)| ranges.due(now).map(|(at, key)| (at, *unit, key)));
+            let (_, unit, key) = due.min()?;
+            if let Some(range) = self.decide(unit, key, now, &cost, &block_use) {
                 return Some(Due { unit, range });
             }
         }
@@ -281,7 +281,7 @@ impl RangeTable {
     #[must_use]
     pub(super) fn demand(&self, cost: impl Fn(UnitId, &ReadRange) -> Duration) -> f64 {
         let all = self.units.iter().flat_map(|(unit, ranges)| {
-            ranges.readings.iter().map(move |(place, reading)| (*unit, range_at(*place), reading))
+            ranges.readings.iter().map(move |(key, reading)| (*unit, range_at(*key), reading))
         });
         all.filter(|(.., reading)| reading.is_refreshed)
             .map(|(unit, range, reading)| load(cost(unit, &range), rate(reading.age.max_age)))
@@ -292,15 +292,15 @@ impl RangeTable {
     /// a requested one.
     #[must_use]
     pub(super) fn contains(&self, unit: UnitId, range: &ReadRange) -> bool {
-        self.units.get(&unit).is_some_and(|ranges| ranges.contains(place(range)))
+        self.units.get(&unit).is_some_and(|ranges| ranges.contains(range_key(range)))
     }
 
     /// The range under which these values are kept, if a mirrored table was requested.
     #[must_use]
-    pub(super) fn known_as(&self, unit: UnitId, range: &ReadRange) -> Option<ReadRange> {
+    pub(super) fn canonical_range(&self, unit: UnitId, range: &ReadRange) -> Option<ReadRange> {
         let ranges = self.units.get(&unit)?;
         let own = ranges.own_name(range);
-        ranges.contains(place(&own)).then_some(own)
+        ranges.contains(range_key(&own)).then_some(own)
     }
 
     /// Number of learned ranges and active demanded blocks, to which the limit applies together.
@@ -319,7 +319,7 @@ impl RangeTable {
     fn decide(
         &mut self,
         unit: UnitId,
-        at: Place,
+        at: RangeKey,
         now: Instant,
         cost: &impl Fn(UnitId, &ReadRange) -> Duration,
         block_use: &impl Fn(UnitId, &ReadRange, &ReadRange) -> Option<BlockUse>,
@@ -341,7 +341,7 @@ impl RangeTable {
         let decided = used.and_then(|_| self.refresh(unit, at, (held_in, begun), now, cost, block_use));
         let after = self.units.get(&unit).and_then(|ranges| ranges.readings.get(&at));
         let after = after.map(|reading| (reading.is_refreshed, reading.age.max_age));
-        self.is_changed |= Some(before) != after || decided.is_some_and(|range| place(&range) != at);
+        self.is_changed |= Some(before) != after || decided.is_some_and(|range| range_key(&range) != at);
         decided
     }
 
@@ -349,7 +349,7 @@ impl RangeTable {
     fn refresh(
         &mut self,
         unit: UnitId,
-        at: Place,
+        at: RangeKey,
         (held_in, begun): (ReadRange, Option<Instant>),
         now: Instant,
         cost: &impl Fn(UnitId, &ReadRange) -> Duration,
@@ -379,11 +379,11 @@ impl RangeTable {
         }
         self.is_changed = true;
         wanting.sort();
-        for (_, place) in wanting {
+        for (_, key) in wanting {
             if !self.make_room(now) {
                 break;
             }
-            if let Some(merged) = self.units.get_mut(&unit).and_then(|ranges| ranges.merged_mut(place)) {
+            if let Some(merged) = self.units.get_mut(&unit).and_then(|ranges| ranges.merged_mut(key)) {
                 merged.is_learned = true;
             }
         }
@@ -402,20 +402,20 @@ impl RangeTable {
     /// Evicts the range unused for longest; only one that is not in use, if `now` is given.
     fn evict(&mut self, now: Option<Instant>) -> bool {
         let all = self.units.iter().flat_map(|(unit, ranges)| {
-            ranges.occupants().map(move |(used_at, age, place)| (used_at, *unit, place, age))
+            ranges.occupants().map(move |(used_at, age, key)| (used_at, *unit, key, age))
         });
         let spare = all.filter(|(used_at, .., age)| !now.is_some_and(|now| is_in_use(*used_at, *age, now)));
-        let Some((_, unit, place, _)) = spare.min() else { return false };
+        let Some((_, unit, key, _)) = spare.min() else { return false };
         self.is_changed = true;
         if let Some(ranges) = self.units.get_mut(&unit) {
-            ranges.evict(place);
+            ranges.evict(key);
         }
         true
     }
 }
 
 /// A range as a key, in the order of tables and addresses.
-type Place = (FunctionCode, u16, u16);
+type RangeKey = (FunctionCode, u16, u16);
 
 /// The settings of a unit that matter here; its polled blocks do not.
 #[derive(Debug, PartialEq)]
@@ -470,14 +470,14 @@ impl Rules {
 struct UnitRanges {
     rules: Rules,
     demanded: Vec<Demanded>,
-    asked: BTreeMap<Place, Asked>,
+    asked: BTreeMap<RangeKey, RequestedRange>,
     tables: BTreeMap<FunctionCode, MergedTable>,
     /// The readings of each demanded part, merged range and requested range.
-    readings: BTreeMap<Place, Reading>,
+    readings: BTreeMap<RangeKey, ReadingState>,
     /// When to decide on which reading.
-    agenda: BTreeSet<(Instant, Place)>,
+    agenda: BTreeSet<(Instant, RangeKey)>,
     /// Ranges that are no longer read, but whose blocks show whether their replacement is in use.
-    replaced: BTreeSet<Place>,
+    replaced: BTreeSet<RangeKey>,
     /// Before this instant, no range has been unused long enough to be forgotten.
     forget_at: Option<Instant>,
 }
@@ -490,12 +490,12 @@ struct Demanded {
     /// Whether it found no free slot, so that clients' own ranges are read.
     is_denied: bool,
     source: Option<Source>,
-    division: Option<Division>,
+    division: Option<DemandedParts>,
 }
 
 /// How a demanded block is read that the unit does not answer in full.
 #[derive(Debug)]
-struct Division {
+struct DemandedParts {
     /// What is read; empty: nothing.
     parts: Vec<ReadRange>,
     /// When the whole is to be retried; `None`: at once.
@@ -508,7 +508,7 @@ struct Division {
 
 /// A requested range.
 #[derive(Debug)]
-struct Asked {
+struct RequestedRange {
     /// Number of requests, since it was last forgotten.
     times: u32,
     /// Whether it was used recently enough not to be forgotten.
@@ -517,7 +517,7 @@ struct Asked {
     age: Age,
     source: Source,
     /// The merged range that holds it, as last derived.
-    merged: Option<Place>,
+    merged: Option<RangeKey>,
 }
 
 /// The merged ranges of one table.
@@ -534,14 +534,14 @@ struct MergedTable {
 #[derive(Debug)]
 struct Merged {
     range: ReadRange,
-    members: Vec<Place>,
+    members: Vec<RangeKey>,
     /// Whether it is read as a whole; else each member is a candidate.
     is_learned: bool,
 }
 
 /// The readings of one range.
 #[derive(Debug)]
-struct Reading {
+struct ReadingState {
     /// When the last one began.
     begun: Option<Instant>,
     /// The range of that reading, if a different one was read before this one replaced it.
@@ -595,11 +595,12 @@ impl UnitRanges {
         let demanded = self.demanded.iter().flat_map(Demanded::ranges);
         let holding = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, ..*range };
         let mut same = demanded.filter(|own| tables.are_same(range, own));
-        same.next().copied().unwrap_or_else(|| tables.seen_as(range, &holding))
+        same.next().copied().unwrap_or_else(|| tables.in_table_of(range, &holding))
     }
 
-    fn contains(&self, at: Place) -> bool {
-        let is_part = |block: &Demanded| block.is_active && block.ranges().any(|range| place(range) == at);
+    fn contains(&self, at: RangeKey) -> bool {
+        let is_part =
+            |block: &Demanded| block.is_active && block.ranges().any(|range| range_key(range) == at);
         self.asked.get(&at).is_some_and(|asked| asked.is_alive)
             || self.merged(at).is_some_and(|merged| merged.is_learned)
             || self.replaced.contains(&at)
@@ -612,14 +613,14 @@ impl UnitRanges {
             + self.demanded.iter().filter(|block| block.is_active).count()
     }
 
-    fn merged(&self, at: Place) -> Option<&Merged> {
+    fn merged(&self, at: RangeKey) -> Option<&Merged> {
         let merged = &self.tables.get(&at.0)?.merged;
-        merged.get(merged.binary_search_by_key(&at, |merged| place(&merged.range)).ok()?)
+        merged.get(merged.binary_search_by_key(&at, |merged| range_key(&merged.range)).ok()?)
     }
 
-    fn merged_mut(&mut self, at: Place) -> Option<&mut Merged> {
+    fn merged_mut(&mut self, at: RangeKey) -> Option<&mut Merged> {
         let merged = &mut self.tables.get_mut(&at.0)?.merged;
-        let index = merged.binary_search_by_key(&at, |merged| place(&merged.range)).ok()?;
+        let index = merged.binary_search_by_key(&at, |merged| range_key(&merged.range)).ok()?;
         merged.get_mut(index)
     }
 
@@ -632,7 +633,7 @@ impl UnitRanges {
     }
 
     /// Changes the state of the readings of a range, and with it when to decide on the next.
-    fn update(&mut self, at: Place, change: impl FnOnce(&mut Reading)) {
+    fn update(&mut self, at: RangeKey, change: impl FnOnce(&mut ReadingState)) {
         let Some(reading) = self.readings.get_mut(&at) else { return };
         if let Some(due) = reading.refresh_at() {
             self.agenda.remove(&(due, at));
@@ -645,18 +646,18 @@ impl UnitRanges {
 
     /// Starts tracking the readings of a range, unless they are tracked already.
     fn track(&mut self, range: ReadRange, age: Age, used_at: Instant) {
-        self.readings.entry(place(&range)).or_insert_with(|| Reading::new(range, age, used_at));
+        self.readings.entry(range_key(&range)).or_insert_with(|| ReadingState::new(range, age, used_at));
     }
 
-    fn untrack(&mut self, at: Place) {
+    fn untrack(&mut self, at: RangeKey) {
         if let Some(due) = self.readings.remove(&at).and_then(|reading| reading.refresh_at()) {
             self.agenda.remove(&(due, at));
         }
     }
 
     fn list_replaced(&mut self) {
-        let replaced = self.readings.iter().filter(|(at, reading)| place(&reading.held_in) != **at);
-        self.replaced = replaced.map(|(_, reading)| place(&reading.held_in)).collect();
+        let replaced = self.readings.iter().filter(|(at, reading)| range_key(&reading.held_in) != **at);
+        self.replaced = replaced.map(|(_, reading)| range_key(&reading.held_in)).collect();
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -664,7 +665,7 @@ impl UnitRanges {
     }
 
     /// The readings to decide on now, and when the data of the last one expires.
-    fn due(&self, now: Instant) -> impl Iterator<Item = (Instant, Place)> {
+    fn due(&self, now: Instant) -> impl Iterator<Item = (Instant, RangeKey)> {
         self.agenda.iter().take_while(move |(due, _)| *due <= now).filter_map(|(_, at)| {
             let reading = self.readings.get(at)?;
             Some((reading.begun? + reading.age.max_age, *at))
@@ -694,8 +695,8 @@ impl UnitRanges {
         let whole = self.demanded[index].block.range;
         let parts: Vec<_> = self.demanded[index].parts().to_vec();
         let around = parts.iter().filter(|part| tables.part(part, wanted).is_some());
-        let around: Vec<_> = around.map(place).collect();
-        for at in around.iter().copied().chain([place(&whole)]) {
+        let around: Vec<_> = around.map(range_key).collect();
+        for at in around.iter().copied().chain([range_key(&whole)]) {
             self.update(at, |reading| reading.note_asked(max_age, now));
         }
         self.note_forget_at(now);
@@ -705,11 +706,11 @@ impl UnitRanges {
     /// A client requested a range. True if the set of refreshed ranges may have changed.
     fn note_asked(&mut self, wanted: &ReadRange, max_age: Duration, now: Instant, source: Source) -> bool {
         let own = self.own_name(wanted);
-        let at = place(&own);
+        let at = range_key(&own);
         if self.asked.len() >= ASKED_MAX && !self.asked.contains_key(&at) {
             self.forget_longest_unused();
         }
-        let fresh = || Asked {
+        let fresh = || RequestedRange {
             times: 0,
             is_alive: false,
             used_at: now,
@@ -787,7 +788,7 @@ impl UnitRanges {
         }
         for block in self.demanded.iter_mut().filter(|block| block.is_active) {
             let until = |range: &ReadRange| {
-                let reading = self.readings.get(&place(range))?;
+                let reading = self.readings.get(&range_key(range))?;
                 let used = block_use(&reading.held_in, &reading.held_in).map(|used| used.at);
                 let used_at = used.map_or(reading.used_at, |at| at.max(reading.used_at));
                 Some(used_at + FORGET_AFTER.max(reading.age.max_age))
@@ -805,7 +806,7 @@ impl UnitRanges {
             } else {
                 is_changed = true;
                 for range in block.ranges() {
-                    if let Some(reading) = self.readings.get_mut(&place(range)) {
+                    if let Some(reading) = self.readings.get_mut(&range_key(range)) {
                         reading.is_refreshed = false;
                     }
                 }
@@ -826,12 +827,12 @@ impl UnitRanges {
             return Some(*part);
         }
         let own = self.own_name(wanted);
-        let at = place(&own);
+        let at = range_key(&own);
         let Some(asked) = self.asked.get(&at).filter(|asked| asked.is_alive) else {
             return self.smallest_learned(&own, None);
         };
         // A range that the unit did not answer is read exactly as the client requests it, in its table.
-        if self.readings.get(&at).is_some_and(Reading::is_excluded) {
+        if self.readings.get(&at).is_some_and(ReadingState::is_excluded) {
             return None;
         }
         let gap = u32::from(self.rules.merge_gap.unwrap_or(0));
@@ -843,7 +844,7 @@ impl UnitRanges {
     }
 
     /// The smallest learned range around one that is not learned itself, except for the range derived with it.
-    fn smallest_learned(&self, own: &ReadRange, except: Option<Place>) -> Option<ReadRange> {
+    fn smallest_learned(&self, own: &ReadRange, except: Option<RangeKey>) -> Option<ReadRange> {
         if self.rules.replies == Replies::Loose {
             return None;
         }
@@ -852,13 +853,13 @@ impl UnitRanges {
             starting_near(merged, own).filter(|merged| merged.is_learned && merged.range.covers(own));
         around
             .map(|merged| merged.range)
-            .filter(|range| Some(place(range)) != except)
+            .filter(|range| Some(range_key(range)) != except)
             .min_by_key(|range| range.quantity)
     }
 
     fn note_begun(&mut self, range: &ReadRange, begun: Instant) {
         let own = self.own_name(range);
-        let at = place(&own);
+        let at = range_key(&own);
         let was_replaced = self.readings.get(&at).is_some_and(|reading| reading.held_in != own);
         self.update(at, |reading| {
             (reading.begun, reading.held_in) = (Some(begun), own);
@@ -874,24 +875,24 @@ impl UnitRanges {
     }
 
     fn note_read(&mut self, range: &ReadRange) -> bool {
-        let at = place(&self.own_name(range));
-        let was_excluded = self.readings.get(&at).is_some_and(Reading::is_excluded);
+        let at = range_key(&self.own_name(range));
+        let was_excluded = self.readings.get(&at).is_some_and(ReadingState::is_excluded);
         self.update(at, |reading| (reading.failures, reading.was_read) = (0, true));
         if was_excluded {
             self.mark_dirty(at.0);
         }
-        let whole = |block: &Demanded| place(&block.block.range) == at && block.division.is_some();
+        let whole = |block: &Demanded| range_key(&block.block.range) == at && block.division.is_some();
         let Some(index) = self.demanded.iter().position(whole) else { return was_excluded };
         let division = self.demanded[index].division.take();
         for part in division.into_iter().flat_map(|division| division.parts) {
-            if let Some(reading) = self.readings.get(&place(&part)) {
+            if let Some(reading) = self.readings.get(&range_key(&part)) {
                 let (used_at, age) = (reading.used_at, reading.age);
                 self.update(at, |whole| {
                     whole.used_at = whole.used_at.max(used_at);
                     whole.age = if age.max_age < whole.age.max_age { age } else { whole.age };
                 });
             }
-            self.untrack_unless_asked(place(&part));
+            self.untrack_unless_asked(range_key(&part));
         }
         self.list_replaced();
         self.mark_all_dirty();
@@ -900,7 +901,7 @@ impl UnitRanges {
 
     fn note_failed(&mut self, range: &ReadRange, now: Instant) -> bool {
         let own = self.own_name(range);
-        let at = place(&own);
+        let at = range_key(&own);
         self.update(at, |reading| reading.failures = reading.failures.saturating_add(1));
         let Some(reading) = self.readings.get(&at) else { return self.restore_division(at, now) };
         let (is_excluded, is_enough) = (reading.is_excluded(), reading.failures >= FAILURES_TO_DIVIDE);
@@ -939,8 +940,8 @@ impl UnitRanges {
     }
 
     /// The retry of a divided block failed: it is read in its parts again.
-    fn restore_division(&mut self, at: Place, now: Instant) -> bool {
-        let whole = |block: &&mut Demanded| place(&block.block.range) == at;
+    fn restore_division(&mut self, at: RangeKey, now: Instant) -> bool {
+        let whole = |block: &&mut Demanded| range_key(&block.block.range) == at;
         let Some(block) = self.demanded.iter_mut().find(whole) else { return false };
         let Some(division) = &mut block.division else { return false };
         if !division.is_due(now) && !division.is_tried {
@@ -950,7 +951,7 @@ impl UnitRanges {
             if division.retry_at.is_some() { (division.pause * 2).min(RETRY_MAX) } else { RETRY_MIN };
         (division.retry_at, division.is_tried) = (Some(now + division.pause), false);
         for part in division.parts.clone() {
-            self.update(place(&part), |reading| reading.is_decided = false);
+            self.update(range_key(&part), |reading| reading.is_decided = false);
         }
         true
     }
@@ -961,7 +962,7 @@ impl UnitRanges {
             return false;
         };
         let halves = self.rules.cut(part, block.block.core);
-        let division = block.division.get_or_insert_with(|| Division {
+        let division = block.division.get_or_insert_with(|| DemandedParts {
             parts: vec![block.block.range],
             retry_at: Some(now + RETRY_MIN),
             pause: RETRY_MIN,
@@ -969,27 +970,27 @@ impl UnitRanges {
         });
         division.parts.retain(|other| other != part);
         division.parts.extend(halves.into_iter().flatten());
-        division.parts.sort_by_key(place);
+        division.parts.sort_by_key(range_key);
         let is_whole = block.block.range == *part;
         let before = self
             .readings
-            .get(&place(part))
+            .get(&range_key(part))
             .map(|before| (before.begun, before.held_in, before.is_decided, before.age, before.used_at));
         if let Some((begun, held_in, is_decided, age, used_at)) = before {
             for half in halves.into_iter().flatten() {
                 self.track(half, age, used_at);
                 // Whether the block of the whole is in use decides on the first reading of its halves.
-                self.update(place(&half), |reading| {
+                self.update(range_key(&half), |reading| {
                     (reading.begun, reading.held_in, reading.is_decided) = (begun, held_in, is_decided);
                 });
             }
         }
         if is_whole {
-            self.update(place(part), |reading| {
+            self.update(range_key(part), |reading| {
                 (reading.failures, reading.is_decided, reading.is_refreshed) = (0, true, false);
             });
         } else {
-            self.untrack_unless_asked(place(part));
+            self.untrack_unless_asked(range_key(part));
         }
         self.list_replaced();
         self.mark_all_dirty();
@@ -997,7 +998,7 @@ impl UnitRanges {
     }
 
     /// Divides a merged range at the join nearest its middle, which is not made again for a while.
-    fn divide_merged(&mut self, at: Place, now: Instant) -> bool {
+    fn divide_merged(&mut self, at: RangeKey, now: Instant) -> bool {
         let Some(merged) = self.merged(at) else { return false };
         let (range, function) = (merged.range, merged.range.function);
         let middle = range.start + range.quantity / 2;
@@ -1016,8 +1017,8 @@ impl UnitRanges {
         true
     }
 
-    fn untrack_unless_asked(&mut self, at: Place) {
-        let is_demanded = self.demanded.iter().flat_map(Demanded::ranges).any(|range| place(range) == at);
+    fn untrack_unless_asked(&mut self, at: RangeKey) {
+        let is_demanded = self.demanded.iter().flat_map(Demanded::ranges).any(|range| range_key(range) == at);
         if !is_demanded && !self.asked.contains_key(&at) && self.merged(at).is_none() {
             self.untrack(at);
         }
@@ -1025,7 +1026,12 @@ impl UnitRanges {
 
     /// Clients were served from the block of `at`: the requested ranges that lie in it are in use. `used` is the use of
     /// one of them.
-    fn note_members_used(&mut self, at: Place, used: impl Fn(&ReadRange) -> Option<BlockUse>, now: Instant) {
+    fn note_members_used(
+        &mut self,
+        at: RangeKey,
+        used: impl Fn(&ReadRange) -> Option<BlockUse>,
+        now: Instant,
+    ) {
         let age = self.readings.get(&at).map(|reading| reading.age.max_age);
         let members = self.merged(at).map(|merged| merged.members.clone()).unwrap_or_else(|| vec![at]);
         for member in members {
@@ -1043,8 +1049,8 @@ impl UnitRanges {
 
     /// A part of a demanded block is read again, or the whole of it if that is to be retried. `None` if `at` is
     /// neither; an inner `None` if it is not read again now.
-    fn refresh_demanded(&mut self, at: Place, now: Instant) -> Option<Option<ReadRange>> {
-        let is_part = |block: &&mut Demanded| block.parts().iter().any(|part| place(part) == at);
+    fn refresh_demanded(&mut self, at: RangeKey, now: Instant) -> Option<Option<ReadRange>> {
+        let is_part = |block: &&mut Demanded| block.parts().iter().any(|part| range_key(part) == at);
         let block = self.demanded.iter_mut().find(is_part)?;
         if !block.is_active {
             return Some(None);
@@ -1063,7 +1069,7 @@ impl UnitRanges {
 
     /// The whole of a divided demanded block that is to be retried, where a range inside it is read by itself because
     /// the unit did not answer the part that held it.
-    fn try_whole_around(&mut self, at: Place, now: Instant) -> Option<ReadRange> {
+    fn try_whole_around(&mut self, at: RangeKey, now: Instant) -> Option<ReadRange> {
         let tables = self.rules.tables();
         let around = |block: &&mut Demanded| {
             block.is_active && tables.part(&block.block.range, &range_at(at)).is_some()
@@ -1079,7 +1085,7 @@ impl UnitRanges {
     }
 
     /// A requested range was used again without a new request, which may make it a learned one.
-    fn note_used_again(&mut self, at: Place) {
+    fn note_used_again(&mut self, at: RangeKey) {
         let Some(asked) = self.asked.get_mut(&at).filter(|asked| asked.is_alive) else { return };
         asked.times = asked.times.saturating_add(1);
         let around = asked.merged;
@@ -1089,7 +1095,7 @@ impl UnitRanges {
     }
 
     /// The learned range to read again because the reading of `at`, begun at `begun`, is in use.
-    fn refresh_learned(&mut self, at: Place, begun: Option<Instant>) -> Option<ReadRange> {
+    fn refresh_learned(&mut self, at: RangeKey, begun: Option<Instant>) -> Option<ReadRange> {
         let around = match self.asked.get(&at) {
             Some(asked) => asked.merged?,
             None => at,
@@ -1106,15 +1112,15 @@ impl UnitRanges {
     }
 
     /// The ranges that occupy slots: when last used, with which age, and which.
-    fn occupants(&self) -> impl Iterator<Item = (Instant, Duration, Place)> {
+    fn occupants(&self) -> impl Iterator<Item = (Instant, Duration, RangeKey)> {
         let demanded = self.demanded.iter().filter(|block| block.is_active).filter_map(|block| {
-            let readings = block.ranges().filter_map(|range| self.readings.get(&place(range)));
+            let readings = block.ranges().filter_map(|range| self.readings.get(&range_key(range)));
             let used = readings.map(|reading| (reading.used_at, reading.age.max_age)).max()?;
-            Some((used.0, used.1, place(&block.block.range)))
+            Some((used.0, used.1, range_key(&block.block.range)))
         });
         let merged = self.tables.values().flat_map(|table| &table.merged);
         let learned = merged.filter(|merged| merged.is_learned).filter_map(|merged| {
-            let at = place(&merged.range);
+            let at = range_key(&merged.range);
             let reading = self.readings.get(&at)?;
             Some((reading.used_at, reading.age.max_age, at))
         });
@@ -1122,13 +1128,13 @@ impl UnitRanges {
     }
 
     /// Frees the slot of a learned range, whose members become candidates again, or of a demanded block.
-    fn evict(&mut self, at: Place) {
+    fn evict(&mut self, at: RangeKey) {
         let ranges =
-            self.demanded.iter_mut().find(|block| block.is_active && place(&block.block.range) == at);
+            self.demanded.iter_mut().find(|block| block.is_active && range_key(&block.block.range) == at);
         let mut gone = vec![at];
         if let Some(block) = ranges {
             block.is_active = false;
-            gone.extend(block.ranges().map(place));
+            gone.extend(block.ranges().map(range_key));
         } else if let Some(merged) = self.merged_mut(at) {
             merged.is_learned = false;
             for member in merged.members.clone() {
@@ -1142,7 +1148,7 @@ impl UnitRanges {
 
     /// Derives the merged ranges of the tables where they may have changed. Returns those that want a slot, with
     /// whether they lacked one before.
-    fn derive(&mut self, now: Instant, cost: impl Fn(&ReadRange) -> Duration) -> Vec<(bool, Place)> {
+    fn derive(&mut self, now: Instant, cost: impl Fn(&ReadRange) -> Duration) -> Vec<(bool, RangeKey)> {
         let stale = |table: &MergedTable| table.is_dirty || table.cuts.values().any(|until| *until <= now);
         let stale = self.tables.iter().filter(|(_, table)| stale(table)).map(|(function, _)| *function);
         let mut wanting = Vec::new();
@@ -1157,9 +1163,9 @@ impl UnitRanges {
         function: FunctionCode,
         now: Instant,
         cost: impl Fn(&ReadRange) -> Duration,
-    ) -> Vec<(bool, Place)> {
+    ) -> Vec<(bool, RangeKey)> {
         let mut spans = self.spans(function, now, cost);
-        spans.sort_by_key(|span| place(&span.range));
+        spans.sort_by_key(|span| range_key(&span.range));
         let table = self.tables.entry(function).or_default();
         table.is_dirty = false;
         let before = std::mem::take(&mut table.merged);
@@ -1167,21 +1173,21 @@ impl UnitRanges {
         let mut had_room = BTreeSet::new();
         for (at, asked) in self.asked.range_mut(members) {
             let around = asked.merged.take();
-            let was = before.binary_search_by_key(&around, |merged| Some(place(&merged.range)));
+            let was = before.binary_search_by_key(&around, |merged| Some(range_key(&merged.range)));
             if was.is_ok_and(|index| before[index].is_learned) {
                 had_room.insert(*at);
             }
         }
         let mut wanting = Vec::new();
         for span in spans {
-            let at = place(&span.range);
+            let at = range_key(&span.range);
             self.begin_merged(&span, &before, now);
             let mut wants_room = false;
             for member in &span.members {
                 let Some(asked) = self.asked.get_mut(member) else { continue };
                 asked.merged = Some(at);
                 // A range the unit refuses is not read for other clients either.
-                let is_excluded = self.readings.get(member).is_some_and(Reading::is_excluded);
+                let is_excluded = self.readings.get(member).is_some_and(ReadingState::is_excluded);
                 wants_room |= asked.times >= ASKED_TO_LEARN && !is_excluded;
             }
             if wants_room {
@@ -1191,7 +1197,7 @@ impl UnitRanges {
             self.tables.entry(function).or_default().merged.push(merged);
         }
         for gone in before {
-            let at = place(&gone.range);
+            let at = range_key(&gone.range);
             self.untrack_unless_asked(at);
         }
         self.list_replaced();
@@ -1204,7 +1210,7 @@ impl UnitRanges {
         function: FunctionCode,
         now: Instant,
         cost: impl Fn(&ReadRange) -> Duration,
-    ) -> Vec<Span> {
+    ) -> Vec<JoinedRange> {
         let table = self.tables.entry(function).or_default();
         table.cuts.retain(|_, until| *until > now);
         let tables = self.rules.tables();
@@ -1216,9 +1222,9 @@ impl UnitRanges {
             if !asked.is_alive || parts.iter().any(|part| tables.part(part, &range).is_some()) {
                 continue;
             }
-            let is_excluded = self.readings.get(at).is_some_and(Reading::is_excluded);
+            let is_excluded = self.readings.get(at).is_some_and(ReadingState::is_excluded);
             let is_apart = is_excluded || self.rules.replies == Replies::Loose;
-            let span = Span { range, rate: rate(asked.age.max_age), members: vec![*at] };
+            let span = JoinedRange { range, rate: rate(asked.age.max_age), members: vec![*at] };
             if is_apart { apart.push(span) } else { joinable.push(span) }
         }
         let bits = if is_bits(function) { BITS_PER_REGISTER } else { 1 };
@@ -1239,14 +1245,14 @@ impl UnitRanges {
 
     /// Starts tracking the readings of a merged range. Until it has been read itself, the block of the learned range it
     /// grew from shows whether it is in use.
-    fn begin_merged(&mut self, span: &Span, before: &[Merged], now: Instant) {
-        let at = place(&span.range);
+    fn begin_merged(&mut self, span: &JoinedRange, before: &[Merged], now: Instant) {
+        let at = range_key(&span.range);
         let members = span.members.iter().filter_map(|member| self.asked.get(member));
         let age = members.clone().map(|asked| asked.age.max_age).min().unwrap_or(Duration::MAX);
         let used_at = members.map(|asked| asked.used_at).max().unwrap_or(now);
         let near = starting_near(before, &span.range);
         let near = near.filter(|other| other.is_learned && other.range.overlaps(&span.range));
-        let near = near.filter_map(|other| self.readings.get(&place(&other.range)));
+        let near = near.filter_map(|other| self.readings.get(&range_key(&other.range)));
         let grown_from = near
             .max_by_key(|reading| reading.begun)
             .map(|reading| (reading.begun, reading.held_in, reading.is_decided, reading.is_refreshed));
@@ -1283,13 +1289,13 @@ impl Demanded {
     }
 }
 
-impl Division {
+impl DemandedParts {
     fn is_due(&self, now: Instant) -> bool {
         self.retry_at.is_none_or(|at| at <= now)
     }
 }
 
-impl Asked {
+impl RequestedRange {
     fn forget_at(&self) -> Instant {
         self.used_at + FORGET_AFTER.max(self.age.max_age)
     }
@@ -1309,7 +1315,7 @@ impl Merged {
     }
 }
 
-impl Reading {
+impl ReadingState {
     fn new(range: ReadRange, age: Age, used_at: Instant) -> Self {
         Self {
             begun: None,
@@ -1365,11 +1371,11 @@ impl Age {
 
 /// Requested ranges that are read as one.
 #[derive(Clone, Debug)]
-struct Span {
+struct JoinedRange {
     range: ReadRange,
     /// Readings per second.
     rate: f64,
-    members: Vec<Place>,
+    members: Vec<RangeKey>,
 }
 
 /// What limits the joining of ranges of one table.
@@ -1385,11 +1391,11 @@ struct JoinRules {
 
 impl JoinRules {
     /// Joins ranges so that together they need the least line time, with as few ranges as possible.
-    fn join(&self, spans: Vec<Span>, cost: impl Fn(&ReadRange) -> Duration) -> Vec<Span> {
+    fn join(&self, spans: Vec<JoinedRange>, cost: impl Fn(&ReadRange) -> Duration) -> Vec<JoinedRange> {
         let spans = absorb(spans);
         let Some(gap) = self.gap else { return spans };
         let mut joined = self.divide_best(&spans, gap, &cost);
-        joined.sort_by_key(|span| place(&span.range));
+        joined.sort_by_key(|span| range_key(&span.range));
         // Neighbours with another range inside one of them are not adjacent in that order.
         while let Some((first, second, both)) = self.next_pair(&joined, gap, &cost) {
             joined.remove(second);
@@ -1399,12 +1405,17 @@ impl JoinRules {
     }
 
     /// Divides ranges, in the order of their addresses, into runs that need the least line time.
-    fn divide_best(&self, spans: &[Span], gap: u32, cost: impl Fn(&ReadRange) -> Duration) -> Vec<Span> {
+    fn divide_best(
+        &self,
+        spans: &[JoinedRange],
+        gap: u32,
+        cost: impl Fn(&ReadRange) -> Duration,
+    ) -> Vec<JoinedRange> {
         // For the ranges from each on: line time, number of runs, and where the first run ends. Of equal solutions the
         // one with the longest first run is taken, so that requests further behind change little.
         let mut best = vec![(0.0, 0_usize, 0_usize); spans.len() + 1];
         for first in (0..spans.len()).rev() {
-            let Span { mut range, mut rate, .. } = spans[first];
+            let JoinedRange { mut range, mut rate, .. } = spans[first];
             let mut least: Option<(f64, usize, usize)> = None;
             for (last, next) in spans.iter().enumerate().skip(first) {
                 if last > first {
@@ -1435,7 +1446,7 @@ impl JoinRules {
         while first < spans.len() {
             let behind = best[first].2;
             let run = spans[first..behind].iter().cloned();
-            joined.extend(run.reduce(|one, other| Span::both(&one, &other).unwrap_or(one)));
+            joined.extend(run.reduce(|one, other| JoinedRange::both(&one, &other).unwrap_or(one)));
             first = behind;
         }
         joined
@@ -1444,15 +1455,16 @@ impl JoinRules {
     /// Two ranges that cost no more as one.
     fn next_pair(
         &self,
-        spans: &[Span],
+        spans: &[JoinedRange],
         gap: u32,
         cost: impl Fn(&ReadRange) -> Duration,
-    ) -> Option<(usize, usize, Span)> {
+    ) -> Option<(usize, usize, JoinedRange)> {
         for (first, one) in spans.iter().enumerate() {
-            let near = |(_, other): &(usize, &Span)| u32::from(other.range.start) <= end(&one.range) + gap;
+            let near =
+                |(_, other): &(usize, &JoinedRange)| u32::from(other.range.start) <= end(&one.range) + gap;
             for (second, other) in spans.iter().enumerate().skip(first + 1).take_while(near) {
-                let Some(both) = Span::both(one, other) else { continue };
-                let is_member = both.members.contains(&place(&both.range));
+                let Some(both) = JoinedRange::both(one, other) else { continue };
+                let is_member = both.members.contains(&range_key(&both.range));
                 let is_long = u32::from(both.range.quantity) > self.quantity_max;
                 if is_long || (!is_member && self.is_divided(&both.range)) {
                     continue;
@@ -1479,7 +1491,7 @@ impl JoinRules {
     }
 }
 
-impl Span {
+impl JoinedRange {
     fn both(one: &Self, other: &Self) -> Option<Self> {
         let members = one.members.iter().chain(&other.members).copied().collect();
         Some(Self { range: union(&one.range, &other.range)?, rate: one.rate.max(other.rate), members })
@@ -1495,9 +1507,9 @@ fn starting_near<'a>(merged: &'a [Merged], range: &ReadRange) -> impl Iterator<I
 
 /// Removes the ranges that lie in one that is read as often anyway. The rest is in the order of starts, the longest
 /// first.
-fn absorb(mut spans: Vec<Span>) -> Vec<Span> {
+fn absorb(mut spans: Vec<JoinedRange>) -> Vec<JoinedRange> {
     spans.sort_by_key(|span| (span.range.start, u16::MAX - span.range.quantity));
-    let mut kept: Vec<Span> = Vec::new();
+    let mut kept: Vec<JoinedRange> = Vec::new();
     for span in spans {
         let near =
             kept.iter_mut().rev().take_while(|other| span.range.start - other.range.start < QUANTITY_MAX);
@@ -1517,11 +1529,11 @@ fn union(one: &ReadRange, other: &ReadRange) -> Option<ReadRange> {
     Some(ReadRange { start, quantity, ..*one })
 }
 
-fn place(range: &ReadRange) -> Place {
+fn range_key(range: &ReadRange) -> RangeKey {
     (range.function, range.start, range.quantity)
 }
 
-fn range_at((function, start, quantity): Place) -> ReadRange {
+fn range_at((function, start, quantity): RangeKey) -> ReadRange {
     ReadRange { function, start, quantity }
 }
 
@@ -1621,7 +1633,7 @@ mod tests {
     struct Line {
         table: RangeTable,
         now: Instant,
-        uses: BTreeMap<Place, BlockUse>,
+        uses: BTreeMap<RangeKey, BlockUse>,
     }
 
     impl Line {
@@ -1660,12 +1672,12 @@ mod tests {
         }
 
         fn use_block(&mut self, range: ReadRange, seconds: u64) {
-            self.uses.insert(place(&range), BlockUse { at: self.now, max_age: secs(seconds) });
+            self.uses.insert(range_key(&range), BlockUse { at: self.now, max_age: secs(seconds) });
         }
 
         fn due(&mut self) -> Option<ReadRange> {
             let uses = &self.uses;
-            let block_use = |_, range: &ReadRange, _: &ReadRange| uses.get(&place(range)).copied();
+            let block_use = |_, range: &ReadRange, _: &ReadRange| uses.get(&range_key(range)).copied();
             self.table.due(self.now, |_| true, cost, block_use).map(|due| due.range)
         }
 
@@ -2055,7 +2067,7 @@ mod tests {
         line.ask(holding(0, 10));
         line.ask(range(INPUT, 10, 10));
         assert_eq!(line.ask(range(INPUT, 0, 10)), Some(holding(0, 20)));
-        let known = line.table.known_as(unit(), &range(INPUT, 0, 20));
+        let known = line.table.canonical_range(unit(), &range(INPUT, 0, 20));
         assert_eq!(known, Some(holding(0, 20)));
     }
 
@@ -2205,7 +2217,7 @@ mod tests {
         for (function, table) in &ranges.tables {
             let bits = if is_bits(*function) { 16 } else { 1 };
             for merged in &table.merged {
-                let is_asked = merged.members.contains(&place(&merged.range));
+                let is_asked = merged.members.contains(&range_key(&merged.range));
                 assert!(is_asked || merged.range.quantity <= max_read * bits, "{merged:?}");
                 let last = merged.range.start + (merged.range.quantity - 1);
                 let cuts = table.cuts.range(merged.range.start..=last);
@@ -2298,7 +2310,7 @@ mod tests {
             }
             let ranges = &line.table.units[&unit()];
             let merged = &ranges.tables[&HOLDING].merged;
-            let load_of = |range: &ReadRange, members: &[Place]| {
+            let load_of = |range: &ReadRange, members: &[RangeKey]| {
                 let fastest = members.iter().map(|member| rate(ranges.asked[member].age.max_age));
                 load(cost(unit(), range), fastest.fold(0.0, f64::max))
             };

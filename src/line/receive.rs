@@ -130,13 +130,13 @@ impl Receiver {
             let whole =
                 |length: usize| length <= self.buffer.len() && rtu::crc_is_right(&self.buffer[..length]);
             if total > 0 && whole(total) {
-                return Some(self.take(unit, total));
+                return Some(self.split_frame(unit, total));
             }
             // A long answer may begin with eight bytes that look like a whole frame.
             let may_be_request = asked.is_none() || total <= self.buffer.len() || finality == Finality::Over;
             let request = request_length(&self.buffer).filter(|length| may_be_request && whole(*length));
             if let Some(length) = request {
-                return Some(self.take(unit, length));
+                return Some(self.split_frame(unit, length));
             }
             if !is_awaited && let Some(noise) = self.noise_before_answer(&request_of, finality) {
                 self.drop_noise(noise);
@@ -190,7 +190,7 @@ impl Receiver {
         })
     }
 
-    fn take(&mut self, unit: UnitId, total: usize) -> Frame {
+    fn split_frame(&mut self, unit: UnitId, total: usize) -> Frame {
         let pdu = Bytes::copy_from_slice(&self.buffer[1..total - 2]);
         self.buffer.advance(total);
         Frame { unit, pdu, is_first: !std::mem::replace(&mut self.disturbed, true) }

@@ -305,7 +305,7 @@ impl RxRecorder {
 
     /// Everything received except the last bytes, `pending`, which came since `pending_since` and stay for the next
     /// record.
-    pub(super) fn take(&mut self, pending: &[u8], pending_since: Option<Instant>) -> Received {
+    pub(super) fn drain(&mut self, pending: &[u8], pending_since: Option<Instant>) -> Received {
         let mut rest = Self::default();
         if let Some(since) = pending_since.filter(|_| !pending.is_empty()) {
             rest.push(pending, since);

@@ -18,7 +18,7 @@ use super::wire::RtuWire;
 
 /// Why the gateway sends a read of its own that is no background reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Own {
+pub(super) enum OwnPurpose {
     /// To probe an off-line unit.
     Probe,
     /// To confirm that a unit still answers, with the read it answered last.
@@ -31,11 +31,11 @@ pub(super) enum Own {
 
 /// What is to be sent.
 #[derive(Debug)]
-pub(super) enum Next<T> {
+pub(super) enum NextRequest<T> {
     /// A queued item, for the turn of this flow; how long the line was reserved for it.
     Item { item: Item<T>, turn: Turn, reserved: Duration },
     /// A read of the gateway's own.
-    Own { unit: UnitId, own: Own, reserved: Duration },
+    Own { unit: UnitId, own: OwnPurpose, reserved: Duration },
 }
 
 /// What the line is reserved for.
@@ -48,7 +48,7 @@ struct Reservation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reserved {
     Item { key: u64, turn: Turn },
-    Own { unit: UnitId, own: Own },
+    Own { unit: UnitId, own: OwnPurpose },
 }
 
 /// The state that decides what may be sent.
@@ -122,7 +122,7 @@ impl<T> Scheduler<T> {
     }
 
     /// What to send now; `None` while the line is reserved.
-    pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Next<T>> {
+    pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<NextRequest<T>> {
         if !situation.wire.is_free(situation.units, now) || now < situation.wire.silent_from(Duration::ZERO) {
             return None;
         }
@@ -140,18 +140,18 @@ impl<T> Scheduler<T> {
         self.probed_last = false;
         match reservation.what {
             Reserved::Own { unit, own } => {
-                self.probed_last = own == Own::Probe;
-                Some(Next::Own { unit, own, reserved })
+                self.probed_last = own == OwnPurpose::Probe;
+                Some(NextRequest::Own { unit, own, reserved })
             }
             Reserved::Item { key, turn } => {
                 let unsent = self.queue.get(key)?;
                 if let Target::Unit(unit) = unsent.target
                     && !situation.wire.may_send(&unsent.pdu)
                 {
-                    return Some(Next::Own { unit, own: Own::EchoCheck, reserved });
+                    return Some(NextRequest::Own { unit, own: OwnPurpose::EchoCheck, reserved });
                 }
-                let item = self.queue.take(key, turn)?;
-                Some(Next::Item { item, turn, reserved })
+                let item = self.queue.dequeue(key, turn)?;
+                Some(NextRequest::Item { item, turn, reserved })
             }
         }
     }
@@ -187,7 +187,7 @@ impl<T> Scheduler<T> {
     fn choose(&self, situation: &Situation<'_>, now: Instant) -> Option<Reserved> {
         let own = own_due(situation, now).filter(|(due, ..)| *due <= now);
         // The one that has waited longest, so that many dead units take turns.
-        let own = own.min_by_key(|(due, _, own)| (*own != Own::Confirmation, *due));
+        let own = own.min_by_key(|(due, _, own)| (*own != OwnPurpose::Confirmation, *due));
         let own = own.map(|(_, unit, own)| Reserved::Own { unit, own });
         let selected = || {
             let selected = self.queue.select(
@@ -198,7 +198,7 @@ impl<T> Scheduler<T> {
         };
         // Many dead units, probed each second while no unit is on-line, must leave line time to units that answer.
         match own {
-            Some(Reserved::Own { own: Own::Probe, .. }) if self.probed_last => selected().or(own),
+            Some(Reserved::Own { own: OwnPurpose::Probe, .. }) if self.probed_last => selected().or(own),
             Some(_) => own,
             None => selected(),
         }
@@ -208,7 +208,7 @@ impl<T> Scheduler<T> {
     fn is_wanted(&self, what: Reserved, situation: &Situation<'_>, now: Instant) -> bool {
         match what {
             Reserved::Item { key, turn } => self.queue.get(key).is_some_and(|item| {
-                self.queue.holds(key, turn.source)
+                self.queue.has_waiter(key, turn.source)
                     && is_reachable(item.target, situation)
                     && is_meant_for_now(item, situation)
                     && guarded_until(item.target, situation, now).is_none()
@@ -238,20 +238,20 @@ impl<T> Scheduler<T> {
 fn own_due<'a>(
     situation: &'a Situation<'_>,
     now: Instant,
-) -> impl Iterator<Item = (Instant, UnitId, Own)> + 'a {
+) -> impl Iterator<Item = (Instant, UnitId, OwnPurpose)> + 'a {
     let Situation { units, silent_line, .. } = situation;
     let ready = move |unit: &Unit| unit.guarded_until(now).unwrap_or(now);
     let is_silent = silent_line.is_silent();
     let line = silent_line.probe_due().and_then(|due| {
         let unit = units.get(silent_line.peek_probe(&units.ids())?)?;
-        Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), Own::LineProbe))
+        Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), OwnPurpose::LineProbe))
     });
     let pace = units.probe_pace();
     let others = units.iter().filter(move |_| !is_silent).filter_map(move |unit| match unit.state() {
-        UnitState::Confirming => Some((ready(unit), unit.id(), Own::Confirmation)),
+        UnitState::Confirming => Some((ready(unit), unit.id(), OwnPurpose::Confirmation)),
         UnitState::Offline => {
             let due = unit.probe_due(pace)?;
-            Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), Own::Probe))
+            Some((due.max(unit.guarded_until(now).unwrap_or(due)), unit.id(), OwnPurpose::Probe))
         }
         UnitState::NeverSeen | UnitState::Online => None,
     });

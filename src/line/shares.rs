@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The two kinds of background reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ReadingKind {
     /// Blocks of profiles.
     Planned,
     /// Ranges learned from clients.
@@ -25,19 +25,19 @@ pub(crate) struct BackgroundShares {
 
 impl BackgroundShares {
     /// Both kinds, the next one first. With equal claims that is the learned ranges.
-    pub(crate) fn order(&self) -> [Kind; 2] {
+    pub(crate) fn order(&self) -> [ReadingKind; 2] {
         if self.learned.max(self.time) <= self.planned.max(self.time) {
-            [Kind::Learned, Kind::Planned]
+            [ReadingKind::Learned, ReadingKind::Planned]
         } else {
-            [Kind::Planned, Kind::Learned]
+            [ReadingKind::Planned, ReadingKind::Learned]
         }
     }
 
     /// Charges one kind with the cost of a reading.
-    pub(crate) fn charge(&mut self, kind: Kind, cost: Duration) {
+    pub(crate) fn charge(&mut self, kind: ReadingKind, cost: Duration) {
         let had = match kind {
-            Kind::Planned => &mut self.planned,
-            Kind::Learned => &mut self.learned,
+            ReadingKind::Planned => &mut self.planned,
+            ReadingKind::Learned => &mut self.learned,
         };
         self.time = self.time.max(*had);
         *had = self.time + cost;

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 use crate::modbus::{reply, rtu};
 
-use super::cache::{Answered, Asked, Cache, ReadFailure, is_passing};
+use super::cache::{AgedRead, AnsweredRead, Cache, ReadFailure, is_passing};
 use super::echo::differs_from_its_answer;
 use super::event::Event;
 use super::health::{Transition, UnitState};
-use super::ignored::Standing;
+use super::ignored::ReadStatus;
 use super::incidents::RequestSummary;
 use super::now::Now;
 use super::owed::{EndedGuard, LateAnswer, Owed};
@@ -28,13 +28,13 @@ use super::receive::Frame;
 use super::record::{Cause, Misfit, Outcome, Record};
 use super::recorder::{Closed, Recorder, Requesters};
 use super::request::{Answer, ListenerId, Request, Target};
-use super::scheduler::{Next, Own, Scheduler, Situation};
+use super::scheduler::{NextRequest, OwnPurpose, Scheduler, Situation};
 use super::settings::{LineSettings, Replies, UnitId};
 use super::silent_line::{SilentLine, Suspicion};
 use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
 use super::view::{PortState, View};
-use super::wire::{Ended, Failure, Misfits, Outgoing, RtuWire, WireEvent, exception_of};
+use super::wire::{AttemptFailure, Ended, Misfits, Outgoing, RtuWire, WireEvent, exception_of};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub struct Line<T> {
 struct InFlight<T> {
     item: Item<T>,
     /// `None`: a queued item.
-    own: Option<Own>,
+    own: Option<OwnPurpose>,
     turn: Turn,
     /// How long the line was reserved for it.
     reserved: Duration,
@@ -209,8 +209,8 @@ impl<T> Line<T> {
             self.abandon(ended, Outcome::PortLost, now);
             self.wire.configure(settings.framing, settings.echo);
             self.silent_line.reset();
-            self.units.iter_mut().for_each(Unit::begin_anew);
-            self.cache.begin_anew(&settings);
+            self.units.iter_mut().for_each(Unit::reset);
+            self.cache.reset(&settings);
         }
         let before = std::mem::replace(&mut self.settings, settings);
         self.change_units(&before);
@@ -338,7 +338,7 @@ impl<T> Line<T> {
                     }
                     Some(UnitState::Offline) => no_response,
                     Some(UnitState::NeverSeen | UnitState::Online | UnitState::Confirming) => self
-                        .purpose_by_standing(id, &request, now)
+                        .purpose_of(id, &request, now)
                         .ok_or(Answer::Refused(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)),
                 },
             }
@@ -359,17 +359,17 @@ impl<T> Line<T> {
     }
 
     /// The purpose of a request by the unit's record of this read; `None`: the unit ignores it.
-    fn purpose_by_standing(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> Option<Purpose> {
+    fn purpose_of(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> Option<Purpose> {
         let unit = self.units.get_mut(id)?;
-        match unit.standing(&request.pdu, now) {
-            Standing::Usual => Some(Purpose::Request),
-            Standing::Unproven => self.scheduler.allows_suspect(now).then_some(Purpose::Unproven),
-            Standing::Trial if self.scheduler.allows_trial(now) => Some(Purpose::Trial),
-            Standing::Trial => {
+        match unit.read_status(&request.pdu, now) {
+            ReadStatus::Allowed => Some(Purpose::Request),
+            ReadStatus::Unproven => self.scheduler.allows_suspect(now).then_some(Purpose::Unproven),
+            ReadStatus::Trial if self.scheduler.allows_trial(now) => Some(Purpose::Trial),
+            ReadStatus::Trial => {
                 unit.undo_trial(&request.pdu);
                 None
             }
-            Standing::Ignored => None,
+            ReadStatus::Ignored => None,
         }
     }
 
@@ -442,7 +442,7 @@ impl<T> Line<T> {
     /// The range to read instead of a client's own, if that can be answered before its deadline, too.
     fn enclosing_range(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
         let (unit, wanted) = shared(request)?;
-        let asked = Asked { unit, wanted: &wanted, max_age: request.max_age, source: request.source };
+        let asked = AgedRead { unit, wanted: &wanted, max_age: request.max_age, source: request.source };
         let whole = self.cache.enclosing_range(asked, &self.units, now)?;
         let pdu = RequestPdu::from(whole);
         let is_known_to_fail = self.units.get(unit).is_some_and(|unit| unit.is_marked(&pdu));
@@ -513,8 +513,10 @@ impl<T> Line<T> {
             };
             match self.scheduler.next(&situation, now.instant) {
                 None => {}
-                Some(Next::Item { item, turn, reserved }) => self.send(item, None, turn, reserved, now),
-                Some(Next::Own { unit, own, reserved }) => self.send_own(unit, own, reserved, now),
+                Some(NextRequest::Item { item, turn, reserved }) => {
+                    self.send(item, None, turn, reserved, now)
+                }
+                Some(NextRequest::Own { unit, own, reserved }) => self.send_own(unit, own, reserved, now),
             }
         }
         let noise = self.wire.take_noise();
@@ -551,26 +553,26 @@ impl<T> Line<T> {
     }
 
     /// Sends a read of the gateway itself.
-    fn send_own(&mut self, id: UnitId, own: Own, reserved: Duration, now: Now) {
+    fn send_own(&mut self, id: UnitId, own: OwnPurpose, reserved: Duration, now: Now) {
         let Some(unit) = self.units.get_mut(id) else { return };
         let pdu = match own {
-            Own::Probe => unit.next_probe(now.instant),
-            Own::LineProbe => unit.next_line_probe(now.instant),
-            Own::Confirmation => unit.last_read().cloned().unwrap_or_else(first_register),
-            Own::EchoCheck => unit
+            OwnPurpose::Probe => unit.next_probe(now.instant),
+            OwnPurpose::LineProbe => unit.next_line_probe(now.instant),
+            OwnPurpose::Confirmation => unit.last_read().cloned().unwrap_or_else(first_register),
+            OwnPurpose::EchoCheck => unit
                 .last_read()
                 .filter(|read| differs_from_its_answer(read))
                 .cloned()
                 .unwrap_or_else(first_register),
         };
-        if own == Own::LineProbe {
+        if own == OwnPurpose::LineProbe {
             self.silent_line.note_probe(id, now.instant);
         }
         let target = Target::Unit(id);
         self.send(item_of(target, pdu), Some(own), OWN_TURN, reserved, now);
     }
 
-    fn send(&mut self, mut item: Item<T>, own: Option<Own>, turn: Turn, reserved: Duration, now: Now) {
+    fn send(&mut self, mut item: Item<T>, own: Option<OwnPurpose>, turn: Turn, reserved: Duration, now: Now) {
         item.attempts += 1;
         self.wire.discard_pending();
         self.record_stray(now.instant);
@@ -594,7 +596,7 @@ impl<T> Line<T> {
         self.outputs.push_back(Output::Transmit(adu));
     }
 
-    fn outgoing(&mut self, item: &Item<T>, own: Option<Own>, now: Instant) -> Outgoing {
+    fn outgoing(&mut self, item: &Item<T>, own: Option<OwnPurpose>, now: Instant) -> Outgoing {
         let request = item.pdu.clone();
         let unit = match item.target {
             Target::Unit(id) => Some(id),
@@ -613,12 +615,12 @@ impl<T> Line<T> {
             unit,
             request,
             response_timeout: match own {
-                Some(Own::Probe | Own::LineProbe) => known.probe_timeout(neighbour),
+                Some(OwnPurpose::Probe | OwnPurpose::LineProbe) => known.probe_timeout(neighbour),
                 // Other requests may take longer than reads, and the outcome of a write is worth the wait.
                 None if item.purpose == Purpose::ClientProbe && item.pdu.range().is_some() => {
                     known.probe_timeout(neighbour)
                 }
-                Some(Own::Confirmation | Own::EchoCheck) | None => settings.response_timeout,
+                Some(OwnPurpose::Confirmation | OwnPurpose::EchoCheck) | None => settings.response_timeout,
             },
             byte_timeout: settings.byte_timeout,
             replies: settings.replies,
@@ -659,10 +661,10 @@ impl<T> Line<T> {
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
                 WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
                 WireEvent::Alive { unit, misfit } => {
-                    self.note_misfit(unit, misfit, self.asked_in_flight(unit), now.instant);
+                    self.note_misfit(unit, misfit, self.summarize_in_flight(unit), now.instant);
                 }
                 WireEvent::OtherFunction { unit, misfit } => {
-                    let asked = self.asked_in_flight(unit);
+                    let asked = self.summarize_in_flight(unit);
                     if let Some(unit) = self.units.get_mut(unit) {
                         unit.counters_mut().unexpected += 1;
                         unit.statistics_mut().other_functions += 1;
@@ -720,17 +722,17 @@ impl<T> Line<T> {
     }
 
     /// The request on the wire got no fitting answer.
-    fn fail(&mut self, ended: Ended, failure: Failure, now: Now) {
+    fn fail(&mut self, ended: Ended, failure: AttemptFailure, now: Now) {
         let Some(in_flight) = self.in_flight.take() else { return };
         let Target::Unit(id) = in_flight.item.target else { return };
         let (sent_at, wire_end, now_instant) = (ended.sent_at, ended.wire_end, now.instant);
         let misfit = ended.misfit;
         let outcome = outcome_of(failure, misfit);
         self.note_failed_attempt(id, &ended, failure);
-        let is_alive = in_flight.is_alive || failure == Failure::Misfit;
+        let is_alive = in_flight.is_alive || failure == AttemptFailure::Misfit;
         let in_flight = self.close_transaction(ended, in_flight, outcome, now_instant);
         let InFlight { item, own, turn, epoch, begun, is_as_asked, requesters, .. } = in_flight;
-        if failure == Failure::Misfit
+        if failure == AttemptFailure::Misfit
             && let Some(misfit) = misfit
         {
             let asked = RequestSummary::new(&item.pdu, requesters.first);
@@ -739,12 +741,12 @@ impl<T> Line<T> {
         let is_silent = self.silent_line.is_silent();
         let may_retry = !item.is_sent_once()
             && own.is_none()
-            && failure != Failure::Misfit
+            && failure != AttemptFailure::Misfit
             && item.attempts <= self.settings.retries
             && !self.closing;
         let retry = if may_retry { Retry::Allowed } else { Retry::Refused };
         // A whole answer came, though damaged or misfitting: none is owed.
-        if matches!(failure, Failure::Silent | Failure::Truncated) {
+        if matches!(failure, AttemptFailure::Silent | AttemptFailure::Truncated) {
             let sent_at = Now { instant: sent_at, ..begun };
             self.owe(
                 &item,
@@ -753,7 +755,8 @@ impl<T> Line<T> {
                 now_instant,
             );
         }
-        let cause = if failure == Failure::Misfit { ReadFailure::Misfit } else { ReadFailure::NoAnswer };
+        let cause =
+            if failure == AttemptFailure::Misfit { ReadFailure::Misfit } else { ReadFailure::NoAnswer };
         self.note_read_failure(id, &item, cause, now_instant);
         if is_silent && item.purpose == Purpose::ClientProbe {
             self.note_client_probe_unanswered(id, sent_at, now_instant);
@@ -798,10 +801,10 @@ impl<T> Line<T> {
     }
 
     /// Counts a failed attempt.
-    fn note_failed_attempt(&mut self, id: UnitId, ended: &Ended, failure: Failure) {
+    fn note_failed_attempt(&mut self, id: UnitId, ended: &Ended, failure: AttemptFailure) {
         let Some(unit) = self.units.get_mut(id) else { return };
         match failure {
-            Failure::Silent => {
+            AttemptFailure::Silent => {
                 unit.counters_mut().timeouts += 1;
                 let parts = ended.received.parts();
                 let unframed: usize =
@@ -813,12 +816,12 @@ impl<T> Line<T> {
                 unit.statistics_mut().unreadable += u64::from(is_unreadable);
                 unit.statistics_mut().begun += u64::from(is_unreadable && begins);
             }
-            Failure::Truncated => {
+            AttemptFailure::Truncated => {
                 unit.counters_mut().crc_errors += 1;
                 unit.statistics_mut().truncated += 1;
             }
-            Failure::Garbled => unit.counters_mut().crc_errors += 1,
-            Failure::Misfit => {}
+            AttemptFailure::Garbled => unit.counters_mut().crc_errors += 1,
+            AttemptFailure::Misfit => {}
         }
     }
 
@@ -827,7 +830,7 @@ impl<T> Line<T> {
         &mut self,
         id: UnitId,
         purpose: Purpose,
-        own: Option<Own>,
+        own: Option<OwnPurpose>,
         sent_at: Instant,
         now: Instant,
     ) {
@@ -835,7 +838,7 @@ impl<T> Line<T> {
         let pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
         let count = self.settings.units.len();
         let Some(unit) = self.units.get_mut(id) else { return };
-        if own == Some(Own::Probe) {
+        if own == Some(OwnPurpose::Probe) {
             unit.note_probe_failure(now, pause);
         }
         if purpose == Purpose::ClientProbe {
@@ -848,9 +851,11 @@ impl<T> Line<T> {
         }
         let Some(unit) = self.units.get_mut(id) else { return };
         let transition = match own {
-            Some(Own::Confirmation) => unit.note_unconfirmed(now),
-            Some(Own::Probe) => None,
-            Some(Own::LineProbe | Own::EchoCheck) | None => unit.note_failure(sent_at, now, &self.settings),
+            Some(OwnPurpose::Confirmation) => unit.note_unconfirmed(now),
+            Some(OwnPurpose::Probe) => None,
+            Some(OwnPurpose::LineProbe | OwnPurpose::EchoCheck) | None => {
+                unit.note_failure(sent_at, now, &self.settings)
+            }
         };
         self.note_transition(id, transition, now);
         if let Suspicion::Ask(last) = suspicion {
@@ -935,7 +940,7 @@ impl<T> Line<T> {
     }
 
     /// The request on the wire, if it is for this unit.
-    fn asked_in_flight(&self, id: UnitId) -> Option<RequestSummary> {
+    fn summarize_in_flight(&self, id: UnitId) -> Option<RequestSummary> {
         let in_flight = self.in_flight.as_ref().filter(|one| one.item.target == Target::Unit(id))?;
         Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first))
     }
@@ -1050,8 +1055,8 @@ impl<T> Line<T> {
             self.cache.spend(unit, &range, took, &mut self.events);
         }
         let cause = match in_flight.own {
-            Some(Own::EchoCheck) => Cause::EchoCheck,
-            Some(Own::Probe | Own::Confirmation | Own::LineProbe) => Cause::Probe,
+            Some(OwnPurpose::EchoCheck) => Cause::EchoCheck,
+            Some(OwnPurpose::Probe | OwnPurpose::Confirmation | OwnPurpose::LineProbe) => Cause::Probe,
             None if item.background => Cause::Background,
             None => Cause::Client,
         };
@@ -1081,7 +1086,7 @@ impl<T> Line<T> {
         let Some(range) = pdu.range() else { return };
         let Some(unit) = self.units.get_mut(id) else { return };
         let Origin { begun, latest, epoch } = origin;
-        self.cache.keep(unit, &Answered { range: &range, reply, begun, latest, epoch }, listeners);
+        self.cache.keep(unit, &AnsweredRead { range: &range, reply, begun, latest, epoch }, listeners);
     }
 
     /// Refuses the waiters that accept no data of that age; returns the listeners of the others.
@@ -1140,7 +1145,13 @@ impl<T> Line<T> {
     /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Waiters' own
     /// ranges are retried separately, unless an answer of full length came: the unit may be silent only to reads that
     /// are too long for it. True: the request is retried unchanged.
-    fn retry_or_give_up(&mut self, mut item: Item<T>, retry: Retry, failure: Failure, now: Instant) -> bool {
+    fn retry_or_give_up(
+        &mut self,
+        mut item: Item<T>,
+        retry: Retry,
+        failure: AttemptFailure,
+        now: Instant,
+    ) -> bool {
         let Target::Unit(id) = item.target else { return false };
         let is_open = self.units.get(id).is_some_and(|unit| !unit.is_offline());
         let again = retry == Retry::Allowed && is_open && !self.silent_line.is_silent();
@@ -1150,7 +1161,7 @@ impl<T> Line<T> {
         let in_time = |waiter: &Waiter<T>| waiter.deadline > held + time && !self.closing;
         let tables = self.tables(id);
         let sent = item.pdu.range();
-        let may_be_too_long = failure != Failure::Garbled || !again;
+        let may_be_too_long = failure != AttemptFailure::Garbled || !again;
         let asks_less = |waiter: &Waiter<T>| {
             let ranges = waiter.pdu.range().zip(sent);
             may_be_too_long && ranges.is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
@@ -1479,12 +1490,12 @@ fn shared<T>(request: &Request<T>) -> Option<(UnitId, ReadRange)> {
     }
 }
 
-fn outcome_of(failure: Failure, misfit: Option<Misfit>) -> Outcome {
+fn outcome_of(failure: AttemptFailure, misfit: Option<Misfit>) -> Outcome {
     match (failure, misfit) {
-        (Failure::Misfit | Failure::Silent, Some(misfit)) => Outcome::Misfit(misfit),
-        (Failure::Silent | Failure::Misfit, None) => Outcome::Silent,
-        (Failure::Truncated, _) => Outcome::Truncated,
-        (Failure::Garbled, _) => Outcome::Garbled,
+        (AttemptFailure::Misfit | AttemptFailure::Silent, Some(misfit)) => Outcome::Misfit(misfit),
+        (AttemptFailure::Silent | AttemptFailure::Misfit, None) => Outcome::Silent,
+        (AttemptFailure::Truncated, _) => Outcome::Truncated,
+        (AttemptFailure::Garbled, _) => Outcome::Garbled,
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Tables {
 impl Tables {
     /// `range` in the table of `other`, if that table holds the same registers; else as it is.
     #[must_use]
-    pub fn seen_as(self, range: &ReadRange, other: &ReadRange) -> ReadRange {
+    pub fn in_table_of(self, range: &ReadRange, other: &ReadRange) -> ReadRange {
         let same = match self {
             Self::Apart | Self::Exact => false,
             Self::Mirrored => is_register(range.function) && is_register(other.function),
@@ -33,7 +33,7 @@ impl Tables {
     /// `wanted` as a part of `whole`, if a reply to `whole` holds every value of it.
     #[must_use]
     pub fn part(self, whole: &ReadRange, wanted: &ReadRange) -> Option<ReadRange> {
-        let part = self.seen_as(wanted, whole);
+        let part = self.in_table_of(wanted, whole);
         let is_held = match self {
             Self::Apart | Self::Mirrored => whole.covers(&part),
             Self::Exact => *whole == part,
@@ -44,13 +44,13 @@ impl Tables {
     /// Whether the two cover the same values.
     #[must_use]
     pub fn are_same(self, one: &ReadRange, other: &ReadRange) -> bool {
-        self.seen_as(one, other) == *other
+        self.in_table_of(one, other) == *other
     }
 
     /// Whether the two have a value in common.
     #[must_use]
     pub fn overlap(self, one: &ReadRange, other: &ReadRange) -> bool {
-        self.seen_as(one, other).overlaps(other)
+        self.in_table_of(one, other).overlaps(other)
     }
 
     /// The reply PDU to `wanted`, cut from `reply` to `whole`; `None` if it does not hold every value of it.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::health::{Health, Transition, UnitState};
-use super::ignored::{IgnoredReads, Standing};
+use super::ignored::{IgnoredReads, ReadStatus};
 use super::incidents::Incidents;
 use super::now::Now;
 pub(super) use super::owed::LATENESS_MAX;
@@ -94,7 +94,7 @@ impl Unit {
     }
 
     /// The port was reopened with other settings: owed answers stay, the rest starts again.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.health.reset();
         self.ignored.clear();
         self.search = None;
@@ -358,8 +358,8 @@ impl Unit {
 
     // Reads it ignores.
 
-    pub(super) fn standing(&mut self, request: &RequestPdu, now: Instant) -> Standing {
-        self.ignored.standing(request, now)
+    pub(super) fn read_status(&mut self, request: &RequestPdu, now: Instant) -> ReadStatus {
+        self.ignored.read_status(request, now)
     }
 
     /// Whether this read is refused because it is marked.
@@ -420,7 +420,7 @@ impl Unit {
         fits: impl Fn(&RequestPdu) -> bool,
         now: Instant,
     ) -> Option<LateAnswer> {
-        self.owed.take(fits, now)
+        self.owed.settle(fits, now)
     }
 
     // The snapshot.

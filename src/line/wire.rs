@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 use crate::modbus::{reply, rtu};
 
-use super::echo::{EchoDetector, Front, Phase};
+use super::echo::{EchoDetector, EchoPhase, Front};
 use super::occupation::Occupation;
 use super::receive::{Expected, Finality, Frame, Receiver};
 use super::record::{Received, RxRecorder, SegmentKind};
@@ -42,14 +42,14 @@ pub(super) enum Misfits {
 
 /// The transaction in flight.
 #[derive(Debug)]
-struct Transaction {
+struct TransactionInFlight {
     outgoing: Outgoing,
     adu: Bytes,
     sent_at: Instant,
     wire_end: Instant,
     response_deadline: Instant,
     hard_deadline: Instant,
-    echo: Phase,
+    echo: EchoPhase,
     any_byte: bool,
     misfit: Option<Misfit>,
 }
@@ -89,7 +89,7 @@ pub enum Misfit {
 
 /// How a request without a fitting answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum AttemptFailure {
     /// No answer came in time.
     Silent,
     /// The answer stopped before its end.
@@ -106,7 +106,7 @@ pub(super) enum WireEvent {
     /// The request in flight was answered.
     Answered { ended: Ended, frame: Frame, response_time: Duration },
     /// The request in flight got no fitting answer.
-    Failed { ended: Ended, failure: Failure },
+    Failed { ended: Ended, failure: AttemptFailure },
     /// The broadcast in flight was sent in full.
     Sent { ended: Ended },
     /// A frame came that answers a request given up.
@@ -138,7 +138,7 @@ pub(super) struct RtuWire {
     recorder: RxRecorder,
     occupation: Occupation,
     port: PortState,
-    transaction: Option<Transaction>,
+    transaction: Option<TransactionInFlight>,
     /// Bytes that outstanding answers and echoes may still have: only bytes beyond these occupy the line.
     wanted: usize,
     /// Bytes that came while the line was occupied and are not reported yet.
@@ -255,7 +255,7 @@ impl RtuWire {
         self.receiver.begin();
         let echo = if self.echo.verdict() == Some(false) { 0 } else { adu.len() };
         self.wanted = (self.wanted + longest_answer(&outgoing) + echo).min(WANTED_MAX);
-        self.transaction = Some(Transaction {
+        self.transaction = Some(TransactionInFlight {
             echo: self.echo.watch(&outgoing.request, &adu),
             adu: adu.clone(),
             sent_at: now,
@@ -340,7 +340,7 @@ impl RtuWire {
         if self.recorder.is_empty() || !pending.is_empty() {
             return None;
         }
-        Some(self.recorder.take(&[], None))
+        Some(self.recorder.drain(&[], None))
     }
 
     /// Bytes in no frame that have come since the last call.
@@ -436,7 +436,7 @@ impl RtuWire {
         match misfit {
             Misfit::Function { .. } => Some(WireEvent::OtherFunction { unit, misfit }),
             Misfit::Length { .. } if ends => {
-                Some(WireEvent::Failed { ended: self.end()?, failure: Failure::Misfit })
+                Some(WireEvent::Failed { ended: self.end()?, failure: AttemptFailure::Misfit })
             }
             Misfit::Length { .. } => Some(WireEvent::Alive { unit, misfit }),
         }
@@ -463,7 +463,7 @@ impl RtuWire {
             && request.bytes() == &frame.pdu
             && self.echo.is_still_due(request, &transaction.echo);
         if is_echo {
-            transaction.echo = Phase::Seen;
+            transaction.echo = EchoPhase::Seen;
         }
         is_echo
     }
@@ -525,22 +525,22 @@ impl RtuWire {
         let transaction = self.transaction.as_ref()?;
         let waiting_for_rest = self.receiver.pending() > 0 && now < transaction.hard_deadline;
         if now >= transaction.response_deadline && !waiting_for_rest {
-            return self.fail(Failure::Silent);
+            return self.fail(AttemptFailure::Silent);
         }
         None
     }
 
-    fn fail(&mut self, failure: Failure) -> Option<WireEvent> {
+    fn fail(&mut self, failure: AttemptFailure) -> Option<WireEvent> {
         let transaction = self.transaction.as_ref()?;
-        let nothing_came = failure == Failure::Silent && !transaction.any_byte;
-        if matches!(transaction.echo, Phase::Seen) || nothing_came {
+        let nothing_came = failure == AttemptFailure::Silent && !transaction.any_byte;
+        if matches!(transaction.echo, EchoPhase::Seen) || nothing_came {
             self.echo.conclude(&transaction.outgoing.request, &transaction.echo);
         }
         Some(WireEvent::Failed { ended: self.end()?, failure })
     }
 
     /// Whether the awaited answer came damaged.
-    fn damage(&self, units: &Units, now: Instant) -> Option<Failure> {
+    fn damage(&self, units: &Units, now: Instant) -> Option<AttemptFailure> {
         let transaction = self.transaction.as_ref()?;
         // A damaged echo, or an answer another unit still owes, may look like the head of the answer. Then the answer
         // itself may still come, and must stay owed.
@@ -548,9 +548,9 @@ impl RtuWire {
         if self.receiver.pending() > 0 {
             None
         } else if self.receiver.is_garbled() && is_the_answer {
-            Some(Failure::Garbled)
+            Some(AttemptFailure::Garbled)
         } else if self.receiver.is_truncated() {
-            Some(Failure::Truncated)
+            Some(AttemptFailure::Truncated)
         } else {
             None
         }
@@ -596,10 +596,10 @@ impl RtuWire {
     }
 
     fn end(&mut self) -> Option<Ended> {
-        let Transaction { adu, sent_at, wire_end, misfit, .. } = self.transaction.take()?;
+        let TransactionInFlight { adu, sent_at, wire_end, misfit, .. } = self.transaction.take()?;
         // Without a port, pending bytes never become a frame.
         let pending = if self.port == PortState::Open { self.receiver.bytes() } else { &[] };
-        let received = self.recorder.take(pending, self.frame_started_at);
+        let received = self.recorder.drain(pending, self.frame_started_at);
         Some(Ended { adu, sent_at, wire_end, received, misfit })
     }
 

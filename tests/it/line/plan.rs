@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use metergate::line::{Due, Pace, Plan, PollBlock, UnitId};
+use metergate::line::{Due, Pace, PollBlock, PollPlan, UnitId};
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
 const MS: Duration = Duration::from_millis(1);
@@ -23,7 +23,7 @@ fn blocks(count: u8, pace: Pace) -> Vec<PollBlock> {
 
 /// Reads what is due until `end`, on a line that is otherwise free; returns when each reading began.
 fn run(
-    plan: &mut Plan,
+    plan: &mut PollPlan,
     from: Instant,
     end: Instant,
     usable: impl Fn(UnitId) -> bool,
@@ -53,7 +53,7 @@ fn gaps(read: &[(Instant, UnitId)]) -> (Duration, Duration) {
 #[test]
 fn slow_blocks_are_known_soon_and_spread_over_their_whole_interval_from_then_on() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(8, Pace::Every(60 * SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(8, Pace::Every(60 * SECOND)), 0.6, start);
     let first = run(&mut plan, start, start + 10 * SECOND, |_| true);
     let known: BTreeSet<_> = first.iter().map(|(_, id)| *id).collect();
     assert_eq!(known.len(), 8, "within ten seconds");
@@ -67,7 +67,7 @@ fn slow_blocks_are_known_soon_and_spread_over_their_whole_interval_from_then_on(
 fn after_an_outage_readings_are_spread_again_instead_of_staying_bunched() {
     let start = Instant::now();
     for interval in [8 * SECOND, 60 * SECOND] {
-        let mut plan = Plan::new(blocks(8, Pace::Every(interval)), 0.6, start);
+        let mut plan = PollPlan::new(blocks(8, Pace::Every(interval)), 0.6, start);
         run(&mut plan, start, start + 2 * interval, |_| true);
         plan.interrupt();
         let back = start + 20 * interval;
@@ -88,7 +88,7 @@ fn after_an_outage_readings_are_spread_again_instead_of_staying_bunched() {
 #[test]
 fn a_unit_that_comes_back_finds_its_place_between_the_others() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(8, Pace::Auto), 0.4, start);
+    let mut plan = PollPlan::new(blocks(8, Pace::Auto), 0.4, start);
     let but_one = |id: UnitId| id.get() < 8;
     plan.replan(but_one, start);
     let alone = plan.auto_interval();
@@ -109,7 +109,7 @@ fn a_unit_that_comes_back_finds_its_place_between_the_others() {
 #[test]
 fn what_was_read_all_at_once_is_spread_over_the_interval_to_come() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(6, Pace::Every(60 * SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(6, Pace::Every(60 * SECOND)), 0.6, start);
     (1..=6).for_each(|id| plan.note_begun(unit(id), &FLOATS, start));
     (1..=6).for_each(|id| plan.note_begun(unit(id), &FLOATS, start + MS));
     plan.replan(|_| true, start + SECOND);
@@ -122,7 +122,7 @@ fn what_was_read_all_at_once_is_spread_over_the_interval_to_come() {
 #[test]
 fn a_new_plan_reads_nothing_sooner_than_a_meter_renews_its_values() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(5, Pace::Every(SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(5, Pace::Every(SECOND)), 0.6, start);
     (1..=5).for_each(|id| plan.note_begun(unit(id), &FLOATS, start));
     plan.replan(|_| true, start + 100 * MS);
     assert_eq!(plan.due(start + 999 * MS, |_| true), None);
@@ -132,7 +132,7 @@ fn a_new_plan_reads_nothing_sooner_than_a_meter_renews_its_values() {
 #[test]
 fn a_late_reading_leaves_the_next_one_in_its_place() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(1, Pace::Every(5 * SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(1, Pace::Every(5 * SECOND)), 0.6, start);
     plan.note_begun(unit(1), &FLOATS, start + 400 * MS);
     assert!(plan.next_due(|_| true).unwrap() <= start + 5 * SECOND);
     assert_eq!(plan.due(start + 5 * SECOND - MS, |_| true), None);
@@ -146,7 +146,7 @@ fn a_late_reading_leaves_the_next_one_in_its_place() {
 #[test]
 fn catching_up_never_reads_sooner_than_a_meter_renews_its_values() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(1, Pace::Every(SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(1, Pace::Every(SECOND)), 0.6, start);
     plan.note_begun(unit(1), &FLOATS, start + 200 * MS);
     assert_eq!(plan.due(start + 1199 * MS, |_| true), None);
     assert!(plan.due(start + 1200 * MS, |_| true).is_some());
@@ -155,13 +155,18 @@ fn catching_up_never_reads_sooner_than_a_meter_renews_its_values() {
 #[test]
 fn the_slowdown_does_not_span_an_outage_nor_a_failed_reading() {
     let start = Instant::now();
-    let mut plan = Plan::new(blocks(4, Pace::Every(2 * SECOND)), 0.6, start);
+    let mut plan = PollPlan::new(blocks(4, Pace::Every(2 * SECOND)), 0.6, start);
     run(&mut plan, start, start + 10 * SECOND, |_| true);
     plan.interrupt();
     let back = start + 1000 * SECOND;
     plan.replan(|_| true, back);
     run(&mut plan, back, back + 10 * SECOND, |_| true);
-    assert!(plan.slowdown() < 1.1 && plan.crowding() < 1.1, "{} {}", plan.slowdown(), plan.crowding());
+    assert!(
+        plan.slowdown() < 1.1 && plan.cycle_slowdown() < 1.1,
+        "{} {}",
+        plan.slowdown(),
+        plan.cycle_slowdown()
+    );
     // A unit that is off-line is no measure either.
     plan.replan(|id| id.get() > 1, back + 10 * SECOND);
     let later = back + 500 * SECOND;
@@ -177,7 +182,7 @@ fn the_slowdown_does_not_span_an_outage_nor_a_failed_reading() {
 #[test]
 fn what_is_learned_comes_off_the_share_of_the_automatic_interval_up_to_a_half() {
     let now = Instant::now();
-    let mut plan = Plan::new(blocks(8, Pace::Auto), 0.6, now);
+    let mut plan = PollPlan::new(blocks(8, Pace::Auto), 0.6, now);
     let alone = plan.auto_interval().as_secs_f64();
     assert!(!plan.reserve(0.01), "too little for a new plan");
     for (wanted, slower) in [(0.2, 1.5), (0.5, 2.0), (0.04, 15.0 / 14.0), (0.0, 1.0)] {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::line::{
-    Block, Due, INTERVAL_MIN, ListenerId, Pace, Plan, PollBlock, Snapshot, Tables, UnitId,
+    Block, Due, INTERVAL_MIN, ListenerId, Pace, PollBlock, PollPlan, Snapshot, Tables, UnitId,
 };
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 
@@ -121,7 +121,7 @@ fn planned(id: u8, pace: Pace, cost_ms: u64) -> PollBlock {
 }
 
 /// Runs a plan for `time` of line time on which each reading takes its cost, and returns what was read when.
-fn run(plan: &mut Plan, start: Instant, time: Duration, cost: Duration) -> Vec<(Duration, UnitId)> {
+fn run(plan: &mut PollPlan, start: Instant, time: Duration, cost: Duration) -> Vec<(Duration, UnitId)> {
     let (mut now, mut read) = (start, Vec::new());
     while now < start + time {
         if let Some(Due { unit, range }) = plan.due(now, |_| true) {
@@ -143,21 +143,21 @@ fn the_automatic_interval_is_the_shortest_the_share_allows() {
     let now = Instant::now();
     let blocks = |count: u8| (1..=count).map(|id| planned(id, Pace::Auto, 107)).collect();
     // Eight floats of 107 ms are 0.86 s of line time: within 60 %, every 1.43 s.
-    let eight = Plan::new(blocks(8), 0.6, now).auto_interval();
+    let eight = PollPlan::new(blocks(8), 0.6, now).auto_interval();
     assert!((eight.as_secs_f64() - 8.0 * 0.107 / 0.6).abs() < 1e-6, "{eight:?}");
     // One alone could be read six times a second, but the meter renews its values once.
-    assert_eq!(Plan::new(blocks(1), 0.6, now).auto_interval(), INTERVAL_MIN);
+    assert_eq!(PollPlan::new(blocks(1), 0.6, now).auto_interval(), INTERVAL_MIN);
     // What is read at fixed intervals comes off the share first.
     let mut mixed: Vec<_> = blocks(8);
     mixed.push(planned(9, Pace::Every(SECOND), 300));
-    let mixed = Plan::new(mixed, 0.6, now).auto_interval();
+    let mixed = PollPlan::new(mixed, 0.6, now).auto_interval();
     assert!((mixed.as_secs_f64() - 8.0 * 0.107 / 0.3).abs() < 1e-6, "{mixed:?}");
 }
 
 #[test]
 fn readings_are_spread_over_the_interval_and_every_block_keeps_its_pace() {
     let (start, cost) = (Instant::now(), Duration::from_millis(107));
-    let mut plan = Plan::new((1..=8).map(|id| planned(id, Pace::Auto, 107)).collect(), 0.6, start);
+    let mut plan = PollPlan::new((1..=8).map(|id| planned(id, Pace::Auto, 107)).collect(), 0.6, start);
     let interval = plan.auto_interval();
     let read = run(&mut plan, start, 60 * SECOND, cost);
     for id in 1..=8 {
@@ -179,7 +179,7 @@ fn background_readings_never_take_more_than_their_share() {
     let (start, cost) = (Instant::now(), Duration::from_millis(200));
     // Five times the line: the requested readings cannot all be done.
     let blocks = (1..=25).map(|id| planned(id, Pace::Every(SECOND), 200)).collect();
-    let mut plan = Plan::new(blocks, 0.5, start);
+    let mut plan = PollPlan::new(blocks, 0.5, start);
     let read = run(&mut plan, start, 100 * SECOND, cost);
     let used = cost * u32::try_from(read.len()).unwrap();
     assert!(used <= 51 * SECOND, "{used:?} of 100 s");
@@ -192,7 +192,7 @@ fn background_readings_never_take_more_than_their_share() {
 #[test]
 fn a_share_of_nothing_reads_nothing() {
     let now = Instant::now();
-    let mut plan = Plan::new(vec![planned(1, Pace::Auto, 107)], 0.0, now);
+    let mut plan = PollPlan::new(vec![planned(1, Pace::Auto, 107)], 0.0, now);
     assert_eq!(plan.due(now + 100 * SECOND, |_| true), None);
     assert_eq!(plan.next_due(|_| true), None);
 }
@@ -200,7 +200,7 @@ fn a_share_of_nothing_reads_nothing() {
 #[test]
 fn a_reading_that_a_client_caused_puts_the_next_one_off() {
     let now = Instant::now();
-    let mut plan = Plan::new(vec![planned(1, Pace::Every(5 * SECOND), 107)], 0.6, now);
+    let mut plan = PollPlan::new(vec![planned(1, Pace::Every(5 * SECOND), 107)], 0.6, now);
     plan.note_begun(unit(1), &registers(256, 90), now);
     plan.note_begun(unit(1), &registers(256, 90), now + 2 * SECOND);
     assert_eq!(plan.due(now + 6 * SECOND, |_| true), None);
@@ -209,7 +209,7 @@ fn a_reading_that_a_client_caused_puts_the_next_one_off() {
 
 #[test]
 fn readings_are_compared_with_what_the_configuration_told() {
-    let mut plan = Plan::new(vec![planned(1, Pace::Auto, 107)], 0.6, Instant::now());
+    let mut plan = PollPlan::new(vec![planned(1, Pace::Auto, 107)], 0.6, Instant::now());
     assert_eq!(plan.overrun(), None);
     let compared =
         (0..200).filter(|_| plan.spend(Duration::from_millis(150), Duration::from_millis(100))).count();
