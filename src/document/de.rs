@@ -15,7 +15,7 @@ use serde::forward_to_deserialize_any;
 
 use super::did_you_mean;
 use super::problem::Spot;
-use super::tree::{Entry, Kind, Node, shorten};
+use super::tree::{Entry, Node, NodeKind, shorten};
 
 /// A value written as one scalar.
 pub(crate) trait Scalar: Sized {
@@ -152,7 +152,7 @@ impl Pass {
 /// An invalid value.
 #[derive(Debug)]
 pub(super) struct Error<'n> {
-    pub(super) what: What,
+    pub(super) kind: ErrorKind,
     /// The value; of an unknown key, its value; of a missing key, the section.
     pub(super) node: Option<&'n Node>,
     pub(super) spot: Option<Spot>,
@@ -163,7 +163,7 @@ pub(super) struct Error<'n> {
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum ErrorKind {
     /// The value is not an allowed one.
     Value {
         /// A suggestion; ends with a space unless it is empty.
@@ -189,8 +189,8 @@ pub(super) enum What {
 }
 
 impl<'n> Error<'n> {
-    fn new(what: What) -> Self {
-        Self { what, node: None, spot: None, found: String::new(), path: Vec::new() }
+    fn new(kind: ErrorKind) -> Self {
+        Self { kind, node: None, spot: None, found: String::new(), path: Vec::new() }
     }
 
     fn at(mut self, node: &'n Node) -> Self {
@@ -219,7 +219,7 @@ impl<'n> Error<'n> {
 
 impl Display for Error<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.what)
+        write!(f, "{:?}", self.kind)
     }
 }
 
@@ -233,52 +233,52 @@ impl de::Error for Error<'_> {
             Some((what, help)) => (what.to_owned(), Some(help.to_owned())),
             None => (message, None),
         };
-        Self::new(What::Other { what, help })
+        Self::new(ErrorKind::Other { what, help })
     }
 
     fn invalid_type(_: Unexpected<'_>, allowed: &dyn Expected) -> Self {
-        Self::new(What::Value { hint: String::new(), allowed: allowed.to_string() })
+        Self::new(ErrorKind::Value { hint: String::new(), allowed: allowed.to_string() })
     }
 
     fn invalid_value(_: Unexpected<'_>, allowed: &dyn Expected) -> Self {
-        Self::new(What::Value { hint: String::new(), allowed: allowed.to_string() })
+        Self::new(ErrorKind::Value { hint: String::new(), allowed: allowed.to_string() })
     }
 
     fn unknown_variant(found: &str, allowed: &'static [&'static str]) -> Self {
-        Self::new(What::Value {
+        Self::new(ErrorKind::Value {
             hint: did_you_mean(found, allowed.iter().copied()),
             allowed: allowed.join(", "),
         })
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::new(What::UnknownKey { known })
+        Self::new(ErrorKind::UnknownKey { known })
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Self::new(What::MissingKey(key))
+        Self::new(ErrorKind::MissingKey(key))
     }
 }
 
 /// One value of the file.
 #[derive(Clone, Copy)]
-pub(super) struct Value<'p, 'n> {
+pub(super) struct NodeDeserializer<'p, 'n> {
     pub(super) node: &'n Node,
     pub(super) pass: &'p Pass,
 }
 
-impl<'n> Deserializer<'n> for Value<'_, 'n> {
+impl<'n> Deserializer<'n> for NodeDeserializer<'_, 'n> {
     type Error = Error<'n>;
 
     fn deserialize_any<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error<'n>> {
         let Self { node, pass } = self;
         let read = match &node.kind {
-            Kind::Empty | Kind::Absent => visitor.visit_unit(),
-            Kind::Refused => Err(Error::new(What::Reported)),
-            Kind::Scalar { text, plain: true } => visitor.visit_borrowed_str(text),
-            Kind::Scalar { text, plain: false } => visitor.visit_str(text),
-            Kind::List(items) => visitor.visit_seq(Items { items, next: 0, pass }),
-            Kind::Mapping(entries) => {
+            NodeKind::Empty | NodeKind::Absent => visitor.visit_unit(),
+            NodeKind::Refused => Err(Error::new(ErrorKind::Reported)),
+            NodeKind::Scalar { text, plain: true } => visitor.visit_borrowed_str(text),
+            NodeKind::Scalar { text, plain: false } => visitor.visit_str(text),
+            NodeKind::List(items) => visitor.visit_seq(Items { items, next: 0, pass }),
+            NodeKind::Mapping(entries) => {
                 let absent =
                     pass.absent.filter(|(section, _)| std::ptr::eq(*section, node)).map(|(_, key)| key);
                 visitor.visit_map(Entries { node, entries: entries.iter(), value: None, absent, pass })
@@ -307,9 +307,9 @@ impl<'n> Deserializer<'n> for Value<'_, 'n> {
         visitor: V,
     ) -> Result<V::Value, Error<'n>> {
         match &self.node.kind {
-            Kind::Mapping(_) | Kind::Refused => self.deserialize_any(visitor),
-            Kind::Empty | Kind::Absent | Kind::Scalar { .. } | Kind::List(_) => {
-                Err(Error::new(What::NoSection { title, keys }).at(self.node))
+            NodeKind::Mapping(_) | NodeKind::Refused => self.deserialize_any(visitor),
+            NodeKind::Empty | NodeKind::Absent | NodeKind::Scalar { .. } | NodeKind::List(_) => {
+                Err(Error::new(ErrorKind::NoSection { title, keys }).at(self.node))
             }
         }
     }
@@ -321,10 +321,10 @@ impl<'n> Deserializer<'n> for Value<'_, 'n> {
         visitor: V,
     ) -> Result<V::Value, Error<'n>> {
         let read = match &self.node.kind {
-            Kind::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
-            Kind::Refused => Err(Error::new(What::Reported)),
-            Kind::Empty | Kind::Absent | Kind::List(_) | Kind::Mapping(_) => {
-                Err(Error::new(What::Value { hint: String::new(), allowed: words.join(", ") }))
+            NodeKind::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
+            NodeKind::Refused => Err(Error::new(ErrorKind::Reported)),
+            NodeKind::Empty | NodeKind::Absent | NodeKind::List(_) | NodeKind::Mapping(_) => {
+                Err(Error::new(ErrorKind::Value { hint: String::new(), allowed: words.join(", ") }))
             }
         };
         read.map_err(|error: Error<'n>| error.at(self.node))
@@ -351,7 +351,7 @@ impl<'n> SeqAccess<'n> for Items<'_, 'n> {
             let index = self.next;
             self.next += 1;
             if !self.pass.is_skipped(node) {
-                let read = seed.deserialize(Value { node, pass: self.pass });
+                let read = seed.deserialize(NodeDeserializer { node, pass: self.pass });
                 return read.map(Some).map_err(|error| error.below(format!("[{index}]")));
             }
         }
@@ -387,11 +387,11 @@ impl<'n> MapAccess<'n> for Entries<'_, 'n> {
 
     fn next_value_seed<V: DeserializeSeed<'n>>(&mut self, seed: V) -> Result<V::Value, Error<'n>> {
         if let Some(key) = self.absent.take() {
-            let absent = seed.deserialize(Value { node: &ABSENT, pass: self.pass });
+            let absent = seed.deserialize(NodeDeserializer { node: &ABSENT, pass: self.pass });
             return absent.map_err(|error| error.below(key.to_owned()));
         }
         let entry = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
-        let read = seed.deserialize(Value { node: &entry.value, pass: self.pass });
+        let read = seed.deserialize(NodeDeserializer { node: &entry.value, pass: self.pass });
         read.map_err(|error| error.below(shorten(&entry.key)))
     }
 
@@ -400,7 +400,7 @@ impl<'n> MapAccess<'n> for Entries<'_, 'n> {
     }
 }
 
-static ABSENT: Node = Node { spot: Spot::START, kind: Kind::Absent };
+static ABSENT: Node = Node { spot: Spot::START, kind: NodeKind::Absent };
 
 /// The keys of a section, in the order of its struct.
 #[must_use]
@@ -411,14 +411,14 @@ pub fn keys<T: for<'de> Deserialize<'de>>() -> Keys {
 /// The display name of a section, and its keys.
 pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
     match allowed::<T>() {
-        Some(What::NoSection { title, keys }) => (title, keys),
+        Some(ErrorKind::NoSection { title, keys }) => (title, keys),
         Some(_) | None => ("", &[]),
     }
 }
 
 /// The message about a missing value.
-pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<What> {
-    T::deserialize(Value { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.what)
+pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<ErrorKind> {
+    T::deserialize(NodeDeserializer { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.kind)
 }
 
 /// The keys of a section.

@@ -7,7 +7,7 @@
 use super::problem::Spot;
 
 /// The cause of a syntax error.
-pub(super) struct Fault {
+pub(super) struct SyntaxFault {
     pub(super) spot: Spot,
     pub(super) what: String,
     pub(super) help: String,
@@ -16,7 +16,7 @@ pub(super) struct Fault {
 }
 
 /// The mistake behind a complaint of the parser at `spot`.
-pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> Fault {
+pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> SyntaxFault {
     // The parser may be a line late, and it may stop before a line that cannot be a continuation.
     let last = spot.line.min(lines.len());
     let numbered = || lines.iter().enumerate().map(|(at, text)| (at + 1, *text));
@@ -35,10 +35,10 @@ pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> Fault {
 }
 
 /// A tab in the indentation.
-fn tab(line: usize, text: &str) -> Option<Fault> {
+fn tab(line: usize, text: &str) -> Option<SyntaxFault> {
     let indent = &text[..text.len() - text.trim_start().len()];
     let column = indent.chars().position(|c| c == '\t')? + 1;
-    is_content(text).then(|| Fault {
+    is_content(text).then(|| SyntaxFault {
         spot: Spot {
             line,
             column,
@@ -51,10 +51,10 @@ fn tab(line: usize, text: &str) -> Option<Fault> {
 }
 
 /// `[::]:502` without quotes.
-fn address(line: usize, text: &str) -> Option<Fault> {
+fn address(line: usize, text: &str) -> Option<SyntaxFault> {
     let at = text.find(": [")? + 2;
     let address = text[at..].split([' ', '#']).next().filter(|address| address.contains("]:"))?;
-    Some(Fault {
+    Some(SyntaxFault {
         spot: Spot { line, column: text[..at].chars().count() + 1, width: address.chars().count() },
         what: "an IPv6 address needs quotes, for a bracket begins a list".to_owned(),
         help: format!("write \"{address}\""),
@@ -63,15 +63,15 @@ fn address(line: usize, text: &str) -> Option<Fault> {
 }
 
 /// A percent sign at the left margin, which begins a YAML directive.
-fn directive(line: usize, text: &str) -> Option<Fault> {
+fn directive(line: usize, text: &str) -> Option<SyntaxFault> {
     let spot = Spot { line, column: 1, width: 1 };
-    text.starts_with('%').then(|| Fault { is_at_key: false, ..by_complaint(spot, "directive") })
+    text.starts_with('%').then(|| SyntaxFault { is_at_key: false, ..by_complaint(spot, "directive") })
 }
 
 /// A dash, or a key, without a space behind it.
-fn no_space(line: usize, text: &str) -> Option<Fault> {
+fn no_space(line: usize, text: &str) -> Option<SyntaxFault> {
     let fault = |at: usize, width: usize, what: String, help: String| {
-        Some(Fault { spot: Spot { line, column: at + 1, width }, what, help, is_at_key: false })
+        Some(SyntaxFault { spot: Spot { line, column: at + 1, width }, what, help, is_at_key: false })
     };
     let bare = text.trim_start();
     if let Some(item) =
@@ -93,7 +93,7 @@ fn no_space(line: usize, text: &str) -> Option<Fault> {
 }
 
 /// A line of text where a key is required.
-fn no_colon(line: usize, text: &str, complaint: &str) -> Option<Fault> {
+fn no_colon(line: usize, text: &str, complaint: &str) -> Option<SyntaxFault> {
     let is_meant = complaint.contains("simple key") || complaint.contains("mapping values");
     let bare = text.split(" #").next().unwrap_or_default().trim();
     if !is_meant || bare.contains([':', '[', ']', '{', '}', '"', '\'']) || bare.starts_with('-') {
@@ -105,11 +105,11 @@ fn no_colon(line: usize, text: &str, complaint: &str) -> Option<Fault> {
     };
     let at = text.len() - text.trim_start().len();
     let spot = Spot { line, column: at + 1, width: bare.chars().count() };
-    Some(Fault { spot, what: "found no colon in this line".to_owned(), help, is_at_key: false })
+    Some(SyntaxFault { spot, what: "found no colon in this line".to_owned(), help, is_at_key: false })
 }
 
 /// A bracket that is not closed, or closes nothing.
-fn bracket(lines: &[&str], complaint: &str) -> Option<Fault> {
+fn bracket(lines: &[&str], complaint: &str) -> Option<SyntaxFault> {
     if !["flow", "bracket", "':'"].iter().any(|part| complaint.contains(part)) {
         return None;
     }
@@ -132,13 +132,13 @@ fn bracket(lines: &[&str], complaint: &str) -> Option<Fault> {
     open.last().map(|(spot, c)| unpaired(*spot, *c, "is not closed"))
 }
 
-fn unpaired(spot: Spot, bracket: char, why: &str) -> Fault {
-    Fault { spot, what: format!("`{bracket}` {why}"), help: BRACKET_HELP.to_owned(), is_at_key: false }
+fn unpaired(spot: Spot, bracket: char, why: &str) -> SyntaxFault {
+    SyntaxFault { spot, what: format!("`{bracket}` {why}"), help: BRACKET_HELP.to_owned(), is_at_key: false }
 }
 
 /// A column at which lines of one list or mapping begin.
 #[derive(Clone)]
-struct Open<'t> {
+struct OpenBlock<'t> {
     /// From 0.
     column: usize,
     /// The line that opened it, and its key.
@@ -149,8 +149,8 @@ struct Open<'t> {
 }
 
 /// The first line with a different indentation than its neighbours.
-fn indentation(lines: &[&str]) -> Option<Fault> {
-    let mut open: Vec<Open<'_>> = Vec::new();
+fn indentation(lines: &[&str]) -> Option<SyntaxFault> {
+    let mut open: Vec<OpenBlock<'_>> = Vec::new();
     let mut may_deepen = true;
     let mut brackets = 0_usize;
     // The line before: its number, its column, and what it closed.
@@ -176,7 +176,7 @@ fn indentation(lines: &[&str]) -> Option<Fault> {
         if is_between || is_key_among_dashes || is_too_deep {
             // The line before may be the one that is too far left.
             if let Some(own) =
-                before.2.iter().find(|one: &&Open<'_>| one.column == column).filter(|_| is_too_deep)
+                before.2.iter().find(|one: &&OpenBlock<'_>| one.column == column).filter(|_| is_too_deep)
             {
                 return Some(misplaced(before.0, before.1, std::slice::from_ref(own)));
             }
@@ -188,13 +188,13 @@ fn indentation(lines: &[&str]) -> Option<Fault> {
             return Some(misplaced(line, column, &candidates));
         }
         if !fits {
-            open.push(Open { column, line, key: key_of(&bare[column..]), is_list: is_item });
+            open.push(OpenBlock { column, line, key: key_of(&bare[column..]), is_list: is_item });
         }
         let mut rest = &bare[column..];
         while let Some(item) = rest.strip_prefix("- ") {
             rest = item.trim_start();
             let is_list = rest.starts_with("- ");
-            open.push(Open { column: bare.len() - rest.len(), line, key: key_of(rest), is_list });
+            open.push(OpenBlock { column: bare.len() - rest.len(), line, key: key_of(rest), is_list });
         }
         may_deepen = rest.ends_with(':') || rest == "-" || rest.ends_with(['|', '>']);
         before = (line, column, closed);
@@ -206,8 +206,8 @@ fn key_of(text: &str) -> &str {
     text.split([':', ' ']).next().unwrap_or_default()
 }
 
-fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
-    let beside = |one: &Open<'_>| {
+fn misplaced(line: usize, column: usize, candidates: &[OpenBlock<'_>]) -> SyntaxFault {
+    let beside = |one: &OpenBlock<'_>| {
         let name = if one.is_list { "the dash".to_owned() } else { format!("`{}`", one.key) };
         format!("in column {}, beside {name} of line {}", one.column + 1, one.line)
     };
@@ -217,7 +217,7 @@ fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
     } else {
         format!("begin it {}", candidates.join(", or "))
     };
-    Fault {
+    SyntaxFault {
         spot: Spot { line, column: column + 1, width: 1 },
         what: format!("this line begins in column {}, where nothing it could belong to does", column + 1),
         help,
@@ -226,10 +226,10 @@ fn misplaced(line: usize, column: usize, candidates: &[Open<'_>]) -> Fault {
 }
 
 /// The mistake by the parser's complaint, if the lines show none.
-fn by_complaint(spot: Spot, complaint: &str) -> Fault {
+fn by_complaint(spot: Spot, complaint: &str) -> SyntaxFault {
     let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
     let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
-    Fault { spot, what: what.to_owned(), help: help.to_owned(), is_at_key: true }
+    SyntaxFault { spot, what: what.to_owned(), help: help.to_owned(), is_at_key: true }
 }
 
 fn is_content(text: &str) -> bool {

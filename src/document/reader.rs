@@ -5,11 +5,11 @@
 
 use serde::Deserialize;
 
-use super::de::{Error, Keys, Pass, Value, What, allowed};
+use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, allowed};
 use super::did_you_mean;
 use super::problem::{Faults, Problem, Problems, Spot, unreadable};
 use super::text::{bounded, first_control_character};
-use super::tree::{self, Kind, Node, join, shorten};
+use super::tree::{self, Node, NodeKind, join, shorten};
 use super::value::{allowed_list, wrong_length};
 
 /// One section of a file: a struct whose container attribute `rename` is its display name, after "of".
@@ -93,19 +93,19 @@ impl<'n> Reader<'n, '_> {
         let mut pass = Pass { apart: Some((section, T::APART)), ..Pass::default() };
         let mut lacking = None;
         while !self.faults.is_full() {
-            let error = match T::deserialize(Value { node: section, pass: &pass }) {
+            let error = match T::deserialize(NodeDeserializer { node: section, pass: &pass }) {
                 Ok(read) => return Some(read),
                 Err(error) => error,
             };
             let mut wrong = error.node.unwrap_or(section);
-            if let What::MissingKey(key) = error.what {
+            if let ErrorKind::MissingKey(key) = error.kind {
                 // The key is present and has been reported; without its value the section cannot be built.
                 if wrong.entry(key).is_none() {
                     pass.absent = Some((wrong, key));
                     lacking = Some(wrong);
                     continue;
                 }
-            } else if matches!(wrong.kind, Kind::Absent) {
+            } else if matches!(wrong.kind, NodeKind::Absent) {
                 wrong = lacking.take().unwrap_or(section);
                 pass.absent = None;
                 self.report(Error { spot: Some(wrong.spot), ..error }, path);
@@ -130,29 +130,29 @@ impl<'n> Reader<'n, '_> {
         mut read: impl FnMut(&mut Self, &'n Node, &str) -> T,
     ) -> Vec<T> {
         let path = join(path, key);
-        let Kind::Mapping(entries) = &parent.kind else { return Vec::new() };
+        let NodeKind::Mapping(entries) = &parent.kind else { return Vec::new() };
         if parent.entry(key).is_none() {
             self.error(&path, "the key is missing", &format!("allowed: {}", allowed_list(most)));
         }
         let mut found = Vec::new();
         for entry in entries.iter().filter(|entry| entry.key == key) {
             let what = match &entry.value.kind {
-                Kind::Refused => continue,
-                Kind::List(items) => wrong_length(items.len(), 1, most),
-                Kind::Empty | Kind::Absent | Kind::Scalar { .. } | Kind::Mapping(_) => {
+                NodeKind::Refused => continue,
+                NodeKind::List(items) => wrong_length(items.len(), 1, most),
+                NodeKind::Empty | NodeKind::Absent | NodeKind::Scalar { .. } | NodeKind::Mapping(_) => {
                     Some(format!("found {}", entry.value.describe()))
                 }
             };
             if let Some(what) = what {
                 let mut help = format!("allowed: {}", allowed_list(most));
-                if let Kind::Mapping(entries) = &entry.value.kind
+                if let NodeKind::Mapping(entries) = &entry.value.kind
                     && let Some(first) = entries.first()
                 {
                     help = format!("begin each entry with a dash: `- {}: ...`; {help}", first.key);
                 }
                 self.faults.error(Some(entry.value.spot), &path, what, Some(help));
             }
-            let Kind::List(items) = &entry.value.kind else { continue };
+            let NodeKind::List(items) = &entry.value.kind else { continue };
             for (index, item) in items.iter().take(most).enumerate() {
                 let one = read(self, item, &format!("{path}[{index}]"));
                 // A list under a duplicate key is read only for its mistakes.
@@ -208,7 +208,7 @@ impl<'n> Reader<'n, '_> {
     pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
         if value.is_none() && self.is_sound(path) {
             let help = match allowed::<T>() {
-                Some(What::Value { allowed, .. }) => format!("allowed: {allowed}"),
+                Some(ErrorKind::Value { allowed, .. }) => format!("allowed: {allowed}"),
                 Some(_) | None => String::new(),
             };
             self.error(path, "the key is missing", &help);
@@ -243,21 +243,21 @@ impl<'n> Reader<'n, '_> {
         let path = error.path.iter().rev().fold(section.to_owned(), |path, step| {
             if step.starts_with('[') { path + step } else { join(&path, step) }
         });
-        let is_absent = error.node.is_some_and(|node| matches!(node.kind, Kind::Absent));
-        let (what, help) = match error.what {
-            What::Value { allowed, .. } if is_absent => {
+        let is_absent = error.node.is_some_and(|node| matches!(node.kind, NodeKind::Absent));
+        let (what, help) = match error.kind {
+            ErrorKind::Value { allowed, .. } if is_absent => {
                 ("the key is missing".to_owned(), Some(format!("allowed: {allowed}")))
             }
-            What::Value { hint, allowed } => {
+            ErrorKind::Value { hint, allowed } => {
                 let is_typographic =
                     error.found.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
                 let quotes = if is_typographic { "use plain quotes (\") or none; " } else { "" };
                 (format!("found {}", error.found), Some(format!("{quotes}{hint}allowed: {allowed}")))
             }
-            What::NoSection { title, keys } => no_section(error.node, title, keys),
-            What::Other { what, help } => (what, help),
-            What::UnknownKey { known } => self.unknown(&path, known),
-            What::MissingKey(_) | What::Reported => return,
+            ErrorKind::NoSection { title, keys } => no_section(error.node, title, keys),
+            ErrorKind::Other { what, help } => (what, help),
+            ErrorKind::UnknownKey { known } => self.unknown(&path, known),
+            ErrorKind::MissingKey(_) | ErrorKind::Reported => return,
         };
         self.faults.error(error.spot, &path, what, help);
     }
@@ -281,7 +281,7 @@ impl<'n> Reader<'n, '_> {
 fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<String>) {
     let keys_of = format!("{title} has the keys {}", keys.join(", "));
     match node.map(|node| (node, &node.kind)) {
-        Some((_, Kind::Scalar { text, .. })) => {
+        Some((_, NodeKind::Scalar { text, .. })) => {
             let text = shorten(text);
             if let Some((key, value)) = text.split_once(':').filter(|(key, _)| keys.contains(key)) {
                 let help = format!("put a space after the colon: `{key}: {}`", value.trim_start());

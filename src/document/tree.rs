@@ -15,12 +15,12 @@ use super::problem::{Faults, Spot};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) spot: Spot,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
 }
 
 /// The kind of a value.
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// Empty, `~` or `null`.
     Empty,
     /// Text as written; `plain`: without quotes.
@@ -49,18 +49,18 @@ impl Node {
     /// Its kind, for "found ...".
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
-            Kind::Empty | Kind::Absent | Kind::Refused => "no value".to_owned(),
-            Kind::Scalar { text, plain: true } => format!("`{}`", shorten(text)),
-            Kind::Scalar { text, plain: false } => format!("the quoted text \"{}\"", shorten(text)),
-            Kind::List(items) if items.is_empty() => "an empty list".to_owned(),
-            Kind::List(_) => "a list".to_owned(),
-            Kind::Mapping(_) => "keys with values".to_owned(),
+            NodeKind::Empty | NodeKind::Absent | NodeKind::Refused => "no value".to_owned(),
+            NodeKind::Scalar { text, plain: true } => format!("`{}`", shorten(text)),
+            NodeKind::Scalar { text, plain: false } => format!("the quoted text \"{}\"", shorten(text)),
+            NodeKind::List(items) if items.is_empty() => "an empty list".to_owned(),
+            NodeKind::List(_) => "a list".to_owned(),
+            NodeKind::Mapping(_) => "keys with values".to_owned(),
         }
     }
 
     /// The entry of a mapping that counts under this key.
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
-        let Kind::Mapping(entries) = &self.kind else { return None };
+        let NodeKind::Mapping(entries) = &self.kind else { return None };
         entries.iter().find(|entry| entry.key == key && !entry.doubled)
     }
 
@@ -74,7 +74,7 @@ impl Node {
     /// The length of the list at a path; `None`: there is no list.
     pub(crate) fn find_list(&self, path: &str) -> Option<usize> {
         match self.follow(path) {
-            (Self { kind: Kind::List(items), .. }, _, true) => Some(items.len()),
+            (Self { kind: NodeKind::List(items), .. }, _, true) => Some(items.len()),
             _ => None,
         }
     }
@@ -91,7 +91,7 @@ impl Node {
             }
             for index in parts {
                 let index = index.trim_end_matches(']').parse::<usize>().ok();
-                let Kind::List(items) = &node.kind else { return (node, key, false) };
+                let NodeKind::List(items) = &node.kind else { return (node, key, false) };
                 let Some(item) = index.and_then(|index| items.get(index)) else { return (node, key, false) };
                 (node, key) = (item, item.spot);
             }
@@ -113,9 +113,9 @@ pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Optio
             }
         };
         match builder.handle(event, span, faults) {
-            Next::More => {}
-            Next::Enough => break,
-            Next::Hopeless => return None,
+            Flow::Continue => {}
+            Flow::Finished => break,
+            Flow::Failed => return None,
         }
     }
     if builder.root.is_none() {
@@ -136,20 +136,20 @@ pub(crate) fn shorten(text: &str) -> String {
     if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
 }
 
-enum Next {
-    More,
-    Enough,
-    Hopeless,
+enum Flow {
+    Continue,
+    Finished,
+    Failed,
 }
 
 /// The open lists and mappings, outermost first.
 struct Builder {
-    stack: Vec<Open>,
+    stack: Vec<OpenNode>,
     root: Option<Node>,
     documents: usize,
 }
 
-enum Open {
+enum OpenNode {
     List { spot: Spot, items: Vec<Node> },
     Mapping { spot: Spot, entries: Vec<Entry>, seen: BTreeMap<String, Spot>, key: Pending },
 }
@@ -168,7 +168,7 @@ enum Pending {
 }
 
 impl Builder {
-    fn handle(&mut self, event: Event<'_>, span: Span, faults: &mut Faults<'_>) -> Next {
+    fn handle(&mut self, event: Event<'_>, span: Span, faults: &mut Faults<'_>) -> Flow {
         let spot = spot_of(span);
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -182,7 +182,7 @@ impl Builder {
                         "found a second YAML document (`---`)",
                         "one document in a file",
                     );
-                    return Next::Enough;
+                    return Flow::Finished;
                 }
             }
             Event::Alias(_) => {
@@ -193,48 +193,54 @@ impl Builder {
                     "found an alias (`*name`)",
                     "the value itself, written out",
                 );
-                self.put(Node { spot, kind: Kind::Refused }, faults);
+                self.put(Node { spot, kind: NodeKind::Refused }, faults);
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
                 let plain = style == ScalarStyle::Plain;
                 let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
-                    Kind::Empty
+                    NodeKind::Empty
                 } else {
-                    Kind::Scalar { text: text.into_owned(), plain }
+                    NodeKind::Scalar { text: text.into_owned(), plain }
                 };
                 self.put(Node { spot, kind }, faults);
             }
             Event::SequenceStart(anchor, tag) => {
                 let spot = Spot { width: 1, ..spot };
                 self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
-                return self.open(Open::List { spot, items: Vec::new() }, spot, faults);
+                return self.open(OpenNode::List { spot, items: Vec::new() }, spot, faults);
             }
             Event::MappingStart(anchor, tag) => {
                 let spot = Spot { width: 1, ..spot };
                 self.refuse_decoration(anchor, tag.as_deref(), spot, faults);
                 let (entries, seen) = (Vec::new(), BTreeMap::new());
-                return self.open(Open::Mapping { spot, entries, seen, key: Pending::Nothing }, spot, faults);
+                return self.open(
+                    OpenNode::Mapping { spot, entries, seen, key: Pending::Nothing },
+                    spot,
+                    faults,
+                );
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
-                Some(Open::List { spot, items }) => self.put(Node { spot, kind: Kind::List(items) }, faults),
-                Some(Open::Mapping { spot, entries, .. }) => {
-                    self.put(Node { spot, kind: Kind::Mapping(entries) }, faults);
+                Some(OpenNode::List { spot, items }) => {
+                    self.put(Node { spot, kind: NodeKind::List(items) }, faults)
+                }
+                Some(OpenNode::Mapping { spot, entries, .. }) => {
+                    self.put(Node { spot, kind: NodeKind::Mapping(entries) }, faults);
                 }
                 None => {}
             },
         }
-        Next::More
+        Flow::Continue
     }
 
-    fn open(&mut self, open: Open, spot: Spot, faults: &mut Faults<'_>) -> Next {
+    fn open(&mut self, open: OpenNode, spot: Spot, faults: &mut Faults<'_>) -> Flow {
         if self.stack.len() == MAX_DEPTH {
             let allowed = format!("up to {MAX_DEPTH} levels");
             refuse(faults, spot, &self.path(), "lists and keys are nested too deeply", &allowed);
-            return Next::Hopeless;
+            return Flow::Failed;
         }
         self.stack.push(open);
-        Next::More
+        Flow::Continue
     }
 
     /// Adds a finished value, or key, to the innermost open list or mapping.
@@ -242,14 +248,14 @@ impl Builder {
         let path = self.path();
         match self.stack.last_mut() {
             None => self.root = Some(node),
-            Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Mapping { entries, seen, key, .. }) => {
+            Some(OpenNode::List { items, .. }) => items.push(node),
+            Some(OpenNode::Mapping { entries, seen, key, .. }) => {
                 match std::mem::replace(key, Pending::Nothing) {
                     Pending::Nothing => *key = check_key(node, &path, seen, faults),
                     Pending::Refused => {}
                     Pending::Key { name, spot, doubled } => {
                         // An empty value has no position of its own.
-                        if matches!(node.kind, Kind::Empty) {
+                        if matches!(node.kind, NodeKind::Empty) {
                             node.spot = spot;
                         }
                         entries.push(Entry { key: name, key_spot: spot, value: node, doubled });
@@ -272,7 +278,7 @@ impl Builder {
     fn report_syntax(&self, error: &ScanError, faults: &mut Faults<'_>) {
         let marker = error.marker();
         let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
-        let layout::Fault { spot, what, help, is_at_key } =
+        let layout::SyntaxFault { spot, what, help, is_at_key } =
             layout::explain(faults.lines(), spot, error.info());
         let mut key = self.path();
         // The index reached in a list proves nothing about the place of a syntax error.
@@ -288,9 +294,11 @@ impl Builder {
         let mut path = String::new();
         for open in &self.stack {
             match open {
-                Open::List { items, .. } => path.push_str(&format!("[{}]", items.len())),
-                Open::Mapping { key: Pending::Key { name, .. }, .. } => path = join(&path, &shorten(name)),
-                Open::Mapping { key: Pending::Nothing | Pending::Refused, .. } => {}
+                OpenNode::List { items, .. } => path.push_str(&format!("[{}]", items.len())),
+                OpenNode::Mapping { key: Pending::Key { name, .. }, .. } => {
+                    path = join(&path, &shorten(name))
+                }
+                OpenNode::Mapping { key: Pending::Nothing | Pending::Refused, .. } => {}
             }
         }
         path
@@ -310,9 +318,9 @@ fn refuse(faults: &mut Faults<'_>, spot: Spot, path: &str, what: &str, allowed: 
 fn check_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: &mut Faults<'_>) -> Pending {
     let spot = node.spot;
     let (name, plain) = match node.kind {
-        Kind::Scalar { text, plain } => (text, plain),
-        Kind::Refused => return Pending::Refused,
-        Kind::Empty | Kind::Absent | Kind::List(_) | Kind::Mapping(_) => {
+        NodeKind::Scalar { text, plain } => (text, plain),
+        NodeKind::Refused => return Pending::Refused,
+        NodeKind::Empty | NodeKind::Absent | NodeKind::List(_) | NodeKind::Mapping(_) => {
             let what = format!("found {} as a key", node.describe());
             refuse(faults, spot, path, &what, "a word before the colon");
             return Pending::Refused;
