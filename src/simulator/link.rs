@@ -41,7 +41,7 @@ impl Link {
         symlink(target, &fresh)?;
         if let Err(error) = fs::rename(&fresh, path) {
             // The first error is the one to report.
-            let _second = fs::remove_file(&fresh);
+            let _ignored = fs::remove_file(&fresh);
             return Err(error);
         }
         Ok(Self { path: path.to_owned(), target: target.to_owned() })
@@ -58,7 +58,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         if fs::read_link(&self.path).is_ok_and(|target| target == self.target) {
             // No caller is left to report a failure to.
-            let _untold = fs::remove_file(&self.path);
+            let _ignored = fs::remove_file(&self.path);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::settings::Shape;
 
 /// The curve of one meter's load.
 #[derive(Clone, Debug)]
-pub(crate) struct Load {
+pub(crate) struct LoadCurve {
     waves: Vec<Wave>,
     switch: Option<Switch>,
 }
@@ -29,7 +29,7 @@ struct Switch {
     shift: u64,
 }
 
-impl Load {
+impl LoadCurve {
     /// A curve of this shape.
     pub(crate) fn new(shape: Shape, rng: &mut Rng) -> Self {
         let mut waves = |swings: &[(f64, f64)]| {

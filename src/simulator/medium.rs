@@ -22,7 +22,7 @@ pub(crate) struct Medium {
 /// Bytes without pauses between them.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    source: Source,
+    source: Transmitter,
     begins: Instant,
     character: Character,
     bytes: Bytes,
@@ -32,7 +32,7 @@ pub(crate) struct Frame {
 
 /// The sender of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Transmitter {
     /// A meter, by its place.
     Meter(usize),
     /// The client itself: local echo.
@@ -69,12 +69,12 @@ impl Medium {
 
     /// Whether that meter has a reply scheduled or in flight.
     pub(crate) fn is_waiting(&self, meter: usize) -> bool {
-        self.frames.iter().any(|frame| frame.source == Source::Meter(meter) && !frame.is_over())
+        self.frames.iter().any(|frame| frame.source == Transmitter::Meter(meter) && !frame.is_over())
     }
 
     /// When the last echo ends.
     pub(crate) fn echo_ends(&self) -> Option<Instant> {
-        self.frames.iter().filter(|frame| frame.source == Source::Echo).map(Frame::ends).max()
+        self.frames.iter().filter(|frame| frame.source == Transmitter::Echo).map(Frame::ends).max()
     }
 
     /// When the next bytes become visible.
@@ -83,12 +83,12 @@ impl Medium {
     }
 
     /// Every byte whose last bit has passed by `now`, in order, and how many replies ended with them.
-    pub(crate) fn take(&mut self, now: Instant) -> (Bytes, u64) {
+    pub(crate) fn drain(&mut self, now: Instant) -> (Bytes, u64) {
         let mut visible: Vec<(Instant, u8)> = Vec::new();
         for (index, frame) in self.frames.iter().enumerate() {
             let due = (frame.passed..frame.bytes.len()).take_while(|at| frame.byte_ends(*at) <= now);
             for at in due {
-                if let Some(byte) = self.heard(index, at) {
+                if let Some(byte) = self.received(index, at) {
                     visible.push((frame.byte_ends(at), byte));
                 }
             }
@@ -98,7 +98,7 @@ impl Medium {
             while !frame.is_over() && frame.byte_ends(frame.passed) <= now {
                 frame.passed += 1;
             }
-            if frame.is_over() && frame.source != Source::Echo {
+            if frame.is_over() && frame.source != Transmitter::Echo {
                 self.last = Some((frame.begins, frame.ends()));
                 replies += 1;
             }
@@ -112,7 +112,7 @@ impl Medium {
 
     /// One byte as a client receives it. If two send at once, a receiver sees one character made of both: the one that
     /// began first, with the zeros of the other pulled into it. `None`: it was lost in an earlier one.
-    fn heard(&self, frame: usize, at: usize) -> Option<u8> {
+    fn received(&self, frame: usize, at: usize) -> Option<u8> {
         let own = &self.frames[frame];
         let (begins, ends) = (own.byte_begins(at), own.byte_ends(at));
         let mut byte = own.bytes[at];
@@ -136,13 +136,13 @@ impl Medium {
     }
 
     fn meters(&self) -> impl Iterator<Item = &Frame> {
-        self.frames.iter().filter(|frame| frame.source != Source::Echo)
+        self.frames.iter().filter(|frame| frame.source != Transmitter::Echo)
     }
 }
 
 impl Frame {
     /// Bytes, at least one, whose first bit leaves at `begins`.
-    pub(crate) fn new(source: Source, begins: Instant, character: Character, bytes: Bytes) -> Self {
+    pub(crate) fn new(source: Transmitter, begins: Instant, character: Character, bytes: Bytes) -> Self {
         Self { source, begins, character, bytes, passed: 0 }
     }
 

@@ -65,7 +65,7 @@ impl Meter {
     pub fn physical(&mut self, point: &str, now: Instant) -> Option<f64> {
         let slot = Map::get().slot(point)?;
         let at = self.advance(now);
-        self.state.snapshot(at.as_secs()).value(slot)
+        self.state.values_at(at.as_secs()).value(slot)
     }
 
     /// The reply PDU to the request PDU that arrived at `now`: data or an exception.
@@ -80,7 +80,7 @@ impl Meter {
         let function = FunctionCode(pdu.first().copied().unwrap_or_default());
         if matches!(function, FunctionCode::WRITE_SINGLE_REGISTER | FunctionCode::WRITE_MULTIPLE_REGISTERS) {
             // A broadcast has no reply that could hold an exception.
-            let _unheard = self.carry_out(function, pdu, now);
+            let _ignored = self.carry_out(function, pdu, now);
         }
     }
 
@@ -115,15 +115,15 @@ impl Meter {
     /// The words of `range`, all of the second that contains `at`.
     fn read(&self, range: ReadRange, at: Duration) -> Result<Bytes, ExceptionCode> {
         let slots = Map::get().slots_in(&range)?;
-        let snapshot = self.state.snapshot(at.as_secs());
+        let values = self.state.values_at(at.as_secs());
         let mut words = vec![0_u16; usize::from(range.quantity)];
         for slot in slots {
-            let own = slot.words(Map::get().profile(), snapshot.value(slot), snapshot.exponents);
+            let own = slot.words(Map::get().profile(), values.value(slot), values.exponents);
             for (address, word) in (slot.start()..).zip(own) {
-                let place = address.checked_sub(range.start).map(usize::from);
+                let offset = address.checked_sub(range.start).map(usize::from);
                 // A read may begin or end within a pair.
-                if let Some(place) = place.and_then(|place| words.get_mut(place)) {
-                    *place = word;
+                if let Some(offset) = offset.and_then(|offset| words.get_mut(offset)) {
+                    *offset = word;
                 }
             }
         }

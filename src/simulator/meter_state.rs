@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::demand::Demand;
 use super::measure::{Measured, PHASES, Power, mean};
 use super::outage::Outage;
-use super::quantity::{Part, Quantity};
-use super::registers::{Map, Slot};
+use super::quantity::{PowerComponent, Quantity};
+use super::registers::{Map, PointSlot};
 use super::service::{Energy, Service};
 use super::settings::{Fault, MeterSettings};
-use super::setup::{Alert, Exponents, Setting, Setup, step};
+use super::setup::{AlertBit, Exponents, Setting, Setup, step};
 use crate::modbus::pdu::ExceptionCode;
 
 /// The inside of one meter.
@@ -21,21 +21,21 @@ use crate::modbus::pdu::ExceptionCode;
 pub(crate) struct MeterState {
     service: Service,
     setup: Setup,
-    totals: Totals,
+    totals: RunningTotals,
     demand: Demand,
     energy_clears: u16,
     power_ups: u16,
     /// Commands not carried out yet, and the second they are due. At most one of each: they have a minimum interval.
-    due: Vec<(u64, Command)>,
+    due: Vec<(u64, MeterCommand)>,
     /// When each command was last accepted.
-    taken: Vec<(Command, Duration)>,
+    taken: Vec<(MeterCommand, Duration)>,
     /// Outages still to come, the next one last.
     outages: Vec<Outage>,
 }
 
 /// Totals up to the second `until`; later ones are computed on request.
 #[derive(Clone, Copy, Debug)]
-struct Totals {
+struct RunningTotals {
     until: u64,
     energy: Energy,
     /// Pulses of the real and of the reactive output, with the fraction of the next.
@@ -44,7 +44,7 @@ struct Totals {
 
 /// The commands of register 129.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum MeterCommand {
     ClearEnergy,
     ClearPulses,
     NextSubinterval,
@@ -52,11 +52,11 @@ pub(crate) enum Command {
 }
 
 /// Every value of one second.
-pub(crate) struct Snapshot<'w> {
+pub(crate) struct MeterValues<'w> {
     state: &'w MeterState,
     measured: Measured,
     frequency: Option<f64>,
-    totals: Totals,
+    totals: RunningTotals,
     demand: Power,
     pub(crate) exponents: Exponents,
 }
@@ -72,7 +72,7 @@ impl MeterState {
         Self {
             service,
             setup,
-            totals: Totals { until: 0, energy, pulses: [0.0; 2] },
+            totals: RunningTotals { until: 0, energy, pulses: [0.0; 2] },
             demand: Demand::new(),
             energy_clears: 0,
             power_ups: 1,
@@ -112,7 +112,7 @@ impl MeterState {
     pub(crate) fn command(&mut self, code: u16, at: Duration) -> Result<(), ExceptionCode> {
         let commands = &Map::get().profile().commands;
         let known = commands.iter().find(|command| command.code == code);
-        let known = known.and_then(|known| Some((known, Command::of(&known.name)?)));
+        let known = known.and_then(|known| Some((known, MeterCommand::of(&known.name)?)));
         let (known, command) = known.ok_or(ExceptionCode::ILLEGAL_DATA_VALUE)?;
         let before = self.taken.iter().find(|(taken, _)| *taken == command).map(|(_, at)| *at);
         if before.is_some_and(|before| at.saturating_sub(before) < known.min_interval) {
@@ -122,16 +122,16 @@ impl MeterState {
         self.taken.push((command, at));
         let second = at.as_secs();
         match command {
-            Command::ClearEnergy => {
+            MeterCommand::ClearEnergy => {
                 self.totals = self.totals_at(second);
                 self.totals.energy = Energy::default();
                 self.energy_clears = (self.energy_clears + 1) & COUNT_MAX;
             }
-            Command::ClearPulses => {
+            MeterCommand::ClearPulses => {
                 self.totals = self.totals_at(second);
                 self.totals.pulses = [0.0; 2];
             }
-            Command::NextSubinterval | Command::ResetPeaks => self.due.push((second + 1, command)),
+            MeterCommand::NextSubinterval | MeterCommand::ResetPeaks => self.due.push((second + 1, command)),
         }
         Ok(())
     }
@@ -152,9 +152,9 @@ impl MeterState {
     }
 
     /// Every value at a second up to which everything has been applied.
-    pub(crate) fn snapshot(&self, at: u64) -> Snapshot<'_> {
+    pub(crate) fn values_at(&self, at: u64) -> MeterValues<'_> {
         let ratios = self.setup.ratios(&self.service);
-        Snapshot {
+        MeterValues {
             state: self,
             measured: self.service.measured(ratios, at),
             frequency: self.service.frequency(ratios, at),
@@ -208,10 +208,10 @@ impl MeterState {
         self.due = later;
         for (_, command) in now {
             match command {
-                Command::NextSubinterval => self.end_subinterval(at),
-                Command::ResetPeaks => self.demand.highest = self.demand_at(at),
+                MeterCommand::NextSubinterval => self.end_subinterval(at),
+                MeterCommand::ResetPeaks => self.demand.highest = self.demand_at(at),
                 // These are carried out at once.
-                Command::ClearEnergy | Command::ClearPulses => {}
+                MeterCommand::ClearEnergy | MeterCommand::ClearPulses => {}
             }
         }
     }
@@ -226,11 +226,11 @@ impl MeterState {
         }
     }
 
-    fn totals_at(&self, at: u64) -> Totals {
+    fn totals_at(&self, at: u64) -> RunningTotals {
         let used = self.service.energy(self.setup.ratios(&self.service), self.totals.until, at);
         let [real, reactive] = self.totals.pulses;
         let weight = self.setup.pulse_weight();
-        Totals {
+        RunningTotals {
             until: at.max(self.totals.until),
             energy: self.totals.energy.plus(used),
             pulses: [real + used.total.real / weight, reactive + used.total.reactive / weight],
@@ -238,7 +238,7 @@ impl MeterState {
     }
 }
 
-impl Command {
+impl MeterCommand {
     /// The command with this name in the profile.
     fn of(name: &str) -> Option<Self> {
         match name {
@@ -251,9 +251,9 @@ impl Command {
     }
 }
 
-impl Snapshot<'_> {
+impl MeterValues<'_> {
     /// The value of the slot's point, in its unit; `None`: it means nothing.
-    pub(crate) fn value(&self, slot: &Slot) -> Option<f64> {
+    pub(crate) fn value(&self, slot: &PointSlot) -> Option<f64> {
         let Self { state, measured, totals, .. } = self;
         let setup = &state.setup;
         if !slot.is_valid(Map::get().profile(), setup.wiring.code()) {
@@ -298,13 +298,13 @@ impl Snapshot<'_> {
     }
 
     fn alerts(&self) -> u16 {
-        let active = |alert: &Alert| alert.is_active(&self.state.setup, &self.measured, self.frequency);
+        let active = |alert: &AlertBit| alert.is_active(&self.state.setup, &self.measured, self.frequency);
         let bits = Map::get().alerts.iter().filter(|(_, alert)| active(alert)).map(|(bit, _)| 1 << bit);
         bits.fold(0, |all, bit: u16| all | bit)
     }
 }
 
-impl Part {
+impl PowerComponent {
     /// This component of a power or an energy.
     pub(crate) fn of(self, power: Power) -> f64 {
         match self {

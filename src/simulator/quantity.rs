@@ -9,11 +9,11 @@ use super::setup::Setting;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     /// Energy of all phases.
-    Energy(Part),
+    Energy(PowerComponent),
     /// Real energy of one phase.
     PhaseEnergy(usize),
-    Power(Part),
-    PhasePower(Part, usize),
+    Power(PowerComponent),
+    PhasePower(PowerComponent, usize),
     PowerFactor,
     PhasePowerFactor(usize),
     /// AB, BC, AC.
@@ -24,8 +24,8 @@ pub(crate) enum Quantity {
     Current(usize),
     MeanCurrent,
     Frequency,
-    Demand(Part),
-    HighestDemand(Part),
+    Demand(PowerComponent),
+    HighestDemand(PowerComponent),
     /// Of the real or the reactive energy.
     Pulses(usize),
     /// Accepts commands; reads 0.
@@ -46,7 +46,7 @@ pub(crate) enum Quantity {
 
 /// A component of a power or an energy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum PowerComponent {
     Real,
     Reactive,
     Apparent,
@@ -68,7 +68,7 @@ impl Quantity {
     }
 }
 
-use Part::{Apparent, Reactive, Real};
+use PowerComponent::{Apparent, Reactive, Real};
 use Quantity as Q;
 
 /// Every point that is not a copy.

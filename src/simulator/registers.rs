@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use super::quantity::{Quantity, Scaled};
-use super::setup::{Alert, Exponents, Setting, step};
+use super::setup::{AlertBit, Exponents, Setting, step};
 use crate::meter::{Access, Format, Group, Point, Profile, Scale, Valid};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
@@ -14,9 +14,9 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 #[derive(Debug)]
 pub(crate) struct Map {
     profile: &'static Profile,
-    slots: Vec<Slot>,
+    slots: Vec<PointSlot>,
     /// Bits of the alert register.
-    pub(crate) alerts: Vec<(u8, Alert)>,
+    pub(crate) alerts: Vec<(u8, AlertBit)>,
 }
 
 /// What a write to a register does.
@@ -30,7 +30,7 @@ pub(crate) enum Writable {
 
 /// One point and its quantity.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct PointSlot {
     point: &'static Point,
     pub(crate) quantity: Quantity,
 }
@@ -44,13 +44,13 @@ impl Map {
     fn new(profile: &'static Profile) -> Self {
         let slot = |point: &'static Point| {
             let original = point.copy_of.as_deref().unwrap_or(&point.name);
-            Some(Slot { point, quantity: Quantity::of(original)? })
+            Some(PointSlot { point, quantity: Quantity::of(original)? })
         };
         let bits = profile.points.iter().flat_map(|point| &point.bits);
         Self {
             profile,
             slots: profile.points.iter().filter_map(slot).collect(),
-            alerts: bits.filter_map(|bit| Some((bit.bit, Alert::of(&bit.name)?))).collect(),
+            alerts: bits.filter_map(|bit| Some((bit.bit, AlertBit::of(&bit.name)?))).collect(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Map {
     }
 
     /// The slot of that point.
-    pub(crate) fn slot(&self, name: &str) -> Option<&Slot> {
+    pub(crate) fn slot(&self, name: &str) -> Option<&PointSlot> {
         self.slots.iter().find(|slot| slot.point.name == name)
     }
 
@@ -69,7 +69,10 @@ impl Map {
     ///
     /// # Errors
     /// 0x02.
-    pub(crate) fn slots_in(&self, range: &ReadRange) -> Result<impl Iterator<Item = &Slot>, ExceptionCode> {
+    pub(crate) fn slots_in(
+        &self,
+        range: &ReadRange,
+    ) -> Result<impl Iterator<Item = &PointSlot>, ExceptionCode> {
         let block = self.profile.blocks.iter().position(|block| covers(&block.range, range));
         let block = block.ok_or(ExceptionCode::ILLEGAL_DATA_ADDRESS)?;
         let (first, end) = ends(range);
@@ -105,7 +108,7 @@ impl Writable {
     }
 }
 
-impl Slot {
+impl PointSlot {
     /// Whether the point means something under that system type.
     pub(crate) fn is_valid(&self, profile: &Profile, system_type: u16) -> bool {
         match profile.valid(self.point, system_type) {

@@ -4,7 +4,7 @@
 //! fault changes the phasors from one second on and leaves the load's curve unchanged, so that energy remains a closed
 //! formula, span by span. It has no registers.
 
-use super::load::{Load, Wave};
+use super::load::{LoadCurve, Wave};
 use super::measure::{Measured, PHASES, Power, across};
 use super::outage::whole_seconds;
 use super::phasor::Phasor;
@@ -23,16 +23,16 @@ pub(crate) struct Service {
     pub(crate) transformer_ratio: u16,
     voltages: [Phasor; PHASES],
     currents: [Phasor; PHASES],
-    load: Load,
+    load: LoadCurve,
     ripple: Wave,
     frequency: Wave,
     /// In order of time, each until the next; the first from 0.
-    spans: Vec<Span>,
+    spans: Vec<ServiceState>,
 }
 
 /// A state of the service, from a second on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Span {
+struct ServiceState {
     from: u64,
     reversed: [bool; PHASES],
     lost: [bool; PHASES],
@@ -95,7 +95,7 @@ impl Service {
             transformer_ratio: meter.transformer_ratio.max(1),
             voltages,
             currents,
-            load: Load::new(meter.shape, &mut rng),
+            load: LoadCurve::new(meter.shape, &mut rng),
             ripple: Wave::new(0.006, 433.0, &mut rng),
             frequency: Wave::new(0.0004, 61.0, &mut rng),
             spans: spans(faults),
@@ -104,7 +104,7 @@ impl Service {
 
     /// What the meter measures in the second that begins at `at`.
     pub(crate) fn measured(&self, ratios: InstrumentRatios, at: u64) -> Measured {
-        let (voltages, currents) = self.arrows(self.span_at(at));
+        let (voltages, currents) = self.phasors(self.span_at(at));
         // The load takes the same power at any voltage: where one ripples up the other ripples down.
         let ripple = 1.0 + self.ripple.value(at);
         let level = self.load.level(at) / ripple;
@@ -131,7 +131,7 @@ impl Service {
 
     /// Counts from before the simulation: some thousand hours of the mean load.
     pub(crate) fn energy_before(&self, ratios: InstrumentRatios) -> Energy {
-        self.at_level_one(ratios, &WELL).times(HOURS_BEFORE)
+        self.at_level_one(ratios, &HEALTHY).times(HOURS_BEFORE)
     }
 
     /// Hertz, measured on phase A; `None` if its voltage is too low.
@@ -142,8 +142,8 @@ impl Service {
     }
 
     /// Power of each phase and of all, as energy of one hour.
-    fn at_level_one(&self, ratios: InstrumentRatios, span: &Span) -> Energy {
-        let (voltages, currents) = self.arrows(span);
+    fn at_level_one(&self, ratios: InstrumentRatios, span: &ServiceState) -> Energy {
+        let (voltages, currents) = self.phasors(span);
         let measured = Measured::new(
             ratios.wiring,
             voltages.map(|voltage| voltage.times(ratios.voltage)),
@@ -152,13 +152,13 @@ impl Service {
         Energy { phases: measured.powers.map(|power| power.real), total: measured.total }
     }
 
-    fn span_at(&self, at: u64) -> &Span {
-        self.spans.iter().rev().find(|span| span.from <= at).unwrap_or(&WELL)
+    fn span_at(&self, at: u64) -> &ServiceState {
+        self.spans.iter().rev().find(|span| span.from <= at).unwrap_or(&HEALTHY)
     }
 
     /// Voltages and currents at the mean voltage and at level 1. A lost conductor carries no current and takes the
     /// potential that the load imposes: the neutral's, or the midpoint of the others.
-    fn arrows(&self, span: &Span) -> ([Phasor; PHASES], [Phasor; PHASES]) {
+    fn phasors(&self, span: &ServiceState) -> ([Phasor; PHASES], [Phasor; PHASES]) {
         let (mut voltages, mut currents) = (self.voltages, self.currents);
         for phase in (0..self.wiring.conductors()).filter(|phase| span.lost[*phase]) {
             currents[phase] = Phasor::default();
@@ -197,23 +197,23 @@ fn share_current(currents: &mut [Phasor; PHASES], conductors: &[usize]) {
 /// The voltages of a service to its neutral, or to its midpoint.
 fn conductors(wiring: SystemType, system_voltage: u16, rng: &mut Rng) -> [Phasor; PHASES] {
     let nominal = f64::from(system_voltage);
-    let mut arrow =
+    let mut phasor =
         |volts: f64, degrees: f64| Phasor::new(volts * (1.0 + rng.between(-UNEVEN, UNEVEN)), degrees);
     let none = Phasor::default();
     match wiring {
-        SystemType::SinglePhase => [arrow(nominal, 0.0), none, none],
+        SystemType::SinglePhase => [phasor(nominal, 0.0), none, none],
         SystemType::SinglePhaseAB | SystemType::SplitPhase => {
-            [arrow(nominal / 2.0, 0.0), arrow(nominal / 2.0, 180.0), none]
+            [phasor(nominal / 2.0, 0.0), phasor(nominal / 2.0, 180.0), none]
         }
         SystemType::Delta | SystemType::Wye => {
             let volts = nominal / 3_f64.sqrt();
-            [arrow(volts, 0.0), arrow(volts, -120.0), arrow(volts, 120.0)]
+            [phasor(volts, 0.0), phasor(volts, -120.0), phasor(volts, 120.0)]
         }
     }
 }
 
 /// The states of a service in order of time. An electrical fault counts in whole seconds, as the meter does.
-fn spans(faults: &[Fault]) -> Vec<Span> {
+fn spans(faults: &[Fault]) -> Vec<ServiceState> {
     let window = |fault: &Fault| {
         let from = whole_seconds(fault.at);
         let until = fault.lasts.map_or(u64::MAX, |lasts| whole_seconds(fault.at.saturating_add(lasts)));
@@ -227,7 +227,7 @@ fn spans(faults: &[Fault]) -> Vec<Span> {
     times.sort_unstable();
     times.dedup();
     let state = |from: u64| {
-        let mut span = Span { from, ..WELL };
+        let mut span = ServiceState { from, ..HEALTHY };
         for fault in faults {
             let (begin, end) = window(fault);
             if (begin..end).contains(&from) {
@@ -262,7 +262,8 @@ impl Energy {
 }
 
 /// No fault.
-const WELL: Span = Span { from: 0, reversed: [false; PHASES], lost: [false; PHASES], meter_off: false };
+const HEALTHY: ServiceState =
+    ServiceState { from: 0, reversed: [false; PHASES], lost: [false; PHASES], meter_off: false };
 
 /// Largest difference between the voltages of a service, as a share of the nominal one.
 const UNEVEN: f64 = 0.004;

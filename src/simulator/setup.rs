@@ -204,7 +204,7 @@ impl Setup {
 
 /// The meaning of an alert bit of register 146, and its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alert {
+pub(crate) enum AlertBit {
     Voltage(usize),
     Current(usize),
     Frequency,
@@ -214,7 +214,7 @@ pub(crate) enum Alert {
     PulsesTooSmall,
 }
 
-impl Alert {
+impl AlertBit {
     /// The alert with this name in the profile.
     pub(crate) fn of(name: &str) -> Option<Self> {
         let phase = match name.rsplit('_').next() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::medium::{Character, Frame, Medium, Source};
+use super::medium::{Character, Frame, Medium, Transmitter};
 use super::meter::Meter;
 use super::rng::Rng;
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
@@ -109,7 +109,7 @@ impl Wire {
         }
         if self.is_on(now, |fault| matches!(fault.kind, FaultKind::Echo)) {
             let begins = self.medium.echo_ends().map_or(now, |ends| ends.max(now));
-            self.send(Source::Echo, begins, Bytes::copy_from_slice(bytes));
+            self.send(Transmitter::Echo, begins, Bytes::copy_from_slice(bytes));
         }
         let talking = self.medium.is_talking(now);
         match &mut self.state {
@@ -131,15 +131,15 @@ impl Wire {
     /// Handles everything due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         loop {
-            let heard = self.heard_at().filter(|due| *due <= now);
-            let said = self.medium.due().filter(|due| *due <= now);
-            match (heard, said) {
+            let received = self.reception_end().filter(|due| *due <= now);
+            let visible = self.medium.due().filter(|due| *due <= now);
+            match (received, visible) {
                 (None, None) => break,
                 (Some(_), None) => self.finish_reception(),
-                (Some(heard), Some(said)) if heard <= said => self.finish_reception(),
+                (Some(received), Some(visible)) if received <= visible => self.finish_reception(),
                 // One after the other, however late the call is: a received request may put more on the line.
-                (_, Some(said)) => {
-                    let (bytes, replies) = self.medium.take(said);
+                (_, Some(visible)) => {
+                    let (bytes, replies) = self.medium.drain(visible);
                     self.counters.replies += replies;
                     self.output.extend_from_slice(&bytes);
                 }
@@ -156,11 +156,11 @@ impl Wire {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None`: only when bytes come.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.heard_at().into_iter().chain(self.medium.due()).min()
+        self.reception_end().into_iter().chain(self.medium.due()).min()
     }
 
     /// When the reception in progress ends.
-    fn heard_at(&self) -> Option<Instant> {
+    fn reception_end(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
             State::Ignoring { last } => Some(*last + self.silence()),
@@ -184,7 +184,7 @@ impl Wire {
         };
         let (began, last) = (*began, *last);
         match request_length(bytes) {
-            Length::Known(length) if bytes.len() >= length => {
+            RequestLength::Known(length) if bytes.len() >= length => {
                 if bytes.len() == length && rtu::crc_is_right(bytes) {
                     let adu = std::mem::take(bytes);
                     let at = (began + self.wire_time(length)).max(last);
@@ -193,10 +193,10 @@ impl Wire {
                     self.ignore_until_silence(last);
                 }
             }
-            Length::Known(_) | Length::EndsBySilence if bytes.len() > rtu::ADU_MAX => {
+            RequestLength::Known(_) | RequestLength::EndsBySilence if bytes.len() > rtu::ADU_MAX => {
                 self.ignore_until_silence(last);
             }
-            Length::Known(_) | Length::EndsBySilence => {}
+            RequestLength::Known(_) | RequestLength::EndsBySilence => {}
         }
     }
 
@@ -207,7 +207,7 @@ impl Wire {
 
     /// The line fell silent before a length was reached: a whole request if its CRC is correct, else cut off.
     fn end_by_silence(&mut self, bytes: Vec<u8>, began: Instant, last: Instant) {
-        if request_length(&bytes) == Length::EndsBySilence && rtu::crc_is_right(&bytes) {
+        if request_length(&bytes) == RequestLength::EndsBySilence && rtu::crc_is_right(&bytes) {
             let at = self.silent_at(bytes.len(), began, last);
             self.state = State::Arriving { adu: bytes, began, at };
         } else {
@@ -281,11 +281,11 @@ impl Wire {
             self.damage(&mut adu);
         }
         if self.meters[index].is_up(begins) {
-            self.send(Source::Meter(index), begins, adu.into());
+            self.send(Transmitter::Meter(index), begins, adu.into());
         }
     }
 
-    fn send(&mut self, source: Source, begins: Instant, bytes: Bytes) {
+    fn send(&mut self, source: Transmitter, begins: Instant, bytes: Bytes) {
         let character = Character { bits: self.settings.character_bits, rate: self.rate };
         let met = self.medium.send(Frame::new(source, begins, character, bytes));
         self.counters.collisions += u64::from(met);
@@ -341,7 +341,7 @@ impl Wire {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Length {
+enum RequestLength {
     /// Length of the whole ADU, from its function and its own counts.
     Known(usize),
     /// Too few bytes to know, or the function is one whose requests do not state their length.
@@ -349,20 +349,22 @@ enum Length {
 }
 
 /// The length of the request ADU that begins with `bytes` (chapter 6 of the application protocol).
-fn request_length(bytes: &[u8]) -> Length {
+fn request_length(bytes: &[u8]) -> RequestLength {
     let counted = |at: usize, around: usize| {
-        bytes.get(at).map_or(Length::EndsBySilence, |count| Length::Known(around + usize::from(*count)))
+        bytes
+            .get(at)
+            .map_or(RequestLength::EndsBySilence, |count| RequestLength::Known(around + usize::from(*count)))
     };
     match bytes.get(1) {
-        Some(0x01..=0x06) => Length::Known(8),
-        Some(0x07 | 0x0B | 0x0C | 0x11) => Length::Known(4),
+        Some(0x01..=0x06) => RequestLength::Known(8),
+        Some(0x07 | 0x0B | 0x0C | 0x11) => RequestLength::Known(4),
         Some(0x0F | 0x10) => counted(6, 9),
         Some(0x14 | 0x15) => counted(2, 5),
-        Some(0x16) => Length::Known(10),
+        Some(0x16) => RequestLength::Known(10),
         Some(0x17) => counted(10, 13),
-        Some(0x18) => Length::Known(6),
-        Some(0x2B) if bytes.get(2) == Some(&0x0E) => Length::Known(7),
-        Some(_) | None => Length::EndsBySilence,
+        Some(0x18) => RequestLength::Known(6),
+        Some(0x2B) if bytes.get(2) == Some(&0x0E) => RequestLength::Known(7),
+        Some(_) | None => RequestLength::EndsBySilence,
     }
 }
 
