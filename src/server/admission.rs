@@ -23,18 +23,18 @@ pub struct IdleTracker {
 #[derive(Debug)]
 pub(super) struct Admission {
     epoch: Instant,
-    entries: Vec<Entry>,
+    entries: Vec<ConnectionEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ConnectionEntry {
     address: IpAddr,
-    presence: Weak<IdleTracker>,
+    idle: Weak<IdleTracker>,
 }
 
 /// The result of [`Admission::make_room`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct AdmissionResult {
     /// Whether the new connection is admitted.
     pub admitted: bool,
     /// Connections evicted for it.
@@ -45,9 +45,9 @@ impl IdleTracker {
     /// A connection idle since `now`. It finishes its requests in flight and closes once `closing` is cancelled.
     #[must_use]
     pub fn new(epoch: Instant, now: Instant, closing: CancellationToken) -> Self {
-        let presence = Self { epoch, idle_since: AtomicU64::new(BUSY), closing };
-        presence.set_idle(now);
-        presence
+        let idle = Self { epoch, idle_since: AtomicU64::new(BUSY), closing };
+        idle.set_idle(now);
+        idle
     }
 
     /// The connection has a request in flight.
@@ -77,30 +77,35 @@ impl Admission {
 
     /// Makes room for a new connection from `address`: first within the limit per address, by evicting one of the same
     /// address, then within the total limit. After a reload that lowered a limit several may be evicted.
-    pub(super) fn make_room(&mut self, address: IpAddr, limit_per_address: usize, limit: usize) -> Room {
+    pub(super) fn make_room(
+        &mut self,
+        address: IpAddr,
+        limit_per_address: usize,
+        limit: usize,
+    ) -> AdmissionResult {
         self.forget_gone();
         let mut evicted = 0;
         for (from, limit) in [(Some(address), limit_per_address), (None, limit)] {
             while self.count(from) >= limit {
                 if !self.evict(from) {
-                    return Room { admitted: false, evicted };
+                    return AdmissionResult { admitted: false, evicted };
                 }
                 evicted += 1;
             }
         }
-        Room { admitted: true, evicted }
+        AdmissionResult { admitted: true, evicted }
     }
 
     /// Adds a new connection, whatever the limits.
-    pub(super) fn enter(
+    pub(super) fn add(
         &mut self,
         address: IpAddr,
         closing: CancellationToken,
         now: Instant,
     ) -> Arc<IdleTracker> {
-        let presence = Arc::new(IdleTracker::new(self.epoch, now, closing));
-        self.entries.push(Entry { address, presence: Arc::downgrade(&presence) });
-        presence
+        let idle = Arc::new(IdleTracker::new(self.epoch, now, closing));
+        self.entries.push(ConnectionEntry { address, idle: Arc::downgrade(&idle) });
+        idle
     }
 
     /// Requests the longest idle connection (of one address, if given) to close, and no longer counts it. `false` if
@@ -110,14 +115,14 @@ impl Admission {
         let longest_idle = (self.entries.iter().enumerate())
             .filter(|(_, entry)| from.is_none_or(|address| address == entry.address))
             .filter_map(|(index, entry)| {
-                let idle_since = entry.presence.upgrade()?.idle_since.load(Ordering::Relaxed);
+                let idle_since = entry.idle.upgrade()?.idle_since.load(Ordering::Relaxed);
                 (idle_since != BUSY).then_some((idle_since, index))
             })
             .min();
         let Some((_, index)) = longest_idle else { return false };
         // A request may arrive before the connection is notified: it is still answered, see `connection`.
-        if let Some(presence) = self.entries.remove(index).presence.upgrade() {
-            presence.closing.cancel();
+        if let Some(idle) = self.entries.remove(index).idle.upgrade() {
+            idle.closing.cancel();
         }
         true
     }
@@ -127,7 +132,7 @@ impl Admission {
     }
 
     fn forget_gone(&mut self) {
-        self.entries.retain(|entry| entry.presence.strong_count() > 0);
+        self.entries.retain(|entry| entry.idle.strong_count() > 0);
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
         let presences = (0..)
             .zip(from)
             .map(|(s, &last)| {
-                admission.enter(address(last), CancellationToken::new(), start + Duration::from_secs(s))
+                admission.add(address(last), CancellationToken::new(), start + Duration::from_secs(s))
             })
             .collect();
         (admission, presences)
@@ -165,7 +170,7 @@ mod tests {
     #[test]
     fn the_last_free_place_costs_nobody_anything() {
         let (mut admission, presences) = connected(&[1, 1]);
-        assert_eq!(admission.make_room(address(1), 3, 3), Room { admitted: true, evicted: 0 });
+        assert_eq!(admission.make_room(address(1), 3, 3), AdmissionResult { admitted: true, evicted: 0 });
         assert!(evicted(&presences).is_empty());
     }
 
@@ -173,14 +178,14 @@ mod tests {
     fn when_full_the_longest_idle_connection_goes() {
         let (mut admission, presences) = connected(&[1, 2, 3]);
         presences[0].set_idle(Instant::now() + Duration::from_secs(60));
-        assert_eq!(admission.make_room(address(4), 3, 3), Room { admitted: true, evicted: 1 });
+        assert_eq!(admission.make_room(address(4), 3, 3), AdmissionResult { admitted: true, evicted: 1 });
         assert_eq!(evicted(&presences), [1]);
     }
 
     #[test]
     fn the_limit_per_address_evicts_only_that_address() {
         let (mut admission, presences) = connected(&[1, 2, 2]);
-        assert_eq!(admission.make_room(address(2), 2, 10), Room { admitted: true, evicted: 1 });
+        assert_eq!(admission.make_room(address(2), 2, 10), AdmissionResult { admitted: true, evicted: 1 });
         assert_eq!(evicted(&presences), [1]);
     }
 
@@ -189,7 +194,7 @@ mod tests {
         let (mut admission, presences) = connected(&[1, 1, 2]);
         presences[0].set_busy();
         presences[1].set_busy();
-        assert_eq!(admission.make_room(address(1), 2, 10), Room { admitted: false, evicted: 0 });
+        assert_eq!(admission.make_room(address(1), 2, 10), AdmissionResult { admitted: false, evicted: 0 });
         assert!(evicted(&presences).is_empty());
         presences[2].set_busy();
         assert!(!admission.evict(None));
@@ -200,13 +205,13 @@ mod tests {
         let (mut admission, mut presences) = connected(&[1, 1]);
         presences[1].set_busy();
         drop(presences.remove(0));
-        assert_eq!(admission.make_room(address(1), 2, 2), Room { admitted: true, evicted: 0 });
+        assert_eq!(admission.make_room(address(1), 2, 2), AdmissionResult { admitted: true, evicted: 0 });
     }
 
     #[test]
     fn a_lowered_limit_is_reached_with_the_next_newcomer() {
         let (mut admission, presences) = connected(&[1, 2, 3, 4]);
-        assert_eq!(admission.make_room(address(5), 2, 2), Room { admitted: true, evicted: 3 });
+        assert_eq!(admission.make_room(address(5), 2, 2), AdmissionResult { admitted: true, evicted: 3 });
         assert_eq!(evicted(&presences), [0, 1, 2]);
     }
 }

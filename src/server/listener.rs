@@ -25,7 +25,7 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::admission::Admission;
 use crate::server::connection;
-use crate::server::connection::Client;
+use crate::server::connection::ClientContext;
 pub use crate::server::routes::{ListenerState, Routes};
 use crate::traffic::Link;
 
@@ -87,7 +87,7 @@ pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, sto
         }
     }
     drop(socket);
-    acceptor.shut().await;
+    acceptor.shut_down().await;
 }
 
 /// The state of the accept loop.
@@ -144,14 +144,14 @@ impl Acceptor {
         if let Err(error) = prepare(&stream) {
             debug!(client = %peer, %error, "the socket does not take all options");
         }
-        let client = Client {
+        let client = ClientContext {
             link: Arc::new(Link {
                 client: peer,
                 listener: canonical(stream.local_addr().unwrap_or(settings.address)),
                 connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             }),
             listener: self.listener.clone(),
-            idle: self.admission.enter(address, self.stop.child_token(), now),
+            idle: self.admission.add(address, self.stop.child_token(), now),
             log_limiter: self.log_limiter.clone(),
         };
         self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
@@ -190,7 +190,7 @@ impl Acceptor {
     }
 
     /// Waits for the connections, which have been notified of the stop, and drops those that take too long.
-    async fn shut(mut self) {
+    async fn shut_down(mut self) {
         let grace = self.listener.load().settings.request_deadline + GRACE;
         let all_ended = async { while self.connections.join_next().await.is_some() {} };
         if timeout(grace, all_ended).await.is_err() {
@@ -215,7 +215,7 @@ impl AcceptBackoff {
     }
 }
 
-async fn serve(mut stream: TcpStream, client: Client) {
+async fn serve(mut stream: TcpStream, client: ClientContext) {
     let (reader, writer) = stream.split();
     connection::run(reader, writer, client).await;
 }

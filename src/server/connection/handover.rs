@@ -19,20 +19,23 @@ use crate::serial::{BusHandle, Offer, ReplySender, Slot};
 /// buses for broadcasts.
 #[derive(Debug, Default)]
 pub(super) struct Handover {
-    lanes: Vec<Lane>,
+    queues: Vec<BusQueue>,
 }
 
 /// The requests that wait for one bus, in order.
-struct Lane {
+struct BusQueue {
     bus: BusHandle,
     waiting: VecDeque<Request<ReplySender>>,
     /// Keeps its place in the order of those that wait for capacity.
     slot: Pin<Box<dyn Future<Output = Option<Slot>> + Send>>,
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for BusQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("bus", &self.bus).field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("BusQueue")
+            .field("bus", &self.bus)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,15 +43,15 @@ impl Handover {
     /// Sends a request to its bus, at once or as soon as its channel has capacity. If the bus is being stopped, it is
     /// answered 0x0A.
     pub(super) fn send(&mut self, bus: &BusHandle, request: Request<ReplySender>) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.bus.is_same(bus)) {
-            return lane.waiting.push_back(request);
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.bus.is_same(bus)) {
+            return queue.waiting.push_back(request);
         }
         match bus.try_send(request) {
             Offer::Taken => {}
             Offer::Stopped(request) => refuse(bus, request),
             Offer::Full(request) => {
                 let slot = Box::pin(bus.clone().reserve());
-                self.lanes.push(Lane { bus: bus.clone(), waiting: VecDeque::from([request]), slot });
+                self.queues.push(BusQueue { bus: bus.clone(), waiting: VecDeque::from([request]), slot });
             }
         }
     }
@@ -60,42 +63,42 @@ impl Handover {
 
     /// Removes the request of this key, if it still waits here.
     pub(super) fn withdraw(&mut self, key: u64) -> Option<Request<ReplySender>> {
-        let position = |lane: &Lane| lane.waiting.iter().position(|request| request.to.key() == key);
+        let position = |queue: &BusQueue| queue.waiting.iter().position(|request| request.to.key() == key);
         let (index, at) =
-            self.lanes.iter().enumerate().find_map(|(index, lane)| Some((index, position(lane)?)))?;
-        let request = self.lanes[index].waiting.remove(at);
-        if self.lanes[index].waiting.is_empty() {
-            self.lanes.swap_remove(index);
+            self.queues.iter().enumerate().find_map(|(index, queue)| Some((index, position(queue)?)))?;
+        let request = self.queues[index].waiting.remove(at);
+        if self.queues[index].waiting.is_empty() {
+            self.queues.swap_remove(index);
         }
         request
     }
 
     /// Drops all waiting requests.
     pub(super) fn clear(&mut self) {
-        self.lanes.clear();
+        self.queues.clear();
     }
 
     fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut has_moved = false;
-        self.lanes.retain_mut(|lane| {
-            while let Poll::Ready(slot) = lane.slot.as_mut().poll(context) {
+        self.queues.retain_mut(|queue| {
+            while let Poll::Ready(slot) = queue.slot.as_mut().poll(context) {
                 has_moved = true;
                 let Some(slot) = slot else {
-                    lane.waiting.drain(..).for_each(|request| refuse(&lane.bus, request));
+                    queue.waiting.drain(..).for_each(|request| refuse(&queue.bus, request));
                     return false;
                 };
-                if let Some(request) = lane.waiting.pop_front() {
+                if let Some(request) = queue.waiting.pop_front() {
                     slot.send(request);
                 }
-                if lane.waiting.is_empty() {
+                if queue.waiting.is_empty() {
                     return false;
                 }
-                lane.slot = Box::pin(lane.bus.clone().reserve());
+                queue.slot = Box::pin(queue.bus.clone().reserve());
             }
             true
         });
-        if self.lanes.is_empty() {
-            self.lanes = Vec::new();
+        if self.queues.is_empty() {
+            self.queues = Vec::new();
         }
         if has_moved { Poll::Ready(()) } else { Poll::Pending }
     }

@@ -21,9 +21,9 @@ use crate::traffic::Served;
 
 /// The table. `handle_*` changes it; then [`poll_ready`](Self::poll_ready) until there is nothing.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(super) struct RequestTable {
     /// In order of arrival, which is that of their keys. Usually one, and a list of few takes less memory than a map.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<RequestEntry>,
     /// Writes whose client is answered or gone, and whose outcome is still to be recorded.
     late: Vec<LateWrite>,
     next_key: u64,
@@ -31,7 +31,7 @@ pub(super) struct InFlight {
 
 /// One request, and its deadlines.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct TimedRequest {
     pub(super) header: Header,
     pub(super) pdu: Bytes,
     pub(super) at: Instant,
@@ -56,16 +56,16 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Send a reply.
-    Reply { asked: Asked, pdu: Bytes, served: Served },
-    /// Look up a [postponed](InFlight::postpone) read in the snapshot again; if it misses, send it to its bus.
-    Lookup { key: u64, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu },
+    Reply { asked: TimedRequest, pdu: Bytes, served: Served },
+    /// Look up a [postponed](RequestTable::postpone) read in the snapshot again; if it misses, send it to its bus.
+    Lookup { key: u64, asked: TimedRequest, bus: BusHandle, unit: UnitId, pdu: RequestPdu },
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RequestEntry {
     /// The key of its first bus; those of a broadcast to several follow without gaps.
     key: u64,
-    asked: Asked,
+    asked: TimedRequest,
     stage: Stage,
 }
 
@@ -74,7 +74,7 @@ enum Stage {
     /// Sent to a bus, or about to be.
     Unit { unit: UnitId, write: Option<PendingWrite> },
     /// Sent to all buses, or about to be. Without an acknowledgement it is never answered.
-    Broadcast { acknowledgement: Option<Bytes>, parts: Vec<Part> },
+    Broadcast { acknowledgement: Option<Bytes>, parts: Vec<BroadcastPart> },
     /// A read that the snapshot can answer, behind another request of its transaction identifier.
     Postponed { bus: BusHandle, unit: UnitId, pdu: RequestPdu },
     /// The reply is sent when it is due, and not before an earlier one of its transaction identifier.
@@ -83,7 +83,7 @@ enum Stage {
 
 /// A broadcast on one bus.
 #[derive(Debug)]
-struct Part {
+struct BroadcastPart {
     write: Option<PendingWrite>,
     answer: Option<Answer>,
 }
@@ -108,7 +108,7 @@ impl Header {
     }
 }
 
-impl Asked {
+impl TimedRequest {
     /// A request that arrived `at`, to be answered within `deadline`.
     pub(super) fn new(header: Header, pdu: Bytes, at: Instant, deadline: Duration) -> Self {
         let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
@@ -117,7 +117,7 @@ impl Asked {
     }
 }
 
-impl InFlight {
+impl RequestTable {
     /// Requests without a reply.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -148,35 +148,36 @@ impl InFlight {
     }
 
     /// Opens a request that the bus of a unit answers, and returns its key.
-    pub(super) fn open(&mut self, asked: Asked, unit: UnitId, write: Option<PendingWrite>) -> u64 {
+    pub(super) fn open(&mut self, asked: TimedRequest, unit: UnitId, write: Option<PendingWrite>) -> u64 {
         self.push(asked, Stage::Unit { unit, write }, 1)
     }
 
     /// Opens a broadcast with one write for each bus, and returns the key of the first; the others follow.
     pub(super) fn open_broadcast(
         &mut self,
-        asked: Asked,
+        asked: TimedRequest,
         acknowledgement: Option<Bytes>,
         writes: impl Iterator<Item = PendingWrite>,
     ) -> u64 {
-        let parts: Vec<Part> = writes.map(|write| Part { write: Some(write), answer: None }).collect();
+        let parts: Vec<BroadcastPart> =
+            writes.map(|write| BroadcastPart { write: Some(write), answer: None }).collect();
         let buses = parts.len() as u64;
         self.push(asked, Stage::Broadcast { acknowledgement, parts }, buses)
     }
 
     /// Postpones a read that the snapshot can answer until it is its turn: a reply that waited could be too old.
-    pub(super) fn postpone(&mut self, asked: Asked, bus: BusHandle, unit: UnitId, pdu: RequestPdu) {
+    pub(super) fn postpone(&mut self, asked: TimedRequest, bus: BusHandle, unit: UnitId, pdu: RequestPdu) {
         self.push(asked, Stage::Postponed { bus, unit, pdu }, 1);
     }
 
     /// Answers a request without a bus when it is its turn.
-    pub(super) fn reply(&mut self, asked: Asked, pdu: Bytes, served: Served) {
+    pub(super) fn reply(&mut self, asked: TimedRequest, pdu: Bytes, served: Served) {
         let due = asked.at;
         self.push(asked, Stage::Answered { due, reply: Some(pdu), served }, 1);
     }
 
     /// Refuses a request before any bus, after [`REFUSAL_DELAY`].
-    pub(super) fn refuse(&mut self, asked: Asked, code: ExceptionCode) {
+    pub(super) fn refuse(&mut self, asked: TimedRequest, code: ExceptionCode) {
         let due = (asked.at + REFUSAL_DELAY).min(asked.backstop);
         let reply = Some(exception_reply(asked.header.function, code));
         self.push(asked, Stage::Answered { due, reply, served: Served::Refused }, 1);
@@ -261,7 +262,7 @@ impl InFlight {
     /// The client is gone: no reply is sent any more, and only the outcomes of writes are awaited.
     pub(super) fn abandon(&mut self, now: Instant) {
         let until = now + LATE_PATIENCE;
-        for Entry { key, stage, asked } in self.entries.drain(..) {
+        for RequestEntry { key, stage, asked } in self.entries.drain(..) {
             let until = asked.backstop.max(until);
             let late = |(key, write): (u64, Option<PendingWrite>)| {
                 write.map(|mut write| {
@@ -292,7 +293,7 @@ impl InFlight {
                 index += 1;
                 continue;
             }
-            if let Some(ready) = self.take(index) {
+            if let Some(ready) = self.release(index) {
                 return Some(ready);
             }
         }
@@ -301,7 +302,7 @@ impl InFlight {
 
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_ready`](Self::poll_ready) has an action.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let due = |(index, entry): (usize, &Entry)| match &entry.stage {
+        let due = |(index, entry): (usize, &RequestEntry)| match &entry.stage {
             // A request behind another is released with it.
             Stage::Answered { due, .. } => (!self.is_behind(index)).then_some(*due),
             Stage::Unit { .. } | Stage::Broadcast { .. } | Stage::Postponed { .. } => {
@@ -312,7 +313,7 @@ impl InFlight {
         self.entries.iter().enumerate().filter_map(due).chain(late).min()
     }
 
-    fn push(&mut self, asked: Asked, stage: Stage, keys: u64) -> u64 {
+    fn push(&mut self, asked: TimedRequest, stage: Stage, keys: u64) -> u64 {
         let key = self.next_key;
         self.next_key += keys;
         let Header { transaction_id, .. } = asked.header;
@@ -326,12 +327,12 @@ impl InFlight {
             // Most clients never have a second request in flight.
             self.entries.reserve_exact(1);
         }
-        self.entries.push_back(Entry { key, asked, stage });
+        self.entries.push_back(RequestEntry { key, asked, stage });
         key
     }
 
     /// The entry with this bus key, if it is still present.
-    fn entry(&mut self, key: u64) -> Option<&mut Entry> {
+    fn entry(&mut self, key: u64) -> Option<&mut RequestEntry> {
         let index = self.entries.partition_point(|entry| entry.key <= key).checked_sub(1)?;
         let entry = &mut self.entries[index];
         (key - entry.key < entry.stage.keys()).then_some(entry)
@@ -339,11 +340,11 @@ impl InFlight {
 
     /// Whether an earlier request of the same transaction identifier has no reply yet.
     fn is_behind(&self, index: usize) -> bool {
-        let header = |entry: &Entry| entry.asked.header.transaction_id;
+        let header = |entry: &RequestEntry| entry.asked.header.transaction_id;
         self.entries.range(..index).any(|earlier| header(earlier) == header(&self.entries[index]))
     }
 
-    fn take(&mut self, index: usize) -> Option<Ready> {
+    fn release(&mut self, index: usize) -> Option<Ready> {
         let entry = self.entries.get_mut(index)?;
         if let Stage::Postponed { bus, unit, pdu } = &entry.stage {
             let (key, asked) = (entry.key, entry.asked.clone());
@@ -351,7 +352,7 @@ impl InFlight {
             entry.stage = Stage::Unit { unit: *unit, write: None };
             return Some(ready);
         }
-        let Entry { asked, stage, .. } = self.entries.remove(index)?;
+        let RequestEntry { asked, stage, .. } = self.entries.remove(index)?;
         if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES {
             // With hundreds of connections the capacity left by a burst adds up.
             self.entries = VecDeque::new();
@@ -370,7 +371,7 @@ impl InFlight {
     }
 }
 
-impl Entry {
+impl RequestEntry {
     /// All buses have answered; this is the combined outcome.
     fn handle_outcome(&mut self, answer: Answer, now: Instant) {
         let Header { function, .. } = self.asked.header;
@@ -408,7 +409,7 @@ impl Stage {
 
 /// The outcome of a broadcast, once all buses have answered. If some may have sent it and others did not, the client
 /// must not take it for one that had no effect.
-fn answer_of_all(parts: &[Part]) -> Option<Answer> {
+fn answer_of_all(parts: &[BroadcastPart]) -> Option<Answer> {
     let mut unsent = None;
     let (mut sent, mut may_be_sent) = (0, 0);
     for part in parts {

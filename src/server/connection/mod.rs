@@ -4,14 +4,13 @@
 //! the line and spawns nothing: requests wait as entries of a table, not as tasks.
 //!
 //! ```text
-//! task ──┬── peer        what can be seen of the client without reading
+//! task ──┬── peer        the state of the client, observed without reading
 //!        └── session ──┬── in_flight   requests without a reply: their order, outcomes, backstop
-//!                      ├── handover    requests on their way to a bus that has no room
-//!                      └── replies     bytes that the kernel has not taken
+//!                      ├── handover    requests that wait for the channel of a bus
+//!                      └── replies     bytes that the kernel has not accepted
 //! ```
 //!
-//! Replies go out as they come, except that requests of one transaction identifier are answered in the order
-//! asked. Every request is answered before its deadline, by the connection itself if no bus does.
+//! Replies are sent as they come, except that requests of one transaction identifier are answered in their order. Every request is answered before its deadline, by the connection itself if no bus does.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
 
 use std::sync::Arc;
@@ -34,15 +33,15 @@ pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY};
 pub use peer::{PeerState, Receive};
 pub use task::{PARTIAL_ADU_TIMEOUT, WRITE_TIMEOUT, run};
 
-/// What a connection knows of its client and its listener.
+/// A connection's client and listener, and what its connections share.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ClientContext {
     /// Its two ends.
     pub link: Arc<Link>,
-    /// The listener as it is configured at the moment.
+    /// The listener's present settings.
     pub listener: Arc<ArcSwap<ListenerState>>,
-    /// How the listener sees whether the connection is idle, and has it close.
+    /// Publishes to the listener whether the connection is idle, and receives its request to close.
     pub idle: Arc<IdleTracker>,
-    /// Shared by the connections of a listener, for log lines that any stranger can cause.
+    /// Shared by the connections of a listener, for log lines that any client can cause.
     pub log_limiter: Arc<LogRateLimiter>,
 }

@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
-use super::Client;
+use super::ClientContext;
 use super::handover::Handover;
-use super::in_flight::{Asked, Header, InFlight, Ready};
+use super::in_flight::{Header, Ready, RequestTable, TimedRequest};
 use super::replies::ReplyBuffer;
 use crate::audit::{Addressed, PendingWrite};
 use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
@@ -27,11 +27,11 @@ use crate::traffic::{Message, Sender, Served, Traffic};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Session {
-    client: Client,
+    client: ClientContext,
     metrics: Arc<Connected>,
     traffic: Arc<Traffic>,
     channel: Arc<ReplyChannel>,
-    in_flight: InFlight,
+    in_flight: RequestTable,
     handover: Handover,
     replies: ReplyBuffer,
     /// One hint per connection is enough.
@@ -43,7 +43,7 @@ pub(super) struct Session {
 
 impl Session {
     /// A session, and the receiver of the buses' answers.
-    pub(super) fn new(client: Client, now: Instant) -> (Self, ReplyReceiver) {
+    pub(super) fn new(client: ClientContext, now: Instant) -> (Self, ReplyReceiver) {
         let (channel, receiver) = ReplyChannel::new();
         let state = client.listener.load();
         let (listener, traffic) = (Arc::clone(&state.metrics), Arc::clone(&state.traffic));
@@ -53,7 +53,7 @@ impl Session {
             client,
             traffic,
             channel,
-            in_flight: InFlight::default(),
+            in_flight: RequestTable::default(),
             handover: Handover::default(),
             replies: ReplyBuffer::default(),
             has_hinted: false,
@@ -111,7 +111,7 @@ impl Session {
         let header = Header::new(&adu);
         self.came += 1;
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
-        let asked = |pdu: Bytes| Asked::new(header, pdu, now, state.settings.request_deadline);
+        let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state.settings.request_deadline);
         match state.route(adu.unit, adu.pdu) {
             Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// Answers a request without a bus: at once, unless an earlier one of its transaction identifier has no reply yet.
-    fn reply_at_once(&mut self, asked: Asked, pdu: Bytes, served: Served, now: Instant) {
+    fn reply_at_once(&mut self, asked: TimedRequest, pdu: Bytes, served: Served, now: Instant) {
         if self.in_flight.repeats(asked.header.transaction_id) {
             self.note_request(&asked);
             return self.in_flight.reply(asked, pdu, served);
@@ -244,7 +244,7 @@ impl Session {
     }
 
     /// Refuses a request before it reaches a line.
-    fn refuse(&mut self, state: &ListenerState, asked: Asked, code: ExceptionCode) {
+    fn refuse(&mut self, state: &ListenerState, asked: TimedRequest, code: ExceptionCode) {
         if !is_read(&asked.pdu) {
             self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
         }
@@ -253,7 +253,7 @@ impl Session {
     }
 
     /// The audit record of a write.
-    fn write(&self, state: &ListenerState, to: &Addressed<'_>, asked: &Asked) -> PendingWrite {
+    fn write(&self, state: &ListenerState, to: &Addressed<'_>, asked: &TimedRequest) -> PendingWrite {
         PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
     }
 
@@ -284,7 +284,7 @@ impl Session {
         key: u64,
         target: Target,
         pdu: RequestPdu,
-        asked: &Asked,
+        asked: &TimedRequest,
         state: &ListenerState,
     ) {
         let link = &self.client.link;
@@ -330,7 +330,7 @@ impl Session {
     }
 
     /// A client's request was sent to a line, postponed, or refused.
-    fn note_request(&self, asked: &Asked) {
+    fn note_request(&self, asked: &TimedRequest) {
         self.note(Sender::Client, asked.header.reply(asked.pdu.clone()), asked.at);
     }
 

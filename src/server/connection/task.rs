@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info};
 
-use super::Client;
+use super::ClientContext;
 use super::peer::{PeerState, Receive};
 use super::session::{RTU_OVER_TCP, Session};
 use crate::line::{Answer, Now};
@@ -28,7 +28,7 @@ use crate::server::routes::ListenerState;
 
 /// Serves one client until it leaves, breaks the framing, stays idle or does not read, or has to close. Requests in
 /// flight are still answered then, unless the client is gone or does not read.
-pub async fn run<R, W>(reader: R, writer: W, client: Client)
+pub async fn run<R, W>(reader: R, writer: W, client: ClientContext)
 where
     R: Receive,
     W: AsyncWrite + Unpin,
@@ -48,10 +48,10 @@ where
         }
         connection.show_idle(now);
         match connection.phase {
-            Phase::Open => {}
-            Phase::Draining if connection.session.in_flight() > 0 => {}
-            Phase::Draining => break connection.close().await,
-            Phase::Gone => break,
+            ConnectionPhase::Open => {}
+            ConnectionPhase::Draining if connection.session.in_flight() > 0 => {}
+            ConnectionPhase::Draining => break connection.close().await,
+            ConnectionPhase::Gone => break,
         }
         let event = connection.next_event(closing.as_mut(), alarm.as_mut()).await;
         now = Instant::now();
@@ -67,7 +67,7 @@ where
 
 /// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// Requests are read.
     Open,
     /// Requests in flight are answered, nothing more is read.
@@ -78,7 +78,7 @@ enum Phase {
 
 /// Events that wake a connection.
 #[derive(Debug)]
-enum Event {
+enum Wakeup {
     Close,
     Written(io::Result<usize>),
     Answered(u64, Answer),
@@ -91,8 +91,8 @@ enum Event {
 struct Connection<R, W> {
     reader: R,
     writer: W,
-    client: Client,
-    phase: Phase,
+    client: ClientContext,
+    phase: ConnectionPhase,
     peer: PeerState,
     /// Bytes not decoded as requests yet, at most [`READ_BUFFER`]. Without bytes it has no capacity.
     input: BytesMut,
@@ -105,13 +105,13 @@ struct Connection<R, W> {
 }
 
 impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
-    fn new(reader: R, writer: W, client: Client, now: Instant) -> Self {
+    fn new(reader: R, writer: W, client: ClientContext, now: Instant) -> Self {
         let (session, answers) = Session::new(client.clone(), now);
         Self {
             reader,
             writer,
             client,
-            phase: Phase::Open,
+            phase: ConnectionPhase::Open,
             peer: PeerState::Open,
             input: BytesMut::new(),
             session,
@@ -126,31 +126,31 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         &mut self,
         closing: Pin<&mut WaitForCancellationFuture<'_>>,
         mut alarm: Pin<&mut Sleep>,
-    ) -> Event {
+    ) -> Wakeup {
         set_alarm(alarm.as_mut(), self.poll_timeout());
-        let open = self.phase == Phase::Open;
+        let open = self.phase == ConnectionPhase::Open;
         let may_read = open && self.has_room();
         let awaits_answers = self.session.awaits_answers();
         let incoming = incoming(&mut self.reader, &mut self.input, may_read, self.peer);
         let (output, handover) = self.session.outputs();
         tokio::select! {
             biased;
-            () = closing, if open => Event::Close,
-            written = self.writer.write(output), if !output.is_empty() => Event::Written(written),
-            (key, answer) = self.answers.next(), if awaits_answers => Event::Answered(key, answer),
-            () = alarm => Event::Timeout,
-            () = handover.advance() => Event::HandedOver,
+            () = closing, if open => Wakeup::Close,
+            written = self.writer.write(output), if !output.is_empty() => Wakeup::Written(written),
+            (key, answer) = self.answers.next(), if awaits_answers => Wakeup::Answered(key, answer),
+            () = alarm => Wakeup::Timeout,
+            () = handover.advance() => Wakeup::HandedOver,
             event = incoming => event,
         }
     }
 
     /// Waits for the outcomes of writes after the client is answered or gone.
-    async fn next_outcome(&mut self, mut alarm: Pin<&mut Sleep>) -> Event {
+    async fn next_outcome(&mut self, mut alarm: Pin<&mut Sleep>) -> Wakeup {
         set_alarm(alarm.as_mut(), self.session.poll_timeout());
         tokio::select! {
             biased;
-            (key, answer) = self.answers.next() => Event::Answered(key, answer),
-            () = alarm => Event::Timeout,
+            (key, answer) = self.answers.next() => Wakeup::Answered(key, answer),
+            () = alarm => Wakeup::Timeout,
         }
     }
 
@@ -167,27 +167,27 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         else {
             return false;
         };
-        self.handle_event(Event::Written(written), now);
-        self.phase != Phase::Gone
+        self.handle_event(Wakeup::Written(written), now);
+        self.phase != ConnectionPhase::Gone
     }
 
-    fn handle_event(&mut self, event: Event, now: Instant) {
+    fn handle_event(&mut self, event: Wakeup, now: Instant) {
         match event {
-            Event::Close => self.drain(),
-            Event::Written(Ok(count)) if count > 0 => self.session.handle_written(count),
-            Event::Written(_) | Event::PeerClosed(PeerState::Reset) => self.phase = Phase::Gone,
-            Event::Answered(key, answer) => self.session.handle_answer(key, answer, now),
-            Event::HandedOver | Event::Read(Ok(1..)) | Event::PeerClosed(PeerState::Open) => {}
-            Event::Timeout => self.handle_timeout(now),
-            Event::Read(Ok(0)) => {
+            Wakeup::Close => self.drain(),
+            Wakeup::Written(Ok(count)) if count > 0 => self.session.handle_written(count),
+            Wakeup::Written(_) | Wakeup::PeerClosed(PeerState::Reset) => self.phase = ConnectionPhase::Gone,
+            Wakeup::Answered(key, answer) => self.session.handle_answer(key, answer, now),
+            Wakeup::HandedOver | Wakeup::Read(Ok(1..)) | Wakeup::PeerClosed(PeerState::Open) => {}
+            Wakeup::Timeout => self.handle_timeout(now),
+            Wakeup::Read(Ok(0)) => {
                 self.handle_half_close();
                 self.drain();
             }
             // There may be requests before the end of the stream.
-            Event::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
-            Event::Read(Err(error)) => {
+            Wakeup::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
+            Wakeup::Read(Err(error)) => {
                 debug!(%error, "the client is gone");
-                self.phase = Phase::Gone;
+                self.phase = ConnectionPhase::Gone;
             }
         }
     }
@@ -210,7 +210,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     fn handle_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
-        while self.phase == Phase::Open && self.session.in_flight() < state.settings.max_in_flight {
+        while self.phase == ConnectionPhase::Open && self.session.in_flight() < state.settings.max_in_flight {
             match mbap::decode(&mut self.input) {
                 Ok(Some(adu)) => {
                     // Also if it is answered at once.
@@ -253,7 +253,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         let past = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
         if past(self.session.unsent_since(), WRITE_TIMEOUT) {
             self.log_closing(LogKind::Stalled, now, "it does not read its replies");
-            return self.phase = Phase::Gone;
+            return self.phase = ConnectionPhase::Gone;
         }
         self.session.handle_timeout(now);
         if past(self.partial_since, PARTIAL_ADU_TIMEOUT) {
@@ -287,7 +287,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     fn drain(&mut self) {
-        self.phase = Phase::Draining;
+        self.phase = ConnectionPhase::Draining;
         self.partial_since = None;
     }
 
@@ -345,11 +345,11 @@ async fn incoming<R: Receive>(
     input: &mut BytesMut,
     may_read: bool,
     peer: PeerState,
-) -> Event {
+) -> Wakeup {
     if may_read {
-        Event::Read(read_some(reader, input).await)
+        Wakeup::Read(read_some(reader, input).await)
     } else {
-        Event::PeerClosed(reader.closed(peer).await)
+        Wakeup::PeerClosed(reader.closed(peer).await)
     }
 }
 

@@ -9,7 +9,7 @@ use metergate::line::{LineSettings, PortState, View};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{BusHandle, BusParts, OpenPort, bus_task};
-use metergate::server::connection::Client;
+use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, Writes, connection};
 use metergate::traffic::Link;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -46,7 +46,7 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
     let (ours, theirs) = duplex(4096);
     let (reader, writer) = tokio::io::split(theirs);
     let closing = CancellationToken::new();
-    let client = Client {
+    let client = ClientContext {
         link: Arc::new(Link {
             client: ([127, 0, 0, 1], 40000).into(),
             listener: ([127, 0, 0, 1], 502).into(),

@@ -16,7 +16,7 @@ use metergate::serial::{
     BusHandle, BusSettings, Direction, OpenPort, PortSettings, PortView, RESTART_PAUSE_MAX,
     RESTART_PAUSE_MIN, Supervised, Watchdog, supervision,
 };
-use metergate::server::connection::Client;
+use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, ListenerState, Writes, connection};
 use metergate::traffic::Link;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
@@ -127,7 +127,7 @@ impl Rig {
         let (ours, theirs) = duplex(4096);
         let (reader, writer) = tokio::io::split(theirs);
         let address = |text: &str| text.parse().unwrap();
-        let client = Client {
+        let client = ClientContext {
             link: Arc::new(Link {
                 client: address("10.0.0.5:40001"),
                 listener: address("10.0.0.1:502"),

@@ -9,7 +9,7 @@ use metergate::line::{Answer, Target};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::serial::BusHandle;
 use metergate::server::connection::{
-    BACKSTOP_MARGIN, Client, PARTIAL_ADU_TIMEOUT, REFUSAL_DELAY, WRITE_TIMEOUT,
+    BACKSTOP_MARGIN, ClientContext, PARTIAL_ADU_TIMEOUT, REFUSAL_DELAY, WRITE_TIMEOUT,
 };
 use metergate::server::{
     Broadcast, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection,
@@ -30,8 +30,8 @@ struct Connected {
     task: JoinHandle<()>,
 }
 
-fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) -> Client {
-    Client {
+fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) -> ClientContext {
+    ClientContext {
         link: Arc::new(Link {
             client: SocketAddr::from(([127, 0, 0, 1], 40000)),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)),

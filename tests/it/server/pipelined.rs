@@ -16,7 +16,7 @@ use metergate::line::{Answer, Block, Request, Snapshot, Target, UnitId, UnitSett
 use metergate::modbus::mbap::{self, Adu};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::serial::{BusHandle, ReplySender, clock};
-use metergate::server::connection::{BACKSTOP_MARGIN, Client, DEADLINE_MARGIN};
+use metergate::server::connection::{BACKSTOP_MARGIN, ClientContext, DEADLINE_MARGIN};
 use metergate::server::{
     Broadcast, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection,
 };
@@ -185,7 +185,7 @@ impl Case {
         Ok(Seen { overtaken: log.overtaken(valid), from_snapshot: log.answered_from_snapshot(valid) })
     }
 
-    fn client(&self, a: BusHandle, b: BusHandle) -> Client {
+    fn client(&self, a: BusHandle, b: BusHandle) -> ClientContext {
         let settings = ListenerSettings {
             max_age: Duration::from_secs(2),
             writes: Writes::Allow,
@@ -198,7 +198,7 @@ impl Case {
         let routes = Routes::new(vec![(a, aliases(0)), (b, aliases(ALIAS_OFFSET))]);
         let state =
             ListenerState { diagnostics_unit: Some(DIAGNOSTICS), ..ListenerState::new(settings, routes) };
-        Client {
+        ClientContext {
             link: Arc::new(Link {
                 client: SocketAddr::from(([127, 0, 0, 1], 40000)),
                 listener: SocketAddr::from(([127, 0, 0, 1], 502)),

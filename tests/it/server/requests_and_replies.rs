@@ -14,7 +14,7 @@ use metergate::line::{Answer, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 use metergate::serial::BusHandle;
-use metergate::server::connection::{BACKSTOP_MARGIN, Client, REFUSAL_DELAY};
+use metergate::server::connection::{BACKSTOP_MARGIN, ClientContext, REFUSAL_DELAY};
 use metergate::server::{
     Broadcast, Families, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection, listener,
 };
@@ -37,7 +37,7 @@ const FAILED: ExceptionCode = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
 fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<()>) {
     let (ours, theirs) = duplex(64 * 1024);
     let (reader, writer) = tokio::io::split(theirs);
-    let client = Client {
+    let client = ClientContext {
         link: Arc::new(Link {
             client: SocketAddr::from(([127, 0, 0, 1], 40000)),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)),

@@ -10,7 +10,7 @@ use metergate::line::{LineSettings, OfflineAfter};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{BusHandle, BusParts, OpenPort, bus_task};
-use metergate::server::connection::Client;
+use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, ListenerState, Routes, connection};
 use metergate::traffic::{Event, Followed, Follower, Link, Traffic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -85,7 +85,7 @@ impl Rig {
         let (reader, writer) = tokio::io::split(theirs);
         self.connections += 1;
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let client = Client {
+        let client = ClientContext {
             link: Arc::new(Link {
                 client: address(client),
                 listener: address(listener),
