@@ -26,13 +26,13 @@ use crate::runtime::{LogKind, LogRateLimiter};
 #[derive(Debug)]
 pub struct AuditLog {
     settings: AuditSettings,
-    orders: SyncSender<Order>,
+    commands: SyncSender<AuditCommand>,
     lost: Arc<AtomicU64>,
     ended: Mutex<Receiver<()>>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum AuditCommand {
     Line(String),
     Reopen,
 }
@@ -44,7 +44,7 @@ impl AuditLog {
     /// If the file cannot be opened for appending.
     pub fn open(settings: &AuditSettings) -> io::Result<Self> {
         let file = open(&settings.file)?;
-        let (orders, receiver) = sync_channel(WAITING_MAX);
+        let (commands, receiver) = sync_channel(WAITING_MAX);
         let (ending, ended) = sync_channel(1);
         let lost = Arc::new(AtomicU64::new(0));
         let mut writer = Writer {
@@ -60,9 +60,9 @@ impl AuditLog {
         thread::Builder::new().name("audit".into()).spawn(move || {
             writer.run(&receiver);
             // The receiver is gone if the process did not wait.
-            let _unheard = ending.try_send(());
+            let _ignored = ending.try_send(());
         })?;
-        Ok(Self { settings: settings.clone(), orders, lost, ended: Mutex::new(ended) })
+        Ok(Self { settings: settings.clone(), commands, lost, ended: Mutex::new(ended) })
     }
 
     /// The settings it was opened with.
@@ -73,7 +73,7 @@ impl AuditLog {
 
     /// Appends a line, given without its end. Never waits: if the queue is full the line is counted as lost.
     pub fn append(&self, line: String) {
-        if self.orders.try_send(Order::Line(line)).is_err() {
+        if self.commands.try_send(AuditCommand::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -81,15 +81,15 @@ impl AuditLog {
     /// Requests the file to be reopened by its name, after another program has moved it.
     pub fn reopen(&self) {
         // With the queue full the file is being written to; the rotation can be requested again.
-        if self.orders.try_send(Order::Reopen).is_err() {
+        if self.commands.try_send(AuditCommand::Reopen).is_err() {
             warn!("the audit file was not opened anew: too much waits to be written");
         }
     }
 
     /// Waits until everything is written, but only up to a limit: a disk may hang.
     pub fn close(self) {
-        let Self { orders, ended, settings, .. } = self;
-        drop(orders);
+        let Self { commands, ended, settings, .. } = self;
+        drop(commands);
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(CLOSING_MAX) == Err(RecvTimeoutError::Timeout) {
             error!(file = %settings.file.display(), "the audit file does not take what is left; not waiting for it");
@@ -113,20 +113,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, orders: &Receiver<Order>) {
-        while let Ok(first) = orders.recv() {
+    fn run(&mut self, commands: &Receiver<AuditCommand>) {
+        while let Ok(first) = commands.recv() {
             let mut text = String::new();
             let mut lines = 0;
             let mut next = Ok(first);
             // Waiting lines are written together, with one sync for all.
             loop {
                 match next {
-                    Ok(Order::Line(line)) => {
+                    Ok(AuditCommand::Line(line)) => {
                         text.push_str(&line);
                         text.push('\n');
                         lines += 1;
                     }
-                    Ok(Order::Reopen) => {
+                    Ok(AuditCommand::Reopen) => {
                         self.write(&std::mem::take(&mut text), std::mem::take(&mut lines));
                         self.reopen();
                     }
@@ -135,10 +135,10 @@ impl Writer {
                 if text.len() >= BATCH_SIZE {
                     break;
                 }
-                next = orders.try_recv();
+                next = commands.try_recv();
             }
             self.write(&text, lines);
-            self.tell_lost();
+            self.report_lost();
         }
     }
 
@@ -178,7 +178,7 @@ impl Writer {
     }
 
     /// Reports once that writes are missing, in the file if it can be written, else with the next line it accepts.
-    fn tell_lost(&mut self) {
+    fn report_lost(&mut self) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost == 0 && self.complaint.is_none() {
             return;
@@ -239,7 +239,7 @@ impl Writer {
             open(path).inspect_err(|_| {
                 // Writing continues, so the file keeps its name; if that fails too, the missing name is detected next
                 // time.
-                let _nameless = fs::rename(&first, path);
+                let _ignored = fs::rename(&first, path);
             })
         });
         match moved {
@@ -321,7 +321,7 @@ fn open(path: &Path) -> io::Result<File> {
     let mut file = options(true).open(path).or_else(|_| options(false).open(path))?;
     if is_new {
         // A file system without modes has none to set.
-        let _modeless = file.set_permissions(Permissions::from_mode(MODE));
+        let _ignored = file.set_permissions(Permissions::from_mode(MODE));
     }
     if ends_in_half_a_line(&mut file)? {
         file.write_all(b"\n")?;
@@ -423,13 +423,13 @@ mod tests {
         // More than a pipe takes.
         let text = format!("{}\n", "1".repeat(999)).repeat(100);
         writer.write(&text, 100);
-        writer.tell_lost();
+        writer.report_lost();
         assert!(writer.is_torn && writer.complaint.is_some());
         assert_eq!(writer.lost.load(Ordering::Relaxed), 100);
         let part = drain(&mut reader);
         assert!(text.starts_with(&part) && !part.ends_with('\n'), "{} bytes", part.len());
         writer.write("{\"n\":1}\n", 1);
-        writer.tell_lost();
+        writer.report_lost();
         let rest = drain(&mut reader);
         assert!(rest.starts_with("\n{\"n\":1}\n{\"time\":") && rest.ends_with("\"lost\":100}\n"), "{rest}");
         assert!(writer.complaint.is_none() && !writer.is_torn);

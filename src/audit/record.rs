@@ -66,7 +66,7 @@ pub(crate) struct PendingWrite {
 
 /// The outcome of a write (contract section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+enum WriteOutcome {
     /// The unit acknowledged it.
     Answered,
     /// The unit acknowledged the right address with another value or quantity, in this reply: the device limited it.
@@ -127,12 +127,12 @@ impl PendingWrite {
 
     /// Records a refusal before any bus, which any client can cause: the log has few of them.
     pub(crate) fn refuse(mut self, code: ExceptionCode) {
-        self.record(&Outcome::NeverSent(code), LogKind::RefusedWrite);
+        self.record(&WriteOutcome::NeverSent(code), LogKind::RefusedWrite);
     }
 
-    fn record(&mut self, outcome: &Outcome, kind: LogKind) {
+    fn record(&mut self, outcome: &WriteOutcome, kind: LogKind) {
         self.is_recorded = true;
-        let refused = u64::from(matches!(outcome, Outcome::NeverSent(_)));
+        let refused = u64::from(matches!(outcome, WriteOutcome::NeverSent(_)));
         self.audit.counter.note(self.write.link.client.ip(), refused);
         let names = &self.audit.names;
         if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
@@ -147,12 +147,12 @@ impl PendingWrite {
 impl Drop for PendingWrite {
     fn drop(&mut self) {
         if !self.is_recorded {
-            self.record(&Outcome::Unknown(None), LogKind::Write);
+            self.record(&WriteOutcome::Unknown(None), LogKind::Write);
         }
     }
 }
 
-impl Outcome {
+impl WriteOutcome {
     /// A stable word for the outcome.
     fn word(&self) -> &'static str {
         match self {
@@ -188,7 +188,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for WriteOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match (self.exception(), self.other_value()) {
@@ -205,25 +205,25 @@ impl Attempted {
     }
 
     /// The outcome of this write by the answer of its bus.
-    fn outcome(&self, answer: &Answer) -> Outcome {
+    fn outcome(&self, answer: &Answer) -> WriteOutcome {
         match answer {
             Answer::Reply(reply) => match reply[..] {
                 [function, code] if function & EXCEPTION_BIT != 0 => {
-                    Outcome::RefusedByUnit(ExceptionCode(code))
+                    WriteOutcome::RefusedByUnit(ExceptionCode(code))
                 }
                 _ if acknowledgement(&self.pdu).is_some_and(|wanted| wanted != &reply[..]) => {
-                    Outcome::AnsweredWithAnotherValue(reply.clone())
+                    WriteOutcome::AnsweredWithAnotherValue(reply.clone())
                 }
-                _ => Outcome::Answered,
+                _ => WriteOutcome::Answered,
             },
-            Answer::Sent => Outcome::Broadcast,
-            Answer::NotSent(_) | Answer::Refused(_) if self.client_left => Outcome::ClientLeft,
-            Answer::NotSent(code) | Answer::Refused(code) => Outcome::NeverSent(*code),
-            Answer::NoAnswer(code) => Outcome::Unknown(Some(*code)),
+            Answer::Sent => WriteOutcome::Broadcast,
+            Answer::NotSent(_) | Answer::Refused(_) if self.client_left => WriteOutcome::ClientLeft,
+            Answer::NotSent(code) | Answer::Refused(code) => WriteOutcome::NeverSent(*code),
+            Answer::NoAnswer(code) => WriteOutcome::Unknown(Some(*code)),
         }
     }
 
-    fn log(&self, names: &UnitDirectory, outcome: &Outcome, held_back: u64) {
+    fn log(&self, names: &UnitDirectory, outcome: &WriteOutcome, held_back: u64) {
         let (unit, function, pdu) = (self.unit, self.function(), Hex(&self.pdu).to_string());
         let (client, bus) = (self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
@@ -235,7 +235,7 @@ impl Attempted {
     }
 
     /// One line of JSON. All keys are always present; unknown values are null.
-    fn to_json(&self, names: &UnitDirectory, outcome: &Outcome) -> String {
+    fn to_json(&self, names: &UnitDirectory, outcome: &WriteOutcome) -> String {
         let written = Written::of(&self.pdu);
         let range = written.as_ref().map(|written| written.range);
         let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
@@ -246,7 +246,7 @@ impl Attempted {
             Some(written) => (None, Some(written.values.as_slice())),
             None => (None, None),
         };
-        let line = Line {
+        let line = AuditLine {
             time: utc(self.time),
             client: self.link.client,
             listener: self.link.listener,
@@ -281,7 +281,7 @@ impl Attempted {
 
 /// A line of the file. All fields are always present, and explained in `docs/traffic.md`; unknown values are null.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     time: String,
     client: SocketAddr,
     listener: SocketAddr,

@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::frame::{self, End};
+use super::frame::{self, LineEnd};
 use super::pcapng::{self, LinkType};
-use super::segment::{self, Progress};
+use super::segment::{self, SequenceNumbers};
 use crate::line::{Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
 use crate::traffic::{Event, EventKind, Link, Message, Sender, Served};
 
@@ -21,13 +21,13 @@ use crate::traffic::{Event, EventKind, Link, Message, Sender, Served};
 pub struct Capture {
     interfaces: u32,
     listeners: BTreeMap<SocketAddr, u32>,
-    buses: BTreeMap<Arc<str>, Bus>,
-    connections: BTreeMap<u64, Progress>,
+    buses: BTreeMap<Arc<str>, BusInterface>,
+    connections: BTreeMap<u64, SequenceNumbers>,
 }
 
 /// A bus in the file.
 #[derive(Clone, Copy, Debug)]
-struct Bus {
+struct BusInterface {
     interface: u32,
     /// Number in its synthetic addresses, from 1.
     number: u8,
@@ -119,14 +119,14 @@ impl Capture {
         interface
     }
 
-    fn bus(&mut self, name: &Arc<str>, out: &mut Vec<u8>) -> Bus {
+    fn bus(&mut self, name: &Arc<str>, out: &mut Vec<u8>) -> BusInterface {
         if let Some(&bus) = self.buses.get(name) {
             return bus;
         }
         let number = u8::try_from(self.buses.len() + 1).unwrap_or(u8::MAX);
         let description = format!("Modbus RTU, units are 0.0.{number}.UNIT");
         pcapng::interface(out, LinkType::UpperPdu, &format!("bus {name}"), &description);
-        let bus = Bus { interface: self.next_interface(), number };
+        let bus = BusInterface { interface: self.next_interface(), number };
         self.buses.insert(Arc::clone(name), bus);
         bus
     }
@@ -140,8 +140,8 @@ impl Capture {
 /// Bytes on a line.
 struct Packet<'r> {
     at: Instant,
-    from: End,
-    to: End,
+    from: LineEnd,
+    to: LineEnd,
     bytes: &'r [u8],
     comment: Vec<String>,
 }
@@ -149,8 +149,8 @@ struct Packet<'r> {
 /// The request when it began to be sent, and the received bytes, each part when it began to arrive.
 fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packet<'r>>) {
     let unit = match transaction.target {
-        Target::Unit(unit) => End::Unit(unit.get()),
-        Target::Broadcast => End::Unknown,
+        Target::Unit(unit) => LineEnd::Unit(unit.get()),
+        Target::Broadcast => LineEnd::Unknown,
     };
     let mut comment = Vec::new();
     match transaction.cause {
@@ -167,7 +167,7 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
     }
     packets.push(Packet {
         at: transaction.sent_at,
-        from: End::Gateway,
+        from: LineEnd::Gateway,
         to: unit,
         bytes: &transaction.request,
         comment,
@@ -185,18 +185,18 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
 
 fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
     let parts = stray.received.parts();
-    packets.extend(parts.iter().map(|part| part_packet(part, End::Unknown, stray.ended_at)));
+    packets.extend(parts.iter().map(|part| part_packet(part, LineEnd::Unknown, stray.ended_at)));
     comment_cut(&stray.received, packets);
 }
 
-fn part_packet<'r>(part: &ReceivedPart<'r>, unit: End, ended_at: Instant) -> Packet<'r> {
+fn part_packet<'r>(part: &ReceivedPart<'r>, unit: LineEnd, ended_at: Instant) -> Packet<'r> {
     let head = part.bytes.first().copied().unwrap_or_default();
     let (from, to, comment) = match part.kind {
-        Some(SegmentKind::Answer) => (unit, End::Gateway, None),
-        Some(SegmentKind::Echo) => (End::Gateway, unit, Some("handed back by the adapter")),
-        Some(SegmentKind::Foreign) => (End::Unit(head), End::Gateway, Some("answers nothing asked")),
-        Some(SegmentKind::Late(unit)) => (End::Unit(unit.get()), End::Gateway, Some("late answer")),
-        None => (unit, End::Gateway, Some("noise")),
+        Some(SegmentKind::Answer) => (unit, LineEnd::Gateway, None),
+        Some(SegmentKind::Echo) => (LineEnd::Gateway, unit, Some("handed back by the adapter")),
+        Some(SegmentKind::Foreign) => (LineEnd::Unit(head), LineEnd::Gateway, Some("answers nothing asked")),
+        Some(SegmentKind::Late(unit)) => (LineEnd::Unit(unit.get()), LineEnd::Gateway, Some("late answer")),
+        None => (unit, LineEnd::Gateway, Some("noise")),
     };
     let comment = comment.map(str::to_owned).into_iter().collect();
     Packet { at: part.at.unwrap_or(ended_at), from, to, bytes: part.bytes, comment }

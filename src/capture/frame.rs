@@ -7,7 +7,7 @@
 
 /// One end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum LineEnd {
     /// The gateway, which sends the requests.
     Gateway,
     /// A unit.
@@ -17,7 +17,7 @@ pub(super) enum End {
 }
 
 /// Bytes from one end to another on the line of the bus with this number in the file, from 1.
-pub(super) fn packet(bus: u8, from: End, to: End, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn packet(bus: u8, from: LineEnd, to: LineEnd, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + bytes.len());
     tag(&mut out, DISSECTOR_NAME, b"mbrtu");
     tag(&mut out, IPV4_SOURCE, &address(bus, from));
@@ -31,20 +31,20 @@ pub(super) fn packet(bus: u8, from: End, to: End, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn address(bus: u8, end: End) -> [u8; 4] {
+fn address(bus: u8, end: LineEnd) -> [u8; 4] {
     let last = match end {
-        End::Gateway => 0,
-        End::Unit(unit) => unit,
-        End::Unknown => 255,
+        LineEnd::Gateway => 0,
+        LineEnd::Unit(unit) => unit,
+        LineEnd::Unknown => 255,
     };
     [0, 0, bus, last]
 }
 
 /// Wireshark distinguishes a request from its answer by the server's port, if that is configured.
-fn port(end: End) -> u32 {
+fn port(end: LineEnd) -> u32 {
     match end {
-        End::Gateway => GATEWAY_PORT,
-        End::Unit(_) | End::Unknown => UNIT_PORT,
+        LineEnd::Gateway => GATEWAY_PORT,
+        LineEnd::Unit(_) | LineEnd::Unknown => UNIT_PORT,
     }
 }
 

@@ -8,14 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The sequence numbers of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(super) struct SequenceNumbers {
     /// The number of the client's next byte.
     pub(super) client: u32,
     /// The number of the gateway's next byte.
     pub(super) gateway: u32,
 }
 
-impl Default for Progress {
+impl Default for SequenceNumbers {
     fn default() -> Self {
         Self { client: 1, gateway: 1 }
     }

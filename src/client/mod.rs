@@ -2,16 +2,16 @@
 //!
 //! Owns one request and its answer. It never retries a write.
 
-pub mod ask;
 mod failure;
 mod http;
+mod modbus_client;
 mod serial;
 pub mod survey;
 mod tcp;
 
-pub use ask::Client;
 pub use failure::Failure;
 pub use http::{HttpFailure, Page};
+pub use modbus_client::Client;
 pub use serial::{SerialClient, SerialSettings};
 pub use survey::Survey;
 pub use tcp::TcpClient;

@@ -52,7 +52,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct SerialClient {
     handle: BusHandle,
-    way_back: Arc<ReplyChannel>,
+    reply_channel: Arc<ReplyChannel>,
     answers: ReplyReceiver,
     next_key: u64,
     patience: Duration,
@@ -76,15 +76,15 @@ impl SerialClient {
         let device = port.device.display().to_string();
         let parts = BusParts::alone(line, device, requests, handle.view().clone());
         let task = tokio::spawn(bus_task::run(parts, port::opener(port, opened), Timer::fine()));
-        let (way_back, answers) = ReplyChannel::new();
+        let (reply_channel, answers) = ReplyChannel::new();
         let attempts = retries.saturating_add(1);
         // Each attempt: the wait for its answer, and for the late answer it is owed.
         let patience = (response_timeout * 2 + MARGIN) * attempts + response_timeout + MARGIN;
-        Ok(Self { handle, way_back, answers, next_key: 0, patience, task })
+        Ok(Self { handle, reply_channel, answers, next_key: 0, patience, task })
     }
 
     /// The reply PDU to a request, an exception of the unit included.
-    pub(super) async fn ask(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
+    pub(super) async fn call(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
         let Some(unit) = UnitId::new(unit) else {
             let why = format!("a line has units 1 to 255, so {unit} is none of them");
             return Err(Failure::Unreachable(why));
@@ -93,7 +93,7 @@ impl SerialClient {
         self.next_key += 1;
         let key = self.next_key;
         let request = Request {
-            to: ReplySender::new(&self.way_back, key),
+            to: ReplySender::new(&self.reply_channel, key),
             source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 0 },
             target: Target::Unit(unit),
             pdu: pdu.clone(),
@@ -130,9 +130,9 @@ impl SerialClient {
 
     /// Ends the task and frees the port.
     pub async fn close(self) {
-        let Self { handle, way_back, answers, task, .. } = self;
+        let Self { handle, reply_channel, answers, task, .. } = self;
         // Without a sender the task ends.
-        drop((handle, way_back, answers));
+        drop((handle, reply_channel, answers));
         let _ended_either_way = task.await;
     }
 

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::ask::{Answered, Client};
 use super::failure::Failure;
+use super::modbus_client::{Answered, Client};
 use crate::meter::{Point, Profile, Sample, Scale};
 use crate::modbus::pdu::ReadRange;
 

@@ -1,7 +1,7 @@
 //! Modbus TCP through tokio-modbus, a library that the gateway's own listener does not use.
 //!
 //! Owns one connection: opened on demand, and closed after anything but an answer, because a late reply would be taken
-//! for the next one. A request PDU in, a reply PDU out; `ask` handles their contents. Source: MODBUS Messaging on
+//! for the next one. A request PDU in, a reply PDU out; `modbus_client` handles their contents. Source: MODBUS Messaging on
 //! TCP/IP Implementation Guide V1.0b.
 
 use std::fmt;
@@ -44,19 +44,19 @@ impl TcpClient {
     }
 
     /// The reply PDU to a request, an exception included.
-    pub(super) async fn ask(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
+    pub(super) async fn call(&mut self, unit: u8, pdu: &RequestPdu) -> Result<Bytes, Failure> {
         let deadline = Instant::now() + self.timeout;
         let reused = self.connection.is_some();
-        match self.ask_once(unit, pdu, deadline).await {
+        match self.call_once(unit, pdu, deadline).await {
             // A server may have closed an idle connection; only a read may be repeated.
             Err(Failure::Unreachable(_)) if reused && pdu.is_read() => {
-                self.ask_once(unit, pdu, deadline).await
+                self.call_once(unit, pdu, deadline).await
             }
             answered => answered,
         }
     }
 
-    async fn ask_once(&mut self, unit: u8, pdu: &RequestPdu, deadline: Instant) -> Result<Bytes, Failure> {
+    async fn call_once(&mut self, unit: u8, pdu: &RequestPdu, deadline: Instant) -> Result<Bytes, Failure> {
         let request = Request::try_from(pdu.bytes().clone())
             .map_err(|error| Failure::Malformed(format!("the request cannot be sent: {error}")))?;
         let mut connection = match self.connection.take() {

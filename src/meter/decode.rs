@@ -277,7 +277,7 @@ impl Profile {
                 return (unscaled(point, count), ScaleRead::NotNeeded, in_range);
             }
             Some(scale) => self.scale(scale, sample, samples),
-            None => Ok((Step { times: Amount::ONE, over: Amount::ONE }, ScaleRead::NotNeeded)),
+            None => Ok((StepValue { times: Amount::ONE, over: Amount::ONE }, ScaleRead::NotNeeded)),
         };
         match scale {
             Ok((scale, read)) => {
@@ -298,8 +298,8 @@ impl Profile {
         scale: &Scale,
         sample: &Sample<'_>,
         samples: &[Sample<'_>],
-    ) -> Result<(Step, ScaleRead), Unscaled> {
-        let mut step = Step { times: Amount::ONE, over: Amount::ONE };
+    ) -> Result<(StepValue, ScaleRead), Unscaled> {
+        let mut step = StepValue { times: Amount::ONE, over: Amount::ONE };
         let mut read = ScaleRead::NotNeeded;
         match scale {
             Scale::Factor(factor) => step.times = Amount::Exact(*factor),
@@ -381,13 +381,13 @@ impl Profile {
 }
 
 /// The value of one step. Divided last, so that a quotient is rounded at most once.
-struct Step {
+struct StepValue {
     times: Amount,
     /// Not zero.
     over: Amount,
 }
 
-impl Step {
+impl StepValue {
     fn of(&self, count: Amount) -> Amount {
         self.times.times(count).over(self.over)
     }

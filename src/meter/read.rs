@@ -11,7 +11,7 @@ use super::profile::{
     Bit, Block, Code, Command, Identification, Point, Profile, Ratio, Scale, SystemType, Validity,
 };
 use super::section::{self, Table};
-use super::value::{Pattern, Span, Step, Steps, TableFunction, Word};
+use super::value::{Pattern, ScaleFactor, ScaleFactors, Span, TableFunction, Word};
 use super::vocabulary::{ByteOrder, Format, WordOrder};
 use crate::document::{self, List, Name, Node, Problems, Reader, YesNo};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
@@ -371,17 +371,19 @@ fn scale(point: &section::Point, path: &str, reader: &mut Reader<'_, '_>) -> Opt
     let divided_by: Vec<_> = of(&point.divide_by).iter().map(|name| name.0.clone()).collect();
     let steps = match (&point.scale, divided_by.is_empty()) {
         (None, true) => return None,
-        (Some(Steps::One(Step::Factor(factor))), true) => return Some(Scale::Factor(*factor)),
-        (Some(Steps::One(Step::Name(name))), true) => return Some(Scale::Exponent(name.0.clone())),
+        (Some(ScaleFactors::One(ScaleFactor::Factor(factor))), true) => return Some(Scale::Factor(*factor)),
+        (Some(ScaleFactors::One(ScaleFactor::Name(name))), true) => {
+            return Some(Scale::Exponent(name.0.clone()));
+        }
         (None, false) => &[][..],
-        (Some(Steps::One(step)), false) => std::slice::from_ref(step),
-        (Some(Steps::Product(steps)), _) => steps.as_slice(),
+        (Some(ScaleFactors::One(step)), false) => std::slice::from_ref(step),
+        (Some(ScaleFactors::Product(steps)), _) => steps.as_slice(),
     };
     let (mut factor, mut times) = (Some(Decimal::whole(1)), Vec::new());
     for step in steps {
         match step {
-            Step::Factor(number) => factor = factor.and_then(|factor| factor.times(*number)),
-            Step::Name(name) => times.push(name.0.clone()),
+            ScaleFactor::Factor(number) => factor = factor.and_then(|factor| factor.times(*number)),
+            ScaleFactor::Name(name) => times.push(name.0.clone()),
         }
     }
     let fits = |factor: &Decimal| factor.digits.unsigned_abs() < 10_u128.pow(MOST_PRODUCT);
@@ -400,12 +402,12 @@ fn scale(point: &section::Point, path: &str, reader: &mut Reader<'_, '_>) -> Opt
 fn scaled_by(point: &section::Point, path: &str) -> Vec<(String, String)> {
     let scale = format!("{path}.scale");
     let mut named: Vec<(String, String)> = match &point.scale {
-        Some(Steps::One(Step::Name(name))) => vec![(name.0.clone(), scale)],
-        Some(Steps::One(Step::Factor(_))) | None => Vec::new(),
-        Some(Steps::Product(steps)) => {
+        Some(ScaleFactors::One(ScaleFactor::Name(name))) => vec![(name.0.clone(), scale)],
+        Some(ScaleFactors::One(ScaleFactor::Factor(_))) | None => Vec::new(),
+        Some(ScaleFactors::Product(steps)) => {
             let names = steps.iter().enumerate().filter_map(|(index, step)| match step {
-                Step::Name(name) => Some((name.0.clone(), format!("{scale}[{index}]"))),
-                Step::Factor(_) => None,
+                ScaleFactor::Name(name) => Some((name.0.clone(), format!("{scale}[{index}]"))),
+                ScaleFactor::Factor(_) => None,
             });
             names.collect()
         }

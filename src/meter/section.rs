@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::value::{
-    FirstRegister, Offset, Pattern, Prose, Register, Registers, Span, Steps, TableFunction, Unit, Word,
+    FirstRegister, Offset, Pattern, Prose, Register, Registers, ScaleFactors, Span, TableFunction, Unit,
+    Word,
 };
 use super::vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, WordOrder};
 use crate::document::{Count, Duration, List, Name, Section, YesNo};
@@ -100,7 +101,7 @@ pub struct Point {
     /// As for the block.
     pub(super) word_order: Option<WordOrder>,
     pub(super) byte_order: Option<ByteOrder>,
-    pub(super) scale: Option<Steps>,
+    pub(super) scale: Option<ScaleFactors>,
     pub(super) divide_by: Option<List<Word, 1, 4>>,
     pub(super) offset: Option<Offset>,
     pub(super) bill_by: YesNo,

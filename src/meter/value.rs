@@ -102,7 +102,7 @@ scalar! {
 
 /// One factor of a scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScaleFactor {
     /// What one step is worth.
     Factor(Decimal),
     /// The name of a point.
@@ -111,13 +111,13 @@ pub(super) enum Step {
 
 /// The value of one step: a number, the name of a point, or a list of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Steps {
-    One(Step),
+pub(super) enum ScaleFactors {
+    One(ScaleFactor),
     /// Their product.
-    Product(Vec<Step>),
+    Product(Vec<ScaleFactor>),
 }
 
-impl Scalar for Step {
+impl Scalar for ScaleFactor {
     fn parse(text: &str) -> Option<Self> {
         let number = Decimal::parse(text).filter(|step| step.digits != 0).map(Self::Factor);
         number.or_else(|| Word::parse(text).map(Self::Name))
@@ -131,25 +131,25 @@ impl Scalar for Step {
     }
 }
 
-scalar!([] Step);
+scalar!([] ScaleFactor);
 
-impl<'de> Deserialize<'de> for Steps {
+impl<'de> Deserialize<'de> for ScaleFactors {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfSteps;
 
         impl<'de> Visitor<'de> for OfSteps {
-            type Value = Steps;
+            type Value = ScaleFactors;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&Step::allowed(""))
+                f.write_str(&ScaleFactor::allowed(""))
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Steps, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ScaleFactors, E> {
                 let refused = || E::invalid_value(de::Unexpected::Str(text), &self);
-                Step::parse(text).map(Steps::One).ok_or_else(refused)
+                ScaleFactor::parse(text).map(ScaleFactors::One).ok_or_else(refused)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Steps, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ScaleFactors, A::Error> {
                 if !(1..=MOST_STEPS).contains(&items.size_hint().unwrap_or_default()) {
                     return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
                 }
@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for Steps {
                 while let Some(step) = items.next_element()? {
                     steps.push(step);
                 }
-                Ok(Steps::Product(steps))
+                Ok(ScaleFactors::Product(steps))
             }
         }
 

@@ -52,10 +52,10 @@ impl LogKind {
 
 /// Permits [a number](LogKind::lines) of lines of each kind within [`PERIOD`], and counts the rest.
 #[derive(Debug, Default)]
-pub struct LogRateLimiter(Mutex<[Budget; KINDS]>);
+pub struct LogRateLimiter(Mutex<[KindCount; KINDS]>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Budget {
+struct KindCount {
     began: Option<Instant>,
     lines: u32,
     held_back: u64,
@@ -65,7 +65,7 @@ impl LogRateLimiter {
     /// A limiter without lines so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Mutex::new([Budget { began: None, lines: 0, held_back: 0 }; KINDS]))
+        Self(Mutex::new([KindCount { began: None, lines: 0, held_back: 0 }; KINDS]))
     }
 
     /// Whether a line of this kind may be written now; if so, how many were held back since the last one.

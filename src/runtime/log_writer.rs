@@ -18,11 +18,11 @@ use tracing::warn;
 /// The queue of a log. `&LogWriter` is the [`Write`] that a subscriber needs, with one call per line.
 #[derive(Debug)]
 pub struct LogWriter {
-    orders: SyncSender<Order>,
+    commands: SyncSender<LogCommand>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum LogCommand {
     Line(Vec<u8>),
     /// Answered when all lines before it are written.
     Flush(SyncSender<()>),
@@ -43,33 +43,33 @@ impl LogWriter {
     /// # Errors
     /// If the system has no thread left.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (orders, receiver) = sync_channel(LOG_LINES_WAITING);
+        let (commands, receiver) = sync_channel(LOG_LINES_WAITING);
         thread::Builder::new().name("log".into()).spawn(move || run(&receiver, out))?;
-        Ok(Self { orders })
+        Ok(Self { commands })
     }
 
     /// Waits until everything logged so far is written, but no longer than `patience`.
     pub fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let (done, written) = sync_channel(1);
-        let mut order = Order::Flush(done);
-        while let Err(refused) = self.orders.try_send(order) {
+        let mut command = LogCommand::Flush(done);
+        while let Err(refused) = self.commands.try_send(command) {
             let TrySendError::Full(again) = refused else { return };
             if Instant::now() >= until {
                 return;
             }
-            order = again;
+            command = again;
             // The queue is full, and waiting for it cannot be limited.
             thread::sleep(FLUSH_RETRY);
         }
         // Given up if the log is blocked: the end of the program must not depend on the reader of the log.
-        let _blocked = written.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let _ignored = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
 impl Write for &LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(bytes.to_vec())).is_err() {
+        if self.commands.try_send(LogCommand::Line(bytes.to_vec())).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(bytes.len())
@@ -80,23 +80,23 @@ impl Write for &LogWriter {
     }
 }
 
-fn run(orders: &Receiver<Order>, mut out: impl Write) {
+fn run(commands: &Receiver<LogCommand>, mut out: impl Write) {
     let mut reported = dropped_lines();
-    while let Ok(first) = orders.recv() {
+    while let Ok(first) = commands.recv() {
         let mut next = Some(first);
         let mut is_written = false;
-        while let Some(order) = next {
-            match order {
-                Order::Line(line) => {
+        while let Some(command) = next {
+            match command {
+                LogCommand::Line(line) => {
                     is_written = out.write_all(&line).and_then(|()| out.flush()).is_ok();
                     DROPPED.fetch_add(u64::from(!is_written), Ordering::Relaxed);
                 }
-                Order::Flush(done) => {
+                LogCommand::Flush(done) => {
                     // `flush` may have given up waiting.
-                    let _unheard = done.try_send(());
+                    let _ignored = done.try_send(());
                 }
             }
-            next = orders.try_recv().ok();
+            next = commands.try_recv().ok();
         }
         let dropped = dropped_lines();
         // Only after a line that was written: the report of a failure to write would fail, and be reported, endlessly.

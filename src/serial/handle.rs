@@ -254,9 +254,9 @@ impl BusHandle {
     }
 
     /// Waits for capacity for one request, in the order of the calls; `None` if the task has ended.
-    pub async fn reserve(self) -> Option<Slot> {
+    pub async fn reserve(self) -> Option<ReservedSlot> {
         let requests = Requests::clone(&self.requests.load());
-        requests.reserve_owned().await.ok().map(Slot)
+        requests.reserve_owned().await.ok().map(ReservedSlot)
     }
 
     /// Whether both lead to the same bus.
@@ -279,9 +279,9 @@ pub enum Offer {
 
 /// Capacity for one request.
 #[derive(Debug)]
-pub struct Slot(mpsc::OwnedPermit<Request<ReplySender>>);
+pub struct ReservedSlot(mpsc::OwnedPermit<Request<ReplySender>>);
 
-impl Slot {
+impl ReservedSlot {
     /// Hands the request to the bus task.
     pub fn send(self, request: Request<ReplySender>) {
         self.0.send(request);

@@ -16,7 +16,7 @@ mod watchdog;
 
 pub use bus_task::{BusParts, BusSettings};
 pub use direction::DirectionError;
-pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, Slot};
+pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, ReservedSlot};
 pub use ioctl::{LineErrors, SerialRs485};
 pub use port::{OpenError, OpenPort};
 pub use port_view::PortView;

@@ -104,7 +104,7 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         .map_err(|error| cannot_open(error, &settings.device))?;
     let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
     if !pseudo {
-        check_kept(framing, &Found::read(&stream).map_err(system)?)?;
+        check_kept(framing, &ActualSettings::read(&stream).map_err(system)?)?;
     }
     // Bytes left in the buffers by an earlier program answer no request of ours.
     stream.clear(ClearBuffer::All).map_err(system)?;
@@ -138,14 +138,14 @@ fn lower_latency(stream: &SerialStream) -> &'static str {
 }
 
 /// The settings the driver reports.
-struct Found {
+struct ActualSettings {
     baud_rate: u32,
     data_bits: DataBits,
     parity: tokio_serial::Parity,
     stop_bits: StopBits,
 }
 
-impl Found {
+impl ActualSettings {
     fn read(stream: &SerialStream) -> tokio_serial::Result<Self> {
         Ok(Self {
             baud_rate: stream.baud_rate()?,
@@ -157,8 +157,8 @@ impl Found {
 }
 
 /// Whether the driver keeps the requested settings.
-fn check_kept(wanted: Framing, found: &Found) -> Result<(), OpenError> {
-    let Found { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
+fn check_kept(wanted: Framing, found: &ActualSettings) -> Result<(), OpenError> {
+    let ActualSettings { baud_rate, data_bits, parity: found_parity, stop_bits: found_stop_bits } = *found;
     // A driver reports the rate its divisor yields; an asynchronous character tolerates two percent.
     let close = baud_rate.abs_diff(wanted.baud_rate) <= wanted.baud_rate / 50;
     let same = found_parity == parity(wanted)
@@ -212,8 +212,8 @@ mod tests {
 
     const WANTED: Framing = Framing { baud_rate: 19200, parity: Parity::Even, stop_bits: 1 };
 
-    fn found() -> Found {
-        Found {
+    fn found() -> ActualSettings {
+        ActualSettings {
             baud_rate: 19200,
             data_bits: DataBits::Eight,
             parity: tokio_serial::Parity::Even,
@@ -225,7 +225,7 @@ mod tests {
     fn a_baud_rate_within_two_percent_is_kept_and_one_beyond_is_not() {
         for (baud_rate, keeps) in [(19200, true), (19584, true), (18816, true), (19585, false), (9600, false)]
         {
-            let judged = check_kept(WANTED, &Found { baud_rate, ..found() });
+            let judged = check_kept(WANTED, &ActualSettings { baud_rate, ..found() });
             assert_eq!(judged.is_ok(), keeps, "{baud_rate}");
         }
     }
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn each_setting_that_is_not_kept_keeps_the_bus_down_and_is_named() {
         let others = [
-            (Found { parity: tokio_serial::Parity::None, ..found() }, "parity None"),
-            (Found { stop_bits: StopBits::Two, ..found() }, "2 stop bits"),
-            (Found { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
+            (ActualSettings { parity: tokio_serial::Parity::None, ..found() }, "parity None"),
+            (ActualSettings { stop_bits: StopBits::Two, ..found() }, "2 stop bits"),
+            (ActualSettings { data_bits: DataBits::Seven, ..found() }, "7 data bits"),
         ];
         for (other, named) in others {
             let said = check_kept(WANTED, &other).unwrap_err().to_string();

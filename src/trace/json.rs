@@ -53,7 +53,7 @@ struct TransactionLine<'a> {
     cause: &'static str,
     attempt: u32,
     #[serde(flatten)]
-    asked: Asked<'a>,
+    asked: RequestFields<'a>,
     outcome: &'static str,
     #[serde(flatten)]
     exception: Exception,
@@ -94,7 +94,7 @@ struct MessageLine<'a> {
     unit: u8,
     name: Option<&'a str>,
     #[serde(flatten)]
-    asked: Asked<'a>,
+    asked: RequestFields<'a>,
     served: Option<&'static str>,
     #[serde(flatten)]
     exception: Exception,
@@ -104,7 +104,7 @@ struct MessageLine<'a> {
 
 /// The contents of a request.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct RequestFields<'a> {
     function: u8,
     function_name: Option<&'static str>,
     register: Option<u32>,
@@ -124,7 +124,7 @@ struct Lost {
     events: u64,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestFields<'a> {
     fn of(pdu: &[u8], name: Option<&'a UnitName>) -> Self {
         let code = pdu.first().copied().unwrap_or_default();
         let range = touched(pdu);
@@ -188,7 +188,7 @@ fn transaction_line<'a>(
             Cause::EchoCheck => "echo-check",
         },
         attempt: transaction.attempt,
-        asked: Asked::of(
+        asked: RequestFields::of(
             transaction.request.get(1..transaction.request.len().saturating_sub(2)).unwrap_or_default(),
             name,
         ),
@@ -253,7 +253,7 @@ fn message_line<'a>(
         transaction: message.adu.transaction_id,
         unit: message.adu.unit,
         name: name.and_then(|name| name.name.as_deref()),
-        asked: Asked::of(pdu, name),
+        asked: RequestFields::of(pdu, name),
         served,
         exception: exception.into(),
         took_ms: took.map(milliseconds),

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::line::{Answer, Request};
 use crate::modbus::pdu::ExceptionCode;
-use crate::serial::{BusHandle, Offer, ReplySender, Slot};
+use crate::serial::{BusHandle, Offer, ReplySender, ReservedSlot};
 
 /// The requests of one connection that do not fit a bus's channel yet. At most as many as are in flight, times the
 /// buses for broadcasts.
@@ -27,7 +27,7 @@ struct BusQueue {
     bus: BusHandle,
     waiting: VecDeque<Request<ReplySender>>,
     /// Keeps its place in the order of those that wait for capacity.
-    slot: Pin<Box<dyn Future<Output = Option<Slot>> + Send>>,
+    slot: Pin<Box<dyn Future<Output = Option<ReservedSlot>> + Send>>,
 }
 
 impl fmt::Debug for BusQueue {

@@ -59,7 +59,7 @@ impl Client {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn read(&mut self, unit: u8, range: ReadRange) -> Result<Answered, Failure> {
-        self.ask(unit, range.request()).await
+        self.call(unit, range.request()).await
     }
 
     /// Writes registers in one transaction: 0x06 for one, 0x10 for up to 123. Never repeated.
@@ -81,7 +81,7 @@ impl Client {
             pdu.put_u8(u8::try_from(values.len() * 2).map_err(too_many)?);
             values.iter().for_each(|value| pdu.put_u16(*value));
         }
-        self.ask(unit, pdu.freeze()).await.map(|_echo| ())
+        self.call(unit, pdu.freeze()).await.map(|_echo| ())
     }
 
     /// Reads the identifier of a unit (0x11).
@@ -90,7 +90,7 @@ impl Client {
     /// Why there is no usable answer.
     pub async fn report_server_id(&mut self, unit: u8) -> Result<ServerId, Failure> {
         let pdu = Bytes::copy_from_slice(&[FunctionCode::REPORT_SERVER_ID.0]);
-        let answered = self.ask(unit, pdu).await?;
+        let answered = self.call(unit, pdu).await?;
         match answered.reply.as_ref() {
             [_, _, id, run, text @ ..] => Ok(ServerId { id: *id, run: *run, text: words(text) }),
             [..] => Err(Failure::Malformed("it ends before the run indicator".to_owned())),
@@ -106,7 +106,7 @@ impl Client {
         let mut next = 0;
         for _ in 0..MOST_PARTS {
             let pdu = [FunctionCode::ENCAPSULATED_INTERFACE.0, 0x0E, BASIC, next];
-            let reply = self.ask(unit, Bytes::copy_from_slice(&pdu)).await?.reply;
+            let reply = self.call(unit, Bytes::copy_from_slice(&pdu)).await?.reply;
             let short = || Failure::Malformed("it ends inside an object".to_owned());
             let head = reply.get(..7).ok_or_else(short)?;
             let mut rest = &reply[7..];
@@ -133,14 +133,14 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, unit: u8, pdu: Bytes) -> Result<Answered, Failure> {
+    async fn call(&mut self, unit: u8, pdu: Bytes) -> Result<Answered, Failure> {
         let request = RequestPdu::decode(pdu).map_err(|code: ExceptionCode| {
             Failure::Malformed(format!("the standard forbids the request: {code}"))
         })?;
         let asked_at = Instant::now();
         let reply = match self {
-            Self::Tcp(client) => client.ask(unit, &request).await?,
-            Self::Serial(client) => client.ask(unit, &request).await?,
+            Self::Tcp(client) => client.call(unit, &request).await?,
+            Self::Serial(client) => client.call(unit, &request).await?,
         };
         let took = asked_at.elapsed();
         if !reply::answers(&request, &reply) {
