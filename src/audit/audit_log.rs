@@ -82,7 +82,7 @@ impl AuditLog {
     pub fn reopen(&self) {
         // With the queue full the file is being written to; the rotation can be requested again.
         if self.commands.try_send(AuditCommand::Reopen).is_err() {
-            warn!("the audit file was not opened anew: too much waits to be written");
+            warn!("the audit file was not reopened: too many lines are waiting to be written");
         }
     }
 
@@ -92,7 +92,7 @@ impl AuditLog {
         drop(commands);
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(CLOSING_MAX) == Err(RecvTimeoutError::Timeout) {
-            error!(file = %settings.file.display(), "the audit file does not take what is left; not waiting for it");
+            error!(file = %settings.file.display(), "the audit file cannot be written; its last lines are lost");
         }
     }
 }
@@ -249,7 +249,7 @@ impl Writer {
                 self.end_naming_complaint();
             }
             Err(error) => {
-                self.complain_of_name(&format!("cannot begin a new file, the old one goes on: {error}"));
+                self.complain_of_name(&format!("cannot begin a new file, the old one is continued: {error}"));
             }
         }
     }
@@ -262,7 +262,7 @@ impl Writer {
                 self.end_naming_complaint();
             }
             Err(error) => {
-                self.complain_of_name(&format!("cannot be opened anew, the old one goes on: {error}"));
+                self.complain_of_name(&format!("cannot be reopened, the old one is continued: {error}"));
             }
         }
     }
@@ -273,7 +273,7 @@ impl Writer {
             self.complaint = Some(complaint.to_owned());
             if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
                 let file = self.settings.file.display();
-                error!(%file, held_back, "audit file: {complaint}; the gateway goes on without it");
+                error!(%file, held_back, "audit file: {complaint}; the gateway continues without it");
             }
         }
     }

@@ -32,7 +32,7 @@ impl BackgroundRuntime {
         let stopped = stop.clone();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             if let Err(error) = nice(YIELDING) {
-                debug!(%error, "a thread beside the workers keeps their priority");
+                debug!(%error, "cannot lower the priority of a background thread");
             }
             runtime.block_on(stopped.cancelled());
         })?;

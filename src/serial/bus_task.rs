@@ -363,8 +363,8 @@ where
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
         let device = &self.device;
-        warn!(bus = %self.name, "port lost: {device}: {error}; until it is back clients get 0x0A, unless what is \
-            kept is young enough for their max_age");
+        warn!(bus = %self.name, "port lost: {device}: {error}; until it is back clients get 0x0A, except for \
+            reads that the snapshot serves");
         self.port_view.lose(error.to_string());
         self.publish_port();
         if let Some(port) = self.port.take() {

@@ -142,7 +142,7 @@ impl Acceptor {
             return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
         }
         if let Err(error) = prepare(&stream) {
-            debug!(client = %peer, %error, "the socket does not take all options");
+            debug!(client = %peer, %error, "cannot set all options of the socket");
         }
         let client = ClientContext {
             link: Arc::new(Link {
@@ -162,7 +162,7 @@ impl Acceptor {
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
         ) {
-            return debug!(%error, "a client left before it was let in");
+            return debug!(%error, "a client disconnected before it was accepted");
         }
         let now = Instant::now();
         let scarce =
@@ -173,12 +173,12 @@ impl Acceptor {
             return self.backoff.pause(now);
         }
         if self.backoff.last_error.is_none() {
-            warn!(%error, "cannot accept connections; trying on");
+            warn!(%error, "cannot accept connections; retrying");
         }
         self.backoff.last_error = Some(now);
         self.backoff.pause(now);
         if scarce && self.admission.evict(None) {
-            debug!("the longest idle connection was closed for want of descriptors");
+            debug!("the longest idle connection was closed for lack of file descriptors");
         }
     }
 
