@@ -113,9 +113,9 @@ pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Optio
             }
         };
         match builder.handle(event, span, faults) {
-            Flow::Continue => {}
-            Flow::Finished => break,
-            Flow::Failed => return None,
+            ParseStep::Continue => {}
+            ParseStep::Finished => break,
+            ParseStep::Failed => return None,
         }
     }
     if builder.root.is_none() {
@@ -136,7 +136,7 @@ pub(crate) fn shorten(text: &str) -> String {
     if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
 }
 
-enum Flow {
+enum ParseStep {
     Continue,
     Finished,
     Failed,
@@ -168,7 +168,7 @@ enum Pending {
 }
 
 impl Builder {
-    fn handle(&mut self, event: Event<'_>, span: Span, faults: &mut Faults<'_>) -> Flow {
+    fn handle(&mut self, event: Event<'_>, span: Span, faults: &mut Faults<'_>) -> ParseStep {
         let spot = spot_of(span);
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -182,7 +182,7 @@ impl Builder {
                         "found a second YAML document (`---`)",
                         "one document in a file",
                     );
-                    return Flow::Finished;
+                    return ParseStep::Finished;
                 }
             }
             Event::Alias(_) => {
@@ -230,17 +230,17 @@ impl Builder {
                 None => {}
             },
         }
-        Flow::Continue
+        ParseStep::Continue
     }
 
-    fn open(&mut self, open: OpenNode, spot: Spot, faults: &mut Faults<'_>) -> Flow {
+    fn open(&mut self, open: OpenNode, spot: Spot, faults: &mut Faults<'_>) -> ParseStep {
         if self.stack.len() == MAX_DEPTH {
             let allowed = format!("up to {MAX_DEPTH} levels");
             refuse(faults, spot, &self.path(), "lists and keys are nested too deeply", &allowed);
-            return Flow::Failed;
+            return ParseStep::Failed;
         }
         self.stack.push(open);
-        Flow::Continue
+        ParseStep::Continue
     }
 
     /// Adds a finished value, or key, to the innermost open list or mapping.

@@ -2,7 +2,7 @@
 //!
 //! Owns the sentence about a fault. Never reads or checks a scenario.
 
-use super::section::Kind;
+use super::section::FaultName;
 use super::settings::{ChainSettings, Fault, FaultKind};
 use crate::document::show;
 
@@ -32,17 +32,17 @@ pub fn fault_schedule(chain: &ChainSettings) -> Vec<String> {
 }
 
 /// A fault's kind and its parameter, without its time and its meters.
-fn kind_of(fault: &FaultKind) -> (Kind, Option<String>) {
+fn kind_of(fault: &FaultKind) -> (FaultName, Option<String>) {
     let percent = |share: f64| format!("{}%", (share * 10_000.0).round() / 100.0);
     match fault {
-        FaultKind::Dead => (Kind::Dead, None),
-        FaultKind::Late(delay) => (Kind::Late, Some(format!("by {}", show(*delay)))),
-        FaultKind::Noisy(share) => (Kind::Noisy, Some(format!("{} of frames", percent(*share)))),
-        FaultKind::Echo => (Kind::Echo, None),
-        FaultKind::WrongUnit(unit) => (Kind::WrongUnit, Some(format!("as {unit}"))),
-        FaultKind::Garbage => (Kind::Garbage, None),
-        FaultKind::ReversedCt(phase) => (Kind::ReversedCt, Some(format!("phase {}", phase.letter()))),
-        FaultKind::PhaseLoss(phase) => (Kind::PhaseLoss, Some(format!("phase {}", phase.letter()))),
-        FaultKind::PowerCycle => (Kind::PowerCycle, None),
+        FaultKind::Dead => (FaultName::Dead, None),
+        FaultKind::Late(delay) => (FaultName::Late, Some(format!("by {}", show(*delay)))),
+        FaultKind::Noisy(share) => (FaultName::Noisy, Some(format!("{} of frames", percent(*share)))),
+        FaultKind::Echo => (FaultName::Echo, None),
+        FaultKind::WrongUnit(unit) => (FaultName::WrongUnit, Some(format!("as {unit}"))),
+        FaultKind::Garbage => (FaultName::Garbage, None),
+        FaultKind::ReversedCt(phase) => (FaultName::ReversedCt, Some(format!("phase {}", phase.letter()))),
+        FaultKind::PhaseLoss(phase) => (FaultName::PhaseLoss, Some(format!("phase {}", phase.letter()))),
+        FaultKind::PowerCycle => (FaultName::PowerCycle, None),
     }
 }

@@ -14,14 +14,14 @@ use crate::modbus::rtu;
 #[derive(Debug, Default)]
 pub(crate) struct Medium {
     /// In order of their sending.
-    frames: Vec<Frame>,
+    frames: Vec<Transmission>,
     /// When the last reply to end began and ended.
     last: Option<(Instant, Instant)>,
 }
 
 /// Bytes without pauses between them.
 #[derive(Debug)]
-pub(crate) struct Frame {
+pub(crate) struct Transmission {
     source: Transmitter,
     begins: Instant,
     character: Character,
@@ -49,7 +49,7 @@ pub(crate) struct Character {
 
 impl Medium {
     /// Puts a frame on the line, at once or later; returns whether it collides with another.
-    pub(crate) fn send(&mut self, frame: Frame) -> bool {
+    pub(crate) fn send(&mut self, frame: Transmission) -> bool {
         let meets =
             self.frames.iter().any(|other| other.begins < frame.ends() && frame.begins < other.ends());
         self.frames.push(frame);
@@ -74,12 +74,12 @@ impl Medium {
 
     /// When the last echo ends.
     pub(crate) fn echo_ends(&self) -> Option<Instant> {
-        self.frames.iter().filter(|frame| frame.source == Transmitter::Echo).map(Frame::ends).max()
+        self.frames.iter().filter(|frame| frame.source == Transmitter::Echo).map(Transmission::ends).max()
     }
 
     /// When the next bytes become visible.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.frames.iter().filter(|frame| !frame.is_over()).map(Frame::next_piece).min()
+        self.frames.iter().filter(|frame| !frame.is_over()).map(Transmission::next_piece).min()
     }
 
     /// Every byte whose last bit has passed by `now`, in order, and how many replies ended with them.
@@ -135,12 +135,12 @@ impl Medium {
         self.frames.retain(|frame| !frame.is_over() || earliest.is_some_and(|begins| begins < frame.ends()));
     }
 
-    fn meters(&self) -> impl Iterator<Item = &Frame> {
+    fn meters(&self) -> impl Iterator<Item = &Transmission> {
         self.frames.iter().filter(|frame| frame.source != Transmitter::Echo)
     }
 }
 
-impl Frame {
+impl Transmission {
     /// Bytes, at least one, whose first bit leaves at `begins`.
     pub(crate) fn new(source: Transmitter, begins: Instant, character: Character, bytes: Bytes) -> Self {
         Self { source, begins, character, bytes, passed: 0 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::section::{self, BaudRate, Kind, Load, Scenario};
+use super::section::{self, BaudRate, FaultName, Load, Scenario};
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings, Phase, SystemType};
 use crate::document::{self, Format, Name, Node, Problems, Reader, did_you_mean, whole_number};
 
@@ -134,20 +134,20 @@ fn read_fault(
     reader.require(&fault.fault, &key("fault"));
     let whom = read_whom(fault, &key("meter"), meters, reader);
     let kind = fault.fault?;
-    belongs(&fault.delay, &[Kind::Late], kind, &key("delay"), reader);
-    belongs(&fault.share, &[Kind::Noisy], kind, &key("share"), reader);
-    belongs(&fault.unit, &[Kind::WrongUnit], kind, &key("as"), reader);
-    belongs(&fault.phase, &[Kind::ReversedCt, Kind::PhaseLoss], kind, &key("phase"), reader);
+    belongs(&fault.delay, &[FaultName::Late], kind, &key("delay"), reader);
+    belongs(&fault.share, &[FaultName::Noisy], kind, &key("share"), reader);
+    belongs(&fault.unit, &[FaultName::WrongUnit], kind, &key("as"), reader);
+    belongs(&fault.phase, &[FaultName::ReversedCt, FaultName::PhaseLoss], kind, &key("phase"), reader);
     let found = match kind {
-        Kind::Dead => FaultKind::Dead,
-        Kind::Late => FaultKind::Late(fault.delay?.get()),
-        Kind::Noisy => FaultKind::Noisy(fault.share?.get()),
-        Kind::Echo => FaultKind::Echo,
-        Kind::WrongUnit => FaultKind::WrongUnit(fault.unit?.narrow()?),
-        Kind::ReversedCt => FaultKind::ReversedCt(fault.phase?),
-        Kind::PhaseLoss => FaultKind::PhaseLoss(fault.phase?),
-        Kind::PowerCycle => FaultKind::PowerCycle,
-        Kind::Garbage => FaultKind::Garbage,
+        FaultName::Dead => FaultKind::Dead,
+        FaultName::Late => FaultKind::Late(fault.delay?.get()),
+        FaultName::Noisy => FaultKind::Noisy(fault.share?.get()),
+        FaultName::Echo => FaultKind::Echo,
+        FaultName::WrongUnit => FaultKind::WrongUnit(fault.unit?.narrow()?),
+        FaultName::ReversedCt => FaultKind::ReversedCt(fault.phase?),
+        FaultName::PhaseLoss => FaultKind::PhaseLoss(fault.phase?),
+        FaultName::PowerCycle => FaultKind::PowerCycle,
+        FaultName::Garbage => FaultKind::Garbage,
     };
     let whom = whom?;
     let wirings: Vec<_> =
@@ -157,7 +157,7 @@ fn read_fault(
             return None;
         }
     }
-    let usual = (kind == Kind::PowerCycle).then_some(POWER_OFF);
+    let usual = (kind == FaultName::PowerCycle).then_some(POWER_OFF);
     let lasts = fault.lasts.map(|lasts| lasts.get());
     Some(Fault { at: fault.at.0.get(), lasts: lasts.or(usual), meters: whom, kind: found })
 }
@@ -165,8 +165,8 @@ fn read_fault(
 /// Reports a key that this kind of fault needs and lacks, or that only other kinds have.
 fn belongs<T: for<'de> Deserialize<'de>>(
     value: &Option<T>,
-    owners: &[Kind],
-    kind: Kind,
+    owners: &[FaultName],
+    kind: FaultName,
     path: &str,
     reader: &mut Reader<'_, '_>,
 ) {
@@ -187,7 +187,9 @@ fn read_whom(
     reader: &mut Reader<'_, '_>,
 ) -> Option<Vec<usize>> {
     let Some(Name(typed)) = &fault.meter else {
-        if fault.fault.is_none_or(|kind| matches!(kind, Kind::Echo | Kind::Noisy)) && reader.is_sound(path) {
+        if fault.fault.is_none_or(|kind| matches!(kind, FaultName::Echo | FaultName::Noisy))
+            && reader.is_sound(path)
+        {
             return Some(Vec::new());
         }
         if reader.is_sound(path) {
@@ -199,7 +201,7 @@ fn read_whom(
         }
         return None;
     };
-    if fault.fault == Some(Kind::Echo) {
+    if fault.fault == Some(FaultName::Echo) {
         reader.error(path, "found a meter", "allowed: none, an echo is of the whole line");
         return None;
     }

@@ -52,7 +52,7 @@ pub struct Load {
 #[serde(rename = "a fault", default, deny_unknown_fields)]
 pub struct Fault {
     /// Needed.
-    pub(super) fault: Option<Kind>,
+    pub(super) fault: Option<FaultName>,
     /// An id or a name.
     pub(super) meter: Option<Name>,
     pub(super) at: At,
@@ -68,7 +68,7 @@ pub struct Fault {
 /// The words of `fault`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FaultName {
     /// See [`super::settings::FaultKind::Dead`]; likewise the others.
     Dead,
     /// With `delay`.
@@ -89,7 +89,7 @@ pub enum Kind {
     Garbage,
 }
 
-impl Kind {
+impl FaultName {
     /// The word in the file.
     pub(super) fn word(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::medium::{Character, Frame, Medium, Transmitter};
+use super::medium::{Character, Medium, Transmission, Transmitter};
 use super::meter::Meter;
 use super::rng::Rng;
 use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
@@ -287,7 +287,7 @@ impl Wire {
 
     fn send(&mut self, source: Transmitter, begins: Instant, bytes: Bytes) {
         let character = Character { bits: self.settings.character_bits, rate: self.rate };
-        let met = self.medium.send(Frame::new(source, begins, character, bytes));
+        let met = self.medium.send(Transmission::new(source, begins, character, bytes));
         self.counters.collisions += u64::from(met);
     }
 
