@@ -6,8 +6,7 @@
 use serde::Deserialize;
 
 use super::value::{
-    FirstRegister, Offset, Pattern, Prose, Register, Registers, ScaleFactors, Span, TableFunction, Unit,
-    Word,
+    FirstRegister, Offset, Pattern, Prose, Register, Registers, ScaleFactors, Span, TableFunction, Unit, Word,
 };
 use super::vocabulary::{Access, BlockKind, ByteOrder, Confidence, Format, Group, WordOrder};
 use crate::document::{Count, Duration, List, Name, Section, YesNo};
