@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,30 +17,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::program::Folder;
+use crate::support::tcp_server::{registers, tcp_server};
 use crate::support::terminal::Terminal;
 
 /// A Modbus TCP server that holds these registers by wire address; any other reads zero.
-fn meter(registers: BTreeMap<u16, u16>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut head = [0; 7];
-            while stream.read_exact(&mut head).is_ok() {
-                let mut pdu = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - 1];
-                stream.read_exact(&mut pdu).unwrap();
-                let (start, quantity) =
-                    (u16::from_be_bytes([pdu[1], pdu[2]]), u16::from_be_bytes([pdu[3], pdu[4]]));
-                let words = (start..start + quantity)
-                    .flat_map(|address| registers.get(&address).copied().unwrap_or(0).to_be_bytes());
-                let reply: Vec<u8> =
-                    [pdu[0], u8::try_from(quantity * 2).unwrap()].into_iter().chain(words).collect();
-                let length = u16::try_from(reply.len() + 1).unwrap().to_be_bytes();
-                stream.write_all(&[&head[..4], &length, &head[6..], &reply].concat()).unwrap();
-            }
-        }
-    });
-    address
+fn meter(held: BTreeMap<u16, u16>) -> String {
+    tcp_server(move |pdu| registers(pdu, |address| held.get(&address).copied().unwrap_or(0)))
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -340,21 +321,8 @@ fn a_scan_finds_meters_that_answer_input_registers_other_addresses_or_their_iden
 
 #[test]
 fn a_gateway_whose_replies_do_not_fit_is_not_said_to_have_two_meters_of_one_address() {
-    // One register of two, whatever is asked.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut head = [0; 7];
-            while stream.read_exact(&mut head).is_ok() {
-                let mut pdu = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - 1];
-                stream.read_exact(&mut pdu).unwrap();
-                let reply = [&head[..4], &[0, 5], &head[6..], &[pdu[0], 2, 1, 1]].concat();
-                // The scan leaves after an answer that does not fit.
-                let _gone = stream.write_all(&reply);
-            }
-        }
-    });
+    // One register of two, whatever is requested.
+    let address = tcp_server(|pdu| vec![pdu[0], 2, 1, 1]);
     let output = run(&["scan", &address, "--units", "1-2"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!((units(&said), output.status.code()), (vec![1, 2], Some(1)), "{said}");

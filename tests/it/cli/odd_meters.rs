@@ -1,43 +1,19 @@
 //! What `read` and `write` say of meters that answer oddly: alerts, missing values, writes that do not take.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::process::Command;
-use std::thread;
 
 use serde_json::Value;
+
+use crate::support::tcp_server::{registers, tcp_server};
 
 /// Registers by their printed number; any other reads its own number.
 type Registers = BTreeMap<u16, u16>;
 
 /// A Modbus TCP server that holds these registers. A write is answered well, and changes nothing.
-fn meter(registers: Registers) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut head = [0; 7];
-            while stream.read_exact(&mut head).is_ok() {
-                let mut pdu = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - 1];
-                stream.read_exact(&mut pdu).unwrap();
-                let reply = answer(&registers, &pdu);
-                let length = u16::try_from(reply.len() + 1).unwrap().to_be_bytes();
-                stream.write_all(&[&head[..4], &length, &head[6..], &reply].concat()).unwrap();
-            }
-        }
-    });
-    address
-}
-
-fn answer(registers: &Registers, pdu: &[u8]) -> Vec<u8> {
-    if pdu[0] == 0x06 {
-        return pdu.to_vec();
-    }
-    let (start, quantity) = (u16::from_be_bytes([pdu[1], pdu[2]]), u16::from_be_bytes([pdu[3], pdu[4]]));
-    let word = |number: u16| registers.get(&number).copied().unwrap_or(number).to_be_bytes();
-    let words = (start + 1..=start + quantity).flat_map(word);
-    [pdu[0], u8::try_from(quantity * 2).unwrap()].into_iter().chain(words).collect()
+fn meter(held: Registers) -> String {
+    let word = move |address: u16| held.get(&(address + 1)).copied().unwrap_or(address + 1);
+    tcp_server(move |pdu| if pdu[0] == 0x06 { pdu.to_vec() } else { registers(pdu, &word) })
 }
 
 fn run(arguments: &[&str]) -> (String, String, i32) {

@@ -15,4 +15,5 @@ pub(crate) mod published;
 pub(crate) mod settings;
 pub(crate) mod simulated_line;
 pub(crate) mod simulation;
+pub(crate) mod tcp_server;
 pub(crate) mod terminal;
