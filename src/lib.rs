@@ -8,16 +8,16 @@
 //! cli          the command line: one file for each command
 //! gateway      the daemon: start, reload, stop                     client     reading meters for the commands
 //! web, page    the status address: HTTP, JSON, metrics; HTML
-//! status       all that is known of the gateway, as one model      capture, trace   traffic for Wireshark, as text
-//! config       a YAML file in, a checked configuration out         simulator  meters that do not exist
-//! server       listeners and client connections                    findings   what is wrong, in words
-//! audit        the record of every write                           scan       who is on a line
-//! events       what happened, from when to when
+//! status       the state of the gateway, as one model              capture, trace   traffic for Wireshark, as text
+//! config       a YAML file in, a checked configuration out         simulator  simulated meters and their line
+//! server       listeners and client connections                    findings   faults, their causes and remedies
+//! audit        the record of every write                           scan       which units are on a line
+//! events       the list of events, each with begin and end
 //! serial       ports, and the task that drives a line
 //! traffic      the last traffic of both sides
 //! line         ONE SERIAL LINE as a state machine: no clock, no input or output
-//! runtime      what the process shares: log, timers, timestamps
-//! meter        profiles; registers into values                     document   YAML with places, problems, suggestions
+//! runtime      shared by the process: log, timers, timestamps
+//! meter        profiles; registers into values                     document   YAML with positions, problems, suggestions
 //! modbus       the standard, as bytes
 //! ```
 //!
@@ -25,9 +25,9 @@
 //!
 //! Where to change what:
 //!
-//! - what is sent to a meter, when, and what clients get of it: [`mod@line`] (queue, health, snapshot: a file each);
-//! - a key of the configuration: [`config`] (`section.rs`), then the settings type of the module that obeys it;
-//! - what is known and shown: [`status`] (`model.rs`), then its views in [`page`], [`web`] and `status/metrics.rs`;
+//! - what is sent to a meter, when, and what clients receive: [`mod@line`] (queue, health, snapshot: a file each);
+//! - a key of the configuration: [`config`] (`section.rs`), then the settings type of the module that uses it;
+//! - what pages, JSON and metrics show: [`status`] (`model.rs`), then its views in [`page`], [`web`] and `status/metrics.rs`;
 //! - a command or an option: [`cli`] (`args`, then the command's own file).
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

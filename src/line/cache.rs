@@ -624,7 +624,7 @@ fn cut(unit: &Unit, range: &ReadRange) -> Option<[ReadRange; 2]> {
 /// Failures without an answer that fits, with other reads answered in between, before a polled block is divided.
 const TIMES_TO_DIVIDE: u32 = 2;
 
-/// The same for a block that has been read in full: on a line that loses an answer now and then, two failures in a row
+/// The same for a block that has been read in full: on a line that loses an answer occasionally, two failures in a row
 /// are no evidence.
 const TIMES_TO_DIVIDE_AFTER_ALL: u32 = 10;
 

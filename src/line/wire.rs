@@ -578,7 +578,7 @@ impl RtuWire {
         Some(WireEvent::Free)
     }
 
-    /// What came while no answer was awaited, as soon as it can be told: frames at once; noise, which may come byte by
+    /// What came while no answer was awaited, as soon as it can be classified: frames at once; noise, which may come byte by
     /// byte, when the line is quiet.
     fn stray(&mut self, now: Instant) -> Option<WireEvent> {
         let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());

@@ -63,7 +63,7 @@ impl Service {
         let mut rng = Rng::new(seed, u64::from(meter.unit));
         let wiring = meter.system_type;
         let any_rating = SENSOR_RATINGS[rng.below(SENSOR_RATINGS.len())];
-        // An installer who knows the load takes the smallest sensor that carries it.
+        // Installers fit the smallest sensor that carries the load.
         let carries = |amperes: f64| {
             let fits = |rating: &u16| f64::from(*rating) * MOST_OF_RATING >= amperes;
             SENSOR_RATINGS.into_iter().find(fits).unwrap_or(LARGEST_RATING)
