@@ -22,7 +22,7 @@ impl Default for WriteCounter {
 }
 
 impl WriteCounter {
-    /// A client sent a write; `refused` is 1 if it was refused before any bus.
+    /// A client sent a write; `refused` is 1 if the gateway refused it unsent, else 0.
     pub(super) fn note(&self, client: IpAddr, refused: u64) {
         let _beyond_what_fits = self.0.push((client, Writes { total: 1, refused }));
     }

@@ -36,7 +36,7 @@ impl TcpClient {
     /// Connects, within `timeout`; each request then has the same timeout.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`] if the name cannot be resolved or the connection is refused.
+    /// [`Failure::Unreachable`] if the name cannot be resolved or no connection is accepted.
     pub async fn open(host: &str, port: u16, timeout: Duration) -> Result<Self, Failure> {
         let mut client = Self { host: host.to_owned(), port, timeout, connection: None };
         client.connection = Some(client.connect(Instant::now() + timeout).await?);
