@@ -90,8 +90,8 @@ pub struct Bus<'a> {
     pub echo: Option<bool>,
     pub polling: Polling,
     pub units: UnitCounts,
-    /// Times its task was started after it had panicked.
     pub wire_break: Option<WireBreak>,
+    /// Times its task was started after it had panicked.
     #[serde(skip)]
     pub restarts: u64,
     /// The `line_unit` of each unit, in the order of the wire.
