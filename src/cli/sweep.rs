@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::exit::Exit;
 use super::export::{self, csv};
-use super::reading::{MeterReading, Subject};
+use super::reading::{MeterReading, Row, Subject};
 use super::shown::{Shown, Style};
 use super::{point_selection, screen, table};
 use crate::client::Client;
@@ -128,11 +128,15 @@ impl Sweep {
         columns
     }
 
-    /// What a meter says in each column; empty where it does not have the point.
-    fn values<'r>(&'r self, read: &'r Read<'_>) -> impl Iterator<Item = String> + 'r {
-        self.columns().into_iter().map(|column| {
+    /// What a meter says in each column, in the words of `show`; empty where it does not have the point.
+    fn values<'r>(
+        &'r self,
+        read: &'r Read<'_>,
+        show: fn(&Row<'_>) -> String,
+    ) -> impl Iterator<Item = String> + 'r {
+        self.columns().into_iter().map(move |column| {
             let row = read.found.rows.iter().find(|row| is_same_column(row.point, column));
-            row.map(export::csv_value).unwrap_or_default()
+            row.map(show).unwrap_or_default()
         })
     }
 
@@ -142,7 +146,7 @@ impl Sweep {
         let fixed = [utc(found.time), subject.target.clone(), subject.unit.to_string(), name];
         let spread = spread.map_or(String::new(), |spread| spread.as_millis().to_string());
         let error = missed(found).unwrap_or_default();
-        csv(fixed.into_iter().chain(self.values(read)).chain([spread, error]))
+        csv(fixed.into_iter().chain(self.values(read, export::csv_value)).chain([spread, error]))
     }
 
     fn table(&self, rows: &[Read<'_>], spread: Option<Duration>) -> String {
@@ -150,7 +154,7 @@ impl Sweep {
         let head = head.chain(self.columns().into_iter().map(export::csv_name)).collect();
         let row = |read: &Read<'_>| {
             let name = read.subject.name.clone().unwrap_or_default();
-            [read.subject.unit.to_string(), name].into_iter().chain(self.values(read)).collect()
+            [read.subject.unit.to_string(), name].into_iter().chain(self.values(read, table::cell)).collect()
         };
         let cells: Vec<Vec<String>> = [head].into_iter().chain(rows.iter().map(row)).collect();
         let mut text = table::plain(&cells, screen::width());

@@ -5,8 +5,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::export;
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
 use crate::meter::Group;
+use crate::meter::figure::figure;
 use crate::runtime::timestamp::utc;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
@@ -17,7 +19,7 @@ pub fn reading(subject: &Subject<'_>, found: &MeterReading<'_>, width: Option<us
     let longest = |cell: fn(&Row<'_>) -> usize| found.rows.iter().map(cell).max().unwrap_or(0);
     let columns = Columns {
         name: longest(|row| row.point.name.len()),
-        number: longest(|row| number(row).map_or(0, |text| text.len())),
+        number: longest(|row| number(row).map_or(0, |text| text.chars().count())),
         unit: longest(|row| row.point.unit.map_or(0, str::len)),
         words: longest(|row| words(row).chars().count().min(LONGEST_WORDS)),
         register: longest(|row| row.point.register.to_string().len()),
@@ -70,10 +72,9 @@ impl Columns {
     }
 }
 
-/// The value where it is a plain number.
+/// The value where it is a plain number, as people read it.
 fn number(row: &Row<'_>) -> Option<String> {
-    let value = &row.reading.as_ref()?.value;
-    reading::is_number(value).then(|| words(row))
+    figure(&row.reading.as_ref()?.value, row.point.group)
 }
 
 /// What the row says, its unit left out.
@@ -106,6 +107,12 @@ fn heading(group: Group) -> String {
     let word = group.word().replace('_', " ");
     let mut letters = word.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What a meter says in a column of a sweep; empty where there is no value.
+#[must_use]
+pub fn cell(row: &Row<'_>) -> String {
+    number(row).unwrap_or_else(|| export::csv_value(row))
 }
 
 /// Columns of text, the first line a heading; numbers are the caller's to align.
@@ -143,7 +150,35 @@ const LONGEST_WORDS: usize = 24;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::meter::{Profile, Reading, ScaleRead, Value};
+
+    #[test]
+    fn a_table_has_the_digits_that_say_something_and_csv_has_all() {
+        let profile = Profile::builtin("leviton-4000r").expect("built in");
+        let row = |name: &str, value: Value<'static>| {
+            let point = profile.point(name).expect("there");
+            let reading = Reading {
+                point,
+                value,
+                asked_at: Instant::now(),
+                scaled: ScaleRead::NotNeeded,
+                in_range: true,
+            };
+            Row { point, raw: vec![], reading: Some(reading) }
+        };
+        let voltage = row("voltage_an_f", Value::Float(276.383_94));
+        assert_eq!(
+            (cell(&voltage), export::csv_value(&voltage)),
+            ("276.38".to_owned(), "276.38394".to_owned())
+        );
+        let energy = row("real_energy_total_f", Value::Float(1_565_028.2));
+        assert_eq!(cell(&energy), "1\u{202f}565\u{202f}028");
+        let code = row("system_type", Value::Code { code: 40, means: "wye, four wires" });
+        assert_eq!(cell(&code), "40");
+    }
 
     #[test]
     fn a_line_is_cut_at_the_width_and_says_so() {

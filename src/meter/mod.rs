@@ -7,6 +7,7 @@ mod checks;
 mod decimal;
 mod decode;
 mod draft;
+pub mod figure;
 pub mod profile;
 mod read;
 pub mod section;

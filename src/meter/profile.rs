@@ -238,6 +238,12 @@ impl Profile {
         self.points.iter().find(|point| point.name == name)
     }
 
+    /// The point that energy is billed by.
+    #[must_use]
+    pub fn bill_by(&self) -> Option<&Point> {
+        self.points.iter().find(|point| point.bill_by)
+    }
+
     /// The points with a printed register number: one, or one in each table that has the number.
     pub fn points_at_register(&self, register: u32) -> impl Iterator<Item = &Point> {
         self.points.iter().filter(move |point| {

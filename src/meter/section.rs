@@ -28,7 +28,7 @@ pub struct Profile {
     pub(super) gaps: Option<List<Registers, 1, 64>>,
     pub(super) blocks: Vec<Block>,
     /// As many as fit one row of a page; the history keeps these of each meter.
-    pub(super) headline: Option<List<Word, 1, 4>>,
+    pub(super) headline: Option<List<Word, 1, 8>>,
     pub(super) validity: Option<Validity>,
     pub(super) commands: Option<List<Command, 1, 64>>,
     pub(super) identification: Identification,
