@@ -3,9 +3,10 @@
 //! Counters only; nothing is decided by them. A connection counts without a lock and without a value that another
 //! thread writes, so that counting costs a request next to nothing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -23,6 +24,8 @@ pub struct ListenerMetrics {
     /// Replaced as a whole by each new connection: no connection waits for a page that reads it.
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
     rtu_client: ArcSwapOption<RtuClient>,
+    /// Locked when a connection ends and when a page is written, never by a request.
+    departed: Mutex<BTreeMap<IpAddr, Departed>>,
 }
 
 /// The counters that a listener and each client have alike.
@@ -86,6 +89,19 @@ pub struct ClientView {
     pub last_request: Option<Instant>,
     /// Smoothed time from a request to its answer, of requests sent to a line.
     pub answer_time: Option<Duration>,
+}
+
+/// The connections of one address that have ended, together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The client's address.
+    pub address: IpAddr,
+    /// When the last of them ended.
+    pub left: Instant,
+    /// How many there were.
+    pub connections: u64,
+    /// What they counted.
+    pub counted: Counted,
 }
 
 /// A client that sent whole RTU frames instead of Modbus TCP.
@@ -164,6 +180,38 @@ impl ListenerMetrics {
         }
     }
 
+    /// The addresses whose connections have all ended within the last [`DEPARTED_KEPT`], the last to leave first.
+    #[must_use]
+    pub fn departed(&self, now: Instant) -> Vec<Departed> {
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed.retain(|_, one| now.saturating_duration_since(one.left) <= DEPARTED_KEPT);
+        let mut listed: Vec<_> = departed.values().cloned().collect();
+        drop(departed);
+        let connected = self.clients();
+        listed.retain(|one| connected.iter().all(|client| client.peer.ip() != one.address));
+        listed.sort_by_key(|one| std::cmp::Reverse(one.left));
+        listed
+    }
+
+    /// A connection has ended. Of more addresses than [`DEPARTED_MAX`] the one that left first is forgotten.
+    fn note_departed(&self, client: &ClientMetrics, now: Instant) {
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = client.peer.ip();
+        let counted = client.counts.read();
+        match departed.get_mut(&address) {
+            Some(known) => {
+                (known.left, known.connections) = (now, known.connections + 1);
+                known.counted.add(&counted);
+            }
+            None => drop(departed.insert(address, Departed { address, left: now, connections: 1, counted })),
+        }
+        if departed.len() > DEPARTED_MAX
+            && let Some(first) = departed.values().min_by_key(|one| one.left).map(|one| one.address)
+        {
+            departed.remove(&first);
+        }
+    }
+
     /// The connections, the oldest first.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientView> {
@@ -230,6 +278,18 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         self.listener.connections.fetch_sub(1, Ordering::Relaxed);
+        self.listener.note_departed(&self.client, Instant::now());
+    }
+}
+
+impl Counted {
+    fn add(&mut self, more: &Self) {
+        self.requests += more.requests;
+        self.hits += more.hits;
+        self.misses += more.misses;
+        for ((_, count), (_, added)) in self.exceptions.iter_mut().zip(&more.exceptions) {
+            *count += added;
+        }
     }
 }
 
@@ -267,6 +327,12 @@ impl ClientMetrics {
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
+
+/// How long a client is listed after it left.
+pub const DEPARTED_KEPT: Duration = Duration::from_secs(3600);
+
+/// Addresses that are listed after they left.
+pub const DEPARTED_MAX: usize = 256;
 
 /// The codes the standard has go up to 0x0B; zero is for all others.
 const CODES: usize = 12;

@@ -11,5 +11,5 @@ mod settings;
 
 pub use admission::IdleTracker;
 pub use listener::{Families, ListenerState, Routes};
-pub use listener_metrics::{Counted, ListenerMetrics, RtuClient};
+pub use listener_metrics::{Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, RtuClient};
 pub use settings::{Broadcast, ListenerSettings, Writes};
