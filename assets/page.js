@@ -1,5 +1,6 @@
 // Keeps a page live: fetches its main part again and again and changes what differs, in place, so that focus, scroll
-// and whatever is unfolded stay. Without it the page works and is refreshed by the browser.
+// and whatever is unfolded stay. A filter, an order or a fold changes the address, which is fetched from then on: what is
+// shown is decided by the server alone. Without this script the page works and is refreshed by the browser.
 "use strict";
 
 (() => {
@@ -7,6 +8,7 @@
   const PERIOD_MAX = 30000; // The longest pause while there is no connection.
   const TIMEOUT = 10000; // An answer that takes longer is none.
   const SPARE = 4; // Pauses are at least this many times as long as fetching and drawing took.
+  const TYPING = 250; // After the last key of a filter, in milliseconds.
   const NAMED = 3; // A screen reader is told so many names, then only a number.
 
   const pace = document.getElementById("pace");
@@ -16,23 +18,36 @@
   let failures = 0;
   let since = "";
   let busy = false;
+  let typing = 0;
+  let chosen = false; // A view was chosen outside of the form, which is to show it.
 
-  const address = new URL(location.href);
-  address.searchParams.set("part", "main");
-  address.hash = "";
+  // What is folded is the reader's; the server needs to know it only when the page is opened anew.
+  function address() {
+    const here = new URL(location.href);
+    here.searchParams.delete("fold");
+    here.searchParams.set("part", "main");
+    here.hash = "";
+    return here.href;
+  }
 
   async function look() {
     if (busy || document.hidden) return;
     busy = true;
     const begun = performance.now();
+    const wanted = address();
     try {
-      const fresh = await fetchMain();
+      const fresh = await fetchMain(wanted);
+      if (wanted !== address()) return next(0); // Another view was chosen meanwhile.
       if (fresh.dataset.edition !== main().dataset.edition) {
         location.reload(); // The program was replaced: its style and script may be others.
         return;
       }
-      const before = states();
+      const [before, focused] = [states(), document.activeElement];
       morph(main(), fresh);
+      // What is moved loses the focus.
+      if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+      if (chosen) document.getElementById("view")?.reset();
+      chosen = false;
       document.title = fresh.dataset.title;
       announce(before, states());
       recovered();
@@ -47,8 +62,8 @@
 
   const main = () => document.getElementById("main");
 
-  async function fetchMain() {
-    const response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+  async function fetchMain(wanted) {
+    const response = await fetch(wanted, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
     if (!response.ok) throw new Error(`it answers with status ${response.status}`);
     const text = await response.text();
     const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("main");
@@ -95,6 +110,78 @@
 
   // What the reader has set: unfolded or not.
   const isReaders = (element, name) => name === "open" && element.nodeName === "DETAILS";
+
+  // Another view of the same page.
+  function show(url, change) {
+    if (url.href === location.href) return;
+    history[change](null, "", url);
+    clearTimeout(timer);
+    look(); // Where one is under way, it sees the new address and is followed by another.
+  }
+
+  // The form as an address: only what is not the default, as the server writes it.
+  function viewOf(form) {
+    const url = new URL(location.href);
+    for (const control of form.elements) {
+      if (!control.name || control.type === "hidden") continue;
+      const value = control.value.trim();
+      const isDefault = value === "" || (control.nodeName === "SELECT" && control.selectedIndex === 0);
+      if (isDefault) url.searchParams.delete(control.name);
+      else url.searchParams.set(control.name, value);
+    }
+    return url;
+  }
+
+  const formOf = event => event.target.closest("form#view");
+
+  document.addEventListener("submit", event => {
+    const form = formOf(event);
+    if (!form) return;
+    event.preventDefault();
+    show(viewOf(form), "pushState");
+  });
+
+  document.addEventListener("input", event => {
+    const form = formOf(event);
+    if (!form) return;
+    clearTimeout(typing);
+    // A choice is a step back; each letter is none.
+    if (event.target.nodeName === "SELECT") show(viewOf(form), "pushState");
+    else typing = setTimeout(() => show(viewOf(form), "replaceState"), TYPING);
+  });
+
+  document.addEventListener("click", event => {
+    const link = event.target.closest("main a[href]");
+    const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+    if (!link || !isPlain || link.origin !== location.origin || link.pathname !== location.pathname) return;
+    const [url, here] = [new URL(link.href), new URL(location.href)];
+    if (url.hash || url.searchParams.get("bus") !== here.searchParams.get("bus")) return;
+    event.preventDefault();
+    const fold = here.searchParams.get("fold");
+    if (fold) url.searchParams.set("fold", fold);
+    chosen = true;
+    show(url, "pushState");
+  });
+
+  window.addEventListener("popstate", () => {
+    chosen = true;
+    clearTimeout(timer);
+    look();
+  });
+
+  // Which sections are folded stands in the address, so that it can be kept.
+  document.addEventListener("toggle", event => {
+    if (!event.target.dataset?.fold) return;
+    const url = new URL(location.href);
+    const folded = new Set((url.searchParams.get("fold") ?? "").split(".").filter(Boolean));
+    for (const { open, dataset } of document.querySelectorAll("details[data-fold]")) {
+      if (open) folded.delete(dataset.fold);
+      else folded.add(dataset.fold);
+    }
+    if (folded.size) url.searchParams.set("fold", [...folded].sort().join("."));
+    else url.searchParams.delete("fold");
+    if (url.href !== location.href) history.replaceState(null, "", url);
+  }, true);
 
   // Every thing that has a state worth telling: its name and its state, by id.
   function states() {

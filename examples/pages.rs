@@ -1,5 +1,6 @@
 //! Writes the status pages of an invented building into a directory, for inspection and for `tests/browser`: before and
-//! after one of its meters falls silent, each as a whole page and as the main part that the script requests.
+//! after one of its meters falls silent, with its meters in groups, and with a broken wire, each as a whole page and as
+//! the main part that the script requests.
 
 #[path = "../tests/it/support/page_fixture/mod.rs"]
 mod page_fixture;
@@ -7,7 +8,7 @@ mod page_fixture;
 use std::path::Path;
 use std::{env, fs, io};
 
-use metergate::page::{self, Part};
+use metergate::page::{self, Part, View};
 
 fn main() -> io::Result<()> {
     let Some(directory) = env::args_os().nth(1) else {
@@ -18,16 +19,27 @@ fn main() -> io::Result<()> {
         let overview = page_fixture::overview(dead);
         let meter = if dead { page_fixture::dead_meter() } else { page_fixture::meter() };
         for (ending, part) in [("page", Part::Page), ("main", Part::Main)] {
-            write(directory, &format!("{name}/index.{ending}"), &page::overview(&overview, part))?;
+            write(
+                directory,
+                &format!("{name}/index.{ending}"),
+                &page::overview(&overview, &View::default(), part),
+            )?;
+            let wire = page::overview(&overview, &page_fixture::wire_order(), part);
+            write(directory, &format!("{name}/index-wire.{ending}"), &wire)?;
             write(directory, &format!("{name}/meter.{ending}"), &page_fixture::meter_page(&meter, part))?;
         }
     }
     for (name, model) in [
         ("healthy", page_fixture::healthy()),
         ("full", page_fixture::full()),
+        ("grouped", page_fixture::grouped()),
+        ("broken", page_fixture::broken()),
         ("unknown", page_fixture::unknown()),
     ] {
-        write(directory, &format!("{name}/index.page"), &page::overview(&model, Part::Page))?;
+        for (ending, part) in [("page", Part::Page), ("main", Part::Main)] {
+            let html = page::overview(&model, &View::default(), part);
+            write(directory, &format!("{name}/index.{ending}"), &html)?;
+        }
     }
     write(
         directory,

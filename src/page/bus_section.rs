@@ -1,7 +1,6 @@
-//! One line as it hangs on the wire: the gateway's port at its head, then each meter in the order of the wire.
+//! One line: the gateway's port at its head, where its time goes, then its meters.
 //!
-//! Owns the drawing of a bus. What is old stays readable but is marked as old; what is not known is said to be not
-//! known. Source: docs/design.md, "The status page".
+//! Owns the drawing of a port. What is not known is said to be not known. Source: docs/design.md, "The status page".
 
 use std::time::Duration;
 
@@ -9,18 +8,18 @@ use maud::{Markup, html};
 
 use super::findings::commands;
 use super::format::{self, NO_DATA};
-use super::layout::{class, head, port_badge, state_shape};
-use super::meter_link::MeterLink;
+use super::layout::port_badge;
+use super::meters;
 use super::plot::{self, Part};
-use crate::meter::Group;
-use crate::status::{Bus, LineShares, Point, Port, PortState, Status, Unit, UnitMinute};
+use super::view::View;
+use crate::status::{Bus, LineShares, Port, PortState, Status};
 
-/// A bus; `index` tells it from the others of the page.
-pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>) -> Markup {
+/// A bus; `index` tells it from the others of the page. The meters hang below it where the view folds by line.
+pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>, view: &View) -> Markup {
     let heading = format!("bus-{index}");
     let (port_name, port_state) = (format!("The port of {}", bus.bus), bus.port.state.word());
     html! {
-        section class={ "bus " (bus.port.state.word()) } aria-labelledby=(heading) {
+        section class={ "bus " (bus.port.state.word()) } id={ (heading) "-section" } aria-labelledby=(heading) {
             div class="port" id={ (heading) "-port" } data-name=(port_name) data-state=(port_state) {
                 div class="port-name" {
                     h2 id=(heading) { (bus.bus) }
@@ -29,10 +28,8 @@ pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>) -> Marku
                 (port_facts(bus))
                 (line_time(bus))
             }
-            @if bus.wire.is_empty() {
-                p class="empty" { "No meters." }
-            } @else {
-                (wire(index, bus, status, &heading))
+            @if !meters::is_grouped(status, view) {
+                (meters::Section::of_line(index, bus, status, view).line_markup(status, view, &heading))
             }
         }
     }
@@ -108,6 +105,7 @@ fn errors(port: &Port<'_>) -> Markup {
 
 /// Where the line's time goes: now as a bar with its numbers, the last hour above one another.
 fn line_time(bus: &Bus<'_>) -> Markup {
+    let minutes = u64::try_from(bus.hour.len().min(plot::HOUR)).unwrap_or_default();
     html! {
         div class="line-time" {
             h3 { "Line time" }
@@ -118,7 +116,7 @@ fn line_time(bus: &Bus<'_>) -> Markup {
             @if bus.hour.iter().any(Option::is_some) {
                 figure {
                     (hour(bus))
-                    figcaption { span { "1 h ago" } span { "now" } }
+                    figcaption { span { (format::age(Duration::from_secs(60 * minutes))) " ago" } span { "now" } }
                 }
             }
         }
@@ -170,128 +168,8 @@ fn hour(bus: &Bus<'_>) -> Markup {
         .map(|minute| minute.map(|minute| shares(minute).map(|(_, _, share)| share).to_vec()))
         .collect();
     plot::stack(
-        &format!("Line time in use over the last hour: {words}"),
+        &format!("Line time in use over {}: {words}", plot::last_minutes(bus.hour.len())),
         &["clients", "polling", "failures"],
         &slots,
     )
 }
-
-/// The meters. A table, so that it can be read by column; the style sheet lays it out on narrow screens, so the roles
-/// are said.
-fn wire(index: usize, bus: &Bus<'_>, status: &Status<'_>, heading: &str) -> Markup {
-    html! {
-        table class="wire" role="table" aria-labelledby=(heading) {
-            thead role="rowgroup" {
-                tr role="row" {
-                    th role="columnheader" scope="col" class="tap" { span class="unseen-text" { "Unit" } }
-                    (head("Meter")) (head("State")) (head("Real power")) (head("Age of data"))
-                    (head("Answers in, last hour")) (head("Errors, last hour"))
-                }
-            }
-            tbody role="rowgroup" {
-                @for unit in status.on_the_wire(bus) { (row(index, unit, &MeterLink::new(unit, status))) }
-            }
-        }
-    }
-}
-
-fn row(index: usize, unit: &Unit<'_>, link: &MeterLink<'_>) -> Markup {
-    html! {
-        tr role="row" id={ "bus-" (index) "-line-" (unit.line_unit) } class=(class(unit.state))
-            data-name=(link.full_title()) data-state=(unit.state.title()) {
-            td role="cell" class="tap" { (state_shape(unit.state)) span class="id" { (unit.unit) } }
-            th role="rowheader" scope="row" class="name" {
-                a href=(link.href()) { (link.title()) }
-                @if unit.line_unit != unit.unit { span class="sub" { "on the line " (unit.line_unit) } }
-            }
-            td role="cell" class="is" { span class={ "state " (class(unit.state)) } { (unit.state.title()) } }
-            td role="cell" class={ "kw" @if !unit.state.is_answering() { " old" } } { (power_cell(unit)) }
-            td role="cell" class={ "age" @if !unit.state.is_answering() { " old" } } {
-                span class="cap" aria-hidden="true" { "Age" }
-                @match unit.age_ms {
-                    None => { span class="no" { (NO_DATA) } }
-                    Some(millis) => { (format::age(Duration::from_millis(millis))) }
-                }
-            }
-            td role="cell" class="time" {
-                span class="cap" aria-hidden="true" { "Answers in" }
-                (answer_times(unit))
-            }
-            td role="cell" class="errors" {
-                span class="cap" aria-hidden="true" { "Errors" }
-                (failures(unit))
-            }
-        }
-    }
-}
-
-/// The real power of a unit as far as it may be added to that of others: of one that answers, and young.
-pub(super) fn power_to_add(unit: &Unit<'_>) -> Option<f64> {
-    power(unit, |point| point.is_fresh).filter(|_| unit.state.is_answering())
-}
-
-/// The real power the profile puts first, in kW, as last read, if it is `wanted`.
-fn power(unit: &Unit<'_>, wanted: impl Fn(&Point<'_>) -> bool) -> Option<f64> {
-    unit.headline.iter().filter(|point| wanted(point)).find_map(|point| {
-        let factor = match point.unit.as_deref()? {
-            "W" => 1e-3,
-            "kW" => 1.0,
-            "MW" => 1e3,
-            _ => return None,
-        };
-        Some(point.value.filter(|_| point.group == Group::Power)?.to_f64() * factor)
-    })
-}
-
-fn power_cell(unit: &Unit<'_>) -> Markup {
-    html! {
-        @match power(unit, |_| true).filter(|power| power.is_finite()) {
-            None => { span class="no" { (NO_DATA) } }
-            Some(power) => {
-                @if !unit.state.is_answering() { span class="unseen-text" { "last known " } }
-                b { (format::number(power)) } " kW"
-            }
-        }
-    }
-}
-
-pub(super) fn answer_times(unit: &Unit<'_>) -> Markup {
-    let values: Vec<_> =
-        unit.hour.iter().map(|minute| minute.and_then(|one| one.answer_time_ms).map(f64::from)).collect();
-    html! {
-        span class="pair" {
-            span class={ "figure" @if unit.answer_time_ms.is_none() { " no" } } {
-                (unit.answer_time_ms.map_or_else(|| NO_DATA.to_owned(), format::millis))
-            }
-            (plot::spark_line("Answer time over the last hour", &values, format::millis))
-        }
-    }
-}
-
-pub(super) fn failures(unit: &Unit<'_>) -> Markup {
-    let counts = |minute: UnitMinute| (u64::from(minute.errors), u64::from(minute.transactions));
-    let minutes: Vec<_> = unit.hour.iter().map(|minute| minute.map_or((0, 0), counts)).collect();
-    let sums = minutes.iter().fold((0, 0), |sums, minute| (sums.0 + minute.0, sums.1 + minute.1));
-    let values: Vec<_> = minutes.iter().map(|(failures, requests)| share(*failures, *requests)).collect();
-    let whole = share(sums.0, sums.1);
-    html! {
-        span class="pair" {
-            span class={ "figure" @if whole.is_none() { " no" } @else if whole.is_some_and(|share| share >= NOTABLE) { " high" } } {
-                (whole.map_or_else(|| NO_DATA.to_owned(), format::percent))
-            }
-            (plot::spark_steps("Errors over the last hour", &values, FULL, format::percent))
-        }
-    }
-}
-
-/// `None` where nothing was asked: that is not 0 %.
-fn share(part: u64, whole: u64) -> Option<f64> {
-    // Counts of an hour are far below the 53 bits a float holds exactly.
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// The scale of errors reaches at least so far.
-const FULL: f64 = 0.1;
-
-/// From here on the number itself is marked.
-const NOTABLE: f64 = 0.02;

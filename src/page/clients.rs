@@ -1,4 +1,5 @@
-//! The table of clients: a row for each address at each listener, the busiest first.
+//! The table of clients: a row for each address at each listener, the busiest first, then those that left within the
+//! last hour.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,7 @@ use maud::{Markup, html};
 use super::format::{self, NO_DATA};
 use super::layout::{ago, cell, head};
 use crate::modbus::pdu::ExceptionCode;
-use crate::status::{Client, Status};
+use crate::status::{Client, DepartedClient, Status};
 
 /// The connections of one address to one listener, together.
 pub(super) struct Row {
@@ -79,13 +80,6 @@ impl Row {
         }
     }
 
-    /// Share of its reads answered without the line; `None`: it has read nothing.
-    #[expect(clippy::cast_precision_loss, reason = "a counter beyond 2^53 is not met")]
-    fn snapshot_share(&self) -> Option<f64> {
-        let reads = self.hits + self.misses;
-        (reads > 0).then(|| self.hits as f64 / reads as f64)
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "there are few connections")]
     fn answer_time_ms(&self) -> Option<f64> {
         let times = &self.answer_times_ms;
@@ -93,26 +87,37 @@ impl Row {
     }
 }
 
-pub(super) fn section(rows: &[Row]) -> Markup {
+pub(super) fn section(rows: &[Row], departed: &[DepartedClient]) -> Markup {
     let (shown, left_out) = rows.split_at(rows.len().min(MOST_ROWS));
+    let mut gone: Vec<_> = departed.iter().collect();
+    gone.sort_by_key(|one| one.left_ms);
+    let (gone, gone_too) = gone.split_at(gone.len().min(MOST_ROWS));
     html! {
-        section aria-labelledby="clients" {
+        section id="connected" aria-labelledby="clients" {
             h2 id="clients" { "Clients" }
-            @if shown.is_empty() {
-                p class="empty" { "No client is connected." }
-            } @else {
-                table class="rows" role="table" aria-labelledby="clients" {
+            @if shown.is_empty() { p class="empty" { "No client is connected." } }
+            @if !shown.is_empty() || !gone.is_empty() {
+                table class="rows clients" role="table" aria-labelledby="clients" {
                     thead role="rowgroup" {
                         tr role="row" {
                             (head("Client")) (head("By listener")) (head("Requests")) (head("From snapshot"))
-                            (head("Answered in")) (head("Exceptions")) (head("Last request"))
+                            (head("Response time")) (head("Exceptions")) (head("Last request"))
                         }
                     }
-                    tbody role="rowgroup" { @for row in shown { (markup(row)) } }
+                    tbody role="rowgroup" {
+                        @for row in shown { (markup(row)) }
+                        @for client in gone { (departed_row(client)) }
+                    }
                 }
             }
             @if !left_out.is_empty() {
                 p class="note" { "And " (format::counted(left_out.len(), "client", "clients")) " more." }
+            }
+            @if !gone_too.is_empty() {
+                p class="note" {
+                    "And " (format::counted(gone_too.len(), "client", "clients")) " more that left within the last hour: "
+                    a href="/api/v1/clients" { "JSON" } "."
+                }
             }
         }
     }
@@ -134,17 +139,9 @@ fn markup(row: &Row) -> Markup {
                 &row.requests_per_second.map_or_else(no_data, format::rate),
                 Some(&format!("{} in all", format::count(row.requests))),
             ))
-            (cell("From snapshot", &row.snapshot_share().map_or_else(no_data, format::percent), None))
-            (cell("Answered in", &row.answer_time_ms().map_or_else(no_data, format::millis), None))
-            td role="cell" {
-                span class="cap" aria-hidden="true" { "Exceptions" }
-                span class="held" {
-                    @if row.exceptions.is_empty() { "none" }
-                    @for (code, count) in &row.exceptions {
-                        span class="line" { (format::count(*count)) " × " (exception(*code)) }
-                    }
-                }
-            }
+            (cell("From snapshot", &share(row.hits, row.misses).map_or_else(no_data, format::percent), None))
+            (cell("Response time", &row.answer_time_ms().map_or_else(no_data, format::millis), None))
+            (exceptions(row.exceptions.iter().map(|(code, count)| (*code, *count))))
             (cell(
                 "Last request",
                 &row.last_request_ms.map(millis).map_or_else(|| "none yet".to_owned(), ago),
@@ -152,6 +149,47 @@ fn markup(row: &Row) -> Markup {
             ))
         }
     }
+}
+
+fn exceptions(counted: impl ExactSizeIterator<Item = (Option<u8>, u64)>) -> Markup {
+    html! {
+        td role="cell" {
+            span class="cap" aria-hidden="true" { "Exceptions" }
+            span class="held" {
+                @if counted.len() == 0 { "none" }
+                @for (code, count) in counted {
+                    span class="line" { (format::count(count)) " × " (exception(code)) }
+                }
+            }
+        }
+    }
+}
+
+/// A client that has left: when, and what it had asked for.
+fn departed_row(client: &DepartedClient) -> Markup {
+    let requests = &client.requests;
+    html! {
+        tr role="row" class="gone" {
+            th role="rowheader" scope="row" {
+                (client.client)
+                @if client.connections > 1 { " (" (format::count(client.connections)) " connections)" }
+                span class="sub" { "left " (ago(Duration::from_millis(client.left_ms))) }
+            }
+            (cell("By listener", &client.listener.to_string(), None))
+            (cell("Requests", &format!("{} in all", format::count(requests.requests)), None))
+            (cell("From snapshot", &share(requests.snapshot_hits, requests.snapshot_misses).map_or_else(|| NO_DATA.to_owned(), format::percent), None))
+            (cell("Response time", "–", None))
+            (exceptions(requests.exceptions.iter().map(|one| (one.code, one.count))))
+            (cell("Last request", "left", None))
+        }
+    }
+}
+
+/// Share of reads answered without the line; `None`: nothing was read.
+#[expect(clippy::cast_precision_loss, reason = "a counter beyond 2^53 is not met")]
+fn share(hits: u64, misses: u64) -> Option<f64> {
+    let reads = hits + misses;
+    (reads > 0).then(|| hits as f64 / reads as f64)
 }
 
 fn exception(code: Option<u8>) -> String {

@@ -1,7 +1,7 @@
 //! What is wrong, in words, with the remedy: the findings, worst first.
 //!
-//! Owns how they are ordered and laid out; which there are is decided in [`crate::findings`]. The steps of
-//! a remedy are a list; what stands between backticks is a command.
+//! Owns how they are ordered and laid out: one line each, which unfolds. Which there are is decided in
+//! [`crate::findings`]. The steps of a remedy are a list; what stands between backticks is a command.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::format;
 use super::layout::state_shape;
 use super::meter_link::MeterLink;
-use crate::findings::{Remedy, Severity};
+use crate::findings::Severity;
 use crate::status::{LocatedFinding, Status, Unit, UnitState};
 
 /// A finding and what it is about.
@@ -114,7 +114,7 @@ fn sorted<'a>(all: impl Iterator<Item = (&'a LocatedFinding<'a>, Place<'a>, Stri
 pub(super) fn section(items: &[Item<'_>], verdict: Verdict) -> Markup {
     let (first, rest) = items.split_at(items.len().min(SHOWN));
     html! {
-        section class="troubles" aria-labelledby="wrong" {
+        section class="troubles" id="now-wrong" aria-labelledby="wrong" {
             h2 id="wrong" { "What is wrong now" }
             @if items.is_empty() {
                 @match verdict {
@@ -122,52 +122,51 @@ pub(super) fn section(items: &[Item<'_>], verdict: Verdict) -> Markup {
                     Verdict::Unsure(text) => { p class="unsure" { (state_shape(UnitState::NeverSeen)) (text) } }
                 }
             } @else {
-                ul { @for (index, item) in first.iter().enumerate() { (markup(item, index < UNFOLDED)) } }
+                ul { @for item in first { (markup(item)) } }
             }
             @if !rest.is_empty() {
                 details id="wrong-too" {
                     summary { "And " (rest.len()) " more" }
-                    ul { @for item in rest { (markup(item, false)) } }
+                    ul { @for item in rest { (markup(item)) } }
                 }
             }
         }
     }
 }
 
-fn markup(item: &Item<'_>, unfolded: bool) -> Markup {
+/// One line, which unfolds into the evidence and what to do.
+fn markup(item: &Item<'_>) -> Markup {
     let Item { finding, place, id } = item;
     html! {
         li id=(id) class={ "trouble " (finding.severity.word()) } {
-            (severity_shape(finding.severity))
-            div {
-                p class="what" {
-                    span class="severity" { (finding.severity.word()) }
-                    @match place {
-                        Place::Here => { " " }
-                        Place::Line { bus } => { span class="place" { "Line " (bus) } }
-                        Place::Unit { bus, meter: Some(meter), .. } => {
-                            a class="place" href=(meter.href()) { (meter.full_title()) }
-                            span class="of" { " on " (bus) }
-                        }
-                        Place::Unit { bus, meter: None, line_unit } => {
-                            span class="place" { "Unit " (line_unit) " on the line " (bus) }
-                        }
-                    }
-                    span class={ "said" @if !matches!(place, Place::Here) { " apart" } } { (commands(&finding.what)) "." }
+            span class="severity" { (severity_shape(finding.severity)) (finding.severity.word()) }
+            @match place {
+                Place::Here => {}
+                Place::Line { bus } => { span class="place" { "Line " (bus) } }
+                Place::Unit { bus, meter: Some(meter), .. } => {
+                    span class="place" { a href=(meter.href()) { (meter.full_title()) } span class="of" { " on " (bus) } }
                 }
-                p class="since" { (since(finding)) }
-                details open[unfolded] { summary { "What to do" } (remedy(&finding.remedy)) }
+                Place::Unit { bus, meter: None, line_unit } => {
+                    span class="place" { "Unit " (line_unit) span class="of" { " on " (bus) } }
+                }
+            }
+            details {
+                summary {
+                    span class="said" { (commands(&finding.what)) }
+                    span class="since" { (format::age(Duration::from_millis(finding.active_since_ms))) }
+                }
+                (remedy(finding))
             }
         }
     }
 }
 
 /// Since when, and when it was last seen where that is a while ago.
-fn since(finding: &LocatedFinding<'_>) -> String {
+fn evidence(finding: &LocatedFinding<'_>) -> String {
     let active = format::span(Duration::from_millis(finding.active_since_ms));
     match Duration::from_millis(finding.last_seen_ms) {
-        seen if seen < SEEN_NOW => format!("active for {active}"),
-        seen => format!("active for {active}, last seen {} ago", format::age(seen)),
+        seen if seen < SEEN_NOW => format!("Active for {active}, seen just now."),
+        seen => format!("Active for {active}, last seen {} ago.", format::age(seen)),
     }
 }
 
@@ -185,11 +184,12 @@ fn severity_shape(severity: Severity) -> Markup {
     }
 }
 
-/// What to do, its steps as a list.
-fn remedy(remedy: &Remedy) -> Markup {
+/// The evidence, and what to do, its steps as a list.
+fn remedy(finding: &LocatedFinding<'_>) -> Markup {
+    let remedy = &finding.remedy;
     html! {
         div class="remedy" {
-            @if !remedy.context.is_empty() { p { (commands(&remedy.context)) "." } }
+            p { (evidence(finding)) @if !remedy.context.is_empty() { " " (commands(&remedy.context)) "." } }
             @match remedy.steps.as_slice() {
                 [] => {}
                 [only] => { p { (commands(only)) "." } }
@@ -227,20 +227,16 @@ fn command(text: &str) -> Markup {
 /// What was seen so lately is seen now.
 const SEEN_NOW: Duration = Duration::from_secs(2);
 
-/// So many show their remedies at once.
-const UNFOLDED: usize = 2;
-
 /// More than these are folded away: the worst must fit a screen.
 const SHOWN: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::Kind;
+    use crate::findings::{Kind, Remedy};
 
-    #[test]
-    fn a_meters_page_says_of_a_finding_of_its_line_whose_it_is() {
-        let finding = LocatedFinding {
+    fn noise() -> LocatedFinding<'static> {
+        LocatedFinding {
             severity: Severity::Warning,
             kind: Kind::Noise,
             bus: "riser-a".into(),
@@ -251,19 +247,27 @@ mod tests {
             remedy: Remedy::default(),
             active_since_ms: 180_000,
             last_seen_ms: 0,
-        };
-        let status = Status { findings: vec![finding], ..Status::default() };
+        }
+    }
+
+    #[test]
+    fn a_meters_page_says_of_a_finding_of_its_line_whose_it_is() {
+        let status = Status { findings: vec![noise()], ..Status::default() };
         let unit = Unit { bus: "riser-a".into(), ..Unit::default() };
         let shown = section(&of_unit(&status, &unit), Verdict::Well("")).into_string();
-        assert!(shown.contains("Line riser-a") && shown.contains("<code>ls</code> shows it."), "{shown}");
+        assert!(shown.contains("Line riser-a") && shown.contains("<code>ls</code> shows it"), "{shown}");
     }
 
     #[test]
     fn several_steps_are_a_list_and_one_is_not() {
         let several = Remedy::steps(["swap A and B", "`ls`"]).knowing("Others answer");
-        let listed = "<p>Others answer.</p><ol><li>swap A and B</li><li><code>ls</code></li></ol>";
-        assert_eq!(remedy(&several).into_string(), format!("<div class=\"remedy\">{listed}</div>"));
-        assert_eq!(remedy(&Remedy::step("look")).into_string(), "<div class=\"remedy\"><p>look.</p></div>");
+        let shown = |remedy_of| remedy(&LocatedFinding { remedy: remedy_of, ..noise() }).into_string();
+        let listed = "<p>Active for 3 min 0 s, seen just now. Others answer.</p><ol><li>swap A and B</li><li><code>ls</code></li></ol>";
+        assert_eq!(shown(several), format!("<div class=\"remedy\">{listed}</div>"));
+        let one = "<p>Active for 3 min 0 s, seen just now.</p><p>look.</p>";
+        assert_eq!(shown(Remedy::step("look")), format!("<div class=\"remedy\">{one}</div>"));
+        let earlier = evidence(&LocatedFinding { last_seen_ms: 12_000, ..noise() });
+        assert_eq!(earlier, "Active for 3 min 0 s, last seen 12 s ago.");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::meter::figure::grouped;
+
 /// Stands where there is no value.
 pub(super) const NO_DATA: &str = "no data";
 
@@ -106,23 +108,6 @@ pub(super) fn count(count: u64) -> String {
 pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     let what = if number == 1 { one } else { many };
     format!("{} {what}", count(u64::try_from(number).unwrap_or(u64::MAX)))
-}
-
-/// Narrow no-break spaces between groups of three digits before the point; four digits stay together.
-fn grouped(text: &str) -> String {
-    let (sign, rest) = text.split_at(usize::from(text.starts_with('-')));
-    let (whole, decimals) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
-    if whole.len() <= 4 {
-        return text.to_owned();
-    }
-    let mut grouped = String::from(sign);
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            grouped.push('\u{202f}');
-        }
-        grouped.push(digit);
-    }
-    grouped + decimals
 }
 
 const MINUTE: u64 = 60;

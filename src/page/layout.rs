@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
 use super::format;
+use super::view::Refresh;
 use crate::status::{PortState, Status, UnitState};
 
 /// How much of a page is wanted.
@@ -28,6 +29,15 @@ pub(super) struct Content<'a> {
     pub main: Markup,
     /// For the foot.
     pub status: &'a Status<'a>,
+    /// What happens without a script.
+    pub reload: Reload,
+}
+
+/// Whether a page loads itself anew where no script keeps it live, and the address of the other way.
+pub(super) struct Reload {
+    pub refresh: Refresh,
+    /// Empty: there is none.
+    pub other: String,
 }
 
 impl Content<'_> {
@@ -41,7 +51,7 @@ impl Content<'_> {
         };
         match part {
             Part::Main => main.into_string(),
-            Part::Page => document(&self.title, &main).into_string(),
+            Part::Page => document(&self.title, &main, &self.reload).into_string(),
         }
     }
 }
@@ -53,10 +63,11 @@ pub fn notice(status: &Status<'_>, heading: &str, text: &str, part: Part) -> Str
     let main = html! {
         div class="intro" { h1 { (heading) } p { (text) } p { a href="/" { "To the overview" } } }
     };
-    Content { title: format!("{heading} · metergate"), main, status }.render(part)
+    let reload = Reload { refresh: Refresh::On, other: String::new() };
+    Content { title: format!("{heading} · metergate"), main, status, reload }.render(part)
 }
 
-fn document(title: &str, main: &Markup) -> Markup {
+fn document(title: &str, main: &Markup, reload: &Reload) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en-GB" {
@@ -69,7 +80,9 @@ fn document(title: &str, main: &Markup) -> Markup {
                 link rel="icon" type="image/svg+xml" href=(assets::ICON.href());
                 link rel="stylesheet" href=(assets::STYLE.href());
                 script src=(assets::SCRIPT.href()) defer {}
-                noscript { meta http-equiv="refresh" content=(REFRESH_SECONDS); }
+                @if reload.refresh == Refresh::On {
+                    noscript { meta http-equiv="refresh" content=(REFRESH_SECONDS); }
+                }
             }
             body {
                 a class="skip" href="#main" { "Skip to the content" }
@@ -81,13 +94,24 @@ fn document(title: &str, main: &Markup) -> Markup {
                         a href="/capture.pcapng" { "Capture" }
                     }
                     // The script says otherwise as soon as it runs.
-                    p id="pace" { "Refreshed every " (REFRESH_SECONDS) " s" }
+                    p id="pace" { (pace(reload)) }
                 }
                 p id="lost" role="alert" hidden {}
                 p id="news" class="unseen-text" role="status" {}
                 (main)
             }
         }
+    }
+}
+
+fn pace(reload: &Reload) -> Markup {
+    let (now, way) = match reload.refresh {
+        Refresh::On => (format!("Refreshed every {REFRESH_SECONDS} s"), "Pause"),
+        Refresh::Off => ("Not refreshed".to_owned(), "Go on"),
+    };
+    html! {
+        (now)
+        @if !reload.other.is_empty() { " · " a href=(reload.other) { (way) } }
     }
 }
 

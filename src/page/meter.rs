@@ -3,34 +3,38 @@
 //! Owns the order and the words. A value that is not there is said to be missing, with the reason; a value of a meter
 //! that no longer answers is marked as old. Source: docs/design.md, "The status page".
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::bus_section::{answer_times, failures};
 use super::events;
 use super::findings::{self, Verdict};
 use super::format::{self, NO_DATA};
-use super::layout::{Content, Part, ago, head, state_badge};
+use super::layout::{Content, Part, Reload, ago, head, state_badge};
 use super::meter_link::MeterLink;
+use super::meters::{failures, response_times};
+use super::phases::{self, PhaseTable};
 use super::plot;
+use super::quantity::{label, unit_of, value};
+use super::time_axis::TimeAxis;
+use super::view::Refresh;
 use crate::meter::Group;
 use crate::modbus::hex::Hex;
 use crate::status::{
-    Number, Point, Problem, READING_MINUTES, ReadingHistory, Status, TransactionRecord, Unit, UnitDetail,
-    UnitState,
+    Decoded, DecodedAnswer, DecodedValue, Point, Problem, READING_MINUTES, ReadingHistory, RecordFilter,
+    Status, TransactionRecord, Unit, UnitDetail, UnitState,
 };
 
 /// The page of one meter of the model as HTML; its unit has its detail.
 #[must_use]
-pub fn meter(status: &Status<'_>, unit: &Unit<'_>, part: Part) -> String {
+pub fn meter(status: &Status<'_>, unit: &Unit<'_>, view: MeterView, part: Part) -> String {
     let nothing = UnitDetail::default();
     let detail = unit.detail.as_ref().unwrap_or(&nothing);
     let link = MeterLink::new(unit, status);
     let name = link.full_title();
     let (previous, next) = neighbours(status, unit);
     let findings = findings::of_unit(status, unit);
+    let points = Points::new(unit, &detail.points);
     let main = html! {
         nav class="trail" aria-label="Meters" {
             a href="/" { "All meters" }
@@ -52,16 +56,46 @@ pub fn meter(status: &Status<'_>, unit: &Unit<'_>, part: Part) -> String {
         (headline(unit))
         (findings::section(&findings, verdict(unit.state)))
         (alerts(unit, detail))
+        (points.measured())
         (history(&detail.readings))
         (health(unit))
-        (points(unit, detail))
+        (points.others())
         (events::of_unit(status, unit))
-        (transactions(&detail.records))
+        (transactions(&detail.records, view, &link))
     };
     let counts = findings::counts(findings.iter().map(findings::Item::finding));
     let title = format!("{name} {} · metergate", unit.state.title());
     let title = counts.map_or_else(|| title.clone(), |counts| format!("{counts} · {title}"));
-    Content { title, main, status }.render(part)
+    let other = address(&link, MeterView { refresh: view.refresh.other(), ..view });
+    Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)
+}
+
+/// A view of the page of a meter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeterView {
+    /// Which transactions are shown.
+    pub records: RecordFilter,
+    /// Whether it loads itself anew without a script.
+    pub refresh: Refresh,
+}
+
+/// The address of a view.
+fn address(link: &MeterLink<'_>, view: MeterView) -> String {
+    let href = link.href();
+    let refresh = match view.refresh {
+        Refresh::On => None,
+        Refresh::Off => Some("refresh=off"),
+    };
+    let records = match view.records {
+        RecordFilter::All => None,
+        RecordFilter::Failed => Some("transactions=failed"),
+    };
+    let query: Vec<_> = [records, refresh].into_iter().flatten().collect();
+    match (query.is_empty(), href.contains('?')) {
+        (true, _) => href,
+        (false, true) => format!("{href}&{}", query.join("&")),
+        (false, false) => format!("{href}?{}", query.join("&")),
+    }
 }
 
 /// The meters before and after it on the wire.
@@ -95,15 +129,15 @@ fn neighbour(way: &str, meter: &MeterLink<'_>) -> Markup {
 fn headline(unit: &Unit<'_>) -> Markup {
     let is_old = !unit.state.is_answering();
     html! {
-        section class={ "headline" @if is_old { " old" } } aria-label="Now" {
+        section id="now" class={ "headline" @if is_old { " old" } } aria-label="Now" {
             dl {
                 @for point in &unit.headline {
                     div {
                         dt { (label(&point.description)) }
                         dd {
-                            @match measured(point).filter(|value| value.is_finite()) {
+                            @match value(point) {
                                 None => { span class="no" { (NO_DATA) } }
-                                Some(number) => { b { (format::number(number)) } " " (unit_of(point.unit.as_ref())) }
+                                Some(value) => { b { (value) } " " (unit_of(point.unit.as_ref())) }
                             }
                         }
                     }
@@ -125,25 +159,10 @@ fn headline(unit: &Unit<'_>) -> Markup {
     }
 }
 
-/// What a quantity is called where there is little room: its description up to the first comma.
-fn label(description: &str) -> &str {
-    description.split(',').next().unwrap_or_default()
-}
-
-/// A ratio is a number without a unit.
-fn unit_of<'u>(unit: Option<&'u Cow<'_, str>>) -> &'u str {
-    unit.map(|unit| &**unit).filter(|unit| !matches!(*unit, "ratio" | "count")).unwrap_or_default()
-}
-
-/// The value, where it is a plain number.
-fn measured(point: &Point<'_>) -> Option<f64> {
-    point.value.filter(|_| point.text.is_none()).map(Number::to_f64)
-}
-
 fn alerts(unit: &Unit<'_>, detail: &UnitDetail<'_>) -> Markup {
     let are_known = detail.points.iter().any(|point| point.is_alert && point.age_ms.is_some());
     html! {
-        section aria-labelledby="alerts" {
+        section id="raised" aria-labelledby="alerts" {
             h2 id="alerts" { "Alerts of the meter" }
             @if !are_known {
                 p class="empty" { "Not known: they have not been read." }
@@ -158,33 +177,55 @@ fn alerts(unit: &Unit<'_>, detail: &UnitDetail<'_>) -> Markup {
 
 fn history(readings: &[ReadingHistory<'_>]) -> Markup {
     // What a meter never gives needs no plot.
-    let readings: Vec<_> = readings.iter().filter(|reading| !reading.means.is_empty()).collect();
+    let plots: Vec<_> = readings.iter().map(|reading| (reading, plotted(reading))).collect();
+    let plots: Vec<_> = plots.into_iter().filter(|(_, points)| !points.is_empty()).collect();
+    let axis = TimeAxis::over(
+        plots.iter().filter_map(|(_, points)| points.first()).map(|(ago, _)| *ago).fold(0.0, f64::max),
+    );
     html! {
-        @if !readings.is_empty() {
-            section aria-labelledby="history" {
-                h2 id="history" { "The last 12 hours" }
-                div class="charts" { @for reading in readings { (chart(reading)) } }
+        @if !plots.is_empty() {
+            section id="readings" aria-labelledby="history" {
+                h2 id="history" { "Over " (axis.words()) }
+                div class="charts" { @for (reading, points) in &plots { (chart(reading, points, axis)) } }
             }
         }
     }
 }
 
-fn chart(reading: &ReadingHistory<'_>) -> Markup {
+/// How many seconds ago each reading or each minute was, and its value, the newest last.
+fn plotted(reading: &ReadingHistory<'_>) -> Vec<(f64, Option<f64>)> {
+    let seconds = |millis: u64| Duration::from_millis(millis).as_secs_f64();
+    if !reading.first.is_empty() {
+        return reading
+            .first
+            .iter()
+            .map(|(millis, value)| (seconds(*millis), Some(f64::from(*value))))
+            .collect();
+    }
+    let means = &reading.means[reading.means.len().saturating_sub(READING_MINUTES)..];
+    let ended = seconds(reading.ended_ms);
+    // A mean stands in the middle of its minute.
+    let ago = (0..u32::try_from(means.len()).unwrap_or(u32::MAX)).rev();
+    let ago = ago.map(|minutes| ended + 60.0 * f64::from(minutes) + 30.0);
+    ago.zip(means.iter().map(|mean| mean.map(f64::from))).collect()
+}
+
+fn chart(reading: &ReadingHistory<'_>, points: &[(f64, Option<f64>)], axis: TimeAxis) -> Markup {
     let (name, unit) = (label(&reading.description), unit_of(reading.unit.as_ref()));
-    let minutes: Vec<_> = reading.means.iter().map(|mean| mean.map(f64::from)).collect();
     let print = |value| format::quantity(Some(value), unit);
-    let label = format!("{name}, one-minute means over the last 12 hours");
+    let values: Vec<_> = points.iter().map(|(_, value)| *value).collect();
+    let label = format!("{name} over {}", axis.words());
     html! {
         figure {
             figcaption {
-                strong { (name) ", " (unit) }
-                @if let Some(summary) = plot::Summary::of(&minutes, READING_MINUTES) {
+                strong { (name) @if !unit.is_empty() { ", " (unit) } }
+                @if let Some(summary) = plot::Summary::of(&values, values.len()) {
                     span { "lowest " b { (print(summary.low)) } }
                     span { "mean " b { (print(summary.mean)) } }
                     span { "highest " b { (print(summary.high)) } }
                 }
             }
-            (plot::chart(&label, unit, &minutes, READING_MINUTES, &HOURS))
+            (plot::chart(&label, unit, points, axis))
         }
     }
 }
@@ -199,10 +240,10 @@ fn health(unit: &Unit<'_>) -> Markup {
     ];
     let last_answer = unit.last_answer_ms.map(Duration::from_millis);
     html! {
-        section class="health" aria-labelledby="health" {
+        section class="health" id="answering" aria-labelledby="health" {
             h2 id="health" { "How it answers" }
             dl {
-                div { dt { "Answers in, last hour" } dd { (answer_times(unit)) } }
+                div { dt { "Response time" } dd { (response_times(unit)) } }
                 div { dt { "Errors, last hour" } dd { (failures(unit)) } }
                 div {
                     dt { "Last answer" }
@@ -216,27 +257,73 @@ fn health(unit: &Unit<'_>) -> Markup {
     }
 }
 
-fn points(unit: &Unit<'_>, detail: &UnitDetail<'_>) -> Markup {
-    // Exponents are part of what they scale, and reserved registers mean nothing.
-    let groups = Group::ALL.iter().filter(|group| !matches!(group, Group::Scale | Group::Reserved));
-    let originals = |group: Group| {
-        let is_original = move |point: &&Point<'_>| point.group == group && point.point == point.quantity;
-        detail.points.iter().filter(is_original)
-    };
-    let groups: Vec<_> = groups.copied().filter(|group| originals(*group).next().is_some()).collect();
-    let is_old = !unit.state.is_answering();
-    html! {
-        section aria-labelledby="points" {
-            h2 id="points" { "All points" }
-            @if groups.is_empty() {
-                p class="empty" { "None: without a profile nobody knows what its registers mean." }
+/// The points of a meter: those that the table of phases shows, and the others.
+struct Points<'p> {
+    all: &'p [Point<'p>],
+    /// Each quantity, and the point that stands for it.
+    quantities: Vec<(&'p Point<'p>, &'p Point<'p>)>,
+    phases: PhaseTable<'p>,
+    state: UnitState,
+}
+
+impl<'p> Points<'p> {
+    fn new(unit: &Unit<'_>, all: &'p [Point<'p>]) -> Self {
+        let originals = all.iter().filter(|point| point.point == point.quantity);
+        let quantities: Vec<_> = originals.map(|point| (point, stand_in(point, all))).collect();
+        let phases = PhaseTable::new(&quantities.iter().map(|(_, point)| *point).collect::<Vec<_>>());
+        Self { all, quantities, phases, state: unit.state }
+    }
+
+    fn is_measured(&self, point: &Point<'_>) -> bool {
+        phases::is_measured(point.group) || self.phases.has(point)
+    }
+
+    /// The panel's table, and the same point by point.
+    fn measured(&self) -> Markup {
+        let listed: Vec<_> = self.quantities.iter().filter(|(_, point)| self.is_measured(point)).collect();
+        html! {
+            section id="measured" aria-labelledby="points" {
+                h2 id="points" { "What it measures" }
+                @if self.quantities.is_empty() {
+                    p class="empty" { "Not known: without a profile its registers have no meaning here." }
+                }
+                @if !self.phases.is_empty() { (self.phases.markup(self.state)) }
+                @if !listed.is_empty() {
+                    details class="registers" id="registers" {
+                        summary { "The same by points and registers" }
+                        (self.by_group(&listed))
+                    }
+                }
             }
+        }
+    }
+
+    /// Settings, alerts, versions.
+    fn others(&self) -> Markup {
+        // Exponents are part of what they scale, and reserved registers mean nothing.
+        let is_shown = |group: Group| !matches!(group, Group::Scale | Group::Reserved);
+        let others = self.quantities.iter();
+        let others: Vec<_> =
+            others.filter(|(_, point)| is_shown(point.group) && !self.is_measured(point)).collect();
+        html! {
+            @if !others.is_empty() {
+                section id="others" aria-labelledby="settings" {
+                    h2 id="settings" { "Settings and diagnostics" }
+                    (self.by_group(&others))
+                }
+            }
+        }
+    }
+
+    fn by_group(&self, quantities: &[&(&Point<'_>, &Point<'_>)]) -> Markup {
+        let of = |group: Group| quantities.iter().filter(move |(original, _)| original.group == group);
+        html! {
             div class="groups" {
-                @for group in groups {
-                    table class={ "points" @if is_old { " old" } } {
+                @for group in Group::ALL.iter().copied().filter(|group| of(*group).next().is_some()) {
+                    table class={ "points" @if !self.state.is_answering() { " old" } } {
                         caption { (title(group)) }
                         thead { tr { (head("Point")) (head("Value")) (head("Age")) } }
-                        tbody { @for point in originals(group) { (point_row(point, &detail.points)) } }
+                        tbody { @for (original, point) in of(group) { (point_row(original, point, self.all)) } }
                     }
                 }
             }
@@ -244,10 +331,18 @@ fn points(unit: &Unit<'_>, detail: &UnitDetail<'_>) -> Markup {
     }
 }
 
-/// A quantity, by the point that stands for it.
-fn point_row(original: &Point<'_>, points: &[Point<'_>]) -> Markup {
+/// The point that stands for a quantity: the chosen one, or, while that still waits for its exponent, one that has a
+/// value.
+fn stand_in<'p>(original: &'p Point<'p>, points: &'p [Point<'p>]) -> &'p Point<'p> {
     let same = || points.iter().filter(|point| point.quantity == original.quantity);
-    let point = same().find(|point| point.is_chosen).unwrap_or(original);
+    let chosen = same().find(|point| point.is_chosen).unwrap_or(original);
+    let waits = chosen.problem == Some(Problem::ExponentNotRead);
+    same().find(|point| waits && point.value.is_some()).unwrap_or(chosen)
+}
+
+/// A quantity, by the point that stands for it.
+fn point_row(original: &Point<'_>, point: &Point<'_>, points: &[Point<'_>]) -> Markup {
+    let same = || points.iter().filter(|point| point.quantity == original.quantity);
     html! {
         tr {
             th scope="row" {
@@ -274,27 +369,6 @@ fn point_row(original: &Point<'_>, points: &[Point<'_>]) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// The value in words; `None` where there is none.
-fn value(point: &Point<'_>) -> Option<String> {
-    match (point.value, &point.text) {
-        (Some(Number::Float(value)), _) => value.is_finite().then(|| float(value)),
-        (Some(Number::Double(value)), _) => value.is_finite().then(|| value.to_string()),
-        (Some(Number::Decimal(number)), _) => Some(number.to_string()),
-        (Some(Number::Code(bits)), _) if !point.flags.is_empty() => {
-            let set: Vec<_> =
-                point.flags.iter().filter(|flag| flag.is_set).map(|flag| &*flag.means).collect();
-            Some(match (set.is_empty(), bits) {
-                (true, 0) => "none".to_owned(),
-                (true, bits) => format!("0x{bits:04X}"),
-                (false, _) => set.join(", "),
-            })
-        }
-        (Some(Number::Code(code)), Some(means)) => Some(format!("{code}: {means}")),
-        (Some(Number::Code(code)), None) => Some(code.to_string()),
-        (None, text) => text.as_deref().map(str::to_owned),
     }
 }
 
@@ -331,25 +405,24 @@ fn title(group: Group) -> &'static str {
     }
 }
 
-/// All the digits a float of 32 bits is good for and not one more, as the meter's own number.
-fn float(value: f32) -> String {
-    let size = value.abs();
-    if size != 0.0 && !(1e-4..1e9).contains(&size) {
-        return format!("{value:e}");
-    }
-    let shortest = value.to_string();
-    let decimals = shortest.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    format!("{value:.*}", decimals.min(DECIMALS_MAX))
-}
-
-fn transactions(records: &[TransactionRecord]) -> Markup {
+fn transactions(records: &[TransactionRecord], view: MeterView, link: &MeterLink<'_>) -> Markup {
+    let choice = |of: RecordFilter, words: &str| {
+        let address = address(link, MeterView { records: of, ..view });
+        html! {
+            @if view.records == of { b aria-current="true" { (words) } } @else { a href=(address) { (words) } }
+        }
+    };
     html! {
-        section aria-labelledby="transactions" {
+        section id="exchanged" aria-labelledby="transactions" {
             h2 id="transactions" { "Last transactions" }
+            p class="choice" {
+                (choice(RecordFilter::All, "All"))
+                (choice(RecordFilter::Failed, "Only failures and exceptions"))
+            }
             @if records.is_empty() {
-                p class="empty" { "None yet." }
+                p class="empty" { @if view.records == RecordFilter::All { "None yet." } @else { "None among those that are kept." } }
             } @else {
-                p class="note" { "Newest first; unfold one for its bytes." }
+                p class="note" { "Newest first; unfold one for its fields and bytes." }
                 ol class="exchanges" { @for record in records { (transaction(record)) } }
             }
         }
@@ -367,12 +440,55 @@ fn transaction(record: &TransactionRecord) -> Markup {
                     span class="outcome" { (record.outcome) }
                     @if let Some(millis) = record.took_ms { span class="took" { (format::millis(millis)) } }
                 }
-                dl class="bytes" {
-                    (bytes("Sent", &record.request, record.request.len()))
-                    (bytes("Received", &record.received, record.received_total))
+                div class="decoded" {
+                    (request_fields(&record.decoded))
+                    (answer_fields(&record.decoded.answer))
+                    dl class="bytes" {
+                        (bytes("Sent", &record.request, record.request.len()))
+                        (bytes("Received", &record.received, record.received_total))
+                    }
                 }
             }
         }
+    }
+}
+
+fn request_fields(decoded: &Decoded) -> Markup {
+    let field = |name: &str, value: &str| html! { div { dt { (name) } dd { (value) } } };
+    html! {
+        @if !decoded.function.is_empty() {
+            dl class="fields" {
+                @match decoded.unit {
+                    None => {}
+                    Some(0) => (field("Unit", "all")),
+                    Some(unit) => (field("Unit on the line", &unit.to_string())),
+                }
+                (field("Function", &decoded.function))
+                @if let Some((start, quantity)) = decoded.range {
+                    (field("Start", &start.to_string()))
+                    (field("Quantity", &quantity.to_string()))
+                }
+            }
+        }
+        @if !decoded.written.is_empty() { (values("Written", &decoded.written)) }
+    }
+}
+
+fn answer_fields(answer: &DecodedAnswer) -> Markup {
+    html! {
+        @match answer {
+            DecodedAnswer::Nothing => {}
+            DecodedAnswer::Exception(exception) => p { "Answered with exception " b { (exception) } },
+            DecodedAnswer::Values(read) => (values("Answer", read)),
+            DecodedAnswer::Confirmed => p { "The unit confirmed the write." },
+        }
+    }
+}
+
+fn values(name: &str, values: &[DecodedValue]) -> Markup {
+    html! {
+        p class="cap" { (name) }
+        ul class="values" { @for one in values { li { code { (one.name) } " " (one.value) } } }
     }
 }
 
@@ -385,25 +501,5 @@ fn bytes(name: &str, held: &[u8], total: usize) -> Markup {
                 @if total > held.len() { " and " (total - held.len()) " more that were not kept" }
             }
         }
-    }
-}
-
-/// Below the plots of the last 12 hours, evenly spaced.
-const HOURS: [&str; 5] = ["12 h ago", "9 h", "6 h", "3 h", "now"];
-
-/// Digits after the point that a page has room for.
-const DECIMALS_MAX: usize = 5;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_float_is_printed_as_the_meter_gave_it() {
-        assert_eq!(float(12.34), "12.34");
-        assert_eq!(float(0.0), "0");
-        assert_eq!(float(16_777_216.0), "16777216");
-        assert_eq!(float(0.333_333_34), "0.33333");
-        assert_eq!(float(1e-9), "1e-9");
     }
 }

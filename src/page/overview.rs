@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::bus_section::{self, power_to_add};
+use super::bus_section;
 use super::clients;
 use super::events;
 use super::findings::{self, Verdict};
 use super::format;
-use super::layout::{Content, Part, cell, head};
+use super::layout::{Content, Part, Reload, cell, head};
+use super::meters;
+use super::view::View;
 use crate::status::{Listener, PortState, Status, UnitState};
 
 /// The overview as HTML.
 #[must_use]
-pub fn overview(status: &Status<'_>, part: Part) -> String {
+pub fn overview(status: &Status<'_>, view: &View, part: Part) -> String {
     let name = status.site.as_deref();
     let counts = findings::counts(status.findings.iter());
     let place = name.map_or_else(|| "metergate".to_owned(), |name| format!("{name} · metergate"));
@@ -28,6 +30,8 @@ pub fn overview(status: &Status<'_>, part: Part) -> String {
             (summary(status, clients.len(), counts.as_deref()))
         }
         (findings::section(&findings::of_status(status), verdict(status)))
+        (meters::filter(status, view))
+        @if meters::is_grouped(status, view) { (meters::groups(status, view)) }
         @if status.buses.len() > 1 {
             nav class="lines" aria-label="Lines" {
                 @for (index, bus) in status.buses.iter().enumerate() {
@@ -35,12 +39,13 @@ pub fn overview(status: &Status<'_>, part: Part) -> String {
                 }
             }
         }
-        @for (index, bus) in status.buses.iter().enumerate() { (bus_section::section(index, bus, status)) }
+        @for (index, bus) in status.buses.iter().enumerate() { (bus_section::section(index, bus, status, view)) }
         (events::of_status(status))
-        (clients::section(&clients))
+        (clients::section(&clients, &status.departed))
         (listeners(&status.listeners))
     };
-    Content { title, main, status }.render(part)
+    let other = View { refresh: view.refresh.other(), ..view.clone() }.href();
+    Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)
 }
 
 /// What to say where there is no finding: before anything was asked there is none either.
@@ -57,21 +62,11 @@ fn summary(status: &Status<'_>, clients: usize, findings: Option<&str>) -> Marku
     let online = status.units.iter().filter(|unit| unit.state == UnitState::Online).count();
     let all = status.units.len();
     let open = status.buses.iter().filter(|bus| bus.port.state == PortState::Open).count();
-    // What a meter said last is no part of what all say now.
-    let known: Vec<f64> = status.units.iter().filter_map(power_to_add).collect();
     html! {
         ul class="facts" {
             li { strong { (online) " of " (all) } " meters on-line" }
             li { strong { (open) " of " (status.buses.len()) } " ports open" }
             li { strong { (format::counted(clients, "client", "clients")) } " connected" }
-            @if !known.is_empty() {
-                li {
-                    strong { (format::quantity(Some(known.iter().sum()), "kW")) }
-                    @if known.len() == all { " together" } @else {
-                        " from " (format::counted(known.len(), "meter", "meters"))
-                    }
-                }
-            }
             li { strong { (findings.unwrap_or("no faults found")) } }
         }
     }
@@ -79,7 +74,7 @@ fn summary(status: &Status<'_>, clients: usize, findings: Option<&str>) -> Marku
 
 fn listeners(listeners: &[Listener<'_>]) -> Markup {
     html! {
-        section aria-labelledby="listeners" {
+        section id="listening" aria-labelledby="listeners" {
             h2 id="listeners" { "Listeners" }
             table class="rows" role="table" aria-labelledby="listeners" {
                 thead role="rowgroup" {

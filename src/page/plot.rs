@@ -1,6 +1,6 @@
 //! Plots as inline SVG: lines, steps and bars that stretch to whatever width the style sheet gives them.
 //!
-//! Owns scales, paths and the words that say the same to who cannot see them: every plot is an image with a label.
+//! A plot is as long as there is something to show, up to its hour or its twelve. Owns scales, paths and the words that say the same to who cannot see them: every plot is an image with a label.
 //! Colours are classes, for the page allows no inline style. A slot without a value is a gap, never a zero.
 //! Source: SVG 1.1, chapter 8 (paths); WAI-ARIA 1.2, role `img`.
 
@@ -9,6 +9,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::scale::Scale;
+use super::time_axis::{TimeAxis, last};
 
 /// Slots of a plot of the last hour, one a minute.
 pub(super) const HOUR: usize = 60;
@@ -37,7 +38,7 @@ pub(super) struct Part {
 }
 
 impl Summary {
-    /// Of the last `slots`; `None`: nothing is known of any of them.
+    /// Of the last `slots` of them; `None`: nothing is known of any of them.
     pub(super) fn of(values: &[Option<f64>], slots: usize) -> Option<Self> {
         let values = newest(values, slots);
         let known: Vec<f64> = values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
@@ -61,13 +62,14 @@ impl Summary {
 
 /// A small line without axes, from 0 up, of the last hour.
 pub(super) fn spark_line(label: &str, values: &[Option<f64>], print: impl Fn(f64) -> String) -> Markup {
-    let Some(summary) = Summary::of(values, HOUR) else { return empty(label) };
+    let slots = slots(values.len());
+    let Some(summary) = Summary::of(values, slots) else { return empty(label) };
     let top = if summary.high > 0.0 { summary.high * HEADROOM } else { 1.0 };
     html! {
-        svg class="spark" viewBox="0 0 60 100" preserveAspectRatio="none" role="img"
-            aria-label={ (label) ": " (summary.words(print)) } {
+        svg class="spark" viewBox={ "0 0 " (slots) " 100" } preserveAspectRatio="none" role="img"
+            aria-label={ (label) " over " (last_minutes(values.len())) ": " (summary.words(print)) } {
             path class="line" vector-effect="non-scaling-stroke"
-                d=(line_path(values, HOUR, |value| down(value / top, 100))) {}
+                d=(line_path(values, slots, |value| down(value / top, 100))) {}
         }
     }
 }
@@ -80,15 +82,16 @@ pub(super) fn spark_steps(
     full: f64,
     print: impl Fn(f64) -> String,
 ) -> Markup {
-    let Some(summary) = Summary::of(values, HOUR) else { return empty(label) };
+    let slots = slots(values.len());
+    let Some(summary) = Summary::of(values, slots) else { return empty(label) };
     let top = summary.high.max(full);
     // Whatever is not nothing can be seen.
     let height = |value: f64| if value > 0.0 { (value / top).max(LEAST_HEIGHT) } else { 0.0 };
     html! {
-        svg class="spark" viewBox="0 0 60 100" preserveAspectRatio="none" role="img"
-            aria-label={ (label) ": " (summary.words(print)) } {
-            path class="ground" vector-effect="non-scaling-stroke" d=(ground_path(values, HOUR)) {}
-            path class="bad" d=(step_path(values, HOUR, |value| down(height(value), 100))) {}
+        svg class="spark" viewBox={ "0 0 " (slots) " 100" } preserveAspectRatio="none" role="img"
+            aria-label={ (label) " over " (last_minutes(values.len())) ": " (summary.words(print)) } {
+            path class="ground" vector-effect="non-scaling-stroke" d=(ground_path(values, slots)) {}
+            path class="bad" d=(step_path(values, slots, |value| down(height(value), 100))) {}
         }
     }
 }
@@ -105,11 +108,12 @@ pub(super) fn stack(label: &str, classes: &[&'static str], slots: &[Option<Vec<f
             (*class, slots.iter().map(sum).collect())
         })
         .collect();
+    let width = crate::page::plot::slots(slots.len());
     html! {
-        svg class="stack" viewBox="0 0 60 100" preserveAspectRatio="none" role="img" aria-label=(label) {
-            path class="grid" vector-effect="non-scaling-stroke" d="M0 0H60M0 50H60M0 100H60" {}
+        svg class="stack" viewBox={ "0 0 " (width) " 100" } preserveAspectRatio="none" role="img" aria-label=(label) {
+            path class="grid" vector-effect="non-scaling-stroke" d={ "M0 0H" (width) "M0 50H" (width) "M0 100H" (width) } {}
             @for (class, values) in layers {
-                path class=(class) d=(step_path(&values, HOUR, |value| down(value, 100))) {}
+                path class=(class) d=(step_path(&values, width, |value| down(value, 100))) {}
             }
         }
     }
@@ -133,34 +137,67 @@ pub(super) fn bar(label: &str, parts: &[Part]) -> Markup {
     }
 }
 
-/// A line with axes over the last `slots`. `times` stand below it, evenly spaced, oldest first.
-pub(super) fn chart(label: &str, unit: &str, values: &[Option<f64>], slots: usize, times: &[&str]) -> Markup {
-    let Some(summary) = Summary::of(values, slots) else {
+/// A line with axes, from where `axis` begins until now. The points come with how many seconds ago each was, the newest
+/// last; one without a value is a gap, and so is a pause of more than [`PAUSE`].
+pub(super) fn chart(label: &str, unit: &str, points: &[(f64, Option<f64>)], axis: TimeAxis) -> Markup {
+    let values: Vec<_> = points.iter().map(|(_, value)| *value).collect();
+    let Some(summary) = Summary::of(&values, values.len()) else {
         return html! { p class="empty" { "Nothing has been read in this time." } };
     };
     let scale = Scale::around(summary.low, summary.high);
     let words = summary.words(|value| super::format::quantity(Some(value), unit));
-    let height = |value: f64| down(scale.share(value), 400);
-    let grid = (0..=scale.steps).map(|step| 400 * step / scale.steps).fold(String::new(), |mut path, y| {
-        add(&mut path, format_args!("M0 {y}H{slots}"));
-        path
-    });
+    let mut grid =
+        (0..=scale.steps).map(|step| 400 * step / scale.steps).fold(String::new(), |mut path, y| {
+            add(&mut path, format_args!("M0 {y}H{WIDTH}"));
+            path
+        });
+    for tick in 1..axis.steps() {
+        add(&mut grid, format_args!("M{} 0V400", WIDTH * tick / axis.steps()));
+    }
     html! {
         div class="chart" {
             div class="y" aria-hidden="true" {
                 @for tick in scale.ticks() { span { (tick) } }
             }
-            svg viewBox={ "0 0 " (slots) " 400" } preserveAspectRatio="none" role="img"
-                aria-label={ (label) ": " (words) "; " (super::format::counted(summary.gaps, "minute", "minutes"))
-                    " without data" } {
+            svg viewBox={ "0 0 " (WIDTH) " 400" } preserveAspectRatio="none" role="img"
+                aria-label={
+                    (label) ": " (words)
+                    @if summary.gaps > 0 { "; " (super::format::counted(summary.gaps, "minute", "minutes")) " without data" }
+                } {
                 path class="grid" vector-effect="non-scaling-stroke" d=(grid) {}
-                path class="line" vector-effect="non-scaling-stroke" d=(line_path(values, slots, height)) {}
+                path class="line" vector-effect="non-scaling-stroke" d=(time_path(points, axis, &scale)) {}
             }
             div class="x" aria-hidden="true" {
-                @for time in times { span { (time) } }
+                @for time in axis.ticks() { span { (time) } }
             }
         }
     }
+}
+
+fn time_path(points: &[(f64, Option<f64>)], axis: TimeAxis, scale: &Scale) -> String {
+    let mut path = String::new();
+    let mut last: Option<f64> = None;
+    let mut drawn = 0;
+    for (ago, value) in points {
+        let Some(value) = value.filter(|value| value.is_finite()) else {
+            last = None;
+            continue;
+        };
+        let is_apart = last.is_none_or(|before| before - ago > PAUSE);
+        if is_apart && drawn == 1 {
+            // One value alone would be a line without length, which is not drawn.
+            path.push_str("h1");
+        }
+        drawn = if is_apart { 1 } else { drawn + 1 };
+        let x = WIDTH - scaled(ago / axis.seconds(), WIDTH);
+        let y = down(scale.share(value), 400);
+        add(&mut path, format_args!("{}{x} {y}", if is_apart { 'M' } else { 'L' }));
+        last = Some(*ago);
+    }
+    if drawn == 1 {
+        path.push_str("h1");
+    }
+    path
 }
 
 /// Where a plot would be if there were anything to draw.
@@ -229,6 +266,16 @@ fn runs(values: &[Option<f64>], slots: usize) -> Vec<(usize, Vec<f64>)> {
     runs
 }
 
+/// As many minutes as there are, few enough for a plot of the last hour.
+fn slots(minutes: usize) -> usize {
+    minutes.clamp(1, HOUR)
+}
+
+/// `the last hour`, `the last 7 minutes`.
+pub(super) fn last_minutes(minutes: usize) -> String {
+    last(60.0 * f64::from(u32::try_from(slots(minutes)).unwrap_or(u32::MAX)))
+}
+
 fn newest(values: &[Option<f64>], slots: usize) -> &[Option<f64>] {
     &values[values.len().saturating_sub(slots)..]
 }
@@ -254,6 +301,12 @@ fn add(path: &mut String, more: std::fmt::Arguments<'_>) {
 
 /// A steady line is drawn below the edge, not on it.
 const HEADROOM: f64 = 1.25;
+
+/// What a chart is wide, whatever it shows.
+const WIDTH: u32 = 1440;
+
+/// Readings this many seconds apart are not joined by a line.
+const PAUSE: f64 = 90.0;
 
 /// A share too small to be seen is drawn this high.
 const LEAST_HEIGHT: f64 = 0.12;
@@ -284,6 +337,25 @@ mod tests {
         assert_eq!(summary, Summary { low: 2.0, mean: 3.0, high: 4.0, last: None, gaps: 58 });
         assert_eq!(summary.words(|value| format!("{value}")), "now no data, lowest 2, mean 3, highest 4");
         assert_eq!(Summary::of(&[None, Some(f64::NAN)], 60), None);
+    }
+
+    #[test]
+    fn a_plot_of_time_begins_with_its_first_reading_and_breaks_where_none_came() {
+        let scale = Scale::around(0.0, 1.0);
+        let path = |points: &[(f64, Option<f64>)]| {
+            let axis = TimeAxis::over(points.first().map_or(0.0, |(ago, _)| *ago));
+            time_path(points, axis, &scale)
+        };
+        assert_eq!(path(&[(0.0, Some(1.0))]), "M1440 0h1");
+        assert_eq!(path(&[(15.0, Some(0.0)), (7.5, Some(1.0)), (0.0, Some(0.0))]), "M0 400L720 0L1440 400");
+        let gap = path(&[
+            (600.0, Some(0.0)),
+            (300.0, Some(1.0)),
+            (240.0, Some(1.0)),
+            (180.0, None),
+            (150.0, Some(0.5)),
+        ]);
+        assert_eq!(gap, "M0 400h1M720 0L864 0M1080 200h1");
     }
 
     #[test]

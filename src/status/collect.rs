@@ -8,9 +8,10 @@ use std::time::Instant;
 use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
-    Alert, Block, Bus, BusHistory, Client, Clients, DriverErrors, ExceptionCount, Flag, Histogram, LineTime,
-    Listener, LocatedFinding, Point, Polling, Port, Problem, ReadingHistory, RequestCounts, Status, Text,
-    Unit, UnitCounts, UnitDetail, UnitHistory, UnitState, WireBreak,
+    Alert, Block, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount, Flag,
+    Histogram, LineTime, Listener, LocatedFinding, Point, Polling, Port, Problem, ReadingHistory,
+    RecordFilter, RequestCounts, Status, Text, Unit, UnitCounts, UnitDetail, UnitHistory, UnitState,
+    WireBreak,
 };
 use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
@@ -56,6 +57,7 @@ pub fn status_for_pages<'p>(
     published: &'p Published,
     history: &History,
     depth: impl Fn(&PublishedUnit<'p>) -> Depth,
+    records: RecordFilter,
 ) -> Status<'p> {
     let mut status = status(published, depth);
     for (bus, of) in status.buses.iter_mut().zip(&published.buses) {
@@ -68,12 +70,13 @@ pub fn status_for_pages<'p>(
             unit.hour = track.minutes.iter().copied().collect();
         }
         if let Some(detail) = &mut unit.detail {
-            detail.readings = readings(&of, history);
-            detail.records = transactions::of_unit(published, &of);
+            detail.readings = readings(&of, history, published.at);
+            detail.records = transactions::of_unit(published, &of, records);
         }
     }
     status.findings = findings(published, history);
     status.clients = all_clients(published, Some(history));
+    status.departed = departed(published);
     status
 }
 
@@ -320,6 +323,9 @@ impl<'r, 'p> Points<'r, 'p> {
             in_range: reading.map(|reading| reading.in_range),
             meaningful,
             is_chosen: false,
+            is_billed: profile
+                .bill_by()
+                .is_some_and(|billed| billed.name == of.copy_of.as_deref().unwrap_or(&of.name)),
             is_polled: self
                 .unit
                 .profile
@@ -417,7 +423,21 @@ pub fn clients(published: &Published) -> Clients {
     let mut clients = all_clients(published, None);
     let connections = clients.len();
     clients.truncate(MOST_CLIENTS);
-    Clients { connections, clients }
+    Clients { connections, clients, departed: departed(published) }
+}
+
+fn departed(published: &Published) -> Vec<DepartedClient> {
+    let of_listener = |listener: &PublishedListener| {
+        let address = listener.address;
+        listener.metrics.departed(published.at).into_iter().map(move |one| DepartedClient {
+            client: one.address,
+            listener: address,
+            left_ms: age(one.left, published.at),
+            connections: one.connections,
+            requests: request_counts(&one.counted),
+        })
+    };
+    published.listeners.iter().flat_map(of_listener).collect()
 }
 
 fn all_clients(published: &Published, history: Option<&History>) -> Vec<Client> {
@@ -460,12 +480,13 @@ pub fn unit_history<'p>(one: &PublishedUnit<'p>, history: &History, now: Instant
         unit: one.alias,
         minute_s: MINUTE.as_secs(),
         last_minute_ended_ms: millis(history.since_last_minute(now)),
-        readings: readings(one, history),
+        readings: readings(one, history, now),
         health: health.unwrap_or_default(),
     }
 }
 
-fn readings<'p>(one: &PublishedUnit<'p>, history: &History) -> Vec<ReadingHistory<'p>> {
+fn readings<'p>(one: &PublishedUnit<'p>, history: &History, now: Instant) -> Vec<ReadingHistory<'p>> {
+    let ended_ms = millis(history.since_last_minute(now));
     let shown = |track: &ReadingTrack| {
         let point = one.profile.and_then(|known| known.profile.point(&track.quantity));
         ReadingHistory {
@@ -473,6 +494,8 @@ fn readings<'p>(one: &PublishedUnit<'p>, history: &History) -> Vec<ReadingHistor
             unit: point.and_then(|point| point.unit).map(Cow::Borrowed),
             means: track.means.iter().map(|mean| Some(*mean).filter(|mean| mean.is_finite())).collect(),
             description: point.map(|point| Cow::Borrowed(point.description.as_str())).unwrap_or_default(),
+            ended_ms,
+            first: track.first.ages(now).map(|(age, value)| (millis(age), value)).collect(),
         }
     };
     history.unit(one).map(|track| track.readings.iter().map(shown).collect()).unwrap_or_default()

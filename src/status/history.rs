@@ -1,6 +1,6 @@
 //! What became of each meter and each line lately, minute by minute, in memory.
 //!
-//! Owns its bounds: 12 hours of means of a profile's headline, one hour of health, ten minutes of counters for the
+//! Owns its bounds: 12 hours of means of a profile's headline, energies left out, and of its first ten minutes single readings, one hour of health, ten minutes of counters for the
 //! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute,
 //! each counted once; a minute without a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
 
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::line::{PortState, UnitId};
+use crate::meter::Group;
 
 use super::current_findings;
 use super::model::{BusMinute, UnitMinute};
@@ -47,8 +48,18 @@ pub struct ReadingTrack {
     /// Means of the last full minutes, the newest last, not a number where nothing was read; at most
     /// [`READING_MINUTES`], and none before the first reading.
     pub means: VecDeque<f32>,
+    /// What was read until minutes tell enough.
+    pub(super) first: FirstReadings,
     mean: Mean,
     counted: Option<Instant>,
+}
+
+/// The first minutes of a quantity, reading by reading; empty as soon as there are [`FIRST_MINUTES`] of means.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstReadings {
+    began: Option<Instant>,
+    /// Tenths of a second after `began`, and the value; at most [`FIRST_READINGS`].
+    readings: Vec<(u16, f32)>,
 }
 
 /// What is remembered of one line.
@@ -159,7 +170,9 @@ impl UnitTrack {
         }
         self.generation = generation;
         let Some(readings) = Readings::summary(unit) else { return self.readings.clear() };
-        let headline = readings.headline();
+        // A mean says nothing of what only grows.
+        let mut headline = readings.headline();
+        headline.retain(|(point, _)| point.group != Group::Energy);
         let same =
             self.readings.iter().map(|track| &track.quantity).eq(headline.iter().map(|(p, _)| &p.name));
         if !same {
@@ -172,6 +185,9 @@ impl UnitTrack {
             track.counted = Some(reading.asked_at);
             if let Some(number) = reading.value.number() {
                 track.mean.add(number);
+                if track.means.len() < FIRST_MINUTES {
+                    track.first.note(reading.asked_at, single(number));
+                }
             }
         }
     }
@@ -194,7 +210,13 @@ impl UnitTrack {
 
 impl ReadingTrack {
     fn new(quantity: &str) -> Self {
-        Self { quantity: quantity.to_owned(), means: VecDeque::new(), mean: Mean::default(), counted: None }
+        Self {
+            quantity: quantity.to_owned(),
+            means: VecDeque::new(),
+            first: FirstReadings::default(),
+            mean: Mean::default(),
+            counted: None,
+        }
     }
 
     fn end_minute(&mut self) {
@@ -203,6 +225,34 @@ impl ReadingTrack {
         if mean.is_some() || !self.means.is_empty() {
             push(&mut self.means, mean.unwrap_or(f32::NAN), READING_MINUTES);
         }
+        if self.means.len() >= FIRST_MINUTES {
+            self.first = FirstReadings::default();
+        }
+    }
+}
+
+impl FirstReadings {
+    fn note(&mut self, asked_at: Instant, value: f32) {
+        let began = *self.began.get_or_insert(asked_at);
+        let Ok(tenths) = u16::try_from(asked_at.saturating_duration_since(began).as_millis() / 100) else {
+            return;
+        };
+        if self.readings.len() >= FIRST_READINGS {
+            // Every second one is enough for a plot that has grown so long.
+            let mut index = 0;
+            self.readings.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+        self.readings.push((tenths, value));
+    }
+
+    /// How long ago each was read, the newest last.
+    pub(super) fn ages(&self, now: Instant) -> impl Iterator<Item = (Duration, f32)> {
+        let since = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        let ago = move |tenths: u16| since.saturating_sub(Duration::from_millis(100) * u32::from(tenths));
+        self.readings.iter().map(move |(tenths, value)| (ago(*tenths), *value))
     }
 }
 
@@ -277,6 +327,12 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// Minutes of readings that are kept: 12 hours.
 pub const READING_MINUTES: usize = 12 * 60;
+
+/// Minutes of readings that make a plot by themselves.
+const FIRST_MINUTES: usize = 10;
+
+/// Readings that are kept of the minutes before.
+const FIRST_READINGS: usize = 120;
 
 /// Minutes of health that are kept: one hour.
 pub const HEALTH_MINUTES: usize = 60;

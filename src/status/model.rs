@@ -5,7 +5,7 @@
 //! they have a path of their own there, or only pages and metrics show them.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,9 @@ pub struct Status<'a> {
     /// All connections, the oldest of each listener first.
     #[serde(skip)]
     pub clients: Vec<Client>,
+    /// Clients that left within the last hour.
+    #[serde(skip)]
+    pub departed: Vec<DepartedClient>,
     /// What the process itself uses; empty where it was not read.
     #[serde(skip)]
     pub process: Process,
@@ -307,6 +310,9 @@ pub struct Point<'a> {
     /// Of a point and its copies, this one stands for the quantity.
     #[serde(skip)]
     pub is_chosen: bool,
+    /// Whether energy is billed by this quantity.
+    #[serde(skip)]
+    pub is_billed: bool,
     /// Whether it is read in the background.
     #[serde(skip)]
     pub is_polled: bool,
@@ -411,6 +417,8 @@ pub struct Clients {
     pub connections: usize,
     /// The first of them.
     pub clients: Vec<Client>,
+    /// Addresses without a connection that had one within the last hour, the last to leave first.
+    pub departed: Vec<DepartedClient>,
 }
 
 /// One connection.
@@ -429,6 +437,18 @@ pub struct Client {
     pub requests_per_second: Option<f64>,
 }
 
+/// All connections of one address to one listener, which have ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+pub struct DepartedClient {
+    pub client: IpAddr,
+    pub listener: SocketAddr,
+    pub left_ms: u64,
+    pub connections: u64,
+    #[serde(flatten)]
+    pub requests: RequestCounts,
+}
+
 /// `/api/v1/units/ID/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
@@ -442,7 +462,7 @@ pub struct UnitHistory<'a> {
 }
 
 /// One-minute means of one quantity over the last 12 hours, the newest last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct ReadingHistory<'a> {
     pub quantity: Text<'a>,
@@ -451,6 +471,12 @@ pub struct ReadingHistory<'a> {
     /// As the profile has it.
     #[serde(skip)]
     pub description: Text<'a>,
+    /// How long ago the newest of the means ended.
+    #[serde(skip)]
+    pub ended_ms: u64,
+    /// While the means are few: how long ago each reading was, in milliseconds, and its value, the newest last.
+    #[serde(skip)]
+    pub first: Vec<(u64, f32)>,
 }
 
 /// One minute of a unit.
@@ -520,6 +546,56 @@ pub struct TransactionRecord {
     pub received: Vec<u8>,
     /// How many bytes were received.
     pub received_total: usize,
+    /// What the bytes mean.
+    pub decoded: Decoded,
+}
+
+/// The fields of a request and of its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decoded {
+    /// The addressed unit, by its identifier on the line; 0: all of them.
+    pub unit: Option<u8>,
+    /// `0x03 read holding registers`.
+    pub function: String,
+    /// The first register or coil, as the profile numbers them, and how many.
+    pub range: Option<(u32, u16)>,
+    /// What a write writes.
+    pub written: Vec<DecodedValue>,
+    /// What the unit answered.
+    pub answer: DecodedAnswer,
+}
+
+/// What a unit answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum DecodedAnswer {
+    /// Nothing whole, or something without fields of its own.
+    #[default]
+    Nothing,
+    /// The exception, with its name.
+    Exception(String),
+    /// A read: points of the profile, and registers or coils that belong to none.
+    Values(Vec<DecodedValue>),
+    /// A write: as it was sent.
+    Confirmed,
+}
+
+/// A point, or a register or coil without one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecodedValue {
+    /// The point's name, else the printed number.
+    pub name: String,
+    /// In words, with its unit.
+    pub value: String,
+}
+
+/// Which transactions are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that got no answer, or an exception.
+    Failed,
 }
 
 /// What is answered in place of a document.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::meter::{Bit, Point, Profile, Reading, Sample, Value};
+use crate::meter::{Bit, Point, Profile, Reading, Sample, Unscaled, Value};
 
 use super::published::PublishedUnit;
 
@@ -22,6 +22,11 @@ pub(super) struct Readings<'a> {
     polled: &'a [String],
     /// The point to bill by, if the unit gives it and it is read in the background.
     billed: Option<&'a Point>,
+}
+
+/// Whether it is a count whose scale has not been read yet.
+fn is_without_scale(reading: &Reading<'_>) -> bool {
+    matches!(reading.value, Value::Unscaled { why: Unscaled::NotRead, .. })
 }
 
 /// A flag a meter has raised.
@@ -48,6 +53,7 @@ impl<'a> Readings<'a> {
         Self::some(unit, |profile, point| {
             let original = point.copy_of.as_ref().unwrap_or(&point.name);
             profile.headline.contains(original)
+                || profile.bill_by().is_some_and(|billed| billed.name == *original)
                 || point.is_alert()
                 || profile.validity.as_ref().is_some_and(|validity| validity.point == point.name)
         })
@@ -65,7 +71,7 @@ impl<'a> Readings<'a> {
         let points = points.map(|point| (point, profile.decode(point, &samples))).collect();
         let measured = unit.view.map(|view| &*view.measured).unwrap_or_default();
         let is_measured = |point: &&Point| measured.iter().any(|range| range.covers(&point.range));
-        let billed = profile.points.iter().find(|point| point.bill_by).filter(is_measured);
+        let billed = profile.bill_by().filter(is_measured);
         Some(Self { profile, points, polled: &known.blocks, billed })
     }
 
@@ -92,12 +98,26 @@ impl<'a> Readings<'a> {
         chosen.into_iter().map(|(name, (_, reading))| (name, reading)).collect()
     }
 
-    /// The quantities the profile puts first, and what was read of each.
+    /// The quantities the profile puts first, the energy to bill by among them, and what was read of each.
     #[must_use]
     pub(super) fn headline(&self) -> Vec<(&'a Point, Option<&Reading<'a>>)> {
         let quantities = self.quantities();
-        let named = self.profile.headline.iter().filter_map(|name| self.profile.point(name));
-        named.map(|point| (point, quantities.get(point.name.as_str()).copied())).collect()
+        let profile = self.profile;
+        let named = profile.headline.iter().filter_map(|name| profile.point(name));
+        let billed = profile.bill_by().filter(|billed| !profile.headline.contains(&billed.name));
+        let reading = |point: &Point| {
+            let chosen = quantities.get(point.name.as_str()).copied();
+            chosen.filter(|reading| !is_without_scale(reading)).or_else(|| self.scaled_copy(point)).or(chosen)
+        };
+        named.chain(billed).map(|point| (point, reading(point))).collect()
+    }
+
+    /// A copy that has its value while the count still waits for its exponent, which is read now and then: after a start
+    /// there is a number at once, and `point` says which.
+    fn scaled_copy(&self, original: &Point) -> Option<&Reading<'a>> {
+        let is_copy = |point: &Point| point.copy_of.as_deref() == Some(original.name.as_str());
+        let copies = self.points.iter().filter(|(point, _)| is_copy(point));
+        copies.filter_map(|(_, reading)| reading.as_ref()).find(|reading| reading.value.number().is_some())
     }
 
     /// The flags the meter has raised of its own accord.

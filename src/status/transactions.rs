@@ -1,21 +1,44 @@
 //! The last transactions of a unit with their bytes, in words.
 //!
-//! Owns the words for who wanted one and what was asked. What was recorded is shown as it was; which records are kept,
-//! and for how long, is decided in `traffic::recent`.
+//! Owns the words for who wanted one and what was asked, and what the bytes mean by the unit's profile. What was recorded
+//! is shown as it was; which records are kept, and for how long, is decided in `traffic::recent`.
 
-use super::model::TransactionRecord;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::model::{Decoded, DecodedAnswer, DecodedValue, RecordFilter, TransactionRecord};
 use super::published::{Published, PublishedUnit};
 use super::spans::{age, fine_millis};
-use crate::line::{Cause, Record, SegmentKind, Target, Transaction, UnitId};
+use crate::line::{Cause, Outcome, Record, SegmentKind, Target, Transaction, UnitId};
+use crate::meter::figure::{figure, grouped};
+use crate::meter::{Group, Point, Profile, Sample, Value};
 use crate::modbus::function;
-use crate::modbus::pdu::FunctionCode;
-use crate::modbus::write::touched;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
+use crate::modbus::write::{Written, touched};
 
 /// The last ones, the newest first.
-pub(super) fn of_unit(published: &Published, unit: &PublishedUnit<'_>) -> Vec<TransactionRecord> {
-    let records = published.traffic.last(unit.bus.name(), MOST, |record| concerns(record, unit.settings.id));
-    let first = unit.profile.map_or(1, |known| known.profile.first_register);
-    records.iter().map(|record| model(record, first, published)).collect()
+pub(super) fn of_unit(
+    published: &Published,
+    unit: &PublishedUnit<'_>,
+    filter: RecordFilter,
+) -> Vec<TransactionRecord> {
+    let wanted = |record: &Record| {
+        concerns(record, unit.settings.id)
+            && match filter {
+                RecordFilter::All => true,
+                RecordFilter::Failed => is_failed(record),
+            }
+    };
+    let records = published.traffic.last(unit.bus.name(), MOST, wanted);
+    records.iter().map(|record| model(record, unit, published)).collect()
+}
+
+/// Whether it got no answer, or an exception.
+fn is_failed(record: &Record) -> bool {
+    match record {
+        Record::Transaction(told) => !matches!(told.outcome, Outcome::Answered | Outcome::Sent),
+        Record::Stray(_) => true,
+    }
 }
 
 /// Whether a record is of this unit: sent to it, or to all, or said by it too late.
@@ -31,7 +54,9 @@ fn concerns(record: &Record, unit: UnitId) -> bool {
     }
 }
 
-fn model(record: &Record, first: u32, published: &Published) -> TransactionRecord {
+fn model(record: &Record, unit: &PublishedUnit<'_>, published: &Published) -> TransactionRecord {
+    let profile = unit.profile.map(|known| &*known.profile);
+    let first = profile.map_or(1, |profile| profile.first_register);
     let received = record.received();
     let model = TransactionRecord {
         number: record.number(),
@@ -48,6 +73,7 @@ fn model(record: &Record, first: u32, published: &Published) -> TransactionRecor
             is_good: told.outcome.is_good(),
             took_ms: Some(fine_millis(told.ended_at.saturating_duration_since(told.sent_at))),
             request: told.request.to_vec(),
+            decoded: decoded(told, unit, profile),
             ..model
         },
         Record::Stray(stray) => TransactionRecord {
@@ -58,6 +84,7 @@ fn model(record: &Record, first: u32, published: &Published) -> TransactionRecor
                 .received
                 .first_at
                 .map(|at| fine_millis(stray.ended_at.saturating_duration_since(at))),
+            decoded: decoded_late(record, unit.settings.id),
             ..model
         },
     }
@@ -83,7 +110,7 @@ fn cause(told: &Transaction) -> String {
 
 /// What was asked, its registers by the numbers of the profile, whose address 0 is `first`.
 fn what(told: &Transaction, first: u32) -> String {
-    let pdu = told.request.get(1..told.request.len().saturating_sub(2)).unwrap_or_default();
+    let pdu = pdu_of(&told.request);
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     let name = function::name(code).map_or_else(|| format!("function {code}"), str::to_owned);
     let range = touched(pdu).map(|range| {
@@ -96,6 +123,144 @@ fn what(told: &Transaction, first: u32) -> String {
     let attempt = if told.attempt > 1 { format!(", attempt {}", told.attempt) } else { String::new() };
     let everybody = if told.target == Target::Broadcast { ", to all units" } else { "" };
     format!("{name}{}{everybody}{attempt}", range.unwrap_or_default())
+}
+
+/// Without the unit and the CRC.
+fn pdu_of(adu: &[u8]) -> &[u8] {
+    adu.get(1..adu.len().saturating_sub(2)).unwrap_or_default()
+}
+
+/// The code of a function and its name.
+fn function_words(code: FunctionCode) -> String {
+    function::name(code).map_or_else(|| code.to_string(), |name| format!("{code} {name}"))
+}
+
+fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profile>) -> Decoded {
+    let pdu = pdu_of(&told.request);
+    let code = FunctionCode(pdu.first().copied().unwrap_or_default());
+    let range = touched(pdu);
+    let written = Written::of(pdu).map(|written| {
+        let data: Vec<u8> = written.values.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let is_registers = written.range.function == FunctionCode::READ_HOLDING_REGISTERS && !written.masked;
+        let reply =
+            [&[written.range.function.0, u8::try_from(data.len()).unwrap_or(u8::MAX)], &data[..]].concat();
+        if is_registers {
+            registers(written.range, &reply, told.sent_at, unit, profile)
+        } else {
+            let first = profile.map_or(1, |profile| profile.first_register) + u32::from(written.range.start);
+            numbered(first, written.values.into_iter())
+        }
+    });
+    let parts = told.received.parts();
+    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
+    let answer = answer.map(|part| pdu_of(part.bytes)).unwrap_or_default();
+    Decoded {
+        unit: told.request.first().copied(),
+        function: function_words(code),
+        range: range.map(|range| {
+            (profile.map_or(1, |profile| profile.first_register) + u32::from(range.start), range.quantity)
+        }),
+        answer: match (answer, range) {
+            ([], _) => DecodedAnswer::Nothing,
+            ([function, exception, ..], _) if function & 0x80 != 0 => {
+                DecodedAnswer::Exception(ExceptionCode(*exception).to_string())
+            }
+            (reply, Some(range)) if range.function == code => {
+                DecodedAnswer::Values(registers(range, reply, told.sent_at, unit, profile))
+            }
+            (_, _) if written.is_some() && told.outcome == Outcome::Answered => DecodedAnswer::Confirmed,
+            (_, _) => DecodedAnswer::Nothing,
+        },
+        written: written.unwrap_or_default(),
+    }
+}
+
+/// Of an answer that nothing waits for any more, what it says of itself.
+fn decoded_late(record: &Record, unit: UnitId) -> Decoded {
+    let parts = record.received().parts();
+    let late = parts.iter().find(|part| part.kind == Some(SegmentKind::Late(unit)));
+    match late.map(|part| pdu_of(part.bytes)).unwrap_or_default() {
+        [function, exception, ..] if function & 0x80 != 0 => Decoded {
+            unit: Some(unit.get()),
+            function: function_words(FunctionCode(function & 0x7F)),
+            answer: DecodedAnswer::Exception(ExceptionCode(*exception).to_string()),
+            ..Decoded::default()
+        },
+        [function, ..] => Decoded {
+            unit: Some(unit.get()),
+            function: function_words(FunctionCode(*function)),
+            ..Decoded::default()
+        },
+        [] => Decoded::default(),
+    }
+}
+
+/// The points in a reply to a read, and what belongs to none by its number.
+fn registers(
+    range: ReadRange,
+    reply: &[u8],
+    asked_at: Instant,
+    unit: &PublishedUnit<'_>,
+    profile: Option<&Profile>,
+) -> Vec<DecodedValue> {
+    let first = profile.map_or(1, |profile| profile.first_register) + u32::from(range.start);
+    let data = reply.get(2..).unwrap_or_default();
+    if !matches!(range.function, FunctionCode::READ_HOLDING_REGISTERS | FunctionCode::READ_INPUT_REGISTERS) {
+        let bits = data.iter().flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1)));
+        return numbered(first, bits.take(usize::from(range.quantity)));
+    }
+    let words = || data.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+    let (Some(profile), Some(sample)) = (profile, Sample::new(range, reply, asked_at)) else {
+        return numbered(first, words());
+    };
+    // A scale may stand in another read; what this read holds is taken from it alone.
+    let blocks = unit.view.map(|view| view.snapshot.blocks()).unwrap_or_default().iter();
+    let others = blocks.filter(|block| !block.range.overlaps(&range));
+    let others = others.filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant));
+    let samples: Vec<_> = [sample].into_iter().chain(others).collect();
+    let is_held = |point: &&Point| range.covers(&profile.range_in(point, range.function));
+    let mut named = BTreeSet::new();
+    let mut values = Vec::new();
+    for point in profile.points.iter().filter(is_held) {
+        named.extend(point.register..point.register + u32::from(point.range.quantity));
+        let Some(reading) = profile.decode(point, &samples) else { continue };
+        if point.group != Group::Reserved {
+            values.push(DecodedValue { name: point.name.clone(), value: words_of(point, &reading.value) });
+        }
+    }
+    let unnamed = (first..).zip(words()).filter(|(number, _)| !named.contains(number));
+    values.extend(unnamed.map(|(number, word)| numbered_one(number, word)));
+    values
+}
+
+fn numbered(first: u32, words: impl Iterator<Item = u16>) -> Vec<DecodedValue> {
+    (first..).zip(words).map(|(number, word)| numbered_one(number, word)).collect()
+}
+
+fn numbered_one(number: u32, word: u16) -> DecodedValue {
+    DecodedValue { name: number.to_string(), value: grouped(&word.to_string()) }
+}
+
+/// A value with its unit, as people read it.
+fn words_of(point: &Point, value: &Value<'_>) -> String {
+    if let Some(figure) = figure(value, point.group) {
+        return match point.unit.filter(|unit| !matches!(*unit, "ratio" | "count")) {
+            Some(unit) => format!("{figure}\u{a0}{unit}"),
+            None => figure,
+        };
+    }
+    match value {
+        Value::Code { code, means } => format!("{code}: {means}"),
+        Value::Bits { bits: 0, .. } => "none".to_owned(),
+        Value::Bits { bits, set } if set.is_empty() => format!("0x{bits:04X}"),
+        Value::Bits { set, .. } => set.iter().map(|bit| bit.means.as_str()).collect::<Vec<_>>().join(", "),
+        Value::Version(version) => version.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::NotAvailable => "not available".to_owned(),
+        Value::NotANumber { .. } => "not a number".to_owned(),
+        Value::Unscaled { count, .. } => format!("{count} steps, their scale not known"),
+        Value::Number(_) | Value::Float(_) | Value::Double(_) => String::new(),
+    }
 }
 
 /// Transactions on a page.

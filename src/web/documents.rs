@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::renderings::{Page, Renderings};
 use super::sources::{SharedEvents, SharedHistory};
 use crate::events::Event;
-use crate::page::{self, ASSETS, Part};
+use crate::page::{self, ASSETS, MeterView, Part, Refresh, View, ViewQuery};
 use crate::runtime::Process;
 use crate::runtime::timestamp::local;
 use crate::status::DoctorReport;
 use crate::status::History;
 use crate::status::{self as model, Depth, metrics};
-use crate::status::{Fault, ListedEvent, Status};
+use crate::status::{Fault, ListedEvent, RecordFilter, Status};
 use crate::status::{Published, PublishedBus, PublishedUnit};
 
 /// What all documents are made of.
@@ -123,11 +123,21 @@ const EVENTS_FOR_PAGES: usize = 500;
 struct PageQuery {
     part: Option<String>,
     bus: Option<String>,
+    transactions: Option<String>,
+    refresh: Option<String>,
 }
 
 impl PageQuery {
     fn part(&self) -> Part {
         if self.part.as_deref() == Some("main") { Part::Main } else { Part::Page }
+    }
+
+    fn meter_view(&self) -> MeterView {
+        let records = match self.transactions.as_deref() {
+            Some("failed") => RecordFilter::Failed,
+            Some(_) | None => RecordFilter::All,
+        };
+        MeterView { records, refresh: Refresh::from_word(self.refresh.as_deref()) }
     }
 }
 
@@ -141,12 +151,17 @@ impl IntoResponse for Missing {
     }
 }
 
-async fn overview_html(State(documents): State<Documents>, Query(query): Query<PageQuery>) -> Response {
-    let published = (documents.published)();
-    documents.page(Page::Overview(query.part()), &published, |history| {
-        let mut status = model::status_for_pages(&published, history, |_| Depth::Headline);
+async fn overview_html(
+    State(documents): State<Documents>,
+    Query(query): Query<PageQuery>,
+    Query(view): Query<ViewQuery>,
+) -> Response {
+    let (published, part, view) = ((documents.published)(), query.part(), View::new(&view));
+    documents.page(Page::Overview { view: view.clone(), part }, &published, |history| {
+        let depth = |_: &PublishedUnit<'_>| Depth::Headline;
+        let mut status = model::status_for_pages(&published, history, depth, RecordFilter::All);
         status.events = documents.listed_events();
-        page::overview(&status, query.part())
+        page::overview(&status, &view, part)
     })
 }
 
@@ -155,7 +170,7 @@ async fn meter_html(
     id: Segment,
     Query(query): Query<PageQuery>,
 ) -> Response {
-    let (published, part) = ((documents.published)(), query.part());
+    let (published, part, view) = ((documents.published)(), query.part(), query.meter_view());
     let shown = match find_unit(&published, id, &query) {
         Ok(unit) => unit,
         Err(Missing(code, why)) => {
@@ -165,14 +180,15 @@ async fn meter_html(
         }
     };
     let (bus, unit) = (shown.bus.name(), shown.settings.id);
-    documents.page(Page::Unit { bus: bus.to_owned(), unit, part }, &published, |history| {
-        let mut status = model::status_for_pages(&published, history, |other| {
+    documents.page(Page::Unit { bus: bus.to_owned(), unit, view, part }, &published, |history| {
+        let depth = |other: &PublishedUnit<'_>| {
             let is_shown = other.settings.id == unit && other.bus.name() == bus;
             if is_shown { Depth::Detail } else { Depth::Counters }
-        });
+        };
+        let mut status = model::status_for_pages(&published, history, depth, view.records);
         status.events = documents.listed_events();
         let shown = status.units.iter().find(|unit| unit.detail.is_some());
-        shown.map(|unit| page::meter(&status, unit, part)).unwrap_or_default()
+        shown.map(|unit| page::meter(&status, unit, view, part)).unwrap_or_default()
     })
 }
 

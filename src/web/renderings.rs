@@ -1,4 +1,4 @@
-//! Renderings of pages, each shared by all who ask within a second.
+//! Renderings of pages, each shared by all who ask for the same view within a second.
 //!
 //! A page of many meters is milliseconds of work, and every viewer's script asks once a second. JSON and metrics are
 //! not shared: their ages are exact.
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::line::UnitId;
-use crate::page::Part;
+use crate::page::{MeterView, Part, View};
 use crate::status::Published;
 
-/// A page, and how much of it.
+/// A page, the view of it, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    Overview(Part),
-    Unit { bus: String, unit: UnitId, part: Part },
+    Overview { view: View, part: Part },
+    Unit { bus: String, unit: UnitId, view: MeterView, part: Part },
 }
 
 /// What was rendered within the last second.
@@ -45,10 +45,14 @@ impl Renderings {
             return found.html.clone();
         }
         let html = Bytes::from(render());
-        if kept.iter().map(|one| one.html.len()).sum::<usize>() + html.len() <= MAX_KEPT_BYTES {
-            let (generation, at) = (published.generation, published.at);
-            kept.push(Rendering { page, generation, at, html: html.clone() });
+        // Of too many views the oldest goes, for it is the next to be too old.
+        while !kept.is_empty()
+            && kept.iter().map(|one| one.html.len()).sum::<usize>() + html.len() > MAX_KEPT_BYTES
+        {
+            kept.remove(0);
         }
+        let (generation, at) = (published.generation, published.at);
+        kept.push(Rendering { page, generation, at, html: html.clone() });
         html
     }
 }
@@ -56,5 +60,5 @@ impl Renderings {
 /// How long a rendering is shared.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// Bytes of all renderings that are kept: more than the page of all units there can be.
-const MAX_KEPT_BYTES: usize = 2 << 20;
+/// Bytes of all renderings that are kept: several views of the page of all units there can be.
+const MAX_KEPT_BYTES: usize = 4 << 20;

@@ -12,7 +12,7 @@ import urllib.parse
 # As the gateway sends them: a page that breaks these rules shows in the browser's console.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -43,6 +43,7 @@ class Site:
     def __init__(self, pages):
         self.pages = pathlib.Path(pages)
         self.meters = METERS
+        self.states = ("before", "after", "healthy", "unknown", "full", "grouped", "broken")
         self.state = "before"
         self.is_there = True
         site = self
@@ -77,11 +78,13 @@ class Site:
             request.connection.close()
             return
         address = urllib.parse.urlsplit(request.path)
-        part = "main" if urllib.parse.parse_qs(address.query).get("part") == ["main"] else "page"
+        query = urllib.parse.parse_qs(address.query)
+        part = "main" if query.get("part") == ["main"] else "page"
+        order = "-wire" if query.get("sort") == ["wire"] else ""
         if address.path.startswith("/assets/"):
             file = self.pages / address.path.lstrip("/")
         elif address.path in self.known():
-            file = self.pages / self.state / f"{self.known()[address.path]}.{part}"
+            file = self.pages / self.state / f"{self.known()[address.path]}{order}.{part}"
         else:
             request.send_error(404)
             return

@@ -10,13 +10,16 @@ use metergate::line::{
     UnitState,
 };
 use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::rtu;
+use metergate::server::{DEPARTED_KEPT, DEPARTED_MAX};
 use metergate::status::{DoctorReport, History, Published};
 use metergate::web::{Documents, SharedEvents, SharedHistory};
 use serde_json::Value;
 
+use crate::support::page_tags::text;
 use crate::support::published::{
-    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, ask_for, change, change_unit, config, float, page, published,
-    read,
+    FLOATS, SECOND, SETTINGS, TWO_LINES, ask, ask_for, change, change_unit, config, float, json, page,
+    published, read,
 };
 
 fn first_page(published: &Published, history: &History, now: Instant) -> String {
@@ -228,9 +231,159 @@ fn connections_of_one_address_share_a_row_and_the_busiest_stands_first() {
     }
     assert!(html.contains("And 1 client more."), "{html}");
     drop((one, other));
-    let html = first_page(&published, &history, start + 10 * SECOND);
-    assert!(!html.contains("10.0.0.7") && html.contains("<strong>20 clients</strong>"), "{html}");
+    let html = first_page(&published, &history, Instant::now());
+    assert!(html.contains("<strong>20 clients</strong>"), "{html}");
+    let gone = html.split("<tr role=\"row\" class=\"gone\"").nth(1).unwrap();
+    for said in
+        ["10.0.0.7 (2 connections)", "left under 0.1 s ago", "100 in all", "75 %", "1 × 0x0B gateway target"]
+    {
+        assert!(gone.contains(said), "{said}: {gone}");
+    }
     drop(quiet);
+}
+
+#[test]
+fn a_client_is_listed_for_an_hour_after_it_left_and_of_too_many_the_first_to_leave_goes() {
+    let published = published(TWO_LINES, Instant::now());
+    let metrics = &published.listeners[0].metrics;
+    let come_and_go = |host: usize| {
+        let address = std::net::SocketAddr::from((
+            [10, 1, u8::try_from(host / 256).unwrap(), u8::try_from(host % 256).unwrap()],
+            1000,
+        ));
+        drop(metrics.connected(address, Instant::now()));
+    };
+    (0..=DEPARTED_MAX).for_each(come_and_go);
+    let now = Instant::now();
+    let departed = |now: Instant| {
+        let clients = json(&published, "/api/v1/clients", now);
+        let listed = clients["departed"].as_array().unwrap().iter();
+        listed.map(|one| one["client"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let listed = departed(now);
+    assert_eq!((listed.len(), listed[0].as_str()), (DEPARTED_MAX, "10.1.1.0"), "{listed:?}");
+    assert!(!listed.contains(&"10.1.0.0".to_owned()), "the first to leave is forgotten");
+    let html = first_page(&published, &History::default(), now);
+    assert_eq!(html.matches("class=\"gone\"").count(), 20);
+    assert!(html.contains("And 236 clients more that left within the last hour"), "{html}");
+    let back = metrics.connected("10.1.1.0:2000".parse().unwrap(), now);
+    assert!(!departed(now).contains(&"10.1.1.0".to_owned()), "it is connected again");
+    drop(back);
+    assert_eq!(departed(Instant::now() + DEPARTED_KEPT + SECOND), Vec::<String>::new());
+}
+
+#[test]
+fn a_transaction_is_decoded_by_the_profile_and_failures_can_be_shown_alone() {
+    let now = Instant::now() + 100 * SECOND;
+    let mut published = published(TWO_LINES, now);
+    let exponents = [(137, 0), (138, 0), (139, 0xFFFF), (140, 0)];
+    read(&mut published, (0, 1), SETTINGS, &exponents, now - 2 * SECOND, 1);
+    let bus: Arc<str> = "riser-a".into();
+    let note = |record| published.traffic.note_record(&bus, Arc::new(record));
+    let exchange = |number: u64, request: &[u8], answer: &[u8], outcome: Outcome| {
+        let answer = if answer.is_empty() { Bytes::new() } else { rtu::encode(1, answer) };
+        let segment = RxSegment { kind: SegmentKind::Answer, start: 0, length: answer.len(), at: now };
+        let segments = if answer.is_empty() { vec![] } else { vec![segment] };
+        let received = Received { total: answer.len(), bytes: answer, segments, ..Received::default() };
+        note(Record::Transaction(Transaction {
+            attempt: 1,
+            clients: 1,
+            request: rtu::encode(1, request),
+            received,
+            outcome,
+            ..transaction(number, 1, now - SECOND)
+        }));
+    };
+    // Real power as a count of tenths, a float of 231.456 79 V, a reserved register that was not asked for.
+    exchange(1, &[3, 0, 2, 0, 1], &[3, 2, 0x04, 0xD2], Outcome::Answered);
+    exchange(2, &[3, 1, 14, 0, 2], &[3, 4, 0x43, 0x67, 0x74, 0xF0], Outcome::Answered);
+    exchange(3, &[3, 0, 60, 0, 2], &[0x83, 2], Outcome::Exception(ExceptionCode(2)));
+    exchange(4, &[6, 0, 141, 0, 15], &[6, 0, 141, 0, 15], Outcome::Answered);
+    exchange(5, &[4, 0, 60, 0, 2], &[4, 4, 0x30, 0x39, 0, 7], Outcome::Answered);
+    exchange(6, &[3, 0, 2, 0, 1], &[], Outcome::Silent);
+    let html = page(&published, &History::default(), "/units/1", now);
+    let shown = |number: u64| {
+        let item = html.split(&format!("id=\"exchange-{number}\"")).nth(1).unwrap();
+        text(item.split("</li></ol>").next().unwrap().split("id=\"exchange-").next().unwrap())
+    };
+    for (number, said) in [
+        (
+            1,
+            "Unit on the line 1 Function 0x03 read holding registers Start 3 Quantity 1 Answer real_power_total 123.4 kW",
+        ),
+        (2, "voltage_ln_avg_f 231.46 V"),
+        (3, "Answered with exception 0x02 illegal data address"),
+        (4, "Written phase_loss_threshold 15 % The unit confirmed the write."),
+        (5, "Answer 61 12 345 62 7"),
+        (6, "Received, 0 bytes nothing"),
+    ] {
+        let all = shown(number);
+        assert!(all.contains(said), "{number}: {said}: {all}");
+    }
+    let failed = page(&published, &History::default(), "/units/1?transactions=failed", now);
+    let numbers: Vec<&str> =
+        failed.split("id=\"exchange-").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(numbers, ["6", "3"]);
+    assert!(failed.contains(r#"<a href="/units/1">All</a>"#), "{failed}");
+    assert!(
+        html.contains(r#"<a href="/units/1?transactions=failed">Only failures and exceptions</a>"#),
+        "{html}"
+    );
+}
+
+#[test]
+fn a_plot_begins_with_the_first_readings_and_goes_on_with_minutes() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let mut history = History::default();
+    let mut plots = |from: u32, to: u32| {
+        for second in from..to {
+            let at = start + SECOND * second;
+            read(&mut published, (0, 1), FLOATS, &float(260, 10.0), at, u64::from(second) + 1);
+            history.sample(&published, at);
+        }
+        let html = page(&published, &history, "/units/1", start + SECOND * (to - 1));
+        html.split("id=\"history\"").nth(1).unwrap().split("</section>").next().unwrap().to_owned()
+    };
+    let first = plots(0, 1);
+    assert!(first.contains("Over the last 15 seconds") && first.contains("<span>15 s ago</span>"), "{first}");
+    assert!(first.contains("Real power over the last 15 seconds: now 10.0"), "{first}");
+    assert!(plots(1, 100).contains("Over the last 2 minutes"));
+    assert!(plots(100, 590).contains("Over the last 10 minutes"));
+    let minutes = plots(590, 1300);
+    assert!(
+        minutes.contains("Over the last 30 minutes") && minutes.contains("<span>20 min</span>"),
+        "{minutes}"
+    );
+    assert!(!minutes.contains("Real energy"), "a total is no plot");
+}
+
+#[test]
+fn every_view_of_the_overview_has_an_address() {
+    let now = Instant::now();
+    let mut published = published(TWO_LINES, now);
+    for (bus, id, state) in [(0, 1, UnitState::Online), (0, 2, UnitState::Offline), (1, 1, UnitState::Online)]
+    {
+        change_unit(&mut published, bus, id, |unit| unit.state = state);
+    }
+    let rows = |path: &str| {
+        let html = page(&published, &History::default(), path, now);
+        let tags = html.split("<tr role=\"row\" id=\"").skip(1);
+        tags.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ["bus-0-line-2", "bus-0-line-1", "bus-1-line-2", "bus-1-line-1"];
+    assert_eq!(rows("/"), all, "failures first");
+    assert_eq!(rows("/?sort=wire"), ["bus-0-line-1", "bus-0-line-2", "bus-1-line-1", "bus-1-line-2"]);
+    assert_eq!(rows("/?state=offline"), ["bus-0-line-2"]);
+    assert_eq!(rows("/?q=PANEL%201"), ["bus-0-line-1"]);
+    assert_eq!(rows("/?q=riser+b&state=online"), ["bus-1-line-1"]);
+    assert_eq!(rows("/?sort=nonsense&state=%3Cb%3E&by=x&fold=x"), all);
+    let html = page(&published, &History::default(), "/?q=%3Cscript%3E&fold=line-1&refresh=off", now);
+    assert!(html.contains(r#"value="&lt;script&gt;""#) && html.contains("0 of 4 meters shown"), "{html}");
+    assert!(html.contains(r#"<details class="fold" id="line-1" data-fold="line-1">"#), "{html}");
+    assert!(html.contains(r#"<details class="fold" id="line-0" data-fold="line-0" open>"#), "{html}");
+    assert!(!html.contains("http-equiv=\"refresh\"") && html.contains("Not refreshed"), "{html}");
+    assert!(html.contains(r#"href="/?q=%3Cscript%3E&amp;fold=line-1">Go on</a>"#), "{html}");
 }
 
 #[test]
@@ -250,7 +403,7 @@ fn what_has_no_value_says_why_and_what_means_nothing_here_says_so() {
     };
     assert!(cell("voltage_ln_avg_f").contains("not for this system type"), "{}", cell("voltage_ln_avg_f"));
     assert!(cell("frequency_f").contains("the meter has none"), "{}", cell("frequency_f"));
-    assert!(cell("real_power_total_f").contains("<b>12.5</b> kW"), "{}", cell("real_power_total_f"));
+    assert!(cell("real_power_total_f").contains("<b>12.500</b> kW"), "{}", cell("real_power_total_f"));
     assert!(cell("system_type").contains("31: delta, three wires"), "{}", cell("system_type"));
     assert!(html.contains("None is set."), "{html}");
 }
@@ -308,7 +461,7 @@ fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
     let page = |path: &str| ask_for(&documents, path).into_body();
     let transactions =
         || serde_json::from_str::<Value>(&page("/api/v1/units/1")).unwrap()["transactions"].clone();
-    let paths = ["/", "/?part=main", "/units/1", "/units/11"];
+    let paths = ["/", "/?part=main", "/?sort=power&part=main", "/units/1", "/units/11"];
     publish("one", start, 0);
     let first = paths.map(page);
     assert!(first[0].contains("<h1>one</h1>") && first[1].starts_with("<main "), "{first:?}");
@@ -317,7 +470,7 @@ fn one_rendering_of_a_page_is_shared_by_all_who_ask_within_a_second() {
     assert_eq!(transactions(), 2, "the ages and counters of JSON are exact");
     publish("three", start + SECOND, 0);
     let later = paths.map(page);
-    assert!(later[0].contains("<h1>three</h1>") && later[2] != first[2], "a second later");
+    assert!(later[0].contains("<h1>three</h1>") && later[3] != first[3], "a second later");
     publish("four", start + SECOND, 1);
     assert!(page("/").contains("<h1>four</h1>"), "a reload is seen at once");
 }

@@ -151,10 +151,24 @@ fn energy_is_the_count_to_bill_by_as_long_as_that_is_read_in_the_background() {
     };
     read(&mut published, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now - SECOND, 1);
     assert!(energy(&published).is_empty(), "a float would step when the count comes");
+    let shown = |published: &Published| {
+        let unit = json(published, "/api/v1/units/1", now);
+        let mut headline = unit["headline"].as_array().unwrap().iter();
+        let energy = headline.find(|point| point["quantity"] == "real_energy_total").unwrap();
+        (energy["point"].as_str().unwrap().to_owned(), energy["value"].to_string())
+    };
+    assert_eq!(
+        shown(&published),
+        ("real_energy_total_f".to_owned(), "16777216.0".to_owned()),
+        "until the count comes"
+    );
+    read(&mut published, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 2);
+    assert_eq!(shown(&published).0, "real_energy_total_f", "until its exponent comes");
     read(&mut published, (0, 1), SETTINGS, &[(ENERGY_EXPONENT, 0)], now - SECOND, 2);
     read(&mut published, (0, 1), INTEGERS, &[(ENERGY_COUNT, 0x0100), (ENERGY_COUNT + 1, 1)], now - SECOND, 3);
     let by_count = [r#"{bus="riser-a",unit="1",point="real_energy_total"} 16777217000"#];
     assert_eq!(energy(&published), by_count, "no float holds it");
+    assert_eq!(shown(&published), ("real_energy_total".to_owned(), "16777217".to_owned()));
     read(&mut published, (0, 1), FLOATS, &float(ENERGY, 16_777_216.0), now, 4);
     assert_eq!(energy(&published), by_count, "whoever read last");
     // A unit that refuses the count has floats alone.
@@ -351,10 +365,19 @@ fn exceptions_are_counted_by_code_for_the_listener_and_for_each_client() {
             {"client": "10.0.0.2:2000", "listener": "127.0.0.1:502", "connected_ms": 9000, "last_request_ms": 7000,
              "answer_time_ms": null, "requests": 1, "snapshot_hits": 0, "snapshot_misses": 0,
              "exceptions": [{"code": 11, "count": 1}]}
-        ]})
+        ], "departed": []})
     );
     drop(one);
-    assert_eq!(json(&published, "/api/v1/clients", now)["connections"], 1);
+    let left = json(&published, "/api/v1/clients", now);
+    assert_eq!(left["connections"], 1);
+    let left_ms = left["departed"][0]["left_ms"].as_u64().unwrap();
+    assert!(left_ms <= 10_000, "{left_ms}");
+    assert_eq!(
+        left["departed"],
+        json!([{"client": "10.0.0.1", "listener": "127.0.0.1:502", "left_ms": left_ms, "connections": 1,
+                "requests": 1, "snapshot_hits": 1, "snapshot_misses": 1,
+                "exceptions": [{"code": null, "count": 1}, {"code": 11, "count": 1}]}])
+    );
     let listener = &json(&published, "/api/v1/listeners", now)[0];
     assert_eq!(
         (&listener["connections"], &listener["accepted"], &listener["requests"]),

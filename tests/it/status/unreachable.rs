@@ -60,7 +60,7 @@ impl Gateway {
         let sum = page
             .contains(&format!("<strong>{}</strong> meters on-line", if is_up { UNITS } else { 0 }))
             || page.contains(&format!("{} of {UNITS}", if is_up { UNITS } else { 0 }));
-        let is_grey = page.contains("class=\"kw old\"") != is_up && page.contains(" together") == is_up;
+        let is_grey = page.contains("class=\"kw old\"") != is_up;
         let metrics = get(self.page, "/metrics").body;
         let up = (1..=UNITS).all(|unit| {
             let labels = format!("{{bus=\"riser\",unit=\"{unit}\"");

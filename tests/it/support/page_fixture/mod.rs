@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use metergate::events::{Event, EventKind};
 use metergate::findings::{Kind, Remedy, Severity};
+use metergate::page::{View, ViewQuery};
 use metergate::status::{
-    Bus, BusMinute, Client, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener, LocatedFinding,
-    Number, Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
+    Bus, BusMinute, Client, DepartedClient, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener,
+    LocatedFinding, Number, Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
+    WireBreak,
 };
 
 pub(crate) use one_meter::{dead_meter, meter, meter_page, unknown_meter};
@@ -47,6 +49,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 ..client("[2001:db8:0:17::4c]:40001", None, 0)
             },
         ],
+        departed: vec![departed("10.20.0.44", 300_000, 1), departed("10.20.0.45", 3_000_000, 211)],
         events: events(),
         findings: vec![
             silent("riser-a", 5, Some("Kitchen"), "It has not answered for 4 min"),
@@ -95,6 +98,59 @@ pub(crate) fn healthy() -> Status<'static> {
         ..unit("riser-a", id, None, UnitState::Online)
     };
     with_units(vec![riser_a()], (1..=8).map(named).collect())
+}
+
+/// Units of three groups and one of none; the second group has a meter that does not answer.
+pub(crate) fn grouped() -> Status<'static> {
+    let mut status = overview(false);
+    let groups = [
+        "Tenants East",
+        "Tenants East",
+        "Tenants West",
+        "Tenants West",
+        "Tenants West",
+        "Plant room",
+        "Plant room",
+    ];
+    for (unit, group) in status.units.iter_mut().zip(groups) {
+        unit.group = Some(group.into());
+    }
+    status
+}
+
+/// A line whose wire is broken behind its fourth meter.
+pub(crate) fn broken() -> Status<'static> {
+    let place = WireBreak { after: 4, before: 5 };
+    let unit = |id: u8, name: &'static str| {
+        unit(
+            "riser-a",
+            id,
+            Some(name),
+            if id <= place.after { UnitState::Online } else { UnitState::Offline },
+        )
+    };
+    let names = ["Lobby", "Panel 2", "Panel 3", "Kitchen", "Server room", "Lifts", "Workshop", "Roof"];
+    let units = (1..).zip(names).map(|(id, name)| unit(id, name)).collect();
+    let mut status = with_units(vec![Bus { wire_break: Some(place), ..riser_a() }], units);
+    status.findings = vec![finding(
+        "riser-a",
+        None,
+        Severity::Fault,
+        Kind::WireBreak,
+        "Everything from unit 5 to unit 8 fell silent at once, 3 min ago, and everything up to unit 4 answers",
+        &[
+            "the cable from unit 4 to unit 5, and its terminals at both",
+            "the power of everything behind unit 4",
+        ],
+    )];
+    status
+}
+
+/// The view in which meters stand as they hang on the wire.
+pub(crate) fn wire_order() -> View {
+    let uri: axum::http::Uri = "/?sort=wire".parse().expect("an address");
+    let query = axum::extract::Query::<ViewQuery>::try_from_uri(&uri).expect("a query");
+    View::new(&query)
 }
 
 /// As many units as there may be, on several lines, all of them in trouble.
@@ -208,7 +264,7 @@ pub(crate) fn unit(bus: &'static str, id: u8, name: Option<&'static str>, state:
             UnitState::NeverSeen => None,
         },
         answer_time_ms: is_seen.then(|| 5.0 + 0.13 * f64::from(id)),
-        headline: vec![point("real_power_total", "Real power, all phases together", 261, power, "kW")],
+        headline: vec![point("real_power_total", "Real power, total", 261, power, "kW"), energy(id, is_seen)],
         hour: (0..60).map(minute).collect(),
         ..Unit::default()
     }
@@ -238,10 +294,23 @@ pub(crate) fn point(
         in_range: Some(true),
         meaningful: Some(true),
         is_chosen: value.is_some(),
+        is_billed: false,
         is_polled: true,
         is_fresh: true,
         is_alert: false,
         flags: vec![],
+    }
+}
+
+/// What a unit is billed by: an exact count of tenths.
+fn energy(id: u8, is_seen: bool) -> Point<'static> {
+    use metergate::meter::{Decimal, Group};
+    let tenths = Decimal { digits: 1_842_112 + 1_000_001 * i128::from(id), exponent: -1 };
+    Point {
+        group: Group::Energy,
+        value: is_seen.then_some(Number::Decimal(tenths)),
+        is_billed: true,
+        ..point("real_energy_total", "Real energy, total", 1, is_seen.then_some(0.0), "kWh")
     }
 }
 
@@ -332,6 +401,16 @@ fn client(address: &str, rate: Option<f64>, count: u64) -> Client {
         answer_time_ms: Some(0.8),
         requests: requests(count),
         requests_per_second: rate,
+    }
+}
+
+fn departed(address: &str, left_ms: u64, connections: u64) -> DepartedClient {
+    DepartedClient {
+        client: address.parse().expect("an address"),
+        listener: "0.0.0.0:502".parse().expect("an address"),
+        left_ms,
+        connections,
+        requests: requests(1_204),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The pages of one meter: answering, silent, and never heard.
 
 use metergate::findings::{Kind, Severity};
-use metergate::meter::Group;
-use metergate::page::{self, Part};
+use metergate::meter::{Decimal, Group};
+use metergate::page::{self, MeterView, Part};
 use metergate::status::{
-    Alert, Bus, Number, Point, Problem, READING_MINUTES, ReadingHistory, Status, TransactionRecord, Unit,
-    UnitDetail, UnitState,
+    Alert, Bus, Decoded, DecodedAnswer, DecodedValue, Number, Point, Problem, READING_MINUTES,
+    ReadingHistory, Status, TransactionRecord, Unit, UnitDetail, UnitState,
 };
 
 use super::{PANEL, finding, narrow, overview, point, silent, unit, wave, with_units};
@@ -13,7 +13,7 @@ use super::{PANEL, finding, narrow, overview, point, silent, unit, wave, with_un
 /// The page of the unit that has its detail.
 pub(crate) fn meter_page(status: &Status<'_>, part: Part) -> String {
     let unit = status.units.iter().find(|unit| unit.detail.is_some()).expect("one has");
-    page::meter(status, unit, part)
+    page::meter(status, unit, MeterView::default(), part)
 }
 
 /// One meter, answering.
@@ -26,10 +26,16 @@ pub(crate) fn meter() -> Status<'static> {
         late_answers: 1,
         last_answer_ms: Some(740),
         headline: vec![
-            point("real_power_total", "Real power", 261, Some(13.42), "kW"),
-            point("voltage_ln_avg", "Voltage, mean L-N", 271, Some(277.3), "V"),
-            point("current_avg", "Current, mean", 281, Some(17.91), "A"),
-            point("power_factor_total", "Power factor", 267, Some(0.901), "ratio"),
+            point("real_power_total", "Real power, total", 261, Some(13.42), "kW"),
+            Point {
+                group: Group::Energy,
+                value: Some(Number::Decimal(Decimal { digits: 1_842_112, exponent: -1 })),
+                is_billed: true,
+                ..point("real_energy_total", "Real energy, total", 1, Some(0.0), "kWh")
+            },
+            point("voltage_ln_avg", "Voltage L-N, average", 271, Some(277.3), "V"),
+            point("current_avg", "Current, average", 281, Some(17.91), "A"),
+            point("power_factor_total", "Power factor, total", 267, Some(0.901), "ratio"),
         ],
         alerts: vec![Alert {
             point: "alerts".into(),
@@ -104,6 +110,7 @@ fn reading(
         unit: Some(unit.into()),
         means,
         description: description.into(),
+        ..ReadingHistory::default()
     }
 }
 
@@ -115,38 +122,40 @@ fn points() -> Vec<Point<'static>> {
         of(
             Group::Energy,
             vec![
-                point(
-                    "real_energy_total",
-                    "Real energy, all phases, since the last clearing",
-                    257,
-                    Some(184_211.25),
-                    "kWh",
-                ),
-                point("reactive_energy_total", "Reactive energy, all phases", 259, Some(60_412.5), "kVARh"),
+                point("real_energy_total", "Real energy, total", 257, Some(184_211.25), "kWh"),
+                point("real_energy_a", "Real energy, phase A", 341, Some(61_403.5), "kWh"),
+                point("real_energy_b", "Real energy, phase B", 343, Some(61_404.5), "kWh"),
+                point("real_energy_c", "Real energy, phase C", 345, Some(61_403.25), "kWh"),
+                point("reactive_energy_total", "Reactive energy, total", 311, Some(60_412.5), "kVARh"),
             ],
         ),
         of(
             Group::Power,
             vec![
-                point("real_power_total", "Real power, all phases together", 261, Some(13.42), "kW"),
-                point("reactive_power_total", "Reactive power, all phases together", 263, Some(6.45), "kVAR"),
+                point("real_power_total", "Real power, total", 261, Some(13.42), "kW"),
+                point("real_power_a", "Real power, phase A", 275, Some(4.412_345), "kW"),
+                point("real_power_b", "Real power, phase B", 277, Some(4.51), "kW"),
                 Point {
                     problem: Some(Problem::NotAvailable),
                     meaningful: Some(false),
                     age_ms: Some(740),
-                    ..point("real_power_c", "Real power of phase C", 281, None, "kW")
+                    ..point("real_power_c", "Real power, phase C", 279, None, "kW")
                 },
+                point("reactive_power_total", "Reactive power, total", 263, Some(6.45), "kVAR"),
             ],
         ),
         of(
             Group::PowerFactor,
-            vec![point("power_factor_total", "Real power over apparent power", 267, Some(0.901), "ratio")],
+            vec![point("power_factor_total", "Power factor, total", 267, Some(0.901), "ratio")],
         ),
         of(
             Group::Voltage,
             vec![
-                point("voltage_ln_avg", "Mean of the voltages to neutral", 271, Some(277.31), "V"),
-                point("voltage_an", "Voltage of phase A to neutral", 295, Some(276.9), "V"),
+                point("voltage_ln_avg", "Voltage L-N, average", 271, Some(277.312_34), "V"),
+                point("voltage_an", "Voltage L-N, phase A", 293, Some(276.9), "V"),
+                point("voltage_bn", "Voltage L-N, phase B", 295, Some(277.4), "V"),
+                point("voltage_cn", "Voltage L-N, phase C", 297, None, "V"),
+                point("voltage_ab", "Voltage L-L, A-B", 287, Some(480.1), "V"),
             ],
         ),
         of(
@@ -194,5 +203,25 @@ fn record(index: u8) -> TransactionRecord {
         request: vec![3, 3, 1, 0, 0, 0x34, 0x44, 0x03],
         received_total: received.len(),
         received,
+        decoded: Decoded {
+            unit: Some(3),
+            function: "0x03 read holding registers".to_owned(),
+            range: Some((257, 52)),
+            written: vec![],
+            answer: if is_good { answer(index) } else { DecodedAnswer::Nothing },
+        },
     }
+}
+
+/// What the unit answered: one of them an exception.
+fn answer(index: u8) -> DecodedAnswer {
+    let value = |name: &str, value: &str| DecodedValue { name: name.to_owned(), value: value.to_owned() };
+    if index == 4 {
+        return DecodedAnswer::Exception("0x02 illegal data address".to_owned());
+    }
+    DecodedAnswer::Values(vec![
+        value("real_energy_total_f", "184\u{202f}211.2\u{a0}kWh"),
+        value("real_power_total_f", "13.420\u{a0}kW"),
+        value("307", "17\u{202f}008"),
+    ])
 }
