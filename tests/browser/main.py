@@ -14,6 +14,7 @@ import pages_site
 import program_site
 import real
 import still
+import views
 from playwright.sync_api import sync_playwright
 from report import Report
 from stage_of_pages import Stage, chromium
@@ -31,6 +32,7 @@ def main():
         for name, site, checks in [
             ("how they look", invented, still.CHECKS),
             ("how they live", invented, live.CHECKS),
+            ("how they are chosen", invented, views.CHECKS),
             ("how a running gateway shows", running, real.CHECKS),
         ]:
             print(f"\n== {name}")

@@ -37,6 +37,7 @@ class Site:
     def __init__(self, program, folder):
         self.program = program
         self.folder = pathlib.Path(folder)
+        self.states = ("before", "after", "healthy")
         self.meters = [(line, "on-line") for line in range(1, 11)]
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

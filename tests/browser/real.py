@@ -2,9 +2,15 @@
 
 import live
 import still
+import views
 from playwright.sync_api import expect as eventually
 from report import expect, expect_equal
 from still import PATHS, SCHEMES, SCREENS, UNFOLD
+
+
+def number(words):
+    """Without the spaces between groups of digits."""
+    return float(words.replace("\u202f", ""))
 
 
 def pictures_of_a_running_gateway(stage):
@@ -23,17 +29,18 @@ def pictures_of_a_running_gateway(stage):
 def values_and_bytes_are_those_of_the_meter(stage):
     """the page of a meter has the values of JSON, and the bytes of its last transactions, which are no older"""
     with stage.page("/units/2", "healthy") as page:
+        page.locator("#registers > summary").click()
         row = page.locator("table.points tr").filter(has=page.get_by_text("real_energy_total", exact=True))
-        shown = float(row.locator("td.value b").inner_text())
+        shown = number(row.locator("td.value b").inner_text())
         # Asked for once it is on the page: the program has only just started.
         points = {point["point"]: point for point in stage.site.ask("units/2")["points"]}
         truth = points["real_energy_total"]["value"]
         expect(abs(shown - truth) <= abs(truth) * 0.001, f"{shown} on the page, {truth} in JSON")
         # The program has only just started: the second one may be yet to come.
-        eventually(page.locator(".exchanges li").nth(1)).to_be_visible()
-        first = page.locator(f"#{page.locator('.exchanges li').first.get_attribute('id')}")
+        eventually(page.locator(".exchanges > li").nth(1)).to_be_visible()
+        first = page.locator(f"#{page.locator('.exchanges > li').first.get_attribute('id')}")
         first.locator("summary").click()
-        sent = first.locator("code").first.inner_text()
+        sent = first.locator(".bytes code").first.inner_text()
         expect(sent.startswith("02 03 "), f"sent {sent!r} to unit 2")
 
 
@@ -42,7 +49,7 @@ def what_is_wrong_is_said(stage):
     with stage.page("/", "healthy") as page:
         finding = stage.site.findings("low_power_factor", "alert")[0]
         expect_equal(finding["unit"], 7, "unit of the finding")
-        link = page.locator(".trouble.warning a.place").first
+        link = page.locator(".trouble.warning .place a").first
         eventually(link).to_have_text("Workshop (unit 7)")
         link.click()
         eventually(page.locator("h1")).to_have_text("Workshop")
@@ -58,6 +65,7 @@ def a_meter_nobody_configured_has_no_page(stage):
 
 CHECKS = [
     still.all_meters_are_drawn,
+    *views.OF_A_GATEWAY,
     pictures_of_a_running_gateway,
     still.axe_finds_nothing,
     values_and_bytes_are_those_of_the_meter,
