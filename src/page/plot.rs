@@ -220,7 +220,7 @@ fn line_path(values: &[Option<f64>], slots: usize, height: impl Fn(f64) -> u32) 
         }
         if run.len() == 1 {
             // One value alone would be a line without length, which nobody sees.
-            path.push_str("h.9");
+            path.push_str("h.5");
         }
     }
     path
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_missing_value_is_a_gap_and_no_zero() {
         let values = [Some(1.0), None, Some(0.5), Some(0.0)];
-        assert_eq!(line_path(&values, 4, |value| down(value, 100)), "M0.5 0h.9M2.5 50L3.5 100");
+        assert_eq!(line_path(&values, 4, |value| down(value, 100)), "M0.5 0h.5M2.5 50L3.5 100");
         assert_eq!(step_path(&values, 4, |value| down(value, 100)), "M0 100V0h1V100zM2 100V50h1V100h1V100z");
         assert_eq!(ground_path(&values, 4), "M0 100h1M2 100h2");
     }

@@ -63,11 +63,11 @@ pub fn status_for_pages<'p>(
     for (bus, of) in status.buses.iter_mut().zip(&published.buses) {
         let Some(track) = history.bus(of) else { continue };
         bus.recent = track.recent.shares();
-        bus.hour = track.minutes.iter().copied().collect();
+        bus.hour = track.hour(of, history.since_last_minute(published.at));
     }
     for (unit, of) in status.units.iter_mut().zip(published.units()) {
         if let Some(track) = history.unit(&of) {
-            unit.hour = track.minutes.iter().copied().collect();
+            unit.hour = track.hour(&of, published.at);
         }
         if let Some(detail) = &mut unit.detail {
             detail.readings = readings(&of, history, published.at);

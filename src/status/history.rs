@@ -193,18 +193,30 @@ impl UnitTrack {
     }
 
     fn end_minute(&mut self, unit: &PublishedUnit<'_>, now: Instant) {
+        let minute = self.minute(unit, now);
         self.readings.iter_mut().for_each(ReadingTrack::end_minute);
-        let counted = unit_counters(unit);
-        let [transactions, errors] = added(self.before.replace(counted), counted);
+        self.before = Some(unit_counters(unit));
+        self.answer_time = Mean::default();
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+    }
+
+    /// What the minute that is being counted has come to.
+    fn minute(&self, unit: &PublishedUnit<'_>, now: Instant) -> UnitMinute {
+        let [transactions, errors] = added(self.before, unit_counters(unit));
         let age = unit.view.and_then(|view| view.age(now));
-        let minute = UnitMinute {
+        UnitMinute {
             state: unit.state(),
             transactions,
             errors,
-            answer_time_ms: self.answer_time.take(),
+            answer_time_ms: self.answer_time.value(),
             age_ms: age.map(|age| u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
-        };
-        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+        }
+    }
+
+    /// The last hour with the minute that is being counted, so that a plot of it begins with the first second.
+    pub(super) fn hour(&self, unit: &PublishedUnit<'_>, now: Instant) -> Vec<Option<UnitMinute>> {
+        let running = self.before.map(|_| Some(self.minute(unit, now)));
+        self.minutes.iter().copied().chain(running).collect()
     }
 }
 
@@ -258,11 +270,17 @@ impl FirstReadings {
 
 impl BusTrack {
     fn end_minute(&mut self, bus: &PublishedBus, elapsed: Duration) {
-        let counted = line_counters(bus);
+        let minute = self.minute(bus, elapsed);
+        self.before = Some(line_counters(bus));
+        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+    }
+
+    /// What the minute that is being counted has come to.
+    fn minute(&self, bus: &PublishedBus, elapsed: Duration) -> BusMinute {
         let [busy, transactions, failures, clients, polling, failing] =
-            added(self.before.replace(counted), counted);
+            added(self.before, line_counters(bus));
         let percent = |millis: u32| f64::from(millis) / (elapsed.as_secs_f64() * 1000.0) * 100.0;
-        let minute = BusMinute {
+        BusMinute {
             utilisation_percent: single(percent(busy)).min(100.0),
             clients_percent: percent(clients),
             polling_percent: percent(polling),
@@ -270,8 +288,14 @@ impl BusTrack {
             transactions,
             failures,
             port_open: bus.view.port != PortState::Closed,
-        };
-        push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
+        }
+    }
+
+    /// The last hour with the minute that is being counted, of which so much has passed.
+    pub(super) fn hour(&self, bus: &PublishedBus, elapsed: Duration) -> Vec<Option<BusMinute>> {
+        let running =
+            self.before.filter(|_| elapsed >= LEAST_ELAPSED).map(|_| Some(self.minute(bus, elapsed)));
+        self.minutes.iter().copied().chain(running).collect()
     }
 }
 
@@ -281,10 +305,14 @@ impl Mean {
         self.count += 1;
     }
 
+    fn value(self) -> Option<f32> {
+        let Self { sum, count } = self;
+        (count > 0).then(|| single(sum / f64::from(count)))
+    }
+
     /// The mean, and a new one begins.
     fn take(&mut self) -> Option<f32> {
-        let Self { sum, count } = std::mem::take(self);
-        (count > 0).then(|| single(sum / f64::from(count)))
+        std::mem::take(self).value()
     }
 }
 
@@ -321,6 +349,9 @@ fn push<T>(minutes: &mut VecDeque<T>, minute: T, most: usize) {
 fn single(value: f64) -> f32 {
     value as f32
 }
+
+/// Before that a share of the time that has passed says nothing.
+const LEAST_ELAPSED: Duration = Duration::from_millis(900);
 
 /// What is counted together.
 pub const MINUTE: Duration = Duration::from_secs(60);

@@ -359,6 +359,30 @@ fn a_plot_begins_with_the_first_readings_and_goes_on_with_minutes() {
 }
 
 #[test]
+fn response_times_errors_and_line_time_are_drawn_from_the_first_second_on() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let mut history = History::default();
+    history.sample(&published, start);
+    change_unit(&mut published, 0, 1, |unit| {
+        (unit.counters.transactions, unit.counters.timeouts) = (10, 1);
+        unit.response_time = Some(Duration::from_millis(8));
+    });
+    change(&mut published, 0, |view| view.statistics.clients = SECOND);
+    history.sample(&published, start + 2 * SECOND);
+    let html = first_page(&published, &history, start + 2 * SECOND);
+    for said in [
+        "Response time over the last minute: now 8.0 ms",
+        "Errors over the last minute: now 10 %",
+        "Line time in use over the last minute: now 50 %",
+    ] {
+        assert!(html.contains(said), "{said}: {html}");
+    }
+    let kept = json(&published, "/api/v1/units/1/history", start + 2 * SECOND);
+    assert_eq!(kept["health"], serde_json::json!([]), "JSON has full minutes");
+}
+
+#[test]
 fn every_view_of_the_overview_has_an_address() {
     let now = Instant::now();
     let mut published = published(TWO_LINES, now);
