@@ -1,5 +1,6 @@
 //! The process: arguments, the runtime, exit codes. What a command does is the library's.
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,7 +9,7 @@ use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
     capture, check, completions, demo, doctor, events, output, points, read, report, run, scan, signals,
-    simulate, trace, write,
+    simulate, status, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
             let printed = error.print();
             if !error.use_stderr() {
                 return output::judge(printed).err().unwrap_or(Exit::Ok).into();
+            }
+            if status::is_wanted(env::args_os().map(|word| word.to_string_lossy().into_owned())) {
+                return status::unknown("the command line is wrong, see `metergate status --help`").into();
             }
             return Exit::Usage.into();
         }
@@ -44,6 +48,15 @@ fn main() -> ExitCode {
         Command::Points(points) => points::points(points),
         Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),
         Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
+        Command::Status(wanted) => {
+            let mut state = status::PluginState::Unknown;
+            let found = &mut state;
+            let _said_by_the_state = once(&args, |_stop| async move {
+                *found = status::status(wanted).await;
+                Exit::Ok
+            });
+            return state.into();
+        }
         Command::Trace(trace) => once(&args, |stop| trace::trace(trace, stop)),
         Command::Capture(capture) => once(&args, |stop| capture::capture(capture, stop)),
         Command::Events(list) => once(&args, |_stop| events::events(list)),

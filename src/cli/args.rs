@@ -91,6 +91,12 @@ pub enum Command {
     /// slowness, damaged answers, addresses used twice, and what the meters themselves report.
     #[command(after_help = line::DOCTOR_HELP)]
     Doctor(line::Doctor),
+    /// Print the state of the running gateway in one line, for Nagios, Icinga and scripts
+    ///
+    /// The line and the exit status are those of a monitoring plugin. What is critical is a fault that `doctor` names, a
+    /// unit that is off-line or unreachable, and a port that is not open.
+    #[command(after_help = gateway::STATUS_HELP)]
+    Status(gateway::Status),
     /// Follow what goes over the lines of the running gateway, a line for each thing that happens
     ///
     /// Each line says when (UTC), on which bus, with which unit, for whom, what was asked, how it ended and how long

@@ -5,7 +5,7 @@
 use super::exit::Exit;
 use super::output;
 use crate::client::Failure;
-use crate::document::Problems;
+use crate::document::{Problem, Problems};
 
 /// The end of a command that could not do what it was asked.
 #[derive(Debug)]
@@ -25,6 +25,16 @@ impl CommandError {
     /// Whoever should be asked cannot be reached.
     pub(super) fn unreachable(failure: &Failure) -> Self {
         Self::Said(Exit::CannotStart, failure.to_string())
+    }
+
+    /// What is wrong, in one line.
+    pub(super) fn headline(&self) -> String {
+        match self {
+            Self::Said(_, text) => text.clone(),
+            Self::Faulty(problems) => {
+                problems.errors().first().map_or_else(|| problems.to_string(), Problem::headline)
+            }
+        }
     }
 
     /// Says it, and hands back the exit code.

@@ -33,6 +33,7 @@ pub mod screen;
 pub mod shown;
 pub mod signals;
 pub mod simulate;
+pub mod status;
 mod sweep;
 pub mod table;
 pub mod target;

@@ -1,4 +1,4 @@
-//! Arguments of the commands that ask the running gateway: `trace`, `capture`, `events`, `report`, and `doctor` without TARGET.
+//! Arguments of the commands that ask the running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor` without TARGET.
 //!
 //! Owns names, defaults and ranges. It never acts on them. Source: contract sections 2 and 6.
 
@@ -84,6 +84,20 @@ pub struct Events {
     pub location: GatewayLocation,
 }
 
+/// Arguments of `status`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Status {
+    /// Only this unit, by the identifier clients use, and the line it is on
+    #[arg(short, long, value_name = "ID", value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
+    pub unit: Option<u8>,
+    /// Print a JSON object in place of the line
+    #[arg(short, long)]
+    pub json: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub location: GatewayLocation,
+}
+
 /// Arguments of `report`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Report {
@@ -120,6 +134,14 @@ Example: what happened tonight
   metergate events -n 20
 
 Exit status: 0 ok, 2 wrong usage, 3 the configuration is wrong, 5 no gateway answers";
+
+pub(super) const STATUS_HELP: &str = "\
+Examples: the gateway, and one meter
+  metergate status
+  metergate status --unit 3
+
+Exit status: 0 everything answers, 1 there are warnings, 2 a port is closed, a unit off-line or something else at \
+fault, 3 the gateway cannot be asked, wrong usage and a wrong configuration included";
 
 pub(super) const REPORT_HELP: &str = "\
 Example:

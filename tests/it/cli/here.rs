@@ -1,4 +1,4 @@
-//! The commands that ask the running gateway, as the built program: `trace`, `capture`, `report` and `doctor`.
+//! The commands that ask the running gateway, as the built program: `trace`, `capture`, `report`, `doctor` and `status`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -305,4 +305,63 @@ fn where_nobody_is_the_way_out_is_said() {
     }
     let done = run(&["doctor", "/dev/nowhere"]);
     assert!(text(&done.stderr).contains("such as --units 1-12"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn status_is_a_line_of_a_plugin_and_its_exit_code() {
+    let stage = Stage::start(false);
+    while stage.read(13) != Some(0x0B) {}
+    assert!(stage.read(11).is_none(), "unit 11 answers");
+    get_until(stage.page, "/api/v1/checkup", |answer| {
+        let _again = stage.read(13);
+        answer.body.contains("It has never answered")
+    });
+    let done = stage.output(&["status"]);
+    let line = text(&done.stdout);
+    assert_eq!((done.status.code(), text(&done.stderr)), (Some(2), ""), "{line}");
+    assert!(
+        line.starts_with("METERGATE CRITICAL - ") && line.contains("unit 13: It has never answered"),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let (_, numbers) = line.split_once(" | ").unwrap();
+    assert!(numbers.contains("faults=1;;0;0") && numbers.starts_with("answering="), "{numbers}");
+
+    let one = stage.output(&["status", "--unit", "11"]);
+    let line = text(&one.stdout);
+    assert_eq!(one.status.code(), Some(0), "{line}");
+    assert!(line.starts_with("METERGATE OK - unit 11 on-line | answering=1;;;0;1 "), "{line}");
+    assert!(line.contains("answer_time="), "{line}");
+
+    let json = stage.output(&["status", "-j"]);
+    assert_eq!(json.status.code(), Some(2));
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["state"], &json["units"]), (&"critical".into(), &3.into()), "{json}");
+    assert_eq!(json["problems"][0]["about"], "unit 13", "{json}");
+
+    let none = stage.output(&["status", "--unit", "99"]);
+    assert_eq!(none.status.code(), Some(3));
+    assert!(text(&none.stdout).starts_with("METERGATE UNKNOWN - "), "{}", text(&none.stdout));
+}
+
+#[test]
+fn status_that_cannot_be_had_is_unknown() {
+    let stage = Stage::start(true);
+    let said = |done: &Output, part: &str| {
+        let line = text(&done.stdout);
+        assert_eq!(done.status.code(), Some(3), "{line}");
+        assert!(line.starts_with("METERGATE UNKNOWN - ") && line.contains(part), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    };
+    said(&stage.output(&["status"]), "--token-file");
+    said(&stage.output(&["status", "--nonsense"]), "command line");
+    let run = |words: &[&str]| Command::new(env!("CARGO_BIN_EXE_metergate")).args(words).output().unwrap();
+    said(&run(&["--log-level", "error", "status", "--unit", "0"]), "command line");
+    let bad = stage.folder.write("bad.yaml", "listeners: 7\n");
+    let done = run(&["status", "--config", bad.to_str().unwrap()]);
+    said(&done, "bad.yaml:1:1: error: ");
+    assert!(text(&done.stderr).contains("bad.yaml:1:"), "{}", text(&done.stderr));
+    let nobody = stage.page.to_string();
+    drop(stage.gateway);
+    said(&run(&["status", "--status", &nobody]), "no gateway answers");
 }
