@@ -9,7 +9,7 @@ use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
     capture, check, completions, demo, doctor, events, output, points, read, report, run, scan, signals,
-    simulate, status, trace, write,
+    simulate, status, token, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -33,10 +33,8 @@ fn main() -> ExitCode {
         Command::Run(configured) => {
             start(&args, LogLevel::Info, |logs, runtime| runtime.block_on(run_gateway(configured, logs)))
         }
-        Command::Check(args) => {
-            let detail = if args.effective { check::Detail::Effective } else { check::Detail::Short };
-            check::check(args.configured.path(), detail)
-        }
+        Command::Check(args) => check::check(args),
+        Command::Token(args) => token::token(args),
         // Below the redrawn line of the demo only what somebody should look at has a place.
         Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),
         Command::Simulate(simulate) => {

@@ -58,6 +58,9 @@ pub enum Command {
     ///
     /// Errors, warnings and notes go to stderr, each with its place and a remedy. Of a good configuration the budget
     /// of each line is printed, what background reading costs and how many meters fit, and then "ok".
+    ///
+    /// Run by root on a configuration below /etc/metergate it goes on as the service's user, so that a token, a profile
+    /// or a folder that the service cannot use is found before a restart does.
     #[command(after_help = CHECK_HELP)]
     Check(Check),
     /// Try it out: simulated meters behind a gateway, nothing to wire or configure
@@ -119,6 +122,12 @@ pub enum Command {
     /// token is not in it; readings, names and addresses of clients are.
     #[command(after_help = gateway::REPORT_HELP)]
     Report(gateway::Report),
+    /// Make a token for the status page, in a file that the service can read and other users cannot
+    ///
+    /// As root, where the packages' user metergate exists, the file belongs to root and the service's group, mode 0640; else
+    /// to you, mode 0600. What to put into the configuration is printed.
+    #[command(after_help = TOKEN_HELP)]
+    Token(Token),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -162,6 +171,24 @@ pub struct Check {
     /// Print the configuration as it will be obeyed, too, every default filled in; all but "ok" is YAML then
     #[arg(long)]
     pub effective: bool,
+    /// As root: see files as this user does [default: metergate, the service's, for a configuration below
+    /// /etc/metergate]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+}
+
+/// Arguments of `token`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Token {
+    /// The file to make, such as /etc/metergate/token
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Put a new token in place of one that is there
+    #[arg(long)]
+    pub force: bool,
+    /// The user the service runs as [default: metergate where there is that user, else you]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
 /// Arguments of `demo`.
@@ -377,6 +404,12 @@ Examples:
   metergate check ./metergate.yaml --effective
 
 Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3 the configuration is wrong";
+
+const TOKEN_HELP: &str = "\
+Example:
+  sudo metergate token /etc/metergate/token
+
+Exit status: 0 ok, 1 the file is there already or cannot be made, 2 wrong usage, 5 the user cannot be looked up";
 
 const DEMO_HELP: &str = "\
 Example: sixteen meters, for clients on other machines too

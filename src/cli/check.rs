@@ -3,42 +3,69 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::args::Units;
+use nix::unistd::{AccessFlags, access};
+
+use super::args::{Check, Units};
 use super::budget;
+use super::command_error::CommandError;
 use super::exit::Exit;
-use super::output;
+use super::{output, service_user};
 use crate::config::{self, Config, Severity};
 
-/// How much is printed of a good configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// What it costs the lines.
-    Short,
-    /// The configuration as it will be obeyed, too.
-    Effective,
+/// With whose eyes files are seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Eyes {
+    /// Those of whoever runs the command.
+    Own,
+    /// Those of the service's user.
+    Service(String),
 }
 
 /// Shows what a configuration will cost the lines, or everything that is wrong with it. [`Exit::Fault`] if a line is
 /// to do more than it has time for.
 #[must_use]
-pub fn check(path: &Path, detail: Detail) -> Exit {
-    match config::load(path) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                output::report(warning);
-            }
-            remark(path, &loaded.config);
-            show(path, &loaded.config, detail)
-        }
+pub fn check(args: &Check) -> Exit {
+    let path = args.configured.path();
+    let eyes = match put_on_eyes(path, args.user.as_deref()) {
+        Ok(eyes) => eyes,
+        Err(stop) => return stop.tell(),
+    };
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
         Err(problems) => {
             output::report(&problems);
-            Exit::Configuration
+            if let Eyes::Service(user) = eyes {
+                output::report(&format!("Files were looked at as the user {user}, as the service does."));
+            }
+            return Exit::Configuration;
         }
+    };
+    for warning in &loaded.warnings {
+        output::report(warning);
     }
+    remark(path, &loaded.config, &eyes);
+    show(path, &loaded.config, args.effective)
+}
+
+/// Root can read everything, the service cannot: what root checks is judged as the service will find it.
+fn put_on_eyes(path: &Path, named: Option<&str>) -> Result<Eyes, CommandError> {
+    if !service_user::is_root() {
+        return match named {
+            None => Ok(Eyes::Own),
+            Some(_) => Err(CommandError::usage("--user: only root can see files as another user does")),
+        };
+    }
+    let is_the_services = std::path::absolute(path).is_ok_and(|path| path.starts_with(SERVICE_FOLDER));
+    if named.is_none() && !is_the_services {
+        return Ok(Eyes::Own);
+    }
+    let Some(user) = service_user::find(named)? else { return Ok(Eyes::Own) };
+    service_user::switch_to(&user)?;
+    Ok(Eyes::Service(user.name))
 }
 
 /// What is missing on this machine, and what the file leaves out that nearly everybody wants.
-fn remark(path: &Path, config: &Config) {
+fn remark(path: &Path, config: &Config, eyes: &Eyes) {
     let say = |severity: &str, text: &str| output::report(&format!("{}: {severity}: {text}", path.display()));
     for bus in &config.buses {
         let name = &bus.line.name;
@@ -80,29 +107,35 @@ fn remark(path: &Path, config: &Config) {
         ),
     ];
     for (key, file, consequence) in files {
-        let folder = file.and_then(|file| file.parent());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            let folder = folder.display();
+        let Some(folder) = file.and_then(|file| file.parent()) else { continue };
+        let shown = folder.display();
+        if !folder.is_dir() {
             say(
                 "warning",
                 &format!(
-                    "{key}: there is no directory {folder}{consequence}; make it (`install -d -o metergate -g \
-                     metergate -m 750 {folder}`), or name a file elsewhere"
+                    "{key}: there is no directory {shown}{consequence}; make it (`install -d -o metergate -g \
+                     metergate -m 750 {shown}`), or name a file elsewhere"
+                ),
+            );
+        } else if let Eyes::Service(user) = eyes
+            && access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err()
+        {
+            say(
+                "warning",
+                &format!(
+                    "{key}: the user {user} cannot write in {shown}{consequence}; `chown {user} {shown}` lets it"
                 ),
             );
         }
     }
 }
 
-fn show(path: &Path, config: &Config, detail: Detail) -> Exit {
+fn show(path: &Path, config: &Config, effective: bool) -> Exit {
     let now = Instant::now();
     let findings = budget::findings(config, now);
     let possible = findings.iter().all(|finding| finding.severity == Severity::Warning);
     // All but the last word stays YAML: what is said beside the configuration stands in comments.
-    let effective = match detail {
-        Detail::Short => String::new(),
-        Detail::Effective => config.to_yaml() + "\n",
-    };
+    let effective = if effective { config.to_yaml() + "\n" } else { String::new() };
     let verdict = if possible { "ok\n" } else { "" };
     let shown = format!("{effective}{}{verdict}", budget::describe(config, now));
     let printed = output::print(shown.as_bytes());
@@ -115,3 +148,6 @@ fn show(path: &Path, config: &Config, detail: Detail) -> Exit {
     }
     if possible { printed } else { Exit::Fault }
 }
+
+/// Where the service's configuration is.
+const SERVICE_FOLDER: &str = "/etc/metergate";

@@ -17,7 +17,8 @@ pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
         let remedy = if error.kind() == io::ErrorKind::NotFound {
             format!("; {MAKE_ONE}")
         } else if error.kind() == io::ErrorKind::PermissionDenied {
-            "; the user this runs as must be able to read it, as `chgrp metergate` and `chmod 640` make it"
+            "; the service reads it through its group (`chgrp metergate` and `chmod 640`); commands need `sudo`, or a \
+             user in that group"
                 .to_owned()
         } else {
             String::new()
@@ -53,7 +54,7 @@ fn others_may_read(metadata: &Metadata) -> bool {
 }
 
 /// How a user gets a token.
-pub(super) const MAKE_ONE: &str = "`(umask 077; openssl rand -hex 32 > FILE)` makes one";
+pub(super) const MAKE_ONE: &str = "`metergate token FILE` makes one";
 
 /// Bytes after the token that do not belong to it, and one more to tell that it is too long.
 const LINE_END: u64 = 3;

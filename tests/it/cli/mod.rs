@@ -7,3 +7,4 @@ mod odd_meters;
 mod read;
 mod scenario;
 mod start;
+mod token;

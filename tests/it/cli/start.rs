@@ -41,6 +41,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "write",
         "points",
         "status",
+        "token",
         "completions",
         "man",
         "--log-level",
