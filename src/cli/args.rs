@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::instances;
 use crate::config;
 use crate::document;
 use crate::line::settings;
@@ -158,7 +159,7 @@ impl Configured {
     #[must_use]
     pub fn path(&self) -> &Path {
         let given = self.file.as_deref().or(self.config.as_deref());
-        given.unwrap_or_else(|| Path::new(CONFIGURATION))
+        given.unwrap_or_else(|| Path::new(instances::CONFIGURATION))
     }
 }
 
@@ -375,9 +376,6 @@ fn parse_baud_rate(text: &str) -> Result<NonZeroU32, String> {
         Ok(_) | Err(_) => Err("a number from 300 to 1000000 is expected".to_owned()),
     }
 }
-
-/// Where the configuration is unless the command line says otherwise.
-const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
 
 /// Highest unit identifier on a line.
 const UNIT_MAX: u8 = 247;

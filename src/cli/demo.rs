@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::activity::Activity;
 use super::args::Demo;
 use super::exit::Exit;
+use super::instances::{Announcement, Origin};
 use super::run::{exit_of, warn_of};
 use super::{output, scenario};
 use crate::config::Loaded;
@@ -50,9 +51,11 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
         () = first_answer(&gateway) => {}
         () = stop.cancelled() => {}
     }
+    let announcement = Announcement::new(Origin::Demo, &loaded.config, &gateway);
     // The gateway serves clients even if nobody wants to read about it.
     let _unread = output::print(introduction(&settings, address, gateway.status_address()).as_bytes());
     show_activity(&gateway, &stop).await;
+    drop(announcement);
     gateway.stop().await;
     meters_stop.cancel();
     match meters.await {

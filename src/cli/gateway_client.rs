@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::args::gateway::GatewayLocation;
 use super::command_error::CommandError;
 use super::exit::Exit;
+use super::instances::{self, Found};
 use super::output;
-use super::target::host_and_port;
+use super::target::{host_and_port, seen_from_here};
 use crate::client::{HttpFailure, Page};
 use crate::config;
 use crate::config::Token;
@@ -35,15 +36,16 @@ impl GatewayClient {
     /// # Errors
     /// A configuration with faults, or one without a status address; a token file that is none.
     pub(super) fn find(location: &GatewayLocation) -> Result<Self, CommandError> {
-        let mut gateway = match (&location.status, &location.config) {
-            (Some(word), _) => Self::named(word)?,
-            (None, Some(path)) => Self::configured(path)?,
-            (None, None) if Path::new(CONFIGURATION).exists() => Self::configured(Path::new(CONFIGURATION))?,
-            (None, None) => Self {
-                host: Ipv4Addr::LOCALHOST.to_string(),
-                port: STATUS_PORT,
-                token: None,
-                found: format!("the default; there is no {CONFIGURATION}"),
+        let mut gateway = match &location.status {
+            Some(word) => Self::named(word)?,
+            None => match instances::find(location.config.as_deref())? {
+                Some(found) => Self::configured(&found)?,
+                None => Self {
+                    host: Ipv4Addr::LOCALHOST.to_string(),
+                    port: STATUS_PORT,
+                    token: None,
+                    found: format!("the default; there is no {}", instances::CONFIGURATION),
+                },
             },
         };
         if let Some(path) = &location.token_file {
@@ -60,23 +62,24 @@ impl GatewayClient {
         Ok(Self { host, port, token: None, found: "named by --status".to_owned() })
     }
 
-    fn configured(path: &Path) -> Result<Self, CommandError> {
-        let shown = path.display();
-        let Some(status) = config::load(path)?.config.status else {
-            let text = format!(
-                "{shown} has `status: off`, so the gateway cannot be asked; give it an address there, such as \
-                 `status: {{address: 127.0.0.1:8502}}`, and reload it with SIGHUP"
-            );
+    fn configured(found: &Found) -> Result<Self, CommandError> {
+        let shown = found.shown();
+        let Some(status) = config::load(found.path())?.config.status else {
+            let text = match found {
+                Found::Configured(_) => format!(
+                    "{shown} has `status: off`, so the gateway cannot be asked; give it an address there, such as \
+                     `status: {{address: 127.0.0.1:8502}}`, and reload it with SIGHUP"
+                ),
+                Found::Running { .. } => format!(
+                    "{shown} has no status address, so it cannot be asked: it was switched off, or the default one is \
+                     another program's; start it with another one (`status` in the configuration, --status of a demo)"
+                ),
+            };
             return Err(CommandError::Said(Exit::CannotStart, text));
         };
         let address = status.settings.address;
-        let ip = match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-        };
         Ok(Self {
-            host: ip.to_string(),
+            host: seen_from_here(address.ip()).to_string(),
             port: address.port(),
             token: status.settings.token,
             found: format!("the status address of {shown}"),
@@ -205,9 +208,6 @@ pub(super) fn append(file: &mut File, path: &Path, piece: &[u8]) -> Result<(), E
         Exit::Fault
     })
 }
-
-/// Where the configuration is by default.
-const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
 
 /// The port of a status address by default.
 const STATUS_PORT: u16 = 8502;

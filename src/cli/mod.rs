@@ -15,6 +15,7 @@ pub mod events;
 pub mod exit;
 pub mod export;
 mod gateway_client;
+pub mod instances;
 pub mod logging;
 pub mod notify;
 pub mod output;

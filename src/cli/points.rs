@@ -14,7 +14,7 @@ use crate::meter::{Access, Decimal, Point, Profile, Scale};
 /// Prints the points of a profile.
 #[must_use]
 pub fn points(args: &Points) -> Exit {
-    let profile = match profile::find(Some(&args.profile), None, &args.config) {
+    let profile = match profile::find(Some(&args.profile), None, args.config.as_deref()) {
         Ok(profile) => profile,
         Err(stop) => return stop.tell(),
     };

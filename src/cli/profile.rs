@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::command_error::CommandError;
 use super::exit::Exit;
+use super::instances;
 use crate::config::{self, read_bounded};
 use crate::document::{decode, did_you_mean};
 use crate::meter::Profile;
@@ -20,7 +21,7 @@ use crate::meter::Profile;
 pub fn find(
     named: Option<&str>,
     configured: Option<Arc<Profile>>,
-    config: &Path,
+    config: Option<&Path>,
 ) -> Result<Arc<Profile>, CommandError> {
     match (named, configured) {
         (Some(named), _) => load(named, config),
@@ -29,7 +30,7 @@ pub fn find(
     }
 }
 
-fn load(named: &str, config: &Path) -> Result<Arc<Profile>, CommandError> {
+fn load(named: &str, config: Option<&Path>) -> Result<Arc<Profile>, CommandError> {
     if named.contains('/') || named.ends_with(".yaml") {
         let path = Path::new(named);
         return read_bounded(path)
@@ -37,8 +38,10 @@ fn load(named: &str, config: &Path) -> Result<Arc<Profile>, CommandError> {
             .and_then(|bytes| parse(&bytes, path));
     }
     // Without a configuration, or with a faulty one, the profiles of the usual place are still there.
-    let directory =
-        config::load(config).map_or_else(|_| PathBuf::from(DIRECTORY), |found| found.config.profiles);
+    let found = instances::find(config).ok().flatten();
+    let directory = found
+        .and_then(|found| config::load(found.path()).ok())
+        .map_or_else(|| PathBuf::from(DIRECTORY), |loaded| loaded.config.profiles);
     let path = directory.join(format!("{named}.yaml"));
     match read_bounded(&path) {
         Ok(bytes) => parse(&bytes, &path),

@@ -114,7 +114,8 @@ fn points(
     words: &[String],
     client: usize,
 ) -> Result<Points, CommandError> {
-    let profile = profile::find(connection.profile.as_deref(), resolved.profile.clone(), &connection.config)?;
+    let profile =
+        profile::find(connection.profile.as_deref(), resolved.profile.clone(), connection.config.as_deref())?;
     if let Err(wrong) = point_selection::choose(&profile, words) {
         // Only a first word that means nothing may have been meant for a host.
         let host = words.first().filter(|first| {

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::budget;
 use super::exit::Exit;
+use super::instances::{Announcement, Origin};
 use super::logging::Logs;
 use super::notify::Manager;
 use super::output;
@@ -32,6 +33,7 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
             return exit_of(&error);
         }
     };
+    let announcement = Announcement::new(Origin::Run(path), &loaded.config, &gateway);
     let manager = Manager::from_environment();
     manager.ready(&serving(&gateway));
     tokio::spawn(manager.clone().feed(gateway.watchdog()));
@@ -45,13 +47,14 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
                 tokio::select! {
                     // What it has begun, the gateway's stop ends.
                     () = stop.cancelled() => break,
-                    () = reload_from(path, logs, &mut gateway) => {}
+                    () = reload_from(path, logs, &mut gateway, &announcement) => {}
                 }
                 manager.ready(&serving(&gateway));
             }
         }
     }
     info!("stopping");
+    drop(announcement);
     manager.stopping();
     gateway.stop().await;
     info!("stopped");
@@ -75,7 +78,7 @@ pub fn exit_of(error: &StartError) -> Exit {
 }
 
 /// Reads the file again. Whatever is wrong with it, the gateway goes on as it was.
-async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway) {
+async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway, announcement: &Announcement) {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -91,6 +94,7 @@ async fn reload_from(path: &Path, logs: &Logs, gateway: &mut Gateway) {
     match gateway.reload(&loaded.config).await {
         Ok(()) => {
             take_over_log(logs, &loaded);
+            announcement.renew(&loaded.config, gateway);
             info!(configuration = %path.display(), "reloaded");
         }
         Err(error) => error!("not reloaded: {error}"),

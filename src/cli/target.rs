@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::args::meter::ConnectionArgs;
 use super::command_error::CommandError;
 use super::exit::Exit;
+use super::instances;
 use super::port_holder::{PortHolder, held};
 use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Bus, Config, Listener};
@@ -191,17 +192,7 @@ impl ResolvedTarget {
     }
 
     fn here(connection: &ConnectionArgs, purpose: Purpose) -> Result<Self, CommandError> {
-        if !connection.config.exists() {
-            return Err(CommandError::Said(
-                Exit::Configuration,
-                format!(
-                    "no TARGET was named, and there is no {} to find the gateway by; name it, such as \
-                     10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502",
-                    connection.config.display()
-                ),
-            ));
-        }
-        let config = config::load(&connection.config)?.config;
+        let config = config_here(connection)?;
         // A configuration has at least one listener.
         let Some(listener) = suited(&config, connection.unit, purpose) else {
             return Err(CommandError::usage("the configuration has no listener"));
@@ -230,7 +221,7 @@ impl ResolvedTarget {
     /// # Errors
     /// No configuration, or one with faults.
     pub fn all_here(connection: &ConnectionArgs) -> Result<Vec<(Self, u8)>, CommandError> {
-        let config = config::load(&connection.config)?.config;
+        let config = config_here(connection)?;
         let mut found = Vec::new();
         for (index, bus) in config.buses.iter().enumerate() {
             let leads = |listener: &Listener| listener.buses.contains(&index);
@@ -249,6 +240,22 @@ impl ResolvedTarget {
         }
         Ok(found)
     }
+}
+
+/// The configuration of the gateway that is meant where no target is named.
+fn config_here(connection: &ConnectionArgs) -> Result<Config, CommandError> {
+    let found = instances::find(connection.config.as_deref())?.filter(|found| found.path().exists());
+    let Some(found) = found else {
+        let missing = connection.config.as_deref().unwrap_or(Path::new(instances::CONFIGURATION)).display();
+        return Err(CommandError::Said(
+            Exit::Configuration,
+            format!(
+                "no TARGET was named, no gateway was started here, and there is no {missing} to find one by; name \
+                 it, such as 10.0.0.5:502 or /dev/ttyUSB0, a host without a dot with its port: gateway:502"
+            ),
+        ));
+    };
+    Ok(config::load(found.path())?.config)
 }
 
 /// The listener to ask: one that leads to the unit, that lets this machine in and, for a write, takes it; the first of
@@ -302,7 +309,7 @@ fn reachable(address: SocketAddr) -> Target {
 }
 
 /// The address a listener has for this machine; whoever asks it from here has the same one.
-fn seen_from_here(ip: IpAddr) -> IpAddr {
+pub(super) fn seen_from_here(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -320,7 +327,8 @@ fn cannot_open(
     let text = match error {
         OpenError::Busy => {
             // A configuration that cannot be read names no holder; that is all it means here.
-            let config = config::load(&connection.config).ok().map(|found| found.config);
+            let found = instances::find(connection.config.as_deref()).ok().flatten();
+            let config = found.and_then(|found| config::load(found.path()).ok()).map(|found| found.config);
             let (holder, instead) =
                 match config.and_then(|config| holder(device, &config, connection.unit, typed.purpose)) {
                     Some((target, unit)) => (PortHolder::Gateway, typed.with(target, unit)),

@@ -33,7 +33,8 @@ async fn carry_out(args: &Write) -> Result<String, CommandError> {
     let [word] = words.as_slice() else {
         return Err(CommandError::usage("one POINT=VALUE is expected, such as ct_primary=200"));
     };
-    let profile = profile::find(connection.profile.as_deref(), resolved.profile, &connection.config)?;
+    let profile =
+        profile::find(connection.profile.as_deref(), resolved.profile, connection.config.as_deref())?;
     let (point, text) = write_value::writable(&profile, word).map_err(CommandError::usage)?;
     let scaled = write_value::exponent_of(&profile, point);
     // Where no exponent has to be asked for, everything is known before anything is opened.

@@ -16,7 +16,7 @@ use crate::trace::Ending;
 #[derive(Clone, Debug, clap::Args)]
 pub struct GatewayLocation {
     /// The configuration of the gateway running here, whose key `status` says where to ask
-    /// [default: /etc/metergate/metergate.yaml; without that file the address 127.0.0.1:8502]
+    /// [default: that of the one that runs, else /etc/metergate/metergate.yaml, else the address 127.0.0.1:8502]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The gateway's status address, in place of what the configuration says; the port is 8502 if none is named

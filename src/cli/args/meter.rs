@@ -25,9 +25,10 @@ pub struct ConnectionArgs {
     /// else leviton-4000r]
     #[arg(long, value_name = "NAME|FILE")]
     pub profile: Option<String>,
-    /// The configuration of the gateway running here
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
-    pub config: PathBuf,
+    /// The configuration of the gateway running here [default: that of the one that runs, else
+    /// /etc/metergate/metergate.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How a serial TARGET is talked to.
     #[command(flatten)]
     pub serial: Serial,
@@ -103,9 +104,10 @@ pub struct Points {
     /// A profile's name, or a file
     #[arg(long, value_name = "NAME|FILE", default_value = "leviton-4000r")]
     pub profile: String,
-    /// The configuration, which may name a directory of further profiles
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/metergate/metergate.yaml")]
-    pub config: PathBuf,
+    /// The configuration, which may name a directory of further profiles [default: that of the gateway that runs
+    /// here, else /etc/metergate/metergate.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How they are written.
     #[command(flatten)]
     pub format: OutputFormat,

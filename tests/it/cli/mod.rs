@@ -3,6 +3,7 @@
 mod field_cases;
 mod gateway;
 mod here;
+mod instances;
 mod odd_meters;
 mod read;
 mod scenario;

@@ -66,6 +66,8 @@ impl Program {
     {
         let mut child = Command::new(env!("CARGO_BIN_EXE_metergate"))
             .args(arguments)
+            // No gateway of a test is announced to commands, unless the test wants it.
+            .env("XDG_RUNTIME_DIR", "/nowhere")
             .envs(variables.iter().copied())
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
