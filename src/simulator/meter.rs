@@ -19,6 +19,8 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exc
 pub struct Meter {
     unit: u8,
     started: Instant,
+    /// How long it had run by then.
+    age: Duration,
     state: MeterState,
     outages: Vec<Outage>,
 }
@@ -44,7 +46,14 @@ impl Meter {
         };
         let faults: Vec<_> = faults.iter().map(lasting).collect();
         let state = MeterState::new(settings, &faults, seed);
-        Self { unit: settings.unit, started: now, state, outages: Outage::of(&faults) }
+        let (age, outages) = (Duration::ZERO, Outage::of(&faults));
+        Self { unit: settings.unit, started: now, age, state, outages }
+    }
+
+    /// The same, which has run for so long already. The times of its faults count from the beginning of that.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age, ..self }
     }
 
     /// Its unit identifier.
@@ -56,7 +65,7 @@ impl Meter {
     /// Whether it has power and has started.
     #[must_use]
     pub fn is_up(&self, now: Instant) -> bool {
-        let at = now.saturating_duration_since(self.started);
+        let at = self.time(now);
         !self.outages.iter().any(|outage| (outage.from..outage.until).contains(&at))
     }
 
@@ -159,10 +168,14 @@ impl Meter {
         Ok(())
     }
 
+    fn time(&self, now: Instant) -> Duration {
+        self.age + now.saturating_duration_since(self.started)
+    }
+
     /// Time since the start, with all events up to `now` applied. The meter computes its values once per second, so
     /// requests within one second read the same ones.
     fn advance(&mut self, now: Instant) -> Duration {
-        let at = now.saturating_duration_since(self.started);
+        let at = self.time(now);
         self.state.advance(at.as_secs());
         at
     }

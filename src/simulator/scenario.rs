@@ -68,6 +68,8 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<ChainSettings
         character_bits: 10,
         meters: meters.iter().flat_map(each).collect(),
         faults: faults.into_iter().collect::<Option<_>>()?,
+        age: Duration::ZERO,
+        past: Vec::new(),
         seed: scenario.seed.get().into(),
     })
 }

@@ -3,9 +3,11 @@
 //! Plain values that `scenario` reads from a file and the command line builds itself; nothing is decided here.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+
+use super::meter::Meter;
 
 /// The line, the meters on it and their faults.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,10 @@ pub struct ChainSettings {
     pub meters: Vec<MeterSettings>,
     /// The faults.
     pub faults: Vec<Fault>,
+    /// How long the meters have run when the chain is opened.
+    pub age: Duration,
+    /// What went wrong in that time, from its beginning on; of the meters only.
+    pub past: Vec<Fault>,
     /// Equal seeds make equal chains.
     pub seed: u64,
 }
@@ -130,7 +136,30 @@ impl ChainSettings {
     #[must_use]
     pub fn plain(baud_rate: NonZeroU32, turnaround: Duration, units: &[u8], seed: u64) -> Self {
         let meters = units.iter().map(|unit| MeterSettings { turnaround, ..MeterSettings::usual(*unit) });
-        Self { baud_rate, character_bits: 10, meters: meters.collect(), faults: Vec::new(), seed }
+        Self {
+            baud_rate,
+            character_bits: 10,
+            meters: meters.collect(),
+            faults: Vec::new(),
+            age: Duration::ZERO,
+            past: Vec::new(),
+            seed,
+        }
+    }
+
+    /// The meters as they are when they begin to run, at `began`: [`age`](Self::age) before the chain is opened.
+    #[must_use]
+    pub fn new_meters(&self, began: Instant) -> Vec<Meter> {
+        let meter = |(index, meter): (usize, &MeterSettings)| {
+            let since_opening =
+                self.faults.iter().map(|fault| Fault { at: fault.at + self.age, ..fault.clone() });
+            let all = self.past.iter().cloned().chain(since_opening);
+            let own: Vec<Fault> = all.filter(|fault| fault.meters.contains(&index)).collect();
+            // Of two with one identifier each has its own load.
+            let before = self.meters[..index].iter().filter(|other| other.unit == meter.unit).count();
+            Meter::new(meter, &own, self.seed.wrapping_add((before as u64) << 32), began)
+        };
+        self.meters.iter().enumerate().map(meter).collect()
     }
 }
 

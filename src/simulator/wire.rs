@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use super::medium::{Character, Medium, Transmission, Transmitter};
 use super::meter::Meter;
 use super::rng::Rng;
-use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
+use super::settings::{ChainSettings, Fault, FaultKind};
 use crate::modbus::rtu;
 
 /// Counters of the line since it was opened.
@@ -62,18 +62,12 @@ enum State {
 }
 
 impl Wire {
-    /// A silent line with its meters, which begin to count energy at `now`.
+    /// A silent line with its meters, which have run for [`ChainSettings::age`] at `now`.
     #[must_use]
     pub fn new(settings: ChainSettings, now: Instant) -> Self {
-        let meter = |(index, meter): (usize, &MeterSettings)| {
-            let own = settings.faults.iter().filter(|fault| fault.meters.contains(&index));
-            let faults: Vec<Fault> = own.cloned().collect();
-            // Of two with one identifier each has its own load.
-            let before = settings.meters[..index].iter().filter(|other| other.unit == meter.unit).count();
-            Meter::new(meter, &faults, settings.seed.wrapping_add((before as u64) << 32), now)
-        };
+        let age = settings.age;
         Self {
-            meters: settings.meters.iter().enumerate().map(meter).collect(),
+            meters: settings.new_meters(now).into_iter().map(|meter| meter.aged(age)).collect(),
             started: now,
             rate: settings.baud_rate,
             state: State::Idle,

@@ -124,6 +124,33 @@ impl History {
         }
     }
 
+    /// What there was of a unit before the first look: means of each quantity of the headline, in its order, and minutes;
+    /// the newest last.
+    pub fn preload_unit(
+        &mut self,
+        bus: &str,
+        unit: UnitId,
+        readings: Vec<(String, Vec<f32>)>,
+        minutes: Vec<UnitMinute>,
+    ) {
+        let track = self.units.entry((bus.to_owned(), unit)).or_default();
+        for (quantity, means) in readings {
+            let known = track.readings.iter().position(|known| known.quantity == quantity);
+            let index = known.unwrap_or_else(|| {
+                track.readings.push(ReadingTrack::new(&quantity));
+                track.readings.len() - 1
+            });
+            put_before(&mut track.readings[index].means, means, READING_MINUTES);
+        }
+        put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
+    }
+
+    /// The same of a line.
+    pub fn preload_bus(&mut self, bus: &str, minutes: Vec<BusMinute>) {
+        let track = self.buses.entry(bus.to_owned()).or_default();
+        put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
+    }
+
     /// What is remembered of a unit.
     #[must_use]
     pub fn unit(&self, unit: &PublishedUnit<'_>) -> Option<&UnitTrack> {
@@ -343,6 +370,12 @@ fn push<T>(minutes: &mut VecDeque<T>, minute: T, most: usize) {
         minutes.pop_front();
     }
     minutes.push_back(minute);
+}
+
+fn put_before<T>(minutes: &mut VecDeque<T>, earlier: Vec<T>, most: usize) {
+    let newer = std::mem::take(minutes);
+    let surplus = (earlier.len() + newer.len()).saturating_sub(most);
+    *minutes = earlier.into_iter().chain(newer).skip(surplus).collect();
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough for a mean")]

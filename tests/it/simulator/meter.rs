@@ -1,8 +1,9 @@
 //! One simulated meter: its functions, its registers, its totals, its settings.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use metergate::simulator::{Meter, MeterSettings};
+use metergate::simulator::{ChainSettings, Fault, FaultKind, Meter, MeterSettings};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +39,29 @@ fn floats(meter: &mut Meter, now: Instant) -> Vec<f32> {
 
 fn float(meter: &mut Meter, printed: u16, now: Instant) -> f32 {
     floats(meter, now)[usize::from((printed - 257) / 2)]
+}
+
+#[test]
+fn a_meter_of_an_age_is_the_one_that_began_so_long_ago() {
+    let (start, age) = (Instant::now(), Duration::from_secs(7200));
+    let fault = |at, kind| Fault { at, lasts: Some(60 * SECOND), meters: vec![1], kind };
+    let plain = ChainSettings::plain(NonZeroU32::new(19200).unwrap(), SECOND, &[1, 2], 1);
+    let chain = ChainSettings {
+        age,
+        past: vec![fault(600 * SECOND, FaultKind::PowerCycle)],
+        faults: vec![fault(100 * SECOND, FaultKind::PowerCycle)],
+        ..plain
+    };
+    let mut began = chain.new_meters(start);
+    let mut opened: Vec<Meter> = chain.new_meters(start).into_iter().map(|meter| meter.aged(age)).collect();
+    for (meter, opened) in began.iter_mut().zip(&mut opened) {
+        for second in [0, 5, 99] {
+            let now = start + second * SECOND;
+            assert_eq!(words(meter, 1, 52, now + age), words(opened, 1, 52, now), "after {second} s");
+        }
+    }
+    assert!(!began[1].is_up(start + 610 * SECOND) && began[0].is_up(start + 610 * SECOND), "in the past");
+    assert!(opened[1].is_up(start) && !opened[1].is_up(start + 110 * SECOND), "after the opening");
 }
 
 mod functions {

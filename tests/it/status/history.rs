@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metergate::line::{UnitCounters, UnitState};
-use metergate::status::{HEALTH_MINUTES, History, Published, READING_MINUTES};
+use metergate::status::{BusMinute, HEALTH_MINUTES, History, Published, READING_MINUTES, UnitMinute};
 use serde_json::{Value, json};
 
 use crate::support::published::{
@@ -132,4 +132,30 @@ fn everything_that_is_kept_is_bounded_and_what_is_not_configured_any_more_is_for
     );
     history.sample(&without, now + SECOND);
     assert_eq!(of_unit(&history, &published, now + SECOND)["health"], json!([]));
+}
+
+#[test]
+fn what_was_before_the_first_look_comes_first_and_is_bounded() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let mut history = History::default();
+    let bus = &published.buses[0];
+    let (name, unit) = (bus.name().to_owned(), bus.units().next().unwrap().settings.id);
+    let earlier: Vec<f32> = (0..u16::try_from(READING_MINUTES).unwrap() + 5).map(f32::from).collect();
+    let minute = UnitMinute { transactions: 7, ..UnitMinute::default() };
+    let headline = bus.units().next().unwrap().profile.unwrap().profile.headline.clone();
+    let of =
+        |name: String| if name == "real_power_total" { (name, earlier.clone()) } else { (name, Vec::new()) };
+    let readings = headline.into_iter().map(of).collect();
+    history.preload_unit(&name, unit, readings, vec![minute; HEALTH_MINUTES + 1]);
+    history.preload_bus(&name, vec![BusMinute { transactions: 9, ..BusMinute::default() }]);
+    read(&mut published, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
+    let now = watch(&mut history, &published, start, 61);
+    let means = means(&history, &published, "real_power_total", now);
+    let means = means.as_array().unwrap();
+    assert_eq!((means.len(), &means[0], means.last()), (READING_MINUTES, &json!(6.0), Some(&json!(10.0))));
+    let health = of_unit(&history, &published, now)["health"].clone();
+    assert_eq!((health.as_array().unwrap().len(), &health[0]["transactions"]), (HEALTH_MINUTES, &json!(7)));
+    let minutes = history.bus(&published.buses[0]).map(|track| track.minutes.len());
+    assert_eq!(minutes, Some(2));
 }
