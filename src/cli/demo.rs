@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time;
 
@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 use super::args::Demo;
+use super::demo_past::{self, Past};
 use super::exit::Exit;
-use super::instances::{Announcement, Origin};
+use super::instances::{self, Announcement, Origin};
 use super::run::{exit_of, warn_of};
+use super::target::seen_from_here;
 use super::{output, scenario};
-use crate::config::Loaded;
 use crate::config::section::{Bus, File, Listener, Status, StatusPage, Unit};
 use crate::config::value::{Address, Device, ProfileName, UnitIds};
+use crate::config::{Config, Loaded};
 use crate::document::{Count, Duration, Name};
 use crate::gateway::Gateway;
 use crate::simulator::ChainSettings;
@@ -43,17 +45,25 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
             return exit_of(&error);
         }
     };
+    let past = past(&loaded.config, &settings);
     let meters_stop = CancellationToken::new();
     let meters = tokio::spawn(chain.run(meters_stop.clone()));
     let addresses = gateway.addresses();
     let address = addresses.first().copied().unwrap_or(args.listen);
     tokio::select! {
-        () = first_answer(&gateway) => {}
+        ((), past) = async { tokio::join!(first_answer(&gateway), past) } => {
+            if let Some(past) = past {
+                past.put_into(&gateway);
+            }
+        }
         () = stop.cancelled() => {}
     }
     let announcement = Announcement::new(Origin::Demo, &loaded.config, &gateway);
+    // Then a command that names no target does not know which one is meant.
+    let has_company = instances::find(None).is_err();
     // The gateway serves clients even if nobody wants to read about it.
-    let _unread = output::print(introduction(&settings, address, gateway.status_address()).as_bytes());
+    let _unread =
+        output::print(introduction(&settings, address, gateway.status_address(), has_company).as_bytes());
     show_activity(&gateway, &stop).await;
     drop(announcement);
     gateway.stop().await;
@@ -99,10 +109,22 @@ async fn show_activity(gateway: &Gateway, stop: &CancellationToken) {
 }
 
 fn settings(args: &Demo) -> Result<ChainSettings, Exit> {
-    match &args.scenario {
-        Some(path) => scenario::load(path),
-        None => Ok(ChainSettings::plain(args.baud, TURNAROUND, args.units.ids(), 1)),
-    }
+    Ok(match &args.scenario {
+        // It says itself what goes wrong.
+        Some(path) => demo_past::begin_a_day_ago(scenario::load(path)?),
+        None => demo_past::with_outages(demo_past::begin_a_day_ago(ChainSettings::plain(
+            args.baud,
+            TURNAROUND,
+            args.units.ids(),
+            1,
+        ))),
+    })
+}
+
+/// The day before the start, worked out beside the gateway, for it takes a while.
+async fn past(config: &Config, chain: &ChainSettings) -> Option<Past> {
+    let (bus, chain) = (config.buses.first()?.clone(), chain.clone());
+    tokio::task::spawn_blocking(move || Past::of(&chain, &bus)).await.ok()
 }
 
 /// The configuration a user would write for these meters; whatever it does not name has its default.
@@ -117,10 +139,18 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
             ..Unit::default()
         }
     };
+    // A scenario's meters may be late by intention.
+    let (response_timeout, late_guard) = match args.scenario {
+        Some(_) => (Bus::default().response_timeout, None),
+        None => (Duration::clamped(RESPONSE_TIMEOUT), Some(Duration::clamped(LATE_GUARD))),
+    };
     let bus = Bus {
         name: Some(Name("demo".to_owned())),
+        response_timeout,
+        late_guard,
         device: Some(Device(device.to_owned())),
         baud_rate: Count::clamped(settings.baud_rate.get() as usize),
+        byte_timeout: Duration::clamped(BYTE_TIMEOUT),
         units: scenario::units(settings).ids().iter().map(unit).collect(),
         ..Bus::default()
     };
@@ -147,25 +177,39 @@ async fn first_answer(gateway: &Gateway) {
     }
 }
 
-fn introduction(settings: &ChainSettings, address: SocketAddr, status: Option<SocketAddr>) -> String {
-    let host = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
+fn introduction(
+    settings: &ChainSettings,
+    address: SocketAddr,
+    status: Option<SocketAddr>,
+    has_company: bool,
+) -> String {
+    let host = seen_from_here(address.ip());
     let units = scenario::units(settings);
     let (port, unit) = (address.port(), units.ids().first().copied().unwrap_or(1));
     let (baud, faults) = (settings.baud_rate, scenario::fault_schedule(settings));
-    let page = status.map_or_else(String::new, |status| format!("\nStatus page: http://{status}/\n"));
+    let page = match status {
+        Some(status) => format!("http://{}/", SocketAddr::new(seen_from_here(status.ip()), status.port())),
+        None => "none: its address is another program's; --status ADDRESS:PORT gives it another".to_owned(),
+    };
+    let target = if has_company { format!("{}:{port} ", bracketed(host)) } else { String::new() };
+    let doctor = match status.filter(|_| has_company) {
+        Some(status) => format!(" --status {}", SocketAddr::new(seen_from_here(status.ip()), status.port())),
+        None => String::new(),
+    };
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _never = write!(
         text,
         "\
-Simulated Leviton 4000-R meters behind a gateway: Modbus TCP on {address}
-units {units}, {baud} baud 8N1 on the simulated line
+Status page: {page}
+Modbus TCP:  {address}
+Behind it:   simulated Leviton 4000-R meters, units {units}, {baud} baud 8N1; the day before the start is simulated, too
 
-{faults}Real, reactive and apparent power of unit {unit}, from another terminal:
+{faults}From another terminal, what a meter measures, and what is wrong:
+  metergate read {target}--unit {unit} power
+  metergate doctor{doctor}
+
+Real, reactive and apparent power of unit {unit} with mbpoll:
   mbpoll -m tcp -p {port} -a {unit} -t 4:float -B -r 261 -c 3 -1 {host}
 
 The same in Python, with pymodbus 3.10 or later:
@@ -173,11 +217,19 @@ The same in Python, with pymodbus 3.10 or later:
   with ModbusTcpClient(\"{host}\", port={port}) as client:
       reply = client.read_holding_registers(260, count=6, device_id={unit})
       print(client.convert_from_registers(reply.registers, client.DATATYPE.FLOAT32))
-{page}
+
 Ctrl-C ends it.
 "
     );
     text
+}
+
+/// An address as it stands before a port.
+fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
 }
 
 /// How long the first answer is waited for.
@@ -185,6 +237,16 @@ const FIRST_ANSWER: time::Duration = time::Duration::from_secs(3);
 
 /// The oldest data a client of the demo is given.
 const MAX_AGE: time::Duration = time::Duration::from_secs(5);
+
+/// A busy computer keeps the simulated meters waiting, before an answer and in the middle of it, as nothing does with real
+/// ones: no finding is to come of that.
+const RESPONSE_TIMEOUT: time::Duration = time::Duration::from_secs(1);
+
+/// At the start nothing is sent for both together.
+const LATE_GUARD: time::Duration = time::Duration::from_millis(200);
+
+/// Longest pause inside an answer, for the same reason.
+const BYTE_TIMEOUT: time::Duration = time::Duration::from_secs(1);
 
 /// Between two looks for it.
 const LOOK_AGAIN: time::Duration = time::Duration::from_millis(20);

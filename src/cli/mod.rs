@@ -10,6 +10,7 @@ pub mod check;
 pub mod command_error;
 pub mod completions;
 pub mod demo;
+mod demo_past;
 pub mod doctor;
 pub mod events;
 pub mod exit;

@@ -28,7 +28,7 @@ use crate::line::{ListenerId, View};
 use crate::serial::Watchdog;
 use crate::server::{ListenerMetrics, ListenerState, Routes};
 use crate::traffic::{Traffic, UnitDirectory, UnitName};
-use crate::web::{BusSource, ListenerSource, Sources};
+use crate::web::{BusSource, ListenerSource, SharedEvents, SharedHistory, Sources};
 
 mod addresses;
 mod event_log;
@@ -286,6 +286,18 @@ impl Gateway {
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.page.address()
+    }
+
+    /// The history that the pages show.
+    #[must_use]
+    pub fn history(&self) -> SharedHistory {
+        self.page.history()
+    }
+
+    /// The list of events that the pages show.
+    #[must_use]
+    pub fn events(&self) -> SharedEvents {
+        self.events.shared()
     }
 
     /// The buses by name, and where each publishes its view.

@@ -79,6 +79,11 @@ impl StatusPage {
         self.server.as_ref().and_then(Server::address)
     }
 
+    /// What the pages show of the last hours.
+    pub(super) fn history(&self) -> SharedHistory {
+        self.history.clone()
+    }
+
     /// Whether the page that is served, or waits for its address, is the one that is wanted.
     fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
         match &self.server {

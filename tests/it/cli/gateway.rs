@@ -170,6 +170,16 @@ fn a_taken_address_ends_run_and_demo_with_4() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// Where a demo says that it listens.
+fn modbus_address(lines: &mut impl BufRead) -> SocketAddr {
+    let mut line = String::new();
+    while !line.starts_with("Modbus TCP:") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the demo ended");
+    }
+    line.trim_end().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn demo_answers_modbus_tcp_and_ends_cleanly() {
     let mut child = program()
@@ -179,9 +189,7 @@ fn demo_answers_modbus_tcp_and_ends_cleanly() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut first = String::new();
-    lines.read_line(&mut first).unwrap();
-    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let address = modbus_address(&mut lines);
     assert!(read_power(address).unwrap() > 0.0);
     send(&child, Signal::SIGINT);
     let output = child.wait_with_output().unwrap();
@@ -189,7 +197,6 @@ fn demo_answers_modbus_tcp_and_ends_cleanly() {
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(&format!("mbpoll -m tcp -p {} -a 1", address.port())), "{rest}");
-    assert!(rest.contains("Status page: http://127.0.0.1:"), "{rest}");
 }
 
 #[test]
@@ -201,9 +208,7 @@ fn demo_serves_what_a_scenario_leaves_in_order_and_refuses_the_rest() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut first = String::new();
-    lines.read_line(&mut first).unwrap();
-    let address = first.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let address = modbus_address(&mut lines);
     for unit in 1..=11 {
         let answer = read_power_of(unit, address);
         match unit {

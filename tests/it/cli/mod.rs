@@ -1,5 +1,6 @@
 //! The commands, as the built program.
 
+mod demo;
 mod field_cases;
 mod gateway;
 mod here;

@@ -244,7 +244,7 @@ async fn two_risers_numbered_alike_are_told_apart_by_listener_and_by_alias() {
 #[tokio::test]
 async fn the_demo_reads_eight_meters_with_no_file_and_no_hardware() {
     let mut demo = Program::start(["demo", "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"]);
-    let said = demo.line_with("Modbus TCP on ");
+    let said = demo.line_with("Modbus TCP:");
     let address = said.rsplit(' ').next().and_then(|address| address.parse().ok()).unwrap();
     demo.line_with("mbpoll");
     for unit in 1..=8 {

@@ -107,6 +107,11 @@ impl Program {
         }
     }
 
+    /// Every line so far, of either stream.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.seen.iter().map(|(line, _)| line.clone()).collect()
+    }
+
     /// The address in the next line that says where the program listens.
     pub(crate) fn listening(&mut self) -> SocketAddr {
         Self::address_in(&self.line_with("listening"))
