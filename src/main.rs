@@ -8,8 +8,8 @@ use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
-    capture, check, completions, demo, doctor, events, output, points, read, report, run, scan, signals,
-    simulate, status, token, trace, write,
+    capture, check, completions, demo, doctor, events, output, point_list, points, read, report, run, scan,
+    signals, simulate, status, token, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             start(&args, LogLevel::Info, |logs, runtime| runtime.block_on(run_gateway(configured, logs)))
         }
         Command::Check(args) => check::check(args),
+        Command::Export(args) => point_list::export(args),
         Command::Token(args) => token::token(args),
         // Below the redrawn line of the demo only what somebody should look at has a place.
         Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),

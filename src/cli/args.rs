@@ -123,6 +123,12 @@ pub enum Command {
     /// token is not in it; readings, names and addresses of clients are.
     #[command(after_help = gateway::REPORT_HELP)]
     Report(gateway::Report),
+    /// Print the points of the configured meters as a client imports them
+    ///
+    /// From the configuration and its profiles alone; no meter is asked. Without POINT each measured quantity is listed
+    /// once, for home-assistant and telegraf in a form they can decode.
+    #[command(after_help = EXPORT_HELP)]
+    Export(Export),
     /// Make a token for the status page, in a file that the service can read and other users cannot
     ///
     /// As root, where the packages' user metergate exists, the file belongs to root and the service's group, mode 0640; else
@@ -190,6 +196,42 @@ pub struct Token {
     /// The user the service runs as [default: metergate where there is that user, else you]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+/// Arguments of `export`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Export {
+    /// For whom
+    #[arg(value_enum)]
+    pub format: ExportFormat,
+    /// Names of points, groups or blocks, register numbers or ranges, or `all`, as `read` takes them
+    #[arg(value_name = "POINT, GROUP, BLOCK or REGISTER")]
+    pub points: Vec<String>,
+    /// Only these units, by the identifiers clients use, such as 1-12
+    #[arg(short, long, value_name = "UNITS", value_parser = meter::UnitList::option)]
+    pub unit: Option<meter::UnitList>,
+    /// The configuration [default: that of the gateway that runs here, else /etc/metergate/metergate.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The name or address by which clients find this machine [default: the listener's address, else the host's name]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The listener that clients connect to [default: the first that leads to the unit]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listener: Option<SocketAddr>,
+}
+
+/// What imports the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A table of registers, for a BMS, Niagara, Ignition, Node-RED or a spreadsheet
+    Csv,
+    /// Sensors of the Modbus integration
+    HomeAssistant,
+    /// The Modbus input
+    Telegraf,
+    /// Where the gateway's own metrics are
+    Prometheus,
 }
 
 /// Arguments of `demo`.
@@ -402,6 +444,14 @@ Examples:
   metergate check ./metergate.yaml --effective
 
 Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3 the configuration is wrong";
+
+const EXPORT_HELP: &str = "\
+Examples:
+  metergate export csv > points.csv
+  metergate export home-assistant --host 10.0.0.5 power energy > metergate.yaml
+  metergate export telegraf --unit 1-12 > metergate.conf
+
+Exit status: 0 ok, 2 wrong usage, 3 the configuration or a profile is wrong";
 
 const TOKEN_HELP: &str = "\
 Example:

@@ -20,6 +20,7 @@ pub mod instances;
 pub mod logging;
 pub mod notify;
 pub mod output;
+pub mod point_list;
 pub mod point_selection;
 pub mod points;
 mod port_holder;

@@ -85,7 +85,7 @@ fn row(profile: &Profile, point: &Point) -> [String; 9] {
     ]
 }
 
-fn scale(point: &Point) -> Option<String> {
+pub(super) fn scale(point: &Point) -> Option<String> {
     point.scale.as_ref().map(|scale| match scale {
         Scale::Factor(step) => step.to_string(),
         Scale::Exponent(name) => format!("10^{name}"),

@@ -5,6 +5,7 @@ import time
 
 import by_capture
 import by_demo
+import by_export
 import by_mbpoll
 import by_nmap
 import by_pymodbus
@@ -21,6 +22,7 @@ PEERS = [
     ("mbpoll", by_mbpoll.CHECKS),
     ("pymodbus", by_pymodbus.CHECKS),
     ("metergate read and pymodbus", by_read.CHECKS),
+    ("metergate export and pymodbus", by_export.CHECKS),
     ("raw sockets", by_sockets.CHECKS),
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("the program again", programs.AFTER),

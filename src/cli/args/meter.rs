@@ -125,7 +125,7 @@ impl UnitList {
     }
 
     /// Identifiers and ranges with commas between them.
-    fn option(text: &str) -> Result<Self, String> {
+    pub(super) fn option(text: &str) -> Result<Self, String> {
         let id = |text: &str| {
             let id = text.trim().parse().ok().filter(|id| (1..=u8::MAX).contains(id));
             id.ok_or_else(|| format!("'{}' is not a unit identifier from 1 to 255", text.trim()))

@@ -1,0 +1,162 @@
+//! Home Assistant: sensors of its Modbus integration, as a package or for `configuration.yaml`.
+//!
+//! Source: the documentation of the integration. Addresses count from 0; `swap` is what differs from high word and high
+//! byte first; the value is the number times `scale`, plus `offset`.
+
+use serde::Serialize;
+
+use super::{Chosen, Listed, Meter, Number, NumberKind};
+use crate::meter::{ByteOrder, Decimal, Group, WordOrder};
+
+#[derive(Serialize)]
+struct Package {
+    modbus: Vec<Hub>,
+}
+
+#[derive(Serialize)]
+struct Hub {
+    name: String,
+    r#type: &'static str,
+    host: String,
+    port: u16,
+    timeout: u8,
+    sensors: Vec<Sensor>,
+}
+
+#[derive(Serialize)]
+struct Sensor {
+    name: String,
+    unique_id: String,
+    slave: u8,
+    address: u16,
+    input_type: &'static str,
+    data_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swap: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<f64>,
+    precision: u8,
+    scan_interval: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_of_measurement: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_class: Option<&'static str>,
+    state_class: &'static str,
+}
+
+pub(super) fn list(endpoints: &[Chosen<'_>]) -> String {
+    let hub = |(index, endpoint): (usize, &Chosen<'_>)| {
+        let sensors = endpoint
+            .meters
+            .iter()
+            .flat_map(|(meter, points)| points.iter().filter_map(move |listed| sensor(meter, *listed)));
+        Hub {
+            name: if index == 0 { "metergate".to_owned() } else { format!("metergate_{}", index + 1) },
+            r#type: "tcp",
+            host: endpoint.host.to_owned(),
+            port: endpoint.port,
+            // Longer than the gateway takes to answer anything.
+            timeout: 5,
+            sensors: sensors.collect(),
+        }
+    };
+    let package = Package { modbus: endpoints.iter().enumerate().map(hub).collect() };
+    let yaml = serde_yaml::to_string(&package).expect("text keys with plain values can always be written");
+    format!("{HEAD}{yaml}")
+}
+
+fn sensor(meter: &Meter, listed: Listed<'_>) -> Option<Sensor> {
+    let point = listed.point;
+    let number = Number::of(point)?;
+    let kind = match number.kind {
+        NumberKind::Signed => "int",
+        NumberKind::Unsigned => "uint",
+        NumberKind::Float => "float",
+    };
+    let is_wide = number.bits > 16;
+    let swap = match (number.word_order, number.byte_order) {
+        (WordOrder::LowFirst, ByteOrder::LowFirst) if is_wide => Some("word_byte"),
+        (WordOrder::LowFirst, ByteOrder::HighFirst) if is_wide => Some("word"),
+        (_, ByteOrder::LowFirst) => Some("byte"),
+        (_, ByteOrder::HighFirst) => None,
+    };
+    let only_grows = point.group == Group::Energy || point.group == Group::Pulses;
+    Some(Sensor {
+        name: format!("{} {}", meter.title(), listed.quantity.replace('_', " ")),
+        unique_id: format!("metergate_{}_{}_{}", identifier(&meter.bus), meter.unit, listed.quantity),
+        slave: meter.unit,
+        address: listed.address(),
+        input_type: if listed.is_input() { "input" } else { "holding" },
+        data_type: format!("{kind}{}", number.bits),
+        swap,
+        scale: number.scale.map(Decimal::to_f64),
+        offset: number.offset.map(Decimal::to_f64),
+        precision: precision(point.group),
+        scan_interval: if only_grows { 60 } else { 10 },
+        unit_of_measurement: point.unit.and_then(unit),
+        device_class: device_class(point.group, point.unit),
+        state_class: if only_grows { "total_increasing" } else { "measurement" },
+    })
+}
+
+fn precision(group: Group) -> u8 {
+    match group {
+        Group::PowerFactor | Group::Frequency => 3,
+        Group::Pulses => 0,
+        Group::Energy
+        | Group::Power
+        | Group::Voltage
+        | Group::Current
+        | Group::Demand
+        | Group::Configuration
+        | Group::Scale
+        | Group::Diagnostics
+        | Group::Identity
+        | Group::Other
+        | Group::Reserved => 2,
+    }
+}
+
+/// As Home Assistant writes it.
+fn unit(unit: &'static str) -> Option<&'static str> {
+    match unit {
+        "ratio" | "count" | "pulses" => None,
+        "VAR" => Some("var"),
+        "kVAR" => Some("kvar"),
+        "VARh" => Some("varh"),
+        "kVARh" => Some("kvarh"),
+        "degC" => Some("°C"),
+        "degF" => Some("°F"),
+        "m3" => Some("m³"),
+        "m3/h" => Some("m³/h"),
+        "l" => Some("L"),
+        other => Some(other),
+    }
+}
+
+/// Where every version of Home Assistant of the last years has the class with that unit.
+fn device_class(group: Group, unit: Option<&str>) -> Option<&'static str> {
+    match (group, unit) {
+        (_, Some("kWh" | "Wh" | "MWh")) => Some("energy"),
+        (_, Some("kW" | "W")) => Some("power"),
+        (_, Some("VA")) => Some("apparent_power"),
+        (_, Some("V" | "mV")) => Some("voltage"),
+        (_, Some("A" | "mA")) => Some("current"),
+        (_, Some("Hz")) => Some("frequency"),
+        (_, Some("degC" | "degF" | "K")) => Some("temperature"),
+        (Group::PowerFactor, Some("ratio") | None) => Some("power_factor"),
+        (_, Some(_) | None) => None,
+    }
+}
+
+/// Letters, digits and underscores.
+fn identifier(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+const HEAD: &str = "\
+# Home Assistant, by `metergate export home-assistant`: a package, or for configuration.yaml. Not tried in Home Assistant
+# itself: with a YAML parser and with pymodbus, the library below its Modbus integration.
+";
