@@ -9,7 +9,7 @@ use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
     capture, check, completions, demo, doctor, events, output, point_list, points, read, report, run, scan,
-    signals, simulate, status, token, trace, write,
+    setup, signals, simulate, status, token, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Write(write) => once(&args, |_stop| write::write(write)),
         Command::Points(points) => points::points(points),
         Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),
+        Command::Setup(wanted) => once(&args, |stop| setup::setup(wanted, stop)),
         Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
         Command::Status(wanted) => {
             let mut state = status::PluginState::Unknown;

@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod line;
 pub mod meter;
 pub mod serial;
+pub mod setup;
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -88,6 +89,11 @@ pub enum Command {
     /// it has to say stands in it as comments. Nothing is written to any meter.
     #[command(after_help = line::SCAN_HELP)]
     Scan(line::Scan),
+    /// Set up a gateway: find the adapter and the meters, name them, write the configuration, start the service
+    ///
+    /// Asks line by line; each answer is an option, too. Nothing is written to any meter, and no file is replaced unasked.
+    #[command(after_help = setup::SETUP_HELP)]
+    Setup(setup::Setup),
     /// Say what is wrong with a line and its meters, and what to do about it
     ///
     /// Without TARGET it asks the gateway running here, which knows what happened in the last minutes. On a port that

@@ -34,6 +34,7 @@ pub mod scan;
 mod scenario;
 pub mod screen;
 mod service_user;
+pub mod setup;
 pub mod shown;
 pub mod signals;
 pub mod simulate;

@@ -4,6 +4,7 @@
 //! come is drawn on stderr, on a terminal only.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::args::Units;
 use super::args::line::Scan;
 use super::command_error::CommandError;
 use super::exit::Exit;
@@ -36,40 +38,53 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
         Ok(plan) => plan,
         Err(stop) => return stop.tell(),
     };
-    let _unread = output::print(announcement(args, &target, &plan).as_bytes());
+    let _unread = output::print(announcement(&target, &plan).as_bytes());
+    match survey(&target, &plan, &stop).await {
+        Ok(findings) => {
+            let ending = if stop.is_cancelled() { Ending::Interrupted } else { Ending::Completed };
+            conclude(&target, &plan, &findings, ending)
+        }
+        Err(stop) => stop.tell(),
+    }
+}
+
+/// Asks everything that is planned, or as much as can be asked until `stop` is cancelled.
+///
+/// # Errors
+/// The target cannot be opened, or nothing can be asked there any more.
+pub(super) async fn survey(
+    target: &Target,
+    plan: &Plan,
+    stop: &CancellationToken,
+) -> Result<Findings, CommandError> {
     let mut findings = Findings::of_none(&plan.units);
     let mut progress = Progress::new(plan.longest());
     for (index, framing) in plan.framings.iter().enumerate() {
         if findings.to_ask(*framing).next().is_none() || stop.is_cancelled() {
             break;
         }
-        let mut client = match open(&target, &plan.units, plan.timeout, *framing).await {
+        let mut client = match open(target, &plan.units, plan.timeout, *framing).await {
             Ok(client) => client,
             Err(why) => {
                 progress.clear();
-                output::complain(&why);
-                return Exit::CannotStart;
+                return Err(CommandError::Said(Exit::CannotStart, why));
             }
         };
-        let mut round = Round { plan: &plan, at: index, framing: *framing, unroutable: BTreeSet::new() };
-        let asked = round.ask_all(&mut client, &mut findings, &mut progress, &stop).await;
+        let mut round = Round { plan, at: index, framing: *framing, unroutable: BTreeSet::new() };
+        let asked = round.ask_all(&mut client, &mut findings, &mut progress, stop).await;
         let late = note_unfit_answers(&client, &mut findings, *framing);
         client.close().await;
         let asked = match asked {
-            Ok(()) if !late.is_empty() => {
-                ask_late(&target, &plan, *framing, &late, &mut findings, &stop).await
-            }
+            Ok(()) if !late.is_empty() => ask_late(target, plan, *framing, &late, &mut findings, stop).await,
             asked => asked,
         };
         if let Err(why) = asked {
             progress.clear();
-            output::complain(&why);
-            return Exit::Fault;
+            return Err(CommandError::Said(Exit::Fault, why));
         }
     }
     progress.clear();
-    let ending = if stop.is_cancelled() { Ending::Interrupted } else { Ending::Completed };
-    conclude(&target, &plan, &findings, ending)
+    Ok(findings)
 }
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
@@ -85,20 +100,31 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
         Target::Tcp { .. } => (Through::Gateway, args.timeout.max(GATEWAY_PATIENCE)),
     };
     let own = args.serial.framing();
-    let mut framings = vec![own];
-    if args.try_settings {
-        framings.extend(usual_framings().into_iter().filter(|framing| *framing != own));
-    }
-    let all = || (1..=UnitId::STANDARD_MAX).collect::<Vec<_>>();
-    let units = args.units.as_ref().map_or_else(all, |units| units.ids().to_vec());
-    let scope = if args.units.is_some() { Scope::Named } else { Scope::All };
-    let units = units.into_iter().filter_map(UnitId::new).collect();
-    Ok(Plan { framings, units, scope, through, timeout, questions: questions(scope, through) })
+    let framings = if args.try_settings { all_framings(own) } else { vec![own] };
+    Ok(plan_for(args.units.as_ref(), framings, through, timeout))
 }
 
-fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
-    let units =
-        args.units.as_ref().map_or_else(|| format!("1-{}", UnitId::STANDARD_MAX), ToString::to_string);
+/// These settings, and then the other usual ones.
+pub(super) fn all_framings(own: Framing) -> Vec<Framing> {
+    let others = usual_framings().into_iter().filter(|framing| *framing != own);
+    [own].into_iter().chain(others).collect()
+}
+
+/// The plan to ask these units, or all there can be.
+pub(super) fn plan_for(
+    units: Option<&Units>,
+    framings: Vec<Framing>,
+    through: Through,
+    timeout: Duration,
+) -> Plan {
+    let scope = if units.is_some() { Scope::Named } else { Scope::All };
+    let ids = units.map_or_else(|| (1..=UnitId::STANDARD_MAX).collect(), |units| units.ids().to_vec());
+    let units = ids.into_iter().filter_map(UnitId::new).collect();
+    Plan { framings, units, scope, through, timeout, questions: questions(scope, through) }
+}
+
+fn announcement(target: &Target, plan: &Plan) -> String {
+    let units = Units::of(plan.units.iter().map(|unit| unit.get()));
     let count = plan.units.len();
     let addresses = if count == 1 { "address" } else { "addresses" };
     let at = match (target, plan.framings.as_slice()) {
@@ -106,11 +132,16 @@ fn announcement(args: &Scan, target: &Target, plan: &Plan) -> String {
         (Target::Serial(_), several) => format!(" at {} settings, {} first", several.len(), several[0]),
         (Target::Tcp { .. }, _) => String::new(),
     };
-    let seconds = plan.longest().as_secs() + 1;
     format!(
         "# metergate scan: {count} {addresses} ({units}) on {target}{at}. It takes about {} if nobody answers.\n#\n",
-        if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+        about(plan.longest())
     )
+}
+
+/// How long that is, for people.
+pub(super) fn about(time: Duration) -> String {
+    let seconds = time.as_secs() + 1;
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
 }
 
 async fn open(
@@ -397,7 +428,7 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -
 }
 
 /// The name of a device that stays the same when it is plugged into another socket, where it has one.
-fn lasting_name(device: &Path) -> String {
+pub(super) fn lasting_name(device: &Path) -> String {
     let named = || device.display().to_string();
     let Ok(real) = fs::canonicalize(device) else { return named() };
     let names =
@@ -415,7 +446,9 @@ struct Progress {
 
 impl Progress {
     fn new(longest: Duration) -> Self {
-        Self { shown: io::stderr().is_terminal(), began: Instant::now(), longest }
+        // A line cannot be drawn again where the terminal knows no more than lines.
+        let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Self { shown: io::stderr().is_terminal() && !is_dumb, began: Instant::now(), longest }
     }
 
     fn show(&self, unit: UnitId, framing: Framing, findings: &Findings) {
@@ -457,7 +490,7 @@ const LATE_TIMEOUT: Duration = Duration::from_secs(1);
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the system keeps the lasting names of adapters.
-const LASTING_NAMES: &str = "/dev/serial/by-id";
+pub(super) const LASTING_NAMES: &str = "/dev/serial/by-id";
 
 /// What stands in the configuration for the port of another gateway.
 const UNKNOWN_DEVICE: &str = "/dev/serial/by-id/your-adapter";

@@ -47,8 +47,13 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
         let (first, last) = (run[0].0, run[run.len() - 1].0);
         let id = if first == last { first.to_string() } else { format!("{first}-{last}") };
         let _never = writeln!(text, "      - id: {id}");
-        if let Some(profile) = profile_for(run[0].2) {
-            let _never = writeln!(text, "        profile: {profile}");
+        match profile_for(run[0].2) {
+            Some(profile) => {
+                let _never = writeln!(text, "        profile: {profile}");
+            }
+            None if run[0].2.misfits => {}
+            // Without one nothing is read in the background, and the page stays empty.
+            None => text.push_str("        # profile: leviton-4000r   # if they are of that kind\n"),
         }
         if run[0].2.misfits {
             text.push_str("        replies: loose\n");
@@ -61,7 +66,7 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
 }
 
 /// The profile of a meter in the configuration: none beside `replies: loose`, where `check` refuses it.
-fn profile_for(meter: &Meter) -> Option<&'static str> {
+pub(crate) fn profile_for(meter: &Meter) -> Option<&'static str> {
     meter.profile.filter(|_| !meter.misfits)
 }
 
@@ -179,7 +184,7 @@ fn list(units: &[UnitId]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-fn parity(parity: Parity) -> &'static str {
+pub(crate) fn parity(parity: Parity) -> &'static str {
     match parity {
         Parity::None => "none",
         Parity::Even => "even",
@@ -188,7 +193,7 @@ fn parity(parity: Parity) -> &'static str {
 }
 
 /// As a YAML scalar, whatever its characters.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b':');
     if text.starts_with('/') && text.bytes().all(plain) && !text.ends_with(':') {
         return text.to_owned();
@@ -204,7 +209,7 @@ fn millis(duration: Duration) -> String {
 const WIDTH: usize = 100;
 
 /// The timeout written for a meter that answered after that of the scan.
-const LATE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const LATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Causes that cannot be distinguished from here, the likelier ones first.
 const SILENCE: &str = "No unit answered. From here the causes look alike; in order of likelihood: (1) another baud \

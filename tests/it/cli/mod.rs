@@ -9,5 +9,6 @@ mod instances;
 mod odd_meters;
 mod read;
 mod scenario;
+mod setup;
 mod start;
 mod token;

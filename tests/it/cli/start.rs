@@ -43,6 +43,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "status",
         "token",
         "export",
+        "setup",
         "completions",
         "man",
         "--log-level",
