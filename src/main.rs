@@ -8,8 +8,8 @@ use metergate::cli::args::{Args, Command, Configured, Demo, LogLevel, Simulate};
 use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
-    capture, check, completions, demo, doctor, events, output, point_list, points, read, report, run, scan,
-    setup, signals, simulate, status, token, trace, write,
+    capture, check, completions, demo, doctor, events, manual, output, point_list, points, read, report, run,
+    scan, setup, signals, simulate, status, token, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Command::Events(list) => once(&args, |_stop| events::events(list)),
         Command::Report(report) => once(&args, |_stop| report::report(report)),
         Command::Completions { shell } => completions::completions(*shell),
-        Command::Man { command } => completions::man(command.as_deref()),
+        Command::Man { command } => manual::man(command.as_deref()),
     };
     exit.into()
 }

@@ -18,6 +18,7 @@ pub mod export;
 mod gateway_client;
 pub mod instances;
 pub mod logging;
+pub mod manual;
 pub mod notify;
 pub mod output;
 pub mod point_list;

@@ -119,6 +119,27 @@ fn manual_pages_are_there_for_the_program_and_its_commands() {
     };
     assert!(page(&["man"]).contains(".TH metergate 1"));
     assert!(page(&["man", "simulate"]).contains(".TH metergate-simulate 1"));
+    let read = page(&["man", "read"]);
+    // Each example stands in a line of its own, and none is broken or hyphenated.
+    for line in [
+        "\nmetergate read \\-\\-all \\-\\-csv energy ",
+        "\n.nf\nmetergate read ",
+        ".SH EXIT STATUS\n.TP\n\\fB0\\fR\n",
+    ] {
+        assert!(read.contains(line), "no {line:?} in:\n{read}");
+    }
+    assert!(read.contains(concat!("metergate ", env!("CARGO_PKG_VERSION"))), "{read}");
+    for section in ["NAME", "SYNOPSIS", "OPTIONS", "NOTES", "EXAMPLES", "FILES", "SEE ALSO"] {
+        assert!(read.contains(&format!(".SH {section}\n")), "no {section} in:\n{read}");
+    }
+    let program = page(&["man"]);
+    let commands = program.split(".SH SEE ALSO").nth(1).unwrap();
+    for command in ["setup", "status", "token", "export"] {
+        assert!(commands.contains(&format!("metergate\\-{command}\\fR(1)")), "{commands}");
+        let made = page(&["man", command]);
+        assert!(made.contains(".SH EXAMPLES") && made.contains(".SH EXIT STATUS"), "{command}:\n{made}");
+        assert!(!made.contains(".SH EXTRA"), "{command}");
+    }
 }
 
 #[test]
