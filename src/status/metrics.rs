@@ -165,9 +165,10 @@ fn units(out: &mut Exposition, status: &Status<'_>) {
     let help = "Always 1; what people call the unit, and its profile.";
     let mut info = out.family("metergate_unit_info", Gauge, help);
     for (unit, alias) in &units {
-        let (name, profile) = (unit.name.as_deref().unwrap_or_default(), unit.profile.as_deref());
-        let profile = profile.unwrap_or_default();
-        info.sample(&[("bus", &unit.bus), ("unit", alias), ("name", name), ("profile", profile)], 1);
+        // Legends and alerts show it alone.
+        let name = unit.name.as_deref().map_or_else(|| format!("unit {alias}"), str::to_owned);
+        let profile = unit.profile.as_deref().unwrap_or_default();
+        info.sample(&[("bus", &unit.bus), ("unit", alias), ("name", &name), ("profile", profile)], 1);
     }
 }
 

@@ -78,7 +78,7 @@ fn good(text: &str) -> Config {
 }
 
 #[test]
-fn a_file_of_seven_lines_has_the_defaults_of_the_contract() {
+fn the_minimal_file_has_the_defaults_of_the_contract() {
     let config = good(MINIMAL);
     let settings = &config.listeners[0].settings;
     assert_eq!(settings.address, SocketAddr::from(([0, 0, 0, 0], 502)));
@@ -102,7 +102,7 @@ fn a_file_of_seven_lines_has_the_defaults_of_the_contract() {
     assert_eq!((line.retries, line.queue_limit), (1, 1024));
     assert!((line.poll_share - 0.6).abs() < f64::EPSILON);
     assert_eq!((line.learn_limit, config.diagnostics_unit), (256, None));
-    assert_eq!((config.buses[0].profiles.len(), config.profiles), (0, "/etc/metergate/profiles".into()));
+    assert_eq!((config.buses[0].profiles.len(), config.profiles), (8, "/etc/metergate/profiles".into()));
     assert!((line.failure_share - 0.02).abs() < f64::EPSILON);
     assert_eq!(line.offline_after, OfflineAfter { failures: 3, time: Duration::from_secs(3) });
     assert_eq!(line.probe_max, Duration::from_secs(60));

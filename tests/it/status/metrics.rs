@@ -56,6 +56,9 @@ fn every_metric_the_papers_name_is_in_the_program_and_every_one_of_the_program_i
     let metrics = page::get_until(page, "/metrics", read).body;
     assert!(metrics.starts_with("# HELP metergate_ready "), "{metrics}");
 
+    // Legends and alerts show it alone.
+    assert!(metrics.contains("name=\"unit 2\"") && !metrics.contains("name=\"\""), "{metrics}");
+
     let families: BTreeSet<&str> =
         metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     for (paper, text) in [
