@@ -341,7 +341,7 @@ fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
     let (said, code) = scan(&device, "1-4");
     assert_eq!((units(&said), code), (vec![2], Some(1)), "{said}");
     assert!(said.contains("answers late") && said.contains("no answer from 1, 3-4."), "{said}");
-    assert!(said.contains("- id: 2\n        response_timeout: 1000ms\n"), "{said}");
+    assert!(said.contains("- id: 2\n        # profile: leviton-4000r   # if they are of that kind\n        response_timeout: 1000ms\n"), "{said}");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn an_answer_of_another_length_is_not_called_late() {
     assert!(said.contains("does not say what it is; answers another length than asked\n"), "{said}");
     assert!(said.contains("abc; answers another length than asked; answers function 17\n"), "{said}");
     assert!(!said.contains("late") && !said.contains("response_timeout"), "{said}");
-    assert!(said.contains("- id: 1\n      - id: 2-3\n        replies: loose\n"), "{said}");
+    assert!(said.contains("- id: 1\n        # profile: leviton-4000r   # if they are of that kind\n      - id: 2-3\n        replies: loose\n"), "{said}");
 }
 
 #[test]
