@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn steps_begin_lines_of_their_own() {
-        let remedy = Remedy::steps(["its power", "its wires"]).knowing("Others answer");
+        let remedy = Remedy::steps(["its power", "its wires"]).with_context("Others answer");
         assert_eq!(remedy_lines(&remedy), ["Others answer:", "(1) its power", "(2) its wires"]);
         assert_eq!(remedy_lines(&Remedy::step("look")), ["look"]);
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::finding::{Finding, Kind, Severity};
 use super::remedy::Remedy;
 
-/// A client sent RTU frames to a listener for Modbus TCP, first and last at these instants. One that has not tried
-/// again for a while has been set right.
+/// A client sent RTU frames to a Modbus TCP listener, first and last at these instants. If it has not tried again for
+/// a while, it counts as corrected.
 #[must_use]
 pub fn rtu_over_tcp(
     listener: SocketAddr,
@@ -23,5 +23,5 @@ pub fn rtu_over_tcp(
     (at.saturating_duration_since(last) <= KEPT).then(|| found.about(listener.to_string()).seen(first, last))
 }
 
-/// Clients that are not served try again within a minute or so.
+/// Rejected clients usually retry within a minute.
 const KEPT: Duration = Duration::from_secs(120);

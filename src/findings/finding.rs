@@ -1,4 +1,4 @@
-//! What is wrong, in words: the values that the rules make and that pages and commands print.
+//! The output of the rules: findings, as pages and commands print them.
 
 use std::fmt;
 use std::time::Instant;
@@ -9,29 +9,29 @@ use crate::line::UnitId;
 
 use super::remedy::Remedy;
 
-/// One thing that somebody should know of, and what to do about it.
+/// A fault or a remarkable state, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: Kind,
-    /// The unit it is about; `None`: the line as a whole.
+    /// The unit concerned; `None`: the line as a whole.
     pub unit: Option<UnitId>,
-    /// What is seen, a sentence without its full stop.
+    /// What was observed: a sentence without its full stop.
     pub what: String,
     /// What to do about it.
     pub remedy: Remedy,
-    /// What tells it from others of its kind and unit: an alert's name, the ranges it is about; or empty.
+    /// Distinguishes findings of the same kind and unit: an alert's name or the ranges concerned; empty: the only one.
     pub subject: String,
-    /// Since when it is wrong.
+    /// Start of the trouble.
     pub active_since: Instant,
-    /// When its evidence was last seen.
+    /// Last observation of its evidence.
     pub last_seen: Instant,
 }
 
 impl Finding {
-    /// One that is seen at this instant.
+    /// A finding observed at this instant.
     pub(super) fn new(
         severity: Severity,
         kind: Kind,
@@ -43,91 +43,91 @@ impl Finding {
         Self { severity, kind, unit, what, remedy, subject: String::new(), active_since: at, last_seen: at }
     }
 
-    /// The same, whose evidence came first and last at these instants.
+    /// Sets when its evidence was observed first and last.
     pub(super) fn seen(self, first: Instant, last: Instant) -> Self {
         Self { active_since: first, last_seen: last, ..self }
     }
 
-    /// The same, one of several of its kind.
+    /// Sets what distinguishes it from other findings of its kind.
     pub(super) fn about(self, subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), ..self }
     }
 }
 
-/// How bad a finding is.
+/// Severity of a finding, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Data is missing or untrue.
+    /// Data is missing or wrong.
     Fault,
-    /// It works, and will not for long, or not as well as it should.
+    /// It works, but not as well as it should, or may fail soon.
     Warning,
-    /// Worth knowing; nothing to do.
+    /// For information; no action needed.
     Note,
 }
 
-/// The kinds of findings. Their words are part of the JSON, so they stay as they are.
+/// The kinds of findings. Their names are part of the JSON and must not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The port is not open.
     PortClosed,
-    /// Bytes come without end.
+    /// Bytes arrive without pause.
     LineOccupied,
     /// No unit of the line answers.
     LineSilent,
-    /// The end of a line does not answer: a broken cable, or its power.
+    /// No unit from some point to the end of the line answers: a broken cable, or no power there.
     WireBreak,
     /// The driver counts faulty characters.
     FaultyCharacters,
     /// Bytes that belong to no frame.
     Noise,
-    /// What is sent comes back.
+    /// The adapter echoes what is sent.
     Echo,
     /// What is sent comes back altered.
     Collision,
-    /// Units answer that were not asked.
+    /// Frames of units to which no request was sent.
     ForeignFrames,
-    /// The line has no time left.
+    /// The line is in use almost all the time.
     LineFull,
-    /// Background readings come later than planned.
+    /// Background reading takes longer than planned.
     PollingSlow,
-    /// Clients read more ranges than are kept fresh.
+    /// Clients read more ranges than `learn_limit` allows to be kept fresh.
     LearnLimit,
-    /// Ranges that clients read make each other's data unusable.
+    /// Overlapping ranges that clients read invalidate each other's data.
     RangesUndone,
     /// Another client sends requests on the line.
     ForeignRequests,
-    /// A client speaks RTU over TCP to a listener for Modbus TCP.
+    /// A client sends RTU over TCP to a Modbus TCP listener.
     RtuOverTcp,
     /// A unit does not answer.
     Silent,
-    /// A unit answers now and then.
+    /// Some answers of a unit are missing.
     Lossy,
-    /// A unit takes nearly as long as it may.
+    /// A unit uses most of its response timeout.
     Slow,
-    /// A unit answers after its time.
+    /// A unit answers after its response timeout.
     Late,
-    /// Answers of a unit come damaged.
+    /// Answers of a unit are damaged.
     Garbled,
-    /// Two units seem to answer to one identifier.
+    /// Two units seem to have the same address.
     DuplicateAddress,
-    /// A unit answers with bytes that are no frame.
+    /// A unit answers with bytes that form no frame.
     Unreadable,
-    /// A unit answers something else than it was asked.
+    /// The answers of a unit are intact but do not fit the requests.
     Misfit,
     /// Another unit answers in a unit's place.
     AddressChanged,
-    /// A unit refuses what it is asked.
+    /// A unit refuses requests with exceptions.
     Refusing,
-    /// The meter reports it.
+    /// An alert that the meter itself reports.
     Alert,
-    /// A power factor too low to be true.
+    /// An implausibly low power factor.
     LowPowerFactor,
 }
 
 impl Severity {
-    /// One word.
+    /// Its name in text and JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -139,7 +139,7 @@ impl Severity {
 }
 
 impl Kind {
-    /// One word, the same for ever.
+    /// Its name in the JSON; never changes.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,11 +1,11 @@
-//! Rules about a line as a whole. Where several causes look alike from here, the remedy lists them in the order of
-//! their likelihood, each with what to check.
+//! Rules about a line as a whole. Where the gateway cannot distinguish several causes, the remedy lists them by
+//! likelihood, each with what to check.
 
 use std::time::Duration;
 
 use crate::line::PortState;
 
-use super::evidence::{Evidence, Trouble};
+use super::evidence::{Evidence, TroubleCount};
 use super::finding::{Finding, Kind, Severity};
 use super::format::times;
 use super::remedies;
@@ -70,7 +70,7 @@ fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
     Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
 }
 
-/// Damage that meters of the whole line show, or bytes that none of them accounts for.
+/// Damaged answers from meters all over the line, or bytes that belong to no answer.
 fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
     let units = evidence.now.units.iter();
     let damaged: Vec<_> =
@@ -98,8 +98,8 @@ fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn unclaimed_bytes(evidence: &Evidence<'_>) -> Option<Finding> {
-    let Trouble { count, transactions, first, last } = evidence.trouble(LineTrouble::Noise)?;
-    // A byte as the driver of the line is switched on is common and harmless; RTU frames it out.
+    let TroubleCount { count, transactions, first, last } = evidence.line_trouble(LineTrouble::Noise)?;
+    // A stray byte when an RS-485 driver is switched on is common and harmless: RTU framing discards it.
     let many = count >= NOISE_AT_LEAST && count * NOISE_PER_TRANSACTIONS >= transactions;
     many.then(|| {
         let what = format!("{count} bytes belonged to no frame, over {transactions} requests");
@@ -130,7 +130,7 @@ fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
     counted(evidence, trouble, Severity::Fault, Kind::ForeignRequests, what, FOREIGN_REQUESTS)
 }
 
-/// What is wrong however seldom it happens, as long as it goes on.
+/// A trouble that is a finding however rare, as long as it continues.
 fn counted(
     evidence: &Evidence<'_>,
     trouble: LineTrouble,
@@ -139,12 +139,12 @@ fn counted(
     what: impl Fn(u64) -> String,
     remedy: &'static str,
 ) -> Option<Finding> {
-    let Trouble { count, first, last, .. } = evidence.trouble(trouble)?;
+    let TroubleCount { count, first, last, .. } = evidence.line_trouble(trouble)?;
     Some(finding(evidence, severity, kind, what(count), remedy).seen(first, last))
 }
 
-/// A line whose units are all silent is full of asking after them, and that is said already. At a start everything is
-/// asked for at once, so the first seconds are no sign.
+/// Not reported of a silent line, which is full of timeouts and has its own finding, nor in the first seconds after a
+/// start, when everything is read at once.
 fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let used = f64::from(evidence.now.utilisation(evidence.at)) / 100.0;
     if used < FULL_PERCENT || !evidence.now.has_whole_window(evidence.at) || evidence.is_line_silent() {
@@ -162,7 +162,8 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     Some(finding(evidence, Severity::Warning, Kind::LineFull, what, remedy))
 }
 
-/// A line on which something else goes wrong has less time to read: that is said already, and passes with it.
+/// Reported only while every unit answers: other troubles slow background reading down, have findings of their own, and
+/// the slowdown ends with them.
 fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     let slowdown = evidence.now.polling.slowdown;
     let since = evidence.track.slow_since()?;
@@ -180,7 +181,7 @@ fn learn_limit(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
-/// Ranges that make each other's data unusable, with the clients that read them.
+/// Ranges that invalidate each other's data, with the clients that read them.
 fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
     evidence.now.polling.conflicts.iter().map(|conflict| {
         let [first, second] = conflict.ranges.map(|range| {
@@ -247,20 +248,20 @@ const LEARN_LIMIT: &str = "Raise `learn_limit` on the bus, raise `merge_gap`, or
 const RANGES_UNDONE: &str =
     "Let the clients read the same range, or raise `max_read` so that one read holds both";
 
-/// Fewer stray bytes than this are no finding.
+/// Fewer stray bytes are not reported.
 const NOISE_AT_LEAST: u64 = 20;
 
-/// One stray byte in so many requests is common and harmless.
+/// One stray byte in this many requests is common and harmless.
 const NOISE_PER_TRANSACTIONS: u64 = 10;
 
-/// From here on a client notices that the line is full.
+/// From this share on clients notice that the line is full.
 const FULL_PERCENT: f64 = 90.0;
 
-/// Background readings are slow for so long before it is said: a meter that was away holds them up for a while.
+/// How long background reading is slow before it is reported: a meter that returns delays it for a while.
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
-/// Fewer damaged answers on the whole line are no finding.
+/// Fewer damaged answers on the whole line are not reported.
 const DAMAGED_AT_LEAST: u64 = 3;
 
-/// From this share of damaged answers on.
+/// Smallest share of damaged answers that is reported.
 const DAMAGED_PERCENT: u64 = 2;

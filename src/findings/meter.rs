@@ -1,8 +1,7 @@
-//! Rules about what a meter says of itself: its alerts, in the words of its profile, and power factors too low to be
-//! true.
+//! Rules about the readings of a meter: its alerts, in the words of its profile, and implausibly low power factors.
 //!
-//! Powers of the 4000-R are unsigned, so a current sensor that is turned round or on the wrong phase can only be
-//! suspected: it shows as a power factor under 0.5 (guide, alert bits 11 to 13).
+//! The powers of the 4000-R are unsigned, so a current sensor reversed or on the wrong phase can only be suspected
+//! from a power factor under 0.5 (guide, alert bits 11 to 13).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,26 +18,31 @@ pub(super) fn findings(now: &UnitView, profile: &Profile, at: Instant) -> Vec<Fi
         .iter()
         .filter_map(|block| Sample::new(block.range, &block.reply, block.begun.instant))
         .collect();
-    let readings: Vec<Reading<'_>> =
-        profile.points.iter().filter(says).filter_map(|point| profile.decode(point, &samples)).collect();
-    let mut told = BTreeSet::new();
-    let mut findings: Vec<_> = alerts(now, &readings, at, &mut told).into_iter().collect();
-    findings.extend(low_power_factors(now, &readings, at, &told));
+    let readings: Vec<Reading<'_>> = profile
+        .points
+        .iter()
+        .filter(is_examined)
+        .filter_map(|point| profile.decode(point, &samples))
+        .collect();
+    let mut reported = BTreeSet::new();
+    let mut findings: Vec<_> = alerts(now, &readings, at, &mut reported).into_iter().collect();
+    findings.extend(low_power_factors(now, &readings, at, &reported));
     findings
 }
 
-/// Whether a rule looks at the point. A page judges every meter each second, so the others are not decoded.
-fn says(point: &&Point) -> bool {
+/// Whether a rule uses the point. The findings of every meter are made each second for a page, so other points are not
+/// decoded.
+fn is_examined(point: &&Point) -> bool {
     point.is_alert() || matches!(point.group, Group::Power | Group::PowerFactor)
 }
 
-/// The flags that are set, as one: a lost phase alone sets three. `told` takes their names, so that nothing is said
-/// twice.
+/// All alert bits that are set, as one finding: a lost phase alone sets three. Their names are added to `reported`, so
+/// that the power factors do not report them again.
 fn alerts<'p>(
     now: &UnitView,
     readings: &[Reading<'p>],
     at: Instant,
-    told: &mut BTreeSet<&'p str>,
+    reported: &mut BTreeSet<&'p str>,
 ) -> Option<Finding> {
     let (mut names, mut means) = (Vec::new(), Vec::new());
     let mut steps: Vec<String> = Vec::new();
@@ -46,10 +50,10 @@ fn alerts<'p>(
     for reading in readings {
         let Value::Bits { set, .. } = &reading.value else { continue };
         for bit in set {
-            told.insert(bit.name.as_str());
+            reported.insert(bit.name.as_str());
             names.push(bit.name.as_str());
             means.push(bit.means.as_str());
-            let step = bit.remedy.as_deref().unwrap_or(ASK_THE_GUIDE);
+            let step = bit.remedy.as_deref().unwrap_or(SEE_GUIDE);
             if !steps.iter().any(|known| known == step) {
                 steps.push(step.to_owned());
             }
@@ -64,13 +68,13 @@ fn alerts<'p>(
     Some(finding.about(names.join(", ")))
 }
 
-/// Power factors under a half where power flows, unless the meter has said so itself. One that was read long ago
-/// is none of now.
+/// Power factors below [`LOW_POWER_FACTOR`] under load, unless the meter's own alerts report them. Old readings are
+/// ignored.
 fn low_power_factors(
     now: &UnitView,
     readings: &[Reading<'_>],
     at: Instant,
-    told: &BTreeSet<&str>,
+    reported: &BTreeSet<&str>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut named = BTreeSet::new();
@@ -81,7 +85,7 @@ fn low_power_factors(
         let Some(factor) = ratio(reading).filter(|factor| *factor < LOW_POWER_FACTOR) else {
             continue;
         };
-        if told.contains(original) || !flows(readings, original) || !named.insert(original) {
+        if reported.contains(original) || !has_load(readings, original) || !named.insert(original) {
             continue;
         }
         let what = format!(
@@ -95,14 +99,14 @@ fn low_power_factors(
     findings
 }
 
-/// From 0 to 1: a sign tells import from export or leading from lagging, and some meters count in percent.
+/// The power factor from 0 to 1: the sign marks import and export, or leading and lagging, and some meters use percent.
 fn ratio(reading: &Reading<'_>) -> Option<f64> {
     let number = reading.value.number()?.abs();
     Some(if reading.point.unit == Some("%") { number / 100.0 } else { number })
 }
 
-/// Whether there is a load behind this power factor: without one it says nothing.
-fn flows(readings: &[Reading<'_>], power_factor: &str) -> bool {
+/// Whether there is a load; without one a power factor has no meaning.
+fn has_load(readings: &[Reading<'_>], power_factor: &str) -> bool {
     let apparent = power_factor.replacen("power_factor", "apparent_power", 1);
     let is_it = |reading: &&Reading<'_>| {
         reading.point.name == apparent || reading.point.copy_of.as_deref() == Some(&apparent)
@@ -110,13 +114,13 @@ fn flows(readings: &[Reading<'_>], power_factor: &str) -> bool {
     readings.iter().filter(is_it).any(|reading| reading.value.number().is_some_and(|power| power.abs() > 0.0))
 }
 
-const ASK_THE_GUIDE: &str = "The meter's guide says what this means";
+const SEE_GUIDE: &str = "The meter's guide says what this means";
 
 const LOW_POWER_FACTOR_REMEDY: &str = "Compare each sensor's phase, arrow and colours with the voltage of the same \
     phase; a motor that idles can truly be this low";
 
-/// A power factor that was read longer ago is not judged: a unit that is off-line keeps its last reading.
+/// Largest age of a power factor that is used: an off-line unit keeps its last reading.
 const FRESH_FOR: Duration = Duration::from_secs(120);
 
-/// Below this a power factor is hardly the load's own.
+/// A power factor below this is hardly that of the load.
 const LOW_POWER_FACTOR: f64 = 0.5;

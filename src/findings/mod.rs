@@ -1,15 +1,16 @@
-//! What is wrong with a line and its meters, and what to do about it, from what they show.
+//! Findings: faults of a line and its meters, their likely causes and remedies, derived from counters and readings.
 //!
-//! Owns which evidence makes which finding. Time is an argument; nothing is asked, and nothing is sent.
+//! Owns the rules that turn evidence into findings. Time is an argument; no request is sent to find out more.
 //!
-//! `evidence` is what the rules look at, `track` tells in it what goes on from what is over, `finding` and `remedy` are what they make; `line`, `wire_break`, `unit`, `meter` and `client` hold
-//! the rules, `remedies` what several of them advise, and `judge` puts them together.
+//! `evidence` is the input of the rules, `track` separates current troubles in it from past ones, `finding` and
+//! `remedy` are the output. The rules are in `line`, `wire_break`, `unit`, `meter` and `client`; `remedies` holds advice
+//! that several rules share, and `diagnosis` applies all rules and removes consequences of other findings.
 
 mod client;
+mod diagnosis;
 mod evidence;
 mod finding;
 mod format;
-mod judge;
 mod line;
 mod meter;
 mod remedies;
@@ -19,9 +20,9 @@ mod unit;
 mod wire_break;
 
 pub use client::rtu_over_tcp;
+pub use diagnosis::findings;
 pub use evidence::Evidence;
 pub use finding::{Finding, Kind, Severity};
-pub use judge::findings;
 pub use remedy::Remedy;
 pub use track::Track;
 pub use wire_break::WireBreak;

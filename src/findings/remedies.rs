@@ -1,21 +1,21 @@
-//! What to do where a port is closed, or a line or a meter is silent, in the order of likelihood.
+//! Remedies for a closed port, a silent line and a silent meter, the likeliest cause first.
 
 use super::evidence::Evidence;
 use super::remedy::Remedy;
 
-/// Where the port is closed.
+/// The port is closed.
 pub(super) fn port_closed() -> Remedy {
     let steps = [
         "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
         "that no other program holds it",
         "that metergate's user may open it (group dialout)",
     ];
-    Remedy::steps(steps).knowing("It is tried again by itself")
+    Remedy::steps(steps).with_context("It is tried again by itself")
 }
 
-/// Where no unit has ever answered.
+/// No unit has ever answered.
 pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
-    let scan = evidence.scan();
+    let scan = evidence.scan_command();
     Remedy::steps([
         "A and B swapped: swap the two wires at the adapter, it does no harm".to_owned(),
         format!(
@@ -29,7 +29,7 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
     ])
 }
 
-/// Where they did, and no unit does any more.
+/// Units have answered before, and none answers now.
 pub(super) fn answered_once() -> Remedy {
     let steps = [
         "the cable between the adapter and the first meter",
@@ -37,12 +37,12 @@ pub(super) fn answered_once() -> Remedy {
         "the adapter itself: unplug it and plug it in again",
         "a meter or wire that shorts the line: take meters off from the far end until the others answer",
     ];
-    Remedy::steps(steps).knowing("There were answers before, so settings and identifiers are right")
+    Remedy::steps(steps).with_context("There were answers before, so settings and identifiers are right")
 }
 
-/// Of a meter that has never answered, where others do.
+/// A meter has never answered, while others answer.
 pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
-    let scan = evidence.scan();
+    let scan = evidence.scan_command();
     let steps = [
         format!(
             "this meter's address and baud rate in its own menu (`{scan} --try-settings` hears a meter at another rate; \
@@ -51,11 +51,11 @@ pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
         "its power".to_owned(),
         "its two wires: A and B swapped at this meter, or loose".to_owned(),
     ];
-    Remedy::steps(steps).knowing("Others on this line answer, so its settings are right")
+    Remedy::steps(steps).with_context("Others on this line answer, so its settings are right")
 }
 
-/// Of a meter that answers no more, where others do.
+/// A meter answers no more, while others answer.
 pub(super) fn gone() -> Remedy {
     let steps = ["its power", "its plug and wires", "its display: a menu that is open, or a fault it shows"];
-    Remedy::steps(steps).knowing("Others on this line answer")
+    Remedy::steps(steps).with_context("Others on this line answer")
 }

@@ -1,36 +1,36 @@
-//! What to do about a finding: steps, in the order in which they are worth trying.
+//! The remedy of a finding: steps, the most promising first.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What to do. Its JSON is the fields `remedy`, `context` and `steps`, to be flattened into those of a finding.
+/// What to do. Its JSON consists of the fields `remedy`, `context` and `steps`, flattened into those of a finding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Fields", into = "Fields")]
 pub struct Remedy {
-    /// What to know before the first step, a sentence without its full stop; empty: nothing.
+    /// A sentence to read before the first step, without its full stop; may be empty.
     pub context: Cow<'static, str>,
-    /// One after the other, each without a full stop; what stands between backticks is a command or a key.
+    /// The steps in order, each without a full stop; text between backticks is a command or a key.
     pub steps: Vec<Cow<'static, str>>,
 }
 
 impl Remedy {
-    /// One thing to do.
+    /// A remedy of one step.
     #[must_use]
     pub fn step(step: impl Into<Cow<'static, str>>) -> Self {
         Self { context: Cow::Borrowed(""), steps: vec![step.into()] }
     }
 
-    /// Several, the most likely to help first.
+    /// A remedy of several steps, the most promising first.
     #[must_use]
     pub fn steps<S: Into<Cow<'static, str>>>(steps: impl IntoIterator<Item = S>) -> Self {
         Self { context: Cow::Borrowed(""), steps: steps.into_iter().map(Into::into).collect() }
     }
 
-    /// The same, with what to know first.
+    /// Adds the sentence to read before the first step.
     #[must_use]
-    pub fn knowing(self, context: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_context(self, context: impl Into<Cow<'static, str>>) -> Self {
         Self { context: context.into(), ..self }
     }
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// A remedy in the JSON: as one text, and what that is made of.
+/// The JSON of a remedy: the whole text and its parts.
 #[derive(Serialize, Deserialize)]
 struct Fields {
     remedy: String,
@@ -69,7 +69,7 @@ impl From<Remedy> for Fields {
     }
 }
 
-/// Where the steps are missing, the text is the only one.
+/// JSON without `steps` is one step: the whole text.
 impl From<Fields> for Remedy {
     fn from(fields: Fields) -> Self {
         let Fields { remedy, context, steps } = fields;
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_remedy_reads_as_one_text_and_comes_back_from_json_in_its_steps() {
         assert_eq!(Remedy::step("look").to_string(), "look");
-        let remedy = Remedy::steps(["its power", "its wires"]).knowing("Others answer");
+        let remedy = Remedy::steps(["its power", "its wires"]).with_context("Others answer");
         assert_eq!(remedy.to_string(), "Others answer. In this order: (1) its power; (2) its wires");
         let json = serde_json::to_value(&remedy).expect("a map");
         assert_eq!(json["steps"], serde_json::json!(["its power", "its wires"]));

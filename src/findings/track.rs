@@ -1,8 +1,8 @@
-//! What is going wrong on a line now, told from what went wrong before, by looks at its counters.
+//! Separates current troubles of a line from past ones by sampling its error counters.
 //!
-//! A counter that grows begins an episode. It ends when nothing was added for five times as long as it took on average
-//! before, or as soon as the unit answers again that did not in all
-//! that time. Findings count within the episode that goes on.
+//! An episode begins when an error counter grows. It ends after a quiet time of five times the mean gap between the
+//! increments, or as soon as a unit answers again that had not answered during the whole episode. Findings count within
+//! the current episode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,36 +12,36 @@ use crate::line::{LineCounters, UnitCounters, UnitId, UnitStatistics, UnitView, 
 
 use super::finding::{Finding, Kind};
 
-/// The looks at one line.
+/// The sampled troubles of one line.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     line: LineTrack,
     units: BTreeMap<UnitId, UnitTrack>,
-    /// Since when each finding has been there.
+    /// The start of each current finding.
     active: BTreeMap<(Option<UnitId>, Kind, String), Instant>,
-    /// Since when background readings have been slower than planned while every unit answered.
+    /// Since when background reading has been slower than planned while every unit answered.
     slow_since: Option<Instant>,
 }
 
-/// What is counted of a unit that should not happen.
+/// The troubles of a unit that have counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnitTrouble {
     /// Requests without an answer.
     Lost,
-    /// Answers that are damaged, or no frame.
+    /// Answers that are damaged, or form no frame.
     Damaged,
     Late,
-    /// Frames that answer nothing.
+    /// Frames of the unit without a request.
     Unexpected,
-    /// Intact answers to something else.
+    /// Intact answers that do not fit the request.
     Misfit,
-    /// Frames of another unit where this one was asked.
+    /// Frames of another unit in answer to requests to this one.
     Replaced,
     /// Exceptions.
     Refused,
 }
 
-/// What is counted of a line that should not happen.
+/// The troubles of a line that have counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineTrouble {
     Noise,
@@ -50,17 +50,17 @@ pub(super) enum LineTrouble {
     Collisions,
 }
 
-/// A time in which a counter kept growing.
+/// A time in which an error counter kept growing.
 #[derive(Clone, Debug)]
 pub(super) struct Episode<S> {
-    /// When it was first seen to have grown.
+    /// The first sample in which it had grown.
     pub(super) first: Instant,
-    /// When it last was.
+    /// The last such sample.
     pub(super) last: Instant,
-    /// What had been counted before.
+    /// The counters before the first growth.
     pub(super) start: S,
-    /// Looks that saw it grow.
-    looks: u32,
+    /// Samples in which it had grown.
+    samples: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ struct UnitTrack {
 }
 
 impl Track {
-    /// Looks at a line; to be called about once a second.
+    /// Samples a line; to be called about once a second.
     pub fn note(&mut self, view: &View, at: Instant) {
         self.line.note(view.counters, at);
         self.units.retain(|id, _| view.unit(*id).is_some());
@@ -98,18 +98,18 @@ impl Track {
         self.slow_since = self.slow_since.filter(|_| is_slow).or_else(|| is_slow.then_some(at));
     }
 
-    /// These were found at this instant.
+    /// Records the current findings.
     pub fn note_findings(&mut self, findings: &[Finding]) {
         let key = |finding: &Finding| (finding.unit, finding.kind, finding.subject.clone());
         self.active = findings.iter().map(|finding| (key(finding), finding.active_since)).collect();
     }
 
-    /// Since when a finding has been there.
+    /// The start of a finding that was recorded before.
     pub(super) fn active_since(&self, finding: &Finding) -> Option<Instant> {
         self.active.get(&(finding.unit, finding.kind, finding.subject.clone())).copied()
     }
 
-    /// Since when background readings have been slower than planned though every unit answered all it was asked.
+    /// Since when background reading has been slower than planned although every unit answered every request.
     pub(super) fn slow_since(&self) -> Option<Instant> {
         self.slow_since
     }
@@ -137,7 +137,7 @@ impl LineTrack {
 }
 
 impl UnitTrack {
-    /// A unit of which nothing was counted yet.
+    /// A unit whose counters so far were zero.
     fn new(unit: &UnitView, was_lost: bool) -> Self {
         let last = UnitView {
             counters: UnitCounters::default(),
@@ -156,7 +156,7 @@ impl UnitTrack {
                 let good = answered(&self.last).saturating_sub(answered(&one.start));
                 good * GOOD_OF_TOTAL < trouble.count(&self.last).saturating_sub(trouble.count(&one.start))
             };
-            // Of what went wrong while it answered well in between, its return ends nothing; nor are late answers over.
+            // The return of a unit ends only troubles without good answers in between, and never late answers.
             if is_back && trouble != UnitTrouble::Late && episode.as_ref().is_none_or(was_total) {
                 *episode = None;
             } else {
@@ -174,35 +174,39 @@ impl UnitTrack {
     }
 }
 
-/// A counter has grown or has not. A unit that is lost is asked so rarely that its episodes do not end meanwhile.
+/// Adds one sample of a counter to its episode. Episodes of a lost unit do not end: it receives too few requests.
 fn note<S: Clone>(episode: &mut Option<Episode<S>>, grew: bool, is_lost: bool, start: &S, at: Instant) {
-    if episode.as_ref().is_some_and(|one| !is_lost && one.is_forgotten(at)) {
+    if episode.as_ref().is_some_and(|one| !is_lost && one.has_expired(at)) {
         *episode = None;
     }
     if grew {
         let one =
-            episode.get_or_insert_with(|| Episode { first: at, last: at, start: start.clone(), looks: 0 });
+            episode.get_or_insert_with(|| Episode { first: at, last: at, start: start.clone(), samples: 0 });
         one.last = at;
-        one.looks += 1;
+        one.samples += 1;
     }
 }
 
 impl<S> Episode<S> {
-    /// Whether it goes on, as far as can be told.
-    pub(super) fn goes_on(&self, at: Instant) -> bool {
-        at.saturating_duration_since(self.last) <= self.patience()
+    /// Whether it is likely to continue: the quiet time since the last growth is not too long.
+    pub(super) fn is_ongoing(&self, at: Instant) -> bool {
+        at.saturating_duration_since(self.last) <= self.quiet_limit()
     }
 
-    /// So much quiet ends it.
-    fn patience(&self) -> Duration {
-        let gaps = self.looks.saturating_sub(1).max(1);
+    /// The quiet time that ends it.
+    fn quiet_limit(&self) -> Duration {
+        let gaps = self.samples.saturating_sub(1).max(1);
         let mean = self.last.saturating_duration_since(self.first) / gaps;
         (mean * QUIET_TIMES).clamp(QUIET_MIN, QUIET_MAX)
     }
 
-    /// What happens rarely is kept until it has happened often enough to tell how often.
-    fn is_forgotten(&self, at: Instant) -> bool {
-        let kept = if self.looks < LOOKS_TO_TELL { self.patience().max(KEPT_MIN) } else { self.patience() };
+    /// Whether it is removed. A rare trouble is kept until the mean gap between its increments is known.
+    fn has_expired(&self, at: Instant) -> bool {
+        let kept = if self.samples < SAMPLES_FOR_MEAN {
+            self.quiet_limit().max(KEPT_MIN)
+        } else {
+            self.quiet_limit()
+        };
         at.saturating_duration_since(self.last) > kept
     }
 }
@@ -245,21 +249,21 @@ impl LineTrouble {
     }
 }
 
-/// Quiet so many times as long as the mean gap ends an episode: by chance, one in 150 gaps is that long.
+/// A quiet time of this many mean gaps ends an episode: by chance, one in 150 gaps is that long.
 const QUIET_TIMES: u32 = 5;
 
-/// But at least so long, and at most.
+/// Bounds of that quiet time.
 const QUIET_MIN: Duration = Duration::from_secs(15);
 const QUIET_MAX: Duration = Duration::from_secs(600);
 
-/// A trouble was total where there were fewer good answers than one for so many times that it happened.
+/// A trouble was total if there was less than one good answer for this many occurrences.
 const GOOD_OF_TOTAL: u64 = 4;
 
-/// With fewer looks the mean gap is not known.
-const LOOKS_TO_TELL: u32 = 3;
+/// With fewer samples the mean gap is not known.
+const SAMPLES_FOR_MEAN: u32 = 3;
 
-/// For so long such an episode is kept.
+/// How long such an episode is kept at least.
 const KEPT_MIN: Duration = Duration::from_secs(300);
 
-/// Slower than planned by a fifth.
+/// Background reading counts as slow when it takes this many times the planned time.
 pub(super) const SLOWDOWN: f64 = 1.2;

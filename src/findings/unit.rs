@@ -1,18 +1,19 @@
-//! Rules about one unit: whether it answers, how soon, and how intact.
+//! Rules about one unit: whether its answers come, in time and intact.
 
 use std::time::Duration;
 
 use crate::line::{Misfit, RequestSummary, UnitSettings, UnitState, UnitView};
 use crate::modbus::pdu::ExceptionCode;
 
-use super::evidence::{Evidence, Span};
+use super::evidence::{Evidence, UnitSpan};
 use super::finding::{Finding, Kind, Severity};
 use super::format::{duration, percent, times};
 use super::remedies;
 use super::remedy::Remedy;
 use super::track::UnitTrouble;
 
-/// One cause: what comes says more than what does not. What clients ask for that the meter does not have is another.
+/// At most one cause of missing answers: answers that arrive are better evidence than missing ones, so their rules come
+/// first. Refused requests are reported apart.
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
     let cause = misfit(evidence, now)
@@ -25,27 +26,27 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
     [cause, refusing(evidence, now)].into_iter().flatten().collect()
 }
 
-/// What happened in a span.
-struct Seen {
+/// What was counted in a span.
+struct SpanCounts {
     transactions: u64,
     answered: u64,
     timeouts: u64,
-    /// Answers with a wrong CRC, broken off, or not even a frame.
+    /// Answers with a wrong CRC, incomplete, or not even a frame.
     damaged: u64,
-    /// Of these, those that were not even a frame; they count as timeouts, too.
+    /// Those of `damaged` that were not even a frame; they count as timeouts, too.
     unreadable: u64,
-    /// Of these, those that began with its address.
+    /// Those of `unreadable` that began with the unit's address.
     begun: u64,
     late: u64,
     unexpected: u64,
     misfits: u64,
-    /// Frames of another unit where this one was asked.
+    /// Frames of another unit in answer to requests to this one.
     foreign: u64,
     exceptions: u64,
 }
 
-impl Seen {
-    fn of(span: &Span<'_>, now: &UnitView) -> Self {
+impl SpanCounts {
+    fn of(span: &UnitSpan<'_>, now: &UnitView) -> Self {
         Self {
             transactions: span.count(now, |unit| unit.counters.transactions),
             answered: span.count(now, |unit| unit.statistics.answer_times.count()),
@@ -61,22 +62,22 @@ impl Seen {
         }
     }
 
-    /// Requests nothing came back to: neither something unreadable, nor an answer after its time.
+    /// Requests without any answer, neither an unreadable nor a late one.
     fn unanswered(&self) -> u64 {
         self.timeouts.saturating_sub(self.unreadable).saturating_sub(self.late)
     }
 }
 
-/// Intact answers to something else than was asked: it is there, and understands something else.
+/// Intact answers that do not fit the requests: the unit is connected, but understands the requests differently.
 fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Misfit)?;
-    let seen = Seen::of(&span, now);
+    let counts = SpanCounts::of(&span, now);
     let (misfit, asked) = now.incidents.misfit?;
-    if seen.misfits < MISFITS_AT_LEAST {
+    if counts.misfits < MISFITS_AT_LEAST {
         return None;
     }
-    let asked = asked.map(|asked| format!("; asked: {}", words(&asked))).unwrap_or_default();
-    let what = format!("It {misfit}, {}, so what it says does not fit{asked}", times(seen.misfits));
+    let asked = asked.map(|asked| format!("; asked: {}", describe(&asked))).unwrap_or_default();
+    let what = format!("It {misfit}, {}, so what it says does not fit{asked}", times(counts.misfits));
     let remedy = match misfit {
         Misfit::Length { .. } => Remedy::steps([
             "the client's register numbers, quantity and table (functions 03 and 04) against the device's own list: \
@@ -89,24 +90,24 @@ fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         ]),
     };
     let remedy =
-        remedy.knowing("It hears its requests and answers intact: wires, power and address are right");
+        remedy.with_context("It hears its requests and answers intact: wires, power and address are right");
     Some(finding(evidence, now, Severity::Fault, Kind::Misfit, what, remedy).seen(span.first, span.last))
 }
 
-/// Another unit answers in its place, and it does not itself.
+/// Another unit answers in its place, and the unit itself does not.
 fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Replaced)?;
-    let seen = Seen::of(&span, now);
+    let counts = SpanCounts::of(&span, now);
     let other = now.incidents.stand_in?;
-    // It may still have answered within the same second before the first of them.
+    // The unit may still have answered in the same second, before the first foreign answer.
     let has_answered_since = now.last_good.is_some_and(|last| last > span.first);
-    if seen.foreign < REPLACED_AT_LEAST || has_answered_since {
+    if counts.foreign < REPLACED_AT_LEAST || has_answered_since {
         return None;
     }
     let what = format!(
         "Where {} is asked, {other} answers ({}): its address was changed to {other}",
         now.id,
-        times(seen.foreign)
+        times(counts.foreign)
     );
     let remedy = Remedy::steps([
         format!("set its address back to {} in its own menu", now.id),
@@ -116,28 +117,28 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     Some(found.seen(span.first, span.last))
 }
 
-/// Answers that come damaged. Two meters of one address spoil nearly every answer, or answer one after the other;
-/// noise spoils some.
+/// Damaged answers. Two meters of one address damage nearly every answer, or answer one after the other; noise damages
+/// some.
 fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence
         .span_of(now, UnitTrouble::Damaged)
         .or_else(|| evidence.span_of(now, UnitTrouble::Unexpected))?;
-    let seen = Seen::of(&span, now);
-    let Seen { transactions, damaged, unexpected, unreadable, .. } = seen;
+    let counts = SpanCounts::of(&span, now);
+    let SpanCounts { transactions, damaged, unexpected, unreadable, .. } = counts;
     let share = percent(damaged, transactions);
-    // Noise that hits a request shows as silence: half of what is lost would be missing without it.
-    let unanswered = seen.unanswered();
+    // Noise that damages a request causes a timeout: half of the losses would be missed without counting those.
+    let unanswered = counts.unanswered();
     let lost = percent(damaged + unanswered, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
-    // Damage explains what is lost now and then, but not that nothing comes any more.
-    let was_here = |last| evidence.at.saturating_duration_since(last) <= HERE_LATELY;
+    // Damage explains losses now and then, but not a unit that has stopped answering.
+    let was_here = |last| evidence.at.saturating_duration_since(last) <= RECENTLY;
     let is_away = now.state == UnitState::Offline && !now.last_good.is_some_and(was_here);
     let (severity, kind, what, remedy) = if damaged + unexpected < DAMAGED_AT_LEAST {
         return None;
     } else if share >= DUPLICATE_PERCENT
         && unreadable * 2 > damaged
-        && seen.begun * 2 < unreadable
+        && counts.begun * 2 < unreadable
         && !both_answer
     {
         let what = format!("It answers, and {unreadable} of {transactions} answers were no frame at all");
@@ -169,7 +170,7 @@ fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     Some(finding(evidence, now, severity, kind, what, remedy).seen(span.first, span.last))
 }
 
-/// Requests that other units answered late or may have: their answers fall into those of this one.
+/// Timeouts of other units that answer late: their late answers collide with the answers of this one.
 fn lost_to_late_answers(evidence: &Evidence<'_>, now: &UnitView) -> u64 {
     let others = evidence.now.units.iter().filter(|unit| unit.id != now.id);
     let late = others.filter_map(|unit| {
@@ -183,13 +184,13 @@ fn lost_to_late_answers(evidence: &Evidence<'_>, now: &UnitView) -> u64 {
 fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let (what, remedy) = match (now.state, now.last_good) {
         (UnitState::Offline | UnitState::NeverSeen, None) if now.counters.timeouts >= SILENT_AFTER => {
-            let others = evidence.do_others_answer(now);
+            let others = evidence.has_other_answering(now);
             let remedy = if others { remedies::never(evidence) } else { remedies::never_answered(evidence) };
             ("It has never answered".to_owned(), remedy)
         }
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
-            let others = evidence.do_others_answer(now);
+            let others = evidence.has_other_answering(now);
             let remedy = if others { remedies::gone() } else { remedies::answered_once() };
             (format!("It has not answered for {since}"), remedy)
         }
@@ -200,54 +201,54 @@ fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     Some(finding(evidence, now, Severity::Fault, Kind::Silent, what, remedy))
 }
 
-/// Answers that are missing now and then.
+/// Answers missing now and then.
 fn lossy(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Lost)?;
-    let seen = Seen::of(&span, now);
-    let share = percent(seen.timeouts, seen.transactions);
-    // One that is being confirmed may be silent altogether.
-    if seen.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || now.state == UnitState::Confirming {
+    let counts = SpanCounts::of(&span, now);
+    let share = percent(counts.timeouts, counts.transactions);
+    // A unit that is being confirmed may have stopped answering altogether.
+    if counts.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || now.state == UnitState::Confirming {
         return None;
     }
-    let what = format!("{} of {} requests got no answer ({share} %)", seen.timeouts, seen.transactions);
+    let what = format!("{} of {} requests got no answer ({share} %)", counts.timeouts, counts.transactions);
     let found = finding(evidence, now, Severity::Warning, Kind::Lossy, what, Remedy::step(LOSSY));
     Some(found.seen(span.first, span.last))
 }
 
-/// Answers that come after the time they have, unless most of what is missing never comes.
+/// Answers after the response timeout, unless most of the missing answers never come.
 fn late(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
     let span = evidence.span_of(now, UnitTrouble::Late)?;
-    let seen = Seen::of(&span, now);
-    let is_most = seen.late * 2 >= seen.timeouts.saturating_sub(seen.unreadable);
-    (seen.late > 0 && (is_most || seen.answered < seen.late)).then(|| {
-        let what = format!("It answered {} after its {}", times(seen.late), millis(allowed));
-        finding(evidence, now, Severity::Warning, Kind::Late, what, longer(allowed))
+    let counts = SpanCounts::of(&span, now);
+    let is_most = counts.late * 2 >= counts.timeouts.saturating_sub(counts.unreadable);
+    (counts.late > 0 && (is_most || counts.answered < counts.late)).then(|| {
+        let what = format!("It answered {} after its {}", times(counts.late), millis(allowed));
+        finding(evidence, now, Severity::Warning, Kind::Late, what, extend_timeout(allowed))
             .seen(span.first, span.last)
     })
 }
 
-/// Answers that come nearly too late.
+/// Answers that use most of the response timeout.
 fn slow(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
     let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
     let what = format!("It takes {} to answer, of {} it has", millis(takes), millis(allowed));
-    Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, longer(allowed)))
+    Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, extend_timeout(allowed)))
 }
 
 fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Refused)?;
-    let seen = Seen::of(&span, now);
-    let share = percent(seen.exceptions, seen.transactions);
+    let counts = SpanCounts::of(&span, now);
+    let share = percent(counts.exceptions, counts.transactions);
     let code = now.last_exception?;
-    if seen.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
+    if counts.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
         return None;
     }
-    let asked = now.incidents.refusal.map(|(_, asked)| format!("; asked: {}", words(&asked)));
+    let asked = now.incidents.refusal.map(|(_, asked)| format!("; asked: {}", describe(&asked)));
     let what = format!(
         "It refused {} of {} requests, last with {code}{}",
-        seen.exceptions,
-        seen.transactions,
+        counts.exceptions,
+        counts.transactions,
         asked.unwrap_or_default()
     );
     let remedy = match code {
@@ -258,14 +259,14 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         }
         _ => "The meter itself reports a fault; look at its display",
     };
-    // No number of a unit here: the filter takes the clients' identifiers, and only the line's is known.
+    // No unit in this command: its filter takes the identifiers that clients use, and only that on the line is known.
     let remedy = Remedy::steps([remedy, "`metergate trace --outcome exception` shows who asks for what"]);
     let found = finding(evidence, now, Severity::Warning, Kind::Refusing, what, remedy);
     Some(found.seen(span.first, span.last))
 }
 
-/// What was asked, and by whom: `addresses 38 to 39 (function 0x04), client 10.0.0.7`.
-fn words(asked: &RequestSummary) -> String {
+/// A request and its client: `addresses 38 to 39 (function 0x04), client 10.0.0.7`.
+fn describe(asked: &RequestSummary) -> String {
     let RequestSummary { function, range, client } = asked;
     let what = match range {
         Some(range) if range.quantity > 1 => {
@@ -284,9 +285,9 @@ fn words(asked: &RequestSummary) -> String {
     }
 }
 
-/// Bytes come, so it has power and hears its requests.
+/// The unit answers requests, so it has power and receives them.
 fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
-    let scan = evidence.scan();
+    let scan = evidence.scan_command();
     let steps = [
         format!(
             "its baud rate and parity in its own menu (`{scan} --try-settings` hears a meter at another rate; stop the \
@@ -295,7 +296,7 @@ fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
         "a second meter with this address: switch one at a time off until the answers come clean".to_owned(),
         "its wires: a loose one, or A and B swapped, turns bytes into others".to_owned(),
     ];
-    Remedy::steps(steps).knowing("It has power and hears its requests")
+    Remedy::steps(steps).with_context("It has power and hears its requests")
 }
 
 fn finding(
@@ -313,7 +314,7 @@ fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-fn longer(allowed: Duration) -> Remedy {
+fn extend_timeout(allowed: Duration) -> Remedy {
     Remedy::steps([
         format!("Set `response_timeout: {}` for this unit", millis(allowed * 2).replace(' ', "")),
         "if it is slower than its neighbours, look for what else it is busy with".to_owned(),
@@ -329,38 +330,38 @@ const GARBLED: &str = "Noise on this part of the line: check the wires at this m
 const DUPLICATE: &str = "Switch one meter at a time off until the answers come clean, then give it an address of its \
     own in its menu; if there is only one, it is noise: check its wires";
 
-/// Fewer damaged answers are no finding.
+/// Fewer damaged answers are not reported.
 const DAMAGED_AT_LEAST: u64 = 3;
 
 /// From this share of damaged answers on, noise alone is unlikely.
 const DUPLICATE_PERCENT: u64 = 60;
 
-/// From this share on, what is lost beside damaged answers, they included, costs line time that others feel.
+/// From this share on, damaged and lost answers together cost line time that other units miss.
 const GARBLED_PERCENT: u64 = 2;
 
-/// Requests without an answer, and no good answer ever, that make a unit silent.
+/// Requests without an answer after which a unit that has never answered counts as silent.
 const SILENT_AFTER: u64 = 2;
 
-/// Fewer lost answers are no finding.
+/// Fewer lost answers are not reported.
 const LOST_AT_LEAST: u64 = 3;
 
-/// From this share of lost answers on.
+/// Smallest share of lost answers that is reported.
 const LOST_PERCENT: u64 = 2;
 
-/// Tenths of the response timeout from which on an answer is nearly too late.
+/// Tenths of the response timeout from which on an answer counts as slow.
 const SLOW_TENTHS: u32 = 6;
 
-/// Fewer refused requests are no finding.
+/// Fewer refused requests are not reported.
 const REFUSED_AT_LEAST: u64 = 5;
 
-/// From this share of refused requests on; a client that scans a meter now and then is no fault.
+/// Smallest share of refused requests that is reported; a client that scans a meter now and then is no fault.
 const REFUSED_PERCENT: u64 = 10;
 
-/// A unit that answered well so lately is not taken for dead where its answers come damaged.
-const HERE_LATELY: Duration = Duration::from_secs(60);
+/// A unit with damaged answers does not count as gone if it answered well this recently.
+const RECENTLY: Duration = Duration::from_secs(60);
 
-/// Fewer answers to something else may be late ones.
+/// Fewer misfits may be late answers.
 const MISFITS_AT_LEAST: u64 = 2;
 
-/// Fewer answers in its place may be late ones of another unit.
+/// Fewer foreign answers may be late ones of another unit.
 const REPLACED_AT_LEAST: u64 = 2;

@@ -1,7 +1,7 @@
-//! Where the wire is broken: the end of a line fell silent at once, and everything before it answers.
+//! Locates a broken wire: all units behind a point fell silent at once, and all before it answer.
 //!
-//! Owns the rule that tells a broken cable from meters that fail one by one. It needs the order of the wire, which only
-//! the configuration knows (`wire_order: yes`).
+//! Owns the rule that distinguishes a broken cable from meters that fail one by one. It needs the order of the wire,
+//! which only the configuration has (`wire_order: yes`).
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use crate::line::{PortState, UnitId, UnitState, UnitView, View};
 pub struct WireBreak {
     /// The last unit that answers.
     pub after: UnitId,
-    /// The first that does not.
+    /// The first unit that does not.
     pub before: UnitId,
     /// The last unit of the wire.
     end: UnitId,
-    /// When the first request to those behind the break was not answered.
+    /// When a request to a unit behind the break first got no answer.
     since: Instant,
-    /// Whether any of them has ever answered.
+    /// Whether any unit behind the break has ever answered.
     was_reached: bool,
 }
 
@@ -40,7 +40,7 @@ impl WireBreak {
         let lost_at: Option<Vec<Instant>> = silent.iter().map(|unit| unit.lost_at).collect();
         let lost_at = lost_at?;
         let (first, last) = (*lost_at.iter().min()?, *lost_at.iter().max()?);
-        // A unit that the same fault has silenced may not be off-line yet, but has not answered since.
+        // A unit behind the break may not be marked off-line yet, but it has not answered since.
         let is_reached = |unit: &&UnitView| unit.state == UnitState::Online && unit.last_good > Some(last);
         let is_at_once = last.saturating_duration_since(first) <= AT_ONCE;
         (is_at_once && reached.iter().all(is_reached)).then_some(Self {
@@ -75,6 +75,6 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
 
 /// A single unit at the end is as likely to be at fault itself.
 const LOST_AT_LEAST: usize = 2;
-/// Between the first requests that units did not answer which one cause has silenced. A plan that comes round less
-/// often than this finds them one by one.
+/// Longest time between the first missing answers of units that one cause has silenced. If the units are polled less
+/// often than this, their failures are noticed one by one and the break is not recognised.
 const AT_ONCE: Duration = Duration::from_secs(10);

@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn several_steps_are_a_list_and_one_is_not() {
-        let several = Remedy::steps(["swap A and B", "`ls`"]).knowing("Others answer");
+        let several = Remedy::steps(["swap A and B", "`ls`"]).with_context("Others answer");
         let shown = |remedy_of| remedy(&LocatedFinding { remedy: remedy_of, ..noise() }).into_string();
         let listed = "<p>Active for 3 min 0 s, seen just now. Others answer.</p><ol><li>swap A and B</li><li><code>ls</code></li></ol>";
         assert_eq!(shown(several), format!("<div class=\"remedy\">{listed}</div>"));

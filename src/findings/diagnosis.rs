@@ -1,4 +1,4 @@
-//! The findings of one line: all rules, and what is left of them where one cause shows in several places.
+//! The findings of one line: applies all rules, then removes findings that another one explains.
 
 use crate::line::{PortState, UnitId};
 use crate::meter::Profile;
@@ -7,8 +7,8 @@ use super::evidence::Evidence;
 use super::finding::{Finding, Kind};
 use super::{line, meter, unit};
 
-/// Everything that is wrong with the line, its units and, as far as `profile` knows them, its meters; what is of the
-/// line first, then by unit, each by severity.
+/// All findings of the line, its units and, where `profile` returns a profile, its meters; those of the line first,
+/// then by unit, each by severity.
 #[must_use]
 pub fn findings<'p>(
     evidence: &Evidence<'_>,
@@ -19,7 +19,7 @@ pub fn findings<'p>(
     if evidence.now.port != PortState::Closed && !evidence.is_line_silent() {
         for now in &evidence.now.units {
             let mut of_unit = unit::findings(evidence, now);
-            // What a meter said before it was lost is nothing it says now.
+            // The last readings of a meter that does not answer say nothing about its present state.
             if let Some(profile) = profile(now.id)
                 && evidence.now.availability(now.id).is_answering()
             {
@@ -39,10 +39,10 @@ pub fn findings<'p>(
     findings
 }
 
-/// Whether a finding of one kind on a line is the cause of what makes another, which then is none of its own.
+/// Whether a finding of kind `cause` on a line explains one of kind `finding`, which is then removed.
 fn explains(cause: Kind, finding: Kind) -> bool {
     match cause {
-        // Nothing gets through.
+        // No frame gets through.
         Kind::LineOccupied => matches!(
             finding,
             Kind::Noise
@@ -54,7 +54,8 @@ fn explains(cause: Kind, finding: Kind) -> bool {
                 | Kind::PollingSlow
                 | Kind::LineFull
         ),
-        // Two that send at once spoil each other's requests and answers, and one hears the answers to the other.
+        // Two masters that send at once damage each other's requests and answers, and each receives the answers to
+        // the other.
         Kind::ForeignRequests => matches!(
             finding,
             Kind::ForeignFrames
@@ -68,13 +69,13 @@ fn explains(cause: Kind, finding: Kind) -> bool {
                 | Kind::PollingSlow
         ),
         Kind::Noise => matches!(finding, Kind::Garbled | Kind::Lossy | Kind::PollingSlow),
-        // The bytes that are no frame, or a frame of another unit, are theirs.
+        // Bytes that form no frame, or the frame of another unit, come from these units.
         Kind::DuplicateAddress | Kind::Unreadable => {
             matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
         }
-        // All that are silent are behind it.
+        // All silent units are behind the break.
         Kind::WireBreak => matches!(finding, Kind::Silent | Kind::PollingSlow),
-        // What comes late meets the requests and answers of other units.
+        // Late answers collide with the requests and answers of other units.
         Kind::Late => matches!(finding, Kind::Noise | Kind::PollingSlow),
         Kind::AddressChanged => matches!(finding, Kind::ForeignFrames | Kind::PollingSlow),
         Kind::LineSilent
