@@ -51,7 +51,7 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (1, None) => format!("The only unit has never answered at {framing}"),
         (1, Some(since)) => format!("The only unit has not answered for {since}"),
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
-        (count, Some(since)) => format!("None of the {count} units answers any more, for {since}"),
+        (count, Some(since)) => format!("None of the {count} units has answered for {since}"),
     };
     let remedy = if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once() };
     Some(Finding::new(Severity::Fault, Kind::LineSilent, None, what, remedy, evidence.at))
@@ -59,7 +59,7 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
 
 fn occupied(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.port == PortState::Occupied).then(|| {
-        let what = "Bytes come without end, so nothing is sent";
+        let what = "Bytes arrive without pause, so nothing is sent";
         finding(evidence, Severity::Fault, Kind::LineOccupied, what.to_owned(), OCCUPIED)
     })
 }
@@ -84,16 +84,16 @@ fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
         .iter()
         .map(|(unit, span)| span.count(unit, |unit| UnitTrouble::Damaged.count(unit)))
         .collect();
-    let asked: u64 =
+    let requests: u64 =
         damaged.iter().map(|(unit, span)| span.count(unit, |unit| unit.counters.transactions)).sum();
     let (all, most) = (counts.iter().sum::<u64>(), counts.iter().copied().max().unwrap_or_default());
     let is_of_line = damaged.len() >= 2 && damaged.len() * 2 >= answering && most * 2 <= all;
-    if !is_of_line || all < DAMAGED_AT_LEAST || all * 100 < asked * DAMAGED_PERCENT {
+    if !is_of_line || all < DAMAGED_AT_LEAST || all * 100 < requests * DAMAGED_PERCENT {
         return None;
     }
     let first = damaged.iter().map(|(_, span)| span.first).min()?;
     let last = damaged.iter().map(|(_, span)| span.last).max()?;
-    let what = format!("{all} of {asked} answers of {} meters came damaged", damaged.len());
+    let what = format!("{all} of {requests} answers of {} meters came damaged", damaged.len());
     Some(finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last))
 }
 
@@ -109,7 +109,7 @@ fn unclaimed_bytes(evidence: &Evidence<'_>) -> Option<Finding> {
 
 fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
     (evidence.now.echo == Some(true)).then(|| {
-        let what = "The adapter hands back what is sent; the gateway takes it out";
+        let what = "The adapter echoes what is sent; the gateway removes the echo";
         finding(evidence, Severity::Note, Kind::Echo, what.to_owned(), ECHO)
     })
 }
@@ -120,7 +120,7 @@ fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
-    let what = |count| format!("Frames of units that were not asked came in, {}", times(count));
+    let what = |count| format!("Frames arrived from units to which no request was sent, {}", times(count));
     counted(evidence, LineTrouble::ForeignFrames, Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
 }
 
@@ -168,7 +168,7 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     let slowdown = evidence.now.polling.slowdown;
     let since = evidence.track.slow_since()?;
     (evidence.at.saturating_duration_since(since) >= SLOW_FOR).then(|| {
-        let what = format!("Background readings take {slowdown:.1} times as long as planned");
+        let what = format!("Background reading takes {slowdown:.1} times as long as planned");
         finding(evidence, Severity::Warning, Kind::PollingSlow, what, POLLING).seen(since, evidence.at)
     })
 }
@@ -193,7 +193,7 @@ fn undone(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
         let clients =
             if clients.is_empty() { String::new() } else { format!(", clients {}", clients.join(", ")) };
         let what = format!(
-            "Unit {}: the ranges {first} and {second} overlap and undo each other{clients}",
+            "Unit {}: the ranges {first} and {second} overlap, so reading one invalidates the other{clients}",
             conflict.unit
         );
         finding(evidence, Severity::Warning, Kind::RangesUndone, what, RANGES_UNDONE)
@@ -212,7 +212,8 @@ fn finding(
 }
 
 const OCCUPIED: &str = "Look for a device that sends by itself, such as a meter in another mode or a second \
-    gateway, for A and B swapped, and for a line without bias, on which noise reads as bytes; it recovers by itself";
+    gateway, for A and B swapped, and for a line without bias, on which noise is received as bytes; the gateway goes \
+    on by itself once the line is quiet";
 
 const FAULTY_CHARACTERS: &str = "Check baud rate and parity against the meters' menus, then termination (120 ohms \
     at both ends), the ground wire, and cables beside motors or inverters";
@@ -220,30 +221,30 @@ const FAULTY_CHARACTERS: &str = "Check baud rate and parity against the meters' 
 const NOISE: &str = "Check termination (120 ohms at both ends only), bias, the shield earthed at one place, and \
     cables beside motors or inverters";
 
-const ECHO: &str = "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in \
-    the adapter";
+const ECHO: &str = "Nothing to do. Set `echo: on` to skip the detection at start, or switch local echo off in the \
+    adapter";
 
 const COLLISION: &str = "Something else sends at the same time: look for a second gateway, a BMS or a laptop on the \
     same two wires, and take it off the line";
 
-const FOREIGN: &str = "Another client asks on the same two wires, or answers come later than the gateway waits: \
+const FOREIGN: &str = "Another client sends requests on the same two wires, or answers arrive after the late guard: \
     look for a second gateway or a laptop, or set a longer `late_guard`";
 
-const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), have them ask less often, or raise \
+const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), make them poll less often, or raise \
     the baud rate of the meters and the bus";
 
 const FULL_OF_FAILURES: &str = "Of the line time used in the last ten minutes, most went into requests without a good \
-    answer. Mend the meters that do not answer, or take those that are not there out of the configuration; a shorter \
-    `response_timeout` costs less for each";
+    answer. Repair the meters that do not answer, or remove those that do not exist from the configuration; a shorter \
+    `response_timeout` makes each such request cheaper";
 
-const POLLING: &str = "`metergate check` shows what each block costs: give a longer `poll`, poll fewer blocks, \
-    raise `poll_share`, or the baud rate";
+const POLLING: &str = "`metergate check` shows what each block costs: set a longer `poll`, poll fewer blocks, or \
+    raise `poll_share` or the baud rate";
 
 const FOREIGN_REQUESTS: &str = "Only one client may send on an RS-485 line: disconnect the other one, and let it read \
     through the gateway";
 
 const LEARN_LIMIT: &str = "Raise `learn_limit` on the bus, raise `merge_gap`, or let the clients read fewer, longer \
-    ranges; what finds no room is read from the line each time";
+    ranges; ranges beyond the limit are read from the line each time";
 
 const RANGES_UNDONE: &str =
     "Let the clients read the same range, or raise `max_read` so that one read holds both";

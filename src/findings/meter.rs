@@ -89,7 +89,7 @@ fn low_power_factors(
             continue;
         }
         let what = format!(
-            "{}: {factor:.2}; suspected: a current sensor turned round or on the wrong phase",
+            "{}: {factor:.2}; suspected: a current sensor reversed or on the wrong phase",
             reading.point.description
         );
         let (kind, remedy) = (Kind::LowPowerFactor, Remedy::step(LOW_POWER_FACTOR_REMEDY));
@@ -114,10 +114,10 @@ fn has_load(readings: &[Reading<'_>], power_factor: &str) -> bool {
     readings.iter().filter(is_it).any(|reading| reading.value.number().is_some_and(|power| power.abs() > 0.0))
 }
 
-const SEE_GUIDE: &str = "The meter's guide says what this means";
+const SEE_GUIDE: &str = "The meter's guide explains this alert";
 
 const LOW_POWER_FACTOR_REMEDY: &str = "Compare each sensor's phase, arrow and colours with the voltage of the same \
-    phase; a motor that idles can truly be this low";
+    phase; the power factor of an idling motor can indeed be this low";
 
 /// Largest age of a power factor that is used: an off-line unit keeps its last reading.
 const FRESH_FOR: Duration = Duration::from_secs(120);

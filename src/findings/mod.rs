@@ -2,9 +2,10 @@
 //!
 //! Owns the rules that turn evidence into findings. Time is an argument; no request is sent to find out more.
 //!
-//! `evidence` is the input of the rules, `track` separates current troubles in it from past ones, `finding` and
-//! `remedy` are the output. The rules are in `line`, `wire_break`, `unit`, `meter` and `client`; `remedies` holds advice
-//! that several rules share, and `diagnosis` applies all rules and removes consequences of other findings.
+//! `evidence` is the input of the rules; `track` separates current troubles in it from past ones. The rules: `line`
+//! (the whole line, or its only unit), `wire_break`, `unit` (whether, when and how intact a unit answers), `meter`
+//! (what a meter reports of itself), `client`. `finding` and `remedy` are the output, `remedies` the advice for silence
+//! and closed ports, `format` numbers in texts; `diagnosis` applies the rules and removes what other findings explain.
 
 mod client;
 mod diagnosis;

@@ -76,21 +76,20 @@ fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     if counts.misfits < MISFITS_AT_LEAST {
         return None;
     }
-    let asked = asked.map(|asked| format!("; asked: {}", describe(&asked))).unwrap_or_default();
-    let what = format!("It {misfit}, {}, so what it says does not fit{asked}", times(counts.misfits));
+    let request = asked.map(|asked| format!("; request: {}", describe(&asked))).unwrap_or_default();
+    let what = format!("It {misfit}, {}, so its answers do not fit{request}", times(counts.misfits));
     let remedy = match misfit {
         Misfit::Length { .. } => Remedy::steps([
-            "the client's register numbers, quantity and table (functions 03 and 04) against the device's own list: \
-             it gives another length than standard registers have",
+            "compare the client's register numbers, quantity and table (functions 03 and 04) with the device's own \
+             list: the length of its answer is not that of standard registers",
             "`replies: loose` for this unit passes such answers on as they are",
         ]),
         Misfit::Function { .. } => Remedy::steps([
             "two devices with this address, one of which answers another client's requests",
-            "the device's firmware: it answers with a function it was not asked for",
+            "the device's firmware: it answers with another function code than that of the request",
         ]),
     };
-    let remedy =
-        remedy.with_context("It hears its requests and answers intact: wires, power and address are right");
+    let remedy = remedy.with_context("Its answers come intact, so wires, power and address are right");
     Some(finding(evidence, now, Severity::Fault, Kind::Misfit, what, remedy).seen(span.first, span.last))
 }
 
@@ -105,7 +104,7 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         return None;
     }
     let what = format!(
-        "Where {} is asked, {other} answers ({}): its address was changed to {other}",
+        "Unit {other} answers the requests to unit {} ({}): its address was changed to {other}",
         now.id,
         times(counts.foreign)
     );
@@ -141,11 +140,11 @@ fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         && counts.begun * 2 < unreadable
         && !both_answer
     {
-        let what = format!("It answers, and {unreadable} of {transactions} answers were no frame at all");
+        let what = format!("It answers, but {unreadable} of {transactions} answers formed no frame");
         (Severity::Fault, Kind::Unreadable, what, unreadable_remedy(evidence))
     } else if both_answer || share >= DUPLICATE_PERCENT {
         let seen = if both_answer {
-            format!("answered {} more than it was asked", times(unexpected))
+            format!("{unexpected} answers came without a request")
         } else {
             format!("{damaged} of {transactions} answers came damaged")
         };
@@ -222,7 +221,8 @@ fn late(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>
     let counts = SpanCounts::of(&span, now);
     let is_most = counts.late * 2 >= counts.timeouts.saturating_sub(counts.unreadable);
     (counts.late > 0 && (is_most || counts.answered < counts.late)).then(|| {
-        let what = format!("It answered {} after its {}", times(counts.late), millis(allowed));
+        let what =
+            format!("It answered {} after the response timeout of {}", times(counts.late), millis(allowed));
         finding(evidence, now, Severity::Warning, Kind::Late, what, extend_timeout(allowed))
             .seen(span.first, span.last)
     })
@@ -232,7 +232,7 @@ fn late(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>
 fn slow(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>) -> Option<Finding> {
     let allowed = settings?.response_timeout;
     let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
-    let what = format!("It takes {} to answer, of {} it has", millis(takes), millis(allowed));
+    let what = format!("It takes {} to answer; the response timeout is {}", millis(takes), millis(allowed));
     Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, extend_timeout(allowed)))
 }
 
@@ -244,23 +244,26 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     if counts.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
         return None;
     }
-    let asked = now.incidents.refusal.map(|(_, asked)| format!("; asked: {}", describe(&asked)));
+    let request = now.incidents.refusal.map(|(_, request)| format!("; request: {}", describe(&request)));
     let what = format!(
         "It refused {} of {} requests, last with {code}{}",
         counts.exceptions,
         counts.transactions,
-        asked.unwrap_or_default()
+        request.unwrap_or_default()
     );
     let remedy = match code {
-        ExceptionCode::ILLEGAL_FUNCTION => "That client uses a function this meter does not have",
+        ExceptionCode::ILLEGAL_FUNCTION => "The client uses a function this meter does not have",
         ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE => {
-            "That client asks for registers this meter does not have, or for too many at once; mind that printed \
-             register numbers start at 1 and addresses at 0"
+            "The client requests registers this meter does not have, or too many at once; mind that printed register \
+             numbers start at 1 and addresses at 0"
         }
         _ => "The meter itself reports a fault; look at its display",
     };
     // No unit in this command: its filter takes the identifiers that clients use, and only that on the line is known.
-    let remedy = Remedy::steps([remedy, "`metergate trace --outcome exception` shows who asks for what"]);
+    let remedy = Remedy::steps([
+        remedy,
+        "`metergate trace --outcome exception` shows these requests and their clients",
+    ]);
     let found = finding(evidence, now, Severity::Warning, Kind::Refusing, what, remedy);
     Some(found.seen(span.first, span.last))
 }
@@ -290,13 +293,14 @@ fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
     let scan = evidence.scan_command();
     let steps = [
         format!(
-            "its baud rate and parity in its own menu (`{scan} --try-settings` hears a meter at another rate; stop the \
+            "its baud rate and parity in its own menu (`{scan} --try-settings` finds a meter at another rate; stop the \
              gateway meanwhile)"
         ),
-        "a second meter with this address: switch one at a time off until the answers come clean".to_owned(),
-        "its wires: a loose one, or A and B swapped, turns bytes into others".to_owned(),
+        "a second meter with this address: switch one meter at a time off until the answers come intact"
+            .to_owned(),
+        "its wires: a loose one, or A and B swapped, alters bytes".to_owned(),
     ];
-    Remedy::steps(steps).with_context("It has power and hears its requests")
+    Remedy::steps(steps).with_context("It has power and receives its requests")
 }
 
 fn finding(
@@ -317,18 +321,18 @@ fn millis(duration: Duration) -> String {
 fn extend_timeout(allowed: Duration) -> Remedy {
     Remedy::steps([
         format!("Set `response_timeout: {}` for this unit", millis(allowed * 2).replace(' ', "")),
-        "if it is slower than its neighbours, look for what else it is busy with".to_owned(),
+        "if it is slower than its neighbours, look for what else keeps it busy".to_owned(),
     ])
 }
 
-const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 ohms at both \
-    ends only); a longer `request_gap` helps a meter that needs a pause";
+const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 \
+    ohms at both ends only); a longer `request_gap` helps a meter that needs a pause";
 
 const GARBLED: &str = "Noise on this part of the line: check the wires at this meter, termination, the ground wire, \
     and cables beside motors or inverters";
 
-const DUPLICATE: &str = "Switch one meter at a time off until the answers come clean, then give it an address of its \
-    own in its menu; if there is only one, it is noise: check its wires";
+const DUPLICATE: &str = "Switch one meter at a time off until the answers come intact, then set another address in its \
+    menu; if there is only one meter, the cause is noise: check its wires";
 
 /// Fewer damaged answers are not reported.
 const DAMAGED_AT_LEAST: u64 = 3;

@@ -65,7 +65,7 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         format!("Nothing from {before} to {end} has ever answered")
     };
     let remedy = Remedy::steps([
-        format!("the cable from {after} to {before}, and its terminals at both"),
+        format!("the cable from {after} to {before}, and its terminals at both ends"),
         format!("the power of everything behind {after}"),
     ]);
     let what = format!("{silence}, and everything up to {after} answers");

@@ -117,7 +117,7 @@ pub enum PortState {
     Closed,
     /// As it should be.
     Open,
-    /// Bytes come without end, so nothing is sent.
+    /// Bytes arrive without pause, so nothing is sent.
     Occupied,
 }
 

@@ -267,7 +267,7 @@ fn doctor_asks_the_gateway_and_ends_with_1_where_something_is_wrong() {
     let said = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(said.contains("unit 13") && said.contains("fault: It has never answered"), "{said}");
-    assert!(said.contains("do: Others on this line answer"), "{said}");
+    assert!(said.contains("do: Other meters on this line answer"), "{said}");
     assert!(
         said.ends_with("2 of 3 units answer; 1 fault, no warnings.\n")
             || said.contains(" of 3 units answer; 1 fault"),

@@ -87,14 +87,14 @@ fn that_others_answer_is_only_said_where_one_does() {
     let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
     assert!(
-        case.findings().iter().all(|one| !one.remedy.to_string().contains("Others")),
+        case.findings().iter().all(|one| !one.remedy.to_string().contains("Other meters")),
         "{:?}",
         case.findings()
     );
     let case = Case::new(|at| open(vec![dead(1), healthy(2, at), gone(at)]));
     assert_eq!(case.kinds(), [(Some(1), Kind::Silent), (Some(3), Kind::Silent)]);
     assert!(
-        case.findings().iter().all(|one| one.remedy.to_string().starts_with("Others")),
+        case.findings().iter().all(|one| one.remedy.to_string().starts_with("Other meters")),
         "{:?}",
         case.findings()
     );
@@ -104,7 +104,7 @@ fn that_others_answer_is_only_said_where_one_does() {
 fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
-    assert_eq!(case.findings()[0].what, "None of the 2 units answers any more, for 2 h");
+    assert_eq!(case.findings()[0].what, "None of the 2 units has answered for 2 h");
     assert!(
         case.findings()[0]
             .remedy
@@ -316,7 +316,7 @@ fn answers_that_are_not_even_frames_are_damaged_ones() {
         ..open(vec![healthy(6, at), unreadable(at)])
     });
     assert_eq!(case.kinds(), [(Some(7), Kind::Unreadable)]);
-    assert_eq!(case.findings()[0].what, "It answers, and 90 of 100 answers were no frame at all");
+    assert_eq!(case.findings()[0].what, "It answers, but 90 of 100 answers formed no frame");
     assert!(case.findings()[0].remedy.context.starts_with("It has power"));
 }
 
@@ -330,7 +330,7 @@ fn two_answers_to_one_request_are_two_meters_of_one_address() {
     assert_eq!(case.kinds(), [(Some(7), Kind::DuplicateAddress)]);
     assert_eq!(
         case.findings()[0].what,
-        "Two meters seem to have the address 7: answered 95 times more than it was asked"
+        "Two meters seem to have the address 7: 95 answers came without a request"
     );
 }
 
@@ -397,8 +397,8 @@ fn a_full_table_of_learned_ranges_and_ranges_that_undo_each_other_are_told_with_
     assert_eq!(case.kinds(), [(None, Kind::LearnLimit), (None, Kind::RangesUndone)]);
     let what: Vec<String> = case.findings().iter().map(|finding| finding.what.clone()).collect();
     assert!(what[0].contains("256"), "{what:?}");
-    let undone = "Unit 1: the ranges 0 to 99 (function 0x03) and 50 to 149 (function 0x03) overlap and undo each \
-        other, clients 10.0.0.5";
+    let undone = "Unit 1: the ranges 0 to 99 (function 0x03) and 50 to 149 (function 0x03) overlap, so \
+        reading one invalidates the other, clients 10.0.0.5";
     assert_eq!(what[1], undone);
 }
 
@@ -436,7 +436,7 @@ fn a_meter_that_answers_something_else_is_told_so_and_is_neither_silent_nor_unwi
             assert_eq!(case.kinds(), [(Some(1), Kind::Misfit)]);
             let finding = case.findings().remove(0);
             assert!(finding.what.starts_with(said), "{}", finding.what);
-            let whose = "asked: address 38 (function 0x04), client 10.0.0.7";
+            let whose = "request: address 38 (function 0x04), client 10.0.0.7";
             assert!(finding.what.ends_with(whose), "{}", finding.what);
         }
     }
@@ -453,7 +453,7 @@ fn a_refusal_comes_with_the_client_and_the_registers() {
         open(vec![unit])
     });
     let what = case.findings().remove(0).what;
-    assert!(what.ends_with("asked: addresses 38 to 41 (function 0x03), client 10.0.0.7"), "{what}");
+    assert!(what.ends_with("request: addresses 38 to 41 (function 0x03), client 10.0.0.7"), "{what}");
 }
 
 #[test]

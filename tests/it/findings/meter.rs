@@ -59,7 +59,7 @@ fn a_low_power_factor_is_a_suspicion_where_power_flows() {
     assert_eq!(case.kinds(), [(Some(3), Kind::LowPowerFactor)]);
     assert_eq!(
         case.findings()[0].what,
-        "Power factor, phase B: 0.23; suspected: a current sensor turned round or on the wrong phase"
+        "Power factor, phase B: 0.23; suspected: a current sensor reversed or on the wrong phase"
     );
     low[5].1 = 0;
     assert_eq!(meter(0, &low).kinds(), [], "no load, no suspicion");

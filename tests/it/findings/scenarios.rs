@@ -203,7 +203,7 @@ fn a_broken_wire_is_one_finding_that_names_the_meters_on_both_sides() {
         "Everything from unit 3 to unit 4 fell silent at once, 24 s ago, and everything up to unit 2 answers";
     assert_eq!(found.what, expected);
     let steps = [
-        "the cable from unit 2 to unit 3, and its terminals at both",
+        "the cable from unit 2 to unit 3, and its terminals at both ends",
         "the power of everything behind unit 2",
     ];
     assert_eq!(found.remedy.steps, steps);

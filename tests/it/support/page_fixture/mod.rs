@@ -67,7 +67,7 @@ pub(crate) fn overview(dead: bool) -> Status<'static> {
                 None,
                 Severity::Note,
                 Kind::Echo,
-                "The adapter hands back what is sent; the gateway takes it out",
+                "The adapter echoes what is sent; the gateway removes the echo",
                 NO_ECHO,
             ),
             finding(
@@ -350,7 +350,7 @@ fn silent(
         &[
             "the meter's power",
             "its two wires at the terminals",
-            "its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists who answers",
+            "its identifier, baud rate and parity in its own menu: `metergate scan /dev/ttyUSB1` lists the meters that answer",
         ],
     )
 }
@@ -450,11 +450,11 @@ fn events() -> Vec<ListedEvent> {
     ]
 }
 const NO_ECHO: &[&str] = &[
-    "Nothing to do. Set `echo: on` to spare the finding out at start, or switch local echo off in the adapter",
+    "Nothing to do. Set `echo: on` to skip the detection at start, or switch local echo off in the adapter",
 ];
 
 const OPEN_PORT: &[&str] = &[
-    "see that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
-    "that no other program holds it",
-    "that metergate's user may open it (group dialout)",
+    "check that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
+    "check that no other program uses it",
+    "check that metergate's user may open it (group dialout)",
 ];
