@@ -20,7 +20,7 @@ fn take_all() -> Vec<File> {
 
 /// One test, because descriptors are shared by all tests of a program.
 #[tokio::test]
-async fn running_out_of_descriptors_costs_the_longest_idle_client_and_nobody_else() {
+async fn running_out_of_descriptors_costs_only_the_longest_idle_client() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 100, hard).unwrap();
 

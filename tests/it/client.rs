@@ -44,7 +44,7 @@ fn serial(device: &Path) -> Result<SerialClient, OpenError> {
     })
 }
 
-/// Returns when nobody has the device any more.
+/// Returns when no process has the device open any more.
 fn wait_until_free(device: &Path) {
     let file = OpenOptions::new().read(true).custom_flags(O_NOCTTY).open(device).unwrap();
     at_last(|| file.try_lock());

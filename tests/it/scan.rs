@@ -105,7 +105,7 @@ fn neighbours_that_are_alike_stand_as_a_range() {
 }
 
 #[test]
-fn a_unit_that_answers_another_length_passes_on_what_it_says_and_has_no_profile() {
+fn a_unit_that_answers_another_length_is_written_with_loose_replies_and_without_a_profile() {
     let mut units = meters([1]);
     units.push((2, Some(USUAL), Found::Meter(Meter { misfits: true, ..leviton() })));
     units.push((3, Some(USUAL), Found::Meter(Meter { misfits: true, ..Meter::default() })));
@@ -249,7 +249,7 @@ fn behind_a_gateway_silence_is_not_blamed_on_baud_rates_and_wires_of_its_adapter
 }
 
 #[test]
-fn settings_of_a_line_are_wrong_usage_where_a_gateway_is_asked() {
+fn line_settings_are_wrong_usage_with_a_gateway_as_target() {
     for option in
         [&["--baud", "19200"][..], &["--parity", "none"], &["--stop-bits", "1"], &["--try-settings"]]
     {
@@ -283,7 +283,7 @@ fn the_time_announced_for_a_gateway_is_that_of_its_patience() {
 }
 
 #[test]
-fn a_unit_that_is_heard_damaged_is_asked_again_at_other_settings_and_not_at_the_same() {
+fn a_unit_with_damaged_answers_is_tried_again_at_other_settings_and_not_at_the_same() {
     let mut found = Findings::of_none(&[unit(1), unit(2), unit(3)]);
     found.take(unit(1), USUAL, Found::Damaged);
     found.take(unit(2), USUAL, Found::Meter(leviton()));

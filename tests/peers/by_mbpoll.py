@@ -82,7 +82,7 @@ def gap(_stage):
 
 
 def unrouted(_stage):
-    """a unit nobody configured is told: Gateway path unavailable"""
+    """an unconfigured unit is answered: Gateway path unavailable"""
     _refused("Gateway path unavailable", "-a", UNROUTED_UNIT, "-r", 1, "-t", 4)
 
 

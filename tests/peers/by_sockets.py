@@ -61,7 +61,7 @@ class Connection:
         waiting = dict(expected)
         while waiting:
             transaction, unit, pdu = self.answer()
-            expect(transaction in waiting, f"an answer nobody waits for: transaction {transaction:#06x}")
+            expect(transaction in waiting, f"an answer without a request: transaction {transaction:#06x}")
             expect_equal((unit, pdu), waiting.pop(transaction), f"unit and PDU of transaction {transaction:#06x}")
         expect_equal(self.buffer, b"", "bytes after the last answer")
 
@@ -138,7 +138,7 @@ def exceptions(_stage):
             (1, b"\x10\x00\x8d\x00\x00\x00", b"\x90\x03", "a write of nothing"),
             (0, read(0, 1), b"\x83\x0a", "unit 0"),
             (255, read(0, 1), b"\x83\x0a", "unit 255"),
-            (UNROUTED_UNIT, read(0, 1), b"\x83\x0a", "a unit nobody configured"),
+            (UNROUTED_UNIT, read(0, 1), b"\x83\x0a", "an unconfigured unit"),
             (DEAD_UNIT, read(0, 1), b"\x83\x0b", "a unit that is not there"),
         ]:
             expect_equal(connection.ask(unit, pdu), reply, what)

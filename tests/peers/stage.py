@@ -19,9 +19,9 @@ PORT = 502
 READ_ONLY_PORT = 1502
 DEMO_PORT = 5020
 UNITS = range(1, 9)
-# Configured, but nobody is there on the line.
+# Configured, but absent from the line.
 DEAD_UNIT = 9
-# Nobody configured it.
+# Not configured.
 UNROUTED_UNIT = 77
 
 START_SECONDS = 20
@@ -40,7 +40,7 @@ buses:
     units:
       - id: 1-8
       - id: {dead_unit}
-        name: Nobody
+        name: Absent
 status: "off"
 """
 
@@ -124,7 +124,7 @@ def _start(stage, running):
 
 
 def listens(port):
-    """Whether somebody accepts connections on `port`."""
+    """Whether a program accepts connections on `port`."""
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False

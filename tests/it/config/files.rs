@@ -74,7 +74,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "the bus's merge_gap" => "0",
             "the bus's max_read" => "125",
             "id" => "1",
-            "anybody"
+            "all networks"
             | "no name"
             | "no group"
             | "the host's name"

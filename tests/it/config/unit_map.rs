@@ -48,7 +48,7 @@ fn several_identifiers_may_mean_one_unit_by_the_identifier_it_has_for_clients() 
 }
 
 #[test]
-fn a_map_that_is_none_or_empty_says_what_it_looks_like() {
+fn a_map_that_is_none_or_empty_is_refused_with_an_example() {
     let allowed = "allowed: identifiers clients send, each with the unit it means, such as {1: 5, 255: 5}";
     for (given, found) in [("[1, 5]", "a list"), ("5", "`5`"), ("", "no value"), ("{}", "no entry")] {
         let expected = format!("listeners[0].unit_map: found {found}; {allowed}");

@@ -17,7 +17,7 @@ fn of_a_line_that_works_nothing_is_said() {
 }
 
 #[test]
-fn of_a_closed_port_the_reason_is_said_and_nothing_else() {
+fn a_closed_port_is_reported_with_its_reason_and_nothing_else() {
     let case = Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1), dead(2)]) });
     assert_eq!(case.kinds(), [(None, Kind::PortClosed)]);
     assert_eq!(case.findings()[0].what, "The port is closed: no such device");
@@ -34,7 +34,7 @@ fn dead(unit: u8) -> UnitView {
 }
 
 #[test]
-fn a_silent_unit_is_told_from_a_silent_line() {
+fn a_silent_unit_is_distinguished_from_a_silent_line() {
     let one = Case::new(|at| open(vec![healthy(1, at), dead(2), healthy(3, at)]));
     assert_eq!(one.kinds(), [(Some(2), Kind::Silent)]);
     assert_eq!(one.findings()[0].severity, Severity::Fault);
@@ -45,7 +45,7 @@ fn a_silent_unit_is_told_from_a_silent_line() {
 }
 
 #[test]
-fn of_an_only_unit_that_is_silent_nobody_says_that_others_answer() {
+fn a_silent_only_unit_is_not_compared_with_others() {
     let never = Case::new(|_| open(vec![dead(1)]));
     assert_eq!(never.kinds(), [(None, Kind::LineSilent)]);
     assert_eq!(never.findings()[0].what, "The only unit has never answered at 19200 8N1");
@@ -81,7 +81,7 @@ fn commands_of_remedies_run_as_they_stand() {
 }
 
 #[test]
-fn that_others_answer_is_only_said_where_one_does() {
+fn the_remedy_mentions_other_meters_only_if_one_answers() {
     let unasked = || UnitView { state: UnitState::NeverSeen, counters: UnitCounters::default(), ..dead(2) };
     let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(3) };
     let case = Case::new(|at| open(vec![dead(1), unasked(), gone(at)]));
@@ -101,7 +101,7 @@ fn that_others_answer_is_only_said_where_one_does() {
 }
 
 #[test]
-fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
+fn a_line_that_was_cut_is_distinguished_from_one_that_never_worked() {
     let gone = |unit, at| UnitView { last_good: Some(at - 7200 * SECOND), ..dead(unit) };
     let case = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
     assert_eq!(case.findings()[0].what, "None of the 2 units has answered for 2 h");
@@ -118,7 +118,7 @@ fn a_line_that_was_cut_is_told_from_one_that_never_worked() {
 }
 
 #[test]
-fn a_unit_that_went_away_is_said_with_the_time() {
+fn a_unit_that_stopped_answering_is_reported_with_the_time() {
     let gone = |at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(2) };
     let case = Case::new(|at| open(vec![healthy(1, at), gone(at)]));
     assert_eq!(case.findings()[0].what, "It has not answered for 5 min");
@@ -231,7 +231,7 @@ fn noise_is_found_by_all_it_loses_though_neither_half_would_do() {
 }
 
 #[test]
-fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
+fn a_meter_that_was_garbled_and_then_died_is_reported_silent() {
     let spoilt = |state, last_good| UnitView {
         state,
         last_good,
@@ -251,7 +251,7 @@ fn a_meter_that_was_garbled_and_then_died_is_said_to_be_gone() {
 }
 
 #[test]
-fn a_full_line_says_what_waits_and_what_fills_it() {
+fn a_full_line_is_reported_with_what_waits_and_what_fills_it() {
     let busy = 19 * SECOND;
     let full = |waiting, failures, state, at: Instant| {
         let mut view = open(vec![UnitView { state, ..healthy(1, at) }, UnitView { state, ..healthy(2, at) }]);
@@ -349,7 +349,7 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
 }
 
 #[test]
-fn what_is_wrong_with_the_line_is_said_before_its_units() {
+fn findings_of_the_line_come_before_those_of_its_units() {
     let case = Case::new(|at| View {
         echo: Some(true),
         counters: LineCounters {
@@ -379,7 +379,7 @@ fn an_occupied_line_is_said() {
 }
 
 #[test]
-fn a_full_table_of_learned_ranges_and_ranges_that_undo_each_other_are_told_with_their_remedy() {
+fn a_full_table_of_learned_ranges_and_conflicting_ranges_are_reported_with_their_remedy() {
     let range = |start| ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity: 100 };
     let source = Source { address: [10, 0, 0, 5].into(), connection: 1 };
     let conflict = Conflict {
@@ -403,7 +403,7 @@ fn a_full_table_of_learned_ranges_and_ranges_that_undo_each_other_are_told_with_
 }
 
 #[test]
-fn another_client_on_the_line_is_told() {
+fn another_client_on_the_line_is_reported() {
     let case = Case::new(|at| View {
         counters: LineCounters { transactions: 1000, foreign_requests: 3, ..LineCounters::default() },
         ..open(vec![healthy(1, at)])
@@ -417,7 +417,7 @@ fn asked(function: FunctionCode, quantity: u16) -> RequestSummary {
 }
 
 #[test]
-fn a_meter_that_answers_something_else_is_told_so_and_is_neither_silent_nor_unwired() {
+fn a_meter_whose_answers_do_not_fit_is_neither_silent_nor_unwired() {
     let function = FunctionCode::READ_INPUT_REGISTERS;
     let length = Misfit::Length { function, answered: 4, asked: Some(2) };
     let other = Misfit::Function { answered: FunctionCode::READ_HOLDING_REGISTERS, asked: function };

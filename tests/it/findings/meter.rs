@@ -41,7 +41,7 @@ fn meter_read(ago: Duration, alerts: u16, integers: &[(u16, u16)]) -> Case {
 const GOOD: [(u16, u16); 7] = [(6, 9990), (13, 9990), (14, 9990), (15, 9990), (31, 10), (32, 10), (33, 10)];
 
 #[test]
-fn alerts_of_the_meter_are_said_in_words_with_what_to_do() {
+fn alerts_of_the_meter_are_reported_in_words_with_a_remedy() {
     let case = meter(1 << 9 | 1 << 15, &GOOD);
     let findings = case.findings();
     assert_eq!(case.kinds(), [(Some(3), Kind::Alert)], "one lost phase sets three flags");
@@ -66,7 +66,7 @@ fn a_low_power_factor_is_a_suspicion_where_power_flows() {
 }
 
 #[test]
-fn what_the_meter_says_itself_is_not_said_twice() {
+fn what_the_meter_reports_itself_is_not_reported_twice() {
     let mut low = GOOD.to_vec();
     low[2].1 = 2300;
     assert_eq!(meter(1 << 12, &low).kinds(), [(Some(3), Kind::Alert)]);

@@ -154,7 +154,7 @@ fn each_fault_ends_in_one_finding_of_its_cause_and_in_none_when_it_is_over() {
 }
 
 #[test]
-fn meters_that_were_set_up_wrongly_are_told_by_what_they_send() {
+fn meters_that_were_set_up_wrongly_are_recognised_by_what_they_send() {
     let run = |meters: &str| {
         let mut stage = Stage::new(meters, "");
         stage.run_until(40);

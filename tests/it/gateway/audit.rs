@@ -219,7 +219,7 @@ fn stopped(gateway: Program) -> (std::process::ExitStatus, String) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_complained_of_once_and_what_was_lost_is_said_later() {
+async fn a_full_disk_is_logged_once_and_the_loss_is_reported_later() {
     let mut site = Site::start(|folder| {
         symlink("/dev/full", folder.path("audit.jsonl")).unwrap();
         folder.path("audit.jsonl")
@@ -332,7 +332,7 @@ fn half_a_line_of_an_earlier_run_does_not_spoil_the_next() {
 }
 
 #[test]
-fn a_trail_that_is_handed_more_than_the_disk_takes_says_how_much_it_lost() {
+fn an_audit_log_with_more_records_than_the_disk_takes_reports_how_many_it_lost() {
     const LINES: u64 = 20_000;
     let folder = Folder::new();
     let file = folder.path("audit.jsonl");

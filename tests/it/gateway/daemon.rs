@@ -269,7 +269,7 @@ fn a_taken_address_ends_the_program_with_4_before_a_port_is_opened() {
 }
 
 #[test]
-fn a_bad_file_ends_the_program_with_3_and_says_where() {
+fn a_bad_file_ends_the_program_with_3_and_shows_the_place() {
     let folder = Folder::new();
     let file = folder.write("metergate.yaml", "listeners: []\nbuses: []\n");
     let (status, said) = run(&file).exit();

@@ -105,7 +105,7 @@ fn dropped_lines(page: SocketAddr) -> u64 {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_delays_nothing_and_says_later_what_it_dropped() {
+async fn a_blocked_log_delays_nothing_and_reports_later_what_it_dropped() {
     let mut gateway = Gateway::start();
     let listener = gateway.address_after(" listening address=");
     let page = gateway.address_after("status page address=");
@@ -129,7 +129,7 @@ async fn a_log_that_nobody_reads_delays_nothing_and_says_later_what_it_dropped()
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_does_not_keep_the_program_from_ending() {
+async fn a_blocked_log_does_not_keep_the_program_from_ending() {
     let mut gateway = Gateway::start();
     let listener = gateway.address_after(" listening address=");
     let page = gateway.address_after("status page address=");

@@ -62,7 +62,7 @@ fn address(ready: &str) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn ready_is_said_when_clients_can_connect_and_stopping_at_the_end() {
+async fn ready_is_notified_when_clients_can_connect_and_stopping_at_the_end() {
     let folder = Folder::new();
     let socket = folder.path("notify");
     let manager = Manager::at(&socket);
@@ -80,7 +80,7 @@ async fn ready_is_said_when_clients_can_connect_and_stopping_at_the_end() {
 }
 
 #[test]
-fn a_program_that_cannot_listen_never_says_it_is_ready() {
+fn a_program_that_cannot_listen_never_notifies_ready() {
     let folder = Folder::new();
     let socket = folder.path("notify");
     let manager = Manager::at(&socket);
@@ -142,7 +142,7 @@ fn the_watchdog_is_fed_with_an_absent_port_and_after_a_bus_was_replaced() {
 #[test]
 fn without_a_service_manager_the_program_runs_as_it_does() {
     let folder = Folder::new();
-    let gone = folder.path("nobody");
+    let gone = folder.path("missing");
     let file = folder.write("metergate.yaml", &config("127.0.0.1:0", "riser", &folder.path("none")));
     let mut gateway = run(&file, &[("NOTIFY_SOCKET", gone.to_str().unwrap()), ("WATCHDOG_USEC", "200000")]);
     gateway.line_with("cannot be told anything");

@@ -209,7 +209,7 @@ fn a_gap_that_leaves_no_time_for_the_plan_is_named_with_the_gap_that_would() {
 }
 
 #[test]
-fn a_plan_beyond_the_line_ends_check_with_1_and_says_what_would_do() {
+fn a_plan_beyond_the_line_ends_check_with_1_and_shows_what_would_fit() {
     let units = "{id: 1-32, profile: leviton-4000r, poll: 1s, blocks: [floats]}";
     let (output, said) = check("beyond", &file("2s", "", units));
     let expected = "m.yaml: error: bus riser-a: the background readings ask for 344 % of line time, more than poll_share gives (60 %): they are read 5.7 times slower than planned; poll: 6s would do

@@ -91,7 +91,7 @@ fn counts_that_contradict_the_request_fall_back_to_quiet() {
 }
 
 #[test]
-fn a_damaged_answer_and_a_broken_off_one_are_told_apart() {
+fn a_damaged_answer_and_an_incomplete_one_are_distinguished() {
     let mut rig = Rig::awaiting(&READ_TWO);
     let mut adu = rtu::encode(1, &TWO).to_vec();
     adu[4] ^= 0x10;

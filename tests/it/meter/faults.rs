@@ -29,7 +29,7 @@ fn a_sound_profile_has_no_fault() {
 }
 
 #[test]
-fn an_empty_file_is_told_what_a_profile_holds() {
+fn an_empty_file_is_refused_with_what_a_profile_holds() {
     let expected =
         ["p.yaml:1:1: error: the file is empty; allowed: a file with `name:`, `title:` and `blocks:`"];
     assert_eq!(headlines(""), expected);

@@ -247,7 +247,7 @@ async fn stop_finishes_the_request_on_the_wire_and_refuses_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_when_nobody_can_ask_any_more() {
+async fn the_task_ends_when_no_client_can_send_requests_any_more() {
     let (near, mut far) = duplex(256);
     let rig = Rig::start([Ok(near)]);
     rig.ask(1, 1).await;

@@ -336,7 +336,7 @@ async fn a_client_that_is_gone_is_seen_to_be_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_told_to_close_finishes_what_is_in_flight_and_reads_nothing_more() {
+async fn a_closing_connection_finishes_what_is_in_flight_and_reads_nothing_more() {
     let (mut connected, mut requests) = connect_to_bus(settings());
     connected.peer.send(1, 1, READ).await;
     let request = requests.recv().await.unwrap();

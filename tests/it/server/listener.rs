@@ -208,7 +208,7 @@ async fn a_reload_changes_the_routes_of_open_connections() {
 }
 
 #[tokio::test]
-async fn a_stop_answers_what_is_in_flight_and_lets_nobody_in() {
+async fn a_stop_answers_what_is_in_flight_and_refuses_new_connections() {
     let (bus, mut requests) = BusHandle::new("riser-a");
     let server = serve(settings(), vec![(bus, units(1..=4))]);
     let mut idle = Peer::connect(&server).await;

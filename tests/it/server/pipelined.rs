@@ -231,7 +231,7 @@ impl Case {
                 format!("identifier {transaction_id}: wanted {wanted:02X?}\ngiven {given:02X?}")
             })?;
         }
-        check(given.is_empty(), || format!("nobody asked for {given:02X?}"))
+        check(given.is_empty(), || format!("answers without a request: {given:02X?}"))
     }
 
     /// The reply that the request must get; none to a silent broadcast.

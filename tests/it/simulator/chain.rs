@@ -25,7 +25,7 @@ fn folder(test: &str) -> PathBuf {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_served_until_it_is_told_to_stop() {
+async fn a_stream_is_served_until_it_is_stopped() {
     let (mut client, meters) = tokio::io::duplex(1024);
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(meters, settings(), stop.clone()));
@@ -136,7 +136,7 @@ fn a_link_never_replaces_a_file() {
 }
 
 #[test]
-fn a_link_that_somebody_else_took_over_is_left_alone() {
+fn a_link_that_another_program_took_over_is_left_alone() {
     let folder = folder("taken");
     let path = folder.join("line");
     let first = Link::create(&path, "/dev/pts/first".as_ref()).unwrap();

@@ -84,7 +84,7 @@ fn the_power_failures_are_counted_and_energy_only_ever_grows() {
 }
 
 #[test]
-fn a_lost_phase_of_the_power_failures_is_told_by_wye_and_delta() {
+fn a_lost_phase_of_the_power_failures_is_reported_by_wye_and_delta() {
     let mut bench = run(include_str!("../../../config/scenarios/power-failures.yaml"));
     for meter in [2, 3] {
         assert_eq!(value(&mut bench, meter, "alert_bitmap", 39), Some(0.0));

@@ -183,7 +183,7 @@ mod commands {
         let mut bench = Bench::new(&small, &[]);
         assert_eq!(bench.write("pulse_energy", 10, 1), Ok(()));
         assert_eq!(bench.alerts(1) & bit(15), 0);
-        assert_eq!(bench.write("ct_primary", 5000, 2), Ok(()), "nobody looks at the pulses here");
+        assert_eq!(bench.write("ct_primary", 5000, 2), Ok(()), "the pulses are not checked here");
         assert_ne!(bench.alerts(2) & bit(15), 0, "too small for full scale");
         assert_eq!(bench.write("pulse_energy", 10, 3), Err(3));
     }
@@ -209,7 +209,7 @@ mod alerts {
     }
 
     #[test]
-    fn a_lost_phase_is_told_by_its_bit_in_every_system_type_and_takes_its_power_along() {
+    fn a_lost_phase_sets_its_bit_in_every_system_type_and_loses_its_power() {
         use SystemType::{Delta, SinglePhase, SinglePhaseAB, SplitPhase, Wye};
         let (a, b, c) = (bit(8), bit(9), bit(10));
         for (system_type, phase, lost, rest) in [
@@ -256,7 +256,7 @@ mod alerts {
     }
 
     #[test]
-    fn a_current_beyond_the_sensor_is_told_and_stays_at_the_end_of_its_register() {
+    fn a_current_beyond_the_sensor_sets_its_bit_and_stays_at_the_end_of_its_register() {
         let over = MeterSettings { sensor_rating: Some(100), ..steady(SystemType::Wye) };
         let bench = |amperes| Bench::new(&MeterSettings { amperes: Some(amperes), ..over.clone() }, &[]);
         assert_eq!(bench(119.0).alerts(1), 0);

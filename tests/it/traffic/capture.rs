@@ -142,7 +142,7 @@ async fn a_file_holds_every_byte_of_both_sides_under_the_right_name_and_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_went_wrong_is_said_in_words() {
+async fn failures_are_described_in_words() {
     let (_rig, bytes) = run().await;
     let file = File::read(&bytes);
     let comments: Vec<&str> = file.packets.iter().filter_map(|packet| packet.comment.as_deref()).collect();
@@ -184,7 +184,7 @@ async fn the_numbers_of_a_connection_lead_from_one_segment_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_from_the_snapshot_are_told_to_followers_and_take_no_place_of_what_is_kept() {
+async fn reads_from_the_snapshot_reach_followers_and_take_no_room_from_what_is_kept() {
     let listener = ListenerSettings { max_age: Duration::from_secs(5), ..settings() };
     let mut rig = Rig::start(listener);
     let mut peer = rig.connect("10.0.0.5:40001", "10.0.0.1:502");

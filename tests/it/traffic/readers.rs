@@ -53,7 +53,7 @@ async fn a_reader_that_holds_what_is_kept_delays_neither_a_bus_nor_a_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_collects_in_time_is_lost_counted_and_told_to_who_follows() {
+async fn traffic_not_collected_in_time_is_lost_counted_and_reported_to_followers() {
     let traffic = Arc::<Traffic>::default();
     let (_, mut follower) = traffic.follow();
     for number in 0..FRESH_OF_CLIENTS + 5 {

@@ -78,7 +78,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn a_trace_that_is_not_read_says_how_many_events_it_misses_and_goes_on() {
+async fn a_slow_trace_reports_how_many_events_it_missed_and_continues() {
     let mut site = Site::start().await;
     let mut trace = site.follow("/api/v1/trace?kept=1");
     site.ask_on_and_on().await;
@@ -103,11 +103,11 @@ async fn a_trace_that_is_not_read_says_how_many_events_it_misses_and_goes_on() {
     }
     assert!(lost > 0, "nothing was lost: the follower was not slow");
     assert_eq!(told + lost, EVENTS);
-    assert!(told >= FOLLOWER_EVENTS as u64, "{told}: less than is kept for whoever is behind");
+    assert!(told >= FOLLOWER_EVENTS as u64, "{told}: less than is kept for a slow follower");
 }
 
 #[tokio::test]
-async fn a_capture_that_is_not_read_says_how_many_events_it_misses_and_goes_on() {
+async fn a_slow_capture_reports_how_many_events_it_missed_and_continues() {
     let mut site = Site::start().await;
     let mut capture = site.follow("/capture.pcapng?seconds=600");
     site.ask_on_and_on().await;

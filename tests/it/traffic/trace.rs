@@ -74,7 +74,7 @@ const NO_ROUTE: &str = " -            unit 77  10.0.0.6              read input 
     path unavailable by the gateway";
 
 #[tokio::test(start_paused = true)]
-async fn a_line_says_who_asked_whom_for_what_and_what_came() {
+async fn a_line_shows_client_unit_request_and_answer() {
     let events = run().await;
     let all =
         [READ_BY_LINE, READ_AT_HAND, WRITE_LOST, WRITE_TOLD, BROKEN_OFF, AGAIN, NOISY, REFUSED, NO_ROUTE];

@@ -86,7 +86,7 @@ fn a_part_that_is_not_answered_either_is_not_sent_more_often_than_retries_allow(
 }
 
 #[test]
-fn a_part_whose_block_was_sent_and_that_is_not_sent_in_time_is_told_so_by_0x0b() {
+fn a_part_whose_block_was_sent_and_that_is_not_sent_in_time_is_answered_with_0x0b() {
     let mut rig = crowd(polled_hourly(0));
     // The block was not answered; now its unit owes an answer, and the line is not called until all is too late.
     rig.now += 600 * MS;

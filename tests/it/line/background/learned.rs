@@ -82,7 +82,7 @@ fn a_range_that_is_silent_twice_is_not_read_in_the_background_until_it_is_answer
 }
 
 #[test]
-fn a_range_nobody_asks_for_any_more_is_not_read_again_because_it_was_silent() {
+fn a_range_no_client_reads_any_more_is_not_read_again_because_it_was_silent() {
     let mut rig = start();
     learn(&mut rig, WANTED, 5 * SECOND);
     rig.read(1, 2, WANTED, 5 * SECOND);
@@ -110,7 +110,7 @@ fn of_two_ages_the_shorter_is_kept_fresh_although_it_asks_for_a_part() {
 }
 
 #[test]
-fn the_shorter_age_lapses_when_nobody_has_asked_with_it_for_a_while() {
+fn the_shorter_age_lapses_when_no_client_has_used_it_for_a_while() {
     let mut rig = start();
     learn(&mut rig, WANTED, 5 * SECOND);
     rig.read(1, 2, registers(11, 2), 2 * SECOND);
@@ -183,7 +183,7 @@ fn a_range_in_use_is_not_given_up_for_a_new_one_and_one_long_unused_is() {
 }
 
 #[test]
-fn who_was_given_what_there_is_no_room_for_is_not_given_an_older_block_next() {
+fn a_client_served_a_read_that_was_not_kept_is_not_served_an_older_block_next() {
     let mut settings = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
     settings.learn_limit = 0;
     let mut rig = Rig::of(settings);
@@ -247,7 +247,7 @@ fn a_range_met_with_silence_is_not_read_for_those_who_ask_for_a_part_of_it() {
 }
 
 #[test]
-fn who_was_given_a_read_he_joined_is_not_given_an_older_block_next() {
+fn a_client_that_joined_a_read_is_not_served_an_older_block_next() {
     let mut rig = Rig::start(Pace::Every(3600 * SECOND));
     rig.serve(1, FLOATS, 7);
     let narrow = registers(10, 2);

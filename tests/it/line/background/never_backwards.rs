@@ -105,7 +105,7 @@ fn what_one_listener_was_given_does_not_bind_another() {
 }
 
 #[test]
-fn an_older_block_goes_with_a_served_one_that_is_read_anew_for_nobody() {
+fn an_older_block_goes_with_a_served_one_that_is_read_again_for_no_client() {
     let mut settings = settings(Pace::Every(3600 * SECOND), Duration::ZERO);
     settings.units[0].polling.blocks[0].pace = Pace::Every(2 * SECOND);
     let mut rig = Rig::of(settings);

@@ -75,7 +75,7 @@ fn a_frame_of_another_unit_is_skipped_and_the_wait_goes_on() {
 }
 
 #[test]
-fn a_short_answer_is_not_given_to_anybody() {
+fn a_short_answer_reaches_no_client() {
     let mut bench = Bench::of(&[1]);
     bench.ask(7, Ask { deadline: 700.0, ..Ask::of(1) }, &[3, 0, 0, 0, 2]);
     bench.sent();
@@ -188,7 +188,7 @@ fn a_late_answer_answers_the_request_that_still_waits_for_it() {
 }
 
 #[test]
-fn a_late_answer_is_too_old_for_who_came_after_it_was_asked() {
+fn a_late_answer_is_too_old_for_a_client_that_came_after_its_request() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();

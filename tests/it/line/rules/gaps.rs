@@ -90,7 +90,7 @@ fn stray_bytes_restart_only_the_three_and_a_half_characters() {
 }
 
 #[test]
-fn a_frame_nobody_asked_for_begins_the_gap_anew_but_never_keeps_a_unit_from_its_turn() {
+fn an_unrequested_frame_restarts_the_gap_but_never_keeps_a_unit_from_its_turn() {
     let mut bench = Bench::new(with_gap(200));
     bench.frame(9, &[3, 2, 0, 0]);
     bench.read(1, Ask::of(1), 0, 1);

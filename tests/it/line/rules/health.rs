@@ -62,7 +62,7 @@ fn requests_to_an_off_line_unit_are_refused_at_once() {
 }
 
 #[test]
-fn who_waits_for_a_unit_that_goes_off_line_is_told_at_once() {
+fn waiting_requests_to_a_unit_that_goes_off_line_are_answered_at_once() {
     let mut bench = Bench::new(LineSettings {
         offline_after: metergate::line::OfflineAfter { failures: 1, time: std::time::Duration::ZERO },
         ..settings(&[1])

@@ -55,7 +55,7 @@ fn the_turnaround_delay_follows_a_broadcast() {
 }
 
 #[test]
-fn a_deadline_before_the_sending_is_told_by_0x06() {
+fn a_deadline_before_the_sending_is_answered_with_0x06() {
     let mut bench = Bench::of(&[1, 2]);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
@@ -67,7 +67,7 @@ fn a_deadline_before_the_sending_is_told_by_0x06() {
 }
 
 #[test]
-fn a_deadline_after_the_sending_is_told_by_0x0b() {
+fn a_deadline_after_the_sending_is_answered_with_0x0b() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask { deadline: 100.0, ..Ask::of(1) }, 0, 1);
     bench.sent();
@@ -91,7 +91,7 @@ fn what_waited_too_long_is_not_sent_after_a_stall() {
 }
 
 #[test]
-fn a_lost_port_answers_everybody_with_0x0a() {
+fn a_lost_port_answers_every_client_with_0x0a() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();

@@ -39,7 +39,7 @@ fn unit(id: u8) -> UnitId {
 }
 
 #[test]
-fn an_answered_request_is_recorded_with_who_asked_what_was_said_and_when() {
+fn an_answered_request_is_recorded_with_client_request_answer_and_times() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1).on(7, 9), 0, 1);
     let sent = bench.sent();

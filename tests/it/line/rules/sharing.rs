@@ -196,7 +196,7 @@ fn who_left_costs_the_line_nothing() {
 }
 
 #[test]
-fn a_closed_queue_answers_everybody_and_lets_the_wire_end() {
+fn a_closed_queue_answers_every_client_and_lets_the_wire_end() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();

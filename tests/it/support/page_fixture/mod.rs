@@ -1,5 +1,5 @@
-//! A building as the status pages may find it: two lines, one in trouble, meters in every state, names nobody should
-//! have given. Plain values, the same at every run.
+//! A building as the status pages may find it: two lines, one in trouble, meters in every state, hostile
+//! names. Plain values, the same at every run.
 
 mod one_meter;
 

@@ -167,7 +167,7 @@ impl Invariants {
         *times += 1;
         let times = *times;
         check(times == 1, || format!("the write {pdu:?} to unit {unit} went out {times} times"))?;
-        check(wanted, || format!("nobody waits for the write {pdu:?} to unit {unit}"))
+        check(wanted, || format!("no client waits for the write {pdu:?} to unit {unit}"))
     }
 
     /// What was sent without a client waiting was sent to find out whether its unit is there, or is a reading on the
@@ -180,7 +180,7 @@ impl Invariants {
         self.own.spend(took);
         self.own.within_share(now)?;
         let own = pdu.range().is_some_and(|range| self.own.may_read(unit, &range));
-        check(own, || format!("nobody waits for the read {pdu:?} of unit {unit}"))
+        check(own, || format!("no client waits for the read {pdu:?} of unit {unit}"))
     }
 
     fn is_searched(&self, unit: u8) -> bool {

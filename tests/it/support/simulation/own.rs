@@ -170,7 +170,7 @@ impl Own {
             let most = if self.may_learn { ASKED_MAX } else { 0 };
             check(learned <= most, || format!("{learned} learned blocks of unit {id}"))?;
             let strange = blocks.iter().find(|block| !self.may_read(id, &block.range));
-            check(strange.is_none(), || format!("unit {id}: nobody wants {strange:?}"))?;
+            check(strange.is_none(), || format!("unit {id}: no client or plan wants {strange:?}"))?;
             let same = |one: &ReadRange, other: &ReadRange| self.seen(id, one) == self.seen(id, other);
             let twice = blocks
                 .iter()

@@ -53,7 +53,7 @@ impl RecordLog {
             format!("record {} after {}", record.number(), self.records - 1)
         })?;
         let received = record.received();
-        check(received.total <= self.received.len(), || "a record of bytes nobody sent".into())?;
+        check(received.total <= self.received.len(), || "a record of bytes that were never sent".into())?;
         let bytes: Vec<u8> = self.received.drain(..received.total).collect();
         check(bytes.starts_with(&received.bytes), || {
             format!("received {bytes:02X?}, recorded {received:02X?}")

@@ -181,8 +181,8 @@ impl Swarm {
         self.writes = self.writes.min(100);
     }
 
-    /// Late answers and broadcasts, and everybody reads what these write: what was read before a broadcast
-    /// and comes after it is rare otherwise.
+    /// Late answers and broadcasts, and all clients read what these write: an answer read before a broadcast that
+    /// arrives after it is rare otherwise.
     fn race(&mut self) {
         self.faults = Faults { late: 300, ..Faults::default() };
         self.settings.late_guard = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The two wires: when each byte is on them, which senders collide, and when the machine receives what.
 //!
-//! Whoever talks while somebody else does damages both. Bytes reach the machine at their wire time or, as
+//! Two senders at once damage both frames. Bytes reach the machine at their wire time or, as
 //! behind a USB adapter, in lumps up to 16 ms later, always in order.
 //!
 //! Bytes that two talks damaged would have a right CRC by chance once in 65536 times, and nothing on a line can

@@ -233,7 +233,9 @@ impl World {
             }
         }
         check(self.invariants.asked.is_empty(), || "requests are left without an answer".into())?;
-        check(self.invariants.view.waiting == 0, || "something waits for nobody".into())?;
+        check(self.invariants.view.waiting == 0, || {
+            "the view shows waiting requests without clients".into()
+        })?;
         self.port(PortEvent::Lost)?;
         self.record_log.complete(&self.invariants.view)
     }
