@@ -1,4 +1,4 @@
-//! One event, as the file, the JSON and the page have it.
+//! One event, as the file and the JSON hold it and the page shows it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,43 +6,43 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What happened, from `begin` to `end`. The instants are UTC.
+/// An event from `begin` to `end`, both UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Ascending in the order of beginnings; an event has the same number in all lines of the file.
+    /// Ascending in the order in which events begin; the same in all lines of the file about one event.
     pub id: u64,
-    /// What kind of event it is.
+    /// Its kind.
     pub kind: EventKind,
-    /// The bus it is about.
+    /// The bus concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bus: Option<String>,
-    /// The unit it is about, by the identifier that clients use.
+    /// The unit concerned, by the identifier that clients use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<u8>,
     /// The unit's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The client it is about.
+    /// The client concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
-    /// Which of several conditions of this kind, for a finding.
+    /// Distinguishes findings of the same kind and unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// When it began.
     pub begin: Timestamp,
-    /// When it ended; `None`: it goes on.
+    /// When it ended; `None`: it continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Of the writes of a client: how many there were.
+    /// The number of writes, for an event of [`EventKind::Writes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
-    /// How many of these were refused by the gateway.
+    /// How many of them the gateway refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
-    /// How long it lasted, whatever the clock was set to meanwhile; in seconds.
+    /// Its duration in seconds, independent of clock steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// What happened, for people.
+    /// Description for people.
     pub text: String,
 }
 
@@ -56,15 +56,15 @@ pub enum EventKind {
     PortLost,
     /// No unit of a line answered.
     LineSilent,
-    /// Something kept sending on a line.
+    /// Bytes arrived on a line without pause.
     LineOccupied,
     /// A finding.
     Finding,
-    /// The gateway was started; from when it had ended, if that is known.
+    /// The gateway was started; begins at the stop before, if that is known.
     Start,
-    /// The gateway was stopped, and is not running until the next start.
+    /// The gateway was stopped.
     Stop,
-    /// A configuration was taken over, or refused.
+    /// A configuration was applied or refused.
     Reload,
     /// The clock was set.
     ClockStep,
@@ -73,7 +73,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// As the JSON has it.
+    /// Its name in the JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,28 +91,28 @@ impl EventKind {
     }
 }
 
-/// Something that holds at the moment.
+/// A condition that holds now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Its kind; one of those that have a duration.
+    /// Its kind; one with a duration.
     pub kind: EventKind,
-    /// The bus it is about.
+    /// The bus concerned.
     pub bus: String,
-    /// The unit it is about, by the identifier that clients use.
+    /// The unit concerned, by the identifier that clients use.
     pub unit: Option<u8>,
     /// The unit's name.
     pub name: Option<String>,
-    /// Which of several of this kind.
+    /// Distinguishes conditions of the same kind and unit.
     pub subject: Option<String>,
     /// How long it has held.
     pub held_for: Duration,
-    /// What is wrong, for people.
+    /// Description for people.
     pub text: String,
 }
 
-/// What makes two conditions, or a condition and an event, the same.
+/// The identity of a condition: equal for the same condition at different times, and for its event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct ConditionKey {
     pub(super) kind: EventKind,
     pub(super) bus: String,
     pub(super) unit: Option<u8>,
@@ -120,22 +120,27 @@ pub(super) struct Key {
 }
 
 impl Condition {
-    pub(super) fn key(&self) -> Key {
-        Key { kind: self.kind, bus: self.bus.clone(), unit: self.unit, subject: self.subject.clone() }
+    pub(super) fn key(&self) -> ConditionKey {
+        ConditionKey {
+            kind: self.kind,
+            bus: self.bus.clone(),
+            unit: self.unit,
+            subject: self.subject.clone(),
+        }
     }
 }
 
-/// So many writes.
+/// Numbers of writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writes {
     /// All of them.
     pub total: u64,
-    /// Those that the gateway refused.
+    /// Those the gateway refused.
     pub refused: u64,
 }
 
 impl Event {
-    /// One that happened in an instant, to nothing in particular.
+    /// An event without duration that concerns no bus, unit or client.
     pub(super) fn instant(id: u64, kind: EventKind, text: String, at: Timestamp) -> Self {
         Self {
             id,
@@ -166,8 +171,8 @@ impl Event {
         };
     }
 
-    pub(super) fn key(&self) -> Key {
+    pub(super) fn key(&self) -> ConditionKey {
         let bus = self.bus.clone().unwrap_or_default();
-        Key { kind: self.kind, bus, unit: self.unit, subject: self.subject.clone() }
+        ConditionKey { kind: self.kind, bus, unit: self.unit, subject: self.subject.clone() }
     }
 }

@@ -1,8 +1,8 @@
-//! The file that keeps events over restarts: one line of JSON for each beginning, and one more for each end.
+//! The file that keeps events over restarts: one line of JSON for each begin, and one more for each end.
 //!
-//! Of the lines with one number, the last counts. A line that cannot be read is skipped and stays where it is. When the
-//! file has grown to its bound it is written anew with the newest events, under another name that then replaces it, so
-//! that no moment has half a file.
+//! The last line with a number counts. A line that cannot be read is skipped and kept. When the file has reached its
+//! bound, the newest events are written to a temporary file that then replaces it, so that the file is complete at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,41 +15,41 @@ use tracing::{info, warn};
 
 use super::event::Event;
 
-/// Which file, and how large it may grow.
+/// The file and its size limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFileSettings {
     /// The file.
     pub file: PathBuf,
-    /// It is written anew before it grows beyond this, in bytes.
+    /// Limit in bytes; the file is rewritten before it grows beyond.
     pub max_size: u64,
 }
 
-/// The file of events. Blocks: a disk may hang.
+/// The file of events. Its methods block: a disk may hang.
 #[derive(Debug)]
 pub struct EventFile {
     settings: EventFileSettings,
-    /// What was logged last, until the file can be written again.
-    complaint: Option<String>,
-    /// The file ends within a line.
+    /// The last warning, until the file can be written again.
+    last_warning: Option<String>,
+    /// The last line of the file is incomplete.
     is_torn: bool,
-    /// It holds something else than events, and is left alone.
+    /// The file holds something else than events and must not be changed.
     is_foreign: bool,
 }
 
-/// Changes are written together, at most once in so long a time: the file is on a flash card as a rule.
+/// Changes are collected for this long before they are written: the file is usually on a flash card.
 pub const SAVE_PERIOD: Duration = Duration::from_secs(10);
 
 impl EventFile {
-    /// The file that `settings` name, and the events in it. One that cannot be read is logged, and has none: events
-    /// are no reason for a gateway not to start.
+    /// Opens the file and reads its events. A file that cannot be read is logged and yields none: events must not keep
+    /// the gateway from starting.
     #[must_use]
     pub fn open(settings: EventFileSettings) -> (Self, Vec<Event>) {
-        let mut file = Self { settings, complaint: None, is_torn: false, is_foreign: false };
+        let mut file = Self { settings, last_warning: None, is_torn: false, is_foreign: false };
         let text = match file.read() {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => {
-                file.complain(&format!("cannot be read: {error}"));
+                file.warn_once(&format!("cannot be read: {error}"));
                 String::new()
             }
         };
@@ -66,27 +66,27 @@ impl EventFile {
         }
         if events.is_empty() && skipped > 0 {
             file.is_foreign = true;
-            file.complain(NOT_OURS);
+            file.warn_once(FOREIGN);
         } else if skipped > 0 {
             warn!(file = %file.shown(), "event file: {skipped} lines are no events and were skipped");
         }
         (file, events.into_values().collect())
     }
 
-    /// What it was opened with.
+    /// The settings it was opened with.
     #[must_use]
     pub fn settings(&self) -> &EventFileSettings {
         &self.settings
     }
 
-    /// Appends `changed`; or, where the file would grow beyond its bound, writes it anew with the newest of `all`,
-    /// which are given the oldest first.
+    /// Appends `changed`, or rewrites the file with the newest of `all` (oldest first) if it would grow beyond its
+    /// limit.
     ///
     /// # Errors
-    /// When they are not in the file now. It has been logged, once for as long as it lasts.
+    /// When the events could not be written. The reason has been logged, once until writing works again.
     pub fn save(&mut self, changed: &[Event], all: &[Event]) -> io::Result<()> {
         if self.is_foreign {
-            return Err(io::Error::other(NOT_OURS));
+            return Err(io::Error::other(FOREIGN));
         }
         let text = lines(changed);
         let size = fs::metadata(&self.settings.file).map_or(0, |file| file.len());
@@ -99,11 +99,11 @@ impl EventFile {
         };
         match &saved {
             Ok(()) => {
-                if self.complaint.take().is_some() {
+                if self.last_warning.take().is_some() {
                     info!(file = %self.shown(), "the event file is written again");
                 }
             }
-            Err(error) => self.complain(&format!("cannot be written: {error}; events are kept in memory")),
+            Err(error) => self.warn_once(&format!("cannot be written: {error}; events are kept in memory")),
         }
         saved
     }
@@ -113,7 +113,7 @@ impl EventFile {
         Ok(String::from_utf8_lossy(&fs::read(&self.settings.file)?).into_owned())
     }
 
-    /// Opening a pipe waits for its other end.
+    /// Refuses anything but regular files: opening a pipe waits for its other end.
     fn check_kind(&self) -> io::Result<()> {
         match fs::metadata(&self.settings.file) {
             Ok(file) if !file.is_file() => Err(io::Error::other("it is not a regular file")),
@@ -133,8 +133,8 @@ impl EventFile {
     }
 
     fn replace(&mut self, all: &[Event]) -> io::Result<()> {
-        // Half of what it may hold, so that it is not written anew at each change.
-        // What goes on is kept however old it is.
+        // Only half of the limit is used, so that the file is not rewritten at each change. Events without an end are
+        // kept at any age.
         let mut room = usize::try_from(self.settings.max_size / 2).unwrap_or(usize::MAX);
         let fits = |event: &&Event| {
             let length = line(event).len();
@@ -144,19 +144,19 @@ impl EventFile {
         };
         let mut kept: Vec<Event> = all.iter().rev().filter(fits).cloned().collect();
         kept.reverse();
-        let beside = beside(&self.settings.file);
-        let mut file = options().write(true).truncate(true).open(&beside)?;
+        let temporary = temporary_name(&self.settings.file);
+        let mut file = options().write(true).truncate(true).open(&temporary)?;
         file.write_all(lines(&kept).as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, &self.settings.file)?;
+        fs::rename(&temporary, &self.settings.file)?;
         self.is_torn = false;
         sync_directory(&self.settings.file)
     }
 
-    fn complain(&mut self, complaint: &str) {
-        if self.complaint.as_deref() != Some(complaint) {
-            warn!(file = %self.shown(), "event file: {complaint}");
-            self.complaint = Some(complaint.to_owned());
+    fn warn_once(&mut self, warning: &str) {
+        if self.last_warning.as_deref() != Some(warning) {
+            warn!(file = %self.shown(), "event file: {warning}");
+            self.last_warning = Some(warning.to_owned());
         }
     }
 
@@ -165,10 +165,10 @@ impl EventFile {
     }
 }
 
-/// Numbers beyond this are of no list of ours: programs that read JSON may round them.
+/// Larger numbers are not from this program: JSON readers may round them.
 const ID_MAX: u64 = 1 << 53;
 
-const NOT_OURS: &str = "it holds something else than events and is left alone; name another file";
+const FOREIGN: &str = "it holds something else than events and is left alone; name another file";
 
 fn options() -> OpenOptions {
     let mut options = File::options();
@@ -186,8 +186,8 @@ fn line(event: &Event) -> String {
     line
 }
 
-/// The name under which the next file is written before it takes the place of the present one.
-fn beside(file: &Path) -> PathBuf {
+/// The name under which the next file is written before it replaces the present one.
+fn temporary_name(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     name.into()

@@ -1,4 +1,4 @@
-//! The list of events: conditions that begin and end, and what happens in an instant.
+//! The list of events: conditions that begin and end, and events without duration.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -6,35 +6,35 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Condition, Event, EventKind, Key, Writes};
+use super::event::{Condition, ConditionKey, Event, EventKind, Writes};
 use super::span::Span;
 
-/// The events that are kept, the oldest first. Knows no clock and no file.
+/// The events, the oldest first. Reads no clock and no file: instants are arguments.
 #[derive(Clone, Debug, Default)]
 pub struct EventList {
     events: VecDeque<Event>,
-    /// Events that go on.
-    open: BTreeMap<Key, u64>,
-    /// When the events of this run began, by the clock that is never set.
+    /// The identifiers of events that continue.
+    open: BTreeMap<ConditionKey, u64>,
+    /// When the events of this run began, by the monotonic clock.
     began: BTreeMap<u64, Instant>,
     last_id: u64,
-    /// Events that have changed since they were last taken to be saved.
+    /// The identifiers of events not yet saved in their present state.
     changed: BTreeSet<u64>,
 }
 
-/// Ports, lines and units about which nothing can be said at the moment: what is open there stays open.
+/// Ports, lines and units whose condition is unknown at the moment: their open events stay open.
 #[derive(Clone, Debug, Default)]
 pub struct Undecided {
-    /// Buses whose port was not tried yet.
+    /// Buses whose port has not been opened yet.
     pub ports: BTreeSet<String>,
-    /// Buses on whose line nothing was sent yet.
+    /// Buses on whose line nothing has been sent yet.
     pub lines: BTreeSet<String>,
-    /// Units that were not asked yet or cannot be reached, by bus and the identifier that clients use.
+    /// Units that have received no request yet or cannot be reached, by bus and the identifier that clients use.
     pub units: BTreeSet<(String, u8)>,
 }
 
 impl Undecided {
-    fn holds(&self, key: &Key) -> bool {
+    fn holds(&self, key: &ConditionKey) -> bool {
         match (key.kind, key.unit) {
             (EventKind::PortLost, _) => self.ports.contains(&key.bus),
             (_, None) => self.lines.contains(&key.bus),
@@ -43,17 +43,17 @@ impl Undecided {
     }
 }
 
-/// Most events that are kept.
+/// Largest number of events kept.
 pub const EVENTS_MAX: usize = 2_000;
 
-/// Clients whose writes are events of their own within an hour.
+/// Largest number of clients whose writes are separate events within an hour.
 pub const WRITERS_MAX: usize = 50;
 
-/// The writes of a client within so long a time are one event.
+/// The writes of a client within this time are one event.
 const WRITES_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 impl EventList {
-    /// Goes on from the events of earlier runs, and notes the start of this one.
+    /// Continues the events of earlier runs and records the start of this one.
     #[must_use]
     pub fn restored(events: Vec<Event>, now: Timestamp, at: Instant) -> Self {
         let mut list = Self::default();
@@ -70,7 +70,7 @@ impl EventList {
             Some(_) => "metergate started; it had ended without being stopped: a crash or a loss of power",
         };
         list.note(EventKind::Start, text.to_owned(), now, at);
-        // From when it was stopped: so long it was not running.
+        // The start begins at the stop before, so its duration is the time without the gateway.
         if let (Some((EventKind::Stop, stopped)), Some(start)) = (last, list.events.back_mut()) {
             start.begin = stopped;
             start.seconds = Some(since(stopped, now).as_secs());
@@ -79,25 +79,25 @@ impl EventList {
         list
     }
 
-    /// The events, the newest beginning first.
+    /// The events, the last begun first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().rev()
     }
 
-    /// Compares what holds now with what was open: begins and ends events.
+    /// Compares the conditions that hold now with the open events: begins and ends events.
     pub fn observe(&mut self, conditions: &[Condition], undecided: &Undecided, now: Timestamp, at: Instant) {
         let mut held = BTreeSet::new();
         for condition in conditions {
             let key = condition.key();
             match self.open.get(&key).copied() {
                 None => self.begin(condition, key.clone(), now, at),
-                // Ages and counts in it go on.
-                Some(id) => self.reword(id, &condition.text),
+                // Ages and counts in the text change.
+                Some(id) => self.update_text(id, &condition.text),
             }
             held.insert(key);
         }
-        let is_over = |key: &Key| !held.contains(key) && !undecided.holds(key);
-        let over: Vec<(Key, u64)> =
+        let is_over = |key: &ConditionKey| !held.contains(key) && !undecided.holds(key);
+        let over: Vec<(ConditionKey, u64)> =
             self.open.iter().filter(|(key, _)| is_over(key)).map(|(key, id)| (key.clone(), *id)).collect();
         for (key, id) in over {
             self.open.remove(&key);
@@ -106,7 +106,7 @@ impl EventList {
         self.trim();
     }
 
-    /// Something that happened in an instant.
+    /// Records an event without duration.
     pub fn note(&mut self, kind: EventKind, text: String, now: Timestamp, at: Instant) {
         let id = self.next_id();
         self.began.insert(id, at);
@@ -114,8 +114,7 @@ impl EventList {
         self.trim();
     }
 
-    /// A client has sent more writes. Those within an hour are one event; those of clients beyond
-    /// [`WRITERS_MAX`] are one together.
+    /// Records writes of a client. Those within an hour are one event; clients beyond [`WRITERS_MAX`] share one.
     pub fn note_writes(&mut self, client: IpAddr, writes: Writes, now: Timestamp, at: Instant) {
         let is_open = |event: &&mut Event| event.kind == EventKind::Writes && event.end.is_none();
         let writers = self.events.iter_mut().filter(is_open).filter(|event| event.client.is_some()).count();
@@ -149,7 +148,7 @@ impl EventList {
             .filter(|event| event.kind == EventKind::Writes && event.end.is_none())
             .filter(|event| match self.began.get(&event.id) {
                 Some(began) => at.saturating_duration_since(*began) >= WRITES_PERIOD,
-                // Of an earlier run, whose counters are gone.
+                // From an earlier run, whose counters are lost.
                 None => true,
             })
             .map(|event| event.id)
@@ -160,32 +159,31 @@ impl EventList {
         }
     }
 
-    /// The clock was set: by `step` the instants of this run had been wrong. Notes it.
+    /// Corrects the instants of this run by `step`, by which the clock was set, and records the step.
     pub fn step_clock(&mut self, step: SignedDuration, now: Timestamp, at: Instant) {
         for event in self.events.iter_mut().filter(|event| self.began.contains_key(&event.id)) {
             event.end = event.end.map(|end| end.checked_add(step).unwrap_or(end));
             if event.kind == EventKind::Start && event.seconds.is_some() {
-                // It began when the gateway was stopped, by the clock of that time.
+                // Its begin is the stop before, by the clock of that time.
                 event.seconds = event.end.map(|end| since(event.begin, end).as_secs());
             } else {
                 event.begin = event.begin.checked_add(step).unwrap_or(event.begin);
             }
             self.changed.insert(event.id);
         }
-        let (way, by) =
-            if step.is_negative() { ("back", step.unsigned_abs()) } else { ("forward", step.unsigned_abs()) };
-        self.note(EventKind::ClockStep, format!("the clock was set {way} by {}", Span(by)), now, at);
+        let direction = if step.is_negative() { "back" } else { "forward" };
+        let text = format!("the clock was set {direction} by {}", Span(step.unsigned_abs()));
+        self.note(EventKind::ClockStep, text, now, at);
     }
 
-    /// Each event that has changed since the last call.
+    /// Returns the events that have changed since the last call.
     pub fn take_changed(&mut self) -> Vec<Event> {
         let changed = std::mem::take(&mut self.changed);
         self.events.iter().filter(|event| changed.contains(&event.id)).cloned().collect()
     }
 
-    /// Goes on in a file that holds `earlier` events: they come first, and the others get numbers above theirs. All are
-    /// to be saved.
-    pub fn move_behind(&mut self, earlier: Vec<Event>) {
+    /// Inserts the `earlier` events of a file before its own, which get numbers above theirs. All must be saved.
+    pub fn prepend(&mut self, earlier: Vec<Event>) {
         let highest = earlier.iter().map(|event| event.id).max().unwrap_or(0);
         self.last_id += highest;
         self.open.values_mut().for_each(|id| *id += highest);
@@ -194,7 +192,7 @@ impl EventList {
             event.id += highest;
         }
         for mut event in earlier.into_iter().rev() {
-            // Of another gateway, or of a time when this one wrote elsewhere: when it ended is not known.
+            // From another gateway, or from a time when this one used another file: its end is unknown.
             event.end = event.end.or(Some(event.begin));
             self.events.push_front(event);
         }
@@ -202,18 +200,18 @@ impl EventList {
         self.trim();
     }
 
-    /// The events, the oldest beginning first.
+    /// The events, the first begun first.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<Event> {
         self.events.iter().cloned().collect()
     }
 
-    /// What [`take_changed`](Self::take_changed) gave could not be saved, and is to be given again.
-    pub fn give_back(&mut self, events: &[Event]) {
+    /// Marks events as changed again: what [`take_changed`](Self::take_changed) returned could not be saved.
+    pub fn mark_changed(&mut self, events: &[Event]) {
         self.changed.extend(events.iter().map(|event| event.id));
     }
 
-    fn begin(&mut self, condition: &Condition, key: Key, now: Timestamp, at: Instant) {
+    fn begin(&mut self, condition: &Condition, key: ConditionKey, now: Timestamp, at: Instant) {
         let id = self.next_id();
         self.open.insert(key, id);
         if let Some(began) = at.checked_sub(condition.held_for) {
@@ -230,8 +228,8 @@ impl EventList {
         });
     }
 
-    /// Not a change to be saved by itself: the end is.
-    fn reword(&mut self, id: u64, text: &str) {
+    /// Replaces the text of an open event. It is saved with the end of the event, not now.
+    fn update_text(&mut self, id: u64, text: &str) {
         if let Some(event) = self.events.iter_mut().rev().find(|event| event.id == id) {
             text.clone_into(&mut event.text);
         }
@@ -255,7 +253,7 @@ impl EventList {
         self.events.push_back(event);
     }
 
-    /// The oldest that have ended go; one that goes on stays as long as there are others.
+    /// Removes the oldest ended events beyond the limit; open ones only if there are no others.
     fn trim(&mut self) {
         while self.events.len() > EVENTS_MAX {
             let at = self.events.iter().position(|event| event.end.is_some()).unwrap_or(0);

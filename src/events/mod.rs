@@ -1,7 +1,7 @@
-//! What happened, with beginning, end and duration: outages, lost ports, findings, reloads, restarts, steps of the clock.
+//! Events with begin, end and duration: outages, lost ports, findings, reloads, restarts, clock steps.
 //!
-//! Owns the list of events, its bounds, and the file that keeps it over restarts. What is wrong at the moment is
-//! decided elsewhere: the list is given the conditions that hold, and makes events of their beginnings and ends.
+//! Owns the list of events, its bounds, and the file that keeps it over restarts. It does not decide what is wrong: it
+//! compares the conditions that hold now with those it has seen before and records their begins and ends.
 
 mod event;
 mod event_file;

@@ -1,4 +1,4 @@
-//! How long something lasted, for people.
+//! Durations as text.
 
 use std::fmt;
 use std::time::Duration;

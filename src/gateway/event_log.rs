@@ -1,7 +1,8 @@
-//! The list of events of a running gateway: fed once a second from what is published, saved by a thread that may wait.
+//! The event list of a running gateway: updated once a second from the published views, saved by a thread that may
+//! block.
 //!
-//! Owns the list, its file and its clocks. No line and no client waits for it: the list is locked by the thread of the
-//! status page, and by starts, reloads and stops of the gateway.
+//! Owns the list, its file and its clocks. No line and no client waits for it: only the thread of the status page and
+//! the start, reload and stop of the gateway lock the list.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,39 +19,39 @@ use crate::serial::clock;
 use crate::status::{self, Published};
 use crate::web::{SharedEvents, SharedHistory};
 
-/// Where events are noted.
+/// The event list and its file.
 #[derive(Clone, Debug)]
 pub(super) struct EventLog {
     list: SharedEvents,
-    /// Locked only by what may wait for a disk.
+    /// Locked only by threads that may wait for a disk.
     file: Arc<Mutex<Option<EventFile>>>,
     writes: Arc<WriteCounter>,
 }
 
 impl EventLog {
-    /// Goes on from what the file holds.
+    /// Opens the file, if there is one, and continues its events.
     pub(super) fn open(settings: Option<&EventFileSettings>) -> Self {
         let (file, events) = settings.cloned().map(EventFile::open).unzip();
         let list = EventList::restored(events.unwrap_or_default(), now(), Instant::now());
         Self { list: SharedEvents::new(list), file: Arc::new(Mutex::new(file)), writes: Arc::default() }
     }
 
-    /// Where the writes of clients are counted.
+    /// The counter of the writes of clients.
     pub(super) fn writes(&self) -> Arc<WriteCounter> {
         Arc::clone(&self.writes)
     }
 
-    /// The list, to be shown.
+    /// The list, for the status page.
     pub(super) fn shared(&self) -> SharedEvents {
         self.list.clone()
     }
 
-    /// Something that happened in an instant.
+    /// Records an event without duration.
     pub(super) fn note(&self, kind: EventKind, text: String) {
         self.list.with(|list| list.note(kind, text, now(), Instant::now()));
     }
 
-    /// A reload named another file, or none: all events go there. The reload does not wait for the disk.
+    /// Moves all events to another file, or to none, after a reload, which does not wait for the disk.
     pub(super) fn move_to(&self, settings: Option<EventFileSettings>) {
         let log = self.clone();
         let _moving = spawn_blocking(move || {
@@ -60,11 +61,11 @@ impl EventLog {
             }
             let (next, earlier) = settings.map(EventFile::open).unzip();
             *file = next;
-            log.list.with(|list| list.move_behind(earlier.unwrap_or_default()));
+            log.list.with(|list| list.prepend(earlier.unwrap_or_default()));
         });
     }
 
-    fn count_writes(&self) {
+    fn collect_writes(&self) {
         let (wall, at) = (now(), Instant::now());
         self.list.with(|list| {
             list.end_writes(wall, at);
@@ -74,32 +75,32 @@ impl EventLog {
         });
     }
 
-    /// Writes what has changed. Waits for the disk.
+    /// Saves the changed events. Waits for the disk.
     fn save(&self) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = file.as_mut() else { return };
         let (changed, all) = self.list.with(|list| (list.take_changed(), list.oldest_first()));
         if !changed.is_empty() && file.save(&changed, &all).is_err() {
-            self.list.with(|list| list.give_back(&changed));
+            self.list.with(|list| list.mark_changed(&changed));
         }
     }
 
-    /// Notes the stop and writes what has changed, but does not wait for a disk that hangs.
+    /// Records the stop and saves the changed events, but does not wait long for a disk that hangs.
     pub(super) async fn close(self) {
-        self.count_writes();
-        // The last of all: by it the next start tells a stop from a crash.
+        self.collect_writes();
+        // The last event: the next start distinguishes a stop from a crash by it.
         self.note(EventKind::Stop, "metergate stopped".to_owned());
         let saving = spawn_blocking(move || self.save());
         if timeout(CLOSING_MAX, saving).await.is_err() {
-            warn!("the last events are not in the event file: the disk does not take them");
+            warn!("the last events are not in the event file: the disk did not accept them in time");
         }
     }
 }
 
-/// What the sampler of the status page keeps for the events from one look to the next.
+/// Samples the gateway for the event list; holds what is needed from one sample to the next.
 pub(super) struct EventSampler {
     log: EventLog,
-    /// The clock on the wall and the time that has passed, asleep or awake, at the last look.
+    /// The wall clock and the monotonic time, suspended time included, at the last sample.
     clocks: (Timestamp, Now),
     saved: Instant,
     saving: Option<JoinHandle<()>>,
@@ -111,10 +112,10 @@ impl EventSampler {
         Self { log, clocks: (now(), clock::now()), saved: at, saving: None }
     }
 
-    /// Looks at the gateway; to be called about once a second.
+    /// Takes one sample; to be called about once a second.
     pub(super) fn sample(&mut self, published: &Published, history: &SharedHistory) {
         if published.generation == 0 {
-            // Nothing is published yet.
+            // Nothing has been published yet.
             return;
         }
         let (wall, at) = (now(), published.at);
@@ -126,7 +127,7 @@ impl EventSampler {
             }
             list.observe(&conditions, &undecided, wall, at);
         });
-        self.log.count_writes();
+        self.log.collect_writes();
         let is_saving = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
         if !is_saving && at.saturating_duration_since(self.saved) >= SAVE_PERIOD {
             self.saved = at;
@@ -135,7 +136,7 @@ impl EventSampler {
         }
     }
 
-    /// By how much the clock on the wall went further than time, if it was set.
+    /// The difference between wall clock and monotonic time since the last sample, if the wall clock was set.
     fn clock_step(&mut self, wall: Timestamp, now: Now) -> Option<SignedDuration> {
         let (wall_before, before) = std::mem::replace(&mut self.clocks, (wall, now));
         let awake = now.instant.saturating_duration_since(before.instant);
@@ -150,8 +151,8 @@ fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap_or_default()
 }
 
-/// A clock that goes further than this in a second was set; less is a clock that is being corrected.
+/// A step of at least this size means that the clock was set; smaller ones are gradual corrections.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
 
-/// How long the end of the process waits for a disk.
+/// How long the process waits for the disk before it ends.
 const CLOSING_MAX: Duration = Duration::from_secs(2);

@@ -224,7 +224,7 @@ fn a_file_that_cannot_be_written_loses_nothing() {
     let (mut file, _) = EventFile::open(settings.clone());
     let changed = list.take_changed();
     assert!(file.save(&changed, &oldest_first(&list)).is_err());
-    list.give_back(&changed);
+    list.mark_changed(&changed);
     fs::create_dir(directory.path("later")).unwrap();
     file.save(&list.take_changed(), &oldest_first(&list)).unwrap();
     let (_, events) = EventFile::open(settings);
@@ -299,7 +299,7 @@ fn another_file_keeps_what_it_holds_and_what_goes_on_outlasts_its_bound() {
     let mut list = started(&clocks);
     observe(&mut list, &[outage(7, 0)], &clocks);
     let (mut file, earlier) = EventFile::open(settings.clone());
-    list.move_behind(earlier);
+    list.prepend(earlier);
     file.save(&list.take_changed(), &oldest_first(&list)).unwrap();
     let (_, events) = EventFile::open(settings.clone());
     assert_eq!(events.len(), 4, "{events:#?}");
