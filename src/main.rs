@@ -1,4 +1,4 @@
-//! The process: arguments, the runtime, exit codes. What a command does is the library's.
+//! The process: arguments, the runtime, exit codes. The commands themselves are in the library (`cli`).
 
 use std::env;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are "errors" too, and results: they go to stdout.
+            // clap returns help and version as errors, but they are results and go to stdout.
             let printed = error.print();
             if !error.use_stderr() {
                 return output::judge(printed).err().unwrap_or(Exit::Ok).into();
@@ -36,45 +36,45 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Export(args) => point_list::export(args),
         Command::Token(args) => token::token(args),
-        // Below the redrawn line of the demo only what somebody should look at has a place.
+        // The demo redraws its last line, so only warnings and errors are logged below it.
         Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),
         Command::Simulate(simulate) => {
             start(&args, LogLevel::Info, |_, runtime| runtime.block_on(run_simulate(simulate)))
         }
-        Command::Read(read) => once(&args, |stop| read::read(read, stop)),
-        // A write that is under way is not broken off; a second Ctrl-C ends the process.
-        Command::Write(write) => once(&args, |_stop| write::write(write)),
+        Command::Read(read) => run_once(&args, |stop| read::read(read, stop)),
+        // A write in progress is not interrupted; a second Ctrl-C ends the process.
+        Command::Write(write) => run_once(&args, |_stop| write::write(write)),
         Command::Points(points) => points::points(points),
-        Command::Scan(scan) => once(&args, |stop| scan::scan(scan, stop)),
-        Command::Setup(wanted) => once(&args, |stop| setup::setup(wanted, stop)),
-        Command::Doctor(doctor) => once(&args, |stop| doctor::doctor(doctor, stop)),
+        Command::Scan(scan) => run_once(&args, |stop| scan::scan(scan, stop)),
+        Command::Setup(wanted) => run_once(&args, |stop| setup::setup(wanted, stop)),
+        Command::Doctor(doctor) => run_once(&args, |stop| doctor::doctor(doctor, stop)),
         Command::Status(wanted) => {
             let mut state = status::PluginState::Unknown;
             let found = &mut state;
-            let _said_by_the_state = once(&args, |_stop| async move {
+            let _exit = run_once(&args, |_stop| async move {
                 *found = status::status(wanted).await;
                 Exit::Ok
             });
             return state.into();
         }
-        Command::Trace(trace) => once(&args, |stop| trace::trace(trace, stop)),
-        Command::Capture(capture) => once(&args, |stop| capture::capture(capture, stop)),
-        Command::Events(list) => once(&args, |_stop| events::events(list)),
-        Command::Report(report) => once(&args, |_stop| report::report(report)),
+        Command::Trace(trace) => run_once(&args, |stop| trace::trace(trace, stop)),
+        Command::Capture(capture) => run_once(&args, |stop| capture::capture(capture, stop)),
+        Command::Events(list) => run_once(&args, |_stop| events::events(list)),
+        Command::Report(report) => run_once(&args, |_stop| report::report(report)),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),
     };
     exit.into()
 }
 
-/// Starts the log and the runtime, the two things every long-running command needs.
-fn start(args: &Args, otherwise: LogLevel, command: impl FnOnce(&Logs, &Runtime) -> Exit) -> Exit {
-    let logs = Logs::start(args.log_level, otherwise).map_err(|error| error.to_string());
+/// Starts log and runtime and runs a command in them.
+fn start(args: &Args, default_level: LogLevel, command: impl FnOnce(&Logs, &Runtime) -> Exit) -> Exit {
+    let logs = Logs::start(args.log_level, default_level).map_err(|error| error.to_string());
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     match (logs, runtime) {
         (Ok(logs), Ok(runtime)) => {
             let exit = command(&logs, &runtime);
-            // Its tasks log to the end; then the log is written.
+            // The tasks log until the runtime has ended, so the log closes after it.
             drop(runtime);
             drop(logs);
             exit
@@ -84,8 +84,8 @@ fn start(args: &Args, otherwise: LogLevel, command: impl FnOnce(&Logs, &Runtime)
     }
 }
 
-/// Runs a command that asks a meter. It says itself what is wrong, so the log keeps silent unless it is wanted.
-fn once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(CancellationToken) -> F) -> Exit {
+/// Runs an interactive command. It reports its own errors, so by default only errors are logged.
+fn run_once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(CancellationToken) -> F) -> Exit {
     start(args, LogLevel::Error, |_, runtime| {
         runtime.block_on(async {
             match signals::stop_on_signals() {
@@ -97,7 +97,7 @@ fn once<F: Future<Output = Exit>>(args: &Args, command: impl FnOnce(Cancellation
 }
 
 async fn run_gateway(args: &Configured, logs: &Logs) -> Exit {
-    // Before anything else, so that no signal ends the process half started.
+    // Handled before anything else is started, so that a signal during the start stops the gateway in order.
     match (signals::stop_on_signals(), signals::reload_signals()) {
         (Ok(stop), Ok(reload)) => run::run(args.path(), logs, reload, stop).await,
         (Err(error), _) | (_, Err(error)) => cannot_start(&error.to_string()),
@@ -123,5 +123,5 @@ fn cannot_start(error: &str) -> Exit {
     Exit::CannotStart
 }
 
-/// Threads of the runtime: a gateway waits far more than it computes.
+/// Threads of the runtime; two suffice, because a gateway mostly waits.
 const WORKERS: usize = 2;

@@ -1,6 +1,6 @@
-//! Addresses to listen on: which get in each other's way, and binding one that is about to be free.
+//! Addresses to listen on: which exclude each other, and how to bind one that is about to become free.
 //!
-//! Owns the patience for an old listener. It never closes one, and knows nothing of what is answered there.
+//! Owns the retries while an old listener closes. It never closes one itself.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::server::{Families, listener};
 
-/// An address, and the clients that a socket there takes.
+/// An address and the address families a socket there accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
@@ -18,14 +18,14 @@ pub(super) struct Endpoint {
 }
 
 impl From<SocketAddr> for Endpoint {
-    /// For the clients of the address's own family.
+    /// Accepts only the family of the address.
     fn from(address: SocketAddr) -> Self {
         Self { address, families: Families::Own }
     }
 }
 
 impl Endpoint {
-    /// Of a listener: `[::]` takes IPv4, too, unless one of `all` listeners has the port there.
+    /// The endpoint of a listener: `[::]` accepts IPv4, too, unless one of `all` listeners has the port on IPv4.
     pub(super) fn of_listener(address: SocketAddr, mut all: impl Iterator<Item = SocketAddr>) -> Self {
         let has_port = |other: SocketAddr| other.is_ipv4() && other.port() == address.port();
         let is_unspecified = address.is_ipv6() && address.ip().is_unspecified();
@@ -34,34 +34,34 @@ impl Endpoint {
         Self { address, families }
     }
 
-    fn takes_both(self) -> bool {
+    fn has_both_families(self) -> bool {
         self.address.is_ipv6() && self.families == Families::Both
     }
 }
 
-/// Whether only one of two can be listened on.
+/// Whether the two endpoints exclude each other.
 pub(super) fn collide(one: impl Into<Endpoint>, other: impl Into<Endpoint>) -> bool {
     let (one, other) = (one.into(), other.into());
     let (a, b) = (one.address, other.address);
     let meet = if a.is_ipv4() == b.is_ipv4() {
         a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
     } else {
-        one.takes_both() || other.takes_both()
+        one.has_both_families() || other.has_both_families()
     };
     a.port() == b.port() && meet
 }
 
-/// Binds an address that is free.
+/// Binds an address, without retries.
 pub(super) fn bind(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
     let Endpoint { address, families } = endpoint.into();
     listener::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
 }
 
-/// Binds an address whose old listener is about to close.
-pub(super) async fn bind_patiently(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
+/// Binds an address, with retries while its old listener closes.
+pub(super) async fn bind_with_retries(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
     let endpoint = endpoint.into();
     let mut bound = bind(endpoint);
-    for _ in 0..REBIND_TRIES {
+    for _ in 0..REBIND_RETRIES {
         if bound.is_ok() {
             break;
         }
@@ -71,10 +71,10 @@ pub(super) async fn bind_patiently(endpoint: impl Into<Endpoint>) -> Result<TcpL
     bound
 }
 
-/// How often an address is tried again while its old listener closes.
-const REBIND_TRIES: u32 = 100;
+/// Retries while an old listener closes.
+const REBIND_RETRIES: u32 = 100;
 
-/// Pause between two tries.
+/// Pause between two attempts.
 const REBIND_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_ipv6_takes_ipv4_too_unless_a_listener_has_the_port_there() {
+    fn the_unspecified_ipv6_address_accepts_ipv4_unless_a_listener_has_the_port_there() {
         for (address, others, expected) in [
             ("[::]:502", &["[::]:502"][..], Families::Both),
             ("[::]:502", &["[::]:502", "0.0.0.0:503"], Families::Both),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_collide_within_the_families_they_take() {
+    fn endpoints_collide_within_the_families_they_accept() {
         use Families::{Both, Own};
         for (one, other, expected) in [
             (("[::]:502", Both), ("127.0.0.1:502", Own), true),

@@ -1,8 +1,9 @@
-//! Wiring: buses and listeners out of a configuration; the order of start, reload and stop.
+//! The daemon: runs buses and listeners from a configuration; owns the order of start, reload and stop.
 //!
-//! Start: every address is bound before a port is opened, so that a taken address ends the program with
-//! nothing done. Reload: what did not change goes on undisturbed. Stop: clients first, each with its answers,
-//! then the buses, each with the request on its wire.
+//! Start: all addresses are bound before any port is opened, so that a taken address ends the program before anything
+//! was done. Reload: what did not change continues undisturbed; a changed bus receives its new settings
+//! (`RunningBus::reload`), and `Line::handle_settings` decides what it keeps. Stop: listeners first, until their
+//! requests are answered, then the buses, until the transaction on the wire has ended.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +18,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use self::addresses::{Endpoint, bind, bind_patiently, collide};
+use self::addresses::{Endpoint, bind, bind_with_retries, collide};
 use self::event_log::EventLog;
 use self::running::{RunningBus, RunningListener};
-use self::status::StatusPage;
+use self::status_page::StatusPage;
 use crate::audit::{Audit, AuditLog};
 use crate::config::{self, Config};
 use crate::events::EventKind;
@@ -32,30 +33,30 @@ use crate::web::{BusSource, ListenerSource, SharedEvents, SharedHistory, Sources
 
 mod addresses;
 mod event_log;
+mod page_server;
 mod running;
-mod server;
-mod status;
+mod status_page;
 
-/// Why the gateway could not start, or not take over a new configuration.
+/// Why the gateway could not start or apply a new configuration.
 #[derive(Debug)]
 pub enum StartError {
     /// An address cannot be listened on.
     Bind {
         /// The address as configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The audit file cannot be opened.
     Audit {
         /// The file as configured.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// There is no thread for the status page and the history.
+    /// The thread of the status page and the history cannot be started.
     Thread {
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
 }
@@ -68,7 +69,7 @@ impl fmt::Display for StartError {
                 let file = file.display();
                 return write!(
                     f,
-                    "cannot open the audit file {file}: {error}; its directory must be there, and writable"
+                    "cannot open the audit file {file}: {error}; its directory must exist and be writable"
                 );
             }
             Self::Thread { error } => {
@@ -79,9 +80,9 @@ impl fmt::Display for StartError {
         let remedy = if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
             "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
         } else if error.kind() == io::ErrorKind::AddrInUse {
-            "; another program listens there already, `ss -ltnp` tells which"
+            "; another program listens there already, `ss -ltnp` shows which"
         } else if error.kind() == io::ErrorKind::AddrNotAvailable {
-            "; this machine has no such address, 0.0.0.0 stands for all it has"
+            "; this machine has no such address, 0.0.0.0 stands for all of its addresses"
         } else {
             ""
         };
@@ -101,26 +102,26 @@ pub struct Gateway {
     audit: Arc<Audit>,
     buses: Vec<RunningBus>,
     listeners: Vec<RunningListener>,
-    /// By configured address; the same as long as the address is configured.
+    /// Identifiers by configured address; constant as long as the address is configured.
     listener_ids: BTreeMap<SocketAddr, ListenerId>,
     page: StatusPage,
     events: EventLog,
-    /// Listeners a reload took away, still answering what is in flight.
+    /// Listeners that a reload removed, still answering requests in flight.
     retired: Vec<JoinHandle<()>>,
-    /// Listeners a reload under way has closed to get at their addresses; they come back if it fails.
-    gave_way: Vec<RunningListener>,
-    /// Buses a reload under way has stopped, each with a request on its wire.
-    leaving: Vec<JoinHandle<()>>,
+    /// Listeners that the current reload has closed because it needs their addresses; restarted if it fails.
+    displaced: Vec<RunningListener>,
+    /// Buses that the current reload has stopped, until the transaction on the wire has ended.
+    stopping: Vec<JoinHandle<()>>,
     watchdog: Watchdog,
 }
 
 impl Gateway {
-    /// Binds every listener, then starts the buses. A port that cannot be opened is no error: its bus is
-    /// down, which is logged, and the port is tried again.
+    /// Binds every listener, then starts the buses. A port that cannot be opened is not an error: it is logged and
+    /// retried.
     ///
     /// # Errors
-    /// When the audit file cannot be opened, an address cannot be bound or there is no thread for the status page;
-    /// nothing has been started then.
+    /// When the audit file cannot be opened, an address cannot be bound or the thread of the status page cannot be
+    /// started. Nothing runs then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let audit_log = open_audit_log(config)?;
         let bound: Vec<TcpListener> = config
@@ -128,7 +129,7 @@ impl Gateway {
             .iter()
             .map(|listener| bind(endpoint(listener, config)))
             .collect::<Result<_, _>>()?;
-        let socket = status::bind_page(config)?;
+        let socket = status_page::bind_page(config)?;
         let started = Instant::now();
         let events = EventLog::open(config.events.as_ref());
         let page = StatusPage::new(started, events.clone())?;
@@ -149,8 +150,8 @@ impl Gateway {
             page,
             events,
             retired: Vec::new(),
-            gave_way: Vec::new(),
-            leaving: Vec::new(),
+            displaced: Vec::new(),
+            stopping: Vec::new(),
             watchdog,
         };
         for (settings, socket) in config.listeners.iter().zip(bound) {
@@ -166,15 +167,15 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Takes over a new configuration. Buses and connections it does not touch are not disturbed; a bus whose
-    /// settings changed goes on with the new ones, and with what waits and what is owed. It may be dropped halfway if nothing
-    /// but [`stop`](Self::stop) follows.
+    /// Applies a new configuration. Unchanged buses and connections are not disturbed; a changed bus continues with its
+    /// new settings, its waiting requests and its owed answers. Cancel-safe only if nothing but [`stop`](Self::stop)
+    /// follows.
     ///
     /// # Errors
-    /// When a new audit file cannot be opened or a new address cannot be bound. Then the old configuration goes on; of a listener that had been
-    /// closed to get at its address, the connections are gone.
+    /// When a new audit file cannot be opened or a new address cannot be bound. The old configuration then stays in
+    /// force; a listener that was closed for its address has lost its connections.
     pub async fn reload(&mut self, config: &Config) -> Result<(), StartError> {
-        let reloaded = self.take_over(config).await;
+        let reloaded = self.apply(config).await;
         match &reloaded {
             Ok(()) => {
                 self.events.move_to(config.events.clone());
@@ -185,18 +186,18 @@ impl Gateway {
         reloaded
     }
 
-    /// A new configuration was not taken over.
+    /// Records that a new configuration was refused.
     pub fn note_refused_reload(&self, why: &str) {
         self.events.note(EventKind::Reload, format!("configuration refused, the old one goes on: {why}"));
     }
 
-    async fn take_over(&mut self, config: &Config) -> Result<(), StartError> {
+    async fn apply(&mut self, config: &Config) -> Result<(), StartError> {
         let same = self.audit_log.as_ref().map(|audit_log| audit_log.settings()) == config.audit.as_ref();
         let audit_log = if same { self.audit_log.clone() } else { open_audit_log(config)? };
         let page_socket = self.page.bind_new(config)?;
         let sockets = self.bind_new(config).await?;
         if let Some(audit_log) = audit_log.as_ref().filter(|_| same) {
-            // The signal also stands for a file that was moved, as log rotation does.
+            // Log rotation sends the same signal after it has moved the file.
             audit_log.reopen();
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
@@ -207,8 +208,8 @@ impl Gateway {
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
-                    let metrics = Arc::clone(&running.listening.load().metrics);
-                    running.listening.store(Arc::new(self.listener_state(settings, config, metrics)));
+                    let metrics = Arc::clone(&running.state.load().metrics);
+                    running.state.store(Arc::new(self.listener_state(settings, config, metrics)));
                 }
                 (Some(socket), _) => {
                     let state = self.listener_state(settings, config, Arc::default());
@@ -223,7 +224,7 @@ impl Gateway {
         }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
             .into_iter()
-            .partition(|listener| listener.is_running() && listens(config, listener));
+            .partition(|listener| listener.is_running() && has_listener(config, listener));
         self.listeners = kept;
         for listener in gone {
             info!(address = %listener.address, "listener closed");
@@ -236,30 +237,30 @@ impl Gateway {
         Ok(())
     }
 
-    /// Stops: no new requests, answers for those in flight within their deadlines, then the buses. No frame
-    /// is cut on a line.
+    /// Stops: accepts no new requests, answers those in flight within their deadlines, then stops the buses. No frame
+    /// is cut off on a line.
     pub async fn stop(self) {
         self.page.stop().await;
         for listener in &self.listeners {
             listener.stop.cancel();
         }
-        let listeners = self.listeners.into_iter().chain(self.gave_way).map(|listener| listener.task);
+        let listeners = self.listeners.into_iter().chain(self.displaced).map(|listener| listener.task);
         for mut task in listeners.chain(self.retired) {
             join(&mut task, "listener").await;
         }
         for bus in &self.buses {
             bus.stop.cancel();
         }
-        for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.leaving) {
+        for mut task in self.buses.into_iter().map(|bus| bus.task).chain(self.stopping) {
             join(&mut task, "bus").await;
         }
         self.events.close().await;
         drop(self.audit);
-        // Nothing appends to it any more: what was handed over is written now.
+        // Nothing appends to it any more; pending records are written now.
         if let Some(audit_log) = self.audit_log.and_then(Arc::into_inner) {
             let closing = tokio::task::spawn_blocking(|| audit_log.close()).await;
             if let Err(error) = closing {
-                warn!("the audit file's end went badly: {error}");
+                warn!("the audit file was not closed properly: {error}");
             }
         }
     }
@@ -276,13 +277,13 @@ impl Gateway {
         &self.names
     }
 
-    /// Where it listens, in the order of the configuration, with the ports the system chose for port 0.
+    /// The addresses of its listeners in the order of the configuration, with the ports the system chose for port 0.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
-    /// Where the status page is; `None` where there is none, and while its address cannot be had.
+    /// The address of the status page; `None` if there is none, and while its address cannot be bound.
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.page.address()
@@ -300,7 +301,7 @@ impl Gateway {
         self.events.shared()
     }
 
-    /// The buses by name, and where each publishes its view.
+    /// The name and the published view of each bus.
     #[must_use]
     pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
         self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
@@ -312,7 +313,7 @@ impl Gateway {
         self.watchdog.clone()
     }
 
-    /// What the status page shows.
+    /// The sources of the status page.
     fn sources(&self, config: &Config) -> Sources {
         let bus = |bus: &RunningBus| BusSource {
             settings: Arc::clone(&bus.settings),
@@ -327,7 +328,7 @@ impl Gateway {
                 address: running.address,
                 settings: wanted.settings.clone(),
                 buses: buses.map(|bus| bus.settings.line.name.clone()).collect(),
-                metrics: Arc::clone(&running.listening.load().metrics),
+                metrics: Arc::clone(&running.state.load().metrics),
             })
         };
         Sources {
@@ -342,7 +343,7 @@ impl Gateway {
         }
     }
 
-    /// What a listener is set to: its settings, and the way to each unit it shows.
+    /// The state of a listener: its settings, and the route to each of its units.
     fn listener_state(
         &self,
         listener: &config::Listener,
@@ -378,7 +379,7 @@ impl Gateway {
         self.listeners.iter().find(|listener| is_wanted(listener) && listener.is_running())
     }
 
-    /// Sockets for the listeners that are new; `None` for those that run already. All or nothing.
+    /// Binds sockets for the new listeners; `None` for those that run already. Binds all or none.
     async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
         let mut sockets = Vec::new();
         for listener in &config.listeners {
@@ -396,19 +397,19 @@ impl Gateway {
             match socket {
                 Ok(socket) => sockets.push(Some(socket)),
                 Err(error) => {
-                    // Some of these may have the addresses of those that gave way.
+                    // Some of these may have the addresses of displaced listeners.
                     drop(sockets);
-                    self.bring_back().await;
+                    self.restart_displaced().await;
                     return Err(error);
                 }
             }
         }
-        self.retired.extend(self.gave_way.drain(..).map(|listener| listener.task));
+        self.retired.extend(self.displaced.drain(..).map(|listener| listener.task));
         Ok(sockets)
     }
 
-    /// Binds `wanted` after closing the listeners in its way that `config` has no more, as when 0.0.0.0
-    /// becomes one address of this machine.
+    /// Binds `wanted` after closing colliding listeners that `config` no longer has, as when 0.0.0.0 becomes one
+    /// address of this machine.
     async fn bind_in_place_of(
         &mut self,
         wanted: Endpoint,
@@ -416,37 +417,37 @@ impl Gateway {
     ) -> Result<TcpListener, StartError> {
         let (in_the_way, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
             .into_iter()
-            .partition(|running| collide(running.endpoint(), wanted) && !listens(config, running));
+            .partition(|running| collide(running.endpoint(), wanted) && !has_listener(config, running));
         self.listeners = others;
         for running in in_the_way {
             running.stop.cancel();
-            self.gave_way.push(running);
+            self.displaced.push(running);
         }
-        if self.gave_way.is_empty() && self.retired.iter().all(JoinHandle::is_finished) {
-            // It belongs to another program: waiting for it would only make the reload slow.
+        if self.displaced.is_empty() && self.retired.iter().all(JoinHandle::is_finished) {
+            // Another program has the address: waiting for it would only slow the reload down.
             return bind(wanted);
         }
-        bind_patiently(wanted).await
+        bind_with_retries(wanted).await
     }
 
-    /// Has the listeners that gave way listen again, as they were.
-    async fn bring_back(&mut self) {
-        while let Some(closed) = self.gave_way.last() {
+    /// Restarts the displaced listeners with their old state.
+    async fn restart_displaced(&mut self) {
+        while let Some(closed) = self.displaced.last() {
             let endpoint = closed.endpoint();
-            match bind_patiently(endpoint).await {
+            match bind_with_retries(endpoint).await {
                 Ok(socket) => {
-                    let state = Arc::clone(&closed.listening);
+                    let state = Arc::clone(&closed.state);
                     let again = RunningListener::start_with(socket, endpoint.families, state);
                     self.listeners.push(again);
                 }
-                Err(error) => error!("{error}, where it was listened before; reload to try again"),
+                Err(error) => error!("{error}; the listener there is gone, reload to try again"),
             }
-            self.retired.extend(self.gave_way.pop().map(|listener| listener.task));
+            self.retired.extend(self.displaced.pop().map(|listener| listener.task));
         }
     }
 
-    /// Hands running buses their new settings, ends those that are gone, starts what is new. A bus is known by its
-    /// name, and one that was renamed by its device.
+    /// Sends running buses their new settings, stops removed ones and starts new ones. A bus is recognised by its name,
+    /// a renamed one by its device.
     async fn replace_buses(&mut self, config: &Config) {
         let mut running: Vec<RunningBus> = std::mem::take(&mut self.buses);
         running.retain(|bus| !bus.task.is_finished());
@@ -459,14 +460,14 @@ impl Gateway {
             let same = |bus: &RunningBus| bus.settings.port.device == wanted.port.device;
             *slot = running.iter().position(same).map(|index| running.swap_remove(index));
         }
-        // A device must be free before the bus that takes it over can open it.
+        // A device must be free before another bus can open it.
         for bus in &running {
             bus.stop.cancel();
         }
-        self.leaving.extend(running.into_iter().map(|bus| bus.task));
-        while let Some(task) = self.leaving.last_mut() {
+        self.stopping.extend(running.into_iter().map(|bus| bus.task));
+        while let Some(task) = self.stopping.last_mut() {
             join(task, "bus").await;
-            self.leaving.pop();
+            self.stopping.pop();
         }
         for (slot, wanted) in kept.into_iter().zip(&config.buses) {
             let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.watchdog);
@@ -476,7 +477,7 @@ impl Gateway {
     }
 }
 
-/// What the units of `config` are called.
+/// The names of the units of `config`.
 fn names(config: &Config) -> UnitDirectory {
     let mut names = UnitDirectory::default();
     for bus in &config.buses {
@@ -497,33 +498,33 @@ fn open_audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, StartError> 
 }
 
 /// Whether `config` has this listener.
-fn listens(config: &Config, running: &RunningListener) -> bool {
+fn has_listener(config: &Config, running: &RunningListener) -> bool {
     config.listeners.iter().any(|listener| endpoint(listener, config) == running.configured_endpoint())
 }
 
-/// Where a listener listens, and for whom.
+/// The endpoint of a listener.
 fn endpoint(listener: &config::Listener, config: &Config) -> Endpoint {
     let all = config.listeners.iter().map(|other| other.settings.address);
     Endpoint::of_listener(listener.settings.address, all)
 }
 
-/// Numbers for the listeners of `config`: those they `had`, others for new ones.
+/// Identifiers for the listeners of `config`: present ones stay, new listeners receive free ones.
 fn listener_ids(config: &Config, had: &BTreeMap<SocketAddr, ListenerId>) -> BTreeMap<SocketAddr, ListenerId> {
     let addresses = || config.listeners.iter().map(|listener| listener.settings.address);
     let mut ids: BTreeMap<_, _> =
         addresses().filter_map(|address| Some((address, *had.get(&address)?))).collect();
     for address in addresses() {
         let free = (0..=u8::MAX).map(ListenerId).find(|id| !ids.values().any(|used| used == id));
-        // There are far fewer listeners than numbers.
+        // There are far fewer listeners than identifiers.
         ids.entry(address).or_insert(free.unwrap_or_default());
     }
     ids
 }
 
-/// Waits for a task to end. One that panicked is logged; the others are still waited for.
+/// Waits for a task to end. A panic is logged, so that the caller goes on with the others.
 async fn join(task: &mut JoinHandle<()>, what: &str) {
     if let Err(error) = task.await {
-        warn!("a {what} task ended badly: {error}");
+        warn!("a {what} task failed: {error}");
     }
 }
 

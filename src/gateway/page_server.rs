@@ -1,8 +1,7 @@
-//! The server of the status page: its address, which another program may hold for now, and its task.
+//! The server of the status page: its task, and the retries while another program holds its address.
 //!
-//! Owns one page from when it is wanted until it is not: where its address cannot be had, it is tried again until it
-//! can, beside the workers, and nothing waits for it. Never knows what is answered there, nor whether a start or a
-//! reload is to be refused for it.
+//! Owns one server from its start to its stop. An address that cannot be bound is retried in the background runtime,
+//! and nothing waits for it. Whether a start or reload fails because of the address is decided in `status_page`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,17 +20,17 @@ use crate::config::StatusSettings;
 use crate::runtime::BackgroundRuntime;
 use crate::web;
 
-/// A page that is wanted: served, or waiting for its address.
-pub(super) struct Server {
+/// The server of a status page: serving, or waiting for its address.
+pub(super) struct PageServer {
     settings: StatusSettings,
-    /// Where it is served.
+    /// Where it serves; `None` while it waits.
     address: Arc<ArcSwapOption<SocketAddr>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    /// Serves `wanted` on `socket`; without one, as soon as its address can be had.
+impl PageServer {
+    /// Serves the page on `socket`; without a socket, as soon as its address can be bound.
     pub(super) fn start(
         background: &BackgroundRuntime,
         wanted: &StatusSettings,
@@ -39,7 +38,7 @@ impl Server {
         router: Router,
     ) -> Self {
         let (settings, stop) = (wanted.clone(), CancellationToken::new());
-        // A socket belongs to the runtime that made it. One that cannot change over is bound anew.
+        // A socket belongs to the runtime that made it. If it cannot be moved to this one, the address is bound again.
         let socket = socket.and_then(|socket| socket.into_std().ok());
         let bound = socket.as_ref().map(|socket| socket.local_addr().unwrap_or(settings.address));
         let address = Arc::new(ArcSwapOption::from(bound.map(Arc::new)));
@@ -52,7 +51,7 @@ impl Server {
                 Some(socket) => socket,
                 None => {
                     published.store(None);
-                    let Some(socket) = stopped.run_until_cancelled(at_last(|| bind(wanted.address))).await
+                    let Some(socket) = stopped.run_until_cancelled(retry(|| bind(wanted.address))).await
                     else {
                         return;
                     };
@@ -67,22 +66,22 @@ impl Server {
         Self { settings, address, stop, task }
     }
 
-    /// What it obeys, or will once it is served.
+    /// Its settings.
     pub(super) fn settings(&self) -> &StatusSettings {
         &self.settings
     }
 
-    /// Whether it is served, or waits for its address.
+    /// Whether its task runs: it serves, or waits for its address.
     pub(super) fn is_running(&self) -> bool {
         !self.task.is_finished()
     }
 
-    /// Where it is served, with the port the system chose for port 0; `None` while its address cannot be had.
+    /// Where it serves, with the port the system chose for port 0; `None` while its address cannot be bound.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.address.load().as_deref().copied().filter(|_| self.is_running())
     }
 
-    /// Ends it at once. Returns where it was served.
+    /// Stops it at once. Returns where it served.
     pub(super) async fn stop(mut self) -> Option<SocketAddr> {
         self.stop.cancel();
         join(&mut self.task, "status page").await;
@@ -95,8 +94,8 @@ fn announce(address: SocketAddr, settings: &StatusSettings) {
     info!(%address, token, "status page");
 }
 
-/// Binds the address when it can be had. However long that takes, there is one warning.
-async fn at_last<T>(bind: impl Fn() -> Result<T, StartError>) -> T {
+/// Binds the address as soon as possible; logs one warning however long that takes.
+async fn retry<T>(bind: impl Fn() -> Result<T, StartError>) -> T {
     let mut due = interval(RETRY_PERIOD);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = false;
@@ -107,13 +106,13 @@ async fn at_last<T>(bind: impl Fn() -> Result<T, StartError>) -> T {
             Err(_) if warned => {}
             Err(error) => {
                 warned = true;
-                warn!("no status page: {error}; it is tried again every {RETRY_PERIOD:?}");
+                warn!("no status page: {error}; retrying every {RETRY_PERIOD:?}");
             }
         }
     }
 }
 
-/// Between two tries of an address that could not be had.
+/// Time between two attempts to bind the address.
 const RETRY_PERIOD: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -142,14 +141,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_taken_address_is_tried_every_period_and_warned_of_once() {
+    async fn a_taken_address_is_tried_every_period_with_one_warning() {
         let sink = Sink::default();
         let writer = sink.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let _guard = tracing::subscriber::set_default(log);
         let address = SocketAddr::from(([127, 0, 0, 1], 8502));
         let is_taken = Cell::new(true);
-        let bound = at_last(|| {
+        let bound = retry(|| {
             let error = || StartError::Bind { address, error: io::ErrorKind::AddrInUse.into() };
             if is_taken.get() { Err(error()) } else { Ok(address) }
         });
@@ -160,20 +159,20 @@ mod tests {
         assert!(timeout(RETRY_PERIOD - 3 * short, bound.as_mut()).await.is_err(), "tried before its time");
         advance(2 * short).await;
         assert_eq!(timeout(Duration::ZERO, bound).await.expect("the sixth period is over"), address);
-        let said = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let logged = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let expected = format!("no status page: cannot listen on {address}: ");
-        assert_eq!((said.lines().count(), said.matches(&expected).count()), (1, 1), "{said}");
-        assert!(said.contains(" WARN ") && said.ends_with("; it is tried again every 10s\n"), "{said}");
+        assert_eq!((logged.lines().count(), logged.matches(&expected).count()), (1, 1), "{logged}");
+        assert!(logged.contains(" WARN ") && logged.ends_with("; retrying every 10s\n"), "{logged}");
     }
 
     #[tokio::test]
-    async fn a_page_that_waits_has_no_address_and_can_be_ended() {
+    async fn a_waiting_server_has_no_address_and_can_be_stopped() {
         let taken = Taken::bind("127.0.0.1:0").unwrap();
         let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None };
         let background = BackgroundRuntime::start("status").unwrap();
-        let waiting = Server::start(&background, &wanted, None, Router::new());
+        let waiting = PageServer::start(&background, &wanted, None, Router::new());
         assert_eq!((waiting.address(), waiting.settings()), (None, &wanted));
-        // It returns when the task has ended.
+        // Returns when the task has ended.
         assert_eq!(waiting.stop().await, None);
     }
 }

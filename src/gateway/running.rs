@@ -1,7 +1,6 @@
-//! What runs: a bus with its task, a listener with its own, and how each of them is started.
+//! Running buses and listeners: how their tasks are started, and what the gateway keeps of each.
 //!
-//! Owns the parts a task is given and what the gateway keeps of it. Never decides what is to run: a start and a
-//! reload do.
+//! Never decides which of them run: start and reload do (`mod.rs`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,36 +21,36 @@ use crate::serial::{BusHandle, BusSettings, PortView, Supervised, Watchdog, port
 use crate::server::{Families, ListenerState, listener};
 use crate::traffic::Traffic;
 
-/// A bus.
+/// A bus with its task.
 #[derive(Debug)]
 pub(super) struct RunningBus {
     pub(super) settings: Arc<config::Bus>,
-    /// By which its task is given other settings.
+    /// Sends new settings to the task.
     reloads: watch::Sender<BusSettings>,
     pub(super) handle: BusHandle,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) port: Arc<ArcSwap<PortView>>,
-    /// How often its task was started after it had panicked.
+    /// How often its task was restarted after a panic.
     pub(super) restarts: Arc<AtomicU64>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
 
-/// A listener.
+/// A listener with its task.
 #[derive(Debug)]
 pub(super) struct RunningListener {
     /// As configured; the port may be 0.
     pub(super) configured: SocketAddr,
     pub(super) address: SocketAddr,
-    /// Which clients its socket takes.
+    /// The address families its socket accepts.
     families: Families,
-    pub(super) listening: Arc<ArcSwap<ListenerState>>,
+    pub(super) state: Arc<ArcSwap<ListenerState>>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
 
 impl RunningBus {
-    /// Starts it; a port that cannot be opened is tried again by its task, a task that panics is started anew.
+    /// Starts the task. It retries a port that cannot be opened, and is restarted after a panic.
     pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, watchdog: &Watchdog) -> Self {
         let (handle, requests) = BusHandle::new(&settings.line.name);
         let view = Arc::clone(handle.view());
@@ -85,9 +84,9 @@ impl RunningBus {
         }
     }
 
-    /// Gives it other settings: it goes on with them, and with what waits, what is owed and what it has learned.
+    /// Applies new settings. Waiting requests, owed answers and learned values stay.
     pub(super) fn reload(self, settings: &config::Bus) -> Self {
-        // It fails only for a task that has ended, which has no use for settings.
+        // Fails only if the task has ended, which needs no settings.
         let _ended = self.reloads.send(bus_settings(settings));
         let handle = self.handle.renamed(&settings.line.name);
         Self { settings: Arc::new(settings.clone()), handle, ..self }
@@ -99,38 +98,36 @@ fn bus_settings(bus: &config::Bus) -> BusSettings {
 }
 
 impl RunningListener {
-    /// Has it listen on `socket`.
+    /// Starts a listener on `socket`.
     pub(super) fn start(socket: TcpListener, families: Families, state: ListenerState) -> Self {
         Self::start_with(socket, families, Arc::new(ArcSwap::from_pointee(state)))
     }
 
-    /// The same, with a cell that others may hold already.
+    /// The same, with the state of an earlier listener, which its connections still use.
     pub(super) fn start_with(
         socket: TcpListener,
         families: Families,
-        listening: Arc<ArcSwap<ListenerState>>,
+        state: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
-        let state = listening.load();
-        let configured = state.settings.address;
-        drop(state);
+        let configured = state.load().settings.address;
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(listener::run(socket, Arc::clone(&listening), stop.clone()));
+        let task = tokio::spawn(listener::run(socket, Arc::clone(&state), stop.clone()));
         info!(%address, "listening");
-        Self { configured, address, families, listening, stop, task }
+        Self { configured, address, families, state, stop, task }
     }
 
-    /// What it is bound to.
+    /// The endpoint it is bound to.
     pub(super) fn endpoint(&self) -> Endpoint {
         Endpoint { address: self.address, families: self.families }
     }
 
-    /// What it is bound to, as configured.
+    /// The endpoint as configured.
     pub(super) fn configured_endpoint(&self) -> Endpoint {
         Endpoint { address: self.configured, families: self.families }
     }
 
-    /// Whether it still takes clients.
+    /// Whether it still accepts clients.
     pub(super) fn is_running(&self) -> bool {
         !self.stop.is_cancelled() && !self.task.is_finished()
     }

@@ -1,7 +1,7 @@
-//! The status page's place in the gateway: where it gets its picture, its server, and the history's clock.
+//! The status page of a gateway: its sources, its server, and the sampling of history and events.
 //!
-//! Owns what survives a reload: the cell with what surrounds the page, and the history. A page whose address is
-//! taken keeps nothing else from running, unless the file names it; it comes when the address is free.
+//! Owns what survives a reload: the cell with the sources, and the history. If the address of the page is taken, a
+//! start fails only if the configuration names that address.
 
 use std::fmt;
 use std::io;
@@ -17,23 +17,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::event_log::{EventLog, EventSampler};
-use super::server::Server;
-use super::{StartError, bind, bind_patiently, collide, join};
+use super::page_server::PageServer;
+use super::{StartError, bind, bind_with_retries, collide, join};
 use crate::config::StatusSettings;
 use crate::config::{self, Config};
 use crate::runtime::BackgroundRuntime;
 use crate::traffic::COLLECT_PERIOD;
 use crate::web::{self, SharedHistory, SharedSources, Sources};
 
-/// The page of a running gateway, and what it needs while there is none.
+/// The status page of a running gateway; its history is kept even while the page is off.
 ///
-/// All of it runs on a thread of its own: neither a line nor a client waits until a page is written.
+/// All of it runs on its own thread: no line and no client waits while a page is rendered.
 pub(super) struct StatusPage {
     background: BackgroundRuntime,
     sources: SharedSources,
     history: SharedHistory,
     events: EventLog,
-    server: Option<Server>,
+    server: Option<PageServer>,
     sampler: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -45,10 +45,10 @@ impl fmt::Debug for StatusPage {
 }
 
 impl StatusPage {
-    /// Starts the history; the page has nothing to show yet. A reload that switches the page on finds it there.
+    /// Starts the history, without a page. It is there when a reload switches the page on.
     ///
     /// # Errors
-    /// When no thread is left for it.
+    /// When its thread cannot be started.
     pub(super) fn new(started: Instant, events: EventLog) -> Result<Self, StartError> {
         let background = BackgroundRuntime::start("status").map_err(|error| StartError::Thread { error })?;
         let sources = Arc::new(ArcSwap::from_pointee(Sources::empty(started)));
@@ -63,20 +63,21 @@ impl StatusPage {
         Ok(Self { background, sources, history, events, server: None, sampler, stop })
     }
 
-    /// Shows these sources on `socket`, if there is one.
+    /// Sets the sources and serves the page on `socket`, if there is one.
     pub(super) fn open(&mut self, config: &Config, socket: Option<TcpListener>, sources: Sources) {
         self.sources.store(Arc::new(sources));
         self.server = config.status.as_ref().and_then(|wanted| self.serve(wanted, socket));
     }
 
-    /// Of the sources that come next.
+    /// The generation of the next sources.
     pub(super) fn next_generation(&self) -> u64 {
         self.sources.load().generation + 1
     }
 
-    /// Where the page is, with the port the system chose for port 0; `None` also while its address cannot be had.
+    /// Where the page is served, with the port the system chose for port 0; `None` also while its address cannot be
+    /// bound.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().and_then(Server::address)
+        self.server.as_ref().and_then(PageServer::address)
     }
 
     /// What the pages show of the last hours.
@@ -84,26 +85,26 @@ impl StatusPage {
         self.history.clone()
     }
 
-    /// Whether the page that is served, or waits for its address, is the one that is wanted.
-    fn serves(&self, wanted: Option<&StatusSettings>) -> bool {
+    /// Whether the running server, serving or waiting for its address, has the settings `wanted`.
+    fn is_up_to_date(&self, wanted: Option<&StatusSettings>) -> bool {
         match &self.server {
             Some(server) => server.is_running() && Some(server.settings()) == wanted,
             None => wanted.is_none(),
         }
     }
 
-    /// Binds the address of a page that is to replace the one there is, as far as it is another and can be had
-    /// before that one has gone.
+    /// Binds the address of the page after a reload; `None` if it is unchanged, or can be bound only after the present
+    /// server has stopped.
     ///
     /// # Errors
-    /// When the file names the address and it cannot be bound.
+    /// When the configuration names the address and it cannot be bound.
     pub(super) fn bind_new(&self, config: &Config) -> Result<Option<TcpListener>, StartError> {
         let wanted = config.status.as_ref().map(|status| status.settings.address);
         if wanted == self.server.as_ref().map(|server| server.settings().address) {
             return Ok(None);
         }
         match bind_page(config) {
-            // As when 127.0.0.1 becomes 0.0.0.0: our own page is in the way.
+            // Our own server has it, as when 127.0.0.1 becomes 0.0.0.0.
             Err(StartError::Bind { address, error })
                 if error.kind() == io::ErrorKind::AddrInUse
                     && self.address().is_some_and(|served| collide(served, address)) =>
@@ -114,14 +115,14 @@ impl StatusPage {
         }
     }
 
-    /// Takes over what a reload changed.
+    /// Applies a new configuration.
     pub(super) async fn reload(&mut self, config: &Config, socket: Option<TcpListener>, sources: Sources) {
         let buses: Vec<String> = sources.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
         let traffic = Arc::clone(&sources.traffic);
         self.sources.store(Arc::new(sources));
-        // By the thread of the readers, for whom it may have to wait.
+        // On the thread of the page, because it may have to wait for readers there.
         let _forgotten = self.background.spawn(async move { traffic.keep_only(&buses) });
-        if self.serves(config.status.as_ref().map(|status| &status.settings)) {
+        if self.is_up_to_date(config.status.as_ref().map(|status| &status.settings)) {
             return;
         }
         let left = match self.server.take() {
@@ -135,11 +136,12 @@ impl StatusPage {
         let address = wanted.settings.address;
         let socket = match socket {
             Some(socket) => Some(socket),
-            // The old one had the address or was in its way, so it had to be gone first.
-            None if left.is_some_and(|left| collide(left, address)) => match bind_patiently(address).await {
+            // The old server had this address or one that excludes it, so it had to stop first.
+            None if left.is_some_and(|left| collide(left, address)) => match bind_with_retries(address).await
+            {
                 Ok(socket) => Some(socket),
                 Err(error) => {
-                    warn_unless_given(wanted, &error);
+                    warn_if_default(wanted, &error);
                     None
                 }
             },
@@ -148,7 +150,7 @@ impl StatusPage {
         self.server = self.serve(wanted, socket);
     }
 
-    /// Ends the page at once, and the history.
+    /// Stops the page and the history at once.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         if let Some(server) = self.server.take() {
@@ -157,42 +159,45 @@ impl StatusPage {
         join(&mut self.sampler, "history").await;
     }
 
-    /// A page whose address the file names, and which a reload could not move, waits for it. A page at the default
-    /// address does not: it would hold the address against a gateway whose file names it.
-    fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<Server> {
+    /// Starts the server. Without a socket it waits for its address if the configuration names that. A page at the
+    /// default address does not wait: it could take the address from a gateway whose configuration names it.
+    fn serve(&self, wanted: &config::Status, socket: Option<TcpListener>) -> Option<PageServer> {
         if socket.is_none() && !wanted.given {
             return None;
         }
         let router =
             web::router(&self.sources, &self.history, &self.events.shared(), wanted.settings.clone());
-        Some(Server::start(&self.background, &wanted.settings, socket, router))
+        Some(PageServer::start(&self.background, &wanted.settings, socket, router))
     }
 }
 
-/// Binds the page's address; `None` where there is none, or where the default one cannot be bound.
+/// Binds the page's address; `None` if the page is off, or the default address cannot be bound.
 ///
 /// # Errors
-/// When the file names an address that cannot be had.
+/// When the configuration names the address and it cannot be bound.
 pub(super) fn bind_page(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(status) = &config.status else { return Ok(None) };
     match bind(status.settings.address) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if status.given => Err(error),
         Err(error) => {
-            warn_unless_given(status, &error);
+            warn_if_default(status, &error);
             Ok(None)
         }
     }
 }
 
-/// A page whose address the file names is refused, or warned of by its server.
-fn warn_unless_given(wanted: &config::Status, error: &StartError) {
+/// Warns that there is no page at the default address. For an address in the configuration, the start or reload fails,
+/// or the server warns.
+fn warn_if_default(wanted: &config::Status, error: &StartError) {
     if !wanted.given {
-        warn!("no status page: {error}; the key `status`, or --status of a demo, gives it another address");
+        warn!(
+            "no status page: {error}; set another address with the key `status`, or with --status of a demo"
+        );
     }
 }
 
-/// Looks at the gateway once a second, and collects its traffic more often.
+/// Samples history and events once a second, and collects the traffic more often.
 async fn sample(
     sources: SharedSources,
     history: SharedHistory,
@@ -216,5 +221,5 @@ async fn sample(
     }
 }
 
-/// Between two looks at the gateway for its history.
+/// Time between two samples of history and events.
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);

@@ -58,7 +58,7 @@ fn a_page_that_a_reload_could_not_move_comes_when_its_address_is_free() {
     gateway.signal(Signal::SIGHUP);
     gateway.line_with("status page closed");
     let said = gateway.line_with(&format!("no status page: cannot listen on {all}"));
-    assert!(said.contains(" WARN ") && said.ends_with("; it is tried again every 10s"), "{said}");
+    assert!(said.contains(" WARN ") && said.ends_with("; retrying every 10s"), "{said}");
     gateway.line_with("INFO reloaded");
 
     // From here on nobody tells the gateway anything.
