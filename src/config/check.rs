@@ -1,7 +1,7 @@
-//! What the sections of a file say about each other, and the configuration they make.
+//! The checks between keys and sections, and the [`Config`] that results.
 //!
-//! Every check runs whose own inputs are sound, whatever else was reported. Contract section 1: identifiers unique per
-//! listener, one bus per device, deadlines that can be kept.
+//! Among others: identifiers are unique per listener, a device has one bus, deadlines can be kept. A check runs
+//! whenever its own inputs are sound, whatever else was reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use super::device;
 use super::profiles::Profiles;
 use super::section::{self, File, MAX_READ};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
-use super::token_file::{MAKE_ONE, read_token};
-use super::unit::UnitRead;
+use super::token_file::{MAKE_TOKEN, read_token};
+use super::unit::UnitEntry;
 use super::value::Address;
 use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
@@ -23,7 +23,7 @@ use crate::modbus::rtu;
 use crate::serial::PortSettings;
 use crate::server::{Broadcast, ListenerSettings, Writes};
 
-/// The configuration of a file. `None`: something was reported, here or before.
+/// Checks a file and builds its configuration. `None`: an error was reported, here or before.
 pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {
     for (key, is_empty) in [("listeners", file.listeners.is_empty()), ("buses", file.buses.is_empty())] {
         if is_empty && reader.is_sound(key) {
@@ -33,11 +33,11 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     let mut profiles = Profiles::of(&file.profiles, reader);
     let buses = file.buses.iter().enumerate();
     let buses: Vec<_> = buses
-        .map(|(index, bus)| BusRead::new(bus, format!("buses[{index}]"), &mut profiles, reader))
+        .map(|(index, bus)| BusEntry::new(bus, format!("buses[{index}]"), &mut profiles, reader))
         .collect();
     let listeners = file.listeners.iter().enumerate();
     let listeners: Vec<_> = listeners
-        .map(|(index, listener)| ListenerRead::new(listener, format!("listeners[{index}]"), reader))
+        .map(|(index, listener)| ListenerEntry::new(listener, format!("listeners[{index}]"), reader))
         .collect();
     check_addresses(&listeners, reader);
     check_names(&buses, reader);
@@ -64,7 +64,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     Some(Config {
         site: file.site.as_ref().map(|site| site.0.clone()),
         listeners: listeners.collect::<Option<_>>()?,
-        buses: buses.iter().map(BusRead::finish).collect::<Option<_>>()?,
+        buses: buses.iter().map(BusEntry::finish).collect::<Option<_>>()?,
         log_level: file.log_level,
         diagnostics_unit: file.diagnostics_unit.0,
         profiles: file.profiles.0.clone(),
@@ -80,21 +80,21 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     })
 }
 
-/// An entry of `listeners`.
-struct ListenerRead<'f> {
+/// An entry of `listeners`, checked by itself.
+struct ListenerEntry<'f> {
     listener: &'f section::Listener,
     path: String,
-    /// `None`: reported.
+    /// `None`: an error was reported.
     address: Option<SocketAddr>,
-    /// `None`: reported.
+    /// `None`: an error was reported.
     deadline: Option<Duration>,
 }
 
-impl<'f> ListenerRead<'f> {
-    /// Checks what the entry says by itself.
+impl<'f> ListenerEntry<'f> {
+    /// Checks the entry by itself.
     fn new(listener: &'f section::Listener, path: String, reader: &mut Reader<'_, '_>) -> Self {
         let key = |name: &str| format!("{path}.{name}");
-        // A listener on a device, which is reported as not yet supported, has no address.
+        // A listener with `device`, which is reported as not yet supported, needs no address.
         if reader.is_sound(&key("device")) {
             reader.require(&listener.address, &key("address"));
         }
@@ -102,7 +102,7 @@ impl<'f> ListenerRead<'f> {
         let broadcasts = listener.broadcast != Broadcast::Refuse;
         if broadcasts && listener.writes == Writes::Deny && reader.is_sound(&key("writes")) {
             let what = "broadcasts are writes, and writes: deny answers each of them with 0x01";
-            reader.warning(&key("broadcast"), what, "say writes: allow, or broadcast: refuse");
+            reader.warning(&key("broadcast"), what, "set writes: allow, or broadcast: refuse");
         }
         for sent in
             listener.unit_map.iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
@@ -152,19 +152,19 @@ impl<'f> ListenerRead<'f> {
     }
 }
 
-/// An entry of `buses`.
-struct BusRead<'f> {
+/// An entry of `buses`, checked by itself.
+struct BusEntry<'f> {
     bus: &'f section::Bus,
     path: String,
-    /// `None`: reported.
+    /// `None`: an error was reported.
     name: Option<&'f str>,
-    /// `None`: reported.
+    /// `None`: an error was reported.
     framing: Option<Framing>,
-    units: Vec<UnitRead<'f>>,
+    units: Vec<UnitEntry<'f>>,
 }
 
-impl<'f> BusRead<'f> {
-    /// Checks what the entry and its units say by themselves.
+impl<'f> BusEntry<'f> {
+    /// Checks the entry and its units by themselves.
     fn new(
         bus: &'f section::Bus,
         path: String,
@@ -174,12 +174,12 @@ impl<'f> BusRead<'f> {
         let key = |name: &str| format!("{path}.{name}");
         reader.require(&bus.name, &key("name"));
         reader.require(&bus.device, &key("device"));
-        if let Some((what, help)) = bus.device.as_ref().and_then(|device| device::unstable(&device.0)) {
+        if let Some((what, help)) = bus.device.as_ref().and_then(|device| device::unstable_name(&device.0)) {
             reader.warning(&key("device"), &what, &help);
         }
         let rate = bus.baud_rate.get();
         if !USUAL_BAUD_RATES.contains(&rate) {
-            let what = format!("{rate} is no usual baud rate");
+            let what = format!("{rate} is not a usual baud rate");
             reader.warning(
                 &key("baud_rate"),
                 &what,
@@ -202,7 +202,7 @@ impl<'f> BusRead<'f> {
         let units = bus.units.iter().enumerate();
         let units = units
             .map(|(index, unit)| {
-                UnitRead::new(unit, key(&format!("units[{index}]")), bus, &path, profiles, reader)
+                UnitEntry::new(unit, key(&format!("units[{index}]")), bus, &path, profiles, reader)
             })
             .collect();
         let name = bus.name.as_ref().map(|name| name.0.as_str());
@@ -264,18 +264,18 @@ impl<'f> BusRead<'f> {
     }
 }
 
-/// The units a listener leads to, in order of the file.
-fn units_of<'b, 'f>(route: &[usize], buses: &'b [BusRead<'f>]) -> Vec<&'b UnitRead<'f>> {
+/// The units behind a listener, in the order of the file.
+fn units_of<'b, 'f>(route: &[usize], buses: &'b [BusEntry<'f>]) -> Vec<&'b UnitEntry<'f>> {
     let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
     routed.flat_map(|(_, bus)| &bus.units).collect()
 }
 
-/// A unit entry under each identifier clients use for it.
-fn under_aliases<'b, 'f>(unit: &'b UnitRead<'f>) -> impl Iterator<Item = (u8, &'b UnitRead<'f>)> {
+/// A unit entry with each identifier that clients use for it.
+fn with_aliases<'b, 'f>(unit: &'b UnitEntry<'f>) -> impl Iterator<Item = (u8, &'b UnitEntry<'f>)> {
     unit.aliases.iter().flatten().map(move |alias| (*alias, unit))
 }
 
-fn check_addresses(listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) {
+fn check_addresses(listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
     for (index, listener) in listeners.iter().enumerate() {
         if let Some(address) = listener.address {
             check_address(address, &listener.key("address"), &listeners[..index], reader);
@@ -283,7 +283,12 @@ fn check_addresses(listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) 
     }
 }
 
-fn check_address(address: SocketAddr, path: &str, earlier: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) {
+fn check_address(
+    address: SocketAddr,
+    path: &str,
+    earlier: &[ListenerEntry<'_>],
+    reader: &mut Reader<'_, '_>,
+) {
     let taken = earlier.iter().filter_map(|listener| Some((listener, listener.address?)));
     if let Some((listener, first)) = taken.into_iter().find(|(_, other)| collide(other, &address)) {
         let first_path = listener.key("address");
@@ -293,15 +298,15 @@ fn check_address(address: SocketAddr, path: &str, earlier: &[ListenerRead<'_>], 
     }
 }
 
-/// Whether the kernel would refuse the second of the two.
+/// Whether the kernel refuses to bind both.
 fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
     let same_ip = a.is_ipv4() == b.is_ipv4()
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified());
-    // Port 0 is another free port each time.
+    // Port 0 stands for a different free port each time.
     a.port() == b.port() && a.port() != 0 && same_ip
 }
 
-fn check_names(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+fn check_names(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
     let mut seen = BTreeMap::new();
     for bus in buses {
         let Some(name) = bus.name else { continue };
@@ -314,11 +319,11 @@ fn check_names(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
     }
 }
 
-fn check_devices(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
     let mut seen = BTreeMap::new();
     for bus in buses {
         let Some(device) = &bus.bus.device else { continue };
-        let resolved = device::resolved(&device.0);
+        let resolved = device::resolve(&device.0);
         if let Some((first, path)) = seen.get(&resolved) {
             let what = format!("found {}, the same device as {first} of {path}", device.0.display());
             reader.error(&bus.key("device"), &what, "allowed: one bus on a device");
@@ -328,38 +333,38 @@ fn check_devices(buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
     }
 }
 
-/// Identifiers on the line, and those clients use, each once in a bus.
-fn check_identifiers(bus: &BusRead<'_>, buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
-    let mut on_line: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
-    let mut for_clients: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+/// Checks that each identifier, on the line and for clients, occurs once on a bus.
+fn check_identifiers(bus: &BusEntry<'_>, buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
+    let mut on_line: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
+    let mut for_clients: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
     for unit in &bus.units {
         if reader.is_full() {
             return;
         }
         let taken = unit.ids.and_then(|ids| claim(&mut on_line, ids, unit));
         if let Some((id, first)) = taken {
-            let what = format!("found unit {id} a second time, {} has it already", first.whereabouts(reader));
+            let what = format!("found unit {id} a second time, {} has it already", first.location(reader));
             reader.error(&format!("{}.id", unit.path), &what, "allowed: each unit once on a bus");
         }
         let taken_alias = unit.aliases.as_deref().and_then(|aliases| claim(&mut for_clients, aliases, unit));
-        // A unit listed twice under its own identifier is one fault, not two.
+        // A unit listed twice under its own identifier is reported once, not twice.
         if let Some((alias, first)) = taken_alias.filter(|_| unit.is_renamed || taken.is_none()) {
             let what = format!(
                 "found identifier {alias} for clients, which leads to {} already",
-                first.whereabouts(reader)
+                first.location(reader)
             );
-            let help = format!("allowed: each identifier once on a listener; {}", another(unit, buses));
+            let help = format!("allowed: each identifier once on a listener; {}", suggest_alias(unit, buses));
             reader.error(&unit.alias_path(), &what, &help);
         }
     }
 }
 
-/// Notes the owner of each of the identifiers; returns the first that had one, and that owner.
+/// Records `unit` as owner of each identifier that has none; returns the first that has another owner, with it.
 fn claim<'u, 'f>(
-    owners: &mut BTreeMap<u8, &'u UnitRead<'f>>,
+    owners: &mut BTreeMap<u8, &'u UnitEntry<'f>>,
     ids: &[u8],
-    unit: &'u UnitRead<'f>,
-) -> Option<(u8, &'u UnitRead<'f>)> {
+    unit: &'u UnitEntry<'f>,
+) -> Option<(u8, &'u UnitEntry<'f>)> {
     let mut taken = None;
     for &id in ids {
         let owner = *owners.entry(id).or_insert(unit);
@@ -370,10 +375,10 @@ fn claim<'u, 'f>(
     taken
 }
 
-/// What would keep a unit's identifiers apart from those of all others.
-fn another(unit: &UnitRead<'_>, buses: &[BusRead<'_>]) -> String {
+/// Suggests a value of `as` whose identifiers no other unit has.
+fn suggest_alias(unit: &UnitEntry<'_>, buses: &[BusEntry<'_>]) -> String {
     let others = buses.iter().flat_map(|bus| &bus.units).filter(|other| !std::ptr::eq(*other, unit));
-    let taken: BTreeSet<u8> = others.flat_map(under_aliases).map(|(alias, _)| alias).collect();
+    let taken: BTreeSet<u8> = others.flat_map(with_aliases).map(|(alias, _)| alias).collect();
     let more = u8::try_from(unit.ids.map_or(1, <[u8]>::len).saturating_sub(1)).unwrap_or(u8::MAX);
     let runs = (1..=u8::MAX - more).map(|first| first..=first + more);
     match runs.into_iter().find(|run| taken.range(run.clone()).next().is_none()) {
@@ -385,10 +390,10 @@ fn another(unit: &UnitRead<'_>, buses: &[BusRead<'_>]) -> String {
     }
 }
 
-/// The buses a listener names; `None`: reported.
+/// The indexes of the buses a listener names; `None`: an error was reported.
 fn route(
-    listener: &ListenerRead<'_>,
-    buses: &[BusRead<'_>],
+    listener: &ListenerEntry<'_>,
+    buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) -> Option<Vec<usize>> {
     let path = listener.key("buses");
@@ -398,7 +403,7 @@ fn route(
     if !reader.is_sound(&path) {
         return None;
     }
-    // With a name missing, it cannot be said which name is unknown.
+    // If a bus has no name, no name of the list can be called unknown.
     let known: Option<Vec<&str>> = buses.iter().map(|bus| bus.name).collect();
     let mut route = Vec::new();
     for (index, Name(name)) in names.0.iter().enumerate() {
@@ -420,41 +425,41 @@ fn route(
             (None, _) => {}
         }
     }
-    // What is known of a faulty list is still worth comparing; the fault itself keeps the file out.
+    // The sound part of a faulty list is still checked further; the file is refused because of the fault anyway.
     (!route.is_empty()).then_some(route)
 }
 
-/// No identifier may lead to two buses of one listener.
+/// Checks that no identifier leads to two buses of one listener.
 fn check_routes(
-    listener: &ListenerRead<'_>,
+    listener: &ListenerEntry<'_>,
     route: &[usize],
-    buses: &[BusRead<'_>],
+    buses: &[BusEntry<'_>],
     reported: &mut BTreeSet<String>,
     reader: &mut Reader<'_, '_>,
 ) {
-    let mut owners: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
-    // In order of the file, so that the later of two units is the one to change.
+    let mut owners: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
+    // In the order of the file, so that the later of two units is reported.
     let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
     for (_, bus) in routed {
-        let mut own: BTreeMap<u8, &UnitRead<'_>> = BTreeMap::new();
+        let mut own: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
         for unit in &bus.units {
             if reader.is_full() {
                 return;
             }
-            let taken = under_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
+            let taken = with_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
             if let Some((alias, first)) = taken.filter(|_| reported.insert(unit.path.clone())) {
                 let what = format!(
                     "found identifier {alias} for clients, which leads to {} already, on the same listener ({})",
-                    first.whereabouts(reader),
+                    first.location(reader),
                     listener.path
                 );
                 let help = format!(
                     "allowed: each identifier once on a listener; {}, or give each bus a listener of its own by `buses`",
-                    another(unit, buses)
+                    suggest_alias(unit, buses)
                 );
                 reader.error(&unit.alias_path(), &what, &help);
             }
-            own.extend(under_aliases(unit));
+            own.extend(with_aliases(unit));
         }
         for (alias, unit) in own {
             owners.entry(alias).or_insert(unit);
@@ -462,26 +467,26 @@ fn check_routes(
     }
 }
 
-/// Each entry of a `unit_map` has to lead to a unit of the listener's buses.
+/// Checks that each entry of a `unit_map` leads to a unit of the listener's buses.
 fn check_unit_map(
-    listener: &ListenerRead<'_>,
+    listener: &ListenerEntry<'_>,
     route: &[usize],
-    buses: &[BusRead<'_>],
+    buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
     let Some(map) = &listener.listener.unit_map else { return };
-    // With a bus or an identifier missing, it cannot be said which unit is unknown.
+    // If a bus or an identifier is missing, no unit can be called unknown.
     let is_known =
-        |bus: &BusRead<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
+        |bus: &BusEntry<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
     let is_listed = ["unit_map", "buses"].iter().all(|name| reader.is_sound(&listener.key(name)));
     if !is_listed || !buses.iter().all(is_known) {
         return;
     }
     let units = units_of(route, buses);
-    let known: BTreeMap<u8, _> = units.iter().copied().flat_map(under_aliases).collect();
+    let known: BTreeMap<u8, _> = units.iter().copied().flat_map(with_aliases).collect();
     let words: Vec<String> = known.keys().map(u8::to_string).collect();
     for (sent, found) in map.0.iter().filter(|(_, unit)| !known.contains_key(unit)) {
-        // It may be what is set on the meter.
+        // It may be the identifier set on the meter.
         let on_line = units.iter().find_map(|unit| {
             let at = unit.ids?.iter().position(|id| id == found)?;
             unit.aliases.as_ref()?.get(at).map(u8::to_string)
@@ -490,7 +495,7 @@ fn check_unit_map(
             .or_else(|| nearest(&found.to_string(), words.iter().map(String::as_str)).map(str::to_owned));
         let elsewhere = buses.iter().enumerate().filter(|(index, _)| !route.contains(index));
         let elsewhere = elsewhere.into_iter().find_map(|(_, bus)| {
-            let has_it = bus.units.iter().flat_map(under_aliases).any(|(alias, _)| alias == *found);
+            let has_it = bus.units.iter().flat_map(with_aliases).any(|(alias, _)| alias == *found);
             bus.name.filter(|_| has_it)
         });
         let hint = match (elsewhere, near) {
@@ -504,7 +509,7 @@ fn check_unit_map(
     }
 }
 
-/// `1, 5-8`, the identifiers in order.
+/// Formats identifiers in ascending order: `1, 5-8`.
 fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
     let mut runs: Vec<(u8, u8)> = Vec::new();
     for id in identifiers {
@@ -519,11 +524,11 @@ fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
     runs.into_iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
-/// One attempt at the slowest unit has to fit into the deadline.
+/// Checks that one attempt at the slowest unit fits into the deadline.
 fn check_deadline(
-    listener: &ListenerRead<'_>,
+    listener: &ListenerEntry<'_>,
     route: &[usize],
-    buses: &[BusRead<'_>],
+    buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
     let units = units_of(route, buses).into_iter();
@@ -534,7 +539,7 @@ fn check_deadline(
         let what = format!(
             "{} is too short for one attempt: the response_timeout of {} is {}",
             show(deadline),
-            unit.whereabouts(reader),
+            unit.location(reader),
             show(slow)
         );
         reader.error(
@@ -545,11 +550,11 @@ fn check_deadline(
     }
 }
 
-/// The longest read has to fit into the deadline by its bytes alone; what does not is refused even on an idle line.
+/// Checks that the wire time of the longest read fits into the deadline; longer reads are refused even on an idle line.
 fn check_wire_time(
-    listener: &ListenerRead<'_>,
+    listener: &ListenerEntry<'_>,
     route: &[usize],
-    buses: &[BusRead<'_>],
+    buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
     let Some(deadline) = listener.deadline else { return };
@@ -581,7 +586,7 @@ fn check_wire_time(
     }
 }
 
-fn check_unused(routes: &[Option<Vec<usize>>], buses: &[BusRead<'_>], reader: &mut Reader<'_, '_>) {
+fn check_unused(routes: &[Option<Vec<usize>>], buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
     let Some(routes) = routes.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return };
     for (index, bus) in buses.iter().enumerate() {
         if !routes.is_empty() && !routes.iter().any(|route| route.contains(&index)) {
@@ -591,12 +596,12 @@ fn check_unused(routes: &[Option<Vec<usize>>], buses: &[BusRead<'_>], reader: &m
     }
 }
 
-/// No listener may lead to a meter under the identifier of the diagnostics unit.
+/// Checks that no listener leads to a meter under the identifier of the diagnostics unit.
 fn check_diagnostics(
     file: &File,
-    listeners: &[ListenerRead<'_>],
+    listeners: &[ListenerEntry<'_>],
     routes: &[Option<Vec<usize>>],
-    buses: &[BusRead<'_>],
+    buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
     let Some(id) = file.diagnostics_unit.0 else { return };
@@ -606,7 +611,7 @@ fn check_diagnostics(
         let path = listener.key("unit_map");
         match &listener.listener.unit_map {
             _ if !reader.is_sound(&path) => {}
-            None => served.extend(units_of(route, buses).into_iter().rev().flat_map(under_aliases)),
+            None => served.extend(units_of(route, buses).into_iter().rev().flat_map(with_aliases)),
             Some(map) if map.0.iter().any(|(sent, _)| *sent == id) => {
                 let line = reader.on_line("diagnostics_unit");
                 let what = format!("found {id}, the identifier of the diagnostics unit{line}");
@@ -621,13 +626,13 @@ fn check_diagnostics(
     }
     let Some(unit) = served.get(&id) else { return };
     let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !served.contains_key(free));
-    let what = format!("found {id}, which leads to {} already", unit.whereabouts(reader));
+    let what = format!("found {id}, which leads to {} already", unit.location(reader));
     let help = format!("allowed: off, or an identifier no unit has, such as {}", free.unwrap_or(u8::MAX));
     reader.error("diagnostics_unit", &what, &help);
 }
 
-/// The page; `None`: it is off, or something was reported.
-fn status(file: &File, listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '_>) -> Option<Status> {
+/// The status page; `None`: it is off, or an error was reported.
+fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) -> Option<Status> {
     let page = match &file.status {
         Some(section::Status::Off) => return None,
         Some(section::Status::On(page)) => page.clone(),
@@ -642,7 +647,7 @@ fn status(file: &File, listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '
         None => None,
         Some(Ok(token)) => Some(token),
         Some(Err(message)) => {
-            let (what, help) = message.split_once("; ").unwrap_or((&message, MAKE_ONE));
+            let (what, help) = message.split_once("; ").unwrap_or((&message, MAKE_TOKEN));
             reader.error("status.token_file", what, help);
             return None;
         }
@@ -650,7 +655,7 @@ fn status(file: &File, listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '
     if is_sound && token.is_none() && !address.ip().is_loopback() {
         let what = format!("found {address}, which others can reach, and no token_file beside it");
         let help = format!(
-            "allowed: a loopback address such as 127.0.0.1:8502, or with a token_file any ({MAKE_ONE})"
+            "allowed: a loopback address such as 127.0.0.1:8502, or with a token_file any ({MAKE_TOKEN})"
         );
         reader.error("status.address", &what, &help);
     }
@@ -658,14 +663,14 @@ fn status(file: &File, listeners: &[ListenerRead<'_>], reader: &mut Reader<'_, '
     Some(Status { settings: StatusSettings { address, token }, token_file, given: file.status.is_some() })
 }
 
-/// Bytes of a read request on the line, and of the answer beside its registers.
+/// Bytes of a read request on the line, and of its answer without registers.
 const READ_REQUEST_LENGTH: usize = 8;
 const READ_REPLY_LENGTH: usize = 5;
 
-/// What a deadline leaves for the wire and the way back, beyond the response timeout.
+/// Time that a deadline must leave for wire and reply beyond the response timeout.
 const DEADLINE_SLACK: Duration = Duration::from_millis(100);
 
-/// What serial drivers have a name for.
+/// The rates for which serial drivers have constants, and some that are common besides.
 const USUAL_BAUD_RATES: &[u32] = &[
     300, 600, 1200, 1800, 2400, 4800, 9600, 14_400, 19_200, 28_800, 38_400, 57_600, 76_800, 115_200, 230_400,
     460_800, 500_000, 576_000, 921_600, 1_000_000,

@@ -1,18 +1,18 @@
-//! What the file system says about a device's name.
+//! Checks of device names against the file system.
 //!
-//! Follows links, never opens a device. A device that is not there now is no fault: it may be plugged in later.
+//! Follows links, never opens a device. An absent device is not an error: it may be plugged in later.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The device behind a name, links followed where they lead somewhere.
-pub(super) fn resolved(device: &Path) -> PathBuf {
-    // Without the device, what can be said is said by the name: doubled slashes and dots leave it.
+/// The device behind a name; follows links if the device is present.
+pub(super) fn resolve(device: &Path) -> PathBuf {
+    // The name of an absent device is only normalised: doubled slashes and dots are removed.
     fs::canonicalize(device).unwrap_or_else(|_| device.components().collect())
 }
 
-/// What to say of a name that the kernel hands out in order of plugging in: what is wrong, and a remedy.
-pub(super) fn unstable(device: &Path) -> Option<(String, String)> {
+/// Warning and help for a name that the kernel assigns in the order of plugging in.
+pub(super) fn unstable_name(device: &Path) -> Option<(String, String)> {
     let name = device.to_str()?;
     let numbered = |prefix: &str| {
         let rest = name.strip_prefix(prefix);
@@ -28,7 +28,7 @@ pub(super) fn unstable(device: &Path) -> Option<(String, String)> {
     Some((format!("the name {name} may belong to another adapter after the next plug-in or restart"), advice))
 }
 
-/// The first link in `names`, in order of the alphabet, that leads to the device.
+/// The alphabetically first link in `names` that leads to the device.
 fn stable_name(names: &Path, device: &Path) -> Option<PathBuf> {
     let device = fs::canonicalize(device).ok()?;
     let links = fs::read_dir(names).ok()?.filter_map(|entry| Some(entry.ok()?.path()));

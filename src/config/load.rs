@@ -1,18 +1,18 @@
-//! From a file, a text or sections in code to a checked configuration, or to everything that is wrong with it.
+//! Loads a configuration from a file, a text or sections in code, or returns all its problems.
 
 use std::io;
 use std::path::Path;
 
 use super::check;
 use super::profiles::read_bounded;
-use super::section::{Audit, Bus, File, Listener, MAX_BUSES, OfflineAfter, StatusPage, Unit};
+use super::section::{Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, StatusPage, Unit};
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
 
 /// Reads and checks a configuration file.
 ///
 /// # Errors
-/// Everything that is wrong with it, a file that cannot be read included.
+/// All problems of the file, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let cannot_be_read = |error: io::Error| {
@@ -31,11 +31,11 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     parse(decode(&bytes, &name)?, &name)
 }
 
-/// Checks the text of a configuration file; `file_name` is shown in messages. The files of the profiles its units
-/// name are read, too.
+/// Checks the text of a configuration file; `file_name` is shown in messages. Reads the files of the profiles that
+/// units name.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All problems of the text.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
     let (config, warnings) = document::read(text, file_name, &FORMAT, |reader, root| {
         let file = read(reader, root)?;
@@ -61,7 +61,7 @@ impl TryFrom<File> for Config {
     }
 }
 
-/// Each listener, bus and unit by itself. What was reported has its default.
+/// Reads each listener, bus and unit by itself. Faulty values are reported and have their defaults.
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
     let mut file: File = reader.section(root, "")?;
     file.listeners = reader.sections(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
@@ -87,6 +87,7 @@ static FORMAT: Format = Format {
         document::section::<Unit>,
         document::section::<StatusPage>,
         document::section::<Audit>,
+        document::section::<Events>,
     ],
     later: &[
         "mqtt",
@@ -98,7 +99,7 @@ static FORMAT: Format = Format {
     ],
 };
 
-/// Listeners of one gateway.
+/// Largest number of listeners.
 const MAX_LISTENERS: usize = 64;
-/// Entries of `units`: identifiers there are on a line.
+/// Largest number of entries of `units`: as many as there are identifiers on a line.
 const MAX_UNITS: usize = 255;

@@ -1,9 +1,13 @@
-//! The configuration: a YAML file, or sections filled in by code, into a checked [`Config`].
+//! The configuration: turns a YAML file, or sections filled in by code, into a checked [`Config`].
 //!
-//! Owns the keys of the file, their bounds and defaults ([`section`]), what they say about each other, and the way back
-//! to a file. Looks at the file system where the file names something there: profiles, the token, devices.
+//! Owns the keys of the file, their bounds and defaults ([`section`]), the checks between them (`check`), and the way
+//! back to YAML (`write`). Reads the file system where the file names something there: profiles, the token, devices.
 //!
-//! Never opens a port or a socket, and never changes what it was given.
+//! Never opens a port or a socket, and never writes a file.
+//!
+//! A new key: field and default in [`section`] (a notation in [`value`], a section also in `load::FORMAT`), `check`
+//! (for a unit: `unit`, `polling`), `write`, the settings type of the module that uses it or `settings`, and
+//! `config/metergate.yaml`.
 
 mod check;
 mod device;

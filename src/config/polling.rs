@@ -1,7 +1,7 @@
-//! What a unit's keys say of its registers and of reading them in the background.
+//! The profile and background reading of a unit.
 //!
-//! Turns `profile`, `poll`, `poll_slow` and `blocks` into the line's settings; decides nothing about when a block
-//! is read. Contract section 1.
+//! Turns the keys `profile`, `poll`, `poll_slow` and `blocks` into the line's settings. When a block is read is decided
+//! in the module `line`.
 
 use super::profiles::Profiles;
 use super::section::{PollSlow, Unit};
@@ -11,22 +11,21 @@ use crate::line::{DemandedBlock, Pace, PolledBlock, Polling};
 use crate::meter::{Block, BlockKind, Point, Profile};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 
-/// What is known of a unit's registers, and what is read of them.
-pub(super) struct PollingRead {
-    /// `None`: it is passed through.
+/// The profile of a unit and what is read in the background.
+pub(super) struct UnitPolling {
+    /// `None`: only requests of clients are passed through.
     pub(super) profile: Option<UnitProfile>,
     pub(super) polling: Polling,
 }
 
-/// Reads the keys of one unit, of which at most `max_read` registers are read at once. `None`: something was
-/// reported.
+/// Reads the keys of one unit; one request reads at most `max_read` of its registers. `None`: an error was reported.
 pub(super) fn read(
     unit: &Unit,
     path: &str,
     max_read: Option<u16>,
     profiles: &mut Profiles,
     reader: &mut Reader<'_, '_>,
-) -> Option<PollingRead> {
+) -> Option<UnitPolling> {
     let key = |name: &str| format!("{path}.{name}");
     let Some(name) = &unit.profile else {
         return without_profile(unit, path, reader);
@@ -35,7 +34,7 @@ pub(super) fn read(
     let blocks: Vec<&Block> = match &unit.blocks {
         _ if !reader.is_sound(&key("blocks")) => return None,
         None => profile.blocks.iter().filter(|block| block.polled).collect(),
-        Some(names) => chosen(&profile, &names.0, &key("blocks"), reader)?,
+        Some(names) => select_blocks(&profile, &names.0, &key("blocks"), reader)?,
     };
     let blocks = blocks.into_iter().map(|block| block.name.clone()).collect();
     let poll = unit.poll.map_or(Some(Pace::Auto), |poll| poll.0);
@@ -51,11 +50,11 @@ pub(super) fn read(
         reader.error(&key("max_read"), &what, &format!("allowed: {longest} or more, or other blocks"));
         return None;
     }
-    Some(PollingRead { polling, profile: Some(profile) })
+    Some(UnitPolling { polling, profile: Some(profile) })
 }
 
-/// Without a profile nothing says what to read, so no key may ask for it.
-fn without_profile(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> Option<PollingRead> {
+/// Refuses the keys of background reading without a profile, which names the registers to read.
+fn without_profile(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> Option<UnitPolling> {
     let key = |name: &str| format!("{path}.{name}");
     if !reader.is_sound(&key("profile")) {
         return None;
@@ -72,11 +71,11 @@ fn without_profile(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> Opti
         let what = "nothing is read at this interval, for the unit has no profile";
         reader.warning(&key("poll_slow"), what, "leave it out, or name one");
     }
-    Some(PollingRead { profile: None, polling: Polling::default() })
+    Some(UnitPolling { profile: None, polling: Polling::default() })
 }
 
-/// The named blocks, in the profile's order.
-fn chosen<'p>(
+/// Selects the named blocks, in the profile's order.
+fn select_blocks<'p>(
     profile: &'p Profile,
     names: &[Name],
     path: &str,
@@ -96,9 +95,9 @@ fn chosen<'p>(
     reader.is_sound(path).then(|| profile.blocks.iter().filter(named).collect())
 }
 
-/// Single points that are read with the measurements though their blocks are not, where the blocks read are the
-/// profile's own choice: the point to bill by, exact to the last step, while a float beyond 16,777,216 loses some; and
-/// the meter's alerts, which are of no use a minute late. Reading a block for one point would double the cycle.
+/// Single points that are read with the measurements although their blocks are not, if the blocks are the profile's own
+/// choice: the point to bill by, which is exact, while a float beyond 16,777,216 loses steps; and the meter's alerts,
+/// which would be a minute late with the slow blocks. Reading a whole block for one point would double the cycle.
 fn single_points(unit: &UnitProfile, pace: Pace) -> Vec<PolledBlock> {
     let profile = &unit.profile;
     let is_own_choice = profile.blocks.iter().all(|block| block.polled == unit.blocks.contains(&block.name));
@@ -125,7 +124,7 @@ fn polling(unit: &UnitProfile, max_read: u16) -> Polling {
         })
     };
     let demanded = profile.blocks.iter().filter(|block| block.range.quantity <= max_read).flat_map(|block| {
-        // One reading of mirrored tables serves both.
+        // One read of mirrored tables serves both.
         let tables = if profile.mirrored { &block.functions[..1] } else { &block.functions[..] };
         tables.iter().skip(usize::from(is_polled(block))).map(|function| {
             let in_table = |range: ReadRange| ReadRange { function: *function, ..range };

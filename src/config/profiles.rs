@@ -1,7 +1,7 @@
-//! The profiles a file's units name: those built in, and those in the directory `profiles`.
+//! The profiles that units name: the built-in ones, and those in the directory `profiles`.
 //!
-//! Owns the search for profile files and their reading, each once; a file there goes before the built-in profile of the
-//! same name. What a file says is the module `meter`'s to judge. Contract section 1.
+//! Finds profile files and reads each once; a file there replaces the built-in profile of the same name. Its content is
+//! checked by the module `meter`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,16 +13,16 @@ use super::value::Directory;
 use crate::document::{MAX_FILE, Reader, decode, did_you_mean, unreadable};
 use crate::meter::Profile;
 
-/// Where profiles are, and those that were read.
+/// The directory of profiles, and the profiles read so far.
 pub(super) struct Profiles {
-    /// `None`: reported, so the names there are unknown.
+    /// `None`: an error was reported, so the names there are unknown.
     directory: Option<PathBuf>,
-    /// What was read; `None`: reported.
+    /// The profiles read so far; `None`: an error was reported.
     read: BTreeMap<String, Option<Arc<Profile>>>,
 }
 
 impl Profiles {
-    /// Only the default directory may be absent.
+    /// Checks the directory; only the default one may be absent.
     pub(super) fn of(directory: &Directory, reader: &mut Reader<'_, '_>) -> Self {
         let path = &directory.0;
         if !reader.is_sound("profiles") {
@@ -30,13 +30,13 @@ impl Profiles {
         }
         let is_there = path == Path::new(Directory::PROFILES) || path.is_dir();
         if !is_there {
-            let what = format!("found {}, where no directory is", path.display());
-            reader.error("profiles", &what, "allowed: one that exists");
+            let what = format!("there is no directory {}", path.display());
+            reader.error("profiles", &what, "correct the path, make the directory, or leave the key out");
         }
         Self { directory: is_there.then(|| path.clone()), read: BTreeMap::new() }
     }
 
-    /// The profile of that name. `None`: it is reported, at its key or in the profile's own file.
+    /// The profile of that name. `None`: an error was reported, at its key or in the profile's own file.
     pub(super) fn find(&mut self, name: &str, at: &str, reader: &mut Reader<'_, '_>) -> Option<Arc<Profile>> {
         let directory = self.directory.as_ref()?;
         if let Some(known) = self.read.get(name) {
@@ -48,7 +48,7 @@ impl Profiles {
             Err(error) if is_absent(&error) => match Profile::builtin(name) {
                 Some(profile) => Some(Arc::new(profile.clone())),
                 None => {
-                    let help = known(name, directory);
+                    let help = suggest_names(name, directory);
                     reader.error(at, &format!("no profile is called `{name}`"), &help);
                     return None;
                 }
@@ -64,7 +64,7 @@ impl Profiles {
     }
 }
 
-/// The bytes of a file, one more than a file may have where it is too large.
+/// Reads a file; of one that is too large, one byte more than is allowed.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
@@ -92,8 +92,8 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The names there are, as help for a wrong one.
-fn known(name: &str, directory: &Path) -> String {
+/// Help for an unknown name: the existing ones.
+fn suggest_names(name: &str, directory: &Path) -> String {
     let mut known: Vec<String> = Profile::builtin_names().iter().map(|name| (*name).to_owned()).collect();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,7 +1,8 @@
 //! The sections of the file, one struct each, with the defaults of the keys.
 //!
-//! What serde reads and writes; also what code fills in that needs a configuration. Each value is within its own
-//! bounds; what values say about each other is checked on the way to a [`super::Config`]. Contract section 1.
+//! Read and written by serde, and filled in by code that needs a configuration without a file. Each value is within its
+//! own bounds; checks between values follow on the way to a [`super::Config`]. `config/metergate.yaml` describes the
+//! keys for users.
 
 use std::fmt;
 
@@ -27,19 +28,19 @@ pub struct File {
     pub listeners: Vec<Listener>,
     /// At least one.
     pub buses: Vec<Bus>,
-    /// What the gateway's pages are titled; absent: the host's name.
+    /// Title of the pages; absent: the host's name.
     pub site: Option<Name>,
-    /// The unit identifier at which the gateway shows its own counters.
+    /// Unit identifier of the diagnostics unit, which holds the gateway's own counters.
     pub diagnostics_unit: DiagnosticsUnit,
-    /// Where further profiles are.
+    /// Directory of further profiles.
     pub profiles: Directory,
     /// The status page; absent: on the default address, if that is free.
     pub status: Option<Status>,
-    /// The file that records writes; absent: the log only.
+    /// The audit file; absent: writes are recorded in the log only.
     pub audit: Option<Audit>,
     /// The file that keeps events over restarts; absent: in memory only.
     pub events: Option<Events>,
-    /// What the log shows.
+    /// Level of the log.
     pub log_level: LogLevel,
 }
 
@@ -47,29 +48,29 @@ pub struct File {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "a listener", default, deny_unknown_fields)]
 pub struct Listener {
-    /// Where it listens; needed.
+    /// Address and port; required.
     pub address: Option<Address>,
-    /// How requests are framed.
+    /// Framing of requests.
     pub framing: Tcp,
-    /// The buses it leads to, by name; absent: all.
+    /// Names of the buses it serves; absent: all.
     pub buses: Option<List<Name, 1, MAX_BUSES>>,
-    /// What clients send, and the unit it means; absent: every unit under its own identifier.
+    /// Units by the identifiers that clients send; absent: every unit under its own identifier.
     pub unit_map: Option<UnitMap>,
-    /// Oldest data a read may be given.
+    /// Largest age of data in replies to reads.
     pub max_age: Duration<0, DAY>,
-    /// Whether writes pass.
+    /// Whether writes are allowed.
     pub writes: Writes,
-    /// What becomes of a request to unit 0.
+    /// Handling of requests to unit 0.
     pub broadcast: Broadcast,
-    /// Queue and line together.
+    /// Time for a request in queue and on the line together.
     pub request_deadline: Duration<110, { 5 * MINUTE }>,
-    /// Requests of one connection in flight.
+    /// Limit of requests in flight per connection.
     pub max_in_flight: Count<1, 256>,
-    /// Connections of the listener.
+    /// Limit of connections of the listener.
     pub max_connections: Count<1, 10_000>,
-    /// Connections from one address.
+    /// Limit of connections from one address.
     pub max_connections_per_ip: Count<1, 10_000>,
-    /// When a silent connection is closed.
+    /// Time without requests after which a connection is closed.
     pub idle_timeout: Duration<SECOND, DAY>,
     /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
     pub allow: Option<List<Network, 1, 256>>,
@@ -79,9 +80,9 @@ pub struct Listener {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "a bus", default, deny_unknown_fields)]
 pub struct Bus {
-    /// Needed.
+    /// Its name; required.
     pub name: Option<Name>,
-    /// Needed.
+    /// Its serial device; required.
     pub device: Option<Device>,
     /// Bits per second.
     pub baud_rate: Count<300, 1_000_000>,
@@ -89,11 +90,11 @@ pub struct Bus {
     pub parity: Parity,
     /// Stop bits of a character.
     pub stop_bits: Count<1, 2>,
-    /// Who switches the RS-485 driver.
+    /// Switching of the RS-485 driver.
     pub direction: Direction,
-    /// Whether the adapter hands back what is sent.
+    /// Whether the adapter echoes what is sent.
     pub echo: Echo,
-    /// End of the request on the wire to the first byte of the answer.
+    /// Time from the end of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration<10, MINUTE>,
     /// Longest pause inside an answer.
     pub byte_timeout: Duration<1, { 5 * SECOND }>,
@@ -101,23 +102,23 @@ pub struct Bus {
     pub request_gap: Duration<0, SECOND>,
     /// Silence after a broadcast.
     pub turnaround_delay: Duration<0, { 10 * SECOND }>,
-    /// How long a late answer is waited for; absent: `response_timeout`.
+    /// How long nothing is sent to a unit whose answer is late; absent: `response_timeout`.
     pub late_guard: Option<Duration<10, MINUTE>>,
     /// Further attempts of a read.
     pub retries: Count<0, 10>,
-    /// Requests waiting.
+    /// Limit of waiting requests.
     pub queue_limit: Count<1, 65_536>,
-    /// Line time for background polling.
+    /// Share of line time for background reading.
     pub poll_share: Share<0>,
-    /// Line time for probes of off-line units.
+    /// Share of line time for probes of off-line units, and as much again for trying reads that a unit ignored.
     pub failure_share: Share<10>,
-    /// When a unit counts as off-line.
+    /// Limits beyond which a unit counts as off-line.
     pub offline_after: OfflineAfter,
     /// Whether `units` are in the order of the wire, nearest first, so that a break can be located.
     pub wire_order: YesNo,
     /// Longest pause between two probes.
     pub probe_max: Duration<SECOND, HOUR>,
-    /// Ranges learned from clients.
+    /// Limit of ranges learned from clients.
     pub learn_limit: Count<0, 65_536>,
     /// Registers that may be read to join two learned ranges.
     pub merge_gap: MergeGap,
@@ -137,20 +138,20 @@ pub struct OfflineAfter {
     pub time: Duration<0, HOUR>,
 }
 
-/// An entry of a bus's `units`. What is absent is the bus's.
+/// An entry of a bus's `units`. Absent keys have the values of the bus.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "a unit", default, deny_unknown_fields)]
 pub struct Unit {
-    /// On the line; needed.
+    /// Identifiers on the line; required.
     pub id: Option<UnitIds>,
-    /// For clients: the first, the others follow; absent: `id`.
+    /// First identifier for clients, the others follow; absent: `id`.
     #[serde(rename = "as")]
     pub alias: Option<Count<1, 255>>,
-    /// What people call it.
+    /// Name for people.
     pub name: Option<Name>,
-    /// The units it is shown and added up with.
+    /// Group of units that are shown and added up together.
     pub group: Option<Name>,
-    /// What its registers mean.
+    /// Description of its registers.
     pub profile: Option<ProfileName>,
     /// How often measurements are read; absent: auto with a profile, else off.
     pub poll: Option<Poll>,
@@ -187,9 +188,9 @@ pub enum Status {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "status", default, deny_unknown_fields)]
 pub struct StatusPage {
-    /// Where the page listens.
+    /// Address and port of the page.
     pub address: Address,
-    /// The file with its token.
+    /// File with its token.
     pub token_file: Option<FilePath>,
 }
 
@@ -199,8 +200,8 @@ pub struct StatusPage {
 pub struct Audit {
     /// The file.
     pub file: FilePath,
-    /// It is begun anew before it grows beyond this: some hundred writes at least, and at most what a small disk holds
-    /// of it and its predecessors.
+    /// A new file is begun before this one grows beyond. Bounds: a few hundred writes, and what a small disk holds of
+    /// this file and its predecessors.
     #[serde(default = "audit_size")]
     pub max_size: Size<64_000, 1_000_000_000>,
 }
@@ -211,7 +212,7 @@ pub struct Audit {
 pub struct Events {
     /// The file.
     pub file: FilePath,
-    /// It is written anew with the newest events before it grows beyond this.
+    /// The file is rewritten with the newest events before it grows beyond.
     #[serde(default = "events_size")]
     pub max_size: Size<64_000, 1_000_000_000>,
 }
@@ -337,7 +338,7 @@ impl<'de> Deserialize<'de> for Status {
                 if text == "off" { Ok(Status::Off) } else { Err(refused()) }
             }
 
-            /// With every key below it commented out, nothing is left to be wrong.
+            /// `status:` with all its keys commented out: all defaults.
             fn visit_unit<E: de::Error>(self) -> Result<Status, E> {
                 Ok(Status::On(StatusPage::default()))
             }
@@ -364,9 +365,9 @@ fn audit_size() -> Size<64_000, 1_000_000_000> {
     Size(10_000_000)
 }
 
-/// Buses of one gateway.
+/// Largest number of buses.
 pub(super) const MAX_BUSES: usize = 64;
-/// Registers of one read (Application Protocol Specification, chapter 6.3).
+/// Most registers of one read (Application Protocol Specification, chapter 6.3).
 pub(super) const MAX_READ: u32 = 125;
 
 const SECOND: u64 = 1000;

@@ -1,8 +1,8 @@
 //! The checked configuration, as the other modules receive it.
 //!
-//! Holds what was understood, in the settings types of `line`, `serial`, `server` and `audit`; never text or positions. Made by [`super::parse`]
-//! and [`super::load()`], or from a [`super::section::File`] filled in by code.
-//! Keys, defaults and bounds: contract section 1, and `config/metergate.yaml`.
+//! Holds the settings types of `line`, `serial`, `server`, `audit` and `events`; no text and no positions. Made by
+//! [`super::parse`] and [`super::load()`], or from a [`super::section::File`] filled in by code. Keys, defaults and
+//! bounds are in [`super::section`] and `config/metergate.yaml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,90 +25,90 @@ use crate::server::ListenerSettings;
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What the pages are titled; `None`: the host's name.
+    /// Title of the pages; `None`: the host's name.
     pub site: Option<String>,
-    /// At least one, no two on one address.
+    /// At least one; their addresses differ.
     pub listeners: Vec<Listener>,
-    /// At least one, no two of one name or on one device.
+    /// At least one; their names and devices differ.
     pub buses: Vec<Bus>,
-    /// What the log shows.
+    /// Level of the log.
     pub log_level: LogLevel,
-    /// The unit identifier at which the gateway shows its own counters.
+    /// Unit identifier of the diagnostics unit, which holds the gateway's own counters.
     pub diagnostics_unit: Option<u8>,
-    /// Where profiles were looked for beside the built-in ones; only the default may not be there.
+    /// Directory of profiles beside the built-in ones; only the default one may be absent.
     pub profiles: PathBuf,
-    /// The file that records writes; `None`: the log only.
+    /// The audit file; `None`: writes are recorded in the log only.
     pub audit: Option<AuditSettings>,
     /// The file that keeps events; `None`: in memory only.
     pub events: Option<EventFileSettings>,
-    /// The status page; `None`: there is none.
+    /// The status page; `None`: it is off.
     pub status: Option<Status>,
 }
 
-/// The status page, as its server obeys it.
+/// The settings of the status page's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// Where it listens.
+    /// Address and port.
     pub address: SocketAddr,
-    /// What opens it; `None` only on a loopback address.
+    /// The token that clients must send; `None` only on a loopback address.
     pub token: Option<Token>,
 }
 
-/// The status page, and what only the file knows of it.
+/// The status page, and where its settings come from.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// What it obeys.
+    /// The settings of its server.
     pub settings: StatusSettings,
-    /// Where its token was read.
+    /// The file its token was read from.
     pub token_file: Option<PathBuf>,
-    /// Whether it is in the file. Where it is not, an address in use is no reason not to start.
+    /// Whether the file has the key `status`. Without it, an address in use does not keep the gateway from starting.
     pub given: bool,
 }
 
 impl PartialEq for Status {
-    /// Once it runs, it makes no difference whether it stood in the file.
+    /// Ignores `given`, which matters only at the start.
     fn eq(&self, other: &Self) -> bool {
         self.settings == other.settings && self.token_file == other.token_file
     }
 }
 
-/// One TCP listener and where it leads.
+/// A TCP listener and its buses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// What the listener obeys.
+    /// The settings of its server.
     pub settings: ListenerSettings,
-    /// Indexes into [`Config::buses`], at least one, each once; all of them where the file names none.
+    /// Indexes into [`Config::buses`], at least one, each once; all if the file names none.
     pub buses: Vec<usize>,
-    /// What clients send here, 0 to 255, and the unit it means, by its key in [`Bus::aliases`] of one of
-    /// `buses`; nothing else is served here. `None`: every unit under that key.
+    /// Maps the identifiers that clients send here, 0 to 255, to keys of [`Bus::aliases`] of one of `buses`; no other
+    /// identifier is served. `None`: every unit is served under its key.
     pub unit_map: Option<BTreeMap<u8, u8>>,
 }
 
-/// One serial line: its port, its units, and what clients call them.
+/// One serial line: its port, its units, and their identifiers for clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
-    /// How the port is opened.
+    /// The settings of the port.
     pub port: PortSettings,
-    /// What the line obeys.
+    /// The settings of the line.
     pub line: LineSettings,
-    /// The identifier clients use, 1 to 255, and the unit it stands for; every unit stands here once.
+    /// Units by the identifiers that clients use, 1 to 255; every unit occurs once.
     pub aliases: BTreeMap<u8, UnitId>,
-    /// Every unit once, in the order of the file.
+    /// All units in the order of the file.
     pub wire: Vec<UnitId>,
     /// Whether `wire` is the order of the wire, nearest first.
     pub wire_order: YesNo,
-    /// The units that are shown and added up with others, and the name of their group.
+    /// The groups of units that have one.
     pub groups: BTreeMap<UnitId, String>,
-    /// The units of whose registers something is known.
+    /// The profiles of units that have one.
     pub profiles: BTreeMap<UnitId, UnitProfile>,
-    /// Further functions that only read, of the units that have any; never one the standard defines.
+    /// Further read-only functions of units that have any; none of them is defined in the standard.
     pub read_functions: BTreeMap<UnitId, BTreeSet<FunctionCode>>,
-    /// What the bus says for units that do not say it themselves.
+    /// Defaults of the bus for its units.
     pub unit_defaults: UnitDefaults,
 }
 
 impl Bus {
-    /// Its units in the order of the wire, nearest first, if the file says that it lists them so.
+    /// Its units in the order of the wire, nearest first, if the file lists them in this order (`wire_order: yes`).
     #[must_use]
     pub fn order_of_the_wire(&self) -> Option<&[UnitId]> {
         match self.wire_order {
@@ -118,38 +118,38 @@ impl Bus {
     }
 }
 
-/// Settings of a bus that only its units use; each has its own in [`crate::line::UnitSettings`].
+/// Settings of a bus that are only defaults for its units; each unit has its own in [`crate::line::UnitSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitDefaults {
     /// Longest pause inside an answer, beyond wire time.
     pub byte_timeout: Duration,
-    /// Registers not asked for that may be read to join two learned ranges; `None`: touching ranges stay apart, too.
+    /// Largest gap between two learned ranges that are read together; `None`: even adjacent ranges are read apart.
     pub merge_gap: Option<u16>,
-    /// Longest read of registers the gateway makes on its own.
+    /// Largest number of registers in one background read.
     pub max_read: u16,
 }
 
-/// What a unit's registers mean, and which of them are read in the background. The line obeys its own
-/// translation of it, [`crate::line::Polling`].
+/// The profile of a unit, and which of its blocks are read in the background. The line's form of it is
+/// [`crate::line::Polling`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitProfile {
     /// Shared by the units that name it.
     pub profile: Arc<Profile>,
-    /// How often measurements are read; `None`: nothing is read.
+    /// Interval of measurements; `None`: nothing is read in the background.
     pub poll: Option<Pace>,
-    /// How often the other blocks are read.
+    /// Interval of the other blocks.
     pub poll_slow: Duration,
-    /// The names of the blocks that are read, in the profile's order.
+    /// Names of the blocks that are read in the background, in the profile's order.
     pub blocks: Vec<String>,
 }
 
-/// What the log shows: this and everything graver.
+/// Level of the log: this and everything more severe is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What stopped working.
+    /// Failures.
     Error,
-    /// What needs attention.
+    /// Conditions that need attention.
     Warn,
     /// Changes of state.
     Info,
@@ -159,11 +159,11 @@ pub enum LogLevel {
     Trace,
 }
 
-/// A configuration, and what is odd about it.
+/// A configuration and its warnings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What works but was hardly meant, in order of the file.
+    /// Settings that work but are probably not intended, in the order of the file.
     pub warnings: Vec<Problem>,
 }

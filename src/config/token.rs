@@ -1,7 +1,7 @@
 //! The token of the status page.
 //!
-//! Owns what a token may look like and its comparison, which takes as long for a wrong one as for the right one.
-//! It never shows the token: whatever is printed of it says only that there is one; only a client's header has it.
+//! Owns the form of a token and its comparison, which takes the same time for a wrong token as for the right one. The
+//! token is never printed or logged; only the header of a client contains it.
 //! Source: RFC 6750 (bearer tokens) and RFC 7617 (the Basic scheme, its password being the token).
 
 use std::fmt;
@@ -10,21 +10,21 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use subtle::ConstantTimeEq;
 
-/// A token, too long to be guessed.
+/// A token long enough not to be guessed.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// Fewest characters.
+    /// Smallest number of characters.
     pub const SHORTEST: usize = 16;
 
-    /// Most characters.
+    /// Largest number of characters.
     pub const LONGEST: usize = 512;
 
-    /// The text of a token file: one line of printable ASCII characters without a space.
+    /// Parses the text of a token file: one line of printable ASCII characters without a space.
     ///
     /// # Errors
-    /// What is wrong with it, as "found ...", without a character of it.
+    /// The problem as "found ...", without any character of the token.
     pub fn parse(text: &str) -> Result<Self, String> {
         let token = text.trim_end_matches(['\r', '\n']);
         if token.is_empty() {
@@ -57,13 +57,13 @@ impl Token {
         scheme.eq_ignore_ascii_case(b"basic") && password().is_some_and(|password| self.equals(&password))
     }
 
-    /// The value of an `Authorization` header that opens a page: for a client, the one who may know it.
+    /// The value of an `Authorization` header with the token, for a client.
     #[must_use]
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 
-    /// In a time that tells at most how long the token is.
+    /// Compares in a time that reveals at most the length of the token.
     fn equals(&self, given: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(given).into()
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// As RFC 4648 section 4 has it; clients differ in whether they pad.
+/// RFC 4648 section 4; padding is optional because clients differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

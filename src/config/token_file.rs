@@ -1,4 +1,4 @@
-//! The token of the status page, read from its file, so that `check` refuses one that cannot be used.
+//! Reads the token of the status page from its file, so that `check` refuses an unusable one.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use crate::config::Token;
 
-/// The token in a file.
+/// Reads the token from a file.
 ///
 /// # Errors
-/// What is wrong, and after a semicolon what would be right.
+/// The problem, and after a semicolon the remedy.
 pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
     let shown = path.display();
     let cannot_be_read = |error: io::Error| {
         let remedy = if error.kind() == io::ErrorKind::NotFound {
-            format!("; {MAKE_ONE}")
+            format!("; {MAKE_TOKEN}")
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             "; the service reads it through its group (`chgrp metergate` and `chmod 640`); commands need `sudo`, or a \
              user in that group"
@@ -25,10 +25,10 @@ pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
         };
         format!("found {shown}, which cannot be read: {error}{remedy}")
     };
-    // Checked before it is opened: opening a pipe waits for its writer.
+    // Checked before the file is opened: opening a pipe waits for its writer.
     let metadata = fs::metadata(path).map_err(cannot_be_read)?;
     if !metadata.is_file() {
-        return Err(format!("found {shown}, which is no file; allowed: a file with the token in it"));
+        return Err(format!("found {shown}, which is not a file; allowed: a file with the token in it"));
     }
     if others_may_read(&metadata) {
         return Err(format!(
@@ -42,7 +42,7 @@ pub(crate) fn read_token(path: &Path) -> Result<Token, String> {
     let text = String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".to_owned());
     Token::parse(&text).map_err(|found| {
         format!(
-            "{shown}: {found}; allowed: one line of {} to {} printable ASCII characters without a space ({MAKE_ONE})",
+            "{shown}: {found}; allowed: one line of {} to {} printable ASCII characters without a space ({MAKE_TOKEN})",
             Token::SHORTEST,
             Token::LONGEST
         )
@@ -53,8 +53,8 @@ fn others_may_read(metadata: &Metadata) -> bool {
     metadata.mode() & 0o007 != 0
 }
 
-/// How a user gets a token.
-pub(super) const MAKE_ONE: &str = "`metergate token FILE` makes one";
+/// How to make a token.
+pub(super) const MAKE_TOKEN: &str = "`metergate token FILE` makes one";
 
-/// Bytes after the token that do not belong to it, and one more to tell that it is too long.
+/// Bytes of a line end, and one more to notice that the token is too long.
 const LINE_END: u64 = 3;

@@ -1,11 +1,11 @@
-//! One entry of `units`, resolved: its identifiers, what it inherits from its bus, and its functions.
+//! One entry of `units`: its identifiers, its functions, and the settings inherited from its bus.
 //!
-//! Never looks at another entry (see `check`). Contract section 1.
+//! Never compares it with another entry (see `check`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::polling::{self, PollingRead};
+use super::polling::{self, UnitPolling};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
 use crate::document::Reader;
@@ -13,24 +13,24 @@ use crate::line::{Replies, UnitId, UnitSettings};
 use crate::modbus::function;
 use crate::modbus::pdu::{self, FunctionCode};
 
-/// An entry of `units`; `None`: reported.
-pub(super) struct UnitRead<'f> {
+/// An entry of `units`, checked by itself; `None` in a field: an error was reported.
+pub(super) struct UnitEntry<'f> {
     pub(super) path: String,
-    /// Identifiers on the line, in the order of the file, none twice.
+    /// Identifiers on the line, in the order of the file, each once.
     pub(super) ids: Option<&'f [u8]>,
-    /// Identifiers clients use, as many as `ids` and in their order.
+    /// Identifiers for clients, as many as `ids` and in their order.
     pub(super) aliases: Option<Vec<u8>>,
     /// Whether `as` is in the file.
     pub(super) is_renamed: bool,
     pub(super) response_timeout: Option<Duration>,
     pub(super) request_gap: Option<Duration>,
-    pub(super) polling: Option<PollingRead>,
+    pub(super) polling: Option<UnitPolling>,
     pub(super) read_functions: BTreeSet<FunctionCode>,
     unit: &'f Unit,
 }
 
-impl<'f> UnitRead<'f> {
-    /// Checks what the entry says by itself.
+impl<'f> UnitEntry<'f> {
+    /// Checks the entry by itself.
     pub(super) fn new(
         unit: &'f Unit,
         path: String,
@@ -66,7 +66,7 @@ impl<'f> UnitRead<'f> {
         Self { path, ids, aliases, is_renamed, response_timeout, request_gap, polling, read_functions, unit }
     }
 
-    /// What the line obeys for one of the entry's units.
+    /// The settings of one of the entry's units.
     pub(super) fn settings(&self, id: UnitId, bus: &Bus) -> Option<UnitSettings> {
         let unit = self.unit;
         Some(UnitSettings {
@@ -88,18 +88,18 @@ impl<'f> UnitRead<'f> {
         self.unit.group.as_ref().map(|group| group.0.as_str())
     }
 
-    /// The key that gives the entry its identifiers for clients.
+    /// The path of the key that sets the identifiers for clients.
     pub(super) fn alias_path(&self) -> String {
         format!("{}.{}", self.path, if self.is_renamed { "as" } else { "id" })
     }
 
-    /// Its path and line, for messages about another.
-    pub(super) fn whereabouts(&self, reader: &Reader<'_, '_>) -> String {
+    /// Its path and line, for messages about other entries.
+    pub(super) fn location(&self, reader: &Reader<'_, '_>) -> String {
         format!("{}{}", self.path, reader.on_line(&self.path))
     }
 }
 
-/// Each identifier once; those beyond the standard's are warned of.
+/// Checks that each identifier occurs once; warns of identifiers that the standard reserves.
 fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> Option<&'f [u8]> {
     if !reader.is_sound(path) {
         return None;
@@ -153,26 +153,26 @@ fn read_functions(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> BTree
             }
             Standard::Writes => {
                 let what = format!("found {found} ({name}), which the standard defines as a write");
-                reader.error(&path, &what, READING);
+                reader.error(&path, &what, ALLOWED_FUNCTIONS);
             }
             Standard::Depends => {
                 let what = format!(
-                    "found {found} ({name}), which does not only read: that depends on its sub-function, and those that \
-                     only read are known"
+                    "found {found} ({name}), which reads or writes depending on its sub-function; the gateway lets the \
+                     reading ones pass already"
                 );
-                reader.error(&path, &what, READING);
+                reader.error(&path, &what, ALLOWED_FUNCTIONS);
             }
         }
     }
     functions
 }
 
-/// What the standard says of a function.
+/// The standard's definition of a function.
 enum Standard {
     Undefined,
     Reads,
     Writes,
-    /// On what follows the function code.
+    /// Reads or writes, depending on the sub-function.
     Depends,
 }
 
@@ -187,4 +187,4 @@ impl Standard {
     }
 }
 
-const READING: &str = "allowed: functions that only read, such as 0x41 of some makers";
+const ALLOWED_FUNCTIONS: &str = "allowed: functions that only read, such as 0x41 of some makers";

@@ -1,6 +1,6 @@
 //! Single values of the configuration: addresses, devices, identifiers, functions, profiles, intervals.
 //!
-//! Each type is one notation, read and written. Knows no key. Units of contract section 1.
+//! Each type is one notation, read and written, independent of any key.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::line::{Pace, UnitId};
 use crate::modbus::pdu::FunctionCode;
 
 scalar! {
-    /// Where a listener listens.
+    /// The address and port of a listener.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
     pub struct Address(pub SocketAddr);
     |text| text.parse().ok(),
@@ -68,7 +68,7 @@ scalar! {
     },
     |_| "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -";
 
-    /// How often measurements are read; `None`: not at all.
+    /// The interval of measurements; `None`: they are not read.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Poll(pub Option<Pace>);
     |text| match text {
@@ -78,13 +78,13 @@ scalar! {
     },
     |found| format!("auto, off, or {}", Interval::allowed(found));
 
-    /// The identifier of the diagnostics unit; `None`: there is none.
+    /// The identifier of the diagnostics unit; `None`: it is off.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DiagnosticsUnit(pub Option<u8>): plain;
     |text| or_off(text, |id| (1..=UnitId::STANDARD_MAX).contains(id) || *id == UnitId::MAX),
     |_| format!("off, 1 to {}, or 255", UnitId::STANDARD_MAX);
 
-    /// How many registers not asked for may join two ranges; `None`: touching ranges stay apart, too.
+    /// Largest gap between two learned ranges that are read together; `None`: even adjacent ranges are read apart.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct MergeGap(pub Option<u16>): plain;
     |text| or_off(text, |gap| *gap <= MAX_MERGE_GAP),
@@ -114,7 +114,7 @@ scalar! {
 }
 
 impl Directory {
-    /// Where profiles are unless the file says otherwise, and the only such place that may be absent.
+    /// The default directory of profiles, the only one that may be absent.
     pub const PROFILES: &'static str = "/etc/metergate/profiles";
 }
 
@@ -141,7 +141,7 @@ impl Scalar for Tcp {
 
 scalar!([] Tcp);
 
-/// How each value is written: as what serde has for it.
+/// Implements `Serialize` by the given expression.
 macro_rules! written {
     ($($type:ty: |$value:pat_param| $written:expr;)+) => {$(
         impl Serialize for $type {
@@ -166,7 +166,7 @@ written! {
     Function: |Self(function)| function.0;
 }
 
-/// A number, so that it is written without quotes, or `off`.
+/// A number, which is written without quotes, or `off`.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shown<N> {
@@ -204,7 +204,7 @@ impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
 }
 
 impl<const MIN: u64, const MAX: u64> fmt::Display for Size<MIN, MAX> {
-    /// In the largest unit that stays whole.
+    /// In the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |(_, scale): &&(&str, u64)| self.0.is_multiple_of(*scale);
         match SIZE_UNITS.iter().find(fits) {
@@ -271,7 +271,7 @@ impl Serialize for UnitIds {
     }
 }
 
-/// What clients send, and the unit it means.
+/// Pairs of the identifier that clients send and the unit it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitMap(pub Vec<(u8, u8)>);
 
@@ -332,13 +332,13 @@ fn or_off<N: TryFrom<u32>>(text: &str, fits: impl Fn(&N) -> bool) -> Option<Opti
 }
 
 const UNIT_MAP: &str = "identifiers clients send, each with the unit it means, such as {1: 5, 255: 5}";
-/// The longest gap that is worth reading over.
+/// The longest gap worth reading over.
 const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).
 const MAX_FUNCTION: u8 = 127;
-/// The largest first.
+/// Units of sizes, the largest first.
 const SIZE_UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-/// Letters of a profile's name.
+/// Most characters of a profile's name.
 const LONGEST_PROFILE: usize = 64;
-/// Bytes of a path: Linux's PATH_MAX, its final zero included.
+/// Most bytes of a path: one less than Linux's PATH_MAX, which includes the final zero.
 const LONGEST_PATH: usize = 4095;

@@ -1,7 +1,7 @@
-//! A configuration back into YAML, every key with the value that holds.
+//! Writes a configuration as YAML, with the effective value of every key.
 //!
-//! What is written parses to an equal configuration; quoting is left to the YAML library. Left out are keys whose
-//! absence is their meaning, such as `allow` for all networks.
+//! The result parses to an equal configuration; the YAML library quotes where necessary. Keys whose absence has a
+//! meaning of its own, such as `allow` for all networks, are left out.
 
 use serde_yaml::Value;
 
@@ -15,7 +15,7 @@ use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::UnitId;
 
 impl Config {
-    /// The resolved configuration as a file of its own, every default written out.
+    /// The configuration as a complete file, with every default written out.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let written = serde_yaml::to_value(File::from(self))
@@ -24,7 +24,7 @@ impl Config {
     }
 }
 
-/// Keys that are absent are left out.
+/// Removes keys without a value.
 fn without_absent(value: Value) -> Value {
     match value {
         Value::Mapping(keys) => {
@@ -125,7 +125,7 @@ fn unit(bus: &Bus, id: UnitId) -> Option<section::Unit> {
     let alias = bus.aliases.iter().find(|(_, unit)| **unit == id).map(|(alias, _)| *alias);
     let profile = bus.profiles.get(&id);
     let functions = bus.read_functions.get(&id).into_iter().flatten().copied();
-    // An empty list is refused; the profile's own choice is empty then.
+    // An empty list would be refused. It occurs only if the profile's own choice is empty.
     let blocks = profile.map(|profile| &profile.blocks).filter(|blocks| !blocks.is_empty());
     let slow = |profile: &UnitProfile| PollSlow(Duration::clamped(profile.poll_slow));
     Some(section::Unit {

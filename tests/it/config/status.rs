@@ -128,7 +128,7 @@ fn a_token_file_that_cannot_do_is_refused_with_what_would() {
     let said = refused(&with_token(&folder.0.join("none")));
     assert!(said.contains("cannot be read: No such file") && said.contains("metergate token"), "{said}");
     let said = refused(&with_token(&folder.0));
-    assert!(said.contains("which is no file"), "{said}");
+    assert!(said.contains("which is not a file"), "{said}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn functions_that_write_are_not_taken_for_reads() {
     for (code, name) in [("8", "0x08 (diagnostics)"), ("0x2B", "0x2B (encapsulated interface)")] {
         let text = file("", &format!("      - {{id: 1, read_functions: [{code}]}}\n"));
         let expected = format!(
-            "buses[0].units[0].read_functions[0]: found {name}, which does not only read: that depends on its sub-function"
+            "buses[0].units[0].read_functions[0]: found {name}, which reads or writes depending on its sub-function"
         );
         assert!(messages(&text)[0].starts_with(&expected), "{:?}", messages(&text));
     }
