@@ -1,11 +1,11 @@
 //! metergate: one serial line of Modbus RTU meters, any number of Modbus TCP clients.
 //!
-//! The modules, from the program down to the standard; each imports only what stands below it
-//! (`tests/it/architecture.rs` holds the exact list). The front page of a module, its `mod.rs`, says what it owns and
-//! what it never does.
+//! The modules, from the program down to the standard; each imports only what stands below it, or to its right in its
+//! row (`tests/it/architecture.rs` holds the exact list). The front page of a module, its `mod.rs`, says what it owns
+//! and what it never does.
 //!
 //! ```text
-//! cli          the command line: one file for each command
+//! cli          the command line: arguments, commands, output
 //! gateway      the daemon: start, reload, stop                     client     reading meters for the commands
 //! web, page    the status address: HTTP, JSON, metrics; HTML
 //! status       the state of the gateway, as one model              capture, trace   traffic for Wireshark, as text
@@ -17,7 +17,7 @@
 //! traffic      the last traffic of both sides
 //! line         ONE SERIAL LINE as a state machine: no clock, no input or output
 //! runtime      shared by the process: log, timers, timestamps
-//! meter        profiles; registers into values                     document   YAML with positions, problems, suggestions
+//! meter        profiles; registers into values                     document   YAML with positions and problems
 //! modbus       the standard, as bytes
 //! ```
 //!
@@ -25,10 +25,15 @@
 //!
 //! Where to change what:
 //!
-//! - what is sent to a meter, when, and what clients receive: [`mod@line`] (queue, health, snapshot: a file each);
-//! - a key of the configuration: [`config`] (`section.rs`), then the settings type of the module that uses it;
-//! - what pages, JSON and metrics show: [`status`] (`model.rs`), then its views in [`page`], [`web`] and `status/metrics.rs`;
-//! - a command or an option: [`cli`] (`args`, then the command's own file).
+//! - what is sent to a meter, when, and what clients receive: [`mod@line`] (its front page lists the files);
+//! - what is refused before a line, and limits of clients: [`server`] (`routes.rs`, `admission.rs`);
+//! - a key of the configuration: [`config`] (its front page lists the places);
+//! - what pages, JSON and metrics show: [`status`] (`model.rs` the shape, `collect.rs` where it comes from), then
+//!   [`page`] or `status/metrics.rs`;
+//! - the words of a finding: [`findings`]; formats and points of meters: [`meter`] (`vocabulary.rs`); what is kept of
+//!   the traffic: [`traffic`];
+//! - start, reload, stop: [`gateway`], then `Line::handle_settings`;
+//! - a command or an option: [`cli`] (`args.rs` or `args/`, the command's own file, `main.rs`).
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod capture;

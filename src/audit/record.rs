@@ -64,7 +64,7 @@ pub(crate) struct PendingWrite {
     is_recorded: bool,
 }
 
-/// The outcome of a write (contract section 4).
+/// The outcome of a write (docs/traffic.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum WriteOutcome {
     /// The unit acknowledged it.

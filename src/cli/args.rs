@@ -1,6 +1,6 @@
 //! The command line's definition: help, completions and man pages all come from it.
 //!
-//! Owns names, defaults and ranges of arguments. It never acts on them. Source: contract section 2.
+//! Owns names, defaults and ranges of arguments. It never acts on them. Source: docs/cli.md.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! How the process ends: the exit codes that scripts and service managers rely on (contract section 2).
+//! How the process ends: the exit codes that scripts and service managers rely on (docs/cli.md).
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! `points`: the map of a meter, as its profile has it.
 //!
-//! Pure formatting around a profile; it never asks a meter. Source: contract section 2.
+//! Pure formatting around a profile; it never asks a meter. Source: docs/cli.md.
 
 use serde::Serialize;
 

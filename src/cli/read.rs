@@ -1,7 +1,7 @@
 //! `read`: what a meter says, once or again and again.
 //!
 //! Owns the order of things: choose before anything is opened, open, read, show, and the exit code. How a reading
-//! looks is `table`'s and `export`'s business. Source: contract section 2.
+//! looks is `table`'s and `export`'s business. Source: docs/cli.md.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! TARGET: whom a command asks, and the way there.
 //!
 //! Owns what a word on the command line may mean, and the clear refusal of a port that somebody holds. It asks the
-//! meter nothing. Source: contract section 2.
+//! meter nothing. Source: docs/cli.md.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

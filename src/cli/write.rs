@@ -1,7 +1,7 @@
 //! `write`: one point, once, read back and compared.
 //!
 //! Owns the order of things: check, show, and only with `--yes` write. A write is never sent twice, and what is not
-//! known of it is said. Source: contract section 2.
+//! known of it is said. Source: docs/cli.md.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;

@@ -1,7 +1,7 @@
 //! Why a request to a meter failed, in words for the user.
 //!
 //! Owns the explanation of each exception code and what to check. It never decides the consequences. Source: MODBUS
-//! Application Protocol Specification V1.1b3, chapter 7; contract section 3.
+//! Application Protocol Specification V1.1b3, chapter 7; docs/exceptions.md.
 
 use std::fmt;
 

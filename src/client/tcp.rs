@@ -1,7 +1,7 @@
 //! Modbus TCP through tokio-modbus, a library that the gateway's own listener does not use.
 //!
 //! Owns one connection: opened on demand, and closed after anything but an answer, because a late reply would be taken
-//! for the next one. A request PDU in, a reply PDU out; `modbus_client` handles their contents. Source: MODBUS Messaging on
+//! for the next one. A request PDU in, a reply PDU out; `modbus_client` handles them. Source: MODBUS Messaging on
 //! TCP/IP Implementation Guide V1.0b.
 
 use std::fmt;

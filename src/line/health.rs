@@ -1,11 +1,11 @@
 //! Whether a unit answers.
 //!
 //! ```text
-//! never seen ─ proof of life ─► on-line ─ suspicion ─► being confirmed ─ silence ─► off-line ─ proof of life ─► on-line
-//!                                  ▲──────── proof of life ───────┘
+//! never seen ─ proof of life ─► on-line ─ suspicion ─► being confirmed ─ silence ─► off-line
+//!                                  ▲──────── proof of life ───────┴──── proof of life ────┘
 //! ```
 //!
-//! Owns the state and its transitions; which requests are sent to decide is up to `probing.rs` and the line.
+//! Owns the state and its transitions; `probing.rs` and `scheduler.rs` choose the requests that decide.
 
 use std::fmt;
 use std::time::{Duration, Instant};

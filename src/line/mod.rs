@@ -1,7 +1,16 @@
 //! One serial line as a state machine: which request to send, which request a frame answers, what clients receive.
 //!
 //! Owns every decision about a line; [`Line`] is its interface. Time and bytes are arguments: it never reads a clock,
-//! never waits, never touches a port and never logs. Source: docs/design.md, "The parts of a line".
+//! never waits, never touches a port and never logs. Reasons: docs/design.md, "The parts of a line".
+//!
+//! - `request`: what comes in and goes out.
+//! - `state_machine`: [`Line`]; routes events between the parts, answers a full queue, applies a reload.
+//! - `queue`: what waits; `scheduler` (`allowance`): what is sent next.
+//! - `wire` (`receive`, `echo`, `occupation`): the transaction in flight.
+//! - `unit`: one unit, and how long a probe waits; its parts are `health`, `probing` (which read, when), `ignored`,
+//!   `owed`, `snapshot` (`tables`). `silent_line`: the whole line.
+//! - `cache` (`poll`, `ranges`, `shares`, `overload`, `budget`): background reading.
+//! - `record`, `recorder`, `statistics`, `incidents`, `event`, `view`, `availability`, `diagnostics`: what others see.
 
 mod allowance;
 mod availability;

@@ -2,7 +2,7 @@
 //!
 //! Owns the guard. Until it has ended, nothing is sent to the unit: the answer to one request must not be taken for the
 //! answer to the next. Lateness seen beyond the guard forbids only requests whose answers could be confused. It has no
-//! access to queue and wire.
+//! access to queue and wire. A reload keeps what is owed; `Unit::configure`, `inherit` and `reset` decide that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -142,7 +142,7 @@ impl OwedAnswers {
         self.attempts.iter().rev().map(|owed| &owed.request)
     }
 
-    /// Whether an answer is owed, or was until a moment ago.
+    /// Whether a guard has not ended: nothing is sent to the unit.
     pub(super) fn is_guarding(&self, now: Instant) -> bool {
         self.guarded_until(now).is_some()
     }

@@ -1,4 +1,5 @@
-//! The probes of an off-line unit: which reads, and when.
+//! The probes of an off-line unit: which reads, and when. How long a probe waits: `Unit::probe_timeout`; the longest
+//! pause between probes: `Line::probe_pause_max`.
 //!
 //! Two kinds of probes, each with its own pause that doubles. The gateway's own repeat what the unit answered last and,
 //! in turn, reads that most meters answer. Clients' probes are the next request of a client once a probe is due: that

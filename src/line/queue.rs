@@ -202,7 +202,7 @@ impl<T> Queue<T> {
         self.waiting
     }
 
-    /// Whether another request of this connection fits in.
+    /// Whether another request of this connection fits in. If not, [`Line`](super::Line) answers 0x06.
     #[must_use]
     pub(super) fn has_room(&self, source: Source) -> bool {
         self.waiting < self.limit || self.flow(source).is_none_or(|flow| flow.waiting == 0)

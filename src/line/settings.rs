@@ -161,7 +161,7 @@ impl LineSettings {
 }
 
 impl UnitSettings {
-    /// A unit without a profile, with the defaults of contract section 1.
+    /// A unit without a profile, with the defaults of docs/configuration.md.
     #[must_use]
     pub fn new(id: UnitId, response_timeout: Duration) -> Self {
         Self {
@@ -256,7 +256,7 @@ pub struct DemandedBlock {
     pub core: Option<ReadRange>,
 }
 
-/// One line. Durations and limits are those of contract section 1, already checked.
+/// One line. Durations and limits are within the bounds of docs/configuration.md.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineSettings {
     /// The bus's name, for logs.
@@ -279,7 +279,7 @@ pub struct LineSettings {
     pub poll_share: f64,
     /// Ranges learned from clients and kept fresh.
     pub learn_limit: usize,
-    /// Share of line time for probing off-line units, 0 to 1.
+    /// Share of line time for probing off-line units, and as much again for trying reads that a unit ignored; 0 to 1.
     pub failure_share: f64,
     /// When a unit counts as off-line.
     pub offline_after: OfflineAfter,

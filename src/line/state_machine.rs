@@ -121,7 +121,7 @@ struct InFlight<T> {
     is_alive: bool,
 }
 
-/// When and for which clients an abandoned request was sent.
+/// When an abandoned request was sent, under which epoch, and the flow to charge.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     sent_at: Now,

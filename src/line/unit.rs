@@ -1,7 +1,7 @@
 //! One unit of the line: its state, its counters and its snapshot.
 //!
 //! Owns the state of the unit. Its owed answers, its health, the reads it ignores and its probing while off-line are
-//! parts with rules of their own.
+//! parts with rules of their own. How long a probe waits is decided here ([`Unit::probe_timeout`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -323,9 +323,9 @@ impl Unit {
         pair.into_iter().chain([first_register(), first_input_register()]).collect()
     }
 
-    /// How long a probe waits for the first byte: four times the unit's usual response time, or, of a unit never seen,
-    /// that of the slowest `neighbour` with the same settings. A later answer counts as a late one and ends the
-    /// off-line state as well.
+    /// How long a probe waits for the first byte: four times the unit's usual response time, or, if that is unknown,
+    /// that of the slowest `neighbour` with the same `response_timeout`; at least [`PROBE_TIMEOUT_MIN`], at most
+    /// `response_timeout`. A later answer counts as a late one and ends the off-line state as well.
     pub(super) fn probe_timeout(&self, neighbour: Option<Duration>) -> Duration {
         let limit = self.settings.response_timeout;
         let usual = self.response_time.or(neighbour);

@@ -578,8 +578,8 @@ impl RtuWire {
         Some(WireEvent::Free)
     }
 
-    /// What came while no answer was awaited, as soon as it can be classified: frames at once; noise, which may come byte by
-    /// byte, when the line is quiet.
+    /// What came while no answer was awaited, as soon as it can be classified: frames at once; noise, which may come
+    /// byte by byte, when the line is quiet.
     fn stray(&mut self, now: Instant) -> Option<WireEvent> {
         let quiet = self.last_byte.is_none_or(|last| now >= last + self.quiet());
         if self.transaction.is_some() || !(self.recorder.has_segments() || quiet) {

@@ -1,6 +1,9 @@
 //! The meaning of registers: the profile of a meter, and its registers into values with units.
 //!
 //! Owns points, blocks, scales and word orders, and how a profile is read from a file. It never reads a register.
+//!
+//! `section` has the keys, `vocabulary` the closed sets (formats, groups, units); `read` and `checks` make a
+//! [`Profile`] of a file (`draft` in between), `decode` makes values of registers.
 
 mod builtin;
 mod checks;

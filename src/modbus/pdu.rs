@@ -74,7 +74,8 @@ impl fmt::Debug for FunctionCode {
     }
 }
 
-/// An exception code on the wire (chapter 7).
+/// An exception code on the wire (chapter 7). Codes above 0x0B are counted as one: `line/statistics.rs` and
+/// `server/listener_metrics.rs` have a counter for each up to 0x0B.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExceptionCode(pub u8);
 

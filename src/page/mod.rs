@@ -1,7 +1,10 @@
 //! The status pages: the model in, HTML out.
 //!
-//! Owns the order, the words and the drawing. It knows no task and no clock, and decides nothing: what is wrong is in the
-//! model. What is not known is said to be not known. Source: docs/design.md, "The status page".
+//! Owns the order, the words and the drawing. It uses no task and no clock, and decides no fault: faults are in the
+//! model. Unknown values are shown as unknown. Reasons: docs/design.md, "The status page".
+//!
+//! `overview` is the first page (`bus_section`: a line and the table of its meters; `clients`; `events`), `meter` the
+//! page of one meter.
 
 mod assets;
 mod bus_section;

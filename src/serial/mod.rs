@@ -1,7 +1,9 @@
 //! Serial ports, and the task that drives the line of a bus.
 //!
 //! Owns the port and the task: opens the port, passes its bytes to the [`Line`](crate::line::Line), performs the line's
-//! outputs, and publishes its view. What is sent to a meter is decided in `line`.
+//! outputs, and publishes its view. What is sent to a meter is decided in `line`. `handle` is the channel to the task
+//! and back, and the way to the published snapshot; `supervision` restarts a task that panicked; `watchdog` checks that
+//! it still responds.
 
 pub mod bus_task;
 pub mod clock;

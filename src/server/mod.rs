@@ -1,6 +1,7 @@
 //! Modbus TCP listeners and the connections of their clients.
 //!
-//! Owns sockets, limits, and which request gets which reply. The contents of replies are decided in `line`.
+//! Owns sockets, limits, what is refused before a line (`routes`), which reply belongs to which request, and the answer
+//! in place of a bus that gives none (`connection`). Everything else in a reply is decided in `line`.
 
 mod admission;
 pub mod connection;

@@ -28,7 +28,7 @@ pub enum Broadcast {
     Acknowledge,
 }
 
-/// One TCP listener. Limits and durations are those of contract section 1, already checked.
+/// One TCP listener. Limits and durations are within the bounds of docs/configuration.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// Where it listens.

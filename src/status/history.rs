@@ -2,7 +2,8 @@
 //!
 //! Owns its bounds: 12 hours of means of a profile's headline, energies left out, and of its first ten minutes single readings, one hour of health, ten minutes of counters for the
 //! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute,
-//! each counted once; a minute without a reading stays empty. Nothing of it survives a restart, and no clock of the wall has a part in it.
+//! each counted once; a minute without a reading stays empty. It is lost at a restart, and independent of the wall
+//! clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,7 +1,9 @@
 //! The model as Prometheus reads it.
 //!
 //! Owns the names, the labels and their bounds: a series for a bus, a listener, a unit or a quantity of its
-//! profile, all of them configured; never one for a client or a request. The list is `docs/metrics.md`.
+//! profile, all of them configured; never one for a client or a request. The list is `docs/metrics.md`. A counter of a
+//! bus or unit is a row of `LINES` or `UNITS`; a new value needs a field in `model` and its source in `collect`
+//! (`line::view`, `line::statistics`, `server::listener_metrics`).
 
 use super::exposition::{Exposition, Kind};
 use super::model::{Bus, ExceptionCount, PortState, RequestCounts, Status, Unit, UnitState};

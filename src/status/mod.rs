@@ -1,8 +1,9 @@
 //! What is known of the gateway: one model, collected from what buses and listeners publish.
 //!
-//! Owns the [`model`] and how it is collected, the history of the last hours, which of several readings stands for a
-//! quantity, and two of the model's views: metrics and the report of `doctor`. The JSON is the model itself, `page` lays
-//! it out for people, `web` serves it. It never waits, never reads a clock, and judges nothing: that is `findings`.
+//! Owns the [`model`] and how it is collected, the history of the last hours, which of a point and its copies stands
+//! for a quantity, two views of the model, metrics and the report of `doctor`, and the `conditions` from which events
+//! are made. The JSON is the model itself, `page` lays it out for people, `web` serves it. It never waits, never reads
+//! a clock, and decides no fault: the module `findings` does.
 
 mod collect;
 mod conditions;

@@ -1,4 +1,4 @@
-//! Everything known of the gateway at one instant, as plain values: the JSON, the pages and the metrics are views of it.
+//! The state of the gateway at one instant, as plain values: JSON, pages and metrics are views of it.
 //!
 //! Owns the names and the shapes of the JSON, which stay; `docs/api.md` explains each field. Units are in the names,
 //! times are ages, and `None` (`null`) always means "not known", never 0. Fields marked `skip` are not in the JSON:

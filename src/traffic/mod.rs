@@ -1,6 +1,7 @@
 //! The last traffic of both sides, and the names of its units.
 //!
-//! Owns bounded rings of events. Neither a line nor a client waits for readers.
+//! Owns bounded rings of events. Neither a line nor a client waits for readers. How much is kept: `RING_EVENTS` and
+//! `RING_SIZE` in `recent`.
 
 mod recent;
 mod unit_directory;

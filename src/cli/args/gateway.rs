@@ -1,6 +1,6 @@
-//! Arguments of the commands that ask the running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor` without TARGET.
+//! Arguments of the commands for a running gateway: `trace`, `capture`, `events`, `report`, `doctor` without TARGET.
 //!
-//! Owns names, defaults and ranges. It never acts on them. Source: contract sections 2 and 6.
+//! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md and docs/api.md.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -10,7 +10,8 @@
 //!                      └── replies     bytes that the kernel has not accepted
 //! ```
 //!
-//! Replies are sent as they come, except that requests of one transaction identifier are answered in their order. Every request is answered before its deadline, by the connection itself if no bus does.
+//! Replies are sent as they come, except that requests of one transaction identifier are answered in their order. Every
+//! request is answered before its deadline, by the connection itself if no bus does.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The diagnostics unit, register by register, as contract section 5 has it.
+//! The diagnostics unit, register by register, as in docs/diagnostics.md.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
