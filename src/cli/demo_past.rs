@@ -83,7 +83,7 @@ impl Past {
                 history.preload_unit(&bus, id, readings, minutes);
             }
         });
-        gateway.events().with(|list| list.move_behind(events));
+        gateway.events().with(|list| list.prepend(events));
     }
 }
 

@@ -1,7 +1,7 @@
 //! `status`: the state of the running gateway in one line, as a plugin of Nagios and Icinga.
 //!
 //! Owns the four states, their exit codes and the line. What is wrong is the gateway's to find: the report is that of
-//! `doctor`. Source: contract section 2, and the Monitoring Plugins' development guidelines.
+//! `doctor`. Source: docs/cli.md, and the Monitoring Plugins' development guidelines.
 
 use std::process::ExitCode;
 

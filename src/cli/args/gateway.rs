@@ -1,4 +1,5 @@
-//! Arguments of the commands for a running gateway: `trace`, `capture`, `events`, `report`, `doctor` without TARGET.
+//! Arguments of the commands for a running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor` without
+//! TARGET.
 //!
 //! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md and docs/api.md.
 

@@ -1,6 +1,6 @@
 //! Arguments of `setup`: every answer as an option.
 //!
-//! Owns names, defaults and ranges. It never acts on them. Source: contract section 2.
+//! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
