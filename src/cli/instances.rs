@@ -63,7 +63,10 @@ impl Announcement {
         let Some(path) = &self.path else { return };
         let mut config = config.clone();
         for (listener, address) in config.listeners.iter_mut().zip(gateway.addresses()) {
-            listener.settings.address = address;
+            // The system's choice; after reloads the others may come in another order.
+            if listener.settings.address.port() == 0 {
+                listener.settings.address = address;
+            }
         }
         config.status = config.status.zip(gateway.status_address()).map(|(mut status, address)| {
             status.settings.address = address;

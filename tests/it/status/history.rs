@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metergate::line::{UnitCounters, UnitState};
+use metergate::meter::Group;
 use metergate::status::{BusMinute, HEALTH_MINUTES, History, Published, READING_MINUTES, UnitMinute};
 use serde_json::{Value, json};
 
@@ -143,7 +144,10 @@ fn what_was_before_the_first_look_comes_first_and_is_bounded() {
     let (name, unit) = (bus.name().to_owned(), bus.units().next().unwrap().settings.id);
     let earlier: Vec<f32> = (0..u16::try_from(READING_MINUTES).unwrap() + 5).map(f32::from).collect();
     let minute = UnitMinute { transactions: 7, ..UnitMinute::default() };
-    let headline = bus.units().next().unwrap().profile.unwrap().profile.headline.clone();
+    let profile = &bus.units().next().unwrap().profile.unwrap().profile;
+    // What only grows has no means.
+    let is_tracked = |name: &String| profile.point(name).unwrap().group != Group::Energy;
+    let headline: Vec<String> = profile.headline.iter().filter(|name| is_tracked(name)).cloned().collect();
     let of =
         |name: String| if name == "real_power_total" { (name, earlier.clone()) } else { (name, Vec::new()) };
     let readings = headline.into_iter().map(of).collect();
