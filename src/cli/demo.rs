@@ -134,7 +134,9 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
         let meter = settings.meters.iter().find(|meter| meter.unit == *id);
         Unit {
             id: Some(UnitIds(vec![*id])),
-            name: meter.and_then(|meter| meter.name.clone()).map(Name),
+            name: Some(Name(
+                meter.and_then(|meter| meter.name.clone()).unwrap_or_else(|| format!("Panel {id}")),
+            )),
             profile: Some(ProfileName("leviton-4000r".to_owned())),
             ..Unit::default()
         }
@@ -160,7 +162,13 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
         ..Listener::default()
     };
     let page = |address| Status::On(StatusPage { address: Address(address), token_file: None });
-    File { listeners: vec![listener], buses: vec![bus], status: args.status.map(page), ..File::default() }
+    File {
+        listeners: vec![listener],
+        buses: vec![bus],
+        site: Some(Name("Demo".to_owned())),
+        status: args.status.map(page),
+        ..File::default()
+    }
 }
 
 /// Waits until a meter has answered, for a while at most: nothing is sent at first, and a client that is told of the

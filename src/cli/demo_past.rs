@@ -204,7 +204,7 @@ fn events(chain: &ChainSettings, bus: &Bus, now: Timestamp) -> Vec<Event> {
             kind: EventKind::Outage,
             bus: Some(bus.line.name.clone()),
             unit: Some(unit),
-            name: chain.meters.get(meter)?.name.clone(),
+            name: bus.line.units.iter().find(|known| known.client_id == unit)?.name.clone(),
             client: None,
             subject: None,
             begin,
