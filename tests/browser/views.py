@@ -235,7 +235,7 @@ def without_a_script_the_form_and_the_headings_do_it(stage):
 
 def a_plot_begins_with_the_first_seconds(stage):
     """the plots of a gateway that has only just started show its first seconds, not twelve empty hours"""
-    with stage.page("/units/2", "before") as page:
+    with stage.page("/units/2", "new") as page:
         eventually(page.locator(".chart").first).to_be_visible()
         eventually(page.locator("#history")).to_contain_text(re.compile(r"Over the last (\d+ seconds|minute|\d+ minutes)"))
         first = page.locator(".chart .x span").first.inner_text()
