@@ -11,6 +11,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::{output, service_user};
 use crate::config::{self, Config, Severity};
+use crate::serial::PortDevice;
 
 /// With whose eyes files are seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,16 +70,23 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
     let say = |severity: &str, text: &str| output::report(&format!("{}: {severity}: {text}", path.display()));
     for bus in &config.buses {
         let name = &bus.line.name;
-        let device = &bus.port.device;
-        if !device.exists() {
-            say(
+        match &bus.port.device {
+            PortDevice::Path(device) if !device.exists() => say(
                 "warning",
                 &format!(
                     "bus {name}: there is no device {}; the bus stays down until it is plugged in (`ls -l \
                      /dev/serial/by-id` shows the adapters there are)",
                     device.display()
                 ),
-            );
+            ),
+            PortDevice::Path(_) => {}
+            PortDevice::Server(server) => say(
+                "note",
+                &format!(
+                    "bus {name}: the silence of 3.5 characters before a request is kept here, and cannot be promised \
+                     behind {server}, which makes packets and frames of its own; times on the wire are estimates"
+                ),
+            ),
         }
         let without = bus.wire.iter().filter(|unit| !bus.profiles.contains_key(unit)).map(|unit| unit.get());
         let without = Units::of(without);

@@ -22,6 +22,7 @@ use crate::config::value::{Address, Device, ProfileName, UnitIds};
 use crate::config::{Config, Loaded};
 use crate::document::{Count, Duration, Name};
 use crate::gateway::Gateway;
+use crate::serial::PortDevice;
 use crate::simulator::ChainSettings;
 
 /// Runs chain and gateway until `stop` is cancelled.
@@ -150,9 +151,9 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
         name: Some(Name("demo".to_owned())),
         response_timeout,
         late_guard,
-        device: Some(Device(device.to_owned())),
+        device: Some(Device(PortDevice::Path(device.to_owned()))),
         baud_rate: Count::clamped(settings.baud_rate.get() as usize),
-        byte_timeout: Duration::clamped(BYTE_TIMEOUT),
+        byte_timeout: Some(Duration::clamped(BYTE_TIMEOUT)),
         units: scenario::units(settings).ids().iter().map(unit).collect(),
         ..Bus::default()
     };

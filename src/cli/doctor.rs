@@ -5,7 +5,6 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Remedy, Severity};
 use crate::runtime::Timer;
-use crate::serial::{BusHandle, BusParts, OpenError, PortView, bus_task, port};
+use crate::serial::{BusHandle, BusParts, NameLookup, OpenError, PortDevice, PortView, bus_task, port};
 use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
@@ -63,7 +62,7 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
         Target::Tcp { host, .. } => {
             let host = if host.contains(':') { format!("[{host}]") } else { host };
             return Err(CommandError::usage(format!(
-                "doctor looks at a serial port such as /dev/ttyUSB0; for a gateway elsewhere name its status address: \
+                "doctor looks at a serial port such as /dev/ttyUSB0, or a serial server such as tcp://10.0.0.7:4001; for a gateway elsewhere name its status address: \
                  metergate doctor --status {host}"
             )));
         }
@@ -80,7 +79,10 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     let seen = watch(bus, asked.time, stop).await.map_err(|error| {
         let text = match error {
             OpenError::Busy => held(word, PortHolder::Unknown, "metergate doctor"),
-            OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
+            OpenError::System(_)
+            | OpenError::Settings { .. }
+            | OpenError::Direction(_)
+            | OpenError::Connection(_) => {
                 format!("{word}: {error}")
             }
         };
@@ -102,14 +104,15 @@ struct Seen {
 
 async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
-    let opened = Some(port::open(&bus.port)?);
+    let response_timeout = bus.line.response_timeout;
+    let opened = Some(port::open(bus.port.clone(), response_timeout, NameLookup::default()).await?);
     let (handle, requests) = BusHandle::new(&bus.line.name);
     let view = Arc::clone(handle.view());
     let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
-    let device = bus.port.device.display().to_string();
+    let device = bus.port.device.clone();
     let alone = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
     let parts = BusParts { port: Arc::clone(&port_view), ..alone };
-    let open = port::opener(bus.port.clone(), opened);
+    let open = port::opener(bus.port.clone(), response_timeout, opened);
     let began = Instant::now();
     let task = tokio::spawn(bus_task::run(parts, open, Timer::fine()));
     tokio::select! {
@@ -125,7 +128,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
 }
 
 /// The bus that asks what the gateway would ask. The settings of the meters are read soon, too: their alerts are there.
-fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::Bus, CommandError> {
+fn configuration(device: &PortDevice, asked: &Asked, units: &Units) -> Result<config::Bus, CommandError> {
     let profile =
         asked.profile.parse().map_err(|error| CommandError::usage(format!("--profile: {error}")))?;
     let unit = section::Unit {
@@ -136,7 +139,7 @@ fn configuration(device: &Path, asked: &Asked, units: &Units) -> Result<config::
     };
     let bus = section::Bus {
         name: Some(Name("line".to_owned())),
-        device: Some(Device(device.to_owned())),
+        device: Some(Device(device.clone())),
         baud_rate: Count::clamped(asked.baud.get() as usize),
         parity: asked.parity.into(),
         stop_bits: Count::clamped(asked.stop_bits.into()),

@@ -26,7 +26,7 @@ use crate::modbus::pdu::ExceptionCode;
 use crate::scan::found::profile_of;
 use crate::scan::plan::{questions, usual_framings};
 use crate::scan::{Findings, Found, Meter, Plan, Question, Says, Scope, Through, Tries, report};
-use crate::serial::{Direction, OpenError, PortSettings};
+use crate::serial::{Direction, OpenError, PortDevice, PortSettings};
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
 pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
@@ -90,6 +90,12 @@ pub(super) async fn survey(
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
     let of_the_line = args.serial.is_given() || args.try_settings;
     let (through, timeout) = match target {
+        Target::Serial(PortDevice::Server(server)) if args.try_settings => {
+            return Err(CommandError::usage(format!(
+                "--try-settings cannot change the settings of the serial server {server}; change them there, and scan \
+                 at each"
+            )));
+        }
         Target::Serial(_) => (Through::Line, args.timeout),
         Target::Tcp { .. } if of_the_line => {
             return Err(CommandError::usage(
@@ -158,7 +164,8 @@ async fn open(
                 response_timeout: timeout,
                 retries: 0,
             };
-            SerialClient::open(settings).map(Client::Serial).map_err(|error| cannot_open(device, &error))
+            let opened = SerialClient::open(settings).await;
+            opened.map(Client::Serial).map_err(|error| cannot_open(device, &error))
         }
         Target::Tcp { host, port } => {
             let opened = TcpClient::open(host, *port, timeout).await;
@@ -168,12 +175,13 @@ async fn open(
 }
 
 /// Why the port cannot be had.
-fn cannot_open(device: &Path, error: &OpenError) -> String {
+fn cannot_open(device: &PortDevice, error: &OpenError) -> String {
     match error {
-        OpenError::Busy => held(device.display(), PortHolder::Unknown, "metergate scan HOST:PORT"),
-        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
-            format!("{}: {error}", device.display())
-        }
+        OpenError::Busy => held(device, PortHolder::Unknown, "metergate scan HOST:PORT"),
+        OpenError::System(_)
+        | OpenError::Settings { .. }
+        | OpenError::Direction(_)
+        | OpenError::Connection(_) => format!("{device}: {error}"),
     }
 }
 
@@ -407,7 +415,8 @@ enum Ending {
 
 fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -> Exit {
     let device = match target {
-        Target::Serial(device) => lasting_name(device),
+        Target::Serial(PortDevice::Path(path)) => lasting_name(path),
+        Target::Serial(server @ PortDevice::Server(_)) => server.to_string(),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
     let mut text = report::words(findings, plan.scope, plan.through);

@@ -21,14 +21,14 @@ use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
 use crate::meter::Profile;
-use crate::serial::{Direction, OpenError, PortSettings};
+use crate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
 use crate::server::Writes;
 
 /// Whom a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A serial port.
-    Serial(PathBuf),
+    /// A line of its own: a serial port, or a serial server.
+    Serial(PortDevice),
     /// A Modbus TCP server.
     Tcp {
         /// A name or an address.
@@ -86,7 +86,7 @@ impl Typed<'_> {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Serial(device) => device.display().fmt(f),
+            Self::Serial(device) => device.fmt(f),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
         }
@@ -104,7 +104,7 @@ impl Target {
             return None;
         }
         if word.contains('/') {
-            return Some(Ok(Self::Serial(PathBuf::from(word))));
+            return Some(Self::line(word));
         }
         let looks = word.contains(['.', ':', '[']) || word == "localhost";
         looks.then(|| Self::tcp(word).ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT"))))
@@ -116,10 +116,18 @@ impl Target {
     /// When it is none.
     pub(super) fn named(word: &str) -> Result<Self, CommandError> {
         if word.contains('/') {
-            return Ok(Self::Serial(PathBuf::from(word)));
+            return Self::line(word);
         }
         Self::tcp(word)
             .ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT and no /dev/...")))
+    }
+
+    fn line(word: &str) -> Result<Self, CommandError> {
+        if !word.contains("://") {
+            return Ok(Self::Serial(PortDevice::Path(PathBuf::from(word))));
+        }
+        let server = SerialServer::parse(word).map(|server| Self::Serial(PortDevice::Server(server)));
+        server.ok_or_else(|| CommandError::usage(format!("'{word}' is no serial server as tcp://HOST:PORT")))
     }
 
     fn tcp(word: &str) -> Option<Self> {
@@ -157,6 +165,7 @@ impl Target {
                     retries: RETRIES,
                 };
                 SerialClient::open(settings)
+                    .await
                     .map(Client::Serial)
                     .map_err(|error| cannot_open(device, connection, typed, &error))
             }
@@ -319,7 +328,7 @@ pub(super) fn seen_from_here(ip: IpAddr) -> IpAddr {
 
 /// Why the port cannot be had; where the gateway holds it, how to ask the gateway instead.
 fn cannot_open(
-    device: &Path,
+    device: &PortDevice,
     connection: &ConnectionArgs,
     typed: Typed<'_>,
     error: &OpenError,
@@ -334,19 +343,24 @@ fn cannot_open(
                     Some((target, unit)) => (PortHolder::Gateway, typed.with(target, unit)),
                     None => (PortHolder::Unknown, typed.with("HOST:PORT", connection.unit)),
                 };
-            held(device.display(), holder, &instead)
+            held(device, holder, &instead)
         }
-        OpenError::System(_) | OpenError::Settings { .. } | OpenError::Direction(_) => {
-            format!("{}: {error}", device.display())
-        }
+        OpenError::System(_)
+        | OpenError::Settings { .. }
+        | OpenError::Direction(_)
+        | OpenError::Connection(_) => format!("{device}: {error}"),
     };
     CommandError::Said(Exit::CannotStart, text)
 }
 
 /// The listener that leads to this device and suits the purpose best, and what its clients call the unit.
-fn holder(device: &Path, config: &Config, unit: u8, purpose: Purpose) -> Option<(Target, u8)> {
-    let same = |path: &Path| {
-        fs::canonicalize(path).ok().is_some_and(|one| fs::canonicalize(device).ok() == Some(one))
+fn holder(device: &PortDevice, config: &Config, unit: u8, purpose: Purpose) -> Option<(Target, u8)> {
+    let same = |other: &PortDevice| match (other, device) {
+        (PortDevice::Path(one), PortDevice::Path(other)) => {
+            fs::canonicalize(one).ok().is_some_and(|one| fs::canonicalize(other).ok() == Some(one))
+        }
+        (PortDevice::Server(one), PortDevice::Server(other)) => one == other,
+        (PortDevice::Path(_), PortDevice::Server(_)) | (PortDevice::Server(_), PortDevice::Path(_)) => false,
     };
     let index = config.buses.iter().position(|bus| same(&bus.port.device))?;
     let leads = |listener: &Listener| listener.buses.contains(&index);
@@ -407,7 +421,7 @@ mod tests {
         let config = config::parse(text, "test").expect("right").config;
         let word = ["ct_primary=200".to_owned()];
         let command = |device: &str, purpose| {
-            let (target, unit) = holder(Path::new(device), &config, 2, purpose)?;
+            let (target, unit) = holder(&PortDevice::Path(device.into()), &config, 2, purpose)?;
             Some(Typed { purpose, words: &word }.with(target, unit))
         };
         assert_eq!(
@@ -438,6 +452,10 @@ mod tests {
             ("::1", "[::1]:502"),
             ("/dev/ttyUSB0", "/dev/ttyUSB0"),
             ("./line", "./line"),
+            ("tcp://10.0.0.7:4001", "tcp://10.0.0.7:4001"),
+            ("tcp://[fd00::7]:4001", "tcp://[fd00::7]:4001"),
+            ("tcp://10.0.0.7", "wrong"),
+            ("modbus-tcp://10.0.0.7:502", "wrong"),
             ("gateway:0", "wrong"),
             ("10.0.0.5:0", "wrong"),
             ("gateway:65536", "wrong"),

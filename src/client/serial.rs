@@ -1,4 +1,4 @@
-//! Requests directly on a serial line, through the same state machine that drives the gateway's buses.
+//! Requests directly on a serial line, at a device or behind a serial server, through the same state machine that drives the gateway's buses.
 //!
 //! Owns one bus task with a line of its own, so that silence, echo, checksums, late answers and retries are handled as
 //! in the gateway. The port is held exclusively until [`SerialClient::close`]. It has no background reading. Source:
@@ -13,13 +13,14 @@ use tokio::task::JoinHandle;
 
 use super::failure::Failure;
 use crate::line::{
-    Answer, Echo, Framing, LineSettings, ListenerId, OfflineAfter, PortState, Request, Source, Target,
-    UnitId, UnitSettings,
+    Answer, Echo, LineSettings, ListenerId, OfflineAfter, PortState, Request, Source, Target, UnitId,
+    UnitSettings,
 };
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::runtime::Timer;
 use crate::serial::{
-    BusHandle, BusParts, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender, bus_task, port,
+    BusHandle, BusParts, NameLookup, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender,
+    bus_task, port,
 };
 
 /// The settings of a serial client.
@@ -60,22 +61,22 @@ pub struct SerialClient {
 }
 
 impl SerialClient {
-    /// Opens the port. Nothing is sent until a late answer to an earlier user of the port would have arrived.
+    /// Opens the port or connects to the serial server. Nothing is sent until a late answer to an earlier user of the port would have arrived.
     ///
     /// # Errors
     /// If the port cannot be opened, or another program has it open.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn open(settings: SerialSettings) -> Result<Self, OpenError> {
+    pub async fn open(settings: SerialSettings) -> Result<Self, OpenError> {
         let SerialSettings { port, units, response_timeout, retries } = settings;
         // Here rather than in the task, so that the caller gets the reason if it fails.
-        let opened = Some(port::open(&port)?);
+        let opened = Some(port::open(port.clone(), response_timeout, NameLookup::default()).await?);
         let (handle, requests) = BusHandle::new("line");
-        let line = line(port.framing, &units, response_timeout, retries);
-        let device = port.device.display().to_string();
-        let parts = BusParts::alone(line, device, requests, handle.view().clone());
-        let task = tokio::spawn(bus_task::run(parts, port::opener(port, opened), Timer::fine()));
+        let line = line(&port, &units, response_timeout, retries);
+        let parts = BusParts::alone(line, port.device.clone(), requests, handle.view().clone());
+        let open = port::opener(port, response_timeout, opened);
+        let task = tokio::spawn(bus_task::run(parts, open, Timer::fine()));
         let (reply_channel, answers) = ReplyChannel::new();
         let attempts = retries.saturating_add(1);
         // Each attempt: the wait for its answer, and for the late answer it is owed.
@@ -144,7 +145,7 @@ impl SerialClient {
                 Failure::Unreachable("something on the line never stops sending".to_owned())
             }
             (ExceptionCode::GATEWAY_PATH_UNAVAILABLE, PortState::Closed | PortState::Open) => {
-                Failure::Unreachable("the serial port is gone".to_owned())
+                Failure::Unreachable("the port is gone".to_owned())
             }
             (ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND, _) if self.garbled(unit) > garbled_before => {
                 Failure::Garbled
@@ -174,11 +175,12 @@ async fn answer_to(answers: &mut ReplyReceiver, key: u64) -> Answer {
 }
 
 /// A line without background reading that marks no unit off-line.
-fn line(framing: Framing, units: &[UnitId], response_timeout: Duration, retries: u32) -> LineSettings {
-    let unit = |id: &UnitId| UnitSettings::new(*id, response_timeout);
+fn line(port: &PortSettings, units: &[UnitId], response_timeout: Duration, retries: u32) -> LineSettings {
+    let byte_timeout = port.device.byte_timeout();
+    let unit = |id: &UnitId| UnitSettings { byte_timeout, ..UnitSettings::new(*id, response_timeout) };
     LineSettings {
         name: "line".to_owned(),
-        framing,
+        framing: port.framing,
         response_timeout,
         request_gap: Duration::ZERO,
         turnaround_delay: TURNAROUND_DELAY,

@@ -20,7 +20,7 @@ use crate::document::{Name, Reader, did_you_mean, nearest, show};
 use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use crate::modbus::rtu;
-use crate::serial::PortSettings;
+use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::server::{Broadcast, ListenerSettings, Writes};
 
 /// Checks a file and builds its configuration. `None`: an error was reported, here or before.
@@ -174,8 +174,21 @@ impl<'f> BusEntry<'f> {
         let key = |name: &str| format!("{path}.{name}");
         reader.require(&bus.name, &key("name"));
         reader.require(&bus.device, &key("device"));
-        if let Some((what, help)) = bus.device.as_ref().and_then(|device| device::unstable_name(&device.0)) {
-            reader.warning(&key("device"), &what, &help);
+        match bus.device.as_ref().map(|device| &device.0) {
+            Some(PortDevice::Path(path)) => {
+                if let Some((what, help)) = device::unstable_name(path) {
+                    reader.warning(&key("device"), &what, &help);
+                }
+            }
+            Some(PortDevice::Server(_)) if bus.direction == Direction::Rs485 => {
+                let what = "the serial server switches the direction by itself, so rs485 does nothing here";
+                reader.warning(
+                    &key("direction"),
+                    what,
+                    "leave the key out, and set the server's port to RS-485",
+                );
+            }
+            Some(PortDevice::Server(_)) | None => {}
         }
         let rate = bus.baud_rate.get();
         if !USUAL_BAUD_RATES.contains(&rate) {
@@ -255,7 +268,7 @@ impl<'f> BusEntry<'f> {
         let device = bus.device.as_ref()?.0.clone();
         let port = PortSettings { device, framing, direction: bus.direction };
         let unit_defaults = UnitDefaults {
-            byte_timeout: bus.byte_timeout.get(),
+            byte_timeout: bus.byte_timeout().get(),
             merge_gap: bus.merge_gap.0,
             max_read: bus.max_read.narrow()?,
         };
@@ -325,10 +338,14 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
         let Some(device) = &bus.bus.device else { continue };
         let resolved = device::resolve(&device.0);
         if let Some((first, path)) = seen.get(&resolved) {
-            let what = format!("found {}, the same device as {first} of {path}", device.0.display());
-            reader.error(&bus.key("device"), &what, "allowed: one bus on a device");
+            let (what, allowed) = match &device.0 {
+                PortDevice::Path(_) => ("device", "allowed: one bus on a device"),
+                PortDevice::Server(_) => ("serial server", "allowed: one bus on a port of a serial server"),
+            };
+            let what = format!("found {}, the same {what} as {first} of {path}", device.0);
+            reader.error(&bus.key("device"), &what, allowed);
         } else {
-            seen.insert(resolved, (device.0.display(), bus.key("device")));
+            seen.insert(resolved, (&device.0, bus.key("device")));
         }
     }
 }

@@ -1,14 +1,22 @@
-//! Checks of device names against the file system.
+//! Checks of device names: against the file system, and whether two of them mean one device.
 //!
 //! Follows links, never opens a device. An absent device is not an error: it may be plugged in later.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The device behind a name; follows links if the device is present.
-pub(super) fn resolve(device: &Path) -> PathBuf {
-    // The name of an absent device is only normalised: doubled slashes and dots are removed.
-    fs::canonicalize(device).unwrap_or_else(|_| device.components().collect())
+use crate::serial::PortDevice;
+
+/// The device behind a name; follows links if the device is present. The name of a serial server is not looked up:
+/// `check` needs no network.
+pub(super) fn resolve(device: &PortDevice) -> PortDevice {
+    match device {
+        // The name of an absent device is only normalised: doubled slashes and dots are removed.
+        PortDevice::Path(path) => {
+            PortDevice::Path(fs::canonicalize(path).unwrap_or_else(|_| path.components().collect()))
+        }
+        PortDevice::Server(server) => PortDevice::Server(server.without_final_dot()),
+    }
 }
 
 /// Warning and help for a name that the kernel assigns in the order of plugging in.

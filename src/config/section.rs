@@ -76,6 +76,9 @@ pub struct Listener {
     pub allow: Option<List<Network, 1, 256>>,
 }
 
+/// Longest pause inside an answer.
+pub(super) type ByteTimeout = Duration<1, { 5 * SECOND }>;
+
 /// An entry of `buses`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "a bus", default, deny_unknown_fields)]
@@ -96,8 +99,8 @@ pub struct Bus {
     pub echo: Echo,
     /// Time from the end of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration<10, MINUTE>,
-    /// Longest pause inside an answer.
-    pub byte_timeout: Duration<1, { 5 * SECOND }>,
+    /// Longest pause inside an answer; absent: [`Bus::byte_timeout`].
+    pub byte_timeout: Option<ByteTimeout>,
     /// Silence before a request.
     pub request_gap: Duration<0, SECOND>,
     /// Silence after a broadcast.
@@ -166,7 +169,7 @@ pub struct Unit {
     /// As on the bus.
     pub response_timeout: Option<Duration<10, MINUTE>>,
     /// As on the bus.
-    pub byte_timeout: Option<Duration<1, { 5 * SECOND }>>,
+    pub byte_timeout: Option<ByteTimeout>,
     /// As on the bus.
     pub request_gap: Option<Duration<0, SECOND>>,
     /// As on the bus.
@@ -281,7 +284,7 @@ impl Default for Bus {
             direction: Direction::Auto,
             echo: Echo::Auto,
             response_timeout: Duration::millis(500),
-            byte_timeout: Duration::millis(50),
+            byte_timeout: None,
             request_gap: Duration::millis(0),
             turnaround_delay: Duration::millis(100),
             late_guard: None,
@@ -296,6 +299,18 @@ impl Default for Bus {
             merge_gap: MergeGap(Some(0)),
             max_read: Count::new(MAX_READ),
             units: Vec::new(),
+        }
+    }
+}
+
+impl Bus {
+    /// Longest pause inside an answer; unless the file says otherwise, by what delivers the bytes.
+    pub(super) fn byte_timeout(&self) -> ByteTimeout {
+        match (self.byte_timeout, &self.device) {
+            (Some(configured), _) => configured,
+            (None, Some(device)) => Duration::clamped(device.0.byte_timeout()),
+            // Reported: the key is needed.
+            (None, None) => Duration::millis(50),
         }
     }
 }

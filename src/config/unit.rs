@@ -74,7 +74,7 @@ impl<'f> UnitEntry<'f> {
             id,
             name: unit.name.as_ref().map(|name| name.0.clone()),
             response_timeout: self.response_timeout?,
-            byte_timeout: unit.byte_timeout.unwrap_or(bus.byte_timeout).get(),
+            byte_timeout: unit.byte_timeout.unwrap_or(bus.byte_timeout()).get(),
             request_gap: self.request_gap?,
             merge_gap: unit.merge_gap.unwrap_or(bus.merge_gap).0,
             max_read: unit.max_read.unwrap_or(bus.max_read).narrow()?,

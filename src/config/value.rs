@@ -14,6 +14,7 @@ use crate::document::de::scalar;
 use crate::document::{Count, Duration, Scalar, decimal_or_hex, whole_number};
 use crate::line::{Pace, UnitId};
 use crate::modbus::pdu::FunctionCode;
+use crate::serial::{PortDevice, SerialServer};
 
 scalar! {
     /// The address and port of a listener.
@@ -36,14 +37,20 @@ scalar! {
     |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)),
     |_| "a network such as 10.0.0.0/8, or one IP address";
 
-    /// A serial device.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-    pub struct Device(pub PathBuf);
-    |text| absolute(text),
+    /// A serial device, or a serial server.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Device(pub PortDevice);
+    |text| {
+        let server = || SerialServer::parse(text).map(PortDevice::Server);
+        absolute(text).map(PortDevice::Path).or_else(server)
+    },
     |found| {
-        let scheme = ["tcp://", "modbus-tcp://"].into_iter().find(|scheme| found.starts_with(scheme));
-        let later = scheme.map(|scheme| format!(" ({scheme} is not yet supported)")).unwrap_or_default();
-        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X{later}")
+        let server = "tcp://host:port of a serial server";
+        if found.starts_with(SerialServer::SCHEME) {
+            return format!("{server}, such as tcp://10.0.0.7:4001 or tcp://[fd00::7]:4001; the port is needed");
+        }
+        let later = if found.starts_with("modbus-tcp://") { " (modbus-tcp:// is not yet supported)" } else { "" };
+        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X, or {server}{later}")
     };
 
     /// A directory.
@@ -155,6 +162,7 @@ macro_rules! written {
 
 written! {
     Network: |Self(network)| network.to_string();
+    Device: |Self(device)| device.to_string();
     Tcp: |_| "tcp";
     Poll: |Self(poll)| match poll {
         None => "off".to_owned(),

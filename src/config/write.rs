@@ -99,7 +99,7 @@ fn bus(bus: &Bus) -> section::Bus {
         direction: port.direction,
         echo: line.echo,
         response_timeout: Duration::clamped(line.response_timeout),
-        byte_timeout: Duration::clamped(unit_defaults.byte_timeout),
+        byte_timeout: Some(Duration::clamped(unit_defaults.byte_timeout)),
         request_gap: Duration::clamped(line.request_gap),
         turnaround_delay: Duration::clamped(line.turnaround_delay),
         late_guard: Some(Duration::clamped(line.late_guard)),

@@ -1,9 +1,9 @@
 //! The input of the rules: a line ten minutes ago and now.
 
-use std::path::Path;
 use std::time::Instant;
 
 use crate::line::{Framing, LineCounters, LineSettings, Parity, UnitId, UnitState, UnitView, View};
+use crate::serial::PortDevice;
 
 use super::track::{LineTrouble, Track, UnitTrouble};
 
@@ -13,8 +13,8 @@ use super::track::{LineTrouble, Track, UnitTrouble};
 pub struct Evidence<'a> {
     /// The settings of the line.
     pub settings: &'a LineSettings,
-    /// The device of its port, for commands that name it.
-    pub device: &'a Path,
+    /// The device or serial server of the line, for remedies and commands that name it.
+    pub device: &'a PortDevice,
     /// The line ten minutes ago; what was counted before is ignored.
     pub before: &'a View,
     /// The troubles sampled so far, `now` included.
@@ -35,7 +35,7 @@ impl Evidence<'_> {
     /// The command that lists the units on this line, with its present settings.
     pub(super) fn scan_command(&self) -> String {
         let Framing { baud_rate, parity, stop_bits } = self.settings.framing;
-        let mut command = format!("metergate scan {}", in_shell(&self.device.display().to_string()));
+        let mut command = format!("metergate scan {}", in_shell(&self.device.to_string()));
         if baud_rate != SCAN_DEFAULT.baud_rate {
             command.push_str(&format!(" --baud {baud_rate}"));
         }

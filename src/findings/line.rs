@@ -17,7 +17,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.now.port == PortState::Closed {
         let why = evidence.port_closed.map(|why| format!(": {why}")).unwrap_or_default();
         let what = format!("The port is closed{why}");
-        let remedy = remedies::port_closed();
+        let remedy = remedies::port_closed(evidence);
         return vec![Finding::new(Severity::Fault, Kind::PortClosed, None, what, remedy, evidence.at)];
     }
     [
@@ -53,7 +53,8 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         (count, None) => format!("None of the {count} units has ever answered at {framing}"),
         (count, Some(since)) => format!("None of the {count} units has answered for {since}"),
     };
-    let remedy = if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once() };
+    let remedy =
+        if since.is_none() { remedies::never_answered(evidence) } else { remedies::answered_once(evidence) };
     Some(Finding::new(Severity::Fault, Kind::LineSilent, None, what, remedy, evidence.at))
 }
 

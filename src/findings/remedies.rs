@@ -2,27 +2,48 @@
 
 use super::evidence::Evidence;
 use super::remedy::Remedy;
+use crate::serial::PortDevice;
 
 /// The port is closed.
-pub(super) fn port_closed() -> Remedy {
-    let steps = [
-        "check that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)",
-        "check that no other program uses it",
-        "check that metergate's user may open it (group dialout)",
-    ];
+pub(super) fn port_closed(evidence: &Evidence<'_>) -> Remedy {
+    let steps = match evidence.device {
+        PortDevice::Path(_) => vec![
+            "check that the adapter is plugged in and has this name (`ls -l /dev/serial/by-id`)".to_owned(),
+            "check that no other program uses it".to_owned(),
+            "check that metergate's user may open it (group dialout)".to_owned(),
+        ],
+        PortDevice::Server(server) => vec![
+            "check that the serial server has power and network".to_owned(),
+            format!("check that it can be reached from here (`nc -vz {} {}`)", server.host(), server.port()),
+            "check that this port of it is a raw TCP server, not a virtual COM port, telnet or RFC 2217"
+                .to_owned(),
+            "check that no other program is connected to it: most take one connection".to_owned(),
+        ],
+    };
     Remedy::steps(steps).with_context("The gateway tries again by itself")
 }
 
 /// No unit has ever answered.
 pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
     let scan = evidence.scan_command();
-    Remedy::steps([
-        "A and B swapped: swap the two wires at the adapter, it does no harm".to_owned(),
-        format!(
-            "wrong baud rate or parity: compare with a meter's own menu, or stop the gateway meanwhile and run \
-             `{scan} --try-settings`"
+    let (adapter, rate) = match evidence.device {
+        PortDevice::Path(_) => (
+            "adapter",
+            format!(
+                "wrong baud rate or parity: compare with a meter's own menu, or stop the gateway meanwhile and run \
+                 `{scan} --try-settings`"
+            ),
         ),
-        "the wrong adapter or no connection to the first meter".to_owned(),
+        PortDevice::Server(_) => (
+            "serial server",
+            "wrong baud rate or parity in the serial server's own settings: compare with a meter's own menu"
+                .to_owned(),
+        ),
+    };
+    Remedy::steps([
+        format!("A and B swapped: swap the two wires at the {adapter}, it does no harm"),
+        rate,
+        format!("the wrong {adapter} or no connection to the first meter"),
         "meters without power".to_owned(),
         format!("identifiers that are not those of the meters: `{scan}` lists the meters that answer"),
         "no bias or termination: 120 ohms at both ends".to_owned(),
@@ -30,11 +51,21 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
 }
 
 /// Units have answered before, and none answers now.
-pub(super) fn answered_once() -> Remedy {
+pub(super) fn answered_once(evidence: &Evidence<'_>) -> Remedy {
+    let [cable, adapter] = match evidence.device {
+        PortDevice::Path(_) => [
+            "the cable between the adapter and the first meter",
+            "the adapter itself: unplug it and plug it in again",
+        ],
+        PortDevice::Server(_) => [
+            "the cable between the serial server and the first meter",
+            "the serial server itself: its settings, and whether a restart helps",
+        ],
+    };
     let steps = [
-        "the cable between the adapter and the first meter",
+        cable,
         "the meters' power",
-        "the adapter itself: unplug it and plug it in again",
+        adapter,
         "a meter or wire that shorts the line: take meters off from the far end until the others answer",
     ];
     Remedy::steps(steps).with_context("Meters have answered before, so settings and identifiers are right")
@@ -42,12 +73,15 @@ pub(super) fn answered_once() -> Remedy {
 
 /// A meter has never answered, while others answer.
 pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
-    let scan = evidence.scan_command();
-    let steps = [
-        format!(
-            "this meter's address and baud rate in its own menu (`{scan} --try-settings` finds a meter at another \
-             rate; stop the gateway meanwhile)"
+    let try_settings = match evidence.device {
+        PortDevice::Path(_) => format!(
+            " (`{} --try-settings` finds a meter at another rate; stop the gateway meanwhile)",
+            evidence.scan_command()
         ),
+        PortDevice::Server(_) => String::new(),
+    };
+    let steps = [
+        format!("this meter's address and baud rate in its own menu{try_settings}"),
         "its power".to_owned(),
         "its two wires: A and B swapped at this meter, or loose".to_owned(),
     ];

@@ -190,7 +190,7 @@ fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
             let others = evidence.has_other_answering(now);
-            let remedy = if others { remedies::gone() } else { remedies::answered_once() };
+            let remedy = if others { remedies::gone() } else { remedies::answered_once(evidence) };
             (format!("It has not answered for {since}"), remedy)
         }
         (UnitState::Online | UnitState::Confirming | UnitState::NeverSeen | UnitState::Offline, _) => {

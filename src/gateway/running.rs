@@ -17,7 +17,7 @@ use super::addresses::Endpoint;
 use crate::config;
 use crate::line::View;
 use crate::runtime::Timer;
-use crate::serial::{BusHandle, BusSettings, PortView, Supervised, Watchdog, port, supervision};
+use crate::serial::{BusHandle, BusSettings, NameLookup, PortView, Supervised, Watchdog, port, supervision};
 use crate::server::{Families, ListenerState, listener};
 use crate::traffic::Traffic;
 
@@ -67,8 +67,11 @@ impl RunningBus {
             restarts: Arc::clone(&restarts),
         };
         let opener = move || {
-            let given = given.clone();
-            move || port::open(&given.borrow().port)
+            let (given, lookup) = (given.clone(), NameLookup::default());
+            move || {
+                let settings = given.borrow();
+                port::open(settings.port.clone(), settings.line.response_timeout, lookup.clone())
+            }
         };
         let reconnect = handle.reconnect();
         let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, Timer::fine));

@@ -4,13 +4,15 @@
 //! It never flushes: on a serial port that blocks the whole thread until the bytes are on the wire.
 
 use std::fmt;
-use std::future;
+use std::future::{self, Future};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -25,9 +27,9 @@ use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::clock;
 use crate::serial::handle::{ReplySender, departures};
 use crate::serial::ioctl::LineErrors;
-use crate::serial::port::OpenPort;
+use crate::serial::port::{OpenPort, describe_loss};
 use crate::serial::port_view::PortView;
-use crate::serial::settings::PortSettings;
+use crate::serial::settings::{PortDevice, PortSettings};
 use crate::serial::watchdog::{Heartbeat, Watchdog};
 use crate::traffic::Traffic;
 
@@ -56,8 +58,8 @@ impl BusSettings {
 pub struct BusParts {
     /// The settings of its line.
     pub line: LineSettings,
-    /// The name of its port, for the log.
-    pub device: String,
+    /// What its port is, for the log.
+    pub device: PortDevice,
     /// Receives the settings of later reloads; holds the present ones until then.
     pub reloads: Option<watch::Receiver<BusSettings>>,
     /// Requests of clients; when all senders are gone, the task answers the waiting ones and ends.
@@ -80,7 +82,7 @@ impl BusParts {
     #[must_use]
     pub fn alone(
         line: LineSettings,
-        device: String,
+        device: PortDevice,
         requests: mpsc::Receiver<Request<ReplySender>>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {
@@ -90,18 +92,20 @@ impl BusParts {
     }
 }
 
-/// Runs a bus until its requests end or it is stopped. `open` opens the port by name, each time anew.
-pub async fn run<S, E, F>(parts: BusParts, open: F, timer: Timer)
+/// Runs a bus until its requests end or it is stopped. `open` opens the port by name, each time anew; what it does
+/// without waiting is done before any request is received.
+pub async fn run<S, E, F, O>(parts: BusParts, open: F, timer: Timer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> Result<OpenPort<S>, E>,
+    F: FnMut() -> O,
+    O: Future<Output = Result<OpenPort<S>, E>>,
 {
     let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
     // A reload may have come since the parts were built.
     let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
     let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
-    let device = settings.as_ref().map_or(device, |settings| settings.port.device.display().to_string());
+    let device = settings.as_ref().map_or(device, |settings| settings.port.device.clone());
     let name: Arc<str> = line.name.as_str().into();
     let task = BusTask {
         line: Line::new(line),
@@ -111,6 +115,7 @@ where
         reloads,
         log_limiter: LogRateLimiter::new(),
         open,
+        opening: None,
         port: None,
         port_view: PortView::default(),
         port_published: port,
@@ -126,15 +131,17 @@ where
     heartbeat.end();
 }
 
-struct BusTask<S, F> {
+struct BusTask<S, F, O> {
     line: Line<ReplySender>,
     name: Arc<str>,
-    device: String,
+    device: PortDevice,
     /// As last received from `reloads`.
     settings: Option<BusSettings>,
     reloads: Option<watch::Receiver<BusSettings>>,
     log_limiter: LogRateLimiter,
     open: F,
+    /// An opening that takes its time; the port is closed meanwhile.
+    opening: Option<Pin<Box<O>>>,
     port: Option<OpenPort<S>>,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
@@ -156,11 +163,12 @@ struct Reopen {
     last_error: Option<String>,
 }
 
-impl<S, E, F> BusTask<S, F>
+impl<S, E, F, O> BusTask<S, F, O>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> Result<OpenPort<S>, E>,
+    F: FnMut() -> O,
+    O: Future<Output = Result<OpenPort<S>, E>>,
 {
     async fn run(
         mut self,
@@ -170,8 +178,7 @@ where
     ) {
         let mut buffer = vec![0; READ_SIZE];
         let (mut ended, mut stopping) = (false, false);
-        // Before the first request is received: a bus that has just been started must not refuse what it could carry
-        // out a moment later.
+        // Before the first request is received.
         self.try_open();
         loop {
             self.perform_outputs().await;
@@ -189,7 +196,10 @@ where
                     self.handle_departures();
                     self.line.handle_timeout(clock::now());
                 }
-                () = tokio::time::sleep_until(reopen_at), if self.port.is_none() => self.try_open(),
+                opened = wait_for_opening(&mut self.opening) => self.handle_opened(opened),
+                () = tokio::time::sleep_until(reopen_at), if self.port.is_none() && self.opening.is_none() => {
+                    self.try_open();
+                }
                 () = tokio::time::sleep_until(line_errors_at), if self.port.is_some() => self.check_line_errors(),
                 // Before new work, which may never end.
                 () = heartbeat.requested() => heartbeat.answer(),
@@ -235,7 +245,7 @@ where
         };
         let change = before.change_to(&next);
         self.name = next.line.name.as_str().into();
-        self.device = next.port.device.display().to_string();
+        self.device = next.port.device.clone();
         info!(bus = %self.name, "new settings applied");
         self.line.handle_settings(next.line, change, clock::now());
         match change {
@@ -247,6 +257,10 @@ where
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.last_error = None;
                 self.try_open();
+                if self.opening.is_some() {
+                    self.port_view.fail(CONNECTING.to_owned());
+                    self.publish_port();
+                }
                 if self.port.is_none() {
                     self.line.handle_port(PortEvent::Lost, clock::now());
                 }
@@ -302,8 +316,9 @@ where
 
     fn handle_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
         match read {
-            // A serial port that reads zero bytes has lost its device; reading again would spin.
-            Ok(0) => self.lose_port(&io::Error::new(io::ErrorKind::UnexpectedEof, "the device has gone")),
+            // A serial port that reads zero bytes has lost its device, a connection its server; reading again would
+            // spin.
+            Ok(0) => self.lose_port(&io::ErrorKind::UnexpectedEof.into()),
             Ok(length) => {
                 let bytes = &buffer[..length];
                 trace!(bus = %self.name, "received {}", Hex(bytes));
@@ -314,8 +329,21 @@ where
         }
     }
 
+    /// Begins to open the port. What needs no waiting is done when this returns: a bus that has just been started must
+    /// not refuse what it could carry out a moment later.
     fn try_open(&mut self) {
-        match (self.open)() {
+        let mut opening = Box::pin((self.open)());
+        match (&mut opening).now_or_never() {
+            Some(opened) => {
+                self.opening = None;
+                self.handle_opened(opened);
+            }
+            None => self.opening = Some(opening),
+        }
+    }
+
+    fn handle_opened(&mut self, opened: Result<OpenPort<S>, E>) {
+        match opened {
             Ok(port) => {
                 info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
                 let line_errors = (port.line_errors)(&port.stream);
@@ -362,10 +390,10 @@ where
 
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
-        let device = &self.device;
-        warn!(bus = %self.name, "port lost: {device}: {error}; until it is back clients get 0x0A, except for \
+        let (device, problem) = (&self.device, describe_loss(&self.device, error));
+        warn!(bus = %self.name, "port lost: {device}: {problem}; until it is back clients get 0x0A, except for \
             reads that the snapshot serves");
-        self.port_view.lose(error.to_string());
+        self.port_view.lose(problem);
         self.publish_port();
         if let Some(port) = self.port.take() {
             (port.discard)(&port.stream);
@@ -381,7 +409,11 @@ where
 
     fn schedule_reopen(&mut self) {
         self.reopen.at = Instant::now() + self.reopen.pause;
-        self.reopen.pause = (self.reopen.pause * 2).min(REOPEN_MAX);
+        let longest = match self.device {
+            PortDevice::Path(_) => REOPEN_MAX,
+            PortDevice::Server(_) => RECONNECT_MAX,
+        };
+        self.reopen.pause = (self.reopen.pause * 2).min(longest);
     }
 
     /// Answers requests that came while the task was ending; no accepted request remains unanswered.
@@ -433,6 +465,14 @@ fn kind_of(event: &Event) -> LogKind {
     }
 }
 
+/// The end of an opening that takes its time; never returns without one.
+async fn wait_for_opening<O: Future>(opening: &mut Option<Pin<Box<O>>>) -> O::Output {
+    let Some(under_way) = opening else { return future::pending().await };
+    let opened = under_way.await;
+    *opening = None;
+    opened
+}
+
 /// The next bytes of the port; never returns while it is closed.
 async fn read_some<S: AsyncRead + Unpin>(
     port: &mut Option<OpenPort<S>>,
@@ -452,6 +492,12 @@ const REOPEN_MIN: Duration = Duration::from_millis(250);
 
 /// Longest pause between two attempts: a device that returns just after a failed one is still back within a second.
 const REOPEN_MAX: Duration = Duration::from_millis(500);
+
+/// The same for a serial server, to whose connection others may have a claim, too.
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Why a port is closed whose first connection is being made.
+const CONNECTING: &str = "not connected yet";
 
 /// How often the driver's counters are read, with at most one log line.
 const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);

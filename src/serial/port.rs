@@ -1,13 +1,17 @@
-//! Opening a serial port: exclusively, with its settings read back; direction and latency.
+//! Opening a port: a serial device exclusively, with its settings read back, direction and latency; or the connection
+//! to a serial server.
 //!
 //! A driver may silently keep other settings than the requested ones, so on real ports they are read back and a
 //! difference keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no
 //! parity; the report states that.
 
 use std::fmt;
+use std::future::{self, Future};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
 
 use nix::sys::stat;
 use tokio_serial::{
@@ -15,10 +19,13 @@ use tokio_serial::{
 };
 
 use crate::line::{Framing, Parity};
+use crate::serial::connection::ConnectError;
 use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
-use crate::serial::settings::{Direction, PortSettings};
-use crate::serial::{direction, ioctl};
+use crate::serial::name_lookup::NameLookup;
+use crate::serial::settings::{Direction, PortDevice, PortSettings, SerialServer};
+use crate::serial::transport::Transport;
+use crate::serial::{connection, direction, ioctl};
 
 /// Why a port could not be opened.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub enum OpenError {
     },
     /// `direction: rs485` was requested, and the driver does not support it.
     Direction(DirectionError),
+    /// There is no connection to the serial server.
+    Connection(ConnectError),
 }
 
 impl fmt::Display for OpenError {
@@ -61,6 +70,7 @@ impl fmt::Display for OpenError {
             Self::Settings { wanted, found } => {
                 write!(f, "the driver does not keep {wanted}: it says {found}; choose settings it supports")
             }
+            Self::Connection(why) => why.fmt(f),
         }
     }
 }
@@ -76,33 +86,77 @@ pub struct OpenPort<S> {
     pub report: String,
     /// Reads the driver's error counters, if it has any.
     pub line_errors: fn(&S) -> Option<LineErrors>,
-    /// Discards bytes that have not been sent: closing a serial port waits for them, up to half a minute.
+    /// Discards bytes that have not been sent: closing a serial port waits for them, up to half a minute, and closing a
+    /// connection leaves them on their way.
     pub discard: fn(&S),
 }
+
+/// The opening of a port, under way.
+pub type Opening = Pin<Box<dyn Future<Output = Result<OpenPort<Transport>, OpenError>> + Send>>;
 
 /// Opens the port of a bus task each time it has none: the first time by returning `opened`, if there is one.
 pub fn opener(
     settings: PortSettings,
-    mut opened: Option<OpenPort<SerialStream>>,
-) -> impl FnMut() -> Result<OpenPort<SerialStream>, OpenError> + Send {
-    move || opened.take().map_or_else(|| open(&settings), Ok)
+    response_timeout: Duration,
+    mut opened: Option<OpenPort<Transport>>,
+) -> impl FnMut() -> Opening + Send {
+    let lookup = NameLookup::default();
+    move || match opened.take() {
+        Some(port) => Box::pin(future::ready(Ok(port))),
+        None => Box::pin(open(settings.clone(), response_timeout, lookup.clone())),
+    }
 }
 
-/// Opens the port by its name. Must be called inside the runtime.
+/// Opens the port by its name. Must be called inside the runtime. A device is opened at once, without waiting; the
+/// connection to a serial server is given up if nothing sent is acknowledged for 3 s, or two response timeouts if that
+/// is longer.
 ///
 /// # Errors
-/// If the system refuses, or the driver does not keep the settings.
-pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError> {
+/// If the system refuses, the driver does not keep the settings, or the server cannot be reached.
+pub async fn open(
+    settings: PortSettings,
+    response_timeout: Duration,
+    lookup: NameLookup,
+) -> Result<OpenPort<Transport>, OpenError> {
+    let (transport, report) = match &settings.device {
+        PortDevice::Path(device) => open_device(device, &settings)?,
+        PortDevice::Server(server) => {
+            open_connection(server, settings.framing, response_timeout, &lookup).await?
+        }
+    };
+    Ok(OpenPort {
+        stream: transport,
+        report,
+        line_errors: Transport::line_errors,
+        discard: Transport::discard,
+    })
+}
+
+async fn open_connection(
+    server: &SerialServer,
+    framing: Framing,
+    response_timeout: Duration,
+    lookup: &NameLookup,
+) -> Result<(Transport, String), OpenError> {
+    let connected = connection::connect(server, response_timeout, lookup).await;
+    let stream = connected.map_err(OpenError::Connection)?;
+    let peer = stream.peer_addr().map_err(OpenError::System)?;
+    let report = format!(
+        "connected to {peer}; {framing} is what wire times are estimated with, the serial server has its own settings"
+    );
+    Ok((Transport::Connection(stream), report))
+}
+
+fn open_device(device: &Path, settings: &PortSettings) -> Result<(Transport, String), OpenError> {
     let framing = settings.framing;
-    let name = settings.device.to_string_lossy();
-    let stream = tokio_serial::new(name, framing.baud_rate)
+    let stream = tokio_serial::new(device.to_string_lossy(), framing.baud_rate)
         .data_bits(DataBits::Eight)
         .parity(parity(framing))
         .stop_bits(stop_bits(framing))
         .flow_control(FlowControl::None)
         .open_native_async()
-        .map_err(|error| cannot_open(error, &settings.device))?;
-    let pseudo = is_pseudo_terminal(&settings.device).map_err(OpenError::System)?;
+        .map_err(|error| cannot_open(error, device))?;
+    let pseudo = is_pseudo_terminal(device).map_err(OpenError::System)?;
     if !pseudo {
         check_kept(framing, &ActualSettings::read(&stream).map_err(system)?)?;
     }
@@ -119,13 +173,18 @@ pub fn open(settings: &PortSettings) -> Result<OpenPort<SerialStream>, OpenError
         let direction = direction::switch(settings.direction, get, set).map_err(OpenError::Direction)?;
         format!("{framing}, read back; direction: {direction}; low latency: {}", lower_latency(&stream))
     };
-    Ok(OpenPort {
-        stream,
-        report,
-        line_errors: |stream| ioctl::line_errors(stream).ok(),
-        // A device that is gone has nothing left to discard.
-        discard: |stream| drop(stream.clear(ClearBuffer::Output)),
-    })
+    Ok((Transport::Device(stream), report))
+}
+
+/// Why an open port was lost, in words.
+pub(super) fn describe_loss(device: &PortDevice, error: &io::Error) -> String {
+    match device {
+        PortDevice::Path(_) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the device has gone".to_owned()
+        }
+        PortDevice::Path(_) => error.to_string(),
+        PortDevice::Server(_) => connection::describe_loss(error),
+    }
 }
 
 /// Requests low latency between the adapter and the kernel: USB adapters otherwise collect bytes for up to 16 ms.

@@ -5,6 +5,7 @@
 //! ([`ReplySender`]), and so are new ones until the next task runs.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub struct Supervised {
 
 /// Runs the tasks of a bus, one after another, until one ends without a panic or the bus is stopped. The first receives
 /// `requests`, later ones what `reconnect` returns; `opener` makes the function with which each opens its port.
-pub async fn run<S, E, F>(
+pub async fn run<S, E, F, O>(
     bus: Supervised,
     mut requests: mpsc::Receiver<Request<ReplySender>>,
     reconnect: Reconnect,
@@ -57,7 +58,8 @@ pub async fn run<S, E, F>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     E: fmt::Display + Send + 'static,
-    F: FnMut() -> Result<OpenPort<S>, E> + Send + 'static,
+    F: FnMut() -> O + Send + 'static,
+    O: Future<Output = Result<OpenPort<S>, E>> + Send + 'static,
 {
     let mut pause = RESTART_PAUSE_MIN;
     loop {
@@ -65,7 +67,7 @@ pub async fn run<S, E, F>(
         let name = line.name.clone();
         let parts = BusParts {
             line,
-            device: port.device.display().to_string(),
+            device: port.device,
             reloads: Some(bus.settings.clone()),
             requests,
             view: Arc::clone(&bus.view),

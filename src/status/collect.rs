@@ -88,7 +88,7 @@ pub fn bus(bus: &PublishedBus, now: Instant) -> Bus<'_> {
     let (counters, times) = (view.counters, view.statistics);
     Bus {
         bus: Cow::Borrowed(bus.name()),
-        device: bus.settings.port.device.to_string_lossy(),
+        device: bus.settings.port.device.to_string().into(),
         framing: Cow::Owned(line.framing.to_string()),
         port: port(bus, now),
         utilisation_percent: f64::from(view.utilisation(now)) / 100.0,

@@ -49,7 +49,7 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
 }
 
 fn of_line(bus: &PublishedBus) -> Option<Condition> {
-    let device = bus.settings.port.device.display();
+    let device = &bus.settings.port.device;
     let (kind, text) = match (&bus.port.problem, bus.view.port) {
         (Some(problem), _) => (EventKind::PortLost, format!("{device}: {problem}")),
         (None, PortState::Occupied) => {

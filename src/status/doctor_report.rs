@@ -170,7 +170,7 @@ fn report(
     };
     BusReport {
         bus: bus.name().to_owned(),
-        device: bus.settings.port.device.display().to_string(),
+        device: bus.settings.port.device.to_string(),
         port: bus.view.port.into(),
         seconds: span.as_secs(),
         findings: of_line,

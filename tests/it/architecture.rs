@@ -17,7 +17,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("serial", &["line", "modbus", "runtime", "traffic"]),
     ("audit", &["events", "line", "modbus", "runtime", "serial", "traffic"]),
     ("server", &["audit", "line", "modbus", "runtime", "serial", "traffic"]),
-    ("findings", &["line", "meter", "modbus"]),
+    ("findings", &["line", "meter", "modbus", "serial"]),
     ("scan", &["line", "meter", "modbus"]),
     ("simulator", &["meter", "modbus", "document"]),
     ("capture", &["line", "modbus", "traffic"]),

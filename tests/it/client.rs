@@ -14,7 +14,7 @@ use metergate::gateway::Gateway;
 use metergate::line::{Framing, Parity, UnitId};
 use metergate::meter::{Point, Profile, ScaleRead};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use metergate::serial::{Direction, OpenError, PortSettings};
+use metergate::serial::{Direction, OpenError, PortDevice, PortSettings};
 use metergate::simulator::{Chain, ChainSettings};
 use nix::libc::O_NOCTTY;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,14 +34,19 @@ fn chain() -> (PathBuf, DropGuard) {
     (device, stop.drop_guard())
 }
 
-fn serial(device: &Path) -> Result<SerialClient, OpenError> {
+async fn serial(device: &Path) -> Result<SerialClient, OpenError> {
     let framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
     SerialClient::open(SerialSettings {
-        port: PortSettings { device: device.to_owned(), framing, direction: Direction::Auto },
+        port: PortSettings {
+            device: PortDevice::Path(device.to_owned()),
+            framing,
+            direction: Direction::Auto,
+        },
         units: vec![UnitId::new(3).unwrap(), UnitId::new(9).unwrap()],
         response_timeout: Duration::from_millis(200),
         retries: 0,
     })
+    .await
 }
 
 /// Returns when no process has the device open any more.
@@ -114,7 +119,7 @@ fn own_addresses(pdu: &[u8]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_meter_reads_the_same_on_its_line_and_through_a_gateway() {
     let (device, _meters) = chain();
-    let mut line = Client::Serial(serial(&device).unwrap());
+    let mut line = Client::Serial(serial(&device).await.unwrap());
     let setup = line.read(3, holding(128, 26)).await.unwrap().reply;
     let id = line.report_server_id(3).await.unwrap();
     let objects = line.device_identification(3).await.unwrap();
@@ -135,7 +140,7 @@ async fn a_meter_reads_the_same_on_its_line_and_through_a_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_register_and_several_are_written_and_read_back_on_either_way() {
     let (device, _meters) = chain();
-    let mut line = Client::Serial(serial(&device).unwrap());
+    let mut line = Client::Serial(serial(&device).await.unwrap());
     line.write_registers(3, 141, &[12]).await.unwrap();
     assert_eq!(line.read(3, holding(141, 2)).await.unwrap().reply[2..4], [0, 12]);
     line.close().await;
@@ -150,7 +155,7 @@ async fn one_register_and_several_are_written_and_read_back_on_either_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_unit_is_silent_on_the_line_and_an_exception_behind_a_gateway() {
     let (device, _meters) = chain();
-    let mut line = Client::Serial(serial(&device).unwrap());
+    let mut line = Client::Serial(serial(&device).await.unwrap());
     for _ in 0..4 {
         assert_eq!(line.read(9, holding(0, 1)).await.unwrap_err(), Failure::Silent);
     }
@@ -171,18 +176,18 @@ async fn a_dead_unit_is_silent_on_the_line_and_an_exception_behind_a_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_held_is_refused_until_it_is_free() {
     let (device, _meters) = chain();
-    let holder = serial(&device).unwrap();
-    assert!(matches!(serial(&device).unwrap_err(), OpenError::Busy));
+    let holder = serial(&device).await.unwrap();
+    assert!(matches!(serial(&device).await.unwrap_err(), OpenError::Busy));
     Client::Serial(holder).close().await;
     wait_until_free(&device);
-    let again = serial(&device).unwrap();
+    let again = serial(&device).await.unwrap();
     Client::Serial(again).close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_and_a_port_that_goes_are_told_from_silence() {
     let Terminal { mut far, device, held: _held } = Terminal::open();
-    let mut line = Client::Serial(serial(&device).unwrap());
+    let mut line = Client::Serial(serial(&device).await.unwrap());
     let meter = tokio::task::spawn_blocking(move || {
         let mut request = [0; 8];
         far.read_exact(&mut request).unwrap();
@@ -281,7 +286,7 @@ fn exponents_are_read_right_before_and_right_after_what_they_scale() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_read_between_two_equal_exponents_are_scaled_without_doubt() {
     let (device, _meters) = chain();
-    let mut line = Client::Serial(serial(&device).unwrap());
+    let mut line = Client::Serial(serial(&device).await.unwrap());
     let points: Vec<&Point> = leviton().points.iter().collect();
     let read = survey(&mut line, 3, leviton(), &points).await;
     line.close().await;

@@ -161,7 +161,7 @@ fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were
 fn a_device_with_an_odd_name_is_quoted() {
     let text = report::configuration(&findings(meters([1])), "/dev/serial/by-id/usb #1 \"x\"");
     let device = config::parse(&text, "scan.yaml").unwrap().config.buses[0].port.device.clone();
-    assert_eq!(device.to_str(), Some("/dev/serial/by-id/usb #1 \"x\""));
+    assert_eq!(device.to_string(), "/dev/serial/by-id/usb #1 \"x\"");
 }
 
 #[test]

@@ -211,7 +211,7 @@ mod tests {
             (bus.line.framing.to_string(), bus.line.name.as_str()),
             ("9600 8E2".to_owned(), "riser a")
         );
-        assert_eq!(bus.port.device, PathBuf::from("/dev/serial/by-id/usb-FTDI: x"));
+        assert_eq!(bus.port.device.to_string(), "/dev/serial/by-id/usb-FTDI: x");
         assert_eq!((bus.profiles.len(), bus.line.units.len()), (5, 6));
         assert_eq!(config.listeners[0].settings.address.to_string(), "[::]:1502");
     }

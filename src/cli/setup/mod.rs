@@ -26,6 +26,7 @@ use crate::config;
 use crate::line::Framing;
 use crate::meter::Profile;
 use crate::scan::{Findings, Scope, Through, report};
+use crate::serial::PortDevice;
 
 mod adapters;
 mod answers;
@@ -177,7 +178,7 @@ async fn look(
             device.display(),
             scan::about(plan.longest())
         ));
-        let found = scan::survey(&Target::Serial(device.to_owned()), &plan, stop).await?;
+        let found = scan::survey(&Target::Serial(PortDevice::Path(device.to_owned())), &plan, stop).await?;
         if stop.is_cancelled() {
             return Err(interrupted());
         }

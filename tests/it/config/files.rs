@@ -70,7 +70,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             "all buses" => "[riser-a]",
             "response_timeout" | "the bus's response_timeout" => "500ms",
             "the bus's request_gap" => "0ms",
-            "the bus's byte_timeout" => "50ms",
+            "the bus's byte_timeout" | "50ms, on tcp:// 250ms" => "50ms",
             "the bus's merge_gap" => "0",
             "the bus's max_read" => "125",
             "id" => "1",

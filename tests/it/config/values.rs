@@ -128,7 +128,7 @@ fn every_value_of_a_file_arrives() {
     let allow: Vec<String> = settings.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["10.0.0.0/8", "192.168.1.20/32", "fd00::/8"]);
     let (port, line) = (&config.buses[1].port, &config.buses[1].line);
-    assert_eq!(port.device, PathBuf::from("/dev/serial/by-id/usb-B"));
+    assert_eq!(port.device.to_string(), "/dev/serial/by-id/usb-B");
     assert_eq!(port.framing, Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 });
     assert_eq!((port.direction, line.echo), (Direction::None, Echo::Off));
     assert_eq!(line.turnaround_delay, Duration::from_millis(200));
@@ -187,6 +187,22 @@ fn the_audit_file_is_a_path_and_a_size() {
     for faulty in ["{file: a.jsonl}", "{max_size: 1MB}", "off", "{file: /a/}", "{file: /a, keep: 3}"] {
         assert!(parse(&format!("{MINIMAL}audit: {faulty}\n"), "m.yaml").is_err(), "{faulty}");
     }
+}
+
+#[test]
+fn a_serial_server_gets_longer_for_the_pauses_inside_an_answer() {
+    let behind = |keys: &str| {
+        let text = MINIMAL.replace("/dev/serial/by-id/usb-X", "tcp://[FD00::7]:4001");
+        assert_ne!(text, MINIMAL);
+        good(&format!("{text}{keys}"))
+    };
+    let config = behind("");
+    assert_eq!(config.buses[0].port.device.to_string(), "tcp://[fd00::7]:4001");
+    assert_eq!(config.buses[0].line.units[0].byte_timeout, Duration::from_millis(250));
+    assert_eq!(config.buses[0].unit_defaults.byte_timeout, Duration::from_millis(250));
+    assert_eq!(good(&config.to_yaml()), config);
+    let given = behind("    byte_timeout: 80ms\n");
+    assert_eq!(given.buses[0].line.units[0].byte_timeout, Duration::from_millis(80));
 }
 
 #[test]

@@ -77,7 +77,31 @@ fn commands_of_remedies_run_as_they_stand() {
     let framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 };
     says(Case { framing, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
     says(Case { device: "/dev/the line's", ..all() }, r"metergate scan '/dev/the line'\''s'");
-    says(Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) }), "ls -l /dev/serial/by-id");
+    let closed = || Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) });
+    says(closed(), "ls -l /dev/serial/by-id");
+    says(Case { device: "tcp://10.0.0.7:4001", ..closed() }, "nc -vz 10.0.0.7 4001");
+    says(Case { device: "tcp://[fd00::7]:4001", ..closed() }, "nc -vz fd00::7 4001");
+    says(Case { device: "tcp://[fd00::7]:4001", ..all() }, "metergate scan 'tcp://[fd00::7]:4001'");
+}
+
+#[test]
+fn of_a_serial_server_no_adapter_is_spoken_of_and_no_settings_are_tried() {
+    let device = "tcp://moxa:4001";
+    let closed = Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) });
+    let never = Case::new(|_| open(vec![dead(1), dead(2)]));
+    let gone = |unit, at| UnitView { last_good: Some(at - 300 * SECOND), ..dead(unit) };
+    let once = Case::new(|at| open(vec![gone(1, at), gone(2, at)]));
+    let one = Case::new(|at| open(vec![dead(1), healthy(2, at)]));
+    for (case, said) in [
+        (closed, "raw TCP server"),
+        (never, "the serial server's own settings"),
+        (once, "the serial server itself"),
+        (one, "its own menu"),
+    ] {
+        let remedy = Case { device, ..case }.findings().remove(0).remedy.to_string();
+        assert!(remedy.contains(said), "{remedy}");
+        assert!(!remedy.contains("adapter") && !remedy.contains("--try-settings"), "{remedy}");
+    }
 }
 
 #[test]

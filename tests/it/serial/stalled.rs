@@ -1,5 +1,6 @@
 //! The bus task and the readers of its view: neither waits for the other.
 
+use std::future;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use metergate::config::parse;
 use metergate::line::{LineSettings, PortState, View};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
-use metergate::serial::{BusHandle, BusParts, OpenPort, bus_task};
+use metergate::serial::{BusHandle, BusParts, OpenPort, PortDevice, bus_task};
 use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, Writes, connection};
 use metergate::traffic::Link;
@@ -29,12 +30,12 @@ fn line() -> LineSettings {
 /// A bus on these ports: what the operating system does when one is opened, each time anew.
 fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -> BusHandle {
     let (handle, requests) = BusHandle::new("riser");
-    let parts = BusParts::alone(line(), "pipe".into(), requests, Arc::clone(handle.view()));
+    let parts = BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
     let mut open = open;
     let open = move || {
-        let stream = open()?;
         let report = String::from("a pipe");
-        Ok::<_, std::io::Error>(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
+        let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
+        future::ready(open().map(port))
     };
     tokio::spawn(bus_task::run(parts, open, Timer::Coarse));
     handle

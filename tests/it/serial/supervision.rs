@@ -1,6 +1,7 @@
 //! A bus whose task panics: its clients are answered, it is restarted, and the line is kept silent first.
 
 use std::collections::VecDeque;
+use std::future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use metergate::line::{PortState, View};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{
-    BusHandle, BusSettings, Direction, OpenPort, PortSettings, PortView, RESTART_PAUSE_MAX,
+    BusHandle, BusSettings, Direction, OpenPort, PortDevice, PortSettings, PortView, RESTART_PAUSE_MAX,
     RESTART_PAUSE_MIN, Supervised, Watchdog, supervision,
 };
 use metergate::server::connection::ClientContext;
@@ -113,7 +114,8 @@ impl Rig {
                 let next = ports.lock().unwrap().pop_front();
                 let stream = next.expect("no port is left");
                 let report = String::from("a pipe");
-                Ok::<_, io::Error>(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
+                let port = OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
+                future::ready(Ok::<_, io::Error>(port))
             }
         };
         let reconnect = handle.reconnect();
@@ -160,7 +162,11 @@ fn bus_settings() -> BusSettings {
 
 fn bus_settings_of(units: &[u8]) -> BusSettings {
     let line = settings::line(units);
-    let port = PortSettings { device: "pipe".into(), framing: line.framing, direction: Direction::Auto };
+    let port = PortSettings {
+        device: PortDevice::Path("pipe".into()),
+        framing: line.framing,
+        direction: Direction::Auto,
+    };
     BusSettings { line, port }
 }
 

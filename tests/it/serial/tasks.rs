@@ -1,6 +1,7 @@
 //! The task of a bus over in-memory pipes, with the clock paused: order of arms, reopening, stop.
 
 use std::collections::VecDeque;
+use std::future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu}
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{
-    BusHandle, BusParts, OpenPort, PortView, ReplyChannel, ReplyReceiver, ReplySender, Watchdog, bus_task,
+    BusHandle, BusParts, OpenPort, PortDevice, PortView, ReplyChannel, ReplyReceiver, ReplySender, Watchdog,
+    bus_task,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -54,7 +56,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let parts = BusParts {
             line,
-            device: String::from("pipe"),
+            device: PortDevice::Path("pipe".into()),
             reloads: None,
             requests,
             view: Arc::clone(&view),
@@ -68,13 +70,9 @@ impl Rig {
         let open = move || {
             noted.lock().unwrap().push(Instant::now());
             let next = ports.lock().unwrap().pop_front();
-            let stream = next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
-            Ok::<_, io::Error>(OpenPort {
-                stream,
-                report: String::from("a pipe"),
-                line_errors: |_| None,
-                discard: |_| {},
-            })
+            let report = String::from("a pipe");
+            let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
+            future::ready(next.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())).map(port))
         };
         let task = tokio::spawn(bus_task::run(parts, open, Timer::Coarse));
         let (back, answers) = ReplyChannel::new();

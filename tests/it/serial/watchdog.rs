@@ -1,5 +1,6 @@
 //! A bus task that is stuck is detected; one that merely waits is not.
 
+use std::future::{self, Ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,20 +12,24 @@ use metergate::config;
 use metergate::line::{LineSettings, ListenerId, Request, Source, Target, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::runtime::Timer;
-use metergate::serial::{BusHandle, BusParts, OpenPort, ReplyChannel, ReplySender, Watchdog, bus_task};
+use metergate::serial::{
+    BusHandle, BusParts, OpenPort, PortDevice, ReplyChannel, ReplySender, Watchdog, bus_task,
+};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A running bus whose port is opened by `open`, and what keeps it running.
-fn bus<F>(name: &str, watchdog: &Watchdog, open: F) -> (BusHandle, CancellationToken, JoinHandle<()>)
+fn bus<F, O>(name: &str, watchdog: &Watchdog, open: F) -> (BusHandle, CancellationToken, JoinHandle<()>)
 where
-    F: FnMut() -> io::Result<OpenPort<DuplexStream>> + Send + 'static,
+    F: FnMut() -> O + Send + 'static,
+    O: Future<Output = io::Result<OpenPort<DuplexStream>>> + Send + 'static,
 {
     let (handle, requests) = BusHandle::new(name);
     let stop = CancellationToken::new();
-    let alone = BusParts::alone(line(name), String::from("pipe"), requests, Arc::clone(handle.view()));
+    let alone =
+        BusParts::alone(line(name), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
     let parts = BusParts { stop: stop.clone(), heartbeat: watchdog.add(name), ..alone };
     (handle, stop, tokio::spawn(bus_task::run(parts, open, Timer::Coarse)))
 }
@@ -39,12 +44,14 @@ fn line(name: &str) -> LineSettings {
     loaded.config.buses[0].line.clone()
 }
 
-fn absent() -> io::Result<OpenPort<DuplexStream>> {
-    Err(io::ErrorKind::NotFound.into())
+type Opened = Ready<io::Result<OpenPort<DuplexStream>>>;
+
+fn absent() -> Opened {
+    future::ready(Err(io::ErrorKind::NotFound.into()))
 }
 
 /// A driver that reports when it is entered, and does not return before it is released.
-fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut() -> io::Result<OpenPort<DuplexStream>> {
+fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut() -> Opened {
     move || {
         entered.send(()).unwrap();
         // Released when the test drops its end.
@@ -83,7 +90,8 @@ async fn a_bus_stuck_in_its_driver_is_named_and_one_without_a_port_is_not() {
 async fn a_bus_that_was_stopped_is_asked_no_more_and_one_that_panicked_stays_silent() {
     let watchdog = Watchdog::default();
     let (_one, stop, stopped) = bus("stopped", &watchdog, absent);
-    let (_other, _, panicked) = bus("panicked", &watchdog, || panic!("as a fault in the program would"));
+    let (_other, _, panicked) =
+        bus("panicked", &watchdog, || -> Opened { panic!("as a fault in the program would") });
     stop.cancel();
     stopped.await.unwrap();
     assert!(panicked.await.unwrap_err().is_panic());
@@ -97,9 +105,9 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
     let (port, mut meters) = tokio::io::duplex(512);
     let mut port = Some(port);
     let open = move || {
-        let stream = port.take().ok_or(io::ErrorKind::NotFound)?;
         let report = String::from("a pipe");
-        Ok(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
+        let opened = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
+        future::ready(port.take().map(opened).ok_or(io::ErrorKind::NotFound.into()))
     };
     let (handle, _stop, _task) = bus("riser", &watchdog, open);
     let (back, _answers) = ReplyChannel::new();

@@ -1,6 +1,7 @@
 //! A gateway between a client and scripted units, in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 use metergate::line::{LineSettings, OfflineAfter};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
-use metergate::serial::{BusHandle, BusParts, OpenPort, bus_task};
+use metergate::serial::{BusHandle, BusParts, OpenPort, PortDevice, bus_task};
 use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, ListenerState, Routes, connection};
 use metergate::traffic::{Event, Followed, Follower, Link, Traffic};
@@ -60,13 +61,14 @@ impl Rig {
         let (near, far) = duplex(1024);
         let (handle, requests) = BusHandle::new("riser-a");
         let stop = CancellationToken::new();
-        let alone = BusParts::alone(line(), String::from("pipe"), requests, Arc::clone(handle.view()));
+        let alone =
+            BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
         let parts = BusParts { traffic: Arc::clone(&traffic), stop: stop.clone(), ..alone };
         let mut ports = VecDeque::from([near]);
         let open = move || {
-            let stream = ports.pop_front().ok_or(std::io::ErrorKind::NotFound)?;
             let report = String::from("a pipe");
-            Ok::<_, std::io::Error>(OpenPort { stream, report, line_errors: |_| None, discard: |_| {} })
+            let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
+            future::ready(ports.pop_front().map(port).ok_or(std::io::ErrorKind::NotFound))
         };
         tokio::spawn(bus_task::run(parts, open, Timer::Coarse));
         let (acts, heard) = (Acts::default(), Arc::<Mutex<Heard>>::default());

@@ -2,7 +2,6 @@
 //!
 //! Units are healthy unless a test changes them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use metergate::line::{
     UnitStatistics, UnitView, View,
 };
 use metergate::meter::Profile;
+use metergate::serial::{PortDevice, SerialServer};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -83,9 +83,11 @@ impl Case {
         let early = View { polling: self.now.polling.clone(), ..self.before.clone() };
         track.note(&early, self.at - 40 * SECOND);
         track.note(&self.now, self.at);
+        let path = || PortDevice::Path(self.device.into());
+        let device = SerialServer::parse(self.device).map_or_else(path, PortDevice::Server);
         let evidence = Evidence {
             settings: &settings,
-            device: Path::new(self.device),
+            device: &device,
             before: &self.before,
             track: &track,
             now: &self.now,
