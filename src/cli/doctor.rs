@@ -62,8 +62,8 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
         Target::Tcp { host, .. } => {
             let host = if host.contains(':') { format!("[{host}]") } else { host };
             return Err(CommandError::usage(format!(
-                "doctor looks at a serial port such as /dev/ttyUSB0, or a serial server such as tcp://10.0.0.7:4001; for a gateway elsewhere name its status address: \
-                 metergate doctor --status {host}"
+                "doctor looks at a serial port such as /dev/ttyUSB0, or a serial server such as tcp://10.0.0.7:4001; \
+                 for a gateway elsewhere name its status address: metergate doctor --status {host}"
             )));
         }
     };

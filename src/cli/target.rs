@@ -27,7 +27,7 @@ use crate::server::Writes;
 /// Whom a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A line of its own: a serial port, or a serial server.
+    /// A serial port, or a serial server.
     Serial(PortDevice),
     /// A Modbus TCP server.
     Tcp {
@@ -118,8 +118,9 @@ impl Target {
         if word.contains('/') {
             return Self::line(word);
         }
-        Self::tcp(word)
-            .ok_or_else(|| CommandError::usage(format!("'{word}' is no HOST:PORT and no /dev/...")))
+        Self::tcp(word).ok_or_else(|| {
+            CommandError::usage(format!("'{word}' is no HOST:PORT, no /dev/... and no tcp://HOST:PORT"))
+        })
     }
 
     fn line(word: &str) -> Result<Self, CommandError> {

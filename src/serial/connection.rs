@@ -236,6 +236,21 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_connection_is_watched_by_the_system() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = server.local_addr().expect("an address");
+        let acknowledge_within = Duration::from_secs(4);
+        let stream = connect_to(address, CONNECT_TIMEOUT, acknowledge_within).await.expect("a connection");
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().expect("an option"));
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(acknowledge_within));
+        assert!(socket.keepalive().expect("an option"));
+        let times = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert_eq!(times.0.expect("an option"), KEEPALIVE_IDLE);
+        assert_eq!(times.1.expect("an option"), KEEPALIVE_INTERVAL);
+    }
+
     #[test]
     fn sent_bytes_may_stay_unacknowledged_for_two_response_timeouts_and_never_less_than_3_s() {
         assert_eq!(acknowledge_timeout(Duration::from_millis(500)), Duration::from_secs(3));

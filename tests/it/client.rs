@@ -14,7 +14,8 @@ use metergate::gateway::Gateway;
 use metergate::line::{Framing, Parity, UnitId};
 use metergate::meter::{Point, Profile, ScaleRead};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use metergate::serial::{Direction, OpenError, PortDevice, PortSettings};
+use metergate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
+use metergate::simulator::chain::serve;
 use metergate::simulator::{Chain, ChainSettings};
 use nix::libc::O_NOCTTY;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,13 +36,13 @@ fn chain() -> (PathBuf, DropGuard) {
 }
 
 async fn serial(device: &Path) -> Result<SerialClient, OpenError> {
+    serial_at(PortDevice::Path(device.to_owned())).await
+}
+
+async fn serial_at(device: PortDevice) -> Result<SerialClient, OpenError> {
     let framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
     SerialClient::open(SerialSettings {
-        port: PortSettings {
-            device: PortDevice::Path(device.to_owned()),
-            framing,
-            direction: Direction::Auto,
-        },
+        port: PortSettings { device, framing, direction: Direction::Auto },
         units: vec![UnitId::new(3).unwrap(), UnitId::new(9).unwrap()],
         response_timeout: Duration::from_millis(200),
         retries: 0,
@@ -182,6 +183,27 @@ async fn a_port_that_is_held_is_refused_until_it_is_free() {
     wait_until_free(&device);
     let again = serial(&device).await.unwrap();
     Client::Serial(again).close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_behind_a_serial_server_is_asked_like_one_at_a_port() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let device = format!("tcp://{}", server.local_addr().unwrap());
+    let meters = ChainSettings::plain(19200.try_into().unwrap(), Duration::from_millis(5), &[3], 1);
+    let serving = tokio::spawn(async move {
+        let (stream, _) = server.accept().await.unwrap();
+        serve(stream, meters, CancellationToken::new()).await
+    });
+    let device = PortDevice::Server(SerialServer::parse(&device).unwrap());
+    let mut line = Client::Serial(serial_at(device.clone()).await.unwrap());
+    let answered = line.read(3, holding(0, 1)).await.unwrap();
+    assert_eq!(answered.reply[..2], [3, 2]);
+    assert_eq!(line.read(9, holding(0, 1)).await.unwrap_err(), Failure::Silent);
+    line.close().await;
+    // The server takes one connection only.
+    serving.await.unwrap().unwrap();
+    let refused = serial_at(device).await.unwrap_err().to_string();
+    assert!(refused.starts_with("connection refused by 127.0.0.1:"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

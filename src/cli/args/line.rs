@@ -14,7 +14,7 @@ use crate::document;
 /// Arguments of `scan`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Scan {
-    /// A serial port such as /dev/ttyUSB0, or a gateway as HOST or HOST:PORT
+    /// A serial port such as /dev/ttyUSB0, a serial server as tcp://HOST:PORT, or a gateway as HOST or HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
@@ -35,7 +35,7 @@ pub struct Scan {
 /// Arguments of `doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Doctor {
-    /// A serial port such as /dev/ttyUSB0; without it, the gateway running here
+    /// A serial port such as /dev/ttyUSB0, or a serial server as tcp://HOST:PORT; without it, the gateway running here
     #[arg(value_name = "TARGET", conflicts_with_all = ["config", "status", "token_file"])]
     pub target: Option<String>,
     /// The gateway that is asked without TARGET.

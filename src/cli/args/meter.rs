@@ -50,7 +50,7 @@ impl ConnectionArgs {
 #[command(override_usage = "metergate read [OPTIONS] <--unit <UNITS>|--all> [TARGET] \
                             [POINT|GROUP|BLOCK|REGISTER]...")]
 pub struct Read {
-    /// Whom to ask: HOST:PORT, an address, or /dev/...; without it, the gateway running here. Then what to read:
+    /// Whom to ask: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the gateway running here. Then what to read:
     /// names of points, groups or blocks, register numbers or ranges, or `all`; without any, each quantity once
     #[arg(value_name = "TARGET, POINT, GROUP, BLOCK or REGISTER")]
     pub words: Vec<String>,
@@ -83,7 +83,7 @@ pub struct Read {
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "metergate write [OPTIONS] --unit <ID> [TARGET] <POINT=VALUE>")]
 pub struct Write {
-    /// Whom to ask: HOST:PORT, an address, or /dev/...; without it, the gateway running here. Then what to write:
+    /// Whom to ask: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the gateway running here. Then what to write:
     /// POINT=VALUE in the point's own unit, or the name of a code or command
     #[arg(value_name = "TARGET, POINT=VALUE", required = true, num_args = 1..=2)]
     pub words: Vec<String>,
