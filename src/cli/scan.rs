@@ -96,7 +96,8 @@ fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
                  at each"
             )));
         }
-        Target::Serial(_) => (Through::Line, args.timeout),
+        Target::Serial(PortDevice::Server(_)) => (Through::SerialServer, args.timeout),
+        Target::Serial(PortDevice::Path(_)) => (Through::Line, args.timeout),
         Target::Tcp { .. } if of_the_line => {
             return Err(CommandError::usage(
                 "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",

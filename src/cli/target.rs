@@ -334,22 +334,30 @@ fn cannot_open(
     typed: Typed<'_>,
     error: &OpenError,
 ) -> CommandError {
-    let text = match error {
-        OpenError::Busy => {
-            // A configuration that cannot be read names no holder; that is all it means here.
-            let found = instances::find(connection.config.as_deref()).ok().flatten();
-            let config = found.and_then(|found| config::load(found.path()).ok()).map(|found| found.config);
-            let (holder, instead) =
-                match config.and_then(|config| holder(device, &config, connection.unit, typed.purpose)) {
-                    Some((target, unit)) => (PortHolder::Gateway, typed.with(target, unit)),
-                    None => (PortHolder::Unknown, typed.with("HOST:PORT", connection.unit)),
-                };
-            held(device, holder, &instead)
+    // A configuration that cannot be read names no holder; that is all it means here.
+    let found = instances::find(connection.config.as_deref()).ok().flatten();
+    let config = found.and_then(|found| config::load(found.path()).ok()).map(|found| found.config);
+    let holder = config.and_then(|config| holder(device, &config, connection.unit, typed.purpose));
+    let text = match (error, holder) {
+        (OpenError::Busy, Some((target, unit))) => {
+            held(device, PortHolder::Gateway, &typed.with(target, unit))
         }
-        OpenError::System(_)
-        | OpenError::Settings { .. }
-        | OpenError::Direction(_)
-        | OpenError::Connection(_) => format!("{device}: {error}"),
+        (OpenError::Busy, None) => {
+            held(device, PortHolder::Unknown, &typed.with("HOST:PORT", connection.unit))
+        }
+        (OpenError::Connection(_), Some((target, unit))) => {
+            let instead = typed.with(target, unit);
+            format!(
+                "{device}: {error}; the gateway's configuration has it, so ask the gateway instead (`{instead}`)"
+            )
+        }
+        (
+            OpenError::System(_)
+            | OpenError::Settings { .. }
+            | OpenError::Direction(_)
+            | OpenError::Connection(_),
+            _,
+        ) => format!("{device}: {error}"),
     };
     CommandError::Said(Exit::CannotStart, text)
 }
@@ -434,6 +442,13 @@ mod tests {
             Some("metergate read 127.0.0.1:5022 --unit 12 ct_primary=200")
         );
         assert_eq!(command("/dev/full", Purpose::Read), None, "no bus has it");
+        let far = "tcp://moxa:4001";
+        let behind = text.replace("/dev/null", far);
+        let config = config::parse(&behind, "test").expect("right").config;
+        let server = SerialServer::parse(far).map(PortDevice::Server).expect("a serial server");
+        let held =
+            holder(&server, &config, 2, Purpose::Read).map(|(target, unit)| (target.to_string(), unit));
+        assert_eq!(held, Some(("127.0.0.1:5022".to_owned(), 12)));
     }
 
     fn shown(word: &str) -> Option<String> {

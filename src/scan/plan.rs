@@ -53,7 +53,7 @@ impl Plan {
         let units = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
         let questions = |at: usize| u32::try_from(self.questions_at(at).len()).unwrap_or(u32::MAX);
         match self.through {
-            Through::Line => {
+            Through::Line | Through::SerialServer => {
                 let framings = self.framings.iter().enumerate();
                 framings.map(|(at, framing)| self.of_one(*framing, units * questions(at))).sum()
             }

@@ -165,11 +165,13 @@ fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut Stri
     if findings.heard().next().is_none() {
         say(match through {
             Through::Line => SILENCE,
+            Through::SerialServer => SERVER_SILENCE,
             Through::Gateway => GATEWAY_SILENCE,
         });
     } else if scope == Scope::Named && findings.silent().next().is_some() {
         say(match through {
             Through::Line => SOME_SILENT,
+            Through::SerialServer => SERVER_SOME_SILENT,
             Through::Gateway => GATEWAY_SOME_SILENT,
         });
     }
@@ -220,6 +222,17 @@ const SILENCE: &str = "No unit answered. From here the causes look alike; in ord
 /// The same if other units answer.
 const SOME_SILENT: &str = "Others answer, so port and wiring up to them are right. Of a silent meter check, in this \
     order: its power; its address and baud rate in its menu (--try-settings looks for other rates); its two wires.";
+
+/// Causes of silence behind a serial server, whose settings cannot be seen from here.
+const SERVER_SILENCE: &str = "No unit answered. From here the causes look alike; in order of likelihood: (1) another \
+    baud rate or parity in the serial server's own settings; (2) A and B swapped: swap the two wires at the serial \
+    server, it does no harm; (3) meters without power, or no wire to the first one; (4) other addresses: leave \
+    --units out to scan all 247; (5) the wrong port of the serial server, or one that is no raw TCP server; (6) no \
+    termination or bias: 120 ohms at both ends.";
+
+/// The same if other units answer.
+const SERVER_SOME_SILENT: &str = "Others answer, so the serial server and the wiring up to them are right. Of a \
+    silent meter check, in this order: its power; its address and baud rate in its menu; its two wires.";
 
 /// Causes of silence behind a gateway, whose line cannot be observed from here.
 const GATEWAY_SILENCE: &str = "No unit answered through this gateway. In order of likelihood: (1) other addresses: it \

@@ -7,6 +7,8 @@ use crate::modbus::pdu::ExceptionCode;
 pub enum Through {
     /// Nothing: the scan sends on the wire itself, and chooses the framing.
     Line,
+    /// A serial server: the scan sends on the wire, with the framing the server has.
+    SerialServer,
     /// A gateway, over TCP, with its own framing and timeouts.
     Gateway,
 }

@@ -150,6 +150,10 @@ fn what_cannot_work_stays_out_of_the_configuration_and_is_said() {
 fn silence_of_all_addresses_lists_what_to_check_and_of_some_only_where_they_were_named() {
     let silent = findings(vec![(1, None, Found::Silent), (2, None, Found::Silent)]);
     assert!(report::words(&silent, Scope::All, Through::Line).contains("A and B swapped"));
+    let behind_server = report::words(&silent, Scope::All, Through::SerialServer);
+    assert!(
+        behind_server.contains("serial server's own settings") && !behind_server.contains("--try-settings")
+    );
     assert_eq!(report::configuration(&silent, "/dev/ttyUSB0"), "");
     let mut units = meters([1]);
     units.push((2, None, Found::Silent));

@@ -1,7 +1,7 @@
 //! The commands that read a configuration or run the gateway, as the built program.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,27 @@ fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_
     }
     let both = program().arg("check").arg(&path).arg("-c").arg(&path).output().unwrap();
     assert_eq!(both.status.code(), Some(2), "a file once");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn check_says_what_cannot_be_promised_behind_a_serial_server_and_connects_to_none() {
+    let folder = folder("serial-server");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let address = server.local_addr().unwrap();
+    let device = folder.join("no-device").display().to_string();
+    let kept = fs::read_to_string(&path).unwrap();
+    fs::write(&path, kept.replace(&device, &format!("\"tcp://{address}\""))).unwrap();
+    let output = run("check", &path);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let expected = format!(
+        "note: bus line: the silence of 3.5 characters before a request is kept here, and cannot be promised behind {address}"
+    );
+    assert!(said.contains(&expected) && !said.contains("there is no device"), "{said}");
+    assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     fs::remove_dir_all(folder).unwrap();
 }
 
