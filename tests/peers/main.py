@@ -10,6 +10,7 @@ import by_mbpoll
 import by_nmap
 import by_pymodbus
 import by_read
+import by_serial_servers
 import by_sockets
 import by_tshark
 import programs
@@ -25,6 +26,7 @@ PEERS = [
     ("metergate export and pymodbus", by_export.CHECKS),
     ("raw sockets", by_sockets.CHECKS),
     ("nmap modbus-discover", by_nmap.CHECKS),
+    ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("tshark on a file of our own", by_capture.CHECKS),
