@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::pdu::MEI_READ_DEVICE_IDENTIFICATION;
+
 /// Largest serial ADU in bytes.
 pub const ADU_MAX: usize = 256;
 
@@ -16,12 +18,37 @@ pub const OVERHEAD: usize = 3;
 #[must_use]
 pub fn encode(unit: u8, pdu: &[u8]) -> Bytes {
     let mut adu = BytesMut::with_capacity(pdu.len() + OVERHEAD);
-    adu.put_u8(unit);
-    adu.put_slice(pdu);
-    let crc = crc(&adu);
-    // The low byte of the CRC goes first (chapter 2.5.1.2).
-    adu.put_u16_le(crc);
+    append(&mut adu, unit, pdu);
     adu.freeze()
+}
+
+/// Appends to `out` the serial ADU that carries `pdu` (1 to 253 bytes) to or from `unit` (0: broadcast).
+pub fn append(out: &mut BytesMut, unit: u8, pdu: &[u8]) {
+    let start = out.len();
+    out.reserve(pdu.len() + OVERHEAD);
+    out.put_u8(unit);
+    out.put_slice(pdu);
+    let crc = crc(&out[start..]);
+    // The low byte of the CRC goes first (chapter 2.5.1.2).
+    out.put_u16_le(crc);
+}
+
+/// The length of the request ADU that begins with `adu` (chapter 6 of the application protocol); `None`: too few bytes,
+/// or requests of this function do not tell their length.
+#[must_use]
+pub fn request_length(adu: &[u8]) -> Option<usize> {
+    let counted = |at: usize, around: usize| adu.get(at).map(|count| around + usize::from(*count));
+    match adu.get(1)? {
+        0x01..=0x06 => Some(8),
+        0x07 | 0x0B | 0x0C | 0x11 => Some(4),
+        0x0F | 0x10 => counted(6, 9),
+        0x14 | 0x15 => counted(2, 5),
+        0x16 => Some(10),
+        0x17 => counted(10, 13),
+        0x18 => Some(6),
+        0x2B if adu.get(2) == Some(&MEI_READ_DEVICE_IDENTIFICATION) => Some(7),
+        _ => None,
+    }
 }
 
 /// Whether `adu` is long enough and ends in the CRC of the bytes before.

@@ -177,8 +177,8 @@ impl Wire {
             return;
         };
         let (began, last) = (*began, *last);
-        match request_length(bytes) {
-            RequestLength::Known(length) if bytes.len() >= length => {
+        match rtu::request_length(bytes) {
+            Some(length) if bytes.len() >= length => {
                 if bytes.len() == length && rtu::crc_is_right(bytes) {
                     let adu = std::mem::take(bytes);
                     let at = (began + self.wire_time(length)).max(last);
@@ -187,10 +187,8 @@ impl Wire {
                     self.ignore_until_silence(last);
                 }
             }
-            RequestLength::Known(_) | RequestLength::EndsBySilence if bytes.len() > rtu::ADU_MAX => {
-                self.ignore_until_silence(last);
-            }
-            RequestLength::Known(_) | RequestLength::EndsBySilence => {}
+            Some(_) | None if bytes.len() > rtu::ADU_MAX => self.ignore_until_silence(last),
+            Some(_) | None => {}
         }
     }
 
@@ -201,7 +199,7 @@ impl Wire {
 
     /// The line fell silent before a length was reached: a whole request if its CRC is correct, else cut off.
     fn end_by_silence(&mut self, bytes: Vec<u8>, began: Instant, last: Instant) {
-        if request_length(&bytes) == RequestLength::EndsBySilence && rtu::crc_is_right(&bytes) {
+        if rtu::request_length(&bytes).is_none() && rtu::crc_is_right(&bytes) {
             let at = self.silent_at(bytes.len(), began, last);
             self.state = State::Arriving { adu: bytes, began, at };
         } else {
@@ -331,34 +329,6 @@ impl Wire {
 
     fn silence(&self) -> Duration {
         rtu::silence(self.rate.get()).max(SILENCE_FLOOR)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RequestLength {
-    /// Length of the whole ADU, from its function and its own counts.
-    Known(usize),
-    /// Too few bytes to know, or the function is one whose requests do not state their length.
-    EndsBySilence,
-}
-
-/// The length of the request ADU that begins with `bytes` (chapter 6 of the application protocol).
-fn request_length(bytes: &[u8]) -> RequestLength {
-    let counted = |at: usize, around: usize| {
-        bytes
-            .get(at)
-            .map_or(RequestLength::EndsBySilence, |count| RequestLength::Known(around + usize::from(*count)))
-    };
-    match bytes.get(1) {
-        Some(0x01..=0x06) => RequestLength::Known(8),
-        Some(0x07 | 0x0B | 0x0C | 0x11) => RequestLength::Known(4),
-        Some(0x0F | 0x10) => counted(6, 9),
-        Some(0x14 | 0x15) => counted(2, 5),
-        Some(0x16) => RequestLength::Known(10),
-        Some(0x17) => counted(10, 13),
-        Some(0x18) => RequestLength::Known(6),
-        Some(0x2B) if bytes.get(2) == Some(&0x0E) => RequestLength::Known(7),
-        Some(_) | None => RequestLength::EndsBySilence,
     }
 }
 
