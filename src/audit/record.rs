@@ -77,6 +77,8 @@ enum WriteOutcome {
     NeverSent(ExceptionCode),
     /// No byte of it was sent on a line, because the client was gone before its turn.
     ClientLeft,
+    /// No byte of it was sent on a line, because the client of a listener for RTU sent its next request before its turn.
+    ClientGaveUp,
     /// It was sent and got no valid answer, or its fate is unknown.
     Unknown(Option<ExceptionCode>),
     /// A broadcast, sent on this bus; no unit answers it.
@@ -94,7 +96,14 @@ struct Attempted {
     pdu: Bytes,
     /// The values before it, if the snapshot had them, and their age.
     old: Option<(Vec<u16>, Duration)>,
-    client_left: bool,
+    withdrawal: Option<Withdrawal>,
+}
+
+/// Why a client does not wait for the answer any more.
+#[derive(Clone, Copy, Debug)]
+enum Withdrawal {
+    Left,
+    GaveUp,
 }
 
 impl PendingWrite {
@@ -109,14 +118,19 @@ impl PendingWrite {
             buses: to.buses.iter().map(|bus| bus.name().to_owned()).collect(),
             old: old_values(to, &pdu, now),
             pdu,
-            client_left: false,
+            withdrawal: None,
         });
         Self { audit: Arc::clone(audit), write, is_recorded: false }
     }
 
     /// The client is gone: if the write is dropped unsent, that is the reason.
     pub(crate) fn note_client_left(&mut self) {
-        self.write.client_left = true;
+        self.write.withdrawal = Some(Withdrawal::Left);
+    }
+
+    /// The client sent its next request: if the write is dropped unsent, that is the reason.
+    pub(crate) fn note_client_gave_up(&mut self) {
+        self.write.withdrawal = Some(Withdrawal::GaveUp);
     }
 
     /// Records the answer of its bus.
@@ -161,6 +175,7 @@ impl WriteOutcome {
             Self::RefusedByUnit(_) => "refused by the unit",
             Self::NeverSent(_) => "refused here, never sent",
             Self::ClientLeft => "client left, never sent",
+            Self::ClientGaveUp => "client gave up, never sent",
             Self::Unknown(_) => "sent, no valid answer: unknown",
             Self::Broadcast => "sent to all units",
         }
@@ -170,7 +185,11 @@ impl WriteOutcome {
         match self {
             Self::RefusedByUnit(code) | Self::NeverSent(code) => Some(*code),
             Self::Unknown(code) => *code,
-            Self::Answered | Self::AnsweredWithAnotherValue(_) | Self::ClientLeft | Self::Broadcast => None,
+            Self::Answered
+            | Self::AnsweredWithAnotherValue(_)
+            | Self::ClientLeft
+            | Self::ClientGaveUp
+            | Self::Broadcast => None,
         }
     }
 
@@ -182,6 +201,7 @@ impl WriteOutcome {
             | Self::RefusedByUnit(_)
             | Self::NeverSent(_)
             | Self::ClientLeft
+            | Self::ClientGaveUp
             | Self::Unknown(_)
             | Self::Broadcast => None,
         }
@@ -217,8 +237,11 @@ impl Attempted {
                 _ => WriteOutcome::Answered,
             },
             Answer::Sent => WriteOutcome::Broadcast,
-            Answer::NotSent(_) | Answer::Refused(_) if self.client_left => WriteOutcome::ClientLeft,
-            Answer::NotSent(code) | Answer::Refused(code) => WriteOutcome::NeverSent(*code),
+            Answer::NotSent(code) | Answer::Refused(code) => match self.withdrawal {
+                Some(Withdrawal::Left) => WriteOutcome::ClientLeft,
+                Some(Withdrawal::GaveUp) => WriteOutcome::ClientGaveUp,
+                None => WriteOutcome::NeverSent(*code),
+            },
             Answer::NoAnswer(code) => WriteOutcome::Unknown(Some(*code)),
         }
     }

@@ -4,6 +4,7 @@
 //! bytes of the events so far are a valid file at any point.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,14 @@ use super::frame::{self, LineEnd};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, SequenceNumbers};
 use crate::line::{Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
+use crate::modbus::AduFraming;
 use crate::traffic::{Event, EventKind, Link, Message, Sender, Served};
 
 /// A file being written.
 #[derive(Debug, Default)]
 pub struct Capture {
     interfaces: u32,
-    listeners: BTreeMap<SocketAddr, u32>,
+    listeners: BTreeMap<(SocketAddr, AduFraming), u32>,
     buses: BTreeMap<Arc<str>, BusInterface>,
     connections: BTreeMap<u64, SequenceNumbers>,
 }
@@ -78,8 +80,8 @@ impl Capture {
     }
 
     fn encode_message(&mut self, event: &Event, message: &Message, out: &mut Vec<u8>) {
-        let Link { client, listener, connection } = *message.link;
-        let interface = self.listener(listener, out);
+        let Link { client, listener, framing, connection } = *message.link;
+        let interface = self.listener(listener, framing, out);
         // The dissector detects Modbus/TCP by this port; the real one is in the interface's name.
         let server = SocketAddr::new(listener.ip(), MODBUS_PORT);
         let mut data = BytesMut::new();
@@ -104,18 +106,23 @@ impl Capture {
         pcapng::packet(out, interface, event.wall(message.at), &bytes, comment);
     }
 
-    fn listener(&mut self, address: SocketAddr, out: &mut Vec<u8>) -> u32 {
-        if let Some(&interface) = self.listeners.get(&address) {
+    fn listener(&mut self, address: SocketAddr, framing: AduFraming, out: &mut Vec<u8>) -> u32 {
+        if let Some(&interface) = self.listeners.get(&(address, framing)) {
             return interface;
         }
-        let description = if address.port() == MODBUS_PORT {
-            String::from("Modbus/TCP")
-        } else {
-            format!("Modbus/TCP, port {} shown as {MODBUS_PORT}", address.port())
+        let mut description = match framing {
+            AduFraming::Tcp => String::from("Modbus/TCP"),
+            // There is no port by which the dissector detects RTU over TCP.
+            AduFraming::Rtu => {
+                String::from("RTU over TCP shown as Modbus/TCP, transaction identifiers made up")
+            }
         };
+        if address.port() != MODBUS_PORT {
+            let _ = write!(description, ", port {} shown as {MODBUS_PORT}", address.port());
+        }
         pcapng::interface(out, LinkType::RawIp, &format!("listener {address}"), &description);
         let interface = self.next_interface();
-        self.listeners.insert(address, interface);
+        self.listeners.insert((address, framing), interface);
         interface
     }
 

@@ -19,7 +19,7 @@ use crate::config::StatusSettings;
 use crate::document::{Name, Reader, did_you_mean, nearest, show};
 use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
-use crate::modbus::rtu;
+use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::server::{Broadcast, ListenerSettings, Writes};
 
@@ -104,6 +104,7 @@ impl<'f> ListenerEntry<'f> {
             let what = "broadcasts are writes, and writes: deny answers each of them with 0x01";
             reader.warning(&key("broadcast"), what, "set writes: allow, or broadcast: refuse");
         }
+        check_framing(listener, &path, reader);
         for sent in
             listener.unit_map.iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
         {
@@ -137,11 +138,16 @@ impl<'f> ListenerEntry<'f> {
         let listener = self.listener;
         let settings = ListenerSettings {
             address: self.address?,
+            framing: listener.framing,
             max_age: listener.max_age.get(),
             writes: listener.writes,
             broadcast: listener.broadcast,
             request_deadline: self.deadline?,
-            max_in_flight: listener.max_in_flight.size(),
+            answer_within: listener.answer_within.map(|within| within.get()),
+            max_in_flight: match (listener.framing, listener.max_in_flight) {
+                (AduFraming::Tcp, Some(limit)) => limit.size(),
+                (AduFraming::Tcp, None) | (AduFraming::Rtu, _) => MAX_IN_FLIGHT,
+            },
             max_connections: listener.max_connections.size(),
             max_connections_per_ip: listener.max_connections_per_ip.size(),
             idle_timeout: listener.idle_timeout.get(),
@@ -149,6 +155,39 @@ impl<'f> ListenerEntry<'f> {
         };
         let unit_map = listener.unit_map.as_ref().map(|map| map.0.iter().copied().collect());
         Some(Listener { settings, buses, unit_map })
+    }
+}
+
+/// The keys of which each framing has its own.
+fn check_framing(listener: &section::Listener, path: &str, reader: &mut Reader<'_, '_>) {
+    let key = |name: &str| format!("{path}.{name}");
+    if !reader.is_sound(&key("framing")) {
+        return;
+    }
+    match (listener.framing, listener.answer_within) {
+        (AduFraming::Tcp, Some(_)) => {
+            let what = "found beside framing: tcp, where an answer names its request and may be late";
+            reader.error_at_key(&key("answer_within"), what, "allowed: with framing: rtu only");
+        }
+        (AduFraming::Rtu, Some(within)) if within.get() > listener.request_deadline.get() => {
+            let what = format!(
+                "{} is longer than the request_deadline of {}, by which every request is answered",
+                show(within.get()),
+                show(listener.request_deadline.get())
+            );
+            reader.warning(&key("answer_within"), &what, "shorten it, or leave the key out");
+        }
+        (AduFraming::Rtu, Some(_)) | (AduFraming::Tcp | AduFraming::Rtu, None) => {}
+    }
+    if listener.framing == AduFraming::Rtu {
+        if listener.max_in_flight.is_some() {
+            let what = "a client has one request in flight with framing: rtu, whatever this says";
+            reader.warning(&key("max_in_flight"), what, "leave the key out");
+        }
+        if listener.broadcast == Broadcast::Acknowledge {
+            let what = "a broadcast is never answered with framing: rtu";
+            reader.warning(&key("broadcast"), what, "set broadcast: silent");
+        }
     }
 }
 
@@ -683,6 +722,9 @@ fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, 
 /// Bytes of a read request on the line, and of its answer without registers.
 const READ_REQUEST_LENGTH: usize = 8;
 const READ_REPLY_LENGTH: usize = 5;
+
+/// Default limit of requests in flight per connection.
+const MAX_IN_FLIGHT: usize = 16;
 
 /// Time that a deadline must leave for wire and reply beyond the response timeout.
 const DEADLINE_SLACK: Duration = Duration::from_millis(100);

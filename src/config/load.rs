@@ -89,14 +89,7 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
         document::section::<Events>,
     ],
-    later: &[
-        "mqtt",
-        "listeners.rules",
-        "listeners.tls",
-        "listeners.device",
-        "listeners.answer_within",
-        "status.tls",
-    ],
+    later: &["mqtt", "listeners.rules", "listeners.tls", "listeners.device", "status.tls"],
 };
 
 /// Largest number of listeners.

@@ -13,10 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::settings::LogLevel;
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Size, Tcp, UnitIds, UnitMap,
+    Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Parity, Replies};
+use crate::modbus::AduFraming;
 use crate::serial::Direction;
 use crate::server::{Broadcast, Writes};
 
@@ -51,7 +52,7 @@ pub struct Listener {
     /// Address and port; required.
     pub address: Option<Address>,
     /// Framing of requests.
-    pub framing: Tcp,
+    pub framing: AduFraming,
     /// Names of the buses it serves; absent: all.
     pub buses: Option<List<Name, 1, MAX_BUSES>>,
     /// Units by the identifiers that clients send; absent: every unit under its own identifier.
@@ -64,8 +65,10 @@ pub struct Listener {
     pub broadcast: Broadcast,
     /// Time for a request in queue and on the line together.
     pub request_deadline: Duration<110, { 5 * MINUTE }>,
-    /// Limit of requests in flight per connection.
-    pub max_in_flight: Count<1, 256>,
+    /// RTU over TCP: time within which an answer must begin; absent: as `request_deadline`.
+    pub answer_within: Option<Duration<50, { 5 * MINUTE }>>,
+    /// Limit of requests in flight per connection; absent: 16. Over RTU it is one.
+    pub max_in_flight: Option<Count<1, 256>>,
     /// Limit of connections of the listener.
     pub max_connections: Count<1, 10_000>,
     /// Limit of connections from one address.
@@ -257,14 +260,15 @@ impl Default for Listener {
     fn default() -> Self {
         Self {
             address: None,
-            framing: Tcp,
+            framing: AduFraming::Tcp,
             buses: None,
             unit_map: None,
             max_age: Duration::millis(0),
             writes: Writes::Deny,
             broadcast: Broadcast::Refuse,
             request_deadline: Duration::millis(3 * SECOND),
-            max_in_flight: Count::new(16),
+            answer_within: None,
+            max_in_flight: None,
             max_connections: Count::new(256),
             max_connections_per_ip: Count::new(256),
             idle_timeout: Duration::millis(10 * MINUTE),

@@ -131,23 +131,6 @@ impl Default for Directory {
     }
 }
 
-/// The only framing of a listener so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tcp;
-
-impl Scalar for Tcp {
-    fn parse(text: &str) -> Option<Self> {
-        (text == "tcp").then_some(Self)
-    }
-
-    fn allowed(found: &str) -> String {
-        let later = if found == "rtu" { " (rtu is not yet supported)" } else { "" };
-        format!("tcp{later}")
-    }
-}
-
-scalar!([] Tcp);
-
 /// Implements `Serialize` by the given expression.
 macro_rules! written {
     ($($type:ty: |$value:pat_param| $written:expr;)+) => {$(
@@ -163,7 +146,6 @@ macro_rules! written {
 written! {
     Network: |Self(network)| network.to_string();
     Device: |Self(device)| device.to_string();
-    Tcp: |_| "tcp";
     Poll: |Self(poll)| match poll {
         None => "off".to_owned(),
         Some(Pace::Auto) => "auto".to_owned(),

@@ -9,10 +9,11 @@ use super::section::{self, Audit, Events, File, OfflineAfter, PollSlow, StatusPa
 use super::settings::{Bus, Config, Listener, UnitProfile};
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Size, Tcp, UnitIds, UnitMap,
+    Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::UnitId;
+use crate::modbus::AduFraming;
 
 impl Config {
     /// The configuration as a complete file, with every default written out.
@@ -70,7 +71,7 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
     let names = buses.iter().filter_map(|index| known.get(*index)).map(|bus| Name(bus.line.name.clone()));
     section::Listener {
         address: Some(Address(settings.address)),
-        framing: Tcp,
+        framing: settings.framing,
         buses: Some(List(names.collect())),
         unit_map: unit_map
             .as_ref()
@@ -79,7 +80,11 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
         writes: settings.writes,
         broadcast: settings.broadcast,
         request_deadline: Duration::clamped(settings.request_deadline),
-        max_in_flight: Count::clamped(settings.max_in_flight),
+        answer_within: settings.answer_within.map(Duration::clamped),
+        max_in_flight: match settings.framing {
+            AduFraming::Tcp => Some(Count::clamped(settings.max_in_flight)),
+            AduFraming::Rtu => None,
+        },
         max_connections: Count::clamped(settings.max_connections),
         max_connections_per_ip: Count::clamped(settings.max_connections_per_ip),
         idle_timeout: Duration::clamped(settings.idle_timeout),

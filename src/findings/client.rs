@@ -5,21 +5,27 @@ use std::time::{Duration, Instant};
 
 use super::finding::{Finding, Kind, Severity};
 use super::remedy::Remedy;
+use crate::modbus::AduFraming;
 
-/// A client sent RTU frames to a Modbus TCP listener, first and last at these instants. If it has not tried again for
-/// a while, it counts as corrected.
+/// A client spoke another framing than its listener, first and last at these instants. If it has not tried again for a
+/// while, it counts as corrected.
 #[must_use]
-pub fn rtu_over_tcp(
+pub fn misframed(
     listener: SocketAddr,
     client: IpAddr,
+    spoken: AduFraming,
     first: Instant,
     last: Instant,
     at: Instant,
 ) -> Option<Finding> {
-    let what =
-        format!("Client {client} speaks RTU over TCP to the listener {listener}, which speaks Modbus TCP");
-    let remedy = Remedy::step("Set that client to Modbus TCP, in place of RTU over TCP");
-    let found = Finding::new(Severity::Fault, Kind::RtuOverTcp, None, what, remedy, at);
+    let (kind, wanted) = match spoken {
+        AduFraming::Rtu => (Kind::RtuOverTcp, AduFraming::Tcp),
+        AduFraming::Tcp => (Kind::TcpToRtu, AduFraming::Rtu),
+    };
+    let (spoken, wanted) = (spoken.name(), wanted.name());
+    let what = format!("Client {client} speaks {spoken} to the listener {listener}, which speaks {wanted}");
+    let remedy = Remedy::step(format!("Set that client to {wanted}, in place of {spoken}"));
+    let found = Finding::new(Severity::Fault, kind, None, what, remedy, at);
     (at.saturating_duration_since(last) <= KEPT).then(|| found.about(listener.to_string()).seen(first, last))
 }
 

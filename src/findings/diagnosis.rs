@@ -94,6 +94,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::LearnLimit
         | Kind::RangesUndone
         | Kind::RtuOverTcp
+        | Kind::TcpToRtu
         | Kind::Refusing
         | Kind::Alert
         | Kind::LowPowerFactor => false,

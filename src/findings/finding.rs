@@ -100,6 +100,8 @@ pub enum Kind {
     ForeignRequests,
     /// A client sends RTU over TCP to a Modbus TCP listener.
     RtuOverTcp,
+    /// A client speaks Modbus TCP to a listener for RTU over TCP.
+    TcpToRtu,
     /// A unit does not answer.
     Silent,
     /// Some answers of a unit are missing.
@@ -158,6 +160,7 @@ impl Kind {
             Self::RangesUndone => "ranges_undone",
             Self::ForeignRequests => "foreign_requests",
             Self::RtuOverTcp => "rtu_over_tcp",
+            Self::TcpToRtu => "tcp_to_rtu",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",

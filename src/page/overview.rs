@@ -79,7 +79,7 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
             table class="rows" role="table" aria-labelledby="listeners" {
                 thead role="rowgroup" {
                     tr role="row" {
-                        (head("Address")) (head("Lines")) (head("Max age")) (head("Writes"))
+                        (head("Address")) (head("Framing")) (head("Lines")) (head("Max age")) (head("Writes"))
                         (head("Connections")) (head("Requests"))
                     }
                 }
@@ -87,6 +87,7 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
                     @for listener in listeners {
                         tr role="row" {
                             th role="rowheader" scope="row" { (listener.listener) }
+                            (cell("Framing", listener.framing.name(), None))
                             (cell("Lines", &listener.buses.join(", "), None))
                             (cell("Max age", &max_age(listener), None))
                             (cell("Writes", if listener.writes { "allowed" } else { "denied" }, None))

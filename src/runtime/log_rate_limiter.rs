@@ -12,8 +12,10 @@ use tokio::time::Instant;
 pub enum LogKind {
     /// Turned away or evicted: limits and `allow`.
     Admission,
-    /// Bytes that are no Modbus TCP.
+    /// Bytes in another framing than the listener's.
     Framing,
+    /// RTU requests that are incomplete or have a wrong CRC.
+    Damaged,
     /// Closed because the client sent half a request, or does not read its replies.
     Stalled,
     /// A request to an unknown unit identifier.

@@ -26,6 +26,7 @@ pub struct ReplySender {
     channel: Arc<ReplyChannel>,
     key: u64,
     is_answered: bool,
+    outlives_next: bool,
 }
 
 /// The channel of answers to one connection, and the state of its client.
@@ -38,6 +39,8 @@ pub struct ReplyChannel {
     arrived: Notify,
     half_closed: AtomicBool,
     gone: AtomicBool,
+    /// The client has given up on the requests with smaller keys.
+    superseded: AtomicU64,
 }
 
 /// The receiving end of a [`ReplyChannel`], held by the connection. Once it is dropped the client counts as gone.
@@ -61,6 +64,13 @@ impl ReplyChannel {
     /// The client cannot be answered any more: requests not on a wire yet need not be sent.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
+        DEPARTURES.fetch_add(1, Ordering::Release);
+    }
+
+    /// The client waits no more for the answers to requests with keys smaller than `key`: those not on a wire yet need
+    /// not be sent.
+    pub fn supersede(&self, key: u64) {
+        self.superseded.store(key, Ordering::Relaxed);
         DEPARTURES.fetch_add(1, Ordering::Release);
     }
 
@@ -103,7 +113,14 @@ impl ReplySender {
     /// For the request with the connection's `key`.
     #[must_use]
     pub fn new(channel: &Arc<ReplyChannel>, key: u64) -> Self {
-        Self { channel: Arc::clone(channel), key, is_answered: false }
+        Self { channel: Arc::clone(channel), key, is_answered: false, outlives_next: false }
+    }
+
+    /// The same, for a broadcast: no client waits for its answer, so its next request does not supersede it.
+    #[must_use]
+    pub fn outliving_next(mut self) -> Self {
+        self.outlives_next = true;
+        self
     }
 
     /// Delivers the answer. A client that left in the meantime is no error.
@@ -117,11 +134,13 @@ impl ReplySender {
         self.key
     }
 
-    /// Whether the client cannot be answered any more: the connection was reset, or a reply could not be written.
-    /// Requests not on the wire are dropped then.
+    /// Whether the client does not wait for this answer any more: the connection was reset, a reply could not be written,
+    /// or its next request [superseded](ReplyChannel::supersede) this one. Requests not on the wire are dropped then.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.channel.gone.load(Ordering::Relaxed)
+        let is_superseded =
+            || !self.outlives_next && self.key < self.channel.superseded.load(Ordering::Relaxed);
+        self.channel.gone.load(Ordering::Relaxed) || is_superseded()
     }
 
     /// Whether the client closed its sending side. It may still wait for its answers.

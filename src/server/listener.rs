@@ -1,4 +1,4 @@
-//! One Modbus TCP listener: admission, and the tasks of its connections.
+//! One listener: admission, and the tasks of its connections.
 //!
 //! Owns the accept loop, which survives all of its errors. It never reads a byte of a connection and never closes one
 //! with a request in flight, unless the grace period of a stop has passed. Source: MODBUS Messaging on TCP/IP
@@ -148,6 +148,7 @@ impl Acceptor {
             link: Arc::new(Link {
                 client: peer,
                 listener: canonical(stream.local_addr().unwrap_or(settings.address)),
+                framing: settings.framing,
                 connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             }),
             listener: self.listener.clone(),

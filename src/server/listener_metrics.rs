@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::line::ClientCounters;
+use crate::modbus::AduFraming;
 use crate::modbus::pdu::ExceptionCode;
 
 /// The counters of one listener; they survive a reload.
@@ -23,7 +24,7 @@ pub struct ListenerMetrics {
     counts: Counts,
     /// Replaced as a whole by each new connection: no connection waits for a page that reads it.
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
-    rtu_client: ArcSwapOption<RtuClient>,
+    misframed: ArcSwapOption<MisframedClient>,
     /// Locked when a connection ends and when a page is written, never by a request.
     departed: Mutex<BTreeMap<IpAddr, Departed>>,
 }
@@ -104,11 +105,13 @@ pub struct Departed {
     pub counted: Counted,
 }
 
-/// A client that sent whole RTU frames instead of Modbus TCP.
+/// A client that sent whole requests in another framing than the listener's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RtuClient {
+pub struct MisframedClient {
     /// Its address.
     pub address: IpAddr,
+    /// Its framing.
+    pub spoken: AduFraming,
     /// When it first did.
     pub first: Instant,
     /// When it last did.
@@ -116,17 +119,19 @@ pub struct RtuClient {
 }
 
 impl ListenerMetrics {
-    /// The last client that sent RTU frames.
+    /// The last client that spoke another framing than the listener's.
     #[must_use]
-    pub fn rtu_client(&self) -> Option<RtuClient> {
-        self.rtu_client.load().as_deref().copied()
+    pub fn misframed_client(&self) -> Option<MisframedClient> {
+        self.misframed.load().as_deref().copied()
     }
 
-    /// A client sent an RTU frame.
-    pub fn note_rtu_client(&self, address: IpAddr, now: Instant) {
-        self.rtu_client.rcu(|before| {
-            let same = before.as_deref().filter(|before| before.address == address);
-            Some(Arc::new(RtuClient { address, first: same.map_or(now, |before| before.first), last: now }))
+    /// A client sent a request in another framing than the listener's.
+    pub fn note_misframed_client(&self, address: IpAddr, spoken: AduFraming, now: Instant) {
+        self.misframed.rcu(|before| {
+            let same =
+                before.as_deref().filter(|before| (before.address, before.spoken) == (address, spoken));
+            let first = same.map_or(now, |before| before.first);
+            Some(Arc::new(MisframedClient { address, spoken, first, last: now }))
         });
     }
 
@@ -259,9 +264,9 @@ impl Connected {
         add(&self.client.counts.misses, 1);
     }
 
-    /// It sent an RTU frame.
-    pub fn note_rtu(&self, now: Instant) {
-        self.listener.note_rtu_client(self.client.peer.ip(), now);
+    /// It sent a request in another framing than the listener's.
+    pub fn note_misframed(&self, spoken: AduFraming, now: Instant) {
+        self.listener.note_misframed_client(self.client.peer.ip(), spoken, now);
     }
 
     /// A request sent to a line was answered this long after it arrived.

@@ -1,4 +1,4 @@
-//! Modbus TCP listeners and the connections of their clients.
+//! Listeners, for Modbus TCP or RTU over TCP, and the connections of their clients.
 //!
 //! Owns sockets, limits, what is refused before a line (`routes`), which reply belongs to which request, and the answer
 //! in place of a bus that gives none (`connection`). Everything else in a reply is decided in `line`.
@@ -12,5 +12,7 @@ mod settings;
 
 pub use admission::IdleTracker;
 pub use listener::{Families, ListenerState, Routes};
-pub use listener_metrics::{Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, RtuClient};
+pub use listener_metrics::{
+    Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, MisframedClient,
+};
 pub use settings::{Broadcast, ListenerSettings, Writes};

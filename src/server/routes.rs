@@ -128,9 +128,14 @@ impl ListenerState {
             Some(Route { bus, unit: on_line }) => {
                 Addressed { unit, on_line: Some(on_line), buses: &buses[bus..=bus] }
             }
-            None if unit == BROADCAST_UNIT => Addressed { unit, on_line: None, buses },
+            None if self.is_broadcast(unit) => Addressed { unit, on_line: None, buses },
             None => Addressed { unit, on_line: None, buses: &[] },
         }
+    }
+
+    /// Whether a request to this unit identifier is for all units.
+    pub(crate) fn is_broadcast(&self, unit: u8) -> bool {
+        unit == BROADCAST_UNIT && self.routes.table[usize::from(unit)].is_none()
     }
 
     /// Decides about a request. The diagnostics unit decides for itself. For all others, in this order:
@@ -149,7 +154,7 @@ impl ListenerState {
             };
         }
         let route = self.routes.table[usize::from(unit)];
-        let broadcast = unit == BROADCAST_UNIT && route.is_none();
+        let broadcast = self.is_broadcast(unit);
         if broadcast && (self.settings.broadcast == Broadcast::Refuse || self.routes.buses.is_empty()) {
             return refused(Refusal::NoBroadcast, pdu);
         }
@@ -300,6 +305,7 @@ const UNIT_NOT_SET: u8 = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modbus::AduFraming;
 
     fn routes(identifiers: &[(u8, u8)]) -> (Routes, BusHandle) {
         let (bus, _requests) = BusHandle::new("riser-a");
@@ -323,10 +329,12 @@ mod tests {
     fn state(writes: Writes, broadcast: Broadcast, routes: Routes) -> ListenerState {
         let settings = ListenerSettings {
             address: ([127, 0, 0, 1], 502).into(),
+            framing: AduFraming::Tcp,
             max_age: std::time::Duration::ZERO,
             writes,
             broadcast,
             request_deadline: std::time::Duration::from_secs(3),
+            answer_within: None,
             max_in_flight: 16,
             max_connections: 1,
             max_connections_per_ip: 1,

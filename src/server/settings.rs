@@ -6,6 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::modbus::AduFraming;
+
 /// Whether writes are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +35,8 @@ pub enum Broadcast {
 pub struct ListenerSettings {
     /// Where it listens.
     pub address: SocketAddr,
+    /// How requests are framed.
+    pub framing: AduFraming,
     /// Oldest data a read may be served, counted from when its request began to be sent.
     pub max_age: Duration,
     /// Whether writes are allowed.
@@ -41,7 +45,9 @@ pub struct ListenerSettings {
     pub broadcast: Broadcast,
     /// Queue and line together; every request is answered within it.
     pub request_deadline: Duration,
-    /// Requests of one connection in flight; beyond it the connection is not read.
+    /// RTU over TCP: an answer that cannot begin within this is not sent. `None`: as late as `request_deadline`.
+    pub answer_within: Option<Duration>,
+    /// Requests of one connection in flight, those superseded included; beyond it the connection is not read.
     pub max_in_flight: usize,
     /// Connections in all.
     pub max_connections: usize,
@@ -51,4 +57,12 @@ pub struct ListenerSettings {
     pub idle_timeout: Duration,
     /// Networks that may connect; empty: all.
     pub allow: Vec<IpNet>,
+}
+
+impl ListenerSettings {
+    /// How long after its arrival a request may be answered.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.answer_within.map_or(self.request_deadline, |within| within.min(self.request_deadline))
+    }
 }

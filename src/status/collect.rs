@@ -406,6 +406,7 @@ pub fn listener(one: &PublishedListener) -> Listener<'_> {
     let totals = one.metrics.totals();
     Listener {
         listener: one.address,
+        framing: one.settings.framing,
         buses: one.buses.iter().map(|bus| Cow::Borrowed(bus.as_str())).collect(),
         max_age_ms: millis(one.settings.max_age),
         writes: one.settings.writes == Writes::Allow,

@@ -10,7 +10,7 @@ use super::recent::RecentWindow;
 use crate::findings::{self, Evidence, Finding, Track};
 use crate::line::View;
 use crate::serial::LineErrors;
-use crate::server::RtuClient;
+use crate::server::MisframedClient;
 
 /// What is wrong with a line and its meters.
 pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Instant) -> Vec<Finding> {
@@ -23,8 +23,8 @@ pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], no
     let is_here =
         |listener: &&PublishedListener| listener.buses.first().is_some_and(|name| name == bus.name());
     let found = |listener: &PublishedListener| {
-        let RtuClient { address, first, last } = listener.metrics.rtu_client()?;
-        findings::rtu_over_tcp(listener.address, address, first, last, now)
+        let MisframedClient { address, spoken, first, last } = listener.metrics.misframed_client()?;
+        findings::misframed(listener.address, address, spoken, first, last, now)
     };
     listeners.iter().filter(is_here).filter_map(found).collect()
 }

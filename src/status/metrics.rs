@@ -176,6 +176,10 @@ fn units(out: &mut Exposition, status: &Status<'_>) {
 
 fn listeners(out: &mut Exposition, status: &Status<'_>) {
     let all: Vec<_> = status.listeners.iter().map(|one| (one.listener.to_string(), one)).collect();
+    let mut family = out.family("metergate_listener_info", Gauge, "Always 1; what clients speak there.");
+    for (address, listener) in &all {
+        family.sample(&[("listener", address), ("framing", listener.framing.word())], 1);
+    }
     let mut family = out.family("metergate_listener_connections", Gauge, "Clients connected.");
     for (address, listener) in &all {
         family.sample(&[("listener", address)], listener.connections);

@@ -13,6 +13,7 @@ use super::number::Number;
 use crate::events::Event;
 use crate::findings::{Kind, Remedy, Severity};
 use crate::meter::Group;
+use crate::modbus::AduFraming;
 use crate::runtime::Process;
 
 /// Text of the configuration or of a profile where the model was collected, its own where it was read.
@@ -380,6 +381,7 @@ pub struct LocatedFinding<'a> {
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct Listener<'a> {
     pub listener: SocketAddr,
+    pub framing: AduFraming,
     pub buses: Vec<Text<'a>>,
     pub max_age_ms: u64,
     pub writes: bool,

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::line::first_register;
 use crate::line::{Cause, Outcome, Record, SegmentKind, Stray, Target, Transaction};
-use crate::modbus::function;
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
+use crate::modbus::{AduFraming, function};
 use crate::runtime::timestamp::utc;
 use crate::traffic::{Event, EventKind, Message, Sender, UnitDirectory, UnitName};
 
@@ -90,7 +90,8 @@ struct MessageLine<'a> {
     time: String,
     client: String,
     listener: String,
-    transaction: u16,
+    /// Null for RTU over TCP, which has none.
+    transaction: Option<u16>,
     unit: u8,
     name: Option<&'a str>,
     #[serde(flatten)]
@@ -250,7 +251,7 @@ fn message_line<'a>(
         time,
         client: message.link.client.to_string(),
         listener: message.link.listener.to_string(),
-        transaction: message.adu.transaction_id,
+        transaction: (message.link.framing == AduFraming::Tcp).then_some(message.adu.transaction_id),
         unit: message.adu.unit,
         name: name.and_then(|name| name.name.as_deref()),
         asked: RequestFields::of(pdu, name),

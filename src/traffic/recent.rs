@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use crate::line::Record;
+use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
 
 /// An event on a line or between a client and the gateway.
@@ -72,6 +73,8 @@ pub struct Link {
     pub client: SocketAddr,
     /// The gateway's end, as the client reached it.
     pub listener: SocketAddr,
+    /// How its ADUs are framed. Those of RTU have a made-up transaction identifier in a [`Message`].
+    pub framing: AduFraming,
     /// No two connections of a process have the same number.
     pub connection: u64,
 }

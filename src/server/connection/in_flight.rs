@@ -14,9 +14,11 @@ use tracing::debug;
 
 use crate::audit::PendingWrite;
 use crate::line::{Answer, UnitId};
+use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, exception_reply};
 use crate::serial::BusHandle;
+use crate::server::routes::ListenerState;
 use crate::traffic::Served;
 
 /// The table. `handle_*` changes it; then [`poll_ready`](Self::poll_ready) until there is nothing.
@@ -39,6 +41,19 @@ pub(super) struct TimedRequest {
     pub(super) bus_deadline: Instant,
     /// At this instant the connection answers in place of the bus.
     pub(super) backstop: Instant,
+    pub(super) window: ReplyWindow,
+}
+
+/// When a reply may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyWindow {
+    /// Whenever it is there: it names its request.
+    Always,
+    /// Until this instant, if the client does not send its next request before: it would take a later reply for the
+    /// answer to that one.
+    Until(Instant),
+    /// Not at all.
+    Never,
 }
 
 /// The header of the request, for its reply.
@@ -109,11 +124,17 @@ impl Header {
 }
 
 impl TimedRequest {
-    /// A request that arrived `at`, to be answered within `deadline`.
-    pub(super) fn new(header: Header, pdu: Bytes, at: Instant, deadline: Duration) -> Self {
+    /// A request that arrived `at`, to be answered within the listener's deadline.
+    pub(super) fn new(header: Header, pdu: Bytes, at: Instant, state: &ListenerState) -> Self {
+        let deadline = state.settings.deadline();
         let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
         let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
-        Self { header, pdu, at, bus_deadline, backstop }
+        let window = match state.settings.framing {
+            AduFraming::Tcp => ReplyWindow::Always,
+            AduFraming::Rtu if state.is_broadcast(header.unit) => ReplyWindow::Never,
+            AduFraming::Rtu => ReplyWindow::Until(at + deadline),
+        };
+        Self { header, pdu, at, bus_deadline, backstop, window }
     }
 }
 
@@ -259,6 +280,23 @@ impl RequestTable {
         self.handle_answer(key, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), now)
     }
 
+    /// The client sent its next request, and waits for no other answer any more. Returns the key below which all others
+    /// are superseded, if there are any.
+    pub(super) fn supersede(&mut self) -> Option<u64> {
+        let mut any = false;
+        for RequestEntry { asked, stage, .. } in &mut self.entries {
+            match asked.window {
+                ReplyWindow::Until(_) => asked.window = ReplyWindow::Never,
+                ReplyWindow::Always | ReplyWindow::Never => continue,
+            }
+            any = true;
+            if let Stage::Unit { write: Some(write), .. } = stage {
+                write.note_client_gave_up();
+            }
+        }
+        any.then_some(self.next_key)
+    }
+
     /// The client is gone: no reply is sent any more, and only the outcomes of writes are awaited.
     pub(super) fn abandon(&mut self, now: Instant) {
         let until = now + LATE_PATIENCE;
@@ -293,7 +331,7 @@ impl RequestTable {
                 index += 1;
                 continue;
             }
-            if let Some(ready) = self.release(index) {
+            if let Some(ready) = self.release(index, now) {
                 return Some(ready);
             }
         }
@@ -344,7 +382,7 @@ impl RequestTable {
         self.entries.range(..index).any(|earlier| header(earlier) == header(&self.entries[index]))
     }
 
-    fn release(&mut self, index: usize) -> Option<Ready> {
+    fn release(&mut self, index: usize, now: Instant) -> Option<Ready> {
         let entry = self.entries.get_mut(index)?;
         if let Stage::Postponed { bus, unit, pdu } = &entry.stage {
             let (key, asked) = (entry.key, entry.asked.clone());
@@ -358,7 +396,14 @@ impl RequestTable {
             self.entries = VecDeque::new();
         }
         match stage {
-            Stage::Answered { reply, served, .. } => reply.map(|pdu| Ready::Reply { asked, pdu, served }),
+            Stage::Answered { reply, served, .. } => {
+                let is_open = match asked.window {
+                    ReplyWindow::Always => true,
+                    ReplyWindow::Until(end) => now < end,
+                    ReplyWindow::Never => false,
+                };
+                reply.filter(|_| is_open).map(|pdu| Ready::Reply { asked, pdu, served })
+            }
             Stage::Unit { .. } | Stage::Broadcast { .. } | Stage::Postponed { .. } => None,
         }
     }

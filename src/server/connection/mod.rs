@@ -1,10 +1,11 @@
-//! One Modbus TCP client, from its bytes to its replies.
+//! One client, from its bytes to its replies.
 //!
 //! Owns the connection: framing, limits, timers, which request gets which reply, and its end. It decides nothing about
 //! the line and spawns nothing: requests wait as entries of a table, not as tasks.
 //!
 //! ```text
 //! task ──┬── peer        the state of the client, observed without reading
+//!        ├── decoder     requests, in either framing
 //!        └── session ──┬── in_flight   requests without a reply: their order, outcomes, backstop
 //!                      ├── handover    requests that wait for the channel of a bus
 //!                      └── replies     bytes that the kernel has not accepted
@@ -12,6 +13,9 @@
 //!
 //! Replies are sent as they come, except that requests of one transaction identifier are answered in their order. Every
 //! request is answered before its deadline, by the connection itself if no bus does.
+//!
+//! With RTU over TCP no reply names its request, so a client has one request in flight. Its next request supersedes the
+//! one before, which is not answered any more; nor is a broadcast, nor what would be answered too late.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use crate::server::admission::IdleTracker;
 use crate::server::routes::ListenerState;
 use crate::traffic::Link;
 
+mod decoder;
 mod handover;
 mod in_flight;
 mod peer;

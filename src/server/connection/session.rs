@@ -15,6 +15,7 @@ use super::in_flight::{Header, Ready, RequestTable, TimedRequest};
 use super::replies::ReplyBuffer;
 use crate::audit::{Addressed, PendingWrite};
 use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
+use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu, is_read};
 use crate::modbus::rtu;
@@ -109,9 +110,10 @@ impl Session {
     /// Handles one of the requests that were received together. `present` is `now` with the suspended time.
     pub(super) fn handle_request(&mut self, adu: Adu, state: &ListenerState, now: Instant, present: Now) {
         let header = Header::new(&adu);
+        self.supersede();
         self.came += 1;
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
-        let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state.settings.request_deadline);
+        let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state);
         match state.route(adu.unit, adu.pdu) {
             Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
@@ -288,8 +290,13 @@ impl Session {
         state: &ListenerState,
     ) {
         let link = &self.client.link;
+        let to = ReplySender::new(&self.channel, key);
+        let to = match target {
+            Target::Unit(_) => to,
+            Target::Broadcast => to.outliving_next(),
+        };
         let request = Request {
-            to: ReplySender::new(&self.channel, key),
+            to,
             source: Source { address: link.client.ip(), connection: link.connection },
             target,
             pdu,
@@ -298,6 +305,17 @@ impl Session {
             listener: state.id,
         };
         self.handover.send(bus, request);
+    }
+
+    /// With RTU over TCP, a request supersedes those before it: the client has given up on them.
+    fn supersede(&mut self) {
+        match self.client.link.framing {
+            AduFraming::Tcp => return,
+            AduFraming::Rtu => self.replies.drop_unbegun(),
+        }
+        if let Some(key) = self.in_flight.supersede() {
+            self.channel.supersede(key);
+        }
     }
 
     /// Logs a hint about an unknown unit identifier, once per connection.
@@ -313,9 +331,9 @@ impl Session {
             self.has_hinted = true;
             let mut bytes = BytesMut::new();
             request.encode(&mut bytes);
-            let is_rtu = rtu::crc_is_right(&bytes);
+            let is_rtu = self.client.link.framing == AduFraming::Tcp && rtu::crc_is_right(&bytes);
             if is_rtu {
-                self.note_rtu(now);
+                self.note_misframed(AduFraming::Rtu, now);
             }
             if let Some(held_back) = self.client.log_limiter.permit(LogKind::NoRoute, now) {
                 let hint = if is_rtu { RTU_OVER_TCP } else { hint };
@@ -324,9 +342,9 @@ impl Session {
         }
     }
 
-    /// The client sent an RTU frame.
-    pub(super) fn note_rtu(&self, now: Instant) {
-        self.metrics.note_rtu(now.into_std());
+    /// The client sent a request in another framing than the listener's.
+    pub(super) fn note_misframed(&self, spoken: AduFraming, now: Instant) {
+        self.metrics.note_misframed(spoken, now.into_std());
     }
 
     /// A client's request was sent to a line, postponed, or refused.
@@ -346,9 +364,12 @@ impl Session {
             self.metrics.note_exception(ExceptionCode(code));
         }
         trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
-        self.replies.push(reply, now);
+        self.replies.push(reply, self.client.link.framing, now);
     }
 }
+
+/// The remedy for a client that sends Modbus TCP to a listener for RTU.
+pub(super) const MODBUS_TCP: &str = "the client speaks Modbus TCP to a listener for RTU over TCP; set it to RTU over TCP, or use another listener";
 
 /// The remedy for a client that sends RTU frames.
 pub(super) const RTU_OVER_TCP: &str = "the client speaks RTU over TCP; set it to Modbus TCP";

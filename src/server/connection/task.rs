@@ -1,6 +1,6 @@
 //! The task of one connection: the loop that reads and writes.
 //!
-//! Owns the stream, the bytes of a request that is incomplete, and the timers.
+//! Owns the stream, the bytes that are not decoded yet, and the timers.
 
 use std::future::{Future, poll_fn, ready};
 use std::io;
@@ -17,11 +17,12 @@ use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info};
 
 use super::ClientContext;
+use super::decoder::{Decoded, RequestDecoder};
 use super::peer::{PeerState, Receive};
-use super::session::{RTU_OVER_TCP, Session};
+use super::session::{MODBUS_TCP, RTU_OVER_TCP, Session};
 use crate::line::{Answer, Now};
-use crate::modbus::mbap::{self, ADU_MAX};
-use crate::modbus::rtu;
+use crate::modbus::mbap::ADU_MAX;
+use crate::modbus::{AduFraming, Dropped, rtu};
 use crate::runtime::LogKind;
 use crate::serial::{ReplyReceiver, clock};
 use crate::server::routes::ListenerState;
@@ -96,17 +97,17 @@ struct Connection<R, W> {
     peer: PeerState,
     /// Bytes not decoded as requests yet, at most [`READ_BUFFER`]. Without bytes it has no capacity.
     input: BytesMut,
+    decoder: RequestDecoder,
     session: Session,
     answers: ReplyReceiver,
     /// `None` while a request is in flight.
     idle_since: Option<Instant>,
-    /// Since when an ADU is incomplete.
-    partial_since: Option<Instant>,
 }
 
 impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: ClientContext, now: Instant) -> Self {
         let (session, answers) = Session::new(client.clone(), now);
+        let decoder = RequestDecoder::new(client.link.framing, now);
         Self {
             reader,
             writer,
@@ -114,10 +115,10 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             phase: ConnectionPhase::Open,
             peer: PeerState::Open,
             input: BytesMut::new(),
+            decoder,
             session,
             answers,
             idle_since: None,
-            partial_since: None,
         }
     }
 
@@ -173,15 +174,16 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     fn handle_event(&mut self, event: Wakeup, now: Instant) {
         match event {
-            Wakeup::Close => self.drain(),
+            Wakeup::Close => self.drain(now),
             Wakeup::Written(Ok(count)) if count > 0 => self.session.handle_written(count),
             Wakeup::Written(_) | Wakeup::PeerClosed(PeerState::Reset) => self.phase = ConnectionPhase::Gone,
             Wakeup::Answered(key, answer) => self.session.handle_answer(key, answer, now),
-            Wakeup::HandedOver | Wakeup::Read(Ok(1..)) | Wakeup::PeerClosed(PeerState::Open) => {}
+            Wakeup::HandedOver | Wakeup::PeerClosed(PeerState::Open) => {}
+            Wakeup::Read(Ok(1..)) => self.decoder.handle_bytes(now),
             Wakeup::Timeout => self.handle_timeout(now),
             Wakeup::Read(Ok(0)) => {
                 self.handle_half_close();
-                self.drain();
+                self.drain(now);
             }
             // There may be requests before the end of the stream.
             Wakeup::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
@@ -204,6 +206,10 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         }
         // The listener's settings are the same for all requests received together.
         let state = self.client.listener.load_full();
+        if self.phase == ConnectionPhase::Open && state.settings.framing != self.client.link.framing {
+            self.log_closing(LogKind::Framing, now, "the listener's `framing` has changed");
+            return self.drain(now);
+        }
         let present = clock::at(now);
         self.handle_whole_adus(&state, now, present);
         self.session.count_requests(now);
@@ -211,42 +217,39 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     fn handle_whole_adus(&mut self, state: &ListenerState, now: Instant, present: Now) {
         while self.phase == ConnectionPhase::Open && self.session.in_flight() < state.settings.max_in_flight {
-            match mbap::decode(&mut self.input) {
-                Ok(Some(adu)) => {
+            match self.decoder.decode(&mut self.input, now) {
+                Decoded::Request(adu) => {
                     // Also if it is answered at once.
-                    (self.partial_since, self.idle_since) = (None, None);
+                    self.idle_since = None;
                     if state.admits(self.client.link.client.ip()) {
                         self.session.handle_request(adu, state, now, present);
                     } else {
                         self.log_closing(LogKind::Admission, now, "its address is no longer in `allow`");
-                        self.drain();
+                        self.drain(now);
                     }
                 }
-                Ok(None) if self.input.is_empty() => {
-                    // With hundreds of connections the capacity of one request adds up.
-                    self.input = BytesMut::new();
-                    return self.partial_since = None;
-                }
-                Ok(None) => {
-                    self.partial_since.get_or_insert(now);
+                Decoded::Incomplete => {
+                    if self.input.is_empty() {
+                        // With hundreds of connections the capacity of one request adds up.
+                        self.input = BytesMut::new();
+                    }
                     return;
                 }
-                Err(error) => {
+                Decoded::Broken(error) => {
                     self.log_no_modbus_tcp(LogKind::Framing, now, &error.to_string());
-                    self.drain();
+                    self.drain(now);
                 }
+                Decoded::Dropped(dropped) => self.log_dropped(dropped, now),
             }
         }
-        // The gateway left the remaining bytes waiting, not the client.
-        self.partial_since = None;
+        self.decoder.suspend(now);
     }
 
     /// When the next timer is due.
     fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.idle_since.map(|since| since + self.idle_timeout());
-        let partial = self.partial_since.map(|since| since + PARTIAL_ADU_TIMEOUT);
         let stalled = self.session.unsent_since().map(|since| since + WRITE_TIMEOUT);
-        [self.session.poll_timeout(), idle, partial, stalled].into_iter().flatten().min()
+        [self.session.poll_timeout(), idle, self.decoder.poll_timeout(), stalled].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -256,13 +259,13 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             return self.phase = ConnectionPhase::Gone;
         }
         self.session.handle_timeout(now);
-        if past(self.partial_since, PARTIAL_ADU_TIMEOUT) {
+        if self.decoder.is_stalled(now) {
             self.log_no_modbus_tcp(LogKind::Stalled, now, "it sent half a request and no more");
-            self.drain();
+            self.drain(now);
         }
         if past(self.idle_since, self.idle_timeout()) {
             debug!("idle for too long");
-            self.drain();
+            self.drain(now);
         }
     }
 
@@ -286,18 +289,34 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.client.listener.load().settings.idle_timeout
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, now: Instant) {
         self.phase = ConnectionPhase::Draining;
-        self.partial_since = None;
+        self.decoder.suspend(now);
     }
 
     /// Logs the closing because of the bytes in the input; the most frequent cause has a message of its own.
     fn log_no_modbus_tcp(&self, kind: LogKind, now: Instant, why: &str) {
         let is_rtu = rtu::crc_is_right(&self.input);
         if is_rtu {
-            self.session.note_rtu(now);
+            self.session.note_misframed(AduFraming::Rtu, now);
         }
         self.log_closing(kind, now, if is_rtu { RTU_OVER_TCP } else { why });
+    }
+
+    /// Logs that bytes were dropped without an answer.
+    fn log_dropped(&self, dropped: Dropped, now: Instant) {
+        let (kind, what) = match dropped {
+            Dropped::ModbusTcp => {
+                self.session.note_misframed(AduFraming::Tcp, now);
+                (LogKind::Framing, MODBUS_TCP)
+            }
+            Dropped::Damaged => {
+                (LogKind::Damaged, "an incomplete request, or one with a wrong CRC, is not answered")
+            }
+        };
+        if let Some(held_back) = self.client.log_limiter.permit(kind, now) {
+            info!(held_back, "{what}");
+        }
     }
 
     fn log_closing(&self, kind: LogKind, now: Instant, why: &str) {
@@ -308,7 +327,8 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// The client is answered or gone: from now on only outcomes of writes are awaited.
     fn end(&mut self, now: Instant) {
-        (self.partial_since, self.idle_since) = (None, None);
+        self.decoder.suspend(now);
+        self.idle_since = None;
         self.session.handle_gone(now);
     }
 

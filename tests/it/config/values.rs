@@ -8,6 +8,7 @@ use metergate::config::section::{Bus, File, Listener, Unit};
 use metergate::config::value::UnitIds;
 use metergate::config::{Config, LogLevel, load, parse};
 use metergate::line::{Echo, Framing, OfflineAfter, Parity, UnitId};
+use metergate::modbus::AduFraming;
 use metergate::serial::Direction;
 use metergate::server::{Broadcast, Writes};
 use proptest::prelude::*;
@@ -30,7 +31,7 @@ listeners:
     max_connections_per_ip: 8
     idle_timeout: 1h
     allow: [10.0.0.0/8, 192.168.1.20, "fd00::/8"]
-  - {address: 127.0.0.1:0, buses: [riser-b]}
+  - {address: 127.0.0.1:0, buses: [riser-b], framing: rtu, answer_within: 250ms}
 buses:
   - name: on
     device: /dev/ttyS0
@@ -88,6 +89,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     assert_eq!(settings.broadcast, Broadcast::Refuse);
     assert_eq!(settings.request_deadline, Duration::from_secs(3));
     assert_eq!(settings.max_in_flight, 16);
+    assert_eq!((settings.framing, settings.answer_within), (AduFraming::Tcp, None));
     assert_eq!((settings.max_connections, settings.max_connections_per_ip), (256, 256));
     assert_eq!(settings.idle_timeout, Duration::from_secs(600));
     assert_eq!(settings.allow, []);
@@ -125,6 +127,9 @@ fn every_value_of_a_file_arrives() {
         (4, 32, 8)
     );
     assert_eq!(settings.idle_timeout, Duration::from_secs(3600));
+    let rtu = &config.listeners[1].settings;
+    assert_eq!((settings.framing, settings.deadline()), (AduFraming::Tcp, Duration::from_secs(10)));
+    assert_eq!((rtu.framing, rtu.deadline()), (AduFraming::Rtu, Duration::from_millis(250)));
     let allow: Vec<String> = settings.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["10.0.0.0/8", "192.168.1.20/32", "fd00::/8"]);
     let (port, line) = (&config.buses[1].port, &config.buses[1].line);

@@ -2,17 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use metergate::findings::rtu_over_tcp;
+use metergate::findings::{Kind, misframed};
+use metergate::modbus::AduFraming;
 
 #[test]
-fn a_client_that_speaks_rtu_is_named_until_it_has_not_tried_for_a_while() {
+fn a_client_of_another_framing_is_named_until_it_has_not_tried_for_a_while() {
     let (first, quiet) = (Instant::now(), Duration::from_secs(120));
     let (listener, client) = ("127.0.0.1:502".parse().unwrap(), "10.0.0.9".parse().unwrap());
     let last = first + quiet;
-    let found = |at| rtu_over_tcp(listener, client, first, last, at);
+    let found = |at| misframed(listener, client, AduFraming::Rtu, first, last, at);
     let one = found(last).expect("just seen");
     assert!(one.what.starts_with("Client 10.0.0.9 speaks RTU over TCP"), "{}", one.what);
     assert_eq!((one.active_since, one.last_seen), (first, last));
     assert!(found(last + quiet).is_some());
     assert_eq!(found(last + quiet + Duration::from_secs(1)), None);
+    let other = misframed(listener, client, AduFraming::Tcp, first, last, last).expect("just seen");
+    assert_eq!((one.kind, other.kind), (Kind::RtuOverTcp, Kind::TcpToRtu));
+    let expected =
+        "Client 10.0.0.9 speaks Modbus TCP to the listener 127.0.0.1:502, which speaks RTU over TCP";
+    assert_eq!(other.what, expected);
+    assert_eq!(other.remedy.to_string(), "Set that client to RTU over TCP, in place of Modbus TCP");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metergate::config::parse;
 use metergate::line::{LineSettings, PortState, View};
+use metergate::modbus::AduFraming;
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{BusHandle, BusParts, OpenPort, PortDevice, bus_task};
@@ -51,6 +52,7 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
         link: Arc::new(Link {
             client: ([127, 0, 0, 1], 40000).into(),
             listener: ([127, 0, 0, 1], 502).into(),
+            framing: AduFraming::Tcp,
             connection: 1,
         }),
         listener: listening(settings, vec![(bus.clone(), units([1]))]),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metergate::line::{PortState, View};
+use metergate::modbus::AduFraming;
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{
@@ -133,6 +134,7 @@ impl Rig {
             link: Arc::new(Link {
                 client: address("10.0.0.5:40001"),
                 listener: address("10.0.0.1:502"),
+                framing: AduFraming::Tcp,
                 connection: 1,
             }),
             listener: Arc::clone(&self.listening),

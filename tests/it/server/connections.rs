@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metergate::line::{Answer, Target};
+use metergate::modbus::AduFraming;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::serial::BusHandle;
 use metergate::server::connection::{
@@ -35,6 +36,7 @@ fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) ->
         link: Arc::new(Link {
             client: SocketAddr::from(([127, 0, 0, 1], 40000)),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+            framing: AduFraming::Tcp,
             connection: 1,
         }),
         listener: listening,

@@ -4,3 +4,4 @@ mod connections;
 mod listener;
 mod pipelined;
 mod requests_and_replies;
+mod rtu_over_tcp;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use metergate::line::{Answer, Block, Request, Snapshot, Target, UnitId, UnitSettings, UnitView, View};
+use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::{self, Adu};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::serial::{BusHandle, ReplySender, clock};
@@ -202,6 +203,7 @@ impl Case {
             link: Arc::new(Link {
                 client: SocketAddr::from(([127, 0, 0, 1], 40000)),
                 listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+                framing: AduFraming::Tcp,
                 connection: 1,
             }),
             listener: Arc::new(ArcSwap::from_pointee(state)),

@@ -34,13 +34,14 @@ const BUSY: ExceptionCode = ExceptionCode::SERVER_DEVICE_BUSY;
 const NO_PATH: ExceptionCode = ExceptionCode::GATEWAY_PATH_UNAVAILABLE;
 const FAILED: ExceptionCode = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
 
-fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<()>) {
+pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<()>) {
     let (ours, theirs) = duplex(64 * 1024);
     let (reader, writer) = tokio::io::split(theirs);
     let client = ClientContext {
         link: Arc::new(Link {
             client: SocketAddr::from(([127, 0, 0, 1], 40000)),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+            framing: state.settings.framing,
             connection: 1,
         }),
         listener: Arc::new(ArcSwap::from_pointee(state)),
@@ -51,7 +52,7 @@ fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<()>) {
 }
 
 /// One bus with units 1 to 4, whose requests the test answers.
-fn one_bus(settings: ListenerSettings) -> (ListenerState, Requests) {
+pub(super) fn one_bus(settings: ListenerSettings) -> (ListenerState, Requests) {
     let (bus, requests) = BusHandle::new("riser-a");
     (ListenerState::new(settings, Routes::new(vec![(bus, units(1..=4))])), requests)
 }
@@ -201,14 +202,14 @@ async fn a_request_names_its_listener() {
 }
 
 /// A listener whose writes go to a file.
-struct Audited {
-    state: ListenerState,
+pub(super) struct Audited {
+    pub(super) state: ListenerState,
     audit_log: Arc<AuditLog>,
     file: PathBuf,
 }
 
 impl Audited {
-    fn new(buses: &[(&BusHandle, u8)]) -> Self {
+    pub(super) fn new(buses: &[(&BusHandle, u8)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("metergate-replies-{}-{number}.jsonl", std::process::id());
@@ -223,7 +224,7 @@ impl Audited {
         Self { state, audit_log, file }
     }
 
-    fn connect(self) -> (Peer<DuplexStream>, JoinHandle<()>, impl FnOnce() -> Vec<Record>) {
+    pub(super) fn connect(self) -> (Peer<DuplexStream>, JoinHandle<()>, impl FnOnce() -> Vec<Record>) {
         let Self { state, audit_log, file } = self;
         let (peer, task) = connect(state);
         (peer, task, move || {
@@ -237,7 +238,7 @@ impl Audited {
 
 /// Outcome, bus and exception.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Record(String, String, Option<u64>);
+pub(super) struct Record(String, String, Option<u64>);
 
 impl Record {
     fn new(line: &Value) -> Self {
@@ -247,7 +248,7 @@ impl Record {
         Self(text(line.get("outcome").unwrap()), text(&buses[0]), line.get("exception").unwrap().as_u64())
     }
 
-    fn of(outcome: &str, bus: &str, exception: Option<ExceptionCode>) -> Self {
+    pub(super) fn of(outcome: &str, bus: &str, exception: Option<ExceptionCode>) -> Self {
         Self(outcome.to_owned(), bus.to_owned(), exception.map(|code| u64::from(code.0)))
     }
 }
@@ -383,7 +384,7 @@ fn one_at_a_time() -> (Server, Requests) {
 }
 
 /// Waits for what another task does about an event of the kernel.
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::task::yield_now().await;

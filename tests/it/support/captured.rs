@@ -91,6 +91,7 @@ impl Rig {
             link: Arc::new(Link {
                 client: address(client),
                 listener: address(listener),
+                framing: self.listening.load().settings.framing,
                 connection: self.connections,
             }),
             listener: Arc::clone(&self.listening),

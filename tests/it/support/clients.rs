@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use metergate::line::{Answer, Request, Target, UnitId};
+use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::{self, Adu};
 use metergate::serial::{BusHandle, ReplySender};
 use metergate::server::{Broadcast, ListenerSettings, ListenerState, Routes, Writes, listener};
@@ -31,10 +32,12 @@ pub(crate) const WRITE: &[u8] = &[0x06, 0, 1, 0x12, 0x34];
 pub(crate) fn settings() -> ListenerSettings {
     ListenerSettings {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        framing: AduFraming::Tcp,
         max_age: Duration::ZERO,
         writes: Writes::Deny,
         broadcast: Broadcast::Refuse,
         request_deadline: Duration::from_secs(3),
+        answer_within: None,
         max_in_flight: 16,
         max_connections: 256,
         max_connections_per_ip: 256,

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use metergate::capture::Capture;
-use metergate::modbus::rtu;
+use metergate::modbus::{AduFraming, rtu};
 use metergate::server::{Broadcast, ListenerSettings, Writes};
 use metergate::traffic::{Event, EventKind, PASSING_PER_SECOND};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{READ, bytes_of, settings};
@@ -181,6 +182,28 @@ async fn the_numbers_of_a_connection_lead_from_one_segment_to_the_next() {
         }
         assert!(ours > 1 && theirs > 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rtu_over_tcp_is_shown_as_modbus_tcp_with_identifiers_that_are_made_up() {
+    let mut rig = Rig::start(ListenerSettings { framing: AduFraming::Rtu, ..settings() });
+    let mut stream = rig.connect("10.0.0.5:40001", "10.0.0.1:2101").stream;
+    let reply = [3, 4, 1, 2, 3, 4];
+    rig.script(READ, [Act::Reply(reply.to_vec())]);
+    for _ in 0..2 {
+        stream.write_all(&rtu::encode(1, READ)).await.unwrap();
+        let mut received = [0; 9];
+        stream.read_exact(&mut received).await.unwrap();
+        assert_eq!(received[..], rtu::encode(1, &reply)[..]);
+    }
+    let file = File::read(&encode(&rig.traffic.kept()));
+    let listener = file.interfaces.iter().find(|one| one.name == "listener 10.0.0.1:2101").unwrap();
+    let expected =
+        "RTU over TCP shown as Modbus/TCP, transaction identifiers made up, port 2101 shown as 502";
+    assert_eq!(listener.description, expected);
+    let shown: Vec<_> = file.of(&listener.name).iter().map(|packet| packet.data[40..].to_vec()).collect();
+    let expected = [(1, READ), (1, &reply), (2, READ), (2, &reply)];
+    assert_eq!(shown, expected.map(|(transaction, pdu)| bytes_of(transaction, 1, pdu).to_vec()));
 }
 
 #[tokio::test(start_paused = true)]

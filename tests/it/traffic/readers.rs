@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
+use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::Adu;
 use metergate::traffic::{
     FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Link, Message, RING_EVENTS, Sender, Traffic,
@@ -16,7 +17,12 @@ use crate::support::clients::{self, READ};
 
 fn message(transaction_id: u16) -> Message {
     let address = |text: &str| text.parse().unwrap();
-    let link = Link { client: address("10.0.0.5:40001"), listener: address("10.0.0.1:502"), connection: 1 };
+    let link = Link {
+        client: address("10.0.0.5:40001"),
+        listener: address("10.0.0.1:502"),
+        framing: AduFraming::Tcp,
+        connection: 1,
+    };
     let adu = Adu { transaction_id, unit: 1, pdu: Bytes::from_static(READ) };
     Message { link: Arc::new(link), sender: Sender::Client, adu, at: Instant::now() }
 }

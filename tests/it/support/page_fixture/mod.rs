@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metergate::events::{Event, EventKind};
 use metergate::findings::{Kind, Remedy, Severity};
+use metergate::modbus::AduFraming;
 use metergate::page::{View, ViewQuery};
 use metergate::status::{
     Bus, BusMinute, Client, DepartedClient, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener,
@@ -380,6 +381,7 @@ fn finding(
 
 fn listener(address: &str, buses: &[&'static str], max_age_ms: u64) -> Listener<'static> {
     Listener {
+        framing: AduFraming::Tcp,
         listener: address.parse().expect("an address"),
         buses: buses.iter().map(|bus| (*bus).into()).collect(),
         max_age_ms,

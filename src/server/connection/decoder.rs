@@ -1,0 +1,120 @@
+//! From the bytes of a connection to its requests, in either framing.
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::task::PARTIAL_ADU_TIMEOUT;
+use crate::modbus::mbap::{self, Adu, FramingError};
+use crate::modbus::{AduFraming, Delimited, Dropped, RequestDelimiter};
+
+/// The decoder of one connection.
+#[derive(Debug)]
+pub(super) enum RequestDecoder {
+    Tcp {
+        /// Since when an ADU is incomplete.
+        partial_since: Option<Instant>,
+    },
+    Rtu(RtuDecoder),
+}
+
+#[derive(Debug)]
+pub(super) struct RtuDecoder {
+    delimiter: RequestDelimiter,
+    last_byte: Instant,
+    /// When the pause has to be looked at again.
+    due: Option<Instant>,
+    /// The transaction identifier of the next request: RTU has none, and no two in flight may share one.
+    transaction_id: u16,
+}
+
+/// The result of one step.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    Request(Adu),
+    Incomplete,
+    /// The stream is not Modbus TCP; nothing after this point can be decoded.
+    Broken(FramingError),
+    /// Bytes that are no RTU request were dropped; requests may follow.
+    Dropped(Dropped),
+}
+
+impl RequestDecoder {
+    pub(super) fn new(framing: AduFraming, now: Instant) -> Self {
+        match framing {
+            AduFraming::Tcp => Self::Tcp { partial_since: None },
+            AduFraming::Rtu => Self::Rtu(RtuDecoder {
+                delimiter: RequestDelimiter::default(),
+                last_byte: now,
+                due: None,
+                transaction_id: 0,
+            }),
+        }
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn handle_bytes(&mut self, now: Instant) {
+        match self {
+            Self::Tcp { .. } => {}
+            Self::Rtu(decoder) => decoder.last_byte = now,
+        }
+    }
+
+    /// Removes the next request from the front of `input`.
+    pub(super) fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Decoded {
+        match self {
+            Self::Tcp { partial_since } => match mbap::decode(input) {
+                Ok(Some(adu)) => {
+                    *partial_since = None;
+                    Decoded::Request(adu)
+                }
+                Ok(None) => {
+                    *partial_since = if input.is_empty() { None } else { partial_since.or(Some(now)) };
+                    Decoded::Incomplete
+                }
+                Err(error) => Decoded::Broken(error),
+            },
+            Self::Rtu(decoder) => decoder.decode(input, now),
+        }
+    }
+
+    /// The gateway leaves the rest of the input waiting, not the client: no pause is measured.
+    pub(super) fn suspend(&mut self, now: Instant) {
+        match self {
+            Self::Tcp { partial_since } => *partial_since = None,
+            Self::Rtu(decoder) => (decoder.last_byte, decoder.due) = (now, None),
+        }
+    }
+
+    /// When the connection has to look at its input again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Tcp { partial_since } => partial_since.map(|since| since + PARTIAL_ADU_TIMEOUT),
+            Self::Rtu(decoder) => decoder.due,
+        }
+    }
+
+    /// Whether a Modbus TCP request has been incomplete for too long. An RTU request ends with a pause.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        match self {
+            Self::Tcp { .. } => self.poll_timeout().is_some_and(|due| due <= now),
+            Self::Rtu(_) => false,
+        }
+    }
+}
+
+impl RtuDecoder {
+    fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Decoded {
+        self.due = None;
+        match self.delimiter.next(input, now.saturating_duration_since(self.last_byte)) {
+            Delimited::Request { unit, pdu } => {
+                self.transaction_id = self.transaction_id.wrapping_add(1);
+                Decoded::Request(Adu { transaction_id: self.transaction_id, unit, pdu })
+            }
+            Delimited::Dropped(dropped) => Decoded::Dropped(dropped),
+            Delimited::Incomplete(pause) => {
+                self.due = pause.map(|pause| self.last_byte + pause);
+                Decoded::Incomplete
+            }
+        }
+    }
+}
