@@ -6,11 +6,12 @@ Addresses are as on the wire, from 0.
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from pymodbus import FramerType
 from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from report import expect, expect_equal
-from stage import DEAD_UNIT, HOST, PORT, READ_ONLY_PORT, UNITS, UNROUTED_UNIT
+from stage import DEAD_UNIT, HOST, PORT, READ_ONLY_PORT, RTU_PORT, UNITS, UNROUTED_UNIT
 
 INTEGERS = 0
 CONFIGURATION = 128
@@ -161,8 +162,75 @@ def reconnects(_stage):
             expect(_one(client.read_holding_registers(FIRMWARE, device_id=7)) > 0, "a firmware version expected")
 
 
+def rtu_reads(_stage):
+    """RTU over TCP: functions 03, 04, 11 and 2B/0E give what they give over Modbus TCP"""
+    with _rtu_client() as rtu, _client() as tcp:
+        for unit in UNITS:
+            for one, other in zip(_configuration(rtu, unit), _configuration(tcp, unit), strict=True):
+                expect_equal(one, other, f"unit {unit}, over RTU and over TCP")
+
+
+def rtu_writes(_stage):
+    """RTU over TCP: functions 06 and 10 write, and the next read shows it; a broadcast is not answered"""
+    with _rtu_client() as client:
+        for value in (3, 97):
+            _answered(client.write_register(SCRATCH, value, device_id=3))
+            expect_equal(_one(client.read_holding_registers(SCRATCH, device_id=3)), value, "after function 06")
+        _answered(client.write_registers(SCRATCH, [57, 58], device_id=3))
+        found = _registers(client.read_holding_registers(SCRATCH, count=2, device_id=3))
+        expect_equal(found, [57, 58], "after function 10")
+        client.write_register(SCRATCH, 33, device_id=0, no_response_expected=True)
+        for unit in UNITS:
+            found = _one(client.read_holding_registers(SCRATCH, device_id=unit))
+            expect_equal(found, 33, f"unit {unit} after a broadcast")
+
+
+def rtu_exceptions(_stage):
+    """RTU over TCP: exceptions 01, 02, 03 of the meter and 0A, 0B of the gateway, each its own code"""
+    with _rtu_client() as client:
+        for reply, code, what in [
+            (client.read_coils(0, count=8, device_id=1), ILLEGAL_FUNCTION, "function 01, which the meter has not"),
+            (client.read_holding_registers(GAP, device_id=1), ILLEGAL_DATA_ADDRESS, "a gap"),
+            (client.write_register(SCRATCH, 1000, device_id=1), ILLEGAL_DATA_VALUE, "a value out of range"),
+            (client.read_holding_registers(0, device_id=UNROUTED_UNIT), GATEWAY_PATH_UNAVAILABLE, "no such unit"),
+            (client.read_holding_registers(0, device_id=DEAD_UNIT), GATEWAY_TARGET_FAILED, "a dead unit"),
+        ]:
+            _refused(reply, code, what)
+        _answered(client.read_holding_registers(INTEGERS, count=52, device_id=1))
+
+
+def rtu_crowd(_stage):
+    """RTU over TCP: eight asynchronous clients at once, every reply is the asked unit's own"""
+
+    async def one():
+        async with AsyncModbusTcpClient(HOST, port=RTU_PORT, framer=FramerType.RTU, **CLIENT) as client:
+            for unit in UNITS:
+                reply = await client.read_holding_registers(SCRATCH, device_id=unit)
+                expect_equal(_one(reply), _mark(unit), f"mark of unit {unit}")
+
+    async def crowd():
+        await asyncio.gather(*(one() for _ in range(CLIENTS)))
+
+    _mark_units()
+    asyncio.run(crowd())
+
+
+def _configuration(client, unit):
+    """What a client reads of a unit that no other check changes meanwhile."""
+    return (
+        _registers(client.read_holding_registers(CONFIGURATION, count=10, device_id=unit)),
+        _registers(client.read_input_registers(CONFIGURATION, count=10, device_id=unit)),
+        _answered(client.report_device_id(device_id=unit)).identifier,
+        _answered(client.read_device_information(device_id=unit)).information,
+    )
+
+
 def _client(port=PORT):
     return ModbusTcpClient(HOST, port=port, **CLIENT)
+
+
+def _rtu_client():
+    return ModbusTcpClient(HOST, port=RTU_PORT, framer=FramerType.RTU, **CLIENT)
 
 
 def _mark(unit):
@@ -206,4 +274,8 @@ CHECKS = [
     blocking_crowd,
     dead_among_living,
     reconnects,
+    rtu_reads,
+    rtu_writes,
+    rtu_exceptions,
+    rtu_crowd,
 ]

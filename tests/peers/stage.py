@@ -18,6 +18,8 @@ HOST = "127.0.0.1"
 PORT = 502
 READ_ONLY_PORT = 1502
 DEMO_PORT = 5020
+# RTU over TCP, which the dissector knows by no port: it is not captured.
+RTU_PORT = 2101
 UNITS = range(1, 9)
 # Configured, but absent from the line.
 DEAD_UNIT = 9
@@ -33,6 +35,11 @@ listeners:
     writes: allow
   - address: {host}:{read_only_port}
     writes: deny
+  - address: {host}:{rtu_port}
+    framing: rtu
+    writes: allow
+    broadcast: silent
+    answer_within: 2s
 buses:
   - name: chain
     device: {device}
@@ -114,12 +121,17 @@ def _start(stage, running):
 
     stage.configuration.write_text(
         CONFIGURATION.format(
-            host=HOST, port=PORT, read_only_port=READ_ONLY_PORT, device=stage.device, dead_unit=DEAD_UNIT
+            host=HOST,
+            port=PORT,
+            read_only_port=READ_ONLY_PORT,
+            rtu_port=RTU_PORT,
+            device=stage.device,
+            dead_unit=DEAD_UNIT,
         )
     )
     stage.gateway = stage.start_process("run", stage.program, "run", "--config", str(stage.configuration))
     running.append(stage.gateway)
-    for port in (PORT, READ_ONLY_PORT):
+    for port in (PORT, READ_ONLY_PORT, RTU_PORT):
         stage.wait_for(f"listener on port {port}", lambda port=port: listens(port), "run", stage.gateway)
 
 
