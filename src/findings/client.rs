@@ -22,9 +22,11 @@ pub fn misframed(
         AduFraming::Rtu => (Kind::RtuOverTcp, AduFraming::Tcp),
         AduFraming::Tcp => (Kind::TcpToRtu, AduFraming::Rtu),
     };
-    let (spoken, wanted) = (spoken.name(), wanted.name());
+    let (spoken, wanted, key) = (spoken.name(), wanted.name(), spoken.word());
     let what = format!("Client {client} speaks {spoken} to the listener {listener}, which speaks {wanted}");
-    let remedy = Remedy::step(format!("Set that client to {wanted}, in place of {spoken}"));
+    let remedy = Remedy::step(format!(
+        "Set that client to {wanted}, or give it a listener of its own with `framing: {key}`"
+    ));
     let found = Finding::new(Severity::Fault, kind, None, what, remedy, at);
     (at.saturating_duration_since(last) <= KEPT).then(|| found.about(listener.to_string()).seen(first, last))
 }

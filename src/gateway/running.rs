@@ -112,11 +112,13 @@ impl RunningListener {
         families: Families,
         state: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
-        let configured = state.load().settings.address;
+        let current = state.load();
+        let (configured, framing) = (current.settings.address, current.settings.framing);
+        drop(current);
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
         let task = tokio::spawn(listener::run(socket, Arc::clone(&state), stop.clone()));
-        info!(%address, "listening");
+        info!(%address, framing = framing.word(), "listening");
         Self { configured, address, families, state, stop, task }
     }
 

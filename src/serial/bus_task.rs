@@ -211,11 +211,14 @@ where
                 request = requests.recv(), if !ended => match request {
                     Some(request) => {
                         self.handle_departures();
-                        if request.to.has_left() {
+                        if request.to.is_half_closed() {
                             // It was not in the queue yet when that was searched.
                             self.departures = None;
                         }
-                        self.line.handle_request(request, clock::now());
+                        // A line that is free would send it at once. Dropped, it reports that it was not sent.
+                        if !request.to.is_gone() {
+                            self.line.handle_request(request, clock::now());
+                        }
                     }
                     None => ended = true,
                 },

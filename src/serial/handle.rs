@@ -149,11 +149,6 @@ impl ReplySender {
         self.channel.half_closed.load(Ordering::Relaxed)
     }
 
-    /// Whether the client has gone, or closed its sending side.
-    pub(super) fn has_left(&self) -> bool {
-        self.is_gone() || self.is_half_closed()
-    }
-
     fn deliver(&mut self, answer: Answer) {
         self.is_answered = true;
         self.channel.push(self.key, answer);

@@ -280,21 +280,23 @@ impl RequestTable {
         self.handle_answer(key, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), now)
     }
 
-    /// The client sent its next request, and waits for no other answer any more. Returns the key below which all others
-    /// are superseded, if there are any.
+    /// The client sent its next request, and waits for no other answer any more. Returns the key below which requests
+    /// are superseded, if any of them is with a bus.
     pub(super) fn supersede(&mut self) -> Option<u64> {
-        let mut any = false;
+        let mut is_any_with_bus = false;
         for RequestEntry { asked, stage, .. } in &mut self.entries {
             match asked.window {
                 ReplyWindow::Until(_) => asked.window = ReplyWindow::Never,
                 ReplyWindow::Always | ReplyWindow::Never => continue,
             }
-            any = true;
-            if let Stage::Unit { write: Some(write), .. } = stage {
-                write.note_client_gave_up();
+            if let Stage::Unit { write, .. } = stage {
+                is_any_with_bus = true;
+                if let Some(write) = write {
+                    write.note_client_gave_up();
+                }
             }
         }
-        any.then_some(self.next_key)
+        is_any_with_bus.then_some(self.next_key)
     }
 
     /// The client is gone: no reply is sent any more, and only the outcomes of writes are awaited.

@@ -314,6 +314,7 @@ impl Session {
             AduFraming::Rtu => self.replies.drop_unbegun(),
         }
         if let Some(key) = self.in_flight.supersede() {
+            debug!("the client sent its next request; the one before is given up");
             self.channel.supersede(key);
         }
     }
@@ -369,7 +370,8 @@ impl Session {
 }
 
 /// The remedy for a client that sends Modbus TCP to a listener for RTU.
-pub(super) const MODBUS_TCP: &str = "the client speaks Modbus TCP to a listener for RTU over TCP; set it to RTU over TCP, or use another listener";
+pub(super) const MODBUS_TCP: &str = "the client speaks Modbus TCP to a listener for RTU over TCP; set it to RTU over TCP, or give it another listener";
 
 /// The remedy for a client that sends RTU frames.
-pub(super) const RTU_OVER_TCP: &str = "the client speaks RTU over TCP; set it to Modbus TCP";
+pub(super) const RTU_OVER_TCP: &str =
+    "the client speaks RTU over TCP; set it to Modbus TCP, or give it a listener with `framing: rtu`";

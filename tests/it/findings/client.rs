@@ -21,5 +21,8 @@ fn a_client_of_another_framing_is_named_until_it_has_not_tried_for_a_while() {
     let expected =
         "Client 10.0.0.9 speaks Modbus TCP to the listener 127.0.0.1:502, which speaks RTU over TCP";
     assert_eq!(other.what, expected);
-    assert_eq!(other.remedy.to_string(), "Set that client to RTU over TCP, in place of Modbus TCP");
+    assert_eq!(
+        other.remedy.to_string(),
+        "Set that client to RTU over TCP, or give it a listener of its own with `framing: tcp`"
+    );
 }

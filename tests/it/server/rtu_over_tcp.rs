@@ -333,6 +333,16 @@ async fn a_write_that_waits_for_the_line_when_it_is_given_up_does_not_reach_its_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_was_given_up_before_its_bus_received_it_does_not_reach_its_unit() {
+    let (rig, mut peer, _) = with_a_line(settings()).await;
+    // The line is free and would send it at once.
+    peer.send_bytes(&[rtu::encode(2, WRITE), rtu::encode(9, READ)].concat()).await;
+    assert_eq!(peer.receive().await, Some((9, exception(3, NO_PATH))));
+    peer.expect_silence(Duration::from_secs(10)).await;
+    assert_eq!(rig.heard.lock().unwrap().requests, Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_cannot_be_answered_in_time_does_not_reach_its_unit() {
     let (rig, mut peer, mut holder) =
         with_a_line(ListenerSettings { answer_within: Some(WITHIN), ..settings() }).await;
