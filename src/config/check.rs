@@ -42,14 +42,15 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     check_addresses(&listeners, reader);
     check_names(&buses, reader);
     check_devices(&buses, reader);
+    let mut aliases = FreeAliases::new(&buses);
     for bus in &buses {
-        check_identifiers(bus, &buses, reader);
+        check_identifiers(bus, &mut aliases, reader);
     }
     let routes: Vec<_> = listeners.iter().map(|listener| route(listener, &buses, reader)).collect();
     let mut reported = BTreeSet::new();
     for (listener, route) in listeners.iter().zip(&routes) {
         let Some(route) = route else { continue };
-        check_routes(listener, route, &buses, &mut reported, reader);
+        check_routes(listener, route, &buses, &mut aliases, &mut reported, reader);
         check_unit_map(listener, route, &buses, reader);
         check_deadline(listener, route, &buses, reader);
         check_wire_time(listener, route, &buses, reader);
@@ -390,7 +391,7 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
 }
 
 /// Checks that each identifier, on the line and for clients, occurs once on a bus.
-fn check_identifiers(bus: &BusEntry<'_>, buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
+fn check_identifiers(bus: &BusEntry<'_>, free: &mut FreeAliases, reader: &mut Reader<'_, '_>) {
     let mut on_line: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
     let mut for_clients: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
     for unit in &bus.units {
@@ -399,18 +400,18 @@ fn check_identifiers(bus: &BusEntry<'_>, buses: &[BusEntry<'_>], reader: &mut Re
         }
         let taken = unit.ids.and_then(|ids| claim(&mut on_line, ids, unit));
         if let Some((id, first)) = taken {
-            let what = format!("found unit {id} a second time, {} has it already", first.location(reader));
-            reader.error(&format!("{}.id", unit.path), &what, "allowed: each unit once on a bus");
+            let first = match reader.line(&first.path) {
+                Some(line) => format!("line {line}"),
+                None => first.path.clone(),
+            };
+            let what = format!("found unit {id} a second time, {first} has it already");
+            reader.error(&format!("{}.id", unit.path), &what, "remove it from one of the two lines");
         }
         let taken_alias = unit.aliases.as_deref().and_then(|aliases| claim(&mut for_clients, aliases, unit));
         // A unit listed twice under its own identifier is reported once, not twice.
         if let Some((alias, first)) = taken_alias.filter(|_| unit.is_renamed || taken.is_none()) {
-            let what = format!(
-                "found identifier {alias} for clients, which leads to {} already",
-                first.location(reader)
-            );
-            let help = format!("allowed: each identifier once on a listener; {}", suggest_alias(unit, buses));
-            reader.error(&unit.alias_path(), &what, &help);
+            let what = format!("clients call {} by identifier {alias} already", first.location(reader));
+            reader.error(&unit.alias_path(), &what, &free.suggest(unit));
         }
     }
 }
@@ -431,18 +432,43 @@ fn claim<'u, 'f>(
     taken
 }
 
-/// Suggests a value of `as` whose identifiers no other unit has.
-fn suggest_alias(unit: &UnitEntry<'_>, buses: &[BusEntry<'_>]) -> String {
-    let others = buses.iter().flat_map(|bus| &bus.units).filter(|other| !std::ptr::eq(*other, unit));
-    let taken: BTreeSet<u8> = others.flat_map(with_aliases).map(|(alias, _)| alias).collect();
-    let more = u8::try_from(unit.ids.map_or(1, <[u8]>::len).saturating_sub(1)).unwrap_or(u8::MAX);
-    let runs = (1..=u8::MAX - more).map(|first| first..=first + more);
-    match runs.into_iter().find(|run| taken.range(run.clone()).next().is_none()) {
-        Some(run) if more > 0 => {
-            format!("`as: {}` makes these {} to {}", run.start(), run.start(), run.end())
+/// The identifiers for clients that are free to be suggested.
+struct FreeAliases {
+    /// How many units have each identifier.
+    owners: BTreeMap<u8, usize>,
+    /// Identifiers that were suggested before.
+    reserved: BTreeSet<u8>,
+}
+
+impl FreeAliases {
+    fn new(buses: &[BusEntry<'_>]) -> Self {
+        let mut owners = BTreeMap::new();
+        for (alias, _) in buses.iter().flat_map(|bus| &bus.units).flat_map(with_aliases) {
+            *owners.entry(alias).or_default() += 1;
         }
-        Some(run) => format!("`as: {}` is free", run.start()),
-        None => "see the key `as`".to_owned(),
+        Self { owners, reserved: BTreeSet::new() }
+    }
+
+    /// Help with a value of `as` whose identifiers no other unit has; they are reserved for this one.
+    fn suggest(&mut self, unit: &UnitEntry<'_>) -> String {
+        let units = unit.ids.map_or(1, <[u8]>::len);
+        let more = u8::try_from(units.saturating_sub(1)).unwrap_or(u8::MAX);
+        let runs = (1..=u8::MAX - more).map(|first| first..=first + more);
+        let own = unit.aliases.as_deref().unwrap_or_default();
+        let is_free = |alias: u8| {
+            let owners = self.owners.get(&alias).copied().unwrap_or_default();
+            owners == usize::from(own.contains(&alias)) && !self.reserved.contains(&alias)
+        };
+        let run = runs.into_iter().find(|run| run.clone().all(is_free));
+        let verb = if unit.is_renamed { "write" } else { "add" };
+        let Some(run) = run else { return "give it an identifier of its own by the key `as`".to_owned() };
+        self.reserved.extend(run.clone());
+        let (first, last) = (run.start(), run.end());
+        if more > 0 {
+            format!("{verb} `as: {first}`, so that clients call these units {first} to {last}")
+        } else {
+            format!("{verb} `as: {first}`, so that clients call this unit {first}")
+        }
     }
 }
 
@@ -490,10 +516,11 @@ fn check_routes(
     listener: &ListenerEntry<'_>,
     route: &[usize],
     buses: &[BusEntry<'_>],
+    free: &mut FreeAliases,
     reported: &mut BTreeSet<String>,
     reader: &mut Reader<'_, '_>,
 ) {
-    let mut owners: BTreeMap<u8, &UnitEntry<'_>> = BTreeMap::new();
+    let mut owners: BTreeMap<u8, (&UnitEntry<'_>, &BusEntry<'_>)> = BTreeMap::new();
     // In the order of the file, so that the later of two units is reported.
     let routed = buses.iter().enumerate().filter(|(index, _)| route.contains(index));
     for (_, bus) in routed {
@@ -503,22 +530,27 @@ fn check_routes(
                 return;
             }
             let taken = with_aliases(unit).find_map(|(alias, _)| Some((alias, *owners.get(&alias)?)));
-            if let Some((alias, first)) = taken.filter(|_| reported.insert(unit.path.clone())) {
+            if let Some((alias, (first, other))) = taken.filter(|_| reported.insert(unit.path.clone()))
+                // One message about an identifier is enough.
+                && reader.is_sound(&unit.alias_path())
+            {
+                let on_line = reader.on_line(&listener.path);
                 let what = format!(
-                    "found identifier {alias} for clients, which leads to {} already, on the same listener ({})",
-                    first.location(reader),
-                    listener.path
+                    "clients of the listener{on_line} call {} by identifier {alias} already",
+                    first.location(reader)
                 );
-                let help = format!(
-                    "allowed: each identifier once on a listener; {}, or give each bus a listener of its own by `buses`",
-                    suggest_alias(unit, buses)
-                );
+                let mut help = free.suggest(unit);
+                if let (Some(one), Some(two)) = (other.name, bus.name) {
+                    help.push_str(&format!(
+                        "; or give each bus a listener of its own, one with `buses: [{one}]`, one with `buses: [{two}]`"
+                    ));
+                }
                 reader.error(&unit.alias_path(), &what, &help);
             }
             own.extend(with_aliases(unit));
         }
         for (alias, unit) in own {
-            owners.entry(alias).or_insert(unit);
+            owners.entry(alias).or_insert((unit, bus));
         }
     }
 }
@@ -592,17 +624,17 @@ fn check_deadline(
     let (Some(deadline), Some((slow, unit))) = (listener.deadline, slowest) else { return };
     let needed = slow + DEADLINE_SLACK;
     if deadline < needed {
-        let what = format!(
-            "{} is too short for one attempt: the response_timeout of {} is {}",
-            show(deadline),
-            unit.location(reader),
-            show(slow)
-        );
-        reader.error(
-            &listener.key("request_deadline"),
-            &what,
-            &format!("allowed: at least {}", show(needed)),
-        );
+        let path = listener.key("request_deadline");
+        let default = if reader.line(&path).is_some() { "" } else { "the default of " };
+        let limit = match reader.line(&unit.response_timeout_path) {
+            Some(line) => format!("response_timeout on line {line}"),
+            None => "the default response_timeout".to_owned(),
+        };
+        let what =
+            format!("{default}{} is too short for one attempt: {limit} is {}", show(deadline), show(slow));
+        let help =
+            format!("write `request_deadline: {}` or more, or a shorter response_timeout", show(needed));
+        reader.error(&path, &what, &help);
     }
 }
 
@@ -682,7 +714,7 @@ fn check_diagnostics(
     }
     let Some(unit) = served.get(&id) else { return };
     let free = (1..=UnitId::STANDARD_MAX).rev().find(|free| !served.contains_key(free));
-    let what = format!("found {id}, which leads to {} already", unit.location(reader));
+    let what = format!("clients call {} by identifier {id} already", unit.location(reader));
     let help = format!("allowed: off, or an identifier no unit has, such as {}", free.unwrap_or(u8::MAX));
     reader.error("diagnostics_unit", &what, &help);
 }

@@ -23,6 +23,8 @@ pub(super) struct UnitEntry<'f> {
     /// Whether `as` is in the file.
     pub(super) is_renamed: bool,
     pub(super) response_timeout: Option<Duration>,
+    /// The key that sets `response_timeout`: the unit's or the bus's.
+    pub(super) response_timeout_path: String,
     pub(super) request_gap: Option<Duration>,
     pub(super) polling: Option<UnitPolling>,
     pub(super) read_functions: BTreeSet<FunctionCode>,
@@ -63,7 +65,20 @@ impl<'f> UnitEntry<'f> {
             .flatten();
         let polling = polling::read(unit, &path, max_read, profiles, reader);
         let is_renamed = unit.alias.is_some();
-        Self { path, ids, aliases, is_renamed, response_timeout, request_gap, polling, read_functions, unit }
+        let setter = if unit.response_timeout.is_some() { path.as_str() } else { bus_path };
+        let response_timeout_path = format!("{setter}.response_timeout");
+        Self {
+            path,
+            ids,
+            aliases,
+            is_renamed,
+            response_timeout,
+            response_timeout_path,
+            request_gap,
+            polling,
+            read_functions,
+            unit,
+        }
     }
 
     /// The settings of one of the entry's units.
@@ -93,9 +108,13 @@ impl<'f> UnitEntry<'f> {
         format!("{}.{}", self.path, if self.is_renamed { "as" } else { "id" })
     }
 
-    /// Its path and line, for messages about other entries.
+    /// `the unit on line 7`, for messages about other entries.
     pub(super) fn location(&self, reader: &Reader<'_, '_>) -> String {
-        format!("{}{}", self.path, reader.on_line(&self.path))
+        let unit = if self.ids.is_some_and(|ids| ids.len() > 1) { "one of the units" } else { "the unit" };
+        match reader.line(&self.path) {
+            Some(line) => format!("{unit} on line {line}"),
+            None => format!("{unit} {}", self.path),
+        }
     }
 }
 

@@ -235,6 +235,11 @@ impl<'n> Reader<'n, '_> {
         self.spot(path).map(|spot| format!(" on line {}", spot.line)).unwrap_or_default()
     }
 
+    /// The line of the value at that path; `None`: the file does not contain it.
+    pub(crate) fn line(&self, path: &str) -> Option<usize> {
+        self.root.filter(|root| root.has(path)).map(|root| root.find(path).0.line)
+    }
+
     fn spot(&self, path: &str) -> Option<Spot> {
         self.root.map(|root| root.find(path).0)
     }

@@ -71,6 +71,11 @@ impl Node {
         (node.spot, if is_there { key } else { node.spot })
     }
 
+    /// Whether the path exists.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.follow(path).2
+    }
+
     /// The length of the list at a path; `None`: there is no list.
     pub(crate) fn find_list(&self, path: &str) -> Option<usize> {
         match self.follow(path) {

@@ -129,7 +129,7 @@ fn the_bounds_in_the_comments_are_within_them() {
             // Deadlines and identifiers are compared with others, and may be refused for that alone.
             let compared = [
                 "too short for one attempt",
-                "which leads to",
+                "clients call ",
                 "a second time",
                 "a block that is polled",
                 "beside framing: tcp",

@@ -269,7 +269,7 @@ buses:
     units: [{id: 9}]
 diagnostics_unit: 5
 ";
-    let expected = "diagnostics_unit: found 5, which leads to buses[0].units[1] on line 8 already
+    let expected = "diagnostics_unit: clients call one of the units on line 8 by identifier 5 already
   --> m.yaml:12:19";
     assert!(faults(text).contains(expected), "{}", faults(text));
     // No listener leads to unit 9, and 255 is no unit's.

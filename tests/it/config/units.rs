@@ -256,8 +256,8 @@ fn identifiers_for_clients_follow_the_first_and_end_at_255() {
 fn units_of_lists_are_compared_with_all_others() {
     let text = file("", "      - id: [1, 5, 9]\n      - {id: 4-6, as: 50}\n      - {id: 7, as: 9}\n");
     let expected = [
-        "buses[0].units[1].id: found unit 5 a second time, buses[0].units[0] on line 6 has it already; allowed: each unit once on a bus",
-        "buses[0].units[2].as: found identifier 9 for clients, which leads to buses[0].units[0] on line 6 already; allowed: each identifier once on a listener; `as: 2` is free",
+        "buses[0].units[1].id: found unit 5 a second time, line 6 has it already; remove it from one of the two lines",
+        "buses[0].units[2].as: clients call one of the units on line 6 by identifier 9 already; write `as: 2`, so that clients call this unit 2",
     ];
     assert_eq!(messages(&text), expected);
 }
@@ -273,11 +273,7 @@ fn the_diagnostics_unit_has_an_identifier_of_the_standard_or_255() {
         assert_eq!(messages(&with(id)), [expected]);
     }
     let taken = with("255").replace("id: 9", "{id: 9, as: 255}");
-    assert!(
-        messages(&taken)[0].contains("found 255, which leads to buses[0].units[0]"),
-        "{:?}",
-        messages(&taken)
-    );
+    assert!(messages(&taken)[0].contains("by identifier 255 already"), "{:?}", messages(&taken));
 }
 
 #[test]
