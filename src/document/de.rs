@@ -423,3 +423,6 @@ pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<ErrorKind> {
 
 /// The keys of a section.
 pub(crate) type Keys = &'static [&'static str];
+
+/// The sections of a kind of file: functions that return display name and keys.
+pub(crate) type Sections = [fn() -> (&'static str, Keys)];

@@ -4,6 +4,7 @@
 //! lines are examined first, and the parser's complaint is used only for the mistakes that remain. This module never
 //! decides whether there is a mistake. Source: YAML 1.2.2, chapters 5 to 8.
 
+use super::de::Sections;
 use super::problem::Spot;
 
 /// The cause of a syntax error.
@@ -15,8 +16,8 @@ pub(super) struct SyntaxFault {
     pub(super) is_at_key: bool,
 }
 
-/// The mistake behind a complaint of the parser at `spot`.
-pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> SyntaxFault {
+/// The mistake behind a complaint of the parser at `spot`. `sections` are those of this kind of file.
+pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str, sections: &Sections) -> SyntaxFault {
     // The parser may be a line late, and it may stop before a line that cannot be a continuation.
     let last = spot.line.min(lines.len());
     let numbered = || lines.iter().enumerate().map(|(at, text)| (at + 1, *text));
@@ -29,9 +30,13 @@ pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str) -> SyntaxFaul
         .or_else(|| before().rev().take(2).find_map(|(line, text)| no_space(line, text)))
         .or_else(|| before().rev().take(2).find_map(|(line, text)| no_colon(line, text, complaint)))
         .or_else(|| bracket(&lines[..last], complaint))
-        .or_else(|| indentation(&lines[..last]))
-        .or_else(|| indentation(&lines[..(last + 1).min(lines.len())]))
-        .unwrap_or_else(|| by_complaint(spot, complaint))
+        .or_else(|| indentation(&lines[..last], sections))
+        .or_else(|| indentation(&lines[..(last + 1).min(lines.len())], sections))
+        .unwrap_or_else(|| {
+            let fault = by_complaint(spot, complaint);
+            let text = lines.get(spot.line.saturating_sub(1)).copied().unwrap_or_default();
+            if fault.what == SIGN.0 { sign(spot, text).unwrap_or(fault) } else { fault }
+        })
 }
 
 /// A tab in the indentation.
@@ -66,6 +71,22 @@ fn address(line: usize, text: &str) -> Option<SyntaxFault> {
 fn directive(line: usize, text: &str) -> Option<SyntaxFault> {
     let spot = Spot { line, column: 1, width: 1 };
     text.starts_with('%').then(|| SyntaxFault { is_at_key: false, ..by_complaint(spot, "directive") })
+}
+
+/// A value that begins with a sign that YAML reserves.
+fn sign(spot: Spot, text: &str) -> Option<SyntaxFault> {
+    let (at, sign) = text.char_indices().nth(spot.column.checked_sub(1)?)?;
+    let key = text[..at].trim_start_matches([' ', '-']);
+    let value = text[at..].split(" #").next().unwrap_or_default().trim_end();
+    (key.ends_with(": ") && RESERVED.contains(sign)).then(|| {
+        let quote = if value.contains(['"', '\\']) { '\'' } else { '"' };
+        SyntaxFault {
+            spot,
+            what: format!("a value cannot begin with `{sign}` unless it is in quotes"),
+            help: format!("write `{key}{quote}{value}{quote}`"),
+            is_at_key: true,
+        }
+    })
 }
 
 /// A dash, or a key, without a space behind it.
@@ -141,15 +162,22 @@ fn unpaired(spot: Spot, bracket: char, why: &str) -> SyntaxFault {
 struct OpenBlock<'t> {
     /// From 0.
     column: usize,
-    /// The line that opened it, and its key.
+    /// The line that opened it.
     line: usize,
-    key: &'t str,
+    /// The keys of its lines.
+    keys: Vec<&'t str>,
     /// Whether its lines begin with dashes rather than keys.
     is_list: bool,
 }
 
+impl OpenBlock<'_> {
+    fn first_key(&self) -> &str {
+        self.keys.first().copied().unwrap_or_default()
+    }
+}
+
 /// The first line with a different indentation than its neighbours.
-fn indentation(lines: &[&str]) -> Option<SyntaxFault> {
+fn indentation(lines: &[&str], sections: &Sections) -> Option<SyntaxFault> {
     let mut open: Vec<OpenBlock<'_>> = Vec::new();
     let mut may_deepen = true;
     let mut brackets = 0_usize;
@@ -173,7 +201,17 @@ fn indentation(lines: &[&str]) -> Option<SyntaxFault> {
         let is_key_among_dashes = fits && !is_item && around.is_some_and(|one| one.is_list);
         let is_between = !fits && !closed.is_empty();
         let is_too_deep = !fits && closed.is_empty() && around.is_some() && !may_deepen;
+        if let (None, Some(first)) = (around, closed.first())
+            && first.keys.len() == 1
+            && column == 0
+        {
+            // Only the first line of the file is indented.
+            return Some(indented(first, key_of(&bare[column..]), line));
+        }
         if is_between || is_key_among_dashes || is_too_deep {
+            let misplaced = |line: usize, column: usize, candidates: &[OpenBlock<'_>]| {
+                misplaced(line, column, lines[line - 1], candidates, sections)
+            };
             // The line before may be the one that is too far left.
             if let Some(own) =
                 before.2.iter().find(|one: &&OpenBlock<'_>| one.column == column).filter(|_| is_too_deep)
@@ -188,13 +226,16 @@ fn indentation(lines: &[&str]) -> Option<SyntaxFault> {
             return Some(misplaced(line, column, &candidates));
         }
         if !fits {
-            open.push(OpenBlock { column, line, key: key_of(&bare[column..]), is_list: is_item });
+            open.push(OpenBlock { column, line, keys: vec![key_of(&bare[column..])], is_list: is_item });
+        } else if let Some(block) = open.last_mut() {
+            block.keys.push(key_of(&bare[column..]));
         }
         let mut rest = &bare[column..];
         while let Some(item) = rest.strip_prefix("- ") {
             rest = item.trim_start();
             let is_list = rest.starts_with("- ");
-            open.push(OpenBlock { column: bare.len() - rest.len(), line, key: key_of(rest), is_list });
+            let column = bare.len() - rest.len();
+            open.push(OpenBlock { column, line, keys: vec![key_of(rest)], is_list });
         }
         may_deepen = rest.ends_with(':') || rest == "-" || rest.ends_with(['|', '>']);
         before = (line, column, closed);
@@ -206,21 +247,73 @@ fn key_of(text: &str) -> &str {
     text.split([':', ' ']).next().unwrap_or_default()
 }
 
-fn misplaced(line: usize, column: usize, candidates: &[OpenBlock<'_>]) -> SyntaxFault {
-    let beside = |one: &OpenBlock<'_>| {
-        let name = if one.is_list { "the dash".to_owned() } else { format!("`{}`", one.key) };
-        format!("in column {}, beside {name} of line {}", one.column + 1, one.line)
+/// The line `text` begins in a wrong column. It may belong to one of the `candidates` if a section has its key and all
+/// of theirs.
+fn misplaced(
+    line: usize,
+    column: usize,
+    text: &str,
+    candidates: &[OpenBlock<'_>],
+    sections: &Sections,
+) -> SyntaxFault {
+    let key = key_of(text.trim_start());
+    let is_known = |one: &&OpenBlock<'_>| {
+        sections.iter().any(|section| {
+            let (_, keys) = section();
+            keys.contains(&key) && one.keys.iter().all(|other| keys.contains(other))
+        })
     };
-    let candidates: Vec<_> = candidates.iter().map(beside).collect();
-    let help = if candidates.is_empty() {
-        LAYOUT_HELP.to_owned()
+    let mut likely: Vec<_> = candidates.iter().filter(is_known).collect();
+    if likely.is_empty() {
+        likely = candidates.iter().collect();
+    }
+    likely.sort_by_key(|one| one.column);
+    let name = |one: &OpenBlock<'_>| {
+        let name = if one.is_list { "the dash".to_owned() } else { format!("`{}`", one.first_key()) };
+        format!("{name} of line {}", one.line)
+    };
+    let at = |one: &&OpenBlock<'_>| format!("{} in column {}", name(one), one.column + 1);
+    let under = |one: &&OpenBlock<'_>| {
+        let spaces = match one.column {
+            0 => "without spaces".to_owned(),
+            1 => "with 1 space".to_owned(),
+            spaces => format!("with {spaces} spaces"),
+        };
+        format!("{spaces}, under {}", name(one))
+    };
+    let subject = if text.trim_start().starts_with('-') {
+        "this dash".to_owned()
+    } else if text.contains(':') {
+        format!("`{key}`")
     } else {
-        format!("begin it {}", candidates.join(", or "))
+        "this line".to_owned()
+    };
+    let (others, help) = if likely.is_empty() {
+        ("unlike the lines above it".to_owned(), LAYOUT_HELP.to_owned())
+    } else {
+        let others: Vec<_> = likely.iter().map(at).collect();
+        let places: Vec<_> = likely.iter().map(under).collect();
+        (format!("but {}", others.join(" and ")), format!("begin it {}", places.join(", or ")))
     };
     SyntaxFault {
         spot: Spot { line, column: column + 1, width: 1 },
-        what: format!("this line begins in column {}, where nothing it could belong to does", column + 1),
+        what: format!("{subject} begins in column {}, {others}", column + 1),
         help,
+        is_at_key: false,
+    }
+}
+
+/// The first line of the file is indented, and the next of its section, at `line`, is not.
+fn indented(first: &OpenBlock<'_>, next: &str, line: usize) -> SyntaxFault {
+    let spaces = if first.column == 1 { "space".to_owned() } else { format!("{} spaces", first.column) };
+    SyntaxFault {
+        spot: Spot { line: first.line, column: 1, width: first.column },
+        what: format!(
+            "`{}` begins in column {}, but `{next}` of line {line} in column 1",
+            first.first_key(),
+            first.column + 1
+        ),
+        help: format!("delete the {spaces} before it"),
         is_at_key: false,
     }
 }
@@ -236,6 +329,9 @@ fn is_content(text: &str) -> bool {
     let text = text.trim_start();
     !text.is_empty() && !text.starts_with('#')
 }
+
+/// Signs with which a value cannot begin.
+const RESERVED: &str = "%@`&*!|>";
 
 /// Parts of complaints and the mistakes they indicate; the first match counts.
 const COMPLAINTS: [(&str, Mistake); 19] = [
@@ -287,5 +383,5 @@ const DASH: Mistake =
     ("found a dash in a line with a key", "put each `- ` in a line of its own, below its key");
 const NO_KEY: Mistake = ("found a line that is no key with a value", LAYOUT_HELP);
 const LAYOUT: Mistake = ("this does not fit what stands before it", LAYOUT_HELP);
-const LAYOUT_HELP: &str = "write `key: value` with a space after the colon, the keys of a section and the dashes of a list \
-                           each in one column";
+const LAYOUT_HELP: &str = "write `key: value` with a space after the colon, the keys of a section and the dashes of a \
+    list each in one column";

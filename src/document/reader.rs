@@ -5,11 +5,11 @@
 
 use serde::Deserialize;
 
-use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, allowed};
+use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, Sections, allowed};
 use super::did_you_mean;
 use super::problem::{Faults, Problem, Problems, Spot, unreadable};
 use super::text::{bounded, first_control_character};
-use super::tree::{self, Node, NodeKind, join, shorten};
+use super::tree::{self, Entry, Node, NodeKind, join, shorten};
 use super::value::{allowed_list, wrong_length};
 
 /// One section of a file: a struct whose container attribute `rename` is its display name, after "of".
@@ -23,7 +23,7 @@ pub(crate) struct Format {
     /// What such a file holds, for the message after "allowed:".
     pub(crate) holds: &'static str,
     /// All sections.
-    pub(crate) sections: &'static [fn() -> (&'static str, Keys)],
+    pub(crate) sections: &'static Sections,
     /// Keys of later versions, by their paths without indexes.
     pub(crate) later: &'static [&'static str],
 }
@@ -46,7 +46,7 @@ pub(crate) fn read<T>(
             faults.error(Some(spot), "", "found a control character".to_owned(), Some(help));
             None
         }
-        None => tree::read(text, format.holds, &mut faults),
+        None => tree::read(text, format.holds, format.sections, &mut faults),
     };
     let mut built = None;
     if let Some(root) = &root {
@@ -144,12 +144,15 @@ impl<'n> Reader<'n, '_> {
                 }
             };
             if let Some(what) = what {
-                let mut help = format!("allowed: {}", allowed_list(most));
-                if let NodeKind::Mapping(entries) = &entry.value.kind
-                    && let Some(first) = entries.first()
-                {
-                    help = format!("begin each entry with a dash: `- {}: ...`; {help}", first.key);
-                }
+                let (what, help) = match &entry.value.kind {
+                    NodeKind::Mapping(entries) if !entries.is_empty() => self.missing_dash(entries),
+                    NodeKind::Mapping(_)
+                    | NodeKind::List(_)
+                    | NodeKind::Empty
+                    | NodeKind::Absent
+                    | NodeKind::Refused
+                    | NodeKind::Scalar { .. } => (what, format!("allowed: {}", allowed_list(most))),
+                };
                 self.faults.error(Some(entry.value.spot), &path, what, Some(help));
             }
             let NodeKind::List(items) = &entry.value.kind else { continue };
@@ -162,6 +165,26 @@ impl<'n> Reader<'n, '_> {
             }
         }
         found
+    }
+
+    /// The message about keys in place of a list of sections.
+    fn missing_dash(&self, entries: &[Entry]) -> (String, String) {
+        let what = "the first entry has no dash".to_owned();
+        let Some(first) = entries.first() else { return (what, String::new()) };
+        let line = self.faults.lines().get(first.key_spot.line - 1).copied().unwrap_or_default();
+        let text = line.split(" #").next().unwrap_or_default().trim_end();
+        let help = match text.strip_prefix(&" ".repeat(first.key_spot.column - 1)) {
+            Some(bare) if first.key_spot.column > 2 => {
+                let spaces = " ".repeat(first.key_spot.column - 3);
+                format!(
+                    "write `{spaces}- {}`: the dash takes the place of two spaces, and the lines below stay as they \
+                     are",
+                    shorten(bare)
+                )
+            }
+            Some(_) | None => format!("begin each entry with a dash: `- {}: ...`", first.key),
+        };
+        (what, help)
     }
 
     /// The same for an optional list.
@@ -254,6 +277,9 @@ impl<'n> Reader<'n, '_> {
                 ("the key is missing".to_owned(), Some(format!("allowed: {allowed}")))
             }
             ErrorKind::Value { hint, allowed } => {
+                if let Some((what, help)) = error.node.and_then(|node| self.explain_escape(node)) {
+                    return self.faults.error(error.spot, &path, what, Some(help));
+                }
                 let is_typographic =
                     error.found.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
                 let quotes = if is_typographic { "use plain quotes (\") or none; " } else { "" };
@@ -265,6 +291,19 @@ impl<'n> Reader<'n, '_> {
             ErrorKind::MissingKey(_) | ErrorKind::Reported => return,
         };
         self.faults.error(error.spot, &path, what, help);
+    }
+
+    /// The message about a value in double quotes whose backslash begins an escape sequence.
+    fn explain_escape(&self, node: &Node) -> Option<(String, String)> {
+        let NodeKind::Scalar { plain: false, .. } = node.kind else { return None };
+        let line = self.faults.lines().get(node.spot.line.checked_sub(1)?)?;
+        let source: String = line.chars().skip(node.spot.column - 1).take(node.spot.width).collect();
+        let text = source.strip_prefix('"')?.strip_suffix('"')?;
+        let code: String = text.chars().skip_while(|c| *c != '\\').take(2).collect();
+        (!code.is_empty()).then(|| {
+            let what = format!("in double quotes `{code}` stands for another character");
+            (what, format!("use single quotes: `'{}'`", shorten(&text.replace('\'', "''"))))
+        })
     }
 
     fn unknown(&self, path: &str, known: &[&str]) -> (String, Option<String>) {

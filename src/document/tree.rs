@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::de::Sections;
 use super::layout;
 use super::problem::{Faults, Spot};
 
@@ -105,15 +106,15 @@ impl Node {
     }
 }
 
-/// Parses a text; `expected` states what a file of this kind holds. `None`: it is not usable YAML, and the problems are
-/// in `faults`.
-pub(crate) fn read(text: &str, expected: &str, faults: &mut Faults<'_>) -> Option<Node> {
+/// Parses a text; `expected` states what a file of this kind holds, `sections` are all of its sections. `None`: it is
+/// not usable YAML, and the problems are in `faults`.
+pub(crate) fn read(text: &str, expected: &str, sections: &Sections, faults: &mut Faults<'_>) -> Option<Node> {
     let mut builder = Builder { stack: Vec::new(), root: None, documents: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(found) => found,
             Err(error) => {
-                builder.report_syntax(&error, faults);
+                builder.report_syntax(&error, sections, faults);
                 return None;
             }
         };
@@ -280,11 +281,11 @@ impl Builder {
         }
     }
 
-    fn report_syntax(&self, error: &ScanError, faults: &mut Faults<'_>) {
+    fn report_syntax(&self, error: &ScanError, sections: &Sections, faults: &mut Faults<'_>) {
         let marker = error.marker();
         let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
         let layout::SyntaxFault { spot, what, help, is_at_key } =
-            layout::explain(faults.lines(), spot, error.info());
+            layout::explain(faults.lines(), spot, error.info(), sections);
         let mut key = self.path();
         // The index reached in a list proves nothing about the place of a syntax error.
         if key.ends_with(']') {

@@ -113,6 +113,6 @@ fn the_diagnostics_unit_is_no_entry_of_a_map() {
     assert_eq!(errors(&text), [expected]);
     // Under a map nothing else is served, so a unit that is 7 elsewhere does not conflict.
     good(&text.replace("{7: 5, 8: 6}", "{1: 5, 8: 7}"));
-    let without = "diagnostics_unit: clients call the unit on line 6 by identifier 7 already";
+    let without = "diagnostics_unit: clients call one of the units on line 6 by identifier 7 already";
     assert!(errors(&text.replace("unit_map: {7: 5, 8: 6}", ""))[0].starts_with(without));
 }
