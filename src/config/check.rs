@@ -42,6 +42,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     check_addresses(&listeners, reader);
     check_names(&buses, reader);
     check_devices(&buses, reader);
+    check_loops(&buses, &listeners, reader);
     let mut aliases = FreeAliases::new(&buses);
     for bus in &buses {
         check_identifiers(bus, &mut aliases, reader);
@@ -386,6 +387,24 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
             reader.error(&bus.key("device"), &what, allowed);
         } else {
             seen.insert(resolved, (&device.0, bus.key("device")));
+        }
+    }
+}
+
+/// A bus behind a serial server must not lead back to a listener of this gateway. No name is looked up.
+fn check_loops(buses: &[BusEntry<'_>], listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
+    for bus in buses {
+        let Some(PortDevice::Server(server)) = bus.bus.device.as_ref().map(|device| &device.0) else {
+            continue;
+        };
+        let leads_to = |listener: &&ListenerEntry<'_>| {
+            listener.address.is_some_and(|address| device::leads_to(server, address))
+        };
+        if let Some(listener) = listeners.iter().find(leads_to) {
+            let listener = listener.key("address");
+            let line = reader.on_line(&listener);
+            let what = format!("found tcp://{server}, where this gateway itself listens ({listener}{line})");
+            reader.error(&bus.key("device"), &what, "allowed: a serial server elsewhere");
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Follows links, never opens a device. An absent device is not an error: it may be plugged in later.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::serial::PortDevice;
+use crate::serial::{PortDevice, SerialServer};
 
 /// The device behind a name; follows links if the device is present. The name of a serial server is not looked up:
 /// `check` needs no network.
@@ -17,6 +18,20 @@ pub(super) fn resolve(device: &PortDevice) -> PortDevice {
         }
         PortDevice::Server(server) => PortDevice::Server(server.without_final_dot()),
     }
+}
+
+/// Whether a connection to the server, as its host is written, reaches this listener of this machine.
+pub(super) fn leads_to(server: &SerialServer, listener: SocketAddr) -> bool {
+    let host = match server.host() {
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host => host.parse::<IpAddr>().ok(),
+    };
+    let reaches = |host: IpAddr| {
+        host == listener.ip()
+            || host.is_unspecified()
+            || (host.is_loopback() && listener.ip().is_unspecified())
+    };
+    server.port() == listener.port() && host.is_some_and(reaches)
 }
 
 /// Warning and help for a name that the kernel assigns in the order of plugging in.
