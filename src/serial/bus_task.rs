@@ -287,20 +287,26 @@ where
     fn log(&self, event: &Event) {
         let bus = &self.name;
         let described = event.describe(self.line.settings());
-        let permit = || self.log_limiter.permit(kind_of(event), Instant::now());
+        let permit = || self.permit(kind_of(event));
         match event.level() {
             EventLevel::Debug => debug!(%bus, "{described}"),
             EventLevel::Warning => {
                 if let Some(held_back) = permit() {
-                    warn!(%bus, held_back = non_zero(held_back), "{described}");
+                    warn!(%bus, held_back, "{described}");
                 }
             }
             EventLevel::Info => {
                 if let Some(held_back) = permit() {
-                    info!(%bus, held_back = non_zero(held_back), "{described}");
+                    info!(%bus, held_back, "{described}");
                 }
             }
         }
+    }
+
+    /// Whether a line of this kind may be logged now, and how many were held back since the last one, if any.
+    fn permit(&self, kind: LogKind) -> Option<Option<u64>> {
+        let held_back = self.log_limiter.permit(kind, Instant::now())?;
+        Some((held_back > 0).then_some(held_back))
     }
 
     async fn transmit(&mut self, adu: &Bytes) {
@@ -348,7 +354,9 @@ where
     fn handle_opened(&mut self, opened: Result<OpenPort<S>, E>) {
         match opened {
             Ok(port) => {
-                info!(bus = %self.name, "port open: {}: {}", self.device, port.report);
+                if let Some(held_back) = self.permit(LogKind::Port) {
+                    info!(bus = %self.name, held_back, "port open: {}: {}", self.device, port.report);
+                }
                 let line_errors = (port.line_errors)(&port.stream);
                 let now = Instant::now().into_std();
                 self.port_view.open(&port.report, now);
@@ -359,7 +367,6 @@ where
                 self.line_errors = line_errors.unwrap_or_default();
                 self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
-                self.reopen.pause = REOPEN_MIN;
                 self.reopen.last_error = None;
                 self.line.handle_port(PortEvent::Opened, clock::now());
             }
@@ -368,7 +375,9 @@ where
                 if self.reopen.last_error.as_ref() == Some(&problem) {
                     debug!(bus = %self.name, "port still closed: {problem}");
                 } else {
-                    error!(bus = %self.name, "cannot open the port: {problem}; trying again");
+                    if let Some(held_back) = self.permit(LogKind::Port) {
+                        error!(bus = %self.name, held_back, "cannot open the port: {problem}; trying again");
+                    }
                     self.port_view.fail(error.to_string());
                     self.publish_port();
                 }
@@ -394,14 +403,20 @@ where
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
         let (device, problem) = (&self.device, describe_loss(&self.device, error));
-        warn!(bus = %self.name, "port lost: {device}: {problem}; until it is back clients get 0x0A, except for \
-            reads that the snapshot serves");
+        if let Some(held_back) = self.permit(LogKind::Port) {
+            warn!(bus = %self.name, held_back, "port lost: {device}: {problem}; until it is back clients get 0x0A, \
+                except for reads that the snapshot serves");
+        }
+        let now = Instant::now().into_std();
+        // One that is lost soon after each opening is not to be opened ever faster.
+        if self.port_view.since.is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
+            self.reopen.pause = REOPEN_MIN;
+        }
         self.port_view.lose(problem);
         self.publish_port();
         if let Some(port) = self.port.take() {
             (port.discard)(&port.stream);
         }
-        self.reopen.pause = REOPEN_MIN;
         self.schedule_reopen();
         self.line.handle_port(PortEvent::Lost, clock::now());
     }
@@ -442,11 +457,6 @@ async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
         }
         None => future::pending().await,
     }
-}
-
-/// For the log: `None` leaves the field out.
-fn non_zero(held_back: u64) -> Option<u64> {
-    (held_back > 0).then_some(held_back)
 }
 
 /// The log kind of an event: a meter can cause any number of them.
@@ -498,6 +508,9 @@ const REOPEN_MAX: Duration = Duration::from_millis(500);
 
 /// The same for a serial server, to whose connection others may have a claim, too.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// A port that was open for so long is opened again after the first pause.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// Why a port is closed whose first connection is being made.
 const CONNECTING: &str = "not connected yet";

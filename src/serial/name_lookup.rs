@@ -1,8 +1,8 @@
 //! The addresses of a serial server's name, looked up without holding up a line.
 //!
 //! The system's resolver blocks, for half a minute and more without a name server, and cannot be called off. So each
-//! lookup has a thread of its own, which neither the runtime's threads nor the end of the program wait for, and an
-//! opener never has more than one: who waits in vain takes the wait up again with the next attempt.
+//! lookup has a thread of its own, which neither the runtime's threads nor the end of the program wait for, and a
+//! port never has more than one: the next attempt to open it waits for the same answer.
 
 use std::fmt;
 use std::io;

@@ -44,7 +44,7 @@ connection: &line
 
 
 def through_socat(stage):
-    """behind socat every meter is read, and one that is not there is told: 0x0B"""
+    """behind socat every meter is read, and 0x0B is given for one that is not there"""
     with _meters(stage, "socat") as device, _socat(stage, device), _gateway(stage, SOCAT_PORT) as client:
         for unit in UNITS:
             expect_equal(len(_registers(client, unit)), 90, f"registers of unit {unit}")
@@ -67,7 +67,7 @@ def through_ser2net(stage):
 
 
 def one_client_at_a_time(stage):
-    """a second client of ser2net is told that the port is in use, and costs the gateway nothing"""
+    """a second client of ser2net learns that the port is in use, and costs the gateway nothing"""
     target = f"tcp://{HOST}:{SER2NET_PORT}"
     with _meters(stage, "ser2net") as device, _ser2net(stage, device), _gateway(stage, SER2NET_PORT) as client:
         code, printed = output(stage.program, "read", target, "--unit", 1, "frequency")
@@ -76,7 +76,7 @@ def one_client_at_a_time(stage):
 
 
 def killed_and_back(stage):
-    """when ser2net is killed clients are told 0x0A, and good values are back within 3 s of its return"""
+    """when ser2net is killed clients get 0x0A, and good values are back within 3 s of its return"""
     with _meters(stage, "ser2net") as device, contextlib.ExitStack() as serving:
         with _ser2net(stage, device):
             client = serving.enter_context(_gateway(stage, SER2NET_PORT))

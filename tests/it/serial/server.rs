@@ -284,11 +284,11 @@ async fn a_server_that_does_not_answer_delays_no_request_and_no_heartbeat() {
     let expected = format!("no answer from {} within 1.5s", server.local_addr().unwrap());
     assert_eq!(rig.problem().await, expected);
     rig.stop.cancel();
-    within(async { while rig.handle.send(request_to_nobody()).await.is_ok() {} }).await;
+    within(async { while rig.handle.send(unread_request()).await.is_ok() {} }).await;
 }
 
 /// A request whose answer is not looked at.
-fn request_to_nobody() -> Request<ReplySender> {
+fn unread_request() -> Request<ReplySender> {
     let (back, _answers) = ReplyChannel::new();
     Request {
         to: ReplySender::new(&back, 0),
@@ -346,7 +346,23 @@ async fn a_server_that_serves_another_client_is_tried_ever_less_often_and_named_
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_said_to_be_unknown() {
+async fn a_server_that_soon_closes_each_connection_is_connected_to_ever_less_often() {
+    let server = server().await;
+    let rig = Rig::start_at(&server);
+    let mut stream = accept(&server).await;
+    for (times, least) in (1..).zip([250, 500, 1000, 1000]) {
+        rig.opened(times).await;
+        drop(stream);
+        let lost = Instant::now();
+        stream = accept(&server).await;
+        // The program may learn of the end a little before it is measured here.
+        let pause = lost.elapsed().as_millis();
+        assert!(pause + 20 >= least, "{pause} ms, not {least} ms, after {times} connections");
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_the_reason_given() {
     // The domain is reserved for names that do not exist (RFC 2606).
     let mut rig = Rig::start("tcp://serial-server.invalid:4001");
     rig.ask(1).await;
