@@ -114,7 +114,7 @@ impl Capture {
             AduFraming::Tcp => String::from("Modbus/TCP"),
             // There is no port by which the dissector detects RTU over TCP.
             AduFraming::Rtu => {
-                String::from("RTU over TCP shown as Modbus/TCP, transaction identifiers made up")
+                String::from("RTU over TCP shown as Modbus/TCP, synthetic transaction identifiers")
             }
         };
         if address.port() != MODBUS_PORT {

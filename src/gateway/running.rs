@@ -112,13 +112,11 @@ impl RunningListener {
         families: Families,
         state: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
-        let current = state.load();
-        let (configured, framing) = (current.settings.address, current.settings.framing);
-        drop(current);
+        let configured = state.load().settings.address;
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
         let task = tokio::spawn(listener::run(socket, Arc::clone(&state), stop.clone()));
-        info!(%address, framing = framing.word(), "listening");
+        info!(%address, "listening");
         Self { configured, address, families, state, stop, task }
     }
 

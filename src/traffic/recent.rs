@@ -73,7 +73,7 @@ pub struct Link {
     pub client: SocketAddr,
     /// The gateway's end, as the client reached it.
     pub listener: SocketAddr,
-    /// How its ADUs are framed. Those of RTU have a made-up transaction identifier in a [`Message`].
+    /// How its ADUs are framed. Those of RTU have a synthetic transaction identifier in a [`Message`].
     pub framing: AduFraming,
     /// No two connections of a process have the same number.
     pub connection: u64,

@@ -185,7 +185,7 @@ async fn the_numbers_of_a_connection_lead_from_one_segment_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rtu_over_tcp_is_shown_as_modbus_tcp_with_identifiers_that_are_made_up() {
+async fn rtu_over_tcp_is_shown_as_modbus_tcp_with_synthetic_identifiers() {
     let mut rig = Rig::start(ListenerSettings { framing: AduFraming::Rtu, ..settings() });
     let mut stream = rig.connect("10.0.0.5:40001", "10.0.0.1:2101").stream;
     let reply = [3, 4, 1, 2, 3, 4];
@@ -199,7 +199,7 @@ async fn rtu_over_tcp_is_shown_as_modbus_tcp_with_identifiers_that_are_made_up()
     let file = File::read(&encode(&rig.traffic.kept()));
     let listener = file.interfaces.iter().find(|one| one.name == "listener 10.0.0.1:2101").unwrap();
     let expected =
-        "RTU over TCP shown as Modbus/TCP, transaction identifiers made up, port 2101 shown as 502";
+        "RTU over TCP shown as Modbus/TCP, synthetic transaction identifiers, port 2101 shown as 502";
     assert_eq!(listener.description, expected);
     let shown: Vec<_> = file.of(&listener.name).iter().map(|packet| packet.data[40..].to_vec()).collect();
     let expected = [(1, READ), (1, &reply), (2, READ), (2, &reply)];
