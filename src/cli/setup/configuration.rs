@@ -118,11 +118,7 @@ pub(super) fn page_of(page: SocketAddr, token_file: &Path) -> String {
 /// # Errors
 /// What the system says.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
-    let beside = |suffix: &str| {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(suffix);
-        path.with_file_name(name)
-    };
+    let beside = |suffix: &str| beside(path, suffix);
     let unfinished = beside(&format!(".{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unfinished)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| {
@@ -137,6 +133,25 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
         let _no_more_than_a_stray_file = fs::remove_file(&unfinished);
     }
     written
+}
+
+/// Takes a replacement back: the file is again what it was before, and the text that took its place is beside it. Returns
+/// where that is.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn put_back(path: &Path, kept: &Path) -> io::Result<PathBuf> {
+    let refused = beside(path, ".refused");
+    fs::copy(path, &refused)?;
+    fs::rename(kept, path)?;
+    Ok(refused)
+}
+
+/// A name in the same folder.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
 }
 
 /// A second name for the file that is there.
@@ -236,5 +251,19 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(names, [None, Some("1".to_owned()), Some("2".to_owned())]);
         assert_eq!(files, 3);
+    }
+
+    #[test]
+    fn a_replacement_that_is_taken_back_leaves_what_was_there_and_the_refused_text_beside_it() {
+        let folder = std::env::temp_dir().join(format!("metergate-put-back-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("m.yaml");
+        fs::write(&path, "works").unwrap();
+        let kept = replace(&path, "refused").unwrap().unwrap();
+        let refused = put_back(&path, &kept).unwrap();
+        let texts = [&path, &refused].map(|file| fs::read_to_string(file).unwrap());
+        let files = fs::read_dir(&folder).unwrap().count();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((texts, files), (["works".to_owned(), "refused".to_owned()], 2));
     }
 }

@@ -55,6 +55,10 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<(), CommandError> {
     is_writable(path)?;
+    // Without a question and without --force the answer is known: nothing is stopped or scanned for it.
+    if args.yes && !args.force && path.exists() {
+        return Err(stays(path));
+    }
     let names = names(args)?;
     let device = device(args, answers).await?;
     let found = look(args, &device, service, answers, stop).await?;
@@ -69,9 +73,7 @@ async fn run(
     if path.exists() && !args.force {
         let question = format!("{} is there already. Replace it? The old one is kept", path.display());
         if !answers.agree(&question, Proposed::No).await? {
-            let text =
-                format!("{} stays as it is; nothing was written (--force replaces it)", path.display());
-            return Err(CommandError::Said(Exit::Fault, text));
+            return Err(stays(path));
         }
     }
     if stop.is_cancelled() {
@@ -81,6 +83,11 @@ async fn run(
     service.start(path)?;
     say(&next_steps(&chosen, service, path));
     Ok(())
+}
+
+fn stays(path: &Path) -> CommandError {
+    let text = format!("{} stays as it is; nothing was written (--force replaces it)", path.display());
+    CommandError::Said(Exit::Fault, text)
 }
 
 /// Found out before a long scan, not after it.
@@ -341,9 +348,19 @@ fn write(path: &Path, text: &str, chosen: &Chosen) -> Result<(), CommandError> {
     let kept = configuration::replace(path, text).map_err(|error| {
         CommandError::Said(Exit::Fault, format!("cannot write {}: {error}", path.display()))
     })?;
-    let kept = kept.map_or_else(String::new, |kept| format!("; the old one is {}", kept.display()));
-    say(&format!("Wrote {}{kept}.\n", path.display()));
-    check(path)
+    let old = kept.as_ref().map_or_else(String::new, |kept| format!("; the old one is {}", kept.display()));
+    say(&format!("Wrote {}{old}.\n", path.display()));
+    let checked = check(path);
+    // A gateway that works with the old file must not be started with one that it refuses.
+    if let (Err(_), Some(kept)) = (&checked, kept) {
+        match configuration::put_back(path, &kept) {
+            Ok(refused) => {
+                say(&format!("Put the old one back; the refused one is {}.\n", refused.display()));
+            }
+            Err(error) => output::complain(&format!("cannot put {} back: {error}", kept.display())),
+        }
+    }
+    checked
 }
 
 /// As `metergate check` does it, with the eyes of the service where root runs this: in a process of its own, for there is no
@@ -355,7 +372,7 @@ fn check(path: &Path) -> Result<(), CommandError> {
         Ok(Some(0 | 1)) => Ok(()),
         Ok(_) => Err(CommandError::Said(
             Exit::Configuration,
-            format!("{} is written, but the gateway cannot use it as it is: see above", path.display()),
+            "the gateway cannot use this configuration as it is: see above".to_owned(),
         )),
         Err(error) => {
             output::complain(&format!("cannot check it: {error}"));

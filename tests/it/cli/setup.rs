@@ -100,8 +100,13 @@ fn the_answers_make_a_configuration_that_check_takes() {
 fn a_file_that_is_there_is_replaced_only_with_consent_and_kept() {
     let site = Site::new("1");
     fs::write(site.config(), "mine").unwrap();
-    let refused = site.setup("", &["--yes", "--units", "1"]);
+    let calls = site.systemd("");
+    let refused = site.setup("", &["--yes", "--units", "1", "--service", "metergate"]);
     assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        !calls.exists() || !fs::read_to_string(&calls).unwrap().contains("stop"),
+        "nothing is stopped for it"
+    );
     assert!(text(&refused.stderr).contains("--force replaces it"), "{}", text(&refused.stderr));
     let refused = site.setup(
         "n\n",
