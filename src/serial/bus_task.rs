@@ -375,13 +375,14 @@ where
                 if self.reopen.last_error.as_ref() == Some(&problem) {
                     debug!(bus = %self.name, "port still closed: {problem}");
                 } else {
+                    // A problem that was not logged is logged with the next attempt that may be.
                     if let Some(held_back) = self.permit(LogKind::Port) {
                         error!(bus = %self.name, held_back, "cannot open the port: {problem}; trying again");
+                        self.reopen.last_error = Some(problem);
                     }
                     self.port_view.fail(error.to_string());
                     self.publish_port();
                 }
-                self.reopen.last_error = Some(problem);
                 self.schedule_reopen();
             }
         }
