@@ -73,19 +73,26 @@ pub(super) fn answered_once(evidence: &Evidence<'_>) -> Remedy {
 
 /// A meter has never answered, while others answer.
 pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
-    let try_settings = match evidence.device {
-        PortDevice::Path(_) => format!(
-            " (`{} --try-settings` finds a meter at another rate; stop the gateway meanwhile)",
-            evidence.scan_command()
-        ),
-        PortDevice::Server(_) => String::new(),
-    };
     let steps = [
-        format!("this meter's address and baud rate in its own menu{try_settings}"),
+        own_settings(evidence, "this meter's address and baud rate in its own menu"),
         "its power".to_owned(),
         "its two wires: A and B swapped at this meter, or loose".to_owned(),
     ];
     Remedy::steps(steps).with_context("Other meters on this line answer, so its settings are right")
+}
+
+/// What to compare in the meter's menu, with the command that finds a meter at another rate; a serial server has a rate of
+/// its own, which no command can change.
+pub(super) fn own_settings(evidence: &Evidence<'_>, what: &str) -> String {
+    match evidence.device {
+        PortDevice::Path(_) => {
+            let scan = evidence.scan_command();
+            format!(
+                "{what} (`{scan} --try-settings` finds a meter at another rate; stop the gateway meanwhile)"
+            )
+        }
+        PortDevice::Server(_) => what.to_owned(),
+    }
 }
 
 /// A meter answers no more, while others answer.

@@ -290,12 +290,8 @@ fn describe(asked: &RequestSummary) -> String {
 
 /// The unit answers requests, so it has power and receives them.
 fn unreadable_remedy(evidence: &Evidence<'_>) -> Remedy {
-    let scan = evidence.scan_command();
     let steps = [
-        format!(
-            "its baud rate and parity in its own menu (`{scan} --try-settings` finds a meter at another rate; stop the \
-             gateway meanwhile)"
-        ),
+        remedies::own_settings(evidence, "its baud rate and parity in its own menu"),
         "a second meter with this address: switch one meter at a time off until the answers come intact"
             .to_owned(),
         "its wires: a loose one, or A and B swapped, alters bytes".to_owned(),

@@ -342,6 +342,12 @@ fn answers_that_are_not_even_frames_are_damaged_ones() {
     assert_eq!(case.kinds(), [(Some(7), Kind::Unreadable)]);
     assert_eq!(case.findings()[0].what, "It answers, but 90 of 100 answers formed no frame");
     assert!(case.findings()[0].remedy.context.starts_with("It has power"));
+    let advised = |case: &Case| case.findings()[0].remedy.steps[0].contains("--try-settings");
+    assert!(advised(&case));
+    assert!(
+        !advised(&Case { device: "tcp://10.0.0.7:4001", ..case }),
+        "no command sets a serial server's rate"
+    );
 }
 
 #[test]
