@@ -3,7 +3,7 @@
 //! Follows links, never opens a device. An absent device is not an error: it may be plugged in later.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::serial::{PortDevice, SerialServer};
@@ -22,16 +22,16 @@ pub(super) fn resolve(device: &PortDevice) -> PortDevice {
 
 /// Whether a connection to the server, as its host is written, reaches this listener of this machine.
 pub(super) fn leads_to(server: &SerialServer, listener: SocketAddr) -> bool {
-    let host = match server.host() {
-        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => host.parse::<IpAddr>().ok(),
+    let hosts: Vec<IpAddr> = match server.host() {
+        "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        host => host.parse().into_iter().collect(),
     };
     let reaches = |host: IpAddr| {
         host == listener.ip()
             || host.is_unspecified()
             || (host.is_loopback() && listener.ip().is_unspecified())
     };
-    server.port() == listener.port() && host.is_some_and(reaches)
+    server.port() == listener.port() && hosts.into_iter().any(reaches)
 }
 
 /// Warning and help for a name that the kernel assigns in the order of plugging in.
@@ -63,6 +63,20 @@ const STABLE_NAMES: &str = "/dev/serial/by-id";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn localhost_is_either_address_of_this_machine() {
+        let server = SerialServer::parse("tcp://localhost:5020").unwrap();
+        for (listener, leads) in [
+            ("127.0.0.1:5020", true),
+            ("[::1]:5020", true),
+            ("0.0.0.0:5020", true),
+            ("10.0.0.7:5020", false),
+            ("[::1]:502", false),
+        ] {
+            assert_eq!(leads_to(&server, listener.parse().unwrap()), leads, "{listener}");
+        }
+    }
 
     #[test]
     fn a_link_to_the_device_is_its_stable_name() {

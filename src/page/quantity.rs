@@ -112,7 +112,9 @@ impl Energy {
 
     /// A sum, no sharper than the least sharp of its parts; `None` of none.
     pub(super) fn sum(parts: &[Self]) -> Option<String> {
-        let decimals = parts.iter().map(|part| part.decimals()).min()?;
+        // A meter that has counted nothing yet says nothing of how sharp it counts.
+        let counted = parts.iter().filter(|part| part.to_f64() != 0.0);
+        let decimals = counted.map(|part| part.decimals()).min().or((!parts.is_empty()).then_some(0))?;
         let sum: f64 = parts.iter().map(|part| part.to_f64()).sum();
         Some(figure::grouped(&format!("{sum:.decimals$}")))
     }
@@ -125,5 +127,19 @@ fn power_of_ten(point: &Point<'_>) -> Option<i8> {
         "kWh" => Some(0),
         "MWh" => Some(3),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_as_sharp_as_the_least_sharp_of_what_has_counted() {
+        let energy = |kwh: f64| Energy { kwh: Number::Double(kwh) };
+        let sharp = Energy { kwh: Number::Decimal(Decimal { digits: 123_456, exponent: -3 }) };
+        assert_eq!(Energy::sum(&[sharp, energy(0.0)]).as_deref(), Some("123.456"));
+        assert_eq!(Energy::sum(&[energy(0.0)]).as_deref(), Some("0"));
+        assert_eq!(Energy::sum(&[]), None);
     }
 }

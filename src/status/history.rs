@@ -33,7 +33,7 @@ pub struct History {
 pub struct UnitTrack {
     /// By the names of the quantities, in the order of the profile's headline.
     pub readings: Vec<ReadingTrack>,
-    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: no sample was taken.
     pub minutes: VecDeque<Option<UnitMinute>>,
     /// The newest block that was looked at.
     generation: Option<u64>,
@@ -66,7 +66,7 @@ pub(super) struct FirstReadings {
 /// What is remembered of one line.
 #[derive(Clone, Debug, Default)]
 pub struct BusTrack {
-    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: nobody looked.
+    /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: no sample was taken.
     pub minutes: VecDeque<Option<BusMinute>>,
     /// The last seconds, and the last ten minutes' counters.
     pub(super) recent: RecentWindow,
@@ -141,7 +141,9 @@ impl History {
                 track.readings.push(ReadingTrack::new(&quantity));
                 track.readings.len() - 1
             });
-            put_before(&mut track.readings[index].means, means, READING_MINUTES);
+            let reading = &mut track.readings[index];
+            put_before(&mut reading.means, means, READING_MINUTES);
+            reading.drop_first_readings();
         }
         put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
     }
@@ -265,6 +267,11 @@ impl ReadingTrack {
         if mean.is_some() || !self.means.is_empty() {
             push(&mut self.means, mean.unwrap_or(f32::NAN), READING_MINUTES);
         }
+        self.drop_first_readings();
+    }
+
+    /// Drops the single readings once there are means enough.
+    fn drop_first_readings(&mut self) {
         if self.means.len() >= FIRST_MINUTES {
             self.first = FirstReadings::default();
         }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use metergate::line::{UnitCounters, UnitState};
 use metergate::meter::Group;
-use metergate::status::{BusMinute, HEALTH_MINUTES, History, Published, READING_MINUTES, UnitMinute};
+use metergate::status::{
+    BusMinute, Depth, HEALTH_MINUTES, History, Published, READING_MINUTES, RecordFilter, UnitMinute,
+    status_for_pages,
+};
 use serde_json::{Value, json};
 
 use crate::support::published::{
@@ -133,6 +136,24 @@ fn everything_that_is_kept_is_bounded_and_what_is_not_configured_any_more_is_for
     );
     history.sample(&without, now + SECOND);
     assert_eq!(of_unit(&history, &published, now + SECOND)["health"], json!([]));
+}
+
+#[test]
+fn hours_that_are_loaded_after_the_first_reading_are_what_the_page_plots() {
+    let start = Instant::now();
+    let mut published = published(TWO_LINES, start);
+    let mut history = History::default();
+    let unit = published.buses[0].units().next().unwrap().settings.id;
+    let name = published.buses[0].name().to_owned();
+    read(&mut published, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
+    let now = watch(&mut history, &published, start, 2);
+    let hours = vec![("real_power_total".to_owned(), vec![6.0; 60])];
+    history.preload_unit(&name, unit, hours, Vec::new());
+    published.at = now;
+    let status = status_for_pages(&published, &history, |_| Depth::Detail, RecordFilter::All);
+    let readings = &status.units[0].detail.as_ref().unwrap().readings;
+    let power = readings.iter().find(|reading| reading.quantity == "real_power_total").unwrap();
+    assert_eq!((power.first.len(), power.means.len()), (0, 60));
 }
 
 #[test]
