@@ -21,6 +21,7 @@ use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
 use crate::meter::Profile;
+use crate::modbus::AduFraming;
 use crate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
 use crate::server::Writes;
 
@@ -209,27 +210,30 @@ impl ResolvedTarget {
         };
         let mut buses = listener.buses.iter().filter_map(|&index| config.buses.get(index));
         let bus = buses.find(|bus| bus.aliases.contains_key(&connection.unit));
-        Ok(Self::through(listener, bus, connection.unit))
+        Self::through(listener, bus, connection.unit)
     }
 
     /// A unit of a bus, by what clients of the listener call it.
-    fn through(listener: &Listener, bus: Option<&Bus>, alias: u8) -> Self {
+    ///
+    /// # Errors
+    /// The listener speaks what no command does.
+    fn through(listener: &Listener, bus: Option<&Bus>, alias: u8) -> Result<Self, CommandError> {
         let unit = bus.and_then(|bus| Some((bus, *bus.aliases.get(&alias)?)));
         let profile = unit.and_then(|(bus, unit)| bus.profiles.get(&unit));
         let settings = unit.and_then(|(bus, unit)| bus.line.units.iter().find(|known| known.id == unit));
-        Self {
-            target: reachable(listener.settings.address),
+        Ok(Self {
+            target: reachable(listener)?,
             profile: profile.map(|unit| Arc::clone(&unit.profile)),
             name: settings.and_then(|unit| unit.name.clone()),
             max_age: Some(listener.settings.max_age),
             is_here: true,
-        }
+        })
     }
 
     /// Every unit of the gateway running here, and what clients of the listener that is asked for it send.
     ///
     /// # Errors
-    /// No configuration, or one with faults.
+    /// No configuration, one with faults, or units to which no listener leads that a command can ask.
     pub fn all_here(connection: &ConnectionArgs) -> Result<Vec<(Self, u8)>, CommandError> {
         let config = config_here(connection)?;
         let mut found = Vec::new();
@@ -244,9 +248,11 @@ impl ResolvedTarget {
                     Some(map) => map.iter().find(|(_, meant)| **meant == alias).map(|(sent, _)| *sent)?,
                     None => alias,
                 };
-                Some((Self::through(listener, Some(bus), alias), sent))
+                Some(Self::through(listener, Some(bus), alias).map(|resolved| (resolved, sent)))
             };
-            found.extend(bus.wire.iter().filter_map(by_alias));
+            for unit in bus.wire.iter().filter_map(by_alias) {
+                found.push(unit?);
+            }
         }
         Ok(found)
     }
@@ -268,8 +274,8 @@ fn config_here(connection: &ConnectionArgs) -> Result<Config, CommandError> {
     Ok(config::load(found.path())?.config)
 }
 
-/// The listener to ask: one that leads to the unit, that lets this machine in and, for a write, takes it; the first of
-/// those that come nearest to it.
+/// The listener to ask: one that leads to the unit, that speaks Modbus TCP, that lets this machine in and, for a write,
+/// takes it; the first of those that come nearest to it.
 fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
     let leads = |listener: &Listener| {
         config.diagnostics_unit == Some(unit)
@@ -292,7 +298,8 @@ fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose)
             Purpose::Read => true,
             Purpose::Write => settings.writes == Writes::Allow,
         };
-        Reverse((leads(listener), admits, takes))
+        let is_spoken = settings.framing == AduFraming::Tcp;
+        Reverse((leads(listener), is_spoken, admits, takes))
     };
     config.listeners.iter().min_by_key(rank)
 }
@@ -314,8 +321,23 @@ pub(super) fn host_and_port(word: &str, otherwise: u16) -> Option<(String, u16)>
 }
 
 /// Where a client on this machine finds a listener.
-fn reachable(address: SocketAddr) -> Target {
-    Target::Tcp { host: seen_from_here(address.ip()).to_string(), port: address.port() }
+///
+/// # Errors
+/// It would only time out there: the listener does not speak Modbus TCP.
+fn reachable(listener: &Listener) -> Result<Target, CommandError> {
+    let address = listener.settings.address;
+    match listener.settings.framing {
+        AduFraming::Tcp => {
+            Ok(Target::Tcp { host: seen_from_here(address.ip()).to_string(), port: address.port() })
+        }
+        framing @ AduFraming::Rtu => Err(CommandError::Said(
+            Exit::Configuration,
+            format!(
+                "the listener {address} speaks {}, which this command does not; add a listener with `framing: tcp`",
+                framing.name()
+            ),
+        )),
+    }
 }
 
 /// The address a listener has for this machine; whoever asks it from here has the same one.
@@ -339,13 +361,16 @@ fn cannot_open(
     let config = found.and_then(|found| config::load(found.path()).ok()).map(|found| found.config);
     let holder = config.and_then(|config| holder(device, &config, connection.unit, typed.purpose));
     let text = match (error, holder) {
-        (OpenError::Busy, Some((target, unit))) => {
+        (OpenError::Busy, Some(Ok((target, unit)))) => {
             held(device, PortHolder::Gateway, &typed.with(target, unit))
+        }
+        (OpenError::Busy, Some(Err(why))) => {
+            format!("{device}: the gateway holds it, and cannot be asked instead: {}", why.headline())
         }
         (OpenError::Busy, None) => {
             held(device, PortHolder::Unknown, &typed.with("HOST:PORT", connection.unit))
         }
-        (OpenError::Connection(_), Some((target, unit))) => {
+        (OpenError::Connection(_), Some(Ok((target, unit)))) => {
             let instead = typed.with(target, unit);
             format!(
                 "{device}: {error}; the gateway's configuration has it, so ask the gateway instead (`{instead}`)"
@@ -363,7 +388,12 @@ fn cannot_open(
 }
 
 /// The listener that leads to this device and suits the purpose best, and what its clients call the unit.
-fn holder(device: &PortDevice, config: &Config, unit: u8, purpose: Purpose) -> Option<(Target, u8)> {
+fn holder(
+    device: &PortDevice,
+    config: &Config,
+    unit: u8,
+    purpose: Purpose,
+) -> Option<Result<(Target, u8), CommandError>> {
     let same = |other: &PortDevice| match (other, device) {
         (PortDevice::Path(one), PortDevice::Path(other)) => {
             fs::canonicalize(one).ok().is_some_and(|one| fs::canonicalize(other).ok() == Some(one))
@@ -376,7 +406,7 @@ fn holder(device: &PortDevice, config: &Config, unit: u8, purpose: Purpose) -> O
     let listener = nearest(config, leads, purpose).filter(|listener| leads(listener))?;
     let aliases = &config.buses[index].aliases;
     let alias = aliases.iter().find(|(_, on_line)| on_line.get() == unit).map_or(unit, |(alias, _)| *alias);
-    Some((reachable(listener.settings.address), alias))
+    Some(reachable(listener).map(|target| (target, alias)))
 }
 
 /// The port Modbus TCP has.
@@ -417,6 +447,32 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_for_rtu_over_tcp_is_never_asked() {
+        let text = "listeners:\n  \
+            - {address: '0.0.0.0:2101', framing: rtu, buses: [a, b], writes: allow}\n  \
+            - {address: '127.0.0.1:5020', buses: [a]}\n\
+            buses:\n  \
+            - {name: a, device: /dev/null, units: [{id: 1}]}\n  \
+            - {name: b, device: /dev/zero, units: [{id: 2}]}\n\
+            diagnostics_unit: 247\n";
+        let config = config::parse(text, "test").expect("right").config;
+        let asked = |unit, purpose| {
+            let target = reachable(suited(&config, unit, purpose).expect("a listener"));
+            target.map(|target| target.to_string()).map_err(|error| error.headline())
+        };
+        let tcp = Ok("127.0.0.1:5020".to_owned());
+        for unit in [1, 247, 99] {
+            assert_eq!(asked(unit, Purpose::Read), tcp, "{unit}");
+        }
+        assert_eq!(asked(1, Purpose::Write), tcp, "which refuses it, and says so");
+        let said = "the listener 0.0.0.0:2101 speaks RTU over TCP, which this command does not; add a listener with \
+                    `framing: tcp`";
+        assert_eq!(asked(2, Purpose::Read), Err(said.to_owned()));
+        let held = holder(&PortDevice::Path("/dev/zero".into()), &config, 2, Purpose::Read);
+        assert_eq!(held.and_then(Result::err).map(|error| error.headline()).as_deref(), Some(said));
+    }
+
+    #[test]
     fn of_a_held_port_the_listener_is_named_that_would_do_what_was_typed() {
         // Any file that is there will do for a device.
         let text = "listeners:\n  \
@@ -430,7 +486,7 @@ mod tests {
         let config = config::parse(text, "test").expect("right").config;
         let word = ["ct_primary=200".to_owned()];
         let command = |device: &str, purpose| {
-            let (target, unit) = holder(&PortDevice::Path(device.into()), &config, 2, purpose)?;
+            let (target, unit) = holder(&PortDevice::Path(device.into()), &config, 2, purpose)?.ok()?;
             Some(Typed { purpose, words: &word }.with(target, unit))
         };
         assert_eq!(
@@ -446,8 +502,8 @@ mod tests {
         let behind = text.replace("/dev/null", far);
         let config = config::parse(&behind, "test").expect("right").config;
         let server = SerialServer::parse(far).map(PortDevice::Server).expect("a serial server");
-        let held =
-            holder(&server, &config, 2, Purpose::Read).map(|(target, unit)| (target.to_string(), unit));
+        let held = holder(&server, &config, 2, Purpose::Read).and_then(Result::ok);
+        let held = held.map(|(target, unit)| (target.to_string(), unit));
         assert_eq!(held, Some(("127.0.0.1:5022".to_owned(), 12)));
     }
 
