@@ -17,7 +17,7 @@ pub(super) fn list(endpoints: &[Chosen<'_>]) -> String {
     text
 }
 
-fn row(endpoint: &Chosen<'_>, meter: &Meter, listed: Listed<'_>) -> [String; 21] {
+fn row(endpoint: &Chosen<'_>, meter: &Meter, listed: Listed<'_>) -> [String; 22] {
     let point = listed.point;
     let (address, one_based) = (listed.address(), u32::from(listed.address()) + 1);
     let table = if listed.is_input() { 3 } else { 4 };
@@ -48,6 +48,7 @@ fn row(endpoint: &Chosen<'_>, meter: &Meter, listed: Listed<'_>) -> [String; 21]
             Access::ReadWrite => "R/W".to_owned(),
         },
         point.description.clone(),
+        endpoint.framing.word().to_owned(),
     ]
 }
 
@@ -66,7 +67,7 @@ fn byte_order(point: &Point) -> &'static str {
     }
 }
 
-const HEAD: [&str; 21] = [
+const HEAD: [&str; 22] = [
     "host",
     "port",
     "unit_id",
@@ -88,4 +89,6 @@ const HEAD: [&str; 21] = [
     "offset",
     "access",
     "description",
+    // Last, so that the others stay where they are.
+    "framing",
 ];

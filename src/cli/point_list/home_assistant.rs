@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Chosen, Listed, Meter, Number, NumberKind};
 use crate::meter::{ByteOrder, Decimal, Group, WordOrder};
+use crate::modbus::AduFraming;
 
 #[derive(Serialize)]
 struct Package {
@@ -54,7 +55,10 @@ pub(super) fn list(endpoints: &[Chosen<'_>]) -> String {
             .flat_map(|(meter, points)| points.iter().filter_map(move |listed| sensor(meter, *listed)));
         Hub {
             name: if index == 0 { "metergate".to_owned() } else { format!("metergate_{}", index + 1) },
-            r#type: "tcp",
+            r#type: match endpoint.framing {
+                AduFraming::Tcp => "tcp",
+                AduFraming::Rtu => "rtuovertcp",
+            },
             host: endpoint.host.to_owned(),
             port: endpoint.port,
             // Longer than the gateway takes to answer anything.

@@ -15,6 +15,7 @@ use super::{instances, output, point_selection};
 use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
 use crate::meter::{ByteOrder, Decimal, Format, Group, Point, Profile, Scale, WordOrder};
+use crate::modbus::AduFraming;
 use crate::modbus::pdu::FunctionCode;
 
 mod csv;
@@ -65,6 +66,7 @@ fn list(args: &Export) -> Result<String, CommandError> {
 struct Endpoint {
     host: String,
     port: u16,
+    framing: AduFraming,
     meters: Vec<Meter>,
 }
 
@@ -88,6 +90,7 @@ impl Meter {
 struct Chosen<'e> {
     host: &'e str,
     port: u16,
+    framing: AduFraming,
     meters: Vec<(&'e Meter, Vec<Listed<'e>>)>,
 }
 
@@ -142,9 +145,10 @@ fn endpoints(config: &Config, args: &Export) -> Result<Vec<Endpoint>, CommandErr
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut without_profile = Vec::new();
     for (index, bus) in config.buses.iter().enumerate() {
-        let Some(listener) = listeners.iter().find(|listener| listener.buses.contains(&index)) else {
-            continue;
-        };
+        let mut leading = listeners.iter().filter(|listener| listener.buses.contains(&index));
+        // More clients speak Modbus TCP, and its answers name their requests.
+        let of_tcp = leading.clone().find(|listener| listener.settings.framing == AduFraming::Tcp);
+        let Some(listener) = of_tcp.or_else(|| leading.next()) else { continue };
         let sent = |id: &UnitId| sent_by_clients(listener, bus, *id).map(|sent| (*id, sent));
         for (id, unit) in bus.wire.iter().filter_map(sent) {
             if !wanted.is_empty() && !wanted.contains(&unit) {
@@ -162,9 +166,12 @@ fn endpoints(config: &Config, args: &Export) -> Result<Vec<Endpoint>, CommandErr
                 profile: Arc::clone(&known.profile),
             };
             let (host, port) = reached_at(listener.settings.address, args.host.as_deref());
-            match endpoints.iter_mut().find(|known| known.host == host && known.port == port) {
+            let framing = listener.settings.framing;
+            let same =
+                |known: &&mut Endpoint| (&known.host, known.port, known.framing) == (&host, port, framing);
+            match endpoints.iter_mut().find(same) {
                 Some(endpoint) => endpoint.meters.push(meter),
-                None => endpoints.push(Endpoint { host, port, meters: vec![meter] }),
+                None => endpoints.push(Endpoint { host, port, framing, meters: vec![meter] }),
             }
         }
     }
@@ -206,7 +213,7 @@ impl Endpoint {
         for meter in &self.meters {
             meters.push((meter, choose(&meter.profile, words, representation)?));
         }
-        Ok(Chosen { host: &self.host, port: self.port, meters })
+        Ok(Chosen { host: &self.host, port: self.port, framing: self.framing, meters })
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::{Chosen, Listed, Meter, Number, NumberKind};
 use crate::meter::{ByteOrder, Decimal, WordOrder};
+use crate::modbus::AduFraming;
 
 pub(super) fn list(endpoints: &[Chosen<'_>]) -> String {
     let mut text = HEAD.to_owned();
@@ -21,10 +22,15 @@ pub(super) fn list(endpoints: &[Chosen<'_>]) -> String {
 fn write_meter(text: &mut String, endpoint: &Chosen<'_>, meter: &Meter, points: &[Listed<'_>]) {
     let host =
         if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.to_owned() };
+    // Without it, an address with tcp:// means Modbus TCP.
+    let mode = match endpoint.framing {
+        AduFraming::Tcp => "",
+        AduFraming::Rtu => "  transmission_mode = \"RTUoverTCP\"\n",
+    };
     // Writing to a String cannot fail.
     let _never = write!(
         text,
-        "\n[[inputs.modbus]]\n  name = \"metergate\"\n  controller = {}\n  timeout = \"5s\"\n  \
+        "\n[[inputs.modbus]]\n  name = \"metergate\"\n  controller = {}\n{mode}  timeout = \"5s\"\n  \
          configuration_type = \"request\"\n",
         quoted(&format!("tcp://{host}:{}", endpoint.port))
     );

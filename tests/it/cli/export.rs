@@ -162,6 +162,30 @@ fn telegraf_has_a_section_for_each_meter_and_a_request_for_each_order() {
 }
 
 #[test]
+fn clients_are_led_to_modbus_tcp_where_it_is_and_told_of_rtu_over_tcp_where_it_is_not() {
+    let site = Site::new();
+    let kept = std::fs::read_to_string(&site.config).unwrap();
+    // The RTU listener comes first, and leads to every bus.
+    let rtu = "listeners:\n  - {address: '127.0.0.1:2101', framing: rtu}\n";
+    std::fs::write(&site.config, kept.replace("listeners:\n", rtu)).unwrap();
+    assert!(!site.sensors(&["power"]).is_empty(), "of port 1502");
+    assert!(!site.export(&["telegraf"]).contains("transmission_mode"));
+    let table = site.export(&["csv"]);
+    assert!(table.lines().skip(1).all(|line| line.contains(",1502,") && line.ends_with(",tcp")), "{table}");
+
+    let rtu = ["--listener", "127.0.0.1:2101"];
+    let package: Value =
+        serde_yaml::from_str(&site.export(&[&["home-assistant"], &rtu[..]].concat())).unwrap();
+    let hub = &package["modbus"][0];
+    assert_eq!((&hub["type"], &hub["port"]), (&"rtuovertcp".into(), &2101.into()));
+    let toml = site.export(&[&["telegraf"], &rtu[..]].concat());
+    let controller = "controller = \"tcp://127.0.0.1:2101\"\n  transmission_mode = \"RTUoverTCP\"\n";
+    assert!(toml.contains(controller), "{toml}");
+    let table = site.export(&[&["csv"], &rtu[..]].concat());
+    assert!(table.lines().skip(1).all(|line| line.ends_with(",rtu")), "{table}");
+}
+
+#[test]
 fn prometheus_is_told_where_the_metrics_are_and_of_the_token() {
     let site = Site::new();
     let open: Value = serde_yaml::from_str(&site.export(&["prometheus"])).unwrap();
