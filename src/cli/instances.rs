@@ -20,6 +20,7 @@ use super::service_user::is_root;
 use super::target::seen_from_here;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
+use crate::modbus::AduFraming;
 
 /// What started a gateway.
 #[derive(Clone, Copy, Debug)]
@@ -223,10 +224,14 @@ fn describe(title: &str, path: &Path) -> String {
     let addresses = config::load(path).map_or_else(
         |_| String::new(),
         |loaded| {
-            let listeners = loaded.config.listeners.iter().map(|one| one.settings.address.to_string());
-            let listeners = listeners.collect::<Vec<_>>().join(" and ");
+            let listeners = loaded.config.listeners.iter().map(|one| &one.settings).collect::<Vec<_>>();
+            let spoken = [AduFraming::Tcp, AduFraming::Rtu].into_iter().map(|framing| {
+                let speaking = listeners.iter().filter(|one| one.framing == framing);
+                let addresses = speaking.map(|one| one.address.to_string()).collect::<Vec<_>>().join(" and ");
+                if addresses.is_empty() { addresses } else { format!(", {} {addresses}", framing.name()) }
+            });
             let page = loaded.config.status.map(|status| format!(", page {}", status.settings.address));
-            format!(", Modbus TCP {listeners}{}", page.unwrap_or_default())
+            spoken.chain(page).collect::<String>()
         },
     );
     format!("{title}{addresses}: --config {}", path.display())
@@ -306,3 +311,21 @@ const STARTTIME: usize = 19;
 
 /// On this machine a connection stands at once or never.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_described_with_what_each_listener_speaks() {
+        let path = env::temp_dir().join(format!("metergate-described-{}.yaml", std::process::id()));
+        let text = "listeners: [{address: '127.0.0.1:2101', framing: rtu}, {address: '127.0.0.1:5020'}, {address: \
+                    '127.0.0.1:5021'}]\nbuses: [{name: a, device: /dev/null, units: [{id: 1}]}]\nstatus: off\n";
+        fs::write(&path, text).expect("a temporary file");
+        let described = describe("demo", &path);
+        fs::remove_file(&path).expect("the same");
+        let expected =
+            "demo, Modbus TCP 127.0.0.1:5020 and 127.0.0.1:5021, RTU over TCP 127.0.0.1:2101: --config ";
+        assert_eq!(described, format!("{expected}{}", path.display()));
+    }
+}
