@@ -86,7 +86,7 @@ fn sensor(meter: &Meter, listed: Listed<'_>) -> Option<Sensor> {
         (_, ByteOrder::LowFirst) => Some("byte"),
         (_, ByteOrder::HighFirst) => None,
     };
-    let only_grows = point.group == Group::Energy || point.group == Group::Pulses;
+    let is_counter = point.group == Group::Energy || point.group == Group::Pulses;
     Some(Sensor {
         name: format!("{} {}", meter.title(), listed.quantity.replace('_', " ")),
         unique_id: format!("metergate_{}_{}_{}", identifier(&meter.bus), meter.unit, listed.quantity),
@@ -98,10 +98,15 @@ fn sensor(meter: &Meter, listed: Listed<'_>) -> Option<Sensor> {
         scale: number.scale.map(Decimal::to_f64),
         offset: number.offset.map(Decimal::to_f64),
         precision: precision(point.group),
-        scan_interval: if only_grows { 60 } else { 10 },
+        scan_interval: if is_counter { 60 } else { 10 },
         unit_of_measurement: point.unit.and_then(unit),
         device_class: device_class(point.group, point.unit),
-        state_class: if only_grows { "total_increasing" } else { "measurement" },
+        state_class: match (point.group, number.kind) {
+            // A net energy falls while energy is delivered; as total_increasing that would count as a new meter.
+            (Group::Energy, NumberKind::Signed) => "total",
+            (_, _) if is_counter => "total_increasing",
+            (_, _) => "measurement",
+        },
     })
 }
 

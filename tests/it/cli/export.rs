@@ -14,7 +14,7 @@ first_register: 1
 functions: [4]
 blocks:
   - name: measurements
-    registers: 1-8
+    registers: 1-10
     kind: measurement
     points:
       - {register: 1, name: power, format: i32, unit: W, scale: 0.1, group: power, word_order: low_first}
@@ -23,6 +23,7 @@ blocks:
       - {register: 5, name: exponent, format: exponent, group: scale}
       - {register: 6, name: energy, format: u32, unit: kWh, scale: exponent, group: energy}
       - {register: 8, name: state, format: u16, group: configuration}
+      - {register: 9, name: net_energy, format: i32, unit: kWh, group: energy, word_order: low_first}
 ";
 
 struct Site {
@@ -138,6 +139,12 @@ fn home_assistant_is_told_how_to_decode_and_what_it_cannot_is_left_out() {
     assert_eq!(
         (&energy["device_class"], &energy["state_class"]),
         (&"energy".into(), &"total_increasing".into())
+    );
+    let net = sensor(&sensors, "metergate_a_200_net_energy");
+    assert_eq!(
+        (&net["device_class"], &net["state_class"]),
+        (&"energy".into(), &"total".into()),
+        "it may fall"
     );
     assert_eq!(energy["name"], "Panel \"A\", left real energy total");
     assert!(energy["swap"].is_null() && energy["input_type"] == "holding", "{energy:?}");
