@@ -5,6 +5,7 @@
 //! what runs. Files that another user could have written are not read: a configuration may name a token.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -240,7 +241,7 @@ fn describe(title: &str, path: &Path) -> String {
 /// What runs, of this user and of root.
 fn running() -> Vec<Entry> {
     let own = folder();
-    let of_root = PathBuf::from(OF_ROOT);
+    let of_root = of_root();
     let of_root = (!is_root() && of_root != own).then_some(of_root);
     let folders = [own].into_iter().chain(of_root).filter(|folder| is_trusted(folder));
     let mut found: Vec<Entry> =
@@ -263,12 +264,24 @@ fn is_trusted(path: &Path) -> bool {
 
 /// Where the gateways of this user are announced.
 fn folder() -> PathBuf {
-    let of_session = env::var_os("XDG_RUNTIME_DIR").filter(|path| Path::new(path).is_absolute());
-    match of_session {
+    folder_of(is_root(), env::var_os("XDG_RUNTIME_DIR"))
+}
+
+fn folder_of(is_root: bool, session: Option<OsString>) -> PathBuf {
+    // The session root has may be that of the user who became root, or one where nobody else can look.
+    if is_root {
+        return of_root();
+    }
+    match session.filter(|path| Path::new(path).is_absolute()) {
         Some(path) => Path::new(&path).join("metergate"),
-        None if is_root() => PathBuf::from(OF_ROOT),
         None => env::temp_dir().join(format!("metergate-{}", Uid::effective())),
     }
+}
+
+fn of_root() -> PathBuf {
+    // So that the tests, which may run as root, keep out of each other's way and of the system's.
+    let of_tests = if cfg!(debug_assertions) { env::var_os("METERGATE_TEST_OF_ROOT") } else { None };
+    of_tests.map_or_else(|| PathBuf::from(OF_ROOT), PathBuf::from)
 }
 
 /// When a process started, in ticks of the kernel; `None`: there is none. Source: proc_pid_stat(5).
@@ -315,6 +328,14 @@ const PATIENCE: Duration = Duration::from_millis(300);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gateways_of_root_are_announced_in_one_place_whatever_its_session() {
+        for session in [None, Some("/run/user/1000".into())] {
+            assert_eq!(folder_of(true, session), Path::new(OF_ROOT));
+        }
+        assert_eq!(folder_of(false, Some("/run/user/1000".into())), Path::new("/run/user/1000/metergate"));
+    }
 
     #[test]
     fn a_gateway_is_described_with_what_each_listener_speaks() {

@@ -8,11 +8,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::page::get;
-use crate::support::program::{Folder, Program};
+use crate::support::program::{Folder, Program, session};
 
 /// A demo in a session of its own, and what it printed.
 struct Demo {
-    session: Folder,
+    folder: Folder,
     program: Program,
     page: std::net::SocketAddr,
     printed: Vec<String>,
@@ -20,16 +20,15 @@ struct Demo {
 
 impl Demo {
     fn start(words: &[&str]) -> Self {
-        let session = Folder::new();
+        let folder = Folder::new();
         let addresses = ["demo", "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"];
-        let variables = [("XDG_RUNTIME_DIR", session.path("").display().to_string())];
-        let variables = [(variables[0].0, variables[0].1.as_str())];
+        let variables = session(&folder.path(""));
         let mut program = Program::start_with(addresses.iter().chain(words), &variables);
         program.line_with("Ctrl-C ends it");
         let printed = program.lines();
         let page = printed[0].strip_prefix("Status page: http://").and_then(|rest| rest.strip_suffix('/'));
         let page = page.and_then(|page| page.parse().ok()).unwrap_or_else(|| panic!("{printed:?}"));
-        Self { session, program, page, printed }
+        Self { folder, program, page, printed }
     }
 
     /// Runs a command as it was printed.
@@ -37,7 +36,7 @@ impl Demo {
         let printed = self.printed.iter().find(|line| line.trim_start().starts_with(command));
         let words = printed.unwrap_or_else(|| panic!("{:?}", self.printed)).split_whitespace().skip(1);
         let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
-        command.args(words).env("XDG_RUNTIME_DIR", self.session.path("")).output().unwrap()
+        command.args(words).envs(session(&self.folder.path(""))).output().unwrap()
     }
 }
 

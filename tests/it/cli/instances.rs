@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::support::program::{Folder, Program, chain};
+use crate::support::program::{Folder, Program, chain, session};
 
 /// A session of its own, so that gateways of other tests are not seen.
 struct Session(Folder);
@@ -17,7 +17,7 @@ impl Session {
     }
 
     fn start(&self, words: &[&str]) -> Program {
-        Program::start_with(words, &[("XDG_RUNTIME_DIR", self.0.path("").to_str().unwrap())])
+        Program::start_with(words, &session(&self.0.path("")))
     }
 
     fn demo(&self, units: &str) -> Program {
@@ -29,7 +29,7 @@ impl Session {
 
     fn run(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
-        command.args(words).env("XDG_RUNTIME_DIR", self.0.path("")).output().unwrap()
+        command.args(words).envs(session(&self.0.path(""))).output().unwrap()
     }
 
     fn announced(&self) -> Vec<std::path::PathBuf> {

@@ -55,20 +55,21 @@ impl Program {
         I: IntoIterator<Item = A>,
         A: AsRef<std::ffi::OsStr>,
     {
-        Self::start_with(arguments, &[])
+        Self::start_with::<_, _, &str>(arguments, &[])
     }
 
     /// The same, with these variables in its environment.
-    pub(crate) fn start_with<I, A>(arguments: I, variables: &[(&str, &str)]) -> Self
+    pub(crate) fn start_with<I, A, V>(arguments: I, variables: &[(&str, V)]) -> Self
     where
         I: IntoIterator<Item = A>,
         A: AsRef<std::ffi::OsStr>,
+        V: AsRef<std::ffi::OsStr>,
     {
         let mut child = Command::new(env!("CARGO_BIN_EXE_metergate"))
             .args(arguments)
             // No gateway of a test is announced to commands, unless the test wants it.
-            .env("XDG_RUNTIME_DIR", "/nowhere")
-            .envs(variables.iter().copied())
+            .envs(session(Path::new("/nowhere")))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -156,6 +157,11 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The variables that have gateways announced and found in `metergate` below this folder, by root, too.
+pub(crate) fn session(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [("XDG_RUNTIME_DIR", folder.to_owned()), ("METERGATE_TEST_OF_ROOT", folder.join("metergate"))]
 }
 
 /// A simulated chain of 4000-R meters on a pseudo terminal, in a process of its own.
