@@ -126,12 +126,17 @@ impl Header {
 impl TimedRequest {
     /// A request that arrived `at`, to be answered within the listener's deadline.
     pub(super) fn new(header: Header, pdu: Bytes, at: Instant, state: &ListenerState) -> Self {
-        let deadline = state.settings.deadline();
+        let is_broadcast = state.is_broadcast(header.unit);
+        let deadline = match state.settings.framing {
+            // `answer_within` is for a client that waits, and after a broadcast none does.
+            AduFraming::Rtu if is_broadcast => state.settings.request_deadline,
+            AduFraming::Tcp | AduFraming::Rtu => state.settings.deadline(),
+        };
         let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
         let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
         let window = match state.settings.framing {
             AduFraming::Tcp => ReplyWindow::Always,
-            AduFraming::Rtu if state.is_broadcast(header.unit) => ReplyWindow::Never,
+            AduFraming::Rtu if is_broadcast => ReplyWindow::Never,
             AduFraming::Rtu => ReplyWindow::Until(at + deadline),
         };
         Self { header, pdu, at, bus_deadline, backstop, window }

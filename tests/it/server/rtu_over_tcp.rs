@@ -9,7 +9,7 @@ use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::reply::{self, Length};
 use metergate::modbus::{AduFraming, END_PAUSE, REQUEST_PAUSE, rtu};
 use metergate::serial::BusHandle;
-use metergate::server::connection::{BACKSTOP_MARGIN, REFUSAL_DELAY};
+use metergate::server::connection::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY};
 use metergate::server::{Broadcast, ListenerSettings, ListenerState, Routes, Writes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
@@ -249,6 +249,30 @@ async fn a_bus_has_no_longer_than_answer_within_and_is_answered_for_at_its_end()
     assert_eq!(before.elapsed(), WITHIN - BACKSTOP_MARGIN);
     answer(request);
     peer.expect_silence(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_has_the_whole_request_deadline_whatever_answer_within_is() {
+    let (bus, mut requests) = BusHandle::new("a");
+    let mut audited = Audited::new(&[(&bus, 1)]);
+    let settings = &mut audited.state.settings;
+    (settings.framing, settings.broadcast) = (AduFraming::Rtu, Broadcast::Silent);
+    settings.answer_within = Some(WITHIN);
+    let deadline = settings.request_deadline;
+    let (peer, task, records) = audited.connect();
+    let mut peer = RtuPeer::new(peer.stream);
+    let before = Instant::now();
+    peer.send(0, WRITE).await;
+    let request = requests.recv().await.unwrap();
+    assert_eq!(Instant::from_std(request.deadline), before + deadline - DEADLINE_MARGIN);
+    // The connection does not give it up either while the bus has its time.
+    peer.expect_silence(deadline - DEADLINE_MARGIN).await;
+    assert!(!request.to.is_gone());
+    request.to.send(Answer::Sent);
+    peer.expect_silence(Duration::from_secs(10)).await;
+    drop(peer);
+    task.await.unwrap();
+    assert_eq!(records(), [Record::of("sent to all units", "a", None)]);
 }
 
 #[tokio::test(start_paused = true)]
