@@ -136,6 +136,17 @@ impl<'f> ListenerEntry<'f> {
         format!("{}.{name}", self.path)
     }
 
+    /// The key that limits the answers to requests for one unit, and its value.
+    fn shortest_deadline(&self, reader: &Reader<'_, '_>) -> Option<(&'static str, Duration)> {
+        let deadline = self.deadline?;
+        let is_rtu = self.listener.framing == AduFraming::Rtu && reader.is_sound(&self.key(ANSWER_WITHIN));
+        let within = self.listener.answer_within.filter(|_| is_rtu).map(|within| within.get());
+        Some(match within {
+            Some(within) if within < deadline => (ANSWER_WITHIN, within),
+            Some(_) | None => (REQUEST_DEADLINE, deadline),
+        })
+    }
+
     fn finish(&self, buses: Vec<usize>) -> Option<Listener> {
         let listener = self.listener;
         let settings = ListenerSettings {
@@ -657,14 +668,14 @@ fn check_deadline(
     }
 }
 
-/// Checks that the wire time of the longest read fits into the deadline; longer reads are refused even on an idle line.
+/// Checks that the wire time of the longest read fits into the shortest deadline; longer reads are refused even on an idle line.
 fn check_wire_time(
     listener: &ListenerEntry<'_>,
     route: &[usize],
     buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
-    let Some(deadline) = listener.deadline else { return };
+    let Some((key, deadline)) = listener.shortest_deadline(reader) else { return };
     for bus in route.iter().map(|index| &buses[*index]) {
         let (Some(framing), Some(name)) = (bus.framing, bus.name) else { continue };
         let gap = bus.units.iter().filter_map(|unit| unit.request_gap).max().unwrap_or_default();
@@ -683,13 +694,23 @@ fn check_wire_time(
             |fits| format!("reads of more than {fits} registers are answered with 0x0B"),
         );
         let what = format!(
-            "{} is too short for the longest reads on bus {name}: {MAX_READ} registers take {:.1} s at {framing}, \
+            "{} is too short for the longest reads on bus {name}: {MAX_READ} registers take {:.*} s at {framing}, \
              so {refused}",
             show(deadline),
+            if longest < Duration::from_secs(1) { 2 } else { 1 },
             longest.as_secs_f64(),
         );
-        let help = format!("use request_deadline: {}s or more, or a higher baud_rate", longest.as_secs() + 1);
-        reader.warning(&listener.key("request_deadline"), &what, &help);
+        let enough = if key == ANSWER_WITHIN {
+            let steps = longest.as_millis() / DEADLINE_SLACK.as_millis() + 2;
+            let enough = DEADLINE_SLACK * u32::try_from(steps).unwrap_or(u32::MAX);
+            let also = listener.deadline.filter(|deadline| *deadline < enough);
+            let also = also.map_or("", |_| ", and a request_deadline that is no shorter");
+            format!("{} or more{also}", show(enough))
+        } else {
+            format!("{}s or more", longest.as_secs() + 1)
+        };
+        let help = format!("use {key}: {enough}, or a higher baud_rate");
+        reader.warning(&listener.key(key), &what, &help);
     }
 }
 
@@ -779,6 +800,10 @@ const MAX_IN_FLIGHT: usize = 16;
 
 /// Time that a deadline must leave for wire and reply beyond the response timeout.
 const DEADLINE_SLACK: Duration = Duration::from_millis(100);
+
+/// The keys of a listener that limit how late an answer may be.
+const REQUEST_DEADLINE: &str = "request_deadline";
+const ANSWER_WITHIN: &str = "answer_within";
 
 /// The rates for which serial drivers have constants, and some that are common besides.
 const USUAL_BAUD_RATES: &[u32] = &[
