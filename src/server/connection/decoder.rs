@@ -1,5 +1,7 @@
 //! From the bytes of a connection to its requests, in either framing.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use tokio::time::Instant;
 
@@ -20,11 +22,19 @@ pub(super) enum RequestDecoder {
 #[derive(Debug)]
 pub(super) struct RtuDecoder {
     delimiter: RequestDelimiter,
-    last_byte: Instant,
+    quiet: Quiet,
     /// When the pause has to be looked at again.
     due: Option<Instant>,
     /// The transaction identifier of the next request: RTU has none, and no two in flight may share one.
     transaction_id: u16,
+}
+
+/// Since when the client has sent nothing.
+#[derive(Clone, Copy, Debug)]
+enum Quiet {
+    /// Not known: the gateway has not read what it sent. It counts from the next look at the input.
+    Unread,
+    Since(Instant),
 }
 
 /// The result of one step.
@@ -39,12 +49,12 @@ pub(super) enum Decoded {
 }
 
 impl RequestDecoder {
-    pub(super) fn new(framing: AduFraming, now: Instant) -> Self {
+    pub(super) fn new(framing: AduFraming) -> Self {
         match framing {
             AduFraming::Tcp => Self::Tcp { partial_since: None },
             AduFraming::Rtu => Self::Rtu(RtuDecoder {
                 delimiter: RequestDelimiter::default(),
-                last_byte: now,
+                quiet: Quiet::Unread,
                 due: None,
                 transaction_id: 0,
             }),
@@ -55,7 +65,7 @@ impl RequestDecoder {
     pub(super) fn handle_bytes(&mut self, now: Instant) {
         match self {
             Self::Tcp { .. } => {}
-            Self::Rtu(decoder) => decoder.last_byte = now,
+            Self::Rtu(decoder) => decoder.quiet = Quiet::Since(now),
         }
     }
 
@@ -78,10 +88,10 @@ impl RequestDecoder {
     }
 
     /// The gateway leaves the rest of the input waiting, not the client: no pause is measured.
-    pub(super) fn suspend(&mut self, now: Instant) {
+    pub(super) fn suspend(&mut self) {
         match self {
             Self::Tcp { partial_since } => *partial_since = None,
-            Self::Rtu(decoder) => (decoder.last_byte, decoder.due) = (now, None),
+            Self::Rtu(decoder) => (decoder.quiet, decoder.due) = (Quiet::Unread, None),
         }
     }
 
@@ -105,14 +115,21 @@ impl RequestDecoder {
 impl RtuDecoder {
     fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Decoded {
         self.due = None;
-        match self.delimiter.next(input, now.saturating_duration_since(self.last_byte)) {
+        let quiet = match self.quiet {
+            Quiet::Unread => {
+                self.quiet = Quiet::Since(now);
+                Duration::ZERO
+            }
+            Quiet::Since(since) => now.saturating_duration_since(since),
+        };
+        match self.delimiter.next(input, quiet) {
             Delimited::Request { unit, pdu } => {
                 self.transaction_id = self.transaction_id.wrapping_add(1);
                 Decoded::Request(Adu { transaction_id: self.transaction_id, unit, pdu })
             }
             Delimited::Dropped(dropped) => Decoded::Dropped(dropped),
             Delimited::Incomplete(pause) => {
-                self.due = pause.map(|pause| self.last_byte + pause);
+                self.due = pause.map(|pause| now + pause.saturating_sub(quiet));
                 Decoded::Incomplete
             }
         }

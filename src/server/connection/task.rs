@@ -107,7 +107,7 @@ struct Connection<R, W> {
 impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
     fn new(reader: R, writer: W, client: ClientContext, now: Instant) -> Self {
         let (session, answers) = Session::new(client.clone(), now);
-        let decoder = RequestDecoder::new(client.link.framing, now);
+        let decoder = RequestDecoder::new(client.link.framing);
         Self {
             reader,
             writer,
@@ -174,7 +174,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     fn handle_event(&mut self, event: Wakeup, now: Instant) {
         match event {
-            Wakeup::Close => self.drain(now),
+            Wakeup::Close => self.drain(),
             Wakeup::Written(Ok(count)) if count > 0 => self.session.handle_written(count),
             Wakeup::Written(_) | Wakeup::PeerClosed(PeerState::Reset) => self.phase = ConnectionPhase::Gone,
             Wakeup::Answered(key, answer) => self.session.handle_answer(key, answer, now),
@@ -183,7 +183,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             Wakeup::Timeout => self.handle_timeout(now),
             Wakeup::Read(Ok(0)) => {
                 self.handle_half_close();
-                self.drain(now);
+                self.drain();
             }
             // There may be requests before the end of the stream.
             Wakeup::PeerClosed(PeerState::HalfClosed) => self.handle_half_close(),
@@ -208,7 +208,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         let state = self.client.listener.load_full();
         if self.phase == ConnectionPhase::Open && state.settings.framing != self.client.link.framing {
             self.log_closing(LogKind::Framing, now, "the listener's `framing` has changed");
-            return self.drain(now);
+            return self.drain();
         }
         let present = clock::at(now);
         self.handle_whole_adus(&state, now, present);
@@ -225,7 +225,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                         self.session.handle_request(adu, state, now, present);
                     } else {
                         self.log_closing(LogKind::Admission, now, "its address is no longer in `allow`");
-                        self.drain(now);
+                        self.drain();
                     }
                 }
                 Decoded::Incomplete => {
@@ -237,12 +237,12 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
                 Decoded::Broken(error) => {
                     self.log_no_modbus_tcp(LogKind::Framing, now, &error.to_string());
-                    self.drain(now);
+                    self.drain();
                 }
                 Decoded::Dropped(dropped) => self.log_dropped(dropped, now),
             }
         }
-        self.decoder.suspend(now);
+        self.decoder.suspend();
     }
 
     /// When the next timer is due.
@@ -261,11 +261,11 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.session.handle_timeout(now);
         if self.decoder.is_stalled(now) {
             self.log_no_modbus_tcp(LogKind::Stalled, now, "it sent half a request and no more");
-            self.drain(now);
+            self.drain();
         }
         if past(self.idle_since, self.idle_timeout()) {
             debug!("idle for too long");
-            self.drain(now);
+            self.drain();
         }
     }
 
@@ -289,9 +289,9 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.client.listener.load().settings.idle_timeout
     }
 
-    fn drain(&mut self, now: Instant) {
+    fn drain(&mut self) {
         self.phase = ConnectionPhase::Draining;
-        self.decoder.suspend(now);
+        self.decoder.suspend();
     }
 
     /// Logs the closing because of the bytes in the input; the most frequent cause has a message of its own.
@@ -327,7 +327,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// The client is answered or gone: from now on only outcomes of writes are awaited.
     fn end(&mut self, now: Instant) {
-        self.decoder.suspend(now);
+        self.decoder.suspend();
         self.idle_since = None;
         self.session.handle_gone(now);
     }

@@ -206,6 +206,23 @@ async fn requests_that_no_client_waits_for_fill_neither_the_bus_nor_the_memory()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_half_read_at_the_limit_is_not_forgotten_while_the_gateway_does_not_read() {
+    let (broadcast, writes) = (Broadcast::Silent, Writes::Allow);
+    let (mut peer, mut requests) =
+        connect_to_bus(ListenerSettings { max_in_flight: 1, broadcast, writes, ..settings() });
+    let second = rtu::encode(2, &read_from(2));
+    let (head, tail) = second.split_at(4);
+    // A broadcast makes room without a reply to be written.
+    peer.send_bytes(&[&rtu::encode(0, WRITE)[..], head].concat()).await;
+    let first = requests.recv().await.unwrap();
+    peer.send_bytes(tail).await;
+    sleep(REQUEST_PAUSE * 2).await;
+    first.to.send(Answer::Sent);
+    answer(timeout(Duration::from_secs(1), requests.recv()).await.expect("the second request").unwrap());
+    assert_eq!(peer.receive().await, Some((2, reply_of(2, 2).to_vec())));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broadcast_is_never_answered_and_is_sent_where_it_may_be() {
     for (broadcast, writes, pdu, is_sent) in [
         (Broadcast::Refuse, Writes::Allow, WRITE, false),
