@@ -103,6 +103,14 @@ impl RequestDecoder {
         }
     }
 
+    /// Whether a pause of an RTU client is over, unless there are bytes of it that are not read yet.
+    pub(super) fn is_pause_over(&self, now: Instant) -> bool {
+        match self {
+            Self::Tcp { .. } => false,
+            Self::Rtu(decoder) => decoder.due.is_some_and(|due| due <= now),
+        }
+    }
+
     /// Whether a Modbus TCP request has been incomplete for too long. An RTU request ends with a pause.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         match self {

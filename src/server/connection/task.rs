@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info};
@@ -57,6 +58,7 @@ where
         let event = connection.next_event(closing.as_mut(), alarm.as_mut()).await;
         now = Instant::now();
         connection.handle_event(event, now);
+        connection.read_before_pause_ends(now).await;
     }
     debug!("closed");
     connection.end(now);
@@ -170,6 +172,23 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         };
         self.handle_event(Wakeup::Written(written), now);
         self.phase != ConnectionPhase::Gone
+    }
+
+    /// Reads what has arrived before a pause of the client is taken for the end of its request: after a standstill of the
+    /// whole process the timer is due although the rest of the request has come in time.
+    async fn read_before_pause_ends(&mut self, now: Instant) {
+        let may_read = self.phase == ConnectionPhase::Open && self.has_room();
+        if !may_read || !self.decoder.is_pause_over(now) {
+            return;
+        }
+        let read = {
+            // A task that has used up its budget would read nothing here.
+            let mut read = pin!(unconstrained(read_some(&mut self.reader, &mut self.input)));
+            poll_fn(|context| Poll::Ready(ready_now(read.as_mut().poll(context)))).await
+        };
+        if let Some(read) = read {
+            self.handle_event(Wakeup::Read(read), now);
+        }
     }
 
     fn handle_event(&mut self, event: Wakeup, now: Instant) {

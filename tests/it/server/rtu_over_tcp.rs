@@ -222,6 +222,22 @@ async fn a_request_half_read_at_the_limit_is_not_forgotten_while_the_gateway_doe
     assert_eq!(peer.receive().await, Some((2, reply_of(2, 2).to_vec())));
 }
 
+#[tokio::test]
+async fn half_a_request_is_not_forgotten_where_the_process_stood_still_and_the_rest_has_arrived() {
+    let server = serve(settings(), vec![(answering_bus("riser-a"), units(1..=4))]);
+    let mut peer = RtuPeer::new(TcpStream::connect(server.address).await.unwrap());
+    assert_eq!(peer.ask(1, READ).await, reply_of(1, 0));
+    let request = rtu::encode(2, &read_from(2));
+    let (head, tail) = request.split_at(4);
+    peer.send_bytes(head).await;
+    sleep(REQUEST_PAUSE / 5).await;
+    peer.send_bytes(tail).await;
+    // Everything of this test is on one thread, the gateway included.
+    std::thread::sleep(REQUEST_PAUSE * 2);
+    let reply = timeout(Duration::from_secs(5), peer.receive()).await;
+    assert_eq!(reply.expect("no answer"), Some((2, reply_of(2, 2).to_vec())));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_is_never_answered_and_is_sent_where_it_may_be() {
     for (broadcast, writes, pdu, is_sent) in [
