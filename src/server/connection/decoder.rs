@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::task::PARTIAL_ADU_TIMEOUT;
 use crate::modbus::mbap::{self, Adu, FramingError};
-use crate::modbus::{AduFraming, Delimited, Dropped, RequestDelimiter};
+use crate::modbus::{AduFraming, Delimited, Dropped, REQUEST_PAUSE, RequestDelimiter};
 
 /// The decoder of one connection.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ enum Quiet {
     /// Not known: the gateway has not read what it sent. It counts from the next look at the input.
     Unread,
     Since(Instant),
+    /// It sends no more.
+    Ended,
 }
 
 /// The result of one step.
@@ -66,6 +68,14 @@ impl RequestDecoder {
         match self {
             Self::Tcp { .. } => {}
             Self::Rtu(decoder) => decoder.quiet = Quiet::Since(now),
+        }
+    }
+
+    /// The stream has ended: no pause is waited for any more.
+    pub(super) fn handle_end(&mut self) {
+        match self {
+            Self::Tcp { .. } => {}
+            Self::Rtu(decoder) => decoder.quiet = Quiet::Ended,
         }
     }
 
@@ -129,6 +139,7 @@ impl RtuDecoder {
                 Duration::ZERO
             }
             Quiet::Since(since) => now.saturating_duration_since(since),
+            Quiet::Ended => REQUEST_PAUSE,
         };
         match self.delimiter.next(input, quiet) {
             Delimited::Request { unit, pdu } => {

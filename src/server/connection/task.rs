@@ -202,6 +202,9 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             Wakeup::Timeout => self.handle_timeout(now),
             Wakeup::Read(Ok(0)) => {
                 self.handle_half_close();
+                // The last request may be one that only a pause would have ended.
+                self.decoder.handle_end();
+                self.handle_buffered(now);
                 self.drain();
             }
             // There may be requests before the end of the stream.

@@ -222,6 +222,17 @@ async fn a_request_half_read_at_the_limit_is_not_forgotten_while_the_gateway_doe
     assert_eq!(peer.receive().await, Some((2, reply_of(2, 2).to_vec())));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_only_a_pause_would_end_is_answered_when_the_client_ends_its_stream() {
+    let mut peer = connect_to_answering(settings());
+    peer.send(1, &[0x41, 1, 2, 3]).await;
+    let began = Instant::now();
+    peer.stream.shutdown().await.unwrap();
+    assert_eq!(peer.receive().await, Some((1, exception(0x41, ExceptionCode::ILLEGAL_FUNCTION))));
+    assert_eq!(began.elapsed(), REFUSAL_DELAY);
+    assert_eq!(peer.receive().await, None);
+}
+
 #[tokio::test]
 async fn half_a_request_is_not_forgotten_where_the_process_stood_still_and_the_rest_has_arrived() {
     let server = serve(settings(), vec![(answering_bus("riser-a"), units(1..=4))]);
