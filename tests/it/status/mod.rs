@@ -1,6 +1,7 @@
 //! The status pages, the API and the metrics as they are served.
 
 mod address;
+mod first_data;
 mod history;
 mod http;
 mod metrics;
