@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::browsed;
-use crate::document::show;
+use crate::document::{Name, Scalar, show};
 use crate::line::Framing;
 use crate::scan::report::{LATE_TIMEOUT, parity, quoted};
 
@@ -94,7 +94,7 @@ fn text_scalar(text: &str) -> String {
 
 /// Whether the configuration takes it as a name.
 pub(super) fn is_name(text: &str) -> bool {
-    serde_yaml::from_str::<crate::document::Name>(&serde_json::Value::from(text).to_string()).is_ok()
+    Name::parse(text).is_some()
 }
 
 /// The page's address, and what it takes to see it.
