@@ -140,7 +140,7 @@ fn announcement(target: &Target, plan: &Plan) -> String {
         (Target::Tcp { .. }, _) => String::new(),
     };
     format!(
-        "# metergate scan: {count} {addresses} ({units}) on {target}{at}. It takes about {} if nobody answers.\n#\n",
+        "# metergate scan: {count} {addresses} ({units}) on {target}{at}. It takes about {} if no unit answers.\n#\n",
         about(plan.longest())
     )
 }
