@@ -9,6 +9,7 @@ mod clients;
 use std::fs::File;
 
 use clients::{Peer, READ, answer, answering_bus, serve, settings, units};
+use metergate::line::BusId;
 use metergate::serial::BusHandle;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
@@ -24,7 +25,7 @@ async fn running_out_of_descriptors_costs_only_the_longest_idle_client() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 100, hard).unwrap();
 
-    let (bus, mut requests) = BusHandle::new("riser-b");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-b");
     let server = serve(settings(), vec![(answering_bus("riser-a"), units([1])), (bus, units([2]))]);
     let mut busy = Peer::connect(&server).await;
     busy.send(1, 2, READ).await;

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::audit::audit_log::AuditLog;
 use crate::audit::write_counter::WriteCounter;
-use crate::line::{Answer, UnitId};
+use crate::line::{Answer, BusId, UnitId};
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
 use crate::modbus::write::{Written, values_of};
@@ -91,7 +91,9 @@ struct Attempted {
     since: Instant,
     link: Link,
     unit: u8,
-    on_line: Option<UnitId>,
+    /// The unit on its line, and which bus that is.
+    on_line: Option<(BusId, UnitId)>,
+    /// The names of the buses at the time of the request.
     buses: Vec<String>,
     pdu: Bytes,
     /// The values before it, if the snapshot had them, and their age.
@@ -114,7 +116,7 @@ impl PendingWrite {
             since: now,
             link,
             unit: to.unit,
-            on_line: to.on_line,
+            on_line: to.buses.first().map(BusHandle::id).zip(to.on_line),
             buses: to.buses.iter().map(|bus| bus.name().to_owned()).collect(),
             old: old_values(to, &pdu, now),
             pdu,
@@ -261,7 +263,7 @@ impl Attempted {
     fn to_json(&self, names: &UnitDirectory, outcome: &WriteOutcome) -> String {
         let written = Written::of(&self.pdu);
         let range = written.as_ref().map(|written| written.range);
-        let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
+        let name = self.on_line.and_then(|(bus, unit)| names.unit(bus, unit));
         let first = name.and_then(|name| name.profile.as_ref()).map_or(1, |profile| profile.first_register);
         let register = range.map(|range| u64::from(first) + u64::from(range.start));
         let (masks, new) = match &written {
@@ -275,7 +277,7 @@ impl Attempted {
             listener: self.link.listener,
             buses: &self.buses,
             unit: self.unit,
-            line_unit: self.on_line.map(UnitId::get),
+            line_unit: self.on_line.map(|(_, unit)| unit.get()),
             name: name.and_then(|name| name.name.as_deref()),
             function: self.function().to_string(),
             register,
@@ -296,7 +298,7 @@ impl Attempted {
     }
 
     fn points(&self, names: &UnitDirectory) -> Vec<String> {
-        let name = self.on_line.and_then(|unit| names.unit(self.buses.first()?, unit));
+        let name = self.on_line.and_then(|(bus, unit)| names.unit(bus, unit));
         let (Some(name), Some(written)) = (name, Written::of(&self.pdu)) else { return Vec::new() };
         name.points(&written.range).map(|point| point.name.clone()).collect()
     }

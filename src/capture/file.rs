@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -14,16 +13,16 @@ use bytes::BytesMut;
 use super::frame::{self, LineEnd};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, SequenceNumbers};
-use crate::line::{Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
+use crate::line::{BusId, Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
 use crate::modbus::AduFraming;
-use crate::traffic::{Event, EventKind, Link, Message, Sender, Served};
+use crate::traffic::{Event, EventKind, Link, Message, Sender, Served, UnitDirectory};
 
 /// A file being written.
 #[derive(Debug, Default)]
 pub struct Capture {
     interfaces: u32,
     listeners: BTreeMap<(SocketAddr, AduFraming), u32>,
-    buses: BTreeMap<Arc<str>, BusInterface>,
+    buses: BTreeMap<BusId, BusInterface>,
     connections: BTreeMap<u64, SequenceNumbers>,
 }
 
@@ -44,14 +43,15 @@ impl Capture {
         out
     }
 
-    /// The packets of one event, in the order of their times.
+    /// The packets of one event, in the order of their times. A bus is called as `names` has it when its first packet is
+    /// written.
     #[must_use]
-    pub fn encode(&mut self, event: &Event) -> Vec<u8> {
+    pub fn encode(&mut self, event: &Event, names: &UnitDirectory) -> Vec<u8> {
         let mut out = Vec::new();
         match &event.kind {
             EventKind::Client(message) => self.encode_message(event, message, &mut out),
             EventKind::Line { bus, record } => {
-                let bus = self.bus(bus, &mut out);
+                let bus = self.bus(*bus, names, &mut out);
                 let mut packets = Vec::new();
                 match &**record {
                     Record::Transaction(transaction) => transaction_packets(transaction, &mut packets),
@@ -126,15 +126,15 @@ impl Capture {
         interface
     }
 
-    fn bus(&mut self, name: &Arc<str>, out: &mut Vec<u8>) -> BusInterface {
-        if let Some(&bus) = self.buses.get(name) {
+    fn bus(&mut self, id: BusId, names: &UnitDirectory, out: &mut Vec<u8>) -> BusInterface {
+        if let Some(&bus) = self.buses.get(&id) {
             return bus;
         }
         let number = u8::try_from(self.buses.len() + 1).unwrap_or(u8::MAX);
         let description = format!("Modbus RTU, units are 0.0.{number}.UNIT");
-        pcapng::interface(out, LinkType::UpperPdu, &format!("bus {name}"), &description);
+        pcapng::interface(out, LinkType::UpperPdu, &format!("bus {}", names.bus(id)), &description);
         let bus = BusInterface { interface: self.next_interface(), number };
-        self.buses.insert(Arc::clone(name), bus);
+        self.buses.insert(id, bus);
         bus
     }
 

@@ -77,10 +77,11 @@ impl Past {
     /// Puts it before what the gateway itself has seen.
     pub(super) fn put_into(self, gateway: &Gateway) {
         let Self { bus, units, minutes, events } = self;
+        let Some(bus) = gateway.names().find_bus(&bus) else { return };
         gateway.history().with(|history| {
-            history.preload_bus(&bus, minutes);
+            history.preload_bus(bus, minutes);
             for UnitPast { id, readings, minutes } in units {
-                history.preload_unit(&bus, id, readings, minutes);
+                history.preload_unit(bus, id, readings, minutes);
             }
         });
         gateway.events().with(|list| list.prepend(events));

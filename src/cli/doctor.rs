@@ -23,6 +23,7 @@ use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
 use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Remedy, Severity};
+use crate::line::BusId;
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusParts, NameLookup, OpenError, PortDevice, PortView, bus_task, port};
 use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
@@ -106,7 +107,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     // Here rather than in the task, so that whoever asks hears why it cannot be had.
     let response_timeout = bus.line.response_timeout;
     let opened = Some(port::open(bus.port.clone(), response_timeout, NameLookup::default()).await?);
-    let (handle, requests) = BusHandle::new(&bus.line.name);
+    let (handle, requests) = BusHandle::new(BusId::default(), &bus.line.name);
     let view = Arc::clone(handle.view());
     let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
     let device = bus.port.device.clone();
@@ -123,7 +124,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     // Without a sender the task has nothing left to do.
     drop(handle);
     let _ended_either_way = task.await;
-    let bus = PublishedBus { settings: Arc::new(bus), view, port, restarts: 0 };
+    let bus = PublishedBus { id: BusId::default(), settings: Arc::new(bus), view, port, restarts: 0 };
     Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
 }
 

@@ -63,7 +63,8 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
 
 /// What the service manager shows of a gateway: one line.
 fn serving(gateway: &Gateway) -> String {
-    let buses: Vec<String> = gateway.views().into_iter().map(|(name, _)| name).collect();
+    let buses: Vec<String> =
+        gateway.views().iter().map(|(bus, _)| gateway.names().bus(*bus).to_owned()).collect();
     let addresses: Vec<String> = gateway.addresses().iter().map(ToString::to_string).collect();
     format!("serving {} on {}", buses.join(", "), addresses.join(", "))
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::failure::Failure;
 use crate::line::{
-    Answer, Echo, LineSettings, ListenerId, OfflineAfter, PortState, Request, Source, Target, UnitId,
+    Answer, BusId, Echo, LineSettings, ListenerId, OfflineAfter, PortState, Request, Source, Target, UnitId,
     UnitSettings,
 };
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
@@ -72,7 +72,7 @@ impl SerialClient {
         let SerialSettings { port, units, response_timeout, retries } = settings;
         // Here rather than in the task, so that the caller gets the reason if it fails.
         let opened = Some(port::open(port.clone(), response_timeout, NameLookup::default()).await?);
-        let (handle, requests) = BusHandle::new("line");
+        let (handle, requests) = BusHandle::new(BusId::default(), "line");
         let line = line(&port, &units, response_timeout, retries);
         let parts = BusParts::alone(line, port.device.clone(), requests, handle.view().clone());
         let open = port::opener(port, response_timeout, opened);

@@ -25,7 +25,7 @@ use self::status_page::StatusPage;
 use crate::audit::{Audit, AuditLog};
 use crate::config::{self, Config};
 use crate::events::EventKind;
-use crate::line::{ListenerId, View};
+use crate::line::{BusId, ListenerId, UnitId, View};
 use crate::serial::Watchdog;
 use crate::server::{ListenerMetrics, ListenerState, Routes};
 use crate::traffic::{Traffic, UnitDirectory, UnitName};
@@ -101,6 +101,8 @@ pub struct Gateway {
     audit_log: Option<Arc<AuditLog>>,
     audit: Arc<Audit>,
     buses: Vec<RunningBus>,
+    /// Of the next bus that is started.
+    next_bus: BusId,
     listeners: Vec<RunningListener>,
     /// Identifiers by configured address; constant as long as the address is configured.
     listener_ids: BTreeMap<SocketAddr, ListenerId>,
@@ -135,16 +137,14 @@ impl Gateway {
         let page = StatusPage::new(started, events.clone())?;
         let traffic = Arc::<Traffic>::default();
         let watchdog = Watchdog::default();
-        let start = |bus| RunningBus::start(bus, Arc::clone(&traffic), &watchdog);
-        let buses: Vec<RunningBus> = config.buses.iter().map(start).collect();
-        let names = Arc::new(names(config));
         let mut gateway = Self {
             started,
             traffic,
-            audit: Arc::new(Audit::new(Arc::clone(&names), audit_log.clone(), events.writes())),
-            names,
+            audit: Arc::default(),
+            names: Arc::default(),
             audit_log,
-            buses,
+            buses: Vec::new(),
+            next_bus: BusId::default(),
             listeners: Vec::new(),
             listener_ids: listener_ids(config, &BTreeMap::new()),
             page,
@@ -154,6 +154,8 @@ impl Gateway {
             stopping: Vec::new(),
             watchdog,
         };
+        gateway.buses = config.buses.iter().map(|bus| gateway.start_bus(bus)).collect();
+        gateway.record_names();
         for (settings, socket) in config.listeners.iter().zip(bound) {
             let state = gateway.listener_state(settings, config, Arc::default());
             gateway.listeners.push(RunningListener::start(
@@ -201,10 +203,9 @@ impl Gateway {
             audit_log.reopen();
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
-        self.names = Arc::new(names(config));
-        self.audit = Arc::new(Audit::new(Arc::clone(&self.names), audit_log.clone(), self.events.writes()));
         self.audit_log = audit_log;
         self.replace_buses(config).await;
+        self.record_names();
         for (settings, socket) in config.listeners.iter().zip(sockets) {
             match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
@@ -301,10 +302,10 @@ impl Gateway {
         self.events.shared()
     }
 
-    /// The name and the published view of each bus.
+    /// Each bus and its published view.
     #[must_use]
-    pub fn views(&self) -> Vec<(String, Arc<ArcSwap<View>>)> {
-        self.buses.iter().map(|bus| (bus.settings.line.name.clone(), Arc::clone(&bus.view))).collect()
+    pub fn views(&self) -> Vec<(BusId, Arc<ArcSwap<View>>)> {
+        self.buses.iter().map(|bus| (bus.id, Arc::clone(&bus.view))).collect()
     }
 
     /// The watchdog of all bus tasks, those of later reloads included.
@@ -316,6 +317,7 @@ impl Gateway {
     /// The sources of the status page.
     fn sources(&self, config: &Config) -> Sources {
         let bus = |bus: &RunningBus| BusSource {
+            id: bus.id,
             settings: Arc::clone(&bus.settings),
             view: Arc::clone(&bus.view),
             port: Arc::clone(&bus.port),
@@ -327,7 +329,7 @@ impl Gateway {
             Some(ListenerSource {
                 address: running.address,
                 settings: wanted.settings.clone(),
-                buses: buses.map(|bus| bus.settings.line.name.clone()).collect(),
+                buses: buses.map(|bus| bus.id).collect(),
                 metrics: Arc::clone(&running.state.load().metrics),
             })
         };
@@ -372,6 +374,23 @@ impl Gateway {
             traffic: Arc::clone(&self.traffic),
             ..ListenerState::new(listener.settings.clone(), routes)
         }
+    }
+
+    fn start_bus(&mut self, settings: &config::Bus) -> RunningBus {
+        let id = self.next_bus;
+        self.next_bus = BusId(id.0 + 1);
+        RunningBus::start(id, settings, Arc::clone(&self.traffic), &self.watchdog)
+    }
+
+    /// Takes the names of buses and units from the running buses, for the traffic and for the audit of writes.
+    fn record_names(&mut self) {
+        let mut names = UnitDirectory::default();
+        for bus in &self.buses {
+            names.insert(bus.id, &bus.settings.line.name, unit_names(&bus.settings));
+        }
+        self.names = Arc::new(names);
+        self.audit =
+            Arc::new(Audit::new(Arc::clone(&self.names), self.audit_log.clone(), self.events.writes()));
     }
 
     fn listener(&self, wanted: Endpoint) -> Option<&RunningListener> {
@@ -470,25 +489,24 @@ impl Gateway {
             self.stopping.pop();
         }
         for (slot, wanted) in kept.into_iter().zip(&config.buses) {
-            let start = || RunningBus::start(wanted, Arc::clone(&self.traffic), &self.watchdog);
-            let bus = slot.map_or_else(start, |bus| bus.reload(wanted));
+            let bus = match slot {
+                Some(bus) => bus.reload(wanted),
+                None => self.start_bus(wanted),
+            };
             self.buses.push(bus);
         }
     }
 }
 
-/// The names of the units of `config`.
-fn names(config: &Config) -> UnitDirectory {
-    let mut names = UnitDirectory::default();
-    for bus in &config.buses {
-        for (&alias, &unit) in &bus.aliases {
-            let settings = bus.line.units.iter().find(|settings| settings.id == unit);
-            let name = settings.and_then(|settings| settings.name.clone());
-            let profile = bus.profiles.get(&unit).map(|profile| Arc::clone(&profile.profile));
-            names.insert(&bus.line.name, unit, UnitName { alias, name, profile });
-        }
-    }
-    names
+/// The names of the units of a bus.
+fn unit_names(bus: &config::Bus) -> BTreeMap<UnitId, UnitName> {
+    let name = |(&alias, &unit)| {
+        let settings = bus.line.units.iter().find(|settings| settings.id == unit);
+        let name = settings.and_then(|settings| settings.name.clone());
+        let profile = bus.profiles.get(&unit).map(|profile| Arc::clone(&profile.profile));
+        (unit, UnitName { alias, name, profile })
+    };
+    bus.aliases.iter().map(name).collect()
 }
 
 fn open_audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, StartError> {
@@ -552,5 +570,30 @@ mod tests {
         assert_eq!(second, BTreeMap::from([(at(b), ListenerId(1)), (at(c), ListenerId(0))]));
         let third = listener_ids(&config(&[c, b, a]), &second);
         assert_eq!(third.get(&at(a)), Some(&ListenerId(2)));
+    }
+
+    #[tokio::test]
+    async fn a_bus_keeps_its_number_under_another_name_and_place_and_no_later_bus_receives_it() {
+        let config = |buses: &[(&str, &str, u8)]| {
+            let bus = |&(name, device, unit)| {
+                format!("{{name: {name}, device: /nonexistent/{device}, units: [{{id: {unit}}}]}}")
+            };
+            let buses = buses.iter().map(bus).collect::<Vec<_>>().join(", ");
+            let text = format!("status: off\nlisteners: [{{address: '127.0.0.1:0'}}]\nbuses: [{buses}]\n");
+            config::parse(&text, "metergate.yaml").expect("a good configuration").config
+        };
+        let buses = |gateway: &Gateway| {
+            let name = |(id, _)| (id, gateway.names().bus(id).to_owned());
+            gateway.views().into_iter().map(name).collect::<Vec<_>>()
+        };
+        let named = |id, name: &str| (BusId(id), name.to_owned());
+        let mut gateway = Gateway::start(&config(&[("a", "1", 1), ("b", "2", 2)])).expect("port 0 is free");
+        assert_eq!(buses(&gateway), [named(0, "a"), named(1, "b")]);
+        gateway.reload(&config(&[("b", "2", 2), ("riser", "1", 1)])).await.expect("the address is the same");
+        assert_eq!(buses(&gateway), [named(1, "b"), named(0, "riser")]);
+        gateway.reload(&config(&[("b", "2", 2)])).await.expect("the address is the same");
+        gateway.reload(&config(&[("b", "2", 2), ("a", "1", 1)])).await.expect("the address is the same");
+        assert_eq!(buses(&gateway), [named(1, "b"), named(2, "a")]);
+        gateway.stop().await;
     }
 }

@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::addresses::Endpoint;
 use crate::config;
-use crate::line::View;
+use crate::line::{BusId, View};
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusSettings, NameLookup, PortView, Supervised, Watchdog, port, supervision};
 use crate::server::{Families, ListenerState, listener};
@@ -24,6 +24,7 @@ use crate::traffic::Traffic;
 /// A bus with its task.
 #[derive(Debug)]
 pub(super) struct RunningBus {
+    pub(super) id: BusId,
     pub(super) settings: Arc<config::Bus>,
     /// Sends new settings to the task.
     reloads: watch::Sender<BusSettings>,
@@ -51,13 +52,19 @@ pub(super) struct RunningListener {
 
 impl RunningBus {
     /// Starts the task. It retries a port that cannot be opened, and is restarted after a panic.
-    pub(super) fn start(settings: &config::Bus, traffic: Arc<Traffic>, watchdog: &Watchdog) -> Self {
-        let (handle, requests) = BusHandle::new(&settings.line.name);
+    pub(super) fn start(
+        id: BusId,
+        settings: &config::Bus,
+        traffic: Arc<Traffic>,
+        watchdog: &Watchdog,
+    ) -> Self {
+        let (handle, requests) = BusHandle::new(id, &settings.line.name);
         let view = Arc::clone(handle.view());
         let (port_view, restarts) = (Arc::default(), Arc::default());
         let stop = CancellationToken::new();
         let (reloads, given) = watch::channel(bus_settings(settings));
         let supervised = Supervised {
+            id,
             settings: given.clone(),
             view: Arc::clone(&view),
             traffic,
@@ -76,6 +83,7 @@ impl RunningBus {
         let reconnect = handle.reconnect();
         let task = tokio::spawn(supervision::run(supervised, requests, reconnect, opener, Timer::fine));
         Self {
+            id,
             settings: Arc::new(settings.clone()),
             reloads,
             handle,

@@ -21,6 +21,7 @@ use super::page_server::PageServer;
 use super::{StartError, bind, bind_with_retries, collide, join};
 use crate::config::StatusSettings;
 use crate::config::{self, Config};
+use crate::line::BusId;
 use crate::runtime::BackgroundRuntime;
 use crate::traffic::COLLECT_PERIOD;
 use crate::web::{self, SharedHistory, SharedSources, Sources};
@@ -117,7 +118,7 @@ impl StatusPage {
 
     /// Applies a new configuration.
     pub(super) async fn reload(&mut self, config: &Config, socket: Option<TcpListener>, sources: Sources) {
-        let buses: Vec<String> = sources.buses.iter().map(|bus| bus.settings.line.name.clone()).collect();
+        let buses: Vec<BusId> = sources.buses.iter().map(|bus| bus.id).collect();
         let traffic = Arc::clone(&sources.traffic);
         self.sources.store(Arc::new(sources));
         // On the thread of the page, because it may have to wait for readers there.

@@ -60,7 +60,7 @@ pub use record::{
     Cause, Misfit, Outcome, RECEIVED_MAX, Received, ReceivedPart, Record, RxSegment, SegmentKind, Stray,
     Transaction,
 };
-pub use request::{Answer, ListenerId, Request, Source, Target};
+pub use request::{Answer, BusId, ListenerId, Request, Source, Target};
 pub use settings::{
     DemandedBlock, Echo, Framing, LineSettings, OfflineAfter, Pace, Parity, PolledBlock, Polling, Replies,
     UnitId, UnitSettings,

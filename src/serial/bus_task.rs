@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
 use crate::line::{
-    Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
+    BusId, Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
 };
 use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
@@ -56,6 +56,8 @@ impl BusSettings {
 /// The parts a bus task is built from.
 #[derive(Debug)]
 pub struct BusParts {
+    /// Which bus.
+    pub id: BusId,
     /// The settings of its line.
     pub line: LineSettings,
     /// What its port is, for the log.
@@ -86,9 +88,10 @@ impl BusParts {
         requests: mpsc::Receiver<Request<ReplySender>>,
         view: Arc<ArcSwap<View>>,
     ) -> Self {
-        let heartbeat = Watchdog::default().add(&line.name);
+        let id = BusId::default();
+        let heartbeat = Watchdog::default().add(id, &line.name);
         let (traffic, port, stop) = Default::default();
-        Self { line, device, reloads: None, requests, view, traffic, port, stop, heartbeat }
+        Self { id, line, device, reloads: None, requests, view, traffic, port, stop, heartbeat }
     }
 }
 
@@ -101,13 +104,14 @@ where
     F: FnMut() -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
-    let BusParts { line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
+    let BusParts { id, line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
     // A reload may have come since the parts were built.
     let settings = reloads.as_mut().map(|reloads| reloads.borrow_and_update().clone());
     let line = settings.as_ref().map_or(line, |settings| settings.line.clone());
     let device = settings.as_ref().map_or(device, |settings| settings.port.device.clone());
     let name: Arc<str> = line.name.as_str().into();
     let task = BusTask {
+        id,
         line: Line::new(line),
         name,
         device,
@@ -132,6 +136,7 @@ where
 }
 
 struct BusTask<S, F, O> {
+    id: BusId,
     line: Line<ReplySender>,
     name: Arc<str>,
     device: PortDevice,
@@ -277,7 +282,7 @@ where
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
                 Output::Publish(view) => self.view.store(view),
-                Output::Record(record) => self.traffic.note_record(&self.name, record),
+                Output::Record(record) => self.traffic.note_record(self.id, record),
                 Output::Event(event) => self.log(&event),
                 Output::Reply { to, answer } => to.send(answer),
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
-use crate::line::{Answer, ListenerId, Now, Request, UnitId, View};
+use crate::line::{Answer, BusId, ListenerId, Now, Request, UnitId, View};
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 /// Where a reply goes: the channel of one connection, and the connection's own key for the request.
@@ -180,6 +180,7 @@ static DEPARTURES: AtomicU64 = AtomicU64::new(0);
 /// The channel to the task of one bus. Clones lead to the same task; it ends when the last of them is dropped.
 #[derive(Clone, Debug)]
 pub struct BusHandle {
+    id: BusId,
     name: Arc<str>,
     requests: Arc<ArcSwap<Requests>>,
     view: Arc<ArcSwap<View>>,
@@ -205,10 +206,10 @@ impl Reconnect {
 impl BusHandle {
     /// A handle and the end that the bus task reads.
     #[must_use]
-    pub fn new(name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
+    pub fn new(id: BusId, name: &str) -> (Self, mpsc::Receiver<Request<ReplySender>>) {
         let (requests, receiver) = mpsc::channel(BORDER);
         let requests = Arc::new(ArcSwap::from_pointee(requests));
-        (Self { name: name.into(), requests, view: Arc::default() }, receiver)
+        (Self { id, name: name.into(), requests, view: Arc::default() }, receiver)
     }
 
     /// For the supervisor that restarts the task.
@@ -241,6 +242,12 @@ impl BusHandle {
     #[must_use]
     pub fn renamed(&self, name: &str) -> Self {
         Self { name: name.into(), ..self.clone() }
+    }
+
+    /// Which bus.
+    #[must_use]
+    pub fn id(&self) -> BusId {
+        self.id
     }
 
     /// The bus's name, for logs.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::line::{Request, View};
+use crate::line::{BusId, Request, View};
 use crate::runtime::Timer;
 use crate::serial::bus_task;
 use crate::serial::bus_task::{BusParts, BusSettings};
@@ -31,6 +31,8 @@ use crate::traffic::Traffic;
 /// The parts each task of a bus is built from.
 #[derive(Debug)]
 pub struct Supervised {
+    /// Which bus.
+    pub id: BusId,
     /// The settings of its line and port; a reload sends new ones.
     pub settings: watch::Receiver<BusSettings>,
     /// Where it publishes the view.
@@ -66,6 +68,7 @@ pub async fn run<S, E, F, O>(
         let BusSettings { line, port } = bus.settings.borrow().clone();
         let name = line.name.clone();
         let parts = BusParts {
+            id: bus.id,
             line,
             device: port.device,
             reloads: Some(bus.settings.clone()),
@@ -74,7 +77,7 @@ pub async fn run<S, E, F, O>(
             traffic: Arc::clone(&bus.traffic),
             port: Arc::clone(&bus.port),
             stop: bus.stop.clone(),
-            heartbeat: bus.watchdog.add(&name),
+            heartbeat: bus.watchdog.add(bus.id, &name),
         };
         let started = Instant::now();
         let Err(ended) = tokio::spawn(bus_task::run(parts, opener(), timer())).await else { return };
@@ -87,7 +90,7 @@ pub async fn run<S, E, F, O>(
         tokio::select! {
             biased;
             // A stopped bus must not count as silent.
-            () = bus.stop.cancelled() => return bus.watchdog.add(&name).end(),
+            () = bus.stop.cancelled() => return bus.watchdog.add(bus.id, &name).end(),
             () = sleep(pause) => {}
         }
         pause = (pause * 2).min(RESTART_PAUSE_MAX);

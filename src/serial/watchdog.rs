@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::line::BusId;
+
 /// The registered bus tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Watchdog(Arc<Mutex<Vec<Arc<Shared>>>>);
@@ -19,7 +21,8 @@ pub struct Heartbeat(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    bus: String,
+    bus: BusId,
+    name: String,
     question: Notify,
     /// Requested, and not yet answered.
     open: AtomicBool,
@@ -40,11 +43,12 @@ impl Shared {
 }
 
 impl Watchdog {
-    /// Registers the task of the bus with this name. It replaces one that panicked.
+    /// Registers the task of a bus. It replaces one that panicked.
     #[must_use]
-    pub fn add(&self, bus: &str) -> Heartbeat {
+    pub fn add(&self, bus: BusId, name: &str) -> Heartbeat {
         let shared = Arc::new(Shared {
-            bus: bus.to_owned(),
+            bus,
+            name: name.to_owned(),
             question: Notify::new(),
             open: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -67,7 +71,7 @@ impl Watchdog {
         }
     }
 
-    /// The buses whose tasks have not answered the last request; all of them if every task has panicked.
+    /// The names of the buses whose tasks have not answered the last request; all of them if every task has panicked.
     #[must_use]
     pub fn silent(&self) -> Vec<String> {
         let all = self.all();
@@ -77,7 +81,7 @@ impl Watchdog {
             true => no_bus_lives,
             false => shared.open.load(Ordering::Acquire),
         };
-        running().filter(is_silent).map(|shared| shared.bus.clone()).collect()
+        running().filter(is_silent).map(|shared| shared.name.clone()).collect()
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
@@ -115,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_is_named_until_it_answers() {
         let watchdog = Watchdog::default();
-        let (one, other) = (watchdog.add("one"), watchdog.add("other"));
+        let (one, other) = (watchdog.add(BusId(0), "one"), watchdog.add(BusId(1), "other"));
         assert_eq!(watchdog.silent(), [""; 0], "nothing has been requested");
         watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["one", "other"]);
@@ -131,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_is_not_lost_with_a_wait_that_is_dropped() {
         let watchdog = Watchdog::default();
-        let heartbeat = watchdog.add("one");
+        let heartbeat = watchdog.add(BusId(0), "one");
         {
             let waiting = heartbeat.requested();
             watchdog.request_heartbeats();
@@ -143,7 +147,7 @@ mod tests {
     #[test]
     fn a_task_that_ended_as_it_should_is_forgotten_and_one_that_vanished_is_not() {
         let watchdog = Watchdog::default();
-        let (stopped, panicked) = (watchdog.add("stopped"), watchdog.add("panicked"));
+        let (stopped, panicked) = (watchdog.add(BusId(2), "stopped"), watchdog.add(BusId(3), "panicked"));
         watchdog.request_heartbeats();
         stopped.end();
         drop(panicked);
@@ -155,14 +159,14 @@ mod tests {
     #[test]
     fn a_task_that_panicked_is_silent_only_while_no_other_lives_and_until_another_takes_its_place() {
         let watchdog = Watchdog::default();
-        let (panicked, lives) = (watchdog.add("panicked"), watchdog.add("lives"));
+        let (panicked, lives) = (watchdog.add(BusId(3), "panicked"), watchdog.add(BusId(4), "lives"));
         drop(panicked);
         watchdog.request_heartbeats();
         lives.answer();
         assert_eq!(watchdog.silent(), [""; 0]);
         drop(lives);
         assert_eq!(watchdog.silent(), ["panicked", "lives"]);
-        let again = watchdog.add("panicked");
+        let again = watchdog.add(BusId(3), "panicked");
         assert_eq!(watchdog.silent(), [""; 0]);
         watchdog.request_heartbeats();
         assert_eq!(watchdog.silent(), ["panicked"], "the new task is watched like any other");

@@ -305,10 +305,11 @@ const UNIT_NOT_SET: u8 = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::BusId;
     use crate::modbus::AduFraming;
 
     fn routes(identifiers: &[(u8, u8)]) -> (Routes, BusHandle) {
-        let (bus, _requests) = BusHandle::new("riser-a");
+        let (bus, _requests) = BusHandle::new(BusId(0), "riser-a");
         let units = identifiers.iter().map(|&(from, to)| (from, UnitId::new(to).unwrap())).collect();
         (Routes::new(vec![(bus.clone(), units)]), bus)
     }

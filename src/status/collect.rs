@@ -44,7 +44,7 @@ pub fn status<'p>(published: &'p Published, depth: impl Fn(&PublishedUnit<'p>) -
         ready: published.is_ready(),
         buses: published.buses.iter().map(|one| bus(one, published.at)).collect(),
         units: published.units().map(|one| unit(&one, depth(&one), published.at)).collect(),
-        listeners: published.listeners.iter().map(listener).collect(),
+        listeners: published.listeners.iter().map(|one| listener(published, one)).collect(),
         site: published.site.as_deref().map(Cow::Borrowed),
         clock: Cow::Borrowed(&published.clock),
         traffic_events_lost: published.traffic.lost(),
@@ -402,12 +402,13 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
 
 /// One listener.
 #[must_use]
-pub fn listener(one: &PublishedListener) -> Listener<'_> {
+pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listener<'p> {
     let totals = one.metrics.totals();
+    let buses = one.buses.iter().filter_map(|&bus| published.bus(bus));
     Listener {
         listener: one.address,
         framing: one.settings.framing,
-        buses: one.buses.iter().map(|bus| Cow::Borrowed(bus.as_str())).collect(),
+        buses: buses.map(|bus| Cow::Borrowed(bus.name())).collect(),
         max_age_ms: millis(one.settings.max_age),
         writes: one.settings.writes == Writes::Allow,
         connections: totals.connections,

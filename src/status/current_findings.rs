@@ -20,8 +20,7 @@ pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Ins
 
 /// What is wrong with the clients of the listeners whose first bus this is.
 pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], now: Instant) -> Vec<Finding> {
-    let is_here =
-        |listener: &&PublishedListener| listener.buses.first().is_some_and(|name| name == bus.name());
+    let is_here = |listener: &&PublishedListener| listener.buses.first() == Some(&bus.id);
     let found = |listener: &PublishedListener| {
         let MisframedClient { address, spoken, first, last } = listener.metrics.misframed_client()?;
         findings::misframed(listener.address, address, spoken, first, last, now)

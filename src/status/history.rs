@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::line::{PortState, UnitId};
+use crate::line::{BusId, PortState, UnitId};
 use crate::meter::Group;
 
 use super::current_findings;
@@ -22,8 +22,8 @@ use super::recent::{Rates, RecentWindow};
 pub struct History {
     /// When the minute that is being counted began.
     began: Option<Instant>,
-    units: BTreeMap<(String, UnitId), UnitTrack>,
-    buses: BTreeMap<String, BusTrack>,
+    units: BTreeMap<(BusId, UnitId), UnitTrack>,
+    buses: BTreeMap<BusId, BusTrack>,
     /// How often clients ask.
     pub(super) rates: Rates,
 }
@@ -89,14 +89,14 @@ impl History {
         self.forget(published);
         self.rates.sample(published, now);
         for unit in published.units() {
-            let track = self.units.entry((unit.bus.name().to_owned(), unit.settings.id)).or_default();
+            let track = self.units.entry((unit.bus.id, unit.settings.id)).or_default();
             track.sample(&unit);
             if over > 0 {
                 track.end_minute(&unit, now);
             }
         }
         for bus in &published.buses {
-            let track = self.buses.entry(bus.name().to_owned()).or_default();
+            let track = self.buses.entry(bus.id).or_default();
             let elapsed = now.saturating_duration_since(began);
             track.before.get_or_insert_with(|| line_counters(bus));
             track.recent.sample(bus, now);
@@ -106,7 +106,7 @@ impl History {
         }
         for bus in &published.buses {
             let found = current_findings::of_bus(bus, self.recent(bus), now);
-            if let Some(track) = self.buses.get_mut(bus.name()) {
+            if let Some(track) = self.buses.get_mut(&bus.id) {
                 track.recent.note_findings(&found);
             }
         }
@@ -129,12 +129,12 @@ impl History {
     /// the newest last.
     pub fn preload_unit(
         &mut self,
-        bus: &str,
+        bus: BusId,
         unit: UnitId,
         readings: Vec<(String, Vec<f32>)>,
         minutes: Vec<UnitMinute>,
     ) {
-        let track = self.units.entry((bus.to_owned(), unit)).or_default();
+        let track = self.units.entry((bus, unit)).or_default();
         for (quantity, means) in readings {
             let known = track.readings.iter().position(|known| known.quantity == quantity);
             let index = known.unwrap_or_else(|| {
@@ -149,15 +149,15 @@ impl History {
     }
 
     /// The same of a line.
-    pub fn preload_bus(&mut self, bus: &str, minutes: Vec<BusMinute>) {
-        let track = self.buses.entry(bus.to_owned()).or_default();
+    pub fn preload_bus(&mut self, bus: BusId, minutes: Vec<BusMinute>) {
+        let track = self.buses.entry(bus).or_default();
         put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
     }
 
     /// What is remembered of a unit.
     #[must_use]
     pub fn unit(&self, unit: &PublishedUnit<'_>) -> Option<&UnitTrack> {
-        self.units.get(&(unit.bus.name().to_owned(), unit.settings.id))
+        self.units.get(&(unit.bus.id, unit.settings.id))
     }
 
     /// The last ten minutes of a line.
@@ -168,7 +168,7 @@ impl History {
     /// What is remembered of a line.
     #[must_use]
     pub fn bus(&self, bus: &PublishedBus) -> Option<&BusTrack> {
-        self.buses.get(bus.name())
+        self.buses.get(&bus.id)
     }
 
     /// How long ago the last full minute ended.
@@ -179,10 +179,9 @@ impl History {
 
     /// Drops what is no longer configured.
     fn forget(&mut self, published: &Published) {
-        let bus = |name: &String| published.buses.iter().find(|bus| bus.name() == name);
-        self.buses.retain(|name, _| bus(name).is_some());
-        self.units.retain(|(name, id), _| {
-            bus(name).is_some_and(|bus| bus.settings.line.units.iter().any(|unit| unit.id == *id))
+        self.buses.retain(|bus, _| published.bus(*bus).is_some());
+        self.units.retain(|(bus, id), _| {
+            published.bus(*bus).is_some_and(|bus| bus.settings.line.units.iter().any(|unit| unit.id == *id))
         });
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns the names and the shapes of the JSON, which stay; `docs/api.md` explains each field. Units are in the names,
 //! times are ages, and `None` (`null`) always means "not known", never 0. Fields marked `skip` are not in the JSON:
-//! they have a path of their own there, or only pages and metrics show them.
+//! they have a path of their own there, or only pages and metrics show them. A bus has its name here, as those who read
+//! the JSON know it; names are unique within one configuration.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Bus, UnitProfile};
 use crate::findings::WireBreak;
-use crate::line::{Pace, PortState, UnitId, UnitSettings, UnitView, View};
+use crate::line::{BusId, Pace, PortState, UnitId, UnitSettings, UnitView, View};
 use crate::meter::BlockKind;
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
@@ -41,6 +41,8 @@ pub struct Published {
 /// One bus.
 #[derive(Clone, Debug)]
 pub struct PublishedBus {
+    /// Which bus.
+    pub id: BusId,
     /// What it obeys.
     pub settings: Arc<Bus>,
     /// What its line published.
@@ -58,8 +60,8 @@ pub struct PublishedListener {
     pub address: SocketAddr,
     /// What it obeys.
     pub settings: ListenerSettings,
-    /// The buses it leads to, by name.
-    pub buses: Vec<String>,
+    /// The buses it leads to.
+    pub buses: Vec<BusId>,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
 }
@@ -82,6 +84,12 @@ pub struct PublishedUnit<'a> {
 }
 
 impl Published {
+    /// A bus of it.
+    #[must_use]
+    pub fn bus(&self, id: BusId) -> Option<&PublishedBus> {
+        self.buses.iter().find(|bus| bus.id == id)
+    }
+
     /// Every unit, bus by bus, in the order of the identifiers clients use.
     pub fn units(&self) -> impl Iterator<Item = PublishedUnit<'_>> {
         self.buses.iter().flat_map(PublishedBus::units)

@@ -29,7 +29,7 @@ pub(super) fn of_unit(
                 RecordFilter::Failed => is_failed(record),
             }
     };
-    let records = published.traffic.last(unit.bus.name(), MOST, wanted);
+    let records = published.traffic.last(unit.bus.id, MOST, wanted);
     records.iter().map(|record| model(record, unit, published)).collect()
 }
 

@@ -8,14 +8,14 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::line::{Outcome, Record, Target};
+use crate::line::{BusId, Outcome, Record, Target};
 use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
 
 /// The criteria of a filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The name of the bus; messages of clients pass if the bus has the unit.
-    pub bus: Option<String>,
+    /// The bus; messages of clients pass if the bus has the unit.
+    pub bus: Option<BusId>,
     /// The unit identifier as clients address it; broadcasts pass for each.
     pub unit: Option<u8>,
     /// The address of the client that sent the request.
@@ -98,7 +98,7 @@ impl Filter {
     pub fn passes(&self, event: &Event, names: &UnitDirectory) -> bool {
         match &event.kind {
             EventKind::Client(message) => {
-                self.bus.as_ref().is_none_or(|bus| names.has(bus, message.adu.unit))
+                self.bus.is_none_or(|bus| names.has(bus, message.adu.unit))
                     && self.unit.is_none_or(|unit| unit == message.adu.unit)
                     && self.client.is_none_or(|client| client == message.link.client.ip().to_canonical())
                     && self.outcome.is_none_or(|ending| match &message.sender {
@@ -113,7 +113,7 @@ impl Filter {
                         }
                     })
             }
-            EventKind::Line { bus, .. } if self.bus.as_ref().is_some_and(|wanted| **wanted != **bus) => false,
+            EventKind::Line { bus, .. } if self.bus.is_some_and(|wanted| wanted != *bus) => false,
             EventKind::Line { bus, record } => match &**record {
                 Record::Stray(_) => {
                     self.unit.is_none()
@@ -121,7 +121,7 @@ impl Filter {
                         && self.outcome.is_none_or(|ending| ending == Ending::Stray)
                 }
                 Record::Transaction(transaction) => {
-                    let alias = |unit| names.unit(bus, unit).map(|name| name.alias);
+                    let alias = |unit| names.unit(*bus, unit).map(|name| name.alias);
                     let is_of = |wanted| match transaction.target {
                         Target::Broadcast => true,
                         Target::Unit(unit) => alias(unit).unwrap_or(unit.get()) == wanted,

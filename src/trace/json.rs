@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::line::first_register;
-use crate::line::{Cause, Outcome, Record, SegmentKind, Stray, Target, Transaction};
+use crate::line::{BusId, Cause, Outcome, Record, SegmentKind, Stray, Target, Transaction};
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
@@ -24,9 +24,9 @@ pub fn json(event: &Event, names: &UnitDirectory) -> String {
     match &event.kind {
         EventKind::Line { bus, record } => match &**record {
             Record::Transaction(transaction) => {
-                to_json(&transaction_line(number, time, bus, transaction, names))
+                to_json(&transaction_line(number, time, *bus, transaction, names))
             }
-            Record::Stray(stray) => to_json(&stray_line(number, time, bus, stray)),
+            Record::Stray(stray) => to_json(&stray_line(number, time, names.bus(*bus), stray)),
         },
         EventKind::Client(message) => to_json(&message_line(number, time, message, names)),
     }
@@ -150,7 +150,7 @@ impl From<Option<ExceptionCode>> for Exception {
 fn transaction_line<'a>(
     number: u64,
     time: String,
-    bus: &'a str,
+    bus: BusId,
     transaction: &Transaction,
     names: &'a UnitDirectory,
 ) -> TransactionLine<'a> {
@@ -176,7 +176,7 @@ fn transaction_line<'a>(
         kind: "transaction",
         number,
         time,
-        bus,
+        bus: names.bus(bus),
         unit: line_unit.map(|unit| name.map_or(unit.get(), |name| name.alias)),
         line_unit: line_unit.map(|unit| unit.get()),
         name: name.and_then(|name| name.name.as_deref()),

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::line::{Cause, Record, SegmentKind, Stray, Target, Transaction};
+use crate::line::{BusId, Cause, Record, SegmentKind, Stray, Target, Transaction};
 use crate::meter::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -23,9 +23,9 @@ pub fn line(event: &Event, names: &UnitDirectory, offset: impl Fn(SystemTime) ->
     let mut text = clock(at, offset(at));
     match &event.kind {
         EventKind::Line { bus, record } => {
-            put(&mut text, format_args!(" {bus:<12}"));
+            put(&mut text, format_args!(" {:<12}", names.bus(*bus)));
             match &**record {
-                Record::Transaction(transaction) => write_transaction(&mut text, bus, transaction, names),
+                Record::Transaction(transaction) => write_transaction(&mut text, *bus, transaction, names),
                 Record::Stray(stray) => write_stray(&mut text, stray),
             }
         }
@@ -34,7 +34,7 @@ pub fn line(event: &Event, names: &UnitDirectory, offset: impl Fn(SystemTime) ->
     Some(text)
 }
 
-fn write_transaction(text: &mut String, bus: &str, transaction: &Transaction, names: &UnitDirectory) {
+fn write_transaction(text: &mut String, bus: BusId, transaction: &Transaction, names: &UnitDirectory) {
     let name = match transaction.target {
         Target::Unit(unit) => names.unit(bus, unit),
         Target::Broadcast => None,

@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use crate::line::Record;
+use crate::line::{BusId, Record};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
 
@@ -44,8 +44,8 @@ enum Keep {
 pub enum EventKind {
     /// On the line of a bus.
     Line {
-        /// Its name.
-        bus: Arc<str>,
+        /// Which bus.
+        bus: BusId,
         /// The record of the line.
         record: Arc<Record>,
     },
@@ -204,7 +204,7 @@ struct Kept {
     /// The number of lost events that `number` includes.
     lost: u64,
     clock: Clock,
-    buses: BTreeMap<Arc<str>, Ring>,
+    buses: BTreeMap<BusId, Ring>,
     clients: Ring,
     live: broadcast::Sender<Arc<Event>>,
 }
@@ -251,8 +251,8 @@ impl Default for Traffic {
 
 impl Traffic {
     /// Records an event of the line of `bus`.
-    pub fn note_record(&self, bus: &Arc<str>, record: Arc<Record>) {
-        self.note(EventKind::Line { bus: Arc::clone(bus), record }, Keep::Kept, FRESH_EVENTS);
+    pub fn note_record(&self, bus: BusId, record: Arc<Record>) {
+        self.note(EventKind::Line { bus, record }, Keep::Kept, FRESH_EVENTS);
     }
 
     /// Records a message between a client and the gateway.
@@ -301,9 +301,9 @@ impl Traffic {
 
     /// At most `most` of the last records of the line of `bus` for which `wanted` holds, the newest first.
     #[must_use]
-    pub fn last(&self, bus: &str, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
+    pub fn last(&self, bus: BusId, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
         let kept = self.collected();
-        let events = kept.buses.get(bus).into_iter().flat_map(|ring| ring.events.iter().rev());
+        let events = kept.buses.get(&bus).into_iter().flat_map(|ring| ring.events.iter().rev());
         let records = events.filter_map(|event| match &event.kind {
             EventKind::Line { record, .. } => Some(record),
             EventKind::Client(_) => None,
@@ -322,9 +322,9 @@ impl Traffic {
         (in_order(all), Follower { live, next, early: None, traffic: Arc::clone(self) })
     }
 
-    /// Drops the events of buses with other names than these, which a reload removed.
-    pub fn keep_only(&self, buses: &[String]) {
-        self.collected().buses.retain(|name, _| buses.iter().any(|bus| **bus == **name));
+    /// Drops the events of other buses than these, which a reload removed.
+    pub fn keep_only(&self, buses: &[BusId]) {
+        self.collected().buses.retain(|bus, _| buses.contains(bus));
     }
 
     /// Never waits: with `most` events in the queue the event is lost.
@@ -361,7 +361,7 @@ impl Kept {
         }
         if event.keep == Keep::Kept {
             match &event.kind {
-                EventKind::Line { bus, .. } => self.buses.entry(Arc::clone(bus)).or_default(),
+                EventKind::Line { bus, .. } => self.buses.entry(*bus).or_default(),
                 EventKind::Client(_) => &mut self.clients,
             }
             .push(Arc::clone(&event));

@@ -179,10 +179,10 @@ async fn meter_html(
             return (code, Html(page::notice(&status, "No such meter", &text, part))).into_response();
         }
     };
-    let (bus, unit) = (shown.bus.name(), shown.settings.id);
-    documents.page(Page::Unit { bus: bus.to_owned(), unit, view, part }, &published, |history| {
+    let (bus, unit) = (shown.bus.id, shown.settings.id);
+    documents.page(Page::Unit { bus, unit, view, part }, &published, |history| {
         let depth = |other: &PublishedUnit<'_>| {
-            let is_shown = other.settings.id == unit && other.bus.name() == bus;
+            let is_shown = other.settings.id == unit && other.bus.id == bus;
             if is_shown { Depth::Detail } else { Depth::Counters }
         };
         let mut status = model::status_for_pages(&published, history, depth, view.records);
@@ -283,7 +283,9 @@ async fn event_log(State(documents): State<Documents>, Query(query): Query<Event
 }
 
 async fn listeners(State(documents): State<Documents>) -> Response {
-    documents.with(|published, _| json(&published.listeners.iter().map(model::listener).collect::<Vec<_>>()))
+    documents.with(|published, _| {
+        json(&published.listeners.iter().map(|one| model::listener(published, one)).collect::<Vec<_>>())
+    })
 }
 
 async fn clients(State(documents): State<Documents>) -> Response {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::line::UnitId;
+use crate::line::{BusId, UnitId};
 use crate::page::{MeterView, Part, View};
 use crate::status::Published;
 
@@ -16,7 +16,7 @@ use crate::status::Published;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Overview { view: View, part: Part },
-    Unit { bus: String, unit: UnitId, view: MeterView, part: Part },
+    Unit { bus: BusId, unit: UnitId, view: MeterView, part: Part },
 }
 
 /// What was rendered within the last second.

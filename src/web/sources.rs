@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use crate::config::Bus;
 use crate::events::EventList;
-use crate::line::View;
+use crate::line::{BusId, View};
 use crate::runtime::timestamp::local_with_zone;
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
@@ -44,6 +44,8 @@ pub struct Sources {
 /// One bus.
 #[derive(Debug)]
 pub struct BusSource {
+    /// Which bus.
+    pub id: BusId,
     /// What it obeys.
     pub settings: Arc<Bus>,
     /// What its line publishes.
@@ -61,8 +63,8 @@ pub struct ListenerSource {
     pub address: SocketAddr,
     /// What it obeys.
     pub settings: ListenerSettings,
-    /// The buses it leads to, by name.
-    pub buses: Vec<String>,
+    /// The buses it leads to.
+    pub buses: Vec<BusId>,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
 }
@@ -87,6 +89,7 @@ impl Sources {
     #[must_use]
     pub fn published(&self) -> Published {
         let bus = |bus: &BusSource| PublishedBus {
+            id: bus.id,
             settings: Arc::clone(&bus.settings),
             view: bus.view.load_full(),
             port: bus.port.load_full(),

@@ -111,6 +111,7 @@ async fn capture(
     let capturing = Capturing {
         capture: Capture::default(),
         head: Capture::head(),
+        sources: streams.sources.clone(),
         kept: kept.into_iter(),
         last: None,
         follower,
@@ -127,6 +128,7 @@ struct Capturing {
     capture: Capture,
     /// Not read yet.
     head: Vec<u8>,
+    sources: SharedSources,
     kept: IntoIter<Arc<Event>>,
     last: Option<Arc<Event>>,
     follower: Follower,
@@ -138,7 +140,7 @@ impl Capturing {
     async fn next(&mut self) -> Option<Bytes> {
         let mut piece = std::mem::take(&mut self.head);
         for event in self.kept.by_ref() {
-            piece.extend(self.capture.encode(&event));
+            piece.extend(self.capture.encode(&event, &self.sources.load().names));
             self.last = Some(event);
             if piece.len() >= PIECE_SIZE {
                 break;
@@ -147,7 +149,7 @@ impl Capturing {
         while piece.is_empty() {
             piece = match timeout_at(self.until?, self.follower.next()).await.ok()? {
                 Followed::Event(event) => {
-                    let piece = self.capture.encode(&event);
+                    let piece = self.capture.encode(&event, &self.sources.load().names);
                     self.last = Some(event);
                     piece
                 }
@@ -201,13 +203,19 @@ async fn follow(
         Err(rejection) => return bad_request(&problem_of(&rejection)),
     };
     let sources = streams.sources.load();
-    if let Some(bus) = query.bus.as_deref().filter(|bus| sources.names.buses().all(|known| known != *bus)) {
-        let known = sources.names.buses().collect::<Vec<_>>().join(", ");
-        return bad_request(&format!("no bus has the name {bus}; allowed: {known}"));
-    }
+    let bus = match &query.bus {
+        Some(wanted) => {
+            let Some(bus) = sources.names.find_bus(wanted) else {
+                let known = sources.names.buses().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+                return bad_request(&format!("no bus has the name {wanted}; allowed: {known}"));
+            };
+            Some(bus)
+        }
+        None => None,
+    };
     let (kept, follower) = sources.traffic.follow();
     let tracing = Tracing {
-        filter: Filter { bus: query.bus, unit: query.unit, client: query.client, outcome: query.outcome },
+        filter: Filter { bus, unit: query.unit, client: query.client, outcome: query.outcome },
         format: query.format,
         kept: if query.kept == Kept::First { kept } else { Vec::new() }.into_iter(),
         follower,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metergate::line::BusId;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::runtime::{LINES, PERIOD, WRITE_LINES};
 use metergate::serial::BusHandle;
@@ -33,7 +34,7 @@ async fn writes_are_logged_up_to_a_number_a_minute_and_the_rest_are_counted() {
 #[tokio::test]
 async fn a_stuck_bus_is_told_of_a_few_times_a_minute_and_what_else_happens_is_still_told() {
     let log = Log::start();
-    let (bus, _requests) = BusHandle::new("riser-a");
+    let (bus, _requests) = BusHandle::new(BusId(0), "riser-a");
     let settings = ListenerSettings { request_deadline: Duration::from_millis(100), ..clients::settings() };
     let server = serve(settings, vec![(bus, units([1]))]);
     let mut peer = Peer::connect(&server).await;

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
-use metergate::line::{Answer, LineSettings, ListenerId, PortState, Request, Source, Target, UnitId};
+use metergate::line::{Answer, BusId, LineSettings, ListenerId, PortState, Request, Source, Target, UnitId};
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
@@ -49,7 +49,7 @@ impl Rig {
             framing: line.framing,
             direction: Direction::Auto,
         };
-        let (handle, requests) = BusHandle::new("riser");
+        let (handle, requests) = BusHandle::new(BusId(0), "riser");
         let (port_view, watchdog) = <(Arc<ArcSwap<PortView>>, Watchdog)>::default();
         let stop = CancellationToken::new();
         let open = port::opener(port.clone(), line.response_timeout, None);
@@ -57,7 +57,7 @@ impl Rig {
         let parts = BusParts {
             port: Arc::clone(&port_view),
             stop: stop.clone(),
-            heartbeat: watchdog.add("riser"),
+            heartbeat: watchdog.add(BusId(0), "riser"),
             ..alone
         };
         tokio::spawn(bus_task::run(parts, open, Timer::Coarse));

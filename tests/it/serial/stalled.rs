@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metergate::config::parse;
-use metergate::line::{LineSettings, PortState, View};
+use metergate::line::{BusId, LineSettings, PortState, View};
 use metergate::modbus::AduFraming;
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
@@ -30,7 +30,7 @@ fn line() -> LineSettings {
 
 /// A bus on these ports: what the operating system does when one is opened, each time anew.
 fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -> BusHandle {
-    let (handle, requests) = BusHandle::new("riser");
+    let (handle, requests) = BusHandle::new(BusId(0), "riser");
     let parts = BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
     let mut open = open;
     let open = move || {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::line::{PortState, View};
+use metergate::line::{BusId, PortState, View};
 use metergate::modbus::AduFraming;
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
@@ -89,7 +89,7 @@ impl Rig {
         mut on_start: impl FnMut(u64, &watch::Sender<BusSettings>) + Send + 'static,
     ) -> Self {
         let ports = Arc::new(Mutex::new(ports.into_iter().map(Faulty).collect::<VecDeque<_>>()));
-        let (handle, requests) = BusHandle::new("riser");
+        let (handle, requests) = BusHandle::new(BusId(0), "riser");
         let (view, watchdog) = (Arc::clone(handle.view()), Watchdog::default());
         let (port, restarts, tries) =
             <(Arc<ArcSwap<PortView>>, Arc<AtomicU64>, Arc<Mutex<Vec<_>>>)>::default();
@@ -97,6 +97,7 @@ impl Rig {
         let (reloads, settings) = watch::channel(bus_settings());
         let reloads = Arc::new(reloads);
         let supervised = Supervised {
+            id: BusId(0),
             settings,
             view: Arc::clone(&view),
             traffic: Arc::default(),
@@ -274,7 +275,7 @@ async fn a_reload_that_comes_as_a_task_is_started_anew_is_not_lost() {
 async fn the_watchdog_is_fed_while_another_bus_lives() {
     let ((near, mut far), (near_again, _far_again)) = (duplex(256), duplex(256));
     let rig = Rig::start([near, near_again]);
-    let other = rig.watchdog.add("other");
+    let other = rig.watchdog.add(BusId(1), "other");
     tokio::task::yield_now().await;
     far.write_all(&[FAULT]).await.unwrap();
     while rig.port.load().problem.is_none() {

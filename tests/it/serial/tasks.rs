@@ -10,8 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use metergate::line::{
-    Answer, Echo, LineSettings, ListenerId, Pace, PolledBlock, PortState, Request, Source, Target, UnitId,
-    View,
+    Answer, BusId, Echo, LineSettings, ListenerId, Pace, PolledBlock, PortState, Request, Source, Target,
+    UnitId, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 use metergate::modbus::rtu;
@@ -50,11 +50,12 @@ impl Rig {
 
     fn start_on(line: LineSettings, ports: impl IntoIterator<Item = io::Result<DuplexStream>>) -> Self {
         let ports: Ports = Arc::new(Mutex::new(ports.into_iter().collect()));
-        let (handle, requests) = BusHandle::new("riser");
+        let (handle, requests) = BusHandle::new(BusId(0), "riser");
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let port_view = Arc::default();
         let stop = CancellationToken::new();
         let parts = BusParts {
+            id: BusId(0),
             line,
             device: PortDevice::Path("pipe".into()),
             reloads: None,
@@ -63,7 +64,7 @@ impl Rig {
             traffic: Arc::default(),
             port: Arc::clone(&port_view),
             stop: stop.clone(),
-            heartbeat: Watchdog::default().add("riser"),
+            heartbeat: Watchdog::default().add(BusId(0), "riser"),
         };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);

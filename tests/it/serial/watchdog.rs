@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metergate::config;
-use metergate::line::{LineSettings, ListenerId, Request, Source, Target, UnitId};
+use metergate::line::{BusId, LineSettings, ListenerId, Request, Source, Target, UnitId};
 use metergate::modbus::pdu::RequestPdu;
 use metergate::runtime::Timer;
 use metergate::serial::{
@@ -21,16 +21,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A running bus whose port is opened by `open`, and what keeps it running.
-fn bus<F, O>(name: &str, watchdog: &Watchdog, open: F) -> (BusHandle, CancellationToken, JoinHandle<()>)
+fn bus<F, O>(
+    id: BusId,
+    name: &str,
+    watchdog: &Watchdog,
+    open: F,
+) -> (BusHandle, CancellationToken, JoinHandle<()>)
 where
     F: FnMut() -> O + Send + 'static,
     O: Future<Output = io::Result<OpenPort<DuplexStream>>> + Send + 'static,
 {
-    let (handle, requests) = BusHandle::new(name);
+    let (handle, requests) = BusHandle::new(id, name);
     let stop = CancellationToken::new();
     let alone =
         BusParts::alone(line(name), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
-    let parts = BusParts { stop: stop.clone(), heartbeat: watchdog.add(name), ..alone };
+    let parts = BusParts { stop: stop.clone(), heartbeat: watchdog.add(id, name), ..alone };
     (handle, stop, tokio::spawn(bus_task::run(parts, open, Timer::Coarse)))
 }
 
@@ -72,8 +77,8 @@ async fn a_bus_stuck_in_its_driver_is_named_and_one_without_a_port_is_not() {
     let watchdog = Watchdog::default();
     let (entered, inside) = channel();
     let (let_go, release) = channel();
-    let _stuck = bus("stuck", &watchdog, stuck(entered, release));
-    let _absent = bus("absent", &watchdog, absent);
+    let _stuck = bus(BusId(0), "stuck", &watchdog, stuck(entered, release));
+    let _absent = bus(BusId(1), "absent", &watchdog, absent);
     inside.recv().unwrap();
     watchdog.request_heartbeats();
     until_silent(&watchdog, &["stuck"]).await;
@@ -89,9 +94,9 @@ async fn a_bus_stuck_in_its_driver_is_named_and_one_without_a_port_is_not() {
 #[tokio::test]
 async fn a_bus_that_was_stopped_is_asked_no_more_and_one_that_panicked_stays_silent() {
     let watchdog = Watchdog::default();
-    let (_one, stop, stopped) = bus("stopped", &watchdog, absent);
+    let (_one, stop, stopped) = bus(BusId(0), "stopped", &watchdog, absent);
     let (_other, _, panicked) =
-        bus("panicked", &watchdog, || -> Opened { panic!("as a fault in the program would") });
+        bus(BusId(1), "panicked", &watchdog, || -> Opened { panic!("as a fault in the program would") });
     stop.cancel();
     stopped.await.unwrap();
     assert!(panicked.await.unwrap_err().is_panic());
@@ -109,7 +114,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
         let opened = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
         future::ready(port.take().map(opened).ok_or(io::ErrorKind::NotFound.into()))
     };
-    let (handle, _stop, _task) = bus("riser", &watchdog, open);
+    let (handle, _stop, _task) = bus(BusId(0), "riser", &watchdog, open);
     let (back, _answers) = ReplyChannel::new();
     let request = Request {
         to: ReplySender::new(&back, 1),

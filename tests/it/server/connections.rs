@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::line::{Answer, Target};
+use metergate::line::{Answer, BusId, Target};
 use metergate::modbus::AduFraming;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::serial::BusHandle;
@@ -56,7 +56,7 @@ fn connect(listening: &Arc<ArcSwap<ListenerState>>, pipe: usize) -> Connected {
 
 /// A connection to one bus with units 1 to 4, whose requests the test answers.
 fn connect_to_bus(settings: ListenerSettings) -> (Connected, Requests) {
-    let (bus, requests) = BusHandle::new("riser-a");
+    let (bus, requests) = BusHandle::new(BusId(0), "riser-a");
     (connect(&listening(settings, vec![(bus, units(1..=4))]), 4096), requests)
 }
 
@@ -198,7 +198,7 @@ async fn a_bus_that_never_answers_is_answered_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_answered_for_a_stuck_bus_never_reaches_it() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let settings = ListenerSettings { max_in_flight: 1000, writes: Writes::Allow, ..settings() };
     let mut connected = connect(&listening(settings, vec![(bus, units([1]))]), 65536);
     for transaction in 0..200 {
@@ -289,7 +289,7 @@ async fn half_a_request_is_not_waited_for_for_ever_however_slowly_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_bounded_and_finally_closed() {
     const PIPE: usize = 64;
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let Connected { peer, task, .. } = connect(&listening(settings(), vec![(bus, units([1]))]), PIPE);
     let before = Instant::now();
     let sending = tokio::spawn(async move {
@@ -374,7 +374,7 @@ async fn a_client_no_longer_allowed_is_closed_at_its_next_request() {
 
 /// A connection to two buses with the given treatment of broadcasts.
 fn connect_to_two(broadcast: Broadcast, writes: Writes) -> (Connected, Requests, Requests) {
-    let ((a, requests_a), (b, requests_b)) = (BusHandle::new("a"), BusHandle::new("b"));
+    let ((a, requests_a), (b, requests_b)) = (BusHandle::new(BusId(0), "a"), BusHandle::new(BusId(1), "b"));
     let settings = ListenerSettings { broadcast, writes, ..settings() };
     let connected = connect(&listening(settings, vec![(a, units([1])), (b, units([2]))]), 4096);
     (connected, requests_a, requests_b)
@@ -406,7 +406,7 @@ async fn a_broadcast_that_one_bus_could_not_send_is_not_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_broadcast_is_never_answered_and_gives_its_place_back() {
     for second in [Answer::Sent, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY)] {
-        let (a, mut requests) = BusHandle::new("a");
+        let (a, mut requests) = BusHandle::new(BusId(0), "a");
         let settings = ListenerSettings {
             broadcast: Broadcast::Silent,
             writes: Writes::Allow,

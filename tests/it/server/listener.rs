@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use metergate::line::BusId;
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::serial::BusHandle;
 use metergate::server::{ListenerSettings, ListenerState, Routes, listener};
@@ -63,7 +64,7 @@ async fn a_request_in_single_bytes_is_answered() {
 
 #[tokio::test]
 async fn sixteen_in_flight_to_four_units_come_back_in_any_order_each_once() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let server = serve(settings(), vec![(bus, units(1..=4))]);
     let mut peer = Peer::connect(&server).await;
     for index in 0..16_u16 {
@@ -155,7 +156,7 @@ async fn when_full_the_longest_idle_connection_makes_room() {
 
 #[tokio::test]
 async fn when_all_are_busy_the_newcomer_is_closed() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let settings = ListenerSettings { max_connections: 2, ..settings() };
     let server = serve(settings, vec![(bus, units(1..=4))]);
     let mut busy = Vec::new();
@@ -209,7 +210,7 @@ async fn a_reload_changes_the_routes_of_open_connections() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_and_refuses_new_connections() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let server = serve(settings(), vec![(bus, units(1..=4))]);
     let mut idle = Peer::connect(&server).await;
     let mut busy = Peer::connect(&server).await;
@@ -227,7 +228,7 @@ async fn a_stop_answers_what_is_in_flight_and_refuses_new_connections() {
 
 #[tokio::test]
 async fn closing_with_requests_unread_does_not_cost_the_replies_before_them() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let settings = ListenerSettings { max_in_flight: 1, ..settings() };
     let server = serve(settings, vec![(bus, units([1]))]);
     let mut peer = Peer::connect(&server).await;
@@ -247,7 +248,7 @@ async fn closing_with_requests_unread_does_not_cost_the_replies_before_them() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_longer_than_its_grace_period() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let patient = ListenerSettings { request_deadline: Duration::from_secs(600), ..settings() };
     let server = serve(patient, vec![(bus, units([1]))]);
     let mut peer = Peer::connect(&server).await;

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use metergate::line::{Answer, Block, Request, Snapshot, Target, UnitId, UnitSettings, UnitView, View};
+use metergate::line::{
+    Answer, Block, BusId, Request, Snapshot, Target, UnitId, UnitSettings, UnitView, View,
+};
 use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::{self, Adu};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -160,7 +162,7 @@ impl Case {
 
     async fn connect_and_ask(&self) -> Result<Seen, String> {
         let mut rng = Rng::new(!self.seed);
-        let ((a, of_a), (b, of_b)) = (BusHandle::new("a"), BusHandle::new("b"));
+        let ((a, of_a), (b, of_b)) = (BusHandle::new(BusId(0), "a"), BusHandle::new(BusId(1), "b"));
         a.view().store(Arc::new(view_with_block()));
         let log = Arc::new(Mutex::new(BusLog::default()));
         let buses = tokio::spawn(serve([of_a, of_b], Arc::clone(&log), Rng::new(rng.next())));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metergate::audit::{Audit, AuditLog, AuditSettings};
-use metergate::line::{Answer, ListenerId};
+use metergate::line::{Answer, BusId, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 use metergate::serial::BusHandle;
@@ -53,7 +53,7 @@ pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<(
 
 /// One bus with units 1 to 4, whose requests the test answers.
 pub(super) fn one_bus(settings: ListenerSettings) -> (ListenerState, Requests) {
-    let (bus, requests) = BusHandle::new("riser-a");
+    let (bus, requests) = BusHandle::new(BusId(0), "riser-a");
     (ListenerState::new(settings, Routes::new(vec![(bus, units(1..=4))])), requests)
 }
 
@@ -150,7 +150,7 @@ async fn a_refusal_at_the_last_moment_is_out_before_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bus_that_takes_nothing_holds_up_only_its_own_requests() {
-    let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new("a"), BusHandle::new("b"));
+    let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new(BusId(0), "a"), BusHandle::new(BusId(1), "b"));
     let routes = Routes::new(vec![(a, units([1])), (b, units([2]))]);
     let (mut peer, _task) =
         connect(ListenerState::new(ListenerSettings { max_in_flight: 256, ..settings() }, routes));
@@ -171,7 +171,7 @@ async fn a_bus_that_takes_nothing_holds_up_only_its_own_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_room_keeps_its_place_among_connections() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let state = || {
         let settings = ListenerSettings { max_in_flight: 256, ..settings() };
         ListenerState::new(settings, Routes::new(vec![(bus.clone(), units([1]))]))
@@ -258,7 +258,7 @@ const UNKNOWN: &str = "sent, no valid answer: unknown";
 
 #[tokio::test(start_paused = true)]
 async fn each_outcome_of_a_write_has_its_record() {
-    let (bus, mut requests) = BusHandle::new("a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "a");
     let (mut peer, task, records) = Audited::new(&[(&bus, 1)]).connect();
     drop(bus);
     let mut expected = Vec::new();
@@ -289,7 +289,7 @@ async fn a_broadcast_has_one_outcome_for_each_bus_and_one_answer_for_all() {
         (Answer::NotSent(BUSY), Some(FAILED), Record::of(NEVER_SENT, "b", Some(BUSY))),
         (Answer::NoAnswer(NO_PATH), Some(FAILED), Record::of(UNKNOWN, "b", Some(NO_PATH))),
     ] {
-        let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new("a"), BusHandle::new("b"));
+        let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new(BusId(0), "a"), BusHandle::new(BusId(1), "b"));
         let (mut peer, task, records) = Audited::new(&[(&a, 1), (&b, 2)]).connect();
         peer.send(1, 0, WRITE).await;
         of_b.recv().await.unwrap().to.send(on_b);
@@ -311,7 +311,7 @@ async fn a_broadcast_has_one_outcome_for_each_bus_and_one_answer_for_all() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_that_no_bus_sent_has_the_code_of_the_first() {
-    let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new("a"), BusHandle::new("b"));
+    let ((a, mut of_a), (b, mut of_b)) = (BusHandle::new(BusId(0), "a"), BusHandle::new(BusId(1), "b"));
     let (mut peer, _task, _records) = Audited::new(&[(&a, 1), (&b, 2)]).connect();
     peer.send(1, 0, WRITE).await;
     of_b.recv().await.unwrap().to.send(Answer::NotSent(BUSY));
@@ -321,7 +321,7 @@ async fn a_broadcast_that_no_bus_sent_has_the_code_of_the_first() {
 
 #[tokio::test(start_paused = true)]
 async fn what_became_of_a_write_is_recorded_though_its_client_was_answered_long_ago() {
-    let (bus, mut requests) = BusHandle::new("a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "a");
     let (mut peer, task, records) = Audited::new(&[(&bus, 1)]).connect();
     peer.send(1, 1, WRITE).await;
     let request = requests.recv().await.unwrap();
@@ -334,7 +334,7 @@ async fn what_became_of_a_write_is_recorded_though_its_client_was_answered_long_
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_its_bus_had_no_room_for_was_never_sent() {
-    let (bus, requests) = BusHandle::new("a");
+    let (bus, requests) = BusHandle::new(BusId(0), "a");
     let (mut peer, task, records) = Audited::new(&[(&bus, 1)]).connect();
     // More than a bus task that is stuck has room for.
     for round in 0..5 {
@@ -354,7 +354,7 @@ async fn a_write_that_its_bus_had_no_room_for_was_never_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_dropped_because_its_client_is_gone_was_never_sent_and_one_that_was_sent_has_its_outcome() {
-    let (bus, mut requests) = BusHandle::new("a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "a");
     let (mut peer, task, records) = Audited::new(&[(&bus, 1)]).connect();
     for transaction in 0..3 {
         peer.send(transaction, 1, WRITE).await;
@@ -378,7 +378,7 @@ async fn a_write_dropped_because_its_client_is_gone_was_never_sent_and_one_that_
 
 /// A listener on a real socket with one request in flight at a time.
 fn one_at_a_time() -> (Server, Requests) {
-    let (bus, requests) = BusHandle::new("riser-a");
+    let (bus, requests) = BusHandle::new(BusId(0), "riser-a");
     let settings = ListenerSettings { max_in_flight: 1, ..settings() };
     (serve(settings, vec![(bus, units(1..=4))]), requests)
 }
@@ -441,7 +441,7 @@ async fn a_reset_is_noticed_at_the_limit_and_after_the_end_of_the_stream() {
 
 #[tokio::test]
 async fn a_client_that_closed_altogether_is_gone_with_its_first_reply() {
-    let (bus, mut requests) = BusHandle::new("riser-a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
     let server = serve(settings(), vec![(bus, units(1..=4))]);
     let mut peer = Peer::connect(&server).await;
     peer.send(1, 1, READ).await;

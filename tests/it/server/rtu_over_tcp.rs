@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use metergate::line::{Answer, Target};
+use metergate::line::{Answer, BusId, Target};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::reply::{self, Length};
 use metergate::modbus::{AduFraming, END_PAUSE, REQUEST_PAUSE, rtu};
@@ -297,7 +297,7 @@ async fn a_bus_has_no_longer_than_answer_within_and_is_answered_for_at_its_end()
 
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_has_the_whole_request_deadline_whatever_answer_within_is() {
-    let (bus, mut requests) = BusHandle::new("a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "a");
     let mut audited = Audited::new(&[(&bus, 1)]);
     let settings = &mut audited.state.settings;
     (settings.framing, settings.broadcast) = (AduFraming::Rtu, Broadcast::Silent);
@@ -340,7 +340,7 @@ async fn an_answer_that_comes_too_late_is_not_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_given_up_is_never_sent_and_one_on_the_wire_has_its_outcome() {
-    let (bus, mut requests) = BusHandle::new("a");
+    let (bus, mut requests) = BusHandle::new(BusId(0), "a");
     let mut audited = Audited::new(&[(&bus, 1)]);
     audited.state.settings.framing = AduFraming::Rtu;
     let (peer, task, records) = audited.connect();
@@ -425,7 +425,7 @@ async fn a_write_that_cannot_be_answered_in_time_does_not_reach_its_unit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_broadcast_is_recorded_though_it_is_not_answered() {
-    let (bus, _requests) = BusHandle::new("a");
+    let (bus, _requests) = BusHandle::new(BusId(0), "a");
     let mut audited = Audited::new(&[(&bus, 1)]);
     (audited.state.settings.framing, audited.state.settings.broadcast) = (AduFraming::Rtu, Broadcast::Refuse);
     let (peer, task, records) = audited.connect();

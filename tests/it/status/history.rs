@@ -144,11 +144,11 @@ fn hours_that_are_loaded_after_the_first_reading_are_what_the_page_plots() {
     let mut published = published(TWO_LINES, start);
     let mut history = History::default();
     let unit = published.buses[0].units().next().unwrap().settings.id;
-    let name = published.buses[0].name().to_owned();
+    let bus = published.buses[0].id;
     read(&mut published, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
     let now = watch(&mut history, &published, start, 2);
     let hours = vec![("real_power_total".to_owned(), vec![6.0; 60])];
-    history.preload_unit(&name, unit, hours, Vec::new());
+    history.preload_unit(bus, unit, hours, Vec::new());
     published.at = now;
     let status = status_for_pages(&published, &history, |_| Depth::Detail, RecordFilter::All);
     let readings = &status.units[0].detail.as_ref().unwrap().readings;
@@ -162,7 +162,7 @@ fn what_was_before_the_first_look_comes_first_and_is_bounded() {
     let mut published = published(TWO_LINES, start);
     let mut history = History::default();
     let bus = &published.buses[0];
-    let (name, unit) = (bus.name().to_owned(), bus.units().next().unwrap().settings.id);
+    let (id, unit) = (bus.id, bus.units().next().unwrap().settings.id);
     let earlier: Vec<f32> = (0..u16::try_from(READING_MINUTES).unwrap() + 5).map(f32::from).collect();
     let minute = UnitMinute { transactions: 7, ..UnitMinute::default() };
     let profile = &bus.units().next().unwrap().profile.unwrap().profile;
@@ -172,8 +172,8 @@ fn what_was_before_the_first_look_comes_first_and_is_bounded() {
     let of =
         |name: String| if name == "real_power_total" { (name, earlier.clone()) } else { (name, Vec::new()) };
     let readings = headline.into_iter().map(of).collect();
-    history.preload_unit(&name, unit, readings, vec![minute; HEALTH_MINUTES + 1]);
-    history.preload_bus(&name, vec![BusMinute { transactions: 9, ..BusMinute::default() }]);
+    history.preload_unit(id, unit, readings, vec![minute; HEALTH_MINUTES + 1]);
+    history.preload_bus(id, vec![BusMinute { transactions: 9, ..BusMinute::default() }]);
     read(&mut published, (0, 1), FLOATS, &float(POWER, 10.0), start, 1);
     let now = watch(&mut history, &published, start, 61);
     let means = means(&history, &published, "real_power_total", now);

@@ -171,8 +171,8 @@ fn a_finding_has_its_meter_as_clients_know_it() {
 fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest_first() {
     let now = Instant::now() + 100 * SECOND;
     let published = published(TWO_LINES, now);
-    let bus: Arc<str> = "riser-a".into();
-    let note = |record| published.traffic.note_record(&bus, Arc::new(record));
+    let bus = published.buses[0].id;
+    let note = |record| published.traffic.note_record(bus, Arc::new(record));
     for number in 1..=45 {
         note(Record::Transaction(transaction(
             number,
@@ -278,8 +278,8 @@ fn a_transaction_is_decoded_by_the_profile_and_failures_can_be_shown_alone() {
     let mut published = published(TWO_LINES, now);
     let exponents = [(137, 0), (138, 0), (139, 0xFFFF), (140, 0)];
     read(&mut published, (0, 1), SETTINGS, &exponents, now - 2 * SECOND, 1);
-    let bus: Arc<str> = "riser-a".into();
-    let note = |record| published.traffic.note_record(&bus, Arc::new(record));
+    let bus = published.buses[0].id;
+    let note = |record| published.traffic.note_record(bus, Arc::new(record));
     let exchange = |number: u64, request: &[u8], answer: &[u8], outcome: Outcome| {
         let answer = if answer.is_empty() { Bytes::new() } else { rtu::encode(1, answer) };
         let segment = RxSegment { kind: SegmentKind::Answer, start: 0, length: answer.len(), at: now };

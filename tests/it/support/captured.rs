@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate::line::{LineSettings, OfflineAfter};
+use metergate::line::{BusId, LineSettings, OfflineAfter};
 use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{BusHandle, BusParts, OpenPort, PortDevice, bus_task};
@@ -59,7 +59,7 @@ impl Rig {
     pub(crate) fn start(settings: ListenerSettings) -> Self {
         let traffic = Arc::<Traffic>::default();
         let (near, far) = duplex(1024);
-        let (handle, requests) = BusHandle::new("riser-a");
+        let (handle, requests) = BusHandle::new(BusId(0), "riser-a");
         let stop = CancellationToken::new();
         let alone =
             BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use metergate::line::{Answer, Request, Target, UnitId};
+use metergate::line::{Answer, BusId, Request, Target, UnitId};
 use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::{self, Adu};
 use metergate::serial::{BusHandle, ReplySender};
@@ -85,7 +85,7 @@ pub(crate) fn reply_of(unit: u8, start: u16) -> Bytes {
 
 /// A bus all of whose units answer every 0x03 at once.
 pub(crate) fn answering_bus(name: &str) -> BusHandle {
-    let (handle, mut requests) = BusHandle::new(name);
+    let (handle, mut requests) = BusHandle::new(BusId(0), name);
     tokio::spawn(async move {
         while let Some(request) = requests.recv().await {
             answer(request);

@@ -10,7 +10,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use metergate::config::{Config, parse};
 use metergate::line::{
-    Block, PollingView, PortState, Snapshot, UnitId, UnitSettings, UnitState, UnitView, View,
+    Block, BusId, PollingView, PortState, Snapshot, UnitId, UnitSettings, UnitState, UnitView, View,
 };
 use metergate::modbus::pdu::{FunctionCode, ReadRange};
 use metergate::serial::PortView;
@@ -54,9 +54,10 @@ pub(crate) fn config(text: &str) -> Config {
 /// The gateway as it is when it has just been started and every port is open.
 pub(crate) fn published(text: &str, now: Instant) -> Published {
     let config = config(text);
-    let bus = |bus: &metergate::config::Bus| {
+    let bus = |(number, bus): (u32, &metergate::config::Bus)| {
         let unit = |unit: &UnitSettings| Arc::new(UnitView::new(unit));
         PublishedBus {
+            id: BusId(number),
             settings: Arc::new(bus.clone()),
             view: Arc::new(View {
                 port: PortState::Open,
@@ -68,11 +69,11 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
             restarts: 0,
         }
     };
-    let buses: Vec<_> = config.buses.iter().map(bus).collect();
+    let buses: Vec<_> = (0..).zip(&config.buses).map(bus).collect();
     let listener = |listener: &metergate::config::Listener| PublishedListener {
         address: listener.settings.address,
         settings: listener.settings.clone(),
-        buses: listener.buses.iter().map(|&index| buses[index].name().to_owned()).collect(),
+        buses: listener.buses.iter().map(|&index| buses[index].id).collect(),
         metrics: Arc::default(),
     };
     let listeners = config.listeners.iter().map(listener).collect();

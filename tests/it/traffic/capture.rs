@@ -2,12 +2,14 @@
 //!
 //! With `METERGATE_CAPTURE` set the file is left there: `tests/peers` has tshark judge it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metergate::capture::Capture;
+use metergate::line::BusId;
 use metergate::modbus::{AduFraming, rtu};
 use metergate::server::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::{Event, EventKind, PASSING_PER_SECOND};
+use metergate::traffic::{Event, EventKind, PASSING_PER_SECOND, UnitDirectory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::captured::{Act, Rig, told};
@@ -45,10 +47,12 @@ fn damaged(pdu: &[u8]) -> Vec<u8> {
 }
 
 fn encode(events: &[std::sync::Arc<Event>]) -> Vec<u8> {
+    let mut names = UnitDirectory::default();
+    names.insert(BusId(0), "riser-a", BTreeMap::new());
     let mut capture = Capture::default();
     let mut bytes = Capture::head();
     for event in events {
-        bytes.extend(capture.encode(event));
+        bytes.extend(capture.encode(event, &names));
     }
     bytes
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
+use metergate::line::BusId;
 use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::Adu;
 use metergate::traffic::{
@@ -38,7 +39,7 @@ async fn a_reader_that_holds_what_is_kept_delays_neither_a_bus_nor_a_client() {
     let traffic = Arc::clone(&rig.traffic);
     let reader = thread::spawn(move || {
         traffic
-            .last("riser-a", 1, |_| {
+            .last(BusId(0), 1, |_| {
                 entered.send(()).unwrap();
                 // Let go when the test drops its end.
                 let _ = release.recv();

@@ -1,9 +1,10 @@
 //! Traffic as lines of text, and the filter.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate::line::UnitId;
+use metergate::line::{BusId, UnitId};
 use metergate::meter::Profile;
 use metergate::modbus::rtu;
 use metergate::server::{ListenerSettings, Writes};
@@ -17,8 +18,8 @@ use crate::support::clients::{WRITE, settings};
 fn names() -> UnitDirectory {
     let mut names = UnitDirectory::default();
     let profile = Some(Arc::new(Profile::builtin("leviton-4000r").unwrap().clone()));
-    names.insert("riser-a", UnitId::new(1).unwrap(), UnitName { alias: 1, name: None, profile });
-    names.insert("riser-a", UnitId::new(2).unwrap(), UnitName { alias: 2, name: None, profile: None });
+    let named = |alias: u8, profile| (UnitId::new(alias).unwrap(), UnitName { alias, name: None, profile });
+    names.insert(BusId(0), "riser-a", BTreeMap::from([named(1, profile), named(2, None)]));
     names
 }
 
