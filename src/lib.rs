@@ -18,6 +18,7 @@
 //! line         ONE SERIAL LINE as a state machine: no clock, no input or output
 //! runtime      shared by the process: log, timers, timestamps
 //! meter        profiles; registers into values                     document   YAML with positions and problems
+//! endpoint     what listeners and clients are called
 //! modbus       the standard, as bytes
 //! ```
 //!
@@ -39,6 +40,8 @@
 pub mod capture;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod document;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod endpoint;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod findings;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -4,7 +4,6 @@
 //! about writes, and no write waits for it: another thread writes the file ([`AuditLog`]).
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +13,7 @@ use tracing::info;
 
 use crate::audit::audit_log::AuditLog;
 use crate::audit::write_counter::WriteCounter;
+use crate::endpoint::Endpoint;
 use crate::line::{Answer, BusId, UnitId};
 use crate::modbus::hex::Hex;
 use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, FunctionCode, acknowledgement};
@@ -89,7 +89,7 @@ enum WriteOutcome {
 struct Attempted {
     time: SystemTime,
     since: Instant,
-    link: Link,
+    link: Arc<Link>,
     unit: u8,
     /// The unit on its line, and which bus that is.
     on_line: Option<(BusId, UnitId)>,
@@ -110,11 +110,17 @@ enum Withdrawal {
 
 impl PendingWrite {
     /// Notes an incoming write, with the values it will replace.
-    pub(crate) fn new(audit: &Arc<Audit>, link: Link, to: &Addressed<'_>, pdu: Bytes, now: Instant) -> Self {
+    pub(crate) fn new(
+        audit: &Arc<Audit>,
+        link: &Arc<Link>,
+        to: &Addressed<'_>,
+        pdu: Bytes,
+        now: Instant,
+    ) -> Self {
         let write = Box::new(Attempted {
             time: SystemTime::now(),
             since: now,
-            link,
+            link: Arc::clone(link),
             unit: to.unit,
             on_line: to.buses.first().map(BusHandle::id).zip(to.on_line),
             buses: to.buses.iter().map(|bus| bus.name().to_owned()).collect(),
@@ -149,7 +155,7 @@ impl PendingWrite {
     fn record(&mut self, outcome: &WriteOutcome, kind: LogKind) {
         self.is_recorded = true;
         let refused = u64::from(matches!(outcome, WriteOutcome::NeverSent(_)));
-        self.audit.counter.note(self.write.link.client.ip(), refused);
+        self.audit.counter.note(self.write.link.client.client_address(), refused);
         let names = &self.audit.names;
         if let Some(held_back) = self.audit.log_limiter.permit(kind, tokio::time::Instant::now()) {
             self.write.log(names, outcome, held_back);
@@ -250,7 +256,7 @@ impl Attempted {
 
     fn log(&self, names: &UnitDirectory, outcome: &WriteOutcome, held_back: u64) {
         let (unit, function, pdu) = (self.unit, self.function(), Hex(&self.pdu).to_string());
-        let (client, bus) = (self.link.client, self.buses.join(", "));
+        let (client, bus) = (&self.link.client, self.buses.join(", "));
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
         let old = old.unwrap_or_else(|| String::from("not known"));
@@ -273,8 +279,8 @@ impl Attempted {
         };
         let line = AuditLine {
             time: utc(self.time),
-            client: self.link.client,
-            listener: self.link.listener,
+            client: &self.link.client,
+            listener: &self.link.listener,
             buses: &self.buses,
             unit: self.unit,
             line_unit: self.on_line.map(|(_, unit)| unit.get()),
@@ -308,8 +314,8 @@ impl Attempted {
 #[derive(Serialize)]
 struct AuditLine<'a> {
     time: String,
-    client: SocketAddr,
-    listener: SocketAddr,
+    client: &'a Endpoint,
+    listener: &'a Endpoint,
     buses: &'a [String],
     unit: u8,
     line_unit: Option<u8>,

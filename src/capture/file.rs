@@ -13,8 +13,9 @@ use bytes::BytesMut;
 use super::frame::{self, LineEnd};
 use super::pcapng::{self, LinkType};
 use super::segment::{self, SequenceNumbers};
+use crate::endpoint::{DevicePath, Endpoint};
 use crate::line::{BusId, Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
-use crate::modbus::AduFraming;
+use crate::modbus::{AduFraming, rtu};
 use crate::traffic::{Event, EventKind, Link, Message, Sender, Served, UnitDirectory};
 
 /// A file being written.
@@ -22,13 +23,14 @@ use crate::traffic::{Event, EventKind, Link, Message, Sender, Served, UnitDirect
 pub struct Capture {
     interfaces: u32,
     listeners: BTreeMap<(SocketAddr, AduFraming), u32>,
-    buses: BTreeMap<BusId, BusInterface>,
+    serial_clients: BTreeMap<DevicePath, LineInterface>,
+    buses: BTreeMap<BusId, LineInterface>,
     connections: BTreeMap<u64, SequenceNumbers>,
 }
 
-/// A bus in the file.
+/// A line in the file.
 #[derive(Clone, Copy, Debug)]
-struct BusInterface {
+struct LineInterface {
     interface: u32,
     /// Number in its synthetic addresses, from 1.
     number: u8,
@@ -80,7 +82,37 @@ impl Capture {
     }
 
     fn encode_message(&mut self, event: &Event, message: &Message, out: &mut Vec<u8>) {
-        let Link { client, listener, framing, connection } = *message.link;
+        match (&message.link.client, &message.link.listener) {
+            (Endpoint::Tcp(client), Endpoint::Tcp(listener)) => {
+                self.encode_tcp(event, message, (*client, *listener), out);
+            }
+            (_, Endpoint::Serial(device)) | (Endpoint::Serial(device), _) => {
+                self.encode_serial(event, message, device, out);
+            }
+        }
+    }
+
+    /// The ADU as it is on the line of a serial client.
+    fn encode_serial(&mut self, event: &Event, message: &Message, device: &DevicePath, out: &mut Vec<u8>) {
+        let line = self.serial_client(device, out);
+        let unit = LineEnd::Unit(message.adu.unit);
+        let (from, to, comment) = match &message.sender {
+            Sender::Client => (LineEnd::Requester, unit, None),
+            Sender::Gateway { served, .. } => (unit, LineEnd::Requester, answer_source(*served)),
+        };
+        let bytes = rtu::encode(message.adu.unit, &message.adu.pdu);
+        let bytes = frame::packet(line.number, from, to, &bytes);
+        pcapng::packet(out, line.interface, event.wall(message.at), &bytes, comment);
+    }
+
+    fn encode_tcp(
+        &mut self,
+        event: &Event,
+        message: &Message,
+        (client, listener): (SocketAddr, SocketAddr),
+        out: &mut Vec<u8>,
+    ) {
+        let Link { framing, connection, .. } = *message.link;
         let interface = self.listener(listener, framing, out);
         // The dissector detects Modbus/TCP by this port; the real one is in the interface's name.
         let server = SocketAddr::new(listener.ip(), MODBUS_PORT);
@@ -126,16 +158,32 @@ impl Capture {
         interface
     }
 
-    fn bus(&mut self, id: BusId, names: &UnitDirectory, out: &mut Vec<u8>) -> BusInterface {
+    fn serial_client(&mut self, device: &DevicePath, out: &mut Vec<u8>) -> LineInterface {
+        if let Some(&line) = self.serial_clients.get(device) {
+            return line;
+        }
+        let number = self.next_line();
+        let description = format!("Modbus RTU, the client is 0.0.{number}.0, units are 0.0.{number}.UNIT");
+        pcapng::interface(out, LinkType::UpperPdu, &format!("serial client {device}"), &description);
+        let line = LineInterface { interface: self.next_interface(), number };
+        self.serial_clients.insert(device.clone(), line);
+        line
+    }
+
+    fn bus(&mut self, id: BusId, names: &UnitDirectory, out: &mut Vec<u8>) -> LineInterface {
         if let Some(&bus) = self.buses.get(&id) {
             return bus;
         }
-        let number = u8::try_from(self.buses.len() + 1).unwrap_or(u8::MAX);
+        let number = self.next_line();
         let description = format!("Modbus RTU, units are 0.0.{number}.UNIT");
         pcapng::interface(out, LinkType::UpperPdu, &format!("bus {}", names.bus(id)), &description);
-        let bus = BusInterface { interface: self.next_interface(), number };
+        let bus = LineInterface { interface: self.next_interface(), number };
         self.buses.insert(id, bus);
         bus
+    }
+
+    fn next_line(&self) -> u8 {
+        u8::try_from(self.buses.len() + self.serial_clients.len() + 1).unwrap_or(u8::MAX)
     }
 
     fn next_interface(&mut self) -> u32 {
@@ -174,7 +222,7 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
     }
     packets.push(Packet {
         at: transaction.sent_at,
-        from: LineEnd::Gateway,
+        from: LineEnd::Requester,
         to: unit,
         bytes: &transaction.request,
         comment,
@@ -199,11 +247,13 @@ fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
 fn part_packet<'r>(part: &ReceivedPart<'r>, unit: LineEnd, ended_at: Instant) -> Packet<'r> {
     let head = part.bytes.first().copied().unwrap_or_default();
     let (from, to, comment) = match part.kind {
-        Some(SegmentKind::Answer) => (unit, LineEnd::Gateway, None),
-        Some(SegmentKind::Echo) => (LineEnd::Gateway, unit, Some("handed back by the adapter")),
-        Some(SegmentKind::Foreign) => (LineEnd::Unit(head), LineEnd::Gateway, Some("answers nothing asked")),
-        Some(SegmentKind::Late(unit)) => (LineEnd::Unit(unit.get()), LineEnd::Gateway, Some("late answer")),
-        None => (unit, LineEnd::Gateway, Some("noise")),
+        Some(SegmentKind::Answer) => (unit, LineEnd::Requester, None),
+        Some(SegmentKind::Echo) => (LineEnd::Requester, unit, Some("handed back by the adapter")),
+        Some(SegmentKind::Foreign) => {
+            (LineEnd::Unit(head), LineEnd::Requester, Some("answers nothing asked"))
+        }
+        Some(SegmentKind::Late(unit)) => (LineEnd::Unit(unit.get()), LineEnd::Requester, Some("late answer")),
+        None => (unit, LineEnd::Requester, Some("noise")),
     };
     let comment = comment.map(str::to_owned).into_iter().collect();
     Packet { at: part.at.unwrap_or(ended_at), from, to, bytes: part.bytes, comment }

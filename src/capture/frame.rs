@@ -1,27 +1,28 @@
 //! Bytes on a line as "exported PDUs": behind tags that select Wireshark's dissector for Modbus RTU.
 //!
 //! Owns the tags. There is no link type for Modbus RTU; with these tags Wireshark and tshark dissect the frames without
-//! configuration. Their addresses are synthetic: 0.0.B.U for unit U of the B-th bus of the file, 0.0.B.0 for the
-//! gateway, 0.0.B.255 for all units; each unit has a conversation of its own. Source: Wireshark,
+//! configuration. Their addresses are synthetic: 0.0.B.U for unit U of the B-th line of the file, a bus or the
+//! line of a serial client; 0.0.B.0 for the end that sends its requests, 0.0.B.255 for all units; each unit has a
+//! conversation of its own. Source: Wireshark,
 //! `wsutil/exported_pdu_tlvs.h`.
 
 /// One end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnd {
-    /// The gateway, which sends the requests.
-    Gateway,
-    /// A unit.
+    /// The end that sends the requests: the gateway on a bus, the client on its own line.
+    Requester,
+    /// A unit, or the gateway in its place.
     Unit(u8),
     /// All units, or an unknown one.
     Unknown,
 }
 
-/// Bytes from one end to another on the line of the bus with this number in the file, from 1.
-pub(super) fn packet(bus: u8, from: LineEnd, to: LineEnd, bytes: &[u8]) -> Vec<u8> {
+/// Bytes from one end to another on the line with this number in the file, from 1.
+pub(super) fn packet(line: u8, from: LineEnd, to: LineEnd, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + bytes.len());
     tag(&mut out, DISSECTOR_NAME, b"mbrtu");
-    tag(&mut out, IPV4_SOURCE, &address(bus, from));
-    tag(&mut out, IPV4_DESTINATION, &address(bus, to));
+    tag(&mut out, IPV4_SOURCE, &address(line, from));
+    tag(&mut out, IPV4_DESTINATION, &address(line, to));
     // UDP, where packets are independent: the rest of a broken frame must not make the dissector wait for more.
     tag(&mut out, PORT_TYPE, &PORT_TYPE_UDP.to_be_bytes());
     tag(&mut out, SOURCE_PORT, &port(from).to_be_bytes());
@@ -31,19 +32,19 @@ pub(super) fn packet(bus: u8, from: LineEnd, to: LineEnd, bytes: &[u8]) -> Vec<u
     out
 }
 
-fn address(bus: u8, end: LineEnd) -> [u8; 4] {
+fn address(line: u8, end: LineEnd) -> [u8; 4] {
     let last = match end {
-        LineEnd::Gateway => 0,
+        LineEnd::Requester => 0,
         LineEnd::Unit(unit) => unit,
         LineEnd::Unknown => 255,
     };
-    [0, 0, bus, last]
+    [0, 0, line, last]
 }
 
 /// Wireshark distinguishes a request from its answer by the server's port, if that is configured.
 fn port(end: LineEnd) -> u32 {
     match end {
-        LineEnd::Gateway => GATEWAY_PORT,
+        LineEnd::Requester => REQUESTER_PORT,
         LineEnd::Unit(_) | LineEnd::Unknown => UNIT_PORT,
     }
 }
@@ -59,8 +60,8 @@ fn tag(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
 /// The port of every unit: for Wireshark's preference `mbrtu.tcp.port`.
 const UNIT_PORT: u32 = 1;
 
-/// The port of the gateway on its lines.
-const GATEWAY_PORT: u32 = 2;
+/// The port of the end that sends the requests.
+const REQUESTER_PORT: u32 = 2;
 
 const END_OF_TAGS: u16 = 0;
 const DISSECTOR_NAME: u16 = 12;

@@ -65,7 +65,7 @@ fn what(event: &Event) -> String {
         let name = event.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         about.push(format!("unit {unit}{name}"));
     }
-    if let Some(client) = event.client {
+    if let Some(client) = &event.client {
         about.push(format!("client {client}"));
     }
     if about.is_empty() { event.text.clone() } else { format!("{}: {}", about.join(", "), event.text) }

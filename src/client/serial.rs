@@ -95,7 +95,7 @@ impl SerialClient {
         let key = self.next_key;
         let request = Request {
             to: ReplySender::new(&self.reply_channel, key),
-            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 0 },
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 0 },
             target: Target::Unit(unit),
             pdu: pdu.clone(),
             deadline: Instant::now() + self.patience,

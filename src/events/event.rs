@@ -1,8 +1,8 @@
 //! One event, as the file and the JSON hold it and the page shows it.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::endpoint::ClientAddress;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Event {
     pub name: Option<String>,
     /// The client concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<IpAddr>,
+    pub client: Option<ClientAddress>,
     /// Distinguishes findings of the same kind and unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,

@@ -1,13 +1,13 @@
 //! The list of events: conditions that begin and end, and events without duration.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::event::{Condition, ConditionKey, Event, EventKind, Writes};
 use super::span::Span;
+use crate::endpoint::ClientAddress;
 
 /// The events, the oldest first. Reads no clock and no file: instants are arguments.
 #[derive(Clone, Debug, Default)]
@@ -115,10 +115,11 @@ impl EventList {
     }
 
     /// Records writes of a client. Those within an hour are one event; clients beyond [`WRITERS_MAX`] share one.
-    pub fn note_writes(&mut self, client: IpAddr, writes: Writes, now: Timestamp, at: Instant) {
+    pub fn note_writes(&mut self, client: ClientAddress, writes: Writes, now: Timestamp, at: Instant) {
         let is_open = |event: &&mut Event| event.kind == EventKind::Writes && event.end.is_none();
         let writers = self.events.iter_mut().filter(is_open).filter(|event| event.client.is_some()).count();
-        let is_known = self.events.iter_mut().filter(is_open).any(|event| event.client == Some(client));
+        let is_known =
+            self.events.iter_mut().filter(is_open).any(|event| event.client.as_ref() == Some(&client));
         let client = Some(client).filter(|_| is_known || writers < WRITERS_MAX);
         let open = self.events.iter_mut().rev().filter(is_open).find(|event| event.client == client);
         let id = match open {

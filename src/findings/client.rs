@@ -1,18 +1,18 @@
 //! Rules about clients of a listener.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::finding::{Finding, Kind, Severity};
 use super::remedy::Remedy;
+use crate::endpoint::{ClientAddress, Endpoint};
 use crate::modbus::AduFraming;
 
 /// A client spoke another framing than its listener, first and last at these instants. If it has not tried again for a
 /// while, it counts as corrected.
 #[must_use]
 pub fn misframed(
-    listener: SocketAddr,
-    client: IpAddr,
+    listener: &Endpoint,
+    client: &ClientAddress,
     spoken: AduFraming,
     first: Instant,
     last: Instant,

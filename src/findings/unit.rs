@@ -72,11 +72,11 @@ impl SpanCounts {
 fn misfit(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Misfit)?;
     let counts = SpanCounts::of(&span, now);
-    let (misfit, asked) = now.incidents.misfit?;
+    let (misfit, asked) = now.incidents.misfit.as_ref()?;
     if counts.misfits < MISFITS_AT_LEAST {
         return None;
     }
-    let request = asked.map(|asked| format!("; request: {}", describe(&asked))).unwrap_or_default();
+    let request = asked.as_ref().map(|asked| format!("; request: {}", describe(asked))).unwrap_or_default();
     let what = format!("It {misfit}, {}, so its answers do not fit{request}", times(counts.misfits));
     let remedy = match misfit {
         Misfit::Length { .. } => Remedy::steps([
@@ -244,7 +244,8 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     if counts.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
         return None;
     }
-    let request = now.incidents.refusal.map(|(_, request)| format!("; request: {}", describe(&request)));
+    let request =
+        now.incidents.refusal.as_ref().map(|(_, request)| format!("; request: {}", describe(request)));
     let what = format!(
         "It refused {} of {} requests, last with {code}{}",
         counts.exceptions,

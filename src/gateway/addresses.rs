@@ -12,19 +12,19 @@ use crate::server::{Families, listener};
 
 /// An address and the address families a socket there accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(super) struct BindAddress {
     pub(super) address: SocketAddr,
     pub(super) families: Families,
 }
 
-impl From<SocketAddr> for Endpoint {
+impl From<SocketAddr> for BindAddress {
     /// Accepts only the family of the address.
     fn from(address: SocketAddr) -> Self {
         Self { address, families: Families::Own }
     }
 }
 
-impl Endpoint {
+impl BindAddress {
     /// The endpoint of a listener: `[::]` accepts IPv4, too, unless one of `all` listeners has the port on IPv4.
     pub(super) fn of_listener(address: SocketAddr, mut all: impl Iterator<Item = SocketAddr>) -> Self {
         let has_port = |other: SocketAddr| other.is_ipv4() && other.port() == address.port();
@@ -40,7 +40,7 @@ impl Endpoint {
 }
 
 /// Whether the two endpoints exclude each other.
-pub(super) fn collide(one: impl Into<Endpoint>, other: impl Into<Endpoint>) -> bool {
+pub(super) fn collide(one: impl Into<BindAddress>, other: impl Into<BindAddress>) -> bool {
     let (one, other) = (one.into(), other.into());
     let (a, b) = (one.address, other.address);
     let meet = if a.is_ipv4() == b.is_ipv4() {
@@ -52,21 +52,21 @@ pub(super) fn collide(one: impl Into<Endpoint>, other: impl Into<Endpoint>) -> b
 }
 
 /// Binds an address, without retries.
-pub(super) fn bind(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
-    let Endpoint { address, families } = endpoint.into();
+pub(super) fn bind(address: impl Into<BindAddress>) -> Result<TcpListener, StartError> {
+    let BindAddress { address, families } = address.into();
     listener::bind_for(address, families).map_err(|error| StartError::Bind { address, error })
 }
 
 /// Binds an address, with retries while its old listener closes.
-pub(super) async fn bind_with_retries(endpoint: impl Into<Endpoint>) -> Result<TcpListener, StartError> {
-    let endpoint = endpoint.into();
-    let mut bound = bind(endpoint);
+pub(super) async fn bind_with_retries(address: impl Into<BindAddress>) -> Result<TcpListener, StartError> {
+    let address = address.into();
+    let mut bound = bind(address);
     for _ in 0..REBIND_RETRIES {
         if bound.is_ok() {
             break;
         }
         tokio::time::sleep(REBIND_PAUSE).await;
-        bound = bind(endpoint);
+        bound = bind(address);
     }
     bound
 }
@@ -94,7 +94,7 @@ mod tests {
             ("[::1]:502", &["[::1]:502"], Families::Own),
             ("0.0.0.0:502", &["0.0.0.0:502"], Families::Own),
         ] {
-            let endpoint = Endpoint::of_listener(at(address), others.iter().map(|other| at(other)));
+            let endpoint = BindAddress::of_listener(at(address), others.iter().map(|other| at(other)));
             assert_eq!(endpoint.families, expected, "{address} beside {others:?}");
         }
     }
@@ -110,7 +110,7 @@ mod tests {
             (("0.0.0.0:502", Own), ("127.0.0.1:502", Own), true),
             (("127.0.0.2:502", Own), ("127.0.0.1:502", Own), false),
         ] {
-            let endpoint = |(address, families)| Endpoint { address: at(address), families };
+            let endpoint = |(address, families)| BindAddress { address: at(address), families };
             let (one, other) = (endpoint(one), endpoint(other));
             assert_eq!((collide(one, other), collide(other, one)), (expected, expected), "{one:?} {other:?}");
         }

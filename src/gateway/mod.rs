@@ -18,12 +18,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use self::addresses::{Endpoint, bind, bind_with_retries, collide};
+use self::addresses::{BindAddress, bind, bind_with_retries, collide};
 use self::event_log::EventLog;
 use self::running::{RunningBus, RunningListener};
 use self::status_page::StatusPage;
 use crate::audit::{Audit, AuditLog};
 use crate::config::{self, Config};
+use crate::endpoint::Endpoint;
 use crate::events::EventKind;
 use crate::line::{BusId, ListenerId, UnitId, View};
 use crate::serial::Watchdog;
@@ -104,8 +105,8 @@ pub struct Gateway {
     /// Of the next bus that is started.
     next_bus: BusId,
     listeners: Vec<RunningListener>,
-    /// Identifiers by configured address; constant as long as the address is configured.
-    listener_ids: BTreeMap<SocketAddr, ListenerId>,
+    /// Identifiers by configured endpoint; constant as long as it is configured.
+    listener_ids: BTreeMap<Endpoint, ListenerId>,
     page: StatusPage,
     events: EventLog,
     /// Listeners that a reload removed, still answering requests in flight.
@@ -327,7 +328,7 @@ impl Gateway {
             let running = self.listener(endpoint(wanted, config))?;
             let buses = wanted.buses.iter().filter_map(|&index| self.buses.get(index));
             Some(ListenerSource {
-                address: running.address,
+                address: running.address.into(),
                 settings: wanted.settings.clone(),
                 buses: buses.map(|bus| bus.id).collect(),
                 metrics: Arc::clone(&running.state.load().metrics),
@@ -366,7 +367,7 @@ impl Gateway {
             routes = routes.with_unit_map(map);
         }
         ListenerState {
-            id: self.listener_ids.get(&listener.settings.address).copied().unwrap_or_default(),
+            id: self.listener_ids.get(&listener.settings.endpoint()).copied().unwrap_or_default(),
             diagnostics_unit: config.diagnostics_unit,
             started: self.started,
             metrics,
@@ -393,7 +394,7 @@ impl Gateway {
             Arc::new(Audit::new(Arc::clone(&self.names), self.audit_log.clone(), self.events.writes()));
     }
 
-    fn listener(&self, wanted: Endpoint) -> Option<&RunningListener> {
+    fn listener(&self, wanted: BindAddress) -> Option<&RunningListener> {
         let is_wanted = |listener: &&RunningListener| listener.configured_endpoint() == wanted;
         self.listeners.iter().find(|listener| is_wanted(listener) && listener.is_running())
     }
@@ -431,7 +432,7 @@ impl Gateway {
     /// address of this machine.
     async fn bind_in_place_of(
         &mut self,
-        wanted: Endpoint,
+        wanted: BindAddress,
         config: &Config,
     ) -> Result<TcpListener, StartError> {
         let (in_the_way, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
@@ -521,20 +522,20 @@ fn has_listener(config: &Config, running: &RunningListener) -> bool {
 }
 
 /// The endpoint of a listener.
-fn endpoint(listener: &config::Listener, config: &Config) -> Endpoint {
+fn endpoint(listener: &config::Listener, config: &Config) -> BindAddress {
     let all = config.listeners.iter().map(|other| other.settings.address);
-    Endpoint::of_listener(listener.settings.address, all)
+    BindAddress::of_listener(listener.settings.address, all)
 }
 
 /// Identifiers for the listeners of `config`: present ones stay, new listeners receive free ones.
-fn listener_ids(config: &Config, had: &BTreeMap<SocketAddr, ListenerId>) -> BTreeMap<SocketAddr, ListenerId> {
-    let addresses = || config.listeners.iter().map(|listener| listener.settings.address);
+fn listener_ids(config: &Config, had: &BTreeMap<Endpoint, ListenerId>) -> BTreeMap<Endpoint, ListenerId> {
+    let endpoints = || config.listeners.iter().map(|listener| listener.settings.endpoint());
     let mut ids: BTreeMap<_, _> =
-        addresses().filter_map(|address| Some((address, *had.get(&address)?))).collect();
-    for address in addresses() {
+        endpoints().filter_map(|endpoint| Some((endpoint.clone(), *had.get(&endpoint)?))).collect();
+    for endpoint in endpoints() {
         let free = (0..=u8::MAX).map(ListenerId).find(|id| !ids.values().any(|used| used == id));
         // There are far fewer listeners than identifiers.
-        ids.entry(address).or_insert(free.unwrap_or_default());
+        ids.entry(endpoint).or_insert(free.unwrap_or_default());
     }
     ids
 }
@@ -562,7 +563,7 @@ mod tests {
 
     #[test]
     fn a_listener_keeps_its_number_as_long_as_its_address_is_configured() {
-        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let at = |text: &str| Endpoint::Tcp(text.parse().expect("an address"));
         let (a, b, c) = ("127.0.0.1:502", "127.0.0.1:503", "127.0.0.1:504");
         let first = listener_ids(&config(&[a, b]), &BTreeMap::new());
         assert_eq!(first, BTreeMap::from([(at(a), ListenerId(0)), (at(b), ListenerId(1))]));

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::addresses::Endpoint;
+use super::addresses::BindAddress;
 use crate::config;
 use crate::line::{BusId, View};
 use crate::runtime::Timer;
@@ -129,13 +129,13 @@ impl RunningListener {
     }
 
     /// The endpoint it is bound to.
-    pub(super) fn endpoint(&self) -> Endpoint {
-        Endpoint { address: self.address, families: self.families }
+    pub(super) fn endpoint(&self) -> BindAddress {
+        BindAddress { address: self.address, families: self.families }
     }
 
     /// The endpoint as configured.
-    pub(super) fn configured_endpoint(&self) -> Endpoint {
-        Endpoint { address: self.configured, families: self.families }
+    pub(super) fn configured_endpoint(&self) -> BindAddress {
+        BindAddress { address: self.configured, families: self.families }
     }
 
     /// Whether it still accepts clients.

@@ -67,7 +67,7 @@ struct Unanswered {
 }
 
 /// A client's read of a range, resolved to the range that is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AgedRead<'a> {
     pub(super) unit: UnitId,
     pub(super) wanted: &'a ReadRange,

@@ -1,7 +1,6 @@
 //! The last incorrect answers of a unit and the requests they followed: evidence of the cause.
 
-use std::net::IpAddr;
-
+use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu};
 
 use super::record::Misfit;
@@ -9,7 +8,7 @@ use super::request::Source;
 use super::settings::UnitId;
 
 /// The last of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incidents {
     /// An intact answer that did not fit; without the request if it came too late to tell.
     pub misfit: Option<(Misfit, Option<RequestSummary>)>,
@@ -20,14 +19,14 @@ pub struct Incidents {
 }
 
 /// What was requested of a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestSummary {
     /// The function.
     pub function: FunctionCode,
     /// The registers, of a read of one of the four tables.
     pub range: Option<ReadRange>,
     /// The client that requested it first; `None`: a request of the gateway itself.
-    pub client: Option<IpAddr>,
+    pub client: Option<ClientAddress>,
 }
 
 impl RequestSummary {

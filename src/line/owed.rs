@@ -41,7 +41,7 @@ impl Owed {
 }
 
 /// A guard that has ended: its time is charged to the flow whose request began it, as far as other clients waited.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EndedGuard {
     pub(super) turn: Turn,
     pub(super) from: Instant,
@@ -155,7 +155,7 @@ impl OwedAnswers {
         let owed = self.attempts.remove(index)?;
         let late = now.saturating_duration_since(owed.given_up);
         self.learn(late, now);
-        let ended = EndedGuard { turn: owed.turn, from: owed.ended_at, to: now.min(owed.until) };
+        let ended = EndedGuard { turn: owed.turn.clone(), from: owed.ended_at, to: now.min(owed.until) };
         let latest = latest.unwrap_or(owed.sent_at);
         Some(LateAnswer { owed, latest: latest.instant, ended })
     }
@@ -166,7 +166,7 @@ impl OwedAnswers {
         let mut ended = Vec::new();
         for owed in &mut self.attempts {
             if owed.until <= now && owed.until > owed.given_up {
-                ended.push(EndedGuard { turn: owed.turn, from: owed.ended_at, to: owed.until });
+                ended.push(EndedGuard { turn: owed.turn.clone(), from: owed.ended_at, to: owed.until });
                 // Charged once; from now on it only measures the lateness of a frame.
                 owed.until = owed.given_up;
             }

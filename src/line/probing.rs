@@ -6,9 +6,9 @@
 //! finds a unit which answers only such requests.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{FunctionCode, ReadRange, RequestPdu};
 
 /// The probing of one unit that is off-line.
@@ -24,7 +24,7 @@ pub(super) struct Search {
     /// The last reads of clients that were refused, newest last.
     refused: VecDeque<RequestPdu>,
     /// Clients that were refused recently: address, when last refused, when it last probed.
-    clients: VecDeque<(IpAddr, Instant, Option<Instant>)>,
+    clients: VecDeque<(ClientAddress, Instant, Option<Instant>)>,
 }
 
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Search {
     /// turns, as long as the others continue to send requests.
     pub(super) fn admits_client(
         &mut self,
-        address: IpAddr,
+        address: &ClientAddress,
         request: &RequestPdu,
         pace: ProbePace,
         now: Instant,
@@ -109,8 +109,8 @@ impl Search {
             return false;
         }
         self.client_asks = true;
-        self.clients.retain(|(other, ..)| *other != address);
-        self.clients.push_back((address, now, Some(now)));
+        self.clients.retain(|(other, ..)| other != address);
+        self.clients.push_back((address.clone(), now, Some(now)));
         while self.clients.len() > CLIENTS_MAX {
             self.clients.pop_front();
         }
@@ -126,9 +126,9 @@ impl Search {
         }
     }
 
-    fn is_turn_of(&self, address: IpAddr, due: Instant, now: Instant) -> bool {
-        let probed = |wanted: IpAddr| {
-            self.clients.iter().find(|(other, ..)| *other == wanted).and_then(|(.., probed)| *probed)
+    fn is_turn_of(&self, address: &ClientAddress, due: Instant, now: Instant) -> bool {
+        let probed = |wanted: &ClientAddress| {
+            self.clients.iter().find(|(other, ..)| other == wanted).and_then(|(.., probed)| *probed)
         };
         let mine = probed(address);
         let waited_enough = now >= due + PAUSE_MIN;
@@ -136,12 +136,12 @@ impl Search {
         let others = self
             .clients
             .iter()
-            .filter(|(other, asked, _)| *other != address && recent.is_none_or(|recent| *asked >= recent));
+            .filter(|(other, asked, _)| other != address && recent.is_none_or(|recent| *asked >= recent));
         waited_enough || others.map(|(.., probed)| *probed).all(|theirs| mine <= theirs)
     }
 
     /// A client's request was refused.
-    pub(super) fn note_refused(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) {
+    pub(super) fn note_refused(&mut self, address: &ClientAddress, request: &RequestPdu, now: Instant) {
         // The gateway itself sends only reads by function 01 to 04.
         if request.range().is_some() && !self.refused.contains(request) {
             self.refused.push_back(request.clone());
@@ -149,10 +149,10 @@ impl Search {
                 self.refused.pop_front();
             }
         }
-        match self.clients.iter_mut().find(|(other, ..)| *other == address) {
+        match self.clients.iter_mut().find(|(other, ..)| other == address) {
             Some((_, asked, _)) => *asked = now,
             None => {
-                self.clients.push_back((address, now, None));
+                self.clients.push_back((address.clone(), now, None));
                 if self.clients.len() > CLIENTS_MAX {
                     self.clients.pop_front();
                 }
@@ -211,15 +211,15 @@ mod tests {
         RequestPdu::decode(Bytes::copy_from_slice(&[4, 0, start, 0, 2])).expect("a good request")
     }
 
-    fn address(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
+    fn address(last: u8) -> ClientAddress {
+        ClientAddress::Ip([10, 0, 0, last].into())
     }
 
     #[test]
     fn every_second_probe_is_the_read_answered_last_and_the_others_take_turns() {
         let now = some_instant();
         let mut search = Search::new(now);
-        assert!(!search.admits_client(address(1), &input(9), ProbePace::BackOff, now), "not due yet");
+        assert!(!search.admits_client(&address(1), &input(9), ProbePace::BackOff, now), "not due yet");
         let usual = [first_register(), first_input_register()];
         let last = input(1);
         let probes: Vec<_> = (0..8).map(|_| search.own_probe(Some(&last), &usual)).collect();
@@ -256,17 +256,20 @@ mod tests {
         let start = some_instant();
         let at = |millis| start + Duration::from_millis(millis);
         let mut search = Search::new(start);
-        assert!(!search.admits_client(address(1), &input(1), ProbePace::BackOff, at(999)));
-        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, at(1000)));
-        assert!(!search.admits_client(address(2), &input(2), ProbePace::BackOff, at(1001)), "one at a time");
+        assert!(!search.admits_client(&address(1), &input(1), ProbePace::BackOff, at(999)));
+        assert!(search.admits_client(&address(1), &input(1), ProbePace::BackOff, at(1000)));
+        assert!(!search.admits_client(&address(2), &input(2), ProbePace::BackOff, at(1001)), "one at a time");
         search.note_client_failure(ProbeEnd::Unanswered, at(1500), MAX);
         assert!(
-            !search.admits_client(address(1), &input(1), ProbePace::BackOff, at(3500)),
+            !search.admits_client(&address(1), &input(1), ProbePace::BackOff, at(3500)),
             "the other one's turn"
         );
-        assert!(search.admits_client(address(2), &input(2), ProbePace::BackOff, at(3501)));
+        assert!(search.admits_client(&address(2), &input(2), ProbePace::BackOff, at(3501)));
         search.note_client_failure(ProbeEnd::NotSent, at(3600), MAX);
-        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, at(3700)), "it was not sent");
+        assert!(
+            search.admits_client(&address(1), &input(1), ProbePace::BackOff, at(3700)),
+            "it was not sent"
+        );
     }
 
     #[test]
@@ -275,7 +278,7 @@ mod tests {
         let mut search = Search::new(now);
         for client in 0..100 {
             now += PAUSE_MIN;
-            assert!(search.admits_client(address(client), &input(1), ProbePace::BackOff, now));
+            assert!(search.admits_client(&address(client), &input(1), ProbePace::BackOff, now));
             search.note_client_failure(ProbeEnd::NotSent, now, MAX);
             assert!(search.clients.len() <= CLIENTS_MAX);
         }
@@ -285,10 +288,10 @@ mod tests {
     fn an_address_does_not_wait_for_ever_for_one_that_left() {
         let start = some_instant();
         let mut search = Search::new(start);
-        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, start + PAUSE_MIN));
-        assert!(!search.admits_client(address(2), &input(2), ProbePace::BackOff, start + PAUSE_MIN));
+        assert!(search.admits_client(&address(1), &input(1), ProbePace::BackOff, start + PAUSE_MIN));
+        assert!(!search.admits_client(&address(2), &input(2), ProbePace::BackOff, start + PAUSE_MIN));
         search.note_client_failure(ProbeEnd::Unanswered, start + 2 * PAUSE_MIN, MAX);
-        assert!(!search.admits_client(address(1), &input(1), ProbePace::BackOff, start + 4 * PAUSE_MIN));
-        assert!(search.admits_client(address(1), &input(1), ProbePace::BackOff, start + 5 * PAUSE_MIN));
+        assert!(!search.admits_client(&address(1), &input(1), ProbePace::BackOff, start + 4 * PAUSE_MIN));
+        assert!(search.admits_client(&address(1), &input(1), ProbePace::BackOff, start + 5 * PAUSE_MIN));
     }
 }

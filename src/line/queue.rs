@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{FunctionCode, ReadRange, RequestPdu};
 
 use super::now::Now;
@@ -90,7 +91,10 @@ pub(super) struct Item<T> {
 impl<T> Item<T> {
     /// The flows it is queued in.
     fn sources(&self) -> impl Iterator<Item = Source> {
-        self.waiters.iter().map(|waiter| waiter.source).chain(self.background.then_some(BACKGROUND_SOURCE))
+        self.waiters
+            .iter()
+            .map(|waiter| waiter.source.clone())
+            .chain(self.background.then_some(BACKGROUND_SOURCE))
     }
 
     /// Whether it is sent once at most.
@@ -109,7 +113,7 @@ impl<T> Waiter<T> {
 }
 
 /// The flow an attempt is charged to, and the weight of what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     /// The flow.
     pub source: Source,
@@ -120,7 +124,7 @@ pub(super) struct Turn {
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     items: BTreeMap<u64, Item<T>>,
-    addresses: BTreeMap<IpAddr, AddressFlows>,
+    addresses: BTreeMap<ClientAddress, AddressFlows>,
     targets: BTreeMap<TargetKey, TargetQueue>,
     /// When each waiter expires: expiry, item, connection.
     expiries: BTreeSet<(Instant, u64, u64)>,
@@ -151,9 +155,9 @@ struct TargetQueue {
     /// Reads that others may join.
     ranges: BTreeMap<(FunctionCode, u16, u16), BTreeSet<u64>>,
     /// The first item of each flow to this target: for each address its connections by (finish, item, connection).
-    heads: BTreeMap<IpAddr, BTreeSet<(u64, u64, u64)>>,
+    heads: BTreeMap<ClientAddress, BTreeSet<(u64, u64, u64)>>,
     /// The addresses of `heads` by (finish, first item).
-    order: BTreeSet<(u64, u64, IpAddr)>,
+    order: BTreeSet<(u64, u64, ClientAddress)>,
 }
 
 #[derive(Debug, Default)]
@@ -204,8 +208,9 @@ impl<T> Queue<T> {
 
     /// Whether another request of this connection fits in. If not, [`Line`](super::Line) answers 0x06.
     #[must_use]
-    pub(super) fn has_room(&self, source: Source) -> bool {
-        self.waiting < self.limit || self.flow(source).is_none_or(|flow| flow.waiting == 0)
+    pub(super) fn has_room(&self, source: &Source) -> bool {
+        self.waiting < self.limit
+            || self.flow(&source.address, source.connection).is_none_or(|flow| flow.waiting == 0)
     }
 
     /// Whether nothing waits.
@@ -251,7 +256,7 @@ impl<T> Queue<T> {
     /// Adds a waiter to a queued item, whose answer it shares.
     pub(super) fn join(&mut self, key: u64, waiter: Waiter<T>) {
         let Some(target) = self.items.get(&key).map(|item| item.target) else { return };
-        self.link(waiter.source, key, target_key(target), QueueEnd::Back);
+        self.link(&waiter.source, key, target_key(target), QueueEnd::Back);
         self.expiries.insert((waiter.expiry, key, waiter.source.connection));
         if let Some(item) = self.items.get_mut(&key) {
             item.waiters.push(waiter);
@@ -283,7 +288,7 @@ impl<T> Queue<T> {
                 item.background = true;
                 let key = item.key;
                 self.targets.entry(place).or_default().background += 1;
-                self.link(BACKGROUND_SOURCE, key, place, QueueEnd::Back);
+                self.link(&BACKGROUND_SOURCE, key, place, QueueEnd::Back);
             }
             None => {
                 let (key, pdu, range) = (self.next_key, range.into(), Some(range));
@@ -297,8 +302,11 @@ impl<T> Queue<T> {
 
     /// Whether a write of this connection waits for the target, or for all units.
     #[must_use]
-    pub(super) fn has_write(&self, source: Source, target: Target) -> bool {
-        let Some(flow) = self.flow(source).filter(|flow| !flow.writes.is_empty()) else { return false };
+    pub(super) fn has_write(&self, source: &Source, target: Target) -> bool {
+        let Some(flow) = self.flow(&source.address, source.connection).filter(|flow| !flow.writes.is_empty())
+        else {
+            return false;
+        };
         [target_key(target), BROADCAST].iter().any(|target_key| {
             flow.targets.get(target_key).is_some_and(|keys| keys.iter().any(|key| flow.writes.contains(key)))
         })
@@ -320,7 +328,7 @@ impl<T> Queue<T> {
                 self.remove(key);
                 continue;
             }
-            self.unlink(BACKGROUND_SOURCE, key, place);
+            self.unlink(&BACKGROUND_SOURCE, key, place);
             if let Some(item) = self.items.get_mut(&key) {
                 item.background = false;
             }
@@ -345,8 +353,8 @@ impl<T> Queue<T> {
         let targets = self.targets.iter().filter(|(target_key, _)| is_open(target_of(**target_key)));
         let best = targets.filter_map(|(_, state)| self.first_of(state, &may_send)).min()?;
         let (_, _, key, address, connection) = best;
-        let source = Source { address, connection };
-        let weight = self.items.get(&key).map_or(READ_WEIGHT, |item| weight(item, source));
+        let source = Source { address: address.clone(), connection };
+        let weight = self.items.get(&key).map_or(READ_WEIGHT, |item| weight(item, &source));
         Some((key, Turn { source, weight }))
     }
 
@@ -372,8 +380,8 @@ impl<T> Queue<T> {
 
     /// Whether a request of this flow still waits for this item.
     #[must_use]
-    pub(super) fn has_waiter(&self, key: u64, source: Source) -> bool {
-        self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == source))
+    pub(super) fn has_waiter(&self, key: u64, source: &Source) -> bool {
+        self.items.get(&key).is_some_and(|item| item.sources().any(|other| other == *source))
     }
 
     /// The target of a queued item.
@@ -399,7 +407,7 @@ impl<T> Queue<T> {
         self.client_probes.remove(&key);
         let place = target_key(item.target);
         for source in item.sources() {
-            self.unlink(source, key, place);
+            self.unlink(&source, key, place);
         }
         if let Some(state) = self.targets.get_mut(&place) {
             state.writes.remove(&key);
@@ -414,12 +422,12 @@ impl<T> Queue<T> {
     }
 
     /// Removes an item to send it for `turn`: the flow's later requests now come after it.
-    pub(super) fn dequeue(&mut self, key: u64, turn: Turn) -> Option<Item<T>> {
-        let Source { address, connection } = turn.source;
-        if let Some(entry) = self.addresses.get_mut(&address) {
+    pub(super) fn dequeue(&mut self, key: u64, turn: &Turn) -> Option<Item<T>> {
+        let Source { address, connection } = &turn.source;
+        if let Some(entry) = self.addresses.get_mut(address) {
             // A flow that was held back must not save up a burst: a start in the past counts as now.
             self.virtual_time = self.virtual_time.max(entry.finish);
-            if let Some(flow) = entry.connections.get(&connection) {
+            if let Some(flow) = entry.connections.get(connection) {
                 entry.virtual_time = entry.virtual_time.max(flow.finish);
             }
         }
@@ -427,9 +435,9 @@ impl<T> Queue<T> {
     }
 
     /// Charges a flow with the line time of its attempt; the debt stays while the flow is empty.
-    pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
+    pub(super) fn charge(&mut self, turn: &Turn, took: Duration) {
         let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / turn.weight;
-        let Source { address: ip, connection } = turn.source;
+        let (ip, connection) = (&turn.source.address, turn.source.connection);
         let virtual_time = self.virtual_time;
         let address = Self::address(&mut self.addresses, ip, virtual_time);
         let before = address.finish;
@@ -457,12 +465,12 @@ impl<T> Queue<T> {
 
     /// Since when a client other than this flow's has been waiting for the target.
     #[must_use]
-    pub(super) fn others_wait_since(&self, target: Target, turn: Turn) -> Option<Instant> {
+    pub(super) fn others_wait_since(&self, target: Target, turn: &Turn) -> Option<Instant> {
         let state = self.targets.get(&target_key(target))?;
         let heads = state.heads.iter().flat_map(|(ip, heads)| {
-            heads
-                .iter()
-                .map(move |(_, key, connection)| (Source { address: *ip, connection: *connection }, *key))
+            heads.iter().map(move |(_, key, connection)| {
+                (Source { address: ip.clone(), connection: *connection }, *key)
+            })
         });
         let others = heads.filter(|(source, _)| *source != turn.source).filter_map(|(source, key)| {
             let waiters = &self.items.get(&key)?.waiters;
@@ -541,12 +549,12 @@ impl<T> Queue<T> {
     }
 
     /// The flows of an address, reset if they only await pruning.
-    fn address(
-        addresses: &mut BTreeMap<IpAddr, AddressFlows>,
-        ip: IpAddr,
+    fn address<'a>(
+        addresses: &'a mut BTreeMap<ClientAddress, AddressFlows>,
+        ip: &ClientAddress,
         virtual_time: u64,
-    ) -> &mut AddressFlows {
-        let address = addresses.entry(ip).or_default();
+    ) -> &'a mut AddressFlows {
+        let address = addresses.entry(ip.clone()).or_default();
         if address.is_forgettable(virtual_time) {
             *address = AddressFlows::default();
         }
@@ -563,7 +571,7 @@ impl<T> Queue<T> {
         for waiter in out {
             self.expiries.remove(&(waiter.expiry, key, waiter.source.connection));
             if !stay.iter().any(|other| other.source == waiter.source) {
-                self.unlink(waiter.source, key, place);
+                self.unlink(&waiter.source, key, place);
             }
             let Item { target, purpose, attempts, .. } = item;
             removed.push(Removed { target, pdu: item.pdu.clone(), purpose, attempts, waiter });
@@ -586,35 +594,35 @@ impl<T> Queue<T> {
     }
 
     /// The first item of a target that may be sent and that no write holds back, with its rank.
-    fn first_of(
+    fn first_of<'a>(
         &self,
-        state: &TargetQueue,
+        state: &'a TargetQueue,
         may_send: &impl Fn(&Item<T>) -> bool,
-    ) -> Option<(u64, u64, u64, IpAddr, u64)> {
-        state.order.iter().find_map(|&(address_finish, _, ip)| {
-            let heads = state.heads.get(&ip)?;
+    ) -> Option<(u64, u64, u64, &'a ClientAddress, u64)> {
+        state.order.iter().find_map(|(address_finish, _, ip)| {
+            let heads = state.heads.get(ip)?;
             let allowed = heads.iter().find(|(_, key, connection)| {
                 self.items
                     .get(key)
                     .is_some_and(|item| may_send(item) && !self.is_held_back(item, ip, *connection))
             });
-            allowed.map(|&(flow_finish, key, connection)| (address_finish, flow_finish, key, ip, connection))
+            allowed.map(|&(flow_finish, key, connection)| (*address_finish, flow_finish, key, ip, connection))
         })
     }
 
     /// Whether an unsent write to the same unit, or to all units, came before `item`; for a broadcast, which is for
     /// every unit, also an earlier write of the connection.
-    fn is_held_back(&self, item: &Item<T>, address: IpAddr, connection: u64) -> bool {
+    fn is_held_back(&self, item: &Item<T>, address: &ClientAddress, connection: u64) -> bool {
         let first =
             |target_key: TargetKey| self.targets.get(&target_key).and_then(|state| state.writes.first());
         let behind =
             [target_key(item.target), BROADCAST].into_iter().filter_map(first).any(|write| *write < item.key);
-        let own = || self.flow(Source { address, connection }).and_then(|flow| flow.writes.first());
+        let own = || self.flow(address, connection).and_then(|flow| flow.writes.first());
         behind || item.target == Target::Broadcast && own().is_some_and(|write| *write < item.key)
     }
 
-    fn flow(&self, source: Source) -> Option<&Flow> {
-        self.addresses.get(&source.address)?.connections.get(&source.connection)
+    fn flow(&self, address: &ClientAddress, connection: u64) -> Option<&Flow> {
+        self.addresses.get(address)?.connections.get(&connection)
     }
 
     fn insert(&mut self, item: Item<T>, end: QueueEnd) {
@@ -629,9 +637,9 @@ impl<T> Queue<T> {
             state.ranges.entry((function, start, quantity)).or_default().insert(key);
         }
         for source in item.sources() {
-            self.link(source, key, place, end);
+            self.link(&source, key, place, end);
             if is_write {
-                self.link_write(source, key);
+                self.link_write(&source, key);
             }
         }
         for waiter in &item.waiters {
@@ -647,8 +655,8 @@ impl<T> Queue<T> {
         self.items.insert(key, item);
     }
 
-    fn link(&mut self, source: Source, key: u64, target_key: TargetKey, end: QueueEnd) {
-        let Source { address: ip, connection } = source;
+    fn link(&mut self, source: &Source, key: u64, target_key: TargetKey, end: QueueEnd) {
+        let (ip, connection) = (&source.address, source.connection);
         let virtual_time = self.virtual_time;
         let address = Self::address(&mut self.addresses, ip, virtual_time);
         if address.waiting == 0 {
@@ -676,16 +684,16 @@ impl<T> Queue<T> {
         self.move_head(target_key, ip, address_finish, connection, finish, before, after);
     }
 
-    fn link_write(&mut self, source: Source, key: u64) {
+    fn link_write(&mut self, source: &Source, key: u64) {
         let address = self.addresses.get_mut(&source.address);
         if let Some(flow) = address.and_then(|address| address.connections.get_mut(&source.connection)) {
             flow.writes.insert(key);
         }
     }
 
-    fn unlink(&mut self, source: Source, key: u64, target_key: TargetKey) {
-        let Source { address: ip, connection } = source;
-        let Some(address) = self.addresses.get_mut(&ip) else { return };
+    fn unlink(&mut self, source: &Source, key: u64, target_key: TargetKey) {
+        let (ip, connection) = (&source.address, source.connection);
+        let Some(address) = self.addresses.get_mut(ip) else { return };
         let address_finish = address.finish;
         let Some(flow) = address.connections.get_mut(&connection) else { return };
         let Some(keys) = flow.targets.get_mut(&target_key) else { return };
@@ -708,7 +716,7 @@ impl<T> Queue<T> {
     fn move_head(
         &mut self,
         target_key: TargetKey,
-        ip: IpAddr,
+        ip: &ClientAddress,
         address_finish: u64,
         connection: u64,
         finish: u64,
@@ -743,40 +751,40 @@ impl AddressFlows {
 }
 
 impl TargetQueue {
-    fn insert_head(&mut self, ip: IpAddr, address_finish: u64, head: (u64, u64, u64)) {
-        let heads = self.heads.entry(ip).or_default();
+    fn insert_head(&mut self, ip: &ClientAddress, address_finish: u64, head: (u64, u64, u64)) {
+        let heads = self.heads.entry(ip.clone()).or_default();
         let before = heads.first().map(|(_, key, _)| *key);
         heads.insert(head);
         self.reorder(ip, address_finish, before);
     }
 
-    fn remove_head(&mut self, ip: IpAddr, address_finish: u64, head: (u64, u64, u64)) {
-        let Some(heads) = self.heads.get_mut(&ip) else { return };
+    fn remove_head(&mut self, ip: &ClientAddress, address_finish: u64, head: (u64, u64, u64)) {
+        let Some(heads) = self.heads.get_mut(ip) else { return };
         let before = heads.first().map(|(_, key, _)| *key);
         heads.remove(&head);
         self.reorder(ip, address_finish, before);
-        if self.heads.get(&ip).is_some_and(BTreeSet::is_empty) {
-            self.heads.remove(&ip);
+        if self.heads.get(ip).is_some_and(BTreeSet::is_empty) {
+            self.heads.remove(ip);
         }
     }
 
-    fn reorder(&mut self, ip: IpAddr, address_finish: u64, before: Option<u64>) {
-        let after = self.heads.get(&ip).and_then(BTreeSet::first).map(|(_, key, _)| *key);
+    fn reorder(&mut self, ip: &ClientAddress, address_finish: u64, before: Option<u64>) {
+        let after = self.heads.get(ip).and_then(BTreeSet::first).map(|(_, key, _)| *key);
         if before == after {
             return;
         }
         if let Some(key) = before {
-            self.order.remove(&(address_finish, key, ip));
+            self.order.remove(&(address_finish, key, ip.clone()));
         }
         if let Some(key) = after {
-            self.order.insert((address_finish, key, ip));
+            self.order.insert((address_finish, key, ip.clone()));
         }
     }
 
-    fn retag(&mut self, ip: IpAddr, before: u64, after: u64) {
-        let Some((_, key, _)) = self.heads.get(&ip).and_then(BTreeSet::first).copied() else { return };
-        self.order.remove(&(before, key, ip));
-        self.order.insert((after, key, ip));
+    fn retag(&mut self, ip: &ClientAddress, before: u64, after: u64) {
+        let Some((_, key, _)) = self.heads.get(ip).and_then(BTreeSet::first).copied() else { return };
+        self.order.remove(&(before, key, ip.clone()));
+        self.order.insert((after, key, ip.clone()));
     }
 
     /// Whether nothing waits here and no request in flight could be joined across a write.
@@ -815,8 +823,8 @@ fn target_of(target_key: TargetKey) -> Target {
 
 /// Weights of the classes: a write costs half as much as a read of the same length; a read that no client waits for, or
 /// only clients that may have left, four times as much.
-fn weight<T>(item: &Item<T>, source: Source) -> u64 {
-    match (item.pdu.is_read(), source == BACKGROUND_SOURCE || source == HALF_CLOSED_SOURCE) {
+fn weight<T>(item: &Item<T>, source: &Source) -> u64 {
+    match (item.pdu.is_read(), *source == BACKGROUND_SOURCE || *source == HALF_CLOSED_SOURCE) {
         (false, _) => WRITE_WEIGHT,
         (true, false) => READ_WEIGHT,
         (true, true) => BACKGROUND_WEIGHT,
@@ -825,10 +833,11 @@ fn weight<T>(item: &Item<T>, source: Source) -> u64 {
 
 /// The flow of background readings.
 pub(super) const BACKGROUND_SOURCE: Source =
-    Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), connection: 0 };
+    Source { address: ClientAddress::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), connection: 0 };
 
 /// The flow of reads whose clients have closed their sending side.
-const HALF_CLOSED_SOURCE: Source = Source { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), connection: 0 };
+const HALF_CLOSED_SOURCE: Source =
+    Source { address: ClientAddress::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), connection: 0 };
 
 /// The turn of a probe or a confirmation, which are requests of the gateway itself.
 pub(super) const OWN_TURN: Turn = Turn { source: BACKGROUND_SOURCE, weight: BACKGROUND_WEIGHT };

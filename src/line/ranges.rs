@@ -119,7 +119,7 @@ impl RangeTable {
                 ranges.mark_all_dirty();
             }
             if has_room {
-                ranges.demanded[index].source = Some(source);
+                ranges.demanded[index].source = Some(source.clone());
                 let is_in_part = ranges.note_demanded(index, wanted, max_age, now);
                 if is_in_part {
                     return;
@@ -226,7 +226,9 @@ impl RangeTable {
         let asked = asked.filter(|(key, _)| tables.part(range, &range_at(**key)).is_some());
         let demanded =
             ranges.demanded.iter().filter(|block| tables.part(&block.block.range, range).is_some());
-        let sources = asked.map(|(_, asked)| asked.source).chain(demanded.filter_map(|block| block.source));
+        let sources = asked
+            .map(|(_, asked)| asked.source.clone())
+            .chain(demanded.filter_map(|block| block.source.clone()));
         sources.collect::<BTreeSet<_>>().into_iter().take(SOURCES_NAMED).collect()
     }
 
@@ -715,10 +717,10 @@ impl UnitRanges {
             is_alive: false,
             used_at: now,
             age: Age::new(max_age, now),
-            source,
+            source: source.clone(),
             merged: None,
         };
-        let asked = self.asked.entry(at).or_insert_with(fresh);
+        let asked = self.asked.entry(at).or_insert_with(&fresh);
         if !asked.is_alive {
             *asked = fresh();
         }
@@ -1704,7 +1706,7 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source { address: IpAddr::from([10, 0, 0, 1]), connection: 1 }
+        Source { address: IpAddr::from([10, 0, 0, 1]).into(), connection: 1 }
     }
 
     fn settings() -> UnitSettings {

@@ -21,7 +21,7 @@ pub(super) struct Recorder {
 }
 
 /// The clients that wait for a request on the wire; some may expire before it ends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Requesters {
     pub(super) first: Option<Source>,
     pub(super) clients: usize,
@@ -70,7 +70,10 @@ impl Recorder {
                 self.statistics.waits.note(now.saturating_duration_since(waiter.since.instant));
             }
         }
-        Requesters { first: item.waiters.first().map(|waiter| waiter.source), clients: item.waiters.len() }
+        Requesters {
+            first: item.waiters.first().map(|waiter| waiter.source.clone()),
+            clients: item.waiters.len(),
+        }
     }
 
     /// A request on the wire has ended: counts its line time and makes its record.

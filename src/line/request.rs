@@ -1,18 +1,18 @@
 //! A request to the line, and its answer.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::settings::UnitId;
+use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 
 /// The client: line time is shared fairly between addresses, then between the connections of one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The client's address.
-    pub address: IpAddr,
+    pub address: ClientAddress,
     /// One of its connections; no two connections of a process have the same number.
     pub connection: u64,
 }

@@ -39,13 +39,13 @@ pub(super) enum NextRequest<T> {
 }
 
 /// What the line is reserved for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Reservation {
     what: Reserved,
     since: Instant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Reserved {
     Item { key: u64, turn: Turn },
     Own { unit: UnitId, own: OwnPurpose },
@@ -108,7 +108,7 @@ impl<T> Scheduler<T> {
     }
 
     /// An attempt has ended: charges its line time to the flow whose turn it was.
-    pub(super) fn charge(&mut self, turn: Turn, took: Duration) {
+    pub(super) fn charge(&mut self, turn: &Turn, took: Duration) {
         self.queue.charge(turn, took);
     }
 
@@ -126,13 +126,13 @@ impl<T> Scheduler<T> {
         if !situation.wire.is_free(situation.units, now) || now < situation.wire.silent_from(Duration::ZERO) {
             return None;
         }
-        let kept = self.reservation.filter(|reservation| self.is_wanted(reservation.what, situation, now));
-        let reservation = match kept {
-            Some(reservation) => reservation,
+        let is_wanted = |kept: &&Reservation| self.is_wanted(&kept.what, situation, now);
+        let reservation = match self.reservation.as_ref().filter(is_wanted) {
+            Some(kept) => kept.clone(),
             None => Reservation { what: self.choose(situation, now)?, since: now },
         };
-        self.reservation = Some(reservation);
-        if now < self.reserved_until(reservation, situation)? {
+        self.reservation = Some(reservation.clone());
+        if now < self.reserved_until(&reservation, situation)? {
             return None;
         }
         self.reservation = None;
@@ -150,7 +150,7 @@ impl<T> Scheduler<T> {
                 {
                     return Some(NextRequest::Own { unit, own: OwnPurpose::EchoCheck, reserved });
                 }
-                let item = self.queue.dequeue(key, turn)?;
+                let item = self.queue.dequeue(key, &turn)?;
                 Some(NextRequest::Item { item, turn, reserved })
             }
         }
@@ -162,8 +162,8 @@ impl<T> Scheduler<T> {
             return None;
         }
         let soonest = situation.wire.silent_from(Duration::ZERO);
-        if let Some(reservation) = self.reservation
-            && self.is_wanted(reservation.what, situation, now)
+        if let Some(reservation) = &self.reservation
+            && self.is_wanted(&reservation.what, situation, now)
             && let Some(until) = self.reserved_until(reservation, situation)
         {
             return Some(until);
@@ -205,27 +205,27 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether what the line is reserved for may still be sent.
-    fn is_wanted(&self, what: Reserved, situation: &Situation<'_>, now: Instant) -> bool {
+    fn is_wanted(&self, what: &Reserved, situation: &Situation<'_>, now: Instant) -> bool {
         match what {
-            Reserved::Item { key, turn } => self.queue.get(key).is_some_and(|item| {
-                self.queue.has_waiter(key, turn.source)
+            Reserved::Item { key, turn } => self.queue.get(*key).is_some_and(|item| {
+                self.queue.has_waiter(*key, &turn.source)
                     && is_reachable(item.target, situation)
                     && is_meant_for_now(item, situation)
                     && guarded_until(item.target, situation, now).is_none()
                     && confusable_until(item, situation, now).is_none()
             }),
             Reserved::Own { unit, own } => {
-                own_due(situation, now).any(|(due, other, kind)| due <= now && other == unit && kind == own)
+                own_due(situation, now).any(|(due, other, kind)| due <= now && other == *unit && kind == *own)
             }
         }
     }
 
     /// When the request the line is reserved for is sent: after the gap, or after as long from the reservation on, if
     /// frames of others keep restarting the gap.
-    fn reserved_until(&self, reservation: Reservation, situation: &Situation<'_>) -> Option<Instant> {
-        let target = match reservation.what {
-            Reserved::Item { key, .. } => self.queue.target_of(key)?,
-            Reserved::Own { unit, .. } => Target::Unit(unit),
+    fn reserved_until(&self, reservation: &Reservation, situation: &Situation<'_>) -> Option<Instant> {
+        let target = match &reservation.what {
+            Reserved::Item { key, .. } => self.queue.target_of(*key)?,
+            Reserved::Own { unit, .. } => Target::Unit(*unit),
         };
         let gap = gap_of(target, situation);
         let silence = rtu::silence(situation.settings.framing.baud_rate);

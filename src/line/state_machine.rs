@@ -122,7 +122,7 @@ struct InFlight<T> {
 }
 
 /// When an abandoned request was sent, under which epoch, and the flow to charge.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sending {
     sent_at: Now,
     wire_end: Instant,
@@ -297,7 +297,7 @@ impl<T> Line<T> {
     /// Answers a read from the snapshot. The connection already missed in its copy of the snapshot; check again, a
     /// newer block may have arrived since. An unsent write of the same connection comes first.
     fn answer_from_snapshot(&mut self, request: Request<T>, now: Now) -> Option<Request<T>> {
-        let is_behind = self.closing || self.scheduler.queue().has_write(request.source, request.target);
+        let is_behind = self.closing || self.scheduler.queue().has_write(&request.source, request.target);
         let Some((id, wanted)) = shared(&request).filter(|_| !is_behind) else { return Some(request) };
         let Some(unit) = self.units.get(id) else { return Some(request) };
         if let Some(pdu) = unit.snapshot().answer(&wanted, request.max_age, request.listener, now) {
@@ -323,7 +323,7 @@ impl<T> Line<T> {
             match request.target {
                 Target::Broadcast => Ok(Purpose::Request),
                 Target::Unit(id) if self.silent_line.is_silent() => {
-                    let address = request.source.address;
+                    let address = &request.source.address;
                     let unit = self.units.get_mut(id);
                     if unit.is_some_and(|unit| unit.admits_line_probe(address, &request.pdu, now)) {
                         Ok(Purpose::ClientProbe)
@@ -353,7 +353,7 @@ impl<T> Line<T> {
     }
 
     fn admits_client_probe(&mut self, id: UnitId, request: &Request<T>, now: Instant) -> bool {
-        let (address, pace) = (request.source.address, self.units.probe_pace());
+        let (address, pace) = (&request.source.address, self.units.probe_pace());
         let unit = self.units.get_mut(id);
         unit.is_some_and(|unit| unit.admits_client_probe(address, &request.pdu, pace, now))
     }
@@ -398,7 +398,7 @@ impl<T> Line<T> {
 
     fn enqueue(&mut self, request: Request<T>, purpose: Purpose, present: Now) {
         let now = present.instant;
-        if !self.scheduler.queue().has_room(request.source) {
+        if !self.scheduler.queue().has_room(&request.source) {
             self.undo_trial(request.target, &request.pdu, purpose);
             self.reply(request.to, Answer::NotSent(ExceptionCode::SERVER_DEVICE_BUSY));
             self.settle_client_probes();
@@ -442,7 +442,8 @@ impl<T> Line<T> {
     /// The range to read instead of a client's own, if that can be answered before its deadline, too.
     fn enclosing_range(&mut self, request: &Request<T>, now: Instant) -> Option<ReadRange> {
         let (unit, wanted) = shared(request)?;
-        let asked = AgedRead { unit, wanted: &wanted, max_age: request.max_age, source: request.source };
+        let asked =
+            AgedRead { unit, wanted: &wanted, max_age: request.max_age, source: request.source.clone() };
         let whole = self.cache.enclosing_range(asked, &self.units, now)?;
         let pdu = RequestPdu::from(whole);
         let is_known_to_fail = self.units.get(unit).is_some_and(|unit| unit.is_marked(&pdu));
@@ -942,7 +943,7 @@ impl<T> Line<T> {
     /// The request on the wire, if it is for this unit.
     fn summarize_in_flight(&self, id: UnitId) -> Option<RequestSummary> {
         let in_flight = self.in_flight.as_ref().filter(|one| one.item.target == Target::Unit(id))?;
-        Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first))
+        Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first.clone()))
     }
 
     fn note_foreign(&mut self, id: UnitId, awaited: Option<UnitId>) {
@@ -1045,7 +1046,7 @@ impl<T> Line<T> {
             Target::Unit(_) => Duration::ZERO,
         };
         let took = now.saturating_duration_since(ended.sent_at) + turnaround;
-        self.scheduler.charge(in_flight.turn, took + in_flight.reserved);
+        self.scheduler.charge(&in_flight.turn, took + in_flight.reserved);
         self.scheduler.spend(item.purpose, took);
         if item.background
             && let Some(range) = item.range
@@ -1060,7 +1061,7 @@ impl<T> Line<T> {
             None if item.background => Cause::Background,
             None => Cause::Client,
         };
-        let (target, attempt, requesters) = (item.target, item.attempts, in_flight.requesters);
+        let (target, attempt, requesters) = (item.target, item.attempts, in_flight.requesters.clone());
         let closed = Closed { cause, requesters, target, attempt, outcome, took };
         let record = self.recorder.note_end(ended, closed, now);
         self.outputs.push_back(Output::Record(Arc::new(record)));
@@ -1231,12 +1232,12 @@ impl<T> Line<T> {
 
     /// Charges a guard to the flow whose request began it, for as long as other clients waited for the unit.
     fn charge_guard(&mut self, id: UnitId, guard: EndedGuard) {
-        let Some(since) = self.scheduler.queue().others_wait_since(Target::Unit(id), guard.turn) else {
+        let Some(since) = self.scheduler.queue().others_wait_since(Target::Unit(id), &guard.turn) else {
             return;
         };
         let waited = guard.to.saturating_duration_since(guard.from.max(since));
         if !waited.is_zero() {
-            self.scheduler.charge(guard.turn, waited);
+            self.scheduler.charge(&guard.turn, waited);
         }
     }
 

@@ -4,10 +4,10 @@
 //! parts with rules of their own. How long a probe waits is decided here ([`Unit::probe_timeout`]).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 
 use super::health::{Health, Transition, UnitState};
@@ -169,7 +169,7 @@ impl Unit {
             state: self.state(),
             counters: self.counters,
             statistics: self.statistics,
-            incidents: self.incidents,
+            incidents: self.incidents.clone(),
             last_exception: self.last_exception,
             last_good: self.last_good,
             lost_at: self.health.lost_at(),
@@ -305,7 +305,12 @@ impl Unit {
 
     /// Whether this client's request is sent although the line is silent: one that the gateway itself may not send, and
     /// which may be all that the unit answers. Others become candidates for the gateway's probes.
-    pub(super) fn admits_line_probe(&mut self, address: IpAddr, request: &RequestPdu, now: Instant) -> bool {
+    pub(super) fn admits_line_probe(
+        &mut self,
+        address: &ClientAddress,
+        request: &RequestPdu,
+        now: Instant,
+    ) -> bool {
         let search = self.search.get_or_insert_with(|| Search::new(now));
         if request.range().is_some() {
             search.note_refused(address, request, now);
@@ -341,7 +346,7 @@ impl Unit {
     /// Whether this client's request is sent to the off-line unit as a probe.
     pub(super) fn admits_client_probe(
         &mut self,
-        address: IpAddr,
+        address: &ClientAddress,
         request: &RequestPdu,
         pace: ProbePace,
         now: Instant,

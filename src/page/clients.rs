@@ -2,20 +2,20 @@
 //! last hour.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use maud::{Markup, html};
 
 use super::format::{self, NO_DATA};
 use super::layout::{ago, cell, head};
+use crate::endpoint::{ClientAddress, Endpoint};
 use crate::modbus::pdu::ExceptionCode;
 use crate::status::{Client, DepartedClient, Status};
 
 /// The connections of one address to one listener, together.
 pub(super) struct Row {
-    address: IpAddr,
-    listener: SocketAddr,
+    address: ClientAddress,
+    listener: Endpoint,
     connections: usize,
     connected_ms: u64,
     last_request_ms: Option<u64>,
@@ -30,10 +30,10 @@ pub(super) struct Row {
 
 /// One for each address at each listener, the busiest first.
 pub(super) fn rows(status: &Status<'_>) -> Vec<Row> {
-    let mut rows: BTreeMap<(IpAddr, SocketAddr), Row> = BTreeMap::new();
+    let mut rows: BTreeMap<(ClientAddress, Endpoint), Row> = BTreeMap::new();
     for client in &status.clients {
-        let key = (client.client.ip(), client.listener);
-        rows.entry(key).or_insert_with(|| Row::new(key)).add(client);
+        let key = (client.client.client_address(), client.listener.clone());
+        rows.entry(key).or_insert_with_key(|key| Row::new(key.clone())).add(client);
     }
     let mut rows: Vec<_> = rows.into_values().collect();
     let rate = |row: &Row| row.requests_per_second.unwrap_or_default();
@@ -44,7 +44,7 @@ pub(super) fn rows(status: &Status<'_>) -> Vec<Row> {
 }
 
 impl Row {
-    fn new((address, listener): (IpAddr, SocketAddr)) -> Self {
+    fn new((address, listener): (ClientAddress, Endpoint)) -> Self {
         Self {
             address,
             listener,

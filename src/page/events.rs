@@ -72,7 +72,7 @@ fn about(status: &Status<'_>, event: &Event) -> Markup {
     });
     let is_there = |unit: u8| status.units.iter().any(|one| one.unit == unit && Some(&*one.bus) == bus);
     html! {
-        @match (&meter, event.client, bus) {
+        @match (&meter, &event.client, bus) {
             (Some(meter), ..) => {
                 @if is_there(meter.unit) { a href=(meter.href()) { (meter.full_title()) } }
                 @else { (meter.full_title()) }

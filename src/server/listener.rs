@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, error_span, info, warn};
 
+use crate::endpoint::Endpoint;
 use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::admission::Admission;
 use crate::server::connection;
@@ -127,7 +128,7 @@ impl Acceptor {
         let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
         let (peer, address) = (canonical(peer), peer.ip().to_canonical());
         let state = self.listener.load_full();
-        if !state.admits(address) {
+        if !state.admits(&Endpoint::Tcp(peer)) {
             state.metrics.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
@@ -146,8 +147,8 @@ impl Acceptor {
         }
         let client = ClientContext {
             link: Arc::new(Link {
-                client: peer,
-                listener: canonical(stream.local_addr().unwrap_or(settings.address)),
+                client: Endpoint::Tcp(peer),
+                listener: Endpoint::Tcp(canonical(stream.local_addr().unwrap_or(settings.address))),
                 framing: settings.framing,
                 connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             }),

@@ -4,13 +4,13 @@
 //! thread writes, so that counting costs a request next to nothing.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::endpoint::{ClientAddress, Endpoint};
 use crate::line::ClientCounters;
 use crate::modbus::AduFraming;
 use crate::modbus::pdu::ExceptionCode;
@@ -26,7 +26,7 @@ pub struct ListenerMetrics {
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
     misframed: ArcSwapOption<MisframedClient>,
     /// Locked when a connection ends and when a page is written, never by a request.
-    departed: Mutex<BTreeMap<IpAddr, Departed>>,
+    departed: Mutex<BTreeMap<ClientAddress, Departed>>,
 }
 
 /// The counters that a listener and each client have alike.
@@ -42,7 +42,7 @@ struct Counts {
 /// The counters of one connection; no other thread writes to it.
 #[derive(Debug)]
 struct ClientMetrics {
-    peer: SocketAddr,
+    peer: Endpoint,
     since: Instant,
     counts: Counts,
     /// Milliseconds after `since`.
@@ -81,7 +81,7 @@ pub struct Totals {
 #[derive(Clone, Debug)]
 pub struct ClientView {
     /// The client's end.
-    pub peer: SocketAddr,
+    pub peer: Endpoint,
     /// Since when it has been connected.
     pub since: Instant,
     /// Its counters.
@@ -96,7 +96,7 @@ pub struct ClientView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Departed {
     /// The client's address.
-    pub address: IpAddr,
+    pub address: ClientAddress,
     /// When the last of them ended.
     pub left: Instant,
     /// How many there were.
@@ -106,10 +106,10 @@ pub struct Departed {
 }
 
 /// A client that sent whole requests in another framing than the listener's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MisframedClient {
     /// Its address.
-    pub address: IpAddr,
+    pub address: ClientAddress,
     /// Its framing.
     pub spoken: AduFraming,
     /// When it first did.
@@ -122,22 +122,22 @@ impl ListenerMetrics {
     /// The last client that spoke another framing than the listener's.
     #[must_use]
     pub fn misframed_client(&self) -> Option<MisframedClient> {
-        self.misframed.load().as_deref().copied()
+        self.misframed.load().as_deref().cloned()
     }
 
     /// A client sent a request in another framing than the listener's.
-    pub fn note_misframed_client(&self, address: IpAddr, spoken: AduFraming, now: Instant) {
+    pub fn note_misframed_client(&self, address: ClientAddress, spoken: AduFraming, now: Instant) {
         self.misframed.rcu(|before| {
             let same =
-                before.as_deref().filter(|before| (before.address, before.spoken) == (address, spoken));
+                before.as_deref().filter(|before| (&before.address, before.spoken) == (&address, spoken));
             let first = same.map_or(now, |before| before.first);
-            Some(Arc::new(MisframedClient { address, spoken, first, last: now }))
+            Some(Arc::new(MisframedClient { address: address.clone(), spoken, first, last: now }))
         });
     }
 
     /// Counts a connection for as long as the guard lives.
     #[must_use]
-    pub fn connected(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Connected {
+    pub fn connected(self: &Arc<Self>, peer: Endpoint, now: Instant) -> Connected {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(ClientMetrics {
@@ -193,7 +193,7 @@ impl ListenerMetrics {
         let mut listed: Vec<_> = departed.values().cloned().collect();
         drop(departed);
         let connected = self.clients();
-        listed.retain(|one| connected.iter().all(|client| client.peer.ip() != one.address));
+        listed.retain(|one| connected.iter().all(|client| client.peer.client_address() != one.address));
         listed.sort_by_key(|one| std::cmp::Reverse(one.left));
         listed
     }
@@ -201,17 +201,20 @@ impl ListenerMetrics {
     /// A connection has ended. Of more addresses than [`DEPARTED_MAX`] the one that left first is forgotten.
     fn note_departed(&self, client: &ClientMetrics, now: Instant) {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = client.peer.ip();
+        let address = client.peer.client_address();
         let counted = client.counts.read();
         match departed.get_mut(&address) {
             Some(known) => {
                 (known.left, known.connections) = (now, known.connections + 1);
                 known.counted.add(&counted);
             }
-            None => drop(departed.insert(address, Departed { address, left: now, connections: 1, counted })),
+            None => {
+                let one = Departed { address: address.clone(), left: now, connections: 1, counted };
+                departed.insert(address, one);
+            }
         }
         if departed.len() > DEPARTED_MAX
-            && let Some(first) = departed.values().min_by_key(|one| one.left).map(|one| one.address)
+            && let Some(first) = departed.values().min_by_key(|one| one.left).map(|one| one.address.clone())
         {
             departed.remove(&first);
         }
@@ -266,7 +269,7 @@ impl Connected {
 
     /// It sent a request in another framing than the listener's.
     pub fn note_misframed(&self, spoken: AduFraming, now: Instant) {
-        self.listener.note_misframed_client(self.client.peer.ip(), spoken, now);
+        self.listener.note_misframed_client(self.client.peer.client_address(), spoken, now);
     }
 
     /// A request sent to a line was answered this long after it arrived.
@@ -319,7 +322,7 @@ impl ClientMetrics {
         let known =
             |counter: &AtomicU64| Some(counter.load(Ordering::Relaxed)).filter(|value| *value != NEVER);
         ClientView {
-            peer: self.peer,
+            peer: self.peer.clone(),
             since: self.since,
             counted: self.counts.read(),
             last_request: known(&self.last_request).map(|millis| self.since + Duration::from_millis(millis)),

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::audit::{Addressed, Audit};
+use crate::endpoint::Endpoint;
 use crate::line::{DiagnosticsView, ListenerId, UnitId};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 use crate::serial::BusHandle;
@@ -196,11 +196,16 @@ impl ListenerState {
         }
     }
 
-    /// Whether a client at this address may connect and stay.
+    /// Whether this client may connect and stay.
     #[must_use]
-    pub fn admits(&self, address: IpAddr) -> bool {
+    pub fn admits(&self, client: &Endpoint) -> bool {
         let allow = &self.settings.allow;
-        allow.is_empty() || allow.iter().any(|network| network.contains(&address))
+        match client {
+            Endpoint::Tcp(peer) => {
+                allow.is_empty() || allow.iter().any(|network| network.contains(&peer.ip()))
+            }
+            Endpoint::Serial(_) => true,
+        }
     }
 }
 

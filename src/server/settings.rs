@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::modbus::AduFraming;
 
 /// Whether writes are allowed.
@@ -60,6 +61,12 @@ pub struct ListenerSettings {
 }
 
 impl ListenerSettings {
+    /// Where it listens, as clients and users call it.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::Tcp(self.address)
+    }
+
     /// How long after its arrival a request may be answered.
     #[must_use]
     pub fn deadline(&self) -> Duration {

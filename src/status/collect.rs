@@ -406,7 +406,7 @@ pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listen
     let totals = one.metrics.totals();
     let buses = one.buses.iter().filter_map(|&bus| published.bus(bus));
     Listener {
-        listener: one.address,
+        listener: one.address.clone(),
         framing: one.settings.framing,
         buses: buses.map(|bus| Cow::Borrowed(bus.name())).collect(),
         max_age_ms: millis(one.settings.max_age),
@@ -430,10 +430,10 @@ pub fn clients(published: &Published) -> Clients {
 
 fn departed(published: &Published) -> Vec<DepartedClient> {
     let of_listener = |listener: &PublishedListener| {
-        let address = listener.address;
+        let address = listener.address.clone();
         listener.metrics.departed(published.at).into_iter().map(move |one| DepartedClient {
             client: one.address,
-            listener: address,
+            listener: address.clone(),
             left_ms: age(one.left, published.at),
             connections: one.connections,
             requests: request_counts(&one.counted),
@@ -445,16 +445,19 @@ fn departed(published: &Published) -> Vec<DepartedClient> {
 fn all_clients(published: &Published, history: Option<&History>) -> Vec<Client> {
     let now = published.at;
     let of_listener = |listener: &PublishedListener| {
-        let address = listener.address;
-        listener.metrics.clients().into_iter().map(move |client| Client {
-            client: client.peer,
-            listener: address,
-            connected_ms: age(client.since, now),
-            last_request_ms: client.last_request.map(|at| age(at, now)),
-            answer_time_ms: client.answer_time.map(fine_millis),
-            requests: request_counts(&client.counted),
-            requests_per_second: history
-                .and_then(|history| history.rates.of((address, client.peer), client.counted.requests, now)),
+        let address = listener.address.clone();
+        listener.metrics.clients().into_iter().map(move |client| {
+            let ends = (address.clone(), client.peer);
+            let rate = history.and_then(|history| history.rates.of(&ends, client.counted.requests, now));
+            Client {
+                listener: ends.0,
+                client: ends.1,
+                connected_ms: age(client.since, now),
+                last_request_ms: client.last_request.map(|at| age(at, now)),
+                answer_time_ms: client.answer_time.map(fine_millis),
+                requests: request_counts(&client.counted),
+                requests_per_second: rate,
+            }
         })
     };
     published.listeners.iter().flat_map(of_listener).collect()

@@ -23,7 +23,7 @@ pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], no
     let is_here = |listener: &&PublishedListener| listener.buses.first() == Some(&bus.id);
     let found = |listener: &PublishedListener| {
         let MisframedClient { address, spoken, first, last } = listener.metrics.misframed_client()?;
-        findings::misframed(listener.address, address, spoken, first, last, now)
+        findings::misframed(&listener.address, &address, spoken, first, last, now)
     };
     listeners.iter().filter(is_here).filter_map(found).collect()
 }

@@ -6,11 +6,11 @@
 //! the JSON know it; names are unique within one configuration.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::number::Number;
+use crate::endpoint::{ClientAddress, Endpoint};
 use crate::events::Event;
 use crate::findings::{Kind, Remedy, Severity};
 use crate::meter::Group;
@@ -381,7 +381,7 @@ pub struct LocatedFinding<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct Listener<'a> {
-    pub listener: SocketAddr,
+    pub listener: Endpoint,
     pub framing: AduFraming,
     pub buses: Vec<Text<'a>>,
     pub max_age_ms: u64,
@@ -428,8 +428,8 @@ pub struct Clients {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct Client {
-    pub client: SocketAddr,
-    pub listener: SocketAddr,
+    pub client: Endpoint,
+    pub listener: Endpoint,
     pub connected_ms: u64,
     pub last_request_ms: Option<u64>,
     pub answer_time_ms: Option<f64>,
@@ -444,8 +444,8 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
 pub struct DepartedClient {
-    pub client: IpAddr,
-    pub listener: SocketAddr,
+    pub client: ClientAddress,
+    pub listener: Endpoint,
     pub left_ms: u64,
     pub connections: u64,
     #[serde(flatten)]

@@ -3,11 +3,11 @@
 //! Owns nothing and decides nothing. Every age ends at [`Published::at`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Bus, UnitProfile};
+use crate::endpoint::Endpoint;
 use crate::findings::WireBreak;
 use crate::line::{BusId, Pace, PortState, UnitId, UnitSettings, UnitView, View};
 use crate::meter::BlockKind;
@@ -57,7 +57,7 @@ pub struct PublishedBus {
 #[derive(Clone, Debug)]
 pub struct PublishedListener {
     /// Where it listens, with the port the system chose for port 0.
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// What it obeys.
     pub settings: ListenerSettings,
     /// The buses it leads to.

@@ -4,12 +4,12 @@
 //! minutes, each client's count of requests every five seconds. A bus that counts from zero again is another one.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::model::LineShares;
 use super::published::{Published, PublishedBus, PublishedListener};
+use crate::endpoint::Endpoint;
 use crate::findings::{Finding, Track};
 use crate::line::{LineStatistics, UnitView, View};
 use crate::serial::LineErrors;
@@ -93,7 +93,7 @@ pub(super) struct Rates {
 }
 
 /// A listener, and one end of a connection to it.
-type Client = (SocketAddr, SocketAddr);
+type Client = (Endpoint, Endpoint);
 
 impl Rates {
     /// Samples the clients; to be called about once a second.
@@ -103,17 +103,17 @@ impl Rates {
             return;
         }
         let of = |listener: &PublishedListener| {
-            let address = listener.address;
+            let address = listener.address.clone();
             let clients = listener.metrics.clients().into_iter();
-            clients.map(move |client| ((address, client.peer), client.counted.requests))
+            clients.map(move |client| ((address.clone(), client.peer), client.counted.requests))
         };
         push(&mut self.marks, (now, published.listeners.iter().flat_map(of).collect()), MARKS);
     }
 
     /// Requests a second over the last ten seconds or so; `None` for who has only just come.
     #[must_use]
-    pub(super) fn of(&self, client: Client, requests: u64, now: Instant) -> Option<f64> {
-        let (at, before) = self.marks.iter().find_map(|(at, counts)| Some((at, counts.get(&client)?)))?;
+    pub(super) fn of(&self, client: &Client, requests: u64, now: Instant) -> Option<f64> {
+        let (at, before) = self.marks.iter().find_map(|(at, counts)| Some((at, counts.get(client)?)))?;
         let elapsed = now.saturating_duration_since(*at);
         // A port may have been taken again by another connection.
         let added = u32::try_from(requests.checked_sub(*before)?).unwrap_or(u32::MAX);

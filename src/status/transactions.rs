@@ -92,7 +92,7 @@ fn model(record: &Record, unit: &PublishedUnit<'_>, published: &Published) -> Tr
 
 /// Who wanted it, and how many with them.
 fn cause(told: &Transaction) -> String {
-    let (first, others) = match (told.cause, told.source) {
+    let (first, others) = match (told.cause, &told.source) {
         (Cause::Client, Some(source)) => {
             (format!("client {}", source.address), told.clients.saturating_sub(1))
         }

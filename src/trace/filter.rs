@@ -3,11 +3,11 @@
 //! Owns the rule and its words. Criteria that are not set pass every event.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::endpoint::ClientAddress;
 use crate::line::{BusId, Outcome, Record, Target};
 use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
 
@@ -19,7 +19,7 @@ pub struct Filter {
     /// The unit identifier as clients address it; broadcasts pass for each.
     pub unit: Option<u8>,
     /// The address of the client that sent the request.
-    pub client: Option<IpAddr>,
+    pub client: Option<ClientAddress>,
     /// The outcome.
     pub outcome: Option<Ending>,
 }
@@ -100,7 +100,10 @@ impl Filter {
             EventKind::Client(message) => {
                 self.bus.is_none_or(|bus| names.has(bus, message.adu.unit))
                     && self.unit.is_none_or(|unit| unit == message.adu.unit)
-                    && self.client.is_none_or(|client| client == message.link.client.ip().to_canonical())
+                    && self
+                        .client
+                        .as_ref()
+                        .is_none_or(|client| *client == message.link.client.client_address())
                     && self.outcome.is_none_or(|ending| match &message.sender {
                         Sender::Client => false,
                         Sender::Gateway { served: Served::Refused, .. } => {
@@ -127,8 +130,8 @@ impl Filter {
                         Target::Unit(unit) => alias(unit).unwrap_or(unit.get()) == wanted,
                     };
                     self.unit.is_none_or(is_of)
-                        && self.client.is_none_or(|client| {
-                            transaction.source.map(|source| source.address) == Some(client)
+                        && self.client.as_ref().is_none_or(|client| {
+                            transaction.source.as_ref().map(|source| &source.address) == Some(client)
                         })
                         && self.outcome.is_none_or(|ending| ending.is(transaction.outcome))
                 }

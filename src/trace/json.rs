@@ -180,7 +180,7 @@ fn transaction_line<'a>(
         unit: line_unit.map(|unit| name.map_or(unit.get(), |name| name.alias)),
         line_unit: line_unit.map(|unit| unit.get()),
         name: name.and_then(|name| name.name.as_deref()),
-        client: transaction.source.map(|source| source.address.to_string()),
+        client: transaction.source.as_ref().map(|source| source.address.to_string()),
         clients: transaction.clients,
         cause: match transaction.cause {
             Cause::Client => "client",

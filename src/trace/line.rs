@@ -80,7 +80,7 @@ fn requester(transaction: &Transaction) -> String {
         Cause::Probe => Some("probe"),
         Cause::EchoCheck => Some("echo check"),
     };
-    let client = transaction.source.map(|source| source.address.to_string());
+    let client = transaction.source.as_ref().map(|source| source.address.to_string());
     let first = own.map(str::to_owned).or(client).unwrap_or_else(|| String::from("nobody"));
     let others = if own.is_some() { transaction.clients } else { transaction.clients.saturating_sub(1) };
     if others > 0 { format!("{first} (+{others})") } else { first }
@@ -123,7 +123,7 @@ fn write_answer(text: &mut String, message: &Message, names: &UnitDirectory) -> 
             " {:<12} unit {:<3} {:<22}",
             "-",
             message.adu.unit,
-            message.link.client.ip().to_string()
+            message.link.client.client_address().to_string()
         ),
     );
     write_request(text, pdu, name);

@@ -6,7 +6,6 @@
 //! the number of missing events.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
+use crate::endpoint::Endpoint;
 use crate::line::{BusId, Record};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
@@ -67,12 +67,12 @@ pub struct Message {
 }
 
 /// The two ends of a client's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The client's end.
-    pub client: SocketAddr,
+    pub client: Endpoint,
     /// The gateway's end, as the client reached it.
-    pub listener: SocketAddr,
+    pub listener: Endpoint,
     /// How its ADUs are framed. Those of RTU have a synthetic transaction identifier in a [`Message`].
     pub framing: AduFraming,
     /// No two connections of a process have the same number.

@@ -1,6 +1,5 @@
 //! What the status address shows: cells that buses and listeners publish into, and the history made of them.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -9,6 +8,7 @@ use arc_swap::ArcSwap;
 use nix::sys::utsname::uname;
 
 use crate::config::Bus;
+use crate::endpoint::Endpoint;
 use crate::events::EventList;
 use crate::line::{BusId, View};
 use crate::runtime::timestamp::local_with_zone;
@@ -60,7 +60,7 @@ pub struct BusSource {
 #[derive(Debug)]
 pub struct ListenerSource {
     /// Where it listens, with the port the system chose for port 0.
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// What it obeys.
     pub settings: ListenerSettings,
     /// The buses it leads to.
@@ -96,7 +96,7 @@ impl Sources {
             restarts: bus.restarts.load(Ordering::Relaxed),
         };
         let listener = |listener: &ListenerSource| PublishedListener {
-            address: listener.address,
+            address: listener.address.clone(),
             settings: listener.settings.clone(),
             buses: listener.buses.clone(),
             metrics: Arc::clone(&listener.metrics),

@@ -4,7 +4,6 @@
 //! that reads slowly delays nothing, and its stream says how many events it missed.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::IntoIter;
@@ -27,6 +26,7 @@ use super::documents::Documents;
 use super::report::{UTC, report};
 use super::sources::SharedSources;
 use crate::capture::Capture;
+use crate::endpoint::ClientAddress;
 use crate::trace::{self, Ending, Filter};
 use crate::traffic::{Event, Followed, Follower, UnitDirectory};
 
@@ -167,7 +167,7 @@ impl Capturing {
 #[serde(deny_unknown_fields)]
 struct TraceQuery {
     unit: Option<u8>,
-    client: Option<IpAddr>,
+    client: Option<ClientAddress>,
     outcome: Option<Ending>,
     bus: Option<String>,
     #[serde(default)]

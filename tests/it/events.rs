@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use metergate::endpoint::ClientAddress;
 use metergate::events::{
     Condition, EVENTS_MAX, Event, EventFile, EventFileSettings, EventKind, EventList, Undecided, WRITERS_MAX,
     Writes,
@@ -150,10 +151,10 @@ fn a_clock_that_is_set_moves_the_events_of_this_run_and_no_duration() {
 fn writes_of_a_client_within_an_hour_are_one_event() {
     let mut clocks = Clocks::new();
     let mut list = started(&clocks);
-    let client = "10.0.0.5".parse().unwrap();
-    list.note_writes(client, writes(2, 1), clocks.wall, clocks.at);
+    let client: ClientAddress = "10.0.0.5".parse().unwrap();
+    list.note_writes(client.clone(), writes(2, 1), clocks.wall, clocks.at);
     clocks.pass(1_000);
-    list.note_writes(client, writes(1, 0), clocks.wall, clocks.at);
+    list.note_writes(client.clone(), writes(1, 0), clocks.wall, clocks.at);
     list.note_writes("10.0.0.6".parse().unwrap(), writes(1, 0), clocks.wall, clocks.at);
     observe(&mut list, &[], &clocks);
     clocks.pass(2_600);
@@ -253,7 +254,7 @@ fn strangers_who_write_do_not_push_out_what_happened() {
     let mut list = started(&clocks);
     for stranger in 0..1_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0A00_0000 + stranger);
-        list.note_writes(address.into(), writes(1, 1), clocks.wall, clocks.at);
+        list.note_writes(ClientAddress::Ip(address.into()), writes(1, 1), clocks.wall, clocks.at);
     }
     let noted = of(&list, EventKind::Writes);
     assert_eq!(noted.len(), WRITERS_MAX + 1);

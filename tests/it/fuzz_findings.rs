@@ -22,7 +22,7 @@ fn request(pdu: &'static [u8]) -> RequestPdu {
 }
 
 fn ask(line: &mut Line<u32>, to: u32, target: Target, pdu: RequestPdu, now: Instant) {
-    let source = Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: u64::from(to) };
+    let source = Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: u64::from(to) };
     let deadline = now + Duration::from_secs(3);
     line.handle_request(
         Request {

@@ -104,7 +104,7 @@ impl World {
             unit => Target::Unit(UnitId::new(unit.max(1)).expect("1 to 4")),
         };
         let source = Source {
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + (asked.connection / 2) as u8)),
+            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + (asked.connection / 2) as u8)).into(),
             connection: asked.connection,
         };
         let (pdu, deadline, max_age) = (asked.pdu.clone(), asked.deadline, asked.max_age);

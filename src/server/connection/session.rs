@@ -50,7 +50,7 @@ impl Session {
         let (listener, traffic) = (Arc::clone(&state.metrics), Arc::clone(&state.traffic));
         drop(state);
         let session = Self {
-            metrics: Arc::new(listener.connected(client.link.client, now.into_std())),
+            metrics: Arc::new(listener.connected(client.link.client.clone(), now.into_std())),
             client,
             traffic,
             channel,
@@ -256,7 +256,7 @@ impl Session {
 
     /// The audit record of a write.
     fn write(&self, state: &ListenerState, to: &Addressed<'_>, asked: &TimedRequest) -> PendingWrite {
-        PendingWrite::new(&state.audit, *self.client.link, to, asked.pdu.clone(), asked.at.into_std())
+        PendingWrite::new(&state.audit, &self.client.link, to, asked.pdu.clone(), asked.at.into_std())
     }
 
     /// The reply to a read from data that may be served on this listener, without the bus task. None while the client's
@@ -297,7 +297,7 @@ impl Session {
         };
         let request = Request {
             to,
-            source: Source { address: link.client.ip(), connection: link.connection },
+            source: Source { address: link.client.client_address(), connection: link.connection },
             target,
             pdu,
             deadline: asked.bus_deadline.into_std(),

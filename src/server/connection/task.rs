@@ -243,7 +243,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
                 Decoded::Request(adu) => {
                     // Also if it is answered at once.
                     self.idle_since = None;
-                    if state.admits(self.client.link.client.ip()) {
+                    if state.admits(&self.client.link.client) {
                         self.session.handle_request(adu, state, now, present);
                     } else {
                         self.log_closing(LogKind::Admission, now, "its address is no longer in `allow`");

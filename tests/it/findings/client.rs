@@ -8,7 +8,7 @@ use metergate::modbus::AduFraming;
 #[test]
 fn a_client_of_another_framing_is_named_until_it_has_not_tried_for_a_while() {
     let (first, quiet) = (Instant::now(), Duration::from_secs(120));
-    let (listener, client) = ("127.0.0.1:502".parse().unwrap(), "10.0.0.9".parse().unwrap());
+    let (listener, client) = (&"127.0.0.1:502".parse().unwrap(), &"10.0.0.9".parse().unwrap());
     let last = first + quiet;
     let found = |at| misframed(listener, client, AduFraming::Rtu, first, last, at);
     let one = found(last).expect("just seen");

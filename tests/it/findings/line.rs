@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use metergate::endpoint::ClientAddress;
 use metergate::findings::{Kind, Severity};
 use metergate::line::{
     Conflict, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, RequestSummary,
@@ -411,12 +412,12 @@ fn an_occupied_line_is_said() {
 #[test]
 fn a_full_table_of_learned_ranges_and_conflicting_ranges_are_reported_with_their_remedy() {
     let range = |start| ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start, quantity: 100 };
-    let source = Source { address: [10, 0, 0, 5].into(), connection: 1 };
+    let source = Source { address: ClientAddress::Ip([10, 0, 0, 5].into()), connection: 1 };
     let conflict = Conflict {
         unit: UnitId::new(1).unwrap(),
         ranges: [range(0), range(50)],
         times: 11,
-        clients: vec![source, source],
+        clients: vec![source.clone(), source],
     };
     let polling = || PollingView {
         is_learning_full: true,
@@ -443,7 +444,7 @@ fn another_client_on_the_line_is_reported() {
 
 fn asked(function: FunctionCode, quantity: u16) -> RequestSummary {
     let range = Some(ReadRange { function, start: 38, quantity });
-    RequestSummary { function, range, client: Some([10, 0, 0, 7].into()) }
+    RequestSummary { function, range, client: Some(ClientAddress::Ip([10, 0, 0, 7].into())) }
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn writes_of_a_client_are_one_event_and_refused_ones_count() {
         assert_eq!(reply, [0, transaction, 0, 0, 0, 3, 1, 0x86, 1]);
     }
     let writes = wait_for(page, EventKind::Writes, |event| event.writes == Some(3));
-    assert_eq!(writes.client, Some(client.local_addr().unwrap().ip()));
+    assert_eq!(writes.client, Some(client.local_addr().unwrap().ip().into()));
     assert_eq!((writes.refused, writes.end), (Some(3), None), "its hour is not over");
 }
 

@@ -36,7 +36,7 @@ impl Scene {
     fn ask(&mut self, unit: u8) {
         let request = Request {
             to: (),
-            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 1 },
             target: Target::Unit(UnitId::new(unit).expect("1 to 247")),
             pdu: RequestPdu::decode(Bytes::from_static(&[3, 0, 0, 0, 1])).expect("a good request"),
             deadline: self.now + Duration::from_secs(10),

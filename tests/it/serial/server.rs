@@ -72,7 +72,7 @@ impl Rig {
     async fn ask(&self, key: u64) {
         let request = Request {
             to: ReplySender::new(&self.back, key),
-            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 1 },
             target: Target::Unit(UnitId::new(1).unwrap()),
             pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
             deadline: (Instant::now() + Duration::from_secs(3)).into_std(),
@@ -292,7 +292,7 @@ fn unread_request() -> Request<ReplySender> {
     let (back, _answers) = ReplyChannel::new();
     Request {
         to: ReplySender::new(&back, 0),
-        source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 2 },
+        source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 2 },
         target: Target::Unit(UnitId::new(1).unwrap()),
         pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
         deadline: Instant::now().into_std(),

@@ -1,6 +1,7 @@
 //! The bus task and the readers of its view: neither waits for the other.
 
 use std::future;
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -50,8 +51,8 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
     let closing = CancellationToken::new();
     let client = ClientContext {
         link: Arc::new(Link {
-            client: ([127, 0, 0, 1], 40000).into(),
-            listener: ([127, 0, 0, 1], 502).into(),
+            client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
+            listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: AduFraming::Tcp,
             connection: 1,
         }),

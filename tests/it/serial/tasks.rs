@@ -92,7 +92,7 @@ impl Rig {
     async fn ask_for_data_of(&self, max_age: Duration, to: ReplySender, unit: u8) {
         let request = Request {
             to,
-            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 1 },
             target: Target::Unit(UnitId::new(unit).unwrap()),
             pdu: RequestPdu::decode(Bytes::from_static(&READ)).unwrap(),
             deadline: (Instant::now() + DEADLINE).into_std(),

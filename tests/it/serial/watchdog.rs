@@ -118,7 +118,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
     let (back, _answers) = ReplyChannel::new();
     let request = Request {
         to: ReplySender::new(&back, 1),
-        source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 1 },
+        source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 1 },
         target: Target::Unit(UnitId::new(1).unwrap()),
         pdu: RequestPdu::decode(Bytes::from_static(&[3, 0, 0, 0, 1])).unwrap(),
         deadline: (Instant::now() + Duration::from_secs(60)).into_std(),

@@ -34,8 +34,8 @@ struct Connected {
 fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) -> ClientContext {
     ClientContext {
         link: Arc::new(Link {
-            client: SocketAddr::from(([127, 0, 0, 1], 40000)),
-            listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+            client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
+            listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: AduFraming::Tcp,
             connection: 1,
         }),

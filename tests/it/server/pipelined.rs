@@ -203,8 +203,8 @@ impl Case {
             ListenerState { diagnostics_unit: Some(DIAGNOSTICS), ..ListenerState::new(settings, routes) };
         ClientContext {
             link: Arc::new(Link {
-                client: SocketAddr::from(([127, 0, 0, 1], 40000)),
-                listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+                client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
+                listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
                 framing: AduFraming::Tcp,
                 connection: 1,
             }),

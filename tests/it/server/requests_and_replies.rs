@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metergate::audit::{Audit, AuditLog, AuditSettings};
+use metergate::endpoint::ClientAddress;
 use metergate::line::{Answer, BusId, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
@@ -39,8 +40,8 @@ pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<(
     let (reader, writer) = tokio::io::split(theirs);
     let client = ClientContext {
         link: Arc::new(Link {
-            client: SocketAddr::from(([127, 0, 0, 1], 40000)),
-            listener: SocketAddr::from(([127, 0, 0, 1], 502)),
+            client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
+            listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: state.settings.framing,
             connection: 1,
         }),
@@ -465,7 +466,7 @@ async fn all_of_ipv6_serves_ipv4_and_knows_its_addresses() {
     let mut peer = Peer::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap());
     peer.send(1, 1, READ).await;
     let request = requests.recv().await.unwrap();
-    assert_eq!(request.source.address, Ipv4Addr::LOCALHOST);
+    assert_eq!(request.source.address, ClientAddress::Ip(Ipv4Addr::LOCALHOST.into()));
     answer(request);
     assert!(peer.receive().await.is_some());
     let mut stranger = Peer::new(TcpStream::connect(("::1", port)).await.unwrap());

@@ -461,7 +461,7 @@ async fn modbus_tcp_on_a_listener_for_rtu_is_called_by_its_name() {
         until(|| log.text().matches("the client speaks Modbus TCP").count() == count).await;
     }
     let client = server.listening.load().metrics.misframed_client().unwrap();
-    assert_eq!((client.spoken, client.address), (AduFraming::Tcp, server.address.ip()));
+    assert_eq!((client.spoken, client.address), (AduFraming::Tcp, server.address.ip().into()));
     peer.expect_silence(Duration::from_millis(50)).await;
     assert_eq!(peer.ask(1, READ).await, reply_of(1, 0));
 }

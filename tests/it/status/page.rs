@@ -39,7 +39,7 @@ fn transaction(number: u64, unit: u8, begun: Instant) -> Transaction {
     Transaction {
         number,
         cause: Cause::Client,
-        source: Some(Source { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), connection: 1 }),
+        source: Some(Source { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)).into(), connection: 1 }),
         clients: 3,
         target: Target::Unit(UnitId::new(unit).unwrap()),
         attempt: 2,
@@ -251,7 +251,7 @@ fn a_client_is_listed_for_an_hour_after_it_left_and_of_too_many_the_first_to_lea
             [10, 1, u8::try_from(host / 256).unwrap(), u8::try_from(host % 256).unwrap()],
             1000,
         ));
-        drop(metrics.connected(address, Instant::now()));
+        drop(metrics.connected(address.into(), Instant::now()));
     };
     (0..=DEPARTED_MAX).for_each(come_and_go);
     let now = Instant::now();

@@ -89,8 +89,8 @@ impl Rig {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let client = ClientContext {
             link: Arc::new(Link {
-                client: address(client),
-                listener: address(listener),
+                client: address(client).into(),
+                listener: address(listener).into(),
                 framing: self.listening.load().settings.framing,
                 connection: self.connections,
             }),

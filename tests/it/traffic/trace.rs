@@ -89,7 +89,7 @@ async fn only_what_was_asked_for_is_shown() {
     assert_eq!(shown(Filter { unit: Some(1), ..Filter::default() }), [READ_BY_LINE, READ_AT_HAND]);
     assert_eq!(shown(Filter { unit: Some(77), ..Filter::default() }), [NO_ROUTE]);
     assert_eq!(
-        shown(Filter { client: Some([10, 0, 0, 5].into()), ..Filter::default() }),
+        shown(Filter { client: Some("10.0.0.5".parse().unwrap()), ..Filter::default() }),
         [READ_BY_LINE, READ_AT_HAND]
     );
     let ending = |word: &str| Filter { outcome: Some(word.parse().unwrap()), ..Filter::default() };

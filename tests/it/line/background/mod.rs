@@ -100,7 +100,7 @@ impl Rig {
     fn request(&self, to: u64, id: u8, pdu: &[u8], max_age: Duration) -> Request<u64> {
         Request {
             to,
-            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: to },
+            source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: to },
             target: if id == 0 { Target::Broadcast } else { Target::Unit(unit(id)) },
             pdu: RequestPdu::decode(Bytes::copy_from_slice(pdu)).unwrap(),
             deadline: self.now + 3 * SECOND,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use metergate::endpoint::ClientAddress;
 use metergate::line::{
     Answer, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange, Record, Request,
     Source, Target, UnitId, UnitState, View,
@@ -99,7 +100,10 @@ impl Bench {
         let target = UnitId::new(ask.unit).map_or(Target::Broadcast, Target::Unit);
         let request = Request {
             to: id,
-            source: Source { address: [10, 0, 0, ask.address].into(), connection: ask.connection },
+            source: Source {
+                address: ClientAddress::Ip([10, 0, 0, ask.address].into()),
+                connection: ask.connection,
+            },
             target,
             pdu: RequestPdu::decode(Bytes::copy_from_slice(pdu)).expect("a good request"),
             deadline: self.instant(self.now + ask.deadline),
@@ -254,6 +258,7 @@ impl Bench {
         let of = |record: &Arc<Record>| match &**record {
             Record::Transaction(transaction) => transaction
                 .source
+                .as_ref()
                 .filter(|source| source.connection == connection)
                 .map(|_| transaction.ended_at - transaction.sent_at),
             Record::Stray(_) => None,

@@ -48,7 +48,7 @@ fn an_answered_request_is_recorded_with_client_request_answer_and_times() {
     bench.to(sent.at + 20.0);
     bench.frame(1, &[3, 2, 0, 5]);
     let told = transaction(&mut bench);
-    let source = told.source.expect("a client asked");
+    let source = told.source.clone().expect("a client asked");
     assert_eq!((source.address.to_string().as_str(), source.connection), ("10.0.0.7", 9));
     assert_eq!((told.number, told.cause, told.clients, told.attempt), (1, Cause::Client, 2, 1));
     assert_eq!(told.target, Target::Unit(unit(1)));

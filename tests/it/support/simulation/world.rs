@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use metergate::endpoint::ClientAddress;
 use metergate::line::{
     Answer, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent, PortState, Record,
     Request, Source, Target, UnitId, UnitSettings,
@@ -490,7 +491,7 @@ impl World {
             format!("asks {id} on {connection}: {target:?} {pdu:?} max_age {max_age} deadline {deadline}")
         });
         let address = u8::try_from(place as u64 % self.swarm.addresses).expect("small");
-        let source = Source { address: [10, 0, 0, address].into(), connection };
+        let source = Source { address: ClientAddress::Ip([10, 0, 0, address].into()), connection };
         let asked = Asked {
             connection,
             target,
