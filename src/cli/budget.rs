@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use super::table::columns;
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
 use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Remedy, UnitId};
@@ -205,13 +206,7 @@ fn table(bus: &Bus, blocks: &[Planned]) -> Vec<String> {
         .iter()
         .flat_map(|(first, last, own)| own.iter().map(|block| row(bus, *first, *last, block)))
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let padded = |row: &[String; 5]| {
-        let cells: String = row.iter().zip(widths).map(|(cell, width)| format!("  {cell:<width$}")).collect();
-        cells.trim_end().to_owned()
-    };
-    rows.iter().map(padded).collect()
+    columns(&rows)
 }
 
 fn row(bus: &Bus, first: u8, last: u8, planned: &Planned) -> [String; 5] {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use nix::unistd::{AccessFlags, access};
 
+use super::access;
 use super::args::{Check, Units};
 use super::budget;
 use super::command_error::CommandError;
@@ -145,7 +146,7 @@ fn show(path: &Path, config: &Config, effective: bool) -> Exit {
     // All but the last word stays YAML: what is said beside the configuration stands in comments.
     let effective = if effective { config.to_yaml() + "\n" } else { String::new() };
     let verdict = if possible { "ok\n" } else { "" };
-    let shown = format!("{effective}{}{verdict}", budget::describe(config, now));
+    let shown = format!("{effective}{}{verdict}", budget::describe(config, now) + &access::describe(config));
     let printed = output::print(shown.as_bytes());
     for finding in &findings {
         let severity = match finding.severity {

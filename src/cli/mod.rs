@@ -2,6 +2,7 @@
 //!
 //! Owns words and exit codes. What a command finds out comes from the other modules.
 
+mod access;
 pub mod activity;
 pub mod args;
 pub mod budget;

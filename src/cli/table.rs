@@ -44,6 +44,17 @@ pub fn reading(subject: &Subject<'_>, found: &MeterReading<'_>, width: Option<us
     text
 }
 
+/// Rows of cells as lines, each column as wide as its widest cell.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    let padded = |row: &[String; N]| {
+        let cells: String = row.iter().zip(widths).map(|(cell, width)| format!("  {cell:<width$}")).collect();
+        cells.trim_end().to_owned()
+    };
+    rows.iter().map(padded).collect()
+}
+
 struct Columns {
     name: usize,
     number: usize,

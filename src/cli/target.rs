@@ -23,7 +23,6 @@ use crate::line::UnitId;
 use crate::meter::Profile;
 use crate::modbus::AduFraming;
 use crate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
-use crate::server::Writes;
 
 /// Whom a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,7 +295,7 @@ fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose)
         let admits = settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from));
         let takes = match purpose {
             Purpose::Read => true,
-            Purpose::Write => settings.writes == Writes::Allow,
+            Purpose::Write => settings.allows_writes(),
         };
         let is_spoken = settings.framing == AduFraming::Tcp;
         Reverse((leads(listener), is_spoken, admits, takes))

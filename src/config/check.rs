@@ -5,10 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::device;
 use super::profiles::Profiles;
+use super::rules::{self, Reached};
 use super::section::{self, File, MAX_READ};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
 use super::token_file::{MAKE_TOKEN, read_token};
@@ -21,7 +25,7 @@ use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
-use crate::server::{Broadcast, ListenerSettings, Writes};
+use crate::server::{BROADCAST_UNIT, Broadcast, ListenerSettings, Writes};
 
 /// Checks a file and builds its configuration. `None`: an error was reported, here or before.
 pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {
@@ -53,6 +57,9 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
         let Some(route) = route else { continue };
         check_routes(listener, route, &buses, &mut aliases, &mut reported, reader);
         check_unit_map(listener, route, &buses, reader);
+        if let Some(reached) = reached(file, listener, route, &buses, reader) {
+            rules::check_reach(listener.listener, &listener.path, &reached, reader);
+        }
         check_deadline(listener, route, &buses, reader);
         check_wire_time(listener, route, &buses, reader);
     }
@@ -102,7 +109,8 @@ impl<'f> ListenerEntry<'f> {
         }
         let deadline = reader.is_sound(&key("request_deadline")).then(|| listener.request_deadline.get());
         let broadcasts = listener.broadcast != Broadcast::Refuse;
-        if broadcasts && listener.writes == Writes::Deny && reader.is_sound(&key("writes")) {
+        let denies = listener.rules.is_empty() && listener.writes.unwrap_or(Writes::Deny) == Writes::Deny;
+        if broadcasts && denies && reader.is_sound(&key("writes")) {
             let what = "broadcasts are writes, and writes: deny answers each of them with 0x01";
             reader.warning(&key("broadcast"), what, "set writes: allow, or broadcast: refuse");
         }
@@ -119,15 +127,9 @@ impl<'f> ListenerEntry<'f> {
         if let Some(networks) =
             listener.allow.as_ref().filter(|networks| reader.is_whole(&key("allow"), &networks.0))
         {
-            for (index, found) in networks.0.iter().map(|network| network.0).enumerate() {
-                if found.trunc() != found {
-                    let (whole, one) = (found.trunc(), ipnet::IpNet::from(found.addr()));
-                    let what = format!("{found} admits all of {whole}");
-                    let help = format!("write {whole} if that is meant, else {one}");
-                    reader.warning(&key(&format!("allow[{index}]")), &what, &help);
-                }
-            }
+            check_networks(networks.0.iter().map(|network| network.0), &key("allow"), reader);
         }
+        rules::check(listener, &path, reader);
         let address = listener.address.map(|address| address.0);
         Self { listener, path, address, deadline }
     }
@@ -153,7 +155,8 @@ impl<'f> ListenerEntry<'f> {
             address: self.address?,
             framing: listener.framing,
             max_age: listener.max_age.get(),
-            writes: listener.writes,
+            writes: listener.writes.unwrap_or(Writes::Deny),
+            rules: listener.rules.iter().map(rules::rule).collect(),
             broadcast: listener.broadcast,
             request_deadline: self.deadline?,
             answer_within: listener.answer_within.map(|within| within.get()),
@@ -168,6 +171,16 @@ impl<'f> ListenerEntry<'f> {
         };
         let unit_map = listener.unit_map.as_ref().map(|map| map.0.iter().copied().collect());
         Some(Listener { settings, buses, unit_map })
+    }
+}
+
+/// Warns of networks whose host bits are set, in the list at `path`.
+pub(super) fn check_networks(networks: impl Iterator<Item = IpNet>, path: &str, reader: &mut Reader<'_, '_>) {
+    for (index, found) in networks.enumerate().filter(|(_, found)| found.trunc() != *found) {
+        let (whole, one) = (found.trunc(), IpNet::from(found.addr()));
+        let what = format!("{found} admits all of {whole}");
+        let help = format!("write {whole} if that is meant, else {one}");
+        reader.warning(&format!("{path}[{index}]"), &what, &help);
     }
 }
 
@@ -627,8 +640,37 @@ fn check_unit_map(
     }
 }
 
+/// What clients of a listener reach; `None`: an error was reported that leaves it open.
+fn reached(
+    file: &File,
+    listener: &ListenerEntry<'_>,
+    route: &[usize],
+    buses: &[BusEntry<'_>],
+    reader: &Reader<'_, '_>,
+) -> Option<Reached> {
+    if !["unit_map", "buses"].iter().all(|name| reader.is_sound(&listener.key(name))) {
+        return None;
+    }
+    let mut units = Reached::new();
+    for unit in units_of(route, buses) {
+        let profile = unit.polling.as_ref()?.profile.as_ref().map(|profile| Arc::clone(&profile.profile));
+        units.extend(unit.aliases.as_ref()?.iter().map(|alias| (*alias, profile.clone())));
+    }
+    let mut reached = match &listener.listener.unit_map {
+        Some(map) => {
+            map.0.iter().filter_map(|(sent, unit)| Some((*sent, units.get(unit)?.clone()))).collect()
+        }
+        None => units,
+    };
+    if listener.listener.broadcast != Broadcast::Refuse {
+        reached.entry(BROADCAST_UNIT).or_default();
+    }
+    reached.extend(file.diagnostics_unit.0.map(|unit| (unit, None)));
+    Some(reached)
+}
+
 /// Formats identifiers in ascending order: `1, 5-8`.
-fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
+pub(super) fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
     let mut runs: Vec<(u8, u8)> = Vec::new();
     for id in identifiers {
         match runs.last_mut() {

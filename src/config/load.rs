@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::check;
 use super::profiles::read_bounded;
-use super::section::{Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, StatusPage, Unit};
+use super::section::{Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, Unit};
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
 
@@ -65,7 +65,11 @@ impl TryFrom<File> for Config {
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
     let mut file: File = reader.section(root, "")?;
     file.listeners = reader.sections(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
-        reader.section::<Listener>(node, path).unwrap_or_default()
+        let mut listener = reader.section::<Listener>(node, path).unwrap_or_default();
+        listener.rules = reader.sections_if_any(node, path, "rules", MAX_RULES, |reader, node, path| {
+            reader.section::<Rule>(node, path).unwrap_or_default()
+        });
+        listener
     });
     file.buses = reader.sections(root, "", "buses", MAX_BUSES, |reader, node, path| {
         let mut bus = reader.section::<Bus>(node, path).unwrap_or_default();
@@ -82,6 +86,7 @@ static FORMAT: Format = Format {
     sections: &[
         document::section::<File>,
         document::section::<Listener>,
+        document::section::<Rule>,
         document::section::<Bus>,
         document::section::<OfflineAfter>,
         document::section::<Unit>,
@@ -89,10 +94,12 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
         document::section::<Events>,
     ],
-    later: &["mqtt", "listeners.rules", "listeners.tls", "listeners.device", "status.tls"],
+    later: &["mqtt", "listeners.tls", "listeners.device", "status.tls"],
 };
 
 /// Largest number of listeners.
 const MAX_LISTENERS: usize = 64;
+/// Largest number of rules of a listener.
+const MAX_RULES: usize = 64;
 /// Largest number of entries of `units`: as many as there are identifiers on a line.
 const MAX_UNITS: usize = 255;

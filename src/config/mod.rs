@@ -14,6 +14,7 @@ mod device;
 mod load;
 mod polling;
 mod profiles;
+mod rules;
 pub mod section;
 mod settings;
 mod token;

@@ -13,13 +13,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::settings::LogLevel;
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Size, UnitIds, UnitMap,
+    Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Parity, Replies};
 use crate::modbus::AduFraming;
 use crate::serial::Direction;
-use crate::server::{Broadcast, Writes};
+use crate::server::{Broadcast, Permission, Writes};
 
 /// The top level.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,8 +59,11 @@ pub struct Listener {
     pub unit_map: Option<UnitMap>,
     /// Largest age of data in replies to reads.
     pub max_age: Duration<0, DAY>,
-    /// Whether writes are allowed.
-    pub writes: Writes,
+    /// Whether writes are allowed; absent: no, or as `rules` says.
+    pub writes: Option<Writes>,
+    /// Who may do what, the first that fits decides; empty: as `writes` says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// Handling of requests to unit 0.
     pub broadcast: Broadcast,
     /// Time for a request in queue and on the line together.
@@ -77,6 +80,22 @@ pub struct Listener {
     pub idle_timeout: Duration<SECOND, DAY>,
     /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
     pub allow: Option<List<Network, 1, 256>>,
+}
+
+/// An entry of a listener's `rules`. It fits a request if each of its keys does.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "a rule", default, deny_unknown_fields)]
+pub struct Rule {
+    /// Roles of clients' certificates.
+    pub role: Option<List<Name, 1, 32>>,
+    /// Networks of clients.
+    pub from: Option<List<Network, 1, 256>>,
+    /// Units, by the identifiers that clients of the listener send.
+    pub units: Option<SentUnits>,
+    /// Registers, as the units' profile prints them.
+    pub registers: Option<Registers>,
+    /// What it allows; required.
+    pub may: Option<Permission>,
 }
 
 /// Longest pause inside an answer.
@@ -232,7 +251,11 @@ impl Section for File {
     const APART: &'static [&'static str] = &["listeners", "buses"];
 }
 
-impl Section for Listener {}
+impl Section for Listener {
+    const APART: &'static [&'static str] = &["rules"];
+}
+
+impl Section for Rule {}
 
 impl Section for Bus {
     const APART: &'static [&'static str] = &["units"];
@@ -264,7 +287,8 @@ impl Default for Listener {
             buses: None,
             unit_map: None,
             max_age: Duration::millis(0),
-            writes: Writes::Deny,
+            writes: None,
+            rules: Vec::new(),
             broadcast: Broadcast::Refuse,
             request_deadline: Duration::millis(3 * SECOND),
             answer_within: None,

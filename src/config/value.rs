@@ -2,8 +2,10 @@
 //!
 //! Each type is one notation, read and written, independent of any key.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -114,6 +116,17 @@ scalar! {
         format!("1 to {most} ({} to {} with a warning)", most + 1, UnitId::MAX)
     };
 
+    /// Registers as printed: one, or a range.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Registers(pub RangeInclusive<u32>);
+    |text| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let [first, last] = [first, last].map(|number| whole_number(number.trim()));
+        let (first, last) = (first?, last?);
+        (first <= last && last <= LAST_REGISTER).then_some(first..=last)
+    },
+    |_| "a register as the profile prints it, such as 129, or a range such as 129-154";
+
     /// An identifier that clients send.
     struct Sent(u8);
     |text| whole_number(text).and_then(|sent| u8::try_from(sent).ok()),
@@ -154,6 +167,10 @@ written! {
     DiagnosticsUnit: |Self(id)| shown(*id);
     MergeGap: |Self(gap)| shown(*gap);
     Function: |Self(function)| function.0;
+    Registers: |Self(registers)| match registers.clone().into_inner() {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
 }
 
 /// A number, which is written without quotes, or `off`.
@@ -261,6 +278,59 @@ impl Serialize for UnitIds {
     }
 }
 
+/// Identifiers that clients send: `3`, `2-8` or `[0, 2, 5]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentUnits(pub BTreeSet<u8>);
+
+impl SentUnits {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let [first, last] = [first, last].map(|id| Sent::parse(id.trim()));
+        let ids: BTreeSet<u8> = (first?.0..=last?.0).collect();
+        (!ids.is_empty()).then_some(Self(ids))
+    }
+}
+
+impl<'de> Deserialize<'de> for SentUnits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfIds;
+
+        impl<'de> Visitor<'de> for OfIds {
+            type Value = SentUnits;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SENT_UNITS)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SentUnits, E> {
+                SentUnits::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<SentUnits, A::Error> {
+                if !(1..=usize::from(u8::MAX) + 1).contains(&items.size_hint().unwrap_or_default()) {
+                    return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
+                }
+                let mut ids = BTreeSet::new();
+                while let Some(Sent(id)) = items.next_element()? {
+                    ids.insert(id);
+                }
+                Ok(SentUnits(ids))
+            }
+        }
+
+        deserializer.deserialize_any(OfIds)
+    }
+}
+
+impl Serialize for SentUnits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match Vec::from_iter(&self.0).as_slice() {
+            [one] => serializer.serialize_u8(**one),
+            ids => ids.serialize(serializer),
+        }
+    }
+}
+
 /// Pairs of the identifier that clients send and the unit it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitMap(pub Vec<(u8, u8)>);
@@ -322,6 +392,10 @@ fn or_off<N: TryFrom<u32>>(text: &str, fits: impl Fn(&N) -> bool) -> Option<Opti
 }
 
 const UNIT_MAP: &str = "identifiers clients send, each with the unit it means, such as {1: 5, 255: 5}";
+const SENT_UNITS: &str =
+    "identifiers that clients send, from 0 to 255: one, a range such as 2-8, or a list such as [1, 2, 5]";
+/// The highest number that a profile can print.
+const LAST_REGISTER: u32 = 465_536;
 /// The longest gap worth reading over.
 const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).

@@ -9,11 +9,12 @@ use super::section::{self, Audit, Events, File, OfflineAfter, PollSlow, StatusPa
 use super::settings::{Bus, Config, Listener, UnitProfile};
 use super::value::{
     Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Size, UnitIds, UnitMap,
+    Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::UnitId;
 use crate::modbus::AduFraming;
+use crate::server::Rule;
 
 impl Config {
     /// The configuration as a complete file, with every default written out.
@@ -77,7 +78,8 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
             .as_ref()
             .map(|map| UnitMap(map.iter().map(|(sent, unit)| (*sent, *unit)).collect())),
         max_age: Duration::clamped(settings.max_age),
-        writes: settings.writes,
+        writes: settings.rules.is_empty().then_some(settings.writes),
+        rules: settings.rules.iter().map(rule).collect(),
         broadcast: settings.broadcast,
         request_deadline: Duration::clamped(settings.request_deadline),
         answer_within: settings.answer_within.map(Duration::clamped),
@@ -90,6 +92,17 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
         idle_timeout: Duration::clamped(settings.idle_timeout),
         allow: (!settings.allow.is_empty())
             .then(|| List(settings.allow.iter().map(|network| Network(*network)).collect())),
+    }
+}
+
+fn rule(rule: &Rule) -> section::Rule {
+    let Rule { roles, from, units, registers, may } = rule;
+    section::Rule {
+        role: (!roles.is_empty()).then(|| List(roles.iter().cloned().map(Name).collect())),
+        from: (!from.is_empty()).then(|| List(from.iter().copied().map(Network).collect())),
+        units: (!units.is_empty()).then(|| SentUnits(units.clone())),
+        registers: registers.clone().map(Registers),
+        may: Some(*may),
     }
 }
 

@@ -357,8 +357,11 @@ impl Gateway {
         let mut routes = Routes::new(
             buses.clone().map(|bus| (bus.handle.clone(), bus.settings.aliases.clone())).collect(),
         );
-        for config::Bus { aliases, read_functions, .. } in buses.map(|bus| &*bus.settings) {
+        for config::Bus { aliases, read_functions, profiles, .. } in buses.map(|bus| &*bus.settings) {
             for (&alias, unit) in aliases {
+                if let Some(profile) = profiles.get(unit) {
+                    routes = routes.with_first_register(alias, profile.profile.first_register);
+                }
                 let functions = read_functions.get(unit).into_iter().flatten();
                 routes = routes.with_read_functions(alias, functions.copied());
             }

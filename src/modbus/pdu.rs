@@ -141,6 +141,15 @@ pub struct ReadRange {
 }
 
 impl ReadRange {
+    /// The address and the quantity that the data of a request begins with, as a range of holding registers.
+    pub(crate) fn first_of(data: &[u8]) -> Self {
+        Self {
+            function: FunctionCode::READ_HOLDING_REGISTERS,
+            start: u16_at(data, 0),
+            quantity: u16_at(data, 2),
+        }
+    }
+
     /// Whether a reply to `self` contains every value of `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -282,7 +291,7 @@ impl RequestPdu {
         let function = self.function();
         (FunctionCode::READ_COILS..=FunctionCode::READ_INPUT_REGISTERS)
             .contains(&function)
-            .then(|| ReadRange { function, start: u16_at(self.data(), 0), quantity: u16_at(self.data(), 2) })
+            .then(|| ReadRange { function, ..ReadRange::first_of(self.data()) })
     }
 
     /// Whether the function may be sent to all units at once: 0x05, 0x06, 0x0F and 0x10.

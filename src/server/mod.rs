@@ -1,6 +1,6 @@
 //! Listeners, for Modbus TCP or RTU over TCP, and the connections of their clients.
 //!
-//! Owns sockets, limits, what is refused before a line (`routes`), which reply belongs to which request, and the answer
+//! Owns sockets, limits, what is refused before a line (`routes`, `rules`), which reply belongs to which request, and the answer
 //! in place of a bus that gives none (`connection`). Everything else in a reply is decided in `line`.
 
 mod admission;
@@ -8,6 +8,7 @@ pub mod connection;
 pub mod listener;
 mod listener_metrics;
 mod routes;
+mod rules;
 mod settings;
 
 pub use admission::IdleTracker;
@@ -15,4 +16,6 @@ pub use listener::{Families, ListenerState, Routes};
 pub use listener_metrics::{
     Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, MisframedClient,
 };
+pub(crate) use routes::BROADCAST_UNIT;
+pub use rules::{Permission, Requester, Rule, RuleTable};
 pub use settings::{Broadcast, ListenerSettings, Writes};

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use crate::audit::{Addressed, Audit};
 use crate::endpoint::Endpoint;
 use crate::line::{DiagnosticsView, ListenerId, UnitId};
-use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, is_read};
 use crate::serial::BusHandle;
 use crate::server::listener_metrics::ListenerMetrics;
+use crate::server::rules::{Requester, RuleTable};
 use crate::server::settings::{Broadcast, ListenerSettings, Writes};
 use crate::traffic::Traffic;
 
@@ -29,6 +30,8 @@ pub struct ListenerState {
     pub settings: ListenerSettings,
     /// The routing table.
     pub routes: Routes,
+    /// Who may do what; `None`: as the settings' `writes` says. Made of the settings and the routes.
+    pub rules: Option<RuleTable>,
     /// The unit identifier of the diagnostics unit, if there is one.
     pub diagnostics_unit: Option<u8>,
     /// When the gateway started.
@@ -48,6 +51,8 @@ pub struct Routes {
     table: Box<[Option<Route>; 256]>,
     /// Unit identifiers of `table`, and a function declared read only there.
     declared_reads: BTreeSet<(u8, FunctionCode)>,
+    /// The printed number of the register at wire address 0, by unit identifier, where a profile has one.
+    numbering: BTreeMap<u8, u32>,
 }
 
 /// One entry of the table.
@@ -102,16 +107,23 @@ pub enum Refusal {
     Pdu(ExceptionCode),
     /// A write on a listener that denies writes.
     WriteDenied,
+    /// A read that no rule allows.
+    ReadForbidden,
+    /// A write that no rule allows.
+    WriteForbidden,
 }
 
 impl ListenerState {
     /// Without a diagnostics unit, audit file and shared counters.
     #[must_use]
     pub fn new(settings: ListenerSettings, routes: Routes) -> Self {
+        let numbering = |unit| routes.first_register(unit);
+        let rules = (!settings.rules.is_empty()).then(|| RuleTable::new(settings.rules.clone(), numbering));
         Self {
             id: ListenerId::default(),
             settings,
             routes,
+            rules,
             diagnostics_unit: None,
             started: Instant::now(),
             metrics: Arc::default(),
@@ -138,18 +150,21 @@ impl ListenerState {
         unit == BROADCAST_UNIT && self.routes.table[usize::from(unit)].is_none()
     }
 
-    /// Decides about a request. The diagnostics unit decides for itself. For all others, in this order:
+    /// Decides about a request. The diagnostics unit decides for itself what it has. For all others, in this order:
     ///
     /// 1. The unit identifier: an unknown one gets 0x0A, whatever else is wrong.
     /// 2. The PDU against the standard: 0x01, 0x02, 0x03.
     /// 3. For unit 0, whether the function may be broadcast: 0x0A.
-    /// 4. Permission to write: 0x01.
+    /// 4. Permission, for the diagnostics unit, too, where there are rules: 0x01.
     #[must_use]
-    pub fn route(&self, unit: u8, pdu: Bytes) -> Routed<'_> {
+    pub fn route(&self, unit: u8, pdu: Bytes, requester: &Requester<'_>) -> Routed<'_> {
         let refused = |refusal, pdu| Routed::Refused { refusal, pdu };
         if self.diagnostics_unit == Some(unit) {
             return match RequestPdu::decode_or_return(pdu) {
-                Ok(pdu) => Routed::Diagnostics(pdu),
+                Ok(pdu) => match self.rules.as_ref().and_then(|rules| rules.refusal(unit, &pdu, requester)) {
+                    Some(refusal) => refused(refusal, pdu.bytes().clone()),
+                    None => Routed::Diagnostics(pdu),
+                },
                 Err((code, pdu)) => refused(Refusal::Pdu(code), pdu),
             };
         }
@@ -169,8 +184,12 @@ impl ListenerState {
         if broadcast && !pdu.may_be_broadcast() {
             return refused(Refusal::NotForAll, pdu.bytes().clone());
         }
-        if self.settings.writes == Writes::Deny && !pdu.is_read() {
-            return refused(Refusal::WriteDenied, pdu.bytes().clone());
+        let forbidden = match &self.rules {
+            Some(rules) => rules.refusal(unit, &pdu, requester),
+            None => (self.settings.writes == Writes::Deny && !pdu.is_read()).then_some(Refusal::WriteDenied),
+        };
+        if let Some(refusal) = forbidden {
+            return refused(refusal, pdu.bytes().clone());
         }
         match route {
             Some(Route { bus, unit }) => Routed::Unit { bus: &self.routes.buses[bus], unit, pdu },
@@ -223,7 +242,14 @@ impl Routes {
                 table[usize::from(identifier)].get_or_insert(Route { bus, unit });
             }
         }
-        Self { buses: handles, table, declared_reads: BTreeSet::new() }
+        Self { buses: handles, table, declared_reads: BTreeSet::new(), numbering: BTreeMap::new() }
+    }
+
+    /// The same; under the unit identifier `alias`, the register at wire address 0 is printed as `first`.
+    #[must_use]
+    pub fn with_first_register(mut self, alias: u8, first: u32) -> Self {
+        self.numbering.insert(alias, first);
+        self
     }
 
     /// The same; under the unit identifier `alias`, these functions only read (`read_functions`).
@@ -241,14 +267,32 @@ impl Routes {
     /// (`unit_map`). With 0 in it, unit 0 is no broadcast.
     #[must_use]
     pub fn with_unit_map(self, map: &BTreeMap<u8, u8>) -> Self {
-        let Self { buses, table, declared_reads } = self;
-        let mut mapped = Self { buses, table: Box::new([None; 256]), declared_reads: BTreeSet::new() };
+        let Self { buses, table, declared_reads, numbering } = self;
+        let mut mapped = Self {
+            buses,
+            table: Box::new([None; 256]),
+            declared_reads: BTreeSet::new(),
+            numbering: BTreeMap::new(),
+        };
         for (&identifier, &alias) in map {
             mapped.table[usize::from(identifier)] = table[usize::from(alias)];
             let functions = declared_reads.iter().filter(|(unit, _)| *unit == alias);
             mapped.declared_reads.extend(functions.map(|&(_, function)| (identifier, function)));
+            mapped.numbering.extend(numbering.get(&alias).map(|first| (identifier, *first)));
         }
         mapped
+    }
+
+    /// The number printed for wire address 0 under a unit identifier. A broadcast is for all units, so that it has one
+    /// only if they agree.
+    fn first_register(&self, identifier: u8) -> Option<u32> {
+        let of_unit = |unit: u8| self.numbering.get(&unit).copied().unwrap_or_default();
+        if identifier != BROADCAST_UNIT || self.table[usize::from(identifier)].is_some() {
+            return Some(of_unit(identifier));
+        }
+        let routed = (0..=u8::MAX).filter(|unit| self.table[usize::from(*unit)].is_some());
+        let numbers: BTreeSet<u32> = routed.map(of_unit).collect();
+        numbers.first().copied().filter(|_| numbers.len() == 1)
     }
 
     fn only_reads(&self, identifier: u8, function: FunctionCode) -> bool {
@@ -282,7 +326,7 @@ impl Refusal {
         match self {
             Self::NoRoute | Self::NoBroadcast | Self::NotForAll => ExceptionCode::GATEWAY_PATH_UNAVAILABLE,
             Self::Pdu(code) => code,
-            Self::WriteDenied => ExceptionCode::ILLEGAL_FUNCTION,
+            Self::WriteDenied | Self::ReadForbidden | Self::WriteForbidden => ExceptionCode::ILLEGAL_FUNCTION,
         }
     }
 
@@ -296,8 +340,25 @@ impl Refusal {
             Self::NoRoute => Some("no meter is configured under this unit identifier here"),
             Self::NoBroadcast => Some("unit 0 is broadcast, which this listener refuses (key `broadcast`)"),
             Self::NotForAll => Some("unit 0 is broadcast, and only functions 05, 06, 0F and 10 may be"),
-            Self::Pdu(_) | Self::WriteDenied => None,
+            Self::Pdu(_) | Self::WriteDenied | Self::ReadForbidden | Self::WriteForbidden => None,
         }
+    }
+
+    /// Whether the request is audited: a write is, even one that violates the standard.
+    pub(crate) fn is_of_a_write(self, pdu: &[u8]) -> bool {
+        match self {
+            // It may be of a function that only reads by the configuration.
+            Self::ReadForbidden => false,
+            Self::WriteDenied | Self::WriteForbidden => true,
+            Self::NoRoute | Self::NoBroadcast | Self::NotForAll | Self::Pdu(_) => !is_read(pdu),
+        }
+    }
+}
+
+impl RuleTable {
+    fn refusal(&self, unit: u8, pdu: &RequestPdu, requester: &Requester<'_>) -> Option<Refusal> {
+        let forbidden = if pdu.is_read() { Refusal::ReadForbidden } else { Refusal::WriteForbidden };
+        (!self.allows(unit, pdu, requester)).then_some(forbidden)
     }
 }
 
@@ -338,6 +399,7 @@ mod tests {
             framing: AduFraming::Tcp,
             max_age: std::time::Duration::ZERO,
             writes,
+            rules: Vec::new(),
             broadcast,
             request_deadline: std::time::Duration::from_secs(3),
             answer_within: None,
@@ -350,9 +412,11 @@ mod tests {
         ListenerState::new(settings, routes)
     }
 
+    const ANYBODY: Requester<'_> = Requester { address: None, role: None };
+
     /// The unit on the line that a request goes to.
     fn unit_of(state: &ListenerState, identifier: u8, pdu: &'static [u8]) -> Option<u8> {
-        match state.route(identifier, Bytes::from_static(pdu)) {
+        match state.route(identifier, Bytes::from_static(pdu), &ANYBODY) {
             Routed::Unit { unit, .. } => Some(unit.get()),
             Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. } => None,
         }
@@ -368,7 +432,7 @@ mod tests {
         state.diagnostics_unit = Some(200);
         let reached: Vec<_> = (0..=255).filter_map(|id| Some((id, unit_of(&state, id, READ)?))).collect();
         assert_eq!(reached, [(0, 3), (1, 1), (255, 1)]);
-        assert!(matches!(state.route(200, Bytes::from_static(READ)), Routed::Diagnostics(_)));
+        assert!(matches!(state.route(200, Bytes::from_static(READ), &ANYBODY), Routed::Diagnostics(_)));
         // Unit 0 is no broadcast, not even for what may be one.
         assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
         assert_eq!(state.diagnostics_view().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
@@ -380,7 +444,7 @@ mod tests {
         let routes = routes.with_unit_map(&BTreeMap::from([(1, 5)]));
         let state = state(Writes::Allow, Broadcast::Silent, routes);
         let write = Bytes::from_static(&[6, 0, 1, 0, 2]);
-        assert!(matches!(state.route(0, write), Routed::Broadcast { .. }));
+        assert!(matches!(state.route(0, write, &ANYBODY), Routed::Broadcast { .. }));
     }
 
     #[test]
@@ -396,7 +460,7 @@ mod tests {
         {
             assert_eq!(unit_of(&state, identifier, pdu), expected, "{identifier} {pdu:02X?}");
         }
-        match state.route(1, Bytes::from_static(vendor)) {
+        match state.route(1, Bytes::from_static(vendor), &ANYBODY) {
             Routed::Unit { pdu, .. } => assert!(pdu.is_read(), "the line may repeat it"),
             other @ (Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. }) => {
                 panic!("{other:?}");
@@ -412,7 +476,7 @@ mod tests {
         let (routes, bus) = routes(&[(11, 1)]);
         let state = state(Writes::Deny, Broadcast::Refuse, routes);
         for identifier in 0..=255 {
-            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1])) {
+            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1]), &ANYBODY) {
                 Routed::Unit { bus: to, unit, .. } => {
                     assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::rules::{Permission, Rule};
 use crate::endpoint::Endpoint;
 use crate::modbus::AduFraming;
 
@@ -40,8 +41,10 @@ pub struct ListenerSettings {
     pub framing: AduFraming,
     /// Oldest data a read may be served, counted from when its request began to be sent.
     pub max_age: Duration,
-    /// Whether writes are allowed.
+    /// Whether writes are allowed; with `rules`, they decide.
     pub writes: Writes,
+    /// Who may do what; empty: as `writes` says.
+    pub rules: Vec<Rule>,
     /// The handling of a request to unit 0.
     pub broadcast: Broadcast,
     /// Queue and line together; every request is answered within it.
@@ -65,6 +68,15 @@ impl ListenerSettings {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::Tcp(self.address)
+    }
+
+    /// Whether any client may write anything.
+    #[must_use]
+    pub fn allows_writes(&self) -> bool {
+        if self.rules.is_empty() {
+            return self.writes == Writes::Allow;
+        }
+        self.rules.iter().any(|rule| rule.may == Permission::Write)
     }
 
     /// How long after its arrival a request may be answered.

@@ -21,7 +21,7 @@ use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
-use crate::server::{Counted, Writes};
+use crate::server::Counted;
 
 /// How much is collected of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,7 +410,7 @@ pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listen
         framing: one.settings.framing,
         buses: buses.map(|bus| Cow::Borrowed(bus.name())).collect(),
         max_age_ms: millis(one.settings.max_age),
-        writes: one.settings.writes == Writes::Allow,
+        writes: one.settings.allows_writes(),
         connections: totals.connections,
         max_connections: one.settings.max_connections,
         accepted: totals.accepted,

@@ -17,12 +17,13 @@ use crate::audit::{Addressed, PendingWrite};
 use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
-use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu, is_read};
+use crate::modbus::pdu::{EXCEPTION_BIT, ExceptionCode, RequestPdu};
 use crate::modbus::rtu;
 use crate::runtime::LogKind;
 use crate::serial::{BusHandle, ReplyChannel, ReplyReceiver, ReplySender, clock};
 use crate::server::listener_metrics::Connected;
 use crate::server::routes::{ListenerState, Refusal, Routed};
+use crate::server::rules::Requester;
 use crate::traffic::{Message, Sender, Served, Traffic};
 
 /// See the module.
@@ -114,17 +115,29 @@ impl Session {
         self.came += 1;
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state);
-        match state.route(adu.unit, adu.pdu) {
+        let address = self.client.link.client.tcp().map(|address| address.ip());
+        let requester = Requester { address, role: None };
+        match state.route(adu.unit, adu.pdu, &requester) {
             Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);
-                self.refuse(state, asked(pdu), refusal.code());
+                let asked = asked(pdu);
+                if refusal.is_of_a_write(&asked.pdu) {
+                    self.write(state, &state.addressed(header.unit), &asked).refuse(refusal.code());
+                }
+                self.refuse(asked, refusal.code());
             }
             Routed::Diagnostics(pdu) => {
                 match diagnostics::answer(&state.diagnostics_view(), &pdu, now.into_std()) {
                     Ok(reply) => {
                         self.reply_at_once(asked(pdu.bytes().clone()), reply, Served::Diagnostics, now)
                     }
-                    Err(code) => self.refuse(state, asked(pdu.bytes().clone()), code),
+                    Err(code) => {
+                        let asked = asked(pdu.bytes().clone());
+                        if !pdu.is_read() {
+                            self.write(state, &state.addressed(header.unit), &asked).refuse(code);
+                        }
+                        self.refuse(asked, code);
+                    }
                 }
             }
             Routed::Unit { bus, unit, pdu } => {
@@ -246,10 +259,7 @@ impl Session {
     }
 
     /// Refuses a request before it reaches a line.
-    fn refuse(&mut self, state: &ListenerState, asked: TimedRequest, code: ExceptionCode) {
-        if !is_read(&asked.pdu) {
-            self.write(state, &state.addressed(asked.header.unit), &asked).refuse(code);
-        }
+    fn refuse(&mut self, asked: TimedRequest, code: ExceptionCode) {
         self.note_request(&asked);
         self.in_flight.refuse(asked, code);
     }
@@ -323,10 +333,16 @@ impl Session {
     fn hint(&mut self, refusal: Refusal, state: &ListenerState, request: &Adu, now: Instant) {
         let Header { unit, function, .. } = Header::new(request);
         debug!(unit, %function, code = %refusal.code(), "refused");
-        if refusal == Refusal::WriteDenied
+        let denied = match refusal {
+            Refusal::WriteDenied => Some("write refused: this listener has `writes: deny`"),
+            Refusal::WriteForbidden => Some("write refused: none of the listener's `rules` allows it"),
+            Refusal::ReadForbidden => Some("read refused: none of the listener's `rules` allows it"),
+            Refusal::NoRoute | Refusal::NoBroadcast | Refusal::NotForAll | Refusal::Pdu(_) => None,
+        };
+        if let Some(denied) = denied
             && let Some(held_back) = self.client.log_limiter.permit(LogKind::Denied, now)
         {
-            info!(unit, %function, held_back, "write refused: this listener has `writes: deny`");
+            info!(unit, %function, held_back, "{denied}");
         }
         if let Some(hint) = refusal.hint(unit).filter(|_| !self.has_hinted) {
             self.has_hinted = true;

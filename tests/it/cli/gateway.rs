@@ -119,6 +119,34 @@ fn check_says_what_cannot_be_promised_behind_a_serial_server_and_connects_to_non
 }
 
 #[test]
+fn check_prints_who_may_do_what_by_the_rules_of_a_listener() {
+    let folder = folder("rules");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let plain = text(&run("check", &path).stdout).to_owned();
+    assert!(!plain.contains("Access"), "{plain}");
+    let kept = fs::read_to_string(&path).unwrap();
+    let rules = "rules: [{role: [Engineer], units: 1, registers: 129-154, may: write}, {from: [10.1.2.3], may: read}]";
+    fs::write(&path, kept.replacen("}]\nbuses", &format!(", {rules}}}]\nbuses"), 1)).unwrap();
+    let output = run("check", &path);
+    let shown = text(&output.stdout);
+    let expected = "\
+# Access to the listener 127.0.0.1:0
+#   role Engineer
+#     from             units  registers  may
+#     any              1      129-154    read and write
+#     10.1.2.3/32      any    any        read
+#     everything else                    nothing (0x01)
+#   any other role, or none
+#     from             units  registers  may
+#     10.1.2.3/32      any    any        read
+#     everything else                    nothing (0x01)
+ok
+";
+    assert!(shown.ends_with(expected), "{shown}{}", text(&output.stderr));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn check_warns_of_a_file_whose_directory_is_not_there() {
     let folder = folder("no-directory");
     let path = configuration(&folder, "127.0.0.1:0");

@@ -6,6 +6,7 @@ mod files;
 mod functions;
 mod golden;
 mod polling;
+mod rules;
 mod status;
 mod unit_map;
 mod units;

@@ -5,3 +5,4 @@ mod listener;
 mod pipelined;
 mod requests_and_replies;
 mod rtu_over_tcp;
+mod rules;

@@ -35,6 +35,7 @@ pub(crate) fn settings() -> ListenerSettings {
         framing: AduFraming::Tcp,
         max_age: Duration::ZERO,
         writes: Writes::Deny,
+        rules: Vec::new(),
         broadcast: Broadcast::Refuse,
         request_deadline: Duration::from_secs(3),
         answer_within: None,
