@@ -5,6 +5,7 @@
 
 (() => {
   const PERIOD = 1000; // Between two looks, in milliseconds.
+  const PERIOD_HIDDEN = 60000; // The same while only the tab's title is seen: it counts what is wrong.
   const PERIOD_MAX = 30000; // The longest pause while there is no connection.
   const TIMEOUT = 10000; // An answer that takes longer is none.
   const SPARE = 4; // Pauses are at least this many times as long as fetching and drawing took.
@@ -31,7 +32,7 @@
   }
 
   async function look() {
-    if (busy || document.hidden) return;
+    if (busy) return;
     busy = true;
     const begun = performance.now();
     const wanted = address();
@@ -73,7 +74,7 @@
 
   function next(pause) {
     clearTimeout(timer);
-    timer = setTimeout(look, pause);
+    timer = setTimeout(look, document.hidden ? Math.max(PERIOD_HIDDEN, pause) : pause);
   }
 
   // Makes `old` like `fresh`, keeping every node that is still the same thing. Things with an id are found again
@@ -232,7 +233,8 @@
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden) look();
+    if (document.hidden) next(PERIOD_HIDDEN);
+    else look();
   });
   window.addEventListener("online", look);
 

@@ -37,9 +37,20 @@ impl Manager {
         }
     }
 
+    /// Whether notifications reach anything.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Everything is bound and started, or a reload is over.
     pub fn ready(&self, status: &impl Display) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// The state has changed.
+    pub fn show(&self, status: &str) {
+        self.tell(&format!("STATUS={status}"));
     }
 
     /// A reload begins; [`ready`](Self::ready) ends it, whatever came of it.
@@ -85,6 +96,7 @@ impl Manager {
 
     fn tell(&self, state: &str) {
         let Some(socket) = &self.0 else { return };
+        let state = &state[..state.floor_char_boundary(NOTIFICATION_MAX)];
         if let Err(error) = socket.send(state.as_bytes()) {
             warn!("the service manager was not told {}: {error}", state.lines().next().unwrap_or_default());
         }
@@ -117,6 +129,9 @@ const FEEDS: u64 = 4;
 
 /// A watchdog quicker than this cannot be served, and would only cause restarts.
 const SHORTEST_USEC: u64 = 10_000;
+
+/// Bytes of a notification; systemd ignores one of more than 4096.
+const NOTIFICATION_MAX: usize = 4000;
 
 /// How long a manager may take to make room for a line of ours.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,9 +1,10 @@
 //! `run`: the gateway, from its configuration to a signal that ends it; SIGHUP reads the file again.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -12,7 +13,7 @@ use super::exit::Exit;
 use super::instances::{Announcement, Origin};
 use super::logging::Logs;
 use super::notify::Manager;
-use super::output;
+use super::{output, status};
 use crate::config::{self, Loaded, Problem};
 use crate::gateway::{Gateway, StartError};
 
@@ -36,6 +37,9 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
     let announcement = Announcement::new(Origin::Run(path), &loaded.config, &gateway);
     let manager = Manager::from_environment();
     manager.ready(&serving(&gateway));
+    let mut shown = String::new();
+    let mut due = interval_at(Instant::now() + STATE_PERIOD, STATE_PERIOD);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::spawn(manager.clone().feed(gateway.watchdog()));
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %path.display(), "started");
     loop {
@@ -50,6 +54,14 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
                     () = reload_from(path, logs, &mut gateway, &announcement) => {}
                 }
                 manager.ready(&serving(&gateway));
+                shown.clear();
+            }
+            // A page thread that hangs must not keep a signal waiting: this branch is dropped for the others.
+            Some(state) = async { due.tick().await; state(&gateway).await }, if manager.is_present() => {
+                if state != shown {
+                    manager.show(&state);
+                    shown = state;
+                }
             }
         }
     }
@@ -61,7 +73,13 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
     Exit::Ok
 }
 
-/// What the service manager shows of a gateway: one line.
+/// The line of `metergate status`, and what the gateway serves.
+async fn state(gateway: &Gateway) -> Option<String> {
+    let report = gateway.doctor_report().await?;
+    Some(format!("{}; {}", status::headline(&report), serving(gateway)))
+}
+
+/// What the service manager shows of a gateway before its state is known.
 fn serving(gateway: &Gateway) -> String {
     let buses: Vec<String> =
         gateway.views().iter().map(|(bus, _)| gateway.names().bus(*bus).to_owned()).collect();
@@ -106,7 +124,7 @@ fn take_over_log(logs: &Logs, loaded: &Loaded) {
     logs.set_level(loaded.config.log_level.into());
     warn_of(&loaded.warnings);
     // What does not fit is read slower, never refused: the line's budget is kept as it runs.
-    for finding in budget::findings(&loaded.config, Instant::now()) {
+    for finding in budget::findings(&loaded.config, Instant::now().into_std()) {
         warn!(bus = %finding.bus, "{}", finding.text);
     }
 }
@@ -117,3 +135,6 @@ pub fn warn_of(warnings: &[Problem]) {
         warn!("{}", warning.headline());
     }
 }
+
+/// Between two looks at the state for the service manager.
+const STATE_PERIOD: Duration = Duration::from_secs(5);

@@ -112,6 +112,14 @@ async fn summarise(args: &Status) -> Result<Summary, CommandError> {
     })
 }
 
+/// State and problems of a whole gateway in one line: what the service manager shows.
+#[must_use]
+pub fn headline(report: &DoctorReport) -> String {
+    // A report of a gateway as a whole needs no unit, so there always is a summary.
+    let summary = Summary::new(report, None);
+    summary.map_or_else(String::new, |summary| state_and_text(summary.state, &summary.text))
+}
+
 /// Everything `--json` says; the line is made of it.
 #[derive(Debug, Serialize)]
 struct Summary {
@@ -240,11 +248,15 @@ fn about_unit(unit: &UnitReport) -> String {
 
 /// The line of a plugin. A `|` begins its numbers and a line end its further lines, so the text has neither.
 fn plugin_line(state: PluginState, text: &str, performance: &[String]) -> String {
-    let text = text.replace(['\n', '\r', '\t'], " ").replace('|', r"\x7c");
-    let text = String::from_utf8_lossy(&output::escape(text.as_bytes())).into_owned();
     let numbers =
         if performance.is_empty() { String::new() } else { format!(" | {}", performance.join(" ")) };
-    format!("METERGATE {} - {text}{numbers}\n", state.word())
+    format!("METERGATE {}{numbers}\n", state_and_text(state, &text.replace('|', r"\x7c")))
+}
+
+/// On one line, whatever names and errors from elsewhere hold.
+fn state_and_text(state: PluginState, text: &str) -> String {
+    let text = output::escape(text.replace(['\n', '\r', '\t'], " ").as_bytes());
+    format!("{} - {}", state.word(), String::from_utf8_lossy(&text))
 }
 
 /// Most problems of one line: monitoring systems show the first hundreds of characters.

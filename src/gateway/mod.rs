@@ -29,6 +29,7 @@ use crate::events::EventKind;
 use crate::line::{BusId, ListenerId, UnitId, View};
 use crate::serial::Watchdog;
 use crate::server::{ListenerMetrics, ListenerState, Routes};
+use crate::status::DoctorReport;
 use crate::traffic::{Traffic, UnitDirectory, UnitName};
 use crate::web::{BusSource, ListenerSource, SharedEvents, SharedHistory, Sources};
 
@@ -289,6 +290,11 @@ impl Gateway {
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.page.address()
+    }
+
+    /// What is wrong now, as `doctor` reports it; `None` if it could not be found out.
+    pub async fn doctor_report(&self) -> Option<DoctorReport> {
+        self.page.doctor_report().await.ok()
     }
 
     /// The history that the pages show.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,6 +23,7 @@ use crate::config::StatusSettings;
 use crate::config::{self, Config};
 use crate::line::BusId;
 use crate::runtime::BackgroundRuntime;
+use crate::status::DoctorReport;
 use crate::traffic::COLLECT_PERIOD;
 use crate::web::{self, SharedHistory, SharedSources, Sources};
 
@@ -79,6 +80,19 @@ impl StatusPage {
     /// bound.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().and_then(PageServer::address)
+    }
+
+    /// What is wrong now, made on the thread of the page.
+    ///
+    /// # Errors
+    /// When that thread has ended or failed.
+    pub(super) async fn doctor_report(&self) -> Result<DoctorReport, JoinError> {
+        let (sources, history) = (Arc::clone(&self.sources), self.history.clone());
+        let made = self.background.spawn(async move {
+            let published = sources.load().published();
+            history.with(|history| DoctorReport::of(&published, history))
+        });
+        made.await
     }
 
     /// What the pages show of the last hours.

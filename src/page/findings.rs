@@ -64,6 +64,17 @@ pub(super) fn counts<'a>(findings: impl Iterator<Item = &'a LocatedFinding<'a>> 
     (!text.is_empty()).then_some(text)
 }
 
+/// A title that begins with how many findings need action: of a tab, no more may be readable.
+pub(super) fn counted_title<'a>(
+    findings: impl Iterator<Item = &'a LocatedFinding<'a>>,
+    title: String,
+) -> String {
+    match findings.filter(|finding| finding.severity != Severity::Note).count() {
+        0 => title,
+        count => format!("({count}) {title}"),
+    }
+}
+
 /// Those of all buses.
 pub(super) fn of_status<'a>(status: &'a Status<'a>) -> Vec<Item<'a>> {
     sorted(status.findings.iter().map(|finding| {

@@ -23,7 +23,7 @@ pub enum Part {
 
 /// One page, ready to be put into its document.
 pub(super) struct Content<'a> {
-    /// What the window is called; begins with what is wrong, if anything is.
+    /// What the window is called; begins with the number of findings, if there are any.
     pub title: String,
     /// What stands in `main`, its only `h1` included.
     pub main: Markup,

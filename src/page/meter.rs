@@ -63,9 +63,8 @@ pub fn meter(status: &Status<'_>, unit: &Unit<'_>, view: MeterView, part: Part) 
         (events::of_unit(status, unit))
         (transactions(&detail.records, view, &link))
     };
-    let counts = findings::counts(findings.iter().map(findings::Item::finding));
     let title = format!("{name} {} · metergate", unit.state.title());
-    let title = counts.map_or_else(|| title.clone(), |counts| format!("{counts} · {title}"));
+    let title = findings::counted_title(findings.iter().map(findings::Item::finding), title);
     let other = address(&link, MeterView { refresh: view.refresh.other(), ..view });
     Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)
 }

@@ -22,7 +22,7 @@ pub fn overview(status: &Status<'_>, view: &View, part: Part) -> String {
     let name = status.site.as_deref();
     let counts = findings::counts(status.findings.iter());
     let place = name.map_or_else(|| "metergate".to_owned(), |name| format!("{name} · metergate"));
-    let title = counts.as_ref().map_or_else(|| place.clone(), |counts| format!("{counts} · {place}"));
+    let title = findings::counted_title(status.findings.iter(), place);
     let clients = clients::rows(status);
     let main = html! {
         div class="intro" {

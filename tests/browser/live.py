@@ -1,5 +1,7 @@
 """How the pages live: what changes shows without a reload, nothing the reader did is lost, and a loss is said."""
 
+import re
+
 from playwright.sync_api import expect as eventually
 from report import expect, expect_equal
 
@@ -7,6 +9,8 @@ MARK = "window.markOfThisLoad = 'still here'"
 MARKED = "window.markOfThisLoad"
 # The meter that `site.let_a_meter_die` silences.
 ROW = "#bus-0-line-3"
+# A title that begins with the number of findings.
+COUNTED = re.compile(r"^\(\d+\) ")
 
 
 def is_main(response):
@@ -35,6 +39,7 @@ def a_meter_that_dies_turns_off_line(stage):
         expect(scroll > 0, "the page is too short to tell")
         # The finding above pushes the wire down; the browser keeps in sight what was in sight.
         expect(page.evaluate("window.scrollY") >= scroll, "the page jumped")
+        eventually(page).to_have_title(COUNTED)
         expect(page.title() != title, f"the title still is {title!r}")
 
 
@@ -82,8 +87,8 @@ def a_lost_connection_is_said_and_found_again(stage):
         expect_equal(page.evaluate(MARKED), "still here", "the page was loaded anew")
 
 
-def a_hidden_page_asks_nothing(stage):
-    """a page nobody sees asks for nothing, and asks at once when it is seen again"""
+def a_hidden_page_asks_once_a_minute(stage):
+    """a hidden page asks once a minute, for the count in its title, and at once when it is shown again"""
     with stage.page() as page:
         page.clock.install()
         page.reload()
@@ -97,10 +102,15 @@ def a_hidden_page_asks_nothing(stage):
             page.clock.run_for(1_500)
         page.evaluate("window.hide(true)")
         asked.clear()
-        page.clock.run_for(60_000)
+        page.clock.run_for(59_000)
+        expect_equal(asked, [], "requests of 59 s hidden")
+        page.evaluate("document.title = 'old'")
+        with page.expect_response(is_main):
+            page.clock.run_for(1_500)
+        eventually(page).not_to_have_title("old")
         with page.expect_response(is_main):
             page.evaluate("window.hide(false)")
-        expect_equal(len(asked), 1, "requests, of which one is from after it was seen again")
+        expect_equal(len(asked), 2, "requests, of which one is from after it was shown again")
 
 
 def without_a_script_it_is_refreshed(stage):
@@ -110,6 +120,7 @@ def without_a_script_it_is_refreshed(stage):
         eventually(page.locator("#pace")).to_contain_text("Refreshed every 5 s")
         stage.site.let_a_meter_die()
         eventually(page.locator(ROW)).to_have_attribute("data-state", "off-line", timeout=20_000)
+        eventually(page).to_have_title(COUNTED)
 
 
 def a_new_program_brings_a_new_page(stage):
@@ -126,7 +137,7 @@ CHECKS = [
     a_screen_reader_hears_states_not_numbers,
     the_page_of_a_meter_follows_it,
     a_lost_connection_is_said_and_found_again,
-    a_hidden_page_asks_nothing,
+    a_hidden_page_asks_once_a_minute,
     without_a_script_it_is_refreshed,
     a_new_program_brings_a_new_page,
 ]

@@ -80,6 +80,20 @@ async fn ready_is_notified_when_clients_can_connect_and_stopping_at_the_end() {
 }
 
 #[test]
+fn the_state_of_the_gateway_is_notified_as_the_command_status_prints_it() {
+    let folder = Folder::new();
+    let socket = folder.path("notify");
+    let manager = Manager::at(&socket);
+    let file = folder.write("metergate.yaml", &config("127.0.0.1:0", "riser", &folder.path("none")));
+    let _gateway = run(&file, &[("NOTIFY_SOCKET", socket.to_str().unwrap())]);
+    assert!(manager.told().starts_with("READY=1\n"));
+    let state = manager.told();
+    let line = state.strip_prefix("STATUS=CRITICAL - 0 of 1 units answer; bus riser: The port is closed: ");
+    assert!(line.is_some_and(|line| line.contains("; serving riser on 127.0.0.1:")), "{state:?}");
+    assert_eq!(state.lines().count(), 1, "{state:?}");
+}
+
+#[test]
 fn a_program_that_cannot_listen_never_notifies_ready() {
     let folder = Folder::new();
     let socket = folder.path("notify");

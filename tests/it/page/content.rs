@@ -204,7 +204,7 @@ fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
     );
     let unfolded = text(between(wrong, r#"<div class="remedy">"#, "</div>"));
     assert!(unfolded.starts_with("Active for 3 min 0 s, last seen 5.0 s ago."), "{unfolded}");
-    assert!(html.contains(r#"data-title="3 faults, 1 warning · "#));
+    assert!(html.contains(r#"data-title="(4) "#));
 }
 
 #[test]
