@@ -1,6 +1,7 @@
 //! JSON and CSV: results for other programs. The names here are promises.
 //!
-//! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it.
+//! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it, but for
+//! the ends of lines: LF, as every program expects that reads a pipe, and spreadsheets take.
 
 use std::time::Duration;
 
@@ -192,7 +193,7 @@ pub fn csv(fields: impl Iterator<Item = String>) -> String {
             field
         }
     };
-    fields.map(quoted).collect::<Vec<_>>().join(",") + "\r\n"
+    fields.map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn a_field_with_a_comma_or_a_quote_is_quoted() {
         let line = csv(["plain", "a,b", "say \"so\"", "two\nlines", ""].map(str::to_owned).into_iter());
-        assert_eq!(line, "plain,\"a,b\",\"say \"\"so\"\"\",\"two\nlines\",\r\n");
+        assert_eq!(line, "plain,\"a,b\",\"say \"\"so\"\"\",\"two\nlines\",\n");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{point_selection, screen, table};
 use crate::client::Client;
 use crate::client::survey::survey;
 use crate::meter::{Point, Profile};
-use crate::runtime::timestamp::utc;
+use crate::runtime::timestamp::{local_with_zone, utc};
 
 /// What is read of one meter.
 pub(super) struct Points {
@@ -159,7 +159,7 @@ impl Sweep {
         let cells: Vec<Vec<String>> = [head].into_iter().chain(rows.iter().map(row)).collect();
         let mut text = table::plain(&cells, screen::width());
         let meters = if rows.len() == 1 { "meter" } else { "meters" };
-        let time = rows.first().map_or(String::new(), |row| utc(row.found.time));
+        let time = rows.first().map_or(String::new(), |row| local_with_zone(row.found.time));
         let within = spread
             .map_or(String::new(), |spread| format!(", all readings within {:.2} s", spread.as_secs_f64()));
         text.push_str(&format!("\n{} {meters}, {time}{within}\n", rows.len()));

@@ -9,13 +9,13 @@ use super::export;
 use super::reading::{self, MeterReading, NOT_READ, Row, Subject};
 use crate::meter::Group;
 use crate::meter::figure::figure;
-use crate::runtime::timestamp::utc;
+use crate::runtime::timestamp::local_with_zone;
 
 /// A reading as a table: groups with headings, then alerts, then how it went.
 #[must_use]
 pub fn reading(subject: &Subject<'_>, found: &MeterReading<'_>, width: Option<usize>) -> String {
     let (unit, target, profile) = (subject.unit, &subject.target, &subject.profile.name);
-    let mut text = format!("unit {unit} at {target}, {profile}, {}\n", utc(found.time));
+    let mut text = format!("unit {unit} at {target}, {profile}, {}\n", local_with_zone(found.time));
     let longest = |cell: fn(&Row<'_>) -> usize| found.rows.iter().map(cell).max().unwrap_or(0);
     let columns = Columns {
         name: longest(|row| row.point.name.len()),

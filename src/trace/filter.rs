@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::endpoint::ClientAddress;
-use crate::line::{BusId, Outcome, Record, Target};
+use crate::line::{BusId, Cause, Outcome, Record, Target};
 use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
 
 /// The criteria of a filter.
@@ -22,6 +22,19 @@ pub struct Filter {
     pub client: Option<ClientAddress>,
     /// The outcome.
     pub outcome: Option<Ending>,
+    /// What it is for.
+    pub origin: Origin,
+}
+
+/// What traffic is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// For clients and for the gateway itself: polls, probes, echo checks, stray bytes.
+    #[default]
+    All,
+    /// For clients only; a poll that a client waited for is among it.
+    Clients,
 }
 
 /// A group of outcomes.
@@ -119,7 +132,8 @@ impl Filter {
             EventKind::Line { bus, .. } if self.bus.is_some_and(|wanted| wanted != *bus) => false,
             EventKind::Line { bus, record } => match &**record {
                 Record::Stray(_) => {
-                    self.unit.is_none()
+                    self.origin == Origin::All
+                        && self.unit.is_none()
                         && self.client.is_none()
                         && self.outcome.is_none_or(|ending| ending == Ending::Stray)
                 }
@@ -129,7 +143,12 @@ impl Filter {
                         Target::Broadcast => true,
                         Target::Unit(unit) => alias(unit).unwrap_or(unit.get()) == wanted,
                     };
-                    self.unit.is_none_or(is_of)
+                    let is_wanted = match self.origin {
+                        Origin::All => true,
+                        Origin::Clients => transaction.cause == Cause::Client || transaction.clients > 0,
+                    };
+                    is_wanted
+                        && self.unit.is_none_or(is_of)
                         && self.client.as_ref().is_none_or(|client| {
                             transaction.source.as_ref().map(|source| &source.address) == Some(client)
                         })

@@ -6,6 +6,6 @@ mod filter;
 mod json;
 mod line;
 
-pub use filter::{Ending, Filter, UnknownEnding};
+pub use filter::{Ending, Filter, Origin, UnknownEnding};
 pub use json::{json, lost};
 pub use line::line;

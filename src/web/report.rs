@@ -89,8 +89,8 @@ fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _never = text.write_fmt(words);
 }
 
-/// Seconds the times of a report and of a trace are ahead of UTC: those of the log and of the audit file are UTC, too.
-pub(super) const UTC: i32 = 0;
+/// Seconds the times of a report are ahead of UTC: those of the log and of the audit file are UTC, too.
+const UTC: i32 = 0;
 
 /// The last of the lines' events that stand in a report.
 const TRANSACTIONS: usize = 500;

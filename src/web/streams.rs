@@ -23,11 +23,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::documents::Documents;
-use super::report::{UTC, report};
+use super::report::report;
 use super::sources::SharedSources;
 use crate::capture::Capture;
 use crate::endpoint::ClientAddress;
-use crate::trace::{self, Ending, Filter};
+use crate::trace::{self, Ending, Filter, Origin};
 use crate::traffic::{Event, Followed, Follower, UnitDirectory};
 
 /// Marks a response without a known end, in its extensions.
@@ -171,9 +171,28 @@ struct TraceQuery {
     outcome: Option<Ending>,
     bus: Option<String>,
     #[serde(default)]
+    origin: Origin,
+    #[serde(default)]
     format: Format,
     #[serde(default)]
     kept: Kept,
+    #[serde(default)]
+    utc_offset: UtcOffset,
+}
+
+/// How many seconds the reader's time is ahead of UTC.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "i32")]
+struct UtcOffset(i32);
+
+impl TryFrom<i32> for UtcOffset {
+    type Error = String;
+
+    fn try_from(seconds: i32) -> Result<Self, String> {
+        let is_offset = (-UTC_OFFSET_MAX..=UTC_OFFSET_MAX).contains(&seconds);
+        let wrong = || format!("utc_offset: at most {UTC_OFFSET_MAX} s from UTC");
+        is_offset.then_some(Self(seconds)).ok_or_else(wrong)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -215,8 +234,15 @@ async fn follow(
     };
     let (kept, follower) = sources.traffic.follow();
     let tracing = Tracing {
-        filter: Filter { bus, unit: query.unit, client: query.client, outcome: query.outcome },
+        filter: Filter {
+            bus,
+            unit: query.unit,
+            client: query.client,
+            outcome: query.outcome,
+            origin: query.origin,
+        },
         format: query.format,
+        utc_offset: query.utc_offset,
         kept: if query.kept == Kept::First { kept } else { Vec::new() }.into_iter(),
         follower,
         sources: streams.sources.clone(),
@@ -233,6 +259,7 @@ async fn follow(
 struct Tracing {
     filter: Filter,
     format: Format,
+    utc_offset: UtcOffset,
     kept: IntoIter<Arc<Event>>,
     follower: Follower,
     sources: SharedSources,
@@ -264,7 +291,7 @@ impl Tracing {
             return None;
         }
         match self.format {
-            Format::Text => trace::line(event, names, |_| UTC),
+            Format::Text => trace::line(event, names, |_| self.utc_offset.0),
             Format::Json => Some(trace::json(event, names)),
         }
     }
@@ -285,6 +312,9 @@ pub const EVENT_PERIOD: Duration = Duration::from_secs(1);
 
 /// Streams read at once: of [`super::MAX_CONNECTIONS`], so that pages and metrics keep theirs.
 pub const MAX_VIEWERS: usize = 8;
+
+/// The greatest distance of a time zone from UTC, in seconds; a day.
+const UTC_OFFSET_MAX: i32 = 86_400;
 
 /// Longest capture.
 const CAPTURE_SECONDS_MAX: u64 = 600;

@@ -40,6 +40,12 @@ pub struct Trace {
     /// Only what ended like this: failed, exception, answered, silent, damaged or stray
     #[arg(long, value_name = "OUTCOME", value_parser = parse_ending)]
     pub outcome: Option<Ending>,
+    /// Only what failed; the same as --outcome failed
+    #[arg(long, conflicts_with = "outcome")]
+    pub failures: bool,
+    /// Only what clients asked for: no polls and no probes of the gateway
+    #[arg(long)]
+    pub clients: bool,
     /// Only this bus and its units
     #[arg(long, value_name = "NAME")]
     pub bus: Option<String>,
@@ -115,9 +121,9 @@ fn parse_ending(text: &str) -> Result<Ending, String> {
 }
 
 pub(super) const TRACE_HELP: &str = "\
-Examples: who asks unit 3 for what; and what failed lately, and from now on
-  metergate trace --unit 3
-  metergate trace --outcome failed --kept
+Examples: which clients read unit 3, and what; and what failed lately, and from now on
+  metergate trace --unit 3 --clients
+  metergate trace --failures --kept
 
 Exit status: 0 ended by Ctrl-C, 1 the gateway ended it, 2 wrong usage, 3 the configuration is wrong, 5 no gateway \
 answers";

@@ -27,6 +27,10 @@ struct Stage {
 
 impl Stage {
     fn start(token: bool) -> Self {
+        Self::with(token, "off")
+    }
+
+    fn with(token: bool, poll: &str) -> Self {
         let folder = Folder::new();
         let chain = chain(&folder.path("line"), "1-2");
         let mut status = "address: '127.0.0.1:0'".to_owned();
@@ -37,7 +41,7 @@ impl Stage {
         }
         let text = format!(
             "listeners: [{{address: '127.0.0.1:0'}}]\nbuses:\n  - name: riser a\n    device: {}\n    units:\n      \
-             - {{id: 1-3, as: 11, profile: leviton-4000r, poll: off}}\nstatus: {{{status}}}\n",
+             - {{id: 1-3, as: 11, profile: leviton-4000r, poll: {poll}}}\nstatus: {{{status}}}\n",
             folder.path("line").display()
         );
         let config = folder.write("metergate.yaml", &text);
@@ -135,6 +139,26 @@ fn a_trace_as_json_has_the_bytes_and_what_is_kept() {
     let request = line["request"].as_str().unwrap();
     assert!(request.starts_with("030301040002") && request.len() == 16, "{request}");
     assert_eq!(interrupt(child), Some(0));
+}
+
+#[test]
+fn a_trace_of_clients_has_no_polls_and_one_of_failures_no_answers() {
+    let stage = Stage::with(false, "1s");
+    let (all, mut lines) = following(&stage, &[]);
+    let is_poll = (0..100).any(|_| next(&mut lines).contains(" poll "));
+    assert!(is_poll, "the gateway polls");
+    assert_eq!(interrupt(all), Some(0));
+    let (clients, mut lines) = following(&stage, &["--clients"]);
+    assert_eq!(stage.read(11), None);
+    assert_eq!(stage.read(99), Some(0x0A));
+    let shown = [next(&mut lines), next(&mut lines)];
+    assert!(shown[0].contains(" unit 11 ") && shown[0].contains("answered after"), "{shown:?}");
+    assert!(shown[1].contains(" unit 99 ") && shown[1].contains("0x0A"), "{shown:?}");
+    assert_eq!(interrupt(clients), Some(0));
+    let (failures, mut lines) = following(&stage, &["--clients", "--failures", "--kept"]);
+    let line = next(&mut lines);
+    assert!(line.contains(" unit 99 ") && line.contains("0x0A"), "{line}");
+    assert_eq!(interrupt(failures), Some(0));
 }
 
 #[test]

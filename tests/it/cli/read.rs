@@ -311,7 +311,7 @@ fn the_map_has_every_point_in_each_form() {
     let (table, _, code) = run(&["points"]);
     assert_eq!(code, 0);
     let (csv, _, code) = run(&["points", "--csv"]);
-    assert_eq!((code, csv.matches("\r\n").count()), (0, points.len() + 1));
+    assert_eq!((code, csv.matches("\n").count()), (0, points.len() + 1));
     for point in points {
         let name = point["name"].as_str().unwrap();
         assert!(table.contains(&format!(" {name} ")) && csv.contains(&format!(",{name},")), "{name}");

@@ -8,7 +8,7 @@ use metergate::line::{BusId, UnitId};
 use metergate::meter::Profile;
 use metergate::modbus::rtu;
 use metergate::server::{ListenerSettings, Writes};
-use metergate::trace::{Ending, Filter, line};
+use metergate::trace::{Ending, Filter, Origin, line};
 use metergate::traffic::{Event, UnitDirectory, UnitName};
 
 use crate::support::captured::{Act, Rig, told};
@@ -99,6 +99,8 @@ async fn only_what_was_asked_for_is_shown() {
     assert_eq!(shown(ending("failed")), [WRITE_LOST, WRITE_TOLD, BROKEN_OFF, NOISY, NO_ROUTE]);
     assert_eq!(shown(ending("exception")), [WRITE_TOLD, REFUSED, NO_ROUTE]);
     assert_eq!(shown(ending("stray")), [""; 0]);
+    // All of it is for clients; what a gateway does on its own is tried with a program.
+    assert_eq!(shown(Filter { origin: Origin::Clients, ..Filter::default() }).len(), 9);
     let unknown = "lost".parse::<Ending>().unwrap_err();
     assert_eq!(unknown.to_string(), "allowed: failed, exception, answered, silent, damaged, stray");
 }
