@@ -148,7 +148,8 @@ fn follow(status: SocketAddr, (path, mark): (&str, &[u8]), first: Instant, stop:
 
 fn ask(status: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(status).expect("the status page listens");
-    let question = format!("GET {path} HTTP/1.1\r\nHost: {status}\r\nAccept: */*\r\n\r\n");
+    let question =
+        format!("GET {path} HTTP/1.1\r\nHost: {status}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
     stream.write_all(question.as_bytes()).expect("the gateway reads");
     stream
 }

@@ -1,10 +1,11 @@
-//! The model as Prometheus reads it.
+//! The model as Prometheus reads it, in either of its formats.
 //!
 //! Owns the names, the labels and their bounds: a series for a bus, a listener, a unit or a quantity of its
 //! profile, all of them configured; never one for a client or a request. The list is `docs/metrics.md`. A counter of a
 //! bus or unit is a row of `LINES` or `UNITS`; a new value needs a field in `model` and its source in `collect`
 //! (`line::view`, `line::statistics`, `server::listener_metrics`).
 
+pub use super::exposition::Format;
 use super::exposition::{Exposition, Kind};
 use super::model::{Bus, ExceptionCount, PortState, RequestCounts, Status, Unit, UnitState};
 use super::reading_metrics;
@@ -14,8 +15,8 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// All of it, of a model whose units have their detail.
 #[must_use]
-pub fn exposition(status: &Status<'_>) -> String {
-    let mut out = Exposition::default();
+pub fn exposition(status: &Status<'_>, format: Format) -> String {
+    let mut out = Exposition::new(format);
     gateway(&mut out, status);
     findings(&mut out, status);
     lines(&mut out, status);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
@@ -217,16 +217,18 @@ async fn ready(State(documents): State<Documents>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "not ready: no port is open with a unit that answers\n").into_response()
 }
 
-async fn prometheus(State(documents): State<Documents>) -> Response {
+async fn prometheus(State(documents): State<Documents>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = metrics::Format::accepted(&accepted.collect::<Vec<_>>().join(","));
     let text = documents.with(|published, history| {
         let status = Status {
             findings: model::findings(published, history),
             process: Process::read(),
             ..model::status(published, |_| Depth::Metrics)
         };
-        metrics::exposition(&status)
+        metrics::exposition(&status, format)
     });
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response()
 }
 
 async fn status(State(documents): State<Documents>) -> Response {

@@ -18,7 +18,9 @@ use axum::Router;
 use crate::config::StatusSettings;
 
 pub use documents::Documents;
-pub use server::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, RESPONSE_TIMEOUT, run};
+pub use server::{
+    HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUESTS, RESPONSE_TIMEOUT, run,
+};
 pub use sources::{BusSource, ListenerSource, SharedEvents, SharedHistory, SharedSources, Sources};
 pub use streams::{EVENT_PERIOD, MAX_VIEWERS};
 

@@ -7,6 +7,7 @@ import by_capture
 import by_demo
 import by_export
 import by_mbpoll
+import by_metrics
 import by_nmap
 import by_pymodbus
 import by_read
@@ -29,6 +30,7 @@ PEERS = [
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
+    ("prometheus_client", by_metrics.CHECKS),
     ("tshark on a file of our own", by_capture.CHECKS),
     ("tshark on what capture writes", by_demo.CHECKS),
 ]

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use metergate::web::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VIEWERS};
+use metergate::web::{MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUESTS, MAX_VIEWERS};
 use nix::sys::signal::Signal;
 
 use crate::support::page::{PATIENCE, connect, get, get_until, parse, read_all, request, say};
@@ -179,7 +179,8 @@ fn without_a_token_only_addresses_and_localhost_are_names_of_this_machine() {
     let port = site.page.port();
     let with = |hosts: &[String]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
-        say(site.page, format!("GET /api/v1/status HTTP/1.1\r\n{hosts}\r\n").as_bytes()).status
+        say(site.page, format!("GET /api/v1/status HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n").as_bytes())
+            .status
     };
     for ours in
         ["127.0.0.1".to_owned(), format!("127.0.0.1:{port}"), format!("localhost:{port}"), "[::1]:80".into()]
@@ -195,7 +196,7 @@ fn without_a_token_only_addresses_and_localhost_are_names_of_this_machine() {
     assert_eq!(with(&[]), 421);
     assert_eq!(say(site.page, b"GET /health HTTP/1.0\r\n\r\n").status, 200);
     for (path, status) in [("/health", 200), ("/ready", 503)] {
-        let by_name = format!("GET {path} HTTP/1.1\r\nHost: meters.example\r\n\r\n");
+        let by_name = format!("GET {path} HTTP/1.1\r\nHost: meters.example\r\nConnection: close\r\n\r\n");
         assert_eq!(
             say(site.page, by_name.as_bytes()).status,
             status,
@@ -212,9 +213,9 @@ fn a_request_is_bounded_in_headers_and_in_bytes() {
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         request(site.page, "GET", "/health", &headers).status
     };
-    // The host is one of them.
-    assert_eq!(ask(&headers(MAX_HEADERS - 1)), 200);
-    assert_eq!(ask(&headers(MAX_HEADERS)), 431);
+    // Two are there already: the host, and how the connection ends.
+    assert_eq!(ask(&headers(MAX_HEADERS - 2)), 200);
+    assert_eq!(ask(&headers(MAX_HEADERS - 1)), 431);
     assert_eq!(ask(&[format!("X: {}", "x".repeat(MAX_HEADER_BYTES / 2))]), 200);
     assert_eq!(ask(&[format!("X: {}", "x".repeat(MAX_HEADER_BYTES * 2))]), 431);
     let long = get(site.page, &format!("/{}", "x".repeat(MAX_HEADER_BYTES * 5))).status;
@@ -233,6 +234,64 @@ fn clients_that_say_nothing_make_room_for_those_who_ask_and_are_sent_away() {
         let said = read_all(stream);
         assert!(said.is_empty() || parse(&said).status == 408, "{}", String::from_utf8_lossy(&said));
     }
+}
+
+#[test]
+fn a_connection_serves_a_bounded_number_of_requests() {
+    let site = Site::start();
+    let mut stream = connect(site.page);
+    let ask = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", site.page);
+    for _ in 0..MAX_REQUESTS {
+        stream.write_all(ask.as_bytes()).unwrap();
+    }
+    let said = String::from_utf8(read_all(&mut stream)).unwrap();
+    assert_eq!(said.matches("HTTP/1.1 200 ").count(), MAX_REQUESTS);
+    let (first, last) = (said.find("connection: close"), said.rfind("HTTP/1.1 200 "));
+    assert!(first > last && said.matches("connection: close").count() == 1, "only the last one ends it");
+}
+
+#[test]
+fn idle_connections_make_room_for_others() {
+    let site = Site::start();
+    let ask = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", site.page);
+    let idle: Vec<_> = (0..MAX_CONNECTIONS)
+        .map(|_| {
+            let mut stream = connect(site.page);
+            stream.write_all(ask.as_bytes()).unwrap();
+            let mut begun = [0; 12];
+            stream.read_exact(&mut begun).unwrap();
+            stream
+        })
+        .collect();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut stream = connect(site.page);
+        let last = ask.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        let sent = stream.write_all(last.as_bytes());
+        if sent.is_ok() && read_all(&mut stream).starts_with(b"HTTP/1.1 200 ") {
+            break;
+        }
+        assert!(Instant::now() < until, "idle connections keep their places");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(idle);
+}
+
+#[test]
+fn metrics_are_openmetrics_for_those_who_accept_them() {
+    let site = Site::start();
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let answer = request(site.page, "GET", "/metrics", &[accept]);
+    let expected = Some("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!((answer.header("content-type"), answer.header("vary")), (expected, Some("accept")));
+    assert!(
+        answer.body.ends_with("\n# EOF\n") && answer.body.contains("# TYPE process_cpu_seconds counter\n")
+    );
+    let answer = get(site.page, "/metrics");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(
+        !answer.body.contains("# EOF") && answer.body.contains("# TYPE process_cpu_seconds_total counter\n")
+    );
 }
 
 #[test]
@@ -297,7 +356,7 @@ fn with_a_token_nothing_but_two_words_is_said_to_strangers() {
         }
     }
     // Whoever knows the token may call the machine what he likes.
-    let named = format!("GET / HTTP/1.1\r\nHost: meters.example\r\n{BASIC}\r\n\r\n");
+    let named = format!("GET / HTTP/1.1\r\nHost: meters.example\r\nConnection: close\r\n{BASIC}\r\n\r\n");
     assert_eq!(say(site.page, named.as_bytes()).status, 200);
 }
 

@@ -515,7 +515,7 @@ fn a_histogram_counts_up_to_each_bound_and_errors_stand_under_one_cause_each() {
         format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.001"}} 1"#),
         format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.002"}} 1"#),
         format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="0.005"}} 3"#),
-        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="5"}} 3"#),
+        format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="5.0"}} 3"#),
         format!(r#"metergate_unit_answer_duration_seconds_bucket{{{labels},le="+Inf"}} 4"#),
         format!("metergate_unit_answer_duration_seconds_sum{{{labels}}} 6.01"),
         format!("metergate_unit_answer_duration_seconds_count{{{labels}}} 4"),

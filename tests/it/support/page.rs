@@ -67,10 +67,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Answer {
     Answer { status, headers: lines.map(header).collect(), body: body.to_owned() }
 }
 
-/// A request as a browser on this machine sends it, with more headers.
+/// A request as a browser on this machine sends it, with more headers, on a connection of its own.
 pub(crate) fn request(page: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Answer {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    say(page, format!("{method} {path} HTTP/1.1\r\nHost: {page}\r\n{headers}\r\n").as_bytes())
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {page}\r\nConnection: close\r\n");
+    say(page, format!("{head}{headers}\r\n").as_bytes())
 }
 
 pub(crate) fn get(page: SocketAddr, path: &str) -> Answer {
