@@ -236,8 +236,10 @@ pub enum ExportFormat {
     HomeAssistant,
     /// The Modbus input
     Telegraf,
-    /// Where the gateway's own metrics are
+    /// Modules of modbus_exporter, and the job that scrapes it
     Prometheus,
+    /// The job that scrapes the gateway's own metrics
+    PrometheusScrape,
 }
 
 /// Arguments of `demo`.

@@ -5,6 +5,8 @@ Each list is parsed by a library nobody here wrote, and each of its addresses is
 
 import csv
 import io
+import re
+import shutil
 import struct
 import tomllib
 
@@ -83,6 +85,34 @@ def telegraf(stage):
     _compare(stage, found, at_least=QUANTITIES)
 
 
+def modbus_exporter(stage):
+    """export prometheus is what modbus_exporter's configuration may be, and every metric leads to what read shows"""
+    text = _exported(stage, "prometheus")
+    found = {}
+    (module,) = yaml.safe_load(text)["modules"]
+    expect_equal((module["protocol"], module["timeout"] > 3000), ("tcp/ip", True), "module")
+    names = [metric["name"] for metric in module["metrics"]]
+    expect_equal(len(set(names)), len(names), "names of metrics")
+    # By config.go and modbus.go of modbus_exporter.
+    kinds = {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (16, 32, 64)} - {"float16"}
+    orders = {"big": "big", "yolo": "little"}
+    for metric in module["metrics"]:
+        expect(re.fullmatch("[a-z_:][a-z0-9_:]*", metric["name"]), metric["name"])
+        expect(metric["dataType"] in kinds and metric["metricType"] in ("gauge", "counter"), f"{metric}")
+        expect(metric.get("factor") != 0 and metric["help"], f"{metric}")
+        function, address = divmod(metric["address"], 100_000)
+        expect_equal(function, 3, metric["name"])
+        found[address] = (metric["dataType"].upper(), orders[metric["endianness"]], metric.get("factor", 1))
+    _compare(stage, found, at_least=QUANTITIES)
+    commented = text[text.index("# scrape_configs") :].partition("\n\n")[0]
+    job = stage.directory / "prometheus.yml"
+    job.write_text(re.sub("(?m)^# ", "", commented) + "\n")
+    promtool = shutil.which("promtool")
+    if promtool:
+        code, printed = output(promtool, "check", "config", job)
+        expect(code == 0, printed)
+
+
 def _exported(stage, *words):
     """What export prints for the stage's gateway, its meters named."""
     path = stage.directory / "export.yaml"
@@ -108,4 +138,4 @@ def _compare(stage, found, at_least):
         expect_equal(value, expected, point["name"])
 
 
-CHECKS = [csv_rows, home_assistant, telegraf]
+CHECKS = [csv_rows, home_assistant, telegraf, modbus_exporter]

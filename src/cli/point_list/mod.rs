@@ -20,7 +20,8 @@ use crate::modbus::pdu::FunctionCode;
 
 mod csv;
 mod home_assistant;
-mod prometheus;
+mod modbus_exporter;
+mod prometheus_scrape;
 mod telegraf;
 
 /// Prints the list.
@@ -43,22 +44,24 @@ fn list(args: &Export) -> Result<String, CommandError> {
         ));
     };
     let config = config::load(found.path())?.config;
-    if args.format == ExportFormat::Prometheus {
-        return prometheus::list(&config, args.host.as_deref());
+    if args.format == ExportFormat::PrometheusScrape {
+        return prometheus_scrape::list(&config, args.host.as_deref());
     }
     let endpoints = endpoints(&config, args)?;
     let representation = match args.format {
         ExportFormat::Csv => Representation::Any,
-        ExportFormat::HomeAssistant | ExportFormat::Telegraf | ExportFormat::Prometheus => {
-            Representation::Fixed
-        }
+        ExportFormat::HomeAssistant
+        | ExportFormat::Telegraf
+        | ExportFormat::Prometheus
+        | ExportFormat::PrometheusScrape => Representation::Fixed,
     };
     let endpoints: Vec<Chosen<'_>> =
         endpoints.iter().map(|one| one.choose(&args.points, representation)).collect::<Result<_, _>>()?;
     Ok(match args.format {
         ExportFormat::Csv => csv::list(&endpoints),
         ExportFormat::HomeAssistant => home_assistant::list(&endpoints),
-        ExportFormat::Telegraf | ExportFormat::Prometheus => telegraf::list(&endpoints),
+        ExportFormat::Prometheus => modbus_exporter::list(&endpoints)?,
+        ExportFormat::Telegraf | ExportFormat::PrometheusScrape => telegraf::list(&endpoints),
     })
 }
 

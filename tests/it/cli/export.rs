@@ -193,9 +193,66 @@ fn clients_are_led_to_modbus_tcp_where_it_is_and_told_of_rtu_over_tcp_where_it_i
 }
 
 #[test]
+fn modbus_exporter_has_a_module_for_each_profile_and_a_target_for_each_meter() {
+    let site = Site::new();
+    let text = site.export(&["prometheus", "--host", "gateway"]);
+    let file: Value = serde_yaml::from_str(&text).unwrap();
+    let modules = file["modules"].as_sequence().unwrap();
+    let names: Vec<_> = modules.iter().map(|module| module["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["leviton-4000r", "odd"]);
+    let metric = |module: &Value, name: &str| {
+        let all = module["metrics"].as_sequence().unwrap().clone();
+        all.into_iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+    };
+    for (name, address, kind, endianness, sort) in [
+        ("meter_power_w", 400_000, "int32", "yolo", "gauge"),
+        ("meter_voltage_v", 400_002, "uint16", "little", "gauge"),
+        ("meter_net_energy_kwh", 400_008, "int32", "yolo", "gauge"),
+    ] {
+        let found = metric(&modules[1], name);
+        let shown = ["address", "dataType", "endianness", "metricType"].map(|key| found[key].clone());
+        assert_eq!(
+            shown,
+            [Value::from(address), Value::from(kind), Value::from(endianness), Value::from(sort)],
+            "{name}"
+        );
+    }
+    assert_eq!(metric(&modules[1], "meter_power_w")["factor"], Value::from(0.1));
+    let energy = metric(&modules[0], "meter_real_energy_total_kwh");
+    assert_eq!((&energy["address"], &energy["metricType"]), (&300_256.into(), &"counter".into()));
+    assert!(!text.contains("heat"), "an offset has no place there");
+
+    let job: String = text
+        .lines()
+        .skip_while(|line| *line != "# scrape_configs:")
+        .map(|line| line.strip_prefix("# "))
+        .map_while(|line| line)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let job: Value = serde_yaml::from_str(&job).unwrap();
+    let job = &job["scrape_configs"][0];
+    let target = &job["static_configs"][0];
+    assert_eq!(target["targets"][0], "gateway:1502");
+    let labels = &target["labels"];
+    assert_eq!(
+        (&labels["__param_module"], &labels["__param_sub_target"]),
+        (&"leviton-4000r".into(), &"3".into())
+    );
+    assert_eq!(labels["meter"], "Panel \"A\", left");
+    assert_eq!(job["static_configs"].as_sequence().unwrap().len(), 2);
+
+    let kept = std::fs::read_to_string(&site.config).unwrap();
+    let rtu = "listeners:\n  - {address: '127.0.0.1:2101', framing: rtu}\n";
+    std::fs::write(&site.config, kept.replace("listeners:\n", rtu)).unwrap();
+    let done = site.run(&["prometheus", "--listener", "127.0.0.1:2101"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(2) && said.contains("speaks Modbus TCP only"), "{said}");
+}
+
+#[test]
 fn prometheus_is_told_where_the_metrics_are_and_of_the_token() {
     let site = Site::new();
-    let open: Value = serde_yaml::from_str(&site.export(&["prometheus"])).unwrap();
+    let open: Value = serde_yaml::from_str(&site.export(&["prometheus-scrape"])).unwrap();
     let job = &open["scrape_configs"][0];
     assert_eq!(job["static_configs"][0]["targets"][0], "127.0.0.1:8599");
     assert!(job["authorization"].is_null() && job["job_name"] == "metergate", "{job:?}");
@@ -205,7 +262,7 @@ fn prometheus_is_told_where_the_metrics_are_and_of_the_token() {
     let kept = std::fs::read_to_string(&site.config).unwrap();
     let exposed = format!("{{address: '0.0.0.0:8599', token_file: {token}}}");
     std::fs::write(&site.config, kept.replace("{address: '127.0.0.1:8599'}", &exposed)).unwrap();
-    let text = site.export(&["prometheus", "--host", "gateway"]);
+    let text = site.export(&["prometheus-scrape", "--host", "gateway"]);
     let open: Value = serde_yaml::from_str(&text).unwrap();
     let job = &open["scrape_configs"][0];
     assert_eq!(job["static_configs"][0]["targets"][0], "gateway:8599");

@@ -1,4 +1,4 @@
-//! Prometheus: the gateway has metrics of its own, so there is nothing to map: where they are, and the alert rules for them.
+//! Prometheus, on the gateway's own metrics: where they are, and the alert rules for them. There is nothing to map.
 
 use serde::Serialize;
 
@@ -65,6 +65,6 @@ pub(super) fn list(config: &Config, host: Option<&str>) -> Result<String, Comman
 }
 
 const HEAD: &str = "\
-# Prometheus, by `metergate export prometheus`, for prometheus.yml. The rules are packaged as
+# Prometheus, by `metergate export prometheus-scrape`, for prometheus.yml. The rules are packaged as
 # /usr/share/metergate/prometheus/alerts.yaml, the Grafana dashboard as /usr/share/metergate/grafana/dashboard.json.
 ";
