@@ -89,26 +89,38 @@ pub(super) async fn survey(
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
     let of_the_line = args.serial.is_given() || args.try_settings;
-    let (through, timeout) = match target {
-        Target::Serial(PortDevice::Server(server)) if args.try_settings => {
-            return Err(CommandError::usage(format!(
-                "--try-settings cannot change the settings of the serial server {server}; change them there, and scan \
-                 at each"
-            )));
-        }
-        Target::Serial(PortDevice::Server(_)) => (Through::SerialServer, args.timeout),
-        Target::Serial(PortDevice::Path(_)) => (Through::Line, args.timeout),
+    let through = match target {
         Target::Tcp { .. } if of_the_line => {
             return Err(CommandError::usage(
                 "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",
             ));
         }
-        // The gateway has a timeout of its own, and answers 0x0B after it.
-        Target::Tcp { .. } => (Through::Gateway, args.timeout.max(GATEWAY_PATIENCE)),
+        Target::Tcp { .. } | Target::Serial(_) => through_line(target, args.try_settings)?,
+    };
+    let timeout = match through {
+        Through::Line | Through::SerialServer => args.timeout,
+        // It has a timeout of its own, and answers 0x0B after it.
+        Through::Gateway => args.timeout.max(GATEWAY_PATIENCE),
     };
     let own = args.serial.framing();
     let framings = if args.try_settings { all_framings(own) } else { vec![own] };
     Ok(plan_for(args.units.as_ref(), framings, through, timeout))
+}
+
+/// What a target is asked through.
+///
+/// # Errors
+/// The settings are to be tried of a target that has its own.
+pub(super) fn through_line(target: &Target, try_settings: bool) -> Result<Through, CommandError> {
+    match target {
+        Target::Serial(PortDevice::Server(server)) if try_settings => Err(CommandError::usage(format!(
+            "--try-settings cannot change the settings of the serial server {server}; change them there, and scan at \
+             each"
+        ))),
+        Target::Serial(PortDevice::Server(_)) => Ok(Through::SerialServer),
+        Target::Serial(PortDevice::Path(_)) => Ok(Through::Line),
+        Target::Tcp { .. } => Ok(Through::Gateway),
+    }
 }
 
 /// These settings, and then the other usual ones.

@@ -16,9 +16,9 @@ pub struct Setup {
     /// The configuration to write [default: /etc/metergate/metergate.yaml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The port the meters are on, such as /dev/ttyUSB0; without it, the only adapter
+    /// The port the meters are on, such as /dev/ttyUSB0, or a serial server as tcp://HOST:PORT; without it, the only adapter
     #[arg(long, value_name = "DEVICE")]
-    pub device: Option<PathBuf>,
+    pub device: Option<String>,
     /// Addresses to ask, such as 1-12
     #[arg(short, long, value_name = "UNITS")]
     pub units: Option<Units>,
@@ -75,6 +75,7 @@ pub(super) const SETUP_HELP: &str = "\
 Examples: question by question; and without any, for a script
   sudo metergate setup
   sudo metergate setup --yes --force --units 1-8 --name 1=Main --page 0.0.0.0:8502
+  sudo metergate setup --device tcp://192.168.10.7:4001
 
 Exit status: 0 ok, 1 no meter answers, nothing was written, or the file is there already, 2 wrong usage or the input \
 ended, 3 the configuration would be wrong, 5 the port cannot be opened or the service does not start";

@@ -11,12 +11,13 @@ use super::browsed;
 use crate::document::{Name, Scalar, show};
 use crate::line::Framing;
 use crate::scan::report::{LATE_TIMEOUT, parity, quoted};
+use crate::serial::PortDevice;
 
 /// Everything that was chosen.
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) bus: String,
-    pub(super) device: PathBuf,
+    pub(super) device: PortDevice,
     pub(super) framing: Framing,
     pub(super) units: Vec<Unit>,
     pub(super) listen: SocketAddr,
@@ -65,7 +66,7 @@ pub(super) fn configuration(chosen: &Chosen) -> String {
          unless you say `writes: allow`\n    max_age: 5s   # the oldest data a read may be given; 0s asks the meter each \
          time\n\nbuses:\n  - name: {}\n    device: {}\n    baud_rate: {}\n    parity: {}\n",
         text_scalar(bus),
-        quoted(&device.display().to_string()),
+        quoted(&device.to_string()),
         framing.baud_rate,
         parity(framing.parity)
     );
@@ -204,7 +205,7 @@ mod tests {
         units.push(Unit { profile: None, is_loose: true, is_late: true, ..unit(9, None) });
         Chosen {
             bus: "riser a".to_owned(),
-            device: PathBuf::from("/dev/serial/by-id/usb-FTDI: x"),
+            device: PortDevice::Path("/dev/serial/by-id/usb-FTDI: x".into()),
             framing: Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 },
             units,
             listen: "[::]:1502".parse().expect("an address"),

@@ -117,23 +117,35 @@ fn names(args: &Setup) -> Result<Vec<(u8, String)>, CommandError> {
     args.name.iter().map(|word| name(word).ok_or_else(|| wrong(word))).collect()
 }
 
-async fn device(args: &Setup, answers: &mut Answers) -> Result<PathBuf, CommandError> {
+/// The port of a word: a serial server, or a device by its lasting name.
+fn port(word: &str) -> Result<PortDevice, CommandError> {
+    match Target::named(word)? {
+        Target::Serial(PortDevice::Path(path)) => Ok(PortDevice::Path(scan::lasting_name(&path).into())),
+        Target::Serial(server @ PortDevice::Server(_)) => Ok(server),
+        Target::Tcp { .. } => Err(CommandError::usage(format!(
+            "'{word}' is a gateway, which has a configuration of its own; a serial server is written tcp://HOST:PORT, a port /dev/..."
+        ))),
+    }
+}
+
+async fn device(args: &Setup, answers: &mut Answers) -> Result<PortDevice, CommandError> {
     if let Some(device) = &args.device {
-        return Ok(PathBuf::from(scan::lasting_name(device)));
+        return port(device);
     }
     let found = adapters(Path::new("/dev"));
     let none = || {
         CommandError::Said(
             Exit::Fault,
             "there is no serial adapter: no /dev/serial/by-id, no /dev/ttyUSB* and no /dev/ttyACM*; plug it in, `dmesg | \
-             tail` says what the system makes of it, or name another port, such as --device /dev/ttyAMA0"
+             tail` says what the system makes of it, or name another port, such as --device /dev/ttyAMA0 or --device \
+             tcp://HOST:PORT for a serial server"
                 .to_owned(),
         )
     };
     let first = found.first().ok_or_else(none)?;
     if let [only] = found.as_slice() {
         say(&format!("Adapter: {}\n", only.display()));
-        return Ok(first.clone());
+        return Ok(PortDevice::Path(first.clone()));
     }
     let listed: Vec<String> = (1..)
         .zip(&found)
@@ -146,8 +158,15 @@ async fn device(args: &Setup, answers: &mut Answers) -> Result<PathBuf, CommandE
     loop {
         let answer = answers.ask("The meters are on number", "1").await?;
         match answer.parse::<usize>().ok().and_then(|number| found.get(number.checked_sub(1)?)) {
-            Some(device) => return Ok(device.clone()),
-            None => say(&format!("A number from 1 to {} is expected.\n", found.len())),
+            Some(device) => return Ok(PortDevice::Path(device.clone())),
+            None if answer.contains("://") => match port(&answer) {
+                Ok(server) => return Ok(server),
+                Err(wrong) => say(&format!("{}.\n", wrong.headline())),
+            },
+            None => say(&format!(
+                "A number from 1 to {} is expected, or a serial server as tcp://HOST:PORT.\n",
+                found.len()
+            )),
         }
     }
 }
@@ -155,11 +174,13 @@ async fn device(args: &Setup, answers: &mut Answers) -> Result<PathBuf, CommandE
 /// Asks the line who is there, at other settings too where that is wanted.
 async fn look(
     args: &Setup,
-    device: &Path,
+    device: &PortDevice,
     service: &mut Service,
     answers: &mut Answers,
     stop: &CancellationToken,
 ) -> Result<Findings, CommandError> {
+    let target = Target::Serial(device.clone());
+    let through = scan::through_line(&target, args.try_settings)?;
     let units = addresses(args, answers).await?;
     if service.is_running() {
         let question =
@@ -173,7 +194,7 @@ async fn look(
     let mut framings = if args.try_settings { scan::all_framings(own) } else { vec![own] };
     loop {
         let scope = if units.is_some() { Scope::Named } else { Scope::All };
-        let plan = scan::plan_for(units.as_ref(), framings.clone(), Through::Line, args.timeout);
+        let plan = scan::plan_for(units.as_ref(), framings.clone(), through, args.timeout);
         let settings = if let [only] = framings.as_slice() {
             only.to_string()
         } else {
@@ -182,20 +203,21 @@ async fn look(
         say(&format!(
             "Asking {} addresses on {} at {settings}; it takes about {} if nothing answers ...\n\n",
             plan.units.len(),
-            device.display(),
+            device,
             scan::about(plan.longest())
         ));
-        let found = scan::survey(&Target::Serial(PortDevice::Path(device.to_owned())), &plan, stop).await?;
+        let found = scan::survey(&target, &plan, stop).await?;
         if stop.is_cancelled() {
             return Err(interrupted());
         }
-        let words = report::words(&found, scope, Through::Line);
+        let words = report::words(&found, scope, through);
         let words: Vec<&str> = words.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
         say(&format!("{}\n\n", words.join("\n")));
-        let is_first = framings.len() == 1;
-        if found.meters().next().is_none() && is_first && !stop.is_cancelled() {
+        // The settings of a serial server are changed there.
+        let may_try = framings.len() == 1 && through == Through::Line;
+        if found.meters().next().is_none() && may_try {
             let all = scan::all_framings(own);
-            let longest = scan::plan_for(units.as_ref(), all.clone(), Through::Line, args.timeout).longest();
+            let longest = scan::plan_for(units.as_ref(), all.clone(), through, args.timeout).longest();
             let question = format!(
                 "Try the other usual baud rates and parities, too? That takes about {}",
                 scan::about(longest)

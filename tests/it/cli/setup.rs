@@ -28,13 +28,17 @@ impl Site {
 
     /// Runs it with these answers and options.
     fn setup(&self, answers: &str, words: &[&str]) -> Output {
+        self.setup_on(&self.folder.path("line").display().to_string(), answers, words)
+    }
+
+    fn setup_on(&self, device: &str, answers: &str, words: &[&str]) -> Output {
         let path = std::env::var("PATH").unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_metergate"))
             .arg("setup")
             .arg("--config")
             .arg(self.config())
             .arg("--device")
-            .arg(self.folder.path("line"))
+            .arg(device)
             .args(words)
             .env("PATH", format!("{}:{path}", self.folder.path("bin").display()))
             .stdin(Stdio::piped())
@@ -158,6 +162,35 @@ fn other_settings_are_tried_where_nobody_answers() {
     );
     assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
     assert_eq!(site.written()["buses"][0]["baud_rate"], 9600);
+}
+
+#[test]
+fn meters_behind_a_serial_server_are_set_up() {
+    let site = Site::new("1-2");
+    // To its clients, a gateway that speaks RTU over TCP is a serial server.
+    let server = site.folder.write(
+        "server.yaml",
+        &format!(
+            "status: off\nlisteners: [{{address: '127.0.0.1:0', framing: rtu}}]\nbuses: [{{name: a, device: {}, units: [{{id: 1-2, \
+             poll: off}}]}}]\n",
+            site.folder.path("line").display()
+        ),
+    );
+    let mut server = Program::start(["run".as_ref(), "--config".as_ref(), server.as_os_str()]);
+    let device = format!("tcp://{}", server.listening());
+    let words = ["--yes", "--units", "1-2", "--timeout", "1s", "--listen", "127.0.0.1:15020"];
+    let done = site.setup_on(&device, "", &words);
+    assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+    assert_eq!(site.written()["buses"][0]["device"], device.as_str());
+    assert_eq!(site.written()["buses"][0]["units"].as_sequence().unwrap().len(), 2);
+    for (device, words, part) in [
+        (device.as_str(), &["--try-settings"][..], "cannot change the settings of the serial server"),
+        ("127.0.0.1:502", &[], "a serial server is written tcp://HOST:PORT"),
+    ] {
+        let done = site.setup_on(device, "", &[&["--yes", "--force", "--units", "1"], words].concat());
+        assert_eq!(done.status.code(), Some(2), "{}", text(&done.stderr));
+        assert!(text(&done.stderr).contains(part), "{}", text(&done.stderr));
+    }
 }
 
 #[test]
