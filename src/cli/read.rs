@@ -65,7 +65,7 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
         return Err(CommandError::usage("--raw reads one unit; name it, such as --unit 3"));
     }
     let also = ConnectionArgs { also: units.to_vec(), ..args.connection.clone() };
-    let (resolved, words) = if args.all {
+    let (resolved, unreached, words) = if args.all {
         let names_a_target = args.words.first().is_some_and(|word| Target::read(word).is_some());
         if names_a_target || also.serial.is_given() {
             return Err(CommandError::usage(
@@ -73,7 +73,8 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
                  name them, such as --unit 1-12",
             ));
         }
-        (ResolvedTarget::all_here(&also)?, args.words.clone())
+        let all = ResolvedTarget::all_here(&also)?;
+        (all.found, all.unreached, args.words.clone())
     } else {
         let mut resolved = Vec::new();
         let mut words = Vec::new();
@@ -82,7 +83,7 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
             resolved.push((target, *unit));
             words = rest;
         }
-        (resolved, words)
+        (resolved, Vec::new(), words)
     };
     let (mut clients, mut targets, mut meters) = (Vec::new(), Vec::<Target>::new(), Vec::new());
     for (resolved, unit) in &resolved {
@@ -103,7 +104,7 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
         let typed = Typed { purpose: Purpose::Read, words: &words };
         clients.push(target.open(&also.to_unit(unit), typed).await?);
     }
-    Ok((clients, Sweep { meters }))
+    Ok((clients, Sweep { meters, unreached }))
 }
 
 /// The points of one meter that the words mean.

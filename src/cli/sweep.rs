@@ -31,6 +31,8 @@ pub(super) struct Points {
 /// Several meters, one after the other.
 pub(super) struct Sweep {
     pub(super) meters: Vec<Points>,
+    /// Units that are not read, for only listeners lead to them that speak what no command does.
+    pub(super) unreached: Vec<u8>,
 }
 
 /// One reading of one meter.
@@ -108,9 +110,15 @@ impl Sweep {
             Style::Json => rows.iter().map(|row| export::json(&row.subject, &row.found, spread)).collect(),
             Style::Csv => rows.iter().map(|row| self.csv_line(row, spread)).collect(),
         };
-        let complaint =
-            rows.is_empty().then(|| "the configuration names no meter that can be asked".to_owned());
-        let all = !rows.is_empty() && rows.iter().all(|row| row.found.missed.is_empty());
+        let complaint = if rows.is_empty() {
+            Some("the configuration names no meter that can be asked".to_owned())
+        } else {
+            (!self.unreached.is_empty()).then(|| {
+                let units: Vec<String> = self.unreached.iter().map(u8::to_string).collect();
+                format!("not read, for no listener for Modbus TCP leads to them: units {}", units.join(", "))
+            })
+        };
+        let all = complaint.is_none() && rows.iter().all(|row| row.found.missed.is_empty());
         Shown { text, complaint, exit: if all { Exit::Ok } else { Exit::Fault } }
     }
 

@@ -229,13 +229,13 @@ impl ResolvedTarget {
         })
     }
 
-    /// Every unit of the gateway running here, and what clients of the listener that is asked for it send.
+    /// Every unit of the gateway running here to which a listener leads that a command can ask.
     ///
     /// # Errors
-    /// No configuration, one with faults, or units to which no listener leads that a command can ask.
-    pub fn all_here(connection: &ConnectionArgs) -> Result<Vec<(Self, u8)>, CommandError> {
+    /// No configuration, one with faults, or no such unit.
+    pub(super) fn all_here(connection: &ConnectionArgs) -> Result<AllHere, CommandError> {
         let config = config_here(connection)?;
-        let mut found = Vec::new();
+        let (mut found, mut unreached, mut why) = (Vec::new(), Vec::new(), None);
         for (index, bus) in config.buses.iter().enumerate() {
             let leads = |listener: &Listener| listener.buses.contains(&index);
             let Some(listener) = nearest(&config, leads, Purpose::Read).filter(|one| leads(one)) else {
@@ -247,14 +247,31 @@ impl ResolvedTarget {
                     Some(map) => map.iter().find(|(_, meant)| **meant == alias).map(|(sent, _)| *sent)?,
                     None => alias,
                 };
-                Some(Self::through(listener, Some(bus), alias).map(|resolved| (resolved, sent)))
+                Some((Self::through(listener, Some(bus), alias), sent))
             };
-            for unit in bus.wire.iter().filter_map(by_alias) {
-                found.push(unit?);
+            for (resolved, sent) in bus.wire.iter().filter_map(by_alias) {
+                match resolved {
+                    Ok(resolved) => found.push((resolved, sent)),
+                    Err(error) => {
+                        unreached.push(sent);
+                        why = Some(error);
+                    }
+                }
             }
         }
-        Ok(found)
+        match why {
+            Some(error) if found.is_empty() => Err(error),
+            Some(_) | None => Ok(AllHere { found, unreached }),
+        }
     }
+}
+
+/// The units of the gateway running here.
+pub(super) struct AllHere {
+    /// Each with what clients of the listener that is asked for it send.
+    pub(super) found: Vec<(ResolvedTarget, u8)>,
+    /// Those only listeners lead to that speak what no command does.
+    pub(super) unreached: Vec<u8>,
 }
 
 /// The configuration of the gateway that is meant where no target is named.

@@ -181,6 +181,28 @@ fn the_meters_of_the_gateway_here_are_read_all_by_their_names() {
 }
 
 #[test]
+fn meters_that_only_rtu_over_tcp_leads_to_are_named_and_the_others_read() {
+    let address = meter([(25, 6000)].into());
+    let folder = Folder::new();
+    let config = folder.write(
+        "metergate.yaml",
+        &format!(
+            "listeners: [{{address: '{address}', buses: [a]}}, {{address: '127.0.0.1:2101', framing: rtu, buses: [b]}}]\n\
+             buses: [{{name: a, device: {}, units: [{{id: 2, profile: leviton-4000r}}]}}, {{name: b, device: {}, units: \
+             [{{id: 7-8, profile: leviton-4000r}}]}}]\n",
+            folder.path("a").display(),
+            folder.path("b").display()
+        ),
+    );
+    let output = run(&["read", "--all", "--csv", "-c", config.to_str().unwrap(), "frequency"]);
+    let (said, complaint) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 2), "{said}{complaint}");
+    assert!(said.contains(",2,,60.00,"), "{said}");
+    assert!(complaint.contains("no listener for Modbus TCP leads to them: units 7, 8"), "{complaint}");
+}
+
+#[test]
 fn meters_that_give_one_point_in_different_units_have_a_column_for_each() {
     // 1234 W as the SDM630 has it, at 30053; 30 kW as the 4000-R has it, at 3; its exponents read zero.
     let address = meter([(52, 0x449A), (53, 0x4000), (2, 30), (140, 0)].into());
