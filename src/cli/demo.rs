@@ -1,5 +1,7 @@
 //! `demo`: simulated meters and a gateway in one process, to try a client against before anything is wired.
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr};
@@ -193,6 +195,7 @@ fn introduction(
     has_company: bool,
 ) -> String {
     let host = seen_from_here(address.ip());
+    let program = program(env::args_os().next());
     let units = scenario::units(settings);
     let (port, unit) = (address.port(), units.ids().first().copied().unwrap_or(1));
     let (baud, faults) = (settings.baud_rate, scenario::fault_schedule(settings));
@@ -215,8 +218,8 @@ Modbus TCP:  {address}
 Behind it:   simulated Leviton 4000-R meters, units {units}, {baud} baud 8N1; the day before the start is simulated, too
 
 {faults}From another terminal, what a meter measures, and what is wrong:
-  metergate read {target}--unit {unit} power
-  metergate doctor{doctor}
+  {program} read {target}--unit {unit} power
+  {program} doctor{doctor}
 
 Real, reactive and apparent power of unit {unit} with mbpoll:
   mbpoll -m tcp -p {port} -a {unit} -t 4:float -B -r 261 -c 3 -1 {host}
@@ -231,6 +234,13 @@ Ctrl-C ends it.
 "
     );
     text
+}
+
+/// What calls this program in another terminal: a build is in no folder that the shell looks through.
+fn program(called: Option<OsString>) -> String {
+    let is_plain = |path: &String| path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let path = called.and_then(|path| path.into_string().ok()).filter(|path| path.contains('/'));
+    path.filter(is_plain).unwrap_or_else(|| "metergate".to_owned())
 }
 
 /// An address as it stands before a port.
@@ -268,3 +278,19 @@ const REPORT: time::Duration = time::Duration::from_secs(10);
 
 /// The simulated meters' pause before they answer.
 const TURNAROUND: time::Duration = time::Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_call_a_build_by_its_path_and_an_installed_program_by_its_name() {
+        let shown = |called: &str| program(Some(called.into()));
+        assert_eq!(shown("target/release/metergate"), "target/release/metergate");
+        assert_eq!(
+            (shown("metergate"), shown("./a b/metergate")),
+            ("metergate".to_owned(), "metergate".to_owned())
+        );
+        assert_eq!(program(None), "metergate");
+    }
+}

@@ -33,9 +33,9 @@ impl Demo {
 
     /// Runs a command as it was printed.
     fn run(&self, command: &str) -> Output {
-        let printed = self.printed.iter().find(|line| line.trim_start().starts_with(command));
-        let words = printed.unwrap_or_else(|| panic!("{:?}", self.printed)).split_whitespace().skip(1);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
+        let printed = self.printed.iter().find(|line| line.split_whitespace().nth(1) == Some(command));
+        let mut words = printed.unwrap_or_else(|| panic!("{:?}", self.printed)).split_whitespace();
+        let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(session(&self.folder.path(""))).output().unwrap()
     }
 }
@@ -80,10 +80,10 @@ fn a_demo_begins_with_a_day_behind_it() {
 #[test]
 fn what_a_demo_prints_works_as_it_stands() {
     let demo = Demo::start(&["--units", "2,5"]);
-    let read = demo.run("metergate read");
+    let read = demo.run("read");
     assert_eq!(read.status.code(), Some(0), "{}", String::from_utf8_lossy(&read.stderr));
     assert!(String::from_utf8_lossy(&read.stdout).starts_with("unit 2 at "));
-    let doctor = demo.run("metergate doctor");
+    let doctor = demo.run("doctor");
     assert_eq!(doctor.status.code(), Some(0), "{}", String::from_utf8_lossy(&doctor.stdout));
 }
 
