@@ -12,8 +12,18 @@ pub(super) struct SyntaxFault {
     pub(super) spot: Spot,
     pub(super) what: String,
     pub(super) help: String,
-    /// Whether the parser's key is the wrong one, rather than the one before.
-    pub(super) is_at_key: bool,
+    pub(super) place: FaultPlace,
+}
+
+/// The key that the message about a syntax error names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultPlace {
+    /// The one whose value the parser reads.
+    Key,
+    /// The section of that.
+    Section,
+    /// None: the line may belong elsewhere.
+    Unknown,
 }
 
 /// The mistake behind a complaint of the parser at `spot`. `sections` are those of this kind of file.
@@ -51,7 +61,7 @@ fn tab(line: usize, text: &str) -> Option<SyntaxFault> {
         },
         what: "found a tab".to_owned(),
         help: "indent with spaces; YAML does not allow tabs there".to_owned(),
-        is_at_key: false,
+        place: FaultPlace::Section,
     })
 }
 
@@ -63,14 +73,15 @@ fn address(line: usize, text: &str) -> Option<SyntaxFault> {
         spot: Spot { line, column: text[..at].chars().count() + 1, width: address.chars().count() },
         what: "an IPv6 address needs quotes, for a bracket begins a list".to_owned(),
         help: format!("write \"{address}\""),
-        is_at_key: false,
+        place: FaultPlace::Section,
     })
 }
 
 /// A percent sign at the left margin, which begins a YAML directive.
 fn directive(line: usize, text: &str) -> Option<SyntaxFault> {
     let spot = Spot { line, column: 1, width: 1 };
-    text.starts_with('%').then(|| SyntaxFault { is_at_key: false, ..by_complaint(spot, "directive") })
+    text.starts_with('%')
+        .then(|| SyntaxFault { place: FaultPlace::Section, ..by_complaint(spot, "directive") })
 }
 
 /// A value that begins with a sign that YAML reserves.
@@ -84,7 +95,7 @@ fn sign(spot: Spot, text: &str) -> Option<SyntaxFault> {
             spot,
             what: format!("a value cannot begin with `{sign}` unless it is in quotes"),
             help: format!("write `{key}{quote}{value}{quote}`"),
-            is_at_key: true,
+            place: FaultPlace::Key,
         }
     })
 }
@@ -92,7 +103,8 @@ fn sign(spot: Spot, text: &str) -> Option<SyntaxFault> {
 /// A dash, or a key, without a space behind it.
 fn no_space(line: usize, text: &str) -> Option<SyntaxFault> {
     let fault = |at: usize, width: usize, what: String, help: String| {
-        Some(SyntaxFault { spot: Spot { line, column: at + 1, width }, what, help, is_at_key: false })
+        let spot = Spot { line, column: at + 1, width };
+        Some(SyntaxFault { spot, what, help, place: FaultPlace::Unknown })
     };
     let bare = text.trim_start();
     if let Some(item) =
@@ -126,7 +138,12 @@ fn no_colon(line: usize, text: &str, complaint: &str) -> Option<SyntaxFault> {
     };
     let at = text.len() - text.trim_start().len();
     let spot = Spot { line, column: at + 1, width: bare.chars().count() };
-    Some(SyntaxFault { spot, what: "found no colon in this line".to_owned(), help, is_at_key: false })
+    Some(SyntaxFault {
+        spot,
+        what: "found no colon in this line".to_owned(),
+        help,
+        place: FaultPlace::Section,
+    })
 }
 
 /// A bracket that is not closed, or closes nothing.
@@ -154,7 +171,12 @@ fn bracket(lines: &[&str], complaint: &str) -> Option<SyntaxFault> {
 }
 
 fn unpaired(spot: Spot, bracket: char, why: &str) -> SyntaxFault {
-    SyntaxFault { spot, what: format!("`{bracket}` {why}"), help: BRACKET_HELP.to_owned(), is_at_key: false }
+    SyntaxFault {
+        spot,
+        what: format!("`{bracket}` {why}"),
+        help: BRACKET_HELP.to_owned(),
+        place: FaultPlace::Section,
+    }
 }
 
 /// A column at which lines of one list or mapping begin.
@@ -299,7 +321,7 @@ fn misplaced(
         spot: Spot { line, column: column + 1, width: 1 },
         what: format!("{subject} begins in column {}, {others}", column + 1),
         help,
-        is_at_key: false,
+        place: FaultPlace::Section,
     }
 }
 
@@ -314,7 +336,7 @@ fn indented(first: &OpenBlock<'_>, next: &str, line: usize) -> SyntaxFault {
             first.column + 1
         ),
         help: format!("delete the {spaces} before it"),
-        is_at_key: false,
+        place: FaultPlace::Section,
     }
 }
 
@@ -322,7 +344,7 @@ fn indented(first: &OpenBlock<'_>, next: &str, line: usize) -> SyntaxFault {
 fn by_complaint(spot: Spot, complaint: &str) -> SyntaxFault {
     let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
     let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
-    SyntaxFault { spot, what: what.to_owned(), help: help.to_owned(), is_at_key: true }
+    SyntaxFault { spot, what: what.to_owned(), help: help.to_owned(), place: FaultPlace::Key }
 }
 
 fn is_content(text: &str) -> bool {

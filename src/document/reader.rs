@@ -285,7 +285,19 @@ impl<'n> Reader<'n, '_> {
                 let quotes = if is_typographic { "use plain quotes (\") or none; " } else { "" };
                 (format!("found {}", error.found), Some(format!("{quotes}{hint}allowed: {allowed}")))
             }
-            ErrorKind::NoSection { title, keys } => no_section(error.node, title, keys),
+            ErrorKind::NoSection { title, keys } => {
+                if let Some((key, value)) = error.node.and_then(|node| without_space(node, keys)) {
+                    let spot = error.spot.map(|spot| Spot { width: key.len() + 1, ..spot });
+                    let help = format!("put a space after the colon: `{key}: {value}`");
+                    return self.faults.error(
+                        spot,
+                        &path,
+                        format!("found no space after `{key}:`"),
+                        Some(help),
+                    );
+                }
+                no_section(error.node, title, keys)
+            }
             ErrorKind::Other { what, help } => (what, help),
             ErrorKind::UnknownKey { known } => self.unknown(&path, known),
             ErrorKind::MissingKey(_) | ErrorKind::Reported => return,
@@ -321,16 +333,19 @@ impl<'n> Reader<'n, '_> {
     }
 }
 
+/// The key and the value of a line such as `id:1`, which YAML takes for a text.
+fn without_space<'n>(node: &'n Node, keys: Keys) -> Option<(&'n str, String)> {
+    let NodeKind::Scalar { text, plain: true } = &node.kind else { return None };
+    let (key, value) = text.split_once(':').filter(|(key, _)| keys.contains(key))?;
+    Some((key, shorten(value.trim_start())))
+}
+
 /// The message about a value in place of a section.
 fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<String>) {
     let keys_of = format!("{title} has the keys {}", keys.join(", "));
     match node.map(|node| (node, &node.kind)) {
         Some((_, NodeKind::Scalar { text, .. })) => {
             let text = shorten(text);
-            if let Some((key, value)) = text.split_once(':').filter(|(key, _)| keys.contains(key)) {
-                let help = format!("put a space after the colon: `{key}: {}`", value.trim_start());
-                return (format!("found `{text}`, which has no space after the colon"), Some(help));
-            }
             let first = keys.first().copied().unwrap_or_default();
             let help = format!("write `{first}: {text}`, if that is meant; {keys_of}");
             (format!("found `{text}` without a key"), Some(help))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::de::Sections;
-use super::layout;
+use super::layout::{self, FaultPlace};
 use super::problem::{Faults, Spot};
 
 /// One value of the file.
@@ -284,14 +284,17 @@ impl Builder {
     fn report_syntax(&self, error: &ScanError, sections: &Sections, faults: &mut Faults<'_>) {
         let marker = error.marker();
         let spot = Spot { line: marker.line(), column: marker.col() + 1, width: 1 };
-        let layout::SyntaxFault { spot, what, help, is_at_key } =
+        let layout::SyntaxFault { spot, what, help, place } =
             layout::explain(faults.lines(), spot, error.info(), sections);
         let mut key = self.path();
-        // The index reached in a list proves nothing about the place of a syntax error.
-        if key.ends_with(']') {
-            key.truncate(key.rfind('[').unwrap_or(0));
-        } else if !is_at_key {
-            key.truncate(key.rfind('.').unwrap_or(0));
+        match place {
+            // The index reached in a list proves nothing about the place of a syntax error.
+            FaultPlace::Key | FaultPlace::Section if key.ends_with(']') => {
+                key.truncate(key.rfind('[').unwrap_or(0));
+            }
+            FaultPlace::Key => {}
+            FaultPlace::Section => key.truncate(key.rfind('.').unwrap_or(0)),
+            FaultPlace::Unknown => key.clear(),
         }
         faults.error(Some(spot), &key, what, Some(help));
     }
