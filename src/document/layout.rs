@@ -6,6 +6,7 @@
 
 use super::de::Sections;
 use super::problem::Spot;
+use super::tree::shorten;
 
 /// The cause of a syntax error.
 pub(super) struct SyntaxFault {
@@ -34,7 +35,7 @@ pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str, sections: &Se
     let near = || numbered().filter(|(line, _)| line.abs_diff(spot.line) <= 1);
     let before = || numbered().take(last).filter(|(_, text)| is_content(text));
     near()
-        .find_map(|(line, text)| tab(line, text))
+        .find_map(|(line, text)| tab(line, text, &lines[..line - 1], sections))
         .or_else(|| near().find_map(|(line, text)| address(line, text)))
         .or_else(|| near().find_map(|(line, text)| directive(line, text)))
         .or_else(|| before().rev().take(2).find_map(|(line, text)| no_space(line, text)))
@@ -42,15 +43,19 @@ pub(super) fn explain(lines: &[&str], spot: Spot, complaint: &str, sections: &Se
         .or_else(|| bracket(&lines[..last], complaint))
         .or_else(|| indentation(&lines[..last], sections))
         .or_else(|| indentation(&lines[..(last + 1).min(lines.len())], sections))
-        .unwrap_or_else(|| {
-            let fault = by_complaint(spot, complaint);
-            let text = lines.get(spot.line.saturating_sub(1)).copied().unwrap_or_default();
-            if fault.what == SIGN.0 { sign(spot, text).unwrap_or(fault) } else { fault }
+        .or_else(|| {
+            let text = lines.get(spot.line.checked_sub(1)?)?;
+            sign(spot, text, complaint)
+                .or_else(|| comma(spot, text, complaint))
+                .or_else(|| quote(spot, text, complaint))
+                .or_else(|| colon(spot, text, complaint, sections))
+                .filter(|fault| fault.help.len() <= LONGEST_HELP)
         })
+        .unwrap_or_else(|| by_complaint(spot, complaint))
 }
 
-/// A tab in the indentation.
-fn tab(line: usize, text: &str) -> Option<SyntaxFault> {
+/// A tab in the indentation; `above` are the lines before it.
+fn tab(line: usize, text: &str, above: &[&str], sections: &Sections) -> Option<SyntaxFault> {
     let indent = &text[..text.len() - text.trim_start().len()];
     let column = indent.chars().position(|c| c == '\t')? + 1;
     is_content(text).then(|| SyntaxFault {
@@ -60,8 +65,29 @@ fn tab(line: usize, text: &str) -> Option<SyntaxFault> {
             width: indent.chars().skip(column - 1).take_while(|c| *c == '\t').count(),
         },
         what: "found a tab".to_owned(),
-        help: "indent with spaces; YAML does not allow tabs there".to_owned(),
+        help: match beside(key_of(text.trim_start()), above, sections) {
+            Some((key, line, column)) => {
+                let spaces = if column == 1 { "1 space".to_owned() } else { format!("{column} spaces") };
+                format!(
+                    "begin the line with {spaces} and no tab, so that it stands under `{key}` of line {line}"
+                )
+            }
+            None => "indent with spaces; YAML does not allow tabs there".to_owned(),
+        },
         place: FaultPlace::Section,
+    })
+}
+
+/// The last key above that a section has beside `key`: its name, its line, and the spaces or dash before it.
+fn beside<'t>(key: &str, above: &[&'t str], sections: &Sections) -> Option<(&'t str, usize, usize)> {
+    above.iter().enumerate().rev().find_map(|(at, text)| {
+        let bare = text.trim_start_matches([' ', '-']);
+        let other = key_of(bare);
+        let is_beside = |keys: &[&str]| keys.contains(&key) && keys.contains(&other);
+        sections
+            .iter()
+            .any(|section| is_beside(section().1))
+            .then(|| (other, at + 1, text.len() - bare.len()))
     })
 }
 
@@ -85,7 +111,10 @@ fn directive(line: usize, text: &str) -> Option<SyntaxFault> {
 }
 
 /// A value that begins with a sign that YAML reserves.
-fn sign(spot: Spot, text: &str) -> Option<SyntaxFault> {
+fn sign(spot: Spot, text: &str, complaint: &str) -> Option<SyntaxFault> {
+    if mistake(complaint).0 != SIGN.0 {
+        return None;
+    }
     let (at, sign) = text.char_indices().nth(spot.column.checked_sub(1)?)?;
     let key = text[..at].trim_start_matches([' ', '-']);
     let value = text[at..].split(" #").next().unwrap_or_default().trim_end();
@@ -110,7 +139,7 @@ fn no_space(line: usize, text: &str) -> Option<SyntaxFault> {
     if let Some(item) =
         bare.strip_prefix('-').filter(|item| item.starts_with(|c: char| c.is_ascii_lowercase()))
     {
-        let help = format!("put a space after it: `- {}`", item.trim_end());
+        let help = format!("put a space after it: `- {}`", shorten(item.trim_end()));
         return fault(text.len() - bare.len(), 1, "found no space after the dash".to_owned(), help);
     }
     let start = text.len() - text.trim_start_matches([' ', '-']).len();
@@ -121,7 +150,7 @@ fn no_space(line: usize, text: &str) -> Option<SyntaxFault> {
     if !is_glued || value.starts_with("//") {
         return None;
     }
-    let help = format!("put a space after the colon: `{key}: {value}`");
+    let help = format!("put a space after the colon: `{key}: {}`", shorten(value));
     fault(start, key.len() + 1, format!("found no space after `{key}:`"), help)
 }
 
@@ -133,7 +162,7 @@ fn no_colon(line: usize, text: &str, complaint: &str) -> Option<SyntaxFault> {
         return None;
     }
     let help = match bare.split_once('=') {
-        Some((key, value)) => format!("write `{}: {}`", key.trim(), value.trim()),
+        Some((key, value)) => format!("write `{}: {}`", shorten(key.trim()), shorten(value.trim())),
         None => "write `key: value`, or put # before a remark".to_owned(),
     };
     let at = text.len() - text.trim_start().len();
@@ -161,22 +190,86 @@ fn bracket(lines: &[&str], complaint: &str) -> Option<SyntaxFault> {
                 (None, '"' | '\'') => quote = Some(c),
                 (None, '[' | '{') => open.push((spot, c)),
                 (None, ']' | '}') if open.pop().is_none() => {
-                    return Some(unpaired(spot, c, "closes nothing"));
+                    let (what, help) = (format!("`{c}` closes nothing"), format!("delete this `{c}`"));
+                    return Some(SyntaxFault { spot, what, help, place: FaultPlace::Section });
                 }
                 (None, _) => {}
             }
         }
     }
-    open.last().map(|(spot, c)| unpaired(*spot, *c, "is not closed"))
+    let &(spot, bracket) = open.last()?;
+    let closing = if bracket == '[' { ']' } else { '}' };
+    let (what, help) =
+        (format!("`{bracket}` is not closed"), format!("put `{closing}` behind its last value"));
+    Some(SyntaxFault { spot, what, help, place: FaultPlace::Section })
 }
 
-fn unpaired(spot: Spot, bracket: char, why: &str) -> SyntaxFault {
-    SyntaxFault {
-        spot,
-        what: format!("`{bracket}` {why}"),
-        help: BRACKET_HELP.to_owned(),
-        place: FaultPlace::Section,
+/// A key inside brackets that follows a value without a comma; the parser stops at the key's colon.
+fn comma(spot: Spot, text: &str, complaint: &str) -> Option<SyntaxFault> {
+    let (at, _) = text.char_indices().nth(spot.column.checked_sub(1)?)?;
+    let (before, after) = text.split_at(at);
+    let value = before.rsplit(['[', '{', ',']).next().filter(|value| value.contains(": "))?;
+    let key = value.rsplit(' ').next().filter(|key| !key.is_empty())?;
+    ["flow", "bracket", "':'"].iter().any(|part| complaint.contains(part)).then(|| {
+        let width = key.chars().count();
+        let last = value.strip_suffix(key).unwrap_or(value).trim();
+        let next = after.split([',', ']', '}']).next().unwrap_or_default();
+        SyntaxFault {
+            spot: Spot { column: spot.column - width, width, ..spot },
+            what: format!("a comma is missing before `{key}`"),
+            help: format!("write `{last}, {key}{next}`"),
+            place: FaultPlace::Section,
+        }
+    })
+}
+
+/// A quote that is not closed, at `spot`; or text after one that is.
+fn quote(spot: Spot, text: &str, complaint: &str) -> Option<SyntaxFault> {
+    if mistake(complaint).0 != QUOTE.0 {
+        return None;
     }
+    let start = text.find(": ").map_or(0, |at| at + 2);
+    let (key, value) = text.split_at(start);
+    let key = key.trim_start_matches([' ', '-']);
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    let mark = value.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
+    let inside = value.replace(mark, "");
+    let is_open = value.matches(mark).count() == 1;
+    let what = if is_open { "this quote is not closed" } else { "found text after the closing quote" };
+    Some(SyntaxFault {
+        spot,
+        what: what.to_owned(),
+        help: format!("write `{key}{mark}{inside}{mark}`"),
+        place: FaultPlace::Key,
+    })
+}
+
+/// A colon and a space inside a value: a second key in the line, or a value that needs quotes.
+fn colon(spot: Spot, text: &str, complaint: &str, sections: &Sections) -> Option<SyntaxFault> {
+    if mistake(complaint).0 != COLON.0 {
+        return None;
+    }
+    let (at, _) = text.char_indices().nth(spot.column.checked_sub(1)?)?;
+    let (before, after) = text.split_at(at);
+    let (key, value) = before.trim_start_matches([' ', '-']).split_once(": ")?;
+    let second = before.rsplit(' ').next().unwrap_or_default();
+    let rest = after.split(" #").next().unwrap_or_default().trim_end();
+    if sections.iter().any(|section| section().1.contains(&second)) {
+        let width = second.chars().count();
+        return Some(SyntaxFault {
+            spot: Spot { column: spot.column - width, width, ..spot },
+            what: format!("found a second key, `{second}`, in this line"),
+            help: format!("put `{second}{rest}` in a line of its own, under `{key}`"),
+            place: FaultPlace::Section,
+        });
+    }
+    let mark = if value.contains('"') || rest.contains('"') { '\'' } else { '"' };
+    Some(SyntaxFault {
+        spot,
+        what: "found a colon and a space inside a value".to_owned(),
+        help: format!("write `{key}: {mark}{value}{rest}{mark}`"),
+        place: FaultPlace::Section,
+    })
 }
 
 /// A column at which lines of one list or mapping begin.
@@ -342,15 +435,22 @@ fn indented(first: &OpenBlock<'_>, next: &str, line: usize) -> SyntaxFault {
 
 /// The mistake by the parser's complaint, if the lines show none.
 fn by_complaint(spot: Spot, complaint: &str) -> SyntaxFault {
-    let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
-    let (what, help) = known.map_or(LAYOUT, |(_, mistake)| *mistake);
+    let (what, help) = mistake(complaint);
     SyntaxFault { spot, what: what.to_owned(), help: help.to_owned(), place: FaultPlace::Key }
+}
+
+fn mistake(complaint: &str) -> Mistake {
+    let known = COMPLAINTS.iter().find(|(part, _)| complaint.contains(part));
+    known.map_or(LAYOUT, |(_, mistake)| *mistake)
 }
 
 fn is_content(text: &str) -> bool {
     let text = text.trim_start();
     !text.is_empty() && !text.starts_with('#')
 }
+
+/// Bytes of a remedy that repeats a line; a longer one is replaced by a general one.
+const LONGEST_HELP: usize = 300;
 
 /// Signs with which a value cannot begin.
 const RESERVED: &str = "%@`&*!|>";
