@@ -64,16 +64,18 @@ impl TryFrom<File> for Config {
 /// Reads each listener, bus and unit by itself. Faulty values are reported and have their defaults.
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
     let mut file: File = reader.section(root, "")?;
-    file.listeners = reader.sections(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
-        let mut listener = reader.section::<Listener>(node, path).unwrap_or_default();
-        listener.rules = reader.sections_if_any(node, path, "rules", MAX_RULES, |reader, node, path| {
-            reader.section::<Rule>(node, path).unwrap_or_default()
+    file.listeners =
+        reader.sections::<Listener, _>(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
+            let mut listener = reader.section::<Listener>(node, path).unwrap_or_default();
+            listener.rules =
+                reader.sections_if_any::<Rule, _>(node, path, "rules", MAX_RULES, |reader, node, path| {
+                    reader.section::<Rule>(node, path).unwrap_or_default()
+                });
+            listener
         });
-        listener
-    });
-    file.buses = reader.sections(root, "", "buses", MAX_BUSES, |reader, node, path| {
+    file.buses = reader.sections::<Bus, _>(root, "", "buses", MAX_BUSES, |reader, node, path| {
         let mut bus = reader.section::<Bus>(node, path).unwrap_or_default();
-        bus.units = reader.sections(node, path, "units", MAX_UNITS, |reader, node, path| {
+        bus.units = reader.sections::<Unit, _>(node, path, "units", MAX_UNITS, |reader, node, path| {
             reader.section::<Unit>(node, path).unwrap_or_default()
         });
         bus

@@ -13,8 +13,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use crate::document::de::scalar;
-use crate::document::{Count, Duration, Scalar, decimal_or_hex, whole_number};
+use crate::document::{Count, Duration, Scalar, decimal_or_hex, nearest, whole_number};
 use crate::line::{Pace, UnitId};
+use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
 use crate::serial::{PortDevice, SerialServer};
 
@@ -23,14 +24,10 @@ scalar! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
     pub struct Address(pub SocketAddr);
     |text| text.parse().ok(),
-    |found| {
-        let example = match found.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => format!("{address}:502"),
-            Ok(IpAddr::V6(address)) => format!("\"[{address}]:502\""),
-            Err(_) if found.parse::<u16>().is_ok() => format!("0.0.0.0:{found}"),
-            Err(_) => "0.0.0.0:502".to_owned(),
-        };
-        format!("IPv4:port or \"[IPv6]:port\" (in quotes), such as {example}")
+    |_| "IPv4:port or \"[IPv6]:port\" (in quotes), such as 0.0.0.0:502",
+    |found| match found.parse::<IpAddr>() {
+        Ok(address) => Some(SocketAddr::new(address, MODBUS_PORT).to_string()),
+        Err(_) => found.parse::<u16>().ok().map(|port| format!("0.0.0.0:{port}")),
     };
 
     /// A network, or one address.
@@ -75,7 +72,8 @@ scalar! {
         let fits = (1..=LONGEST_PROFILE).contains(&text.len()) && text.bytes().all(letter);
         fits.then(|| text.to_owned())
     },
-    |_| "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -";
+    |_| "the name of a profile, such as leviton-4000r: lower-case letters, digits, _ and -",
+    |found| nearest(found, Profile::builtin_names().iter().copied()).map(str::to_owned);
 
     /// The interval of measurements; `None`: they are not read.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,7 +248,14 @@ impl<'de> Deserialize<'de> for UnitIds {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<UnitIds, E> {
-                UnitIds::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                let turned =
+                    || text.split_once('-').map(|(last, first)| format!("{}-{}", first.trim(), last.trim()));
+                UnitIds::parse(text).ok_or_else(|| {
+                    let meant = turned().filter(|range| UnitIds::parse(range).is_some());
+                    let unexpected =
+                        meant.as_deref().map_or(de::Unexpected::Str(text), de::Unexpected::Other);
+                    E::invalid_value(unexpected, &self)
+                })
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UnitIds, A::Error> {
@@ -396,6 +401,8 @@ const SENT_UNITS: &str =
     "identifiers that clients send, from 0 to 255: one, a range such as 2-8, or a list such as [1, 2, 5]";
 /// The highest number that a profile can print.
 const LAST_REGISTER: u32 = 465_536;
+/// The port of Modbus TCP.
+const MODBUS_PORT: u16 = 502;
 /// The longest gap worth reading over.
 const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).

@@ -27,6 +27,16 @@ pub(crate) trait Scalar: Sized {
 
     /// The allowed values as text; `found` is what was written, empty if that was no scalar.
     fn allowed(found: &str) -> String;
+
+    /// The value that was probably meant by a text that is none; [`read_scalar`] checks that it is one.
+    fn suggest(_: &str) -> Option<String> {
+        None
+    }
+}
+
+/// The suggestion of a type, if it is a value of it.
+fn suggestion<T: Scalar>(text: &str) -> Option<String> {
+    T::suggest(text).filter(|meant| meant != text && T::parse(meant).is_some())
 }
 
 /// A text that is not a valid value of its type.
@@ -34,31 +44,39 @@ pub(crate) trait Scalar: Sized {
 pub struct NotAllowed {
     /// The allowed values.
     allowed: String,
+    /// The value that was probably meant.
+    meant: Option<String>,
 }
 
 impl NotAllowed {
     /// `text` is not a valid `T`.
     pub(crate) fn new<T: Scalar>(text: &str) -> Self {
-        Self { allowed: T::allowed(text) }
+        Self { allowed: T::allowed(text), meant: suggestion::<T>(text) }
     }
 }
 
 impl Display for NotAllowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is expected", self.allowed)
+        write!(f, "{} is expected", self.allowed)?;
+        match &self.meant {
+            Some(meant) => write!(f, "; did you mean `{meant}`?"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for NotAllowed {}
 
 /// Defines newtypes that are [`Scalar`] and implement `Deserialize` and `FromStr`: `plain` where quotes are an error,
-/// the parser of the content, and the allowed values. Or, from parameters and a type, `Deserialize` alone.
+/// the parser of the content, the allowed values, and the value probably
+/// meant. Or, from parameters and a type, `Deserialize` alone.
 macro_rules! scalar {
     ($(
         $(#[$meta:meta])*
         $visible:vis struct $name:ident($inside:vis $content:ty) $(: $plain:ident)?;
         |$text:ident| $parse:expr,
-        |$found:pat_param| $allowed:expr;
+        |$found:pat_param| $allowed:expr
+        $(, |$wrong:ident| $meant:expr)?;
     )+) => {$(
         $(#[$meta])*
         $visible struct $name($inside $content);
@@ -73,6 +91,10 @@ macro_rules! scalar {
             fn allowed($found: &str) -> String {
                 $allowed.into()
             }
+
+            $(fn suggest($wrong: &str) -> Option<String> {
+                $meant
+            })?
         }
 
         impl std::str::FromStr for $name {
@@ -108,22 +130,25 @@ pub(crate) fn read_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D)
         }
 
         fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<T, E> {
-            let refused = || E::invalid_value(Unexpected::Str(text), &T::allowed(text).as_str());
-            T::parse(text).ok_or_else(refused)
+            T::parse(text).ok_or_else(|| not_allowed::<T, E>(text, ""))
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
             let read = T::parse(text);
             let is_quoted = T::PLAIN && read.is_some();
-            let refused = || {
-                let quotes = if is_quoted { ", without quotes" } else { "" };
-                E::invalid_value(Unexpected::Str(text), &format!("{}{quotes}", T::allowed(text)).as_str())
-            };
-            read.filter(|_| !T::PLAIN).ok_or_else(refused)
+            let quotes = if is_quoted { ", without quotes" } else { "" };
+            read.filter(|_| !T::PLAIN).ok_or_else(|| not_allowed::<T, E>(text, quotes))
         }
     }
 
     deserializer.deserialize_any(OfScalar(PhantomData))
+}
+
+fn not_allowed<T: Scalar, E: de::Error>(text: &str, quotes: &str) -> E {
+    let meant = suggestion::<T>(text);
+    // What was found is known from the node; the suggestion takes its place.
+    let unexpected = meant.as_deref().map_or(Unexpected::Str(text), Unexpected::Other);
+    E::invalid_value(unexpected, &format!("{}{quotes}", T::allowed(text)).as_str())
 }
 
 /// What is skipped, or added, in one pass over a section.
@@ -240,8 +265,13 @@ impl de::Error for Error<'_> {
         Self::new(ErrorKind::Value { hint: String::new(), allowed: allowed.to_string() })
     }
 
-    fn invalid_value(_: Unexpected<'_>, allowed: &dyn Expected) -> Self {
-        Self::new(ErrorKind::Value { hint: String::new(), allowed: allowed.to_string() })
+    /// `Unexpected::Other` is a value that was probably meant.
+    fn invalid_value(found: Unexpected<'_>, allowed: &dyn Expected) -> Self {
+        let hint = match found {
+            Unexpected::Other(meant) => format!("did you mean `{meant}`? "),
+            _ => String::new(),
+        };
+        Self::new(ErrorKind::Value { hint, allowed: allowed.to_string() })
     }
 
     fn unknown_variant(found: &str, allowed: &'static [&'static str]) -> Self {

@@ -1,6 +1,7 @@
 //! Suggestions for a mistyped word.
 
-/// The known word nearest to a mistyped one, if one is near enough.
+/// The known word nearest to a mistyped one, if one is near enough; else the only one that begins with it, or with which
+/// it begins.
 pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     if typed.len() > LONGEST_TYPED {
         return None;
@@ -8,8 +9,12 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
     let letters = |word: &str| word.to_lowercase().replace(['-', ' '], "_");
     let typed = letters(typed);
     let near = (typed.chars().count() / 3).max(1);
-    let measured = known.into_iter().map(|word| (strsim::osa_distance(&typed, &letters(word)), word));
-    measured.filter(|(far, _)| *far <= near).min_by_key(|(far, _)| *far).map(|(_, word)| word)
+    let known: Vec<(&str, String)> = known.into_iter().map(|word| (word, letters(word))).collect();
+    let measured = known.iter().map(|(word, spelt)| (strsim::osa_distance(&typed, spelt), *word));
+    let nearest = measured.filter(|(far, _)| *far <= near).min_by_key(|(far, _)| *far).map(|(_, word)| word);
+    let is_part = |spelt: &str, of: &str| !spelt.is_empty() && of.starts_with(spelt);
+    let mut begun = known.iter().filter(|(_, spelt)| is_part(&typed, spelt) || is_part(spelt, &typed));
+    nearest.or_else(|| begun.next().filter(|_| begun.next().is_none()).map(|(word, _)| *word))
 }
 
 /// The same as a sentence with a trailing space; empty if no word is near.

@@ -75,11 +75,22 @@ impl<const MIN: u64, const MAX: u64> Scalar for Duration<MIN, MAX> {
         Self::new(time::Duration::from_micros(millionths / 1_000_000)).filter(|_| whole)
     }
 
-    fn allowed(found: &str) -> String {
+    fn allowed(_: &str) -> String {
         let [min, max] = [MIN, MAX].map(|millis| Duration::<0>(time::Duration::from_millis(millis)));
-        let without_unit = !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit());
-        let hint = if without_unit { format!(" (`{found}s` are seconds)") } else { String::new() };
-        format!("a duration from {min} to {max}, with its unit: ms, s, m or h{hint}")
+        format!("a duration from {min} to {max}, with its unit: ms, s, m or h")
+    }
+
+    fn suggest(found: &str) -> Option<String> {
+        let (number, unit) =
+            found.split_at(found.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(found.len()));
+        let unit = match unit.trim().to_lowercase().as_str() {
+            "" | "s" | "sec" | "secs" | "second" | "seconds" => "s",
+            "ms" | "msec" | "millis" | "milliseconds" => "ms",
+            "m" | "min" | "mins" | "minute" | "minutes" => "m",
+            "h" | "hour" | "hours" => "h",
+            _ => return None,
+        };
+        Some(format!("{}{unit}", number.trim()))
     }
 }
 
@@ -131,7 +142,7 @@ mod tests {
         }
         assert_eq!(Duration::<0>::option("0.0005ms"), Err(Duration::<0>::from_str("0.0005ms").unwrap_err()));
         let said = Timeout::option("5").unwrap_err().to_string();
-        assert!(said.ends_with("with its unit: ms, s, m or h (`5s` are seconds) is expected"), "{said}");
+        assert!(said.ends_with("with its unit: ms, s, m or h is expected; did you mean `5s`?"), "{said}");
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use serde::Deserialize;
 
-use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, Sections, allowed};
-use super::did_you_mean;
+use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, Sections, allowed, keys};
+use super::nearest;
 use super::problem::{Faults, Problem, Problems, Spot, unreadable};
 use super::text::{bounded, first_control_character};
 use super::tree::{self, Entry, Node, NodeKind, join, shorten};
-use super::value::{allowed_list, wrong_length};
+use super::value::wrong_length;
 
 /// One section of a file: a struct whose container attribute `rename` is its display name, after "of".
 pub(crate) trait Section: for<'de> Deserialize<'de> {
@@ -121,7 +121,7 @@ impl<'n> Reader<'n, '_> {
     }
 
     /// Reads each section of the list below a key. A missing or empty list is reported.
-    pub(crate) fn sections<T>(
+    pub(crate) fn sections<S: Section, T>(
         &mut self,
         parent: &'n Node,
         path: &str,
@@ -132,7 +132,8 @@ impl<'n> Reader<'n, '_> {
         let path = join(path, key);
         let NodeKind::Mapping(entries) = &parent.kind else { return Vec::new() };
         if parent.entry(key).is_none() {
-            self.error(&path, "the key is missing", &format!("allowed: {}", allowed_list(most)));
+            let help = format!("add `{key}:`, and below it {}", entries_of::<S>(most));
+            self.error(&path, "the key is missing", &help);
         }
         let mut found = Vec::new();
         for entry in entries.iter().filter(|entry| entry.key == key) {
@@ -151,11 +152,23 @@ impl<'n> Reader<'n, '_> {
                     | NodeKind::Empty
                     | NodeKind::Absent
                     | NodeKind::Refused
-                    | NodeKind::Scalar { .. } => (what, format!("allowed: {}", allowed_list(most))),
+                    | NodeKind::Scalar { .. } => (what, format!("write {}", entries_of::<S>(most))),
                 };
                 self.faults.error(Some(entry.value.spot), &path, what, Some(help));
             }
             let NodeKind::List(items) = &entry.value.kind else { continue };
+            if let [Node { kind: NodeKind::Scalar { text, .. }, .. }, _, ..] = items.as_slice()
+                && items.iter().all(|item| is_text(item, keys::<S>()))
+            {
+                let help = format!("begin each with its key: `- {}: {}`", first_key::<S>(), shorten(text));
+                self.faults.error(
+                    Some(items[0].spot),
+                    &path,
+                    "found values without a key".to_owned(),
+                    Some(help),
+                );
+                continue;
+            }
             for (index, item) in items.iter().take(most).enumerate() {
                 let one = read(self, item, &format!("{path}[{index}]"));
                 // A list under a duplicate key is read only for its mistakes.
@@ -188,7 +201,7 @@ impl<'n> Reader<'n, '_> {
     }
 
     /// The same for an optional list.
-    pub(crate) fn sections_if_any<T>(
+    pub(crate) fn sections_if_any<S: Section, T>(
         &mut self,
         parent: &'n Node,
         path: &str,
@@ -196,7 +209,11 @@ impl<'n> Reader<'n, '_> {
         most: usize,
         read: impl FnMut(&mut Self, &'n Node, &str) -> T,
     ) -> Vec<T> {
-        if parent.entry(key).is_none() { Vec::new() } else { self.sections(parent, path, key, most, read) }
+        if parent.entry(key).is_none() {
+            Vec::new()
+        } else {
+            self.sections::<S, T>(parent, path, key, most, read)
+        }
     }
 
     /// Reports a problem of the value at a path, and the remedy.
@@ -231,7 +248,10 @@ impl<'n> Reader<'n, '_> {
     pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
         if value.is_none() && self.is_sound(path) {
             let help = match allowed::<T>() {
-                Some(ErrorKind::Value { allowed, .. }) => format!("allowed: {allowed}"),
+                Some(ErrorKind::Value { allowed, .. }) => {
+                    let key = path.rsplit('.').next().unwrap_or_default();
+                    format!("add `{key}:` with {allowed}")
+                }
                 Some(_) | None => String::new(),
             };
             self.error(path, "the key is missing", &help);
@@ -274,7 +294,8 @@ impl<'n> Reader<'n, '_> {
         let is_absent = error.node.is_some_and(|node| matches!(node.kind, NodeKind::Absent));
         let (what, help) = match error.kind {
             ErrorKind::Value { allowed, .. } if is_absent => {
-                ("the key is missing".to_owned(), Some(format!("allowed: {allowed}")))
+                let key = error.path.first().map(String::as_str).unwrap_or_default();
+                ("the key is missing".to_owned(), Some(format!("add `{key}:` with {allowed}")))
             }
             ErrorKind::Value { hint, allowed } => {
                 if let Some((what, help)) = error.node.and_then(|node| self.explain_escape(node)) {
@@ -325,12 +346,29 @@ impl<'n> Reader<'n, '_> {
         }
         let typed = steps.last().copied().unwrap_or_default();
         let mut sections = self.format.sections.iter().map(|section| section());
-        let hint = match sections.find(|(_, keys)| keys.contains(&typed)) {
-            Some((title, _)) => format!("`{typed}` is a key of {title}, so it belongs there; "),
-            None => did_you_mean(typed, known.iter().copied()),
+        let help = match sections.find(|(_, keys)| keys.contains(&typed)) {
+            Some((title, _)) => format!("`{typed}` is a key of {title}, so it belongs there"),
+            None => match nearest(typed, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("allowed here: {}", known.join(", ")),
+            },
         };
-        ("unknown key".to_owned(), Some(format!("{hint}allowed here: {}", known.join(", "))))
+        ("unknown key".to_owned(), Some(help))
     }
+}
+
+/// Whether an item is a text without any key of its section.
+fn is_text(item: &Node, keys: Keys) -> bool {
+    matches!(item.kind, NodeKind::Scalar { .. }) && without_space(item, keys).is_none()
+}
+
+fn first_key<S: Section>() -> &'static str {
+    keys::<S>().first().copied().unwrap_or_default()
+}
+
+/// What a list of sections is, for a message.
+fn entries_of<S: Section>(most: usize) -> String {
+    format!("1 to {most} entries, each beginning with a dash: `- {}: ...`", first_key::<S>())
 }
 
 /// The key and the value of a line such as `id:1`, which YAML takes for a text.
@@ -347,7 +385,7 @@ fn no_section(node: Option<&Node>, title: &str, keys: Keys) -> (String, Option<S
         Some((_, NodeKind::Scalar { text, .. })) => {
             let text = shorten(text);
             let first = keys.first().copied().unwrap_or_default();
-            let help = format!("write `{first}: {text}`, if that is meant; {keys_of}");
+            let help = format!("write `{first}: {text}`, if that is meant");
             (format!("found `{text}` without a key"), Some(help))
         }
         Some((node, _)) => {

@@ -54,7 +54,16 @@ impl<const MIN: u32, const MAX: u32> Scalar for Count<MIN, MAX> {
     }
 
     fn allowed(_: &str) -> String {
-        format!("a whole number from {MIN} to {MAX}")
+        if MAX - MIN == 1 { format!("{MIN}, {MAX}") } else { format!("a whole number from {MIN} to {MAX}") }
+    }
+
+    fn suggest(found: &str) -> Option<String> {
+        // A separator of thousands, or leading zeros.
+        let groups: Vec<_> = found.split([',', '.', '\'', '_', ' ']).collect();
+        let is_grouped = groups.len() > 1 && groups.iter().skip(1).all(|group| group.len() == 3);
+        let digits = if is_grouped { groups.concat() } else { found.to_owned() };
+        let bare = digits.trim_start_matches('0');
+        Some(if bare.is_empty() { "0".to_owned() } else { bare.to_owned() })
     }
 }
 
@@ -90,10 +99,12 @@ impl<const MIN: u32> Scalar for Share<MIN> {
         (MIN..=10_000).contains(&hundredths).then_some(Self(hundredths))
     }
 
-    fn allowed(found: &str) -> String {
-        let is_bare = decimal(found, 2).is_some();
-        let hint = if is_bare { format!(" (`{found}%`, with its sign)") } else { String::new() };
-        format!("a share from {} to 100%{hint}", Self(MIN))
+    fn allowed(_: &str) -> String {
+        format!("a share from {} to 100%", Self(MIN))
+    }
+
+    fn suggest(found: &str) -> Option<String> {
+        Some(format!("{found}%"))
     }
 }
 
@@ -177,7 +188,7 @@ impl<'de, T: Deserialize<'de>, const MIN: usize, const MAX: usize> Deserialize<'
     }
 }
 
-pub(super) fn allowed_list(most: usize) -> String {
+fn allowed_list(most: usize) -> String {
     format!("a list of 1 to {most}, each beginning with a dash")
 }
 

@@ -58,18 +58,19 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
         }
     }
     let mut number = 0;
-    let blocks = reader.sections(root, "", "blocks", MAX_BLOCKS, |reader, node, path| {
-        number += 1;
-        let block: section::Block = reader.section(node, path).unwrap_or_default();
-        let around = Around {
-            first,
-            block: number - 1,
-            functions: functions.as_deref(),
-            word_order: block.word_order.unwrap_or(file.word_order),
-            byte_order: block.byte_order.unwrap_or(file.byte_order),
-        };
-        read_block(&block, node, path, around, reader)
-    });
+    let blocks =
+        reader.sections::<section::Block, _>(root, "", "blocks", MAX_BLOCKS, |reader, node, path| {
+            number += 1;
+            let block: section::Block = reader.section(node, path).unwrap_or_default();
+            let around = Around {
+                first,
+                block: number - 1,
+                functions: functions.as_deref(),
+                word_order: block.word_order.unwrap_or(file.word_order),
+                byte_order: block.byte_order.unwrap_or(file.byte_order),
+            };
+            read_block(&block, node, path, around, reader)
+        });
     checks::check(&blocks, &gaps, &file, reader);
     if reader.has_errors() {
         return None;
@@ -172,10 +173,11 @@ fn read_block<'n>(
     let core = core.filter(|found| is_numbered(found, around.first, &key("core"), reader));
     let functions = own_tables(block, path, around.functions, reader);
     let function = functions.first().copied().unwrap_or(FunctionCode::READ_HOLDING_REGISTERS);
-    let points = reader.sections(node, path, "points", MAX_POINTS, |reader, node, path| {
-        let point = reader.section(node, path).unwrap_or_default();
-        read_point(&point, path, around, function, reader)
-    });
+    let points =
+        reader.sections::<section::Point, _>(node, path, "points", MAX_POINTS, |reader, node, path| {
+            let point = reader.section(node, path).unwrap_or_default();
+            read_point(&point, path, around, function, reader)
+        });
     let range = |found: &RangeInclusive<u32>| {
         Some(ReadRange {
             function,

@@ -49,14 +49,16 @@ impl MeterRead {
 
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<ChainSettings> {
     let scenario: Scenario = reader.section(root, "")?;
-    let meters = reader.sections(root, "", "meters", MAX_METERS, |reader, node, path| {
-        let meter = reader.section(node, path).unwrap_or_default();
-        read_meter(&meter, path, &scenario, reader)
-    });
-    let faults = reader.sections_if_any(root, "", "faults", MAX_FAULTS, |reader, node, path| {
-        let fault = reader.section(node, path).unwrap_or_default();
-        read_fault(&fault, path, &meters, reader)
-    });
+    let meters =
+        reader.sections::<section::Meter, _>(root, "", "meters", MAX_METERS, |reader, node, path| {
+            let meter = reader.section(node, path).unwrap_or_default();
+            read_meter(&meter, path, &scenario, reader)
+        });
+    let faults =
+        reader.sections_if_any::<section::Fault, _>(root, "", "faults", MAX_FAULTS, |reader, node, path| {
+            let fault = reader.section(node, path).unwrap_or_default();
+            read_fault(&fault, path, &meters, reader)
+        });
     if reader.has_errors() {
         return None;
     }

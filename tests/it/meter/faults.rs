@@ -347,7 +347,7 @@ fn a_command_goes_to_a_register_that_can_be_written() {
     let text = with("1", ONE, "commands: [{point: a, code: 1, name: go, effect: Goes, min_interval: 10}]\n");
     let expected = [
         "p.yaml:9:20: error: commands[0].point: a is not a single register that can be written; allowed: one that is, with `access: read_write`",
-        "p.yaml:9:70: error: commands[0].min_interval: found `10`; allowed: a duration from 0s to 1h, with its unit: ms, s, m or h (`10s` are seconds)",
+        "p.yaml:9:70: error: commands[0].min_interval: found `10`; did you mean `10s`? allowed: a duration from 0s to 1h, with its unit: ms, s, m or h",
     ];
     assert_eq!(headlines(&text), expected);
     let text = with("1", ONE, "commands: [{point: a, code: 1, name: go, effect: Goes}]\n");
