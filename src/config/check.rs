@@ -385,12 +385,12 @@ fn collide(a: &SocketAddr, b: &SocketAddr) -> bool {
 }
 
 fn check_names(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
-    let mut seen = BTreeMap::new();
+    let mut seen: BTreeMap<&str, &String> = BTreeMap::new();
     for bus in buses {
         let Some(name) = bus.name else { continue };
         if let Some(first) = seen.get(name) {
-            let what = format!("found {name}, the name of {first} too");
-            reader.error(&bus.key("name"), &what, "allowed: each name once");
+            let what = format!("found `{name}`, the name of {first}{} too", reader.on_line(first));
+            reader.error(&bus.key("name"), &what, "give this bus another name");
         } else {
             seen.insert(name, &bus.path);
         }
@@ -398,17 +398,22 @@ fn check_names(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
 }
 
 fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
-    let mut seen = BTreeMap::new();
+    let mut seen: BTreeMap<_, (&PortDevice, String)> = BTreeMap::new();
     for bus in buses {
         let Some(device) = &bus.bus.device else { continue };
         let resolved = device::resolve(&device.0);
         if let Some((first, path)) = seen.get(&resolved) {
-            let (what, allowed) = match &device.0 {
-                PortDevice::Path(_) => ("device", "allowed: one bus on a device"),
-                PortDevice::Server(_) => ("serial server", "allowed: one bus on a port of a serial server"),
+            let (what, other) = match &device.0 {
+                PortDevice::Path(_) => ("device", "another device"),
+                PortDevice::Server(_) => ("serial server", "another port of the server"),
             };
-            let what = format!("found {}, the same {what} as {first} of {path}", device.0);
-            reader.error(&bus.key("device"), &what, allowed);
+            let what =
+                format!("found `{}`, the same {what} as {first} of {path}{}", device.0, reader.on_line(path));
+            reader.error(
+                &bus.key("device"),
+                &what,
+                &format!("move these units to that bus, or name {other}"),
+            );
         } else {
             seen.insert(resolved, (&device.0, bus.key("device")));
         }
@@ -825,7 +830,8 @@ fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, 
     if is_sound && token.is_none() && !address.ip().is_loopback() {
         let what = format!("found {address}, which others can reach, and no token_file beside it");
         let help = format!(
-            "allowed: a loopback address such as 127.0.0.1:8502, or with a token_file any ({MAKE_TOKEN})"
+            "write 127.0.0.1:{}, so that only this machine reaches the page, or add `token_file:` ({MAKE_TOKEN})",
+            address.port()
         );
         reader.error("status.address", &what, &help);
     }

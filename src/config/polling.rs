@@ -59,17 +59,26 @@ fn without_profile(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> Opti
     if !reader.is_sound(&key("profile")) {
         return None;
     }
-    if unit.poll.is_some_and(|poll| poll.0.is_some()) {
-        let what = "found an interval, but the unit has no profile that says what to read";
-        reader.error(&key("poll"), what, "allowed: off, or a profile");
-    }
-    if unit.blocks.is_some() {
-        let what = "found a choice of blocks, but the unit has no profile whose blocks they could be";
-        reader.error(&key("blocks"), what, "allowed: leaving the key out, or a profile");
-    }
-    if unit.poll_slow.unwrap_or_default() != PollSlow::default() {
-        let what = "nothing is read at this interval, for the unit has no profile";
-        reader.warning(&key("poll_slow"), what, "leave it out, or name one");
+    let is_slow = unit.poll_slow.unwrap_or_default() != PollSlow::default();
+    let keys = [
+        ("poll", unit.poll.is_some_and(|poll| poll.0.is_some())),
+        ("blocks", unit.blocks.is_some()),
+        ("poll_slow", is_slow),
+    ];
+    let needing: Vec<&str> =
+        keys.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect();
+    match needing.as_slice() {
+        [] => {}
+        ["poll_slow"] => {
+            let what = "nothing is read at this interval, for the unit has no profile";
+            reader.warning(&key("poll_slow"), what, "leave it out, or name one");
+        }
+        needing => {
+            let needing = needing.join(", ");
+            let help =
+                format!("add `profile:` with the name of one, such as leviton-4000r, or leave out {needing}");
+            reader.error(&key("profile"), &format!("the key is missing, needed by {needing}"), &help);
+        }
     }
     Some(UnitPolling { profile: None, polling: Polling::default() })
 }

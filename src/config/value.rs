@@ -44,6 +44,9 @@ scalar! {
         absolute(text).map(PortDevice::Path).or_else(server)
     },
     |found| {
+        if found.len() > 3 && found.starts_with("COM") && found[3..].bytes().all(|b| b.is_ascii_digit()) {
+            return format!("the full name of the device here, such as /dev/serial/by-id/usb-X, for {found} is a name of Windows; `ls /dev/serial/by-id/` lists them");
+        }
         let server = "tcp://host:port of a serial server";
         if found.starts_with(SerialServer::SCHEME) {
             return format!("{server}, such as tcp://10.0.0.7:4001 or tcp://[fd00::7]:4001; the port is needed");

@@ -267,9 +267,10 @@ impl de::Error for Error<'_> {
 
     /// `Unexpected::Other` is a value that was probably meant.
     fn invalid_value(found: Unexpected<'_>, allowed: &dyn Expected) -> Self {
-        let hint = match found {
-            Unexpected::Other(meant) => format!("did you mean `{meant}`? "),
-            _ => String::new(),
+        let hint = if let Unexpected::Other(meant) = found {
+            format!("did you mean `{meant}`? ")
+        } else {
+            String::new()
         };
         Self::new(ErrorKind::Value { hint, allowed: allowed.to_string() })
     }

@@ -372,7 +372,7 @@ fn entries_of<S: Section>(most: usize) -> String {
 }
 
 /// The key and the value of a line such as `id:1`, which YAML takes for a text.
-fn without_space<'n>(node: &'n Node, keys: Keys) -> Option<(&'n str, String)> {
+fn without_space(node: &Node, keys: Keys) -> Option<(&str, String)> {
     let NodeKind::Scalar { text, plain: true } = &node.kind else { return None };
     let (key, value) = text.split_once(':').filter(|(key, _)| keys.contains(key))?;
     Some((key, shorten(value.trim_start())))

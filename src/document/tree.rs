@@ -342,7 +342,8 @@ fn check_key(node: Node, path: &str, seen: &mut BTreeMap<String, Spot>, faults: 
     }
     if let Some(first) = seen.get(&name) {
         let what = format!("found the key a second time, the first is on line {}", first.line);
-        refuse(faults, spot, &own, &what, "each key once in a section");
+        let help = "delete this line, and move what stands below it to the end of the first";
+        faults.error(Some(spot), &own, what, Some(help.to_owned()));
         return Pending::Key { name, spot, doubled: true };
     }
     seen.insert(name.clone(), spot);

@@ -127,6 +127,7 @@ fn check_points(block: &BlockRead, reader: &mut Reader<'_, '_>) {
     let is_complete = !sorted.is_empty() && sorted.len() == block.points.len();
     sorted.sort_by_key(|(registers, _)| *registers.start());
     let mut next = *own.start();
+    let mut before: Option<&PointRead> = None;
     for (registers, point) in sorted {
         let path = format!("{}.register", point.path);
         if !own.contains(registers.start()) || !own.contains(registers.end()) {
@@ -137,12 +138,19 @@ fn check_points(block: &BlockRead, reader: &mut Reader<'_, '_>) {
             continue;
         }
         if *registers.start() < next {
-            let what = format!("found {}, but another point reaches up to {}", count(registers), next - 1);
+            let owner =
+                before.and_then(|other| Some((other.registers.as_ref()?, reader.on_line(&other.path))));
+            let owner = owner.map(|(taken, line)| format!("the point{line} has {}", show(taken)));
+            let owner = owner.unwrap_or_else(|| format!("another point reaches up to {}", next - 1));
+            let what = format!("found {}, but {owner}", count(registers));
             reader.error(&path, &what, "allowed: each register in one point");
         } else if *registers.start() > next && is_complete {
             report_hole(block, next..=registers.start() - 1, reader);
         }
-        next = next.max(registers.end() + 1);
+        if *registers.end() + 1 > next {
+            next = registers.end() + 1;
+            before = Some(point);
+        }
     }
     if next <= *own.end() && is_complete {
         report_hole(block, next..=*own.end(), reader);

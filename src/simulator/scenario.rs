@@ -179,7 +179,7 @@ fn belongs<T: for<'de> Deserialize<'de>>(
     } else if value.is_some() {
         let owners: Vec<_> = owners.iter().map(|owner| owner.word()).collect();
         let what = format!("found a key that does not go with {}", kind.word());
-        reader.error(path, &what, &format!("allowed: on {} only", owners.join(" and ")));
+        reader.error_at_key(path, &what, &format!("allowed: on {} only", owners.join(" and ")));
     }
 }
 
@@ -244,8 +244,7 @@ fn has_phase(kind: &FaultKind, wiring: SystemType, path: &str, reader: &mut Read
         return true;
     }
     let all: Vec<_> = Phase::ALL.iter().take(there).map(|phase| phase.letter()).collect();
-    let what =
-        format!("found {}, of which a meter of system type {} has no {what}", phase.letter(), wiring.code());
+    let what = format!("a meter of system type {} has no {what} of phase {}", wiring.code(), phase.letter());
     reader.error(path, &what, &format!("allowed: {}", all.join(", ")));
     false
 }

@@ -23,7 +23,6 @@ buses:
     let problems = found.unwrap_err();
     assert_eq!(problems.errors().len(), 1);
     assert_eq!(problems.errors()[0].key(), "buses[1].device");
-    let expected =
-        format!("the same device as {} of buses[0].device; allowed: one bus on a device", device.display());
-    assert!(problems.errors()[0].message().ends_with(&expected), "{problems}");
+    let expected = format!("the same device as {} of buses[0].device on line ", device.display());
+    assert!(problems.errors()[0].message().contains(&expected), "{problems}");
 }

@@ -64,7 +64,7 @@ fn impossible_entries_are_all_shown() {
         "listeners[0].unit_map.1: found `0`; allowed: a whole number from 1 to 255",
         "listeners[0].unit_map.2: found `256`; allowed: a whole number from 1 to 255",
         "listeners[0].unit_map.3: found a list; allowed: a whole number from 1 to 255",
-        "listeners[0].unit_map.2: found the key a second time, the first is on line 2; allowed: each key once in a section",
+        "listeners[0].unit_map.2: found the key a second time, the first is on line 2; delete this line, and move what stands below it to the end of the first",
     ];
     let found = errors(&file("unit_map: {256: 5, 0x01: 5, 1: 0, 2: 256, 3: [5], 2: 5}"));
     assert_eq!(found.len(), expected.len(), "{found:#?}");

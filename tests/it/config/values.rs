@@ -308,7 +308,7 @@ buses: [{name: riser-a, device: /dev/ttyS0, units: [{id: 1-2}]}]
     }
     let said = problems.to_string();
     let expected =
-        "error: buses[2].name: found riser-a, the name of buses[1] too\n--> configuration\n = help: ";
+        "error: buses[2].name: found `riser-a`, the name of buses[1] too\n--> configuration\n = help: ";
     assert!(said.contains(expected), "{said}");
 }
 
