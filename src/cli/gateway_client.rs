@@ -50,7 +50,7 @@ impl GatewayClient {
         };
         if let Some(path) = &location.token_file {
             let token = config::read_token(path)
-                .map_err(|found| CommandError::usage(format!("--token-file: {found}")))?;
+                .map_err(|error| CommandError::usage(format!("--token-file: {error}; {}", error.remedy())))?;
             gateway.token = Some(token);
         }
         Ok(gateway)

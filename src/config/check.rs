@@ -821,9 +821,8 @@ fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, 
     let token = match page.token_file.as_ref().map(|file| read_token(&file.0)) {
         None => None,
         Some(Ok(token)) => Some(token),
-        Some(Err(message)) => {
-            let (what, help) = message.split_once("; ").unwrap_or((&message, MAKE_TOKEN));
-            reader.error("status.token_file", what, help);
+        Some(Err(error)) => {
+            reader.error("status.token_file", &error.to_string(), &error.remedy());
             return None;
         }
     };

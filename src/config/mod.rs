@@ -29,5 +29,5 @@ pub(crate) use profiles::read_bounded;
 pub use settings::{
     Bus, Config, Listener, Loaded, LogLevel, Status, StatusSettings, UnitDefaults, UnitProfile,
 };
-pub use token::Token;
+pub use token::{NotAToken, Token};
 pub(crate) use token_file::read_token;

@@ -24,18 +24,18 @@ impl Token {
     /// Parses the text of a token file: one line of printable ASCII characters without a space.
     ///
     /// # Errors
-    /// The problem as "found ...", without any character of the token.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Why it is none, without any character of the text.
+    pub fn parse(text: &str) -> Result<Self, NotAToken> {
         let token = text.trim_end_matches(['\r', '\n']);
         if token.is_empty() {
-            return Err("found nothing in it".to_owned());
+            return Err(NotAToken::Empty);
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("found characters that are not printable ASCII, or more than one word".to_owned());
+            return Err(NotAToken::Characters);
         }
         match token.len() {
             Self::SHORTEST..=Self::LONGEST => Ok(Self(token.to_owned())),
-            length => Err(format!("found {length} characters")),
+            length => Err(NotAToken::Length(length)),
         }
     }
 
@@ -68,6 +68,31 @@ impl Token {
         self.0.as_bytes().ct_eq(given).into()
     }
 }
+
+/// Why a text is not a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAToken {
+    /// There is no character in it.
+    Empty,
+    /// It has other characters than printable ASCII, or more than one word.
+    Characters,
+    /// It has this many characters, too few or too many.
+    Length(usize),
+}
+
+impl fmt::Display for NotAToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("found nothing in it"),
+            Self::Characters => {
+                f.write_str("found characters that are not printable ASCII, or more than one word")
+            }
+            Self::Length(length) => write!(f, "found {length} characters"),
+        }
+    }
+}
+
+impl std::error::Error for NotAToken {}
 
 impl PartialEq for Token {
     fn eq(&self, other: &Self) -> bool {
@@ -136,8 +161,7 @@ mod tests {
         }
         for wrong in ["two words of some length", "a-line-of-its-own\nand-another", "für-jeden-der-es-kennt"]
         {
-            let said = Token::parse(wrong).unwrap_err();
-            assert!(said.contains("printable ASCII"), "{said}");
+            assert_eq!(Token::parse(wrong).unwrap_err(), NotAToken::Characters, "{wrong}");
         }
         assert!(!format!("{:?}", Token::parse(WORD).unwrap()).contains("horse"));
     }
