@@ -157,7 +157,8 @@ pub(super) fn find(named: Option<&Path>) -> Result<Option<Found>, CommandError> 
     if running.is_empty() {
         return Ok(has_usual.then(|| Found::Configured(usual.to_owned())));
     }
-    let runs_usual = has_usual && answers(usual);
+    let taken: Vec<SocketAddr> = running.iter().flat_map(|entry| addresses(&entry.path)).collect();
+    let runs_usual = has_usual && answers(usual, &taken);
     if let ([_], false) = (running.as_slice(), runs_usual) {
         return Ok(running.pop().map(Entry::into_found));
     }
@@ -292,16 +293,20 @@ fn start_of(pid: u32) -> Option<u64> {
     rest.split_ascii_whitespace().nth(STARTTIME).and_then(|ticks| ticks.parse().ok())
 }
 
-/// Whether a gateway with this configuration runs, as far as a connection tells.
-fn answers(path: &Path) -> bool {
-    let Ok(loaded) = config::load(path) else { return false };
+/// Whether a gateway with this configuration runs, as far as a connection tells: to an address that no other gateway has
+/// `taken`. A demo has the page's usual address.
+fn answers(path: &Path, taken: &[SocketAddr]) -> bool {
+    let mut own = addresses(path).into_iter().filter(|address| !taken.contains(address));
+    own.any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())
+}
+
+/// Where a gateway with this configuration is reached from here.
+fn addresses(path: &Path) -> Vec<SocketAddr> {
+    let Ok(loaded) = config::load(path) else { return Vec::new() };
     let page = loaded.config.status.map(|status| status.settings.address);
     let listeners = loaded.config.listeners.iter().map(|listener| listener.settings.address);
-    let mut addresses = page.into_iter().chain(listeners);
-    addresses.any(|address| {
-        let address = SocketAddr::new(seen_from_here(address.ip()), address.port());
-        TcpStream::connect_timeout(&address, PATIENCE).is_ok()
-    })
+    let seen = |address: SocketAddr| SocketAddr::new(seen_from_here(address.ip()), address.port());
+    page.into_iter().chain(listeners).map(seen).collect()
 }
 
 /// Where the configuration is unless the command line says otherwise.
@@ -348,5 +353,20 @@ mod tests {
         let expected =
             "demo, Modbus TCP 127.0.0.1:5020 and 127.0.0.1:5021, RTU over TCP 127.0.0.1:2101: --config ";
         assert_eq!(described, format!("{expected}{}", path.display()));
+    }
+
+    #[test]
+    fn an_address_that_another_gateway_has_shows_no_second_one() {
+        let there = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = there.local_addr().expect("an address");
+        let path = env::temp_dir().join(format!("metergate-answers-{}.yaml", std::process::id()));
+        let text = format!(
+            "listeners: [{{address: '127.0.0.1:1'}}]\nbuses: [{{name: a, device: /dev/null, units: [{{id: 1}}]}}]\n\
+             status: {{address: '{address}'}}\n"
+        );
+        fs::write(&path, text).expect("a temporary file");
+        let (alone, beside) = (answers(&path, &[]), answers(&path, &[address]));
+        fs::remove_file(&path).expect("the same");
+        assert_eq!((alone, beside), (true, false));
     }
 }
