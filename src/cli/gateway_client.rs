@@ -1,7 +1,7 @@
 //! The running gateway as `trace`, `capture`, `report` and `doctor` find it: by its status address.
 //!
 //! Owns where that is, from the command line, else from the configuration, else the default; and the errors when
-//! no gateway is there. It only asks. Source: docs/cli.md and docs/api.md.
+//! no gateway is there. It only asks. Source: docs/cli.md and docs/http-api.md.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

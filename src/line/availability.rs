@@ -7,7 +7,7 @@ use super::health::UnitState;
 use super::settings::UnitId;
 use super::view::{PortState, View};
 
-/// The state of a unit, as in docs/diagnostics.md.
+/// The state of a unit, as in docs/diagnostics-unit.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     /// Not heard since the start.

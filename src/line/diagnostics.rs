@@ -1,6 +1,6 @@
 //! The diagnostics unit: the state of the gateway as registers any Modbus client can read.
 //!
-//! Owns the map of docs/diagnostics.md (map version 2): tables 3 and 4 alike, read only, every register of one
+//! Owns the map of docs/diagnostics-unit.md (map version 2): tables 3 and 4 alike, read only, every register of one
 //! reply from one instant, 32-bit values with the high word first on even addresses. Never uses a line.
 
 use std::collections::BTreeMap;

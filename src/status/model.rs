@@ -1,6 +1,6 @@
 //! The state of the gateway at one instant, as plain values: JSON, pages and metrics are views of it.
 //!
-//! Owns the names and the shapes of the JSON, which stay; `docs/api.md` explains each field. Units are in the names,
+//! Owns the names and the shapes of the JSON, which stay; `docs/http-api.md` explains each field. Units are in the names,
 //! times are ages, and `None` (`null`) always means "not known", never 0. Fields marked `skip` are not in the JSON:
 //! they have a path of their own there, or only pages and metrics show them. A bus has its name here, as those who read
 //! the JSON know it; names are unique within one configuration.
@@ -71,7 +71,7 @@ pub struct ListedEvent {
 
 /// One line and its port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Bus<'a> {
     pub bus: Text<'a>,
     pub device: Text<'a>,
@@ -125,7 +125,7 @@ pub enum PortState {
 
 /// A port as it is now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Port<'a> {
     pub state: PortState,
     pub open_for_ms: Option<u64>,
@@ -139,7 +139,7 @@ pub struct Port<'a> {
 
 /// Faulty characters the driver counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct DriverErrors {
     pub framing: u32,
     pub parity: u32,
@@ -236,7 +236,7 @@ pub enum UnitState {
 
 /// One unit. `/api/v1/units/ID` has its `detail`, too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Unit<'a> {
     pub bus: Text<'a>,
     pub unit: u8,
@@ -268,7 +268,7 @@ pub struct Unit<'a> {
 
 /// What is too much to show of every unit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct UnitDetail<'a> {
     pub profile_title: Option<Text<'a>>,
     pub exceptions_by_code: Vec<ExceptionCount>,
@@ -294,7 +294,7 @@ pub struct Block {
 
 /// One point of a profile, and what was read of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Point<'a> {
     pub point: Text<'a>,
     pub quantity: Text<'a>,
@@ -340,7 +340,7 @@ pub struct Flag<'a> {
 /// Why a point has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/api.md explains the words of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the words of the JSON")]
 pub enum Problem {
     NotRead,
     NotAvailable,
@@ -352,7 +352,7 @@ pub enum Problem {
 
 /// A flag that a meter raises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Alert<'a> {
     pub point: Text<'a>,
     pub alert: Text<'a>,
@@ -362,7 +362,7 @@ pub struct Alert<'a> {
 
 /// One entry of `/api/v1/findings`: a finding, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct LocatedFinding<'a> {
     pub severity: Severity,
     pub kind: Kind,
@@ -379,7 +379,7 @@ pub struct LocatedFinding<'a> {
 
 /// One address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Listener<'a> {
     pub listener: Endpoint,
     pub framing: AduFraming,
@@ -396,7 +396,7 @@ pub struct Listener<'a> {
 
 /// What a listener or a client counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct RequestCounts {
     pub requests: u64,
     pub snapshot_hits: u64,
@@ -426,7 +426,7 @@ pub struct Clients {
 
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Client {
     pub client: Endpoint,
     pub listener: Endpoint,
@@ -442,7 +442,7 @@ pub struct Client {
 
 /// All connections of one address to one listener, which have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct DepartedClient {
     pub client: ClientAddress,
     pub listener: Endpoint,
@@ -454,7 +454,7 @@ pub struct DepartedClient {
 
 /// `/api/v1/units/ID/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct UnitHistory<'a> {
     pub bus: Text<'a>,
     pub unit: u8,
@@ -466,7 +466,7 @@ pub struct UnitHistory<'a> {
 
 /// One-minute means of one quantity over the last 12 hours, the newest last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct ReadingHistory<'a> {
     pub quantity: Text<'a>,
     pub unit: Option<Text<'a>>,
@@ -499,7 +499,7 @@ pub struct UnitMinute {
 
 /// `/api/v1/buses/NAME/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md explains the fields of the JSON")]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct BusHistory<'a> {
     pub bus: Text<'a>,
     pub minute_s: u64,

@@ -300,7 +300,7 @@ async fn checkup(State(documents): State<Documents>) -> Response {
 
 async fn not_found(uri: Uri) -> Response {
     if uri.path().starts_with("/api/v1/") {
-        return Missing(StatusCode::NOT_FOUND, "no such page; docs/api.md has those there are")
+        return Missing(StatusCode::NOT_FOUND, "no such page; docs/http-api.md has those there are")
             .into_response();
     }
     (StatusCode::NOT_FOUND, "no such page; / has those there are\n").into_response()

@@ -2,7 +2,7 @@
 //!
 //! Owns the connections and their limits, who may ask, the routes, and what is read of a query. It never changes
 //! anything, never uses a serial line, and knows no rule of what is shown: that is `status`, and `page` lays it out.
-//! A client that does not ask, read or leave costs the others nothing. Source: docs/api.md; RFC 9110 and
+//! A client that does not ask, read or leave costs the others nothing. Source: docs/http-api.md; RFC 9110 and
 //! RFC 9112, with hyper doing the framing and axum the routing.
 
 mod documents;

@@ -1,7 +1,7 @@
 //! Arguments of the commands for a running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor` without
 //! TARGET.
 //!
-//! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md and docs/api.md.
+//! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md and docs/http-api.md.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The commands, as the built program.
 
 mod demo;
+mod docs;
 mod export;
 mod field_cases;
 mod gateway;

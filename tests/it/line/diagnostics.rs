@@ -1,4 +1,4 @@
-//! The diagnostics unit, register by register, as in docs/diagnostics.md.
+//! The diagnostics unit, register by register, as in docs/diagnostics-unit.md.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ const ALERTS: &str = include_str!("../../../packaging/prometheus/alerts.yaml");
 const ALERTS_TEST: &str = include_str!("../../../packaging/prometheus/alerts_test.yaml");
 const DASHBOARD: &str = include_str!("../../../packaging/grafana/dashboard.json");
 const METRICS: &str = include_str!("../../../docs/metrics.md");
-const API: &str = include_str!("../../../docs/api.md");
+const API: &str = include_str!("../../../docs/http-api.md");
 
 /// The names in a text that a metric of ours could have.
 fn named(text: &str) -> BTreeSet<&str> {
