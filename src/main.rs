@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             // clap returns help and version as errors, but they are results and go to stdout.
             let printed = error.print();
             if !error.use_stderr() {
-                return output::judge(printed).err().unwrap_or(Exit::Ok).into();
+                return output::check_written(printed).err().unwrap_or(Exit::Ok).into();
             }
             if status::is_wanted(env::args_os().map(|word| word.to_string_lossy().into_owned())) {
                 return status::unknown("the command line is wrong, see `metergate status --help`").into();

@@ -28,7 +28,7 @@ impl Activity {
         };
         let requests = of(|counters| counters.transactions) as f64 / seconds;
         let busy = view.counters.busy.saturating_sub(before.counters.busy).as_secs_f64() / seconds * 100.0;
-        // Units nobody has asked yet are no fault, so those that fail are counted.
+        // Units without a request yet are no fault, so those that fail are counted.
         format!(
             "{requests:.1} requests/s on the line, {busy:.0} % busy, {} waiting, {} failed, \
              {} of {} units off-line or unreachable{}",

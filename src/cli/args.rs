@@ -91,7 +91,8 @@ pub enum Command {
     Scan(line::Scan),
     /// Set up a gateway: find the adapter and the meters, name them, write the configuration, start the service
     ///
-    /// Asks line by line; each answer is an option, too. Nothing is written to any meter, and no file is replaced unasked.
+    /// Asks line by line; each answer is an option, too. Nothing is written to any meter, and no file is replaced
+    /// unasked.
     #[command(after_help = setup::SETUP_HELP)]
     Setup(setup::Setup),
     /// Say what is wrong with a line and its meters, and what to do about it
@@ -103,8 +104,8 @@ pub enum Command {
     Doctor(line::Doctor),
     /// Print the state of the running gateway in one line, for Nagios, Icinga and scripts
     ///
-    /// The line and the exit status are those of a monitoring plugin. What is critical is a fault that `doctor` names, a
-    /// unit that is off-line or unreachable, and a port that is not open.
+    /// The line and the exit status are those of a monitoring plugin. What is critical is a fault that `doctor` names,
+    /// a unit that is off-line or unreachable, and a port that is not open.
     #[command(after_help = gateway::STATUS_HELP)]
     Status(gateway::Status),
     /// Follow what goes over the lines of the running gateway, a line for each thing that happens
@@ -123,7 +124,7 @@ pub enum Command {
     /// Each line has the beginning in local time, how long it lasted, and what it was; the newest is the last.
     #[command(after_help = gateway::EVENTS_HELP)]
     Events(gateway::Events),
-    /// Write all that the running gateway knows into one text, for whoever helps from afar
+    /// Write all that the running gateway knows into one text, for remote support
     ///
     /// Configuration, versions, states, counters, findings, the last transactions and the last lines of the log. The
     /// token is not in it; readings, names and addresses of clients are.
@@ -137,8 +138,8 @@ pub enum Command {
     Export(Export),
     /// Make a token for the status page, in a file that the service can read and other users cannot
     ///
-    /// As root, where the packages' user metergate exists, the file belongs to root and the service's group, mode 0640; else
-    /// to you, mode 0600. What to put into the configuration is printed.
+    /// As root, where the packages' user metergate exists, the file belongs to root and the service's group, mode 0640;
+    /// else to you, mode 0600. What to put into the configuration is printed.
     #[command(after_help = TOKEN_HELP)]
     Token(Token),
     /// Print a completion script for a shell
@@ -207,7 +208,7 @@ pub struct Token {
 /// Arguments of `export`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Export {
-    /// For whom
+    /// The client that imports it
     #[arg(value_enum)]
     pub format: ExportFormat,
     /// Names of points, groups or blocks, register numbers or ranges, or `all`, as `read` takes them
@@ -339,7 +340,7 @@ impl fmt::Display for Parity {
 pub enum LogLevel {
     /// What stops something from working
     Error,
-    /// And what somebody should look at
+    /// And what needs attention
     Warn,
     /// And every change of state
     Info,

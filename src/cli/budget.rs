@@ -13,7 +13,7 @@ use crate::config::{Bus, Config, Severity};
 use crate::document::show;
 use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Remedy, UnitId};
 
-/// Something about a plan that somebody should change.
+/// Something about a plan that should be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// An error: the plan asks for more line time than there is.

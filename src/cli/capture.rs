@@ -17,7 +17,7 @@ use super::output;
 pub async fn capture(args: &Capture, stop: CancellationToken) -> Exit {
     match write(args, &stop).await {
         Ok(exit) => exit,
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::serial::PortDevice;
 /// With whose eyes files are seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Eyes {
-    /// Those of whoever runs the command.
+    /// Those of the user who runs the command.
     Own,
     /// Those of the service's user.
     Service(String),
@@ -30,7 +30,7 @@ pub fn check(args: &Check) -> Exit {
     let path = args.configured.path();
     let eyes = match put_on_eyes(path, args.user.as_deref()) {
         Ok(eyes) => eyes,
-        Err(stop) => return stop.tell(),
+        Err(stop) => return stop.report(),
     };
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,

@@ -11,7 +11,7 @@ use crate::document::{Problem, Problems};
 #[derive(Debug)]
 pub enum CommandError {
     /// With this exit code, saying this.
-    Said(Exit, String),
+    Failed(Exit, String),
     /// A file has faults, which name it and their places.
     Faulty(Problems),
 }
@@ -19,29 +19,29 @@ pub enum CommandError {
 impl CommandError {
     /// The command line is wrong.
     pub(super) fn usage(text: impl Into<String>) -> Self {
-        Self::Said(Exit::Usage, text.into())
+        Self::Failed(Exit::Usage, text.into())
     }
 
-    /// Whoever should be asked cannot be reached.
+    /// The target cannot be reached.
     pub(super) fn unreachable(failure: &Failure) -> Self {
-        Self::Said(Exit::CannotStart, failure.to_string())
+        Self::Failed(Exit::CannotStart, failure.to_string())
     }
 
     /// What is wrong, in one line.
     pub(super) fn headline(&self) -> String {
         match self {
-            Self::Said(_, text) => text.clone(),
+            Self::Failed(_, text) => text.clone(),
             Self::Faulty(problems) => {
                 problems.errors().first().map_or_else(|| problems.to_string(), Problem::headline)
             }
         }
     }
 
-    /// Says it, and hands back the exit code.
+    /// Prints it on stderr. Returns the exit code.
     #[must_use]
-    pub fn tell(&self) -> Exit {
+    pub fn report(&self) -> Exit {
         match self {
-            Self::Said(exit, text) => {
+            Self::Failed(exit, text) => {
                 output::complain(text);
                 *exit
             }

@@ -64,7 +64,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
     let announcement = Announcement::new(Origin::Demo, &loaded.config, &gateway);
     // Then a command that names no target does not know which one is meant.
     let has_company = instances::find(None).is_err();
-    // The gateway serves clients even if nobody wants to read about it.
+    // The gateway serves clients whether or not the introduction can be written.
     let _unread =
         output::print(introduction(&settings, address, gateway.status_address(), has_company).as_bytes());
     show_activity(&gateway, &stop).await;
@@ -174,8 +174,8 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
     }
 }
 
-/// Waits until a meter has answered, for a while at most: nothing is sent at first, and a client that is told of the
-/// gateway before would wait, too.
+/// Waits until a meter has answered, for a while at most: nothing is sent at first, and a client that connects before
+/// would wait, too.
 async fn first_answer(gateway: &Gateway) {
     let views = gateway.views();
     let has_answered = || {
@@ -257,8 +257,8 @@ const FIRST_ANSWER: time::Duration = time::Duration::from_secs(3);
 /// The oldest data a client of the demo is given.
 const MAX_AGE: time::Duration = time::Duration::from_secs(5);
 
-/// A busy computer keeps the simulated meters waiting, before an answer and in the middle of it, as nothing does with real
-/// ones: no finding is to come of that.
+/// A busy computer keeps the simulated meters waiting, before an answer and in the middle of it, as nothing does with
+/// real ones: no finding is to come of that.
 const RESPONSE_TIMEOUT: time::Duration = time::Duration::from_secs(1);
 
 /// At the start nothing is sent for both together.

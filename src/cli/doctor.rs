@@ -39,7 +39,7 @@ pub async fn doctor(args: &Doctor, stop: CancellationToken) -> Exit {
             let printed = output::print(&output::escape(report(&found).as_bytes()));
             if found.findings().any(ReportedFinding::needs_action) { Exit::Fault } else { printed }
         }
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -48,7 +48,7 @@ async fn of_gateway(args: &Doctor) -> Result<DoctorReport, CommandError> {
     let page = gateway.page("/api/v1/checkup").await?;
     let odd = |error| {
         let text = format!("{} is a gateway of another version: {error}", gateway.shown());
-        CommandError::Said(Exit::CannotStart, text)
+        CommandError::Failed(Exit::CannotStart, text)
     };
     let found: DoctorReport = serde_json::from_slice(&page).map_err(odd)?;
     let seconds = found.buses.iter().map(|bus| bus.seconds).max().unwrap_or_default();
@@ -87,7 +87,7 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
                 format!("{word}: {error}")
             }
         };
-        CommandError::Said(Exit::CannotStart, text)
+        CommandError::Failed(Exit::CannotStart, text)
     })?;
     // How full the line is with what is asked here says nothing of how full it is with a gateway's clients.
     let line = BusReport::since_start(&seen.bus, seen.span, seen.at, |finding| {
@@ -104,7 +104,7 @@ struct Seen {
 }
 
 async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
-    // Here rather than in the task, so that whoever asks hears why it cannot be had.
+    // Here rather than in the task, so that the command reports why it cannot be had.
     let response_timeout = bus.line.response_timeout;
     let opened = Some(port::open(bus.port.clone(), response_timeout, NameLookup::default()).await?);
     let (handle, requests) = BusHandle::new(BusId::default(), &bus.line.name);

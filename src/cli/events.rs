@@ -15,7 +15,7 @@ use crate::runtime::timestamp::local;
 pub async fn events(args: &Events) -> Exit {
     match list(args).await {
         Ok(exit) => exit,
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -26,7 +26,7 @@ async fn list(args: &Events) -> Result<Exit, CommandError> {
         return Ok(output::print(&json));
     }
     let mut events: Vec<Event> = serde_json::from_slice(&json).map_err(|error| {
-        CommandError::Said(
+        CommandError::Failed(
             Exit::CannotStart,
             format!("{} does not answer as a gateway does: {error}", gateway.shown()),
         )

@@ -1,7 +1,7 @@
 //! JSON and CSV: results for other programs. The names here are promises.
 //!
-//! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it, but for
-//! the ends of lines: LF, as every program expects that reads a pipe, and spreadsheets take.
+//! Pure formatting. A value that is not there is `null`, or an empty field; never a zero. CSV as RFC 4180 has it, but
+//! for the ends of lines: LF, as every program expects that reads a pipe, and spreadsheets take.
 
 use std::time::Duration;
 

@@ -75,7 +75,7 @@ impl GatewayClient {
                      another program's; start it with another one (`status` in the configuration, --status of a demo)"
                 ),
             };
-            return Err(CommandError::Said(Exit::CannotStart, text));
+            return Err(CommandError::Failed(Exit::CannotStart, text));
         };
         let address = status.settings.address;
         Ok(Self {
@@ -129,13 +129,13 @@ impl GatewayClient {
             HttpFailure::Refused(_, words) => format!("{shown} ({found}) refuses: {words}"),
         };
         let exit = match failure {
-            // What was asked for came from the command line.
+            // The query came from the command line.
             HttpFailure::Refused(400, _) => Exit::Usage,
             HttpFailure::Unreachable(_) | HttpFailure::Broken(_) | HttpFailure::Refused(..) => {
                 Exit::CannotStart
             }
         };
-        CommandError::Said(exit, text)
+        CommandError::Failed(exit, text)
     }
 
     /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or `take` fails.
@@ -194,7 +194,7 @@ pub(super) fn new_file(path: &Path, present: Present) -> Result<File, CommandErr
             (true, Present::KeptUnforced) => "; choose another name, or write over it with --force",
             (true, Present::WrittenOver) | (false, _) => "",
         };
-        CommandError::Said(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
+        CommandError::Failed(Exit::Fault, format!("cannot write {}: {error}{remedy}", path.display()))
     })
 }
 

@@ -269,7 +269,7 @@ fn folder() -> PathBuf {
 }
 
 fn folder_of(is_root: bool, session: Option<OsString>) -> PathBuf {
-    // The session root has may be that of the user who became root, or one where nobody else can look.
+    // The session root has may be that of the user who became root, or one that other users cannot read.
     if is_root {
         return of_root();
     }
@@ -293,8 +293,8 @@ fn start_of(pid: u32) -> Option<u64> {
     rest.split_ascii_whitespace().nth(STARTTIME).and_then(|ticks| ticks.parse().ok())
 }
 
-/// Whether a gateway with this configuration runs, as far as a connection tells: to an address that no other gateway has
-/// `taken`. A demo has the page's usual address.
+/// Whether a gateway with this configuration runs, as far as a connection tells: to an address that no other gateway
+/// has `taken`. A demo has the page's usual address.
 fn answers(path: &Path, taken: &[SocketAddr]) -> bool {
     let mut own = addresses(path).into_iter().filter(|address| !taken.contains(address));
     own.any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())

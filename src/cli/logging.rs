@@ -1,8 +1,8 @@
 //! Where the log goes and what its lines look like.
 //!
 //! On a terminal: colours. Under systemd: no time (the journal has its own), a priority the journal reads.
-//! Elsewhere: plain lines with the time. Always stderr; stdout belongs to results. Nobody who logs waits for whoever
-//! reads it ([`LogWriter`]).
+//! Elsewhere: plain lines with the time. Always stderr; stdout belongs to results. Logging never waits for the
+//! reader of the log ([`LogWriter`]).
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -37,7 +37,7 @@ impl Logs {
     /// Starts logging for the whole process: as much as the command line says, or else `otherwise`, until
     /// a configuration says more.
     ///
-    /// A panic is logged, too: written to stderr by whoever panics, it would wait for the reader of the log.
+    /// A panic is logged, too: written to stderr by the thread that panics, it would wait for the reader of the log.
     ///
     /// # Errors
     /// If logging has been started before, or there is no thread for it.

@@ -1,7 +1,7 @@
-//! What the service manager is told: ready, reloading, stopping, and that the buses live (sd_notify(3)).
+//! Notifications to the service manager: ready, reloading, stopping, the state, and that the buses live (sd_notify(3)).
 //!
 //! Owns the socket named in `NOTIFY_SOCKET`, opened once: a process that has run out of descriptors can still say
-//! that it lives. Without that variable nothing is said. It never restarts anything; whoever is told decides.
+//! that it lives. Without that variable nothing is sent. It never restarts anything; the service manager decides.
 
 use std::env;
 use std::fmt::Display;
@@ -31,7 +31,7 @@ impl Manager {
         match connect(name.as_encoded_bytes()) {
             Ok(socket) => Self(Some(Arc::new(socket))),
             Err(error) => {
-                warn!("the service manager at {} cannot be told anything: {error}", name.display());
+                warn!("the service manager at {} cannot be reached: {error}", name.display());
                 Self(None)
             }
         }
@@ -45,23 +45,23 @@ impl Manager {
 
     /// Everything is bound and started, or a reload is over.
     pub fn ready(&self, status: &impl Display) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// The state has changed.
     pub fn show(&self, status: &str) {
-        self.tell(&format!("STATUS={status}"));
+        self.send(&format!("STATUS={status}"));
     }
 
     /// A reload begins; [`ready`](Self::ready) ends it, whatever came of it.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));
     }
 
     /// The end begins.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=answering what is in flight");
+        self.send("STOPPING=1\nSTATUS=answering what is in flight");
     }
 
     /// Feeds the manager's watchdog, four times within its time, as long as every bus answers from its own loop.
@@ -85,7 +85,7 @@ impl Manager {
                     info!("every bus answers the watchdog again");
                 }
                 complained = false;
-                self.tell("WATCHDOG=1");
+                self.send("WATCHDOG=1");
                 watchdog.request_heartbeats();
             } else if !complained {
                 complained = true;
@@ -94,11 +94,14 @@ impl Manager {
         }
     }
 
-    fn tell(&self, state: &str) {
+    fn send(&self, state: &str) {
         let Some(socket) = &self.0 else { return };
         let state = &state[..state.floor_char_boundary(NOTIFICATION_MAX)];
         if let Err(error) = socket.send(state.as_bytes()) {
-            warn!("the service manager was not told {}: {error}", state.lines().next().unwrap_or_default());
+            warn!(
+                "the notification {} did not reach the service manager: {error}",
+                state.lines().next().unwrap_or_default()
+            );
         }
     }
 }
@@ -115,7 +118,7 @@ fn connect(name: &[u8]) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// How often to feed a watchdog of `usec` microseconds that is meant for the process `pid`, or for whoever asks.
+/// How often to feed a watchdog of `usec` microseconds that is meant for the process `pid`, or for any.
 fn period(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
         return None;

@@ -19,18 +19,18 @@ pub fn print(result: &[u8]) -> Exit {
 /// Writes one of several results to stdout.
 ///
 /// # Errors
-/// How the command should end, since nobody reads what else it has to say.
+/// How the command should end, since the reader of its output is gone.
 pub fn show(result: &[u8]) -> Result<(), Exit> {
     let mut stdout = io::stdout().lock();
-    judge(stdout.write_all(result).and_then(|()| stdout.flush()))
+    check_written(stdout.write_all(result).and_then(|()| stdout.flush()))
 }
 
-/// What became of something written to stdout. A failure is said on stderr, once: a command that goes on writing
+/// Checks that something was written to stdout. A failure is reported on stderr, once: a command that goes on writing
 /// meets it again and again.
 ///
 /// # Errors
 /// How the command should end.
-pub fn judge(written: io::Result<()>) -> Result<(), Exit> {
+pub fn check_written(written: io::Result<()>) -> Result<(), Exit> {
     match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Exit::Ok),

@@ -36,8 +36,8 @@ pub fn point<'p>(profile: &'p Profile, name: &str) -> Result<&'p Point, String> 
 }
 
 /// The measurements that are read in the background, settings and identity. A quantity that has two
-/// representations there is shown in the first, the energy to bill by in the point that counts it; what means nothing is
-/// left out.
+/// representations there is shown in the first, the energy to bill by in the point that counts it; what means nothing
+/// is left out.
 fn each_quantity_once(profile: &Profile) -> Vec<&Point> {
     let mut chosen: Vec<&Point> = Vec::new();
     for point in &profile.points {

@@ -16,7 +16,7 @@ use crate::meter::{Access, Decimal, Point, Profile, Scale};
 pub fn points(args: &Points) -> Exit {
     let profile = match profile::find(Some(&args.profile), None, args.config.as_deref()) {
         Ok(profile) => profile,
-        Err(stop) => return stop.tell(),
+        Err(stop) => return stop.report(),
     };
     let text = match args.format.style() {
         Style::Table => shown(&profile),

@@ -9,7 +9,7 @@ use std::fmt;
 pub(super) enum PortHolder {
     /// The gateway, by its configuration.
     Gateway,
-    /// Nobody knows; the gateway is likely.
+    /// Unknown; the gateway is likely.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! `--profile`: the profile a command is told to use, or the one that fits.
+//! `--profile`: the profile that a command uses: the one that was named, or the one that fits.
 //!
 //! Owns where profiles are looked for: a file by its path, a name first in the directory of profiles, then among
 //! those built in, as `run` does. What a file says is the module `meter`'s to judge.
@@ -62,7 +62,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Arc<Profile>, CommandError> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> CommandError {
-    CommandError::Said(Exit::Configuration, format!("{}: the file cannot be read: {error}", path.display()))
+    CommandError::Failed(Exit::Configuration, format!("{}: the file cannot be read: {error}", path.display()))
 }
 
 fn unknown(named: &str, directory: &Path) -> String {

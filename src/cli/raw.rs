@@ -18,7 +18,7 @@ use crate::client::{Client, Failure};
 use crate::modbus::pdu::{FunctionCode, ReadRange};
 use crate::runtime::timestamp::utc;
 
-/// Which registers of whom.
+/// Which registers of which unit.
 #[derive(Debug)]
 pub struct Job {
     target: String,
@@ -67,7 +67,7 @@ impl Job {
         for range in &self.ranges {
             let nothing = found.values.iter().all(|(_, value)| value.is_none());
             if nothing && found.missed.last().is_some_and(|(_, failure)| !failure.refuses_range()) {
-                // Nobody answers: the rest would only take as long again.
+                // The unit is silent: the rest would only take as long again.
                 found.values.extend(numbers(range).map(|number| (number, None)));
                 continue;
             }

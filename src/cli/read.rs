@@ -24,7 +24,7 @@ pub async fn read(args: &Read, stop: CancellationToken) -> Exit {
         () = stop.cancelled() => return Exit::Fault,
         prepared = prepare(args) => match prepared {
             Ok(prepared) => prepared,
-            Err(stop) => return stop.tell(),
+            Err(stop) => return stop.report(),
         },
     };
     let exit = run(args, &mut clients, &job, &stop).await;
@@ -41,7 +41,7 @@ enum Job {
     Sweep(Sweep),
 }
 
-/// The clients to ask, and what of whom.
+/// The clients, and what is read through each.
 async fn prepare(args: &Read) -> Result<(Vec<Client>, Job), CommandError> {
     let units = args.unit.as_ref().map(UnitList::ids).unwrap_or_default();
     let [unit] = *units else {

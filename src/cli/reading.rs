@@ -11,7 +11,7 @@ use crate::modbus::pdu::ReadRange;
 /// What all readings of one command have in common.
 #[derive(Clone, Debug)]
 pub struct Subject<'p> {
-    /// Whom was asked.
+    /// The target that was read.
     pub target: String,
     /// The unit.
     pub unit: u8,
@@ -19,7 +19,7 @@ pub struct Subject<'p> {
     pub name: Option<String>,
     /// What its registers mean.
     pub profile: &'p Profile,
-    /// What was asked for.
+    /// The points to read.
     pub points: Vec<&'p Point>,
     /// How old the data may be by what is known of the target; zero: straight from the line.
     pub max_age: Option<Duration>,
@@ -28,7 +28,7 @@ pub struct Subject<'p> {
 /// One reading.
 #[derive(Debug)]
 pub struct MeterReading<'p> {
-    /// When it was asked for.
+    /// When the request was sent.
     pub time: SystemTime,
     /// Time spent on good answers.
     pub took: Duration,
@@ -110,7 +110,7 @@ pub fn words(value: &Value<'_>) -> String {
             let named = set.iter().fold(0, |all, bit| all | 1_u32 << bit.bit);
             let names = set.iter().map(|bit| bit.name.as_str()).collect::<Vec<_>>().join(" ");
             let gap = if names.is_empty() { "" } else { " " };
-            // Flags nobody has named are shown all the same.
+            // Flags without a name in the profile are shown, too.
             let rest = bits & !named;
             if rest == 0 { names } else { format!("{names}{gap}0x{rest:04X}") }
         }

@@ -1,4 +1,4 @@
-//! `report`: all that the running gateway knows as one text, for whoever helps from afar.
+//! `report`: all that the running gateway knows as one text, for remote support.
 //!
 //! The gateway makes it; this writes it down, never over a file that is there.
 
@@ -12,7 +12,7 @@ use super::output;
 pub async fn report(args: &Report) -> Exit {
     match write(args).await {
         Ok(exit) => exit,
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 

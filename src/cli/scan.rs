@@ -32,11 +32,11 @@ use crate::serial::{Direction, OpenError, PortDevice, PortSettings};
 pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
     let target = match Target::named(&args.target) {
         Ok(target) => target,
-        Err(stop) => return stop.tell(),
+        Err(stop) => return stop.report(),
     };
     let plan = match plan(args, &target) {
         Ok(plan) => plan,
-        Err(stop) => return stop.tell(),
+        Err(stop) => return stop.report(),
     };
     let _unread = output::print(announcement(&target, &plan).as_bytes());
     match survey(&target, &plan, &stop).await {
@@ -44,7 +44,7 @@ pub async fn scan(args: &Scan, stop: CancellationToken) -> Exit {
             let ending = if stop.is_cancelled() { Ending::Interrupted } else { Ending::Completed };
             conclude(&target, &plan, &findings, ending)
         }
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn survey(
             Ok(client) => client,
             Err(why) => {
                 progress.clear();
-                return Err(CommandError::Said(Exit::CannotStart, why));
+                return Err(CommandError::Failed(Exit::CannotStart, why));
             }
         };
         let mut round = Round { plan, at: index, framing: *framing, unroutable: BTreeSet::new() };
@@ -80,7 +80,7 @@ pub(super) async fn survey(
         };
         if let Err(why) = asked {
             progress.clear();
-            return Err(CommandError::Said(Exit::Fault, why));
+            return Err(CommandError::Failed(Exit::Fault, why));
         }
     }
     progress.clear();
@@ -220,8 +220,8 @@ impl Round<'_> {
     ) -> Result<(), String> {
         let planned = self.plan.questions_at(self.at).len();
         for (index, question) in self.plan.questions.iter().enumerate() {
-            let is_anybody_here = || findings.heard().any(|(_, framing, _)| framing == self.framing);
-            if index >= planned && !is_anybody_here() {
+            let has_answers = || findings.heard().any(|(_, framing, _)| framing == self.framing);
+            if index >= planned && !has_answers() {
                 break;
             }
             for unit in findings.to_ask(self.framing).collect::<Vec<_>>() {
@@ -406,7 +406,7 @@ fn through(client: &Client) -> Through {
     }
 }
 
-/// Counts an answer; an error where nobody can be asked at all.
+/// Counts an answer; an error where nothing can be asked at all.
 fn note(tries: &mut Tries, through: Through, answer: &Result<(), Failure>) -> Result<(), String> {
     match answer {
         Err(Failure::Exception(code)) if through.says_it_itself(*code) => {}
@@ -442,10 +442,10 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -
         text.push_str(&configuration);
     }
     let printed = output::print(text.as_bytes());
-    let nobody = findings.heard().next().is_none();
+    let is_silent = findings.heard().next().is_none();
     // A meter was expected at each of these.
     let missed = plan.scope == Scope::Named && findings.silent().chain(findings.malformed()).next().is_some();
-    let fault = nobody || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
+    let fault = is_silent || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }
 

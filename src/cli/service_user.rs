@@ -15,7 +15,7 @@ use super::exit::Exit;
 pub(super) fn find(named: Option<&str>) -> Result<Option<User>, CommandError> {
     let name = named.unwrap_or(SERVICE_USER);
     let found = User::from_name(name).map_err(|error| {
-        CommandError::Said(Exit::CannotStart, format!("cannot look up the user {name}: {error}"))
+        CommandError::Failed(Exit::CannotStart, format!("cannot look up the user {name}: {error}"))
     })?;
     match (found, named) {
         (None, Some(name)) => Err(CommandError::usage(format!("--user: there is no user {name}"))),
@@ -35,7 +35,7 @@ pub(super) fn is_root() -> bool {
 /// The system does not allow it.
 pub(super) fn switch_to(user: &User) -> Result<(), CommandError> {
     let refused = |error| {
-        CommandError::Said(Exit::CannotStart, format!("cannot go on as the user {}: {error}", user.name))
+        CommandError::Failed(Exit::CannotStart, format!("cannot go on as the user {}: {error}", user.name))
     };
     let name = CString::new(user.name.as_str()).unwrap_or_default();
     initgroups(&name, user.gid).map_err(refused)?;

@@ -22,7 +22,7 @@ pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
             return Exit::CannotStart;
         }
     };
-    // The meters answer even if nobody wants to read about them.
+    // The meters answer whether or not the introduction can be written.
     let _unread = output::print(introduction(args, &settings, &link, &chain).as_bytes());
     match chain.run(stop).await {
         Ok(counters) => output::print(summary(counters).as_bytes()),

@@ -104,7 +104,7 @@ async fn summarise(args: &Status) -> Result<Summary, CommandError> {
     let page = gateway.page("/api/v1/checkup").await?;
     let report: DoctorReport = serde_json::from_slice(&page).map_err(|error| {
         let text = format!("{} is a gateway of another version: {error}", gateway.shown());
-        CommandError::Said(Exit::CannotStart, text)
+        CommandError::Failed(Exit::CannotStart, text)
     })?;
     Summary::new(&report, args.unit).ok_or_else(|| {
         let unit = args.unit.unwrap_or_default();

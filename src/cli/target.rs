@@ -1,7 +1,7 @@
-//! TARGET: whom a command asks, and the way there.
+//! TARGET: what a command talks to, and how it is opened.
 //!
-//! Owns what a word on the command line may mean, and the clear refusal of a port that somebody holds. It asks the
-//! meter nothing. Source: docs/cli.md.
+//! Owns what a word on the command line may mean, and the clear refusal of a port that another program holds. It
+//! sends the meter nothing. Source: docs/cli.md.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use crate::meter::Profile;
 use crate::modbus::AduFraming;
 use crate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
 
-/// Whom a command asks.
+/// What a command talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A serial port, or a serial server.
@@ -41,7 +41,7 @@ pub enum Target {
 /// A target, and what the configuration says of the unit there.
 #[derive(Debug)]
 pub struct ResolvedTarget {
-    /// Whom to ask.
+    /// What to talk to.
     pub target: Target,
     /// The unit's profile, where the target is the gateway running here and its configuration names one.
     pub profile: Option<Arc<Profile>>,
@@ -53,7 +53,7 @@ pub struct ResolvedTarget {
     pub is_here: bool,
 }
 
-/// What whoever asks is about to do.
+/// What the command is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Read only.
@@ -138,7 +138,7 @@ impl Target {
     /// Opens the way there.
     ///
     /// # Errors
-    /// When nobody is there, or the port is held.
+    /// When nothing answers there, or the port is held.
     pub async fn open(&self, connection: &ConnectionArgs, typed: Typed<'_>) -> Result<Client, CommandError> {
         match self {
             Self::Tcp { host, port } => {
@@ -268,7 +268,7 @@ impl ResolvedTarget {
 
 /// The units of the gateway running here.
 pub(super) struct AllHere {
-    /// Each with what clients of the listener that is asked for it send.
+    /// Each with the identifier that clients of its listener send.
     pub(super) found: Vec<(ResolvedTarget, u8)>,
     /// Those only listeners lead to that speak what no command does.
     pub(super) unreached: Vec<u8>,
@@ -279,7 +279,7 @@ fn config_here(connection: &ConnectionArgs) -> Result<Config, CommandError> {
     let found = instances::find(connection.config.as_deref())?.filter(|found| found.path().exists());
     let Some(found) = found else {
         let missing = connection.config.as_deref().unwrap_or(Path::new(instances::CONFIGURATION)).display();
-        return Err(CommandError::Said(
+        return Err(CommandError::Failed(
             Exit::Configuration,
             format!(
                 "no TARGET was named, no gateway was started here, and there is no {missing} to find one by; name \
@@ -346,7 +346,7 @@ fn reachable(listener: &Listener) -> Result<Target, CommandError> {
         AduFraming::Tcp => {
             Ok(Target::Tcp { host: seen_from_here(address.ip()).to_string(), port: address.port() })
         }
-        framing @ AduFraming::Rtu => Err(CommandError::Said(
+        framing @ AduFraming::Rtu => Err(CommandError::Failed(
             Exit::Configuration,
             format!(
                 "the listener {address} speaks {}, which this command does not; add a listener with `framing: tcp`",
@@ -356,7 +356,7 @@ fn reachable(listener: &Listener) -> Result<Target, CommandError> {
     }
 }
 
-/// The address a listener has for this machine; whoever asks it from here has the same one.
+/// The address a listener has for clients on this machine.
 pub(super) fn seen_from_here(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -400,7 +400,7 @@ fn cannot_open(
             _,
         ) => format!("{device}: {error}"),
     };
-    CommandError::Said(Exit::CannotStart, text)
+    CommandError::Failed(Exit::CannotStart, text)
 }
 
 /// The listener that leads to this device and suits the purpose best, and what its clients call the unit.

@@ -21,7 +21,7 @@ pub fn token(args: &Token) -> Exit {
     let overwrite = if args.force { Overwrite::Allowed } else { Overwrite::Refused };
     match make(&args.file, args.user.as_deref(), overwrite) {
         Ok(made) => output::print(&output::escape(made.instructions().as_bytes())),
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -59,16 +59,16 @@ enum Readers {
 pub(super) fn make(path: &Path, named: Option<&str>, overwrite: Overwrite) -> Result<Made, CommandError> {
     let user = service_user::find(named)?;
     let cannot = |path: &Path, error: &io::Error| {
-        CommandError::Said(Exit::Fault, format!("cannot make {}: {error}", path.display()))
+        CommandError::Failed(Exit::Fault, format!("cannot make {}: {error}", path.display()))
     };
     let path = std::path::absolute(path).map_err(|error| cannot(path, &error))?;
     let failed = |error: io::Error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             let text = format!(
-                "{} is there already; --force puts a new token in its place, and whoever has the old one is locked out",
+                "{} is there already; --force puts a new token in its place, and locks out all who use the old one",
                 path.display()
             );
-            return CommandError::Said(Exit::Fault, text);
+            return CommandError::Failed(Exit::Fault, text);
         }
         cannot(&path, &error)
     };
@@ -139,7 +139,8 @@ impl Made {
             Readers::Own => ("only you can read it".to_owned(), ""),
             Readers::NotService { user } => (
                 format!(
-                    "only you can read it, so the service, which runs as {user}, cannot; make it with sudo for the service"
+                    "only you can read it, so the service, which runs as {user}, cannot; make it with sudo for the \
+                     service"
                 ),
                 "",
             ),
@@ -149,9 +150,9 @@ impl Made {
             Readers::Own | Readers::NotService { .. } => "kill -HUP PID   # of the running gateway",
         };
         format!(
-            "{path}: a new token; {readers}.\n\nPut this into the configuration, in place of the key `status` if it has \
-             one:\n\nstatus:\n  {}\n\nThen check and reload it:\n\n  {sudo}metergate check && {reload}\n\nA browser asks \
-             for a name and a password: any name, and the token ({sudo}cat {path}).\n",
+            "{path}: a new token; {readers}.\n\nPut this into the configuration, in place of the key `status` if it \
+             has one:\n\nstatus:\n  {}\n\nThen check and reload it:\n\n  {sudo}metergate check && {reload}\n\nA \
+             browser asks for a name and a password: any name, and the token ({sudo}cat {path}).\n",
             self.status_value("0.0.0.0:8502"),
         )
     }

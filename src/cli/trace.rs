@@ -1,6 +1,6 @@
 //! `trace`: what goes over the lines of the running gateway, a line for each thing that happens.
 //!
-//! The gateway makes the lines and leaves out what nobody wants to see; this shows them as they come.
+//! The gateway makes the lines and filters them; this shows them as they come.
 
 use std::fmt::Write;
 
@@ -16,11 +16,11 @@ use super::{output, screen, table};
 use crate::page::escape_query;
 use crate::trace::Ending;
 
-/// Follows until `stop` is cancelled or nobody reads it.
+/// Follows until `stop` is cancelled or the output's reader is gone.
 pub async fn trace(args: &Trace, stop: CancellationToken) -> Exit {
     match follow(args, &stop).await {
         Ok(exit) => exit,
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -63,7 +63,7 @@ fn utc_offset() -> i32 {
     TimeZone::system().to_offset(Timestamp::now()).seconds()
 }
 
-/// What is asked of the gateway.
+/// The path of the request, with the filters as its query.
 fn path(args: &Trace, utc_offset: Option<i32>) -> String {
     let mut path = format!("/api/v1/trace?format={}", if args.json { "json" } else { "text" });
     let mut add = |name: &str, value: &dyn std::fmt::Display| {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_filter_is_in_the_question() {
+    fn every_filter_is_in_the_query() {
         let parse = |words: &[&str]| {
             let Command::Trace(args) = Args::try_parse_from(words).unwrap().command else {
                 panic!("another command")

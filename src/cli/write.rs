@@ -21,7 +21,7 @@ use crate::meter::{Point, Profile};
 pub async fn write(args: &Write) -> Exit {
     match carry_out(args).await {
         Ok(text) => output::print(text.as_bytes()),
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -95,12 +95,12 @@ impl Meter<'_> {
         confirmation: Confirmation,
     ) -> Result<String, CommandError> {
         let (_, old) = self.read(point).await?;
-        // Whoever cannot be shown what is about to happen still gets what was asked for.
+        // The write is done even where its announcement cannot be shown.
         let _unread = output::print(self.intention(point, plan, &old).as_bytes());
         if confirmation == Confirmation::Missing {
             return Err(CommandError::usage("nothing was written; --yes writes it"));
         }
-        let fault = |text: String| CommandError::Said(Exit::Fault, text);
+        let fault = |text: String| CommandError::Failed(Exit::Fault, text);
         let written =
             self.client.write_registers(self.connection.unit, point.range.start, &plan.registers).await;
         written.map_err(|failure| fault(unwritten(&point.name, &failure)))?;
@@ -112,7 +112,7 @@ impl Meter<'_> {
             Ok((_, found)) => {
                 Err(fault(format!("the meter took the write, and {} reads {found}", point.name)))
             }
-            Err(CommandError::Said(_, why)) => {
+            Err(CommandError::Failed(_, why)) => {
                 Err(fault(format!("the meter took the write; reading it back: {why}")))
             }
             Err(faulty @ CommandError::Faulty(_)) => Err(faulty),
@@ -157,7 +157,7 @@ impl Meter<'_> {
             }
             (None, missed) => {
                 let why = missed.map_or("nothing was read".to_owned(), |(_, failure)| failure.to_string());
-                Err(CommandError::Said(
+                Err(CommandError::Failed(
                     Exit::Fault,
                     format!("unit {} at {}: {why}", self.connection.unit, self.target),
                 ))

@@ -1,5 +1,5 @@
-//! Arguments of the commands for a running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor` without
-//! TARGET.
+//! Arguments of the commands for a running gateway: `status`, `trace`, `capture`, `events`, `report`, and `doctor`
+//! without TARGET.
 //!
 //! Owns names, defaults and ranges. It never acts on them. Source: docs/cli.md and docs/http-api.md.
 
@@ -43,7 +43,7 @@ pub struct Trace {
     /// Only what failed; the same as --outcome failed
     #[arg(long, conflicts_with = "outcome")]
     pub failures: bool,
-    /// Only what clients asked for: no polls and no probes of the gateway
+    /// Only requests of clients, without the gateway's own polls and probes
     #[arg(long)]
     pub clients: bool,
     /// Only this bus and its units
@@ -129,7 +129,7 @@ Exit status: 0 ended by Ctrl-C, 1 the gateway ended it, 2 wrong usage, 3 the con
 answers";
 
 pub(super) const CAPTURE_HELP: &str = "\
-Examples: what is kept, for somebody else to look at; and what happens now, in Wireshark
+Examples: what is kept, as a file; and what happens now, in Wireshark
   metergate capture fault.pcapng
   metergate capture - --for 10m | wireshark -k -i -
 

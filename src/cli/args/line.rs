@@ -78,7 +78,7 @@ Examples:
   metergate scan /dev/ttyUSB0 --units 1-12
   metergate scan /dev/ttyUSB0 --try-settings > metergate.yaml
 
-Exit status: 0 ok, 1 nobody answers, an address is used twice, or one of --units is silent or \
+Exit status: 0 ok, 1 no unit answers, an address is used twice, or one of --units is silent or \
 answers something else than asked, 2 wrong usage, 5 the port cannot be opened";
 
 pub(super) const DOCTOR_HELP: &str = "\

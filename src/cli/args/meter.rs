@@ -50,8 +50,9 @@ impl ConnectionArgs {
 #[command(override_usage = "metergate read [OPTIONS] <--unit <UNITS>|--all> [TARGET] \
                             [POINT|GROUP|BLOCK|REGISTER]...")]
 pub struct Read {
-    /// Whom to ask: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the gateway running here. Then what to read:
-    /// names of points, groups or blocks, register numbers or ranges, or `all`; without any, each quantity once
+    /// Where the meter is: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the
+    /// gateway running here. Then what to read: names of points, groups or blocks, register numbers or ranges, or
+    /// `all`; without any, each quantity once
     #[arg(value_name = "TARGET, POINT, GROUP, BLOCK or REGISTER")]
     pub words: Vec<String>,
     /// The meter's unit identifier, 1 to 255, or several, such as 1-12 or 1,3,10-12: a row a meter, in one sweep
@@ -83,8 +84,8 @@ pub struct Read {
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "metergate write [OPTIONS] --unit <ID> [TARGET] <POINT=VALUE>")]
 pub struct Write {
-    /// Whom to ask: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the gateway running here. Then what to write:
-    /// POINT=VALUE in the point's own unit, or the name of a code or command
+    /// Where the meter is: HOST:PORT, an address, /dev/..., or tcp://HOST:PORT of a serial server; without it, the
+    /// gateway running here. Then what to write: POINT=VALUE in the point's own unit, or the name of a code or command
     #[arg(value_name = "TARGET, POINT=VALUE", required = true, num_args = 1..=2)]
     pub words: Vec<String>,
     /// The meter's unit identifier

@@ -1,6 +1,6 @@
 //! The options of a serial TARGET: how `read`, `write` and `scan` talk on it.
 //!
-//! Owns names, ranges and defaults. Whether TARGET is serial, whoever takes it knows. Source: docs/cli.md.
+//! Owns names, ranges and defaults. Whether TARGET is serial is decided in `target`. Source: docs/cli.md.
 
 use std::num::NonZeroU32;
 

@@ -16,7 +16,8 @@ pub struct Setup {
     /// The configuration to write [default: /etc/metergate/metergate.yaml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The port the meters are on, such as /dev/ttyUSB0, or a serial server as tcp://HOST:PORT; without it, the only adapter
+    /// The port the meters are on, such as /dev/ttyUSB0, or a serial server as tcp://HOST:PORT; without it, the only
+    /// adapter
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Addresses to ask, such as 1-12

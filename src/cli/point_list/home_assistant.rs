@@ -167,5 +167,6 @@ fn identifier(text: &str) -> String {
 
 const HEAD: &str = "\
 # Home Assistant, by `metergate export home-assistant`: a package, or for configuration.yaml. Checked with the
-# schema of its Modbus integration (2025.4) and with pymodbus, the library below it; not tried in a Home Assistant that runs.
+# schema of its Modbus integration (2025.4) and with pymodbus, the library below it; not tried in a running Home
+# Assistant.
 ";

@@ -29,13 +29,13 @@ mod telegraf;
 pub fn export(args: &Export) -> Exit {
     match list(args) {
         Ok(text) => output::print(text.as_bytes()),
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
 fn list(args: &Export) -> Result<String, CommandError> {
     let Some(found) = instances::find(args.config.as_deref())? else {
-        return Err(CommandError::Said(
+        return Err(CommandError::Failed(
             Exit::Configuration,
             format!(
                 "no gateway was started here, and there is no {}; --config FILE names a configuration",

@@ -1,9 +1,9 @@
-//! modbus_exporter of Prometheus: a module for each profile, which holds for all its meters, and as a comment the job that
-//! scrapes each of them.
+//! modbus_exporter of Prometheus: a module for each profile, which holds for all its meters, and as a comment the job
+//! that scrapes each of them.
 //!
-//! Source: `config/config.go` and `modbus/modbus.go` of github.com/RichiH/modbus_exporter. The first digit of an address is
-//! the function, the others count from 0. It speaks Modbus TCP only, and knows no offset. One metric that cannot be read
-//! fails the whole scrape of a meter.
+//! Source: `config/config.go` and `modbus/modbus.go` of github.com/RichiH/modbus_exporter. The first digit of an
+//! address is the function, the others count from 0. It speaks Modbus TCP only, and knows no offset. One metric that
+//! cannot be read fails the whole scrape of a meter.
 
 use std::collections::BTreeMap;
 
@@ -177,7 +177,7 @@ fn target(endpoint: &Chosen<'_>, meter: &Meter) -> Targets {
     Targets { targets: [format!("{host}:{}", endpoint.port)], labels: labels.into() }
 }
 
-/// Prometheus scrapes the exporter, which is told the meter by parameters.
+/// Prometheus scrapes the exporter, which gets the meter from parameters.
 fn relabellings() -> [Relabelling; 3] {
     [
         Relabelling {
@@ -200,8 +200,8 @@ fn relabellings() -> [Relabelling; 3] {
 }
 
 const HEAD: &str = "\
-# modbus_exporter, by `metergate export prometheus`, for its modbus.yml. Untried with a real modbus_exporter. The gateway's
-# own metrics have all of this and more, without it: `metergate export prometheus-scrape`.
+# modbus_exporter, by `metergate export prometheus`, for its modbus.yml. Untried with a real modbus_exporter.
+# The gateway's own metrics have all of this and more, without it: `metergate export prometheus-scrape`.
 #
 # For prometheus.yml, where the exporter runs beside Prometheus:
 #

@@ -35,7 +35,7 @@ struct Authorization {
 pub(super) fn list(config: &Config, host: Option<&str>) -> Result<String, CommandError> {
     let Some(status) = &config.status else {
         let text = "`status: off` leaves nothing to scrape; give it an address, such as `status: {address: 127.0.0.1:8502}`";
-        return Err(CommandError::Said(Exit::Configuration, text.to_owned()));
+        return Err(CommandError::Failed(Exit::Configuration, text.to_owned()));
     };
     let address = status.settings.address;
     let (host, port) = reached_at(address, host);
@@ -57,7 +57,8 @@ pub(super) fn list(config: &Config, host: Option<&str>) -> Result<String, Comman
         )
     });
     let reach = if address.ip().is_loopback() {
-        "# This address answers on the gateway's own machine only; for another see docs/security.md, \"The status page\".\n"
+        "# This address answers on the gateway's own machine only; for another see docs/security.md, \"The status \
+         page\".\n"
     } else {
         ""
     };

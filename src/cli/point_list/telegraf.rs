@@ -1,5 +1,5 @@
-//! Telegraf: its Modbus input, in the style of requests, a section for each meter, so that a silent one does not cost the
-//! others their readings.
+//! Telegraf: its Modbus input, in the style of requests, a section for each meter, so that a silent one does not cost
+//! the others their readings.
 //!
 //! Source: the documentation of the plugin. Addresses count from 0.
 
@@ -45,8 +45,8 @@ fn write_meter(text: &mut String, endpoint: &Chosen<'_>, meter: &Meter, points: 
         let register = if first.is_input() { "input" } else { "holding" };
         let _never = write!(
             text,
-            "\n  [[inputs.modbus.request]]\n    slave_id = {}\n    byte_order = \"{}\"\n    register = \"{register}\"\n    \
-             measurement = \"meter\"\n    fields = [\n",
+            "\n  [[inputs.modbus.request]]\n    slave_id = {}\n    byte_order = \"{}\"\n    register = \
+             \"{register}\"\n    measurement = \"meter\"\n    fields = [\n",
             meter.unit,
             order(number)
         );
@@ -108,6 +108,7 @@ fn quoted(text: &str) -> String {
 }
 
 const HEAD: &str = "\
-# Telegraf, by `metergate export telegraf`: its Modbus input. Not tried with Telegraf itself: with a TOML parser and pymodbus.
+# Telegraf, by `metergate export telegraf`: its Modbus input. Not tried with Telegraf itself; checked with a TOML
+# parser and pymodbus.
 # Points with an offset are left out: the plugin has none.
 ";

@@ -9,7 +9,7 @@ use std::thread;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{interrupted, prompt, say};
+use super::{interrupted, print, prompt};
 use crate::cli::command_error::CommandError;
 
 /// The answer that an empty line means.
@@ -57,23 +57,23 @@ impl Answers {
         let line = tokio::select! {
             biased;
             () = self.stop.cancelled() => {
-                say("\n");
+                print("\n");
                 return Err(interrupted());
             }
             line = lines.recv() => line,
         };
         if let (Some(line), false) = (&line, io::stdin().is_terminal()) {
-            // What nobody typed here is shown, as a terminal would have.
-            say(&format!("{line}\n"));
+            // Where input is not a terminal the answer is shown, as a terminal would have echoed it.
+            print(&format!("{line}\n"));
         }
         match line {
             Some(line) if line.is_empty() => Ok(proposed.to_owned()),
             Some(line) => Ok(line),
             None => {
-                say("\n");
+                print("\n");
                 Err(CommandError::usage(format!(
-                    "the input ended before \"{question}\" was answered; nothing was written. Each answer is an option, too \
-                     (`metergate setup --help`), and --yes takes what is proposed for the others"
+                    "the input ended before \"{question}\" was answered; nothing was written. Each answer is an \
+                     option, too (`metergate setup --help`), and --yes takes what is proposed for the others"
                 )))
             }
         }
@@ -94,7 +94,7 @@ impl Answers {
                 "y/n" => return Ok(proposed == Proposed::Yes),
                 "y" | "yes" => return Ok(true),
                 "n" | "no" => return Ok(false),
-                _ => say("y or n is expected.\n"),
+                _ => print("y or n is expected.\n"),
             }
         }
     }

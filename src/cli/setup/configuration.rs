@@ -62,9 +62,9 @@ pub(super) fn configuration(chosen: &Chosen) -> String {
     };
     let _never = write!(
         text,
-        "status: {{address: \"{page}\"{token}}}\n\nlisteners:\n  - address: \"{listen}\"   # clients may read; writes are refused \
-         unless you say `writes: allow`\n    max_age: 5s   # the oldest data a read may be given; 0s asks the meter each \
-         time\n\nbuses:\n  - name: {}\n    device: {}\n    baud_rate: {}\n    parity: {}\n",
+        "status: {{address: \"{page}\"{token}}}\n\nlisteners:\n  - address: \"{listen}\"   # clients may read; writes \
+         are refused unless you say `writes: allow`\n    max_age: 5s   # the oldest data a read may be given; 0s asks \
+         the meter each time\n\nbuses:\n  - name: {}\n    device: {}\n    baud_rate: {}\n    parity: {}\n",
         text_scalar(bus),
         quoted(&device.to_string()),
         framing.baud_rate,
@@ -108,7 +108,8 @@ pub(super) fn page_of(page: SocketAddr, token_file: &Path) -> String {
         )
     } else {
         format!(
-            "http://THIS-MACHINE:{port}/; the browser asks for a name and a password: any name, and the token (sudo cat {})",
+            "http://THIS-MACHINE:{port}/; the browser asks for a name and a password: any name, and the token (sudo \
+             cat {})",
             token_file.display()
         )
     }
@@ -136,8 +137,8 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     written
 }
 
-/// Takes a replacement back: the file is again what it was before, and the text that took its place is beside it. Returns
-/// where that is.
+/// Takes a replacement back: the file is again what it was before, and the text that took its place is beside it.
+/// Returns where that is.
 ///
 /// # Errors
 /// What the system says.

@@ -1,7 +1,7 @@
 //! `setup`: from an adapter and a chain of meters to a running gateway, question by question.
 //!
-//! Owns the order of the questions and what is said between them. Each answer is an option, too; nothing is written before
-//! the last of them, and no file is replaced unasked. It reads lines and prints lines: any terminal will do.
+//! Owns the order of the questions and what is said between them. Each answer is an option, too; nothing is written
+//! before the last of them, and no file is replaced unasked. It reads lines and prints lines: any terminal will do.
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -43,7 +43,7 @@ pub async fn setup(args: &Setup, stop: CancellationToken) -> Exit {
     service.resume();
     match done {
         Ok(()) => Exit::Ok,
-        Err(stop) => stop.tell(),
+        Err(stop) => stop.report(),
     }
 }
 
@@ -81,13 +81,13 @@ async fn run(
     }
     write(path, &text, &chosen)?;
     service.start(path)?;
-    say(&next_steps(&chosen, service, path));
+    print(&next_steps(&chosen, service, path));
     Ok(())
 }
 
 fn stays(path: &Path) -> CommandError {
     let text = format!("{} stays as it is; nothing was written (--force replaces it)", path.display());
-    CommandError::Said(Exit::Fault, text)
+    CommandError::Failed(Exit::Fault, text)
 }
 
 /// Found out before a long scan, not after it.
@@ -95,11 +95,12 @@ fn is_writable(path: &Path) -> Result<(), CommandError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
         let text = format!(
-            "cannot write {} into {}: {error}; `sudo metergate setup` sets up the service, --config FILE writes elsewhere",
+            "cannot write {} into {}: {error}; `sudo metergate setup` sets up the service, --config FILE writes \
+             elsewhere",
             path.display(),
             folder.display()
         );
-        CommandError::Said(Exit::Fault, text)
+        CommandError::Failed(Exit::Fault, text)
     })
 }
 
@@ -123,7 +124,8 @@ fn port(word: &str) -> Result<PortDevice, CommandError> {
         Target::Serial(PortDevice::Path(path)) => Ok(PortDevice::Path(scan::lasting_name(&path).into())),
         Target::Serial(server @ PortDevice::Server(_)) => Ok(server),
         Target::Tcp { .. } => Err(CommandError::usage(format!(
-            "'{word}' is a gateway, which has a configuration of its own; a serial server is written tcp://HOST:PORT, a port /dev/..."
+            "'{word}' is a gateway, which has a configuration of its own; a serial server is written tcp://HOST:PORT, \
+             a port /dev/..."
         ))),
     }
 }
@@ -134,24 +136,24 @@ async fn device(args: &Setup, answers: &mut Answers) -> Result<PortDevice, Comma
     }
     let found = adapters(Path::new("/dev"));
     let none = || {
-        CommandError::Said(
+        CommandError::Failed(
             Exit::Fault,
-            "there is no serial adapter: no /dev/serial/by-id, no /dev/ttyUSB* and no /dev/ttyACM*; plug it in, `dmesg | \
-             tail` says what the system makes of it, or name another port, such as --device /dev/ttyAMA0 or --device \
-             tcp://HOST:PORT for a serial server"
+            "there is no serial adapter: no /dev/serial/by-id, no /dev/ttyUSB* and no /dev/ttyACM*; plug it in, \
+             `dmesg | tail` says what the system makes of it, or name another port, such as --device /dev/ttyAMA0 or \
+             --device tcp://HOST:PORT for a serial server"
                 .to_owned(),
         )
     };
     let first = found.first().ok_or_else(none)?;
     if let [only] = found.as_slice() {
-        say(&format!("Adapter: {}\n", only.display()));
+        print(&format!("Adapter: {}\n", only.display()));
         return Ok(PortDevice::Path(first.clone()));
     }
     let listed: Vec<String> = (1..)
         .zip(&found)
         .map(|(number, adapter): (usize, _)| format!("  {number}  {}\n", adapter.display()))
         .collect();
-    say(&format!("There are several serial ports:\n{}", listed.concat()));
+    print(&format!("There are several serial ports:\n{}", listed.concat()));
     if args.yes {
         return Err(CommandError::usage("--device says which of them the meters are on"));
     }
@@ -161,9 +163,9 @@ async fn device(args: &Setup, answers: &mut Answers) -> Result<PortDevice, Comma
             Some(device) => return Ok(PortDevice::Path(device.clone())),
             None if answer.contains("://") => match port(&answer) {
                 Ok(server) => return Ok(server),
-                Err(wrong) => say(&format!("{}.\n", wrong.headline())),
+                Err(wrong) => print(&format!("{}.\n", wrong.headline())),
             },
-            None => say(&format!(
+            None => print(&format!(
                 "A number from 1 to {} is expected, or a serial server as tcp://HOST:PORT.\n",
                 found.len()
             )),
@@ -186,7 +188,7 @@ async fn look(
         let question =
             "The service runs and may hold the port. Stop it for the scan? It is started again at the end";
         if !answers.agree(question, Proposed::Yes).await? {
-            return Err(CommandError::Said(Exit::Fault, "nothing was changed".to_owned()));
+            return Err(CommandError::Failed(Exit::Fault, "nothing was changed".to_owned()));
         }
         service.pause()?;
     }
@@ -200,7 +202,7 @@ async fn look(
         } else {
             format!("{} settings", framings.len())
         };
-        say(&format!(
+        print(&format!(
             "Asking {} addresses on {} at {settings}; it takes about {} if nothing answers ...\n\n",
             plan.units.len(),
             device,
@@ -212,7 +214,7 @@ async fn look(
         }
         let words = report::words(&found, scope, through);
         let words: Vec<&str> = words.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
-        say(&format!("{}\n\n", words.join("\n")));
+        print(&format!("{}\n\n", words.join("\n")));
         // The settings of a serial server are changed there.
         let may_try = framings.len() == 1 && through == Through::Line;
         if found.meters().next().is_none() && may_try {
@@ -229,13 +231,13 @@ async fn look(
         }
         if found.meters().next().is_none() {
             let text = "no meter answers, so there is nothing to set up; nothing was written".to_owned();
-            return Err(CommandError::Said(Exit::Fault, text));
+            return Err(CommandError::Failed(Exit::Fault, text));
         }
         if found.shared().next().is_some() || (scope == Scope::Named && found.silent().next().is_some()) {
             let question = "Not every meter can be set up like this. Go on with those that answer?";
             if !answers.agree(question, Proposed::Yes).await? {
                 let text = "nothing was written; run it again when the line is right".to_owned();
-                return Err(CommandError::Said(Exit::Fault, text));
+                return Err(CommandError::Failed(Exit::Fault, text));
             }
         }
         return Ok(found);
@@ -253,7 +255,7 @@ async fn addresses(args: &Setup, answers: &mut Answers) -> Result<Option<Units>,
         }
         match answer.parse::<Units>() {
             Ok(units) => return Ok(Some(units)),
-            Err(why) => say(&format!("{why}.\n")),
+            Err(why) => print(&format!("{why}.\n")),
         }
     }
 }
@@ -315,7 +317,7 @@ async fn profile(
                     "--profile: there is no {name}; there are {known}, none"
                 )));
             }
-            _ => say(&format!("One of {known}, or none, is expected.\n")),
+            _ => print(&format!("One of {known}, or none, is expected.\n")),
         }
     }
 }
@@ -329,7 +331,7 @@ async fn name(unit: u8, answers: &mut Answers) -> Result<Option<String>, Command
         if is_name(&answer) {
             return Ok(Some(answer));
         }
-        say("A name has 1 to 64 printable characters.\n");
+        print("A name has 1 to 64 printable characters.\n");
     }
 }
 
@@ -346,7 +348,7 @@ async fn address(
         let answer = answers.ask(question, &otherwise.to_string()).await?;
         match answer.parse() {
             Ok(address) => return Ok(address),
-            Err(_) => say(&format!("An address with its port is expected, such as {otherwise}.\n")),
+            Err(_) => print(&format!("An address with its port is expected, such as {otherwise}.\n")),
         }
     }
 }
@@ -359,25 +361,25 @@ async fn page(args: &Setup, answers: &mut Answers) -> Result<SocketAddr, Command
     Ok(if answers.agree(question, Proposed::No).await? { PAGE_FOR_ALL } else { PAGE })
 }
 
-/// Token first, so that the configuration that names it is right from its first moment; then the configuration, whole or
-/// not at all.
+/// Token first, so that the configuration that names it is right from its first moment; then the configuration, whole
+/// or not at all.
 fn write(path: &Path, text: &str, chosen: &Chosen) -> Result<(), CommandError> {
     if !chosen.page.ip().is_loopback() && !chosen.token_file.exists() {
         let _made = token::make(&chosen.token_file, None, Overwrite::Refused)?;
-        say(&format!("Made the token {}.\n", chosen.token_file.display()));
+        print(&format!("Made the token {}.\n", chosen.token_file.display()));
     }
     let _right = config::parse(text, &path.display().to_string())?;
     let kept = configuration::replace(path, text).map_err(|error| {
-        CommandError::Said(Exit::Fault, format!("cannot write {}: {error}", path.display()))
+        CommandError::Failed(Exit::Fault, format!("cannot write {}: {error}", path.display()))
     })?;
     let old = kept.as_ref().map_or_else(String::new, |kept| format!("; the old one is {}", kept.display()));
-    say(&format!("Wrote {}{old}.\n", path.display()));
+    print(&format!("Wrote {}{old}.\n", path.display()));
     let checked = check(path);
     // A gateway that works with the old file must not be started with one that it refuses.
     if let (Err(_), Some(kept)) = (&checked, kept) {
         match configuration::put_back(path, &kept) {
             Ok(refused) => {
-                say(&format!("Put the old one back; the refused one is {}.\n", refused.display()));
+                print(&format!("Put the old one back; the refused one is {}.\n", refused.display()));
             }
             Err(error) => output::complain(&format!("cannot put {} back: {error}", kept.display())),
         }
@@ -385,14 +387,14 @@ fn write(path: &Path, text: &str, chosen: &Chosen) -> Result<(), CommandError> {
     checked
 }
 
-/// As `metergate check` does it, with the eyes of the service where root runs this: in a process of its own, for there is no
-/// way back from being another user.
+/// As `metergate check` does it, with the eyes of the service where root runs this: in a process of its own, for there
+/// is no way back from being another user.
 fn check(path: &Path) -> Result<(), CommandError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("metergate"));
     let checked = Command::new(program).arg("check").arg(path).stdin(Stdio::null()).status();
     match checked.map(|status| status.code()) {
         Ok(Some(0 | 1)) => Ok(()),
-        Ok(_) => Err(CommandError::Said(
+        Ok(_) => Err(CommandError::Failed(
             Exit::Configuration,
             "the gateway cannot use this configuration as it is: see above".to_owned(),
         )),
@@ -419,9 +421,10 @@ fn next_steps(chosen: &Chosen, service: &Service, path: &Path) -> String {
     };
     let host = if listen.ip().is_unspecified() { "this machine".to_owned() } else { listen.ip().to_string() };
     format!(
-        "\nThe status page: {}\n\nNext:\n{start}  metergate doctor{config}    what is wrong, if anything\n  metergate read \
-         --unit {unit}{config} power energy    compare with the meter's display\n  metergate export csv{config}    the points, \
-         for the client to import\n\nClients speak Modbus TCP to {host}, port {}; unit identifiers {}.\n",
+        "\nThe status page: {}\n\nNext:\n{start}  metergate doctor{config}    what is wrong, if anything\n  metergate \
+         read --unit {unit}{config} power energy    compare with the meter's display\n  metergate export \
+         csv{config}    the points, for the client to import\n\nClients speak Modbus TCP to {host}, port {}; unit \
+         identifiers {}.\n",
         page_of(*page, &chosen.token_file),
         listen.port(),
         Units::of(units.iter().map(|unit| unit.id)),
@@ -429,10 +432,10 @@ fn next_steps(chosen: &Chosen, service: &Service, path: &Path) -> String {
 }
 
 fn interrupted() -> CommandError {
-    CommandError::Said(Exit::Fault, "broken off; nothing was written".to_owned())
+    CommandError::Failed(Exit::Fault, "broken off; nothing was written".to_owned())
 }
 
-fn say(text: &str) {
+fn print(text: &str) {
     let _unread = output::print(&output::escape(text.as_bytes()));
 }
 

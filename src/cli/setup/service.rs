@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::say;
+use super::print;
 use crate::cli::command_error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::instances::CONFIGURATION;
@@ -57,7 +57,7 @@ impl Service {
         let Some(name) = &self.name else { return Ok(()) };
         if !systemctl(&["stop", name]) {
             let text = format!("the service cannot be stopped (`systemctl stop {name}`); run this with sudo");
-            return Err(CommandError::Said(Exit::CannotStart, text));
+            return Err(CommandError::Failed(Exit::CannotStart, text));
         }
         self.state = State::Paused;
         Ok(())
@@ -70,7 +70,7 @@ impl Service {
     pub(super) fn start(&mut self, config: &Path) -> Result<(), CommandError> {
         let Some(name) = &self.name else {
             if self.is_default {
-                say(&format!(
+                print(&format!(
                     "There is no service to start; `metergate run` runs the gateway with {}.\n",
                     config.display()
                 ));
@@ -80,14 +80,15 @@ impl Service {
         let verb = if self.is_running() { "reload-or-restart" } else { "start" };
         if !systemctl(&[verb, name]) {
             let text = format!(
-                "the configuration is written, but the service does not start with it; `systemctl status {name}` says why"
+                "the configuration is written, but the service does not start with it; `systemctl status {name}` says \
+                 why"
             );
             // Trying once more would not help.
             self.state = State::Untouched;
-            return Err(CommandError::Said(Exit::CannotStart, text));
+            return Err(CommandError::Failed(Exit::CannotStart, text));
         }
         self.state = State::Started;
-        say(&format!("The service {name} runs with it.\n"));
+        print(&format!("The service {name} runs with it.\n"));
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Service {
         if let (State::Paused, Some(name)) = (self.state, &self.name) {
             let is_up = systemctl(&["start", name]);
             let outcome = if is_up { "runs again, as before" } else { "could not be started again" };
-            say(&format!("The service {name} {outcome}.\n"));
+            print(&format!("The service {name} {outcome}.\n"));
             self.state = State::Untouched;
         }
     }

@@ -159,7 +159,7 @@ fn without_a_service_manager_the_program_runs_as_it_does() {
     let gone = folder.path("missing");
     let file = folder.write("metergate.yaml", &config("127.0.0.1:0", "riser", &folder.path("none")));
     let mut gateway = run(&file, &[("NOTIFY_SOCKET", gone.to_str().unwrap()), ("WATCHDOG_USEC", "200000")]);
-    gateway.line_with("cannot be told anything");
+    gateway.line_with("cannot be reached");
     gateway.line_with("started");
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.exit().0.code(), Some(0));
