@@ -16,6 +16,7 @@
 //! serial       ports, and the task that drives a line
 //! traffic      the last traffic of both sides
 //! line         ONE SERIAL LINE as a state machine: no clock, no input or output
+//! tls          certificates, roles and the handshake
 //! runtime      shared by the process: log, timers, timestamps
 //! meter        profiles; registers into values                     document   YAML with positions and problems
 //! endpoint     what listeners and clients are called
@@ -69,5 +70,6 @@ pub mod runtime;
 pub mod serial;
 pub mod server;
 pub mod simulator;
+pub mod tls;
 pub mod traffic;
 pub mod web;

@@ -9,7 +9,7 @@ use metergate::cli::exit::Exit;
 use metergate::cli::logging::Logs;
 use metergate::cli::{
     capture, check, completions, demo, doctor, events, manual, output, point_list, points, read, report, run,
-    scan, setup, signals, simulate, status, token, trace, write,
+    scan, setup, signals, simulate, status, tls, token, trace, write,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(args),
         Command::Export(args) => point_list::export(args),
+        Command::Tls(args) => tls::tls(args),
         Command::Token(args) => token::token(args),
         // The demo redraws its last line, so only warnings and errors are logged below it.
         Command::Demo(demo) => start(&args, LogLevel::Warn, |_, runtime| runtime.block_on(run_demo(demo))),

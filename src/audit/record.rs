@@ -260,9 +260,12 @@ impl Attempted {
         let points = self.points(names).join(" ");
         let old = self.old.as_ref().map(|(old, age)| format!("{old:?}, {:.1} s old", age.as_secs_f64()));
         let old = old.unwrap_or_else(|| String::from("not known"));
+        let identity = self.link.identity.as_deref();
+        let role = identity.and_then(|identity| identity.role.as_deref().ok());
+        let certificate = identity.map(|identity| identity.subject.as_str());
         // Usually zero.
         let held_back = (held_back > 0).then_some(held_back);
-        info!(%client, bus, unit, %function, points, old, pdu, held_back, "write: {outcome}");
+        info!(%client, bus, unit, %function, points, old, role, certificate, pdu, held_back, "write: {outcome}");
     }
 
     /// One line of JSON. All keys are always present; unknown values are null.
@@ -277,6 +280,7 @@ impl Attempted {
             Some(written) => (None, Some(written.values.as_slice())),
             None => (None, None),
         };
+        let identity = self.link.identity.as_deref();
         let line = AuditLine {
             time: utc(self.time),
             client: &self.link.client,
@@ -293,6 +297,8 @@ impl Attempted {
             old_age_ms: self.old.as_ref().map(|(_, age)| millis(*age)),
             new,
             masks,
+            role: identity.and_then(|identity| identity.role.as_deref().ok()),
+            certificate: identity.map(|identity| identity.subject.as_str()),
             pdu: Hex(&self.pdu).to_string(),
             outcome: outcome.word(),
             reply: outcome.other_value().map(|reply| Hex(reply).to_string()),
@@ -328,6 +334,8 @@ struct AuditLine<'a> {
     old_age_ms: Option<u64>,
     new: Option<&'a [u16]>,
     masks: Option<&'a [u16]>,
+    role: Option<&'a str>,
+    certificate: Option<&'a str>,
     pdu: String,
     outcome: &'static str,
     reply: Option<String>,

@@ -22,6 +22,7 @@ pub mod line;
 pub mod meter;
 pub mod serial;
 pub mod setup;
+pub mod tls;
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -142,6 +143,13 @@ pub enum Command {
     /// else to you, mode 0600. What to put into the configuration is printed.
     #[command(after_help = TOKEN_HELP)]
     Token(Token),
+    /// Make certificates for Modbus/TCP Security, or show what a certificate is good for
+    ///
+    /// `init` makes an authority, a certificate for the gateway with this machine's names and addresses, and one for a
+    /// client of each role, valid for five years. Keys have mode 0600; the gateway's, made by root, belongs to the
+    /// service's user.
+    #[command(after_help = tls::TLS_HELP)]
+    Tls(tls::Tls),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -452,7 +460,8 @@ Examples:
   metergate check
   metergate check ./metergate.yaml --effective
 
-Exit status: 0 ok, 1 a line is to do more than it has time for, 2 wrong usage, 3 the configuration is wrong";
+Exit status: 0 ok, 1 a line is to do more than it has time for, or a certificate is not valid now, 2 wrong usage, \
+3 the configuration is wrong";
 
 const EXPORT_HELP: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! `check`: reads a configuration as `run` would, and opens no port.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::unistd::{AccessFlags, access};
 
@@ -46,7 +46,10 @@ pub fn check(args: &Check) -> Exit {
         output::report(warning);
     }
     remark(path, &loaded.config, &eyes);
-    show(path, &loaded.config, args.effective)
+    match (report_certificates(path, &loaded.config), show(path, &loaded.config, args.effective)) {
+        (Exit::Ok, shown) => shown,
+        (fault, _) => fault,
+    }
 }
 
 /// Root can read everything, the service cannot: what root checks is judged as the service will find it.
@@ -137,6 +140,22 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
             );
         }
     }
+}
+
+/// Reports certificates that no client can accept now. The gateway starts with them all the same: its clock may be set
+/// later, and plain listeners are not concerned.
+fn report_certificates(path: &Path, config: &Config) -> Exit {
+    let now = SystemTime::now();
+    let mut exit = Exit::Ok;
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let server = listener.settings.tls.as_ref();
+        if let Some(fault) = server.and_then(|server| server.validity_fault(now)) {
+            let key = fault.key.name();
+            output::report(&format!("{}: error: listeners[{index}].tls.{key}: {fault}", path.display()));
+            exit = Exit::Fault;
+        }
+    }
+    exit
 }
 
 fn show(path: &Path, config: &Config, effective: bool) -> Exit {

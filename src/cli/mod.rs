@@ -44,6 +44,7 @@ pub mod status;
 mod sweep;
 pub mod table;
 pub mod target;
+pub mod tls;
 pub mod token;
 pub mod trace;
 pub mod write;

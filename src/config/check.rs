@@ -15,6 +15,7 @@ use super::profiles::Profiles;
 use super::rules::{self, Reached};
 use super::section::{self, File, MAX_READ};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
+use super::tls;
 use super::token_file::{MAKE_TOKEN, read_token};
 use super::unit::UnitEntry;
 use super::value::Address;
@@ -26,6 +27,7 @@ use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSetti
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::server::{BROADCAST_UNIT, Broadcast, ListenerSettings, Writes};
+use crate::tls::TlsServer;
 
 /// Checks a file and builds its configuration. `None`: an error was reported, here or before.
 pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> {
@@ -97,6 +99,8 @@ struct ListenerEntry<'f> {
     address: Option<SocketAddr>,
     /// `None`: an error was reported.
     deadline: Option<Duration>,
+    /// `None`: plain, or an error was reported.
+    tls: Option<Arc<TlsServer>>,
 }
 
 impl<'f> ListenerEntry<'f> {
@@ -131,7 +135,9 @@ impl<'f> ListenerEntry<'f> {
         }
         rules::check(listener, &path, reader);
         let address = listener.address.map(|address| address.0);
-        Self { listener, path, address, deadline }
+        let tls =
+            listener.tls.as_ref().and_then(|section| tls::of_listener(section, listener, &path, reader));
+        Self { listener, path, address, deadline, tls }
     }
 
     fn key(&self, name: &str) -> String {
@@ -157,6 +163,7 @@ impl<'f> ListenerEntry<'f> {
             max_age: listener.max_age.get(),
             writes: listener.writes.unwrap_or(Writes::Deny),
             rules: listener.rules.iter().map(rules::rule).collect(),
+            tls: self.tls.clone(),
             broadcast: listener.broadcast,
             request_deadline: self.deadline?,
             answer_within: listener.answer_within.map(|within| within.get()),

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::check;
 use super::profiles::read_bounded;
-use super::section::{Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, Unit};
+use super::section::{
+    Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, Tls, Unit,
+};
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
 
@@ -89,6 +91,7 @@ static FORMAT: Format = Format {
         document::section::<File>,
         document::section::<Listener>,
         document::section::<Rule>,
+        document::section::<Tls>,
         document::section::<Bus>,
         document::section::<OfflineAfter>,
         document::section::<Unit>,
@@ -96,7 +99,7 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
         document::section::<Events>,
     ],
-    later: &["mqtt", "listeners.tls", "listeners.device", "status.tls"],
+    later: &["mqtt", "listeners.device", "status.tls"],
 };
 
 /// Largest number of listeners.

@@ -17,6 +17,7 @@ mod profiles;
 mod rules;
 pub mod section;
 mod settings;
+mod tls;
 mod token;
 mod token_file;
 mod unit;

@@ -79,7 +79,7 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
                 "add them to `allow`, or leave the rule out",
             );
         }
-        if !later.roles.is_empty() {
+        if !later.roles.is_empty() && listener.tls.is_none() {
             let what = "never fits: a role comes from a certificate, and this listener has no `tls`";
             reader.warning(
                 &key(&format!("rules[{index}].role")),

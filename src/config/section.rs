@@ -64,6 +64,8 @@ pub struct Listener {
     /// Who may do what, the first that fits decides; empty: as `writes` says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// Modbus/TCP Security; absent: plain Modbus TCP.
+    pub tls: Option<Tls>,
     /// Handling of requests to unit 0.
     pub broadcast: Broadcast,
     /// Time for a request in queue and on the line together.
@@ -80,6 +82,31 @@ pub struct Listener {
     pub idle_timeout: Duration<SECOND, DAY>,
     /// Networks that may connect; absent: all. An empty list is refused: it could mean none or all.
     pub allow: Option<List<Network, 1, 256>>,
+}
+
+/// The section `tls` of a listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "tls", deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate, then those of its authorities.
+    pub certificate: FilePath,
+    /// The key of the certificate.
+    pub key: FilePath,
+    /// The authorities of clients' certificates.
+    pub client_ca: FilePath,
+    /// The revocation lists of these authorities.
+    #[serde(default)]
+    pub crl: Option<FilePath>,
+}
+
+/// The section `tls` of `status`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "tls of status", deny_unknown_fields)]
+pub struct StatusTls {
+    /// The server's certificate, then those of its authorities.
+    pub certificate: FilePath,
+    /// The key of the certificate.
+    pub key: FilePath,
 }
 
 /// An entry of a listener's `rules`. It fits a request if each of its keys does.
@@ -289,6 +316,7 @@ impl Default for Listener {
             max_age: Duration::millis(0),
             writes: None,
             rules: Vec::new(),
+            tls: None,
             broadcast: Broadcast::Refuse,
             request_deadline: Duration::millis(3 * SECOND),
             answer_within: None,

@@ -15,6 +15,7 @@ use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::UnitId;
 use crate::modbus::AduFraming;
 use crate::server::Rule;
+use crate::tls::TlsFiles;
 
 impl Config {
     /// The configuration as a complete file, with every default written out.
@@ -80,6 +81,7 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
         max_age: Duration::clamped(settings.max_age),
         writes: settings.rules.is_empty().then_some(settings.writes),
         rules: settings.rules.iter().map(rule).collect(),
+        tls: settings.tls.as_ref().and_then(|server| tls(server.files())),
         broadcast: settings.broadcast,
         request_deadline: Duration::clamped(settings.request_deadline),
         answer_within: settings.answer_within.map(Duration::clamped),
@@ -93,6 +95,17 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
         allow: (!settings.allow.is_empty())
             .then(|| List(settings.allow.iter().map(|network| Network(*network)).collect())),
     }
+}
+
+/// The files of a listener; every listener with TLS has authorities of clients.
+fn tls(files: &TlsFiles) -> Option<section::Tls> {
+    let TlsFiles { certificate, key, client_ca, crl } = files;
+    Some(section::Tls {
+        certificate: FilePath(certificate.clone()),
+        key: FilePath(key.clone()),
+        client_ca: FilePath(client_ca.clone()?),
+        crl: crl.clone().map(FilePath),
+    })
 }
 
 fn rule(rule: &Rule) -> section::Rule {

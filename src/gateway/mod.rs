@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -212,7 +212,9 @@ impl Gateway {
             match (socket, self.listener(endpoint(settings, config))) {
                 (None, Some(running)) => {
                     let metrics = Arc::clone(&running.state.load().metrics);
-                    running.state.store(Arc::new(self.listener_state(settings, config, metrics)));
+                    let state = self.listener_state(settings, config, metrics);
+                    running.state.store(Arc::new(state));
+                    running.state.load().close_unaccepted_clients(SystemTime::now());
                 }
                 (Some(socket), _) => {
                     let state = self.listener_state(settings, config, Arc::default());
@@ -374,6 +376,11 @@ impl Gateway {
         }
         if let Some(map) = &listener.unit_map {
             routes = routes.with_unit_map(map);
+        }
+        if let Some(fault) =
+            listener.settings.tls.as_ref().and_then(|tls| tls.validity_fault(SystemTime::now()))
+        {
+            warn!(address = %listener.settings.address, "no client can connect: {fault}");
         }
         ListenerState {
             id: self.listener_ids.get(&listener.settings.endpoint()).copied().unwrap_or_default(),

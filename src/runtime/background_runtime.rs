@@ -39,6 +39,12 @@ impl BackgroundRuntime {
         Ok(Self { runtime: handle, _stop: stop.drop_guard() })
     }
 
+    /// The runtime of the thread, for sets of tasks.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Runs a task on the thread. The task itself must create the sockets it awaits: a socket belongs to the runtime
     /// that created it.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>

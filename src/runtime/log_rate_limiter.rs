@@ -12,6 +12,8 @@ use tokio::time::Instant;
 pub enum LogKind {
     /// Turned away or evicted: limits and `allow`.
     Admission,
+    /// A TLS handshake that failed, or a client without a role.
+    Handshake,
     /// Bytes in another framing than the listener's.
     Framing,
     /// RTU requests that are incomplete or have a wrong CRC.

@@ -1,6 +1,6 @@
 //! One listener: admission, and the tasks of its connections.
 //!
-//! Owns the accept loop, which survives all of its errors. It never reads a byte of a connection and never closes one
+//! With `tls`, a client is admitted after its handshake (`handshakes`). Owns the accept loop, which survives all of its errors. It never reads a byte of a connection and never closes one
 //! with a request in flight, unless the grace period of a stop has passed. Source: MODBUS Messaging on TCP/IP
 //! Implementation Guide V1.0b, chapter 4.2 (connection management).
 
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use nix::libc;
@@ -27,7 +27,9 @@ use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::admission::Admission;
 use crate::server::connection;
 use crate::server::connection::ClientContext;
+use crate::server::handshakes::{Handshake, Handshakes};
 pub use crate::server::routes::{ListenerState, Routes};
+use crate::tls::{self, ClientIdentity, HandshakeFailure, TlsServer, TlsStream};
 use crate::traffic::Link;
 
 /// Which clients a socket on an IPv6 address accepts, regardless of the system's default.
@@ -80,6 +82,7 @@ pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, sto
                     error!(%error, held_back, "the task of a connection failed");
                 }
             }
+            handshake = acceptor.handshakes.next() => acceptor.handle_handshake(handshake),
             () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,
             accepted = socket.accept(), if open => match accepted {
                 Ok((stream, peer)) => acceptor.accept(stream, peer),
@@ -98,7 +101,14 @@ struct Acceptor {
     admission: Admission,
     connections: JoinSet<()>,
     backoff: AcceptBackoff,
+    handshakes: Handshakes,
     log_limiter: Arc<LogRateLimiter>,
+}
+
+/// A connection that is ready for requests.
+enum ClientStream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>, Arc<ClientIdentity>),
 }
 
 /// Whether the system currently allows connections to be accepted.
@@ -117,6 +127,7 @@ impl Acceptor {
             admission: Admission::new(Instant::now()),
             connections: JoinSet::new(),
             backoff: AcceptBackoff { last_error: None, pause: PAUSE_MIN, resume_at: None },
+            handshakes: Handshakes::default(),
             log_limiter: Arc::default(),
         }
     }
@@ -124,15 +135,67 @@ impl Acceptor {
     fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let now = Instant::now();
         self.backoff.handle_success(now);
-        // An IPv4 client of a socket for both families has an IPv4-mapped IPv6 address.
-        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-        let (peer, address) = (canonical(peer), peer.ip().to_canonical());
+        let peer = canonical(peer);
         let state = self.listener.load_full();
         if !state.admits(&Endpoint::Tcp(peer)) {
             state.metrics.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
-        let settings = &state.settings;
+        match &state.settings.tls {
+            None => self.admit(ClientStream::Plain(stream), peer, &state),
+            Some(server) => {
+                if let Err(failure) = self.handshakes.begin(server, stream, peer) {
+                    self.note_failure(&state, server, peer, failure);
+                }
+            }
+        }
+    }
+
+    /// Admits the client of a handshake that has ended well.
+    fn handle_handshake(&mut self, handshake: Handshake) {
+        let Handshake { peer, server, result } = handshake;
+        let state = self.listener.load_full();
+        let verified = result.and_then(|(stream, identity)| {
+            // A resumed session shows its certificate without comparing it with anything, and a reload may have replaced
+            // what this one was compared with.
+            let present = state.settings.tls.as_deref().ok_or(HandshakeFailure::Closed)?;
+            present.verify(&identity, SystemTime::now()).map(|()| (stream, identity))
+        });
+        match verified {
+            Ok((stream, identity)) => {
+                if let Err(reason) = &identity.role
+                    && let Some(held_back) = self.log_limiter.permit(LogKind::Handshake, Instant::now())
+                {
+                    let certificate = &identity.subject;
+                    info!(client = %peer, certificate, held_back, "no rule with a role fits this client: {reason}");
+                }
+                self.admit(ClientStream::Tls(Box::new(stream), Arc::new(identity)), peer, &state);
+            }
+            Err(failure) => self.note_failure(&state, &server, peer, failure),
+        }
+    }
+
+    fn note_failure(
+        &self,
+        state: &ListenerState,
+        server: &TlsServer,
+        peer: SocketAddr,
+        failure: HandshakeFailure,
+    ) {
+        state.metrics.tls.note_failure(failure);
+        let Some(held_back) = self.log_limiter.permit(LogKind::Handshake, Instant::now()) else {
+            return debug!(client = %peer, "no connection: {failure}");
+        };
+        // That the gateway's own certificate is not valid, or its clock not set, explains what the client did.
+        match server.validity_fault(SystemTime::now()) {
+            Some(fault) => info!(client = %peer, held_back, "no connection: {failure} ({fault})"),
+            None => info!(client = %peer, held_back, "no connection: {failure}"),
+        }
+    }
+
+    /// Admits a client to the connections of the listener.
+    fn admit(&mut self, stream: ClientStream, peer: SocketAddr, state: &ListenerState) {
+        let (now, address, settings) = (Instant::now(), peer.ip(), &state.settings);
         let room =
             self.admission.make_room(address, settings.max_connections_per_ip, settings.max_connections);
         if room.evicted > 0 {
@@ -142,21 +205,28 @@ impl Acceptor {
             state.metrics.note_turned_away();
             return self.log_turned_away(peer, now, "turned away: full, and no connection is idle");
         }
-        if let Err(error) = prepare(&stream) {
+        if let Err(error) = prepare(stream.socket()) {
             debug!(client = %peer, %error, "cannot set all options of the socket");
         }
         let client = ClientContext {
             link: Arc::new(Link {
                 client: Endpoint::Tcp(peer),
-                listener: Endpoint::Tcp(canonical(stream.local_addr().unwrap_or(settings.address))),
+                listener: Endpoint::Tcp(canonical(stream.socket().local_addr().unwrap_or(settings.address))),
                 framing: settings.framing,
                 connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+                identity: stream.identity().cloned(),
             }),
             listener: self.listener.clone(),
             idle: self.admission.add(address, self.stop.child_token(), now),
             log_limiter: self.log_limiter.clone(),
         };
-        self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
+        let listed =
+            stream.identity().map(|identity| state.metrics.tls.connected(identity, client.idle.closing()));
+        let serve = async move {
+            serve(stream, client).await;
+            drop(listed);
+        };
+        self.connections.spawn(serve.instrument(error_span!("connection", client = %peer)));
     }
 
     fn handle_error(&mut self, error: &io::Error, socket: &TcpListener) {
@@ -217,9 +287,38 @@ impl AcceptBackoff {
     }
 }
 
-async fn serve(mut stream: TcpStream, client: ClientContext) {
-    let (reader, writer) = stream.split();
-    connection::run(reader, writer, client).await;
+async fn serve(stream: ClientStream, client: ClientContext) {
+    match stream {
+        ClientStream::Plain(mut stream) => {
+            let (reader, writer) = stream.split();
+            connection::run(reader, writer, client).await;
+        }
+        ClientStream::Tls(stream, _) => {
+            let (reader, writer) = tls::split(*stream);
+            connection::run(reader, writer, client).await;
+        }
+    }
+}
+
+impl ClientStream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream, _) => stream.socket(),
+        }
+    }
+
+    fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(_, identity) => Some(identity),
+        }
+    }
+}
+
+/// An IPv4 client of a socket for both families has an IPv4-mapped IPv6 address.
+fn canonical(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
 }
 
 /// Sends small answers at once, detects vanished clients, and limits the replies buffered by the kernel.

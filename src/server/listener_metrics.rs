@@ -14,6 +14,7 @@ use crate::endpoint::{ClientAddress, Endpoint};
 use crate::line::ClientCounters;
 use crate::modbus::AduFraming;
 use crate::modbus::pdu::ExceptionCode;
+use crate::server::tls_clients::TlsClients;
 
 /// The counters of one listener; they survive a reload.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct ListenerMetrics {
     counts: Counts,
     /// Replaced as a whole by each new connection: no connection waits for a page that reads it.
     clients: ArcSwap<Vec<Weak<ClientMetrics>>>,
+    /// The clients that came through TLS, and those that failed to.
+    pub tls: TlsClients,
     misframed: ArcSwapOption<MisframedClient>,
     /// Locked when a connection ends and when a page is written, never by a request.
     departed: Mutex<BTreeMap<ClientAddress, Departed>>,

@@ -5,13 +5,16 @@
 
 mod admission;
 pub mod connection;
+mod handshakes;
 pub mod listener;
 mod listener_metrics;
 mod routes;
 mod rules;
 mod settings;
+mod tls_clients;
 
 pub use admission::IdleTracker;
+pub use handshakes::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS};
 pub use listener::{Families, ListenerState, Routes};
 pub use listener_metrics::{
     Counted, DEPARTED_KEPT, DEPARTED_MAX, Departed, ListenerMetrics, MisframedClient,
@@ -19,3 +22,4 @@ pub use listener_metrics::{
 pub(crate) use routes::BROADCAST_UNIT;
 pub use rules::{Permission, Requester, Rule, RuleTable};
 pub use settings::{Broadcast, ListenerSettings, Writes};
+pub use tls_clients::{Roles, TlsClients};

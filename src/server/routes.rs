@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use tracing::info;
 
 use crate::audit::{Addressed, Audit};
 use crate::endpoint::Endpoint;
@@ -198,6 +199,14 @@ impl ListenerState {
                 pdu,
                 acknowledge: self.settings.broadcast == Broadcast::Acknowledge,
             },
+        }
+    }
+
+    /// Closes the connections of clients whose certificate would not be accepted now: it was revoked, has expired, or its
+    /// authority is gone. Their requests in flight are answered first.
+    pub fn close_unaccepted_clients(&self, now: SystemTime) {
+        for (client, failure) in self.metrics.tls.close_unaccepted(self.settings.tls.as_deref(), now) {
+            info!(certificate = client.subject, "closing the connection: {failure}");
         }
     }
 
@@ -400,6 +409,7 @@ mod tests {
             max_age: std::time::Duration::ZERO,
             writes,
             rules: Vec::new(),
+            tls: None,
             broadcast,
             request_deadline: std::time::Duration::from_secs(3),
             answer_within: None,

@@ -1,6 +1,7 @@
 //! The settings of a listener. `config` builds them from the file.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::{Permission, Rule};
 use crate::endpoint::Endpoint;
 use crate::modbus::AduFraming;
+use crate::tls::TlsServer;
 
 /// Whether writes are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -45,6 +47,8 @@ pub struct ListenerSettings {
     pub writes: Writes,
     /// Who may do what; empty: as `writes` says.
     pub rules: Vec<Rule>,
+    /// Modbus/TCP Security; `None`: plain.
+    pub tls: Option<Arc<TlsServer>>,
     /// The handling of a request to unit 0.
     pub broadcast: Broadcast,
     /// Queue and line together; every request is answered within it.

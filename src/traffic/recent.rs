@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::line::{BusId, Record};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
+use crate::tls::ClientIdentity;
 
 /// An event on a line or between a client and the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Link {
     pub framing: AduFraming,
     /// No two connections of a process have the same number.
     pub connection: u64,
+    /// The client, if it showed a certificate.
+    pub identity: Option<Arc<ClientIdentity>>,
 }
 
 /// The end that sent a message.

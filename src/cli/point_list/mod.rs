@@ -205,7 +205,8 @@ fn reached_at(address: SocketAddr, host: Option<&str>) -> (String, u16) {
     (host.map_or(own, str::to_owned), address.port())
 }
 
-fn host_name() -> String {
+/// The name of this machine.
+pub(super) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }

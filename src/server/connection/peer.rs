@@ -4,9 +4,12 @@
 //! connection behind them.
 
 use std::future::{Future, pending};
+use std::io;
 
-use tokio::io::{AsyncRead, Interest, ReadHalf};
+use tokio::io::{AsyncRead, Interest, ReadHalf, Ready};
 use tokio::net::tcp;
+
+use crate::tls::TlsReader;
 
 /// How much of a connection its client has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,16 +31,30 @@ pub trait Receive: AsyncRead + Unpin {
 
 impl Receive for tcp::ReadHalf<'_> {
     async fn closed(&self, known: PeerState) -> PeerState {
-        let interest = match known {
-            // Of the interests, PRIORITY is the one that covers the end of the stream and not its bytes; urgent data is
-            // not enabled when the socket is registered, so it wakes nothing here.
-            PeerState::Open => Interest::PRIORITY.add(Interest::ERROR),
-            PeerState::HalfClosed | PeerState::Reset => Interest::ERROR,
-        };
-        match self.ready(interest).await {
-            Ok(ready) if !ready.is_error() => PeerState::HalfClosed,
-            Ok(_) | Err(_) => PeerState::Reset,
-        }
+        state_after(self.ready(interest_beyond(known)).await)
+    }
+}
+
+impl Receive for TlsReader {
+    /// By the socket: of what is encrypted, the end cannot be told from the rest before it is read.
+    async fn closed(&self, known: PeerState) -> PeerState {
+        state_after(self.socket().ready(interest_beyond(known)).await)
+    }
+}
+
+fn interest_beyond(known: PeerState) -> Interest {
+    match known {
+        // Of the interests, PRIORITY is the one that covers the end of the stream and not its bytes; urgent data is not
+        // enabled when the socket is registered, so it wakes nothing here.
+        PeerState::Open => Interest::PRIORITY.add(Interest::ERROR),
+        PeerState::HalfClosed | PeerState::Reset => Interest::ERROR,
+    }
+}
+
+fn state_after(ready: io::Result<Ready>) -> PeerState {
+    match ready {
+        Ok(ready) if !ready.is_error() => PeerState::HalfClosed,
+        Ok(_) | Err(_) => PeerState::Reset,
     }
 }
 

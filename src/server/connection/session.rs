@@ -116,7 +116,8 @@ impl Session {
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
         let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state);
         let address = self.client.link.client.tcp().map(|address| address.ip());
-        let requester = Requester { address, role: None };
+        let role = self.client.link.identity.as_ref().and_then(|identity| identity.role.as_deref().ok());
+        let requester = Requester { address, role };
         match state.route(adu.unit, adu.pdu, &requester) {
             Routed::Refused { refusal, pdu } => {
                 self.hint(refusal, state, &header.reply(pdu.clone()), now);

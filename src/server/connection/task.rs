@@ -232,6 +232,12 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             self.log_closing(LogKind::Framing, now, "the listener's `framing` has changed");
             return self.drain();
         }
+        if self.phase == ConnectionPhase::Open
+            && state.settings.tls.is_some() != self.client.link.identity.is_some()
+        {
+            self.log_closing(LogKind::Framing, now, "the listener's `tls` has changed");
+            return self.drain();
+        }
         let present = clock::at(now);
         self.handle_whole_adus(&state, now, present);
         self.session.count_requests(now);

@@ -12,4 +12,5 @@ mod read;
 mod scenario;
 mod setup;
 mod start;
+mod tls;
 mod token;

@@ -42,6 +42,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "points",
         "status",
         "token",
+        "tls",
         "export",
         "setup",
         "completions",
@@ -134,7 +135,7 @@ fn manual_pages_are_there_for_the_program_and_its_commands() {
     }
     let program = page(&["man"]);
     let commands = program.split(".SH SEE ALSO").nth(1).unwrap();
-    for command in ["setup", "status", "token", "export"] {
+    for command in ["setup", "status", "token", "tls", "export"] {
         assert!(commands.contains(&format!("metergate\\-{command}\\fR(1)")), "{commands}");
         let made = page(&["man", command]);
         assert!(made.contains(".SH EXAMPLES") && made.contains(".SH EXIT STATUS"), "{command}:\n{made}");

@@ -80,6 +80,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             | "no group"
             | "the host's name"
             | "as `writes` says"
+            | "plain Modbus TCP"
             | "writes go to the log only"
             | "in memory only"
             | "no token, on a loopback address only"

@@ -8,6 +8,7 @@ mod golden;
 mod polling;
 mod rules;
 mod status;
+mod tls;
 mod unit_map;
 mod units;
 mod values;

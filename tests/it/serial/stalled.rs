@@ -51,6 +51,7 @@ fn connect(bus: &BusHandle) -> Peer<DuplexStream> {
     let closing = CancellationToken::new();
     let client = ClientContext {
         link: Arc::new(Link {
+            identity: None,
             client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: AduFraming::Tcp,

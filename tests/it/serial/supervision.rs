@@ -133,6 +133,7 @@ impl Rig {
         let address = |text: &str| text.parse().unwrap();
         let client = ClientContext {
             link: Arc::new(Link {
+                identity: None,
                 client: address("10.0.0.5:40001"),
                 listener: address("10.0.0.1:502"),
                 framing: AduFraming::Tcp,

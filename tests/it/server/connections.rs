@@ -34,6 +34,7 @@ struct Connected {
 fn client(listening: Arc<ArcSwap<ListenerState>>, closing: CancellationToken) -> ClientContext {
     ClientContext {
         link: Arc::new(Link {
+            identity: None,
             client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: AduFraming::Tcp,

@@ -6,3 +6,4 @@ mod pipelined;
 mod requests_and_replies;
 mod rtu_over_tcp;
 mod rules;
+mod tls;

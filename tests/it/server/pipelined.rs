@@ -203,6 +203,7 @@ impl Case {
             ListenerState { diagnostics_unit: Some(DIAGNOSTICS), ..ListenerState::new(settings, routes) };
         ClientContext {
             link: Arc::new(Link {
+                identity: None,
                 client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
                 listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
                 framing: AduFraming::Tcp,

@@ -40,6 +40,7 @@ pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<(
     let (reader, writer) = tokio::io::split(theirs);
     let client = ClientContext {
         link: Arc::new(Link {
+            identity: None,
             client: SocketAddr::from(([127, 0, 0, 1], 40000)).into(),
             listener: SocketAddr::from(([127, 0, 0, 1], 502)).into(),
             framing: state.settings.framing,

@@ -89,6 +89,7 @@ impl Rig {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let client = ClientContext {
             link: Arc::new(Link {
+                identity: None,
                 client: address(client).into(),
                 listener: address(listener).into(),
                 framing: self.listening.load().settings.framing,

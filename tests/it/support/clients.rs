@@ -36,6 +36,7 @@ pub(crate) fn settings() -> ListenerSettings {
         max_age: Duration::ZERO,
         writes: Writes::Deny,
         rules: Vec::new(),
+        tls: None,
         broadcast: Broadcast::Refuse,
         request_deadline: Duration::from_secs(3),
         answer_within: None,

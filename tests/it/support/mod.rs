@@ -2,6 +2,7 @@
 
 pub(crate) mod at_last;
 pub(crate) mod captured;
+pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod counter_unit;
 pub(crate) mod findings_case;

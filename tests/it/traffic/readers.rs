@@ -19,6 +19,7 @@ use crate::support::clients::{self, READ};
 fn message(transaction_id: u16) -> Message {
     let address = |text: &str| text.parse().unwrap();
     let link = Link {
+        identity: None,
         client: address("10.0.0.5:40001"),
         listener: address("10.0.0.1:502"),
         framing: AduFraming::Tcp,

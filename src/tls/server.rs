@@ -1,0 +1,359 @@
+//! Certificate, key, client authority and revocation list of a server, loaded and checked; and the clients they accept.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
+};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ServerConnection, WebPkiClientVerifier};
+use tokio_rustls::rustls::{CommonState, Error, InconsistentKeys, RootCertStore, ServerConfig, version};
+
+use super::certificate::{Certificate, Validity, is_clock_unset};
+use super::failure::HandshakeFailure;
+use super::role::NoRole;
+
+/// The files of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate, then those of the authorities up to the root.
+    pub certificate: PathBuf,
+    /// The key of the certificate.
+    pub key: PathBuf,
+    /// The authorities whose clients are accepted; `None`: clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+    /// The revocation lists of these authorities.
+    pub crl: Option<PathBuf>,
+}
+
+/// One of [`TlsFiles`], by the name of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsKey {
+    /// The certificate.
+    Certificate,
+    /// Its key.
+    Key,
+    /// The authorities of clients.
+    ClientCa,
+    /// Their revocation lists.
+    Crl,
+}
+
+/// Why a server cannot use its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFault {
+    /// Which file.
+    pub key: TlsKey,
+    /// What is wrong.
+    pub what: String,
+    /// The remedy.
+    pub help: &'static str,
+}
+
+/// A server that can accept handshakes.
+#[derive(Clone)]
+pub struct TlsServer {
+    files: TlsFiles,
+    chain: Vec<CertificateDer<'static>>,
+    authorities: Vec<CertificateDer<'static>>,
+    revocations: Vec<CertificateRevocationListDer<'static>>,
+    certificate: Certificate,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    config: Arc<ServerConfig>,
+}
+
+/// A client that was accepted by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The role its certificate gives it.
+    pub role: Result<String, NoRole>,
+    /// Whom the certificate is for.
+    pub subject: String,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl TlsServer {
+    /// Loads the files. Whether the certificate is valid now, is not asked: see [`Self::validity_fault`].
+    ///
+    /// # Errors
+    /// A file cannot be read, holds something else, or the key is not the certificate's.
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsFault> {
+        let certificates = |key, path| {
+            let what = "certificate in PEM";
+            all::<CertificateDer<'static>>(
+                key,
+                path,
+                what,
+                "allowed: a file that begins -----BEGIN CERTIFICATE-----",
+            )
+        };
+        let chain = certificates(TlsKey::Certificate, &files.certificate)?;
+        let key = private_key(&files.key)?;
+        let unreadable = |path: &Path| {
+            let what = format!("the certificate in {} cannot be read", path.display());
+            TlsFault { key: TlsKey::Certificate, what, help: "allowed: an X.509 certificate, version 3" }
+        };
+        let first = chain.first().ok_or_else(|| unreadable(&files.certificate))?;
+        let certificate = Certificate::read(first).ok_or_else(|| unreadable(&files.certificate))?;
+        let authorities = match &files.client_ca {
+            Some(path) => certificates(TlsKey::ClientCa, path)?,
+            None => Vec::new(),
+        };
+        let revocations = match &files.crl {
+            Some(path) => all::<CertificateRevocationListDer<'static>>(
+                TlsKey::Crl,
+                path,
+                "revocation list in PEM",
+                "allowed: a file that begins -----BEGIN X509 CRL-----",
+            )?,
+            None => Vec::new(),
+        };
+        let verifier = match &files.client_ca {
+            Some(path) => Some(verifier(path, &authorities, &revocations, files)?),
+            None => None,
+        };
+        let config = config(verifier.clone(), chain.clone(), key, files)?;
+        Ok(Self { files: files.clone(), chain, authorities, revocations, certificate, verifier, config })
+    }
+
+    /// The files it was loaded from.
+    #[must_use]
+    pub fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// Its certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Its certificate as it was loaded, for those who are to trust exactly this one.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Why no client can accept the certificate now, by its time.
+    #[must_use]
+    pub fn validity_fault(&self, now: SystemTime) -> Option<TlsFault> {
+        let Validity { not_before, not_after } = self.certificate.validity;
+        let file = self.files.certificate.display();
+        let day = |time: SystemTime| crate::runtime::timestamp::utc(time);
+        let (what, help) = if is_clock_unset(now) && not_before > now {
+            (
+                format!(
+                    "the certificate is valid from {} on, and the clock of this machine says {}: it was never set",
+                    day(not_before),
+                    day(now)
+                ),
+                "set the clock (NTP, or a battery for it); until then no certificate can be checked",
+            )
+        } else if not_before > now {
+            (
+                format!(
+                    "the certificate in {file} is valid from {} on, and it is {}",
+                    day(not_before),
+                    day(now)
+                ),
+                "compare the clocks, or use another certificate",
+            )
+        } else if not_after < now {
+            (format!("the certificate in {file} has expired, on {}", day(not_after)), "renew it, and reload")
+        } else {
+            return None;
+        };
+        Some(TlsFault { key: TlsKey::Certificate, what, help })
+    }
+
+    /// Whether a client with this certificate is accepted now.
+    ///
+    /// # Errors
+    /// It would not be, and why.
+    pub fn verify(&self, client: &ClientIdentity, now: SystemTime) -> Result<(), HandshakeFailure> {
+        let (Some(verifier), Some((first, others))) = (&self.verifier, client.chain.split_first()) else {
+            return Err(HandshakeFailure::NoCertificate);
+        };
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let verified = verifier.verify_client_cert(first, others, UnixTime::since_unix_epoch(now));
+        verified.map(drop).map_err(|error| (&error).into())
+    }
+
+    /// The client at the other end of a completed handshake, resumed ones included.
+    pub(super) fn identify(&self, connection: &ServerConnection) -> Option<ClientIdentity> {
+        let state: &CommonState = connection;
+        let chain: Vec<_> = state.peer_certificates()?.iter().map(|one| one.clone().into_owned()).collect();
+        let read = Certificate::read(chain.first()?);
+        let (role, subject) = match read {
+            Some(read) => (read.role, read.subject),
+            None => (Err(NoRole::Unreadable), String::new()),
+        };
+        Some(ClientIdentity { role, subject, chain })
+    }
+
+    /// The settings of rustls.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+impl PartialEq for TlsServer {
+    /// By the contents of the files. The key belongs to the certificate, so that it need not be compared.
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+            && self.chain == other.chain
+            && self.authorities == other.authorities
+            && self.revocations == other.revocations
+    }
+}
+
+impl Eq for TlsServer {}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl TlsKey {
+    /// The key in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::ClientCa => "client_ca",
+            Self::Crl => "crl",
+        }
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.help)
+    }
+}
+
+/// All items of one kind in a file, at least one.
+fn all<T: PemObject>(key: TlsKey, path: &Path, what: &str, help: &'static str) -> Result<Vec<T>, TlsFault> {
+    let text = read(key, path)?;
+    let found: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) | Err(_) => Err(TlsFault { key, what: format!("{} holds no {what}", path.display()), help }),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    PrivateKeyDer::from_pem_slice(&read(TlsKey::Key, path)?).map_err(|_| TlsFault {
+        key: TlsKey::Key,
+        what: format!("{} holds no private key in PEM without a password", path.display()),
+        help: "allowed: a file that begins -----BEGIN PRIVATE KEY-----, or EC or RSA PRIVATE KEY",
+    })
+}
+
+fn read(key: TlsKey, path: &Path) -> Result<Vec<u8>, TlsFault> {
+    let mut text = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut text));
+    let fault = |what, help| Err(TlsFault { key, what, help });
+    let shown = path.display();
+    match opened {
+        Ok(length) if length as u64 > FILE_MAX => fault(
+            format!("{shown} is larger than {FILE_MAX} bytes"),
+            "allowed: a file of certificates in PEM",
+        ),
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fault(format!("there is no file {shown}"), "`metergate tls init DIR` makes certificates and keys")
+        }
+        Err(error) => fault(
+            format!("{shown} cannot be read: {error}"),
+            "the user this runs as must be able to read it and to enter its directory",
+        ),
+    }
+}
+
+fn verifier(
+    path: &Path,
+    authorities: &[CertificateDer<'static>],
+    revocations: &[CertificateRevocationListDer<'static>],
+    files: &TlsFiles,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    let (added, _ignored) = roots.add_parsable_certificates(authorities.iter().cloned());
+    if added < authorities.len() {
+        return Err(TlsFault {
+            key: TlsKey::ClientCa,
+            what: format!("a certificate in {} cannot be read", path.display()),
+            help: "allowed: X.509 certificates, version 3",
+        });
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
+    let builder = if revocations.is_empty() {
+        builder
+    } else {
+        // Whether an intermediate authority is revoked, is up to the root's list, which is rarely at hand. A certificate
+        // that no list is about is refused: else a missing list would let everybody in.
+        builder.with_crls(revocations.iter().cloned()).only_check_end_entity_revocation()
+    };
+    builder.build().map_err(|error| TlsFault {
+        key: if revocations.is_empty() { TlsKey::ClientCa } else { TlsKey::Crl },
+        what: format!("{} cannot be used: {error}", files.crl.as_deref().unwrap_or(path).display()),
+        help: "allowed: certificates, and revocation lists of version 2, of the authorities of clients",
+    })
+}
+
+fn config(
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    files: &TlsFiles,
+) -> Result<Arc<ServerConfig>, TlsFault> {
+    let unusable = |key, error: &Error| TlsFault {
+        key,
+        what: format!("{} cannot be used: {error}", files.certificate.display()),
+        help: "allowed: certificates with an EC key (P-256, P-384), an RSA key of 2048 bits or more, or Ed25519",
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .map_err(|error| unusable(TlsKey::Certificate, &error))?;
+    let is_modbus = verifier.is_some();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        if error != Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
+            return unusable(TlsKey::Certificate, &error);
+        }
+        let (key, certificate) = (files.key.display(), files.certificate.display());
+        TlsFault {
+            key: TlsKey::Key,
+            what: format!("{key} is not the key of the certificate in {certificate}"),
+            help: "both come from the same request; the certificate of the server comes first in its file",
+        }
+    })?;
+    if is_modbus {
+        // ask for the extension `max_fragment_length`, which rustls does not negotiate. No record that is
+        // sent is longer than the shortest one of it, so a client that wants it can go on without.
+        config.max_fragment_size = Some(FRAGMENT_MAX + RECORD_HEADER);
+    }
+    Ok(Arc::new(config))
+}
+
+/// The shortest length of the extension `max_fragment_length` (RFC 6066, chapter 4).
+const FRAGMENT_MAX: usize = 512;
+
+/// Bytes of a record before its contents, which rustls counts.
+const RECORD_HEADER: usize = 5;
+
+/// Most bytes of a file: a revocation list of a large company is a few hundred kilobytes.
+pub(super) const FILE_MAX: u64 = 4_000_000;

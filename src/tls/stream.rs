@@ -1,0 +1,157 @@
+//! A connection after its handshake, in two halves as the connection task wants them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server};
+
+use super::failure::HandshakeFailure;
+use super::server::{ClientIdentity, TlsServer};
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub struct TlsStream {
+    stream: server::TlsStream<SharedSocket>,
+    socket: Arc<TcpStream>,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct TlsReader {
+    half: ReadHalf<server::TlsStream<SharedSocket>>,
+    socket: Arc<TcpStream>,
+}
+
+/// The sending half. What it has accepted is with the kernel.
+#[derive(Debug)]
+pub struct TlsWriter {
+    half: WriteHalf<server::TlsStream<SharedSocket>>,
+    /// Bytes that are encrypted, and not yet all with the kernel.
+    encrypted: usize,
+}
+
+/// A socket that the TLS stream reads and writes, and that can be observed beside it.
+#[derive(Debug)]
+struct SharedSocket(Arc<TcpStream>);
+
+/// Does the server's part of a handshake. Returns the connection, and the client's certificate where the server asks for
+/// one.
+///
+/// # Errors
+/// The handshake failed.
+pub async fn accept(
+    server: &TlsServer,
+    stream: TcpStream,
+) -> Result<(TlsStream, Option<ClientIdentity>), HandshakeFailure> {
+    let socket = Arc::new(stream);
+    let acceptor = TlsAcceptor::from(server.config());
+    let accepted = acceptor.accept(SharedSocket(Arc::clone(&socket))).await;
+    let stream = accepted.map_err(|error| HandshakeFailure::from(&error))?;
+    let identity = server.identify(stream.get_ref().1);
+    Ok((TlsStream { stream, socket }, identity))
+}
+
+/// The two halves of a connection.
+#[must_use]
+pub fn split(stream: TlsStream) -> (TlsReader, TlsWriter) {
+    let TlsStream { stream, socket } = stream;
+    let (reader, writer) = tokio::io::split(stream);
+    (TlsReader { half: reader, socket }, TlsWriter { half: writer, encrypted: 0 })
+}
+
+impl TlsStream {
+    /// The socket below.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+impl TlsReader {
+    /// The socket below.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+impl AsyncRead for TlsReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for TlsWriter {
+    /// Reports bytes as written when the kernel has them all: nothing else would send the rest. The caller offers the
+    /// same bytes again until then, and more behind them.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.encrypted == 0 {
+            self.encrypted = ready!(Pin::new(&mut self.half).poll_write(context, bytes))?;
+        }
+        ready!(Pin::new(&mut self.half).poll_flush(context))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.encrypted)))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for SharedSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(length) => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SharedSocket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            Ok(()) | Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+}

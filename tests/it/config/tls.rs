@@ -1,0 +1,102 @@
+//! The key `tls` of a listener.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use metergate::config::parse;
+use metergate::tls::{TlsFiles, TlsServer};
+
+use crate::support::certificates::Site;
+
+fn file(site: &Site, more: &str) -> String {
+    let folder = site.folder.display();
+    format!(
+        "listeners:
+  - address: 0.0.0.0:802
+    tls: {{certificate: {folder}/server.pem, key: {folder}/server.key, client_ca: {folder}/ca.pem}}
+    {more}
+buses: [{{name: riser-a, device: /dev/ttyS0, units: [{{id: 1}}]}}]
+"
+    )
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let problems = parse(text, "m.yaml").expect_err(text);
+    problems.errors().iter().map(|error| format!("{}: {}", error.key(), error.message())).collect()
+}
+
+#[test]
+fn a_listener_with_tls_is_read_and_written_back() {
+    let site = Site::new();
+    let config = parse(&file(&site, "rules: [{role: [Engineer], may: write}]"), "m.yaml").unwrap();
+    let warnings: Vec<_> = config.warnings.iter().filter(|warning| warning.key().contains("rules")).collect();
+    assert!(warnings.is_empty(), "a role can fit: {warnings:?}");
+    let config = config.config;
+    let tls = config.listeners[0].settings.tls.as_ref().unwrap();
+    assert_eq!(tls.files(), &site.files());
+    let again = parse(&config.to_yaml(), "m.yaml").unwrap().config;
+    assert_eq!(again, config, "{}", config.to_yaml());
+    site.renew_server();
+    let renewed = parse(&config.to_yaml(), "m.yaml").unwrap().config;
+    assert_ne!(renewed, config, "the contents of the files count");
+}
+
+#[test]
+fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
+    let site = Site::new();
+    let text = file(&site, "");
+    let folder = site.folder.display().to_string();
+    let other = Site::new();
+    fs::copy(other.folder.join("server.key"), site.folder.join("other.key")).unwrap();
+    fs::write(site.folder.join("empty"), "").unwrap();
+    for (from, to, expected) in [
+        ("server.pem", "none.pem", format!("tls.certificate: there is no file {folder}/none.pem")),
+        (
+            "server.pem",
+            "server.key",
+            format!("tls.certificate: {folder}/server.key holds no certificate in PEM"),
+        ),
+        ("server.key", "ca.pem", format!("tls.key: {folder}/ca.pem holds no private key in PEM")),
+        ("server.key", "other.key", format!("tls.key: {folder}/other.key is not the key of the certificate")),
+        ("ca.pem", "empty", format!("tls.client_ca: {folder}/empty holds no certificate in PEM")),
+        ("ca.pem", "ca.pem, crl: /nowhere/ca.crl", "tls.crl: there is no file /nowhere/ca.crl".to_owned()),
+    ] {
+        let errors = errors(&text.replace(from, to));
+        assert!(errors[0].starts_with(&format!("listeners[0].{expected}")), "{errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+    let without = text.replace(&format!(", client_ca: {folder}/ca.pem"), "");
+    assert!(
+        errors(&without)[0].starts_with("listeners[0].tls.client_ca: the key is missing"),
+        "{:?}",
+        errors(&without)
+    );
+    let rtu = errors(&file(&site, "framing: rtu"));
+    assert!(rtu[0].starts_with("listeners[0].tls: found beside framing: rtu"), "{rtu:?}");
+}
+
+#[test]
+fn a_certificate_whose_time_is_not_now_says_so_and_a_clock_that_was_never_set_is_the_cause() {
+    let site = Site::new();
+    let now = SystemTime::now();
+    let day = Duration::from_secs(86_400);
+    site.date_server(now - 30 * day, now - day);
+    let fault =
+        |now| TlsServer::load(&site.files()).unwrap().validity_fault(now).map(|fault| fault.to_string());
+    assert!(fault(now).unwrap().contains("has expired, on "), "{:?}", fault(now));
+    assert_eq!(fault(now - 2 * day), None);
+    let early = fault(now - 40 * day).unwrap();
+    assert!(early.contains(" is valid from ") && !early.contains("never set"), "{early}");
+    let unset = fault(SystemTime::UNIX_EPOCH + day).unwrap();
+    assert!(
+        unset.contains("the clock of this machine says 1970-01-02") && unset.contains("it was never set"),
+        "{unset}"
+    );
+}
+
+#[test]
+fn without_an_authority_of_clients_there_is_a_server_that_asks_for_no_certificate() {
+    let site = Site::new();
+    let files = TlsFiles { client_ca: None, ..site.files() };
+    assert_eq!(TlsServer::load(&files).unwrap().files(), &files);
+}
