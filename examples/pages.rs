@@ -8,7 +8,7 @@ mod page_fixture;
 use std::path::Path;
 use std::{env, fs, io};
 
-use metergate::page::{self, Part, View};
+use metergate::page::{self, OverviewView, Part};
 
 fn main() -> io::Result<()> {
     let Some(directory) = env::args_os().nth(1) else {
@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
             write(
                 directory,
                 &format!("{name}/index.{ending}"),
-                &page::overview(&overview, &View::default(), part),
+                &page::overview(&overview, &OverviewView::default(), part),
             )?;
             let wire = page::overview(&overview, &page_fixture::wire_order(), part);
             write(directory, &format!("{name}/index-wire.{ending}"), &wire)?;
@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
         ("unknown", page_fixture::unknown()),
     ] {
         for (ending, part) in [("page", Part::Page), ("main", Part::Main)] {
-            let html = page::overview(&model, &View::default(), part);
+            let html = page::overview(&model, &OverviewView::default(), part);
             write(directory, &format!("{name}/index.{ending}"), &html)?;
         }
     }

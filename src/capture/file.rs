@@ -16,7 +16,7 @@ use super::segment::{self, SequenceNumbers};
 use crate::endpoint::{DevicePath, Endpoint};
 use crate::line::{BusId, Cause, Received, ReceivedPart, Record, SegmentKind, Stray, Target, Transaction};
 use crate::modbus::{AduFraming, rtu};
-use crate::traffic::{Event, EventKind, Link, Message, Sender, Served, UnitDirectory};
+use crate::traffic::{Link, Message, Sender, Served, TrafficEvent, TrafficKind, UnitDirectory};
 
 /// A file being written.
 #[derive(Debug, Default)]
@@ -48,11 +48,11 @@ impl Capture {
     /// The packets of one event, in the order of their times. A bus is called as `names` has it when its first packet is
     /// written.
     #[must_use]
-    pub fn encode(&mut self, event: &Event, names: &UnitDirectory) -> Vec<u8> {
+    pub fn encode(&mut self, event: &TrafficEvent, names: &UnitDirectory) -> Vec<u8> {
         let mut out = Vec::new();
         match &event.kind {
-            EventKind::Client(message) => self.encode_message(event, message, &mut out),
-            EventKind::Line { bus, record } => {
+            TrafficKind::Client(message) => self.encode_message(event, message, &mut out),
+            TrafficKind::Line { bus, record } => {
                 let bus = self.bus(*bus, names, &mut out);
                 let mut packets = Vec::new();
                 match &**record {
@@ -72,7 +72,7 @@ impl Capture {
     /// A packet, on the last interface, whose comment states that `lost` events are missing because the follower was
     /// too slow.
     #[must_use]
-    pub fn encode_loss(&self, lost: u64, last: &Event) -> Vec<u8> {
+    pub fn encode_loss(&self, lost: u64, last: &TrafficEvent) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(interface) = self.interfaces.checked_sub(1) {
             let comment = format!("{lost} events are missing here: the reader was too slow");
@@ -81,7 +81,7 @@ impl Capture {
         out
     }
 
-    fn encode_message(&mut self, event: &Event, message: &Message, out: &mut Vec<u8>) {
+    fn encode_message(&mut self, event: &TrafficEvent, message: &Message, out: &mut Vec<u8>) {
         match (&message.link.client, &message.link.listener) {
             (Endpoint::Tcp(client), Endpoint::Tcp(listener)) => {
                 self.encode_tcp(event, message, (*client, *listener), out);
@@ -93,7 +93,13 @@ impl Capture {
     }
 
     /// The ADU as it is on the line of a serial client.
-    fn encode_serial(&mut self, event: &Event, message: &Message, device: &DevicePath, out: &mut Vec<u8>) {
+    fn encode_serial(
+        &mut self,
+        event: &TrafficEvent,
+        message: &Message,
+        device: &DevicePath,
+        out: &mut Vec<u8>,
+    ) {
         let line = self.serial_client(device, out);
         let unit = LineEnd::Unit(message.adu.unit);
         let (from, to, comment) = match &message.sender {
@@ -107,7 +113,7 @@ impl Capture {
 
     fn encode_tcp(
         &mut self,
-        event: &Event,
+        event: &TrafficEvent,
         message: &Message,
         (client, listener): (SocketAddr, SocketAddr),
         out: &mut Vec<u8>,

@@ -25,7 +25,7 @@ use crate::meter::{Profile, Sample, Value};
 use crate::modbus::pdu::ExceptionCode;
 use crate::scan::found::profile_of;
 use crate::scan::plan::{questions, usual_framings};
-use crate::scan::{Findings, Found, Meter, Plan, Question, Says, Scope, Through, Tries, report};
+use crate::scan::{Findings, Found, FoundMeter, Plan, Question, Says, Scope, Through, Tries, report};
 use crate::serial::{Direction, OpenError, PortDevice, PortSettings};
 
 /// Scans until done or `stop` is cancelled; what was found by then is printed either way.
@@ -252,7 +252,7 @@ fn note_unfit_answers(client: &Client, findings: &mut Findings, framing: Framing
         // A late answer fits what was asked.
         let (late, misfits) = (heard.late > 0, heard.late == 0 && heard.misfits > 0);
         if late || misfits {
-            findings.take(unit, framing, Found::Meter(Meter { late, misfits, ..Meter::default() }));
+            findings.take(unit, framing, Found::Meter(FoundMeter { late, misfits, ..FoundMeter::default() }));
         }
         if late {
             late_units.push(unit);
@@ -338,7 +338,7 @@ async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<As
     if tries.intact + tries.damaged + tries.malformed == 0 {
         return Ok(Asked::Found(Found::Silent));
     }
-    let mut meter = Meter { answered: Some(question), ..Meter::default() };
+    let mut meter = FoundMeter { answered: Some(question), ..FoundMeter::default() };
     if tries.intact > 0 {
         let says = identify(client, unit, &mut tries).await?;
         let profile = profile_of(&says);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Parity, Simulate, Units};
 use super::exit::Exit;
 use super::{output, scenario};
-use crate::simulator::{Chain, ChainSettings, Counters, Link};
+use crate::simulator::{Chain, ChainSettings, Counters, DeviceLink};
 
 /// Runs the chain until `stop` is cancelled.
 pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
@@ -15,7 +15,7 @@ pub async fn simulate(args: &Simulate, stop: CancellationToken) -> Exit {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let link = match Link::create(&args.link, chain.device()) {
+    let link = match DeviceLink::create(&args.link, chain.device()) {
         Ok(link) => link,
         Err(error) => {
             output::complain(&format!("the link {} cannot be made: {error}", args.link.display()));
@@ -49,7 +49,7 @@ fn settings(args: &Simulate) -> Result<ChainSettings, Exit> {
     Ok(ChainSettings { character_bits, ..plain })
 }
 
-fn introduction(args: &Simulate, settings: &ChainSettings, link: &Link, chain: &Chain) -> String {
+fn introduction(args: &Simulate, settings: &ChainSettings, link: &DeviceLink, chain: &Chain) -> String {
     // The configuration file wants a device's whole path.
     let path = std::path::absolute(link.path()).unwrap_or_else(|_| link.path().to_owned());
     let (path, device) = (path.display(), chain.device().display());

@@ -10,12 +10,12 @@ use super::findings::commands;
 use super::format::{self, NO_DATA};
 use super::layout::port_badge;
 use super::meters;
-use super::plot::{self, Part};
-use super::view::View;
+use super::plot::{self, BarPart};
+use super::view::OverviewView;
 use crate::status::{Bus, LineShares, Port, PortState, Status};
 
 /// A bus; `index` tells it from the others of the page. The meters hang below it where the view folds by line.
-pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>, view: &View) -> Markup {
+pub(super) fn section(index: usize, bus: &Bus<'_>, status: &Status<'_>, view: &OverviewView) -> Markup {
     let heading = format!("bus-{index}");
     let (port_name, port_state) = (format!("The port of {}", bus.bus), bus.port.state.word());
     html! {
@@ -129,7 +129,7 @@ fn shares_now(recent: LineShares) -> Markup {
     let said: Vec<_> =
         shares.iter().map(|(name, _, share)| format!("{name} {}", format::percent(*share))).collect();
     let label = format!("Line time now: {}, silence {silence}", said.join(", "));
-    let parts: Vec<_> = shares.iter().map(|(_, class, share)| Part { class, share: *share }).collect();
+    let parts: Vec<_> = shares.iter().map(|(_, class, share)| BarPart { class, share: *share }).collect();
     html! {
         (plot::bar(&label, &parts))
         ul class="legend" {

@@ -12,7 +12,9 @@ use super::layout::{class, state_shape};
 use super::meter_link::MeterLink;
 use super::plot;
 use super::quantity::{Energy, power, power_to_add};
-use super::view::{Arrangement, LONGEST_TEXT, NOTABLE, Refresh, Sort, StateFilter, View, error_share, share};
+use super::view::{
+    Arrangement, LONGEST_TEXT, NOTABLE, OverviewView, Refresh, Sort, StateFilter, error_share, share,
+};
 use crate::status::{Bus, Status, Unit, UnitMinute, UnitState, WireBreak};
 
 /// The meters of one line or one group that are shown.
@@ -34,7 +36,7 @@ pub(super) struct Section<'s> {
 }
 
 /// Whether the meters are folded by group: where there are groups, unless the view says otherwise.
-pub(super) fn is_grouped(status: &Status<'_>, view: &View) -> bool {
+pub(super) fn is_grouped(status: &Status<'_>, view: &OverviewView) -> bool {
     match view.by {
         Arrangement::Group => has_groups(status),
         Arrangement::Line => false,
@@ -46,7 +48,13 @@ fn has_groups(status: &Status<'_>) -> bool {
 }
 
 impl<'s> Section<'s> {
-    fn new(by: Arrangement, index: usize, title: &'s str, all: Vec<&'s Unit<'s>>, view: &View) -> Self {
+    fn new(
+        by: Arrangement,
+        index: usize,
+        title: &'s str,
+        all: Vec<&'s Unit<'s>>,
+        view: &OverviewView,
+    ) -> Self {
         let id = format!("{}-{index}", by.word());
         let mut shown: Vec<_> = all.iter().copied().filter(|unit| view.shows(unit)).collect();
         view.sort.sort(&mut shown);
@@ -54,18 +62,23 @@ impl<'s> Section<'s> {
     }
 
     /// The meters of a line; where its wire is broken, as they hang on it: the place is what has failed.
-    pub(super) fn of_line(index: usize, bus: &'s Bus<'s>, status: &'s Status<'s>, view: &View) -> Self {
+    pub(super) fn of_line(
+        index: usize,
+        bus: &'s Bus<'s>,
+        status: &'s Status<'s>,
+        view: &OverviewView,
+    ) -> Self {
         let sort = match (view.sort, bus.wire_break) {
             (Sort::Failures, Some(_)) => Sort::Wire,
             (sort, _) => sort,
         };
-        let view = View { sort, ..view.clone() };
+        let view = OverviewView { sort, ..view.clone() };
         let section = Self::new(Arrangement::Line, index, &bus.bus, status.on_the_wire(bus).collect(), &view);
         Self { wire_break: bus.wire_break, ..section }
     }
 
     /// Each group, in the order in which its first meter hangs on a wire; then what has none.
-    fn of_groups(status: &'s Status<'s>, view: &View) -> Vec<Self> {
+    fn of_groups(status: &'s Status<'s>, view: &OverviewView) -> Vec<Self> {
         let units: Vec<_> = status.buses.iter().flat_map(|bus| status.on_the_wire(bus)).collect();
         let mut names: Vec<&str> = Vec::new();
         for name in units.iter().filter_map(|unit| unit.group.as_deref()) {
@@ -89,7 +102,7 @@ impl<'s> Section<'s> {
     }
 
     /// The section of a line: its table, folded or not. `heading` is the identifier of the line's name.
-    pub(super) fn line_markup(&self, status: &Status<'_>, view: &View, heading: &str) -> Markup {
+    pub(super) fn line_markup(&self, status: &Status<'_>, view: &OverviewView, heading: &str) -> Markup {
         html! {
             @if self.all.is_empty() {
                 p class="empty" { "No meters." }
@@ -102,7 +115,7 @@ impl<'s> Section<'s> {
         }
     }
 
-    fn group_markup(&self, status: &Status<'_>, view: &View) -> Markup {
+    fn group_markup(&self, status: &Status<'_>, view: &OverviewView) -> Markup {
         let heading = format!("{}-name", self.id);
         html! {
             details class="fold group" id=(self.id) data-fold=(self.id) open[!view.folded.contains(&self.id)] {
@@ -155,7 +168,7 @@ impl<'s> Section<'s> {
 
     /// The meters. A table, so that it can be read by column; the style sheet lays it out on narrow screens, so the roles
     /// are said.
-    fn table(&self, status: &Status<'_>, view: &View, heading: &str) -> Markup {
+    fn table(&self, status: &Status<'_>, view: &OverviewView, heading: &str) -> Markup {
         let is_wire = self.by == Arrangement::Line && self.is_wire();
         html! {
             @if self.shown.is_empty() {
@@ -187,9 +200,9 @@ impl<'s> Section<'s> {
 
 impl Section<'_> {
     /// The heading of a column, which sorts by it.
-    fn sorted(&self, text: &str, by: Sort, view: &View) -> Markup {
+    fn sorted(&self, text: &str, by: Sort, view: &OverviewView) -> Markup {
         let is_current = self.sort == by;
-        let address = View { sort: by, ..view.clone() }.href();
+        let address = OverviewView { sort: by, ..view.clone() }.href();
         let class = if by == Sort::Unit { "tap" } else { "" };
         let direction = match by {
             Sort::Unit | Sort::Name | Sort::Wire => "ascending",
@@ -226,7 +239,7 @@ impl Section<'_> {
 }
 
 /// The groups, where the view folds by them.
-pub(super) fn groups(status: &Status<'_>, view: &View) -> Markup {
+pub(super) fn groups(status: &Status<'_>, view: &OverviewView) -> Markup {
     html! {
         section id="groups" aria-labelledby="groups-name" {
             h2 id="groups-name" { "Meters by group" }
@@ -236,9 +249,10 @@ pub(super) fn groups(status: &Status<'_>, view: &View) -> Markup {
 }
 
 /// What to show, in which order; nothing for a few meters.
-pub(super) fn filter(status: &Status<'_>, view: &View) -> Markup {
+pub(super) fn filter(status: &Status<'_>, view: &OverviewView) -> Markup {
     let shown = status.units.iter().filter(|unit| view.shows(unit)).count();
-    let is_wanted = status.units.len() > FEW || *view != (View { refresh: view.refresh, ..View::default() });
+    let is_wanted = status.units.len() > FEW
+        || *view != (OverviewView { refresh: view.refresh, ..OverviewView::default() });
     html! {
         @if is_wanted {
             section id="filter" aria-label="Which meters are shown" {
@@ -268,7 +282,7 @@ pub(super) fn filter(status: &Status<'_>, view: &View) -> Markup {
                 p id="found" class="found note" aria-live="polite" {
                     @if view.is_filtered() {
                         (shown) " of " (format::counted(status.units.len(), "meter", "meters")) " shown. "
-                        a href=(View { text: String::new(), state: StateFilter::All, ..view.clone() }.href()) { "Show all" }
+                        a href=(OverviewView { text: String::new(), state: StateFilter::All, ..view.clone() }.href()) { "Show all" }
                     }
                 }
             }

@@ -29,4 +29,4 @@ pub use layout::{Part, notice};
 pub use meter::{MeterView, meter};
 pub use meter_link::{MeterLink, escape_query};
 pub use overview::overview;
-pub use view::{Refresh, View, ViewQuery};
+pub use view::{OverviewView, Refresh, ViewQuery};

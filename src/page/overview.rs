@@ -13,12 +13,12 @@ use super::findings::{self, Verdict};
 use super::format;
 use super::layout::{Content, Part, Reload, cell, head};
 use super::meters;
-use super::view::View;
+use super::view::OverviewView;
 use crate::status::{Listener, PortState, Status, UnitState};
 
 /// The overview as HTML.
 #[must_use]
-pub fn overview(status: &Status<'_>, view: &View, part: Part) -> String {
+pub fn overview(status: &Status<'_>, view: &OverviewView, part: Part) -> String {
     let name = status.site.as_deref();
     let counts = findings::counts(status.findings.iter());
     let place = name.map_or_else(|| "metergate".to_owned(), |name| format!("{name} · metergate"));
@@ -44,7 +44,7 @@ pub fn overview(status: &Status<'_>, view: &View, part: Part) -> String {
         (clients::section(&clients, &status.departed))
         (listeners(&status.listeners))
     };
-    let other = View { refresh: view.refresh.other(), ..view.clone() }.href();
+    let other = OverviewView { refresh: view.refresh.other(), ..view.clone() }.href();
     Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)
 }
 

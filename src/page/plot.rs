@@ -30,7 +30,7 @@ pub(super) struct Summary {
 }
 
 /// One part of a bar.
-pub(super) struct Part {
+pub(super) struct BarPart {
     /// The name of its colour in the style sheet.
     pub class: &'static str,
     /// 0 to 1.
@@ -120,7 +120,7 @@ pub(super) fn stack(label: &str, classes: &[&'static str], slots: &[Option<Vec<f
 }
 
 /// One bar from left to right; what the parts leave is empty.
-pub(super) fn bar(label: &str, parts: &[Part]) -> Markup {
+pub(super) fn bar(label: &str, parts: &[BarPart]) -> Markup {
     let mut from = 0.0_f64;
     let mut rectangles = Vec::new();
     for part in parts {

@@ -25,7 +25,7 @@ pub struct ViewQuery {
 
 /// A view of the overview.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
+pub struct OverviewView {
     pub(super) sort: Sort,
     pub(super) state: StateFilter,
     /// What names, units, groups or lines have to contain; without capitals.
@@ -273,7 +273,7 @@ impl Arrangement {
     }
 }
 
-impl View {
+impl OverviewView {
     /// What a query means.
     #[must_use]
     pub fn new(query: &ViewQuery) -> Self {
@@ -367,10 +367,10 @@ const MOST_FOLDED: usize = 32;
 mod tests {
     use super::*;
 
-    fn view(query: &[(&str, &str)]) -> View {
+    fn view(query: &[(&str, &str)]) -> OverviewView {
         let of =
             |name: &str| query.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        View::new(&ViewQuery {
+        OverviewView::new(&ViewQuery {
             sort: of("sort"),
             state: of("state"),
             q: of("q"),
@@ -402,7 +402,7 @@ mod tests {
     fn what_means_nothing_is_the_default_and_everything_is_bounded() {
         assert_eq!(
             view(&[("sort", "colour"), ("state", "<script>"), ("fold", "x.line-.line-1234.group-1\"")]),
-            View::default()
+            OverviewView::default()
         );
         assert_eq!(view(&[("q", &"x".repeat(1000))]).text.len(), LONGEST_TEXT);
         let many: Vec<_> = (0..500).map(|number| format!("line-{number}")).collect();

@@ -10,14 +10,14 @@ use crate::meter::Profile;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// One meter, and its description of itself.
-    Meter(Meter),
+    Meter(FoundMeter),
     /// Answers came, and none of them was intact.
     Damaged,
     /// Answers came undamaged as far as can be determined, and none fits its request. The checksums on a gateway's line
     /// are not visible here, so this does not indicate a second meter.
     Malformed,
     /// Some answers came intact, some damaged.
-    Noisy(Meter),
+    Noisy(FoundMeter),
     /// More than one answer to a request.
     Twice,
     /// No answer.
@@ -26,7 +26,7 @@ pub enum Found {
 
 /// One meter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meter {
+pub struct FoundMeter {
     /// From the end of a request to the first byte of its answer, smoothed; `None` through another gateway.
     pub answers_in: Option<Duration>,
     /// Its reply to 0x11 or to 0x2B with MEI type 0x0E, sanitised for display.
@@ -67,7 +67,7 @@ impl Tries {
     /// The result that these attempts add up to. Two meters of one address answer at once, so that everything received
     /// is damaged, or one after the other; noise damages some answers and spares others.
     #[must_use]
-    pub fn judge(self, meter: Meter) -> Found {
+    pub fn judge(self, meter: FoundMeter) -> Found {
         match self {
             Self { surplus: 1.., .. } => Found::Twice,
             Self { intact: 0, malformed: 1.., .. } => Found::Malformed,
@@ -116,7 +116,7 @@ impl Findings {
     }
 
     /// Units with one meter each, noisy or not, and their framing.
-    pub fn meters(&self) -> impl Iterator<Item = (UnitId, Framing, &Meter)> {
+    pub fn meters(&self) -> impl Iterator<Item = (UnitId, Framing, &FoundMeter)> {
         self.heard().filter_map(|(unit, framing, found)| match found {
             Found::Meter(meter) | Found::Noisy(meter) => Some((unit, framing, meter)),
             Found::Damaged | Found::Malformed | Found::Twice | Found::Silent => None,

@@ -7,6 +7,6 @@ pub mod plan;
 pub mod report;
 mod through;
 
-pub use found::{Findings, Found, Meter, Says, Tries};
+pub use found::{Findings, Found, FoundMeter, Says, Tries};
 pub use plan::{Plan, Question, Scope};
 pub use through::Through;

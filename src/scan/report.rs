@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::found::{Findings, Found, Meter};
+use super::found::{Findings, Found, FoundMeter};
 use super::plan::{Question, Scope};
 use super::through::Through;
 use crate::line::{Framing, Parity, UnitId};
@@ -39,8 +39,8 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
     if here.is_empty() {
         return String::new();
     }
-    let alike = |one: &(UnitId, Framing, &Meter), next: &(UnitId, Framing, &Meter)| {
-        let settings = |meter: &Meter| (profile_for(meter), meter.late, meter.misfits);
+    let alike = |one: &(UnitId, Framing, &FoundMeter), next: &(UnitId, Framing, &FoundMeter)| {
+        let settings = |meter: &FoundMeter| (profile_for(meter), meter.late, meter.misfits);
         one.0.get() + 1 == next.0.get() && settings(one.2) == settings(next.2)
     };
     for run in here.chunk_by(alike) {
@@ -66,7 +66,7 @@ pub fn configuration(findings: &Findings, device: &str) -> String {
 }
 
 /// The profile of a meter in the configuration: none beside `replies: loose`, where `check` refuses it.
-pub(crate) fn profile_for(meter: &Meter) -> Option<&'static str> {
+pub(crate) fn profile_for(meter: &FoundMeter) -> Option<&'static str> {
     meter.profile.filter(|_| !meter.misfits)
 }
 
@@ -94,7 +94,7 @@ fn table(findings: &Findings, text: &mut String) {
     }
 }
 
-fn meter_words(meter: &Meter) -> String {
+fn meter_words(meter: &FoundMeter) -> String {
     let says = meter.says.as_deref().unwrap_or("does not say what it is");
     let version = meter.version.as_ref().map(|version| format!(", {version}")).unwrap_or_default();
     let time = meter.answers_in.map(|time| format!("{:>7.1} ms  ", time.as_secs_f64() * 1000.0));

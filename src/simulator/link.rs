@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 /// A symbolic link that is removed when this is dropped, unless it points elsewhere by then.
 #[derive(Debug)]
-pub struct Link {
+pub struct DeviceLink {
     path: PathBuf,
     target: PathBuf,
 }
 
-impl Link {
+impl DeviceLink {
     /// Makes `path` a link to `target`, atomically. An existing symbolic link is replaced.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for DeviceLink {
     fn drop(&mut self) {
         if fs::read_link(&self.path).is_ok_and(|target| target == self.target) {
             // No caller is left to report a failure to.

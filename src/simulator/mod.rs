@@ -24,7 +24,7 @@ mod setup;
 mod wire;
 
 pub use chain::Chain;
-pub use link::Link;
+pub use link::DeviceLink;
 pub use meter::{Meter, START};
 pub use section::{Load, Scenario};
 pub use settings::{ChainSettings, Fault, FaultKind, MeterSettings, Phase, Shape, SystemType};

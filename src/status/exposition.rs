@@ -58,7 +58,7 @@ pub(super) struct Exposition {
 
 /// What a family's samples do over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricType {
     /// They go up and down.
     Gauge,
     /// They only go up, or start over.
@@ -80,15 +80,15 @@ impl Exposition {
     }
 
     /// Begins a family; each name once.
-    pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+    pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: MetricType, help: &str) -> Family<'a> {
         let mut help = help.replace('\\', "\\\\").replace('\n', "\\n");
         let stem = name.strip_suffix("_total").unwrap_or(name);
         let (family, kind) = match (self.format, kind) {
-            (_, Kind::Gauge) => (name, "gauge"),
-            (_, Kind::Histogram) => (name, "histogram"),
-            (Format::Prometheus, Kind::Counter) => (name, "counter"),
-            (Format::OpenMetrics, Kind::Counter) if self.families.contains(stem) => (name, "unknown"),
-            (Format::OpenMetrics, Kind::Counter) => (stem, "counter"),
+            (_, MetricType::Gauge) => (name, "gauge"),
+            (_, MetricType::Histogram) => (name, "histogram"),
+            (Format::Prometheus, MetricType::Counter) => (name, "counter"),
+            (Format::OpenMetrics, MetricType::Counter) if self.families.contains(stem) => (name, "unknown"),
+            (Format::OpenMetrics, MetricType::Counter) => (stem, "counter"),
         };
         if self.format == Format::OpenMetrics {
             help = help.replace('"', "\\\"");
@@ -180,9 +180,9 @@ mod tests {
     fn openmetrics_names_families_without_total_and_ends_with_eof() {
         let text = |format| {
             let mut out = Exposition::new(format);
-            out.family("a_seconds", Kind::Gauge, "One \"word\".").sample(&[], 1);
-            out.family("a_seconds_total", Kind::Counter, "Clashes.").sample(&[], 2);
-            out.family("b_total", Kind::Counter, "Counts.").sample(&[("name", "x\"\n")], 3);
+            out.family("a_seconds", MetricType::Gauge, "One \"word\".").sample(&[], 1);
+            out.family("a_seconds_total", MetricType::Counter, "Clashes.").sample(&[], 2);
+            out.family("b_total", MetricType::Counter, "Counts.").sample(&[("name", "x\"\n")], 3);
             out.finish()
         };
         let expected = "# HELP a_seconds One \"word\".\n# TYPE a_seconds gauge\na_seconds 1\n\

@@ -6,12 +6,12 @@
 //! (`line::view`, `line::statistics`, `server::listener_metrics`).
 
 pub use super::exposition::Format;
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricType};
 use super::model::{Bus, ExceptionCount, PortState, RequestCounts, Status, Unit, UnitState};
 use super::reading_metrics;
 use crate::findings::Severity;
 use crate::modbus::pdu::ExceptionCode;
-use Kind::{Counter, Gauge, Histogram};
+use MetricType::{Counter, Gauge, Histogram};
 
 /// All of it, of a model whose units have their detail.
 #[must_use]
@@ -249,7 +249,7 @@ fn seconds(millis: u64) -> f64 {
 }
 
 /// A family with a series for each of its kind: its name, what it is, and where it stands.
-type Families<F> = [(&'static str, Kind, &'static str, F)];
+type Families<F> = [(&'static str, MetricType, &'static str, F)];
 
 const LINES: &Families<fn(&Bus<'_>) -> f64> = &[
     (

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::meter::Group;
 
-use super::exposition::{Exposition, Family, Kind};
+use super::exposition::{Exposition, Family, MetricType};
 use super::model::{Point, Status};
 
 /// A sample. There are tens of thousands of them for a long line, so it owns no text.
@@ -25,7 +25,7 @@ struct Sample<'a> {
 pub(super) fn write(out: &mut Exposition, status: &Status<'_>) {
     let units: Vec<(&str, String)> =
         status.units.iter().map(|unit| (&*unit.bus, unit.unit.to_string())).collect();
-    let mut families: BTreeMap<String, (Kind, Vec<Sample<'_>>)> = BTreeMap::new();
+    let mut families: BTreeMap<String, (MetricType, Vec<Sample<'_>>)> = BTreeMap::new();
     let mut alerts: Vec<Sample<'_>> = Vec::new();
     for (unit, one) in status.units.iter().enumerate() {
         let points = one.detail.iter().flat_map(|detail| &detail.points).filter(|point| point.is_fresh);
@@ -53,7 +53,7 @@ pub(super) fn write(out: &mut Exposition, status: &Status<'_>) {
     }
     if !alerts.is_empty() {
         let help = "Whether a meter has raised this flag.";
-        write_family(out.family("metergate_meter_alert", Kind::Gauge, help), &units, &alerts);
+        write_family(out.family("metergate_meter_alert", MetricType::Gauge, help), &units, &alerts);
     }
 }
 
@@ -70,7 +70,7 @@ fn write_family(mut family: Family<'_>, units: &[(&str, String)], samples: &[Sam
 #[derive(Debug, PartialEq)]
 struct Measure<'a> {
     family: String,
-    kind: Kind,
+    kind: MetricType,
     factor: f64,
     /// The profile's unit, where it has no base unit here.
     measure: Option<&'a str>,
@@ -92,7 +92,7 @@ fn measure<'a>(point: &'a Point<'_>) -> Option<Measure<'a>> {
         Group::Configuration | Group::Scale | Group::Identity | Group::Reserved => return None,
     }
     let counts = matches!(point.group, Group::Energy | Group::Pulses | Group::Diagnostics);
-    let kind = if counts { Kind::Counter } else { Kind::Gauge };
+    let kind = if counts { MetricType::Counter } else { MetricType::Gauge };
     let total = if counts { "_total" } else { "" };
     let demand = if point.group == Group::Demand { "_demand" } else { "" };
     let unit = point.unit.as_deref()?;
@@ -100,7 +100,7 @@ fn measure<'a>(point: &'a Point<'_>) -> Option<Measure<'a>> {
         BASES.iter().filter_map(|base| Some((base, base.units.iter().find(|(name, _)| *name == unit)?)));
     let Some((base, (_, factor))) = bases.into_iter().next() else {
         let family = "metergate_meter_other".to_owned();
-        return Some(Measure { family, kind: Kind::Gauge, factor: 1.0, measure: Some(unit) });
+        return Some(Measure { family, kind: MetricType::Gauge, factor: 1.0, measure: Some(unit) });
     };
     let quantity = match (point.group, base.quantity) {
         (Group::PowerFactor, "ratio") => "power_factor_ratio",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::endpoint::ClientAddress;
 use crate::line::{BusId, Cause, Outcome, Record, Target};
-use crate::traffic::{Event, EventKind, Sender, Served, UnitDirectory};
+use crate::traffic::{Sender, Served, TrafficEvent, TrafficKind, UnitDirectory};
 
 /// The criteria of a filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,9 +108,9 @@ impl FromStr for Ending {
 impl Filter {
     /// Whether the event passes.
     #[must_use]
-    pub fn passes(&self, event: &Event, names: &UnitDirectory) -> bool {
+    pub fn passes(&self, event: &TrafficEvent, names: &UnitDirectory) -> bool {
         match &event.kind {
-            EventKind::Client(message) => {
+            TrafficKind::Client(message) => {
                 self.bus.is_none_or(|bus| names.has(bus, message.adu.unit))
                     && self.unit.is_none_or(|unit| unit == message.adu.unit)
                     && self
@@ -129,8 +129,8 @@ impl Filter {
                         }
                     })
             }
-            EventKind::Line { bus, .. } if self.bus.is_some_and(|wanted| wanted != *bus) => false,
-            EventKind::Line { bus, record } => match &**record {
+            TrafficKind::Line { bus, .. } if self.bus.is_some_and(|wanted| wanted != *bus) => false,
+            TrafficKind::Line { bus, record } => match &**record {
                 Record::Stray(_) => {
                     self.origin == Origin::All
                         && self.unit.is_none()

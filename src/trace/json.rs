@@ -15,20 +15,20 @@ use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 use crate::modbus::write::touched;
 use crate::modbus::{AduFraming, function};
 use crate::runtime::timestamp::utc;
-use crate::traffic::{Event, EventKind, Message, Sender, UnitDirectory, UnitName};
+use crate::traffic::{Message, Sender, TrafficEvent, TrafficKind, UnitDirectory, UnitName};
 
 /// The line for an event, without its end.
 #[must_use]
-pub fn json(event: &Event, names: &UnitDirectory) -> String {
+pub fn json(event: &TrafficEvent, names: &UnitDirectory) -> String {
     let (number, time) = (event.number, utc(event.begun()));
     match &event.kind {
-        EventKind::Line { bus, record } => match &**record {
+        TrafficKind::Line { bus, record } => match &**record {
             Record::Transaction(transaction) => {
                 to_json(&transaction_line(number, time, *bus, transaction, names))
             }
             Record::Stray(stray) => to_json(&stray_line(number, time, names.bus(*bus), stray)),
         },
-        EventKind::Client(message) => to_json(&message_line(number, time, message, names)),
+        TrafficKind::Client(message) => to_json(&message_line(number, time, message, names)),
     }
 }
 

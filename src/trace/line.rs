@@ -11,25 +11,29 @@ use crate::meter::{Sample, Value};
 use crate::modbus::function;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use crate::modbus::write::{Written, touched};
-use crate::traffic::{Event, EventKind, Message, Sender, Served, UnitDirectory, UnitName};
+use crate::traffic::{Message, Sender, Served, TrafficEvent, TrafficKind, UnitDirectory, UnitName};
 
 /// The line for an event, without its end. `None` if another event's line shows the same: the request of a client, and
 /// the answer it got from a unit.
 ///
 /// `offset` is how many seconds local time is ahead of UTC at an instant.
 #[must_use]
-pub fn line(event: &Event, names: &UnitDirectory, offset: impl Fn(SystemTime) -> i32) -> Option<String> {
+pub fn line(
+    event: &TrafficEvent,
+    names: &UnitDirectory,
+    offset: impl Fn(SystemTime) -> i32,
+) -> Option<String> {
     let at = event.begun();
     let mut text = clock(at, offset(at));
     match &event.kind {
-        EventKind::Line { bus, record } => {
+        TrafficKind::Line { bus, record } => {
             put(&mut text, format_args!(" {:<12}", names.bus(*bus)));
             match &**record {
                 Record::Transaction(transaction) => write_transaction(&mut text, *bus, transaction, names),
                 Record::Stray(stray) => write_stray(&mut text, stray),
             }
         }
-        EventKind::Client(message) => write_answer(&mut text, message, names)?,
+        TrafficKind::Client(message) => write_answer(&mut text, message, names)?,
     }
     Some(text)
 }

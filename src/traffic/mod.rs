@@ -7,7 +7,7 @@ mod recent;
 mod unit_directory;
 
 pub use recent::{
-    COLLECT_PERIOD, Event, EventKind, FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Follower,
-    Link, Message, PASSING_PER_SECOND, RING_EVENTS, Sender, Served, Traffic,
+    COLLECT_PERIOD, FOLLOWER_EVENTS, FRESH_EVENTS, FRESH_OF_CLIENTS, Followed, Follower, Link, Message,
+    PASSING_PER_SECOND, RING_EVENTS, Sender, Served, Traffic, TrafficEvent, TrafficKind,
 };
 pub use unit_directory::{UnitDirectory, UnitName};

@@ -24,11 +24,11 @@ use crate::tls::ClientIdentity;
 
 /// An event on a line or between a client and the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct TrafficEvent {
     /// Increases by one over all events of the process: the order, whatever the clock was set to.
     pub number: u64,
     /// What happened.
-    pub kind: EventKind,
+    pub kind: TrafficKind,
     keep: Keep,
     clock: Clock,
 }
@@ -42,7 +42,7 @@ enum Keep {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
+pub enum TrafficKind {
     /// On the line of a bus.
     Line {
         /// Which bus.
@@ -127,13 +127,13 @@ impl Served {
     }
 }
 
-impl Event {
+impl TrafficEvent {
     /// When it began, by the wall clock as it was set when the event was recorded.
     #[must_use]
     pub fn begun(&self) -> SystemTime {
         self.wall(match &self.kind {
-            EventKind::Line { record, .. } => record.begun(),
-            EventKind::Client(message) => message.at,
+            TrafficKind::Line { record, .. } => record.begun(),
+            TrafficKind::Client(message) => message.at,
         })
     }
 
@@ -146,13 +146,13 @@ impl Event {
     /// Its approximate size in memory.
     fn size(&self) -> usize {
         let bytes = match &self.kind {
-            EventKind::Line { record, .. } => match &**record {
+            TrafficKind::Line { record, .. } => match &**record {
                 Record::Transaction(transaction) => {
                     transaction.request.len() + transaction.received.bytes.len()
                 }
                 Record::Stray(stray) => stray.received.bytes.len(),
             },
-            EventKind::Client(message) => message.adu.pdu.len(),
+            TrafficKind::Client(message) => message.adu.pdu.len(),
         };
         EVENT_SIZE + bytes
     }
@@ -189,7 +189,7 @@ impl Clock {
 #[derive(Debug)]
 pub struct Traffic {
     /// Recorded, and not collected yet.
-    fresh: ArrayQueue<Arc<Event>>,
+    fresh: ArrayQueue<Arc<TrafficEvent>>,
     /// Events that did not fit into `fresh`, since the start.
     lost: AtomicU64,
     /// Collected. Only readers take its lock.
@@ -209,17 +209,17 @@ struct Kept {
     clock: Clock,
     buses: BTreeMap<BusId, Ring>,
     clients: Ring,
-    live: broadcast::Sender<Arc<Event>>,
+    live: broadcast::Sender<Arc<TrafficEvent>>,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Arc<TrafficEvent>>,
     size: usize,
 }
 
 impl Ring {
-    fn push(&mut self, event: Arc<Event>) {
+    fn push(&mut self, event: Arc<TrafficEvent>) {
         self.size += event.size();
         self.events.push_back(event);
         while self.events.len() > RING_EVENTS || self.size > RING_SIZE {
@@ -255,12 +255,12 @@ impl Default for Traffic {
 impl Traffic {
     /// Records an event of the line of `bus`.
     pub fn note_record(&self, bus: BusId, record: Arc<Record>) {
-        self.note(EventKind::Line { bus, record }, Keep::Kept, FRESH_EVENTS);
+        self.note(TrafficKind::Line { bus, record }, Keep::Kept, FRESH_EVENTS);
     }
 
     /// Records a message between a client and the gateway.
     pub fn note_message(&self, message: Message) {
-        self.note(EventKind::Client(message), Keep::Kept, FRESH_OF_CLIENTS);
+        self.note(TrafficKind::Client(message), Keep::Kept, FRESH_OF_CLIENTS);
     }
 
     /// Whether a request that uses no line, and its reply, are passed on to followers: at most [`PASSING_PER_SECOND`],
@@ -281,7 +281,7 @@ impl Traffic {
     /// Records a message that uses no line: passed on to followers and not kept, because it would displace records
     /// worth keeping.
     pub fn note_passing(&self, message: Message) {
-        self.note(EventKind::Client(message), Keep::Passing, FRESH_OF_CLIENTS);
+        self.note(TrafficKind::Client(message), Keep::Passing, FRESH_OF_CLIENTS);
     }
 
     /// Collects the events recorded since the last call. Must be called several times a second: the queue is bounded.
@@ -297,7 +297,7 @@ impl Traffic {
 
     /// Everything kept, in order.
     #[must_use]
-    pub fn kept(&self) -> Vec<Arc<Event>> {
+    pub fn kept(&self) -> Vec<Arc<TrafficEvent>> {
         let all = self.collected().all();
         in_order(all)
     }
@@ -308,15 +308,15 @@ impl Traffic {
         let kept = self.collected();
         let events = kept.buses.get(&bus).into_iter().flat_map(|ring| ring.events.iter().rev());
         let records = events.filter_map(|event| match &event.kind {
-            EventKind::Line { record, .. } => Some(record),
-            EventKind::Client(_) => None,
+            TrafficKind::Line { record, .. } => Some(record),
+            TrafficKind::Client(_) => None,
         });
         records.filter(|record| wanted(record)).take(most).cloned().collect()
     }
 
     /// Everything kept, and a subscription to what follows, without repetitions or gaps.
     #[must_use]
-    pub fn follow(self: &Arc<Self>) -> (Vec<Arc<Event>>, Follower) {
+    pub fn follow(self: &Arc<Self>) -> (Vec<Arc<TrafficEvent>>, Follower) {
         // From here on reads that are answered from the snapshot are recorded, too.
         self.followers.fetch_add(1, Ordering::Relaxed);
         let kept = self.collected();
@@ -331,8 +331,8 @@ impl Traffic {
     }
 
     /// Never waits: with `most` events in the queue the event is lost.
-    fn note(&self, kind: EventKind, keep: Keep, most: usize) {
-        let event = Arc::new(Event { number: 0, kind, keep, clock: Clock::now() });
+    fn note(&self, kind: TrafficKind, keep: Keep, most: usize) {
+        let event = Arc::new(TrafficEvent { number: 0, kind, keep, clock: Clock::now() });
         if self.fresh.len() >= most || self.fresh.push(event).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -354,7 +354,7 @@ impl Traffic {
 }
 
 impl Kept {
-    fn add(&mut self, mut event: Arc<Event>) {
+    fn add(&mut self, mut event: Arc<TrafficEvent>) {
         self.number += 1;
         // The only reference so far.
         if let Some(event) = Arc::get_mut(&mut event) {
@@ -364,8 +364,8 @@ impl Kept {
         }
         if event.keep == Keep::Kept {
             match &event.kind {
-                EventKind::Line { bus, .. } => self.buses.entry(*bus).or_default(),
-                EventKind::Client(_) => &mut self.clients,
+                TrafficKind::Line { bus, .. } => self.buses.entry(*bus).or_default(),
+                TrafficKind::Client(_) => &mut self.clients,
             }
             .push(Arc::clone(&event));
         }
@@ -374,14 +374,14 @@ impl Kept {
     }
 
     /// Everything, bus by bus.
-    fn all(&self) -> Vec<Arc<Event>> {
+    fn all(&self) -> Vec<Arc<TrafficEvent>> {
         let rings = self.buses.values().chain([&self.clients]);
         rings.flat_map(|ring| &ring.events).cloned().collect()
     }
 }
 
 /// In the order of their numbers.
-fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+fn in_order(mut all: Vec<Arc<TrafficEvent>>) -> Vec<Arc<TrafficEvent>> {
     all.sort_unstable_by_key(|event| event.number);
     all
 }
@@ -389,11 +389,11 @@ fn in_order(mut all: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
 /// A subscription to the traffic.
 #[derive(Debug)]
 pub struct Follower {
-    live: broadcast::Receiver<Arc<Event>>,
+    live: broadcast::Receiver<Arc<TrafficEvent>>,
     /// The expected number of the next event.
     next: u64,
     /// An event that arrived before missing ones were reported.
-    early: Option<Arc<Event>>,
+    early: Option<Arc<TrafficEvent>>,
     traffic: Arc<Traffic>,
 }
 
@@ -401,7 +401,7 @@ pub struct Follower {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
     /// The next event.
-    Event(Arc<Event>),
+    Event(Arc<TrafficEvent>),
     /// The follower was too slow: this many events are lost.
     Lost(u64),
 }
@@ -424,7 +424,7 @@ impl Follower {
     }
 
     /// The next event available. Its number shows how many are missing.
-    async fn receive(&mut self) -> Arc<Event> {
+    async fn receive(&mut self) -> Arc<TrafficEvent> {
         loop {
             self.traffic.collect();
             match timeout(COLLECT_PERIOD, self.live.recv()).await {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::renderings::{Page, Renderings};
 use super::sources::{SharedEvents, SharedHistory};
 use crate::events::Event;
-use crate::page::{self, ASSETS, MeterView, Part, Refresh, View, ViewQuery};
+use crate::page::{self, ASSETS, MeterView, OverviewView, Part, Refresh, ViewQuery};
 use crate::runtime::Process;
 use crate::runtime::timestamp::local;
 use crate::status::DoctorReport;
@@ -156,7 +156,7 @@ async fn overview_html(
     Query(query): Query<PageQuery>,
     Query(view): Query<ViewQuery>,
 ) -> Response {
-    let (published, part, view) = ((documents.published)(), query.part(), View::new(&view));
+    let (published, part, view) = ((documents.published)(), query.part(), OverviewView::new(&view));
     documents.page(Page::Overview { view: view.clone(), part }, &published, |history| {
         let depth = |_: &PublishedUnit<'_>| Depth::Headline;
         let mut status = model::status_for_pages(&published, history, depth, RecordFilter::All);

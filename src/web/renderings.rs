@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::line::{BusId, UnitId};
-use crate::page::{MeterView, Part, View};
+use crate::page::{MeterView, OverviewView, Part};
 use crate::status::Published;
 
 /// A page, the view of it, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    Overview { view: View, part: Part },
+    Overview { view: OverviewView, part: Part },
     Unit { bus: BusId, unit: UnitId, view: MeterView, part: Part },
 }
 

@@ -16,7 +16,7 @@ use crate::runtime::timestamp::utc;
 use crate::runtime::{LOG_LINES, Process};
 use crate::status::{DoctorReport, Published, clients};
 use crate::trace;
-use crate::traffic::EventKind;
+use crate::traffic::TrafficKind;
 
 pub(super) fn report(sources: &SharedSources, documents: &Documents) -> String {
     let sources = sources.load();
@@ -77,8 +77,8 @@ fn pretty(value: &impl Serialize) -> String {
 fn transactions(sources: &Sources) -> String {
     let kept = sources.traffic.kept();
     let of_lines = kept.iter().filter(|event| match event.kind {
-        EventKind::Line { .. } => true,
-        EventKind::Client(_) => false,
+        TrafficKind::Line { .. } => true,
+        TrafficKind::Client(_) => false,
     });
     let lines: Vec<_> = of_lines.filter_map(|event| trace::line(event, &sources.names, |_| UTC)).collect();
     lines[lines.len().saturating_sub(TRANSACTIONS)..].join("\n")

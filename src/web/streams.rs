@@ -28,7 +28,7 @@ use super::sources::SharedSources;
 use crate::capture::Capture;
 use crate::endpoint::ClientAddress;
 use crate::trace::{self, Ending, Filter, Origin};
-use crate::traffic::{Event, Followed, Follower, UnitDirectory};
+use crate::traffic::{Followed, Follower, TrafficEvent, UnitDirectory};
 
 /// Marks a response without a known end, in its extensions.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +129,8 @@ struct Capturing {
     /// Not read yet.
     head: Vec<u8>,
     sources: SharedSources,
-    kept: IntoIter<Arc<Event>>,
-    last: Option<Arc<Event>>,
+    kept: IntoIter<Arc<TrafficEvent>>,
+    last: Option<Arc<TrafficEvent>>,
     follower: Follower,
     /// `None`: only what is kept.
     until: Option<Instant>,
@@ -260,7 +260,7 @@ struct Tracing {
     filter: Filter,
     format: Format,
     utc_offset: UtcOffset,
-    kept: IntoIter<Arc<Event>>,
+    kept: IntoIter<Arc<TrafficEvent>>,
     follower: Follower,
     sources: SharedSources,
 }
@@ -286,7 +286,7 @@ impl Tracing {
         }
     }
 
-    fn line(&self, event: &Event, names: &UnitDirectory) -> Option<String> {
+    fn line(&self, event: &TrafficEvent, names: &UnitDirectory) -> Option<String> {
         if !self.filter.passes(event, names) {
             return None;
         }

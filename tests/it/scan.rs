@@ -8,7 +8,7 @@ use metergate::line::{Framing, Parity, UnitId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::scan::found::profile_of;
 use metergate::scan::plan::{questions, usual_framings};
-use metergate::scan::{Findings, Found, Meter, Plan, Question, Says, Scope, Through, Tries, report};
+use metergate::scan::{Findings, Found, FoundMeter, Plan, Question, Says, Scope, Through, Tries, report};
 
 const USUAL: Framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
 const OTHER: Framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 1 };
@@ -17,8 +17,8 @@ fn unit(id: u8) -> UnitId {
     UnitId::new(id).unwrap()
 }
 
-fn leviton() -> Meter {
-    Meter {
+fn leviton() -> FoundMeter {
+    FoundMeter {
         answers_in: Some(Duration::from_micros(5_250)),
         says: Some("Leviton Series 4000R Power Meter".to_owned()),
         version: Some("V02.015".to_owned()),
@@ -81,7 +81,7 @@ fn answers_that_do_not_fit_are_no_second_meter() {
 #[test]
 fn the_configuration_of_a_scan_is_one_that_check_accepts() {
     let mut units = meters((1..=5).chain([9]));
-    units.push((12, Some(USUAL), Found::Meter(Meter::default())));
+    units.push((12, Some(USUAL), Found::Meter(FoundMeter::default())));
     let config = configured(&findings(units));
     let bus = &config.buses[0];
     let ids: Vec<_> = bus.line.units.iter().map(|unit| unit.id.get()).collect();
@@ -107,8 +107,8 @@ fn neighbours_that_are_alike_stand_as_a_range() {
 #[test]
 fn a_unit_that_answers_another_length_is_written_with_loose_replies_and_without_a_profile() {
     let mut units = meters([1]);
-    units.push((2, Some(USUAL), Found::Meter(Meter { misfits: true, ..leviton() })));
-    units.push((3, Some(USUAL), Found::Meter(Meter { misfits: true, ..Meter::default() })));
+    units.push((2, Some(USUAL), Found::Meter(FoundMeter { misfits: true, ..leviton() })));
+    units.push((3, Some(USUAL), Found::Meter(FoundMeter { misfits: true, ..FoundMeter::default() })));
     let found = findings(units);
     let text = report::configuration(&found, "/dev/ttyUSB0");
     assert!(

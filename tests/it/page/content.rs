@@ -1,16 +1,16 @@
 //! What the status pages say: every meter in its place and state, what is wrong with the remedy, and never a number
 //! for what is not known.
 
-use metergate::page::{self, MeterLink, Part, View, ViewQuery};
+use metergate::page::{self, MeterLink, OverviewView, Part, ViewQuery};
 use metergate::status::{Number, Status, Unit, UnitState};
 
 use crate::support::page_fixture;
 use crate::support::page_tags::{between, tags, text};
 
-fn view(query: &str) -> View {
+fn view(query: &str) -> OverviewView {
     let uri: axum::http::Uri = format!("/?{query}").parse().unwrap();
     let query: axum::extract::Query<ViewQuery> = axum::extract::Query::try_from_uri(&uri).unwrap();
-    View::new(&query)
+    OverviewView::new(&query)
 }
 
 /// The rows of meters, by the identifiers of the elements.
@@ -46,21 +46,21 @@ fn every_meter_hangs_on_its_wire_in_order_with_its_state_in_a_word() {
 #[test]
 fn failures_come_first_and_the_wire_is_drawn_only_where_the_meters_stand_as_they_hang_on_it() {
     let status = page_fixture::overview(false);
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     let first: Vec<_> = rows(&html).into_iter().take(4).collect();
     assert_eq!(first, ["bus-0-line-5", "bus-0-line-8", "bus-0-line-6", "bus-0-line-1"]);
     assert_eq!(html.matches(r#"class="wire listed""#).count(), 1);
     assert_eq!(html.matches(r#"class="wire""#).count(), 1, "the three of riser-b stand as they hang");
     let html = page::overview(&status, &view("sort=wire"), Part::Main);
     assert_eq!(html.matches(r#"class="wire""#).count(), 2);
-    let healthy = page::overview(&page_fixture::healthy(), &View::default(), Part::Main);
+    let healthy = page::overview(&page_fixture::healthy(), &OverviewView::default(), Part::Main);
     assert!(healthy.contains(r#"class="wire""#) && !healthy.contains("listed"));
 }
 
 #[test]
 fn a_broken_wire_is_drawn_between_the_meters_it_is_between() {
     let status = page_fixture::broken();
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     assert!(html.contains(r#"class="wire""#), "as they hang on the wire, though some fail");
     let place = |id: &str| html.find(&format!("id=\"{id}\"")).unwrap();
     assert!(place("bus-0-line-4") < place("line-0-break") && place("line-0-break") < place("bus-0-line-5"));
@@ -72,7 +72,7 @@ fn a_broken_wire_is_drawn_between_the_meters_it_is_between() {
 
 #[test]
 fn each_meter_has_its_energy_and_nothing_is_added_up_along_the_line() {
-    let html = page::overview(&page_fixture::overview(false), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Main);
     assert!(
         text(row(&html, "bus-0-line-2")).contains("Energy 384 211.4 kWh"),
         "{}",
@@ -86,7 +86,7 @@ fn each_meter_has_its_energy_and_nothing_is_added_up_along_the_line() {
 #[test]
 fn a_group_is_folded_and_has_totals_of_those_that_answer() {
     let status = page_fixture::grouped();
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     let summary = |index: usize| {
         let group = html.split(&format!("id=\"group-{index}\"")).nth(1).unwrap();
         text(between(group, "<summary>", "</summary>"))
@@ -111,7 +111,7 @@ fn a_group_is_folded_and_has_totals_of_those_that_answer() {
 fn a_group_of_which_none_answers_has_no_sum() {
     let mut status = page_fixture::grouped();
     status.units.iter_mut().for_each(|unit| unit.state = UnitState::Unreachable);
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     let group = html.split("id=\"group-0\"").nth(1).unwrap();
     let summary = text(between(group, "<summary>", "</summary>"));
     assert_eq!(summary, "Tenants East 2 meters, 0 on-line no sum: no meter of it answers");
@@ -119,7 +119,7 @@ fn a_group_of_which_none_answers_has_no_sum() {
 
 #[test]
 fn clients_that_left_stand_below_those_that_are_connected() {
-    let html = page::overview(&page_fixture::overview(false), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Main);
     let clients = between(&html, r#"id="connected""#, "</section>");
     let gone: Vec<String> = clients.split(r#"<tr role="row" class="gone""#).skip(1).map(text).collect();
     assert_eq!(gone.len(), 2);
@@ -133,7 +133,7 @@ fn each_state_has_a_word_and_a_shape_of_its_own() {
     for state in UnitState::ALL {
         let mut status = page_fixture::healthy();
         status.units[0] = page_fixture::unit("riser-a", 1, None, state);
-        let html = page::overview(&status, &View::default(), Part::Main);
+        let html = page::overview(&status, &OverviewView::default(), Part::Main);
         let row = row(&html, "bus-0-line-1");
         assert!(text(row).contains(word(state)), "{state:?}");
         shapes.push(between(row, "<svg", "</svg>").split_once('>').unwrap().1.to_owned());
@@ -145,7 +145,7 @@ fn each_state_has_a_word_and_a_shape_of_its_own() {
 
 #[test]
 fn what_is_not_known_is_never_a_number() {
-    let html = page::overview(&page_fixture::unknown(), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::unknown(), &OverviewView::default(), Part::Main);
     for id in 21..=23 {
         let row = row(&html, &format!("bus-0-line-{id}"));
         let cells = text(row).replace(&id.to_string(), "");
@@ -164,7 +164,7 @@ fn what_is_not_known_is_never_a_number() {
 
 #[test]
 fn a_dead_meter_shows_its_last_values_with_their_age_and_marked_as_old() {
-    let html = page::overview(&page_fixture::overview(true), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(true), &OverviewView::default(), Part::Main);
     let row = row(&html, "bus-0-line-3");
     assert!(row.contains(r#"class="kw old""#));
     let said = text(row);
@@ -179,7 +179,7 @@ fn a_dead_meter_shows_its_last_values_with_their_age_and_marked_as_old() {
 #[test]
 fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
     let status = page_fixture::overview(false);
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     let wrong = between(&html, r#"<section class="troubles""#, "</section>");
     assert!(html.find(wrong) < html.find(r#"class="bus"#), "the chain is below it");
     let severities: Vec<_> = tags(wrong)
@@ -209,7 +209,7 @@ fn what_is_wrong_comes_first_worst_first_with_its_remedy() {
 
 #[test]
 fn a_healthy_line_says_so() {
-    let html = page::overview(&page_fixture::healthy(), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::healthy(), &OverviewView::default(), Part::Main);
     assert!(text(&html).contains("Nothing: every port is open and every meter answers."));
     assert!(text(&html).contains("no faults found"));
 }
@@ -218,7 +218,7 @@ fn a_healthy_line_says_so() {
 fn silence_without_a_finding_is_not_called_healthy() {
     let mut status = page_fixture::healthy();
     status.units[0].state = UnitState::NeverSeen;
-    let html = page::overview(&status, &View::default(), Part::Main);
+    let html = page::overview(&status, &OverviewView::default(), Part::Main);
     assert!(!text(&html).contains("every meter answers") && !html.contains(r#"class="well""#));
     let mut status = page_fixture::dead_meter();
     status.findings.clear();
@@ -234,7 +234,7 @@ fn a_unit_that_is_there_twice_is_told_apart_by_its_line() {
 
 #[test]
 fn line_time_is_split_and_what_remains_is_silence() {
-    let html = page::overview(&page_fixture::overview(false), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Main);
     assert!(
         html.contains(
             r#"aria-label="Line time now: clients 18 %, polling 41 %, failures 2.1 %, silence 38 %""#
@@ -244,7 +244,7 @@ fn line_time_is_split_and_what_remains_is_silence() {
 
 #[test]
 fn plots_say_in_words_what_they_show() {
-    let html = page::overview(&page_fixture::overview(false), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Main);
     let row = row(&html, "bus-0-line-5");
     assert!(row.contains("Response time over the last hour: now no data, lowest 5.2 ms"), "{row}");
     assert!(row.contains("Errors over the last hour: now 100 %, lowest 0 %, mean 6.7 %, highest 100 %"));
@@ -321,14 +321,14 @@ fn a_history_that_is_too_long_is_drawn_as_far_as_there_is_room() {
 fn a_page_of_all_the_units_there_can_be_is_bounded() {
     let status = page_fixture::full();
     assert_eq!(status.buses.iter().map(|bus| bus.wire.len()).sum::<usize>(), 247);
-    let html = page::overview(&status, &View::default(), Part::Page);
+    let html = page::overview(&status, &OverviewView::default(), Part::Page);
     assert!(html.len() < PAGE_MAX, "{} bytes", html.len());
 }
 
 #[test]
 fn an_empty_gateway_has_a_page() {
     assert!(
-        text(&page::overview(&Status::default(), &View::default(), Part::Main))
+        text(&page::overview(&Status::default(), &OverviewView::default(), Part::Main))
             .contains("0 of 0 meters on-line")
     );
 }
@@ -353,7 +353,7 @@ const PAGE_MAX: usize = 247 * 4096;
 
 #[test]
 fn events_are_listed_with_their_beginning_duration_and_meter() {
-    let html = page::overview(&page_fixture::overview(false), &View::default(), Part::Main);
+    let html = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Main);
     let events = between(&html, "id=\"events\"", "</section>");
     let rows: Vec<String> = events.split("<tr").skip(2).map(text).collect();
     assert_eq!(rows.len(), 3, "{rows:#?}");
@@ -362,6 +362,6 @@ fn events_are_listed_with_their_beginning_duration_and_meter() {
     assert!(rows[1].contains("27 min 12 s") && rows[1].contains("Tenant &lt;3&gt;"), "{}", rows[1]);
     assert!(rows[2].contains("gateway") && rows[2].contains("metergate started"), "{}", rows[2]);
     let (status, quiet) = (page_fixture::overview(false), Vec::new());
-    let html = page::overview(&Status { events: quiet, ..status }, &View::default(), Part::Main);
+    let html = page::overview(&Status { events: quiet, ..status }, &OverviewView::default(), Part::Main);
     assert!(!html.contains("What happened"), "no empty list");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use metergate::page::{self, Part, View};
+use metergate::page::{self, OverviewView, Part};
 
 use crate::support::page_fixture;
 use crate::support::page_tags::{Tag, between, tags};
@@ -15,7 +15,7 @@ fn no_name_becomes_markup() {
         assert!(scripts[0].get("src").unwrap().starts_with("/assets/page.js?v="), "{name}");
         assert!(!html.contains("alert(\""), "{name}: a quotation mark came through");
     }
-    let overview = page::overview(&page_fixture::overview(false), &View::default(), Part::Page);
+    let overview = page::overview(&page_fixture::overview(false), &OverviewView::default(), Part::Page);
     assert!(overview.contains(
         "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;' onload=x &amp;amp; &quot;quoted&quot;"
     ));
@@ -90,8 +90,8 @@ fn the_main_part_is_the_one_of_the_whole_page() {
     let meter = page_fixture::meter();
     for (page, main) in [
         (
-            page::overview(&overview, &View::default(), Part::Page),
-            page::overview(&overview, &View::default(), Part::Main),
+            page::overview(&overview, &OverviewView::default(), Part::Page),
+            page::overview(&overview, &OverviewView::default(), Part::Main),
         ),
         (page_fixture::meter_page(&meter, Part::Page), page_fixture::meter_page(&meter, Part::Main)),
     ] {
@@ -117,7 +117,7 @@ fn the_address_of_a_file_changes_with_its_content() {
     assert_eq!([style.hash, script.hash, icon.hash].into_iter().collect::<BTreeSet<_>>().len(), 3);
     // FNV-1a of nothing would be its offset basis: the body is part of it.
     assert_ne!(style.hash, 0xcbf2_9ce4_8422_2325);
-    let html = page::overview(&page_fixture::healthy(), &View::default(), Part::Page);
+    let html = page::overview(&page_fixture::healthy(), &OverviewView::default(), Part::Page);
     for asset in page::ASSETS {
         assert!(html.contains(&asset.href()), "{}", asset.path);
     }
@@ -134,12 +134,12 @@ fn a_notice_is_a_page_like_the_others() {
 fn pages() -> Vec<(&'static str, String)> {
     let overview = page_fixture::overview(false);
     vec![
-        ("in trouble", page::overview(&page_fixture::overview(true), &View::default(), Part::Page)),
-        ("a broken wire", page::overview(&page_fixture::broken(), &View::default(), Part::Page)),
-        ("by group", page::overview(&page_fixture::grouped(), &View::default(), Part::Page)),
-        ("healthy", page::overview(&page_fixture::healthy(), &View::default(), Part::Page)),
-        ("full", page::overview(&page_fixture::full(), &View::default(), Part::Page)),
-        ("unknown", page::overview(&page_fixture::unknown(), &View::default(), Part::Page)),
+        ("in trouble", page::overview(&page_fixture::overview(true), &OverviewView::default(), Part::Page)),
+        ("a broken wire", page::overview(&page_fixture::broken(), &OverviewView::default(), Part::Page)),
+        ("by group", page::overview(&page_fixture::grouped(), &OverviewView::default(), Part::Page)),
+        ("healthy", page::overview(&page_fixture::healthy(), &OverviewView::default(), Part::Page)),
+        ("full", page::overview(&page_fixture::full(), &OverviewView::default(), Part::Page)),
+        ("unknown", page::overview(&page_fixture::unknown(), &OverviewView::default(), Part::Page)),
         ("a meter", page_fixture::meter_page(&page_fixture::meter(), Part::Page)),
         ("a dead meter", page_fixture::meter_page(&page_fixture::dead_meter(), Part::Page)),
         ("an unknown meter", page_fixture::meter_page(&page_fixture::unknown_meter(), Part::Page)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metergate::modbus::rtu;
 use metergate::simulator::chain::serve;
-use metergate::simulator::{Chain, ChainSettings, Link};
+use metergate::simulator::{Chain, ChainSettings, DeviceLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_serial::SerialPortBuilderExt;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,7 @@ fn a_link_replaces_a_link_and_is_removed_at_the_end() {
     let folder = folder("replace");
     let path = folder.join("line");
     symlink("/dev/pts/old", &path).unwrap();
-    let link = Link::create(&path, "/dev/pts/new".as_ref()).unwrap();
+    let link = DeviceLink::create(&path, "/dev/pts/new".as_ref()).unwrap();
     assert_eq!(fs::read_link(link.path()).unwrap(), PathBuf::from("/dev/pts/new"));
     drop(link);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left behind");
@@ -129,7 +129,7 @@ fn a_link_never_replaces_a_file() {
     let folder = folder("file");
     let path = folder.join("line");
     fs::write(&path, "precious").unwrap();
-    let error = Link::create(&path, "/dev/pts/new".as_ref()).unwrap_err();
+    let error = DeviceLink::create(&path, "/dev/pts/new".as_ref()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     fs::remove_dir_all(folder).unwrap();
@@ -139,8 +139,8 @@ fn a_link_never_replaces_a_file() {
 fn a_link_that_another_program_took_over_is_left_alone() {
     let folder = folder("taken");
     let path = folder.join("line");
-    let first = Link::create(&path, "/dev/pts/first".as_ref()).unwrap();
-    let second = Link::create(&path, "/dev/pts/second".as_ref()).unwrap();
+    let first = DeviceLink::create(&path, "/dev/pts/first".as_ref()).unwrap();
+    let second = DeviceLink::create(&path, "/dev/pts/second".as_ref()).unwrap();
     drop(first);
     assert_eq!(fs::read_link(&path).unwrap(), PathBuf::from("/dev/pts/second"));
     drop(second);

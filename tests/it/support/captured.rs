@@ -13,7 +13,7 @@ use metergate::runtime::Timer;
 use metergate::serial::{BusHandle, BusParts, OpenPort, PortDevice, bus_task};
 use metergate::server::connection::ClientContext;
 use metergate::server::{IdleTracker, ListenerSettings, ListenerState, Routes, connection};
-use metergate::traffic::{Event, Followed, Follower, Link, Traffic};
+use metergate::traffic::{Followed, Follower, Link, Traffic, TrafficEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,7 @@ fn line() -> LineSettings {
 }
 
 /// All events of a follower until no more come.
-pub(crate) async fn told(mut follower: Follower) -> Vec<Arc<Event>> {
+pub(crate) async fn told(mut follower: Follower) -> Vec<Arc<TrafficEvent>> {
     let mut events = Vec::new();
     while let Ok(followed) = timeout(Duration::from_millis(1), follower.next()).await {
         let Followed::Event(event) = followed else { panic!("nothing is lost: {followed:?}") };

@@ -9,7 +9,7 @@ use metergate::capture::Capture;
 use metergate::line::BusId;
 use metergate::modbus::{AduFraming, rtu};
 use metergate::server::{Broadcast, ListenerSettings, Writes};
-use metergate::traffic::{Event, EventKind, PASSING_PER_SECOND, UnitDirectory};
+use metergate::traffic::{PASSING_PER_SECOND, TrafficEvent, TrafficKind, UnitDirectory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::captured::{Act, Rig, told};
@@ -46,7 +46,7 @@ fn damaged(pdu: &[u8]) -> Vec<u8> {
     adu
 }
 
-fn encode(events: &[std::sync::Arc<Event>]) -> Vec<u8> {
+fn encode(events: &[std::sync::Arc<TrafficEvent>]) -> Vec<u8> {
     let mut names = UnitDirectory::default();
     names.insert(BusId(0), "riser-a", BTreeMap::new());
     let mut capture = Capture::default();
@@ -229,6 +229,6 @@ async fn reads_from_the_snapshot_reach_followers_and_take_no_room_from_what_is_k
     let both_sides = usize::try_from(2 * PASSING_PER_SECOND).unwrap();
     assert_eq!(told.len(), both_sides, "each with its answer, and no more of one second");
     assert_eq!(told[0].number, 4);
-    assert!(told.iter().all(|event| matches!(event.kind, EventKind::Client(_))));
+    assert!(told.iter().all(|event| matches!(event.kind, TrafficKind::Client(_))));
     assert_eq!(rig.traffic.kept().len(), 3, "what was kept is still there, and nothing else");
 }

@@ -9,7 +9,7 @@ use metergate::meter::Profile;
 use metergate::modbus::rtu;
 use metergate::server::{ListenerSettings, Writes};
 use metergate::trace::{Ending, Filter, Origin, line};
-use metergate::traffic::{Event, UnitDirectory, UnitName};
+use metergate::traffic::{TrafficEvent, UnitDirectory, UnitName};
 
 use crate::support::captured::{Act, Rig, told};
 use crate::support::clients::{WRITE, settings};
@@ -23,7 +23,7 @@ fn names() -> UnitDirectory {
     names
 }
 
-async fn run() -> Vec<Arc<Event>> {
+async fn run() -> Vec<Arc<TrafficEvent>> {
     let listener = ListenerSettings { writes: Writes::Allow, max_age: Duration::from_secs(5), ..settings() };
     let mut rig = Rig::start(listener);
     let mut peer = rig.connect("10.0.0.5:40001", "10.0.0.1:502");
@@ -49,7 +49,7 @@ async fn run() -> Vec<Arc<Event>> {
 }
 
 /// Without the time in front.
-fn shown(events: &[Arc<Event>], filter: Filter) -> Vec<String> {
+fn shown(events: &[Arc<TrafficEvent>], filter: Filter) -> Vec<String> {
     let names = names();
     let passing = events.iter().filter(|event| filter.passes(event, &names));
     passing.filter_map(|event| line(event, &names, |_| 0)).map(|line| line[12..].to_owned()).collect()

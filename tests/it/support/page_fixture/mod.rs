@@ -8,7 +8,7 @@ use std::time::Duration;
 use metergate::events::{Event, EventKind};
 use metergate::findings::{Kind, Remedy, Severity};
 use metergate::modbus::AduFraming;
-use metergate::page::{View, ViewQuery};
+use metergate::page::{OverviewView, ViewQuery};
 use metergate::status::{
     Bus, BusMinute, Client, DepartedClient, DriverErrors, ExceptionCount, LineShares, ListedEvent, Listener,
     LocatedFinding, Number, Point, Port, PortState, RequestCounts, Status, Unit, UnitMinute, UnitState,
@@ -148,10 +148,10 @@ pub(crate) fn broken() -> Status<'static> {
 }
 
 /// The view in which meters stand as they hang on the wire.
-pub(crate) fn wire_order() -> View {
+pub(crate) fn wire_order() -> OverviewView {
     let uri: axum::http::Uri = "/?sort=wire".parse().expect("an address");
     let query = axum::extract::Query::<ViewQuery>::try_from_uri(&uri).expect("a query");
-    View::new(&query)
+    OverviewView::new(&query)
 }
 
 /// As many units as there may be, on several lines, all of them in trouble.
