@@ -1,6 +1,6 @@
 //! One line: the gateway's port at its head, where its time goes, then its meters.
 //!
-//! Owns the drawing of a port. What is not known is said to be not known. Source: docs/design.md, "The status page".
+//! Owns the drawing of a port. Unknown values are shown as unknown. Source: docs/design.md, "The status page".
 
 use std::time::Duration;
 

@@ -165,7 +165,7 @@ fn exceptions(counted: impl ExactSizeIterator<Item = (Option<u8>, u64)>) -> Mark
     }
 }
 
-/// A client that has left: when, and what it had asked for.
+/// A client that has left: when, and its requests.
 fn departed_row(client: &DepartedClient) -> Markup {
     let requests = &client.requests;
     html! {

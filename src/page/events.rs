@@ -1,6 +1,6 @@
-//! What happened: outages, lost ports, findings, reloads, restarts; the newest first.
+//! The list of events: outages, lost ports, findings, reloads, restarts; the newest first.
 //!
-//! Owns how they are laid out. Beginnings are in the local time of the gateway's machine.
+//! Owns their layout. Beginnings are in the local time of the gateway's machine.
 
 use std::time::Duration;
 

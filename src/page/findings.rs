@@ -1,7 +1,6 @@
-//! What is wrong, in words, with the remedy: the findings, worst first.
+//! The findings with their remedies, the worst first.
 //!
-//! Owns how they are ordered and laid out: one line each, which unfolds. Which there are is decided in
-//! [`crate::findings`]. The steps of a remedy are a list; what stands between backticks is a command.
+//! Owns their order and layout: one line each, which unfolds. [`crate::findings`] decides which there are. The steps of a remedy are a list; what stands between backticks is a command.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,16 +37,16 @@ enum Place<'a> {
         meter: Option<MeterLink<'a>>,
         line_unit: u8,
     },
-    /// The page says it already.
+    /// The page shows it already.
     Here,
 }
 
-/// What to say where nothing was found.
+/// The text where there is no finding.
 #[derive(Clone, Copy)]
 pub(super) enum Verdict {
-    /// Everything that can be seen is as it should be.
+    /// Everything was checked and is in order.
     Well(&'static str),
-    /// Nothing was found, and not everything could be seen.
+    /// No finding, but not everything could be checked.
     Unsure(&'static str),
 }
 
@@ -235,7 +234,7 @@ fn command(text: &str) -> Markup {
     }
 }
 
-/// What was seen so lately is seen now.
+/// Evidence younger than this counts as present.
 const SEEN_NOW: Duration = Duration::from_secs(2);
 
 /// More than these are folded away: the worst must fit a screen.

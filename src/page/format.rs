@@ -1,6 +1,6 @@
 //! Numbers, shares and spans of time as the pages print them.
 //!
-//! Owns rounding and units. Never turns what is not known into a number: that is [`NO_DATA`], in words.
+//! Owns rounding and units. An unknown value is never a number but [`NO_DATA`].
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) fn millis(millis: f64) -> String {
     }
 }
 
-/// A share as a percentage; what is little but not nothing is never 0.
+/// A share as a percentage; a share above zero is never shown as 0.
 pub(super) fn percent(share: f64) -> String {
     let percent = share.clamp(0.0, 1.0) * 100.0;
     if percent > 0.0 && percent < 0.1 {
@@ -62,7 +62,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// A measured value with three or four digits, no more after the point than say something: `0.482`, `12.3`, `1234`.
+/// A measured value with three or four significant digits: `0.482`, `12.3`, `1234`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = if size < 1.0 {

@@ -1,4 +1,4 @@
-//! What is the same on every page: head, landmarks, the ways between pages, the shapes of states.
+//! The parts common to all pages: head, landmarks, navigation, the shapes of states.
 //!
 //! Owns the document around `main`. Never writes a style, a script or an address of another place into it: the
 //! server's content security policy would refuse it. Source: WAI-ARIA landmarks; docs/design.md, "The status page".
@@ -12,7 +12,7 @@ use super::format;
 use super::view::Refresh;
 use crate::status::{PortState, Status, UnitState};
 
-/// How much of a page is wanted.
+/// The part of a page that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The whole document.
@@ -23,13 +23,13 @@ pub enum Part {
 
 /// One page, ready to be put into its document.
 pub(super) struct Content<'a> {
-    /// What the window is called; begins with the number of findings, if there are any.
+    /// Title of the window; begins with the number of findings, if there are any.
     pub title: String,
-    /// What stands in `main`, its only `h1` included.
+    /// Contents of `main`, its only `h1` included.
     pub main: Markup,
     /// For the foot.
     pub status: &'a Status<'a>,
-    /// What happens without a script.
+    /// Behaviour without a script.
     pub reload: Reload,
 }
 
@@ -93,7 +93,7 @@ fn document(title: &str, main: &Markup, reload: &Reload) -> Markup {
                         a href="/metrics" { "Metrics" }
                         a href="/capture.pcapng" { "Capture" }
                     }
-                    // The script says otherwise as soon as it runs.
+                    // The script replaces it as soon as it runs.
                     p id="pace" { (pace(reload)) }
                 }
                 p id="lost" role="alert" hidden {}
@@ -177,7 +177,7 @@ pub(super) fn head(text: &str) -> Markup {
     html! { th role="columnheader" scope="col" { (text) } }
 }
 
-/// A cell that says on a narrow screen, where there is no heading above it, what it holds.
+/// A cell with a label of its own for narrow screens, where there is no heading above it.
 pub(super) fn cell(caption: &str, text: &str, below: Option<&str>) -> Markup {
     html! {
         td role="cell" {

@@ -1,4 +1,4 @@
-//! The page of one meter: what it measures, how old that is, how it answers, what went over the line.
+//! The page of one meter: its values and their ages, its response times, its last transactions.
 //!
 //! Owns the order and the words. A value that is not there is said to be missing, with the reason; a value of a meter
 //! that no longer answers is marked as old. Source: docs/design.md, "The status page".
@@ -108,7 +108,7 @@ fn neighbours<'s>(status: &'s Status<'_>, unit: &Unit<'_>) -> (Option<MeterLink<
     (link(place.checked_sub(1)), link(place.checked_add(1)))
 }
 
-/// What to say where there is no finding.
+/// The text where there is no finding.
 fn verdict(state: UnitState) -> Verdict {
     match state {
         UnitState::Online => Verdict::Well("Nothing: the meter answers."),

@@ -1,7 +1,7 @@
 //! The meters of the overview: a table for each line, as they hang on it, or for each group, with its totals.
 //!
-//! Owns the rows, their order and what is added up. Nothing is added up along a line: a main meter would be added to what it
-//! feeds. What is old stays readable but is marked as old, and is no part of a sum.
+//! Owns the rows, their order and the sums. There are no sums of a line: a main meter would be added to the meters that
+//! it feeds. Old values stay readable, are marked as old, and are left out of sums.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::status::{Bus, Status, Unit, UnitMinute, UnitState, WireBreak};
 
 /// The meters of one line or one group that are shown.
 pub(super) struct Section<'s> {
-    /// `line-0`, `group-2`: what the address folds it by.
+    /// Its identifier in the address: `line-0`, `group-2`.
     id: String,
     /// Whether it is a line or a group.
     by: Arrangement,
-    /// What it is called.
+    /// Its title.
     title: &'s str,
     /// All of them, in the order of the wire.
     all: Vec<&'s Unit<'s>>,
@@ -61,7 +61,7 @@ impl<'s> Section<'s> {
         Self { id, by, title, all, shown, sort: view.sort, wire_break: None }
     }
 
-    /// The meters of a line; where its wire is broken, as they hang on it: the place is what has failed.
+    /// The meters of a line; if its wire is broken, in the order of the wire, which shows the place.
     pub(super) fn of_line(
         index: usize,
         bus: &'s Bus<'s>,
@@ -77,7 +77,7 @@ impl<'s> Section<'s> {
         Self { wire_break: bus.wire_break, ..section }
     }
 
-    /// Each group, in the order in which its first meter hangs on a wire; then what has none.
+    /// Each group, in the order of its first meter on a wire; then the meters without a group.
     fn of_groups(status: &'s Status<'s>, view: &OverviewView) -> Vec<Self> {
         let units: Vec<_> = status.buses.iter().flat_map(|bus| status.on_the_wire(bus)).collect();
         let mut names: Vec<&str> = Vec::new();
@@ -95,7 +95,7 @@ impl<'s> Section<'s> {
         groups.map(section).filter(|section| !section.all.is_empty()).collect()
     }
 
-    /// Whether the rows stand as the meters hang on the wire, so that it can be drawn.
+    /// Whether the rows are in the order of the wire, so that it can be drawn.
     fn is_wire(&self) -> bool {
         self.all.len() == self.shown.len()
             && self.all.iter().zip(&self.shown).all(|(one, other)| std::ptr::eq(*one, *other))
@@ -145,7 +145,7 @@ impl<'s> Section<'s> {
         }
     }
 
-    /// What the group's meters measure together; of those that answer, and how many these are.
+    /// The totals of the group's meters that answer, and their number.
     fn totals(&self) -> Markup {
         let all = self.all.len();
         let powers: Vec<f64> = self.all.iter().filter_map(|unit| power_to_add(unit)).collect();
@@ -166,8 +166,8 @@ impl<'s> Section<'s> {
         }
     }
 
-    /// The meters. A table, so that it can be read by column; the style sheet lays it out on narrow screens, so the roles
-    /// are said.
+    /// The meters, as a table that can be read by column. The style sheet lays it out anew on narrow screens, so the
+    /// roles are given explicitly.
     fn table(&self, status: &Status<'_>, view: &OverviewView, heading: &str) -> Markup {
         let is_wire = self.by == Arrangement::Line && self.is_wire();
         html! {
@@ -248,7 +248,7 @@ pub(super) fn groups(status: &Status<'_>, view: &OverviewView) -> Markup {
     }
 }
 
-/// What to show, in which order; nothing for a few meters.
+/// The form with filter and order; left out for a few meters.
 pub(super) fn filter(status: &Status<'_>, view: &OverviewView) -> Markup {
     let shown = status.units.iter().filter(|unit| view.shows(unit)).count();
     let is_wanted = status.units.len() > FEW
@@ -290,7 +290,7 @@ pub(super) fn filter(status: &Status<'_>, view: &OverviewView) -> Markup {
     }
 }
 
-/// A meter; beside its name stands what the fold does not say: its group, or its line.
+/// A meter; beside its name its group or its line, whichever the section does not show.
 fn row(unit: &Unit<'_>, status: &Status<'_>, by: Arrangement) -> Markup {
     let link = MeterLink::new(unit, status);
     let index = status.buses.iter().position(|bus| bus.bus == unit.bus).unwrap_or_default();
@@ -384,8 +384,8 @@ pub(super) fn failures(unit: &Unit<'_>) -> Markup {
     }
 }
 
-/// The scale of errors reaches at least so far.
+/// The smallest upper end of the scale of errors.
 const FULL: f64 = 0.1;
 
-/// So many meters need no filter.
+/// Up to this many meters need no filter.
 const FEW: usize = 6;

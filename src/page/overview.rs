@@ -1,6 +1,6 @@
-//! The first page: what is wrong, each line with its meters, the clients, the listeners.
+//! The first page: findings, each line with its meters, clients, listeners.
 //!
-//! Owns their order and the words around them. Source: docs/design.md, "The status page".
+//! Owns their order and the text around them. Source: docs/design.md, "The status page".
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub fn overview(status: &Status<'_>, view: &OverviewView, part: Part) -> String 
     Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)
 }
 
-/// What to say where there is no finding: before anything was asked there is none either.
+/// The text where there is no finding; before the first request there is none either.
 fn verdict(status: &Status<'_>) -> Verdict {
     let is_open = status.buses.iter().all(|bus| bus.port.state == PortState::Open);
     if is_open && status.units.iter().all(|unit| unit.state == UnitState::Online) {

@@ -1,7 +1,8 @@
 //! Plots as inline SVG: lines, steps and bars that stretch to whatever width the style sheet gives them.
 //!
-//! A plot is as long as there is something to show, up to its hour or its twelve. Owns scales, paths and the words that say the same to who cannot see them: every plot is an image with a label.
-//! Colours are classes, for the page allows no inline style. A slot without a value is a gap, never a zero.
+//! Owns scales, paths and labels: every plot is an image with a label that states its values for screen readers. A plot
+//! is as long as its data, up to one hour or twelve. Colours are classes, because the page allows no inline style. A
+//! slot without a value is a gap, never a zero.
 //! Source: SVG 1.1, chapter 8 (paths); WAI-ARIA 1.2, role `img`.
 
 use std::fmt::Write;
@@ -14,14 +15,14 @@ use super::time_axis::{TimeAxis, last};
 /// Slots of a plot of the last hour, one a minute.
 pub(super) const HOUR: usize = 60;
 
-/// What a series amounts to.
+/// The summary of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Summary {
-    /// The least.
+    /// The lowest.
     pub low: f64,
     /// The mean of those that are known.
     pub mean: f64,
-    /// The greatest.
+    /// The highest.
     pub high: f64,
     /// The newest slot; `None`: it has no value.
     pub last: Option<f64>,
@@ -38,7 +39,7 @@ pub(super) struct BarPart {
 }
 
 impl Summary {
-    /// Of the last `slots` of them; `None`: nothing is known of any of them.
+    /// Of the last `slots` values; `None`: all are unknown.
     pub(super) fn of(values: &[Option<f64>], slots: usize) -> Option<Self> {
         let values = newest(values, slots);
         let known: Vec<f64> = values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
@@ -200,7 +201,7 @@ fn time_path(points: &[(f64, Option<f64>)], axis: TimeAxis, scale: &Scale) -> St
     path
 }
 
-/// Where a plot would be if there were anything to draw.
+/// The place of a plot without data.
 fn empty(label: &str) -> Markup {
     html! {
         svg class="spark" viewBox="0 0 60 100" preserveAspectRatio="none" role="img"
@@ -219,7 +220,7 @@ fn line_path(values: &[Option<f64>], slots: usize, height: impl Fn(f64) -> u32) 
             add(&mut path, format_args!("{command}{}.5 {}", start + index, height(*value)));
         }
         if run.len() == 1 {
-            // One value alone would be a line without length, which nobody sees.
+            // A single value would be a line without length, which is not drawn.
             path.push_str("h.5");
         }
     }
@@ -302,13 +303,13 @@ fn add(path: &mut String, more: std::fmt::Arguments<'_>) {
 /// A steady line is drawn below the edge, not on it.
 const HEADROOM: f64 = 1.25;
 
-/// What a chart is wide, whatever it shows.
+/// Width of a chart.
 const WIDTH: u32 = 1440;
 
 /// Readings this many seconds apart are not joined by a line.
 const PAUSE: f64 = 90.0;
 
-/// A share too small to be seen is drawn this high.
+/// Least height of a share above zero.
 const LEAST_HEIGHT: f64 = 0.12;
 
 #[cfg(test)]

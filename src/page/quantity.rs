@@ -1,5 +1,5 @@
-//! A point of a meter in words: its number with its digits, its unit, its name where there is little room, and the energy and
-//! power that are added up.
+//! A point of a meter as text: its number with its digits, its unit, its short name; and the energy and power that are
+//! added up.
 //!
 //! Owns no rounding: that is `meter::figure`.
 
@@ -35,7 +35,7 @@ pub(super) fn unit_of<'u>(unit: Option<&'u Cow<'_, str>>) -> &'u str {
     unit.map(|unit| &**unit).filter(|unit| !matches!(*unit, "ratio" | "count")).unwrap_or_default()
 }
 
-/// What a quantity is called where there is little room: a total is what everyone takes it for.
+/// The short name of a quantity: a total needs no word for it.
 pub(super) fn label(description: &str) -> &str {
     description.strip_suffix(", total").unwrap_or(description)
 }
@@ -53,7 +53,7 @@ pub(super) fn power(unit: &Unit<'_>, wanted: impl Fn(&Point<'_>) -> bool) -> Opt
     })
 }
 
-/// The real power of a unit as far as it may be added to that of others: of one that answers, and young.
+/// The real power of a unit if it may be part of a sum: the unit answers, and the reading is young.
 pub(super) fn power_to_add(unit: &Unit<'_>) -> Option<f64> {
     power(unit, |point| point.is_fresh).filter(|power| unit.state.is_answering() && power.is_finite())
 }
@@ -86,7 +86,7 @@ impl Energy {
         Some(Self { kwh }).filter(|energy| energy.to_f64().is_finite())
     }
 
-    /// As far as it may be added to that of others.
+    /// If it may be part of a sum.
     pub(super) fn to_add(unit: &Unit<'_>) -> Option<Self> {
         Self::of(unit, |point| point.is_fresh).filter(|_| unit.state.is_answering())
     }
@@ -110,9 +110,9 @@ impl Energy {
         self.words().split_once('.').map_or(0, |(_, decimals)| decimals.len())
     }
 
-    /// A sum, no sharper than the least sharp of its parts; `None` of none.
+    /// A sum with the digits of its least precise part; `None` without parts.
     pub(super) fn sum(parts: &[Self]) -> Option<String> {
-        // A meter that has counted nothing yet says nothing of how sharp it counts.
+        // A zero does not show the resolution of a counter.
         let counted = parts.iter().filter(|part| part.to_f64() != 0.0);
         let decimals = counted.map(|part| part.decimals()).min().or((!parts.is_empty()).then_some(0))?;
         let sum: f64 = parts.iter().map(|part| part.to_f64()).sum();
@@ -120,7 +120,7 @@ impl Energy {
     }
 }
 
-/// What makes a real energy kWh, as a power of ten; `None`: it is none.
+/// The power of ten that converts a real energy to kWh; `None`: it is no real energy.
 fn power_of_ten(point: &Point<'_>) -> Option<i8> {
     match point.unit.as_deref()? {
         "Wh" => Some(-3),

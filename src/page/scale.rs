@@ -1,6 +1,6 @@
-//! The upright axis of a plot: from where to where, in steps people read easily.
+//! The vertical axis of a plot: a range in round steps.
 //!
-//! Owns the choice of the range and the words at its ticks. Draws nothing.
+//! Owns the choice of the range and the labels of its ticks. Draws nothing.
 
 /// A range cut into equal steps of 1, 2, 2.5 or 5 times a power of ten.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +60,7 @@ impl Scale {
     }
 }
 
-/// As many steps at most.
+/// Largest number of steps.
 const STEPS_MAX: u32 = 5;
 
 /// Steps that can be read off, times a power of ten.
@@ -69,7 +69,7 @@ const FACTORS: [f64; 6] = [1.0, 2.0, 2.5, 5.0, 10.0, 20.0];
 /// A steady value gets at least this share of itself as its range.
 const LEAST_SPREAD: f64 = 0.02;
 
-/// What arithmetic may be off by, in steps.
+/// Tolerance for rounding errors, in steps.
 const ROUNDING: f64 = 1e-6;
 
 const DECIMALS_MAX: u8 = 6;

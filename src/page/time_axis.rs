@@ -1,7 +1,6 @@
-//! The level axis of a plot: from when until now, in steps people count in.
+//! The horizontal axis of a plot: a time until now, in steps of common units.
 //!
-//! Owns the choice of the length and the words at its ticks. Grows with what there is to show: fifteen seconds, minutes,
-//! hours. Draws nothing.
+//! Owns its length, which grows with the data from fifteen seconds to hours, and the labels of its ticks. Draws nothing.
 
 /// A time that ends now, cut into equal steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

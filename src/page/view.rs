@@ -1,7 +1,7 @@
-//! Which meters of the overview are shown, in which order, folded by what: all of it is in the address.
+//! The view of the overview: filter, order and folding of its meters, all of it in the address.
 //!
-//! Owns the words of the query and the address of each view. A word that means nothing is the default: a bookmark of
-//! another version still opens. Every part is bounded, for each different view is a rendering of its own.
+//! Owns the query and the address of each view. An unknown word is read as the default, so that a bookmark of another
+//! version still opens. Every part is bounded, because each view is a rendering of its own.
 
 use std::cmp::Reverse;
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! The model, collected from what buses and listeners have published; instants become ages.
 //!
-//! Says nothing that was not published, and `None` where nothing was.
+//! Adds nothing to what was published; a value that was not published is `None`.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -23,12 +23,12 @@ use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
 use crate::server::Counted;
 
-/// How much is collected of a unit.
+/// The detail in which a unit is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// What its line counted. Nothing is decoded.
+    /// The counters of its line; nothing is decoded.
     Counters,
-    /// And the points its profile puts first: a tenth of the work of all.
+    /// And the headline of its profile: a tenth of the work of all points.
     Headline,
     /// And the points that metrics show: 247 units with all of them are megabytes.
     Metrics,
@@ -242,7 +242,7 @@ fn blocks(unit: &PublishedUnit<'_>, now: Instant) -> Vec<Block> {
     blocks
 }
 
-/// Codes it never answered are left out; all the standard does not have are counted under 0.
+/// Without codes that never occurred; codes unknown to the standard are counted under 0.
 fn unit_exceptions(statistics: &UnitStatistics) -> Vec<ExceptionCount> {
     let codes = 0..=ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND.0;
     let counted = codes.map(|code| ExceptionCount {
@@ -347,7 +347,7 @@ fn flags<'p>(of: &'p profile::Point, value: &Value<'p>) -> Vec<Flag<'p>> {
     of.bits.iter().map(flag).collect()
 }
 
-/// The number, the words, and why there is none.
+/// The number, the text, and why there is none.
 fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Problem>) {
     match value {
         Value::Float(value) => (Some(Number::Float(*value)), None, None),
@@ -375,7 +375,7 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
     }
 }
 
-/// What is wrong, line by line, what is of the line first.
+/// The findings of each line, followed by those of its units.
 #[must_use]
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
@@ -463,7 +463,7 @@ fn all_clients(published: &Published, history: Option<&History>) -> Vec<Client> 
     published.listeners.iter().flat_map(of_listener).collect()
 }
 
-/// Codes that never were answered are left out.
+/// Without codes that never occurred.
 fn request_counts(counted: &Counted) -> RequestCounts {
     let exceptions = counted.exceptions.iter().filter(|(_, count)| *count > 0);
     RequestCounts {

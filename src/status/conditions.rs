@@ -1,8 +1,8 @@
-//! What is wrong at the moment, as conditions from which events are made.
+//! The present faults, as conditions from which events are made.
 //!
 //! A port that is closed, a line that is silent or occupied, and a unit that is off-line are conditions of their own;
-//! every other finding is one, too. A unit that cannot be reached has no condition: what keeps it from being reached
-//! has.
+//! every other finding is one, too. A unit that cannot be reached has no condition of its own: the
+//! port or the line that is the cause has.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::history::History;
 use super::model::UnitState;
 use super::published::{Published, PublishedBus, PublishedUnit};
 
-/// Everything that is wrong, and the units of which nothing is known at the moment.
+/// All conditions, and the buses and units whose condition is unknown at the moment.
 #[must_use]
 pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, Undecided) {
     let mut conditions = Vec::new();

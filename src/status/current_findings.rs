@@ -1,6 +1,6 @@
-//! What is wrong now: the findings of each line, by what goes on and by no more than ten minutes.
+//! The present findings of each line, from its state and the last ten minutes.
 //!
-//! Owns the choice of what is compared with what. The rules are those of `findings`; nothing is judged here.
+//! Owns the choice of the two views that are compared. The rules are in `findings`.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -12,13 +12,13 @@ use crate::line::View;
 use crate::serial::LineErrors;
 use crate::server::MisframedClient;
 
-/// What is wrong with a line and its meters.
+/// The findings of a line and its meters.
 pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Instant) -> Vec<Finding> {
     let (before, errors, _at) = baseline(recent);
     findings(bus, before, errors, &track(bus, recent, now), now)
 }
 
-/// What is wrong with the clients of the listeners whose first bus this is.
+/// The findings of the clients of the listeners whose first bus this is.
 pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], now: Instant) -> Vec<Finding> {
     let is_here = |listener: &&PublishedListener| listener.buses.first() == Some(&bus.id);
     let found = |listener: &PublishedListener| {
@@ -28,15 +28,15 @@ pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], no
     listeners.iter().filter(is_here).filter_map(found).collect()
 }
 
-/// The looks at a line, this one included.
+/// The samples of a line, this one included.
 pub(super) fn track(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Instant) -> Track {
     let mut track = recent.map(|recent| recent.troubles().clone()).unwrap_or_default();
     track.note(&bus.view, now);
     track
 }
 
-/// What a line had counted about ten minutes ago, what its driver had, and when that was; nothing, and `None`,
-/// before the first look.
+/// The counters of a line and of its driver about ten minutes ago, and when that was; zero, and `None`, before the
+/// first sample.
 pub(super) fn baseline(recent: Option<&RecentWindow>) -> (&View, LineErrors, Option<Instant>) {
     let earlier = recent.and_then(RecentWindow::earlier);
     earlier.map_or((&NOTHING, LineErrors::default(), None), |earlier| {
@@ -44,7 +44,7 @@ pub(super) fn baseline(recent: Option<&RecentWindow>) -> (&View, LineErrors, Opt
     })
 }
 
-/// What is wrong with a line and its meters by what was added since `before`.
+/// The findings of a line and its meters, from the increase since `before`.
 pub(super) fn findings(
     bus: &PublishedBus,
     before: &View,
@@ -67,5 +67,5 @@ pub(super) fn findings(
     findings::findings(&evidence, |unit| bus.settings.profiles.get(&unit).map(|known| &*known.profile))
 }
 
-/// Before the first look nothing had been counted.
+/// The counters before the first sample.
 pub(super) static NOTHING: LazyLock<View> = LazyLock::new(View::default);

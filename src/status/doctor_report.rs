@@ -33,9 +33,9 @@ pub struct BusReport {
     pub device: String,
     /// Whether the port is open.
     pub port: PortState,
-    /// How far back what is counted goes, in seconds.
+    /// The time covered by the counters, in seconds.
     pub seconds: u64,
-    /// What is wrong with the line as a whole, the worst first.
+    /// The findings of the line as a whole, the worst first.
     pub findings: Vec<ReportedFinding>,
     /// Its units, in the order of the identifiers clients use.
     pub units: Vec<UnitReport>,
@@ -48,7 +48,7 @@ pub struct UnitReport {
     pub unit: u8,
     /// The one on the line.
     pub line_unit: u8,
-    /// What people call it.
+    /// Its display name.
     pub name: Option<String>,
     /// Its state.
     pub state: UnitState,
@@ -60,7 +60,7 @@ pub struct UnitReport {
     pub answered: u64,
     /// Smoothed time to the first byte of its answer.
     pub answer_time_ms: Option<f64>,
-    /// What is wrong with it, the worst first.
+    /// Its findings, the worst first.
     pub findings: Vec<ReportedFinding>,
 }
 
@@ -69,14 +69,14 @@ pub struct UnitReport {
 pub struct ReportedFinding {
     /// How bad it is.
     pub severity: Severity,
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: Kind,
-    /// What is seen.
+    /// What was seen.
     pub what: String,
-    /// What to do about it.
+    /// The remedy.
     #[serde(flatten)]
     pub remedy: Remedy,
-    /// How long it has been wrong.
+    /// How long it has been active.
     #[serde(default)]
     pub active_since_ms: u64,
     /// How long ago its evidence was last seen.
@@ -85,7 +85,7 @@ pub struct ReportedFinding {
 }
 
 impl ReportedFinding {
-    /// Whether somebody should do something about it.
+    /// Whether it calls for a remedy.
     #[must_use]
     pub fn needs_action(&self) -> bool {
         self.severity != Severity::Note
@@ -109,7 +109,7 @@ impl DoctorReport {
         Self { buses: published.buses.iter().map(report).collect() }
     }
 
-    /// Everything that was found, lines before units.
+    /// All findings, those of a line before those of its units.
     pub fn findings(&self) -> impl Iterator<Item = &ReportedFinding> {
         self.buses
             .iter()
@@ -162,7 +162,7 @@ fn report(
             state: unit.state(),
             answers: unit.state().is_answering(),
             asked,
-            // An answer to what was asked before the span may come in it.
+            // The answer to a request before this time may arrive within it.
             answered: answers(unit.view).saturating_sub(answers(before.unit(id))).min(asked),
             answer_time_ms: unit.view.and_then(|view| view.response_time).map(fine_millis),
             findings: of_units.remove(&id).unwrap_or_default(),

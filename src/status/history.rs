@@ -1,9 +1,9 @@
-//! What became of each meter and each line lately, minute by minute, in memory.
+//! The last hours of each meter and each line, minute by minute, in memory.
 //!
-//! Owns its bounds: 12 hours of means of a profile's headline, energies left out, and of its first ten minutes single readings, one hour of health, ten minutes of counters for the
-//! findings, for units that are configured and nobody else. A mean is that of the readings taken within the minute,
-//! each counted once; a minute without a reading stays empty. It is lost at a restart, and independent of the wall
-//! clock.
+//! Owns its bounds, for configured units only: 12 hours of means of the quantities in a profile's headline, without
+//! energies; single readings of the first ten minutes; one hour of health; ten minutes of counters for the findings.
+//! A mean covers the readings taken within the minute, each counted once; a minute without a reading stays empty. The
+//! history is lost at a restart, and independent of the wall clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,31 +17,31 @@ use super::published::{Published, PublishedBus, PublishedUnit};
 use super::readings::Readings;
 use super::recent::{Rates, RecentWindow};
 
-/// Everything that is remembered.
+/// The history of all lines and units.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// When the minute that is being counted began.
+    /// When the current minute began.
     began: Option<Instant>,
     units: BTreeMap<(BusId, UnitId), UnitTrack>,
     buses: BTreeMap<BusId, BusTrack>,
-    /// How often clients ask.
+    /// The request rates of clients.
     pub(super) rates: Rates,
 }
 
-/// What is remembered of one unit.
+/// The history of one unit.
 #[derive(Clone, Debug, Default)]
 pub struct UnitTrack {
     /// By the names of the quantities, in the order of the profile's headline.
     pub readings: Vec<ReadingTrack>,
     /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: no sample was taken.
     pub minutes: VecDeque<Option<UnitMinute>>,
-    /// The newest block that was looked at.
+    /// The generation of the newest block at the last sample.
     generation: Option<u64>,
     before: Option<[u64; 2]>,
     answer_time: Mean,
 }
 
-/// What is remembered of one quantity.
+/// The history of one quantity.
 #[derive(Clone, Debug)]
 pub struct ReadingTrack {
     /// The name of the point that is no copy.
@@ -49,7 +49,7 @@ pub struct ReadingTrack {
     /// Means of the last full minutes, the newest last, not a number where nothing was read; at most
     /// [`READING_MINUTES`], and none before the first reading.
     pub means: VecDeque<f32>,
-    /// What was read until minutes tell enough.
+    /// The single readings, until there are enough means.
     pub(super) first: FirstReadings,
     mean: Mean,
     counted: Option<Instant>,
@@ -63,7 +63,7 @@ pub(super) struct FirstReadings {
     readings: Vec<(u16, f32)>,
 }
 
-/// What is remembered of one line.
+/// The history of one line.
 #[derive(Clone, Debug, Default)]
 pub struct BusTrack {
     /// The last full minutes, the newest last; at most [`HEALTH_MINUTES`]. `None`: no sample was taken.
@@ -73,7 +73,7 @@ pub struct BusTrack {
     before: Option<[u64; 6]>,
 }
 
-/// A mean in the making.
+/// A mean that is being calculated.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
     sum: f64,
@@ -81,7 +81,7 @@ struct Mean {
 }
 
 impl History {
-    /// Looks at the gateway; to be called about once a second. Ends the minute when it is over.
+    /// Samples the gateway; to be called about once a second. Ends the minute when it is over.
     pub fn sample(&mut self, published: &Published, now: Instant) {
         let began = *self.began.get_or_insert(now);
         let over = now.saturating_duration_since(began).as_secs() / MINUTE.as_secs();
@@ -110,7 +110,7 @@ impl History {
                 track.recent.note_findings(&found);
             }
         }
-        // Minutes in which nobody looked stay empty.
+        // Minutes without a sample stay empty.
         for _ in 1..over.min(u32::try_from(READING_MINUTES).unwrap_or(u32::MAX)) {
             for track in self.units.values_mut() {
                 track.readings.iter_mut().for_each(ReadingTrack::end_minute);
@@ -125,8 +125,8 @@ impl History {
         }
     }
 
-    /// What there was of a unit before the first look: means of each quantity of the headline, in its order, and minutes;
-    /// the newest last.
+    /// Adds the history of a unit before the first sample: means of each quantity of the headline, in its order, and
+    /// minutes; the newest last.
     pub fn preload_unit(
         &mut self,
         bus: BusId,
@@ -148,13 +148,13 @@ impl History {
         put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
     }
 
-    /// The same of a line.
+    /// The same for a line.
     pub fn preload_bus(&mut self, bus: BusId, minutes: Vec<BusMinute>) {
         let track = self.buses.entry(bus).or_default();
         put_before(&mut track.minutes, minutes.into_iter().map(Some).collect(), HEALTH_MINUTES);
     }
 
-    /// What is remembered of a unit.
+    /// The history of a unit.
     #[must_use]
     pub fn unit(&self, unit: &PublishedUnit<'_>) -> Option<&UnitTrack> {
         self.units.get(&(unit.bus.id, unit.settings.id))
@@ -165,7 +165,7 @@ impl History {
         self.bus(bus).map(|track| &track.recent)
     }
 
-    /// What is remembered of a line.
+    /// The history of a line.
     #[must_use]
     pub fn bus(&self, bus: &PublishedBus) -> Option<&BusTrack> {
         self.buses.get(&bus.id)
@@ -199,7 +199,7 @@ impl UnitTrack {
         }
         self.generation = generation;
         let Some(readings) = Readings::summary(unit) else { return self.readings.clear() };
-        // A mean says nothing of what only grows.
+        // The mean of a counter has no use.
         let mut headline = readings.headline();
         headline.retain(|(point, _)| point.group != Group::Energy);
         let same =
@@ -229,7 +229,7 @@ impl UnitTrack {
         push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
 
-    /// What the minute that is being counted has come to.
+    /// The current minute so far.
     fn minute(&self, unit: &PublishedUnit<'_>, now: Instant) -> UnitMinute {
         let [transactions, errors] = added(self.before, unit_counters(unit));
         let age = unit.view.and_then(|view| view.age(now));
@@ -242,7 +242,7 @@ impl UnitTrack {
         }
     }
 
-    /// The last hour with the minute that is being counted, so that a plot of it begins with the first second.
+    /// The last hour and the current minute, so that a plot begins with the first second.
     pub(super) fn hour(&self, unit: &PublishedUnit<'_>, now: Instant) -> Vec<Option<UnitMinute>> {
         let running = self.before.map(|_| Some(self.minute(unit, now)));
         self.minutes.iter().copied().chain(running).collect()
@@ -262,7 +262,7 @@ impl ReadingTrack {
 
     fn end_minute(&mut self) {
         let mean = self.mean.take();
-        // What a meter never gives takes no room.
+        // A quantity that the meter never has takes no memory.
         if mean.is_some() || !self.means.is_empty() {
             push(&mut self.means, mean.unwrap_or(f32::NAN), READING_MINUTES);
         }
@@ -284,7 +284,7 @@ impl FirstReadings {
             return;
         };
         if self.readings.len() >= FIRST_READINGS {
-            // Every second one is enough for a plot that has grown so long.
+            // A plot this long needs only every second one.
             let mut index = 0;
             self.readings.retain(|_| {
                 index += 1;
@@ -309,7 +309,7 @@ impl BusTrack {
         push(&mut self.minutes, Some(minute), HEALTH_MINUTES);
     }
 
-    /// What the minute that is being counted has come to.
+    /// The current minute so far.
     fn minute(&self, bus: &PublishedBus, elapsed: Duration) -> BusMinute {
         let [busy, transactions, failures, clients, polling, failing] =
             added(self.before, line_counters(bus));
@@ -325,7 +325,7 @@ impl BusTrack {
         }
     }
 
-    /// The last hour with the minute that is being counted, of which so much has passed.
+    /// The last hour and the current minute, of which `elapsed` has passed.
     pub(super) fn hour(&self, bus: &PublishedBus, elapsed: Duration) -> Vec<Option<BusMinute>> {
         let running =
             self.before.filter(|_| elapsed >= LEAST_ELAPSED).map(|_| Some(self.minute(bus, elapsed)));
@@ -344,7 +344,7 @@ impl Mean {
         (count > 0).then(|| single(sum / f64::from(count)))
     }
 
-    /// The mean, and a new one begins.
+    /// Returns the mean and starts anew.
     fn take(&mut self) -> Option<f32> {
         std::mem::take(self).value()
     }
@@ -365,7 +365,7 @@ fn line_counters(bus: &PublishedBus) -> [u64; 6] {
     [millis(counters.busy), counters.transactions, counters.failures, times[0], times[1], times[2]]
 }
 
-/// What counters have gained. A bus that was started anew counts from zero.
+/// The increase of counters. A restarted bus counts from zero.
 fn added<const N: usize>(before: Option<[u64; N]>, now: [u64; N]) -> [u32; N] {
     let before = before.unwrap_or([0; N]);
     let pairs: [(u64, u64); N] = std::array::from_fn(|index| (before[index], now[index]));
@@ -390,10 +390,10 @@ fn single(value: f64) -> f32 {
     value as f32
 }
 
-/// Before that a share of the time that has passed says nothing.
+/// Shares of a shorter time are not meaningful.
 const LEAST_ELAPSED: Duration = Duration::from_millis(900);
 
-/// What is counted together.
+/// The interval of the history.
 pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// Minutes of readings that are kept: 12 hours.

@@ -1,4 +1,4 @@
-//! What buses and listeners have published by one instant: what the model is collected from.
+//! The state that buses and listeners have published by one instant: the source of the model.
 //!
 //! Owns nothing and decides nothing. Every age ends at [`Published::at`].
 
@@ -20,7 +20,7 @@ use super::model::UnitState;
 /// The gateway.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// When all of it is; every age ends here.
+    /// The instant of this state; every age ends here.
     pub at: Instant,
     /// Rises with each reload.
     pub generation: u64,
@@ -43,11 +43,11 @@ pub struct Published {
 pub struct PublishedBus {
     /// Which bus.
     pub id: BusId,
-    /// What it obeys.
+    /// Its settings.
     pub settings: Arc<Bus>,
-    /// What its line published.
+    /// The view of its line.
     pub view: Arc<View>,
-    /// What became of its port.
+    /// The state of its port.
     pub port: Arc<PortView>,
     /// How often its task was started after it had panicked.
     pub restarts: u64,
@@ -58,11 +58,11 @@ pub struct PublishedBus {
 pub struct PublishedListener {
     /// Where it listens, with the port the system chose for port 0.
     pub address: Endpoint,
-    /// What it obeys.
+    /// Its settings.
     pub settings: ListenerSettings,
     /// The buses it leads to.
     pub buses: Vec<BusId>,
-    /// What it counts.
+    /// Its counters.
     pub metrics: Arc<ListenerMetrics>,
 }
 
@@ -73,18 +73,18 @@ pub struct PublishedUnit<'a> {
     pub bus: &'a PublishedBus,
     /// The identifier clients use.
     pub alias: u8,
-    /// What it obeys.
+    /// Its settings.
     pub settings: &'a UnitSettings,
-    /// What its line published; `None` for the moment between a start and the first publication.
+    /// Its view; `None` for the moment between a start and the first publication.
     pub view: Option<&'a UnitView>,
-    /// What its registers mean, where that is known.
+    /// Its profile, if it has one.
     pub profile: Option<&'a UnitProfile>,
     /// The name of its group.
     pub group: Option<&'a str>,
 }
 
 impl Published {
-    /// A bus of it.
+    /// The bus with this identifier.
     #[must_use]
     pub fn bus(&self, id: BusId) -> Option<&PublishedBus> {
         self.buses.iter().find(|bus| bus.id == id)
@@ -106,7 +106,7 @@ impl Published {
 }
 
 impl PublishedBus {
-    /// What it is called.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.settings.line.name
@@ -151,8 +151,8 @@ impl PublishedUnit<'_> {
         self.bus.view.availability(self.settings.id).into()
     }
 
-    /// How old readings of such a block may be before somebody who asks for numbers alone gets none: three of the
-    /// intervals they are read at, and [`FRESH`] at least.
+    /// Largest age of readings of such a block where values are shown without their age: three of its intervals, and
+    /// at least [`FRESH`].
     #[must_use]
     pub fn fresh_for(&self, kind: BlockKind) -> Duration {
         let polling = &self.bus.view.polling;
@@ -168,8 +168,8 @@ impl PublishedUnit<'_> {
     }
 }
 
-/// The least age at which readings are left out of what carries no age of its own.
+/// Readings younger than this are always shown where values have no age.
 pub(super) const FRESH: Duration = Duration::from_secs(30);
 
-/// A slowdown beyond this says that hardly anything is read.
+/// Largest slowdown that is taken into account.
 const MOST_SLOWDOWN: f64 = 1000.0;

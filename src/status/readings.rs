@@ -1,8 +1,8 @@
-//! What the blocks of a unit say, point by point, and which of several representations stands for a quantity.
+//! The readings of a unit, point by point, and which of several representations stands for a quantity.
 //!
-//! Owns the choice between a point and its copies, which hangs on the configuration and not on who was read last:
-//! a float and a count of the same energy differ in the last digits, and a counter that goes back and forth
-//! between them would seem to start over. Never makes a value up.
+//! Owns the choice between a point and its copies. It depends on the configuration, not on which was read last: a float
+//! and a count of the same energy differ in the last digits, and a counter that alternates between them would seem to
+//! start over. Never invents a value.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use crate::meter::{Bit, Point, Profile, Reading, Sample, Unscaled, Value};
 
 use super::published::PublishedUnit;
 
-/// Everything a unit's blocks say.
+/// The readings in a unit's blocks.
 #[derive(Debug)]
 pub(super) struct Readings<'a> {
-    /// What its registers mean.
+    /// Its profile.
     pub profile: &'a Profile,
-    /// The points that were asked for, in the profile's order, and what was read of each.
+    /// The wanted points, in the profile's order, and the reading of each.
     pub points: Vec<(&'a Point, Option<Reading<'a>>)>,
     /// The blocks that are read in the background.
     polled: &'a [String],
@@ -36,18 +36,18 @@ pub(super) struct Raised<'a> {
     pub point: &'a Point,
     /// The flag.
     pub bit: &'a Bit,
-    /// When its register was asked for.
+    /// When the request for its register began.
     pub asked_at: Instant,
 }
 
 impl<'a> Readings<'a> {
-    /// All of it. `None` where nobody knows what the registers of the unit mean.
+    /// All points. `None` without a profile.
     #[must_use]
     pub(super) fn of(unit: &PublishedUnit<'a>) -> Option<Self> {
         Self::some(unit, |_, _| true)
     }
 
-    /// No more than headline, alerts and validity are made of: a tenth of the work, where all units are looked at.
+    /// Only the points of headline, alerts and validity: a tenth of the work where all units are shown.
     #[must_use]
     pub(super) fn summary(unit: &PublishedUnit<'a>) -> Option<Self> {
         Self::some(unit, |profile, point| {
@@ -75,9 +75,9 @@ impl<'a> Readings<'a> {
         Some(Self { profile, points, polled: &known.blocks, billed })
     }
 
-    /// One reading for each quantity that was read: of a point and its copies the one that is read in the
-    /// background, else the original, else the first copy. By the names of the originals. Of the energy to bill by, while
-    /// its count is read in the background, the count and nothing else.
+    /// One reading for each quantity, by the name of the original: of a point and its copies the one that is read in
+    /// the background, else the original, else the first copy. Of the energy to bill by only the count, while that is
+    /// read in the background.
     #[must_use]
     pub(super) fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
         let mut chosen: BTreeMap<&str, ((bool, bool), &Reading<'_>)> = BTreeMap::new();
@@ -98,7 +98,7 @@ impl<'a> Readings<'a> {
         chosen.into_iter().map(|(name, (_, reading))| (name, reading)).collect()
     }
 
-    /// The quantities the profile puts first, the energy to bill by among them, and what was read of each.
+    /// The quantities of the profile's headline, the energy to bill by among them, and the reading of each.
     #[must_use]
     pub(super) fn headline(&self) -> Vec<(&'a Point, Option<&Reading<'a>>)> {
         let quantities = self.quantities();
@@ -112,15 +112,15 @@ impl<'a> Readings<'a> {
         named.chain(billed).map(|point| (point, reading(point))).collect()
     }
 
-    /// A copy that has its value while the count still waits for its exponent, which is read now and then: after a start
-    /// there is a number at once, and `point` says which.
+    /// A copy that has a value while the count still waits for its exponent, which is read rarely: so there is a number
+    /// soon after a start.
     fn scaled_copy(&self, original: &Point) -> Option<&Reading<'a>> {
         let is_copy = |point: &Point| point.copy_of.as_deref() == Some(original.name.as_str());
         let copies = self.points.iter().filter(|(point, _)| is_copy(point));
         copies.filter_map(|(_, reading)| reading.as_ref()).find(|reading| reading.value.number().is_some())
     }
 
-    /// The flags the meter has raised of its own accord.
+    /// The flags that the meter has set.
     #[must_use]
     pub(super) fn alerts(&self) -> Vec<Raised<'a>> {
         let mut raised = Vec::new();

@@ -1,7 +1,7 @@
-//! The last seconds and the last minutes: what rates, shares and findings are worked out from.
+//! The last seconds and minutes, from which rates, shares and findings are calculated.
 //!
-//! Owns how much is kept of them: looks at a line once a second for ten seconds, its counters once a minute for ten
-//! minutes, each client's count of requests every five seconds. A bus that counts from zero again is another one.
+//! Owns how much is kept: samples of a line, one a second for ten seconds; its counters, once a minute for ten minutes;
+//! each client's count of requests, every five seconds. The window begins anew when a bus counts from zero again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::findings::{Finding, Track};
 use crate::line::{LineStatistics, UnitView, View};
 use crate::serial::LineErrors;
 
-/// What a line did in the last seconds and minutes.
+/// The last seconds and minutes of a line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentWindow {
     seconds: VecDeque<(Instant, LineStatistics)>,
@@ -28,9 +28,9 @@ pub(super) struct RecentWindow {
 pub(super) struct Earlier {
     /// When.
     pub at: Instant,
-    /// What it had counted by then; what had been read by then is left out.
+    /// Its counters, without its blocks.
     pub view: View,
-    /// What its driver had.
+    /// The counters of its driver.
     pub line_errors: Option<LineErrors>,
 }
 
@@ -53,7 +53,7 @@ impl RecentWindow {
         }
     }
 
-    /// What the last ten seconds went into; `None` in the first one.
+    /// The shares of the last ten seconds; `None` in the first second.
     #[must_use]
     pub(super) fn shares(&self) -> Option<LineShares> {
         let ((from, before), (to, after)) = (self.seconds.front()?, self.seconds.back()?);
@@ -69,12 +69,12 @@ impl RecentWindow {
         })
     }
 
-    /// What goes wrong on it, look by look.
+    /// Its troubles, sample by sample.
     pub(super) fn troubles(&self) -> &Track {
         &self.troubles
     }
 
-    /// These were found at the last look.
+    /// Records the findings of the last sample.
     pub(super) fn note_findings(&mut self, findings: &[Finding]) {
         self.troubles.note_findings(findings);
     }
@@ -110,7 +110,7 @@ impl Rates {
         push(&mut self.marks, (now, published.listeners.iter().flat_map(of).collect()), MARKS);
     }
 
-    /// Requests a second over the last ten seconds or so; `None` for who has only just come.
+    /// Requests a second over about the last ten seconds; `None` for a new client.
     #[must_use]
     pub(super) fn of(&self, client: &Client, requests: u64, now: Instant) -> Option<f64> {
         let (at, before) = self.marks.iter().find_map(|(at, counts)| Some((at, counts.get(client)?)))?;
@@ -141,17 +141,17 @@ fn push<T>(kept: &mut VecDeque<T>, one: T, most: usize) {
 /// Seconds over which line time is shared out.
 const SECONDS: usize = 10;
 
-/// Below this a rate says nothing.
+/// Rates over a shorter time are not meaningful.
 const LEAST: Duration = Duration::from_millis(900);
 
 /// Between two views that are kept.
 const BETWEEN_VIEWS: Duration = Duration::from_secs(60);
 
-/// What happened longer ago than so many of them is held against nobody.
+/// Kept views; older troubles are no longer counted.
 const VIEWS: usize = 10;
 
-/// Between two looks at the clients.
+/// Between two samples of the clients.
 const BETWEEN_MARKS: Duration = Duration::from_secs(5);
 
-/// Looks that are kept.
+/// Kept samples.
 const MARKS: usize = 3;

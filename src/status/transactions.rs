@@ -1,7 +1,7 @@
 //! The last transactions of a unit with their bytes, in words.
 //!
-//! Owns the words for who wanted one and what was asked, and what the bytes mean by the unit's profile. What was recorded
-//! is shown as it was; which records are kept, and for how long, is decided in `traffic::recent`.
+//! Owns the text for the source and the request of each, and the meaning of the bytes by the unit's profile. Records
+//! are shown unchanged; `traffic::recent` decides which are kept, and for how long.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -41,7 +41,7 @@ fn is_failed(record: &Record) -> bool {
     }
 }
 
-/// Whether a record is of this unit: sent to it, or to all, or said by it too late.
+/// Whether a record is of this unit: sent to it, or to all, or a late answer of it.
 fn concerns(record: &Record, unit: UnitId) -> bool {
     match record {
         Record::Transaction(told) => match told.target {
@@ -90,7 +90,7 @@ fn model(record: &Record, unit: &PublishedUnit<'_>, published: &Published) -> Tr
     }
 }
 
-/// Who wanted it, and how many with them.
+/// Its source, and the number of further ones.
 fn cause(told: &Transaction) -> String {
     let (first, others) = match (told.cause, &told.source) {
         (Cause::Client, Some(source)) => {
@@ -108,7 +108,7 @@ fn cause(told: &Transaction) -> String {
     }
 }
 
-/// What was asked, its registers by the numbers of the profile, whose address 0 is `first`.
+/// The request, with the register numbers of the profile, whose address 0 is `first`.
 fn what(told: &Transaction, first: u32) -> String {
     let pdu = pdu_of(&told.request);
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
@@ -175,7 +175,7 @@ fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profil
     }
 }
 
-/// Of an answer that nothing waits for any more, what it says of itself.
+/// The fields of an answer that is no longer awaited.
 fn decoded_late(record: &Record, unit: UnitId) -> Decoded {
     let parts = record.received().parts();
     let late = parts.iter().find(|part| part.kind == Some(SegmentKind::Late(unit)));
@@ -195,7 +195,7 @@ fn decoded_late(record: &Record, unit: UnitId) -> Decoded {
     }
 }
 
-/// The points in a reply to a read, and what belongs to none by its number.
+/// The points in a reply to a read; registers without a point by their number.
 fn registers(
     range: ReadRange,
     reply: &[u8],

@@ -1,7 +1,6 @@
-//! Responses with an end: pages, JSON, metrics, and the two words for supervisors.
+//! Responses with an end: pages, JSON, metrics, and the states for supervisors.
 //!
-//! Owns their routes. A part of a path is compared with what there is, or looked up by it, and never becomes a file's
-//! name.
+//! Owns their routes. A part of a path is compared with known names and never becomes the name of a file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use crate::status::{self as model, Depth, metrics};
 use crate::status::{Fault, ListedEvent, RecordFilter, Status};
 use crate::status::{Published, PublishedBus, PublishedUnit};
 
-/// What all documents are made of.
+/// The sources of all documents.
 #[derive(Clone)]
 pub struct Documents {
     published: Arc<dyn Fn() -> Published + Send + Sync>,
@@ -52,7 +51,7 @@ impl Documents {
         Self { published: Arc::new(published), history, events, renderings: Arc::default() }
     }
 
-    /// Their routes, and what is answered to every other path.
+    /// Their routes, and the answer to every other path.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(overview_html))
@@ -77,7 +76,7 @@ impl Documents {
             .with_state(self.clone())
     }
 
-    /// The page, rendered once for all who ask within a second.
+    /// The page, rendered at most once a second.
     fn page(&self, page: Page, published: &Published, render: impl FnOnce(&History) -> String) -> Response {
         let render = || self.history.with(|history| render(history));
         Html(self.renderings.get(page, published, render)).into_response()

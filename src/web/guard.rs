@@ -1,4 +1,4 @@
-//! Who may ask, and the headers every response has.
+//! Which requests are served, and the headers of every response.
 //!
 //! Owns the checks before any route: method, body, query, Host and token. Requests under a name of the web's are
 //! refused where there is no token, or a page of the web could read this one through a browser (DNS rebinding).
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::StatusSettings;
 
-/// The routes, for those who may ask.
+/// The routes behind these checks.
 pub(super) fn guarded(routes: Router, settings: StatusSettings) -> Router {
     routes.layer(from_fn_with_state(Arc::new(settings), check)).layer(map_response(add_headers))
 }

@@ -1,4 +1,4 @@
-//! Renderings of pages, each shared by all who ask for the same view within a second.
+//! Renderings of pages, each shared by all viewers of the same view within a second.
 //!
 //! A page of many meters is milliseconds of work, and every viewer's script asks once a second. JSON and metrics are
 //! not shared: their ages are exact.
@@ -19,7 +19,7 @@ pub(super) enum Page {
     Unit { bus: BusId, unit: UnitId, view: MeterView, part: Part },
 }
 
-/// What was rendered within the last second.
+/// The renderings of the last second.
 #[derive(Debug, Default)]
 pub(super) struct Renderings(Mutex<Vec<Rendering>>);
 
@@ -45,7 +45,7 @@ impl Renderings {
             return found.html.clone();
         }
         let html = Bytes::from(render());
-        // Of too many views the oldest goes, for it is the next to be too old.
+        // The oldest rendering expires first anyway.
         while !kept.is_empty()
             && kept.iter().map(|one| one.html.len()).sum::<usize>() + html.len() > MAX_KEPT_BYTES
         {

@@ -1,7 +1,7 @@
-//! The report: one text with all that is known here, for support from afar.
+//! The report: one text with everything the gateway knows, for remote support.
 //!
-//! Owns its sections and their order. It holds no secret: of the token it has the file's name. Readings, names and
-//! addresses of clients are in it, so it is for people one trusts with those. It asks no meter.
+//! Owns its sections and their order. It holds no secret: only the name of the token's file. It does hold readings,
+//! names and addresses of clients. It sends no request to a meter.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Connections of the status address: how many there are, and how long each may take.
 //!
-//! Owns the accept loop and its limits. It never looks into a request. A connection that waits for its next request keeps
-//! nobody out: it makes room where all are taken.
+//! Owns the accept loop and its limits; never reads a request. A connection that waits for its next request is closed
+//! when a new one needs its place.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken)
                 if !std::mem::replace(&mut has_complained, true)
                     && let Some(held_back) = log_limiter.permit(LogKind::Admission, Instant::now())
                 {
-                    warn!(%error, held_back, "the status page cannot accept connections; trying on");
+                    warn!(%error, held_back, "the status page cannot accept connections; trying again");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -121,7 +121,7 @@ impl Activity {
     }
 }
 
-/// Closes the oldest connection without a request, or else the one that has been idle for longest; `false` if there is none.
+/// Closes the oldest connection without a request, else the one idle for longest; `false` if there is none.
 fn evict_idle(connections: &mut Vec<Connection>, now: Instant) -> bool {
     let idle = connections
         .iter()
@@ -142,7 +142,7 @@ fn report_panic(ended: Result<(), JoinError>, log_limiter: &LogRateLimiter) {
 async fn serve(stream: TcpStream, router: Router, activity: Arc<Activity>) {
     // A viewer that is gone without a word must not keep its place, also where nothing is sent to it.
     if let Err(error) = listener::find_out_vanished(&stream) {
-        debug!(%error, "the socket does not take all options");
+        debug!(%error, "the system refused a TCP option of a connection to the status page");
     }
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
@@ -195,7 +195,8 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// From the connection to the end of the first request's headers; idle for longer, a connection makes room for another.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From a request to the next one, the response included, unless it is a stream. Longer than the minute between two scrapes.
+/// From a request to the next one, the response included, unless it is a stream. Longer than the minute between two
+/// scrapes.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Requests of a connection; after these a client opens another.

@@ -1,4 +1,4 @@
-//! What the status address shows: cells that buses and listeners publish into, and the history made of them.
+//! The sources of the status address: the cells into which buses and listeners publish, and the history.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::traffic::{Traffic, UnitDirectory};
 /// The sources as they are now; a reload replaces them as a whole.
 pub type SharedSources = Arc<ArcSwap<Sources>>;
 
-/// Everything that publishes.
+/// All buses and listeners of the gateway.
 #[derive(Debug)]
 pub struct Sources {
     /// Rises with each reload.
@@ -33,9 +33,9 @@ pub struct Sources {
     pub listeners: Vec<ListenerSource>,
     /// The last traffic of both sides.
     pub traffic: Arc<Traffic>,
-    /// What units are called.
+    /// The names of buses and units.
     pub names: Arc<UnitDirectory>,
-    /// What the pages are titled; `None`: the host's name.
+    /// Title of the pages; `None`: the host's name.
     pub site: Option<String>,
     /// The configuration in force, every default written out.
     pub configuration: String,
@@ -46,11 +46,11 @@ pub struct Sources {
 pub struct BusSource {
     /// Which bus.
     pub id: BusId,
-    /// What it obeys.
+    /// Its settings.
     pub settings: Arc<Bus>,
-    /// What its line publishes.
+    /// The view of its line.
     pub view: Arc<ArcSwap<View>>,
-    /// What its port publishes.
+    /// The state of its port.
     pub port: Arc<ArcSwap<PortView>>,
     /// How often its task was started after it had panicked.
     pub restarts: Arc<AtomicU64>,
@@ -61,16 +61,16 @@ pub struct BusSource {
 pub struct ListenerSource {
     /// Where it listens, with the port the system chose for port 0.
     pub address: Endpoint,
-    /// What it obeys.
+    /// Its settings.
     pub settings: ListenerSettings,
     /// The buses it leads to.
     pub buses: Vec<BusId>,
-    /// What it counts.
+    /// Its counters.
     pub metrics: Arc<ListenerMetrics>,
 }
 
 impl Sources {
-    /// None, of a gateway that starts now.
+    /// Without buses and listeners, for a gateway that starts.
     #[must_use]
     pub fn empty(started: Instant) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Sources {
         }
     }
 
-    /// What all of them have published by now.
+    /// Their present state.
     #[must_use]
     pub fn published(&self) -> Published {
         let bus = |bus: &BusSource| PublishedBus {
@@ -119,13 +119,13 @@ impl Sources {
 pub struct SharedHistory(Arc<Mutex<History>>);
 
 impl SharedHistory {
-    /// One that goes on from here.
+    /// Continues this one.
     #[must_use]
     pub fn new(history: History) -> Self {
         Self(Arc::new(Mutex::new(history)))
     }
 
-    /// Calls `read` with it, which nothing else has meanwhile.
+    /// Calls `read` with it, under its lock.
     pub fn with<R>(&self, read: impl FnOnce(&mut History) -> R) -> R {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -136,13 +136,13 @@ impl SharedHistory {
 pub struct SharedEvents(Arc<Mutex<EventList>>);
 
 impl SharedEvents {
-    /// One that goes on from here.
+    /// Continues this one.
     #[must_use]
     pub fn new(list: EventList) -> Self {
         Self(Arc::new(Mutex::new(list)))
     }
 
-    /// Calls `read` with it, which nothing else has meanwhile.
+    /// Calls `read` with it, under its lock.
     pub fn with<R>(&self, read: impl FnOnce(&mut EventList) -> R) -> R {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -41,7 +41,7 @@ struct Streams {
     viewers: Arc<Semaphore>,
 }
 
-/// The routes of everything that is made of the traffic or goes on.
+/// The routes of traces, captures, events and the report.
 pub(super) fn router(sources: SharedSources, documents: Documents) -> Router {
     Router::new()
         .route("/capture.pcapng", get(capture))
@@ -92,7 +92,7 @@ async fn events(State(streams): State<Streams>) -> Response {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CaptureQuery {
-    /// How long to go on after what is kept.
+    /// How long to record after the kept traffic.
     seconds: Option<u64>,
 }
 
@@ -162,7 +162,7 @@ impl Capturing {
     }
 }
 
-/// What a trace is asked for with.
+/// The query of a trace.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TraceQuery {
@@ -203,7 +203,7 @@ enum Format {
     Text,
 }
 
-/// Whether what is kept goes before what happens.
+/// Whether the kept traffic comes before the live one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 enum Kept {
     #[default]
@@ -297,7 +297,7 @@ impl Tracing {
     }
 }
 
-/// Which key is wrong, and what it takes.
+/// The wrong key, and its allowed values.
 fn problem_of(rejection: &QueryRejection) -> String {
     let text = rejection.body_text();
     text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
