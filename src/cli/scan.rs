@@ -88,23 +88,23 @@ pub(super) async fn survey(
 }
 
 fn plan(args: &Scan, target: &Target) -> Result<Plan, CommandError> {
-    let of_the_line = args.serial.is_given() || args.try_settings;
+    let of_the_line = args.survey.serial.is_given() || args.survey.try_settings;
     let through = match target {
         Target::Tcp { .. } if of_the_line => {
             return Err(CommandError::usage(
                 "--baud, --parity, --stop-bits and --try-settings are for a serial TARGET such as /dev/ttyUSB0",
             ));
         }
-        Target::Tcp { .. } | Target::Serial(_) => through_line(target, args.try_settings)?,
+        Target::Tcp { .. } | Target::Serial(_) => through_line(target, args.survey.try_settings)?,
     };
     let timeout = match through {
-        Through::Line | Through::SerialServer => args.timeout,
+        Through::Line | Through::SerialServer => args.survey.timeout,
         // It has a timeout of its own, and answers 0x0B after it.
-        Through::Gateway => args.timeout.max(GATEWAY_PATIENCE),
+        Through::Gateway => args.survey.timeout.max(GATEWAY_PATIENCE),
     };
-    let own = args.serial.framing();
-    let framings = if args.try_settings { all_framings(own) } else { vec![own] };
-    Ok(plan_for(args.units.as_ref(), framings, through, timeout))
+    let own = args.survey.serial.framing();
+    let framings = if args.survey.try_settings { all_framings(own) } else { vec![own] };
+    Ok(plan_for(args.survey.units.as_ref(), framings, through, timeout))
 }
 
 /// What a target is asked through.

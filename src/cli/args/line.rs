@@ -17,17 +17,25 @@ pub struct Scan {
     /// A serial port such as /dev/ttyUSB0, a serial server as tcp://HOST:PORT, or a gateway as HOST or HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: String,
-    /// Addresses to ask, such as 1-12; without it all 247. One of these that is silent is a fault
+    /// What is asked, and how.
+    #[command(flatten)]
+    pub survey: Survey,
+}
+
+/// Which addresses of a line are asked, and how; of `setup`, too.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Survey {
+    /// Addresses to ask, such as 1-12; one of these that is silent is a fault
     #[arg(short, long, value_name = "UNITS")]
     pub units: Option<Units>,
-    /// How a serial TARGET is talked to.
+    /// How the meters are set.
     #[command(flatten)]
     pub serial: Serial,
-    /// Go on through other baud rates and parities of a serial TARGET, asking those not heard intact
+    /// Ask at other baud rates and parities, too, what was not heard intact
     #[arg(long)]
     pub try_settings: bool,
-    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. A gateway has 5s at
-    /// least, as it waits itself
+    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most. Through a gateway 5s at least,
+    /// as it waits itself
     #[arg(short, long, value_name = "TIME", default_value = "200ms", value_parser = document::Duration::<0, 10_000>::option)]
     pub timeout: Duration,
 }

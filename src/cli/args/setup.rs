@@ -4,11 +4,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::Units;
-use super::serial::Serial;
-use crate::document;
+use super::line::Survey;
 
 /// Arguments of `setup`.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,18 +17,9 @@ pub struct Setup {
     /// adapter
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Addresses to ask, such as 1-12
-    #[arg(short, long, value_name = "UNITS")]
-    pub units: Option<Units>,
-    /// How the meters are set.
+    /// What is asked, and how.
     #[command(flatten)]
-    pub serial: Serial,
-    /// Go through other baud rates and parities at once, not only if no meter answers
-    #[arg(long)]
-    pub try_settings: bool,
-    /// How long each address has to begin its answer, such as 200ms or 1s; 10s at most
-    #[arg(short, long, value_name = "TIME", default_value = "200ms", value_parser = document::Duration::<0, 10_000>::option)]
-    pub timeout: Duration,
+    pub survey: Survey,
     /// What people call a meter; once for each
     #[arg(long, value_name = "UNIT=NAME")]
     pub name: Vec<String>,

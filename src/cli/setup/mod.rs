@@ -182,7 +182,7 @@ async fn look(
     stop: &CancellationToken,
 ) -> Result<Findings, CommandError> {
     let target = Target::Serial(device.clone());
-    let through = scan::through_line(&target, args.try_settings)?;
+    let through = scan::through_line(&target, args.survey.try_settings)?;
     let units = addresses(args, answers).await?;
     if service.is_running() {
         let question =
@@ -192,11 +192,11 @@ async fn look(
         }
         service.pause()?;
     }
-    let own = args.serial.framing();
-    let mut framings = if args.try_settings { scan::all_framings(own) } else { vec![own] };
+    let own = args.survey.serial.framing();
+    let mut framings = if args.survey.try_settings { scan::all_framings(own) } else { vec![own] };
     loop {
         let scope = if units.is_some() { Scope::Named } else { Scope::All };
-        let plan = scan::plan_for(units.as_ref(), framings.clone(), through, args.timeout);
+        let plan = scan::plan_for(units.as_ref(), framings.clone(), through, args.survey.timeout);
         let settings = if let [only] = framings.as_slice() {
             only.to_string()
         } else {
@@ -219,7 +219,7 @@ async fn look(
         let may_try = framings.len() == 1 && through == Through::Line;
         if found.meters().next().is_none() && may_try {
             let all = scan::all_framings(own);
-            let longest = scan::plan_for(units.as_ref(), all.clone(), through, args.timeout).longest();
+            let longest = scan::plan_for(units.as_ref(), all.clone(), through, args.survey.timeout).longest();
             let question = format!(
                 "Try the other usual baud rates and parities, too? That takes about {}",
                 scan::about(longest)
@@ -245,8 +245,8 @@ async fn look(
 }
 
 async fn addresses(args: &Setup, answers: &mut Answers) -> Result<Option<Units>, CommandError> {
-    if args.units.is_some() {
-        return Ok(args.units.clone());
+    if args.survey.units.is_some() {
+        return Ok(args.survey.units.clone());
     }
     loop {
         let answer = answers.ask("Addresses of the meters, such as 1-12, or all", "all").await?;
@@ -267,7 +267,7 @@ async fn units(
     names: &[(u8, String)],
     answers: &mut Answers,
 ) -> Result<(Framing, Vec<Unit>), CommandError> {
-    let framing = found.usual_framing().unwrap_or_else(|| args.serial.framing());
+    let framing = found.usual_framing().unwrap_or_else(|| args.survey.serial.framing());
     let here: Vec<_> = found.meters().filter(|(_, at, _)| *at == framing).collect();
     if let Some((unit, _)) = names.iter().find(|(unit, _)| !here.iter().any(|(id, _, _)| id.get() == *unit)) {
         return Err(CommandError::usage(format!("--name: no meter answers at address {unit} and {framing}")));
