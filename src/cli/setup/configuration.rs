@@ -115,6 +115,11 @@ pub(super) fn page_of(page: SocketAddr, token_file: &Path) -> String {
     }
 }
 
+/// Whether the file is the example that a package installed, which is no work of the operator's.
+pub(super) fn is_as_packaged(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| PACKAGED.contains(&text.as_str()))
+}
+
 /// Puts the text into the file: it is there whole or not at all. What was there before is kept beside it.
 ///
 /// # Errors
@@ -186,6 +191,12 @@ const RESERVED: [&str; 7] = ["yes", "no", "on", "off", "true", "false", "null"];
 
 /// Old files that are kept.
 const KEPT: u32 = 99;
+
+/// The examples that the packages install as the configuration.
+const PACKAGED: [&str; 2] = [
+    include_str!("../../../packaging/metergate.yaml"),
+    include_str!("../../../packaging/openwrt/metergate.yaml"),
+];
 
 #[cfg(test)]
 mod tests {

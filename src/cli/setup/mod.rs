@@ -56,7 +56,8 @@ async fn run(
 ) -> Result<(), CommandError> {
     is_writable(path)?;
     // Without a question and without --force the answer is known: nothing is stopped or scanned for it.
-    if args.yes && !args.force && path.exists() {
+    let may_replace = args.force || configuration::is_as_packaged(path);
+    if args.yes && !may_replace && path.exists() {
         return Err(stays(path));
     }
     let names = names(args)?;
@@ -70,7 +71,7 @@ async fn run(
     let bus = args.bus.clone();
     let chosen = Chosen { bus, device, framing, units, listen, page, token_file, events };
     let text = configuration(&chosen);
-    if path.exists() && !args.force {
+    if path.exists() && !may_replace {
         let question = format!("{} is there already. Replace it? The old one is kept", path.display());
         if !answers.agree(&question, Proposed::No).await? {
             return Err(stays(path));

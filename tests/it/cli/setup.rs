@@ -131,6 +131,20 @@ fn a_file_that_is_there_is_replaced_only_with_consent_and_kept() {
 }
 
 #[test]
+fn the_example_of_a_package_is_replaced_without_a_question() {
+    let site = Site::new("1");
+    let packaged = include_str!("../../../packaging/metergate.yaml");
+    let words = ["--yes", "--units", "1", "--listen", "127.0.0.1:15020"];
+    fs::write(site.config(), packaged).unwrap();
+    let done = site.setup("", &words);
+    assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+    assert_eq!(site.written()["listeners"][0]["address"], "127.0.0.1:15020");
+    assert_eq!(fs::read_to_string(site.folder.path("metergate.yaml.old")).unwrap(), packaged);
+    fs::write(site.config(), format!("{packaged}# mine\n")).unwrap();
+    assert_eq!(site.setup("", &words).status.code(), Some(1), "a file that was edited stays");
+}
+
+#[test]
 fn nothing_is_written_where_the_input_ends_or_nobody_answers() {
     let site = Site::new("1");
     for (answers, words, code, part) in [
