@@ -22,7 +22,7 @@ use crate::config::{self, Bus, Config, Listener};
 use crate::line::UnitId;
 use crate::meter::Profile;
 use crate::modbus::AduFraming;
-use crate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
+use crate::serial::{Direction, OpenError, PortDevice, PortSettings};
 
 /// What a command talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Target {
         if !word.contains("://") {
             return Ok(Self::Serial(PortDevice::Path(PathBuf::from(word))));
         }
-        let server = SerialServer::parse(word).map(|server| Self::Serial(PortDevice::Server(server)));
+        let server = PortDevice::of_server(word).map(Self::Serial);
         server.ok_or_else(|| CommandError::usage(format!("'{word}' is no serial server as tcp://HOST:PORT")))
     }
 
@@ -517,7 +517,7 @@ mod tests {
         let far = "tcp://moxa:4001";
         let behind = text.replace("/dev/null", far);
         let config = config::parse(&behind, "test").expect("right").config;
-        let server = SerialServer::parse(far).map(PortDevice::Server).expect("a serial server");
+        let server = PortDevice::of_server(far).expect("a serial server");
         let held = holder(&server, &config, 2, Purpose::Read).and_then(Result::ok);
         let held = held.map(|(target, unit)| (target.to_string(), unit));
         assert_eq!(held, Some(("127.0.0.1:5022".to_owned(), 12)));

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::serial::{PortDevice, SerialServer};
+use crate::serial::{PortDevice, ServerAddress};
 
 /// The device behind a name; follows links if the device is present. The name of a serial server is not looked up:
 /// `check` needs no network.
@@ -21,7 +21,7 @@ pub(super) fn resolve(device: &PortDevice) -> PortDevice {
 }
 
 /// Whether a connection to the server, as its host is written, reaches this listener of this machine.
-pub(super) fn leads_to(server: &SerialServer, listener: SocketAddr) -> bool {
+pub(super) fn leads_to(server: &ServerAddress, listener: SocketAddr) -> bool {
     let hosts: Vec<IpAddr> = match server.host() {
         "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         host => host.parse().into_iter().collect(),
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn localhost_is_either_address_of_this_machine() {
-        let server = SerialServer::parse("tcp://localhost:5020").unwrap();
+        let server = ServerAddress::parse("localhost:5020").unwrap();
         for (listener, leads) in [
             ("127.0.0.1:5020", true),
             ("[::1]:5020", true),

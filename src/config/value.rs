@@ -17,7 +17,7 @@ use crate::document::{Count, Duration, Scalar, decimal_or_hex, nearest, whole_nu
 use crate::line::{Pace, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
-use crate::serial::{PortDevice, SerialServer};
+use crate::serial::PortDevice;
 
 scalar! {
     /// The address and port of a listener.
@@ -40,15 +40,14 @@ scalar! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Device(pub PortDevice);
     |text| {
-        let server = || SerialServer::parse(text).map(PortDevice::Server);
-        absolute(text).map(PortDevice::Path).or_else(server)
+        absolute(text).map(PortDevice::Path).or_else(|| PortDevice::of_server(text))
     },
     |found| {
         if found.len() > 3 && found.starts_with("COM") && found[3..].bytes().all(|b| b.is_ascii_digit()) {
             return format!("the full name of the device here, such as /dev/serial/by-id/usb-X, for {found} is a name of Windows; `ls /dev/serial/by-id/` lists them");
         }
         let server = "tcp://host:port of a serial server";
-        if found.starts_with(SerialServer::SCHEME) {
+        if found.starts_with(PortDevice::SERIAL_SERVER) {
             return format!("{server}, such as tcp://10.0.0.7:4001 or tcp://[fd00::7]:4001; the port is needed");
         }
         let later = if found.starts_with("modbus-tcp://") { " (modbus-tcp:// is not yet supported)" } else { "" };

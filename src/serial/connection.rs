@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::serial::name_lookup::{LookupError, NameLookup};
-use crate::serial::settings::SerialServer;
+use crate::serial::settings::ServerAddress;
 
 /// Why there is no connection to a serial server.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl std::error::Error for ConnectError {}
 /// # Errors
 /// If its name has no address, or none of them takes and keeps a connection.
 pub(super) async fn connect(
-    server: &SerialServer,
+    server: &ServerAddress,
     response_timeout: Duration,
     lookup: &NameLookup,
 ) -> Result<TcpStream, ConnectError> {

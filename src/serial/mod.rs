@@ -27,7 +27,7 @@ pub use ioctl::{LineErrors, SerialRs485};
 pub use name_lookup::{LookupError, NameLookup};
 pub use port::{OpenError, OpenPort};
 pub use port_view::PortView;
-pub use settings::{Direction, PortDevice, PortSettings, SerialServer};
+pub use settings::{Direction, PortDevice, PortSettings, ServerAddress};
 pub use supervision::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
 pub use transport::Transport;
 pub use watchdog::Watchdog;

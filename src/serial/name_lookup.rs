@@ -1,4 +1,4 @@
-//! The addresses of a serial server's name, looked up without holding up a line.
+//! The addresses of a server's name, looked up without holding up a line.
 //!
 //! The system's resolver blocks, for half a minute and more without a name server, and cannot be called off. So each
 //! lookup has a thread of its own, which neither the runtime's threads nor the end of the program wait for, and a
@@ -14,19 +14,19 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::serial::settings::SerialServer;
+use crate::serial::settings::ServerAddress;
 
 /// The lookups of one port. Clones share them.
 #[derive(Clone, Debug)]
 pub struct NameLookup {
     under_way: Arc<Mutex<Option<UnderWay>>>,
-    resolve: fn(&SerialServer) -> io::Result<Vec<SocketAddr>>,
+    resolve: fn(&ServerAddress) -> io::Result<Vec<SocketAddr>>,
 }
 
 /// A lookup whose thread has not answered yet.
 #[derive(Debug)]
 struct UnderWay {
-    server: SerialServer,
+    server: ServerAddress,
     answer: oneshot::Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
@@ -64,7 +64,7 @@ impl NameLookup {
     /// If there is none, or the resolver does not answer `within` this time.
     pub(super) async fn resolve(
         &self,
-        server: &SerialServer,
+        server: &ServerAddress,
         within: Duration,
     ) -> Result<Vec<SocketAddr>, LookupError> {
         if let Ok(address) = server.host().parse::<IpAddr>() {
@@ -85,7 +85,7 @@ impl NameLookup {
         }
     }
 
-    fn start(&self, server: &SerialServer) -> io::Result<UnderWay> {
+    fn start(&self, server: &ServerAddress) -> io::Result<UnderWay> {
         let (sender, answer) = oneshot::channel();
         let (resolve, asked) = (self.resolve, server.clone());
         thread::Builder::new().name("name lookup".to_owned()).spawn(move || {
@@ -100,7 +100,7 @@ impl NameLookup {
     }
 }
 
-fn addresses(server: &SerialServer) -> io::Result<Vec<SocketAddr>> {
+fn addresses(server: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
     (server.host(), server.port()).to_socket_addrs().map(Iterator::collect)
 }
 
@@ -110,15 +110,15 @@ mod tests {
 
     use super::*;
 
-    fn server(text: &str) -> SerialServer {
-        SerialServer::parse(text).expect("a serial server")
+    fn server(text: &str) -> ServerAddress {
+        ServerAddress::parse(text).expect("host and port")
     }
 
     static LOOKUPS: AtomicU32 = AtomicU32::new(0);
     static ANSWERS: AtomicBool = AtomicBool::new(false);
 
     /// A resolver that does not answer before it is released.
-    fn resolve_late(_: &SerialServer) -> io::Result<Vec<SocketAddr>> {
+    fn resolve_late(_: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
         LOOKUPS.fetch_add(1, Ordering::SeqCst);
         while !ANSWERS.load(Ordering::SeqCst) {
             thread::yield_now();
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_resolver_is_asked_once_and_its_late_answer_counts() {
         let lookup = NameLookup { resolve: resolve_late, ..NameLookup::default() };
-        let slow = server("tcp://slow:4001");
+        let slow = server("slow:4001");
         for _ in 0..3 {
             let waited = lookup.resolve(&slow, Duration::from_millis(10)).await;
             assert!(matches!(waited, Err(LookupError::NoAnswer(_))), "{waited:?}");
@@ -145,9 +145,9 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_not_looked_up() {
         let lookup = NameLookup { resolve: |_| Err(io::ErrorKind::NotFound.into()), ..NameLookup::default() };
-        let found = lookup.resolve(&server("tcp://[fd00::7]:4001"), Duration::ZERO).await;
+        let found = lookup.resolve(&server("[fd00::7]:4001"), Duration::ZERO).await;
         assert_eq!(found.expect("an address"), ["[fd00::7]:4001".parse().expect("an address")]);
-        let unknown = lookup.resolve(&server("tcp://moxa:4001"), Duration::from_secs(60)).await;
+        let unknown = lookup.resolve(&server("moxa:4001"), Duration::from_secs(60)).await;
         assert!(matches!(unknown, Err(LookupError::NotFound(_))), "{unknown:?}");
     }
 }

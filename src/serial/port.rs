@@ -23,7 +23,7 @@ use crate::serial::connection::ConnectError;
 use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::name_lookup::NameLookup;
-use crate::serial::settings::{Direction, PortDevice, PortSettings, SerialServer};
+use crate::serial::settings::{Direction, PortDevice, PortSettings, ServerAddress};
 use crate::serial::transport::Transport;
 use crate::serial::{connection, direction, ioctl};
 
@@ -133,7 +133,7 @@ pub async fn open(
 }
 
 async fn open_connection(
-    server: &SerialServer,
+    server: &ServerAddress,
     framing: Framing,
     response_timeout: Duration,
     lookup: &NameLookup,

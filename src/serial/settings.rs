@@ -27,18 +27,27 @@ pub enum PortDevice {
     /// A serial device of this machine.
     Path(PathBuf),
     /// A serial server: RTU frames as they are, over one TCP connection.
-    Server(SerialServer),
+    Server(ServerAddress),
 }
 
-/// Where a serial server takes the connection that becomes its serial line.
+/// Where a server takes the connection that carries a bus.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SerialServer {
+pub struct ServerAddress {
     /// An address in its canonical form, or a name in lower case.
     host: String,
     port: u16,
 }
 
 impl PortDevice {
+    /// What the notation of a serial server begins with.
+    pub const SERIAL_SERVER: &'static str = "tcp://";
+
+    /// From `tcp://host:port`; an IPv6 address stands in brackets. `None`: it is something else.
+    #[must_use]
+    pub fn of_server(text: &str) -> Option<Self> {
+        ServerAddress::parse(text.strip_prefix(Self::SERIAL_SERVER)?).map(Self::Server)
+    }
+
     /// The longest pause inside an answer, unless it is configured: serial servers and networks pause, too.
     #[must_use]
     pub fn byte_timeout(&self) -> Duration {
@@ -49,14 +58,10 @@ impl PortDevice {
     }
 }
 
-impl SerialServer {
-    /// What a serial server's notation begins with.
-    pub const SCHEME: &'static str = "tcp://";
-
-    /// From `tcp://host:port`; an IPv6 address stands in brackets. `None`: it is something else.
+impl ServerAddress {
+    /// From `host:port`; an IPv6 address stands in brackets.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix(Self::SCHEME)?;
         if let Ok(address) = text.parse::<SocketAddr>() {
             let host = address.ip().to_canonical().to_string();
             return (address.port() != 0).then(|| Self { host, port: address.port() });
@@ -101,7 +106,7 @@ fn is_host_name(name: &str) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-impl fmt::Display for SerialServer {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
         match host.parse::<IpAddr>() {
@@ -115,7 +120,7 @@ impl fmt::Display for PortDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
-            Self::Server(server) => write!(f, "{}{server}", SerialServer::SCHEME),
+            Self::Server(server) => write!(f, "{}{server}", Self::SERIAL_SERVER),
         }
     }
 }
@@ -144,7 +149,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Option<String> {
-        SerialServer::parse(text).map(|server| PortDevice::Server(server).to_string())
+        PortDevice::of_server(text).map(|device| device.to_string())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use metergate::gateway::Gateway;
 use metergate::line::{Framing, Parity, UnitId};
 use metergate::meter::{Point, Profile, ScaleRead};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
-use metergate::serial::{Direction, OpenError, PortDevice, PortSettings, SerialServer};
+use metergate::serial::{Direction, OpenError, PortDevice, PortSettings};
 use metergate::simulator::chain::serve;
 use metergate::simulator::{Chain, ChainSettings};
 use nix::libc::O_NOCTTY;
@@ -194,7 +194,7 @@ async fn the_line_behind_a_serial_server_is_asked_like_one_at_a_port() {
         let (stream, _) = server.accept().await.unwrap();
         serve(stream, meters, CancellationToken::new()).await
     });
-    let device = PortDevice::Server(SerialServer::parse(&device).unwrap());
+    let device = PortDevice::of_server(&device).unwrap();
     let mut line = Client::Serial(serial_at(device.clone()).await.unwrap());
     let answered = line.read(3, holding(0, 1)).await.unwrap();
     assert_eq!(answered.reply[..2], [3, 2]);

@@ -16,7 +16,7 @@ use metergate::modbus::rtu;
 use metergate::runtime::Timer;
 use metergate::serial::{
     BusHandle, BusParts, Direction, PortDevice, PortSettings, PortView, ReplyChannel, ReplyReceiver,
-    ReplySender, SerialServer, Watchdog, bus_task, port,
+    ReplySender, Watchdog, bus_task, port,
 };
 use metergate::simulator::{Chain, ChainSettings, chain};
 use socket2::{SockFilter, SockRef};
@@ -42,10 +42,9 @@ struct Rig {
 
 impl Rig {
     fn start(device: &str) -> Self {
-        let server = SerialServer::parse(device).expect("a serial server");
         let line = line();
         let port = PortSettings {
-            device: PortDevice::Server(server),
+            device: PortDevice::of_server(device).expect("a serial server"),
             framing: line.framing,
             direction: Direction::Auto,
         };

@@ -11,7 +11,7 @@ use metergate::line::{
     UnitStatistics, UnitView, View,
 };
 use metergate::meter::Profile;
-use metergate::serial::{PortDevice, SerialServer};
+use metergate::serial::PortDevice;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -84,7 +84,7 @@ impl Case {
         track.note(&early, self.at - 40 * SECOND);
         track.note(&self.now, self.at);
         let path = || PortDevice::Path(self.device.into());
-        let device = SerialServer::parse(self.device).map_or_else(path, PortDevice::Server);
+        let device = PortDevice::of_server(self.device).unwrap_or_else(path);
         let evidence = Evidence {
             settings: &settings,
             device: &device,
