@@ -32,6 +32,7 @@ pub struct Capture {
 #[derive(Clone, Copy, Debug)]
 struct LineInterface {
     interface: u32,
+    framing: AduFraming,
     /// Number in its synthetic addresses, from 1.
     number: u8,
 }
@@ -53,14 +54,14 @@ impl Capture {
         match &event.kind {
             TrafficKind::Client(message) => self.encode_message(event, message, &mut out),
             TrafficKind::Line { bus, record } => {
-                let bus = self.bus(*bus, names, &mut out);
+                let bus = self.bus(*bus, record.framing(), names, &mut out);
                 let mut packets = Vec::new();
                 match &**record {
                     Record::Transaction(transaction) => transaction_packets(transaction, &mut packets),
                     Record::Stray(stray) => stray_packets(stray, &mut packets),
                 }
                 for Packet { at, from, to, bytes, comment } in packets {
-                    let bytes = frame::packet(bus.number, from, to, bytes);
+                    let bytes = frame::packet(bus.framing, bus.number, from, to, bytes);
                     let comment = (!comment.is_empty()).then(|| comment.join("; "));
                     pcapng::packet(&mut out, bus.interface, event.wall(at), &bytes, comment.as_deref());
                 }
@@ -107,7 +108,7 @@ impl Capture {
             Sender::Gateway { served, .. } => (unit, LineEnd::Requester, answer_source(*served)),
         };
         let bytes = rtu::encode(message.adu.unit, &message.adu.pdu);
-        let bytes = frame::packet(line.number, from, to, &bytes);
+        let bytes = frame::packet(line.framing, line.number, from, to, &bytes);
         pcapng::packet(out, line.interface, event.wall(message.at), &bytes, comment);
     }
 
@@ -171,19 +172,31 @@ impl Capture {
         let number = self.next_line();
         let description = format!("Modbus RTU, the client is 0.0.{number}.0, units are 0.0.{number}.UNIT");
         pcapng::interface(out, LinkType::UpperPdu, &format!("serial client {device}"), &description);
-        let line = LineInterface { interface: self.next_interface(), number };
+        let line = LineInterface { interface: self.next_interface(), framing: AduFraming::Rtu, number };
         self.serial_clients.insert(device.clone(), line);
         line
     }
 
-    fn bus(&mut self, id: BusId, names: &UnitDirectory, out: &mut Vec<u8>) -> LineInterface {
-        if let Some(&bus) = self.buses.get(&id) {
+    fn bus(
+        &mut self,
+        id: BusId,
+        framing: AduFraming,
+        names: &UnitDirectory,
+        out: &mut Vec<u8>,
+    ) -> LineInterface {
+        let known = self.buses.get(&id).copied();
+        // A reload may lead a bus from a line to a Modbus TCP server.
+        if let Some(bus) = known.filter(|bus| bus.framing == framing) {
             return bus;
         }
-        let number = self.next_line();
-        let description = format!("Modbus RTU, units are 0.0.{number}.UNIT");
+        let number = known.map_or_else(|| self.next_line(), |bus| bus.number);
+        let protocol = match framing {
+            AduFraming::Tcp => "Modbus/TCP",
+            AduFraming::Rtu => "Modbus RTU",
+        };
+        let description = format!("{protocol}, units are 0.0.{number}.UNIT");
         pcapng::interface(out, LinkType::UpperPdu, &format!("bus {}", names.bus(id)), &description);
-        let bus = LineInterface { interface: self.next_interface(), number };
+        let bus = LineInterface { interface: self.next_interface(), framing, number };
         self.buses.insert(id, bus);
         bus
     }
@@ -235,7 +248,7 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
     });
     for part in transaction.received.parts() {
         // The rest of a damaged answer most likely came from the addressed unit.
-        let mut packet = part_packet(&part, unit, transaction.ended_at);
+        let mut packet = part_packet(&part, transaction.framing, unit, transaction.ended_at);
         if part.kind.is_none() && !transaction.outcome.is_good() {
             packet.comment = vec![transaction.outcome.to_string()];
         }
@@ -246,12 +259,18 @@ fn transaction_packets<'r>(transaction: &'r Transaction, packets: &mut Vec<Packe
 
 fn stray_packets<'r>(stray: &'r Stray, packets: &mut Vec<Packet<'r>>) {
     let parts = stray.received.parts();
-    packets.extend(parts.iter().map(|part| part_packet(part, LineEnd::Unknown, stray.ended_at)));
+    packets
+        .extend(parts.iter().map(|part| part_packet(part, stray.framing, LineEnd::Unknown, stray.ended_at)));
     comment_cut(&stray.received, packets);
 }
 
-fn part_packet<'r>(part: &ReceivedPart<'r>, unit: LineEnd, ended_at: Instant) -> Packet<'r> {
-    let head = part.bytes.first().copied().unwrap_or_default();
+fn part_packet<'r>(
+    part: &ReceivedPart<'r>,
+    framing: AduFraming,
+    unit: LineEnd,
+    ended_at: Instant,
+) -> Packet<'r> {
+    let head = framing.unit_of(part.bytes).unwrap_or_default();
     let (from, to, comment) = match part.kind {
         Some(SegmentKind::Answer) => (unit, LineEnd::Requester, None),
         Some(SegmentKind::Echo) => (LineEnd::Requester, unit, Some("handed back by the adapter")),

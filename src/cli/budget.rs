@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::table::columns;
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
-use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Remedy, UnitId};
+use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Protocol, Remedy, UnitId};
 
 /// Something about a plan that should be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
         let demand = demand(&budget);
         let remedy = demand.as_ref().and_then(|_| Remedy::of(&bus.line, now));
         if let Some((severity, text)) = demand {
-            let change = remedy.as_ref().map_or_else(|| NO_REMEDY.to_owned(), change);
+            let change = remedy.as_ref().map_or_else(|| no_remedy(bus.line.protocol).to_owned(), change);
             let gaps = gaps(&bus.line, now).map_or_else(String::new, |gap| format!(", or {gap}"));
             note(severity, format!("{text}; {change}{gaps} would do"));
         }
@@ -134,7 +134,14 @@ fn too_old(budget: &Budget, max_age: Duration, change: &str) -> Option<String> {
 
 fn describe_bus(bus: &Bus, budget: &Budget) -> String {
     let line = &bus.line;
-    let mut rows = vec![format!("Bus budget of {}, {}", line.name, line.framing)];
+    let mut rows = vec![format!("Bus budget of {}, {}", line.name, line.protocol)];
+    match line.protocol {
+        Protocol::Rtu(_) => {}
+        Protocol::Tcp => rows.push(format!(
+            "  times are learned while it runs; until then an answer counts as {}",
+            time(line.protocol.usual_response_time())
+        )),
+    }
     if budget.share <= 0.0 || (budget.blocks.is_empty() && line.learn_limit == 0) {
         rows.push("  nothing is read in the background".to_owned());
     } else if budget.blocks.is_empty() {
@@ -245,4 +252,9 @@ fn time(duration: Duration) -> String {
 }
 
 /// What to change where no key does.
-const NO_REMEDY: &str = "fewer units or blocks on this bus, or a higher baud_rate,";
+fn no_remedy(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rtu(_) => "fewer units or blocks on this bus, or a higher baud_rate,",
+        Protocol::Tcp => "fewer units or blocks on this bus",
+    }
+}

@@ -11,7 +11,7 @@ use super::budget;
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::{output, service_user};
-use crate::config::{self, Config, Severity};
+use crate::config::{self, Bus, Config, Severity};
 use crate::serial::PortDevice;
 
 /// With whose eyes files are seen.
@@ -74,24 +74,7 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
     let say = |severity: &str, text: &str| output::report(&format!("{}: {severity}: {text}", path.display()));
     for bus in &config.buses {
         let name = &bus.line.name;
-        match &bus.port.device {
-            PortDevice::Path(device) if !device.exists() => say(
-                "warning",
-                &format!(
-                    "bus {name}: there is no device {}; the bus stays down until it is plugged in (`ls -l \
-                     /dev/serial/by-id` shows the adapters there are)",
-                    device.display()
-                ),
-            ),
-            PortDevice::Path(_) => {}
-            PortDevice::Server(server) => say(
-                "note",
-                &format!(
-                    "bus {name}: the silence of 3.5 characters before a request is kept here, and cannot be promised \
-                     behind {server}, which makes packets and frames of its own; times on the wire are estimates"
-                ),
-            ),
-        }
+        remark_device(bus, say);
         let without = bus.wire.iter().filter(|unit| !bus.profiles.contains_key(unit)).map(|unit| unit.get());
         let without = Units::of(without);
         if !without.ids().is_empty() {
@@ -156,6 +139,37 @@ fn report_certificates(path: &Path, config: &Config) -> Exit {
         }
     }
     exit
+}
+
+/// What there is to say of the device or server of a bus.
+fn remark_device(bus: &Bus, say: impl Fn(&str, &str)) {
+    let name = &bus.line.name;
+    match &bus.port.device {
+        PortDevice::Path(device) if !device.exists() => say(
+            "warning",
+            &format!(
+                "bus {name}: there is no device {}; the bus stays down until it is plugged in (`ls -l \
+                 /dev/serial/by-id` shows the adapters there are)",
+                device.display()
+            ),
+        ),
+        PortDevice::Path(_) => {}
+        PortDevice::ModbusTcp(server) => say(
+            "note",
+            &format!(
+                "bus {name}: how long requests take is learned while it runs; if {server} is a gateway, \
+                 response_timeout and the listeners' request_deadline must be longer than it takes to give up on a \
+                 meter of its own"
+            ),
+        ),
+        PortDevice::Server(server) => say(
+            "note",
+            &format!(
+                "bus {name}: the silence of 3.5 characters before a request is kept here, and cannot be promised \
+                 behind {server}, which makes packets and frames of its own; times on the wire are estimates"
+            ),
+        ),
+    }
 }
 
 fn show(path: &Path, config: &Config, effective: bool) -> Exit {

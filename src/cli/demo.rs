@@ -154,7 +154,7 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
         response_timeout,
         late_guard,
         device: Some(Device(PortDevice::Path(device.to_owned()))),
-        baud_rate: Count::clamped(settings.baud_rate.get() as usize),
+        baud_rate: Some(Count::clamped(settings.baud_rate.get() as usize)),
         byte_timeout: Some(Duration::clamped(BYTE_TIMEOUT)),
         units: scenario::units(settings).ids().iter().map(unit).collect(),
         ..Bus::default()

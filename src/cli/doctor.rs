@@ -25,7 +25,7 @@ use crate::document::{self, Count, Name};
 use crate::findings::{Kind, Remedy, Severity};
 use crate::line::BusId;
 use crate::runtime::Timer;
-use crate::serial::{BusHandle, BusParts, NameLookup, OpenError, PortDevice, PortView, bus_task, port};
+use crate::serial::{BusHandle, BusParts, Network, OpenError, PortDevice, PortView, bus_task, port};
 use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
@@ -72,7 +72,7 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
         return Err(CommandError::usage("--units says which meters are on the line, such as --units 1-12"));
     };
     let bus = configuration(&device, asked, units)?;
-    let (framing, seconds) = (bus.line.framing, asked.time.as_secs());
+    let (framing, seconds) = (bus.line.protocol, asked.time.as_secs());
     let announced = format!(
         "Asking units {units} on {word} at {framing} for {seconds} s, as the gateway would. Ctrl-C ends it sooner.\n\n"
     );
@@ -106,7 +106,7 @@ struct Seen {
 async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that the command reports why it cannot be had.
     let response_timeout = bus.line.response_timeout;
-    let opened = Some(port::open(bus.port.clone(), response_timeout, NameLookup::default()).await?);
+    let opened = Some(port::open(bus.port.clone(), response_timeout, Network::default()).await?);
     let (handle, requests) = BusHandle::new(BusId::default(), &bus.line.name);
     let view = Arc::clone(handle.view());
     let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
@@ -141,9 +141,9 @@ fn configuration(device: &PortDevice, asked: &Asked, units: &Units) -> Result<co
     let bus = section::Bus {
         name: Some(Name("line".to_owned())),
         device: Some(Device(device.clone())),
-        baud_rate: Count::clamped(asked.baud.get() as usize),
-        parity: asked.parity.into(),
-        stop_bits: Count::clamped(asked.stop_bits.into()),
+        baud_rate: Some(Count::clamped(asked.baud.get() as usize)),
+        parity: Some(asked.parity.into()),
+        stop_bits: Some(Count::clamped(asked.stop_bits.into())),
         response_timeout: document::Duration::clamped(asked.timeout),
         units: vec![unit],
         ..section::Bus::default()

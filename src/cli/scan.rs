@@ -117,7 +117,7 @@ pub(super) fn through_line(target: &Target, try_settings: bool) -> Result<Throug
             "--try-settings cannot change the settings of the serial server {server}; change them there, and scan at \
              each"
         ))),
-        Target::Serial(PortDevice::Server(_)) => Ok(Through::SerialServer),
+        Target::Serial(PortDevice::Server(_) | PortDevice::ModbusTcp(_)) => Ok(Through::SerialServer),
         Target::Serial(PortDevice::Path(_)) => Ok(Through::Line),
         Target::Tcp { .. } => Ok(Through::Gateway),
     }
@@ -429,7 +429,7 @@ enum Ending {
 fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -> Exit {
     let device = match target {
         Target::Serial(PortDevice::Path(path)) => lasting_name(path),
-        Target::Serial(server @ PortDevice::Server(_)) => server.to_string(),
+        Target::Serial(server @ (PortDevice::Server(_) | PortDevice::ModbusTcp(_))) => server.to_string(),
         Target::Tcp { .. } => UNKNOWN_DEVICE.to_owned(),
     };
     let mut text = report::words(findings, plan.scope, plan.through);

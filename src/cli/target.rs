@@ -127,8 +127,13 @@ impl Target {
         if !word.contains("://") {
             return Ok(Self::Serial(PortDevice::Path(PathBuf::from(word))));
         }
-        let server = PortDevice::of_server(word).map(Self::Serial);
-        server.ok_or_else(|| CommandError::usage(format!("'{word}' is no serial server as tcp://HOST:PORT")))
+        match PortDevice::of_server(word) {
+            Some(PortDevice::ModbusTcp(server)) => Err(CommandError::usage(format!(
+                "'{word}': a Modbus TCP server is named without modbus-tcp://, as {server}"
+            ))),
+            Some(device) => Ok(Self::Serial(device)),
+            None => Err(CommandError::usage(format!("'{word}' is no serial server as tcp://HOST:PORT"))),
+        }
     }
 
     fn tcp(word: &str) -> Option<Self> {
@@ -414,8 +419,9 @@ fn holder(
         (PortDevice::Path(one), PortDevice::Path(other)) => {
             fs::canonicalize(one).ok().is_some_and(|one| fs::canonicalize(other).ok() == Some(one))
         }
-        (PortDevice::Server(one), PortDevice::Server(other)) => one == other,
-        (PortDevice::Path(_), PortDevice::Server(_)) | (PortDevice::Server(_), PortDevice::Path(_)) => false,
+        (PortDevice::Server(one), PortDevice::Server(other))
+        | (PortDevice::ModbusTcp(one), PortDevice::ModbusTcp(other)) => one == other,
+        (PortDevice::Path(_) | PortDevice::Server(_) | PortDevice::ModbusTcp(_), _) => false,
     };
     let index = config.buses.iter().position(|bus| same(&bus.port.device))?;
     let leads = |listener: &Listener| listener.buses.contains(&index);

@@ -19,7 +19,7 @@ use crate::line::{
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::runtime::Timer;
 use crate::serial::{
-    BusHandle, BusParts, NameLookup, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender,
+    BusHandle, BusParts, Network, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender,
     bus_task, port,
 };
 
@@ -71,7 +71,7 @@ impl SerialClient {
     pub async fn open(settings: SerialSettings) -> Result<Self, OpenError> {
         let SerialSettings { port, units, response_timeout, retries } = settings;
         // Here rather than in the task, so that the caller gets the reason if it fails.
-        let opened = Some(port::open(port.clone(), response_timeout, NameLookup::default()).await?);
+        let opened = Some(port::open(port.clone(), response_timeout, Network::default()).await?);
         let (handle, requests) = BusHandle::new(BusId::default(), "line");
         let line = line(&port, &units, response_timeout, retries);
         let parts = BusParts::alone(line, port.device.clone(), requests, handle.view().clone());
@@ -180,7 +180,7 @@ fn line(port: &PortSettings, units: &[UnitId], response_timeout: Duration, retri
     let unit = |id: &UnitId| UnitSettings { byte_timeout, ..UnitSettings::new(*id, response_timeout) };
     LineSettings {
         name: "line".to_owned(),
-        framing: port.framing,
+        protocol: port.device.protocol(port.framing),
         response_timeout,
         request_gap: Duration::ZERO,
         turnaround_delay: TURNAROUND_DELAY,

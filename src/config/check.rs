@@ -21,9 +21,9 @@ use super::unit::UnitEntry;
 use super::value::Address;
 use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
-use crate::document::{Name, Reader, did_you_mean, nearest, show};
+use crate::document::{Count, Name, Reader, YesNo, did_you_mean, nearest, show};
 use crate::events::EventFileSettings;
-use crate::line::{Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use crate::line::{Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId, UnitSettings};
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::server::{BROADCAST_UNIT, Broadcast, ListenerSettings, Writes};
@@ -232,6 +232,8 @@ struct BusEntry<'f> {
     name: Option<&'f str>,
     /// `None`: an error was reported.
     framing: Option<Framing>,
+    /// `None`: an error was reported.
+    protocol: Option<Protocol>,
     units: Vec<UnitEntry<'f>>,
 }
 
@@ -252,7 +254,7 @@ impl<'f> BusEntry<'f> {
                     reader.warning(&key("device"), &what, &help);
                 }
             }
-            Some(PortDevice::Server(_)) if bus.direction == Direction::Rs485 => {
+            Some(PortDevice::Server(_)) if bus.direction() == Direction::Rs485 => {
                 let what = "the serial server switches the direction by itself, so rs485 does nothing here";
                 reader.warning(
                     &key("direction"),
@@ -260,10 +262,10 @@ impl<'f> BusEntry<'f> {
                     "leave the key out, and set the server's port to RS-485",
                 );
             }
+            Some(PortDevice::ModbusTcp(_)) => refuse_serial_keys(bus, &path, reader),
             Some(PortDevice::Server(_)) | None => {}
         }
-        let rate = bus.baud_rate.get();
-        if !USUAL_BAUD_RATES.contains(&rate) {
+        if let Some(rate) = bus.baud_rate.map(Count::get).filter(|rate| !USUAL_BAUD_RATES.contains(rate)) {
             let what = format!("{rate} is not a usual baud rate");
             reader.warning(
                 &key("baud_rate"),
@@ -271,16 +273,14 @@ impl<'f> BusEntry<'f> {
                 "many adapters refuse it or round it to one of their own",
             );
         }
-        if bus.stop_bits.get() == 2 && bus.parity != Parity::None {
+        if bus.framing().is_some_and(|framing| framing.stop_bits == 2 && framing.parity != Parity::None) {
             let what = "two stop bits with a parity bit make 12 bits per character";
             reader.warning(&key("stop_bits"), what, "Modbus has 11: a parity bit or a second stop bit");
         }
         let is_sound = ["baud_rate", "parity", "stop_bits"].iter().all(|name| reader.is_sound(&key(name)));
-        let framing = bus.stop_bits.narrow().filter(|_| is_sound).map(|stop_bits| Framing {
-            baud_rate: rate,
-            parity: bus.parity,
-            stop_bits,
-        });
+        let framing = bus.framing().filter(|_| is_sound);
+        let device = bus.device.as_ref().map(|device| &device.0);
+        let protocol = device.zip(framing).map(|(device, framing)| device.protocol(framing));
         if bus.units.is_empty() && reader.is_sound(&key("units")) {
             reader.error(&key("units"), "the list is empty", "allowed: at least one");
         }
@@ -291,7 +291,7 @@ impl<'f> BusEntry<'f> {
             })
             .collect();
         let name = bus.name.as_ref().map(|name| name.0.as_str());
-        Self { bus, name, framing, units, path }
+        Self { bus, name, framing, protocol, units, path }
     }
 
     fn key(&self, name: &str) -> String {
@@ -302,7 +302,7 @@ impl<'f> BusEntry<'f> {
         let (bus, framing) = (self.bus, self.framing?);
         let mut line = LineSettings {
             name: self.name?.to_owned(),
-            framing,
+            protocol: self.protocol?,
             response_timeout: bus.response_timeout.get(),
             request_gap: bus.request_gap.get(),
             turnaround_delay: bus.turnaround_delay.get(),
@@ -317,7 +317,7 @@ impl<'f> BusEntry<'f> {
                 time: bus.offline_after.time.get(),
             },
             probe_max: bus.probe_max.get(),
-            echo: bus.echo,
+            echo: bus.echo(),
             units: Vec::new(),
         };
         let (mut aliases, mut wire) = (BTreeMap::new(), Vec::new());
@@ -338,7 +338,7 @@ impl<'f> BusEntry<'f> {
         }
         line.units.sort_by_key(|unit| unit.id);
         let device = bus.device.as_ref()?.0.clone();
-        let port = PortSettings { device, framing, direction: bus.direction };
+        let port = PortSettings { device, framing, direction: bus.direction() };
         let unit_defaults = UnitDefaults {
             byte_timeout: bus.byte_timeout().get(),
             merge_gap: bus.merge_gap.0,
@@ -346,6 +346,30 @@ impl<'f> BusEntry<'f> {
         };
         let wire_order = bus.wire_order;
         Some(Bus { port, line, aliases, wire, wire_order, groups, profiles, read_functions, unit_defaults })
+    }
+}
+
+/// Reports the keys of a serial line beside `modbus-tcp://`.
+fn refuse_serial_keys(bus: &section::Bus, path: &str, reader: &mut Reader<'_, '_>) {
+    let late = "where an answer names its request, so that a late one is never taken for another's";
+    let wire = "where there is no serial line";
+    let pause = "where response_timeout is the time for the whole answer";
+    let keys = [
+        ("baud_rate", bus.baud_rate.is_some(), wire),
+        ("parity", bus.parity.is_some(), wire),
+        ("stop_bits", bus.stop_bits.is_some(), wire),
+        ("direction", bus.direction.is_some(), wire),
+        ("echo", bus.echo.is_some(), wire),
+        ("byte_timeout", bus.byte_timeout.is_some(), pause),
+        ("late_guard", bus.late_guard.is_some(), late),
+        ("wire_order", bus.wire_order == YesNo::Yes, wire),
+    ];
+    let of_bus = keys.into_iter().filter(|(_, is_given, _)| *is_given);
+    let of_units = bus.units.iter().enumerate().filter(|(_, unit)| unit.byte_timeout.is_some());
+    let of_units = of_units.map(|(index, _)| (format!("units[{index}].byte_timeout"), pause));
+    for (key, why) in of_bus.map(|(key, _, why)| (key.to_owned(), why)).chain(of_units) {
+        let what = format!("found beside modbus-tcp://, {why}");
+        reader.error_at_key(&format!("{path}.{key}"), &what, "leave the key out");
     }
 }
 
@@ -413,6 +437,7 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
             let (what, other) = match &device.0 {
                 PortDevice::Path(_) => ("device", "another device"),
                 PortDevice::Server(_) => ("serial server", "another port of the server"),
+                PortDevice::ModbusTcp(_) => ("Modbus TCP server", "another server"),
             };
             let what =
                 format!("found `{}`, the same {what} as {first} of {path}{}", device.0, reader.on_line(path));
@@ -427,11 +452,14 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
     }
 }
 
-/// A bus behind a serial server must not lead back to a listener of this gateway. No name is looked up.
+/// A bus behind a server must not lead back to a listener of this gateway. No name is looked up.
 fn check_loops(buses: &[BusEntry<'_>], listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
     for bus in buses {
-        let Some(PortDevice::Server(server)) = bus.bus.device.as_ref().map(|device| &device.0) else {
-            continue;
+        let Some(device) = bus.bus.device.as_ref().map(|device| &device.0) else { continue };
+        let (server, elsewhere) = match device {
+            PortDevice::Path(_) => continue,
+            PortDevice::Server(server) => (server, "allowed: a serial server elsewhere"),
+            PortDevice::ModbusTcp(server) => (server, "allowed: a Modbus TCP server elsewhere"),
         };
         let leads_to = |listener: &&ListenerEntry<'_>| {
             listener.address.is_some_and(|address| device::leads_to(server, address))
@@ -439,8 +467,8 @@ fn check_loops(buses: &[BusEntry<'_>], listeners: &[ListenerEntry<'_>], reader: 
         if let Some(listener) = listeners.iter().find(leads_to) {
             let listener = listener.key("address");
             let line = reader.on_line(&listener);
-            let what = format!("found tcp://{server}, where this gateway itself listens ({listener}{line})");
-            reader.error(&bus.key("device"), &what, "allowed: a serial server elsewhere");
+            let what = format!("found {device}, where this gateway itself listens ({listener}{line})");
+            reader.error(&bus.key("device"), &what, elsewhere);
         }
     }
 }
@@ -731,7 +759,7 @@ fn check_wire_time(
 ) {
     let Some((key, deadline)) = listener.shortest_deadline(reader) else { return };
     for bus in route.iter().map(|index| &buses[*index]) {
-        let (Some(framing), Some(name)) = (bus.framing, bus.name) else { continue };
+        let (Some(Protocol::Rtu(framing)), Some(name)) = (bus.protocol, bus.name) else { continue };
         let gap = bus.units.iter().filter_map(|unit| unit.request_gap).max().unwrap_or_default();
         let silence = rtu::silence(framing.baud_rate);
         let needed = |registers: u32| {

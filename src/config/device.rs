@@ -6,6 +6,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use nix::ifaddrs::getifaddrs;
+
 use crate::serial::{PortDevice, ServerAddress};
 
 /// The device behind a name; follows links if the device is present. The name of a serial server is not looked up:
@@ -17,6 +19,7 @@ pub(super) fn resolve(device: &PortDevice) -> PortDevice {
             PortDevice::Path(fs::canonicalize(path).unwrap_or_else(|_| path.components().collect()))
         }
         PortDevice::Server(server) => PortDevice::Server(server.without_final_dot()),
+        PortDevice::ModbusTcp(server) => PortDevice::ModbusTcp(server.without_final_dot()),
     }
 }
 
@@ -29,9 +32,20 @@ pub(super) fn leads_to(server: &ServerAddress, listener: SocketAddr) -> bool {
     let reaches = |host: IpAddr| {
         host == listener.ip()
             || host.is_unspecified()
-            || (host.is_loopback() && listener.ip().is_unspecified())
+            || (listener.ip().is_unspecified() && (host.is_loopback() || is_own(host)))
     };
     server.port() == listener.port() && hosts.into_iter().any(reaches)
+}
+
+/// Whether this machine has the address.
+fn is_own(address: IpAddr) -> bool {
+    let Ok(interfaces) = getifaddrs() else { return false };
+    let own = interfaces.filter_map(|interface| {
+        let own = interface.address?;
+        let v4 = own.as_sockaddr_in().map(|own| IpAddr::V4(own.ip()));
+        v4.or_else(|| own.as_sockaddr_in6().map(|own| IpAddr::V6(own.ip())))
+    });
+    own.into_iter().any(|own| own == address)
 }
 
 /// Warning and help for a name that the kernel assigns in the order of plugging in.
@@ -76,6 +90,13 @@ mod tests {
         ] {
             assert_eq!(leads_to(&server, listener.parse().unwrap()), leads, "{listener}");
         }
+    }
+
+    #[test]
+    fn the_addresses_of_the_interfaces_are_those_of_this_machine() {
+        assert!(is_own(Ipv4Addr::LOCALHOST.into()));
+        // Reserved for documentation (RFC 5737).
+        assert!(!is_own(Ipv4Addr::new(203, 0, 113, 77).into()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::value::{
     Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
-use crate::line::{Echo, Parity, Replies};
+use crate::line::{Echo, Framing, Parity, Replies};
 use crate::modbus::AduFraming;
 use crate::serial::Direction;
 use crate::server::{Broadcast, Permission, Writes};
@@ -134,18 +134,18 @@ pub(super) type ByteTimeout = Duration<1, { 5 * SECOND }>;
 pub struct Bus {
     /// Its name; required.
     pub name: Option<Name>,
-    /// Its serial device; required.
+    /// Its serial device or its server; required.
     pub device: Option<Device>,
-    /// Bits per second.
-    pub baud_rate: Count<300, 1_000_000>,
-    /// Parity bit of a character.
-    pub parity: Parity,
-    /// Stop bits of a character.
-    pub stop_bits: Count<1, 2>,
-    /// Switching of the RS-485 driver.
-    pub direction: Direction,
-    /// Whether the adapter echoes what is sent.
-    pub echo: Echo,
+    /// Bits per second; absent: 19200.
+    pub baud_rate: Option<Count<300, 1_000_000>>,
+    /// Parity bit of a character; absent: none.
+    pub parity: Option<Parity>,
+    /// Stop bits of a character; absent: 1.
+    pub stop_bits: Option<Count<1, 2>>,
+    /// Switching of the RS-485 driver; absent: auto.
+    pub direction: Option<Direction>,
+    /// Whether the adapter echoes what is sent; absent: auto.
+    pub echo: Option<Echo>,
     /// Time from the end of the request on the wire to the first byte of the answer.
     pub response_timeout: Duration<10, MINUTE>,
     /// Longest pause inside an answer; absent: [`Bus::byte_timeout`].
@@ -334,11 +334,11 @@ impl Default for Bus {
         Self {
             name: None,
             device: None,
-            baud_rate: Count::new(19_200),
-            parity: Parity::None,
-            stop_bits: Count::new(1),
-            direction: Direction::Auto,
-            echo: Echo::Auto,
+            baud_rate: None,
+            parity: None,
+            stop_bits: None,
+            direction: None,
+            echo: None,
             response_timeout: Duration::millis(500),
             byte_timeout: None,
             request_gap: Duration::millis(0),
@@ -360,6 +360,25 @@ impl Default for Bus {
 }
 
 impl Bus {
+    /// The form of characters on the wire.
+    pub(super) fn framing(&self) -> Option<Framing> {
+        Some(Framing {
+            baud_rate: self.baud_rate.unwrap_or(Count::new(19_200)).get(),
+            parity: self.parity.unwrap_or(Parity::None),
+            stop_bits: self.stop_bits.unwrap_or(Count::new(1)).narrow()?,
+        })
+    }
+
+    /// Switching of the RS-485 driver.
+    pub(super) fn direction(&self) -> Direction {
+        self.direction.unwrap_or(Direction::Auto)
+    }
+
+    /// Whether the adapter echoes what is sent.
+    pub(super) fn echo(&self) -> Echo {
+        self.echo.unwrap_or(Echo::Auto)
+    }
+
     /// Longest pause inside an answer; unless the file says otherwise, by what delivers the bytes.
     pub(super) fn byte_timeout(&self) -> ByteTimeout {
         match (self.byte_timeout, &self.device) {

@@ -8,10 +8,12 @@ use std::time::Duration;
 use super::polling::{self, UnitPolling};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
+use super::value::Device;
 use crate::document::Reader;
 use crate::line::{Replies, UnitId, UnitSettings};
 use crate::modbus::function;
 use crate::modbus::pdu::{self, FunctionCode};
+use crate::serial::PortDevice;
 
 /// An entry of `units`, checked by itself; `None` in a field: an error was reported.
 pub(super) struct UnitEntry<'f> {
@@ -42,7 +44,7 @@ impl<'f> UnitEntry<'f> {
         reader: &mut Reader<'_, '_>,
     ) -> Self {
         let key = |name: &str| format!("{path}.{name}");
-        let ids = identifiers(unit, &key("id"), reader);
+        let ids = identifiers(unit, &key("id"), bus, reader);
         let aliases = ids.and_then(|ids| match unit.alias {
             _ if !reader.is_sound(&key("as")) => None,
             None => Some(ids.to_vec()),
@@ -119,7 +121,7 @@ impl<'f> UnitEntry<'f> {
 }
 
 /// Checks that each identifier occurs once; warns of identifiers that the standard reserves.
-fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> Option<&'f [u8]> {
+fn identifiers<'f>(unit: &'f Unit, path: &str, bus: &Bus, reader: &mut Reader<'_, '_>) -> Option<&'f [u8]> {
     if !reader.is_sound(path) {
         return None;
     }
@@ -134,7 +136,11 @@ fn identifiers<'f>(unit: &'f Unit, path: &str, reader: &mut Reader<'_, '_>) -> O
         reader.error(&format!("{path}[{index}]"), &what, "allowed: each unit once");
         return None;
     }
-    if let Some(beyond) = ids.0.iter().find(|id| **id > UnitId::STANDARD_MAX) {
+    // A meter with an Ethernet port has no identifier of its own; the messaging guide recommends 255 for it.
+    let is_its_own_server =
+        |id: u8| id == UnitId::MAX && matches!(bus.device, Some(Device(PortDevice::ModbusTcp(_))));
+    let beyond = |id: &&u8| **id > UnitId::STANDARD_MAX && !is_its_own_server(**id);
+    if let Some(beyond) = ids.0.iter().find(beyond) {
         let what = format!("the standard reserves {} to {}", UnitId::STANDARD_MAX + 1, UnitId::MAX);
         let help = format!("keep {beyond} only if the device cannot be set to another identifier");
         reader.warning(path, &what, &help);

@@ -36,7 +36,7 @@ scalar! {
     |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)),
     |_| "a network such as 10.0.0.0/8, or one IP address";
 
-    /// A serial device, or a serial server.
+    /// A serial device, a serial server, or a Modbus TCP server.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Device(pub PortDevice);
     |text| {
@@ -46,12 +46,17 @@ scalar! {
         if found.len() > 3 && found.starts_with("COM") && found[3..].bytes().all(|b| b.is_ascii_digit()) {
             return format!("the full name of the device here, such as /dev/serial/by-id/usb-X, for {found} is a name of Windows; `ls /dev/serial/by-id/` lists them");
         }
-        let server = "tcp://host:port of a serial server";
+        let serial = "tcp://host:port of a serial server";
+        let modbus = "modbus-tcp://host:port of Modbus TCP units";
         if found.starts_with(PortDevice::SERIAL_SERVER) {
-            return format!("{server}, such as tcp://10.0.0.7:4001 or tcp://[fd00::7]:4001; the port is needed");
+            return format!("{serial}, such as tcp://10.0.0.7:4001 or tcp://[fd00::7]:4001; the port is needed");
         }
-        let later = if found.starts_with("modbus-tcp://") { " (modbus-tcp:// is not yet supported)" } else { "" };
-        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X, or {server}{later}")
+        if found.starts_with(PortDevice::MODBUS_TCP) {
+            return format!(
+                "{modbus}, such as modbus-tcp://10.0.0.7:502 or modbus-tcp://[fd00::7]:502; the port is needed"
+            );
+        }
+        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X, {serial}, or {modbus}")
     };
 
     /// A directory.

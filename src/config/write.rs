@@ -12,7 +12,7 @@ use super::value::{
     Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Share};
-use crate::line::UnitId;
+use crate::line::{Framing, LineSettings, Protocol, UnitId};
 use crate::modbus::AduFraming;
 use crate::server::Rule;
 use crate::tls::TlsFiles;
@@ -121,19 +121,20 @@ fn rule(rule: &Rule) -> section::Rule {
 
 fn bus(bus: &Bus) -> section::Bus {
     let Bus { port, line, unit_defaults, wire, wire_order, .. } = bus;
+    let framing = framing_of(line);
     section::Bus {
         name: Some(Name(line.name.clone())),
         device: Some(Device(port.device.clone())),
-        baud_rate: Count::clamped(line.framing.baud_rate as usize),
-        parity: line.framing.parity,
-        stop_bits: Count::clamped(line.framing.stop_bits.into()),
-        direction: port.direction,
-        echo: line.echo,
+        baud_rate: framing.map(|framing| Count::clamped(framing.baud_rate as usize)),
+        parity: framing.map(|framing| framing.parity),
+        stop_bits: framing.map(|framing| Count::clamped(framing.stop_bits.into())),
+        direction: framing.map(|_| port.direction),
+        echo: framing.map(|_| line.echo),
         response_timeout: Duration::clamped(line.response_timeout),
-        byte_timeout: Some(Duration::clamped(unit_defaults.byte_timeout)),
+        byte_timeout: framing.map(|_| Duration::clamped(unit_defaults.byte_timeout)),
         request_gap: Duration::clamped(line.request_gap),
         turnaround_delay: Duration::clamped(line.turnaround_delay),
-        late_guard: Some(Duration::clamped(line.late_guard)),
+        late_guard: framing.map(|_| Duration::clamped(line.late_guard)),
         retries: Count::clamped(line.retries as usize),
         queue_limit: Count::clamped(line.queue_limit),
         poll_share: Share::clamped(line.poll_share),
@@ -148,6 +149,14 @@ fn bus(bus: &Bus) -> section::Bus {
         merge_gap: MergeGap(unit_defaults.merge_gap),
         max_read: Count::clamped(unit_defaults.max_read.into()),
         units: wire.iter().filter_map(|id| unit(bus, *id)).collect(),
+    }
+}
+
+/// The form of characters on the wire; `None`: there is no serial line, and the keys of one are not written.
+fn framing_of(line: &LineSettings) -> Option<Framing> {
+    match line.protocol {
+        Protocol::Rtu(framing) => Some(framing),
+        Protocol::Tcp => None,
     }
 }
 
@@ -171,7 +180,7 @@ fn unit(bus: &Bus, id: UnitId) -> Option<section::Unit> {
         replies: unit.replies,
         read_functions: List(functions.map(Function).collect()),
         response_timeout: Some(Duration::clamped(unit.response_timeout)),
-        byte_timeout: Some(Duration::clamped(unit.byte_timeout)),
+        byte_timeout: framing_of(&bus.line).map(|_| Duration::clamped(unit.byte_timeout)),
         request_gap: Some(Duration::clamped(unit.request_gap)),
         merge_gap: Some(MergeGap(unit.merge_gap)),
         max_read: Some(Count::clamped(unit.max_read.into())),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::line::{Framing, LineCounters, LineSettings, Parity, UnitId, UnitState, UnitView, View};
+use crate::line::{Framing, LineCounters, LineSettings, Parity, Protocol, UnitId, UnitState, UnitView, View};
 use crate::serial::PortDevice;
 
 use super::track::{LineTrouble, Track, UnitTrouble};
@@ -13,7 +13,7 @@ use super::track::{LineTrouble, Track, UnitTrouble};
 pub struct Evidence<'a> {
     /// The settings of the line.
     pub settings: &'a LineSettings,
-    /// The device or serial server of the line, for remedies and commands that name it.
+    /// The device or server of the line, for remedies and commands that name it.
     pub device: &'a PortDevice,
     /// The line ten minutes ago; what was counted before is ignored.
     pub before: &'a View,
@@ -34,8 +34,15 @@ pub struct Evidence<'a> {
 impl Evidence<'_> {
     /// The command that lists the units on this line, with its present settings.
     pub(super) fn scan_command(&self) -> String {
-        let Framing { baud_rate, parity, stop_bits } = self.settings.framing;
-        let mut command = format!("metergate scan {}", in_shell(&self.device.to_string()));
+        let target = match self.device {
+            PortDevice::Path(_) | PortDevice::Server(_) => self.device.to_string(),
+            PortDevice::ModbusTcp(server) => server.to_string(),
+        };
+        let mut command = format!("metergate scan {}", in_shell(&target));
+        let Framing { baud_rate, parity, stop_bits } = match self.settings.protocol {
+            Protocol::Rtu(framing) => framing,
+            Protocol::Tcp => return command,
+        };
         if baud_rate != SCAN_DEFAULT.baud_rate {
             command.push_str(&format!(" --baud {baud_rate}"));
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::line::PortState;
+use crate::line::{PortState, Protocol};
 
 use super::evidence::{Evidence, TroubleCount};
 use super::finding::{Finding, Kind, Severity};
@@ -45,12 +45,15 @@ fn silent(evidence: &Evidence<'_>) -> Option<Finding> {
         return None;
     }
     let ever = evidence.now.units.iter().filter_map(|unit| unit.last_good).max();
-    let framing = evidence.settings.framing;
+    let at = match evidence.settings.protocol {
+        Protocol::Rtu(framing) => format!(" at {framing}"),
+        Protocol::Tcp => String::new(),
+    };
     let since = ever.map(|last| super::format::duration(evidence.at.saturating_duration_since(last)));
     let what = match (evidence.now.units.len(), &since) {
-        (1, None) => format!("The only unit has never answered at {framing}"),
+        (1, None) => format!("The only unit has never answered{at}"),
         (1, Some(since)) => format!("The only unit has not answered for {since}"),
-        (count, None) => format!("None of the {count} units has ever answered at {framing}"),
+        (count, None) => format!("None of the {count} units has ever answered{at}"),
         (count, Some(since)) => format!("None of the {count} units has answered for {since}"),
     };
     let remedy =
@@ -121,8 +124,12 @@ fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn foreign_frames(evidence: &Evidence<'_>) -> Option<Finding> {
-    let what = |count| format!("Frames arrived from units to which no request was sent, {}", times(count));
-    counted(evidence, LineTrouble::ForeignFrames, Severity::Warning, Kind::ForeignFrames, what, FOREIGN)
+    let (seen, remedy) = match evidence.settings.protocol {
+        Protocol::Rtu(_) => ("Frames arrived from units to which no request was sent", FOREIGN),
+        Protocol::Tcp => ("Answers arrived that belong to no request", UNMATCHED),
+    };
+    let what = |count| format!("{seen}, {}", times(count));
+    counted(evidence, LineTrouble::ForeignFrames, Severity::Warning, Kind::ForeignFrames, what, remedy)
 }
 
 fn foreign_requests(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -159,7 +166,11 @@ fn full(evidence: &Evidence<'_>) -> Option<Finding> {
     let what = format!("The line was in use {used:.0} % of the last ten seconds{waiting}");
     let lost = evidence.now.statistics.failures.saturating_sub(evidence.before.statistics.failures);
     let busy = evidence.now.counters.busy.saturating_sub(evidence.before.counters.busy);
-    let remedy = if lost * 2 > busy { FULL_OF_FAILURES } else { FULL };
+    let remedy = match evidence.settings.protocol {
+        _ if lost * 2 > busy => FULL_OF_FAILURES,
+        Protocol::Rtu(_) => FULL,
+        Protocol::Tcp => FULL_SERVER,
+    };
     Some(finding(evidence, Severity::Warning, Kind::LineFull, what, remedy))
 }
 
@@ -170,7 +181,11 @@ fn polling(evidence: &Evidence<'_>) -> Option<Finding> {
     let since = evidence.track.slow_since()?;
     (evidence.at.saturating_duration_since(since) >= SLOW_FOR).then(|| {
         let what = format!("Background reading takes {slowdown:.1} times as long as planned");
-        finding(evidence, Severity::Warning, Kind::PollingSlow, what, POLLING).seen(since, evidence.at)
+        let remedy = match evidence.settings.protocol {
+            Protocol::Rtu(_) => POLLING,
+            Protocol::Tcp => POLLING_SERVER,
+        };
+        finding(evidence, Severity::Warning, Kind::PollingSlow, what, remedy).seen(since, evidence.at)
     })
 }
 
@@ -230,6 +245,16 @@ const COLLISION: &str = "Something else sends at the same time: look for a secon
 
 const FOREIGN: &str = "Another client sends requests on the same two wires, or answers arrive after the late guard: \
     look for a second gateway or a laptop, or set a longer `late_guard`";
+
+const UNMATCHED: &str = "The server answers with another transaction or unit identifier than that of the request, or \
+    more than once; none of these answers is used. Look for newer firmware of the server, and for another device with \
+    its address";
+
+const FULL_SERVER: &str = "Let clients share answers (`max_age: 5s` on their listener), or make them poll less often: \
+    one request at a time is sent to a server";
+
+const POLLING_SERVER: &str = "Set a longer `poll`, poll fewer blocks, or raise `poll_share`; if the server is a \
+    gateway, look at how full its own line is";
 
 const FULL: &str = "Let clients share answers (`max_age: 5s` on their listener), make them poll less often, or raise \
     the baud rate of the meters and the bus";

@@ -19,6 +19,12 @@ pub(super) fn port_closed(evidence: &Evidence<'_>) -> Remedy {
                 .to_owned(),
             "check that no other program is connected to it: most take one connection".to_owned(),
         ],
+        PortDevice::ModbusTcp(server) => vec![
+            "check that the server has power and network".to_owned(),
+            format!("check that it can be reached from here (`nc -vz {} {}`)", server.host(), server.port()),
+            "check its address and port, and whether it admits this gateway's address".to_owned(),
+            "check how many connections it takes: some serve only one or two".to_owned(),
+        ],
     };
     Remedy::steps(steps).with_context("The gateway tries again by itself")
 }
@@ -26,6 +32,14 @@ pub(super) fn port_closed(evidence: &Evidence<'_>) -> Remedy {
 /// No unit has ever answered.
 pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
     let scan = evidence.scan_command();
+    if let PortDevice::ModbusTcp(server) = evidence.device {
+        let steps = [
+            format!("identifiers that are not those of the units: `{scan}` lists the units that answer"),
+            format!("whether {server} is what was meant: another device may have this address"),
+            ITS_OWN_LINE.to_owned(),
+        ];
+        return Remedy::steps(steps).with_context("The server takes the connection, so the network is right");
+    }
     let (adapter, rate) = match evidence.device {
         PortDevice::Path(_) => (
             "adapter",
@@ -34,7 +48,7 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
                  `{scan} --try-settings`"
             ),
         ),
-        PortDevice::Server(_) => (
+        PortDevice::Server(_) | PortDevice::ModbusTcp(_) => (
             "serial server",
             "wrong baud rate or parity in the serial server's own settings: compare with a meter's own menu"
                 .to_owned(),
@@ -52,12 +66,17 @@ pub(super) fn never_answered(evidence: &Evidence<'_>) -> Remedy {
 
 /// Units have answered before, and none answers now.
 pub(super) fn answered_once(evidence: &Evidence<'_>) -> Remedy {
+    if matches!(evidence.device, PortDevice::ModbusTcp(_)) {
+        let steps = [ITS_OWN_LINE, "the server itself: whether a restart helps"];
+        return Remedy::steps(steps)
+            .with_context("The server takes the connection, and units have answered before");
+    }
     let [cable, adapter] = match evidence.device {
         PortDevice::Path(_) => [
             "the cable between the adapter and the first meter",
             "the adapter itself: unplug it and plug it in again",
         ],
-        PortDevice::Server(_) => [
+        PortDevice::Server(_) | PortDevice::ModbusTcp(_) => [
             "the cable between the serial server and the first meter",
             "the serial server itself: its settings, and whether a restart helps",
         ],
@@ -73,6 +92,13 @@ pub(super) fn answered_once(evidence: &Evidence<'_>) -> Remedy {
 
 /// A meter has never answered, while others answer.
 pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
+    if matches!(evidence.device, PortDevice::ModbusTcp(_)) {
+        let steps = [
+            "its identifier: whether the server has a unit of this one".to_owned(),
+            "its power, and its wires behind the server".to_owned(),
+        ];
+        return Remedy::steps(steps).with_context("Other units of this server answer");
+    }
     let steps = [
         own_settings(evidence, "this meter's address and baud rate in its own menu"),
         "its power".to_owned(),
@@ -91,12 +117,19 @@ pub(super) fn own_settings(evidence: &Evidence<'_>, what: &str) -> String {
                 "{what} (`{scan} --try-settings` finds a meter at another rate; stop the gateway meanwhile)"
             )
         }
-        PortDevice::Server(_) => what.to_owned(),
+        PortDevice::Server(_) | PortDevice::ModbusTcp(_) => what.to_owned(),
     }
 }
 
 /// A meter answers no more, while others answer.
-pub(super) fn gone() -> Remedy {
+pub(super) fn gone(evidence: &Evidence<'_>) -> Remedy {
+    if matches!(evidence.device, PortDevice::ModbusTcp(_)) {
+        let steps = ["its power", "its wires behind the server", "what the server itself says of it"];
+        return Remedy::steps(steps).with_context("Other units of this server answer");
+    }
     let steps = ["its power", "its plug and wires", "its display: a menu that is open, or a fault it shows"];
     Remedy::steps(steps).with_context("Other meters on this line answer")
 }
+
+const ITS_OWN_LINE: &str = "the line behind the server, if it is a gateway: what its own page or log says of the meters, \
+    their power and wires";

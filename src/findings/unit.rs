@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::line::{Misfit, RequestSummary, UnitSettings, UnitState, UnitView};
+use crate::line::{Misfit, Protocol, RequestSummary, UnitSettings, UnitState, UnitView};
 use crate::modbus::pdu::ExceptionCode;
 
 use super::evidence::{Evidence, UnitSpan};
@@ -108,10 +108,14 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         now.id,
         times(counts.foreign)
     );
-    let remedy = Remedy::steps([
-        format!("set its address back to {} in its own menu", now.id),
-        format!("or configure it as `id: {other}`, with `as:` the identifier clients use"),
-    ]);
+    let configure = format!("configure it as `id: {other}`, with `as:` the identifier clients use");
+    let remedy = match evidence.settings.protocol {
+        Protocol::Rtu(_) => Remedy::steps([
+            format!("set its address back to {} in its own menu", now.id),
+            format!("or {configure}"),
+        ]),
+        Protocol::Tcp => Remedy::step(configure),
+    };
     let found = finding(evidence, now, Severity::Fault, Kind::AddressChanged, what, remedy);
     Some(found.seen(span.first, span.last))
 }
@@ -119,6 +123,11 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
 /// Damaged answers. Two meters of one address damage nearly every answer, or answer one after the other; noise damages
 /// some.
 fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    match evidence.settings.protocol {
+        Protocol::Rtu(_) => {}
+        // TCP delivers bytes intact. Answers that belong to no request are a finding about the server.
+        Protocol::Tcp => return None,
+    }
     let span = evidence
         .span_of(now, UnitTrouble::Damaged)
         .or_else(|| evidence.span_of(now, UnitTrouble::Unexpected))?;
@@ -190,7 +199,7 @@ fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         (UnitState::Offline, Some(last)) => {
             let since = duration(evidence.at.saturating_duration_since(last));
             let others = evidence.has_other_answering(now);
-            let remedy = if others { remedies::gone() } else { remedies::answered_once(evidence) };
+            let remedy = if others { remedies::gone(evidence) } else { remedies::answered_once(evidence) };
             (format!("It has not answered for {since}"), remedy)
         }
         (UnitState::Online | UnitState::Confirming | UnitState::NeverSeen | UnitState::Offline, _) => {
@@ -210,7 +219,11 @@ fn lossy(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         return None;
     }
     let what = format!("{} of {} requests got no answer ({share} %)", counts.timeouts, counts.transactions);
-    let found = finding(evidence, now, Severity::Warning, Kind::Lossy, what, Remedy::step(LOSSY));
+    let remedy = match evidence.settings.protocol {
+        Protocol::Rtu(_) => LOSSY,
+        Protocol::Tcp => LOSSY_SERVER,
+    };
+    let found = finding(evidence, now, Severity::Warning, Kind::Lossy, what, Remedy::step(remedy));
     Some(found.seen(span.first, span.last))
 }
 
@@ -257,6 +270,10 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE => {
             "The client requests registers this meter does not have, or too many at once; mind that printed register \
              numbers start at 1 and addresses at 0"
+        }
+        ExceptionCode::GATEWAY_PATH_UNAVAILABLE | ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND => {
+            "The gateway in front of the meter says that it has no way to the meter, or got no answer from it: look \
+             there for the cause"
         }
         _ => "The meter itself reports a fault; look at its display",
     };
@@ -321,6 +338,9 @@ fn extend_timeout(allowed: Duration) -> Remedy {
         "if it is slower than its neighbours, look for what else keeps it busy".to_owned(),
     ])
 }
+
+const LOSSY_SERVER: &str = "Look for packets lost on the way (`ping`), as on a cellular or wireless link, and set a \
+    longer `response_timeout`; if the server is a gateway, look at its own line";
 
 const LOSSY: &str = "Check the wires at this meter and its neighbours, stubs longer than a hand, termination (120 \
     ohms at both ends only); a longer `request_gap` helps a meter that needs a pause";

@@ -27,7 +27,7 @@ use crate::config::{self, Config};
 use crate::endpoint::Endpoint;
 use crate::events::EventKind;
 use crate::line::{BusId, ListenerId, UnitId, View};
-use crate::serial::Watchdog;
+use crate::serial::{OwnConnections, Watchdog};
 use crate::server::{ListenerMetrics, ListenerState, Routes};
 use crate::status::DoctorReport;
 use crate::traffic::{Traffic, UnitDirectory, UnitName};
@@ -117,6 +117,7 @@ pub struct Gateway {
     /// Buses that the current reload has stopped, until the transaction on the wire has ended.
     stopping: Vec<JoinHandle<()>>,
     watchdog: Watchdog,
+    own_connections: OwnConnections,
 }
 
 impl Gateway {
@@ -139,6 +140,7 @@ impl Gateway {
         let page = StatusPage::new(started, events.clone())?;
         let traffic = Arc::<Traffic>::default();
         let watchdog = Watchdog::default();
+        let own_connections = OwnConnections::default();
         let mut gateway = Self {
             started,
             traffic,
@@ -155,6 +157,7 @@ impl Gateway {
             displaced: Vec::new(),
             stopping: Vec::new(),
             watchdog,
+            own_connections,
         };
         gateway.buses = config.buses.iter().map(|bus| gateway.start_bus(bus)).collect();
         gateway.record_names();
@@ -389,6 +392,7 @@ impl Gateway {
             metrics,
             audit: Arc::clone(&self.audit),
             traffic: Arc::clone(&self.traffic),
+            own_connections: self.own_connections.clone(),
             ..ListenerState::new(listener.settings.clone(), routes)
         }
     }
@@ -396,7 +400,7 @@ impl Gateway {
     fn start_bus(&mut self, settings: &config::Bus) -> RunningBus {
         let id = self.next_bus;
         self.next_bus = BusId(id.0 + 1);
-        RunningBus::start(id, settings, Arc::clone(&self.traffic), &self.watchdog)
+        RunningBus::start(id, settings, Arc::clone(&self.traffic), &self.watchdog, &self.own_connections)
     }
 
     /// Takes the names of buses and units from the running buses, for the traffic and for the audit of writes.

@@ -17,7 +17,9 @@ use super::addresses::BindAddress;
 use crate::config;
 use crate::line::{BusId, View};
 use crate::runtime::Timer;
-use crate::serial::{BusHandle, BusSettings, NameLookup, PortView, Supervised, Watchdog, port, supervision};
+use crate::serial::{
+    BusHandle, BusSettings, Network, OwnConnections, PortView, Supervised, Watchdog, port, supervision,
+};
 use crate::server::{Families, ListenerState, listener};
 use crate::traffic::Traffic;
 
@@ -57,6 +59,7 @@ impl RunningBus {
         settings: &config::Bus,
         traffic: Arc<Traffic>,
         watchdog: &Watchdog,
+        own: &OwnConnections,
     ) -> Self {
         let (handle, requests) = BusHandle::new(id, &settings.line.name);
         let view = Arc::clone(handle.view());
@@ -73,11 +76,13 @@ impl RunningBus {
             watchdog: watchdog.clone(),
             restarts: Arc::clone(&restarts),
         };
+        let own = own.clone();
         let opener = move || {
-            let (given, lookup) = (given.clone(), NameLookup::default());
+            let network = Network { own: own.clone(), ..Network::default() };
+            let given = given.clone();
             move || {
                 let settings = given.borrow();
-                port::open(settings.port.clone(), settings.line.response_timeout, lookup.clone())
+                port::open(settings.port.clone(), settings.line.response_timeout, network.clone())
             }
         };
         let reconnect = handle.reconnect();

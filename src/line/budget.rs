@@ -7,9 +7,8 @@
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-use crate::modbus::rtu;
 
-use super::poll::{INTERVAL_MIN, Pace, PollBlock, PollPlan, USUAL_PAUSE, reading_cost};
+use super::poll::{INTERVAL_MIN, Pace, PollBlock, PollPlan, reading_cost};
 use super::settings::{LineSettings, UnitId};
 
 /// The background reading of one line, computed.
@@ -59,7 +58,7 @@ impl Budget {
         let share = remedy.poll_share.unwrap_or(settings.poll_share);
         let blocks = planned(&remedy.applied_to(&blocks(settings)), share, now);
         let longest = blocks.iter().map(|block| block.cost).max().unwrap_or_default();
-        let silence = |gap| rtu::silence(settings.framing.baud_rate).max(gap);
+        let silence = |gap| settings.protocol.silence().max(gap);
         let slowest =
             settings.units.iter().map(|unit| unit.response_timeout + silence(unit.request_gap)).max();
         Self {
@@ -68,7 +67,7 @@ impl Budget {
             share,
             wait: longest,
             wait_for_learned: (settings.learn_limit > 0 && share > 0.0).then(|| longest_learned(settings)),
-            wait_for_silence: slowest.unwrap_or_default() + settings.framing.wire_time(REQUEST_LENGTH),
+            wait_for_silence: slowest.unwrap_or_default() + settings.protocol.wire_time(REQUEST_LENGTH),
             blocks,
         }
     }
@@ -179,7 +178,7 @@ fn longest_learned(settings: &LineSettings) -> Duration {
     let range =
         ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: REGISTERS_MAX };
     let gap = settings.units.iter().map(|unit| unit.request_gap).max().unwrap_or(settings.request_gap);
-    reading_cost(settings.framing, &range, USUAL_PAUSE, gap)
+    reading_cost(settings.protocol, &range, settings.protocol.usual_response_time(), gap)
 }
 
 /// Share of line time that readings need.
@@ -191,13 +190,14 @@ fn utilisation(blocks: &[Planned]) -> f64 {
 #[must_use]
 pub(super) fn blocks(settings: &LineSettings) -> Vec<PollBlock> {
     let mut blocks = Vec::new();
+    let (protocol, pause) = (settings.protocol, settings.protocol.usual_response_time());
     for unit in &settings.units {
         blocks.extend(unit.polling.blocks.iter().map(|block| PollBlock {
             unit: unit.id,
             range: block.range,
             measured: block.measured,
             pace: block.pace,
-            cost: reading_cost(settings.framing, &block.range, USUAL_PAUSE, unit.request_gap),
+            cost: reading_cost(protocol, &block.range, pause, unit.request_gap),
         }));
     }
     blocks

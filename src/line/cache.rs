@@ -10,16 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
-use crate::modbus::rtu;
 
 use super::budget;
 use super::event::{DivisionReason, Event};
 use super::now::Now;
 use super::overload::{OverloadDetector, PollingLoad};
-use super::poll::{Due, PollBlock, PollPlan, USUAL_PAUSE, reading_cost};
+use super::poll::{Due, PollBlock, PollPlan, reading_cost};
 use super::ranges::{BlockUse, RangeTable};
 use super::request::{ListenerId, Source};
-use super::settings::{Framing, LineSettings, Replies, UnitId};
+use super::settings::{LineSettings, Protocol, Replies, UnitId};
 use super::shares::{BackgroundShares, ReadingKind};
 use super::snapshot::Block;
 use super::tables::with_function;
@@ -29,7 +28,7 @@ use super::view::PollingView;
 /// The polled and learned ranges of a line.
 #[derive(Debug)]
 pub(super) struct Cache {
-    framing: Framing,
+    protocol: Protocol,
     /// The polled blocks of profiles; `None` until the port is first opened.
     plan: Option<PollPlan>,
     ranges: RangeTable,
@@ -80,7 +79,7 @@ impl Cache {
         let mut ranges = RangeTable::new(settings.learn_limit);
         ranges.configure(settings.learn_limit, &settings.units);
         Self {
-            framing: settings.framing,
+            protocol: settings.protocol,
             plan: None,
             ranges,
             shares: BackgroundShares::default(),
@@ -95,7 +94,7 @@ impl Cache {
 
     /// Applies new settings: blocks of units whose profile changed are planned anew, the others continue.
     pub(super) fn configure(&mut self, settings: &LineSettings, units: &mut Units, now: Instant) {
-        self.framing = settings.framing;
+        self.protocol = settings.protocol;
         self.ranges.configure(settings.learn_limit, &settings.units);
         self.is_full_noted = false;
         let Some(plan) = &mut self.plan else { return };
@@ -176,8 +175,8 @@ impl Cache {
             }
         }
         self.ranges.note_asked(id, wanted, max_age, now, source);
-        let framing = self.framing;
-        self.ranges.enclosing(id, wanted, now, |id, range| cost(framing, units, id, range))
+        let protocol = self.protocol;
+        self.ranges.enclosing(id, wanted, now, |id, range| cost(protocol, units, id, range))
     }
 
     /// A client's read missed the snapshot: records whether the block that would have served it was ruled out because
@@ -203,13 +202,13 @@ impl Cache {
         events: &mut Vec<Event>,
     ) -> Option<(UnitId, ReadRange)> {
         self.retry_divided(units, now);
-        let framing = self.framing;
+        let protocol = self.protocol;
         let plan = self.plan.as_mut()?;
         if !plan.may_spend(now) {
             return None;
         }
         let usable = |id: UnitId| units.get(id).is_some_and(|unit| may_be_polled(unit, now));
-        let cost = |id: UnitId, range: &ReadRange| cost(framing, units, id, range);
+        let cost = |id: UnitId, range: &ReadRange| cost(protocol, units, id, range);
         let ranges = &mut self.ranges;
         let due = self.shares.order().into_iter().find_map(|kind| {
             let due = match kind {
@@ -251,8 +250,8 @@ impl Cache {
     /// A background reading ended: charges its line time to the share and compares it with the estimate.
     pub(super) fn spend(&mut self, unit: &Unit, range: &ReadRange, took: Duration, events: &mut Vec<Event>) {
         let gap = unit.settings().request_gap;
-        let estimated = reading_cost(self.framing, range, USUAL_PAUSE, gap);
-        let silence = rtu::silence(self.framing.baud_rate).max(gap);
+        let estimated = reading_cost(self.protocol, range, self.protocol.usual_response_time(), gap);
+        let silence = self.protocol.silence().max(gap);
         let Some(plan) = &mut self.plan else { return };
         if !plan.spend(took + silence, estimated) {
             return;
@@ -365,7 +364,7 @@ impl Cache {
     pub(super) fn note_pause(&mut self, units: &mut Units, id: UnitId, now: Instant) {
         let Some(unit) = units.get(id) else { return };
         let Some(measured) = unit.response_time() else { return };
-        let planned = unit.planned_pause().unwrap_or(USUAL_PAUSE);
+        let planned = unit.planned_pause().unwrap_or(self.protocol.usual_response_time());
         let moved = measured.abs_diff(planned);
         if moved > PAUSE_STEP && moved * 4 > planned {
             self.replan(units, now);
@@ -395,9 +394,9 @@ impl Cache {
     }
 
     fn replan_shared(&mut self, units: &Units, now: Instant) {
-        let framing = self.framing;
+        let protocol = self.protocol;
         let Some(plan) = &mut self.plan else { return };
-        plan.recost(|id, range| cost(framing, units, id, range));
+        plan.recost(|id, range| cost(protocol, units, id, range));
         plan.replan(|id| units.get(id).is_some_and(|unit| !unit.is_offline()), now);
     }
 
@@ -494,7 +493,8 @@ impl Cache {
             }
             known => {
                 let halves = cut(unit, range).into_iter().flatten();
-                let cost = |range: &ReadRange| reading_cost(self.framing, range, USUAL_PAUSE, Duration::ZERO);
+                let pause = self.protocol.usual_response_time();
+                let cost = |range: &ReadRange| reading_cost(self.protocol, range, pause, Duration::ZERO);
                 let parts: Vec<PollBlock> =
                     halves.map(|range| PollBlock { range, cost: cost(&range), ..block }).collect();
                 match known {
@@ -598,11 +598,11 @@ fn block_use(units: &Units, id: UnitId, range: &ReadRange) -> Option<BlockUse> {
 }
 
 /// Line time of one reading, with the measured response time of the unit.
-fn cost(framing: Framing, units: &Units, id: UnitId, range: &ReadRange) -> Duration {
+fn cost(protocol: Protocol, units: &Units, id: UnitId, range: &ReadRange) -> Duration {
     let unit = units.get(id);
-    let pause = unit.and_then(Unit::response_time).unwrap_or(USUAL_PAUSE);
+    let pause = unit.and_then(Unit::response_time).unwrap_or(protocol.usual_response_time());
     let gap = unit.map_or(Duration::ZERO, |unit| unit.settings().request_gap);
-    reading_cost(framing, range, pause, gap)
+    reading_cost(protocol, range, pause, gap)
 }
 
 fn may_be_polled(unit: &Unit, now: Instant) -> bool {

@@ -9,7 +9,7 @@ use crate::modbus::pdu::ReadRange;
 
 use super::health::UnitState;
 use super::record::Misfit;
-use super::settings::{LineSettings, UnitId};
+use super::settings::{LineSettings, Protocol, UnitId};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,9 +194,7 @@ impl fmt::Display for Described<'_> {
                 "{label} is off-line (no answer for {}); it is probed now and then",
                 Seconds(*silent_for)
             ),
-            Event::LineSilent => f.write_str(
-                "line silent: no unit answers; check the cable, its A and B wires and the power of the units",
-            ),
+            Event::LineSilent => f.write_str(describe_silence(settings.protocol)),
             Event::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
             Event::Occupied => f.write_str(
                 "line occupied: bytes without end, nothing is sent into them; look for a unit that keeps \
@@ -247,6 +245,18 @@ impl fmt::Display for Described<'_> {
                 "clients read more ranges than `learn_limit` ({limit}) keeps fresh; raise it, or let the clients \
                  read longer ranges"
             ),
+        }
+    }
+}
+
+fn describe_silence(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rtu(_) => {
+            "line silent: no unit answers; check the cable, its A and B wires and the power of the units"
+        }
+        Protocol::Tcp => {
+            "line silent: no unit answers, though the server takes the connection; check the server and the line \
+             behind it"
         }
     }
 }

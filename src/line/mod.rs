@@ -6,7 +6,7 @@
 //! - `request`: what comes in and goes out.
 //! - `state_machine`: [`Line`]; routes events between the parts, answers a full queue, applies a reload.
 //! - `queue`: what waits; `scheduler` (`allowance`): what is sent next.
-//! - `wire` (`receive`, `echo`, `occupation`): the transaction in flight.
+//! - `wire`: the transaction in flight, in two forms: `rtu_wire` (`receive`, `echo`, `occupation`) and `mbap_wire`.
 //! - `unit`: one unit, and how long a probe waits; its parts are `health`, `probing` (which read, when), `ignored`,
 //!   `owed`, `snapshot` (`tables`). `silent_line`: the whole line.
 //! - `cache` (`poll`, `ranges`, `shares`, `overload`, `budget`): background reading.
@@ -22,6 +22,7 @@ mod event;
 mod health;
 mod ignored;
 mod incidents;
+mod mbap_wire;
 mod now;
 mod occupation;
 mod overload;
@@ -34,6 +35,7 @@ mod receive;
 mod record;
 mod recorder;
 mod request;
+mod rtu_wire;
 mod scheduler;
 pub mod settings;
 mod shares;
@@ -62,8 +64,8 @@ pub use record::{
 };
 pub use request::{Answer, BusId, ListenerId, Request, Source, Target};
 pub use settings::{
-    DemandedBlock, Echo, Framing, LineSettings, OfflineAfter, Pace, Parity, PolledBlock, Polling, Replies,
-    UnitId, UnitSettings,
+    DemandedBlock, Echo, Framing, LineSettings, OfflineAfter, Pace, Parity, PolledBlock, Polling, Protocol,
+    Replies, UnitId, UnitSettings,
 };
 pub use snapshot::{Block, Snapshot};
 pub use state_machine::{Line, Output, PortEvent, PortSettingsChange};

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::modbus::pdu::ReadRange;
-use crate::modbus::rtu;
 
-use super::settings::{Framing, UnitId};
+use super::settings::{Protocol, UnitId};
 use super::tables::Tables;
 
 /// How often a block is read.
@@ -39,9 +38,14 @@ pub struct PollBlock {
 
 /// Line time of one reading: both frames, the response time between them, and the silence before.
 #[must_use]
-pub(super) fn reading_cost(framing: Framing, range: &ReadRange, pause: Duration, gap: Duration) -> Duration {
-    let bytes = range.request().len() + REPLY_HEADER + range.byte_count() + 2 * rtu::OVERHEAD;
-    framing.wire_time(bytes) + pause + rtu::silence(framing.baud_rate).max(gap)
+pub(super) fn reading_cost(
+    protocol: Protocol,
+    range: &ReadRange,
+    pause: Duration,
+    gap: Duration,
+) -> Duration {
+    let bytes = range.request().len() + REPLY_HEADER + range.byte_count() + 2 * protocol.overhead();
+    protocol.wire_time(bytes) + pause + protocol.silence().max(gap)
 }
 
 /// A reading that is due.
@@ -400,9 +404,6 @@ fn interval_of(entry: &PlannedBlock, auto: Duration) -> Duration {
         Pace::Every(interval) => interval.max(INTERVAL_MIN),
     }
 }
-
-/// A meter's response time until one has been measured.
-pub(super) const USUAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Estimated line time after which readings are compared with the estimate.
 const COMPARED_TIME: Duration = Duration::from_secs(10);

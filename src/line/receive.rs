@@ -28,7 +28,7 @@ pub struct Frame {
 pub enum Finality {
     /// More bytes may come at any moment.
     Open,
-    /// The line has been quiet for [`QUIET`](super::wire::QUIET): a frame of unknown length may end here.
+    /// The line has been quiet for [`QUIET`](super::rtu_wire::QUIET): a frame of unknown length may end here.
     Quiet,
     /// Nothing more will come: bytes that form no frame are noise.
     Over,

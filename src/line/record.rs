@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::request::{Source, Target};
 use super::settings::UnitId;
 pub use super::wire::Misfit;
+use crate::modbus::AduFraming;
 use crate::modbus::pdu::ExceptionCode;
 
 /// One record of the line.
@@ -41,6 +42,15 @@ impl Record {
         }
     }
 
+    /// How the ADUs in it are framed.
+    #[must_use]
+    pub fn framing(&self) -> AduFraming {
+        match self {
+            Self::Transaction(transaction) => transaction.framing,
+            Self::Stray(stray) => stray.framing,
+        }
+    }
+
     /// What was received.
     #[must_use]
     pub fn received(&self) -> &Received {
@@ -66,7 +76,9 @@ pub struct Transaction {
     pub target: Target,
     /// 1 for the first sending of a request.
     pub attempt: u32,
-    /// The ADU as sent, including its CRC.
+    /// How the ADUs are framed.
+    pub framing: AduFraming,
+    /// The ADU as sent.
     pub request: Bytes,
     /// Everything received until it ended.
     pub received: Received,
@@ -81,6 +93,20 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// The PDU of the request.
+    #[must_use]
+    pub fn request_pdu(&self) -> &[u8] {
+        self.framing.pdu_of(&self.request)
+    }
+
+    /// The PDU of the answer; empty if none came whole.
+    #[must_use]
+    pub fn answer_pdu(&self) -> &[u8] {
+        let answer = self.received.segments.iter().find(|piece| piece.kind == SegmentKind::Answer);
+        let adu = answer.and_then(|piece| self.received.bytes.get(piece.start..piece.start + piece.length));
+        adu.map(|adu| self.framing.pdu_of(adu)).unwrap_or_default()
+    }
+
     /// From the end of the request on the wire to the first byte of the answer, if one came whole.
     #[must_use]
     pub fn answer_time(&self) -> Option<Duration> {
@@ -94,6 +120,8 @@ impl Transaction {
 pub struct Stray {
     /// Increases over the records of a bus.
     pub number: u64,
+    /// How the ADUs are framed.
+    pub framing: AduFraming,
     /// The bytes.
     pub received: Received,
     /// When the record was made.
@@ -130,7 +158,7 @@ pub enum Outcome {
     Garbled,
     /// The answer was intact and did not fit the request.
     Misfit(Misfit),
-    /// The port was lost during the attempt.
+    /// The port or the connection was lost during the attempt.
     PortLost,
     /// The line was declared occupied during the attempt.
     Occupied,

@@ -10,6 +10,7 @@ use super::request::{Source, Target};
 use super::statistics::LineStatistics;
 use super::view::{LineCounters, Window};
 use super::wire::Ended;
+use crate::modbus::AduFraming;
 
 /// Counters and records of a line.
 #[derive(Debug, Default)]
@@ -35,6 +36,7 @@ pub(super) struct Closed {
     pub(super) target: Target,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
+    pub(super) framing: AduFraming,
     /// Line time it took, the turnaround of a broadcast included.
     pub(super) took: Duration,
 }
@@ -78,7 +80,7 @@ impl Recorder {
 
     /// A request on the wire has ended: counts its line time and makes its record.
     pub(super) fn note_end(&mut self, ended: Ended, closed: Closed, now: Instant) -> Record {
-        let Closed { cause, requesters, target, attempt, outcome, took } = closed;
+        let Closed { cause, requesters, target, attempt, outcome, framing, took } = closed;
         self.counters.busy += took;
         self.counters.failures += u64::from(!outcome.is_good());
         self.window.note(self.counters.busy, now);
@@ -95,6 +97,7 @@ impl Recorder {
             clients: requesters.clients,
             target,
             attempt,
+            framing,
             request: ended.adu,
             received: ended.received,
             sent_at: ended.sent_at,
@@ -105,8 +108,8 @@ impl Recorder {
     }
 
     /// Makes a record of bytes received while no answer was awaited.
-    pub(super) fn note_stray(&mut self, received: Received, now: Instant) -> Record {
-        Record::Stray(Stray { number: self.next_number(), received, ended_at: now })
+    pub(super) fn note_stray(&mut self, framing: AduFraming, received: Received, now: Instant) -> Record {
+        Record::Stray(Stray { number: self.next_number(), framing, received, ended_at: now })
     }
 
     fn next_number(&mut self) -> u64 {

@@ -5,8 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::modbus::rtu;
-
 use super::allowance::Allowance;
 use super::health::UnitState;
 use super::queue::{Item, Purpose, Queue, Removed, Turn};
@@ -14,7 +12,7 @@ use super::request::Target;
 use super::settings::{LineSettings, UnitId};
 use super::silent_line::SilentLine;
 use super::unit::{Unit, Units};
-use super::wire::RtuWire;
+use super::wire::Wire;
 
 /// Why the gateway sends a read of its own that is no background reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +54,7 @@ enum Reserved {
 pub(super) struct Situation<'a> {
     pub(super) settings: &'a LineSettings,
     pub(super) units: &'a Units,
-    pub(super) wire: &'a RtuWire,
+    pub(super) wire: &'a Wire,
     pub(super) silent_line: &'a SilentLine,
 }
 
@@ -228,7 +226,7 @@ impl<T> Scheduler<T> {
             Reserved::Own { unit, .. } => Target::Unit(*unit),
         };
         let gap = gap_of(target, situation);
-        let silence = rtu::silence(situation.settings.framing.baud_rate);
+        let silence = situation.settings.protocol.silence();
         let silent = situation.wire.silent_from(Duration::ZERO);
         Some(situation.wire.silent_from(gap).min(reservation.since + gap + silence).max(silent))
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use super::poll::Pace;
 use super::tables::Tables;
 use crate::modbus::pdu::{FunctionCode, ReadRange};
-use crate::modbus::rtu;
+use crate::modbus::{AduFraming, mbap, rtu};
 
 /// The identifier of one unit on the line: 1 to 247 by the standard (MODBUS over Serial Line V1.02, chapter 2.2); 248
 /// to 255 are reserved by it, but some devices have no other.
@@ -83,6 +83,72 @@ impl fmt::Display for Framing {
             Parity::Odd => 'O',
         };
         write!(f, "{} 8{parity}{}", self.baud_rate, self.stop_bits)
+    }
+}
+
+/// How requests and answers of a line are framed, and with it how long they take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Modbus RTU, in characters of this form.
+    Rtu(Framing),
+    /// Modbus TCP. Nothing of its time can be computed: the time on the way is part of the response time.
+    Tcp,
+}
+
+impl Protocol {
+    /// The time `bytes` take on the wire, as far as it can be computed.
+    #[must_use]
+    pub fn wire_time(&self, bytes: usize) -> Duration {
+        match self {
+            Self::Rtu(framing) => framing.wire_time(bytes),
+            Self::Tcp => Duration::ZERO,
+        }
+    }
+
+    /// The silence before every request.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        match self {
+            Self::Rtu(framing) => rtu::silence(framing.baud_rate),
+            Self::Tcp => Duration::ZERO,
+        }
+    }
+
+    /// The response time of a unit until one has been measured.
+    #[must_use]
+    pub fn usual_response_time(&self) -> Duration {
+        match self {
+            Self::Rtu(_) => Duration::from_millis(5),
+            // A meter on Ethernet answers within a few milliseconds, one behind another gateway within some fifty.
+            Self::Tcp => Duration::from_millis(20),
+        }
+    }
+
+    /// Bytes around the PDU of a frame.
+    #[must_use]
+    pub fn overhead(&self) -> usize {
+        match self {
+            Self::Rtu(_) => rtu::OVERHEAD,
+            Self::Tcp => mbap::HEADER_LENGTH,
+        }
+    }
+
+    /// How a frame is laid out.
+    #[must_use]
+    pub fn adu_framing(&self) -> AduFraming {
+        match self {
+            Self::Rtu(_) => AduFraming::Rtu,
+            Self::Tcp => AduFraming::Tcp,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtu(framing) => framing.fmt(f),
+            Self::Tcp => f.write_str(AduFraming::Tcp.name()),
+        }
     }
 }
 
@@ -261,11 +327,11 @@ pub struct DemandedBlock {
 pub struct LineSettings {
     /// The bus's name, for logs.
     pub name: String,
-    /// How characters stand on the wire.
-    pub framing: Framing,
+    /// How its frames are laid out, and how long they take.
+    pub protocol: Protocol,
     /// For units that are not configured one by one, and the upper limit of learned response times.
     pub response_timeout: Duration,
-    /// Silence before a request, where longer than 3.5 characters.
+    /// Silence before a request, where longer than that of the protocol.
     pub request_gap: Duration,
     /// Silence after a broadcast, for the units to act on it.
     pub turnaround_delay: Duration,

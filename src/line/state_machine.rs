@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::modbus::mbap::FramingError;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 use crate::modbus::{reply, rtu};
 
@@ -20,12 +21,13 @@ use super::event::Event;
 use super::health::{Transition, UnitState};
 use super::ignored::ReadStatus;
 use super::incidents::RequestSummary;
+use super::mbap_wire::is_unreached;
 use super::now::Now;
 use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
 use super::queue::{Item, OWN_TURN, Purpose, Removed, Turn, Waiter};
 use super::receive::Frame;
-use super::record::{Cause, Misfit, Outcome, Record};
+use super::record::{Cause, Misfit, Outcome, Received, Record};
 use super::recorder::{Closed, Recorder, Requesters};
 use super::request::{Answer, ListenerId, Request, Target};
 use super::scheduler::{NextRequest, OwnPurpose, Scheduler, Situation};
@@ -34,7 +36,7 @@ use super::silent_line::{SilentLine, Suspicion};
 use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
 use super::view::{PortState, View};
-use super::wire::{AttemptFailure, Ended, Misfits, Outgoing, RtuWire, WireEvent, exception_of};
+use super::wire::{AttemptFailure, Ended, Misfits, Outgoing, Wire, WireEvent, exception_of};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum PortEvent {
     Opened,
     /// It was lost, or its settings were refused.
     Lost,
+    /// The server closed its connection in the usual course, and it is being made again: requests wait.
+    Interrupted,
 }
 
 /// Whether a reload changed what the port is opened with: device, framing, direction or echo.
@@ -59,6 +63,8 @@ pub enum PortSettingsChange {
 pub enum Output<T> {
     /// Send these bytes at once and in one piece.
     Transmit(Bytes),
+    /// Close the connection: what came is no Modbus TCP, and nothing after it can be decoded.
+    Disconnect(FramingError),
     /// A record of the line. Precedes the `Reply` that results from it.
     Record(Arc<Record>),
     /// An event, for the log.
@@ -82,7 +88,7 @@ pub enum Output<T> {
 #[derive(Debug)]
 pub struct Line<T> {
     settings: LineSettings,
-    wire: RtuWire,
+    wire: Wire,
     in_flight: Option<InFlight<T>>,
     scheduler: Scheduler<T>,
     units: Units,
@@ -135,7 +141,7 @@ impl<T> Line<T> {
     #[must_use]
     pub fn new(settings: LineSettings) -> Self {
         Self {
-            wire: RtuWire::new(settings.framing, settings.echo),
+            wire: Wire::new(settings.protocol, settings.echo),
             in_flight: None,
             scheduler: Scheduler::new(&settings),
             units: Units::new(&settings),
@@ -183,8 +189,12 @@ impl<T> Line<T> {
                 let was_closed = self.wire.port() == PortState::Closed;
                 self.recorder.statistics_mut().openings += u64::from(was_closed);
                 self.wire.open(now.instant);
-                self.owe_unknown(now.instant);
-                self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
+                if self.wire.owes_answers() {
+                    self.owe_unknown(now.instant);
+                }
+                if was_closed {
+                    self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
+                }
             }
             PortEvent::Lost => {
                 let was_open = self.wire.port() != PortState::Closed;
@@ -193,6 +203,11 @@ impl<T> Line<T> {
                 let ended = self.wire.close();
                 self.abandon(ended, Outcome::PortLost, now);
                 self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+                self.record_stray(now.instant);
+            }
+            PortEvent::Interrupted => {
+                let ended = self.wire.interrupt(now.instant);
+                self.interrupt(ended, now);
                 self.record_stray(now.instant);
             }
         }
@@ -207,7 +222,7 @@ impl<T> Line<T> {
         if port == PortSettingsChange::Reopened {
             let ended = self.wire.close();
             self.abandon(ended, Outcome::PortLost, now);
-            self.wire.configure(settings.framing, settings.echo);
+            self.wire.configure(settings.protocol, settings.echo);
             self.silent_line.reset();
             self.units.iter_mut().for_each(Unit::reset);
             self.cache.reset(&settings);
@@ -482,11 +497,12 @@ impl<T> Line<T> {
 
     /// Wire time of a request and its answer. An answer of unknown length counts as the shortest; a broadcast has none.
     fn time_on_wire(&self, pdu: &RequestPdu, target: Target) -> Duration {
+        let overhead = self.settings.protocol.overhead();
         let answer = match target {
-            Target::Unit(_) => 2 + pdu.range().map_or(0, |range| range.byte_count()) + rtu::OVERHEAD,
+            Target::Unit(_) => 2 + pdu.range().map_or(0, |range| range.byte_count()) + overhead,
             Target::Broadcast => 0,
         };
-        self.wire.wire_time(pdu.bytes().len() + rtu::OVERHEAD + answer)
+        self.settings.protocol.wire_time(pdu.bytes().len() + overhead + answer)
     }
 
     // Sending.
@@ -658,9 +674,20 @@ impl<T> Line<T> {
                 WireEvent::Answered { ended, frame, response_time } => {
                     self.succeed(ended, &frame, response_time, now);
                 }
+                WireEvent::Unreached { ended, frame } => self.pass_unreached(ended, &frame, now),
                 WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
                 WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
+                WireEvent::Outdated { request, frame, after } => {
+                    self.note_outdated(&request, &frame, after, now.instant);
+                }
+                WireEvent::Unmatched { unit } => {
+                    self.recorder.counters_mut().foreign_frames += 1;
+                    if let Some(unit) = unit.and_then(|unit| self.units.get_mut(unit)) {
+                        unit.counters_mut().unexpected += 1;
+                    }
+                }
+                WireEvent::Misframed(error) => self.outputs.push_back(Output::Disconnect(error)),
                 WireEvent::Alive { unit, misfit } => {
                     self.note_misfit(unit, misfit, self.summarize_in_flight(unit), now.instant);
                 }
@@ -686,8 +713,7 @@ impl<T> Line<T> {
                     self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
                 }
                 WireEvent::Stray(received) => {
-                    let record = self.recorder.note_stray(received, now.instant);
-                    self.outputs.push_back(Output::Record(Arc::new(record)));
+                    self.note_stray(received, now.instant);
                 }
             }
         }
@@ -720,6 +746,90 @@ impl<T> Line<T> {
             }
         }
         self.answer_all(item, &frame.pdu, id, now);
+    }
+
+    /// The server answered that the unit has not, or that it has no way to the unit. The client gets its exception
+    /// untouched, and nothing is repeated: the server has done that. In all else this is silence of the unit. Taken for
+    /// its answer, it would keep a unit without power on-line as long as the server has some.
+    fn pass_unreached(&mut self, ended: Ended, frame: &Frame, now: Now) {
+        let Some(in_flight) = self.in_flight.take() else { return };
+        let Some(code) = exception_of(&frame.pdu) else { return };
+        let id = frame.unit;
+        let sent_at = ended.sent_at;
+        let in_flight = self.close_transaction(ended, in_flight, Outcome::Exception(code), now.instant);
+        let InFlight { item, own, is_as_asked, is_alive, requesters, .. } = in_flight;
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.note_exception(code);
+            unit.incidents_mut().refusal = Some((code, RequestSummary::new(&item.pdu, requesters.first)));
+        }
+        self.note_read_failure(id, &item, ReadFailure::NoAnswer, now.instant);
+        let (pdu, purpose) = (item.pdu.clone(), item.purpose);
+        // First, so that what is asked again for a part is refused with the rest if the unit is lost.
+        self.answer_all(item, &frame.pdu, id, now);
+        if self.silent_line.is_silent() {
+            if purpose == Purpose::ClientProbe {
+                self.note_client_probe_unanswered(id, sent_at, now.instant);
+            }
+        } else if !is_alive {
+            self.note_unanswered(id, purpose, own, sent_at, now.instant);
+        }
+        let is_ignored = match purpose {
+            Purpose::Trial => true,
+            Purpose::Request | Purpose::Unproven => is_as_asked && !is_alive,
+            Purpose::ClientProbe => false,
+        };
+        if is_ignored {
+            self.note_ignored(id, &pdu, now.instant);
+        }
+    }
+
+    /// The connection has ended in the usual course. A read on the wire waits for the next one, once more than `retries`
+    /// of none; whether a write was carried out is unknown.
+    fn interrupt(&mut self, ended: Option<Ended>, now: Now) {
+        let Some((in_flight, ended)) = self.in_flight.take().zip(ended) else { return };
+        let wire_end = ended.wire_end;
+        let in_flight = self.close_transaction(ended, in_flight, Outcome::PortLost, now.instant);
+        let InFlight { item, own, .. } = in_flight;
+        match item.target {
+            Target::Broadcast => self.wire.block_until(wire_end + self.settings.turnaround_delay),
+            Target::Unit(_) => {}
+        }
+        let (target, pdu, purpose) = (item.target, item.pdu.clone(), item.purpose);
+        let is_repeated = if own.is_none()
+            && item.pdu.is_read()
+            && item.attempts <= self.settings.retries.max(1)
+            && !self.closing
+        {
+            self.retry_or_give_up(item, Retry::Allowed, AttemptFailure::Interrupted, now.instant)
+        } else {
+            for waiter in item.waiters {
+                self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
+            }
+            false
+        };
+        if !is_repeated {
+            self.undo_trial(target, &pdu, purpose);
+        }
+        self.settle_client_probes();
+    }
+
+    /// The answer to an earlier request: it is given to no client, and shows that the unit answers, if late.
+    fn note_outdated(&mut self, request: &RequestPdu, frame: &Frame, after: Duration, now: Instant) {
+        let id = frame.unit;
+        let Some(unit) = self.units.get_mut(id) else { return };
+        unit.counters_mut().late_answers += 1;
+        let count = unit.counters_mut().late_answers;
+        self.events.push(Event::Late { unit: id, after, count });
+        if is_unreached(&frame.pdu) {
+            return;
+        }
+        let transition = unit.note_answer(request, exception_of(&frame.pdu), None, now);
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.item.target == Target::Unit(id)
+        {
+            in_flight.is_alive = true;
+        }
+        self.note_alive(id, transition, now);
     }
 
     /// The request on the wire got no fitting answer.
@@ -781,6 +891,9 @@ impl<T> Line<T> {
     /// waits for the answer.
     fn owe(&mut self, item: &Item<T>, key: Option<u64>, sending: Sending, now: Instant) {
         let Target::Unit(id) = item.target else { return };
+        if !self.wire.owes_answers() {
+            return;
+        }
         let Some(unit) = self.units.get_mut(id).or_else(|| self.retired.get_mut(&id)) else { return };
         let Sending { sent_at, wire_end, epoch, turn } = sending;
         // A probe, a damaged answer and a lost port end the wait early; the unit still has its whole timeout.
@@ -822,7 +935,7 @@ impl<T> Line<T> {
                 unit.statistics_mut().truncated += 1;
             }
             AttemptFailure::Garbled => unit.counters_mut().crc_errors += 1,
-            AttemptFailure::Misfit => {}
+            AttemptFailure::Misfit | AttemptFailure::Interrupted => {}
         }
     }
 
@@ -1062,7 +1175,8 @@ impl<T> Line<T> {
             None => Cause::Client,
         };
         let (target, attempt, requesters) = (item.target, item.attempts, in_flight.requesters.clone());
-        let closed = Closed { cause, requesters, target, attempt, outcome, took };
+        let framing = self.settings.protocol.adu_framing();
+        let closed = Closed { cause, requesters, target, attempt, outcome, framing, took };
         let record = self.recorder.note_end(ended, closed, now);
         self.outputs.push_back(Output::Record(Arc::new(record)));
         in_flight
@@ -1140,7 +1254,8 @@ impl<T> Line<T> {
 
     /// Age that data may have merely because of the duration of its own transaction.
     fn time_in_flight(&self, begun: Now, now: Now) -> Duration {
-        now.since(begun).min(self.settings.response_timeout + self.wire.wire_time(2 * rtu::ADU_MAX))
+        now.since(begun)
+            .min(self.settings.response_timeout + self.settings.protocol.wire_time(2 * rtu::ADU_MAX))
     }
 
     /// Requeues the request for the clients that can still be answered in time; 0x0B for the others. Waiters' own
@@ -1162,7 +1277,10 @@ impl<T> Line<T> {
         let in_time = |waiter: &Waiter<T>| waiter.deadline > held + time && !self.closing;
         let tables = self.tables(id);
         let sent = item.pdu.range();
-        let may_be_too_long = failure != AttemptFailure::Garbled || !again;
+        let may_be_too_long = match failure {
+            AttemptFailure::Garbled | AttemptFailure::Interrupted => !again,
+            AttemptFailure::Silent | AttemptFailure::Truncated | AttemptFailure::Misfit => true,
+        };
         let asks_less = |waiter: &Waiter<T>| {
             let ranges = waiter.pdu.range().zip(sent);
             may_be_too_long && ranges.is_some_and(|(wanted, sent)| !tables.are_same(&wanted, &sent))
@@ -1418,9 +1536,14 @@ impl<T> Line<T> {
     /// What was received while no answer was awaited is complete: makes its record.
     fn record_stray(&mut self, now: Instant) {
         if let Some(received) = self.wire.take_stray() {
-            let record = self.recorder.note_stray(received, now);
-            self.outputs.push_back(Output::Record(Arc::new(record)));
+            self.note_stray(received, now);
         }
+    }
+
+    fn note_stray(&mut self, received: Received, now: Instant) {
+        let framing = self.settings.protocol.adu_framing();
+        let record = self.recorder.note_stray(framing, received, now);
+        self.outputs.push_back(Output::Record(Arc::new(record)));
     }
 
     /// The published view of the line.
@@ -1497,6 +1620,7 @@ fn outcome_of(failure: AttemptFailure, misfit: Option<Misfit>) -> Outcome {
         (AttemptFailure::Silent | AttemptFailure::Misfit, None) => Outcome::Silent,
         (AttemptFailure::Truncated, _) => Outcome::Truncated,
         (AttemptFailure::Garbled, _) => Outcome::Garbled,
+        (AttemptFailure::Interrupted, _) => Outcome::PortLost,
     }
 }
 

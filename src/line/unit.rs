@@ -222,9 +222,7 @@ impl Unit {
         now: Instant,
     ) -> Option<Transition> {
         if let Some(code) = exception {
-            self.counters.exceptions += 1;
-            self.statistics.note_exception(code);
-            self.last_exception = Some(code);
+            self.note_exception(code);
         }
         if let Some(sample) = response_time {
             self.response_time = Some(match self.response_time {
@@ -236,6 +234,13 @@ impl Unit {
         self.health.note_read(request);
         self.ignored.note_answered(request);
         self.note_alive(now)
+    }
+
+    /// A request to the unit was answered with this exception.
+    pub(super) fn note_exception(&mut self, code: ExceptionCode) {
+        self.counters.exceptions += 1;
+        self.statistics.note_exception(code);
+        self.last_exception = Some(code);
     }
 
     /// The unit sent an intact frame that proves it is alive.

@@ -24,13 +24,13 @@ use crate::line::{
 };
 use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
-use crate::serial::clock;
 use crate::serial::handle::{ReplySender, departures};
 use crate::serial::ioctl::LineErrors;
 use crate::serial::port::{OpenPort, describe_loss};
 use crate::serial::port_view::PortView;
 use crate::serial::settings::{PortDevice, PortSettings};
 use crate::serial::watchdog::{Heartbeat, Watchdog};
+use crate::serial::{clock, connection};
 use crate::traffic::Traffic;
 
 /// What a reload changes of a running bus.
@@ -121,6 +121,9 @@ where
         open,
         opening: None,
         port: None,
+        opened_at: Instant::now(),
+        has_received: false,
+        is_interrupted: false,
         port_view: PortView::default(),
         port_published: port,
         line_errors: LineErrors::default(),
@@ -148,6 +151,12 @@ struct BusTask<S, F, O> {
     /// An opening that takes its time; the port is closed meanwhile.
     opening: Option<Pin<Box<O>>>,
     port: Option<OpenPort<S>>,
+    /// When it was opened last.
+    opened_at: Instant,
+    /// Whether anything was received since the port was opened.
+    has_received: bool,
+    /// Whether the connection has ended in the usual course and is being made again, with requests waiting for it.
+    is_interrupted: bool,
     port_view: PortView,
     port_published: Arc<ArcSwap<PortView>>,
     /// The driver's counters at the last reading, and when they are read again.
@@ -264,6 +273,7 @@ where
                 }
                 self.reopen.pause = REOPEN_MIN;
                 self.reopen.last_error = None;
+                self.is_interrupted = false;
                 self.try_open();
                 if self.opening.is_some() {
                     self.port_view.fail(CONNECTING.to_owned());
@@ -281,6 +291,9 @@ where
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
+                Output::Disconnect(error) => {
+                    self.lose_port(&io::Error::new(io::ErrorKind::InvalidData, error));
+                }
                 Output::Publish(view) => self.view.store(view),
                 Output::Record(record) => self.traffic.note_record(self.id, record),
                 Output::Event(event) => self.log(&event),
@@ -335,6 +348,7 @@ where
             Ok(0) => self.lose_port(&io::ErrorKind::UnexpectedEof.into()),
             Ok(length) => {
                 let bytes = &buffer[..length];
+                self.has_received = true;
                 trace!(bus = %self.name, "received {}", Hex(bytes));
                 self.line.handle_bytes(bytes, clock::now());
             }
@@ -359,16 +373,21 @@ where
     fn handle_opened(&mut self, opened: Result<OpenPort<S>, E>) {
         match opened {
             Ok(port) => {
-                if let Some(held_back) = self.permit(LogKind::Port) {
-                    info!(bus = %self.name, held_back, "port open: {}: {}", self.device, port.report);
-                }
                 let line_errors = (port.line_errors)(&port.stream);
-                let now = Instant::now().into_std();
-                self.port_view.open(&port.report, now);
-                if line_errors.is_some() {
-                    self.port_view.begin_line_errors();
+                if std::mem::take(&mut self.is_interrupted) {
+                    debug!(bus = %self.name, "connected again: {}: {}", self.device, port.report);
+                } else {
+                    if let Some(held_back) = self.permit(LogKind::Port) {
+                        info!(bus = %self.name, held_back, "port open: {}: {}", self.device, port.report);
+                    }
+                    self.port_view.open(&port.report, Instant::now().into_std());
+                    if line_errors.is_some() {
+                        self.port_view.begin_line_errors();
+                    }
+                    self.publish_port();
                 }
-                self.publish_port();
+                self.has_received = false;
+                self.opened_at = Instant::now();
                 self.line_errors = line_errors.unwrap_or_default();
                 self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.port = Some(port);
@@ -377,6 +396,7 @@ where
             }
             Err(error) => {
                 let problem = format!("{}: {error}", self.device);
+                let is_lost = std::mem::take(&mut self.is_interrupted);
                 if self.reopen.last_error.as_ref() == Some(&problem) {
                     debug!(bus = %self.name, "port still closed: {problem}");
                 } else {
@@ -385,10 +405,17 @@ where
                         error!(bus = %self.name, held_back, "cannot open the port: {problem}; trying again");
                         self.reopen.last_error = Some(problem);
                     }
-                    self.port_view.fail(error.to_string());
+                    if is_lost {
+                        self.port_view.lose(error.to_string());
+                    } else {
+                        self.port_view.fail(error.to_string());
+                    }
                     self.publish_port();
                 }
                 self.schedule_reopen();
+                if is_lost {
+                    self.line.handle_port(PortEvent::Lost, clock::now());
+                }
             }
         }
     }
@@ -408,14 +435,16 @@ where
 
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose_port(&mut self, error: &io::Error) {
+        if self.is_interruption(error) {
+            return self.interrupt(error);
+        }
         let (device, problem) = (&self.device, describe_loss(&self.device, error));
         if let Some(held_back) = self.permit(LogKind::Port) {
             warn!(bus = %self.name, held_back, "port lost: {device}: {problem}; until it is back clients get 0x0A, \
                 except for reads that the snapshot serves");
         }
-        let now = Instant::now().into_std();
         // One that is lost soon after each opening is not to be opened ever faster.
-        if self.port_view.since.is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
+        if self.opened_at.elapsed() >= STEADY {
             self.reopen.pause = REOPEN_MIN;
         }
         self.port_view.lose(problem);
@@ -427,6 +456,30 @@ where
         self.line.handle_port(PortEvent::Lost, clock::now());
     }
 
+    /// Whether a Modbus TCP server has closed a connection that had served its purpose. Many do so after some idle time,
+    /// some after each answer; it is no fault.
+    fn is_interruption(&self, error: &io::Error) -> bool {
+        match self.device {
+            PortDevice::Path(_) | PortDevice::Server(_) => false,
+            PortDevice::ModbusTcp(_) => {
+                let has_served = self.has_received || self.opened_at.elapsed() >= STEADY;
+                has_served && connection::is_closed_by_server(error)
+            }
+        }
+    }
+
+    /// Connects again at once, while requests wait.
+    fn interrupt(&mut self, error: &io::Error) {
+        debug!(bus = %self.name, "{}: {}; connecting again", self.device, describe_loss(&self.device, error));
+        if let Some(port) = self.port.take() {
+            (port.discard)(&port.stream);
+        }
+        self.is_interrupted = true;
+        let at = Instant::now().max(self.opened_at + RECONNECT_MIN);
+        self.reopen = Reopen { at, pause: REOPEN_MIN, last_error: None };
+        self.line.handle_port(PortEvent::Interrupted, clock::now());
+    }
+
     fn publish_port(&self) {
         self.port_published.store(Arc::new(self.port_view.clone()));
     }
@@ -435,7 +488,7 @@ where
         self.reopen.at = Instant::now() + self.reopen.pause;
         let longest = match self.device {
             PortDevice::Path(_) => REOPEN_MAX,
-            PortDevice::Server(_) => RECONNECT_MAX,
+            PortDevice::Server(_) | PortDevice::ModbusTcp(_) => RECONNECT_MAX,
         };
         self.reopen.pause = (self.reopen.pause * 2).min(longest);
     }
@@ -512,8 +565,11 @@ const REOPEN_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts: a device that returns just after a failed one is still back within a second.
 const REOPEN_MAX: Duration = Duration::from_millis(500);
 
-/// The same for a serial server, to whose connection others may have a claim, too.
+/// The same for a server, to whose connection others may have a claim, too.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Shortest time between two connections to a server that closes each of them after an answer.
+const RECONNECT_MIN: Duration = Duration::from_millis(20);
 
 /// A port that was open for so long is opened again after the first pause.
 const STEADY: Duration = Duration::from_secs(10);

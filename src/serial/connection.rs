@@ -1,8 +1,6 @@
-//! The connection to a serial server: made, kept alive, and given up when nothing sent arrives any more.
+//! The connection to a server: made, kept alive, and given up when nothing sent arrives any more.
 //!
-//! Owns the socket's options and what is said of a connection that fails or ends. The first bytes after a connect are
-//! discarded: they answer no request of ours. A server that has another client often accepts all the same, says so in
-//! words and closes; only a connection that survives this moment counts as one.
+//! Owns the socket's options and what is said of a connection that fails or ends.
 
 use std::fmt;
 use std::io;
@@ -17,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::serial::name_lookup::{LookupError, NameLookup};
 use crate::serial::settings::ServerAddress;
 
-/// Why there is no connection to a serial server.
+/// Why there is no connection to a server.
 #[derive(Debug)]
 pub enum ConnectError {
     /// Its name has no address.
@@ -31,7 +29,7 @@ pub enum ConnectError {
     Addresses(Vec<(SocketAddr, AddressError)>),
 }
 
-/// Why one address of a serial server cannot be connected to.
+/// Why one address of a server cannot be connected to.
 #[derive(Debug)]
 pub enum AddressError {
     /// What the system said.
@@ -90,12 +88,23 @@ impl AddressError {
 
 impl std::error::Error for ConnectError {}
 
+/// What a server does with a connection it cannot serve, or has taken over from an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerKind {
+    /// The first bytes answer no request of ours and are discarded. A server that has another client often accepts all
+    /// the same, says so in words and closes; only a connection that survives this moment counts as one.
+    Serial,
+    /// An answer names its request, so a connection counts from its first moment on.
+    ModbusTcp,
+}
+
 /// Connects to the server, to one of its addresses after the other.
 ///
 /// # Errors
 /// If its name has no address, or none of them takes and keeps a connection.
 pub(super) async fn connect(
     server: &ServerAddress,
+    kind: ServerKind,
     response_timeout: Duration,
     lookup: &NameLookup,
 ) -> Result<TcpStream, ConnectError> {
@@ -104,7 +113,7 @@ pub(super) async fn connect(
     let within = CONNECT_TIMEOUT.max(response_timeout);
     let mut tried = Vec::new();
     for address in addresses.into_iter().take(MAX_ADDRESSES) {
-        match connect_to(address, within, acknowledge_timeout(response_timeout)).await {
+        match connect_to(address, kind, within, acknowledge_timeout(response_timeout)).await {
             Ok(stream) => return Ok(stream),
             Err(error) => tried.push((address, error)),
         }
@@ -116,6 +125,7 @@ pub(super) async fn connect(
 
 async fn connect_to(
     address: SocketAddr,
+    kind: ServerKind,
     within: Duration,
     acknowledge_within: Duration,
 ) -> Result<TcpStream, AddressError> {
@@ -126,7 +136,10 @@ async fn connect_to(
     if stream.local_addr().ok() == Some(address) {
         return Err(AddressError::System(io::ErrorKind::ConnectionRefused.into()));
     }
-    settle(&mut stream).await?;
+    match kind {
+        ServerKind::Serial => settle(&mut stream).await?,
+        ServerKind::ModbusTcp => {}
+    }
     Ok(stream)
 }
 
@@ -166,20 +179,28 @@ pub(super) fn discard(stream: &TcpStream) {
     drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
-/// How a connection ended, in words.
-pub(super) fn describe_loss(error: &io::Error) -> String {
+/// How a connection to `server` ended, in words.
+pub(super) fn describe_loss(server: &str, error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::UnexpectedEof {
-        "the serial server closed the connection".to_owned()
+        format!("{server} closed the connection")
     } else if kind == io::ErrorKind::ConnectionReset || kind == io::ErrorKind::BrokenPipe {
-        "the serial server reset the connection".to_owned()
+        format!("{server} reset the connection")
     } else if kind == io::ErrorKind::TimedOut {
-        "the serial server acknowledges nothing any more".to_owned()
+        format!("{server} acknowledges nothing any more")
     } else if has_no_route(error) {
-        "no route to the serial server any more".to_owned()
+        format!("no route to {server} any more")
     } else {
         error.to_string()
     }
+}
+
+/// Whether a connection ended because the server has closed it.
+pub(super) fn is_closed_by_server(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn has_no_route(error: &io::Error) -> bool {
@@ -241,7 +262,9 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = server.local_addr().expect("an address");
         let acknowledge_within = Duration::from_secs(4);
-        let stream = connect_to(address, CONNECT_TIMEOUT, acknowledge_within).await.expect("a connection");
+        let stream = connect_to(address, ServerKind::Serial, CONNECT_TIMEOUT, acknowledge_within)
+            .await
+            .expect("a connection");
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().expect("an option"));
         assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(acknowledge_within));

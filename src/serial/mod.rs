@@ -1,4 +1,4 @@
-//! Serial ports and connections to serial servers, and the task that drives the line of a bus.
+//! Serial ports and connections to servers, and the task that drives the line of a bus.
 //!
 //! Owns the port and the task: opens the device or connects to the server, passes its bytes to the
 //! [`Line`](crate::line::Line), performs the line's outputs, and publishes its view. What is sent to a meter is decided
@@ -12,6 +12,7 @@ mod direction;
 mod handle;
 mod ioctl;
 mod name_lookup;
+mod own_connections;
 pub mod port;
 mod port_view;
 mod settings;
@@ -25,9 +26,10 @@ pub use direction::DirectionError;
 pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, ReservedSlot};
 pub use ioctl::{LineErrors, SerialRs485};
 pub use name_lookup::{LookupError, NameLookup};
-pub use port::{OpenError, OpenPort};
+pub use own_connections::OwnConnections;
+pub use port::{Network, OpenError, OpenPort};
 pub use port_view::PortView;
 pub use settings::{Direction, PortDevice, PortSettings, ServerAddress};
 pub use supervision::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
-pub use transport::Transport;
+pub use transport::{Connection, Transport};
 pub use watchdog::Watchdog;

@@ -1,5 +1,5 @@
 //! Opening a port: a serial device exclusively, with its settings read back, direction and latency; or the connection
-//! to a serial server.
+//! to a server.
 //!
 //! A driver may silently keep other settings than the requested ones, so on real ports they are read back and a
 //! difference keeps the bus down. The same holds for `direction: rs485`. A pseudo terminal has no baud rate and no
@@ -8,6 +8,7 @@
 use std::fmt;
 use std::future::{self, Future};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -19,12 +20,13 @@ use tokio_serial::{
 };
 
 use crate::line::{Framing, Parity};
-use crate::serial::connection::ConnectError;
+use crate::serial::connection::{ConnectError, ServerKind};
 use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::name_lookup::NameLookup;
+use crate::serial::own_connections::OwnConnections;
 use crate::serial::settings::{Direction, PortDevice, PortSettings, ServerAddress};
-use crate::serial::transport::Transport;
+use crate::serial::transport::{Connection, Transport};
 use crate::serial::{connection, direction, ioctl};
 
 /// Why a port could not be opened.
@@ -43,7 +45,7 @@ pub enum OpenError {
     },
     /// `direction: rs485` was requested, and the driver does not support it.
     Direction(DirectionError),
-    /// There is no connection to the serial server.
+    /// There is no connection to the server.
     Connection(ConnectError),
 }
 
@@ -100,15 +102,24 @@ pub fn opener(
     response_timeout: Duration,
     mut opened: Option<OpenPort<Transport>>,
 ) -> impl FnMut() -> Opening + Send {
-    let lookup = NameLookup::default();
+    let network = Network::default();
     move || match opened.take() {
         Some(port) => Box::pin(future::ready(Ok(port))),
-        None => Box::pin(open(settings.clone(), response_timeout, lookup.clone())),
+        None => Box::pin(open(settings.clone(), response_timeout, network.clone())),
     }
 }
 
+/// What connections to servers share. Clones share it, too.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// The lookups of one port.
+    pub lookup: NameLookup,
+    /// The connections of one gateway.
+    pub own: OwnConnections,
+}
+
 /// Opens the port by its name. Must be called inside the runtime. A device is opened at once, without waiting; the
-/// connection to a serial server is given up if nothing sent is acknowledged for 3 s, or two response timeouts if that
+/// connection to a server is given up if nothing sent is acknowledged for 3 s, or two response timeouts if that
 /// is longer.
 ///
 /// # Errors
@@ -116,12 +127,22 @@ pub fn opener(
 pub async fn open(
     settings: PortSettings,
     response_timeout: Duration,
-    lookup: NameLookup,
+    network: Network,
 ) -> Result<OpenPort<Transport>, OpenError> {
     let (transport, report) = match &settings.device {
         PortDevice::Path(device) => open_device(device, &settings)?,
         PortDevice::Server(server) => {
-            open_connection(server, settings.framing, response_timeout, &lookup).await?
+            let connected = open_connection(server, ServerKind::Serial, response_timeout, &network).await?;
+            let report = format!(
+                "connected to {}; {} is what wire times are estimated with, the serial server has its own settings",
+                connected.peer, settings.framing
+            );
+            (connected.transport, report)
+        }
+        PortDevice::ModbusTcp(server) => {
+            let connected =
+                open_connection(server, ServerKind::ModbusTcp, response_timeout, &network).await?;
+            (connected.transport, format!("connected to {}", connected.peer))
         }
     };
     Ok(OpenPort {
@@ -132,19 +153,23 @@ pub async fn open(
     })
 }
 
+struct Connected {
+    transport: Transport,
+    peer: SocketAddr,
+}
+
 async fn open_connection(
     server: &ServerAddress,
-    framing: Framing,
+    kind: ServerKind,
     response_timeout: Duration,
-    lookup: &NameLookup,
-) -> Result<(Transport, String), OpenError> {
-    let connected = connection::connect(server, response_timeout, lookup).await;
+    network: &Network,
+) -> Result<Connected, OpenError> {
+    let connected = connection::connect(server, kind, response_timeout, &network.lookup).await;
     let stream = connected.map_err(OpenError::Connection)?;
     let peer = stream.peer_addr().map_err(OpenError::System)?;
-    let report = format!(
-        "connected to {peer}; {framing} is what wire times are estimated with, the serial server has its own settings"
-    );
-    Ok((Transport::Connection(stream), report))
+    let local = stream.local_addr().map_err(OpenError::System)?;
+    let own = network.own.add(local, peer);
+    Ok(Connected { transport: Transport::Connection(Connection { stream, _own: own }), peer })
 }
 
 fn open_device(device: &Path, settings: &PortSettings) -> Result<(Transport, String), OpenError> {
@@ -183,7 +208,8 @@ pub(super) fn describe_loss(device: &PortDevice, error: &io::Error) -> String {
             "the device has gone".to_owned()
         }
         PortDevice::Path(_) => error.to_string(),
-        PortDevice::Server(_) => connection::describe_loss(error),
+        PortDevice::Server(_) => connection::describe_loss("the serial server", error),
+        PortDevice::ModbusTcp(_) => connection::describe_loss("the Modbus TCP server", error),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::line::Framing;
+use crate::line::{Framing, Protocol};
 
 /// How the RS-485 driver is switched between sending and receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -28,6 +28,8 @@ pub enum PortDevice {
     Path(PathBuf),
     /// A serial server: RTU frames as they are, over one TCP connection.
     Server(ServerAddress),
+    /// A Modbus TCP server: a meter, or another gateway with the meters behind it.
+    ModbusTcp(ServerAddress),
 }
 
 /// Where a server takes the connection that carries a bus.
@@ -42,10 +44,26 @@ impl PortDevice {
     /// What the notation of a serial server begins with.
     pub const SERIAL_SERVER: &'static str = "tcp://";
 
-    /// From `tcp://host:port`; an IPv6 address stands in brackets. `None`: it is something else.
+    /// What the notation of a Modbus TCP server begins with.
+    pub const MODBUS_TCP: &'static str = "modbus-tcp://";
+
+    /// From `tcp://host:port` or `modbus-tcp://host:port`; an IPv6 address stands in brackets. `None`: it is something
+    /// else.
     #[must_use]
     pub fn of_server(text: &str) -> Option<Self> {
+        if let Some(address) = text.strip_prefix(Self::MODBUS_TCP) {
+            return ServerAddress::parse(address).map(Self::ModbusTcp);
+        }
         ServerAddress::parse(text.strip_prefix(Self::SERIAL_SERVER)?).map(Self::Server)
+    }
+
+    /// The protocol of a bus on this device, whose characters on a wire have this form.
+    #[must_use]
+    pub fn protocol(&self, framing: Framing) -> Protocol {
+        match self {
+            Self::Path(_) | Self::Server(_) => Protocol::Rtu(framing),
+            Self::ModbusTcp(_) => Protocol::Tcp,
+        }
     }
 
     /// The longest pause inside an answer, unless it is configured: serial servers and networks pause, too.
@@ -53,7 +71,8 @@ impl PortDevice {
     pub fn byte_timeout(&self) -> Duration {
         match self {
             Self::Path(_) => DEVICE_BYTE_TIMEOUT,
-            Self::Server(_) => SERVER_BYTE_TIMEOUT,
+            // With Modbus TCP an answer may take its time up to the response timeout.
+            Self::Server(_) | Self::ModbusTcp(_) => SERVER_BYTE_TIMEOUT,
         }
     }
 }
@@ -121,6 +140,7 @@ impl fmt::Display for PortDevice {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Server(server) => write!(f, "{}{server}", Self::SERIAL_SERVER),
+            Self::ModbusTcp(server) => write!(f, "{}{server}", Self::MODBUS_TCP),
         }
     }
 }
@@ -130,7 +150,7 @@ impl fmt::Display for PortDevice {
 pub struct PortSettings {
     /// What is opened, as configured; by this name each time.
     pub device: PortDevice,
-    /// The form of characters on the wire.
+    /// The form of characters on the wire; without meaning where there is none.
     pub framing: Framing,
     /// How the RS-485 driver is switched.
     pub direction: Direction,
@@ -153,20 +173,22 @@ mod tests {
     }
 
     #[test]
-    fn a_serial_server_is_a_host_and_a_port_and_one_host_has_one_notation() {
+    fn a_server_is_a_host_and_a_port_and_one_host_has_one_notation() {
         for (text, expected) in [
             ("tcp://10.0.0.7:4001", "tcp://10.0.0.7:4001"),
             ("tcp://[FD00:0:0::7]:4001", "tcp://[fd00::7]:4001"),
             ("tcp://[::ffff:10.0.0.7]:4001", "tcp://10.0.0.7:4001"),
             ("tcp://Moxa-1.Example:65535", "tcp://moxa-1.example:65535"),
             ("tcp://serial_server.:1", "tcp://serial_server.:1"),
+            ("modbus-tcp://10.0.0.7:502", "modbus-tcp://10.0.0.7:502"),
+            ("modbus-tcp://[fd00::7]:502", "modbus-tcp://[fd00::7]:502"),
         ] {
             assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_names_no_host_or_no_port_is_no_serial_server() {
+    fn what_names_no_host_or_no_port_is_no_server() {
         for text in [
             "10.0.0.7:4001",
             "tcp://",
@@ -183,7 +205,8 @@ mod tests {
             "tcp://moxa..example:4001",
             "tcp://user@moxa:4001",
             "tcp://-o:4001",
-            "modbus-tcp://10.0.0.7:502",
+            "modbus-tcp://10.0.0.7",
+            "modbus-tcp:10.0.0.7:502",
         ] {
             assert_eq!(shown(text), None, "{text}");
         }

@@ -1,4 +1,4 @@
-//! The bytes of a line: a serial device, or the connection to a serial server.
+//! The bytes of a line: a serial device, or the connection to a server.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 
 use crate::serial::ioctl::LineErrors;
+use crate::serial::own_connections::OwnConnection;
 use crate::serial::{connection, ioctl};
 
 /// An open way to a line.
@@ -16,8 +17,16 @@ use crate::serial::{connection, ioctl};
 pub enum Transport {
     /// A serial device.
     Device(SerialStream),
-    /// A serial server.
-    Connection(TcpStream),
+    /// A server.
+    Connection(Connection),
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) stream: TcpStream,
+    /// Keeps it among the gateway's own.
+    pub(super) _own: OwnConnection,
 }
 
 impl Transport {
@@ -34,7 +43,7 @@ impl Transport {
         match self {
             // A device that is gone has nothing left to discard.
             Self::Device(stream) => drop(stream.clear(ClearBuffer::Output)),
-            Self::Connection(stream) => connection::discard(stream),
+            Self::Connection(connection) => connection::discard(&connection.stream),
         }
     }
 }
@@ -47,7 +56,7 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Device(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Connection(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_read(context, buffer),
         }
     }
 }
@@ -56,21 +65,21 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Device(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Connection(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Device(stream) => Pin::new(stream).poll_flush(context),
-            Self::Connection(stream) => Pin::new(stream).poll_flush(context),
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Device(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Connection(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_shutdown(context),
         }
     }
 }

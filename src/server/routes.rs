@@ -16,7 +16,7 @@ use crate::audit::{Addressed, Audit};
 use crate::endpoint::Endpoint;
 use crate::line::{DiagnosticsView, ListenerId, UnitId};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu, is_read};
-use crate::serial::BusHandle;
+use crate::serial::{BusHandle, OwnConnections};
 use crate::server::listener_metrics::ListenerMetrics;
 use crate::server::rules::{Requester, RuleTable};
 use crate::server::settings::{Broadcast, ListenerSettings, Writes};
@@ -43,6 +43,8 @@ pub struct ListenerState {
     pub audit: Arc<Audit>,
     /// Where traffic is recorded.
     pub traffic: Arc<Traffic>,
+    /// The gateway's connections to servers: a client that is one of them is the gateway itself.
+    pub own_connections: OwnConnections,
 }
 
 /// From the unit identifiers clients use to units on the lines of this listener's buses.
@@ -130,6 +132,7 @@ impl ListenerState {
             metrics: Arc::default(),
             audit: Arc::default(),
             traffic: Arc::default(),
+            own_connections: OwnConnections::default(),
         }
     }
 

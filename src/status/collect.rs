@@ -89,7 +89,7 @@ pub fn bus(bus: &PublishedBus, now: Instant) -> Bus<'_> {
     Bus {
         bus: Cow::Borrowed(bus.name()),
         device: bus.settings.port.device.to_string().into(),
-        framing: Cow::Owned(line.framing.to_string()),
+        framing: Cow::Owned(line.protocol.to_string()),
         port: port(bus, now),
         utilisation_percent: f64::from(view.utilisation(now)) / 100.0,
         busy_ms: millis(counters.busy),

@@ -110,7 +110,7 @@ fn cause(told: &Transaction) -> String {
 
 /// The request, with the register numbers of the profile, whose address 0 is `first`.
 fn what(told: &Transaction, first: u32) -> String {
-    let pdu = pdu_of(&told.request);
+    let pdu = told.request_pdu();
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     let name = function::name(code).map_or_else(|| format!("function {code}"), str::to_owned);
     let range = touched(pdu).map(|range| {
@@ -125,18 +125,13 @@ fn what(told: &Transaction, first: u32) -> String {
     format!("{name}{}{everybody}{attempt}", range.unwrap_or_default())
 }
 
-/// Without the unit and the CRC.
-fn pdu_of(adu: &[u8]) -> &[u8] {
-    adu.get(1..adu.len().saturating_sub(2)).unwrap_or_default()
-}
-
 /// The code of a function and its name.
 fn function_words(code: FunctionCode) -> String {
     function::name(code).map_or_else(|| code.to_string(), |name| format!("{code} {name}"))
 }
 
 fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profile>) -> Decoded {
-    let pdu = pdu_of(&told.request);
+    let pdu = told.request_pdu();
     let code = FunctionCode(pdu.first().copied().unwrap_or_default());
     let range = touched(pdu);
     let written = Written::of(pdu).map(|written| {
@@ -151,11 +146,9 @@ fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profil
             numbered(first, written.values.into_iter())
         }
     });
-    let parts = told.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
-    let answer = answer.map(|part| pdu_of(part.bytes)).unwrap_or_default();
+    let answer = told.answer_pdu();
     Decoded {
-        unit: told.request.first().copied(),
+        unit: told.framing.unit_of(&told.request),
         function: function_words(code),
         range: range.map(|range| {
             (profile.map_or(1, |profile| profile.first_register) + u32::from(range.start), range.quantity)
@@ -179,7 +172,7 @@ fn decoded(told: &Transaction, unit: &PublishedUnit<'_>, profile: Option<&Profil
 fn decoded_late(record: &Record, unit: UnitId) -> Decoded {
     let parts = record.received().parts();
     let late = parts.iter().find(|part| part.kind == Some(SegmentKind::Late(unit)));
-    match late.map(|part| pdu_of(part.bytes)).unwrap_or_default() {
+    match late.map(|part| record.framing().pdu_of(part.bytes)).unwrap_or_default() {
         [function, exception, ..] if function & 0x80 != 0 => Decoded {
             unit: Some(unit.get()),
             function: function_words(FunctionCode(function & 0x7F)),

@@ -189,10 +189,7 @@ fn transaction_line<'a>(
             Cause::EchoCheck => "echo-check",
         },
         attempt: transaction.attempt,
-        asked: RequestFields::of(
-            transaction.request.get(1..transaction.request.len().saturating_sub(2)).unwrap_or_default(),
-            name,
-        ),
+        asked: RequestFields::of(transaction.request_pdu(), name),
         outcome: transaction.outcome.word(),
         exception: exception.into(),
         answer_ms: transaction.answer_time().map(milliseconds),
@@ -207,7 +204,7 @@ fn transaction_line<'a>(
 fn stray_line<'a>(number: u64, time: String, bus: &'a str, stray: &Stray) -> StrayLine<'a> {
     let parts = stray.received.parts();
     let part = |part: &crate::line::ReceivedPart<'_>| {
-        let head = part.bytes.first().copied();
+        let head = stray.framing.unit_of(part.bytes);
         let (what, line_unit) = match part.kind {
             Some(SegmentKind::Late(unit)) => ("late", Some(unit.get())),
             Some(SegmentKind::Foreign) => ("foreign", head),

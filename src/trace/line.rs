@@ -49,7 +49,7 @@ fn write_transaction(text: &mut String, bus: BusId, transaction: &Transaction, n
         (Target::Unit(unit), None) => put(text, format_args!(" unit {unit:<3}")),
     }
     put(text, format_args!(" {:<22}", requester(transaction)));
-    let pdu = transaction.request.get(1..transaction.request.len().saturating_sub(2)).unwrap_or_default();
+    let pdu = transaction.request_pdu();
     write_request(text, pdu, name);
     put(text, format_args!(": {}", transaction.outcome));
     let ended = transaction.answer_time().map(|time| (" after", time));
@@ -60,10 +60,7 @@ fn write_transaction(text: &mut String, bus: BusId, transaction: &Transaction, n
         put(text, format_args!(", attempt {}", transaction.attempt));
     }
     let parts = transaction.received.parts();
-    let answer = parts.iter().find(|part| part.kind == Some(SegmentKind::Answer));
-    if let Some(answer) = answer.and_then(|part| part.bytes.get(1..part.bytes.len().saturating_sub(2))) {
-        write_values(text, pdu, answer, name, transaction.sent_at);
-    }
+    write_values(text, pdu, transaction.answer_pdu(), name, transaction.sent_at);
     let others =
         parts.iter().filter(|part| matches!(part.kind, Some(SegmentKind::Foreign | SegmentKind::Late(_))));
     match others.count() {
@@ -93,7 +90,7 @@ fn requester(transaction: &Transaction) -> String {
 fn write_stray(text: &mut String, stray: &Stray) {
     for (index, part) in stray.received.parts().iter().enumerate() {
         text.push_str(if index == 0 { " " } else { ", " });
-        let head = part.bytes.first().copied().unwrap_or_default();
+        let head = stray.framing.unit_of(part.bytes).unwrap_or_default();
         match part.kind {
             Some(SegmentKind::Late(unit)) => put(text, format_args!("a late answer of line unit {unit}")),
             Some(SegmentKind::Foreign) => {

@@ -43,7 +43,11 @@ fn last_view(line: &mut Line<u32>) -> Option<Arc<View>> {
     while let Some(output) = line.poll_output() {
         match output {
             Output::Publish(published) => view = Some(published),
-            Output::Transmit(_) | Output::Event(_) | Output::Record(_) | Output::Reply { .. } => {}
+            Output::Transmit(_)
+            | Output::Disconnect(_)
+            | Output::Event(_)
+            | Output::Record(_)
+            | Output::Reply { .. } => {}
         }
     }
     view

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use metergate::config;
-use metergate::line::{Framing, Parity, UnitId};
+use metergate::line::{Framing, Parity, Protocol, UnitId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 use metergate::scan::found::profile_of;
 use metergate::scan::plan::{questions, usual_framings};
@@ -86,7 +86,7 @@ fn the_configuration_of_a_scan_is_one_that_check_accepts() {
     let bus = &config.buses[0];
     let ids: Vec<_> = bus.line.units.iter().map(|unit| unit.id.get()).collect();
     assert_eq!(ids, [1, 2, 3, 4, 5, 9, 12]);
-    assert_eq!(bus.line.framing, USUAL);
+    assert_eq!(bus.line.protocol, Protocol::Rtu(USUAL));
     assert_eq!(bus.profiles.len(), 6, "12 does not say what it is");
 }
 

@@ -236,7 +236,7 @@ mod tests {
         let names: Vec<_> = bus.line.units.iter().filter_map(|unit| unit.name.as_deref()).collect();
         assert_eq!(names, ["Main switchboard", "Tenant: \"2\", north", "No", "# 4", "ä|ö"], "{text}");
         assert_eq!(
-            (bus.line.framing.to_string(), bus.line.name.as_str()),
+            (bus.line.protocol.to_string(), bus.line.name.as_str()),
             ("9600 8E2".to_owned(), "riser a")
         );
         assert_eq!(bus.port.device.to_string(), "/dev/serial/by-id/usb-FTDI: x");

@@ -123,7 +123,7 @@ fn names(args: &Setup) -> Result<Vec<(u8, String)>, CommandError> {
 fn port(word: &str) -> Result<PortDevice, CommandError> {
     match Target::named(word)? {
         Target::Serial(PortDevice::Path(path)) => Ok(PortDevice::Path(scan::lasting_name(&path).into())),
-        Target::Serial(server @ PortDevice::Server(_)) => Ok(server),
+        Target::Serial(server @ (PortDevice::Server(_) | PortDevice::ModbusTcp(_))) => Ok(server),
         Target::Tcp { .. } => Err(CommandError::usage(format!(
             "'{word}' is a gateway, which has a configuration of its own; a serial server is written tcp://HOST:PORT, \
              a port /dev/..."

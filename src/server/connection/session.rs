@@ -14,6 +14,7 @@ use super::handover::Handover;
 use super::in_flight::{Header, Ready, RequestTable, TimedRequest};
 use super::replies::ReplyBuffer;
 use crate::audit::{Addressed, PendingWrite};
+use crate::endpoint::Endpoint;
 use crate::line::{Answer, Now, Request, Source, Target, UnitId, diagnostics};
 use crate::modbus::AduFraming;
 use crate::modbus::mbap::Adu;
@@ -38,6 +39,9 @@ pub(super) struct Session {
     replies: ReplyBuffer,
     /// One hint per connection is enough.
     has_hinted: bool,
+    /// Whether the client is a bus of this gateway; `None` before the first request, which a bus sends only once its
+    /// connection is known.
+    is_own_bus: Option<bool>,
     /// Requests received, and how many of them the snapshot answered, not counted yet.
     came: u64,
     found: u64,
@@ -59,6 +63,7 @@ impl Session {
             handover: Handover::default(),
             replies: ReplyBuffer::default(),
             has_hinted: false,
+            is_own_bus: None,
             came: 0,
             found: 0,
         };
@@ -114,6 +119,10 @@ impl Session {
         self.supersede();
         self.came += 1;
         trace!(unit = header.unit, function = %header.function, transaction = header.transaction_id, "request");
+        if self.is_own_bus(state, now) {
+            let asked = TimedRequest::new(header, adu.pdu, now, state);
+            return self.refuse(asked, ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+        }
         let asked = |pdu: Bytes| TimedRequest::new(header, pdu, now, state);
         let address = self.client.link.client.tcp().map(|address| address.ip());
         let role = self.client.link.identity.as_ref().and_then(|identity| identity.role.as_deref().ok());
@@ -172,6 +181,28 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether the client is a bus of this gateway, which would wait for its own answer.
+    fn is_own_bus(&mut self, state: &ListenerState, now: Instant) -> bool {
+        *self.is_own_bus.get_or_insert_with(|| {
+            let link = &self.client.link;
+            let is_own = match (&link.client, &link.listener) {
+                (Endpoint::Tcp(client), Endpoint::Tcp(listener)) => {
+                    state.own_connections.contains(*client, *listener)
+                }
+                (Endpoint::Tcp(_) | Endpoint::Serial(_), _) => false,
+            };
+            if is_own && let Some(held_back) = self.client.log_limiter.permit(LogKind::NoRoute, now) {
+                let listener = &link.listener;
+                warn!(
+                    held_back,
+                    "a bus of this gateway leads back to its listener {listener}; its requests are \
+                    answered 0x0A: correct the `device` of the bus"
+                );
+            }
+            is_own
+        })
     }
 
     /// All requests received together have been handled: counts them at once, because many connections share the

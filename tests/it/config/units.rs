@@ -295,19 +295,19 @@ buses:
 }
 
 #[test]
-fn values_of_later_versions_are_not_yet_supported() {
+fn a_framing_is_one_of_two() {
     let text = file("", "      - id: 1\n");
     good(&text.replace("{address", "{framing: tcp, address"));
     good(&text.replace("{address", "{framing: rtu, address"));
     let expected = ["listeners[0].framing: found `ascii`; allowed: tcp, rtu"];
     assert_eq!(messages(&text.replace("{address", "{framing: ascii, address")), expected);
-    let found = messages(&text.replace("/dev/ttyS0", "modbus-tcp://10.0.0.7:502"));
-    assert_eq!(found.len(), 1);
-    assert!(
-        found[0].starts_with("buses[0].device: found `modbus-tcp://10.0.0.7:502`; allowed: "),
-        "{found:?}"
-    );
-    assert!(found[0].ends_with("(modbus-tcp:// is not yet supported)"), "{found:?}");
+}
+
+#[test]
+fn a_meter_with_an_ethernet_port_may_have_the_identifier_that_the_guide_recommends() {
+    let text = file("", "      - id: 255\n");
+    assert_eq!(messages(&text).len(), 1, "reserved on a serial line");
+    assert_eq!(messages(&text.replace("/dev/ttyS0", "modbus-tcp://10.0.0.7:502")), [""; 0]);
 }
 
 #[test]

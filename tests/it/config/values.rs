@@ -7,7 +7,7 @@ use std::time::Duration;
 use metergate::config::section::{Bus, File, Listener, Unit};
 use metergate::config::value::UnitIds;
 use metergate::config::{Config, LogLevel, load, parse};
-use metergate::line::{Echo, Framing, OfflineAfter, Parity, UnitId};
+use metergate::line::{Echo, Framing, OfflineAfter, Parity, Protocol, UnitId};
 use metergate::modbus::AduFraming;
 use metergate::serial::Direction;
 use metergate::server::{Broadcast, Writes};
@@ -95,7 +95,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     assert_eq!(settings.allow, []);
     let (port, line) = (&config.buses[0].port, &config.buses[0].line);
     let framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
-    assert_eq!((port.framing, line.framing), (framing, framing));
+    assert_eq!((port.framing, line.protocol), (framing, Protocol::Rtu(framing)));
     assert_eq!((port.direction, line.echo), (Direction::Auto, Echo::Auto));
     assert_eq!(line.response_timeout, Duration::from_millis(500));
     assert_eq!(line.request_gap, Duration::ZERO);
@@ -170,7 +170,7 @@ fn words_other_yaml_readers_take_for_switches_stay_words() {
     for (word, echo) in [("on", Echo::On), ("off", Echo::Off), ("auto", Echo::Auto), ("'on'", Echo::On)] {
         let config = good(&format!("{MINIMAL}    echo: {word}\n    parity: none\n    direction: none\n"));
         assert_eq!(config.buses[0].line.echo, echo);
-        assert_eq!(config.buses[0].line.framing.parity, Parity::None);
+        assert_eq!(config.buses[0].port.framing.parity, Parity::None);
     }
 }
 
@@ -208,6 +208,20 @@ fn a_serial_server_gets_longer_for_the_pauses_inside_an_answer() {
     assert_eq!(good(&config.to_yaml()), config);
     let given = behind("    byte_timeout: 80ms\n");
     assert_eq!(given.buses[0].line.units[0].byte_timeout, Duration::from_millis(80));
+}
+
+#[test]
+fn a_bus_of_modbus_tcp_units_has_no_keys_of_a_serial_line() {
+    let text = MINIMAL.replace("/dev/serial/by-id/usb-X", "modbus-tcp://[FD00::7]:502");
+    let config = good(&text);
+    let bus = &config.buses[0];
+    assert_eq!(bus.port.device.to_string(), "modbus-tcp://[fd00::7]:502");
+    assert_eq!(bus.line.protocol, Protocol::Tcp);
+    let written = config.to_yaml();
+    for key in ["baud_rate", "parity", "stop_bits", "direction", "echo", "byte_timeout", "late_guard"] {
+        assert!(!written.contains(key), "{written}");
+    }
+    assert_eq!(good(&written), config);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use metergate::endpoint::ClientAddress;
 use metergate::findings::{Kind, Severity};
 use metergate::line::{
-    Conflict, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, RequestSummary,
-    Source, UnitCounters, UnitId, UnitState, UnitView, View,
+    Conflict, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, Protocol,
+    RequestSummary, Source, UnitCounters, UnitId, UnitState, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
@@ -75,14 +75,44 @@ fn commands_of_remedies_run_as_they_stand() {
     says(one(), "metergate scan /dev/ttyUSB0 --try-settings");
     says(all(), "metergate scan /dev/ttyUSB0 --try-settings");
     says(all(), "metergate scan /dev/ttyUSB0");
-    let framing = Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 };
-    says(Case { framing, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
+    let protocol = Protocol::Rtu(Framing { baud_rate: 9600, parity: Parity::Even, stop_bits: 2 });
+    says(Case { protocol, ..all() }, "metergate scan /dev/ttyUSB0 --baud 9600 --parity even --stop-bits 2");
     says(Case { device: "/dev/the line's", ..all() }, r"metergate scan '/dev/the line'\''s'");
     let closed = || Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) });
     says(closed(), "ls -l /dev/serial/by-id");
     says(Case { device: "tcp://10.0.0.7:4001", ..closed() }, "nc -vz 10.0.0.7 4001");
     says(Case { device: "tcp://[fd00::7]:4001", ..closed() }, "nc -vz fd00::7 4001");
     says(Case { device: "tcp://[fd00::7]:4001", ..all() }, "metergate scan 'tcp://[fd00::7]:4001'");
+    let server = |case: Case| Case { device: "modbus-tcp://10.0.0.7:502", protocol: Protocol::Tcp, ..case };
+    says(server(closed()), "nc -vz 10.0.0.7 502");
+    says(server(all()), "metergate scan 10.0.0.7:502");
+}
+
+#[test]
+fn no_remedy_of_a_modbus_tcp_server_is_one_of_a_wire() {
+    let server = |case: Case| Case { device: "modbus-tcp://10.0.0.7:502", protocol: Protocol::Tcp, ..case };
+    let was_well = |id, at| UnitView { last_good: Some(at - 60 * SECOND), ..dead(id) };
+    let cases = [
+        Case::new(|_| View { port: PortState::Closed, ..open(vec![dead(1)]) }),
+        Case::new(|_| open(vec![dead(1), dead(2)])),
+        Case::new(|at| open(vec![was_well(1, at), was_well(2, at)])),
+        Case::new(|at| open(vec![dead(1), healthy(2, at)])),
+        Case::new(|at| open(vec![was_well(1, at), healthy(2, at)])),
+        Case::new(|_| View {
+            counters: LineCounters { transactions: 1000, foreign_frames: 40, ..LineCounters::default() },
+            ..open(vec![dead(1)])
+        }),
+    ];
+    for case in cases {
+        let found = server(case).findings();
+        assert!(!found.is_empty());
+        for finding in found {
+            let told = format!("{}. {}", finding.what, finding.remedy);
+            let of_a_wire =
+                ["A and B", "baud", "parity", "termination", "adapter", "/dev/", "8N1", "same two"];
+            assert!(!of_a_wire.iter().any(|word| told.contains(word)), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Stage {
                         is_done = false;
                     }
                     Output::Publish(view) => self.published.buses[0].view = Arc::clone(&view),
-                    Output::Event(_) | Output::Record(_) | Output::Reply { .. } => {}
+                    Output::Event(_) | Output::Record(_) | Output::Disconnect(_) | Output::Reply { .. } => {}
                 }
             }
             while let Some(bytes) = self.wire.poll_output() {

@@ -8,3 +8,4 @@ mod nothing_blocks;
 mod notify;
 mod reload;
 mod snapshot;
+mod upstream;

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use metergate::config::parse;
-use metergate::line::{Budget, LineSettings, Remedy};
+use metergate::line::{Budget, LineSettings, Protocol, Remedy};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -41,6 +41,15 @@ fn one_reading_costs_what_the_wire_and_the_meter_take() {
     // (8 + 109) and (8 + 185) characters of 10 bits, 3.5 of 11 bits, and 5 ms of the meter.
     assert_eq!((costs[0].0, costs[1].0), (52, 90));
     assert!(near(costs[0].1, 68) && near(costs[1].1, 107), "{costs:?}");
+}
+
+#[test]
+fn a_reading_of_a_modbus_tcp_unit_costs_the_time_of_its_answer_whatever_its_length() {
+    let mut line = line("", "{id: 1, profile: leviton-4000r, blocks: [integers, floats], request_gap: 30ms}");
+    line.protocol = Protocol::Tcp;
+    let costs: Vec<_> = Budget::of(&line, Instant::now()).blocks.iter().map(|block| block.cost).collect();
+    // 20 ms until it is known better, and the pause that is asked for.
+    assert_eq!(costs, [Duration::from_millis(50); 2]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Scene {
             match output {
                 Output::Transmit(adu) => sent = Some(adu[0]),
                 Output::Reply { answer, .. } => self.answers.push(answer),
-                Output::Publish(_) | Output::Record(_) | Output::Event(_) => {}
+                Output::Publish(_) | Output::Record(_) | Output::Event(_) | Output::Disconnect(_) => {}
             }
         }
         sent

@@ -29,6 +29,19 @@ fn seeded_runs_keep_every_promise() {
     }
 }
 
+#[test]
+fn upstream_runs_keep_every_promise() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |value| value.parse().expect("a number of seeds"))
+    };
+    let first = number("METERGATE_FIRST_SEED", 0);
+    for seed in first..first + number("METERGATE_SEEDS", 1_000) {
+        if let Err(report) = simulation::run_upstream(seed) {
+            panic!("{report}");
+        }
+    }
+}
+
 /// A seed that once failed. What a seed is about changes with the generator; the rule itself is held by hand in
 /// `line/state_machine`.
 fn passes(seed: u64) {

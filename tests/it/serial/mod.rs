@@ -4,4 +4,5 @@ mod server;
 mod stalled;
 mod supervision;
 mod tasks;
+mod upstream;
 mod watchdog;

@@ -31,9 +31,9 @@ use crate::support::log::Log;
 use crate::support::settings;
 
 /// A bus whose port is a connection.
-struct Rig {
-    handle: BusHandle,
-    port_view: Arc<ArcSwap<PortView>>,
+pub(super) struct Rig {
+    pub(super) handle: BusHandle,
+    pub(super) port_view: Arc<ArcSwap<PortView>>,
     watchdog: Watchdog,
     stop: CancellationToken,
     answers: ReplyReceiver,
@@ -41,13 +41,10 @@ struct Rig {
 }
 
 impl Rig {
-    fn start(device: &str) -> Self {
-        let line = line();
-        let port = PortSettings {
-            device: PortDevice::of_server(device).expect("a serial server"),
-            framing: line.framing,
-            direction: Direction::Auto,
-        };
+    pub(super) fn start(device: &str) -> Self {
+        let device = PortDevice::of_server(device).expect("a server");
+        let line = LineSettings { protocol: device.protocol(settings::FRAMING), ..line() };
+        let port = PortSettings { device, framing: settings::FRAMING, direction: Direction::Auto };
         let (handle, requests) = BusHandle::new(BusId(0), "riser");
         let (port_view, watchdog) = <(Arc<ArcSwap<PortView>>, Watchdog)>::default();
         let stop = CancellationToken::new();
@@ -68,7 +65,7 @@ impl Rig {
         Self::start(&format!("tcp://{}", server.local_addr().unwrap()))
     }
 
-    async fn ask(&self, key: u64) {
+    pub(super) async fn ask(&self, key: u64) {
         let request = Request {
             to: ReplySender::new(&self.back, key),
             source: Source { address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(), connection: 1 },
@@ -81,12 +78,12 @@ impl Rig {
         self.handle.send(request).await.unwrap();
     }
 
-    async fn answer(&mut self) -> (u64, Answer) {
+    pub(super) async fn answer(&mut self) -> (u64, Answer) {
         within(self.answers.next()).await
     }
 
     /// Waits for the state of the port.
-    async fn port(&self, wanted: impl Fn(&PortView) -> bool) -> Arc<PortView> {
+    pub(super) async fn port(&self, wanted: impl Fn(&PortView) -> bool) -> Arc<PortView> {
         within(async {
             loop {
                 let now = self.port_view.load_full();
@@ -99,11 +96,11 @@ impl Rig {
         .await
     }
 
-    async fn opened(&self, times: u64) {
+    pub(super) async fn opened(&self, times: u64) {
         self.port(|port| port.openings == times && port.since.is_some()).await;
     }
 
-    async fn problem(&self) -> String {
+    pub(super) async fn problem(&self) -> String {
         self.port(|port| port.problem.is_some()).await.problem.clone().unwrap()
     }
 
@@ -128,15 +125,15 @@ fn line() -> LineSettings {
 }
 
 /// What must happen, before a test counts as failed.
-async fn within<T>(wanted: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(wanted: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), wanted).await.expect("it happens in time")
 }
 
-async fn server() -> TcpListener {
+pub(super) async fn server() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-async fn accept(server: &TcpListener) -> TcpStream {
+pub(super) async fn accept(server: &TcpListener) -> TcpStream {
     within(server.accept()).await.unwrap().0
 }
 
@@ -156,21 +153,21 @@ fn answer(value: u16) -> Bytes {
     rtu::encode(1, &[3, 2, high, low])
 }
 
-fn reply(value: u16) -> Answer {
+pub(super) fn reply(value: u16) -> Answer {
     let [high, low] = value.to_be_bytes();
     Answer::Reply(Bytes::from(vec![3, 2, high, low]))
 }
 
 /// From now on everything that arrives at the socket is lost before TCP sees it.
-fn drop_everything<'s>(socket: impl Into<SockRef<'s>>) {
+pub(super) fn drop_everything<'s>(socket: impl Into<SockRef<'s>>) {
     // BPF_RET | BPF_K: pass this many bytes on.
     socket.into().attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).unwrap();
 }
 
 /// One register from address 0.
-const READ: [u8; 5] = [0x03, 0, 0, 0, 1];
-const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
-const NO_PATH_AT_ONCE: Answer = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+pub(super) const READ: [u8; 5] = [0x03, 0, 0, 0, 1];
+pub(super) const NO_PATH: Answer = Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+pub(super) const NO_PATH_AT_ONCE: Answer = Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
 const POLL: Duration = Duration::from_millis(5);
 
 fn meters() -> ChainSettings {

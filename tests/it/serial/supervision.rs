@@ -168,7 +168,7 @@ fn bus_settings_of(units: &[u8]) -> BusSettings {
     let line = settings::line(units);
     let port = PortSettings {
         device: PortDevice::Path("pipe".into()),
-        framing: line.framing,
+        framing: settings::FRAMING,
         direction: Direction::Auto,
     };
     BusSettings { line, port }

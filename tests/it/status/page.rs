@@ -10,7 +10,7 @@ use metergate::line::{
     UnitState,
 };
 use metergate::modbus::pdu::ExceptionCode;
-use metergate::modbus::rtu;
+use metergate::modbus::{AduFraming, rtu};
 use metergate::server::{DEPARTED_KEPT, DEPARTED_MAX};
 use metergate::status::{DoctorReport, History, Published};
 use metergate::web::{Documents, SharedEvents, SharedHistory};
@@ -37,6 +37,7 @@ fn transaction(number: u64, unit: u8, begun: Instant) -> Transaction {
     let segment =
         RxSegment { kind: SegmentKind::Answer, start: 0, length: answer.len(), at: begun + SECOND / 100 };
     Transaction {
+        framing: AduFraming::Rtu,
         number,
         cause: Cause::Client,
         source: Some(Source { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)).into(), connection: 1 }),
@@ -185,7 +186,7 @@ fn the_last_transactions_of_a_unit_stand_on_its_page_with_their_bytes_the_newest
     let bytes = Bytes::from(vec![2, 0x83, 2, 0x30, 0xF1]);
     let received =
         Received { total: 700, bytes, segments: vec![late], first_at: Some(now), last_at: Some(now) };
-    note(Record::Stray(Stray { number: 47, received, ended_at: now }));
+    note(Record::Stray(Stray { number: 47, framing: AduFraming::Rtu, received, ended_at: now }));
     let html = page(&published, &History::default(), "/units/2?bus=riser-a", now);
     let shown: Vec<u64> = html
         .split("id=\"exchange-")

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use metergate::findings::{Evidence, Finding, Kind, Track, findings};
 use metergate::line::{
-    Framing, Incidents, LineCounters, LineSettings, Parity, PortState, UnitCounters, UnitId, UnitState,
+    Incidents, LineCounters, LineSettings, PortState, Protocol, UnitCounters, UnitId, UnitState,
     UnitStatistics, UnitView, View,
 };
 use metergate::meter::Profile;
 use metergate::serial::PortDevice;
+
+use super::settings;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,7 +57,7 @@ pub(crate) struct Case {
     pub(crate) now: View,
     pub(crate) at: Instant,
     pub(crate) profile: Option<&'static Profile>,
-    pub(crate) framing: Framing,
+    pub(crate) protocol: Protocol,
     pub(crate) device: &'static str,
     pub(crate) wire: Option<&'static [UnitId]>,
 }
@@ -63,13 +65,12 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(now: impl FnOnce(Instant) -> View) -> Self {
         let at = Instant::now() + 100_000 * SECOND;
-        let framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
         Self {
             before: View::default(),
             now: now(at),
             at,
             profile: None,
-            framing,
+            protocol: Protocol::Rtu(settings::FRAMING),
             device: "/dev/ttyUSB0",
             wire: None,
         }
@@ -77,7 +78,7 @@ impl Case {
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = LineSettings { framing: self.framing, ..super::settings::line(&units) };
+        let settings = LineSettings { protocol: self.protocol, ..settings::line(&units) };
         // Slowness takes a while to count; everything else has just been seen.
         let mut track = Track::default();
         let early = View { polling: self.now.polling.clone(), ..self.before.clone() };

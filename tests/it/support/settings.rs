@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId, UnitSettings};
+
+pub(crate) const FRAMING: Framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
 
 /// 19200 8N1 with these units, none of them polled, and with the echo off.
 pub(crate) fn line(units: &[u8]) -> LineSettings {
     LineSettings {
         name: String::from("riser"),
-        framing: Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 },
+        protocol: Protocol::Rtu(FRAMING),
         response_timeout: RESPONSE_TIMEOUT,
         request_gap: Duration::ZERO,
         turnaround_delay: Duration::from_millis(100),

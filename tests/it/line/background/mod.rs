@@ -84,7 +84,7 @@ impl Rig {
             match output {
                 Output::Transmit(adu) => self.sent.push((self.now, adu)),
                 Output::Publish(view) => self.view = Arc::unwrap_or_clone(view),
-                Output::Record(_) => {}
+                Output::Record(_) | Output::Disconnect(_) => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Reply { to, answer } => self.answers.push((to, answer)),
             }

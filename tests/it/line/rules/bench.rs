@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use metergate::endpoint::ClientAddress;
 use metergate::line::{
     Answer, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange, Record, Request,
     Source, Target, UnitId, UnitState, View,
 };
+use metergate::modbus::mbap::{Adu, FramingError};
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
-use metergate::modbus::rtu;
+use metergate::modbus::{AduFraming, rtu};
 
 pub(crate) use crate::support::settings::line as settings;
 
@@ -20,6 +21,8 @@ pub(crate) use crate::support::settings::line as settings;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sent {
     pub(crate) at: f64,
+    /// The transaction identifier of Modbus TCP.
+    pub(crate) id: Option<u16>,
     pub(crate) unit: u8,
     pub(crate) pdu: Vec<u8>,
 }
@@ -33,6 +36,7 @@ pub(crate) struct Bench {
     pub(crate) view: View,
     pub(crate) records: VecDeque<Arc<Record>>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) disconnects: VecDeque<FramingError>,
 }
 
 /// A request as tests ask it: unit 0 is a broadcast.
@@ -67,6 +71,7 @@ impl Bench {
             view: View::default(),
             records: VecDeque::new(),
             events: VecDeque::new(),
+            disconnects: VecDeque::new(),
         };
         // Long enough ago that no unit owes an answer to a request before the start.
         bench.line.handle_port(PortEvent::Opened, bench.t0 - millis(OPEN_FOR));
@@ -127,6 +132,19 @@ impl Bench {
     /// A whole frame arrives at once.
     pub(crate) fn frame(&mut self, unit: u8, pdu: &[u8]) {
         self.bytes(&rtu::encode(unit, pdu));
+    }
+
+    /// The answer to a request that was sent with Modbus TCP.
+    pub(crate) fn answer_to(&mut self, sent: &Sent, pdu: &[u8]) {
+        let transaction_id = sent.id.expect("a request of Modbus TCP");
+        self.adu(transaction_id, sent.unit, pdu);
+    }
+
+    /// An ADU of Modbus TCP arrives at once.
+    pub(crate) fn adu(&mut self, transaction_id: u16, unit: u8, pdu: &[u8]) {
+        let mut bytes = BytesMut::new();
+        Adu { transaction_id, unit, pdu: Bytes::copy_from_slice(pdu) }.encode(&mut bytes);
+        self.bytes(&bytes);
     }
 
     pub(crate) fn port(&mut self, event: PortEvent) {
@@ -296,11 +314,16 @@ impl Bench {
     fn outputs(&mut self) {
         while let Some(output) = self.line.poll_output() {
             match output {
-                Output::Transmit(adu) => self.sent.push_back(Sent {
-                    at: self.now,
-                    unit: adu[0],
-                    pdu: adu[1..adu.len() - 2].to_vec(),
-                }),
+                Output::Transmit(adu) => {
+                    let framing = self.line.settings().protocol.adu_framing();
+                    let id = match framing {
+                        AduFraming::Tcp => Some(u16::from_be_bytes([adu[0], adu[1]])),
+                        AduFraming::Rtu => None,
+                    };
+                    let unit = framing.unit_of(&adu).expect("a whole ADU");
+                    self.sent.push_back(Sent { at: self.now, id, unit, pdu: framing.pdu_of(&adu).to_vec() });
+                }
+                Output::Disconnect(error) => self.disconnects.push_back(error),
                 Output::Publish(view) => self.view = Arc::unwrap_or_clone(view),
                 Output::Event(event) => self.events.push_back(event),
                 Output::Record(record) => self.records.push_back(record),

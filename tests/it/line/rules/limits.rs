@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use metergate::line::{PortEvent, PortState};
+use metergate::line::{Framing, PortEvent, PortState, Protocol};
+
+use crate::support::settings::FRAMING;
 
 use super::bench::{Ask, BUSY, Bench, NO_PATH, NO_RESPONSE, reply, settings};
 
@@ -282,7 +284,7 @@ fn a_request_that_has_waited_is_refused_unsent_when_its_usual_answer_would_come_
 #[test]
 fn what_even_an_idle_line_cannot_carry_in_time_is_answered_0x0b_at_once() {
     let mut slow = settings(&[1]);
-    slow.framing.baud_rate = 300;
+    slow.protocol = Protocol::Rtu(Framing { baud_rate: 300, ..FRAMING });
     slow.units[0].response_timeout = Duration::from_secs(9);
     let mut bench = Bench::new(slow);
     // 125 registers at 300 baud take 8.8 s.

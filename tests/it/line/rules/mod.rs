@@ -10,6 +10,7 @@ mod health;
 mod health_rules;
 mod limits;
 mod misfits;
+mod modbus_tcp;
 mod records;
 mod reload;
 mod sharing;

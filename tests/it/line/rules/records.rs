@@ -199,6 +199,7 @@ fn a_record_comes_before_the_reply_it_led_to() {
     while let Some(output) = bench.line.poll_output() {
         order.push(match output {
             Output::Transmit(_) => "transmit",
+            Output::Disconnect(_) => "disconnect",
             Output::Record(_) => "record",
             Output::Event(_) => "event",
             Output::Publish(_) => "publish",

@@ -16,6 +16,7 @@ mod rng;
 mod swarm;
 mod traffic;
 mod unit;
+mod upstream;
 mod wire;
 mod world;
 
@@ -29,14 +30,37 @@ pub(crate) use rng::Rng;
 /// # Errors
 /// What promise was broken, when, and how to run it again.
 pub(crate) fn run(seed: u64) -> Result<LimitedAnswers, String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run()));
+    run_with(seed, FarEnd::Wire)
+}
+
+/// The same with a Modbus TCP server in place of the wire.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_upstream(seed: u64) -> Result<(), String> {
+    run_with(seed, FarEnd::Server).map(|_| ())
+}
+
+/// What the machine is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FarEnd {
+    Wire,
+    Server,
+}
+
+fn run_with(seed: u64, far_end: FarEnd) -> Result<LimitedAnswers, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| world::World::new(seed, far_end).run()));
     let fault = match outcome {
         Ok(Ok(limited)) => return Ok(limited),
         Ok(Err(fault)) => fault,
         Err(_) => "panicked (see above)".into(),
     };
+    let test = match far_end {
+        FarEnd::Wire => "seeded",
+        FarEnd::Server => "upstream",
+    };
     Err(format!(
         "seed {seed}: {fault}\n  again: METERGATE_FIRST_SEED={seed} METERGATE_SEEDS=1 METERGATE_TRACE=1 \
-         cargo test --test it simulation::seeded -- --nocapture"
+         cargo test --test it simulation::{test} -- --nocapture"
     ))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, UnitId, UnitSettings};
+use metergate::line::{Echo, Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId, UnitSettings};
 
 use super::polling;
 use super::rng::Rng;
@@ -173,6 +173,15 @@ impl Swarm {
         swarm
     }
 
+    /// The units are those of a Modbus TCP server; what goes wrong with answers is drawn with that.
+    pub(crate) fn move_to_server(&mut self) {
+        let Faults { port_lost, leave, stall, .. } = self.faults;
+        self.faults = Faults { port_lost, leave, stall, ..Faults::default() };
+        self.settings.protocol = Protocol::Tcp;
+        self.settings.echo = Echo::Off;
+        self.echoes = false;
+    }
+
     /// Long enough, and often enough, for ranges to be learned and kept fresh; late answers among them.
     fn take_habits(&mut self) {
         self.habits = true;
@@ -230,11 +239,11 @@ fn settings(rng: &mut Rng, echoes: bool) -> LineSettings {
     }
     LineSettings {
         name: "simulated".into(),
-        framing: Framing {
+        protocol: Protocol::Rtu(Framing {
             baud_rate: rng.pick(&[9600, 19200, 19200, 115_200]),
             parity: rng.pick(&[Parity::None, Parity::Even]),
             stop_bits: 1,
-        },
+        }),
         response_timeout,
         request_gap,
         turnaround_delay: Duration::from_millis(rng.pick(&[20, 100])),

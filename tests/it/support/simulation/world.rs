@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use metergate::endpoint::ClientAddress;
 use metergate::line::{
-    Answer, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent, PortState, Record,
-    Request, Source, Target, UnitId, UnitSettings,
+    Answer, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent, PortState,
+    Protocol, Record, Request, Source, Target, UnitId, UnitSettings,
 };
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
 
+use super::FarEnd;
 use super::answers;
 use super::invariants::{Asked, Check, Invariants, check};
 use super::polling;
@@ -23,9 +24,11 @@ use super::rng::{Rng, mix};
 use super::swarm::{Customs, Faults, LimitedWrites, Swarm, Upheavals};
 use super::traffic;
 use super::unit::{Limits, VirtualUnit};
+use super::upstream::{Upstream, UpstreamFaults};
 use super::wire::{MILLI, Nanos, Wire, nanos};
 
 mod far_end;
+mod server;
 mod upheavals;
 
 use upheavals::Upheaval;
@@ -37,6 +40,8 @@ enum Event {
     Heard { talk: usize, unit: u8, pdu: RequestPdu, sent: Nanos },
     /// A sender puts bytes on the wire.
     Talk(Vec<u8>),
+    /// A request has arrived at the server that is in place of the wire.
+    Reached(server::Reached),
 }
 
 /// What the machine is handed next to bytes; it waits while the machine stalls.
@@ -45,6 +50,10 @@ enum Input {
     /// A client sends a request, and after a pause a client sends the next.
     Ask,
     Port(PortEvent),
+    /// The server closes the connection of this number.
+    Close {
+        connection: u64,
+    },
     Upheaval(Upheaval),
     /// Nothing goes wrong any more.
     Calm,
@@ -78,6 +87,8 @@ pub(crate) struct World {
     inputs: BTreeMap<(Nanos, u64), Input>,
     scheduled: u64,
     wire: Wire,
+    /// In place of the wire.
+    upstream: Option<Upstream>,
     units: BTreeMap<u8, VirtualUnit>,
     invariants: Invariants,
     record_log: RecordLog,
@@ -101,22 +112,25 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, far_end: FarEnd) -> Self {
         let mut rng = Rng::new(seed);
         let mut swarm = Swarm::new(&mut rng);
+        let wire = wire(&swarm);
+        let upstream = upstream(seed, far_end, &mut swarm);
         polling::draw_demanded(&mut swarm.settings, &mut Rng::new(mix(mix(seed) + 1)));
         let mut own_rng = Rng::new(mix(mix(seed)));
         let upheavals = Upheavals::new(&mut own_rng);
-        let customs = Customs::new(&mut own_rng);
+        let mut customs = Customs::new(&mut own_rng);
         if customs.long_gap {
             swarm.settings.units[0].request_gap = Duration::from_millis(200);
         }
-        let framing = swarm.settings.framing;
-        let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
+        if upstream.is_some() {
+            customs.foreign = 0;
+        }
         let ids: Vec<u8> = swarm.settings.units.iter().map(|unit| unit.id.get()).collect();
         let alive = swarm.settings.units.iter().filter(|unit| !swarm.dead.contains(&unit.id.get()));
         let mut limited_rng = Rng::new(mix(mix(seed) + 2));
-        let limited_writes = LimitedWrites::new(&ids, &mut limited_rng);
+        let limited_writes = limited_writes(far_end, &ids, &mut limited_rng);
         let trace = std::env::var_os("METERGATE_TRACE").is_some();
         let mut trace = trace.then(|| vec![format!("{swarm:#?}")]);
         if let Some(trace) = &mut trace {
@@ -141,7 +155,8 @@ impl World {
             events: BTreeMap::new(),
             inputs: BTreeMap::new(),
             scheduled: 0,
-            wire: Wire::new(swarm.delivery, bits, framing.baud_rate),
+            wire,
+            upstream,
             units: alive.map(unit).collect(),
             invariants: Invariants::new(&swarm.settings),
             record_log: RecordLog::default(),
@@ -162,7 +177,9 @@ impl World {
         };
         world.plan(1, Input::Port(PortEvent::Opened));
         world.plan(MILLI, Input::Ask);
-        world.answer_from_before(&mut Rng::new(mix(seed)));
+        if far_end == FarEnd::Wire {
+            world.answer_from_before(&mut Rng::new(mix(seed)));
+        }
         world
     }
 
@@ -202,7 +219,7 @@ impl World {
         let mut steps = 0;
         while !self.is_over() {
             let event = self.events.keys().next().map(|key| key.0);
-            let bytes = self.wire.next_delivery().map(|at| at.max(self.stalled_until));
+            let bytes = self.next_delivery().map(|at| at.max(self.stalled_until));
             let timer = self.line.poll_timeout().map(|at| self.nanos(at).max(self.stalled_until));
             let input = self.inputs.keys().next().map(|key| key.0.max(self.stalled_until));
             check(timer.is_some() || self.invariants.asked.is_empty(), || {
@@ -252,7 +269,16 @@ impl World {
                 self.note(|| format!("talk {bytes:02X?}"));
                 self.wire.talk(self.now, &bytes, self.open, &mut self.rng);
             }
+            Some((_, Event::Reached(reached))) => self.reach(reached),
             None => {}
+        }
+    }
+
+    /// When the machine receives the next bytes: through a connection only while there is one.
+    fn next_delivery(&self) -> Option<Nanos> {
+        match &self.upstream {
+            Some(server) => server.next_delivery().filter(|_| self.open),
+            None => self.wire.next_delivery(),
         }
     }
 
@@ -260,10 +286,14 @@ impl World {
         match self.inputs.pop_first() {
             Some((_, Input::Ask)) => self.ask(),
             Some((_, Input::Port(event))) => self.port(event),
+            Some((_, Input::Close { connection })) => self.close(connection),
             Some((_, Input::Upheaval(upheaval))) => self.upheaval(upheaval),
             Some((_, Input::Calm)) => {
                 self.note(|| "calm".into());
                 self.swarm.faults = Faults::default();
+                if let Some(server) = &mut self.upstream {
+                    server.faults = UpstreamFaults::default();
+                }
                 self.customs.foreign = 0;
                 // The next try of a read that was ignored is at most a minute away, whatever the last one cost.
                 self.plan(self.now + 61_000 * MILLI, Input::Trial);
@@ -286,7 +316,10 @@ impl World {
     }
 
     fn deliver(&mut self) -> Check {
-        let bytes = self.wire.deliver(self.now);
+        let bytes = match &mut self.upstream {
+            Some(server) => server.deliver(self.now),
+            None => self.wire.deliver(self.now),
+        };
         if !self.open {
             return Ok(());
         }
@@ -302,6 +335,13 @@ impl World {
     fn port(&mut self, event: PortEvent) -> Check {
         self.note(|| format!("port {event:?}"));
         self.open = event == PortEvent::Opened;
+        if let Some(server) = self.upstream.as_mut().filter(|_| event != PortEvent::Opened) {
+            server.end_connection();
+        }
+        if event == PortEvent::Interrupted {
+            self.invariants.own.interrupted();
+            self.plan_reconnect();
+        }
         // What the adapter held is gone.
         self.wire.deliver(self.now);
         self.last_byte = self.last_byte.max(self.now);
@@ -523,6 +563,7 @@ impl World {
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu)?,
+                Output::Disconnect(error) => return Err(format!("taken for no Modbus TCP: {error}")),
                 Output::Publish(view) => {
                     check(view.waiting <= self.invariants.asked.len(), || "more wait than asked".into())?;
                     self.invariants.own.kept(&view)?;
@@ -595,6 +636,33 @@ impl World {
 
     fn nanos(&self, at: Instant) -> Nanos {
         nanos(at.saturating_duration_since(self.base))
+    }
+}
+
+fn wire(swarm: &Swarm) -> Wire {
+    let framing = match swarm.settings.protocol {
+        Protocol::Rtu(framing) => framing,
+        Protocol::Tcp => unreachable!("a swarm is drawn for a wire"),
+    };
+    let bits = 9 + u32::from(framing.parity != Parity::None) + u32::from(framing.stop_bits);
+    Wire::new(swarm.delivery, bits, framing.baud_rate)
+}
+
+fn upstream(seed: u64, far_end: FarEnd, swarm: &mut Swarm) -> Option<Upstream> {
+    match far_end {
+        FarEnd::Wire => None,
+        FarEnd::Server => {
+            swarm.move_to_server();
+            Some(Upstream::new(Rng::new(mix(mix(seed) + 1000))))
+        }
+    }
+}
+
+fn limited_writes(far_end: FarEnd, ids: &[u8], rng: &mut Rng) -> LimitedWrites {
+    match far_end {
+        FarEnd::Wire => LimitedWrites::new(ids, rng),
+        // Every limited write is believed there.
+        FarEnd::Server => LimitedWrites::default(),
     }
 }
 

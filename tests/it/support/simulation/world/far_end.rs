@@ -14,6 +14,9 @@ use super::{Event, World};
 impl World {
     pub(super) fn transmit(&mut self, adu: &Bytes) -> Check {
         self.note(|| format!("sends {adu:02X?}"));
+        if self.upstream.is_some() {
+            return self.transmit_to_server(adu);
+        }
         check(self.open, || "sent into a closed port".into())?;
         self.record_log.sent(adu, self.instant(self.now));
         check(rtu::crc_is_right(adu), || "sent with a wrong CRC".into())?;
@@ -52,7 +55,7 @@ impl World {
         let settings = &self.settings;
         let configured = settings.units.iter().find(|configured| configured.id.get() == unit);
         let gap = configured.map_or(settings.request_gap, |unit| unit.request_gap);
-        let silence = nanos(rtu::silence(settings.framing.baud_rate));
+        let silence = nanos(settings.protocol.silence());
         check(self.now >= self.last_byte + silence, || "sent before the silence was over".into())?;
         // Stray bytes restart only the 3.5 characters.
         let rested = self.last_frame.is_none_or(|last| self.now >= last + nanos(gap));

@@ -92,6 +92,9 @@ impl World {
         if self.open && port == PortSettingsChange::Reopened {
             self.open = false;
             self.wire.deliver(self.now);
+            if let Some(server) = &mut self.upstream {
+                server.end_connection();
+            }
             self.last_byte = self.last_byte.max(self.now);
             self.unanswered = None;
             let pause = self.own_rng.pick(&[1, 100, 1500]) * MILLI;
@@ -106,6 +109,11 @@ impl World {
     /// successor.
     fn restart(&mut self) {
         self.note(|| "restarts".into());
+        if let Some(server) = &mut self.upstream {
+            server.restart();
+            // Its successor knows of no broadcast.
+            self.turnaround_until = 0;
+        }
         self.line = Line::new(self.settings.clone());
         self.invariants.restart(&self.settings, self.now);
         self.record_log.restart();

@@ -1,0 +1,267 @@
+//! A connection to a Modbus TCP server in place of a serial line. Instants in milliseconds from its first moment.
+
+use metergate::line::{
+    Answer, Event, LineSettings, Outcome, PortEvent, PortState, Protocol, Record, UnitState,
+};
+use metergate::modbus::mbap::FramingError;
+use metergate::modbus::pdu::ExceptionCode;
+
+use super::bench::{Ask, Bench, NO_RESPONSE, REFUSED_OFFLINE, Sent, reply, settings};
+
+/// No retries, so that each request is one.
+fn bench(units: &[u8]) -> Bench {
+    Bench::new(LineSettings { retries: 0, ..tcp(units) })
+}
+
+fn tcp(units: &[u8]) -> LineSettings {
+    LineSettings { protocol: Protocol::Tcp, ..settings(units) }
+}
+
+/// The reply with one register.
+fn one(value: u8) -> [u8; 4] {
+    [3, 2, 0, value]
+}
+
+/// An exception to a read of holding registers.
+fn refused(code: u8) -> Answer {
+    Answer::Reply(vec![0x83, code].into())
+}
+
+fn asked(bench: &mut Bench, id: u32, unit: u8) -> Sent {
+    bench.read(id, Ask::of(unit), 0, 1);
+    bench.sent()
+}
+
+#[test]
+fn requests_need_no_silence_and_carry_the_next_identifier_each() {
+    let mut bench = bench(&[1, 2]);
+    let first = asked(&mut bench, 1, 1);
+    bench.to(3.0);
+    bench.read(2, Ask::of(2), 7, 1);
+    assert_eq!(bench.next_sent(), None, "one request in flight");
+    bench.answer_to(&first, &one(5));
+    assert_eq!(bench.answer(), (1, reply(&one(5))));
+    let second = bench.sent();
+    assert_eq!((second.at, second.unit, &second.pdu[..]), (3.0, 2, &[3, 0, 7, 0, 1][..]));
+    assert_eq!(second.id, first.id.map(|id| id + 1));
+}
+
+#[test]
+fn an_answer_belongs_to_a_request_by_identifier_unit_and_function_and_all_else_is_dropped_and_counted() {
+    let mut bench = bench(&[1, 2]);
+    let sent = asked(&mut bench, 1, 1);
+    let id = sent.id.unwrap();
+    bench.adu(id.wrapping_add(7), 1, &one(1));
+    bench.adu(id, 2, &one(2));
+    bench.adu(id, 0, &one(3));
+    bench.adu(id, 1, &[4, 2, 0, 4]);
+    bench.no_answer();
+    bench.to(20.0);
+    bench.answer_to(&sent, &one(5));
+    assert_eq!(bench.answer(), (1, reply(&one(5))));
+    bench.answer_to(&sent, &one(6));
+    bench.no_answer();
+    assert_eq!(bench.view.counters.foreign_frames, 4, "{:?}", bench.view.counters);
+    let unit = &bench.view.units[0];
+    assert_eq!(unit.statistics.other_functions, 1);
+    assert_eq!(unit.statistics.foreign, 1, "unit 2 answered for it once");
+    assert_eq!(unit.response_time.map(|time| time.as_millis()), Some(20));
+}
+
+#[test]
+fn a_late_answer_is_given_to_no_request_delays_none_and_shows_that_the_unit_answers() {
+    let mut bench = bench(&[1]);
+    let late = asked(&mut bench, 1, 1);
+    assert_eq!(bench.timed_answer(), (1, 500.0, NO_RESPONSE));
+    let next = asked(&mut bench, 2, 1);
+    assert_eq!(next.at, 500.0, "nothing is owed");
+    bench.to(600.0);
+    bench.answer_to(&late, &one(9));
+    bench.no_answer();
+    bench.to(610.0);
+    bench.answer_to(&next, &one(5));
+    assert_eq!(bench.answer(), (2, reply(&one(5))));
+    assert_eq!(bench.state(1), UnitState::Online);
+    let unit = &bench.view.units[0];
+    assert_eq!((unit.counters.late_answers, unit.counters.timeouts), (1, 1));
+    let told = bench.events.iter().any(|event| matches!(event, Event::Late { count: 1, .. }));
+    assert!(told, "{:?}", bench.events);
+}
+
+#[test]
+fn an_answer_of_another_length_or_to_a_limited_write_is_the_answer() {
+    let mut bench = bench(&[1]);
+    let sent = asked(&mut bench, 1, 1);
+    bench.answer_to(&sent, &[3, 4, 0, 1, 0, 2]);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    bench.ask(2, Ask::of(1), &[6, 0, 1, 0, 99]);
+    let sent = bench.sent();
+    bench.answer_to(&sent, &[6, 0, 1, 0, 50]);
+    assert_eq!(bench.answer(), (2, reply(&[6, 0, 1, 0, 50])), "identified, so the device limited it");
+}
+
+#[test]
+fn the_word_of_a_gateway_that_the_unit_did_not_answer_reaches_the_client_and_loses_the_unit() {
+    for code in [0x0A, 0x0B] {
+        let mut bench = bench(&[1, 2]);
+        let sent = asked(&mut bench, 0, 1);
+        bench.answer_to(&sent, &one(5));
+        assert_eq!(bench.answer(), (0, reply(&one(5))));
+        let mut id = 0;
+        while bench.state(1) == UnitState::Online {
+            id += 1;
+            assert!(id < 10, "it stays on-line");
+            bench.to(bench.now() + 900.0);
+            let sent = asked(&mut bench, id, 1);
+            bench.to(bench.now() + 300.0);
+            bench.answer_to(&sent, &[0x83, code]);
+            assert_eq!(bench.answer(), (id, refused(code)), "untouched, and not asked again");
+        }
+        assert_eq!(bench.state(1), UnitState::Confirming);
+        let confirmation = bench.sent();
+        bench.answer_to(&confirmation, &[0x83, code]);
+        assert_eq!(bench.state(1), UnitState::Offline);
+        bench.read(90, Ask::of(1), 0, 1);
+        assert_eq!(bench.answer(), (90, REFUSED_OFFLINE));
+        let healthy = asked(&mut bench, 91, 2);
+        bench.answer_to(&healthy, &one(7));
+        assert_eq!(bench.answer(), (91, reply(&one(7))), "others of the server are not concerned");
+        let probe = bench.sent();
+        bench.answer_to(&probe, &one(5));
+        assert_eq!(bench.state(1), UnitState::Online);
+    }
+}
+
+#[test]
+fn any_other_exception_is_the_unit_s_own() {
+    let mut bench = bench(&[1]);
+    let sent = asked(&mut bench, 1, 1);
+    bench.answer_to(&sent, &[0x83, 6]);
+    assert_eq!(bench.answer(), (1, refused(6)));
+    assert_eq!(bench.state(1), UnitState::Online);
+}
+
+#[test]
+fn a_connection_that_the_server_closes_while_nothing_is_asked_costs_no_client_an_exception() {
+    let mut bench = bench(&[1]);
+    bench.to(60_000.0);
+    bench.port(PortEvent::Interrupted);
+    assert_eq!(bench.view.port, PortState::Open, "no fault");
+    bench.read(1, Ask::of(1), 0, 1);
+    bench.silent_to(60_200.0);
+    bench.no_answer();
+    bench.port(PortEvent::Opened);
+    let sent = bench.sent();
+    assert_eq!(sent.at, 60_200.0);
+    bench.answer_to(&sent, &one(5));
+    assert_eq!(bench.answer(), (1, reply(&one(5))));
+    assert_eq!(bench.view.statistics.losses, 0);
+}
+
+#[test]
+fn a_read_that_was_on_its_way_when_the_server_closed_is_sent_again_and_a_write_is_not() {
+    let mut bench = bench(&[1]);
+    asked(&mut bench, 1, 1);
+    bench.to(10.0);
+    bench.port(PortEvent::Interrupted);
+    bench.no_answer();
+    bench.port(PortEvent::Opened);
+    let again = bench.sent();
+    bench.port(PortEvent::Interrupted);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE), "once more, not for ever");
+    bench.port(PortEvent::Opened);
+    bench.ask(2, Ask::of(1), &[6, 0, 1, 0, 1]);
+    bench.sent();
+    bench.port(PortEvent::Interrupted);
+    assert_eq!(bench.answer(), (2, NO_RESPONSE), "whether it was carried out is unknown");
+    bench.port(PortEvent::Opened);
+    bench.adu(again.id.unwrap(), 1, &one(9));
+    bench.silent_to(1_000.0);
+    assert_eq!(bench.state(1), UnitState::NeverSeen, "what is left of a connection proves nothing");
+    let outcomes = bench.records.iter().filter_map(|record| match &**record {
+        Record::Transaction(transaction) => Some(transaction.outcome),
+        Record::Stray(_) => None,
+    });
+    assert_eq!(outcomes.collect::<Vec<_>>(), [Outcome::PortLost; 3]);
+}
+
+#[test]
+fn requests_that_wait_for_a_connection_are_refused_when_it_cannot_be_made() {
+    let mut bench = bench(&[1]);
+    bench.port(PortEvent::Interrupted);
+    bench.read(1, Ask::of(1), 0, 1);
+    bench.no_answer();
+    bench.port(PortEvent::Lost);
+    let refused = Answer::NotSent(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
+    assert_eq!(bench.answer(), (1, refused));
+    assert_eq!((bench.view.port, bench.view.statistics.losses), (PortState::Closed, 1));
+    bench.read(2, Ask::of(1), 0, 1);
+    assert_eq!(bench.answer(), (2, Answer::Refused(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)));
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_given_the_time_for_it() {
+    let mut bench = bench(&[1]);
+    let serve = |bench: &mut Bench, id| {
+        bench.read(id, Ask::of(1), 0, 1);
+        let sent = bench.sent();
+        bench.answer_to(&sent, &one(5));
+        assert_eq!(bench.answer(), (id, reply(&one(5))));
+        sent.at
+    };
+    serve(&mut bench, 1);
+    bench.to(2.0);
+    bench.port(PortEvent::Interrupted);
+    bench.port(PortEvent::Opened);
+    let answered = serve(&mut bench, 2);
+    bench.read(3, Ask::of(1), 0, 1);
+    assert_eq!(bench.next_sent(), None, "the connection is about to end");
+    assert_eq!(bench.sent().at, answered + 20.0, "it goes on, though");
+}
+
+#[test]
+fn what_is_no_modbus_tcp_ends_the_connection() {
+    let mut bench = bench(&[1]);
+    asked(&mut bench, 1, 1);
+    bench.bytes(b"HTTP/1.1 400 Bad Request\r\n");
+    assert_eq!(bench.disconnects.pop_front(), Some(FramingError::ProtocolId(u16::from_be_bytes(*b"TP"))));
+    bench.bytes(b"Connection: close\r\n");
+    assert_eq!(bench.disconnects.pop_front(), None, "it is said once");
+    bench.port(PortEvent::Lost);
+    assert_eq!(bench.answer(), (1, Answer::NoAnswer(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)));
+    for length in [1, 255_u16] {
+        bench.port(PortEvent::Opened);
+        let [high, low] = length.to_be_bytes();
+        bench.bytes(&[0, 0, 0, 0, high, low]);
+        assert_eq!(bench.disconnects.pop_front(), Some(FramingError::Length(length)));
+        bench.port(PortEvent::Lost);
+    }
+}
+
+#[test]
+fn an_answer_in_pieces_counts_from_its_first_and_must_be_whole_within_the_response_timeout() {
+    let mut bench = bench(&[1]);
+    let sent = asked(&mut bench, 1, 1);
+    let [high, low] = sent.id.unwrap().to_be_bytes();
+    bench.to(100.0);
+    bench.bytes(&[high, low, 0, 0, 0]);
+    bench.to(400.0);
+    bench.bytes(&[5, 1, 3, 2, 0, 5]);
+    assert_eq!(bench.answer(), (1, reply(&one(5))));
+    assert_eq!(bench.view.units[0].response_time.map(|time| time.as_millis()), Some(100));
+    asked(&mut bench, 2, 1);
+    bench.to(800.0);
+    bench.bytes(&[high, low + 1, 0]);
+    assert_eq!(bench.timed_answer(), (2, 900.0, NO_RESPONSE));
+}
+
+#[test]
+fn a_broadcast_is_sent_and_its_units_get_their_turnaround() {
+    let mut bench = bench(&[1]);
+    bench.ask(1, Ask::of(0), &[6, 0, 1, 0, 1]);
+    let sent = bench.sent();
+    assert_eq!((sent.unit, bench.answer()), (0, (1, Answer::Sent)));
+    bench.read(2, Ask::of(1), 0, 1);
+    bench.adu(sent.id.unwrap(), 0, &[6, 0, 1, 0, 1]);
+    assert_eq!(bench.sent().at, 100.0);
+}

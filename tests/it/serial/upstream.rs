@@ -1,0 +1,188 @@
+//! A bus of Modbus TCP units: its connection is made, kept, ended in the usual course, lost, and made again, over real
+//! sockets.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use metergate::line::{Answer, PortState};
+use metergate::modbus::mbap::{self, Adu};
+use metergate::modbus::pdu::ExceptionCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::server::{NO_PATH, NO_PATH_AT_ONCE, READ, Rig, accept, drop_everything, reply, server, within};
+
+fn start_at(server: &TcpListener) -> Rig {
+    Rig::start(&format!("modbus-tcp://{}", server.local_addr().unwrap()))
+}
+
+/// Reads one request, which is [`READ`] for unit 1.
+async fn request(stream: &mut TcpStream) -> Adu {
+    let mut bytes = [0; mbap::HEADER_LENGTH + READ.len()];
+    within(stream.read_exact(&mut bytes)).await.unwrap();
+    let adu = mbap::decode(&mut BytesMut::from(&bytes[..])).unwrap().expect("a whole ADU");
+    assert_eq!((adu.unit, &adu.pdu[..]), (1, &READ[..]));
+    adu
+}
+
+async fn respond(stream: &mut TcpStream, request: &Adu, value: u16) {
+    let [high, low] = value.to_be_bytes();
+    let mut bytes = BytesMut::new();
+    Adu { pdu: Bytes::copy_from_slice(&[3, 2, high, low]), ..request.clone() }.encode(&mut bytes);
+    stream.write_all(&bytes).await.unwrap();
+}
+
+async fn serve(stream: &mut TcpStream, value: u16) -> Adu {
+    let adu = request(stream).await;
+    respond(stream, &adu, value).await;
+    adu
+}
+
+#[tokio::test]
+async fn units_are_read_as_soon_as_the_connection_is_made() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut stream = accept(&server).await;
+    rig.opened(1).await;
+    let opened = Instant::now();
+    rig.ask(7).await;
+    let first = serve(&mut stream, 0x1234).await;
+    assert_eq!(rig.answer().await, (7, reply(0x1234)));
+    assert!(opened.elapsed() < Duration::from_millis(200), "{:?}: nothing is owed", opened.elapsed());
+    rig.ask(8).await;
+    let second = serve(&mut stream, 0x5678).await;
+    assert_eq!(second.transaction_id, first.transaction_id.wrapping_add(1));
+    assert_eq!(rig.answer().await, (8, reply(0x5678)));
+    let address = server.local_addr().unwrap();
+    assert_eq!(rig.port_view.load().report, format!("connected to {address}"));
+}
+
+#[tokio::test]
+async fn a_server_that_closes_after_each_answer_costs_no_request_an_exception() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let serving = tokio::spawn(async move {
+        let mut last = None;
+        for value in 1..=10 {
+            let mut stream = accept(&server).await;
+            let served = serve(&mut stream, value).await.transaction_id;
+            assert_ne!(last.replace(served), Some(served), "identifiers go on");
+        }
+        server
+    });
+    rig.opened(1).await;
+    for value in 1..=10 {
+        rig.ask(value).await;
+        assert_eq!(rig.answer().await, (value, reply(u16::try_from(value).unwrap())));
+    }
+    within(serving).await.unwrap();
+    let port = rig.port_view.load();
+    assert_eq!((port.openings, port.losses, port.problem.as_deref()), (1, 0, None), "no fault");
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_connection_that_the_server_closed_meanwhile() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut stream = accept(&server).await;
+    rig.opened(1).await;
+    rig.ask(1).await;
+    serve(&mut stream, 1).await;
+    assert_eq!(rig.answer().await, (1, reply(1)));
+    // With a request on its way.
+    rig.ask(2).await;
+    request(&mut stream).await;
+    drop(stream);
+    let mut stream = accept(&server).await;
+    serve(&mut stream, 2).await;
+    assert_eq!(rig.answer().await, (2, reply(2)));
+    assert_eq!(rig.handle.view().load().port, PortState::Open);
+    assert_eq!(rig.port_view.load().losses, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_a_connection_it_has_not_served_is_a_fault_and_tried_ever_less_often() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        drop(accept(&server).await);
+        let closed = Instant::now();
+        let problem = rig.problem().await;
+        assert_eq!(problem, "the Modbus TCP server closed the connection");
+        rig.ask(1).await;
+        assert!(matches!(rig.answer().await.1, NO_PATH_AT_ONCE | NO_PATH));
+        pauses.push(closed);
+    }
+    let mut stream = accept(&server).await;
+    let between: Vec<_> = pauses.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert!(between.iter().zip([250, 500]).all(|(pause, least)| pause + 100 >= least), "{between:?}");
+    rig.opened(4).await;
+    rig.ask(2).await;
+    serve(&mut stream, 5).await;
+    assert_eq!(rig.answer().await, (2, reply(5)));
+}
+
+#[tokio::test]
+async fn what_speaks_something_else_is_named_and_its_connection_closed() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut stream = accept(&server).await;
+    rig.opened(1).await;
+    rig.ask(1).await;
+    request(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+    assert_eq!(rig.answer().await, (1, NO_PATH));
+    let problem = rig.problem().await;
+    assert!(problem.ends_with("this is not Modbus TCP"), "{problem}");
+    let mut rest = Vec::new();
+    let ended = within(stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_err() || rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_and_comes_back_serves_within_three_seconds_of_its_return() {
+    let first = server().await;
+    let address = first.local_addr().unwrap();
+    let mut rig = start_at(&first);
+    let mut stream = accept(&first).await;
+    rig.opened(1).await;
+    rig.ask(1).await;
+    serve(&mut stream, 1).await;
+    assert_eq!(rig.answer().await, (1, reply(1)));
+    drop((first, stream));
+    assert_eq!(rig.problem().await, format!("connection refused by {address}"));
+    assert_eq!(rig.port_view.load().losses, 1);
+    rig.ask(2).await;
+    assert_eq!(rig.answer().await, (2, NO_PATH_AT_ONCE));
+    let again = TcpListener::bind(address).await.unwrap();
+    let back = Instant::now();
+    let mut stream = accept(&again).await;
+    rig.opened(2).await;
+    rig.ask(3).await;
+    serve(&mut stream, 3).await;
+    assert_eq!(rig.answer().await, (3, reply(3)));
+    assert!(back.elapsed() < Duration::from_secs(3), "good values after {:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_into_which_everything_vanishes_is_given_up_and_made_again() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut stream = accept(&server).await;
+    rig.opened(1).await;
+    rig.ask(1).await;
+    serve(&mut stream, 1).await;
+    assert_eq!(rig.answer().await, (1, reply(1)));
+    drop_everything(&stream);
+    rig.ask(2).await;
+    let unanswered = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    assert_eq!(rig.answer().await, (2, unanswered), "the server took it, as far as is known");
+    assert_eq!(rig.problem().await, "the Modbus TCP server acknowledges nothing any more");
+    let mut again = accept(&server).await;
+    rig.opened(2).await;
+    rig.ask(3).await;
+    serve(&mut again, 3).await;
+    assert_eq!(rig.answer().await, (3, reply(3)));
+}
