@@ -7,6 +7,7 @@ import by_capture
 import by_demo
 import by_export
 import by_mbpoll
+import by_modbus_tcp_servers
 import by_metrics
 import by_nmap
 import by_pymodbus
@@ -28,6 +29,7 @@ PEERS = [
     ("raw sockets", by_sockets.CHECKS),
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
+    ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("prometheus_client", by_metrics.CHECKS),
