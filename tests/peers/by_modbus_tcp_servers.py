@@ -10,14 +10,12 @@ import time
 
 from pymodbus.client import ModbusTcpClient
 
+import far
 from report import expect, expect_equal
-from stage import HOST, PORT, end, output
+from stage import HOST, PORT, end
 
 GATEWAY_PORT = 1504
 SERVER_PORT = 5502
-FAR = "metergate-far"
-NEAR_ADDRESS = "198.51.100.1"
-FAR_ADDRESS = "198.51.100.2"
 BACK_SECONDS = 3
 STATE_SECONDS = 20
 PATH_UNAVAILABLE = 0x0A
@@ -91,15 +89,15 @@ def killed_and_back(stage):
 
 def black_hole(stage):
     """when nothing of the server arrives any more requests fail in time, other buses go on, and it comes back"""
-    with _far_namespace(), _server(stage, FAR_ADDRESS, "ip", "netns", "exec", FAR) as _:
-        with _gateway(stage, FAR_ADDRESS) as client:
+    with far.namespace(), _server(stage, far.ADDRESS, *far.INSIDE) as _:
+        with _gateway(stage, far.ADDRESS) as client:
             _expect_own_values(client, 1)
-            _far("route", "add", "blackhole", f"{NEAR_ADDRESS}/32")
+            far.drop_everything()
             for _ in range(4):
                 expect_equal(_code(client, 1) in (PATH_UNAVAILABLE, FAILED_TO_RESPOND), True, "an exception")
                 _expect_healthy(client)
             _until(lambda: _code(client, 1) == PATH_UNAVAILABLE, "0x0A once the connection is given up")
-            _far("route", "del", "blackhole", f"{NEAR_ADDRESS}/32")
+            far.drop_nothing()
             back = time.monotonic()
             _until(lambda: _code(client, 1) is None, "a good value after its return")
             took = time.monotonic() - back
@@ -147,30 +145,6 @@ def _gateway(stage, address, port=SERVER_PORT, units="1-2"):
             yield client
     finally:
         end(gateway)
-
-
-@contextlib.contextmanager
-def _far_namespace():
-    _run("ip", "netns", "add", FAR)
-    try:
-        _run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", FAR)
-        _run("ip", "address", "add", f"{NEAR_ADDRESS}/24", "dev", "near")
-        _run("ip", "link", "set", "near", "up")
-        _far("address", "add", f"{FAR_ADDRESS}/24", "dev", "far")
-        _far("link", "set", "far", "up")
-        _far("link", "set", "lo", "up")
-        yield
-    finally:
-        _run("ip", "netns", "del", FAR)
-
-
-def _far(*command):
-    _run("ip", "-n", FAR, *command)
-
-
-def _run(*command):
-    code, printed = output(*command)
-    expect_equal(code, 0, f"{' '.join(command)}: {printed}")
 
 
 def _expect_own_values(client, unit):

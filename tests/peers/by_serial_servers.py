@@ -9,6 +9,7 @@ import time
 
 from pymodbus.client import ModbusTcpClient
 
+import far
 from report import expect, expect_equal
 from stage import HOST, end, output
 
@@ -27,7 +28,7 @@ listeners:
   - address: {host}:{gateway_port}
 buses:
   - name: far
-    device: tcp://{host}:{port}
+    device: tcp://{address}:{port}
     units:
       - id: 1-3
       - id: {silent_unit}
@@ -91,6 +92,21 @@ def killed_and_back(stage):
             expect(took < BACK_SECONDS, f"good values after {took:.1f} s")
 
 
+def black_hole(stage):
+    """when nothing of the serial server arrives any more requests fail in time, and good values are back within 3 s"""
+    with far.namespace(), _meters(stage, "far") as device, _socat(stage, device, far.ADDRESS, *far.INSIDE):
+        with _gateway(stage, SOCAT_PORT, far.ADDRESS) as client:
+            expect_equal(len(_registers(client, 1)), 90, "registers before")
+            far.drop_everything()
+            expect_equal(_code(client, 1), FAILED_TO_RESPOND, "a read into nothing")
+            _until(lambda: _code(client, 1) == PATH_UNAVAILABLE, "0x0A once the connection is given up")
+            far.drop_nothing()
+            back = time.monotonic()
+            _until(lambda: _code(client, 1) is None, "a good value after its return")
+            took = time.monotonic() - back
+            expect(took < BACK_SECONDS, f"good values after {took:.1f} s")
+
+
 @contextlib.contextmanager
 def _meters(stage, name):
     device = stage.directory / f"{name}-line"
@@ -104,10 +120,10 @@ def _meters(stage, name):
 
 
 @contextlib.contextmanager
-def _socat(stage, device):
-    listening = f"TCP-LISTEN:{SOCAT_PORT},bind={HOST},reuseaddr"
+def _socat(stage, device, address=HOST, *inside):
+    listening = f"TCP-LISTEN:{SOCAT_PORT},bind={address},reuseaddr"
     # Every connection has socat open the device anew; one at a time is all a line can have.
-    server = stage.start_process("socat", "socat", "-d", "-d", listening + ",fork", f"OPEN:{device},raw,echo=0")
+    server = stage.start_process("socat", *inside, "socat", "-d", "-d", listening + ",fork", f"OPEN:{device},raw,echo=0")
     try:
         stage.wait_for("socat", lambda: "listening on" in stage.logged("socat"), "socat", server)
         yield
@@ -133,10 +149,12 @@ def _has_ser2net():
 
 
 @contextlib.contextmanager
-def _gateway(stage, port):
+def _gateway(stage, port, address=HOST):
     """A client of a gateway with one bus behind the serial server, whose port is open."""
     configuration = stage.directory / "behind.yaml"
-    text = CONFIGURATION.format(host=HOST, gateway_port=GATEWAY_PORT, port=port, silent_unit=SILENT_UNIT)
+    text = CONFIGURATION.format(
+        host=HOST, gateway_port=GATEWAY_PORT, address=address, port=port, silent_unit=SILENT_UNIT
+    )
     configuration.write_text(text)
     code, printed = output(stage.program, "check", configuration)
     expect(code == 0 and "cannot be promised behind" in printed, f"check: exit code {code}\n{printed}")
@@ -169,4 +187,4 @@ def _until(condition, what):
         expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
 
 
-CHECKS = [through_socat, through_ser2net, one_client_at_a_time, killed_and_back]
+CHECKS = [through_socat, through_ser2net, one_client_at_a_time, killed_and_back, black_hole]
