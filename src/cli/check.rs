@@ -130,11 +130,13 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
 fn report_certificates(path: &Path, config: &Config) -> Exit {
     let now = SystemTime::now();
     let mut exit = Exit::Ok;
-    for (index, listener) in config.listeners.iter().enumerate() {
-        let server = listener.settings.tls.as_ref();
+    let listeners = config.listeners.iter().enumerate();
+    let listeners = listeners.map(|(index, one)| (format!("listeners[{index}]"), one.settings.tls.as_ref()));
+    let page = config.status.as_ref().and_then(|status| status.settings.tls.as_ref());
+    for (section, server) in listeners.chain([("status".to_owned(), page)]) {
         if let Some(fault) = server.and_then(|server| server.validity_fault(now)) {
             let key = fault.key.name();
-            output::report(&format!("{}: error: listeners[{index}].tls.{key}: {fault}", path.display()));
+            output::report(&format!("{}: error: {section}.tls.{key}: {fault}", path.display()));
             exit = Exit::Fault;
         }
     }

@@ -164,7 +164,7 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
         max_age: Duration::clamped(MAX_AGE),
         ..Listener::default()
     };
-    let page = |address| Status::On(StatusPage { address: Address(address), token_file: None });
+    let page = |address| Status::On(StatusPage { address: Address(address), token_file: None, tls: None });
     File {
         listeners: vec![listener],
         buses: vec![bus],

@@ -8,24 +8,23 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use nix::unistd::Uid;
 use tokio_util::sync::CancellationToken;
 
 use super::args::gateway::GatewayLocation;
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::instances::{self, Found};
-use super::output;
 use super::target::{host_and_port, seen_from_here};
-use crate::client::{HttpFailure, Page};
+use super::{output, service_user};
+use crate::client::{HttpFailure, Page, PageServer};
 use crate::config;
-use crate::config::Token;
+use crate::tls::Trust;
 
 /// A running gateway.
 #[derive(Debug)]
 pub(super) struct GatewayClient {
-    host: String,
-    port: u16,
-    token: Option<Token>,
+    server: PageServer,
     /// How it was found, in words.
     found: String,
 }
@@ -37,13 +36,14 @@ impl GatewayClient {
     /// A configuration with faults, or one without a status address; a token file that is none.
     pub(super) fn find(location: &GatewayLocation) -> Result<Self, CommandError> {
         let mut gateway = match &location.status {
-            Some(word) => Self::named(word)?,
+            Some(word) => Self::named(word, location.ca.as_deref())?,
+            None if location.ca.is_some() => {
+                return Err(CommandError::usage("--ca is for --status https://ADDRESS[:PORT]"));
+            }
             None => match instances::find(location.config.as_deref())? {
                 Some(found) => Self::configured(&found)?,
                 None => Self {
-                    host: Ipv4Addr::LOCALHOST.to_string(),
-                    port: STATUS_PORT,
-                    token: None,
+                    server: server(Ipv4Addr::LOCALHOST.to_string(), STATUS_PORT)?,
                     found: format!("the default; there is no {}", instances::CONFIGURATION),
                 },
             },
@@ -51,15 +51,37 @@ impl GatewayClient {
         if let Some(path) = &location.token_file {
             let token = config::read_token(path)
                 .map_err(|error| CommandError::usage(format!("--token-file: {error}; {}", error.remedy())))?;
-            gateway.token = Some(token);
+            gateway.server.token = Some(token);
         }
         Ok(gateway)
     }
 
-    fn named(word: &str) -> Result<Self, CommandError> {
-        let (host, port) = host_and_port(word, STATUS_PORT)
-            .ok_or_else(|| CommandError::usage(format!("--status: '{word}' is no ADDRESS[:PORT]")))?;
-        Ok(Self { host, port, token: None, found: "named by --status".to_owned() })
+    fn named(word: &str, ca: Option<&Path>) -> Result<Self, CommandError> {
+        let (is_https, address) = match word.strip_prefix("https://") {
+            Some(address) => (true, address),
+            None => (false, word.strip_prefix("http://").unwrap_or(word)),
+        };
+        let (host, port) = host_and_port(address, STATUS_PORT).ok_or_else(|| {
+            CommandError::usage(format!("--status: '{word}' is no ADDRESS[:PORT] or https://ADDRESS[:PORT]"))
+        })?;
+        let trust = match (is_https, ca) {
+            (false, None) => None,
+            (true, Some(path)) => Some(Trust::load(path).map_err(|error| {
+                CommandError::usage(format!("--ca: cannot read {}: {error}", path.display()))
+            })?),
+            (true, None) => {
+                let text =
+                    "--status https:// needs --ca FILE, with the gateway's certificate or its authority's";
+                return Err(CommandError::usage(text));
+            }
+            (false, Some(_)) => {
+                return Err(CommandError::usage("--ca is for --status https://ADDRESS[:PORT]"));
+            }
+        };
+        Ok(Self {
+            server: PageServer { trust, ..server(host, port)? },
+            found: "named by --status".to_owned(),
+        })
     }
 
     fn configured(found: &Found) -> Result<Self, CommandError> {
@@ -78,17 +100,17 @@ impl GatewayClient {
             return Err(CommandError::Failed(Exit::CannotStart, text));
         };
         let address = status.settings.address;
-        Ok(Self {
-            host: seen_from_here(address.ip()).to_string(),
-            port: address.port(),
+        let server = PageServer {
             token: status.settings.token,
-            found: format!("the status address of {shown}"),
-        })
+            trust: status.settings.tls.as_ref().map(|tls| Trust::new(tls.chain())),
+            ..server(seen_from_here(address.ip()).to_string(), address.port())?
+        };
+        Ok(Self { server, found: format!("the status address of {shown}") })
     }
 
     /// Where it is, for people.
     pub(super) fn shown(&self) -> String {
-        let (host, port) = (&self.host, self.port);
+        let PageServer { host, port, .. } = &self.server;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
@@ -97,7 +119,7 @@ impl GatewayClient {
     /// # Errors
     /// No gateway is there, or the page is refused.
     pub(super) async fn ask(&self, path: &str) -> Result<Page, CommandError> {
-        let asked = Page::ask(&self.host, self.port, path, self.token.as_ref()).await;
+        let asked = Page::ask(&self.server, path).await;
         asked.map_err(|failure| self.explain(&failure))
     }
 
@@ -126,14 +148,16 @@ impl GatewayClient {
             HttpFailure::Refused(404, _) => {
                 format!("{shown} ({found}) has no such page: it is an older gateway, or none")
             }
+            HttpFailure::Withheld(why) => format!("the token is not sent to {shown} ({found}): {why}"),
             HttpFailure::Refused(_, words) => format!("{shown} ({found}) refuses: {words}"),
         };
         let exit = match failure {
             // The query came from the command line.
             HttpFailure::Refused(400, _) => Exit::Usage,
-            HttpFailure::Unreachable(_) | HttpFailure::Broken(_) | HttpFailure::Refused(..) => {
-                Exit::CannotStart
-            }
+            HttpFailure::Unreachable(_)
+            | HttpFailure::Broken(_)
+            | HttpFailure::Withheld(_)
+            | HttpFailure::Refused(..) => Exit::CannotStart,
         };
         CommandError::Failed(exit, text)
     }
@@ -164,6 +188,13 @@ impl GatewayClient {
             }
         }
     }
+}
+
+/// A server without a token, which root, this user and the service's user may run.
+fn server(host: String, port: u16) -> Result<PageServer, CommandError> {
+    let service = service_user::find(None)?.map(|user| user.uid);
+    let users = [Uid::from_raw(0), Uid::effective()].into_iter().chain(service).map(Uid::as_raw).collect();
+    Ok(PageServer { host, port, token: None, trust: None, users })
 }
 
 /// What becomes of a file that is there already.

@@ -6,11 +6,12 @@ mod failure;
 mod http;
 mod modbus_client;
 mod serial;
+mod socket_owner;
 pub mod survey;
 mod tcp;
 
 pub use failure::Failure;
-pub use http::{HttpFailure, Page};
+pub use http::{HttpFailure, Page, PageServer};
 pub use modbus_client::Client;
 pub use serial::{SerialClient, SerialSettings};
 pub use survey::Survey;

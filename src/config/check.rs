@@ -869,8 +869,16 @@ fn status(file: &File, listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, 
         );
         reader.error("status.address", &what, &help);
     }
+    let tls = match &page.tls {
+        Some(section) => Some(tls::of_status(section, reader)?),
+        None => None,
+    };
     let token_file = page.token_file.map(|file| file.0);
-    Some(Status { settings: StatusSettings { address, token }, token_file, given: file.status.is_some() })
+    Some(Status {
+        settings: StatusSettings { address, token, tls },
+        token_file,
+        given: file.status.is_some(),
+    })
 }
 
 /// Bytes of a read request on the line, and of its answer without registers.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::check;
 use super::profiles::read_bounded;
 use super::section::{
-    Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, Tls, Unit,
+    Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, StatusTls, Tls, Unit,
 };
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
@@ -96,10 +96,11 @@ static FORMAT: Format = Format {
         document::section::<OfflineAfter>,
         document::section::<Unit>,
         document::section::<StatusPage>,
+        document::section::<StatusTls>,
         document::section::<Audit>,
         document::section::<Events>,
     ],
-    later: &["mqtt", "listeners.device", "status.tls"],
+    later: &["mqtt", "listeners.device"],
 };
 
 /// Largest number of listeners.

@@ -244,6 +244,8 @@ pub struct StatusPage {
     pub address: Address,
     /// File with its token.
     pub token_file: Option<FilePath>,
+    /// HTTPS; absent: HTTP.
+    pub tls: Option<StatusTls>,
 }
 
 /// The section `audit`.
@@ -404,7 +406,7 @@ impl Default for PollSlow {
 
 impl Default for StatusPage {
     fn default() -> Self {
-        Self { address: Address(([127, 0, 0, 1], 8502).into()), token_file: None }
+        Self { address: Address(([127, 0, 0, 1], 8502).into()), token_file: None, tls: None }
     }
 }
 

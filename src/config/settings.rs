@@ -21,6 +21,7 @@ use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
 use crate::serial::PortSettings;
 use crate::server::ListenerSettings;
+use crate::tls::TlsServer;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,8 @@ pub struct StatusSettings {
     pub address: SocketAddr,
     /// The token that clients must send; `None` only on a loopback address.
     pub token: Option<Token>,
+    /// HTTPS; `None`: HTTP.
+    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// The status page, and where its settings come from.

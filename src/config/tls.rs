@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::section::{Listener, Tls};
+use super::section::{Listener, StatusTls, Tls};
 use crate::document::Reader;
 use crate::modbus::AduFraming;
 use crate::tls::{TlsFiles, TlsServer};
@@ -28,8 +28,19 @@ pub(super) fn of_listener(
     load(&files, &path, reader)
 }
 
+/// The server of the status page; `None`: an error was reported.
+pub(super) fn of_status(section: &StatusTls, reader: &mut Reader<'_, '_>) -> Option<Arc<TlsServer>> {
+    let files = TlsFiles {
+        certificate: section.certificate.0.clone(),
+        key: section.key.0.clone(),
+        client_ca: None,
+        crl: None,
+    };
+    load(&files, "status.tls", reader)
+}
+
 /// The server with these files; `None`: an error was reported at the key below `path` that names the file.
-pub(super) fn load(files: &TlsFiles, path: &str, reader: &mut Reader<'_, '_>) -> Option<Arc<TlsServer>> {
+fn load(files: &TlsFiles, path: &str, reader: &mut Reader<'_, '_>) -> Option<Arc<TlsServer>> {
     if !reader.is_sound(path) {
         return None;
     }

@@ -47,6 +47,10 @@ impl From<&Config> for File {
             section::Status::On(StatusPage {
                 address: Address(status.settings.address),
                 token_file: status.token_file.clone().map(FilePath),
+                tls: status.settings.tls.as_ref().map(|server| section::StatusTls {
+                    certificate: FilePath(server.files().certificate.clone()),
+                    key: FilePath(server.files().key.clone()),
+                }),
             })
         };
         Self {

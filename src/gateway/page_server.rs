@@ -61,7 +61,7 @@ impl PageServer {
                     socket
                 }
             };
-            web::run(socket, router, stopped).await;
+            web::run(socket, router, wanted.tls, stopped).await;
         });
         Self { settings, address, stop, task }
     }
@@ -91,7 +91,8 @@ impl PageServer {
 
 fn announce(address: SocketAddr, settings: &StatusSettings) {
     let token = if settings.token.is_some() { "needed" } else { "none" };
-    info!(%address, token, "status page");
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    info!(%address, scheme, token, "status page");
 }
 
 /// Binds the address as soon as possible; logs one warning however long that takes.
@@ -168,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_server_has_no_address_and_can_be_stopped() {
         let taken = Taken::bind("127.0.0.1:0").unwrap();
-        let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None };
+        let wanted = StatusSettings { address: taken.local_addr().unwrap(), token: None, tls: None };
         let background = BackgroundRuntime::start("status").unwrap();
         let waiting = PageServer::start(&background, &wanted, None, Router::new());
         assert_eq!((waiting.address(), waiting.settings()), (None, &wanted));

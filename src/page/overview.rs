@@ -14,7 +14,7 @@ use super::format;
 use super::layout::{Content, Part, Reload, cell, head};
 use super::meters;
 use super::view::OverviewView;
-use crate::status::{Listener, PortState, Status, UnitState};
+use crate::status::{Listener, PortState, RoleCount, Status, UnitState};
 
 /// The overview as HTML.
 #[must_use]
@@ -94,9 +94,7 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
                             (cell(
                                 "Connections",
                                 &format!("{} of {}", listener.connections, listener.max_connections),
-                                (listener.turned_away > 0)
-                                    .then(|| format!("{} turned away", format::count(listener.turned_away)))
-                                    .as_deref(),
+                                connections_note(listener).as_deref(),
                             ))
                             (cell("Requests", &format::count(listener.requests.requests), None))
                         }
@@ -105,6 +103,25 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
             }
         }
     }
+}
+
+/// What else is to be said of the connections: clients turned away, roles, failed handshakes.
+fn connections_note(listener: &Listener<'_>) -> Option<String> {
+    let mut notes = Vec::new();
+    if listener.turned_away > 0 {
+        notes.push(format!("{} turned away", format::count(listener.turned_away)));
+    }
+    if let Some(tls) = &listener.tls {
+        let role = |one: &RoleCount| {
+            format!("{} {}", one.connections, one.role.as_deref().unwrap_or("without a role"))
+        };
+        notes.extend(tls.roles.iter().map(role));
+        let failed: u64 = tls.failed_handshakes.values().sum();
+        if failed > 0 {
+            notes.push(format!("{} handshakes failed", format::count(failed)));
+        }
+    }
+    (!notes.is_empty()).then(|| notes.join(", "))
 }
 
 fn max_age(listener: &Listener<'_>) -> String {

@@ -3,15 +3,15 @@
 //! Adds nothing to what was published; a value that was not published is `None`.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
     Alert, Block, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount, Flag,
-    Histogram, LineTime, Listener, LocatedFinding, Point, Polling, Port, Problem, ReadingHistory,
-    RecordFilter, RequestCounts, Status, Text, Unit, UnitCounts, UnitDetail, UnitHistory, UnitState,
-    WireBreak,
+    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, Problem,
+    ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status, Text, Unit, UnitCounts, UnitDetail,
+    UnitHistory, UnitState, WireBreak,
 };
 use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
@@ -21,7 +21,8 @@ use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
-use crate::server::Counted;
+use crate::server::{Counted, TlsClients};
+use crate::tls::Certificate;
 
 /// The detail in which a unit is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,7 +416,20 @@ pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listen
         max_connections: one.settings.max_connections,
         accepted: totals.accepted,
         turned_away: totals.turned_away,
+        tls: one.settings.tls.as_ref().map(|server| listener_tls(server.certificate(), &one.metrics.tls)),
         requests: request_counts(&totals.counted),
+    }
+}
+
+fn listener_tls(certificate: &Certificate, clients: &TlsClients) -> ListenerTls {
+    let not_after = certificate.validity.not_after;
+    let expires = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let roles = clients.roles().into_iter();
+    let failures = clients.failures().filter(|(_, count)| *count > 0);
+    ListenerTls {
+        certificate_expires: expires.as_secs(),
+        roles: roles.map(|(role, connections)| RoleCount { role, connections }).collect(),
+        failed_handshakes: failures.map(|(cause, count)| (cause.word().to_owned(), count)).collect(),
     }
 }
 

@@ -7,7 +7,7 @@
 
 pub use super::exposition::Format;
 use super::exposition::{Exposition, MetricType};
-use super::model::{Bus, ExceptionCount, PortState, RequestCounts, Status, Unit, UnitState};
+use super::model::{Bus, ExceptionCount, PortState, RequestCounts, RoleCount, Status, Unit, UnitState};
 use super::reading_metrics;
 use crate::findings::Severity;
 use crate::modbus::pdu::ExceptionCode;
@@ -198,6 +198,30 @@ fn listeners(out: &mut Exposition, status: &Status<'_>) {
     let mut family = out.family("metergate_listener_turned_away_total", Counter, help);
     for (address, listener) in &all {
         family.sample(&[("listener", address)], listener.turned_away);
+    }
+    let secure = || all.iter().filter_map(|(address, listener)| Some((address, listener.tls.as_ref()?)));
+    let help =
+        "Until when the certificate of a listener for Modbus/TCP Security is valid, in seconds since 1970.";
+    let mut family = out.family("metergate_tls_certificate_expiry_timestamp_seconds", Gauge, help);
+    for (address, tls) in secure() {
+        family.sample(&[("listener", address)], tls.certificate_expires);
+    }
+    let help = "Clients connected by Modbus/TCP Security, by the role of their certificate; empty: none.";
+    let mut family = out.family("metergate_tls_connections", Gauge, help);
+    for (address, tls) in secure() {
+        for RoleCount { role, connections } in &tls.roles {
+            family.sample(
+                &[("listener", address), ("role", role.as_deref().unwrap_or_default())],
+                *connections,
+            );
+        }
+    }
+    let help = "TLS handshakes that failed, by cause.";
+    let mut family = out.family("metergate_tls_handshake_failures_total", Counter, help);
+    for (address, tls) in secure() {
+        for (cause, count) in &tls.failed_handshakes {
+            family.sample(&[("listener", address), ("cause", cause)], *count);
+        }
     }
     for (name, help, read) in LISTENER_COUNTERS {
         let mut family = out.family(name, Counter, help);

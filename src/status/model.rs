@@ -6,6 +6,7 @@
 //! the JSON know it; names are unique within one configuration.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -390,8 +391,31 @@ pub struct Listener<'a> {
     pub max_connections: usize,
     pub accepted: u64,
     pub turned_away: u64,
+    /// Of a listener for Modbus/TCP Security.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<ListenerTls>,
     #[serde(flatten)]
     pub requests: RequestCounts,
+}
+
+/// The clients of a listener for Modbus/TCP Security.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerTls {
+    /// Until when its certificate is valid, in seconds since 1970.
+    pub certificate_expires: u64,
+    /// The connections open now, by the role of the client's certificate; `null`: without a role.
+    pub roles: Vec<RoleCount>,
+    /// Handshakes that failed, by cause; only causes that occurred.
+    pub failed_handshakes: BTreeMap<String, u64>,
+}
+
+/// The connections with one role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleCount {
+    /// The role; `None`: without one.
+    pub role: Option<String>,
+    /// How many there are.
+    pub connections: u32,
 }
 
 /// What a listener or a client counted.

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -25,9 +26,15 @@ use tracing::{debug, error, warn};
 use super::streams::Endless;
 use crate::runtime::{LogKind, LogRateLimiter};
 use crate::server::listener;
+use crate::tls::{self, TlsServer};
 
 /// Serves until `stop` is cancelled; then every response ends at once, for nothing here can be lost.
-pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<TlsServer>>,
+    stop: CancellationToken,
+) {
     let mut tasks = JoinSet::new();
     let mut connections: Vec<Connection> = Vec::new();
     let log_limiter = LogRateLimiter::new();
@@ -61,7 +68,7 @@ pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken)
             continue;
         }
         let activity = Arc::new(Activity::new(Instant::now()));
-        let task = tasks.spawn(serve(stream, router.clone(), Arc::clone(&activity)));
+        let task = tasks.spawn(accept(stream, tls.clone(), router.clone(), Arc::clone(&activity)));
         connections.push(Connection { activity, task });
     }
     drop(listener);
@@ -139,11 +146,22 @@ fn report_panic(ended: Result<(), JoinError>, log_limiter: &LogRateLimiter) {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, activity: Arc<Activity>) {
+/// Serves a connection, after its handshake where there is one.
+async fn accept(stream: TcpStream, tls: Option<Arc<TlsServer>>, router: Router, activity: Arc<Activity>) {
     // A viewer that is gone without a word must not keep its place, also where nothing is sent to it.
     if let Err(error) = listener::find_out_vanished(&stream) {
         debug!(%error, "the system refused a TCP option of a connection to the status page");
     }
+    let Some(server) = tls else { return serve(stream, router, activity).await };
+    // A browser that does not trust the certificate ends many a handshake.
+    match timeout_at(activity.opened + HEADER_TIMEOUT, tls::accept(&server, stream)).await {
+        Ok(Ok((stream, _))) => serve(stream, router, activity).await,
+        Ok(Err(failure)) => debug!("no connection to the status page: {failure}"),
+        Err(_) => debug!("no connection to the status page: the handshake was not complete in time"),
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, activity: Arc<Activity>) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let is_last = activity.note_request() >= MAX_REQUESTS;

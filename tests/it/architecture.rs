@@ -30,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "status",
         &[
             "endpoint", "config", "events", "findings", "line", "meter", "modbus", "runtime", "serial",
-            "server", "traffic",
+            "server", "tls", "traffic",
         ],
     ),
     ("page", &["endpoint", "events", "findings", "meter", "modbus", "status"]),
@@ -38,7 +38,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "web",
         &[
             "endpoint", "capture", "config", "events", "findings", "line", "page", "runtime", "serial",
-            "server", "status", "trace", "traffic",
+            "server", "status", "tls", "trace", "traffic",
         ],
     ),
     (

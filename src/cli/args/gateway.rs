@@ -21,8 +21,11 @@ pub struct GatewayLocation {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The gateway's status address, in place of what the configuration says; the port is 8502 if none is named
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    #[arg(long, value_name = "[https://]ADDRESS[:PORT]")]
     pub status: Option<String>,
+    /// The gateway's certificate, or its authority's, for --status https://...
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The file with the token of that address, in place of what the configuration says
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

@@ -81,6 +81,7 @@ fn the_defaults_in_the_comments_are_those_that_hold() {
             | "the host's name"
             | "as `writes` says"
             | "plain Modbus TCP"
+            | "HTTP"
             | "writes go to the log only"
             | "in memory only"
             | "no token, on a loopback address only"

@@ -4,6 +4,7 @@ mod address;
 mod first_data;
 mod history;
 mod http;
+mod https;
 mod metrics;
 mod page;
 mod readings;

@@ -390,6 +390,7 @@ fn listener(address: &str, buses: &[&'static str], max_age_ms: u64) -> Listener<
         max_connections: 256,
         accepted: 17,
         turned_away: 2,
+        tls: None,
         requests: requests(1_292_816),
     }
 }
