@@ -14,6 +14,7 @@ import by_pymodbus
 import by_read
 import by_serial_servers
 import by_sockets
+import by_tls
 import by_tshark
 import programs
 from report import Report
@@ -30,6 +31,7 @@ PEERS = [
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
+    ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("prometheus_client", by_metrics.CHECKS),
