@@ -276,7 +276,9 @@ impl MbapWire {
                 self.transaction.as_mut()?.misfit = Some(misfit);
                 Some(WireEvent::OtherFunction { unit: unit?, misfit })
             }
-            Meaning::OtherUnit(awaited) => Some(WireEvent::Foreign { unit: unit?, awaited: Some(awaited) }),
+            Meaning::OtherUnit(awaited) => {
+                Some(WireEvent::Foreign { frame: frame(unit?), awaited: Some(awaited) })
+            }
             Meaning::Outdated(index) => {
                 let GivenUp { request, sent_at, .. } = self.given_up.remove(index)?;
                 let after = started_at.saturating_duration_since(sent_at);

@@ -1,8 +1,14 @@
 //! Owed answers: answers to requests that were given up, and how long they matter.
 //!
 //! Owns the guard. Until it has ended, nothing is sent to the unit: the answer to one request must not be taken for the
-//! answer to the next. Lateness seen beyond the guard forbids only requests whose answers could be confused. It has no
-//! access to queue and wire. A reload keeps what is owed; `Unit::configure`, `inherit` and `reset` decide that.
+//! answer to the next. Lateness seen beyond the guard forbids only requests whose answers could be confused.
+//!
+//! An answer later than that can be taken for the answer to the next request. Then each answer is one request late, for
+//! as long as the unit is asked without a pause: nothing in a frame tells. So the unit rests where that could begin
+//! (after the first answer that follows an unanswered request, after each answer of a unit that answers twice) and, if
+//! it never does otherwise, now and then. What comes meanwhile is one answer too many.
+//!
+//! It has no access to queue and wire. A reload keeps what is owed; `Unit::configure`, `inherit` and `reset` decide that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,6 +37,9 @@ pub(super) struct Owed {
     pub(super) given_up: Instant,
     /// Until when nothing is sent to the unit; set by [`OwedAnswers::owe`].
     pub(super) until: Instant,
+    /// Whether an answer has been taken since that may have been this one: then each since may have been the answer to
+    /// the request before.
+    pub(super) may_be_taken: bool,
 }
 
 impl Owed {
@@ -62,17 +71,53 @@ pub(super) struct LateAnswer {
 #[derive(Debug)]
 pub(super) struct OwedAnswers {
     guard: Duration,
-    /// How late an answer came after it was given up, with a margin; and when that was.
-    lateness: Option<(Duration, Instant)>,
+    /// How late an answer came after it was given up.
+    lateness: Option<Learned>,
+    /// How long after an answer another one came, though none was owed.
+    surplus: Option<Learned>,
+    last_answer: Option<Instant>,
+    /// How long it rests: long enough for one answer more.
+    rest: Duration,
+    /// From when on it rests after its next answer.
+    rest_due: Option<Instant>,
     /// Oldest first.
     attempts: VecDeque<Owed>,
-    /// End of the guard after a start or a reopened port, when the earlier requests are unknown.
+    /// Until when an answer may come of which nothing is known: after a start, a reopened port, or in a rest.
     unknown_until: Option<Instant>,
+}
+
+/// A delay that was seen, with a margin. Halved for each ten minutes in which it was not seen again.
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    delay: Duration,
+    at: Instant,
+}
+
+impl Learned {
+    fn at(self, now: Instant) -> Option<Duration> {
+        let halvings = now.saturating_duration_since(self.at).as_secs() / LATENESS_HALVED_AFTER.as_secs();
+        Some(self.delay / 2_u32.checked_pow(u32::try_from(halvings).ok()?)?)
+    }
+
+    /// `seen` is added to what is known.
+    fn learn(known: Option<Self>, seen: Duration, limit: Duration, now: Instant) -> Self {
+        let known = known.and_then(|known| known.at(now)).unwrap_or_default();
+        Self { delay: known.max((seen * 5 / 4).min(limit)), at: now }
+    }
 }
 
 impl OwedAnswers {
     pub(super) fn new(guard: Duration) -> Self {
-        Self { guard, lateness: None, attempts: VecDeque::new(), unknown_until: None }
+        Self {
+            guard,
+            lateness: None,
+            surplus: None,
+            last_answer: None,
+            rest: guard,
+            rest_due: None,
+            attempts: VecDeque::new(),
+            unknown_until: None,
+        }
     }
 
     /// Changes the guard of requests given up from now on.
@@ -122,10 +167,52 @@ impl OwedAnswers {
         answerable.map(|owed| owed.sent_at).min_by_key(|sent_at| sent_at.instant).unwrap_or(now)
     }
 
-    /// `request`, sent at `sent_at`, was answered while the same read was owed. A unit answers in order, so what may
-    /// still come answers a later sending than the oldest: this sending replaces the oldest, for as long as that was
-    /// owed.
-    pub(super) fn note_answered(&mut self, request: &RequestPdu, sent_at: Now) {
+    /// `request`, sent at `sent_at`, was answered. `usual`: the unit's usual response time.
+    pub(super) fn note_answered(
+        &mut self,
+        request: &RequestPdu,
+        sent_at: Now,
+        usual: Option<Duration>,
+        now: Instant,
+    ) {
+        self.note_pause(sent_at.instant);
+        self.rest = usual.map_or(self.guard, |usual| (usual * 4).max(REST_MIN).min(self.guard));
+        for owed in &mut self.attempts {
+            let takes = owed.request == *request || may_be_confused(request, &owed.request);
+            if takes && !owed.may_be_taken {
+                owed.may_be_taken = true;
+                self.rest_due = Some(now);
+            }
+        }
+        self.last_answer = Some(now);
+        if self.rest_due.is_some_and(|due| due <= now) {
+            self.owe_unknown(now + self.rest);
+        } else if let Some(surplus) = self.surplus.and_then(|surplus| surplus.at(now)) {
+            self.owe_unknown(now + surplus);
+        }
+        self.replace_oldest(request, sent_at);
+    }
+
+    /// A request was sent at `sent_at`: since the answer before, the unit may have rested by itself.
+    fn note_pause(&mut self, sent_at: Instant) {
+        let pause = self.last_answer.map(|last| sent_at.saturating_duration_since(last));
+        if pause.is_none_or(|pause| pause >= self.rest) {
+            self.rest_due = Some(sent_at + REST_EVERY);
+        }
+    }
+
+    /// The unit sent one answer more to what it answered last, though none is owed. True: soon enough to be learned.
+    pub(super) fn note_surplus(&mut self, now: Instant) -> bool {
+        let after = self.last_answer.map(|last| now.saturating_duration_since(last));
+        let Some(after) = after.filter(|after| *after <= self.guard) else { return false };
+        self.surplus = Some(Learned::learn(self.surplus, after, self.guard, now));
+        self.owe_unknown(now + self.rest);
+        true
+    }
+
+    /// `request` was answered while the same read was owed. A unit answers in order, so what may still come answers a
+    /// later sending than the oldest: this sending replaces the oldest, for as long as that was owed.
+    fn replace_oldest(&mut self, request: &RequestPdu, sent_at: Now) {
         let Some(index) = self.attempts.iter().position(|owed| owed.request == *request) else { return };
         if let Some(oldest) = self.attempts.remove(index) {
             self.attempts.push_back(Owed { sent_at, item: None, ..oldest });
@@ -153,6 +240,9 @@ impl OwedAnswers {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
         let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
         let owed = self.attempts.remove(index)?;
+        if owed.may_be_taken {
+            self.owe_unknown(now + self.rest);
+        }
         let late = now.saturating_duration_since(owed.given_up);
         self.learn(late, now);
         let ended = EndedGuard { turn: owed.turn.clone(), from: owed.ended_at, to: now.min(owed.until) };
@@ -171,7 +261,12 @@ impl OwedAnswers {
                 owed.until = owed.given_up;
             }
         }
-        self.attempts.retain(|owed| owed.until > now || owed.given_up + LATENESS_MAX > now);
+        let is_remembered = |owed: &Owed| owed.until > now || owed.given_up + LATENESS_MAX > now;
+        if self.attempts.iter().any(|owed| owed.may_be_taken && !is_remembered(owed)) {
+            // Its answer may have come at any time until now, and may have been taken for another's.
+            self.rest_due = Some(now);
+        }
+        self.attempts.retain(is_remembered);
         ended
     }
 
@@ -182,17 +277,13 @@ impl OwedAnswers {
         }
     }
 
-    /// How late answers are expected to be; halved for each ten minutes without a late one.
+    /// How late answers are expected to be, if later than the guard.
     fn lateness(&self, now: Instant) -> Option<Duration> {
-        let (lateness, at) = self.lateness?;
-        let halvings = now.saturating_duration_since(at).as_secs() / LATENESS_HALVED_AFTER.as_secs();
-        let lateness = lateness / 2_u32.checked_pow(u32::try_from(halvings).ok()?)?;
-        (lateness > self.guard).then_some(lateness)
+        self.lateness?.at(now).filter(|lateness| *lateness > self.guard)
     }
 
     fn learn(&mut self, late: Duration, now: Instant) {
-        let seen = (late * 5 / 4).min(LATENESS_MAX);
-        self.lateness = Some((self.lateness(now).unwrap_or_default().max(seen), now));
+        self.lateness = Some(Learned::learn(self.lateness, late, LATENESS_MAX, now));
     }
 }
 
@@ -218,6 +309,13 @@ const ATTEMPTS_MAX: usize = 16;
 /// Largest lateness of an answer that is still expected.
 pub(super) const LATENESS_MAX: Duration = Duration::from_secs(5);
 
+/// A unit that is asked without a pause rests once in this time: an answer that is taken for another's goes on for no
+/// longer.
+const REST_EVERY: Duration = Duration::from_secs(10);
+
+/// The shortest rest: more than the usual response time of meters, and than the delay of most serial servers.
+const REST_MIN: Duration = Duration::from_millis(200);
+
 /// After this long without a late answer, half of the learned lateness is forgotten.
 const LATENESS_HALVED_AFTER: Duration = Duration::from_secs(600);
 
@@ -241,7 +339,17 @@ mod tests {
 
     fn given_up(request: RequestPdu, at: Instant) -> Owed {
         let sent_at = Now::from(at - GUARD);
-        Owed { request, sent_at, epoch: 0, item: None, turn: OWN_TURN, ended_at: at, given_up: at, until: at }
+        Owed {
+            request,
+            sent_at,
+            epoch: 0,
+            item: None,
+            turn: OWN_TURN,
+            ended_at: at,
+            given_up: at,
+            until: at,
+            may_be_taken: false,
+        }
     }
 
     /// A unit with one answer that came this late after it was given up.
@@ -289,7 +397,7 @@ mod tests {
         owed.owe(given_up(read(0, 1), lost));
         let again = lost + GUARD;
         assert_eq!(owed.begun(&read(0, 1), again.into()).instant, lost - GUARD);
-        owed.note_answered(&read(0, 1), again.into());
+        owed.note_answered(&read(0, 1), again.into(), None, again);
         let later = again + Duration::from_secs(1);
         assert_eq!(
             owed.begun(&read(0, 1), later.into()).instant,

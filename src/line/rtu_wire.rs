@@ -331,7 +331,7 @@ impl RtuWire {
         let Some(outgoing) = asked else {
             return Some(match units.get(unit).and_then(|unit| misfit_of_owed(unit, &frame.pdu, now)) {
                 Some(misfit) => WireEvent::Alive { unit, misfit },
-                None => WireEvent::Foreign { unit, awaited },
+                None => WireEvent::Foreign { frame, awaited },
             });
         };
         let (misfit, ends) = (misfit_of(&outgoing.request, &frame.pdu), outgoing.misfits == Misfits::End);

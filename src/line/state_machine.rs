@@ -700,7 +700,7 @@ impl<T> Line<T> {
                     }
                     self.events.push(Event::Misfit { unit, misfit });
                 }
-                WireEvent::Foreign { unit, awaited } => self.note_foreign(unit, awaited),
+                WireEvent::Foreign { frame, awaited } => self.note_foreign(&frame, awaited, now.instant),
                 WireEvent::ForeignRequest => {
                     self.recorder.counters_mut().foreign_requests += 1;
                     self.events.push(Event::ForeignRequest);
@@ -733,7 +733,9 @@ impl<T> Line<T> {
             if let Some(code) = exception {
                 unit.incidents_mut().refusal = Some((code, RequestSummary::new(&item.pdu, requesters.first)));
             }
-            unit.note_answered_in_time(&item.pdu, Now { instant: latest, ..begun });
+            if self.wire.owes_answers() {
+                unit.note_answered_in_time(&item.pdu, Now { instant: latest, ..begun }, now.instant);
+            }
             let transition = unit.note_answer(&item.pdu, exception, Some(response_time), now.instant);
             self.note_alive(id, transition, now.instant);
             self.cache.note_pause(&mut self.units, id, now.instant);
@@ -899,7 +901,17 @@ impl<T> Line<T> {
         // A probe, a damaged answer and a lost port end the wait early; the unit still has its whole timeout.
         let given_up = now.max(wire_end + unit.settings().response_timeout);
         let request = item.pdu.clone();
-        unit.owe(Owed { request, sent_at, epoch, item: key, turn, ended_at: now, given_up, until: given_up });
+        unit.owe(Owed {
+            request,
+            sent_at,
+            epoch,
+            item: key,
+            turn,
+            ended_at: now,
+            given_up,
+            until: given_up,
+            may_be_taken: false,
+        });
     }
 
     /// A client's read, its retries included, got no intact frame.
@@ -1059,7 +1071,8 @@ impl<T> Line<T> {
         Some(RequestSummary::new(&in_flight.item.pdu, in_flight.requesters.first.clone()))
     }
 
-    fn note_foreign(&mut self, id: UnitId, awaited: Option<UnitId>) {
+    fn note_foreign(&mut self, frame: &Frame, awaited: Option<UnitId>, now: Instant) {
+        let id = frame.unit;
         if let Some(awaited) = awaited.filter(|awaited| *awaited != id) {
             self.recorder.counters_mut().foreign_frames += 1;
             if let Some(unit) = self.units.get_mut(awaited) {
@@ -1069,6 +1082,9 @@ impl<T> Line<T> {
         }
         if let Some(unit) = self.units.get_mut(id) {
             unit.counters_mut().unexpected += 1;
+            if self.wire.owes_answers() {
+                unit.note_unrequested(&frame.pdu, now);
+            }
         }
     }
 
@@ -1098,6 +1114,11 @@ impl<T> Line<T> {
         self.note_alive(id, transition, now.instant);
         if !owed.is_guarding(now.instant) {
             // Too late to answer anything; it only measures the unit's lateness.
+            if owed.may_be_taken
+                && let Some(unit) = self.units.get_mut(id)
+            {
+                unit.doubt_blocks();
+            }
             return;
         }
         self.charge_guard(id, ended);

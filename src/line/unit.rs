@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::ClientAddress;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
+use crate::modbus::reply;
 
 use super::health::{Health, Transition, UnitState};
 use super::ignored::{IgnoredReads, ReadStatus};
@@ -408,8 +409,22 @@ impl Unit {
     }
 
     /// `request`, sent at `sent_at`, was answered in time.
-    pub(super) fn note_answered_in_time(&mut self, request: &RequestPdu, sent_at: Now) {
-        self.owed.note_answered(request, sent_at);
+    pub(super) fn note_answered_in_time(&mut self, request: &RequestPdu, sent_at: Now, now: Instant) {
+        self.owed.note_answered(request, sent_at, self.response_time, now);
+    }
+
+    /// The unit sent a frame that answers nothing it was sent. If it is one answer too many, those before it may have
+    /// been other requests'.
+    pub(super) fn note_unrequested(&mut self, pdu: &[u8], now: Instant) {
+        let fits = |read: &RequestPdu| reply::answers(read, pdu);
+        if self.health.last_read().is_some_and(fits) && self.owed.note_surplus(now) {
+            self.doubt_blocks();
+        }
+    }
+
+    /// Answers taken since the last rest may have been other requests': what they say is not kept.
+    pub(super) fn doubt_blocks(&mut self) {
+        self.note_write();
     }
 
     pub(super) fn owed(&self) -> &OwedAnswers {

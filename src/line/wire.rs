@@ -105,7 +105,7 @@ pub(super) enum WireEvent {
     /// The unit answered with another function, which proves nothing.
     OtherFunction { unit: UnitId, misfit: Misfit },
     /// A frame of a unit other than the addressed one, or of one that owes nothing.
-    Foreign { unit: UnitId, awaited: Option<UnitId> },
+    Foreign { frame: Frame, awaited: Option<UnitId> },
     /// The answer to an earlier request, which is given to none; how long after that was sent.
     Outdated { request: RequestPdu, frame: Frame, after: Duration },
     /// An answer that names no request of the gateway, or none whose answer is still missing.

@@ -1,5 +1,7 @@
 //! Which request a frame answers, where it ends, and what a unit owes.
 
+use metergate::line::{Answer, LineSettings};
+
 use super::bench::{Ask, Bench, NO_RESPONSE, reply, settings};
 
 #[test]
@@ -160,7 +162,7 @@ fn a_truncated_answer_stays_owed() {
 
 #[test]
 fn a_late_answer_is_not_given_to_the_next_request() {
-    let mut bench = Bench::new(metergate::line::LineSettings { retries: 0, ..settings(&[1]) });
+    let mut bench = Bench::new(LineSettings { retries: 0, ..settings(&[1]) });
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
     bench.to(100.0);
@@ -217,7 +219,7 @@ fn the_guard_holds_only_its_own_unit() {
 fn late_by(late: f64) -> Bench {
     let offline_after =
         metergate::line::OfflineAfter { failures: 100, time: std::time::Duration::from_secs(60) };
-    let line = metergate::line::LineSettings { retries: 0, offline_after, ..settings(&[1]) };
+    let line = LineSettings { retries: 0, offline_after, ..settings(&[1]) };
     let mut bench = Bench::new(line);
     bench.read(1, Ask::of(1), 0, 1);
     bench.sent();
@@ -291,6 +293,116 @@ fn the_answer_to_a_read_sent_again_counts_as_begun_when_it_was_sent_first() {
     assert_eq!(bench.answer(), (2, reply(&[3, 2, 0, 5])));
     let begun = bench.view.units[0].snapshot.blocks()[0].begun.instant;
     assert!((bench.millis(begun) - (first - 504.167)).abs() < 0.1, "{}", bench.millis(begun));
+}
+
+/// A meter that answers in order, one register each, and keeps what comes while it is busy.
+struct Queueing {
+    /// How long each request takes.
+    takes: f64,
+    free_at: f64,
+    /// The request of this number takes so much longer.
+    busy: (usize, f64),
+    /// The answer of this number comes twice, so long after it.
+    twice: (usize, f64),
+}
+
+impl Queueing {
+    /// What a client that reads the registers 0 to 99 in turn until `until` receives, as (register, value).
+    fn read_in_turn(mut self, until: f64) -> (Bench, Vec<(u8, u8)>) {
+        let mut bench = Bench::of(&[1]);
+        let (mut frames, mut values, mut count) = (Vec::<(f64, u8)>::new(), Vec::new(), 0);
+        let mut register = 0;
+        bench.read(0, Ask::of(1), register, 1);
+        while bench.now() < until {
+            while let Some(sent) = bench.next_sent() {
+                count += 1;
+                let longer = if count == self.busy.0 { self.busy.1 } else { 0.0 };
+                self.free_at = self.free_at.max(sent.at + 10.0) + self.takes + longer;
+                frames.push((self.free_at, sent.pdu[2]));
+                if count == self.twice.0 {
+                    frames.push((self.free_at + self.twice.1, sent.pdu[2]));
+                }
+            }
+            if let Some((_, answer)) = bench.take_answer() {
+                if let Answer::Reply(pdu) = answer {
+                    values.push((register, pdu[3]));
+                }
+                register = (register + 1) % 100;
+                bench.read(0, Ask::of(1), register, 1);
+                continue;
+            }
+            frames.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let timer = bench.next_due().unwrap_or(f64::INFINITY);
+            match frames.first().copied() {
+                Some((at, value)) if at <= timer => {
+                    frames.remove(0);
+                    bench.to(at);
+                    bench.frame(1, &[3, 2, 0, value]);
+                }
+                Some(_) | None => bench.step(),
+            }
+        }
+        (bench, values)
+    }
+}
+
+fn wrong(values: &[(u8, u8)]) -> usize {
+    values.iter().filter(|(register, value)| register != value).count()
+}
+
+const STEADY: Queueing = Queueing { takes: 20.0, free_at: 0.0, busy: (0, 0.0), twice: (0, 0.0) };
+
+#[test]
+fn an_answer_later_than_the_guard_shifts_none_that_follow() {
+    for (busy_for, misassigned) in [(1_300.0, 0), (2_300.0, 1)] {
+        let (bench, values) = Queueing { busy: (30, busy_for), ..STEADY }.read_in_turn(15_000.0);
+        assert!(values.len() > 300, "{}", values.len());
+        assert_eq!(wrong(&values), misassigned, "busy for {busy_for}");
+        assert!(bench.view.units[0].counters.late_answers > 0);
+    }
+}
+
+#[test]
+fn a_shift_ends_with_the_next_rest_and_its_delay_is_kept_after_each_answer() {
+    let (bench, values) = Queueing { takes: 100.0, twice: (20, 50.0), ..STEADY }.read_in_turn(60_000.0);
+    let shifted: Vec<usize> =
+        (0..values.len()).filter(|index| values[*index].0 != values[*index].1).collect();
+    let last = *shifted.last().expect("nothing tells the second answer from the next");
+    assert!(last < 250, "the last wrong value is the {last}th of {}", values.len());
+    assert!(values.len() - last > 150, "{}", values.len());
+    assert!(bench.view.units[0].counters.unexpected > 0);
+}
+
+#[test]
+fn data_that_a_late_answer_casts_doubt_on_is_not_kept() {
+    let mut bench = Bench::new(LineSettings { retries: 0, ..settings(&[1]) });
+    let cached = Ask { max_age: 60_000.0, ..Ask::of(1) };
+    bench.read(1, cached, 0, 1);
+    bench.sent();
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    bench.read(2, cached, 50, 1);
+    let next = bench.sent();
+    bench.to(next.at + 30.0);
+    // The answer to the first.
+    bench.frame(1, &[3, 2, 0, 0]);
+    assert_eq!(bench.answer(), (2, reply(&[3, 2, 0, 0])));
+    bench.read(3, cached, 80, 1);
+    bench.to(next.at + 60.0);
+    // The answer to the second: it is given to none, and the first is forgotten.
+    bench.frame(1, &[3, 2, 0, 50]);
+    bench.no_answer();
+    assert_eq!(bench.next_sent(), None, "the unit rests");
+    assert!(bench.view.units[0].snapshot.blocks().is_empty());
+    bench.read(4, cached, 50, 1);
+    assert_eq!(bench.sent().pdu, [3, 0, 80, 0, 1]);
+}
+
+#[test]
+fn a_unit_that_is_asked_without_a_pause_rests_now_and_then() {
+    let (_, values) = STEADY.read_in_turn(30_000.0);
+    assert_eq!(wrong(&values), 0);
+    // 32 ms each, which would be 937 without a rest of 200 ms every ten seconds.
+    assert!((915..=930).contains(&values.len()), "{}", values.len());
 }
 
 #[test]

@@ -164,6 +164,11 @@ impl Bench {
         panic!("nothing is sent");
     }
 
+    /// When the next timer of the line runs out.
+    pub(crate) fn next_due(&self) -> Option<f64> {
+        self.due()
+    }
+
     /// Lets the next timer of the line run out.
     pub(crate) fn step(&mut self) {
         let due = self.due().expect("something to wait for");

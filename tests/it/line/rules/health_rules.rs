@@ -204,6 +204,8 @@ fn a_request_given_up_at_its_deadline_on_the_wire_counts_as_ignored() {
         bench.read(2, Ask::of(1), 0, 1);
         bench.serve(1);
         bench.answer();
+        // The unit rests after the first answer that follows a lost one.
+        bench.to(bench.now() + 500.0);
     }
     assert_eq!(bench.view.units[0].ignored_reads, 1);
 }
