@@ -29,6 +29,7 @@ use crate::server::connection;
 use crate::server::connection::ClientContext;
 use crate::server::handshakes::{Handshake, Handshakes};
 pub use crate::server::routes::{ListenerState, Routes};
+use crate::server::tls_clients::TlsClient;
 use crate::tls::{self, ClientIdentity, HandshakeFailure, TlsServer, TlsStream};
 use crate::traffic::Link;
 
@@ -108,7 +109,7 @@ struct Acceptor {
 /// A connection that is ready for requests.
 enum ClientStream {
     Plain(TcpStream),
-    Tls(Box<TlsStream>, Arc<ClientIdentity>),
+    Tls(Box<TlsStream>, Arc<TlsClient>),
 }
 
 /// Whether the system currently allows connections to be accepted.
@@ -142,7 +143,7 @@ impl Acceptor {
             return self.log_turned_away(peer, now, "turned away: the address is not in `allow`");
         }
         match &state.settings.tls {
-            None => self.admit(ClientStream::Plain(stream), peer, &state),
+            None => self.admit(ClientStream::Plain(stream), peer, self.stop.child_token(), &state),
             Some(server) => {
                 if let Err(failure) = self.handshakes.begin(server, stream, peer) {
                     self.note_failure(&state, server, peer, failure);
@@ -154,22 +155,30 @@ impl Acceptor {
     /// Admits the client of a handshake that has ended well.
     fn handle_handshake(&mut self, handshake: Handshake) {
         let Handshake { peer, server, result } = handshake;
-        let state = self.listener.load_full();
-        let verified = result.and_then(|(stream, identity)| {
+        let metrics = Arc::clone(&self.listener.load().metrics);
+        let closing = self.stop.child_token();
+        let listed = result.and_then(|(stream, identity)| {
+            let identity = Arc::new(identity);
             // A resumed session shows its certificate without comparing it with anything, and a reload may have replaced
             // what this one was compared with.
-            let present = state.settings.tls.as_deref().ok_or(HandshakeFailure::Closed)?;
-            present.verify(&identity, SystemTime::now()).map(|()| (stream, identity))
+            let verify = || {
+                let present = self.listener.load();
+                let server = present.settings.tls.as_deref().ok_or(HandshakeFailure::Closed)?;
+                server.verify(&identity, SystemTime::now())
+            };
+            let listed = metrics.tls.list_verified(&identity, &closing, verify)?;
+            Ok((stream, identity, listed))
         });
-        match verified {
-            Ok((stream, identity)) => {
+        let state = self.listener.load_full();
+        match listed {
+            Ok((stream, identity, listed)) => {
                 if let Err(reason) = &identity.role
                     && let Some(held_back) = self.log_limiter.permit(LogKind::Handshake, Instant::now())
                 {
                     let certificate = &identity.subject;
                     info!(client = %peer, certificate, held_back, "no rule with a role fits this client: {reason}");
                 }
-                self.admit(ClientStream::Tls(Box::new(stream), Arc::new(identity)), peer, &state);
+                self.admit(ClientStream::Tls(Box::new(stream), listed), peer, closing, &state);
             }
             Err(failure) => self.note_failure(&state, &server, peer, failure),
         }
@@ -193,8 +202,14 @@ impl Acceptor {
         }
     }
 
-    /// Admits a client to the connections of the listener.
-    fn admit(&mut self, stream: ClientStream, peer: SocketAddr, state: &ListenerState) {
+    /// Admits a client to the connections of the listener, until `closing` is cancelled.
+    fn admit(
+        &mut self,
+        stream: ClientStream,
+        peer: SocketAddr,
+        closing: CancellationToken,
+        state: &ListenerState,
+    ) {
         let (now, address, settings) = (Instant::now(), peer.ip(), &state.settings);
         let room =
             self.admission.make_room(address, settings.max_connections_per_ip, settings.max_connections);
@@ -217,16 +232,10 @@ impl Acceptor {
                 identity: stream.identity().cloned(),
             }),
             listener: self.listener.clone(),
-            idle: self.admission.add(address, self.stop.child_token(), now),
+            idle: self.admission.add(address, closing, now),
             log_limiter: self.log_limiter.clone(),
         };
-        let listed =
-            stream.identity().map(|identity| state.metrics.tls.connected(identity, client.idle.closing()));
-        let serve = async move {
-            serve(stream, client).await;
-            drop(listed);
-        };
-        self.connections.spawn(serve.instrument(error_span!("connection", client = %peer)));
+        self.connections.spawn(serve(stream, client).instrument(error_span!("connection", client = %peer)));
     }
 
     fn handle_error(&mut self, error: &io::Error, socket: &TcpListener) {
@@ -293,9 +302,10 @@ async fn serve(stream: ClientStream, client: ClientContext) {
             let (reader, writer) = stream.split();
             connection::run(reader, writer, client).await;
         }
-        ClientStream::Tls(stream, _) => {
+        ClientStream::Tls(stream, listed) => {
             let (reader, writer) = tls::split(*stream);
             connection::run(reader, writer, client).await;
+            drop(listed);
         }
     }
 }
@@ -311,7 +321,7 @@ impl ClientStream {
     fn identity(&self) -> Option<&Arc<ClientIdentity>> {
         match self {
             Self::Plain(_) => None,
-            Self::Tls(_, identity) => Some(identity),
+            Self::Tls(_, client) => Some(client.identity()),
         }
     }
 }

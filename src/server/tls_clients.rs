@@ -29,18 +29,34 @@ pub(crate) struct TlsClient {
 /// The names of roles, and how many connections have each; `None`: those without a role.
 pub type Roles = BTreeMap<Option<String>, u32>;
 
+impl TlsClient {
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &Arc<ClientIdentity> {
+        &self.identity
+    }
+}
+
 impl TlsClients {
-    /// Lists a client until the result is dropped.
-    pub(crate) fn connected(
+    /// Lists a client until the result is dropped, if `verify` accepts it. It is listed first: a reload between the two
+    /// closes it then, whichever settings `verify` has seen.
+    ///
+    /// # Errors
+    /// That of `verify`.
+    pub(crate) fn list_verified<F>(
         &self,
         identity: &Arc<ClientIdentity>,
         closing: &CancellationToken,
-    ) -> Arc<TlsClient> {
+        verify: F,
+    ) -> Result<Arc<TlsClient>, HandshakeFailure>
+    where
+        F: FnOnce() -> Result<(), HandshakeFailure>,
+    {
         let client = Arc::new(TlsClient { identity: Arc::clone(identity), closing: closing.clone() });
         let mut connected = self.lock();
         connected.retain(|client| client.strong_count() > 0);
         connected.push(Arc::downgrade(&client));
-        client
+        drop(connected);
+        verify().map(|()| client)
     }
 
     /// A handshake failed.
@@ -88,5 +104,56 @@ impl TlsClients {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<TlsClient>>> {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::tls::TlsFiles;
+    use crate::tls::issue::Authority;
+
+    #[test]
+    fn a_client_is_listed_before_it_is_verified_so_that_a_reload_meanwhile_closes_it() {
+        let folder = std::env::temp_dir().join(format!("metergate-tls-clients-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let server = |name: &str| {
+            let authority = Authority::new("site", SystemTime::now()).unwrap();
+            let issued = authority.issue_server("server", &["localhost".to_owned()]).unwrap();
+            let path = |kind| folder.join(format!("{name}.{kind}"));
+            for (kind, text) in
+                [("pem", &issued.certificate), ("key", &issued.key), ("ca", &authority.certificate())]
+            {
+                std::fs::write(path(kind), text).unwrap();
+            }
+            let files = TlsFiles {
+                certificate: path("pem"),
+                key: path("key"),
+                client_ca: Some(path("ca")),
+                crl: None,
+            };
+            (TlsServer::load(&files).unwrap(), authority)
+        };
+        let ((before, authority), (after, _)) = (server("before"), server("after"));
+        let issued = authority.issue_client("client", "Engineer").unwrap();
+        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes());
+        let identity = Arc::new(ClientIdentity::of(chain.collect::<Result<_, _>>().unwrap()).unwrap());
+        let (clients, closing, now) = (TlsClients::default(), CancellationToken::new(), SystemTime::now());
+        let listed = clients.list_verified(&identity, &closing, || {
+            let verified = before.verify(&identity, now);
+            assert_eq!(clients.close_unaccepted(Some(&after), now).len(), 1, "the reload");
+            verified
+        });
+        assert!(listed.is_ok(), "the settings before accept it");
+        assert!(closing.is_cancelled());
+        let refused =
+            clients.list_verified(&identity, &CancellationToken::new(), || after.verify(&identity, now));
+        assert_eq!(refused.err(), Some(HandshakeFailure::UnknownAuthority));
+        drop(listed);
+        assert_eq!(clients.roles(), Roles::new());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

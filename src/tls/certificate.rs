@@ -106,7 +106,7 @@ pub fn is_clock_unset(now: SystemTime) -> bool {
 }
 
 /// A name for people, without characters that could end a line or hide others, and no longer than needed.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST_NAME).collect()
 }
 

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! server      certificate, key, client CA and revocation list of a listener, loaded and checked
+//! verifier    which clients are accepted
 //! certificate what a certificate says: subject, validity, names, role
 //! role        the role in a client's certificate
 //! stream      a connection after its handshake
@@ -21,6 +22,7 @@ pub mod role;
 mod server;
 mod stream;
 mod trust;
+mod verifier;
 
 pub use certificate::{Certificate, Validity};
 pub use failure::HandshakeFailure;

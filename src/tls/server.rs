@@ -12,13 +12,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
 };
+use tokio_rustls::rustls::server::ServerConnection;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{ServerConnection, WebPkiClientVerifier};
-use tokio_rustls::rustls::{CommonState, Error, InconsistentKeys, RootCertStore, ServerConfig, version};
+use tokio_rustls::rustls::{CommonState, Error, InconsistentKeys, ServerConfig, version};
 
 use super::certificate::{Certificate, Validity, is_clock_unset};
 use super::failure::HandshakeFailure;
 use super::role::NoRole;
+use super::verifier::ClientVerifier;
 
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +117,10 @@ impl TlsServer {
             None => Vec::new(),
         };
         let verifier = match &files.client_ca {
-            Some(path) => Some(verifier(path, &authorities, &revocations, files)?),
+            Some(path) => {
+                let verifier = ClientVerifier::new(path, &authorities, &revocations, files)?;
+                Some(Arc::new(verifier) as Arc<dyn ClientCertVerifier>)
+            }
             None => None,
         };
         let config = config(verifier.clone(), chain.clone(), key, files)?;
@@ -187,21 +191,28 @@ impl TlsServer {
     }
 
     /// The client at the other end of a completed handshake, resumed ones included.
-    pub(super) fn identify(&self, connection: &ServerConnection) -> Option<ClientIdentity> {
+    pub(super) fn identify(connection: &ServerConnection) -> Option<ClientIdentity> {
         let state: &CommonState = connection;
-        let chain: Vec<_> = state.peer_certificates()?.iter().map(|one| one.clone().into_owned()).collect();
-        let read = Certificate::read(chain.first()?);
-        let (role, subject) = match read {
-            Some(read) => (read.role, read.subject),
-            None => (Err(NoRole::Unreadable), String::new()),
-        };
-        Some(ClientIdentity { role, subject, chain })
+        let chain = state.peer_certificates()?.iter().map(|one| one.clone().into_owned());
+        ClientIdentity::of(chain.collect())
     }
 
     /// The settings of rustls.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+impl ClientIdentity {
+    /// The client that shows these certificates, its own first. `None`: it shows none.
+    #[must_use]
+    pub fn of(chain: Vec<CertificateDer<'static>>) -> Option<Self> {
+        let (role, subject) = match Certificate::read(chain.first()?) {
+            Some(read) => (read.role, read.subject),
+            None => (Err(NoRole::Unreadable), String::new()),
+        };
+        Some(Self { role, subject, chain })
     }
 }
 
@@ -279,36 +290,6 @@ fn read(key: TlsKey, path: &Path) -> Result<Vec<u8>, TlsFault> {
             "the user this runs as must be able to read it and to enter its directory",
         ),
     }
-}
-
-fn verifier(
-    path: &Path,
-    authorities: &[CertificateDer<'static>],
-    revocations: &[CertificateRevocationListDer<'static>],
-    files: &TlsFiles,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
-    let mut roots = RootCertStore::empty();
-    let (added, _ignored) = roots.add_parsable_certificates(authorities.iter().cloned());
-    if added < authorities.len() {
-        return Err(TlsFault {
-            key: TlsKey::ClientCa,
-            what: format!("a certificate in {} cannot be read", path.display()),
-            help: "allowed: X.509 certificates, version 3",
-        });
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
-    let builder = if revocations.is_empty() {
-        builder
-    } else {
-        // Whether an intermediate authority is revoked, is up to the root's list, which is rarely at hand. A certificate
-        // that no list is about is refused: else a missing list would let everybody in.
-        builder.with_crls(revocations.iter().cloned()).only_check_end_entity_revocation()
-    };
-    builder.build().map_err(|error| TlsFault {
-        key: if revocations.is_empty() { TlsKey::ClientCa } else { TlsKey::Crl },
-        what: format!("{} cannot be used: {error}", files.crl.as_deref().unwrap_or(path).display()),
-        help: "allowed: certificates, and revocation lists of version 2, of the authorities of clients",
-    })
 }
 
 fn config(

@@ -51,7 +51,7 @@ pub async fn accept(
     let acceptor = TlsAcceptor::from(server.config());
     let accepted = acceptor.accept(SharedSocket(Arc::clone(&socket))).await;
     let stream = accepted.map_err(|error| HandshakeFailure::from(&error))?;
-    let identity = server.identify(stream.get_ref().1);
+    let identity = TlsServer::identify(stream.get_ref().1);
     Ok((TlsStream { stream, socket }, identity))
 }
 

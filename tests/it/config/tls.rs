@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use metergate::config::parse;
 use metergate::tls::{TlsFiles, TlsServer};
+use rcgen::SerialNumber;
 
-use crate::support::certificates::Site;
+use crate::support::certificates::{Odd, Site};
 
 fn file(site: &Site, more: &str) -> String {
     let folder = site.folder.display();
@@ -49,6 +50,16 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
     let other = Site::new();
     fs::copy(other.folder.join("server.key"), site.folder.join("other.key")).unwrap();
     fs::write(site.folder.join("empty"), "").unwrap();
+    let client = site.client("of a client", &[], Odd::Nothing).certificate.pem();
+    let authority = fs::read_to_string(site.folder.join("ca.pem")).unwrap();
+    fs::write(site.folder.join("with-client.pem"), authority + &client).unwrap();
+    let (older, newer) = (site.list(&[]), site.list(&[&SerialNumber::from(5)]));
+    fs::write(site.folder.join("old-new.crl"), older.clone() + &newer).unwrap();
+    fs::write(site.folder.join("new-old.crl"), newer + &older).unwrap();
+    let lists = |name: &str| {
+        let found = format!("{folder}/{name} holds more than one revocation list of CN=authority ");
+        ("ca.pem", format!("ca.pem, crl: {folder}/{name}"), format!("tls.crl: {found}"))
+    };
     for (from, to, expected) in [
         ("server.pem", "none.pem", format!("tls.certificate: there is no file {folder}/none.pem")),
         (
@@ -60,8 +71,17 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
         ("server.key", "other.key", format!("tls.key: {folder}/other.key is not the key of the certificate")),
         ("ca.pem", "empty", format!("tls.client_ca: {folder}/empty holds no certificate in PEM")),
         ("ca.pem", "ca.pem, crl: /nowhere/ca.crl", "tls.crl: there is no file /nowhere/ca.crl".to_owned()),
-    ] {
-        let errors = errors(&text.replace(from, to));
+        (
+            "ca.pem",
+            "with-client.pem",
+            format!("tls.client_ca: CN=of a client in {folder}/with-client.pem is no authority"),
+        ),
+    ]
+    .map(|(from, to, expected)| (from, to.to_owned(), expected))
+    .into_iter()
+    .chain([lists("old-new.crl"), lists("new-old.crl")])
+    {
+        let errors = errors(&text.replace(from, &to));
         assert!(errors[0].starts_with(&format!("listeners[0].{expected}")), "{errors:?}");
         assert_eq!(errors.len(), 1, "{errors:?}");
     }

@@ -9,7 +9,7 @@ use metergate::line::{Answer, BusId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
 use metergate::serial::BusHandle;
 use metergate::server::{HANDSHAKES_PER_ADDRESS, ListenerSettings, ListenerState, Permission, Routes, Rule};
-use metergate::tls::{HandshakeFailure, TlsServer};
+use metergate::tls::{ClientIdentity, HandshakeFailure, TlsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -156,6 +156,19 @@ async fn clients_without_an_accepted_certificate_are_not_served_and_counted_by_c
     wait_until("no TLS", || failures(&gateway, HandshakeFailure::NotTls) == 1).await;
     assert!(is_served(&site, &gateway, Some(&good)).await);
     assert_eq!(gateway.listening.load().metrics.totals().accepted, 1, "only the last was a connection");
+}
+
+#[test]
+fn a_revoked_authority_between_client_ca_and_the_client_counts_where_its_revocation_is_at_hand() {
+    let site = Site::new();
+    let intermediate = site.intermediate();
+    let client = ClientIdentity::of(intermediate.client()).unwrap();
+    let verify = |lists: &str| site.server_with_lists(lists).unwrap().verify(&client, SystemTime::now());
+    let of_client = intermediate.list();
+    assert_eq!(verify(&of_client), Ok(()), "the list of the authority above is not needed");
+    assert_eq!(verify(&(of_client.clone() + &site.list(&[]))), Ok(()));
+    assert_eq!(verify(&(of_client + &site.list(&[&intermediate.serial]))), Err(HandshakeFailure::Revoked));
+    assert_eq!(verify(&site.list(&[])), Err(HandshakeFailure::RevocationUnknown));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use metergate::tls::{TlsFiles, TlsServer};
+use metergate::tls::{TlsFault, TlsFiles, TlsServer};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
 const ROLE: [u64; 9] = [1, 3, 6, 1, 4, 1, 50316, 802, 1];
@@ -34,6 +34,46 @@ pub(crate) struct ClientCertificate {
     pub(crate) certificate: Certificate,
     pub(crate) key: KeyPair,
     pub(crate) serial: SerialNumber,
+}
+
+/// An authority between a site's and its clients.
+pub(crate) struct Intermediate {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) serial: SerialNumber,
+}
+
+impl Intermediate {
+    /// A client of this authority, and what it shows.
+    pub(crate) fn client(&self) -> Vec<CertificateDer<'static>> {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let client = params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        vec![client.der().clone(), self.issuer.der().clone()]
+    }
+
+    /// A list of this authority that revokes nothing, in PEM.
+    pub(crate) fn list(&self) -> String {
+        list(&self.issuer, &[])
+    }
+}
+
+fn list(issuer: &CertifiedIssuer<'static, KeyPair>, serials: &[&SerialNumber]) -> String {
+    let now = SystemTime::now();
+    let revoked = |serial: &&SerialNumber| RevokedCertParams {
+        serial_number: (*serial).clone(),
+        revocation_time: now.into(),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: now.into(),
+        next_update: (now + DAY).into(),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).unwrap().pem().unwrap()
 }
 
 /// What is unusual about a client's certificate.
@@ -104,25 +144,33 @@ impl Site {
 
     /// The server, with a list that revokes these clients.
     pub(crate) fn server_that_revokes(&self, clients: &[&ClientCertificate]) -> Arc<TlsServer> {
-        let now = SystemTime::now();
-        let revoked = |client: &&ClientCertificate| RevokedCertParams {
-            serial_number: client.serial.clone(),
-            revocation_time: now.into(),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: now.into(),
-            next_update: (now + DAY).into(),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: clients.iter().map(revoked).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
+        let serials: Vec<_> = clients.iter().map(|client| &client.serial).collect();
+        self.server_with_lists(&list(&self.authority, &serials))
+            .map(Arc::new)
+            .unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    /// The server, with these revocation lists in PEM.
+    pub(crate) fn server_with_lists(&self, lists: &str) -> Result<TlsServer, TlsFault> {
         let crl = self.folder.join("ca.crl");
-        fs::write(&crl, params.signed_by(&self.authority).unwrap().pem().unwrap()).unwrap();
-        let files = TlsFiles { crl: Some(crl), ..self.files() };
-        Arc::new(TlsServer::load(&files).unwrap_or_else(|fault| panic!("{fault}")))
+        fs::write(&crl, lists).unwrap();
+        TlsServer::load(&TlsFiles { crl: Some(crl), ..self.files() })
+    }
+
+    /// A list of the authority that revokes these certificates, in PEM.
+    pub(crate) fn list(&self, serials: &[&SerialNumber]) -> String {
+        list(&self.authority, serials)
+    }
+
+    /// An authority that this one has signed.
+    pub(crate) fn intermediate(&self) -> Intermediate {
+        let (mut params, serial) = (CertificateParams::default(), SerialNumber::from(7));
+        params.distinguished_name.push(DnType::CommonName, "intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.serial_number = Some(serial.clone());
+        let key = KeyPair::generate().unwrap();
+        Intermediate { issuer: CertifiedIssuer::signed_by(params, key, &self.authority).unwrap(), serial }
     }
 
     /// A client whose certificate has these role extensions.
