@@ -18,7 +18,7 @@ use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
 use super::tls;
 use super::token_file::{MAKE_TOKEN, read_token};
 use super::unit::UnitEntry;
-use super::value::Address;
+use super::value::{Address, Network};
 use crate::audit::AuditSettings;
 use crate::config::StatusSettings;
 use crate::document::{Count, Name, Reader, YesNo, did_you_mean, nearest, show};
@@ -26,6 +26,7 @@ use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId, UnitSettings};
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
+use crate::server::connection::line_deadline;
 use crate::server::{BROADCAST_UNIT, Broadcast, ListenerSettings, Writes};
 use crate::tls::TlsServer;
 
@@ -128,10 +129,8 @@ impl<'f> ListenerEntry<'f> {
                 reader.error_at_key(&key("unit_map.0"), &what, "allowed: 0 with broadcast: refuse only");
             }
         }
-        if let Some(networks) =
-            listener.allow.as_ref().filter(|networks| reader.is_whole(&key("allow"), &networks.0))
-        {
-            check_networks(networks.0.iter().map(|network| network.0), &key("allow"), reader);
+        if let Some(networks) = &listener.allow {
+            check_networks(&networks.0, &key("allow"), reader);
         }
         rules::check(listener, &path, reader);
         let address = listener.address.map(|address| address.0);
@@ -182,12 +181,15 @@ impl<'f> ListenerEntry<'f> {
 }
 
 /// Warns of networks whose host bits are set, in the list at `path`.
-pub(super) fn check_networks(networks: impl Iterator<Item = IpNet>, path: &str, reader: &mut Reader<'_, '_>) {
-    for (index, found) in networks.enumerate().filter(|(_, found)| found.trunc() != *found) {
+pub(super) fn check_networks(networks: &[Network], path: &str, reader: &mut Reader<'_, '_>) {
+    for (path, Network(found)) in reader.items(path, networks) {
+        if found.trunc() == *found {
+            continue;
+        }
         let (whole, one) = (found.trunc(), IpNet::from(found.addr()));
         let what = format!("{found} admits all of {whole}");
         let help = format!("write {whole} if that is meant, else {one}");
-        reader.warning(&format!("{path}[{index}]"), &what, &help);
+        reader.warning(&path, &what, &help);
     }
 }
 
@@ -565,14 +567,11 @@ fn route(
     let Some(names) = &listener.listener.buses else {
         return reader.is_sound(&path).then(|| (0..buses.len()).collect());
     };
-    if !reader.is_sound(&path) {
-        return None;
-    }
     // If a bus has no name, no name of the list can be called unknown.
     let known: Option<Vec<&str>> = buses.iter().map(|bus| bus.name).collect();
+    let is_whole = reader.is_sound(&path);
     let mut route = Vec::new();
-    for (index, Name(name)) in names.0.iter().enumerate() {
-        let path = format!("{path}[{index}]");
+    for (path, Name(name)) in reader.items(&path, &names.0) {
         match (buses.iter().position(|bus| bus.name == Some(name)), &known) {
             (Some(bus), _) if route.contains(&bus) => {
                 let what = format!("found {name} a second time");
@@ -591,7 +590,7 @@ fn route(
         }
     }
     // The sound part of a faulty list is still checked further; the file is refused because of the fault anyway.
-    (!route.is_empty()).then_some(route)
+    (is_whole && !route.is_empty()).then_some(route)
 }
 
 /// Checks that no identifier leads to two buses of one listener.
@@ -649,7 +648,8 @@ fn check_unit_map(
     // If a bus or an identifier is missing, no unit can be called unknown.
     let is_known =
         |bus: &BusEntry<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
-    let is_listed = ["unit_map", "buses"].iter().all(|name| reader.is_sound(&listener.key(name)));
+    let is_listed =
+        reader.is_sound_itself(&listener.key("unit_map")) && reader.is_sound(&listener.key("buses"));
     if !is_listed || !buses.iter().all(is_known) {
         return;
     }
@@ -758,6 +758,7 @@ fn check_wire_time(
     reader: &mut Reader<'_, '_>,
 ) {
     let Some((key, deadline)) = listener.shortest_deadline(reader) else { return };
+    let usable = line_deadline(deadline);
     for bus in route.iter().map(|index| &buses[*index]) {
         let (Some(Protocol::Rtu(framing)), Some(name)) = (bus.protocol, bus.name) else { continue };
         let gap = bus.units.iter().filter_map(|unit| unit.request_gap).max().unwrap_or_default();
@@ -767,10 +768,10 @@ fn check_wire_time(
             silence.max(gap) + framing.wire_time(READ_REQUEST_LENGTH) + silence + framing.wire_time(reply)
         };
         let longest = needed(MAX_READ);
-        if longest <= deadline {
+        if longest <= usable {
             continue;
         }
-        let fits = (1..MAX_READ).rev().find(|registers| needed(*registers) <= deadline);
+        let fits = (1..MAX_READ).rev().find(|registers| needed(*registers) <= usable);
         let refused = fits.map_or_else(
             || "every read is answered with 0x0B".to_owned(),
             |fits| format!("reads of more than {fits} registers are answered with 0x0B"),
@@ -789,7 +790,7 @@ fn check_wire_time(
             let also = also.map_or("", |_| ", and a request_deadline that is no shorter");
             format!("{} or more{also}", show(enough))
         } else {
-            format!("{}s or more", longest.as_secs() + 1)
+            format!("{}s or more", (longest + DEADLINE_SLACK).as_secs() + 1)
         };
         let help = format!("use {key}: {enough}, or a higher baud_rate");
         reader.warning(&listener.key(key), &what, &help);

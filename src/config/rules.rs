@@ -38,8 +38,8 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
         let path = key(&format!("rules[{index}]"));
         reader.require(&rule.may, &format!("{path}.may"));
         let from = format!("{path}.from");
-        if let Some(networks) = rule.from.as_ref().filter(|networks| reader.is_whole(&from, &networks.0)) {
-            super::check::check_networks(networks.0.iter().map(|network| network.0), &from, reader);
+        if let Some(networks) = &rule.from {
+            super::check::check_networks(&networks.0, &from, reader);
         }
     }
     if !reader.is_sound(&key("rules")) {

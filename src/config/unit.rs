@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::polling::{self, UnitPolling};
 use super::profiles::Profiles;
 use super::section::{Bus, Unit};
-use super::value::Device;
+use super::value::{Device, Function};
 use crate::document::Reader;
 use crate::line::{Replies, UnitId, UnitSettings};
 use crate::modbus::function;
@@ -162,11 +162,8 @@ fn aliases_from(first: u8, units: usize, path: &str, reader: &mut Reader<'_, '_>
 
 fn read_functions(unit: &Unit, path: &str, reader: &mut Reader<'_, '_>) -> BTreeSet<FunctionCode> {
     let mut functions = BTreeSet::new();
-    if !reader.is_whole(path, &unit.read_functions.0) {
-        return functions;
-    }
-    for (index, found) in unit.read_functions.0.iter().map(|function| function.0).enumerate() {
-        let path = format!("{path}[{index}]");
+    for (path, Function(found)) in reader.items(path, &unit.read_functions.0) {
+        let found = *found;
         let name = function::name(found).unwrap_or_default();
         match Standard::of(found) {
             Standard::Undefined if functions.insert(found) => {}

@@ -225,8 +225,13 @@ impl<'t> Faults<'t> {
             let start = format!("{key}{mark}");
             self.faulty.range(start.clone()..).next().is_some_and(|faulty| faulty.starts_with(&start))
         };
+        !is_below('.') && !is_below('[') && self.is_sound_itself(key)
+    }
+
+    /// Whether there is no error at this key, nor at a parent.
+    pub(crate) fn is_sound_itself(&self, key: &str) -> bool {
         let around = key.char_indices().filter(|(_, c)| matches!(c, '.' | '[')).map(|(at, _)| &key[..at]);
-        !is_below('.') && !is_below('[') && !around.chain([key]).any(|outer| self.faulty.contains(outer))
+        !around.chain([key]).any(|outer| self.faulty.contains(outer))
     }
 
     /// The lines of the text.

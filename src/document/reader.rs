@@ -244,6 +244,11 @@ impl<'n> Reader<'n, '_> {
         self.faults.is_sound(path)
     }
 
+    /// Whether there is no error at this path, nor at a parent.
+    pub(crate) fn is_sound_itself(&self, path: &str) -> bool {
+        self.faults.is_sound_itself(path)
+    }
+
     /// Reports a missing value that has no default, with the allowed values.
     pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, value: &Option<T>, path: &str) {
         if value.is_none() && self.is_sound(path) {
@@ -256,6 +261,15 @@ impl<'n> Reader<'n, '_> {
             };
             self.error(path, "the key is missing", &help);
         }
+    }
+
+    /// The items of the list at this path that could be read, each with its own path.
+    pub(crate) fn items<'i, T>(&self, path: &str, items: &'i [T]) -> Vec<(String, &'i T)> {
+        let length = self.root.and_then(|root| root.find_list(path)).unwrap_or(items.len());
+        let paths = (0..length).map(|index| format!("{path}[{index}]"));
+        let paths: Vec<String> = paths.filter(|path| self.is_sound(path)).collect();
+        // Otherwise the list as a whole is faulty.
+        if paths.len() == items.len() { paths.into_iter().zip(items).collect() } else { Vec::new() }
     }
 
     /// Whether these are all items of the list at this path, so that their indexes are those of the file.

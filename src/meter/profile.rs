@@ -244,13 +244,6 @@ impl Profile {
         self.points.iter().find(|point| point.bill_by)
     }
 
-    /// The points with a printed register number: one, or one in each table that has the number.
-    pub fn points_at_register(&self, register: u32) -> impl Iterator<Item = &Point> {
-        self.points.iter().filter(move |point| {
-            (point.register..point.register + u32::from(point.range.quantity)).contains(&register)
-        })
-    }
-
     /// The point a register belongs to.
     #[must_use]
     pub fn point_at(&self, function: FunctionCode, address: u16) -> Option<&Point> {
@@ -269,11 +262,6 @@ impl Profile {
         self.points.iter().filter(move |point| Some(point.block) == index)
     }
 
-    /// The points that repeat this one in another representation.
-    pub fn copies_of<'p>(&'p self, point: &'p Point) -> impl Iterator<Item = &'p Point> {
-        self.points.iter().filter(|other| other.copy_of.as_deref() == Some(point.name.as_str()))
-    }
-
     /// The printed number of the register at a wire address.
     #[must_use]
     pub fn register(&self, address: u16) -> u32 {
@@ -288,14 +276,6 @@ impl Profile {
             let end = u32::from(range.start) + u32::from(range.quantity);
             range.function == function && range.start < address && u32::from(address) < end
         })
-    }
-
-    /// Whether a read touches a register that the profile lists as a gap.
-    #[must_use]
-    pub fn touches_gap(&self, range: &ReadRange) -> bool {
-        let first = self.register(range.start);
-        let last = first + u32::from(range.quantity.max(1) - 1);
-        self.gaps.iter().any(|gap| *gap.start() <= last && first <= *gap.end())
     }
 
     /// Whether a point has a meaning while the setting of [`Validity::point`] has this code.

@@ -52,10 +52,8 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {
     let not_available = not_available(&file.not_available, reader);
     let first = file.first_register.0;
     let gaps: Vec<_> = of(&file.gaps).iter().map(|gap| gap.0.clone()).collect();
-    if reader.is_whole("gaps", &gaps) {
-        for (index, gap) in gaps.iter().enumerate() {
-            is_numbered(gap, first, &format!("gaps[{index}]"), reader);
-        }
+    for (path, gap) in reader.items("gaps", &gaps) {
+        is_numbered(gap, first, &path, reader);
     }
     let mut number = 0;
     let blocks =

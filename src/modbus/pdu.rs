@@ -28,30 +28,20 @@ impl FunctionCode {
     pub const WRITE_SINGLE_COIL: Self = Self(0x05);
     /// 0x06 Write Single Register.
     pub const WRITE_SINGLE_REGISTER: Self = Self(0x06);
-    /// 0x07 Read Exception Status.
-    pub const READ_EXCEPTION_STATUS: Self = Self(0x07);
     /// 0x08 Diagnostics.
     pub const DIAGNOSTICS: Self = Self(0x08);
-    /// 0x0B Get Comm Event Counter.
-    pub const GET_COMM_EVENT_COUNTER: Self = Self(0x0B);
-    /// 0x0C Get Comm Event Log.
-    pub const GET_COMM_EVENT_LOG: Self = Self(0x0C);
     /// 0x0F Write Multiple Coils.
     pub const WRITE_MULTIPLE_COILS: Self = Self(0x0F);
     /// 0x10 Write Multiple Registers.
     pub const WRITE_MULTIPLE_REGISTERS: Self = Self(0x10);
     /// 0x11 Report Server ID.
     pub const REPORT_SERVER_ID: Self = Self(0x11);
-    /// 0x14 Read File Record.
-    pub const READ_FILE_RECORD: Self = Self(0x14);
     /// 0x15 Write File Record.
     pub const WRITE_FILE_RECORD: Self = Self(0x15);
     /// 0x16 Mask Write Register.
     pub const MASK_WRITE_REGISTER: Self = Self(0x16);
     /// 0x17 Read/Write Multiple Registers.
     pub const READ_WRITE_MULTIPLE_REGISTERS: Self = Self(0x17);
-    /// 0x18 Read FIFO Queue.
-    pub const READ_FIFO_QUEUE: Self = Self(0x18);
     /// 0x2B Encapsulated Interface Transport.
     pub const ENCAPSULATED_INTERFACE: Self = Self(0x2B);
 

@@ -132,7 +132,7 @@ impl TimedRequest {
             AduFraming::Rtu if is_broadcast => state.settings.request_deadline,
             AduFraming::Tcp | AduFraming::Rtu => state.settings.deadline(),
         };
-        let bus_deadline = at + deadline - DEADLINE_MARGIN.min(deadline / 4);
+        let bus_deadline = at + line_deadline(deadline);
         let backstop = at + deadline - BACKSTOP_MARGIN.min(deadline / 8);
         let window = match state.settings.framing {
             AduFraming::Tcp => ReplyWindow::Always,
@@ -496,6 +496,12 @@ pub const REFUSAL_DELAY: Duration = Duration::from_millis(10);
 /// By how much the deadline of a bus precedes the client's, so that its answer is sent in time even if it is a delayed
 /// refusal. At most a quarter of the deadline.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(25);
+
+/// The part of a client's deadline that a bus has.
+#[must_use]
+pub fn line_deadline(deadline: Duration) -> Duration {
+    deadline - DEADLINE_MARGIN.min(deadline / 4)
+}
 
 /// How long before the client's deadline the connection answers in place of a bus. At most an eighth of it.
 pub const BACKSTOP_MARGIN: Duration = Duration::from_millis(10);

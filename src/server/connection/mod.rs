@@ -35,7 +35,7 @@ mod replies;
 mod session;
 mod task;
 
-pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY};
+pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY, line_deadline};
 pub use peer::{PeerState, Receive};
 pub use task::{PARTIAL_ADU_TIMEOUT, WRITE_TIMEOUT, run};
 

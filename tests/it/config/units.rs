@@ -326,3 +326,14 @@ fn a_listener_whose_deadline_the_longest_read_cannot_keep_is_warned_of() {
     let absent = file("    baud_rate: 600\n", "      - id: 1\n");
     assert_eq!(messages(&absent), [expected], "the default is held against the line, too");
 }
+
+#[test]
+fn a_wrong_item_of_a_list_hides_no_mistake_of_the_others() {
+    let functions = messages(&file("", "      - {id: 1, read_functions: [300, 0x41, 0x41]}\n"));
+    let begins = |index: usize, start: &str| functions[index].starts_with(start);
+    assert!(begins(0, "buses[0].units[0].read_functions[0]: found `300`; "), "{functions:?}");
+    assert!(begins(1, "buses[0].units[0].read_functions[2]: found 0x41 a second time; "), "{functions:?}");
+    let text = file("", "      - id: 1\n").replace("0.0.0.0:502", "0.0.0.0:502, buses: ['', riser-b]");
+    let buses = messages(&text);
+    assert!(buses[1].starts_with("listeners[0].buses[1]: no bus is called `riser-b`; "), "{buses:?}");
+}
