@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use nix::libc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::audit::settings::AuditSettings;
+use crate::audit::settings::{AuditSettings, KEPT, numbered};
 use crate::runtime::timestamp::utc;
 use crate::runtime::{LogKind, LogRateLimiter};
 
@@ -368,17 +368,8 @@ fn shift(path: &Path) -> io::Result<()> {
     (1..gap).rev().try_for_each(|number| fs::rename(numbered(path, number), numbered(path, number + 1)))
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
-}
-
 /// Lines that wait for the disk; further ones are lost.
 pub(super) const WAITING_MAX: usize = 1_024;
-
-/// Predecessors of the file, `.1` the newest.
-pub(super) const KEPT: u32 = 4;
 
 /// Group readable, not world readable.
 const MODE: u32 = 0o640;

@@ -67,7 +67,7 @@ impl fmt::Display for Failure {
 fn meaning(code: ExceptionCode) -> &'static str {
     match code {
         ExceptionCode::ILLEGAL_FUNCTION => {
-            ": the gateway allows no writes here (`writes: deny`), or the meter does not have the function"
+            ": the meter does not have the function, or the gateway does not allow it here (`writes`, `rules`)"
         }
         ExceptionCode::ILLEGAL_DATA_ADDRESS => ": the meter does not have one of these registers",
         ExceptionCode::ILLEGAL_DATA_VALUE => {

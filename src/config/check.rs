@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,15 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
     check_unused(&routes, &buses, reader);
     check_diagnostics(file, &listeners, &routes, &buses, reader);
     let status = status(file, &listeners, reader);
+    let audit = file
+        .audit
+        .as_ref()
+        .map(|audit| AuditSettings { file: audit.file.0.clone(), max_size: audit.max_size.get() });
+    let events = file
+        .events
+        .as_ref()
+        .map(|events| EventFileSettings { file: events.file.0.clone(), max_size: events.max_size.get() });
+    check_records(audit.as_ref(), events.as_ref(), reader);
     if reader.has_errors() {
         return None;
     }
@@ -80,16 +90,31 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
         log_level: file.log_level,
         diagnostics_unit: file.diagnostics_unit.0,
         profiles: file.profiles.0.clone(),
-        audit: file
-            .audit
-            .as_ref()
-            .map(|audit| AuditSettings { file: audit.file.0.clone(), max_size: audit.max_size.get() }),
-        events: file
-            .events
-            .as_ref()
-            .map(|events| EventFileSettings { file: events.file.0.clone(), max_size: events.max_size.get() }),
+        audit,
+        events,
         status,
     })
+}
+
+/// The file of events is written anew when it is full, and the audit moves its predecessors: one would destroy what the
+/// other has written.
+fn check_records(
+    audit: Option<&AuditSettings>,
+    events: Option<&EventFileSettings>,
+    reader: &mut Reader<'_, '_>,
+) {
+    let (Some(audit), Some(events)) = (audit, events) else { return };
+    let shared = audit.files().any(|one| events.files().iter().any(|other| same_file(&one, other)));
+    if shared && ["audit", "events"].iter().all(|path| reader.is_sound(path)) {
+        let what =
+            format!("{} is a file of the audit{}", events.file.display(), reader.on_line("audit.file"));
+        reader.error("events.file", &what, "name another file, such as /var/lib/metergate/events.jsonl");
+    }
+}
+
+/// Whether two absolute paths are one, as far as they say so: `/a//./b` is `/a/b`.
+fn same_file(one: &Path, other: &Path) -> bool {
+    one.components().eq(other.components())
 }
 
 /// An entry of `listeners`, checked by itself.

@@ -6,6 +6,10 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
     if typed.len() > LONGEST_TYPED {
         return None;
     }
+    if let Some(alike) = MEANINGS.iter().find(|words| words.contains(&typed.to_lowercase().as_str())) {
+        // `no` is near `on`, which is the opposite.
+        return known.into_iter().find(|word| alike.contains(word));
+    }
     let letters = |word: &str| word.to_lowercase().replace(['-', ' '], "_");
     let typed = letters(typed);
     let near = (typed.chars().count() / 3).max(1);
@@ -21,6 +25,12 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
 pub(crate) fn did_you_mean<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> String {
     nearest(typed, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
 }
+
+/// Words with which a setting is switched on, and off.
+const MEANINGS: [&[&str]; 2] = [
+    &["yes", "on", "true", "enable", "enabled", "allow"],
+    &["no", "off", "false", "none", "disable", "disabled", "deny"],
+];
 
 /// Longest word that is compared with the known ones, in bytes.
 const LONGEST_TYPED: usize = 64;

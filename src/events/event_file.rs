@@ -24,6 +24,13 @@ pub struct EventFileSettings {
     pub max_size: u64,
 }
 
+impl EventFileSettings {
+    /// The file, and the one that replaces it.
+    pub(crate) fn files(&self) -> [PathBuf; 2] {
+        [self.file.clone(), temporary_name(&self.file)]
+    }
+}
+
 /// The file of events. Its methods block: a disk may hang.
 #[derive(Debug)]
 pub struct EventFile {

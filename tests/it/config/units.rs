@@ -315,7 +315,7 @@ fn a_listener_whose_deadline_the_longest_read_cannot_keep_is_warned_of() {
         file(&format!("    baud_rate: {baud}\n"), "      - id: 1\n")
             .replace("0.0.0.0:502", &format!("0.0.0.0:502, request_deadline: {deadline}"))
     };
-    let expected = "listeners[0].request_deadline: 3s is too short for the longest reads on bus riser-a: 125 registers take 4.5 s at 600 8N1, so reads of more than 79 registers are answered with 0x0B; use request_deadline: 5s or more, or a higher baud_rate";
+    let expected = "listeners[0].request_deadline: 3s is too short for the longest reads on bus riser-a: 125 registers take 4.5 s at 600 8N1, so reads of more than 78 registers are answered with 0x0B; use request_deadline: 5s or more, or a higher baud_rate";
     assert_eq!(messages(&text(600, "3s")), [expected]);
     assert!(messages(&text(600, "5s")).is_empty());
     assert!(messages(&text(1200, "3s")).is_empty());
