@@ -319,7 +319,7 @@ fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose)
             Purpose::Read => true,
             Purpose::Write => settings.allows_writes(),
         };
-        let is_spoken = settings.framing == AduFraming::Tcp;
+        let is_spoken = settings.framing == AduFraming::Tcp && settings.tls.is_none();
         Reverse((leads(listener), is_spoken, admits, takes))
     };
     config.listeners.iter().min_by_key(rank)
@@ -344,9 +344,16 @@ pub(super) fn host_and_port(word: &str, otherwise: u16) -> Option<(String, u16)>
 /// Where a client on this machine finds a listener.
 ///
 /// # Errors
-/// It would only time out there: the listener does not speak Modbus TCP.
+/// It would only time out there: the listener speaks something else than Modbus TCP.
 fn reachable(listener: &Listener) -> Result<Target, CommandError> {
     let address = listener.settings.address;
+    if listener.settings.tls.is_some() {
+        let text = format!(
+            "the listener {address} speaks Modbus/TCP Security, which this command does not; add a listener without \
+             `tls`, such as 127.0.0.1:502"
+        );
+        return Err(CommandError::Failed(Exit::Configuration, text));
+    }
     match listener.settings.framing {
         AduFraming::Tcp => {
             Ok(Target::Tcp { host: seen_from_here(address.ip()).to_string(), port: address.port() })
@@ -445,7 +452,11 @@ const RETRIES: u32 = 1;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::tls::issue::Authority;
 
     #[test]
     fn the_gateway_here_is_asked_where_the_unit_is_and_where_writes_pass() {
@@ -492,6 +503,39 @@ mod tests {
         assert_eq!(asked(2, Purpose::Read), Err(said.to_owned()));
         let held = holder(&PortDevice::Path("/dev/zero".into()), &config, 2, Purpose::Read);
         assert_eq!(held.and_then(Result::err).map(|error| error.headline()).as_deref(), Some(said));
+    }
+
+    #[test]
+    fn a_listener_for_modbus_tcp_security_is_never_asked() {
+        let folder = std::env::temp_dir().join(format!("metergate-target-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name);
+        let authority = Authority::new("site", std::time::SystemTime::now()).unwrap();
+        let issued = authority.issue_server("server", &["localhost".to_owned()]).unwrap();
+        fs::write(path("server.pem"), issued.certificate).unwrap();
+        fs::write(path("server.key"), issued.key).unwrap();
+        fs::set_permissions(path("server.key"), Permissions::from_mode(0o600)).unwrap();
+        fs::write(path("ca.pem"), authority.certificate()).unwrap();
+        let (shown, pem) = (folder.display(), "server.pem");
+        let text = format!(
+            "listeners:\n  \
+            - {{address: '0.0.0.0:802', buses: [a, b], tls: {{certificate: {shown}/{pem}, key: {shown}/server.key, \
+            client_ca: {shown}/ca.pem}}}}\n  \
+            - {{address: '127.0.0.1:5020', buses: [a], allow: [10.1.2.3]}}\n\
+            buses:\n  \
+            - {{name: a, device: /dev/a, units: [{{id: 1}}]}}\n  \
+            - {{name: b, device: /dev/b, units: [{{id: 2}}]}}\n"
+        );
+        let config = config::parse(&text, "test").unwrap_or_else(|problems| panic!("{problems}")).config;
+        let asked = |unit| {
+            let target = reachable(suited(&config, unit, Purpose::Read).expect("a listener"));
+            target.map(|target| target.to_string()).map_err(|error| error.headline())
+        };
+        assert_eq!(asked(1), Ok("127.0.0.1:5020".to_owned()), "before one that lets this machine in");
+        let said = "the listener 0.0.0.0:802 speaks Modbus/TCP Security, which this command does not; add a listener \
+                    without `tls`, such as 127.0.0.1:502";
+        assert_eq!(asked(2), Err(said.to_owned()));
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

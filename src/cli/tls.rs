@@ -4,7 +4,7 @@
 //! `tls::issue`'s.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -77,8 +77,14 @@ fn init(args: &Tls) -> Result<String, CommandError> {
         return Err(CommandError::Failed(Exit::Fault, text));
     }
     make_folder(&folder).map_err(|error| cannot_make(&folder, &error))?;
-    for file in &files {
-        write(file, user.as_ref()).map_err(|error| cannot_make(&file.path, &error))?;
+    for (index, file) in files.iter().enumerate() {
+        if let Err(error) = write(file, user.as_ref()) {
+            // Half a set is of no use, and it would stand in the way of the next attempt.
+            for made in &files[..index] {
+                let _left_for_the_user_to_remove = fs::remove_file(&made.path);
+            }
+            return Err(cannot_make(&file.path, &error));
+        }
     }
     Ok(instructions(&folder, &names, &roles, user.as_ref()))
 }
@@ -155,18 +161,33 @@ fn addresses() -> Vec<String> {
 fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        made => made,
+        // Whatever the umask: the service enters it, too.
+        made => made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755))),
     }
 }
 
 fn write(new: &NewFile, user: Option<&User>) -> io::Result<()> {
-    let mode = if new.secrecy == Secrecy::Public { 0o644 } else { 0o600 };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new.path)?;
+    let service = user.filter(|_| new.secrecy == Secrecy::Service && service_user::is_root());
+    let mode = match (new.secrecy, service) {
+        (Secrecy::Public, _) => 0o644,
+        // As its token: users in the group of the service can use the commands that read the configuration.
+        (Secrecy::Service, Some(_)) => 0o640,
+        (Secrecy::Service, None) | (Secrecy::Own, _) => 0o600,
+    };
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new.path)?;
+    let made = fill(file, new, mode, service);
+    if made.is_err() {
+        let _left_for_the_user_to_remove = fs::remove_file(&new.path);
+    }
+    made
+}
+
+fn fill(mut file: File, new: &NewFile, mode: u32, service: Option<&User>) -> io::Result<()> {
+    if let Some(user) = service {
+        fchown(&file, None, Some(user.gid.as_raw()))?;
+    }
     // Whatever the umask.
     file.set_permissions(Permissions::from_mode(mode))?;
-    if let Some(user) = user.filter(|_| new.secrecy == Secrecy::Service && service_user::is_root()) {
-        fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-    }
     file.write_all(new.text.as_bytes())?;
     file.sync_all()
 }
@@ -178,7 +199,9 @@ fn cannot_make(path: &Path, error: &io::Error) -> CommandError {
 fn instructions(folder: &Path, names: &[String], roles: &BTreeSet<String>, user: Option<&User>) -> String {
     let shown = folder.display();
     let owner = match user {
-        Some(user) if service_user::is_root() => format!("the service's user {}", user.name),
+        Some(user) if service_user::is_root() => {
+            format!("root and can be read by the service's group, that of {}", user.name)
+        }
         Some(user) if user.uid != Uid::effective() => {
             format!(
                 "you; the service, which runs as {}, cannot read it: make it with sudo for the service",
@@ -194,12 +217,17 @@ fn instructions(folder: &Path, names: &[String], roles: &BTreeSet<String>, user:
     // JSON's quotes are YAML's, too.
     let quoted = |name: &str| serde_json::Value::from(folder.join(name).display().to_string());
     let (server, key, ca) = (quoted("server.pem"), quoted("server.key"), quoted("ca.pem"));
-    let first = roles.first().map_or("Engineer", String::as_str);
+    // Which role may write is the site's to say; of the specification's own examples one is meant for it.
+    let writers = if roles.contains(WRITER) {
+        format!("      - {{role: [{WRITER}], may: write}}\n")
+    } else {
+        String::new()
+    };
     format!(
         "{shown}: a new authority and its certificates, for {}.\n\n  server.pem, server.key   for the gateway; the key belongs to {owner}\n{clients}  \
          ca.key   signs further certificates; take it away from this machine and keep it safe\n\nPut this into the \
          configuration:\n\nlisteners:\n  - address: 0.0.0.0:802\n    max_age: 5s\n    tls: {{certificate: {server}, key: \
-         {key}, client_ca: {ca}}}\n    rules:\n      - {{role: [{first}], may: write}}\n      - {{may: read}}\n\nThen check \
+         {key}, client_ca: {ca}}}\n    rules:\n{writers}      - {{may: read}}\n\nThen check \
          and reload it: metergate check, and systemctl reload metergate.\n",
         names.join(", ")
     )
@@ -253,6 +281,9 @@ fn describe(certificate: &Certificate, now: SystemTime) -> String {
         utc(validity.not_after)
     )
 }
+
+/// The role that the printed rules let write.
+const WRITER: &str = "Engineer";
 
 /// The roles of `tls init` where none is named.
 const ROLES: [&str; 2] = ["Engineer", "Operator"];

@@ -189,6 +189,10 @@ impl ListenerState {
             return refused(Refusal::NotForAll, pdu.bytes().clone());
         }
         let forbidden = match &self.rules {
+            // A broadcast reaches each unit, so that each has to be allowed.
+            Some(rules) if broadcast => std::iter::once(unit)
+                .chain(self.routes.identifiers())
+                .find_map(|unit| rules.refusal(unit, &pdu, requester)),
             Some(rules) => rules.refusal(unit, &pdu, requester),
             None => (self.settings.writes == Writes::Deny && !pdu.is_read()).then_some(Refusal::WriteDenied),
         };
@@ -302,9 +306,13 @@ impl Routes {
         if identifier != BROADCAST_UNIT || self.table[usize::from(identifier)].is_some() {
             return Some(of_unit(identifier));
         }
-        let routed = (0..=u8::MAX).filter(|unit| self.table[usize::from(*unit)].is_some());
-        let numbers: BTreeSet<u32> = routed.map(of_unit).collect();
+        let numbers: BTreeSet<u32> = self.identifiers().map(of_unit).collect();
         numbers.first().copied().filter(|_| numbers.len() == 1)
+    }
+
+    /// The identifiers that lead to a unit.
+    fn identifiers(&self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(|unit| self.table[usize::from(*unit)].is_some())
     }
 
     fn only_reads(&self, identifier: u8, function: FunctionCode) -> bool {

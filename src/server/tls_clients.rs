@@ -109,6 +109,9 @@ impl TlsClients {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use tokio_rustls::rustls::pki_types::CertificateDer;
     use tokio_rustls::rustls::pki_types::pem::PemObject;
 
@@ -128,6 +131,7 @@ mod tests {
                 [("pem", &issued.certificate), ("key", &issued.key), ("ca", &authority.certificate())]
             {
                 std::fs::write(path(kind), text).unwrap();
+                std::fs::set_permissions(path(kind), Permissions::from_mode(0o600)).unwrap();
             }
             let files = TlsFiles {
                 certificate: path("pem"),

@@ -1,8 +1,9 @@
 //! Certificate, key, client authority and revocation list of a server, loaded and checked; and the clients they accept.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -273,10 +274,21 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
 
 fn read(key: TlsKey, path: &Path) -> Result<Vec<u8>, TlsFault> {
     let mut text = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut text));
     let fault = |what, help| Err(TlsFault { key, what, help });
     let shown = path.display();
-    match opened {
+    // Checked before the file is opened: opening a pipe waits for its writer.
+    let metadata = fs::metadata(path);
+    if metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()) {
+        return fault(format!("{shown} is not a file"), "allowed: a file in PEM");
+    }
+    if key == TlsKey::Key && metadata.as_ref().is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
+        return fault(
+            format!("every user of this machine can read {shown}"),
+            "take it from the others (`chmod o=`); if it was long so, make a new key",
+        );
+    }
+    let read = metadata.and_then(|_| File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut text));
+    match read {
         Ok(length) if length as u64 > FILE_MAX => fault(
             format!("{shown} is larger than {FILE_MAX} bytes"),
             "allowed: a file of certificates in PEM",
@@ -285,6 +297,11 @@ fn read(key: TlsKey, path: &Path) -> Result<Vec<u8>, TlsFault> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fault(format!("there is no file {shown}"), "`metergate tls init DIR` makes certificates and keys")
         }
+        Err(error) if key == TlsKey::Key && error.kind() == io::ErrorKind::PermissionDenied => fault(
+            format!("{shown} cannot be read: {error}"),
+            "the service reads it through its group (`chgrp metergate` and `chmod 640`); commands need `sudo`, or a user \
+             in that group",
+        ),
         Err(error) => fault(
             format!("{shown} cannot be read: {error}"),
             "the user this runs as must be able to read it and to enter its directory",

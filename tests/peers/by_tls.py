@@ -292,7 +292,10 @@ class _Site:
         self._write(f"{name}.key", key.private_bytes(encoding, form, bare))
 
     def _write(self, name, data):
-        (self.folder / name).write_bytes(data)
+        path = self.folder / name
+        path.write_bytes(data)
+        # The program refuses a key that others can read.
+        path.chmod(0o600 if name.endswith(".key") else 0o644)
 
 
 def _name(name):

@@ -37,7 +37,7 @@ mod task;
 
 pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY, line_deadline};
 pub use peer::{PeerState, Receive};
-pub use task::{PARTIAL_ADU_TIMEOUT, WRITE_TIMEOUT, run};
+pub use task::{PARTIAL_ADU_TIMEOUT, SHUTDOWN_TIMEOUT, WRITE_TIMEOUT, run};
 
 /// A connection's client and listener, and what its connections share.
 #[derive(Clone, Debug)]

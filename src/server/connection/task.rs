@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFuture;
 use tracing::{debug, info};
 
@@ -362,7 +362,8 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Ends the connection regularly: the kernel has all replies.
     async fn close(&mut self) {
-        if self.writer.shutdown().await.is_err() {
+        // TLS has one more record to send, for which a client that reads nothing has no room.
+        if !matches!(timeout(SHUTDOWN_TIMEOUT, self.writer.shutdown()).await, Ok(Ok(()))) {
             return;
         }
         // Closing a socket with unread bytes is a reset, and a reset can destroy replies in transit.
@@ -428,6 +429,9 @@ pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reply that the kernel has not accepted for this long closes the connection.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the regular end of a connection may take; after it, the connection is dropped.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Capacity for the rest of an incomplete ADU and one whole ADU, in bytes.
 const READ_BUFFER: usize = 2 * ADU_MAX;

@@ -70,6 +70,40 @@ fn init_makes_what_a_listener_and_clients_of_each_role_need() {
 }
 
 #[test]
+fn init_lets_no_role_write_that_is_not_known_to() {
+    let folder = Folder::new();
+    for (roles, expected) in [
+        (
+            &["--role", "Auditor", "--role", "Engineer"][..],
+            "rules:\n      - {role: [Engineer], may: write}\n",
+        ),
+        (&["--role", "Auditor"], "rules:\n      - {may: read}\n"),
+    ] {
+        let made = run(&[&["init"], roles].concat(), &folder.path(&roles.len().to_string()));
+        let said = text(&made.stdout);
+        assert!(said.contains(expected) && said.contains("\n      - {may: read}\n"), "{said}");
+    }
+}
+
+#[test]
+fn init_makes_a_folder_that_the_service_enters_and_leaves_no_half_set() {
+    let folder = Folder::new();
+    let place = folder.path("tls");
+    let run = |before: &str| {
+        let script = format!("{before}; exec \"$0\" tls init \"$1\"");
+        let program = env!("CARGO_BIN_EXE_metergate");
+        Command::new("sh").args(["-c", &script, program]).arg(&place).output().unwrap()
+    };
+    // A key fits into 512 bytes, a certificate does not.
+    let failed = run("umask 077; trap '' XFSZ; ulimit -f 1");
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed.stderr));
+    assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o755);
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "nothing is left: {}", text(&failed.stderr));
+    let made = run(":");
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+}
+
+#[test]
 fn init_overwrites_nothing_and_makes_all_or_nothing() {
     let folder = Folder::new();
     let place = folder.path("tls");

@@ -1,6 +1,7 @@
 //! The key `tls` of a listener.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use metergate::config::parse;
@@ -50,6 +51,11 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
     let other = Site::new();
     fs::copy(other.folder.join("server.key"), site.folder.join("other.key")).unwrap();
     fs::write(site.folder.join("empty"), "").unwrap();
+    fs::copy(site.folder.join("server.key"), site.folder.join("no.key")).unwrap();
+    fs::write(site.folder.join("no.key"), "none").unwrap();
+    fs::copy(site.folder.join("server.key"), site.folder.join("open.key")).unwrap();
+    fs::set_permissions(site.folder.join("open.key"), Permissions::from_mode(0o644)).unwrap();
+    nix::unistd::mkfifo(&site.folder.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let client = site.client("of a client", &[], Odd::Nothing).certificate.pem();
     let authority = fs::read_to_string(site.folder.join("ca.pem")).unwrap();
     fs::write(site.folder.join("with-client.pem"), authority + &client).unwrap();
@@ -67,10 +73,13 @@ fn a_fault_of_a_file_is_reported_at_the_key_that_names_it() {
             "server.key",
             format!("tls.certificate: {folder}/server.key holds no certificate in PEM"),
         ),
-        ("server.key", "ca.pem", format!("tls.key: {folder}/ca.pem holds no private key in PEM")),
+        ("server.key", "no.key", format!("tls.key: {folder}/no.key holds no private key in PEM")),
         ("server.key", "other.key", format!("tls.key: {folder}/other.key is not the key of the certificate")),
         ("ca.pem", "empty", format!("tls.client_ca: {folder}/empty holds no certificate in PEM")),
         ("ca.pem", "ca.pem, crl: /nowhere/ca.crl", "tls.crl: there is no file /nowhere/ca.crl".to_owned()),
+        ("server.key", "open.key", format!("tls.key: every user of this machine can read {folder}/open.key")),
+        ("server.key", "pipe", format!("tls.key: {folder}/pipe is not a file")),
+        ("ca.pem", "pipe", format!("tls.client_ca: {folder}/pipe is not a file")),
         (
             "ca.pem",
             "with-client.pem",

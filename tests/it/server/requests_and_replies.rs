@@ -4,8 +4,10 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,13 +17,13 @@ use metergate::line::{Answer, BusId, ListenerId};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 use metergate::serial::BusHandle;
-use metergate::server::connection::{BACKSTOP_MARGIN, ClientContext, REFUSAL_DELAY};
+use metergate::server::connection::{BACKSTOP_MARGIN, ClientContext, REFUSAL_DELAY, SHUTDOWN_TIMEOUT};
 use metergate::server::{
     Broadcast, Families, IdleTracker, ListenerSettings, ListenerState, Routes, Writes, connection, listener,
 };
 use metergate::traffic::Link;
 use serde_yaml::Value;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf, duplex};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -36,8 +38,20 @@ const NO_PATH: ExceptionCode = ExceptionCode::GATEWAY_PATH_UNAVAILABLE;
 const FAILED: ExceptionCode = ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND;
 
 pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<()>) {
+    connect_through(state, |writer| writer)
+}
+
+/// The same, with something between the connection and its pipe.
+fn connect_through<W>(
+    state: ListenerState,
+    wrap: impl FnOnce(WriteHalf<DuplexStream>) -> W,
+) -> (Peer<DuplexStream>, JoinHandle<()>)
+where
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let (ours, theirs) = duplex(64 * 1024);
     let (reader, writer) = tokio::io::split(theirs);
+    let writer = wrap(writer);
     let client = ClientContext {
         link: Arc::new(Link {
             identity: None,
@@ -51,6 +65,27 @@ pub(super) fn connect(state: ListenerState) -> (Peer<DuplexStream>, JoinHandle<(
         log_limiter: Arc::default(),
     };
     (Peer::new(ours), tokio::spawn(connection::run(reader, writer, client)))
+}
+
+/// Sends everything but its end, as TLS to a client that reads nothing.
+struct Endless(WriteHalf<DuplexStream>);
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
 }
 
 /// One bus with units 1 to 4, whose requests the test answers.
@@ -86,6 +121,14 @@ async fn requests_of_one_transaction_identifier_are_answered_in_the_order_asked(
         let reply = peer.receive().await.unwrap();
         assert_eq!((reply.transaction_id, reply.pdu), (7, reply_of(1, start)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_end_cannot_be_sent_is_dropped() {
+    let (state, _requests) = one_bus(settings());
+    let (mut peer, task) = connect_through(state, Endless);
+    peer.stream.shutdown().await.unwrap();
+    timeout(2 * SHUTDOWN_TIMEOUT, task).await.expect("in time").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

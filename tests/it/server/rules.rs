@@ -9,7 +9,7 @@ use metergate::audit::{Audit, AuditLog, AuditSettings};
 use metergate::line::{Answer, BusId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
 use metergate::serial::BusHandle;
-use metergate::server::{ListenerSettings, ListenerState, Permission, Routes, Rule, Writes};
+use metergate::server::{Broadcast, ListenerSettings, ListenerState, Permission, Routes, Rule, Writes};
 
 use super::requests_and_replies::connect;
 use crate::support::clients::{READ, Requests, WRITE, settings, units};
@@ -67,6 +67,25 @@ async fn what_no_rule_allows_gets_0x01_and_only_refused_writes_are_audited() {
     let refused = "refused here, never sent";
     assert_eq!(outcomes, [refused, refused, "answered"], "{audited}");
     std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_is_refused_if_one_unit_may_not_be_written() {
+    for (held_back, is_refused) in [(3, true), (4, false)] {
+        let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
+        let nothing = Rule { units: BTreeSet::from([held_back]), may: Permission::Nothing, ..ANY };
+        let rules = vec![nothing, Rule { may: Permission::Write, ..ANY }];
+        let settings = ListenerSettings { rules, broadcast: Broadcast::Acknowledge, ..settings() };
+        let (mut peer, _task) = connect(ListenerState::new(settings, Routes::new(vec![(bus, units(1..=3))])));
+        if is_refused {
+            assert_eq!(peer.ask(0, WRITE).await.unwrap(), exception(6, ExceptionCode::ILLEGAL_FUNCTION));
+            assert!(requests.try_recv().is_err(), "nothing of it reached the line");
+        } else {
+            peer.send(9, 0, WRITE).await;
+            requests.recv().await.unwrap().to.send(Answer::Sent);
+            assert_eq!(&peer.receive().await.unwrap().pdu[..], WRITE);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 //! Certificates of an invented site, made with rcgen and not by the code of `tls init`, and TLS clients that show them.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -126,7 +127,9 @@ impl Site {
         let key = KeyPair::generate().unwrap();
         let chain = params.signed_by(&key, &self.authority).unwrap().pem() + &self.authority.pem();
         fs::write(self.folder.join("server.pem"), chain).unwrap();
-        fs::write(self.folder.join("server.key"), key.serialize_pem()).unwrap();
+        let file = self.folder.join("server.key");
+        fs::write(&file, key.serialize_pem()).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn files(&self) -> TlsFiles {
