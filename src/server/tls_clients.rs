@@ -124,7 +124,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("metergate-tls-clients-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let server = |name: &str| {
-            let authority = Authority::new("site", SystemTime::now()).unwrap();
+            let authority = Authority::new(name, SystemTime::now()).unwrap();
             let issued = authority.issue_server("server", &["localhost".to_owned()]).unwrap();
             let path = |kind| folder.join(format!("{name}.{kind}"));
             for (kind, text) in
