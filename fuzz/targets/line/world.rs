@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metergate::line::{
     Answer, Echo, Framing, Line, LineSettings, ListenerId, OfflineAfter, Output, Parity, PortEvent,
-    PortSettingsChange, Request, Source, Target, UnitId, UnitSettings,
+    PortSettingsChange, Protocol, Request, Source, Target, UnitId, UnitSettings,
 };
 use metergate::modbus::pdu::{ReadRange, RequestPdu};
 use metergate::modbus::rtu;
@@ -317,6 +317,7 @@ impl World {
                 None => return,
                 Some(Output::Publish(_) | Output::Record(_) | Output::Event(_)) => {}
                 Some(Output::Transmit(adu)) => self.transmitted(adu),
+                Some(Output::Disconnect(error)) => panic!("RTU has no connection to close: {error:?}"),
                 Some(Output::Reply { to, answer }) => self.replied(to, &answer),
             }
         }
@@ -446,7 +447,7 @@ fn settings(echo: Echo, gap: Duration, second: u8) -> LineSettings {
     };
     LineSettings {
         name: "fuzz".into(),
-        framing: Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 },
+        protocol: Protocol::Rtu(Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 }),
         response_timeout: Duration::from_millis(200),
         request_gap: gap,
         turnaround_delay: TURNAROUND,
