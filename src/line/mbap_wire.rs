@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::modbus::mbap::{self, Adu};
-use crate::modbus::pdu::{ExceptionCode, RequestPdu};
+use crate::modbus::pdu::ExceptionCode;
 use crate::modbus::reply;
 
 use super::receive::Frame;
 use super::record::{Received, RxRecorder, SegmentKind};
 use super::settings::{Replies, UnitId};
 use super::view::PortState;
-use super::wire::{
-    AttemptFailure, EXCEPTION_BIT, Ended, Misfit, Outgoing, WireEvent, exception_of, misfit_of,
-};
+use super::wire::{AttemptFailure, Ended, Misfit, Outgoing, WireEvent, exception_of, misfit_of};
 
 /// The wire of one connection after the other.
 #[derive(Debug, Default)]
@@ -80,8 +78,7 @@ struct TransactionInFlight {
 #[derive(Debug)]
 struct GivenUp {
     id: u16,
-    unit: UnitId,
-    request: RequestPdu,
+    outgoing: Outgoing,
     sent_at: Instant,
 }
 
@@ -231,8 +228,8 @@ impl MbapWire {
         let Some((outgoing, awaited)) = awaited.and_then(|one| Some((&one.outgoing, one.outgoing.unit?)))
         else {
             let is_outdated = |past: &GivenUp| {
-                let same = past.id == adu.transaction_id && Some(past.unit) == unit;
-                same && function_of(&adu.pdu) == past.request.function().0
+                let same = past.id == adu.transaction_id && past.outgoing.unit == unit;
+                same && accepts(&past.outgoing, &adu.pdu)
             };
             let past = self.given_up.iter().position(is_outdated);
             return past.map_or(Meaning::Unmatched, Meaning::Outdated);
@@ -280,8 +277,8 @@ impl MbapWire {
                 Some(WireEvent::Foreign { frame: frame(unit?), awaited: Some(awaited) })
             }
             Meaning::Outdated(index) => {
-                let GivenUp { request, sent_at, .. } = self.given_up.remove(index)?;
-                let after = started_at.saturating_duration_since(sent_at);
+                let GivenUp { outgoing, sent_at, .. } = self.given_up.remove(index)?;
+                let (request, after) = (outgoing.request, started_at.saturating_duration_since(sent_at));
                 Some(WireEvent::Outdated { request, frame: frame(unit?), after })
             }
             Meaning::Unmatched => None,
@@ -290,15 +287,15 @@ impl MbapWire {
 
     fn end_of_transaction(&mut self, now: Instant) -> Option<WireEvent> {
         let transaction = self.transaction.as_ref().filter(|one| now >= one.response_deadline)?;
-        let Some(unit) = transaction.outgoing.unit else {
+        if transaction.outgoing.unit.is_none() {
             return Some(WireEvent::Sent { ended: self.end()? });
-        };
-        let (id, sent_at) = (transaction.id, transaction.sent_at);
-        let request = transaction.outgoing.request.clone();
+        }
+        let TransactionInFlight { id, sent_at, .. } = *transaction;
+        let outgoing = transaction.outgoing.clone();
         if self.given_up.len() >= GIVEN_UP_MAX {
             self.given_up.pop_front();
         }
-        self.given_up.push_back(GivenUp { id, unit, request, sent_at });
+        self.given_up.push_back(GivenUp { id, outgoing, sent_at });
         Some(WireEvent::Failed { ended: self.end()?, failure: AttemptFailure::Silent })
     }
 
@@ -348,7 +345,7 @@ enum Meaning {
     Unmatched,
 }
 
-/// Whether the frame answers the request in flight, whose identifier and unit it has.
+/// Whether the frame answers this request, whose identifier and unit it has.
 fn accepts(outgoing: &Outgoing, pdu: &Bytes) -> bool {
     let Outgoing { request, replies, .. } = outgoing;
     reply::answers(request, pdu)
@@ -365,11 +362,6 @@ pub(super) fn is_unreached(pdu: &[u8]) -> bool {
     let code = exception_of(pdu);
     code == Some(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)
         || code == Some(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND)
-}
-
-/// The function that an answer is for.
-fn function_of(pdu: &[u8]) -> u8 {
-    pdu[0] & !EXCEPTION_BIT
 }
 
 /// Requests given up whose answers are told from others.

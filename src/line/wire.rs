@@ -321,7 +321,10 @@ impl std::fmt::Display for Misfit {
 
 /// The exception in a unit's reply, if it is one.
 pub(super) fn exception_of(pdu: &[u8]) -> Option<ExceptionCode> {
-    (pdu[0] & EXCEPTION_BIT != 0).then(|| ExceptionCode(pdu[1]))
+    match pdu {
+        [function, code, ..] if function & EXCEPTION_BIT != 0 => Some(ExceptionCode(*code)),
+        _ => None,
+    }
 }
 
 pub(super) const EXCEPTION_BIT: u8 = 0x80;

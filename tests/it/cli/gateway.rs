@@ -119,6 +119,22 @@ fn check_says_what_cannot_be_promised_behind_a_serial_server_and_connects_to_non
 }
 
 #[test]
+fn check_says_what_the_timeouts_before_another_gateway_must_allow_for() {
+    let folder = folder("modbus-tcp");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let device = folder.join("no-device").display().to_string();
+    let kept = fs::read_to_string(&path).unwrap();
+    fs::write(&path, kept.replace(&device, "\"modbus-tcp://192.0.2.7:502\"")).unwrap();
+    let output = run("check", &path);
+    let said = text(&output.stderr);
+    let expected = "note: bus line: how long requests take is learned while it runs; if 192.0.2.7:502 is a gateway, \
+        response_timeout and the listeners' request_deadline must be longer than it takes to give up on a meter of \
+        its own\n";
+    assert!(said.contains(expected), "{said}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn check_prints_who_may_do_what_by_the_rules_of_a_listener() {
     let folder = folder("rules");
     let path = configuration(&folder, "127.0.0.1:0");

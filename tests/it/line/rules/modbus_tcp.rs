@@ -89,6 +89,26 @@ fn a_late_answer_is_given_to_no_request_delays_none_and_shows_that_the_unit_answ
 }
 
 #[test]
+fn a_late_answer_that_does_not_fit_its_request_answers_nothing() {
+    let mut bench = bench(&[1]);
+    let read = asked(&mut bench, 1, 1);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    bench.ask(2, Ask::of(1), &[6, 0, 1, 0, 99]);
+    let write = bench.sent();
+    assert_eq!(bench.answer(), (2, NO_RESPONSE));
+    for pdu in [&[0x83][..], &[3], &[0x83, 2, 0], &[3, 4, 0, 1, 0, 2]] {
+        bench.answer_to(&read, pdu);
+    }
+    bench.answer_to(&write, &[0x86]);
+    assert_eq!(bench.view.units[0].counters.late_answers, 0);
+    assert_eq!(bench.view.counters.foreign_frames, 5);
+    assert_eq!(bench.state(1), UnitState::NeverSeen, "none of them proves that it lives");
+    bench.answer_to(&write, &[6, 0, 1, 0, 50]);
+    bench.answer_to(&read, &one(5));
+    assert_eq!(bench.view.units[0].counters.late_answers, 2);
+}
+
+#[test]
 fn an_answer_of_another_length_or_to_a_limited_write_is_the_answer() {
     let mut bench = bench(&[1]);
     let sent = asked(&mut bench, 1, 1);

@@ -2,7 +2,7 @@
 //! its answers in any order.
 //!
 //! What can go wrong with an answer: late, lost, doubled, with the identifier of another request or unit, of another
-//! function or length, or in place of the unit's. What is left of one connection may be delivered in the next.
+//! function or length, cut to one byte, or in place of the unit's. What is left of one connection may be delivered in the next.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub(crate) struct UpstreamFaults {
     pub(crate) wrong_function: u64,
     pub(crate) oversize: u64,
     pub(crate) exception: u64,
+    /// An exception without its code: the shortest PDU there is.
+    pub(crate) bare: u64,
     /// 0x0A or 0x0B for a unit that is there.
     pub(crate) unreached: u64,
     /// The server closes the connection, in the usual course.
@@ -74,6 +76,7 @@ impl Upstream {
             closed: rate(100),
             unreachable: rate(200),
             left_over: rate(800),
+            bare: rate(100),
         };
         let (closes_after_answer, is_gateway) = (rng.chance(150), rng.chance(500));
         Self {
@@ -146,6 +149,9 @@ impl Upstream {
         } else if self.rng.chance(faults.oversize) && matches!(pdu[0], 1..=4) && pdu.len() < 200 {
             pdu[1] += 2;
             pdu.extend([0x55, 0xAA]);
+            is_useful = false;
+        } else if self.rng.chance(faults.bare) {
+            pdu = vec![pdu[0] | 0x80];
             is_useful = false;
         }
         let mut bytes = BytesMut::new();
