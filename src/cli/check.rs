@@ -125,8 +125,8 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
     }
 }
 
-/// Reports certificates that no client can accept now. The gateway starts with them all the same: its clock may be set
-/// later, and plain listeners are not concerned.
+/// Reports certificates that no client can accept now, and outdated revocation lists. The gateway starts with them all
+/// the same: its clock may be set later, and plain listeners are not concerned.
 fn report_certificates(path: &Path, config: &Config) -> Exit {
     let now = SystemTime::now();
     let mut exit = Exit::Ok;
@@ -138,6 +138,10 @@ fn report_certificates(path: &Path, config: &Config) -> Exit {
             let key = fault.key.name();
             output::report(&format!("{}: error: {section}.tls.{key}: {fault}", path.display()));
             exit = Exit::Fault;
+        }
+        if let Some(fault) = server.and_then(|server| server.outdated_list(now)) {
+            let key = fault.key.name();
+            output::report(&format!("{}: warning: {section}.tls.{key}: {fault}", path.display()));
         }
     }
     exit

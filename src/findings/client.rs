@@ -1,6 +1,6 @@
-//! Rules about clients of a listener.
+//! Rules about listeners and their clients.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::finding::{Finding, Kind, Severity};
 use super::remedy::Remedy;
@@ -30,6 +30,22 @@ pub fn misframed(
     let found = Finding::new(Severity::Fault, kind, None, what, remedy, at);
     (at.saturating_duration_since(last) <= KEPT).then(|| found.about(listener.to_string()).seen(first, last))
 }
+
+/// The certificate of `server`, a listener or the status page, is valid until `expires`, and it is `now`.
+#[must_use]
+pub fn certificate(server: &str, expires: SystemTime, now: SystemTime, at: Instant) -> Option<Finding> {
+    let (severity, state) = match expires.duration_since(now) {
+        Ok(left) if left > RENEWAL => return None,
+        Ok(left) => (Severity::Warning, format!("expires in {} days", left.as_secs() / (24 * 60 * 60))),
+        Err(_) => (Severity::Fault, "has expired: no client accepts it".to_owned()),
+    };
+    let what = format!("The certificate of the {server} {state}");
+    let remedy = Remedy::step("Renew it, and reload the configuration".to_owned());
+    Some(Finding::new(severity, Kind::CertificateExpires, None, what, remedy, at).about(server))
+}
+
+/// How long before its end a certificate should be renewed.
+const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Rejected clients usually retry within a minute.
 const KEPT: Duration = Duration::from_secs(120);

@@ -95,6 +95,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::RangesUndone
         | Kind::RtuOverTcp
         | Kind::TcpToRtu
+        | Kind::CertificateExpires
         | Kind::Refusing
         | Kind::Alert
         | Kind::LowPowerFactor => false,

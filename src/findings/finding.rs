@@ -102,6 +102,8 @@ pub enum Kind {
     RtuOverTcp,
     /// A client speaks Modbus TCP to a listener for RTU over TCP.
     TcpToRtu,
+    /// The certificate of a listener or the status page expires soon, or has expired.
+    CertificateExpires,
     /// A unit does not answer.
     Silent,
     /// Some answers of a unit are missing.
@@ -161,6 +163,7 @@ impl Kind {
             Self::ForeignRequests => "foreign_requests",
             Self::RtuOverTcp => "rtu_over_tcp",
             Self::TcpToRtu => "tcp_to_rtu",
+            Self::CertificateExpires => "certificate_expires",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",

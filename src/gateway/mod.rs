@@ -217,7 +217,12 @@ impl Gateway {
                     let metrics = Arc::clone(&running.state.load().metrics);
                     let state = self.listener_state(settings, config, metrics);
                     running.state.store(Arc::new(state));
-                    running.state.load().close_unaccepted_clients(SystemTime::now());
+                    // Comparing many clients with large lists takes longer than a worker may be held up.
+                    let state = running.state.load_full();
+                    let close = move || state.close_unaccepted_clients(SystemTime::now());
+                    if let Err(error) = tokio::task::spawn_blocking(close).await {
+                        error!(%error, "clients whose certificate is no longer accepted may still be connected");
+                    }
                 }
                 (Some(socket), _) => {
                     let state = self.listener_state(settings, config, Arc::default());
@@ -345,11 +350,13 @@ impl Gateway {
                 metrics: Arc::clone(&running.state.load().metrics),
             })
         };
+        let page = config.status.as_ref().and_then(|status| status.settings.tls.as_ref());
         Sources {
             generation: self.page.next_generation(),
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
+            page_expires: page.map(|server| server.certificate().validity.not_after),
             traffic: Arc::clone(&self.traffic),
             names: Arc::clone(&self.names),
             site: config.site.clone(),
@@ -384,6 +391,11 @@ impl Gateway {
             listener.settings.tls.as_ref().and_then(|tls| tls.validity_fault(SystemTime::now()))
         {
             warn!(address = %listener.settings.address, "no client can connect: {fault}");
+        }
+        if let Some(fault) =
+            listener.settings.tls.as_ref().and_then(|tls| tls.outdated_list(SystemTime::now()))
+        {
+            warn!(address = %listener.settings.address, "{fault}");
         }
         ListenerState {
             id: self.listener_ids.get(&listener.settings.endpoint()).copied().unwrap_or_default(),

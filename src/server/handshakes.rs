@@ -5,12 +5,12 @@
 //! client counts as a connection of the listener only after its handshake.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::runtime::BackgroundRuntime;
@@ -22,7 +22,15 @@ pub(super) struct Handshakes {
     /// Started with the first handshake.
     background: Option<BackgroundRuntime>,
     tasks: JoinSet<Handshake>,
-    addresses: Vec<IpAddr>,
+    /// Those in progress, the oldest first.
+    running: Vec<RunningHandshake>,
+}
+
+/// A handshake in progress.
+#[derive(Debug)]
+struct RunningHandshake {
+    peer: SocketAddr,
+    task: AbortHandle,
 }
 
 /// A handshake that has ended.
@@ -37,18 +45,18 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Begins a handshake.
+    /// Begins a handshake. If there are too many in all, the oldest one of the site that has most is aborted for it, and
+    /// its client returned: clients that begin handshakes and end none shut out no other.
     ///
     /// # Errors
-    /// There are too many, or the system has no thread left for them.
+    /// There are too many from its own address, or the system has no thread left for them.
     pub(super) fn begin(
         &mut self,
         server: &Arc<TlsServer>,
         stream: TcpStream,
         peer: SocketAddr,
-    ) -> Result<(), HandshakeFailure> {
-        let of_address = self.addresses.iter().filter(|address| **address == peer.ip()).count();
-        if self.addresses.len() >= HANDSHAKES_MAX || of_address >= HANDSHAKES_PER_ADDRESS {
+    ) -> Result<Option<SocketAddr>, HandshakeFailure> {
+        if self.count(site(peer)) >= HANDSHAKES_PER_ADDRESS {
             return Err(HandshakeFailure::TooMany);
         }
         let background = self.background().map_err(|_| HandshakeFailure::TooMany)?.clone();
@@ -63,26 +71,48 @@ impl Handshakes {
             };
             Handshake { peer, server, result }
         };
-        self.tasks.spawn_on(handshake, &background);
-        self.addresses.push(peer.ip());
+        let aborted = (self.running.len() >= HANDSHAKES_MAX).then(|| self.abort_one()).flatten();
+        let task = self.tasks.spawn_on(handshake, &background);
+        self.running.push(RunningHandshake { peer, task });
+        Ok(aborted)
+    }
+
+    /// Runs a task in the thread of the handshakes.
+    ///
+    /// # Errors
+    /// The system has no thread left for it.
+    pub(super) fn spawn_beside<F>(&mut self, task: F) -> io::Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background()?.spawn(task);
         Ok(())
+    }
+
+    /// The handshakes from one site.
+    fn count(&self, from: IpAddr) -> usize {
+        self.running.iter().filter(|running| site(running.peer) == from).count()
+    }
+
+    fn abort_one(&mut self) -> Option<SocketAddr> {
+        let most = self.running.iter().map(|running| self.count(site(running.peer))).max()?;
+        let oldest = self.running.iter().position(|running| self.count(site(running.peer)) == most)?;
+        let aborted = self.running.remove(oldest);
+        aborted.task.abort();
+        Some(aborted.peer)
     }
 
     /// The next handshake to end; never, if there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> Handshake {
         loop {
-            match self.tasks.join_next().await {
-                Some(Ok(handshake)) => {
-                    let ended = self.addresses.iter().position(|address| *address == handshake.peer.ip());
-                    if let Some(index) = ended {
-                        self.addresses.swap_remove(index);
-                    }
-                    return handshake;
-                }
-                // Of a task that panicked the address is not known: its place is free again with the last of them.
-                Some(Err(_)) if self.tasks.is_empty() => self.addresses.clear(),
-                Some(Err(_)) => {}
+            let (id, ended) = match self.tasks.join_next_with_id().await {
+                Some(Ok((id, handshake))) => (id, Some(handshake)),
+                Some(Err(error)) => (error.id(), None),
                 None => std::future::pending().await,
+            };
+            self.running.retain(|running| running.task.id() != id);
+            if let Some(handshake) = ended {
+                return handshake;
             }
         }
     }
@@ -96,11 +126,20 @@ impl Handshakes {
     }
 }
 
+/// What shares the bound of an address: the address itself, or of IPv6 the network of 64 bits, of which one machine has
+/// all addresses.
+fn site(peer: SocketAddr) -> IpAddr {
+    match peer.ip() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
 /// How long a handshake may take: several round trips of a bad radio link.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handshakes of a listener at once.
 pub const HANDSHAKES_MAX: usize = 64;
 
-/// Of these from one address.
+/// Of these from one address, or one IPv6 network of 64 bits.
 pub const HANDSHAKES_PER_ADDRESS: usize = 8;

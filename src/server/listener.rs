@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, error_span, info, warn};
 
@@ -71,6 +71,8 @@ pub fn bind_for(address: SocketAddr, families: Families) -> io::Result<TcpListen
 /// connections still open after the listener's `request_deadline` and [`GRACE`] are dropped.
 pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, stop: CancellationToken) {
     let mut acceptor = Acceptor::new(listener, stop.clone());
+    let mut reverify = interval_at(Instant::now() + REVERIFY_PERIOD, REVERIFY_PERIOD);
+    reverify.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let open = acceptor.backoff.resume_at.is_none();
         tokio::select! {
@@ -84,6 +86,7 @@ pub async fn run(socket: TcpListener, listener: Arc<ArcSwap<ListenerState>>, sto
                 }
             }
             handshake = acceptor.handshakes.next() => acceptor.handle_handshake(handshake),
+            _ = reverify.tick() => acceptor.reverify(),
             () = until(acceptor.backoff.resume_at) => acceptor.backoff.resume_at = None,
             accepted = socket.accept(), if open => match accepted {
                 Ok((stream, peer)) => acceptor.accept(stream, peer),
@@ -144,11 +147,13 @@ impl Acceptor {
         }
         match &state.settings.tls {
             None => self.admit(ClientStream::Plain(stream), peer, self.stop.child_token(), &state),
-            Some(server) => {
-                if let Err(failure) = self.handshakes.begin(server, stream, peer) {
-                    self.note_failure(&state, server, peer, failure);
+            Some(server) => match self.handshakes.begin(server, stream, peer) {
+                Ok(None) => {}
+                Ok(Some(aborted)) => {
+                    self.note_failure(&state, server, aborted, HandshakeFailure::TooMany);
                 }
-            }
+                Err(failure) => self.note_failure(&state, server, peer, failure),
+            },
         }
     }
 
@@ -159,12 +164,14 @@ impl Acceptor {
         let closing = self.stop.child_token();
         let listed = result.and_then(|(stream, identity)| {
             let identity = Arc::new(identity);
-            // A resumed session shows its certificate without comparing it with anything, and a reload may have replaced
-            // what this one was compared with.
+            // A reload may have replaced what the handshake compared the certificate with.
             let verify = || {
                 let present = self.listener.load();
-                let server = present.settings.tls.as_deref().ok_or(HandshakeFailure::Closed)?;
-                server.verify(&identity, SystemTime::now())
+                match present.settings.tls.as_ref() {
+                    None => Err(HandshakeFailure::Closed),
+                    Some(present) if Arc::ptr_eq(present, &server) => Ok(()),
+                    Some(present) => present.verify(&identity, SystemTime::now()),
+                }
             };
             let listed = metrics.tls.list_verified(&identity, &closing, verify)?;
             Ok((stream, identity, listed))
@@ -181,6 +188,18 @@ impl Acceptor {
                 self.admit(ClientStream::Tls(Box::new(stream), listed), peer, closing, &state);
             }
             Err(failure) => self.note_failure(&state, &server, peer, failure),
+        }
+    }
+
+    /// Closes the connections of clients whose certificate has expired meanwhile.
+    fn reverify(&mut self) {
+        let state = self.listener.load_full();
+        if state.metrics.tls.is_empty() {
+            return;
+        }
+        let close = async move { state.close_unaccepted_clients(SystemTime::now()) };
+        if let Err(error) = self.handshakes.spawn_beside(close) {
+            warn!(%error, "cannot look for expired certificates of clients; trying again later");
         }
     }
 
@@ -362,6 +381,9 @@ async fn until(instant: Option<Instant>) {
         None => pending().await,
     }
 }
+
+/// How often the certificates of connected clients are compared with the time again. A reload does it at once.
+pub const REVERIFY_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);

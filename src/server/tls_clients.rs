@@ -72,14 +72,29 @@ impl TlsClients {
         now: SystemTime,
     ) -> Vec<(Arc<ClientIdentity>, HandshakeFailure)> {
         let mut closed = Vec::new();
+        // Clients often share a certificate, and comparing one with a large list takes milliseconds.
+        let mut known: Vec<(Arc<ClientIdentity>, Result<(), HandshakeFailure>)> = Vec::new();
         for client in self.clients() {
-            let verified = server.map_or(Ok(()), |server| server.verify(&client.identity, now));
+            let before = known.iter().find(|(identity, _)| *identity == client.identity);
+            let verified = match before {
+                Some((_, verified)) => *verified,
+                None => {
+                    let verified = server.map_or(Ok(()), |server| server.verify(&client.identity, now));
+                    known.push((Arc::clone(&client.identity), verified));
+                    verified
+                }
+            };
             if let Err(failure) = verified {
                 client.closing.cancel();
                 closed.push((Arc::clone(&client.identity), failure));
             }
         }
         closed
+    }
+
+    /// Whether no client is connected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().iter().all(|client| client.strong_count() == 0)
     }
 
     /// How many connections have each role.

@@ -380,7 +380,7 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
 #[must_use]
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
-        let of_clients = current_findings::of_clients(bus, &published.listeners, published.at);
+        let of_clients = current_findings::of_clients(bus, published);
         let of_bus = current_findings::of_bus(bus, history.recent(bus), published.at);
         of_clients.into_iter().chain(of_bus).map(move |finding| {
             let unit = finding.unit.and_then(|id| bus.units().find(|unit| unit.settings.id == id));

@@ -37,7 +37,7 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
             }
         }
         let mut findings = current_findings::of_bus(bus, history.recent(bus), published.at);
-        findings.extend(current_findings::of_clients(bus, &published.listeners, published.at));
+        findings.extend(current_findings::of_clients(bus, published));
         conditions.extend(
             findings
                 .into_iter()

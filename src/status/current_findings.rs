@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use super::published::{PublishedBus, PublishedListener};
+use super::published::{Published, PublishedBus, PublishedListener};
 use super::recent::RecentWindow;
 use crate::findings::{self, Evidence, Finding, Track};
 use crate::line::View;
@@ -18,14 +18,24 @@ pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Ins
     findings(bus, before, errors, &track(bus, recent, now), now)
 }
 
-/// The findings of the clients of the listeners whose first bus this is.
-pub(super) fn of_clients(bus: &PublishedBus, listeners: &[PublishedListener], now: Instant) -> Vec<Finding> {
+/// The findings of the listeners whose first bus this is, and of their clients; with the first bus, those of the status
+/// page.
+pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Finding> {
+    let now = published.at;
     let is_here = |listener: &&PublishedListener| listener.buses.first() == Some(&bus.id);
-    let found = |listener: &PublishedListener| {
+    let misframed = |listener: &PublishedListener| {
         let MisframedClient { address, spoken, first, last } = listener.metrics.misframed_client()?;
         findings::misframed(&listener.address, &address, spoken, first, last, now)
     };
-    listeners.iter().filter(is_here).filter_map(found).collect()
+    let certificate = |listener: &PublishedListener| {
+        let expires = listener.settings.tls.as_ref()?.certificate().validity.not_after;
+        findings::certificate(&format!("listener {}", listener.address), expires, published.time, now)
+    };
+    let is_first = published.buses.first().is_some_and(|first| first.id == bus.id);
+    let page = published.page_expires.filter(|_| is_first);
+    let page = page.and_then(|expires| findings::certificate("status page", expires, published.time, now));
+    let found = |listener| misframed(listener).into_iter().chain(certificate(listener));
+    page.into_iter().chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
 }
 
 /// The samples of a line, this one included.

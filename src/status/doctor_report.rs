@@ -102,7 +102,7 @@ impl DoctorReport {
             let span = now.saturating_duration_since(at.unwrap_or(published.started));
             let mut report =
                 report(bus, before, errors, &track(bus, history.recent(bus), now), span, now, |_| true);
-            let of_clients = of_clients(bus, &published.listeners, now);
+            let of_clients = of_clients(bus, published);
             report.findings.splice(0..0, of_clients.into_iter().map(|finding| reported(finding, now)));
             report
         };

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Bus, UnitProfile};
 use crate::endpoint::Endpoint;
@@ -30,11 +30,15 @@ pub struct Published {
     pub buses: Vec<PublishedBus>,
     /// The listeners, in the order of the configuration.
     pub listeners: Vec<PublishedListener>,
+    /// Until when the certificate of the status page is valid; `None`: it has none.
+    pub page_expires: Option<SystemTime>,
     /// The last traffic of the lines.
     pub traffic: Arc<Traffic>,
     /// What tells this gateway from others: the key `site`, or the host's name.
     pub site: Option<String>,
-    /// The clock on the wall, for people: `2026-11-22 15:03:07 CET`.
+    /// The clock on the wall.
+    pub time: SystemTime,
+    /// The same, for people: `2026-11-22 15:03:07 CET`.
     pub clock: String,
 }
 

@@ -30,3 +30,4 @@ pub use role::{NoRole, role_in};
 pub use server::{ClientIdentity, TlsFault, TlsFiles, TlsServer};
 pub use stream::{TlsReader, TlsStream, TlsWriter, accept, split};
 pub use trust::{Trust, connect, read_certificates};
+pub use verifier::CHAIN_MAX;

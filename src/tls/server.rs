@@ -13,14 +13,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
 };
-use tokio_rustls::rustls::server::ServerConnection;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ServerConnection, ServerSessionMemoryCache};
 use tokio_rustls::rustls::{CommonState, Error, InconsistentKeys, ServerConfig, version};
 
 use super::certificate::{Certificate, Validity, is_clock_unset};
 use super::failure::HandshakeFailure;
 use super::role::NoRole;
-use super::verifier::ClientVerifier;
+use super::verifier::{ClientVerifier, outdated};
 
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +176,23 @@ impl TlsServer {
             return None;
         };
         Some(TlsFault { key: TlsKey::Certificate, what, help })
+    }
+
+    /// Why the revocation lists may lack what was revoked last. They are used all the same: without them, nothing that is
+    /// revoked would be refused.
+    #[must_use]
+    pub fn outdated_list(&self, now: SystemTime) -> Option<TlsFault> {
+        let path = self.files.crl.as_ref()?;
+        let (issuer, since) = self.revocations.iter().find_map(|list| outdated(list, now))?;
+        Some(TlsFault {
+            key: TlsKey::Crl,
+            what: format!(
+                "the revocation list of {issuer} in {} is out of date since {}",
+                path.display(),
+                crate::runtime::timestamp::utc(since)
+            ),
+            help: "what was revoked since then is still let in: fetch the newest list, and reload",
+        })
     }
 
     /// Whether a client with this certificate is accepted now.
@@ -339,6 +356,7 @@ fn config(
             help: "both come from the same request; the certificate of the server comes first in its file",
         }
     })?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     if is_modbus {
         // ask for the extension `max_fragment_length`, which rustls does not negotiate. No record that is
         // sent is longer than the shortest one of it, so a client that wants it can go on without.
@@ -346,6 +364,9 @@ fn config(
     }
     Ok(Arc::new(config))
 }
+
+/// Most sessions that can be resumed; each keeps the client's certificates. Others begin with a full handshake.
+const SESSIONS_MAX: usize = 128;
 
 /// The shortest length of the extension `max_fragment_length` (RFC 6066, chapter 4).
 const FRAGMENT_MAX: usize = 512;

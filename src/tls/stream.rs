@@ -4,9 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::HandshakeKind;
 use tokio_rustls::{TlsAcceptor, server};
 
 use super::failure::HandshakeFailure;
@@ -50,8 +52,17 @@ pub async fn accept(
     let socket = Arc::new(stream);
     let acceptor = TlsAcceptor::from(server.config());
     let accepted = acceptor.accept(SharedSocket(Arc::clone(&socket))).await;
-    let stream = accepted.map_err(|error| HandshakeFailure::from(&error))?;
+    let mut stream = accepted.map_err(|error| HandshakeFailure::from(&error))?;
     let identity = TlsServer::identify(stream.get_ref().1);
+    // A resumed session shows its certificate without comparing it with anything.
+    if let Some(identity) = &identity
+        && stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+        && let Err(failure) = server.verify(identity, SystemTime::now())
+    {
+        // The client learns that it was no failure of the network, and begins anew.
+        let _closed_either_way = stream.shutdown().await;
+        return Err(failure);
+    }
     Ok((TlsStream { stream, socket }, identity))
 }
 

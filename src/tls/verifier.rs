@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use tokio_rustls::rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::certificate::{Certificate, printable};
+use super::certificate::{Certificate, instant, printable};
 use super::server::{TlsFault, TlsFiles, TlsKey};
 
 /// Accepts a client if both of its parts do.
@@ -71,6 +74,11 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // Each session and connection keeps the chain.
+        let bytes: usize = intermediates.iter().chain([end_entity]).map(|one| one.len()).sum();
+        if intermediates.len() >= CHAIN_MAX || bytes > CHAIN_BYTES_MAX {
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        }
         let verified = self.client.verify_client_cert(end_entity, intermediates, now)?;
         match &self.intermediates {
             Some(verifier) => verifier.verify_client_cert(end_entity, intermediates, now),
@@ -141,3 +149,19 @@ fn check_lists(path: &Path, lists: &[CertificateRevocationListDer<'static>]) -> 
     }
     Ok(())
 }
+
+/// The issuer of a list that should have been followed by another one, and since when.
+pub(super) fn outdated(
+    list: &CertificateRevocationListDer<'_>,
+    now: SystemTime,
+) -> Option<(String, SystemTime)> {
+    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+    let next = instant(list.next_update()?.timestamp());
+    (next < now).then(|| (printable(&list.issuer().to_string()), next))
+}
+
+/// Most certificates that a client may show: its own, and the authorities up to the root.
+pub const CHAIN_MAX: usize = 8;
+
+/// Most bytes of them.
+const CHAIN_BYTES_MAX: usize = 16 * 1024;

@@ -31,6 +31,8 @@ pub struct Sources {
     pub buses: Vec<BusSource>,
     /// The listeners, in the order of the configuration.
     pub listeners: Vec<ListenerSource>,
+    /// Until when the certificate of the status page is valid; `None`: it has none.
+    pub page_expires: Option<SystemTime>,
     /// The last traffic of both sides.
     pub traffic: Arc<Traffic>,
     /// The names of buses and units.
@@ -78,6 +80,7 @@ impl Sources {
             started,
             buses: Vec::new(),
             listeners: Vec::new(),
+            page_expires: None,
             traffic: Arc::default(),
             names: Arc::default(),
             site: None,
@@ -101,15 +104,18 @@ impl Sources {
             buses: listener.buses.clone(),
             metrics: Arc::clone(&listener.metrics),
         };
+        let time = SystemTime::now();
         Published {
             at: Instant::now(),
             generation: self.generation,
             started: self.started,
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
+            page_expires: self.page_expires,
             traffic: Arc::clone(&self.traffic),
             site: self.site.clone().or_else(host_name),
-            clock: local_with_zone(SystemTime::now()),
+            time,
+            clock: local_with_zone(time),
         }
     }
 }

@@ -124,6 +124,17 @@ fn a_certificate_whose_time_is_not_now_says_so_and_a_clock_that_was_never_set_is
 }
 
 #[test]
+fn a_revocation_list_without_the_next_one_is_named_and_used() {
+    let site = Site::new();
+    let day = Duration::from_secs(86_400);
+    let server = site.server_with_lists(&site.list(&[])).unwrap();
+    let now = SystemTime::now();
+    assert_eq!(server.outdated_list(now), None);
+    let fault = server.outdated_list(now + 2 * day).unwrap().to_string();
+    assert!(fault.contains("ca.crl is out of date since ") && fault.contains("CN=authority "), "{fault}");
+}
+
+#[test]
 fn without_an_authority_of_clients_there_is_a_server_that_asks_for_no_certificate() {
     let site = Site::new();
     let files = TlsFiles { client_ca: None, ..site.files() };

@@ -1,8 +1,8 @@
 //! Findings about clients of a listener.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use metergate::findings::{Kind, misframed};
+use metergate::findings::{Kind, Severity, certificate, misframed};
 use metergate::modbus::AduFraming;
 
 #[test]
@@ -25,4 +25,17 @@ fn a_client_of_another_framing_is_named_until_it_has_not_tried_for_a_while() {
         other.remedy.to_string(),
         "Set that client to RTU over TCP, or give it a listener of its own with `framing: tcp`"
     );
+}
+
+#[test]
+fn a_certificate_is_to_be_renewed_a_month_before_it_expires() {
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    let found = |expires| certificate("listener 127.0.0.1:802", expires, now, Instant::now());
+    assert_eq!(found(now + 31 * day), None);
+    let soon = found(now + 12 * day).expect("a finding");
+    assert_eq!((soon.kind, soon.severity), (Kind::CertificateExpires, Severity::Warning));
+    assert_eq!(soon.what, "The certificate of the listener 127.0.0.1:802 expires in 12 days");
+    let late = found(now - day).expect("a finding");
+    assert_eq!(late.severity, Severity::Fault);
+    assert!(late.what.ends_with("has expired: no client accepts it"), "{}", late.what);
 }

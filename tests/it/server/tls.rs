@@ -8,14 +8,17 @@ use bytes::Bytes;
 use metergate::line::{Answer, BusId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
 use metergate::serial::BusHandle;
-use metergate::server::{HANDSHAKES_PER_ADDRESS, ListenerSettings, ListenerState, Permission, Routes, Rule};
-use metergate::tls::{ClientIdentity, HandshakeFailure, TlsServer};
+use metergate::server::{
+    HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS, ListenerSettings, ListenerState, Permission, REVERIFY_PERIOD,
+    Routes, Rule,
+};
+use metergate::tls::{CHAIN_MAX, ClientIdentity, HandshakeFailure, TlsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{HandshakeKind, version};
 
-use crate::support::certificates::{ClientCertificate, Odd, Site, connect, utf8};
+use crate::support::certificates::{ClientCertificate, Odd, Site, connect, connect_over, utf8};
 use crate::support::clients::{self, Peer, READ, Server, WRITE, settings, units};
 
 /// A bus whose units carry out everything, and answer with the request.
@@ -159,6 +162,17 @@ async fn clients_without_an_accepted_certificate_are_not_served_and_counted_by_c
 }
 
 #[test]
+fn a_client_that_shows_too_many_certificates_is_refused() {
+    let site = Site::new();
+    let server = site.server();
+    let client = site.client_with_role("Engineer").certificate.der().clone();
+    for (shown, expected) in [(CHAIN_MAX, Ok(())), (CHAIN_MAX + 1, Err(HandshakeFailure::BadCertificate))] {
+        let identity = ClientIdentity::of(vec![client.clone(); shown]).unwrap();
+        assert_eq!(server.verify(&identity, SystemTime::now()), expected, "{shown}");
+    }
+}
+
+#[test]
 fn a_revoked_authority_between_client_ca_and_the_client_counts_where_its_revocation_is_at_hand() {
     let site = Site::new();
     let intermediate = site.intermediate();
@@ -244,9 +258,55 @@ async fn half_handshakes_are_bounded_by_address_and_cost_no_other_client() {
     drop(half);
     let closed = || failures(&gateway, HandshakeFailure::Closed) == HANDSHAKES_PER_ADDRESS as u64;
     wait_until("the half handshakes have ended", closed).await;
-    let mut again = Peer::connect_from([127, 0, 0, 9], &gateway).await;
-    again.stream.write_all(&[0x16, 3, 1]).await.unwrap();
-    assert_eq!(failures(&gateway, HandshakeFailure::TooMany), 1, "there is room again");
+    let again = Peer::connect_from([127, 0, 0, 9], &gateway).await;
+    let config = site.client_config(Some(&good), &version::TLS13);
+    let mut again = Peer::new(connect_over(&config, again.stream).await.unwrap());
+    assert_eq!(&again.ask(1, READ).await.unwrap()[..], READ, "there is room again");
+}
+
+#[tokio::test]
+async fn half_handshakes_of_many_addresses_shut_nobody_out() {
+    let site = Site::new();
+    let gateway = serve(&site.server());
+    let mut half = Vec::new();
+    for number in 0..HANDSHAKES_MAX {
+        let host = u8::try_from(10 + number / HANDSHAKES_PER_ADDRESS).unwrap();
+        let mut peer = Peer::connect_from([127, 0, 0, host], &gateway).await;
+        peer.stream.write_all(&[0x16, 3, 1]).await.unwrap();
+        half.push(peer);
+    }
+    assert!(is_served(&site, &gateway, Some(&site.client_with_role("Engineer"))).await);
+    assert_eq!(failures(&gateway, HandshakeFailure::TooMany), 1, "one gave way");
+    assert!(half[0].receive().await.is_none(), "the oldest of those that have most");
+}
+
+#[tokio::test]
+async fn a_connection_ends_within_an_hour_after_its_certificate_has_expired() {
+    let site = Site::new();
+    // Longer than the hour that passes below: no connection ends for being idle.
+    let settings = ListenerSettings { idle_timeout: Duration::from_secs(86_400), ..secure(&site.server()) };
+    let gateway = clients::serve(settings, vec![(echoing_bus(), units([1]))]);
+    let brief = site.client("brief", &[utf8("Engineer")], Odd::ExpiresIn(Duration::from_secs(5)));
+    let expired = SystemTime::now() + Duration::from_secs(6);
+    let brief = site.client_config(Some(&brief), &version::TLS13);
+    let lasting = site.client_config(Some(&site.client_with_role("Engineer")), &version::TLS13);
+    let mut peers = Vec::new();
+    for config in [&brief, &lasting] {
+        let mut peer = Peer::new(connect(config, gateway.address).await.unwrap());
+        assert_eq!(&peer.ask(1, READ).await.unwrap()[..], READ);
+        peers.push(peer);
+    }
+    wait_until("expired", || SystemTime::now() > expired).await;
+    assert_eq!(&peers[0].ask(1, READ).await.unwrap()[..], READ, "not noticed yet");
+    let mut resumed = Peer::new(connect(&brief, gateway.address).await.unwrap());
+    assert_eq!(resumed.stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+    assert!(resumed.receive().await.is_none(), "a session is no way around the end of its certificate");
+    wait_until("counted", || failures(&gateway, HandshakeFailure::Expired) == 1).await;
+    tokio::time::pause();
+    tokio::time::advance(REVERIFY_PERIOD).await;
+    tokio::time::resume();
+    assert!(peers[0].receive().await.is_none());
+    assert_eq!(&peers[1].ask(1, READ).await.unwrap()[..], READ, "its certificate is still valid");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use metergate::line::{
@@ -16,6 +16,7 @@ use metergate::status::{DoctorReport, History, Published};
 use metergate::web::{Documents, SharedEvents, SharedHistory};
 use serde_json::Value;
 
+use crate::support::certificates::Site;
 use crate::support::page_tags::text;
 use crate::support::published::{
     FLOATS, SECOND, SETTINGS, TWO_LINES, ask, ask_for, change, change_unit, config, float, json, page,
@@ -29,6 +30,26 @@ fn first_page(published: &Published, history: &History, now: Instant) -> String 
 fn findings(published: &Published, history: &History, now: Instant) -> Vec<String> {
     let found: Value = serde_json::from_str(&page(published, history, "/api/v1/findings", now)).unwrap();
     found.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn certificates_that_expire_soon_are_findings_of_the_listener_and_of_the_page() {
+    let (site, time, day) = (Site::new(), SystemTime::now(), Duration::from_secs(86_400));
+    site.date_server(time - day, time + 10 * day);
+    let (folder, now) = (site.folder.display(), Instant::now());
+    let text = format!(
+        "listeners: [{{address: '127.0.0.1:802', tls: {{certificate: {folder}/server.pem, key: {folder}/server.key, \
+         client_ca: {folder}/ca.pem}}}}]\n\
+         buses:\n  - {{name: a, device: /dev/a, units: [{{id: 1}}]}}\n  - {{name: b, device: /dev/b, units: [{{id: 2}}]}}\n"
+    );
+    let at = |time, page_expires| {
+        let published = Published { time, page_expires, ..published(&text, now) };
+        findings(&published, &History::default(), now)
+    };
+    assert_eq!(at(time, None), ["certificate_expires"]);
+    assert_eq!(at(time, Some(time + 20 * day)), ["certificate_expires", "certificate_expires"]);
+    assert_eq!(at(time, Some(time + 40 * day)), ["certificate_expires"]);
+    assert_eq!(at(time - 25 * day, None), [""; 0]);
 }
 
 /// A meter without profile was asked for two registers and gave them.

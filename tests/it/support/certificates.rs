@@ -84,6 +84,7 @@ pub(crate) enum Odd {
     Expired,
     NotYetValid,
     ForServers,
+    ExpiresIn(Duration),
 }
 
 /// The value of the extension with a role.
@@ -193,6 +194,7 @@ impl Site {
         let now = SystemTime::now();
         let (from, to) = match odd {
             Odd::Nothing | Odd::ForServers => (now - DAY, now + DAY),
+            Odd::ExpiresIn(left) => (now - DAY, now + left),
             Odd::Expired => (now - 3 * DAY, now - DAY),
             Odd::NotYetValid => (now + DAY, now + 3 * DAY),
         };
@@ -244,7 +246,14 @@ pub(crate) async fn connect(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    connect_over(config, TcpStream::connect(address).await?).await
+}
+
+/// Does the client's part of a handshake.
+pub(crate) async fn connect_over(
+    config: &Arc<ClientConfig>,
+    stream: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
     TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 

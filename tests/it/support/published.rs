@@ -1,7 +1,7 @@
 //! What gateways that do not run might have published, by their configuration.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
@@ -83,8 +83,10 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
         started: now,
         buses,
         listeners,
+        page_expires: None,
         traffic: Arc::default(),
         site: None,
+        time: SystemTime::UNIX_EPOCH,
         clock: String::new(),
     }
 }
