@@ -93,7 +93,7 @@ mod tests {
     fn each_exception_of_a_gateway_says_what_to_look_at() {
         let said = |code| Failure::Exception(ExceptionCode(code)).to_string();
         for (code, words) in [
-            (0x01, "`writes: deny`"),
+            (0x01, "does not allow it here"),
             (0x02, "does not have one of these registers"),
             (0x06, "too much to do"),
             (0x0A, "knows no such unit"),
