@@ -67,7 +67,7 @@ impl fmt::Display for Failure {
 fn meaning(code: ExceptionCode) -> &'static str {
     match code {
         ExceptionCode::ILLEGAL_FUNCTION => {
-            ": the meter does not have the function, or the gateway does not allow it here (`writes`, `rules`)"
+            ": the meter does not have the function, or the gateway does not allow it here (`writes: deny`, or its `rules`)"
         }
         ExceptionCode::ILLEGAL_DATA_ADDRESS => ": the meter does not have one of these registers",
         ExceptionCode::ILLEGAL_DATA_VALUE => {
@@ -93,7 +93,7 @@ mod tests {
     fn each_exception_of_a_gateway_says_what_to_look_at() {
         let said = |code| Failure::Exception(ExceptionCode(code)).to_string();
         for (code, words) in [
-            (0x01, "does not allow it here"),
+            (0x01, "`writes: deny`"),
             (0x02, "does not have one of these registers"),
             (0x06, "too much to do"),
             (0x0A, "knows no such unit"),
