@@ -24,7 +24,7 @@ fn names() -> UnitDirectory {
 }
 
 async fn run() -> Vec<Arc<TrafficEvent>> {
-    let listener = ListenerSettings { writes: Writes::Allow, max_age: Duration::from_secs(5), ..settings() };
+    let listener = ListenerSettings { writes: Writes::Allow, max_age: Duration::from_secs(10), ..settings() };
     let mut rig = Rig::start(listener);
     let mut peer = rig.connect("10.0.0.5:40001", "10.0.0.1:502");
     let mut other = rig.connect("10.0.0.6:40001", "10.0.0.1:502");
