@@ -82,8 +82,10 @@ pub(super) struct OwedAnswers {
     rest_due: Option<Instant>,
     /// Oldest first.
     attempts: VecDeque<Owed>,
-    /// Until when an answer may come of which nothing is known: after a start, a reopened port, or in a rest.
+    /// End of the guard after a start or a reopened port, when the earlier requests are unknown.
     unknown_until: Option<Instant>,
+    /// End of the present rest. What comes meanwhile is judged as if the unit owed nothing.
+    resting_until: Option<Instant>,
 }
 
 /// A delay that was seen, with a margin. Halved for each ten minutes in which it was not seen again.
@@ -99,10 +101,14 @@ impl Learned {
         Some(self.delay / 2_u32.checked_pow(u32::try_from(halvings).ok()?)?)
     }
 
-    /// `seen` is added to what is known.
+    /// `seen` is added to what is known. A much shorter one does not keep a long one from being forgotten.
     fn learn(known: Option<Self>, seen: Duration, limit: Duration, now: Instant) -> Self {
-        let known = known.and_then(|known| known.at(now)).unwrap_or_default();
-        Self { delay: known.max((seen * 5 / 4).min(limit)), at: now }
+        let seen = (seen * 5 / 4).min(limit);
+        match known.and_then(|known| Some((known, known.at(now)?))) {
+            Some((known, present)) if seen * 2 < present => known,
+            Some((_, present)) => Self { delay: present.max(seen), at: now },
+            None => Self { delay: seen, at: now },
+        }
     }
 }
 
@@ -117,6 +123,7 @@ impl OwedAnswers {
             rest_due: None,
             attempts: VecDeque::new(),
             unknown_until: None,
+            resting_until: None,
         }
     }
 
@@ -128,6 +135,8 @@ impl OwedAnswers {
     /// A request was given up; its answer may still come.
     pub(super) fn owe(&mut self, owed: Owed) {
         let until = owed.given_up + self.guard;
+        // Its answer may come until then, so this is no pause of the unit.
+        self.last_answer = self.last_answer.max(Some(until));
         self.attempts.push_back(Owed { until, ..owed });
         if self.attempts.len() > ATTEMPTS_MAX {
             self.attempts.pop_front();
@@ -185,10 +194,10 @@ impl OwedAnswers {
             }
         }
         self.last_answer = Some(now);
-        if self.rest_due.is_some_and(|due| due <= now) {
-            self.owe_unknown(now + self.rest);
-        } else if let Some(surplus) = self.surplus.and_then(|surplus| surplus.at(now)) {
-            self.owe_unknown(now + surplus);
+        let due = self.rest_due.is_some_and(|due| due <= now).then_some(self.rest);
+        let surplus = self.surplus.and_then(|surplus| surplus.at(now)).map(|delay| delay.min(self.guard));
+        if let Some(length) = due.max(surplus) {
+            self.resting_until = self.resting_until.max(Some(now + length));
         }
         self.replace_oldest(request, sent_at);
     }
@@ -201,13 +210,44 @@ impl OwedAnswers {
         }
     }
 
-    /// The unit sent one answer more to what it answered last, though none is owed. True: soon enough to be learned.
+    /// The unit sent one answer more to what it answered last, though none is owed. True: later than was known, so that
+    /// answers before it may have been other requests'.
     pub(super) fn note_surplus(&mut self, now: Instant) -> bool {
         let after = self.last_answer.map(|last| now.saturating_duration_since(last));
-        let Some(after) = after.filter(|after| *after <= self.guard) else { return false };
+        let Some(after) = after.filter(|after| *after <= self.guard.max(self.rest)) else { return false };
+        let known = self.surplus.and_then(|surplus| surplus.at(now));
         self.surplus = Some(Learned::learn(self.surplus, after, self.guard, now));
-        self.owe_unknown(now + self.rest);
-        true
+        self.rest(now);
+        known.is_none_or(|known| after > known)
+    }
+
+    /// The unit answered with another length. It may be the answer to the request before, and its own come next: it
+    /// rests, but not more often than any other unit, for some units always answer so.
+    pub(super) fn note_misfit(&mut self, now: Instant) {
+        match self.rest_due {
+            Some(due) if due > now => {}
+            Some(_) => {
+                self.rest(now);
+                self.rest_due = Some(now + REST_EVERY);
+            }
+            None => self.rest_due = Some(now + REST_EVERY),
+        }
+    }
+
+    /// Nothing is sent to the unit for as long as one answer more may take.
+    fn rest(&mut self, now: Instant) {
+        self.last_answer = self.last_answer.max(Some(now));
+        self.resting_until = self.resting_until.max(Some(now + self.rest));
+    }
+
+    /// Until when it rests.
+    pub(super) fn resting_until(&self, now: Instant) -> Option<Instant> {
+        self.resting_until.filter(|until| *until > now)
+    }
+
+    /// Another line may be behind the port: what was learned of answers too many is forgotten.
+    pub(super) fn forget_surplus(&mut self) {
+        self.surplus = None;
     }
 
     /// `request` was answered while the same read was owed. A unit answers in order, so what may still come answers a
@@ -240,8 +280,9 @@ impl OwedAnswers {
         let index = self.attempts.iter().position(|owed| fits(&owed.request))?;
         let latest = self.attempts.iter().rev().find(|owed| fits(&owed.request)).map(|owed| owed.sent_at);
         let owed = self.attempts.remove(index)?;
+        self.last_answer = self.last_answer.max(Some(now));
         if owed.may_be_taken {
-            self.owe_unknown(now + self.rest);
+            self.rest(now);
         }
         let late = now.saturating_duration_since(owed.given_up);
         self.learn(late, now);

@@ -850,6 +850,11 @@ impl<T> Line<T> {
         {
             let asked = RequestSummary::new(&item.pdu, requesters.first);
             self.note_misfit(id, misfit, Some(asked), now_instant);
+            if self.wire.owes_answers()
+                && let Some(unit) = self.units.get_mut(id)
+            {
+                unit.note_misfit(now_instant);
+            }
         }
         let is_silent = self.silent_line.is_silent();
         let may_retry = !item.is_sent_once()
@@ -1082,7 +1087,8 @@ impl<T> Line<T> {
         }
         if let Some(unit) = self.units.get_mut(id) {
             unit.counters_mut().unexpected += 1;
-            if self.wire.owes_answers() {
+            // While another unit is asked, this may be its answer under a wrong identifier.
+            if self.wire.owes_answers() && awaited.is_none_or(|awaited| awaited == id) {
                 unit.note_unrequested(&frame.pdu, now);
             }
         }

@@ -97,6 +97,7 @@ impl Unit {
     /// The port was reopened with other settings: owed answers stay, the rest starts again.
     pub(super) fn reset(&mut self) {
         self.health.reset();
+        self.owed.forget_surplus();
         self.ignored.clear();
         self.search = None;
         self.response_time = None;
@@ -401,11 +402,17 @@ impl Unit {
 
     /// Until when it gets no background reading: an answer still owed could be confused with most readings.
     pub(super) fn unpolled_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.guarded_until(now).max(self.owed.late_until(now))
+        self.guarded_until(now).max(self.owed.late_until(now))
     }
 
+    /// Until when nothing is sent to it: it owes an answer, or rests.
     pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
-        self.owed.guarded_until(now)
+        self.owed.guarded_until(now).max(self.owed.resting_until(now))
+    }
+
+    /// It answered with another length than was asked.
+    pub(super) fn note_misfit(&mut self, now: Instant) {
+        self.owed.note_misfit(now);
     }
 
     /// `request`, sent at `sent_at`, was answered in time.

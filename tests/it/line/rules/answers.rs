@@ -295,7 +295,7 @@ fn the_answer_to_a_read_sent_again_counts_as_begun_when_it_was_sent_first() {
     assert!((bench.millis(begun) - (first - 504.167)).abs() < 0.1, "{}", bench.millis(begun));
 }
 
-/// A meter that answers in order, one register each, and keeps what comes while it is busy.
+/// A meter that answers in order and keeps what comes while it is busy.
 struct Queueing {
     /// How long each request takes.
     takes: f64,
@@ -304,23 +304,25 @@ struct Queueing {
     busy: (usize, f64),
     /// The answer of this number comes twice, so long after it.
     twice: (usize, f64),
+    /// Reads of one register, or of one and two in turn.
+    lengths: u8,
 }
 
 impl Queueing {
     /// What a client that reads the registers 0 to 99 in turn until `until` receives, as (register, value).
     fn read_in_turn(mut self, until: f64) -> (Bench, Vec<(u8, u8)>) {
         let mut bench = Bench::of(&[1]);
-        let (mut frames, mut values, mut count) = (Vec::<(f64, u8)>::new(), Vec::new(), 0);
+        let (mut frames, mut values, mut count) = (Vec::<(f64, u8, u8)>::new(), Vec::new(), 0);
         let mut register = 0;
-        bench.read(0, Ask::of(1), register, 1);
+        bench.read(0, Ask::of(1), register, 1 + register % self.lengths);
         while bench.now() < until {
             while let Some(sent) = bench.next_sent() {
                 count += 1;
                 let longer = if count == self.busy.0 { self.busy.1 } else { 0.0 };
                 self.free_at = self.free_at.max(sent.at + 10.0) + self.takes + longer;
-                frames.push((self.free_at, sent.pdu[2]));
+                frames.push((self.free_at, sent.pdu[2], sent.pdu[4]));
                 if count == self.twice.0 {
-                    frames.push((self.free_at + self.twice.1, sent.pdu[2]));
+                    frames.push((self.free_at + self.twice.1, sent.pdu[2], sent.pdu[4]));
                 }
             }
             if let Some((_, answer)) = bench.take_answer() {
@@ -328,16 +330,16 @@ impl Queueing {
                     values.push((register, pdu[3]));
                 }
                 register = (register + 1) % 100;
-                bench.read(0, Ask::of(1), register, 1);
+                bench.read(0, Ask::of(1), register, 1 + register % self.lengths);
                 continue;
             }
             frames.sort_by(|one, other| one.0.total_cmp(&other.0));
             let timer = bench.next_due().unwrap_or(f64::INFINITY);
             match frames.first().copied() {
-                Some((at, value)) if at <= timer => {
+                Some((at, value, quantity)) if at <= timer => {
                     frames.remove(0);
                     bench.to(at);
-                    bench.frame(1, &[3, 2, 0, value]);
+                    bench.frame(1, &[&[3, 2 * quantity][..], &[0, value].repeat(quantity.into())].concat());
                 }
                 Some(_) | None => bench.step(),
             }
@@ -350,7 +352,7 @@ fn wrong(values: &[(u8, u8)]) -> usize {
     values.iter().filter(|(register, value)| register != value).count()
 }
 
-const STEADY: Queueing = Queueing { takes: 20.0, free_at: 0.0, busy: (0, 0.0), twice: (0, 0.0) };
+const STEADY: Queueing = Queueing { takes: 20.0, free_at: 0.0, busy: (0, 0.0), twice: (0, 0.0), lengths: 1 };
 
 #[test]
 fn an_answer_later_than_the_guard_shifts_none_that_follow() {
@@ -371,6 +373,14 @@ fn a_shift_ends_with_the_next_rest_and_its_delay_is_kept_after_each_answer() {
     assert!(last < 250, "the last wrong value is the {last}th of {}", values.len());
     assert!(values.len() - last > 150, "{}", values.len());
     assert!(bench.view.units[0].counters.unexpected > 0);
+}
+
+#[test]
+fn a_second_answer_makes_misfits_until_the_next_rest_at_most() {
+    let doubled = Queueing { takes: 100.0, twice: (20, 50.0), lengths: 2, ..STEADY };
+    let (bench, values) = doubled.read_in_turn(30_000.0);
+    assert_eq!(wrong(&values), 0);
+    assert!(values.len() > 140, "{} of {}", values.len(), bench.view.units[0].counters.transactions);
 }
 
 #[test]
