@@ -253,7 +253,7 @@ fn plugin_line(state: PluginState, text: &str, performance: &[String]) -> String
     format!("METERGATE {}{numbers}\n", state_and_text(state, &text.replace('|', r"\x7c")))
 }
 
-/// On one line, whatever names and errors from elsewhere hold.
+/// On one line, even if names and errors contain line breaks.
 fn state_and_text(state: PluginState, text: &str) -> String {
     let text = output::escape(text.replace(['\n', '\r', '\t'], " ").as_bytes());
     format!("{} - {}", state.word(), String::from_utf8_lossy(&text))

@@ -161,7 +161,7 @@ fn addresses() -> Vec<String> {
 fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        // Whatever the umask: the service enters it, too.
+        // The umask may have taken rights away, and the service enters it, too.
         made => made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755))),
     }
 }
@@ -186,7 +186,7 @@ fn fill(mut file: File, new: &NewFile, mode: u32, service: Option<&User>) -> io:
     if let Some(user) = service {
         fchown(&file, None, Some(user.gid.as_raw()))?;
     }
-    // Whatever the umask.
+    // The umask may have taken rights away.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(new.text.as_bytes())?;
     file.sync_all()

@@ -75,6 +75,7 @@ pub(super) struct OwedAnswers {
     lateness: Option<Learned>,
     /// How long after an answer another one came, though none was owed.
     surplus: Option<Learned>,
+    /// When an answer last came, or could still come.
     last_answer: Option<Instant>,
     /// How long it rests: long enough for one answer more.
     rest: Duration,

@@ -21,8 +21,8 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
 
-/// A bus as long as it runs, whatever a reload calls it and wherever the file lists it. The number of a bus that is gone
-/// is not used again. A bus has its name for people, and to be recognised in a new configuration.
+/// A bus for as long as it runs, also after a reload that renames or moves it. The number of a bus that is gone is not
+/// used again. A bus has its name for people, and to be recognised in a new configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BusId(pub u32);
 

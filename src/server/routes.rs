@@ -433,11 +433,11 @@ mod tests {
         ListenerState::new(settings, routes)
     }
 
-    const ANYBODY: Requester<'_> = Requester { address: None, role: None };
+    const UNKNOWN: Requester<'_> = Requester { address: None, role: None };
 
     /// The unit on the line that a request goes to.
     fn unit_of(state: &ListenerState, identifier: u8, pdu: &'static [u8]) -> Option<u8> {
-        match state.route(identifier, Bytes::from_static(pdu), &ANYBODY) {
+        match state.route(identifier, Bytes::from_static(pdu), &UNKNOWN) {
             Routed::Unit { unit, .. } => Some(unit.get()),
             Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. } => None,
         }
@@ -453,7 +453,7 @@ mod tests {
         state.diagnostics_unit = Some(200);
         let reached: Vec<_> = (0..=255).filter_map(|id| Some((id, unit_of(&state, id, READ)?))).collect();
         assert_eq!(reached, [(0, 3), (1, 1), (255, 1)]);
-        assert!(matches!(state.route(200, Bytes::from_static(READ), &ANYBODY), Routed::Diagnostics(_)));
+        assert!(matches!(state.route(200, Bytes::from_static(READ), &UNKNOWN), Routed::Diagnostics(_)));
         // Unit 0 is no broadcast, not even for what may be one.
         assert_eq!(unit_of(&state, 0, &[6, 0, 1, 0, 2]), Some(3));
         assert_eq!(state.diagnostics_view().units.keys().copied().collect::<Vec<_>>(), [0, 1, 255]);
@@ -465,7 +465,7 @@ mod tests {
         let routes = routes.with_unit_map(&BTreeMap::from([(1, 5)]));
         let state = state(Writes::Allow, Broadcast::Silent, routes);
         let write = Bytes::from_static(&[6, 0, 1, 0, 2]);
-        assert!(matches!(state.route(0, write, &ANYBODY), Routed::Broadcast { .. }));
+        assert!(matches!(state.route(0, write, &UNKNOWN), Routed::Broadcast { .. }));
     }
 
     #[test]
@@ -481,7 +481,7 @@ mod tests {
         {
             assert_eq!(unit_of(&state, identifier, pdu), expected, "{identifier} {pdu:02X?}");
         }
-        match state.route(1, Bytes::from_static(vendor), &ANYBODY) {
+        match state.route(1, Bytes::from_static(vendor), &UNKNOWN) {
             Routed::Unit { pdu, .. } => assert!(pdu.is_read(), "the line may repeat it"),
             other @ (Routed::Refused { .. } | Routed::Diagnostics(_) | Routed::Broadcast { .. }) => {
                 panic!("{other:?}");
@@ -497,7 +497,7 @@ mod tests {
         let (routes, bus) = routes(&[(11, 1)]);
         let state = state(Writes::Deny, Broadcast::Refuse, routes);
         for identifier in 0..=255 {
-            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1]), &ANYBODY) {
+            match state.route(identifier, Bytes::from_static(&[3, 0, 0, 0, 1]), &UNKNOWN) {
                 Routed::Unit { bus: to, unit, .. } => {
                     assert_eq!((identifier, to.name(), unit.get()), (11, bus.name(), 1));
                 }

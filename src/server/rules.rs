@@ -236,7 +236,7 @@ mod tests {
         table.allows(unit, &pdu, requester)
     }
 
-    const NOBODY: Requester<'_> = Requester { address: None, role: None };
+    const UNKNOWN: Requester<'_> = Requester { address: None, role: None };
     /// Registers 130 and 131, printed from 1.
     const READ: &[u8] = &[3, 0, 129, 0, 2];
     const WRITE: &[u8] = &[6, 0, 129, 0, 7];
@@ -246,12 +246,12 @@ mod tests {
         let write = Rule { units: BTreeSet::from([1]), may: Permission::Write, ..ANY };
         let nothing = Rule { units: BTreeSet::from([1, 2]), may: Permission::Nothing, ..ANY };
         let rules = table(vec![write, nothing.clone()]);
-        assert!(allows(&rules, 1, WRITE, &NOBODY) && allows(&rules, 1, READ, &NOBODY));
-        assert!(!allows(&rules, 2, READ, &NOBODY), "`nothing` refuses reads, too");
-        assert!(!allows(&rules, 3, READ, &NOBODY), "no rule names unit 3");
+        assert!(allows(&rules, 1, WRITE, &UNKNOWN) && allows(&rules, 1, READ, &UNKNOWN));
+        assert!(!allows(&rules, 2, READ, &UNKNOWN), "`nothing` refuses reads, too");
+        assert!(!allows(&rules, 3, READ, &UNKNOWN), "no rule names unit 3");
         let rules = table(vec![nothing, ANY]);
-        assert!(!allows(&rules, 1, READ, &NOBODY), "the later rule is not reached");
-        assert!(allows(&rules, 3, READ, &NOBODY) && !allows(&rules, 3, WRITE, &NOBODY));
+        assert!(!allows(&rules, 1, READ, &UNKNOWN), "the later rule is not reached");
+        assert!(allows(&rules, 3, READ, &UNKNOWN) && !allows(&rules, 3, WRITE, &UNKNOWN));
     }
 
     #[test]
@@ -278,17 +278,17 @@ mod tests {
             // No number is right for all units.
             (0, WRITE, false),
         ] {
-            assert_eq!(allows(&rules, unit, pdu, &NOBODY), expected, "unit {unit}: {pdu:02X?}");
+            assert_eq!(allows(&rules, unit, pdu, &UNKNOWN), expected, "unit {unit}: {pdu:02X?}");
         }
     }
 
     #[test]
     fn registers_below_the_first_of_the_profile_fit_nothing() {
         let rules = table(vec![Rule { registers: Some(0..=0), ..ANY }]);
-        assert!(!allows(&rules, 1, &[3, 0, 0, 0, 1], &NOBODY));
-        assert!(allows(&rules, 2, &[3, 0, 0, 0, 1], &NOBODY));
+        assert!(!allows(&rules, 1, &[3, 0, 0, 0, 1], &UNKNOWN));
+        assert!(allows(&rules, 2, &[3, 0, 0, 0, 1], &UNKNOWN));
         let rules = table(vec![Rule { registers: Some(65_536..=65_536), ..ANY }]);
-        assert!(allows(&rules, 1, &[3, 0xFF, 0xFF, 0, 1], &NOBODY));
+        assert!(allows(&rules, 1, &[3, 0xFF, 0xFF, 0, 1], &UNKNOWN));
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         for (read, write, expected) in
             [(10, 20, true), (20, 20, true), (10, 10, false), (30, 20, false), (10, 30, false)]
         {
-            assert_eq!(allows(&rules, 2, &request(read, write), &NOBODY), expected, "{read} {write}");
+            assert_eq!(allows(&rules, 2, &request(read, write), &UNKNOWN), expected, "{read} {write}");
         }
     }
 
