@@ -17,7 +17,7 @@ pub(super) fn describe(config: &Config) -> String {
 fn access(listener: &Listener) -> Vec<String> {
     let rules = &listener.settings.rules;
     let roles: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.roles).map(String::as_str).collect();
-    let mut rows = vec![format!("Access to the listener {}", listener.settings.address)];
+    let mut rows = vec![format!("Access to the listener {}", listener.settings.endpoint())];
     for role in &roles {
         rows.push(format!("  role {role}"));
         rows.extend(of_role(rules, Some(role)));

@@ -52,7 +52,7 @@ pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
         let budget = remedy.map_or(budget, |remedy| Budget::with(&bus.line, &remedy, now));
         for listener in config.listeners.iter().filter(|listener| listener.buses.contains(&index)) {
             if let Some(text) = too_old(&budget, listener.settings.max_age, &change) {
-                note(Severity::Warning, format!("listener {}: {text}", listener.settings.address));
+                note(Severity::Warning, format!("listener {}: {text}", listener.settings.endpoint()));
             }
         }
     }

@@ -89,6 +89,7 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
             );
         }
     }
+    remark_serial_clients(config, &say);
     let files = [
         (
             "audit.file",
@@ -175,6 +176,22 @@ fn remark_device(bus: &Bus, say: impl Fn(&str, &str)) {
                  behind {server}, which makes packets and frames of its own; times on the wire are estimates"
             ),
         ),
+    }
+}
+
+/// The ports of serial clients that are missing on this machine.
+fn remark_serial_clients(config: &Config, say: &impl Fn(&str, &str)) {
+    for port in config.listeners.iter().filter_map(|listener| listener.settings.at.serial()) {
+        if !port.device.as_path().exists() {
+            let device = &port.device;
+            say(
+                "warning",
+                &format!(
+                    "listener {device}: there is no such device; its client is not served until it is plugged in \
+                     (`ls -l /dev/serial/by-id` shows the adapters there are)"
+                ),
+            );
+        }
     }
 }
 

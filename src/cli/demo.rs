@@ -166,7 +166,7 @@ fn configuration(args: &Demo, settings: &ChainSettings, device: &Path) -> File {
     };
     let page = |address| Status::On(StatusPage { address: Address(address), token_file: None, tls: None });
     File {
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
         buses: vec![bus],
         site: Some(Name("Demo".to_owned())),
         status: args.status.map(page),

@@ -152,7 +152,7 @@ fn configuration(device: &PortDevice, asked: &Asked, units: &Units) -> Result<co
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 502));
     let listener = section::Listener { address: Some(Address(address)), ..section::Listener::default() };
     let file = section::File {
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
         buses: vec![bus],
         status: Some(section::Status::Off),
         ..section::File::default()

@@ -22,6 +22,7 @@ use super::target::seen_from_here;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
 use crate::modbus::AduFraming;
+use crate::server::ListenAt;
 
 /// What started a gateway.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +65,15 @@ impl Announcement {
     pub fn renew(&self, config: &Config, gateway: &Gateway) {
         let Some(path) = &self.path else { return };
         let mut config = config.clone();
-        for (listener, address) in config.listeners.iter_mut().zip(gateway.addresses()) {
+        let all = config.listeners.iter_mut().map(|listener| &mut listener.settings.at);
+        let of_tcp = all.filter_map(|at| match at {
+            ListenAt::Tcp(address) => Some(address),
+            ListenAt::Serial(_) => None,
+        });
+        for (configured, address) in of_tcp.zip(gateway.addresses()) {
             // The system's choice; after reloads the others may come in another order.
-            if listener.settings.address.port() == 0 {
-                listener.settings.address = address;
+            if configured.port() == 0 {
+                *configured = address;
             }
         }
         config.status = config.status.zip(gateway.status_address()).map(|(mut status, address)| {
@@ -229,7 +235,11 @@ fn describe(title: &str, path: &Path) -> String {
             let listeners = loaded.config.listeners.iter().map(|one| &one.settings).collect::<Vec<_>>();
             let spoken = [AduFraming::Tcp, AduFraming::Rtu].into_iter().map(|framing| {
                 let speaking = listeners.iter().filter(|one| one.framing == framing);
-                let addresses = speaking.map(|one| one.address.to_string()).collect::<Vec<_>>().join(" and ");
+                let addresses = speaking
+                    .filter_map(|one| one.at.tcp())
+                    .map(|one| one.to_string())
+                    .collect::<Vec<_>>()
+                    .join(" and ");
                 if addresses.is_empty() { addresses } else { format!(", {} {addresses}", framing.name()) }
             });
             let page = loaded.config.status.map(|status| format!(", page {}", status.settings.address));
@@ -304,7 +314,7 @@ fn answers(path: &Path, taken: &[SocketAddr]) -> bool {
 fn addresses(path: &Path) -> Vec<SocketAddr> {
     let Ok(loaded) = config::load(path) else { return Vec::new() };
     let page = loaded.config.status.map(|status| status.settings.address);
-    let listeners = loaded.config.listeners.iter().map(|listener| listener.settings.address);
+    let listeners = loaded.config.listeners.iter().filter_map(|listener| listener.settings.at.tcp());
     let seen = |address: SocketAddr| SocketAddr::new(seen_from_here(address.ip()), address.port());
     page.into_iter().chain(listeners).map(seen).collect()
 }

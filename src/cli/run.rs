@@ -83,7 +83,7 @@ async fn state(gateway: &Gateway) -> Option<String> {
 fn serving(gateway: &Gateway) -> String {
     let buses: Vec<String> =
         gateway.views().iter().map(|(bus, _)| gateway.names().bus(*bus).to_owned()).collect();
-    let addresses: Vec<String> = gateway.addresses().iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = gateway.endpoints().iter().map(ToString::to_string).collect();
     format!("serving {} on {}", buses.join(", "), addresses.join(", "))
 }
 

@@ -23,6 +23,7 @@ use crate::line::UnitId;
 use crate::meter::Profile;
 use crate::modbus::AduFraming;
 use crate::serial::{Direction, OpenError, PortDevice, PortSettings};
+use crate::server::ListenAt;
 
 /// What a command talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,8 +314,10 @@ fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
 fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose) -> Option<&Listener> {
     let rank = |listener: &&Listener| {
         let settings = &listener.settings;
-        let asks_from = seen_from_here(settings.address.ip());
-        let admits = settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from));
+        let admits = settings.at.tcp().is_some_and(|address| {
+            let asks_from = seen_from_here(address.ip());
+            settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from))
+        });
         let takes = match purpose {
             Purpose::Read => true,
             Purpose::Write => settings.allows_writes(),
@@ -346,7 +349,18 @@ pub(super) fn host_and_port(word: &str, otherwise: u16) -> Option<(String, u16)>
 /// # Errors
 /// It would only time out there: the listener speaks something else than Modbus TCP.
 fn reachable(listener: &Listener) -> Result<Target, CommandError> {
-    let address = listener.settings.address;
+    let address = match &listener.settings.at {
+        ListenAt::Tcp(address) => *address,
+        ListenAt::Serial(port) => {
+            return Err(CommandError::Failed(
+                Exit::Configuration,
+                format!(
+                    "the listener {} serves a client at a serial port; add a listener with `address`",
+                    port.device
+                ),
+            ));
+        }
+    };
     if listener.settings.tls.is_some() {
         let text = format!(
             "the listener {address} speaks Modbus/TCP Security, which this command does not; add a listener without \
@@ -470,7 +484,9 @@ mod tests {
             - {name: b, device: /dev/b, units: [{id: 1, as: 11}]}\n\
             diagnostics_unit: 247\n";
         let config = config::parse(text, "test").expect("right").config;
-        let port = |unit, purpose| suited(&config, unit, purpose).map(|one| one.settings.address.port());
+        let port = |unit, purpose| {
+            suited(&config, unit, purpose).and_then(|one| one.settings.at.tcp()).map(|one| one.port())
+        };
         assert_eq!(port(1, Purpose::Read), Some(5020), "the first that leads there");
         assert_eq!(port(1, Purpose::Write), Some(5020), "the one that takes writes lets nobody in from here");
         assert_eq!(port(11, Purpose::Read), Some(5022));

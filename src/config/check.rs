@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::device;
 use super::profiles::Profiles;
 use super::rules::{self, Reached};
-use super::section::{self, File, MAX_READ};
+use super::section::{self, File, ListenerSection, MAX_READ, SerialListener};
 use super::settings::{Bus, Config, Listener, Status, UnitDefaults};
 use super::tls;
 use super::token_file::{MAKE_TOKEN, read_token};
@@ -28,7 +28,7 @@ use crate::line::{Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId,
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::server::connection::line_deadline;
-use crate::server::{BROADCAST_UNIT, Broadcast, ListenerSettings, Writes};
+use crate::server::{BROADCAST_UNIT, Broadcast, ClientPort, ListenAt, ListenerSettings, Writes};
 use crate::tls::TlsServer;
 
 /// Checks a file and builds its configuration. `None`: an error was reported, here or before.
@@ -49,7 +49,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
         .collect();
     check_addresses(&listeners, reader);
     check_names(&buses, reader);
-    check_devices(&buses, reader);
+    check_devices(&buses, &listeners, reader);
     check_loops(&buses, &listeners, reader);
     let mut aliases = FreeAliases::new(&buses);
     for bus in &buses {
@@ -119,11 +119,11 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 /// An entry of `listeners`, checked by itself.
 struct ListenerEntry<'f> {
-    listener: &'f section::Listener,
+    listener: &'f ListenerSection,
     path: String,
     /// `None`: an error was reported.
-    address: Option<SocketAddr>,
-    /// `None`: an error was reported.
+    at: Option<ListenAt>,
+    /// `None`: an error was reported, or the listener has no such key.
     deadline: Option<Duration>,
     /// `None`: plain, or an error was reported.
     tls: Option<Arc<TlsServer>>,
@@ -131,48 +131,61 @@ struct ListenerEntry<'f> {
 
 impl<'f> ListenerEntry<'f> {
     /// Checks the entry by itself.
-    fn new(listener: &'f section::Listener, path: String, reader: &mut Reader<'_, '_>) -> Self {
-        let key = |name: &str| format!("{path}.{name}");
-        // A listener with `device`, which is reported as not yet supported, needs no address.
-        if reader.is_sound(&key("device")) {
-            reader.require(&listener.address, &key("address"));
+    fn new(listener: &'f ListenerSection, path: String, reader: &mut Reader<'_, '_>) -> Self {
+        let (at, deadline) = match listener {
+            ListenerSection::Tcp(listener) => check_tcp(listener, &path, reader),
+            ListenerSection::Serial(listener) => (check_serial(listener, &path, reader), None),
+        };
+        let mut entry = Self { listener, path, at, deadline, tls: None };
+        entry.check_broadcast(reader);
+        rules::check(listener, &entry.path, reader);
+        if let ListenerSection::Tcp(listener) = listener {
+            let section = listener.tls.as_ref();
+            entry.tls = section.and_then(|section| tls::of_listener(section, listener, &entry.path, reader));
         }
-        let deadline = reader.is_sound(&key("request_deadline")).then(|| listener.request_deadline.get());
-        let broadcasts = listener.broadcast != Broadcast::Refuse;
-        let denies = listener.rules.is_empty() && listener.writes.unwrap_or(Writes::Deny) == Writes::Deny;
+        entry
+    }
+
+    fn check_broadcast(&self, reader: &mut Reader<'_, '_>) {
+        let (listener, key) = (self.listener, |name: &str| self.key(name));
+        let broadcasts = listener.broadcast() != Broadcast::Refuse;
+        let denies = listener.rules().is_empty() && listener.writes().unwrap_or(Writes::Deny) == Writes::Deny;
         if broadcasts && denies && reader.is_sound(&key("writes")) {
             let what = "broadcasts are writes, and writes: deny answers each of them with 0x01";
             reader.warning(&key("broadcast"), what, "set writes: allow, or broadcast: refuse");
         }
-        check_framing(listener, &path, reader);
         for sent in
-            listener.unit_map.iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
+            listener.unit_map().iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
         {
             if sent == 0 {
-                let word = if listener.broadcast == Broadcast::Silent { "silent" } else { "acknowledge" };
+                let word = if listener.broadcast() == Broadcast::Silent { "silent" } else { "acknowledge" };
                 let what = format!("found 0, which `broadcast: {word}` sends to every unit");
                 reader.error_at_key(&key("unit_map.0"), &what, "allowed: 0 with broadcast: refuse only");
             }
         }
-        if let Some(networks) = &listener.allow {
-            check_networks(&networks.0, &key("allow"), reader);
-        }
-        rules::check(listener, &path, reader);
-        let address = listener.address.map(|address| address.0);
-        let tls =
-            listener.tls.as_ref().and_then(|section| tls::of_listener(section, listener, &path, reader));
-        Self { listener, path, address, deadline, tls }
     }
 
     fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.path)
     }
 
+    /// The TCP address, if it has one and it is sound.
+    fn address(&self) -> Option<SocketAddr> {
+        self.at.as_ref()?.tcp()
+    }
+
     /// The key that limits the answers to requests for one unit, and its value.
     fn shortest_deadline(&self, reader: &Reader<'_, '_>) -> Option<(&'static str, Duration)> {
-        let deadline = self.deadline?;
-        let is_rtu = self.listener.framing == AduFraming::Rtu && reader.is_sound(&self.key(ANSWER_WITHIN));
-        let within = self.listener.answer_within.filter(|_| is_rtu).map(|within| within.get());
+        let within_is_sound = reader.is_sound(&self.key(ANSWER_WITHIN));
+        let (deadline, within) = match self.listener {
+            ListenerSection::Serial(listener) => {
+                return within_is_sound.then(|| (ANSWER_WITHIN, listener.answer_within.get()));
+            }
+            ListenerSection::Tcp(listener) => {
+                let is_rtu = listener.framing == AduFraming::Rtu && within_is_sound;
+                (self.deadline?, listener.answer_within.filter(|_| is_rtu).map(|within| within.get()))
+            }
+        };
         Some(match within {
             Some(within) if within < deadline => (ANSWER_WITHIN, within),
             Some(_) | None => (REQUEST_DEADLINE, deadline),
@@ -180,27 +193,52 @@ impl<'f> ListenerEntry<'f> {
     }
 
     fn finish(&self, buses: Vec<usize>) -> Option<Listener> {
-        let listener = self.listener;
-        let settings = ListenerSettings {
-            address: self.address?,
-            framing: listener.framing,
-            max_age: listener.max_age.get(),
-            writes: listener.writes.unwrap_or(Writes::Deny),
-            rules: listener.rules.iter().map(rules::rule).collect(),
-            tls: self.tls.clone(),
-            broadcast: listener.broadcast,
-            request_deadline: self.deadline?,
-            answer_within: listener.answer_within.map(|within| within.get()),
-            max_in_flight: match (listener.framing, listener.max_in_flight) {
-                (AduFraming::Tcp, Some(limit)) => limit.size(),
-                (AduFraming::Tcp, None) | (AduFraming::Rtu, _) => MAX_IN_FLIGHT,
+        let at = self.at.clone()?;
+        let settings = match self.listener {
+            ListenerSection::Tcp(listener) => ListenerSettings {
+                at,
+                framing: listener.framing,
+                max_age: listener.max_age.get(),
+                writes: listener.writes.unwrap_or(Writes::Deny),
+                rules: listener.rules.iter().map(rules::rule).collect(),
+                tls: self.tls.clone(),
+                broadcast: listener.broadcast,
+                request_deadline: self.deadline?,
+                answer_within: listener.answer_within.map(|within| within.get()),
+                max_in_flight: match (listener.framing, listener.max_in_flight) {
+                    (AduFraming::Tcp, Some(limit)) => limit.size(),
+                    (AduFraming::Tcp, None) | (AduFraming::Rtu, _) => MAX_IN_FLIGHT,
+                },
+                max_connections: listener.max_connections.size(),
+                max_connections_per_ip: listener.max_connections_per_ip.size(),
+                idle_timeout: listener.idle_timeout.get(),
+                allow: (listener.allow.iter().flat_map(|networks| &networks.0))
+                    .map(|network| network.0)
+                    .collect(),
             },
-            max_connections: listener.max_connections.size(),
-            max_connections_per_ip: listener.max_connections_per_ip.size(),
-            idle_timeout: listener.idle_timeout.get(),
-            allow: listener.allow.iter().flat_map(|networks| &networks.0).map(|network| network.0).collect(),
+            ListenerSection::Serial(listener) => {
+                let default = section::Listener::default();
+                let within = listener.answer_within.get();
+                ListenerSettings {
+                    at,
+                    framing: AduFraming::Rtu,
+                    max_age: listener.max_age.get(),
+                    writes: listener.writes.unwrap_or(Writes::Deny),
+                    rules: listener.rules.iter().map(rules::rule).collect(),
+                    tls: None,
+                    broadcast: listener.broadcast,
+                    // Of broadcasts, for which no client waits.
+                    request_deadline: default.request_deadline.get().max(within),
+                    answer_within: Some(within),
+                    max_in_flight: MAX_IN_FLIGHT,
+                    max_connections: 1,
+                    max_connections_per_ip: 1,
+                    idle_timeout: default.idle_timeout.get(),
+                    allow: Vec::new(),
+                }
+            }
         };
-        let unit_map = listener.unit_map.as_ref().map(|map| map.0.iter().copied().collect());
+        let unit_map = self.listener.unit_map().map(|map| map.0.iter().copied().collect());
         Some(Listener { settings, buses, unit_map })
     }
 }
@@ -215,6 +253,73 @@ pub(super) fn check_networks(networks: &[Network], path: &str, reader: &mut Read
         let what = format!("{found} admits all of {whole}");
         let help = format!("write {whole} if that is meant, else {one}");
         reader.warning(&path, &what, &help);
+    }
+}
+
+/// Where a listener with `address` is, and its deadline; `None`: an error was reported.
+fn check_tcp(
+    listener: &section::Listener,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> (Option<ListenAt>, Option<Duration>) {
+    let key = |name: &str| format!("{path}.{name}");
+    reader.require(&listener.address, &key("address"));
+    let deadline = reader.is_sound(&key("request_deadline")).then(|| listener.request_deadline.get());
+    check_framing(listener, path, reader);
+    if let Some(networks) = &listener.allow {
+        check_networks(&networks.0, &key("allow"), reader);
+    }
+    (listener.address.map(|address| ListenAt::Tcp(address.0)), deadline)
+}
+
+/// Where a listener with `device` is; `None`: an error was reported.
+fn check_serial(listener: &SerialListener, path: &str, reader: &mut Reader<'_, '_>) -> Option<ListenAt> {
+    let key = |name: &str| format!("{path}.{name}");
+    reader.require(&listener.device, &key("device"));
+    if let Some(device) = &listener.device {
+        warn_of_unstable_name(device.0.as_path(), &key("device"), reader);
+    }
+    if listener.broadcast == Broadcast::Acknowledge {
+        let what = "a broadcast is never answered on a serial line";
+        reader.warning(&key("broadcast"), what, "set broadcast: silent");
+    }
+    let framing = listener.stop_bits.narrow().map(|stop_bits| Framing {
+        baud_rate: listener.baud_rate.get(),
+        parity: listener.parity,
+        stop_bits,
+    });
+    let framing = check_characters(Some(listener.baud_rate.get()), framing, path, reader)?;
+    Some(ListenAt::Serial(ClientPort {
+        device: listener.device.as_ref()?.0.clone(),
+        framing,
+        direction: listener.direction,
+        echo: listener.echo,
+    }))
+}
+
+/// The form of characters on a line; `None`: an error was reported. `rate`: as it is written.
+fn check_characters(
+    rate: Option<u32>,
+    framing: Option<Framing>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Framing> {
+    let key = |name: &str| format!("{path}.{name}");
+    if let Some(rate) = rate.filter(|rate| !USUAL_BAUD_RATES.contains(rate)) {
+        let what = format!("{rate} is not a usual baud rate");
+        reader.warning(&key("baud_rate"), &what, "many adapters refuse it or round it to one of their own");
+    }
+    if framing.is_some_and(|framing| framing.stop_bits == 2 && framing.parity != Parity::None) {
+        let what = "two stop bits with a parity bit make 12 bits per character";
+        reader.warning(&key("stop_bits"), what, "Modbus has 11: a parity bit or a second stop bit");
+    }
+    let is_sound = ["baud_rate", "parity", "stop_bits"].iter().all(|name| reader.is_sound(&key(name)));
+    framing.filter(|_| is_sound)
+}
+
+fn warn_of_unstable_name(device: &Path, path: &str, reader: &mut Reader<'_, '_>) {
+    if let Some((what, help)) = device::unstable_name(device) {
+        reader.warning(path, &what, &help);
     }
 }
 
@@ -276,11 +381,7 @@ impl<'f> BusEntry<'f> {
         reader.require(&bus.name, &key("name"));
         reader.require(&bus.device, &key("device"));
         match bus.device.as_ref().map(|device| &device.0) {
-            Some(PortDevice::Path(path)) => {
-                if let Some((what, help)) = device::unstable_name(path) {
-                    reader.warning(&key("device"), &what, &help);
-                }
-            }
+            Some(PortDevice::Path(path)) => warn_of_unstable_name(path, &key("device"), reader),
             Some(PortDevice::Server(_)) if bus.direction() == Direction::Rs485 => {
                 let what = "the serial server switches the direction by itself, so rs485 does nothing here";
                 reader.warning(
@@ -292,20 +393,7 @@ impl<'f> BusEntry<'f> {
             Some(PortDevice::ModbusTcp(_)) => refuse_serial_keys(bus, &path, reader),
             Some(PortDevice::Server(_)) | None => {}
         }
-        if let Some(rate) = bus.baud_rate.map(Count::get).filter(|rate| !USUAL_BAUD_RATES.contains(rate)) {
-            let what = format!("{rate} is not a usual baud rate");
-            reader.warning(
-                &key("baud_rate"),
-                &what,
-                "many adapters refuse it or round it to one of their own",
-            );
-        }
-        if bus.framing().is_some_and(|framing| framing.stop_bits == 2 && framing.parity != Parity::None) {
-            let what = "two stop bits with a parity bit make 12 bits per character";
-            reader.warning(&key("stop_bits"), what, "Modbus has 11: a parity bit or a second stop bit");
-        }
-        let is_sound = ["baud_rate", "parity", "stop_bits"].iter().all(|name| reader.is_sound(&key(name)));
-        let framing = bus.framing().filter(|_| is_sound);
+        let framing = check_characters(bus.baud_rate.map(Count::get), bus.framing(), &path, reader);
         let device = bus.device.as_ref().map(|device| &device.0);
         let protocol = device.zip(framing).map(|(device, framing)| device.protocol(framing));
         if bus.units.is_empty() && reader.is_sound(&key("units")) {
@@ -413,7 +501,7 @@ fn with_aliases<'b, 'f>(unit: &'b UnitEntry<'f>) -> impl Iterator<Item = (u8, &'
 
 fn check_addresses(listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
     for (index, listener) in listeners.iter().enumerate() {
-        if let Some(address) = listener.address {
+        if let Some(address) = listener.address() {
             check_address(address, &listener.key("address"), &listeners[..index], reader);
         }
     }
@@ -425,7 +513,7 @@ fn check_address(
     earlier: &[ListenerEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
-    let taken = earlier.iter().filter_map(|listener| Some((listener, listener.address?)));
+    let taken = earlier.iter().filter_map(|listener| Some((listener, listener.address()?)));
     if let Some((listener, first)) = taken.into_iter().find(|(_, other)| collide(other, &address)) {
         let first_path = listener.key("address");
         let what =
@@ -455,8 +543,8 @@ fn check_names(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
     }
 }
 
-fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
-    let mut seen: BTreeMap<_, (&PortDevice, String)> = BTreeMap::new();
+fn check_devices(buses: &[BusEntry<'_>], listeners: &[ListenerEntry<'_>], reader: &mut Reader<'_, '_>) {
+    let mut seen: BTreeMap<_, (String, String)> = BTreeMap::new();
     for bus in buses {
         let Some(device) = &bus.bus.device else { continue };
         let resolved = device::resolve(&device.0);
@@ -474,7 +562,21 @@ fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
                 &format!("move these units to that bus, or name {other}"),
             );
         } else {
-            seen.insert(resolved, (&device.0, bus.key("device")));
+            seen.insert(resolved, (device.0.to_string(), bus.key("device")));
+        }
+    }
+    for listener in listeners {
+        let Some(at) = listener.at.as_ref().and_then(ListenAt::serial) else { continue };
+        let resolved = device::resolve(&at.port().device);
+        if let Some((first, path)) = seen.get(&resolved) {
+            let what = format!(
+                "found `{}`, the same device as {first} of {path}{}",
+                at.device,
+                reader.on_line(path)
+            );
+            reader.error(&listener.key("device"), &what, "name the adapter that the client is wired to");
+        } else {
+            seen.insert(resolved, (at.device.to_string(), listener.key("device")));
         }
     }
 }
@@ -489,7 +591,7 @@ fn check_loops(buses: &[BusEntry<'_>], listeners: &[ListenerEntry<'_>], reader: 
             PortDevice::ModbusTcp(server) => (server, "allowed: a Modbus TCP server elsewhere"),
         };
         let leads_to = |listener: &&ListenerEntry<'_>| {
-            listener.address.is_some_and(|address| device::leads_to(server, address))
+            listener.address().is_some_and(|address| device::leads_to(server, address))
         };
         if let Some(listener) = listeners.iter().find(leads_to) {
             let listener = listener.key("address");
@@ -589,7 +691,7 @@ fn route(
     reader: &mut Reader<'_, '_>,
 ) -> Option<Vec<usize>> {
     let path = listener.key("buses");
-    let Some(names) = &listener.listener.buses else {
+    let Some(names) = listener.listener.buses() else {
         return reader.is_sound(&path).then(|| (0..buses.len()).collect());
     };
     // If a bus has no name, no name of the list can be called unknown.
@@ -669,7 +771,7 @@ fn check_unit_map(
     buses: &[BusEntry<'_>],
     reader: &mut Reader<'_, '_>,
 ) {
-    let Some(map) = &listener.listener.unit_map else { return };
+    let Some(map) = listener.listener.unit_map() else { return };
     // If a bus or an identifier is missing, no unit can be called unknown.
     let is_known =
         |bus: &BusEntry<'_>| !bus.units.is_empty() && bus.units.iter().all(|unit| unit.aliases.is_some());
@@ -721,13 +823,13 @@ fn reached(
         let profile = unit.polling.as_ref()?.profile.as_ref().map(|profile| Arc::clone(&profile.profile));
         units.extend(unit.aliases.as_ref()?.iter().map(|alias| (*alias, profile.clone())));
     }
-    let mut reached = match &listener.listener.unit_map {
+    let mut reached = match listener.listener.unit_map() {
         Some(map) => {
             map.0.iter().filter_map(|(sent, unit)| Some((*sent, units.get(unit)?.clone()))).collect()
         }
         None => units,
     };
-    if listener.listener.broadcast != Broadcast::Refuse {
+    if listener.listener.broadcast() != Broadcast::Refuse {
         reached.entry(BROADCAST_UNIT).or_default();
     }
     reached.extend(file.diagnostics_unit.0.map(|unit| (unit, None)));
@@ -845,7 +947,7 @@ fn check_diagnostics(
     for (listener, route) in listeners.iter().zip(routes) {
         let Some(route) = route else { continue };
         let path = listener.key("unit_map");
-        match &listener.listener.unit_map {
+        match listener.listener.unit_map() {
             _ if !reader.is_sound(&path) => {}
             None => served.extend(units_of(route, buses).into_iter().rev().flat_map(with_aliases)),
             Some(map) if map.0.iter().any(|(sent, _)| *sent == id) => {

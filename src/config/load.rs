@@ -6,7 +6,8 @@ use std::path::Path;
 use super::check;
 use super::profiles::read_bounded;
 use super::section::{
-    Audit, Bus, Events, File, Listener, MAX_BUSES, OfflineAfter, Rule, StatusPage, StatusTls, Tls, Unit,
+    Audit, Bus, Events, File, Listener, ListenerSection, MAX_BUSES, OfflineAfter, Rule, SerialListener,
+    StatusPage, StatusTls, Tls, Unit,
 };
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
@@ -68,12 +69,17 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
     let mut file: File = reader.section(root, "")?;
     file.listeners =
         reader.sections::<Listener, _>(root, "", "listeners", MAX_LISTENERS, |reader, node, path| {
-            let mut listener = reader.section::<Listener>(node, path).unwrap_or_default();
-            listener.rules =
+            let rules =
                 reader.sections_if_any::<Rule, _>(node, path, "rules", MAX_RULES, |reader, node, path| {
                     reader.section::<Rule>(node, path).unwrap_or_default()
                 });
-            listener
+            if node.entry("device").is_some() {
+                let listener = reader.section::<SerialListener>(node, path).unwrap_or_default();
+                ListenerSection::Serial(SerialListener { rules, ..listener })
+            } else {
+                let listener = reader.section::<Listener>(node, path).unwrap_or_default();
+                ListenerSection::Tcp(Listener { rules, ..listener })
+            }
         });
     file.buses = reader.sections::<Bus, _>(root, "", "buses", MAX_BUSES, |reader, node, path| {
         let mut bus = reader.section::<Bus>(node, path).unwrap_or_default();
@@ -90,6 +96,7 @@ static FORMAT: Format = Format {
     sections: &[
         document::section::<File>,
         document::section::<Listener>,
+        document::section::<SerialListener>,
         document::section::<Rule>,
         document::section::<Tls>,
         document::section::<Bus>,
@@ -100,7 +107,7 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
         document::section::<Events>,
     ],
-    later: &["mqtt", "listeners.device"],
+    later: &["mqtt"],
 };
 
 /// Largest number of listeners.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::section;
+use super::section::{self, ListenerSection};
 use crate::document::Reader;
 use crate::meter::Profile;
 use crate::server::{Permission, Rule};
@@ -25,16 +25,16 @@ pub(super) fn rule(rule: &section::Rule) -> Rule {
 }
 
 /// Checks the rules of the listener at `path` by themselves.
-pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reader<'_, '_>) {
+pub(super) fn check(listener: &ListenerSection, path: &str, reader: &mut Reader<'_, '_>) {
     let key = |name: &str| format!("{path}.{name}");
-    if listener.rules.is_empty() {
+    if listener.rules().is_empty() {
         return;
     }
-    if listener.writes.is_some() {
+    if listener.writes().is_some() {
         let what = "found beside rules, which say who may write";
         reader.error_at_key(&key("writes"), what, "leave the key out, or the rules");
     }
-    for (index, rule) in listener.rules.iter().enumerate() {
+    for (index, rule) in listener.rules().iter().enumerate() {
         let path = key(&format!("rules[{index}]"));
         reader.require(&rule.may, &format!("{path}.may"));
         let from = format!("{path}.from");
@@ -45,7 +45,7 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
     if !reader.is_sound(&key("rules")) {
         return;
     }
-    let rules: Vec<Rule> = listener.rules.iter().map(rule).collect();
+    let rules: Vec<Rule> = listener.rules().iter().map(rule).collect();
     for (index, later) in rules.iter().enumerate() {
         let at = |index: usize| key(&format!("rules[{index}]"));
         let earlier = rules.iter().take(index);
@@ -67,11 +67,11 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
             let help = "a rule fits a range only as a whole; to hold registers back, allow the others by their numbers";
             reader.warning(&at(index), &what, help);
         }
-        let allow = listener.allow.iter().flat_map(|networks| &networks.0);
+        let allow = listener.allow().into_iter().flat_map(|networks| &networks.0);
         let overlaps = |one: &ipnet::IpNet| {
             allow.clone().any(|network| network.0.contains(one) || one.contains(&network.0))
         };
-        if listener.allow.is_some() && !later.from.is_empty() && !later.from.iter().any(overlaps) {
+        if listener.allow().is_some() && !later.from.is_empty() && !later.from.iter().any(overlaps) {
             let what = "never fits: `allow` of the listener turns these addresses away";
             reader.warning(
                 &key(&format!("rules[{index}].from")),
@@ -79,7 +79,7 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
                 "add them to `allow`, or leave the rule out",
             );
         }
-        if !later.roles.is_empty() && listener.tls.is_none() {
+        if !later.roles.is_empty() && listener.tls().is_none() {
             let what = "never fits: a role comes from a certificate, and this listener has no `tls`";
             reader.warning(
                 &key(&format!("rules[{index}].role")),
@@ -92,12 +92,12 @@ pub(super) fn check(listener: &section::Listener, path: &str, reader: &mut Reade
 
 /// Checks that the rules name units and registers that clients of the listener can reach.
 pub(super) fn check_reach(
-    listener: &section::Listener,
+    listener: &ListenerSection,
     path: &str,
     reached: &Reached,
     reader: &mut Reader<'_, '_>,
 ) {
-    for (index, entry) in listener.rules.iter().enumerate() {
+    for (index, entry) in listener.rules().iter().enumerate() {
         let at = |name: &str| format!("{path}.rules[{index}].{name}");
         let rule = rule(entry);
         let unknown: Vec<u8> =

@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::settings::LogLevel;
 use super::value::{
-    Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Registers, SentUnits, Size, UnitIds, UnitMap,
+    Address, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll,
+    ProfileName, Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Framing, Parity, Replies};
@@ -26,7 +26,7 @@ use crate::server::{Broadcast, Permission, Writes};
 #[serde(rename = "the top level", default, deny_unknown_fields)]
 pub struct File {
     /// At least one.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerSection>,
     /// At least one.
     pub buses: Vec<Bus>,
     /// Title of the pages; absent: the host's name.
@@ -45,7 +45,50 @@ pub struct File {
     pub log_level: LogLevel,
 }
 
-/// An entry of `listeners`.
+/// An entry of `listeners`, of the one kind or the other.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum ListenerSection {
+    /// With `address`.
+    Tcp(Listener),
+    /// With `device`.
+    Serial(SerialListener),
+}
+
+/// An entry of `listeners` with `device`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "a serial listener", default, deny_unknown_fields)]
+pub struct SerialListener {
+    /// Its serial device; required.
+    pub device: Option<DeviceFile>,
+    /// Bits per second.
+    pub baud_rate: Count<300, 1_000_000>,
+    /// Parity bit of a character.
+    pub parity: Parity,
+    /// Stop bits of a character.
+    pub stop_bits: Count<1, 2>,
+    /// Switching of the RS-485 driver.
+    pub direction: Direction,
+    /// Whether the adapter echoes what is sent.
+    pub echo: Echo,
+    /// Names of the buses it serves; absent: all.
+    pub buses: Option<List<Name, 1, MAX_BUSES>>,
+    /// Units by the identifiers that the client sends; absent: every unit under its own identifier.
+    pub unit_map: Option<UnitMap>,
+    /// Largest age of data in replies to reads.
+    pub max_age: Duration<0, DAY>,
+    /// Whether writes are allowed; absent: no, or as `rules` says.
+    pub writes: Option<Writes>,
+    /// Who may do what, the first that fits decides; empty: as `writes` says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Handling of requests to unit 0.
+    pub broadcast: Broadcast,
+    /// Time within which an answer must begin.
+    pub answer_within: Duration<50, { 5 * MINUTE }>,
+}
+
+/// An entry of `listeners` with `address`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "a listener", default, deny_unknown_fields)]
 pub struct Listener {
@@ -292,6 +335,10 @@ impl Section for Bus {
 
 impl Section for Unit {}
 
+impl Section for SerialListener {
+    const APART: &'static [&'static str] = &["rules"];
+}
+
 impl Default for File {
     fn default() -> Self {
         Self {
@@ -388,6 +435,97 @@ impl Bus {
             (None, Some(device)) => Duration::clamped(device.0.byte_timeout()),
             // Reported: the key is needed.
             (None, None) => Duration::millis(50),
+        }
+    }
+}
+
+impl Default for SerialListener {
+    fn default() -> Self {
+        Self {
+            device: None,
+            baud_rate: Count::new(19200),
+            parity: Parity::None,
+            stop_bits: Count::new(1),
+            direction: Direction::Auto,
+            echo: Echo::Auto,
+            buses: None,
+            unit_map: None,
+            max_age: Duration::millis(0),
+            writes: None,
+            rules: Vec::new(),
+            broadcast: Broadcast::Refuse,
+            answer_within: Duration::millis(300),
+        }
+    }
+}
+
+impl Default for ListenerSection {
+    fn default() -> Self {
+        Self::Tcp(Listener::default())
+    }
+}
+
+impl From<Listener> for ListenerSection {
+    fn from(listener: Listener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenerSection {
+    /// The kind with `address`; which kind an entry is, is decided where the list is read.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Listener::deserialize(deserializer).map(Self::Tcp)
+    }
+}
+
+impl ListenerSection {
+    pub(super) fn buses(&self) -> Option<&List<Name, 1, MAX_BUSES>> {
+        match self {
+            Self::Tcp(listener) => listener.buses.as_ref(),
+            Self::Serial(listener) => listener.buses.as_ref(),
+        }
+    }
+
+    pub(super) fn unit_map(&self) -> Option<&UnitMap> {
+        match self {
+            Self::Tcp(listener) => listener.unit_map.as_ref(),
+            Self::Serial(listener) => listener.unit_map.as_ref(),
+        }
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        match self {
+            Self::Tcp(listener) => &listener.rules,
+            Self::Serial(listener) => &listener.rules,
+        }
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tcp(listener) => listener.tls.as_ref(),
+            Self::Serial(_) => None,
+        }
+    }
+
+    /// Networks that may connect, if they are restricted.
+    pub(super) fn allow(&self) -> Option<&List<Network, 1, 256>> {
+        match self {
+            Self::Tcp(listener) => listener.allow.as_ref(),
+            Self::Serial(_) => None,
+        }
+    }
+
+    pub(super) fn writes(&self) -> Option<Writes> {
+        match self {
+            Self::Tcp(listener) => listener.writes,
+            Self::Serial(listener) => listener.writes,
+        }
+    }
+
+    pub(super) fn broadcast(&self) -> Broadcast {
+        match self {
+            Self::Tcp(listener) => listener.broadcast,
+            Self::Serial(listener) => listener.broadcast,
         }
     }
 }

@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 use crate::document::de::scalar;
 use crate::document::{Count, Duration, Scalar, decimal_or_hex, nearest, whole_number};
+use crate::endpoint::DevicePath;
 use crate::line::{Pace, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
@@ -57,6 +58,15 @@ scalar! {
             );
         }
         format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X, {serial}, or {modbus}")
+    };
+
+    /// A serial device of this machine.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct DeviceFile(pub DevicePath);
+    |text| absolute(text).and_then(|_| text.parse().ok()),
+    |found| {
+        let remote = if found.contains("://") { "; a client over the network has a listener with `address`" } else { "" };
+        format!("the absolute path of a serial device, such as /dev/serial/by-id/usb-X{remote}")
     };
 
     /// A directory.

@@ -5,16 +5,18 @@
 
 use serde_yaml::Value;
 
-use super::section::{self, Audit, Events, File, OfflineAfter, PollSlow, StatusPage};
+use super::section::{
+    self, Audit, Events, File, ListenerSection, OfflineAfter, PollSlow, SerialListener, StatusPage,
+};
 use super::settings::{Bus, Config, Listener, UnitProfile};
 use super::value::{
-    Address, Device, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll, ProfileName,
-    Registers, SentUnits, Size, UnitIds, UnitMap,
+    Address, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll,
+    ProfileName, Registers, SentUnits, Size, UnitIds, UnitMap,
 };
 use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::{Framing, LineSettings, Protocol, UnitId};
 use crate::modbus::AduFraming;
-use crate::server::Rule;
+use crate::server::{ListenAt, Rule};
 use crate::tls::TlsFiles;
 
 impl Config {
@@ -72,16 +74,37 @@ impl From<&Config> for File {
     }
 }
 
-fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
+fn listener(listener: &Listener, known: &[Bus]) -> ListenerSection {
     let Listener { settings, buses, unit_map } = listener;
     let names = buses.iter().filter_map(|index| known.get(*index)).map(|bus| Name(bus.line.name.clone()));
-    section::Listener {
-        address: Some(Address(settings.address)),
+    let buses = Some(List(names.collect()));
+    let unit_map =
+        unit_map.as_ref().map(|map| UnitMap(map.iter().map(|(sent, unit)| (*sent, *unit)).collect()));
+    let address = match &settings.at {
+        ListenAt::Tcp(address) => *address,
+        ListenAt::Serial(port) => {
+            return ListenerSection::Serial(SerialListener {
+                device: Some(DeviceFile(port.device.clone())),
+                baud_rate: Count::clamped(port.framing.baud_rate as usize),
+                parity: port.framing.parity,
+                stop_bits: Count::clamped(port.framing.stop_bits.into()),
+                direction: port.direction,
+                echo: port.echo,
+                buses,
+                unit_map,
+                max_age: Duration::clamped(settings.max_age),
+                writes: settings.rules.is_empty().then_some(settings.writes),
+                rules: settings.rules.iter().map(rule).collect(),
+                broadcast: settings.broadcast,
+                answer_within: Duration::clamped(settings.deadline()),
+            });
+        }
+    };
+    ListenerSection::Tcp(section::Listener {
+        address: Some(Address(address)),
         framing: settings.framing,
-        buses: Some(List(names.collect())),
-        unit_map: unit_map
-            .as_ref()
-            .map(|map| UnitMap(map.iter().map(|(sent, unit)| (*sent, *unit)).collect())),
+        buses,
+        unit_map,
         max_age: Duration::clamped(settings.max_age),
         writes: settings.rules.is_empty().then_some(settings.writes),
         rules: settings.rules.iter().map(rule).collect(),
@@ -98,7 +121,7 @@ fn listener(listener: &Listener, known: &[Bus]) -> section::Listener {
         idle_timeout: Duration::clamped(settings.idle_timeout),
         allow: (!settings.allow.is_empty())
             .then(|| List(settings.allow.iter().map(|network| Network(*network)).collect())),
-    }
+    })
 }
 
 /// The files of a listener; every listener with TLS has authorities of clients.

@@ -47,5 +47,17 @@ pub fn certificate(server: &str, expires: SystemTime, now: SystemTime, at: Insta
 /// How long before its end a certificate should be renewed.
 const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The port of a serial client is closed, for this reason.
+#[must_use]
+pub fn client_port_closed(listener: &Endpoint, problem: &str, at: Instant) -> Finding {
+    let what = format!("The serial client at {listener} cannot be served, its port is closed: {problem}");
+    let remedy = Remedy::step(
+        "Plug the adapter in, or set `device` of that listener to the adapter that is there: \
+         `ls -l /dev/serial/by-id` lists them",
+    );
+    let found = Finding::new(Severity::Fault, Kind::ClientPortClosed, None, what, remedy, at);
+    found.about(listener.to_string())
+}
+
 /// Rejected clients usually retry within a minute.
 const KEPT: Duration = Duration::from_secs(120);

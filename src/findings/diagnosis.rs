@@ -96,6 +96,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::RtuOverTcp
         | Kind::TcpToRtu
         | Kind::CertificateExpires
+        | Kind::ClientPortClosed
         | Kind::Refusing
         | Kind::Alert
         | Kind::LowPowerFactor => false,

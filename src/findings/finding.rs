@@ -104,6 +104,8 @@ pub enum Kind {
     TcpToRtu,
     /// The certificate of a listener or the status page expires soon, or has expired.
     CertificateExpires,
+    /// The port of a serial client is not open.
+    ClientPortClosed,
     /// A unit does not answer.
     Silent,
     /// Some answers of a unit are missing.
@@ -164,6 +166,7 @@ impl Kind {
             Self::RtuOverTcp => "rtu_over_tcp",
             Self::TcpToRtu => "tcp_to_rtu",
             Self::CertificateExpires => "certificate_expires",
+            Self::ClientPortClosed => "client_port_closed",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",

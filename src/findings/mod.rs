@@ -20,7 +20,7 @@ mod track;
 mod unit;
 mod wire_break;
 
-pub use client::{certificate, misframed};
+pub use client::{certificate, client_port_closed, misframed};
 pub use diagnosis::findings;
 pub use evidence::Evidence;
 pub use finding::{Finding, Kind, Severity};

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use self::addresses::{BindAddress, bind, bind_with_retries, collide};
 use self::event_log::EventLog;
-use self::running::{RunningBus, RunningListener};
+use self::running::{RunningBus, RunningListener, RunningSerialClient};
 use self::status_page::StatusPage;
 use crate::audit::{Audit, AuditLog};
 use crate::config::{self, Config};
@@ -28,7 +28,7 @@ use crate::endpoint::Endpoint;
 use crate::events::EventKind;
 use crate::line::{BusId, ListenerId, UnitId, View};
 use crate::serial::{OwnConnections, Watchdog};
-use crate::server::{ListenerMetrics, ListenerState, Routes};
+use crate::server::{ListenAt, ListenerMetrics, ListenerState, Routes};
 use crate::status::DoctorReport;
 use crate::traffic::{Traffic, UnitDirectory, UnitName};
 use crate::web::{BusSource, ListenerSource, SharedEvents, SharedHistory, Sources};
@@ -106,6 +106,7 @@ pub struct Gateway {
     /// Of the next bus that is started.
     next_bus: BusId,
     listeners: Vec<RunningListener>,
+    serial_clients: Vec<RunningSerialClient>,
     /// Identifiers by configured endpoint; constant as long as it is configured.
     listener_ids: BTreeMap<Endpoint, ListenerId>,
     page: StatusPage,
@@ -132,7 +133,8 @@ impl Gateway {
         let bound: Vec<TcpListener> = config
             .listeners
             .iter()
-            .map(|listener| bind(endpoint(listener, config)))
+            .filter_map(|listener| bind_address(listener, config))
+            .map(bind)
             .collect::<Result<_, _>>()?;
         let socket = status_page::bind_page(config)?;
         let started = Instant::now();
@@ -150,6 +152,7 @@ impl Gateway {
             buses: Vec::new(),
             next_bus: BusId::default(),
             listeners: Vec::new(),
+            serial_clients: Vec::new(),
             listener_ids: listener_ids(config, &BTreeMap::new()),
             page,
             events,
@@ -161,13 +164,10 @@ impl Gateway {
         };
         gateway.buses = config.buses.iter().map(|bus| gateway.start_bus(bus)).collect();
         gateway.record_names();
-        for (settings, socket) in config.listeners.iter().zip(bound) {
-            let state = gateway.listener_state(settings, config, Arc::default());
-            gateway.listeners.push(RunningListener::start(
-                socket,
-                endpoint(settings, config).families,
-                state,
-            ));
+        let mut bound = bound.into_iter();
+        for settings in &config.listeners {
+            let socket = bind_address(settings, config).and_then(|address| Some((address, bound.next()?)));
+            gateway.start_listener(settings, config, socket);
         }
         let sources = gateway.sources(config);
         gateway.page.open(config, socket, sources);
@@ -209,30 +209,34 @@ impl Gateway {
         }
         self.listener_ids = listener_ids(config, &self.listener_ids);
         self.audit_log = audit_log;
+        // A device must be free before a bus can open it.
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.serial_clients)
+            .into_iter()
+            .partition(|client| client.is_running() && has_serial_client(config, client));
+        self.serial_clients = kept;
+        for client in gone {
+            client.stop.cancel();
+            self.retired.push(client.task);
+        }
         self.replace_buses(config).await;
         self.record_names();
         for (settings, socket) in config.listeners.iter().zip(sockets) {
-            match (socket, self.listener(endpoint(settings, config))) {
-                (None, Some(running)) => {
-                    let metrics = Arc::clone(&running.state.load().metrics);
-                    let state = self.listener_state(settings, config, metrics);
-                    running.state.store(Arc::new(state));
-                    // Comparing many clients with large lists takes longer than a worker may be held up.
-                    let state = running.state.load_full();
-                    let close = move || state.close_unaccepted_clients(SystemTime::now());
-                    if let Err(error) = tokio::task::spawn_blocking(close).await {
-                        error!(%error, "clients whose certificate is no longer accepted may still be connected");
-                    }
+            if let Some(running) = self.listener(settings, config).filter(|_| socket.is_none()) {
+                let metrics = Arc::clone(&running.state.load().metrics);
+                let state = self.listener_state(settings, config, metrics);
+                running.state.store(Arc::new(state));
+                // Comparing many clients with large lists takes longer than a worker may be held up.
+                let state = running.state.load_full();
+                let close = move || state.close_unaccepted_clients(SystemTime::now());
+                if let Err(error) = tokio::task::spawn_blocking(close).await {
+                    error!(%error, "clients whose certificate is no longer accepted may still be connected");
                 }
-                (Some(socket), _) => {
-                    let state = self.listener_state(settings, config, Arc::default());
-                    self.listeners.push(RunningListener::start(
-                        socket,
-                        endpoint(settings, config).families,
-                        state,
-                    ));
-                }
-                (None, None) => {}
+            } else if let Some(running) = self.serial_client(settings) {
+                let metrics = Arc::clone(&running.state.load().metrics);
+                running.reload(self.listener_state(settings, config, metrics));
+            } else {
+                let address = bind_address(settings, config);
+                self.start_listener(settings, config, address.zip(socket));
             }
         }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
@@ -257,8 +261,12 @@ impl Gateway {
         for listener in &self.listeners {
             listener.stop.cancel();
         }
+        for client in &self.serial_clients {
+            client.stop.cancel();
+        }
         let listeners = self.listeners.into_iter().chain(self.displaced).map(|listener| listener.task);
-        for mut task in listeners.chain(self.retired) {
+        let serial_clients = self.serial_clients.into_iter().map(|client| client.task);
+        for mut task in listeners.chain(serial_clients).chain(self.retired) {
             join(&mut task, "listener").await;
         }
         for bus in &self.buses {
@@ -290,7 +298,15 @@ impl Gateway {
         &self.names
     }
 
-    /// The addresses of its listeners in the order of the configuration, with the ports the system chose for port 0.
+    /// Where its listeners are: those for TCP, then those at serial ports.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let of_tcp = self.addresses().into_iter().map(Endpoint::Tcp);
+        let of_ports = self.serial_clients.iter().map(|client| Endpoint::Serial(client.device.clone()));
+        of_tcp.chain(of_ports).collect()
+    }
+
+    /// The addresses of its listeners for TCP in the order of the configuration, with the ports the system chose for port 0.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(|listener| listener.address).collect()
@@ -341,13 +357,22 @@ impl Gateway {
             restarts: Arc::clone(&bus.restarts),
         };
         let listener = |wanted: &config::Listener| {
-            let running = self.listener(endpoint(wanted, config))?;
+            let (address, port, state) = match (self.listener(wanted, config), self.serial_client(wanted)) {
+                (Some(running), _) => (running.address.into(), None, &running.state),
+                (None, Some(running)) => (
+                    Endpoint::Serial(running.device.clone()),
+                    Some(Arc::clone(&running.port)),
+                    &running.state,
+                ),
+                (None, None) => return None,
+            };
             let buses = wanted.buses.iter().filter_map(|&index| self.buses.get(index));
             Some(ListenerSource {
-                address: running.address.into(),
+                address,
+                port,
                 settings: wanted.settings.clone(),
                 buses: buses.map(|bus| bus.id).collect(),
-                metrics: Arc::clone(&running.state.load().metrics),
+                metrics: Arc::clone(&state.load().metrics),
             })
         };
         let page = config.status.as_ref().and_then(|status| status.settings.tls.as_ref());
@@ -390,12 +415,12 @@ impl Gateway {
         if let Some(fault) =
             listener.settings.tls.as_ref().and_then(|tls| tls.validity_fault(SystemTime::now()))
         {
-            warn!(address = %listener.settings.address, "no client can connect: {fault}");
+            warn!(address = %listener.settings.endpoint(), "no client can connect: {fault}");
         }
         if let Some(fault) =
             listener.settings.tls.as_ref().and_then(|tls| tls.outdated_list(SystemTime::now()))
         {
-            warn!(address = %listener.settings.address, "{fault}");
+            warn!(address = %listener.settings.endpoint(), "{fault}");
         }
         ListenerState {
             id: self.listener_ids.get(&listener.settings.endpoint()).copied().unwrap_or_default(),
@@ -426,20 +451,49 @@ impl Gateway {
             Arc::new(Audit::new(Arc::clone(&self.names), self.audit_log.clone(), self.events.writes()));
     }
 
-    fn listener(&self, wanted: BindAddress) -> Option<&RunningListener> {
+    /// Starts a new listener; one for TCP on its socket.
+    fn start_listener(
+        &mut self,
+        settings: &config::Listener,
+        config: &Config,
+        socket: Option<(BindAddress, TcpListener)>,
+    ) {
+        match (&settings.settings.at, socket) {
+            (ListenAt::Tcp(_), Some((address, socket))) => {
+                let state = self.listener_state(settings, config, Arc::default());
+                self.listeners.push(RunningListener::start(socket, address, state));
+            }
+            (ListenAt::Tcp(_), None) => {}
+            (ListenAt::Serial(port), _) => {
+                let state = self.listener_state(settings, config, Arc::default());
+                self.serial_clients.push(RunningSerialClient::start(port, state));
+            }
+        }
+    }
+
+    fn listener(&self, wanted: &config::Listener, config: &Config) -> Option<&RunningListener> {
+        self.bound_listener(bind_address(wanted, config)?)
+    }
+
+    fn bound_listener(&self, wanted: BindAddress) -> Option<&RunningListener> {
         let is_wanted = |listener: &&RunningListener| listener.configured_endpoint() == wanted;
         self.listeners.iter().find(|listener| is_wanted(listener) && listener.is_running())
+    }
+
+    fn serial_client(&self, wanted: &config::Listener) -> Option<&RunningSerialClient> {
+        let port = wanted.settings.at.serial()?;
+        self.serial_clients.iter().find(|client| client.device == port.device && client.is_running())
     }
 
     /// Binds sockets for the new listeners; `None` for those that run already. Binds all or none.
     async fn bind_new(&mut self, config: &Config) -> Result<Vec<Option<TcpListener>>, StartError> {
         let mut sockets = Vec::new();
         for listener in &config.listeners {
-            let wanted = endpoint(listener, config);
-            if self.listener(wanted).is_some() {
+            let wanted = bind_address(listener, config);
+            let Some(wanted) = wanted.filter(|wanted| self.bound_listener(*wanted).is_none()) else {
                 sockets.push(None);
                 continue;
-            }
+            };
             let socket = match bind(wanted) {
                 Err(StartError::Bind { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
                     self.bind_in_place_of(wanted, config).await
@@ -489,7 +543,7 @@ impl Gateway {
             match bind_with_retries(endpoint).await {
                 Ok(socket) => {
                     let state = Arc::clone(&closed.state);
-                    let again = RunningListener::start_with(socket, endpoint.families, state);
+                    let again = RunningListener::start_with(socket, closed.configured_endpoint(), state);
                     self.listeners.push(again);
                 }
                 Err(error) => error!("{error}; the listener there is gone, reload to try again"),
@@ -550,13 +604,20 @@ fn open_audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, StartError> 
 
 /// Whether `config` has this listener.
 fn has_listener(config: &Config, running: &RunningListener) -> bool {
-    config.listeners.iter().any(|listener| endpoint(listener, config) == running.configured_endpoint())
+    let wanted = config.listeners.iter().filter_map(|listener| bind_address(listener, config));
+    wanted.into_iter().any(|address| address == running.configured_endpoint())
 }
 
-/// The endpoint of a listener.
-fn endpoint(listener: &config::Listener, config: &Config) -> BindAddress {
-    let all = config.listeners.iter().map(|other| other.settings.address);
-    BindAddress::of_listener(listener.settings.address, all)
+/// Whether `config` has this listener at a serial port.
+fn has_serial_client(config: &Config, running: &RunningSerialClient) -> bool {
+    let ports = config.listeners.iter().filter_map(|listener| listener.settings.at.serial());
+    ports.into_iter().any(|port| port.device == running.device)
+}
+
+/// Where a listener for TCP is bound.
+fn bind_address(listener: &config::Listener, config: &Config) -> Option<BindAddress> {
+    let all = config.listeners.iter().filter_map(|other| other.settings.at.tcp());
+    Some(BindAddress::of_listener(listener.settings.at.tcp()?, all))
 }
 
 /// Identifiers for the listeners of `config`: present ones stay, new listeners receive free ones.

@@ -8,19 +8,21 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::addresses::BindAddress;
 use crate::config;
+use crate::endpoint::DevicePath;
 use crate::line::{BusId, View};
 use crate::runtime::Timer;
 use crate::serial::{
     BusHandle, BusSettings, Network, OwnConnections, PortView, Supervised, Watchdog, port, supervision,
 };
-use crate::server::{Families, ListenerState, listener};
+use crate::server::connection::serial_client::{self, SerialClientParts};
+use crate::server::{ClientPort, Families, ListenerState, listener};
 use crate::traffic::Traffic;
 
 /// A bus with its task.
@@ -35,6 +37,17 @@ pub(super) struct RunningBus {
     pub(super) port: Arc<ArcSwap<PortView>>,
     /// How often its task was restarted after a panic.
     pub(super) restarts: Arc<AtomicU64>,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// A listener at a serial port with the task of its client.
+#[derive(Debug)]
+pub(super) struct RunningSerialClient {
+    pub(super) device: DevicePath,
+    pub(super) state: Arc<ArcSwap<ListenerState>>,
+    pub(super) port: Arc<ArcSwap<PortView>>,
+    reloaded: Arc<Notify>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
@@ -115,17 +128,17 @@ fn bus_settings(bus: &config::Bus) -> BusSettings {
 
 impl RunningListener {
     /// Starts a listener on `socket`.
-    pub(super) fn start(socket: TcpListener, families: Families, state: ListenerState) -> Self {
-        Self::start_with(socket, families, Arc::new(ArcSwap::from_pointee(state)))
+    pub(super) fn start(socket: TcpListener, bound: BindAddress, state: ListenerState) -> Self {
+        Self::start_with(socket, bound, Arc::new(ArcSwap::from_pointee(state)))
     }
 
     /// The same, with the state of an earlier listener, which its connections still use.
     pub(super) fn start_with(
         socket: TcpListener,
-        families: Families,
+        bound: BindAddress,
         state: Arc<ArcSwap<ListenerState>>,
     ) -> Self {
-        let configured = state.load().settings.address;
+        let BindAddress { address: configured, families } = bound;
         let address = socket.local_addr().unwrap_or(configured);
         let stop = CancellationToken::new();
         let task = tokio::spawn(listener::run(socket, Arc::clone(&state), stop.clone()));
@@ -144,6 +157,40 @@ impl RunningListener {
     }
 
     /// Whether it still accepts clients.
+    pub(super) fn is_running(&self) -> bool {
+        !self.stop.is_cancelled() && !self.task.is_finished()
+    }
+}
+
+impl RunningSerialClient {
+    /// Starts the task. It retries a port that cannot be opened.
+    pub(super) fn start(client_port: &ClientPort, state: ListenerState) -> Self {
+        let state = Arc::new(ArcSwap::from_pointee(state));
+        let (port, reloaded, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
+        let parts = SerialClientParts {
+            listener: Arc::clone(&state),
+            client_port: client_port.clone(),
+            reloaded: Arc::clone(&reloaded),
+            port: Arc::clone(&port),
+            stop: stop.clone(),
+        };
+        let (present, first) = (Arc::clone(&state), client_port.clone());
+        let open = move || {
+            let state = present.load();
+            let client_port = state.settings.at.serial().unwrap_or(&first);
+            port::open(client_port.port(), state.settings.deadline(), Network::default())
+        };
+        let task = tokio::spawn(serial_client::run(parts, open, Timer::fine()));
+        Self { device: client_port.device.clone(), state, port, reloaded, stop, task }
+    }
+
+    /// Applies new settings. The port is opened anew only if they concern it.
+    pub(super) fn reload(&self, state: ListenerState) {
+        self.state.store(Arc::new(state));
+        self.reloaded.notify_one();
+    }
+
+    /// Whether it still serves its client.
     pub(super) fn is_running(&self) -> bool {
         !self.stop.is_cancelled() && !self.task.is_finished()
     }

@@ -11,7 +11,9 @@ pub mod mbap;
 pub mod pdu;
 pub mod reply;
 pub mod rtu;
+mod wire_requests;
 pub mod write;
 
 pub use delimiter::{Delimited, Dropped, END_PAUSE, REQUEST_PAUSE, RequestDelimiter};
 pub use framing::AduFraming;
+pub use wire_requests::{Pause, WireFrame, WireRequests};

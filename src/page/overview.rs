@@ -87,13 +87,13 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
                     @for listener in listeners {
                         tr role="row" {
                             th role="rowheader" scope="row" { (listener.listener) }
-                            (cell("Framing", listener.framing.name(), None))
+                            (cell("Framing", framing(listener), None))
                             (cell("Lines", &listener.buses.join(", "), None))
                             (cell("Max age", &max_age(listener), None))
                             (cell("Writes", if listener.writes { "allowed" } else { "denied" }, None))
                             (cell(
                                 "Connections",
-                                &format!("{} of {}", listener.connections, listener.max_connections),
+                                &connections(listener),
                                 connections_note(listener).as_deref(),
                             ))
                             (cell("Requests", &format::count(listener.requests.requests), None))
@@ -105,8 +105,25 @@ fn listeners(listeners: &[Listener<'_>]) -> Markup {
     }
 }
 
-/// What else is to be said of the connections: clients turned away, roles, failed handshakes.
+fn framing(listener: &Listener<'_>) -> &'static str {
+    if listener.port.is_some() { "Modbus RTU" } else { listener.framing.name() }
+}
+
+/// How many clients are connected; at a serial port, whether its one client can be served.
+fn connections(listener: &Listener<'_>) -> String {
+    match &listener.port {
+        None => format!("{} of {}", listener.connections, listener.max_connections),
+        Some(port) if port.open_for_ms.is_some() => "port open".to_owned(),
+        Some(_) => "port closed".to_owned(),
+    }
+}
+
+/// What else is to be said of the connections: why a port is closed, clients turned away, roles,
+/// failed handshakes.
 fn connections_note(listener: &Listener<'_>) -> Option<String> {
+    if let Some(port) = &listener.port {
+        return port.problem.as_deref().map(str::to_owned);
+    }
     let mut notes = Vec::new();
     if listener.turned_away > 0 {
         notes.push(format!("{} turned away", format::count(listener.turned_away)));

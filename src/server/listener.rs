@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -245,9 +244,11 @@ impl Acceptor {
         let client = ClientContext {
             link: Arc::new(Link {
                 client: Endpoint::Tcp(peer),
-                listener: Endpoint::Tcp(canonical(stream.socket().local_addr().unwrap_or(settings.address))),
+                listener: Endpoint::Tcp(canonical(
+                    stream.socket().local_addr().ok().or(settings.at.tcp()).unwrap_or(peer),
+                )),
                 framing: settings.framing,
-                connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+                connection: connection::next_connection(),
                 identity: stream.identity().cloned(),
             }),
             listener: self.listener.clone(),
@@ -387,9 +388,6 @@ pub const REVERIFY_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);
-
-/// The number of the next connection of this process.
-static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Connections the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;

@@ -1,4 +1,4 @@
-//! Listeners, for Modbus TCP or RTU over TCP, and the connections of their clients.
+//! Listeners, for Modbus TCP, RTU over TCP or a client at a serial port, and the connections of their clients.
 //!
 //! Owns sockets, limits, what is refused before a line (`routes`, `rules`), which reply belongs to which request, and the answer
 //! in place of a bus that gives none (`connection`). Everything else in a reply is decided in `line`.
@@ -21,5 +21,5 @@ pub use listener_metrics::{
 };
 pub(crate) use routes::BROADCAST_UNIT;
 pub use rules::{Permission, Requester, Rule, RuleTable};
-pub use settings::{Broadcast, ListenerSettings, Writes};
+pub use settings::{Broadcast, ClientPort, ListenAt, ListenerSettings, Writes};
 pub use tls_clients::{Roles, TlsClients};

@@ -231,6 +231,18 @@ impl ListenerState {
         }
     }
 
+    /// The unit identifiers that a request is answered under, broadcasts aside.
+    pub(crate) fn served_units(&self) -> Box<[bool; 256]> {
+        let mut served = Box::new([false; 256]);
+        for (unit, route) in served.iter_mut().zip(self.routes.table.iter()) {
+            *unit = route.is_some();
+        }
+        if let Some(unit) = self.diagnostics_unit {
+            served[usize::from(unit)] = true;
+        }
+        served
+    }
+
     /// Whether this client may connect and stay.
     #[must_use]
     pub fn admits(&self, client: &Endpoint) -> bool {
@@ -393,6 +405,7 @@ mod tests {
     use super::*;
     use crate::line::BusId;
     use crate::modbus::AduFraming;
+    use crate::server::settings::ListenAt;
 
     fn routes(identifiers: &[(u8, u8)]) -> (Routes, BusHandle) {
         let (bus, _requests) = BusHandle::new(BusId(0), "riser-a");
@@ -415,7 +428,7 @@ mod tests {
 
     fn state(writes: Writes, broadcast: Broadcast, routes: Routes) -> ListenerState {
         let settings = ListenerSettings {
-            address: ([127, 0, 0, 1], 502).into(),
+            at: ListenAt::Tcp(([127, 0, 0, 1], 502).into()),
             framing: AduFraming::Tcp,
             max_age: std::time::Duration::ZERO,
             writes,

@@ -8,8 +8,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Permission, Rule};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{DevicePath, Endpoint};
+use crate::line::{Echo, Framing};
 use crate::modbus::AduFraming;
+use crate::serial::{Direction, PortDevice, PortSettings};
 use crate::tls::TlsServer;
 
 /// Whether writes are allowed.
@@ -34,11 +36,33 @@ pub enum Broadcast {
     Acknowledge,
 }
 
-/// One TCP listener. Limits and durations are within the bounds of docs/configuration.md.
+/// Where a listener receives its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAt {
+    /// At a TCP address.
+    Tcp(SocketAddr),
+    /// At a serial port, which has one client.
+    Serial(ClientPort),
+}
+
+/// The port of a serial client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientPort {
+    /// The device.
+    pub device: DevicePath,
+    /// The form of characters on its line.
+    pub framing: Framing,
+    /// How the RS-485 driver is switched.
+    pub direction: Direction,
+    /// Whether the adapter returns what is sent.
+    pub echo: Echo,
+}
+
+/// One listener. At a serial port, limits of connections are without effect. Limits and durations are within the bounds of docs/configuration.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub at: ListenAt,
     /// How requests are framed.
     pub framing: AduFraming,
     /// Oldest data a read may be served, counted from when its request began to be sent.
@@ -53,7 +77,7 @@ pub struct ListenerSettings {
     pub broadcast: Broadcast,
     /// Queue and line together; every request is answered within it.
     pub request_deadline: Duration,
-    /// RTU over TCP: an answer that cannot begin within this is not sent. `None`: as late as `request_deadline`.
+    /// RTU: an answer that cannot begin within this is not sent. `None`: as late as `request_deadline`.
     pub answer_within: Option<Duration>,
     /// Requests of one connection in flight, those superseded included; beyond it the connection is not read.
     pub max_in_flight: usize,
@@ -67,11 +91,43 @@ pub struct ListenerSettings {
     pub allow: Vec<IpNet>,
 }
 
+impl ListenAt {
+    /// The TCP address, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Serial(_) => None,
+        }
+    }
+
+    /// The serial port, if it is one.
+    #[must_use]
+    pub fn serial(&self) -> Option<&ClientPort> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Serial(port) => Some(port),
+        }
+    }
+}
+
+impl ClientPort {
+    /// The settings its port is opened with.
+    #[must_use]
+    pub fn port(&self) -> PortSettings {
+        let device = PortDevice::Path(self.device.as_path().to_owned());
+        PortSettings { device, framing: self.framing, direction: self.direction }
+    }
+}
+
 impl ListenerSettings {
     /// Where it listens, as clients and users call it.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::Tcp(self.address)
+        match &self.at {
+            ListenAt::Tcp(address) => Endpoint::Tcp(*address),
+            ListenAt::Serial(port) => Endpoint::Serial(port.device.clone()),
+        }
     }
 
     /// Whether any client may write anything.

@@ -9,7 +9,7 @@ use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
     Alert, Block, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount, Flag,
-    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, Problem,
+    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, PortState, Problem,
     ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status, Text, Unit, UnitCounts, UnitDetail,
     UnitHistory, UnitState, WireBreak,
 };
@@ -21,6 +21,7 @@ use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
+use crate::serial::PortView;
 use crate::server::{Counted, TlsClients};
 use crate::tls::Certificate;
 
@@ -148,7 +149,10 @@ fn histogram(histogram: &statistics::Histogram) -> Histogram<'static> {
 }
 
 fn port(bus: &PublishedBus, now: Instant) -> Port<'_> {
-    let port = &bus.port;
+    view_of(&bus.port, bus.view.port.into(), now)
+}
+
+fn view_of(port: &PortView, state: PortState, now: Instant) -> Port<'_> {
     let driver_errors = port.line_errors.map(|errors| DriverErrors {
         framing: errors.framing,
         parity: errors.parity,
@@ -157,7 +161,7 @@ fn port(bus: &PublishedBus, now: Instant) -> Port<'_> {
         buffer_overrun: errors.buffer_overrun,
     });
     Port {
-        state: bus.view.port.into(),
+        state,
         open_for_ms: port.since.map(|since| age(since, now)),
         active: port.since.map(|_| Cow::Borrowed(port.report.as_str())),
         problem: port.problem.as_deref().map(Cow::Borrowed),
@@ -403,7 +407,7 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
 
 /// One listener.
 #[must_use]
-pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listener<'p> {
+pub fn listener<'p>(published: &'p Published, one: &'p PublishedListener) -> Listener<'p> {
     let totals = one.metrics.totals();
     let buses = one.buses.iter().filter_map(|&bus| published.bus(bus));
     Listener {
@@ -417,6 +421,10 @@ pub fn listener<'p>(published: &'p Published, one: &PublishedListener) -> Listen
         accepted: totals.accepted,
         turned_away: totals.turned_away,
         tls: one.settings.tls.as_ref().map(|server| listener_tls(server.certificate(), &one.metrics.tls)),
+        port: one.port.as_deref().map(|port| {
+            let state = if port.since.is_some() { PortState::Open } else { PortState::Closed };
+            view_of(port, state, published.at)
+        }),
         requests: request_counts(&totals.counted),
     }
 }

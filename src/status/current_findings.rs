@@ -34,7 +34,11 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
     let is_first = published.buses.first().is_some_and(|first| first.id == bus.id);
     let page = published.page_expires.filter(|_| is_first);
     let page = page.and_then(|expires| findings::certificate("status page", expires, published.time, now));
-    let found = |listener| misframed(listener).into_iter().chain(certificate(listener));
+    let closed = |listener: &PublishedListener| {
+        let problem = listener.port.as_ref()?.problem.as_deref()?;
+        Some(findings::client_port_closed(&listener.address, problem, now))
+    };
+    let found = |listener| [closed(listener), misframed(listener), certificate(listener)].into_iter().flatten();
     page.into_iter().chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
 }
 

@@ -181,6 +181,13 @@ fn listeners(out: &mut Exposition, status: &Status<'_>) {
     for (address, listener) in &all {
         family.sample(&[("listener", address), ("framing", listener.framing.word())], 1);
     }
+    let help = "Whether the port of a serial client is open.";
+    let mut family = out.family("metergate_listener_port_open", Gauge, help);
+    for (address, listener) in &all {
+        if let Some(port) = &listener.port {
+            family.sample(&[("listener", address)], u8::from(port.open_for_ms.is_some()));
+        }
+    }
     let mut family = out.family("metergate_listener_connections", Gauge, "Clients connected.");
     for (address, listener) in &all {
         family.sample(&[("listener", address)], listener.connections);

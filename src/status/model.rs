@@ -379,7 +379,7 @@ pub struct LocatedFinding<'a> {
 }
 
 /// One address that clients connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
 pub struct Listener<'a> {
     pub listener: Endpoint,
@@ -394,6 +394,9 @@ pub struct Listener<'a> {
     /// Of a listener for Modbus/TCP Security.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls: Option<ListenerTls>,
+    /// `None`: it listens at a TCP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port<'a>>,
     #[serde(flatten)]
     pub requests: RequestCounts,
 }

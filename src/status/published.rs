@@ -62,6 +62,8 @@ pub struct PublishedBus {
 pub struct PublishedListener {
     /// Where it listens, with the port the system chose for port 0.
     pub address: Endpoint,
+    /// What became of its port; `None`: it listens at a TCP address.
+    pub port: Option<Arc<PortView>>,
     /// Its settings.
     pub settings: ListenerSettings,
     /// The buses it leads to.

@@ -63,6 +63,8 @@ pub struct BusSource {
 pub struct ListenerSource {
     /// Where it listens, with the port the system chose for port 0.
     pub address: Endpoint,
+    /// What became of its port; `None`: it listens at a TCP address.
+    pub port: Option<Arc<ArcSwap<PortView>>>,
     /// Its settings.
     pub settings: ListenerSettings,
     /// The buses it leads to.
@@ -100,6 +102,7 @@ impl Sources {
         };
         let listener = |listener: &ListenerSource| PublishedListener {
             address: listener.address.clone(),
+            port: listener.port.as_ref().map(|port| port.load_full()),
             settings: listener.settings.clone(),
             buses: listener.buses.clone(),
             metrics: Arc::clone(&listener.metrics),

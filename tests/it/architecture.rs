@@ -24,7 +24,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("simulator", &["meter", "modbus", "document"]),
     ("capture", &["endpoint", "line", "modbus", "traffic"]),
     ("trace", &["endpoint", "line", "meter", "modbus", "runtime", "traffic"]),
-    ("config", &["audit", "document", "events", "line", "meter", "modbus", "serial", "server", "tls"]),
+    (
+        "config",
+        &["audit", "document", "endpoint", "events", "line", "meter", "modbus", "serial", "server", "tls"],
+    ),
     ("client", &["config", "line", "meter", "modbus", "runtime", "serial", "tls"]),
     (
         "status",

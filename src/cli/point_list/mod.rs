@@ -136,10 +136,18 @@ fn endpoints(config: &Config, args: &Export) -> Result<Vec<Endpoint>, CommandErr
     let listeners: Vec<&Listener> = config
         .listeners
         .iter()
-        .filter(|listener| args.listener.is_none_or(|address| listener.settings.address == address))
+        .filter(|listener| {
+            let address = listener.settings.at.tcp();
+            address.is_some() && args.listener.is_none_or(|wanted| address == Some(wanted))
+        })
         .collect();
     if listeners.is_empty() {
-        let all: Vec<String> = config.listeners.iter().map(|one| one.settings.address.to_string()).collect();
+        let all: Vec<String> = config
+            .listeners
+            .iter()
+            .filter_map(|one| one.settings.at.tcp())
+            .map(|one| one.to_string())
+            .collect();
         return Err(CommandError::usage(format!(
             "--listener: there is no such listener; there are {}",
             all.join(", ")
@@ -168,7 +176,8 @@ fn endpoints(config: &Config, args: &Export) -> Result<Vec<Endpoint>, CommandErr
                 bus: bus.line.name.clone(),
                 profile: Arc::clone(&known.profile),
             };
-            let (host, port) = reached_at(listener.settings.address, args.host.as_deref());
+            let Some(address) = listener.settings.at.tcp() else { continue };
+            let (host, port) = reached_at(address, args.host.as_deref());
             let framing = listener.settings.framing;
             let same =
                 |known: &&mut Endpoint| (&known.host, known.port, known.framing) == (&host, port, framing);

@@ -241,7 +241,7 @@ mod tests {
         );
         assert_eq!(bus.port.device.to_string(), "/dev/serial/by-id/usb-FTDI: x");
         assert_eq!((bus.profiles.len(), bus.line.units.len()), (5, 6));
-        assert_eq!(config.listeners[0].settings.address.to_string(), "[::]:1502");
+        assert_eq!(config.listeners[0].settings.endpoint().to_string(), "[::]:1502");
     }
 
     #[test]

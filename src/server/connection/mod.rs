@@ -15,10 +15,12 @@
 //! request is answered before its deadline, by the connection itself if no bus does.
 //!
 //! With RTU over TCP no reply names its request, so a client has one request in flight. Its next request supersedes the
-//! one before, which is not answered any more; nor is a broadcast, nor what would be answered too late.
+//! one before, which is not answered any more; nor is a broadcast, nor what would be answered too late. The same holds
+//! for the client at a serial port (`serial_client`), which has a task of its own and the same session.
 //! Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1 and 4.4.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -32,12 +34,20 @@ mod handover;
 mod in_flight;
 mod peer;
 mod replies;
+pub mod serial_client;
 mod session;
 mod task;
 
 pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY, line_deadline};
 pub use peer::{PeerState, Receive};
 pub use task::{PARTIAL_ADU_TIMEOUT, SHUTDOWN_TIMEOUT, WRITE_TIMEOUT, run};
+
+/// The number of the next connection of this process.
+pub(crate) fn next_connection() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// A connection's client and listener, and what its connections share.
 #[derive(Clone, Debug)]

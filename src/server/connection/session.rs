@@ -42,6 +42,8 @@ pub(super) struct Session {
     /// Whether the client is a bus of this gateway; `None` before the first request, which a bus sends only once its
     /// connection is known.
     is_own_bus: Option<bool>,
+    /// The last one of a request that has none of its own.
+    transaction_id: u16,
     /// Requests received, and how many of them the snapshot answered, not counted yet.
     came: u64,
     found: u64,
@@ -64,6 +66,7 @@ impl Session {
             replies: ReplyBuffer::default(),
             has_hinted: false,
             is_own_bus: None,
+            transaction_id: 0,
             came: 0,
             found: 0,
         };
@@ -111,6 +114,12 @@ impl Session {
         self.in_flight.abandon(now);
         self.handover.clear();
         self.replies = ReplyBuffer::default();
+    }
+
+    /// A transaction identifier for a request that has none: no two in flight may share one.
+    pub(super) fn next_transaction(&mut self) -> u16 {
+        self.transaction_id = self.transaction_id.wrapping_add(1);
+        self.transaction_id
     }
 
     /// Handles one of the requests that were received together. `present` is `now` with the suspended time.
@@ -349,8 +358,8 @@ impl Session {
         self.handover.send(bus, request);
     }
 
-    /// With RTU over TCP, a request supersedes those before it: the client has given up on them.
-    fn supersede(&mut self) {
+    /// Without transaction identifiers, a request supersedes those before it: the client has given up on them.
+    pub(super) fn supersede(&mut self) {
         match self.client.link.framing {
             AduFraming::Tcp => return,
             AduFraming::Rtu => self.replies.drop_unbegun(),

@@ -1,7 +1,7 @@
 //! What a good configuration file says: values, defaults, inheritance, and the way back into YAML.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use metergate::config::section::{Bus, File, Listener, Unit};
@@ -82,7 +82,7 @@ fn good(text: &str) -> Config {
 fn the_minimal_file_has_the_defaults_of_the_contract() {
     let config = good(MINIMAL);
     let settings = &config.listeners[0].settings;
-    assert_eq!(settings.address, SocketAddr::from(([0, 0, 0, 0], 502)));
+    assert_eq!(settings.at.tcp().unwrap(), SocketAddr::from(([0, 0, 0, 0], 502)));
     assert_eq!(config.listeners[0].buses, [0]);
     assert_eq!(settings.max_age, Duration::ZERO);
     assert_eq!(settings.writes, Writes::Deny);
@@ -116,7 +116,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
 fn every_value_of_a_file_arrives() {
     let config = good(CUSTOM);
     let settings = &config.listeners[0].settings;
-    assert_eq!(settings.address.to_string(), "[::1]:1502");
+    assert_eq!(settings.endpoint().to_string(), "[::1]:1502");
     assert_eq!(config.listeners[0].buses, [1, 0]);
     assert_eq!(config.listeners[1].buses, [1]);
     assert_eq!(settings.max_age, Duration::from_millis(1500));
@@ -306,7 +306,7 @@ fn a_configuration_made_in_code_is_checked_as_a_file_is() {
         ..Bus::default()
     };
     let listener = Listener { address: "0.0.0.0:502".parse().ok(), ..Listener::default() };
-    let file = File { listeners: vec![listener], buses: vec![bus.clone()], ..File::default() };
+    let file = File { listeners: vec![listener.into()], buses: vec![bus.clone()], ..File::default() };
     let text = "listeners: [{address: 0.0.0.0:502}]
 buses: [{name: riser-a, device: /dev/ttyS0, units: [{id: 1-2}]}]
 ";
@@ -407,4 +407,28 @@ proptest! {
             prop_assert!(refused, "{:?} is refused", name);
         }
     }
+}
+
+#[test]
+fn a_serial_client_has_the_defaults_of_a_bus_and_its_own() {
+    let text = |keys: &str| {
+        format!(
+            "listeners: [{{device: /dev/ttyS1{keys}}}]\nbuses: [{{name: a, device: /dev/ttyS0, units: [{{id: 1}}]}}]\n"
+        )
+    };
+    let parsed = |text: &str| parse(text, "metergate.yaml").unwrap().config;
+    let config = parsed(&text(""));
+    let settings = &config.listeners[0].settings;
+    let port = settings.at.serial().expect("a serial port");
+    assert_eq!(port.device.as_path(), Path::new("/dev/ttyS1"));
+    let framing = Framing { baud_rate: 19200, parity: Parity::None, stop_bits: 1 };
+    assert_eq!((port.framing, port.direction), (framing, Direction::Auto));
+    assert_eq!((settings.framing, settings.deadline()), (AduFraming::Rtu, Duration::from_millis(300)));
+    assert_eq!(settings.endpoint().to_string(), "/dev/ttyS1");
+    let keys = ", baud_rate: 9600, parity: even, echo: 'on', direction: none, buses: [a], unit_map: {1: 1}, \
+                max_age: 5s, writes: allow, broadcast: silent, answer_within: 4s";
+    let config = parsed(&text(keys));
+    let settings = &config.listeners[0].settings;
+    assert_eq!(settings.deadline(), Duration::from_secs(4), "longer than request_deadline is elsewhere");
+    assert_eq!(parsed(&config.to_yaml()), config, "written and read again");
 }

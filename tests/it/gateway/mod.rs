@@ -7,5 +7,6 @@ mod listeners;
 mod nothing_blocks;
 mod notify;
 mod reload;
+mod serial_client;
 mod snapshot;
 mod upstream;

@@ -10,6 +10,7 @@ use metergate::gateway::Gateway;
 use metergate::line::{Availability, UnitId, View};
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::serial::PortDevice;
+use metergate::server::ListenAt;
 use metergate::simulator::{Chain, ChainSettings};
 use tokio::time::timeout;
 use tokio_modbus::client::{Context, tcp};
@@ -91,7 +92,7 @@ async fn a_bus_that_leads_back_is_answered_0x0a_and_named_once() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config = gateway("modbus-tcp://elsewhere.invalid:502", "{id: 1}");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    config.listeners[0].settings.address = address;
+    config.listeners[0].settings.at = ListenAt::Tcp(address);
     // As a name would that leads to this machine.
     config.buses[0].port.device = PortDevice::of_server(&format!("modbus-tcp://{address}")).unwrap();
     let gateway = Gateway::start(&config).unwrap();

@@ -6,4 +6,5 @@ mod pipelined;
 mod requests_and_replies;
 mod rtu_over_tcp;
 mod rules;
+mod serial_client;
 mod tls;

@@ -11,7 +11,7 @@ use metergate::line::{Answer, BusId, Request, Target, UnitId};
 use metergate::modbus::AduFraming;
 use metergate::modbus::mbap::{self, Adu};
 use metergate::serial::{BusHandle, ReplySender};
-use metergate::server::{Broadcast, ListenerSettings, ListenerState, Routes, Writes, listener};
+use metergate::server::{Broadcast, ListenAt, ListenerSettings, ListenerState, Routes, Writes, listener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -31,7 +31,7 @@ pub(crate) const WRITE: &[u8] = &[0x06, 0, 1, 0x12, 0x34];
 /// The contract's defaults, on a free port.
 pub(crate) fn settings() -> ListenerSettings {
     ListenerSettings {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        at: ListenAt::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
         framing: AduFraming::Tcp,
         max_age: Duration::ZERO,
         writes: Writes::Deny,
@@ -71,7 +71,7 @@ pub(crate) struct Server {
 
 /// Starts a listener on a free port.
 pub(crate) fn serve(settings: ListenerSettings, buses: Vec<(BusHandle, BTreeMap<u8, UnitId>)>) -> Server {
-    let listener = listener::bind(settings.address).unwrap();
+    let listener = listener::bind(settings.at.tcp().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let listening = listening(settings, buses);
     let stop = CancellationToken::new();

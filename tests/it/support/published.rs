@@ -72,6 +72,7 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
     let buses: Vec<_> = (0..).zip(&config.buses).map(bus).collect();
     let listener = |listener: &metergate::config::Listener| PublishedListener {
         address: listener.settings.endpoint(),
+        port: None,
         settings: listener.settings.clone(),
         buses: listener.buses.iter().map(|&index| buses[index].id).collect(),
         metrics: Arc::default(),

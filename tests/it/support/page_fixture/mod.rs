@@ -391,6 +391,7 @@ fn listener(address: &str, buses: &[&'static str], max_age_ms: u64) -> Listener<
         accepted: 17,
         turned_away: 2,
         tls: None,
+        port: None,
         requests: requests(1_292_816),
     }
 }

@@ -1,0 +1,302 @@
+//! A port that is kept open: opened again after a loss, its state published, its driver's counters read.
+//!
+//! Owns the open port and when it is opened again. What a loss means, and what is logged of it, is its owner's business:
+//! a bus, or the line of a serial client. It never flushes: on a serial port that blocks the whole thread until the
+//! bytes are on the wire.
+
+use std::fmt;
+use std::future::{self, Future};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::serial::ioctl::LineErrors;
+use crate::serial::port::{OpenPort, describe_loss};
+use crate::serial::port_view::PortView;
+use crate::serial::settings::PortDevice;
+
+/// The port; `open` opens it by name, each time anew.
+pub struct ManagedPort<S, F, O> {
+    device: PortDevice,
+    open: F,
+    /// An opening that takes its time; the port is closed meanwhile.
+    opening: Option<Pin<Box<O>>>,
+    port: Option<OpenPort<S>>,
+    view: PortView,
+    published: Arc<ArcSwap<PortView>>,
+    /// The driver's counters at the last reading, and when they are read again.
+    line_errors: LineErrors,
+    line_errors_at: Instant,
+    reopen_at: Instant,
+    reopen_pause: Duration,
+    /// The last problem that was reported.
+    reported: Option<String>,
+}
+
+/// What happens at a port.
+#[derive(Debug)]
+pub enum PortActivity {
+    /// So many bytes are in the buffer.
+    Read(usize),
+    /// Its state has changed.
+    Changed(PortChange),
+    /// Nothing that concerns its owner.
+    Nothing,
+}
+
+/// A change of a port's state.
+#[derive(Debug)]
+pub enum PortChange {
+    /// It is open, with these settings active.
+    Opened(String),
+    /// It cannot be opened, for another reason than the one reported last; a report is confirmed with
+    /// [`confirm_report`](ManagedPort::confirm_report).
+    NotOpened(String),
+    /// It still cannot be opened, for the reason reported last.
+    StillClosed(String),
+    /// It was open and is lost.
+    Lost(String),
+    /// The driver has counted these faulty characters since the last reading.
+    FaultyCharacters(String),
+}
+
+impl<S, E, F, O> ManagedPort<S, F, O>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: fmt::Display,
+    F: FnMut() -> O,
+    O: Future<Output = Result<OpenPort<S>, E>>,
+{
+    /// A port that is closed. Its state is published into `published`.
+    #[must_use]
+    pub fn new(device: PortDevice, open: F, published: Arc<ArcSwap<PortView>>) -> Self {
+        Self {
+            device,
+            open,
+            opening: None,
+            port: None,
+            view: PortView::default(),
+            published,
+            line_errors: LineErrors::default(),
+            line_errors_at: Instant::now(),
+            reopen_at: Instant::now(),
+            reopen_pause: REOPEN_MIN,
+            reported: None,
+        }
+    }
+
+    /// What it is, for messages.
+    #[must_use]
+    pub fn device(&self) -> &PortDevice {
+        &self.device
+    }
+
+    /// Whether it is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// The next activity; reads into `buffer`. Cancel safe.
+    pub async fn next(&mut self, buffer: &mut [u8]) -> PortActivity {
+        let (reopen_at, line_errors_at) = (self.reopen_at, self.line_errors_at);
+        tokio::select! {
+            biased;
+            read = read_some(&mut self.port, buffer) => self.handle_read(read),
+            opened = wait_for_opening(&mut self.opening) => PortActivity::Changed(self.handle_opened(opened)),
+            () = sleep_until(reopen_at), if self.port.is_none() && self.opening.is_none() => {
+                self.begin_opening().map_or(PortActivity::Nothing, PortActivity::Changed)
+            }
+            () = sleep_until(line_errors_at), if self.port.is_some() => {
+                self.check_line_errors().map_or(PortActivity::Nothing, PortActivity::Changed)
+            }
+        }
+    }
+
+    /// Begins to open it. What needs no waiting is done when this returns; `None`: the opening takes its time.
+    pub fn begin_opening(&mut self) -> Option<PortChange> {
+        let mut opening = Box::pin((self.open)());
+        match (&mut opening).now_or_never() {
+            Some(opened) => {
+                self.opening = None;
+                Some(self.handle_opened(opened))
+            }
+            None => {
+                self.opening = Some(opening);
+                None
+            }
+        }
+    }
+
+    /// Closes it and begins to open it with the settings that `open` has now.
+    pub fn reopen(&mut self, device: PortDevice) -> Option<PortChange> {
+        self.device = device;
+        self.close();
+        self.reopen_pause = REOPEN_MIN;
+        self.reported = None;
+        let change = self.begin_opening();
+        if self.opening.is_some() {
+            self.view.fail(CONNECTING.to_owned());
+            self.publish();
+        }
+        change
+    }
+
+    /// Closes it; what has not been sent is discarded.
+    pub fn close(&mut self) {
+        if let Some(port) = self.port.take() {
+            (port.discard)(&port.stream);
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The loss of the port, if it does not accept the frame at once.
+    pub async fn send(&mut self, adu: &[u8]) -> Result<(), PortChange> {
+        let Some(OpenPort { stream, .. }) = &mut self.port else { return Ok(()) };
+        // A port accepts a whole frame into its buffer at once; if it does not, it is stuck. The accepted part is
+        // discarded when the port is reopened: half a frame that is sent later would break the silence.
+        let written = match timeout(WRITE_TIMEOUT, stream.write_all(adu)).await {
+            Ok(written) => written,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
+        };
+        written.map_err(|error| self.lose(&error))
+    }
+
+    /// The problem of [`PortChange::NotOpened`] was reported; the same one is no news any more.
+    pub fn confirm_report(&mut self, problem: String) {
+        self.reported = Some(problem);
+    }
+
+    fn handle_read(&mut self, read: io::Result<usize>) -> PortActivity {
+        match read {
+            // A serial port that reads zero bytes has lost its device, a connection its server; reading again would
+            // spin.
+            Ok(0) => PortActivity::Changed(self.lose(&io::ErrorKind::UnexpectedEof.into())),
+            Ok(length) => PortActivity::Read(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => PortActivity::Nothing,
+            Err(error) => PortActivity::Changed(self.lose(&error)),
+        }
+    }
+
+    fn handle_opened(&mut self, opened: Result<OpenPort<S>, E>) -> PortChange {
+        match opened {
+            Ok(port) => {
+                let line_errors = (port.line_errors)(&port.stream);
+                self.view.open(&port.report, Instant::now().into_std());
+                if line_errors.is_some() {
+                    self.view.begin_line_errors();
+                }
+                self.publish();
+                self.line_errors = line_errors.unwrap_or_default();
+                self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
+                self.reported = None;
+                let report = port.report.clone();
+                self.port = Some(port);
+                PortChange::Opened(report)
+            }
+            Err(error) => {
+                self.schedule_reopen();
+                let problem = error.to_string();
+                if self.reported.as_ref() == Some(&problem) {
+                    return PortChange::StillClosed(problem);
+                }
+                self.view.fail(problem.clone());
+                self.publish();
+                PortChange::NotOpened(problem)
+            }
+        }
+    }
+
+    /// New character errors counted by the driver: otherwise they show at best as wrong checksums.
+    fn check_line_errors(&mut self) -> Option<PortChange> {
+        self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
+        let now = self.port.as_ref().and_then(|port| (port.line_errors)(&port.stream))?;
+        if now == self.line_errors {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.line_errors, now);
+        self.view.count(&before, &now);
+        self.publish();
+        Some(PortChange::FaultyCharacters(now.since(&before)))
+    }
+
+    /// Closes the descriptor at once, so that the device's name is free for its return.
+    fn lose(&mut self, error: &io::Error) -> PortChange {
+        let problem = describe_loss(&self.device, error);
+        let now = Instant::now().into_std();
+        // One that is lost soon after each opening is not to be opened ever faster.
+        if self.view.since.is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
+            self.reopen_pause = REOPEN_MIN;
+        }
+        self.view.lose(problem.clone());
+        self.publish();
+        self.close();
+        self.schedule_reopen();
+        PortChange::Lost(problem)
+    }
+
+    fn publish(&self) {
+        self.published.store(Arc::new(self.view.clone()));
+    }
+
+    fn schedule_reopen(&mut self) {
+        self.reopen_at = Instant::now() + self.reopen_pause;
+        let longest = match self.device {
+            PortDevice::Path(_) => REOPEN_MAX,
+            PortDevice::Server(_) | PortDevice::ModbusTcp(_) => RECONNECT_MAX,
+        };
+        self.reopen_pause = (self.reopen_pause * 2).min(longest);
+    }
+}
+
+/// The end of an opening that takes its time; never returns without one.
+async fn wait_for_opening<O: Future>(opening: &mut Option<Pin<Box<O>>>) -> O::Output {
+    let Some(under_way) = opening else { return future::pending().await };
+    let opened = under_way.await;
+    *opening = None;
+    opened
+}
+
+/// The next bytes of the port; never returns while it is closed.
+async fn read_some<S: AsyncRead + Unpin>(
+    port: &mut Option<OpenPort<S>>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    match port {
+        Some(port) => port.stream.read(buffer).await,
+        None => future::pending().await,
+    }
+}
+
+/// Two frames: more than a port delivers at once at any common baud rate.
+pub const READ_SIZE: usize = 512;
+
+/// First pause before a lost port is reopened; good replies are back within a second of the device.
+const REOPEN_MIN: Duration = Duration::from_millis(250);
+
+/// Longest pause between two attempts: a device that returns just after a failed one is still back within a second.
+const REOPEN_MAX: Duration = Duration::from_millis(500);
+
+/// The same for a serial server, to whose connection others may have a claim, too.
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// A port that was open for so long is opened again after the first pause.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Why a port is closed whose first connection is being made.
+const CONNECTING: &str = "not connected yet";
+
+/// How often the driver's counters are read, with at most one log line.
+const LINE_ERRORS_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long a port may take to accept a frame into its buffer. The bus is blocked meanwhile, so it is less than the
+/// margin connections keep before a client's deadline (`connection::DEADLINE_MARGIN`).
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
