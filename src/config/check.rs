@@ -27,7 +27,7 @@ use crate::events::EventFileSettings;
 use crate::line::{Framing, LineSettings, OfflineAfter, Parity, Protocol, UnitId, UnitSettings};
 use crate::modbus::{AduFraming, rtu};
 use crate::serial::{Direction, PortDevice, PortSettings};
-use crate::server::connection::line_deadline;
+use crate::server::connection::{DEADLINE_MARGIN, line_deadline};
 use crate::server::{BROADCAST_UNIT, Broadcast, ClientPort, ListenAt, ListenerSettings, Writes};
 use crate::tls::TlsServer;
 
@@ -157,11 +157,24 @@ impl<'f> ListenerEntry<'f> {
         for sent in
             listener.unit_map().iter().flat_map(|map| &map.0).filter(|_| broadcasts).map(|(sent, _)| *sent)
         {
-            if sent == 0 {
+            if sent == 0 && !self.is_serial() {
                 let word = if listener.broadcast() == Broadcast::Silent { "silent" } else { "acknowledge" };
                 let what = format!("found 0, which `broadcast: {word}` sends to every unit");
                 reader.error_at_key(&key("unit_map.0"), &what, "allowed: 0 with broadcast: refuse only");
             }
+        }
+        if self.is_serial() && listener.unit_map().is_some_and(|map| map.0.iter().any(|(sent, _)| *sent == 0))
+        {
+            let what = "a request to 0 is a broadcast on a serial line, and never answered";
+            reader.error_at_key(&key("unit_map.0"), what, "allowed: 1 to 255 here");
+        }
+    }
+
+    /// Whether it is at a serial port.
+    fn is_serial(&self) -> bool {
+        match self.listener {
+            ListenerSection::Serial(_) => true,
+            ListenerSection::Tcp(_) => false,
         }
     }
 
@@ -289,12 +302,34 @@ fn check_serial(listener: &SerialListener, path: &str, reader: &mut Reader<'_, '
         stop_bits,
     });
     let framing = check_characters(Some(listener.baud_rate.get()), framing, path, reader)?;
+    check_answer_within(listener.answer_within.get(), framing, path, reader);
     Some(ListenAt::Serial(ClientPort {
         device: listener.device.as_ref()?.0.clone(),
         framing,
         direction: listener.direction,
         echo: listener.echo,
     }))
+}
+
+/// An answer begins after a silence, and nothing is left of a shorter time.
+fn check_answer_within(within: Duration, framing: Framing, path: &str, reader: &mut Reader<'_, '_>) {
+    let key = format!("{path}.{ANSWER_WITHIN}");
+    let silence = rtu::silence(framing.baud_rate);
+    let shortest = silence + DEADLINE_MARGIN;
+    if within < shortest && reader.is_sound(&key) {
+        let what = format!(
+            "{} is too short at {} baud: an answer begins after {} of silence, and it has to be there by then",
+            show(within),
+            framing.baud_rate,
+            show(whole_millis(silence))
+        );
+        reader.error(&key, &what, &format!("allowed: at least {}", show(whole_millis(shortest))));
+    }
+}
+
+/// Rounded up to a millisecond.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX))
 }
 
 /// The form of characters on a line; `None`: an error was reported. `rate`: as it is written.
