@@ -214,9 +214,14 @@ impl Gateway {
             .into_iter()
             .partition(|client| client.is_running() && has_serial_client(config, client));
         self.serial_clients = kept;
+        let mut closing = Vec::new();
         for client in gone {
-            client.stop.cancel();
-            self.retired.push(client.task);
+            let (task, port_closed) = client.remove();
+            self.retired.push(task);
+            closing.push(port_closed);
+        }
+        for port_closed in closing {
+            port_closed.cancelled().await;
         }
         self.replace_buses(config).await;
         self.record_names();

@@ -49,6 +49,8 @@ pub(super) struct RunningSerialClient {
     pub(super) port: Arc<ArcSwap<PortView>>,
     reloaded: Arc<Notify>,
     pub(super) stop: CancellationToken,
+    removed: CancellationToken,
+    port_closed: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -166,22 +168,35 @@ impl RunningSerialClient {
     /// Starts the task. It retries a port that cannot be opened.
     pub(super) fn start(client_port: &ClientPort, state: ListenerState) -> Self {
         let state = Arc::new(ArcSwap::from_pointee(state));
-        let (port, reloaded, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
+        let (port, reloaded) = (Arc::default(), Arc::default());
+        let (stop, removed, port_closed) = Default::default();
         let parts = SerialClientParts {
             listener: Arc::clone(&state),
             client_port: client_port.clone(),
             reloaded: Arc::clone(&reloaded),
             port: Arc::clone(&port),
-            stop: stop.clone(),
+            stop: CancellationToken::clone(&stop),
+            removed: CancellationToken::clone(&removed),
+            port_closed: CancellationToken::clone(&port_closed),
         };
         let (present, first) = (Arc::clone(&state), client_port.clone());
-        let open = move || {
-            let state = present.load();
-            let client_port = state.settings.at.serial().unwrap_or(&first);
-            port::open(client_port.port(), state.settings.deadline(), Network::default())
+        let opener = move || {
+            let (present, first) = (Arc::clone(&present), first.clone());
+            move || {
+                let state = present.load();
+                let client_port = state.settings.at.serial().unwrap_or(&first);
+                port::open(client_port.port(), state.settings.deadline(), Network::default())
+            }
         };
-        let task = tokio::spawn(serial_client::run(parts, open, Timer::fine()));
-        Self { device: client_port.device.clone(), state, port, reloaded, stop, task }
+        let task = tokio::spawn(serial_client::supervise(parts, opener, Timer::fine));
+        let device = client_port.device.clone();
+        Self { device, state, port, reloaded, stop, removed, port_closed, task }
+    }
+
+    /// Ends the task, whose last writes may still be awaited; the token is cancelled when the device is free.
+    pub(super) fn remove(self) -> (JoinHandle<()>, CancellationToken) {
+        self.removed.cancel();
+        (self.task, self.port_closed)
     }
 
     /// Applies new settings. The port is opened anew only if they concern it.

@@ -16,4 +16,4 @@ pub mod write;
 
 pub use delimiter::{Delimited, Dropped, END_PAUSE, REQUEST_PAUSE, RequestDelimiter};
 pub use framing::AduFraming;
-pub use wire_requests::{Pause, WireFrame, WireRequests};
+pub use wire_requests::{ForeignFrame, Pause, WireFrame, WireRequests, frame_at_front};

@@ -7,14 +7,14 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::pdu::RequestPdu;
+use super::pdu::{EXCEPTION_BIT, RequestPdu};
 use super::reply::{self, Length};
 use super::rtu::{ADU_MAX, OVERHEAD, crc_is_right, request_length};
 
 /// Cuts frames from the front of a buffer. The caller appends what arrives and passes the same buffer each time.
 #[derive(Debug, Default)]
 pub struct WireRequests {
-    /// The last request to another server, whose answer may follow.
+    /// The last request to another server, whose answer may follow, also behind a request to this one.
     asked: Option<(u8, Option<RequestPdu>)>,
     alignment: Alignment,
 }
@@ -29,12 +29,23 @@ pub enum WireFrame {
         /// The PDU.
         pdu: Bytes,
     },
-    /// A request to another server, or its answer.
-    OfOthers,
+    /// A frame between the client and another server.
+    Foreign(ForeignFrame),
     /// So many bytes that were no frame were dropped.
     Dropped(usize),
     /// More bytes are needed, or a pause.
     Incomplete,
+}
+
+/// Who sent a frame between the client and another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignFrame {
+    /// The client: it waits for the other server now.
+    Request,
+    /// The other server.
+    Answer,
+    /// Either: it has the form of both, and answers no request that was seen.
+    Ambiguous,
 }
 
 /// Whether the line has been quiet for long enough to end a frame.
@@ -64,6 +75,22 @@ enum Candidate {
     Whole(usize),
     Pending,
     Wrong,
+}
+
+/// What stands where a frame may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    Whole { sender: FrameSender, length: usize },
+    Pending,
+    Wrong,
+}
+
+/// Who sent a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FrameSender {
+    /// The client, to this server or to all.
+    ClientHere,
+    Foreign(ForeignFrame),
 }
 
 impl WireRequests {
@@ -99,112 +126,154 @@ impl WireRequests {
         *self = Self::default();
     }
 
-    /// The frame at the front, if it is whole.
+    /// The frame at the front or behind a glitch, if it is whole.
     fn aligned(
         &mut self,
         input: &mut BytesMut,
         pause: Pause,
         is_served: &impl Fn(u8) -> bool,
     ) -> Option<WireFrame> {
-        let unit = input[0];
-        let request = candidate(input, request_length(input));
-        let is_ours = unit == BROADCAST || is_served(unit);
-        let answer = if is_ours { Candidate::Wrong } else { self.answer(input) };
-        match (answer, request) {
-            (Candidate::Whole(length), _) => {
-                input.advance(length);
-                self.asked = None;
-                Some(WireFrame::OfOthers)
+        let mut may_come = false;
+        for start in 0..=glitches(input) {
+            let bytes = &input[start..];
+            let is_ours = match bytes.first() {
+                // A broadcast is not looked for behind a glitch: the glitch would make one of any frame.
+                Some(&BROADCAST) if start > 0 => continue,
+                Some(&unit) => unit == BROADCAST || is_served(unit),
+                None => false,
+            };
+            match self.front(bytes, is_ours, pause) {
+                Front::Whole { sender, length } => return Some(self.take(input, start, length, sender)),
+                Front::Pending => may_come = true,
+                Front::Wrong => {}
             }
+        }
+        if !may_come {
+            self.alignment = Alignment::Lost;
+        }
+        None
+    }
+
+    /// What stands at the front of `bytes`.
+    fn front(&self, bytes: &[u8], is_ours: bool, pause: Pause) -> Front {
+        let request = candidate(bytes, request_length(bytes));
+        if is_ours {
+            return match request {
+                Candidate::Whole(length) => Front::Whole { sender: FrameSender::ClientHere, length },
+                Candidate::Pending => Front::Pending,
+                Candidate::Wrong => Front::Wrong,
+            };
+        }
+        let foreign = |frame, length| Front::Whole { sender: FrameSender::Foreign(frame), length };
+        match (self.answer(bytes), request) {
+            (Candidate::Whole(length), Candidate::Whole(other)) if length == other => {
+                let is_answer = self.is_answered_by(bytes[0], &bytes[1..length - CRC]);
+                foreign(if is_answer { ForeignFrame::Answer } else { ForeignFrame::Ambiguous }, length)
+            }
+            (Candidate::Whole(length), _) => foreign(ForeignFrame::Answer, length),
             // A long answer may begin with bytes that look like a whole request.
-            (Candidate::Pending, Candidate::Whole(_)) if pause == Pause::No => None,
+            (Candidate::Pending, Candidate::Whole(_)) if pause == Pause::No => Front::Pending,
             (Candidate::Pending | Candidate::Wrong, Candidate::Whole(length)) => {
-                Some(self.take_request(input, 0, length, is_ours))
+                foreign(ForeignFrame::Request, length)
             }
-            (Candidate::Pending | Candidate::Wrong, Candidate::Pending | Candidate::Wrong) => {
-                let (start, behind) = behind_glitch(input);
-                let may_come = [answer, request, behind].contains(&Candidate::Pending);
-                match behind {
-                    Candidate::Whole(length) => {
-                        let is_ours = is_served(input[start]);
-                        Some(self.take_request(input, start, length, is_ours))
-                    }
-                    Candidate::Pending | Candidate::Wrong => {
-                        if !may_come {
-                            self.alignment = Alignment::Lost;
-                        }
-                        None
-                    }
-                }
-            }
+            (Candidate::Pending, Candidate::Pending | Candidate::Wrong)
+            | (Candidate::Wrong, Candidate::Pending) => Front::Pending,
+            (Candidate::Wrong, Candidate::Wrong) => Front::Wrong,
         }
     }
 
     /// An answer of another server at the front.
-    fn answer(&self, input: &[u8]) -> Candidate {
-        let Some(function) = input.get(1) else { return Candidate::Pending };
-        let asked = self.asked.as_ref().filter(|(unit, _)| *unit == input[0]);
+    fn answer(&self, bytes: &[u8]) -> Candidate {
+        let Some(function) = bytes.get(1) else { return Candidate::Pending };
+        let asked = self.asked.as_ref().filter(|(unit, _)| *unit == bytes[0]);
         let asked = asked.and_then(|(_, pdu)| pdu.as_ref());
-        let asked = asked.filter(|pdu| pdu.function().0 == function & !EXCEPTION);
-        let length = match asked {
-            Some(pdu) => reply::length(pdu, &input[1..]),
-            None => reply::length_by_counts(&input[1..]),
+        let asked = asked.filter(|pdu| pdu.function().0 == function & !EXCEPTION_BIT);
+        let length = match asked.map_or(Length::Unknown, |pdu| reply::length(pdu, &bytes[1..])) {
+            // Another answer than the one to the last request, such as a late one.
+            Length::Unknown => reply::length_by_counts(&bytes[1..]),
+            length @ (Length::Exact(_) | Length::Pending) => length,
         };
         match length {
             Length::Exact(0) => Candidate::Wrong,
-            Length::Exact(length) => candidate(input, Some(length + OVERHEAD)),
-            Length::Pending | Length::Unknown => Candidate::Pending,
+            Length::Exact(length) => candidate(bytes, Some(length + OVERHEAD)),
+            Length::Pending => Candidate::Pending,
+            // No answer of a function with known lengths is longer than a frame.
+            Length::Unknown if request_length(bytes).is_some() => Candidate::Wrong,
+            Length::Unknown => Candidate::Pending,
         }
     }
 
-    fn take_request(
-        &mut self,
-        input: &mut BytesMut,
-        start: usize,
-        length: usize,
-        is_ours: bool,
-    ) -> WireFrame {
+    /// Whether the last request to another server is answered by this frame.
+    fn is_answered_by(&self, unit: u8, pdu: &[u8]) -> bool {
+        match &self.asked {
+            Some((asked, Some(request))) => *asked == unit && reply::answers(request, pdu),
+            Some((_, None)) | None => false,
+        }
+    }
+
+    fn take(&mut self, input: &mut BytesMut, start: usize, length: usize, sender: FrameSender) -> WireFrame {
         let adu = &input[start..start + length];
         // A copy: a slice would keep the whole receive buffer alive for as long as the request is queued.
-        let (unit, pdu) = (adu[0], Bytes::copy_from_slice(&adu[1..length - 2]));
+        let (unit, pdu) = (adu[0], Bytes::copy_from_slice(&adu[1..length - CRC]));
         input.advance(start + length);
         self.alignment = Alignment::Aligned;
-        if is_ours {
-            self.asked = None;
-            return WireFrame::Request { unit, pdu };
+        match sender {
+            FrameSender::ClientHere => WireFrame::Request { unit, pdu },
+            FrameSender::Foreign(frame) => {
+                self.asked = match frame {
+                    ForeignFrame::Request | ForeignFrame::Ambiguous => {
+                        Some((unit, RequestPdu::decode(pdu).ok()))
+                    }
+                    ForeignFrame::Answer => None,
+                };
+                WireFrame::Foreign(frame)
+            }
         }
-        self.asked = Some((unit, RequestPdu::decode(pdu).ok()));
-        WireFrame::OfOthers
     }
 
     /// The line is quiet: the buffer is one frame, or none.
     fn end(&mut self, input: &mut BytesMut, is_served: &impl Fn(u8) -> bool) -> WireFrame {
         let length = input.len();
-        let is_whole = length <= ADU_MAX && crc_is_right(input) && self.alignment != Alignment::Cut;
-        if is_whole {
+        if length <= ADU_MAX && crc_is_right(input) && self.alignment != Alignment::Cut {
             let unit = input[0];
-            if unit == BROADCAST || is_served(unit) {
-                return self.take_request(input, 0, length, true);
-            }
+            let sender = if unit == BROADCAST || is_served(unit) {
+                FrameSender::ClientHere
+            } else if self.is_answered_by(unit, &input[1..length - CRC]) {
+                FrameSender::Foreign(ForeignFrame::Answer)
+            } else {
+                FrameSender::Foreign(ForeignFrame::Ambiguous)
+            };
+            return self.take(input, 0, length, sender);
         }
+        // It may have been the answer that was waited for.
+        self.asked = None;
         self.alignment = Alignment::Aligned;
         input.clear();
-        if is_whole { WireFrame::OfOthers } else { WireFrame::Dropped(length) }
+        WireFrame::Dropped(length)
     }
 }
 
-/// A request behind one or two bytes as a transceiver makes them that changes direction, and where it begins. Only
-/// where a frame may begin: inside a frame of others nothing is looked for.
-fn behind_glitch(input: &[u8]) -> (usize, Candidate) {
-    let glitches = input.iter().take(GLITCH_MAX).take_while(|&&byte| matches!(byte, 0x00 | 0xFF)).count();
-    let found = (1..=glitches).filter(|&start| input.get(start).is_none_or(|&unit| unit != BROADCAST));
-    let found = found.map(|start| (start, candidate(&input[start..], request_length(&input[start..]))));
-    let rank = |(_, candidate): &(usize, Candidate)| match candidate {
-        Candidate::Whole(_) => 0,
-        Candidate::Pending => 1,
-        Candidate::Wrong => 2,
-    };
-    found.min_by_key(rank).unwrap_or((0, Candidate::Wrong))
+/// A whole request or answer at the front of `bytes`, or behind a glitch.
+#[must_use]
+pub fn frame_at_front(bytes: &[u8]) -> Option<&[u8]> {
+    (0..=glitches(bytes)).find_map(|start| {
+        let bytes = &bytes[start..];
+        let answer = bytes.get(1..).filter(|pdu| !pdu.is_empty()).map(reply::length_by_counts);
+        let answer = match answer {
+            Some(Length::Exact(length)) => candidate(bytes, Some(length + OVERHEAD)),
+            Some(Length::Pending | Length::Unknown) | None => Candidate::Wrong,
+        };
+        [candidate(bytes, request_length(bytes)), answer].into_iter().find_map(|candidate| match candidate {
+            Candidate::Whole(length) => bytes.get(..length),
+            Candidate::Pending | Candidate::Wrong => None,
+        })
+    })
+}
+
+/// How many bytes at the front may be a glitch, as a transceiver makes it that changes direction. Inside a frame none
+/// is looked for.
+fn glitches(bytes: &[u8]) -> usize {
+    bytes.iter().take(GLITCH_MAX).take_while(|&&byte| matches!(byte, 0x00 | 0xFF)).count()
 }
 
 fn candidate(input: &[u8], length: Option<usize>) -> Candidate {
@@ -220,9 +289,11 @@ fn candidate(input: &[u8], length: Option<usize>) -> Candidate {
 }
 
 const BROADCAST: u8 = 0;
-const EXCEPTION: u8 = 0x80;
 
-/// Stray bytes that are passed over in front of a request.
+/// Bytes of the CRC.
+const CRC: usize = 2;
+
+/// Stray bytes that are passed over in front of a frame.
 const GLITCH_MAX: usize = 2;
 
 #[cfg(test)]
@@ -246,7 +317,7 @@ mod tests {
         let mut drain = |input: &mut BytesMut, pause| loop {
             match receiver.next(input, pause, is_ours) {
                 WireFrame::Incomplete => break,
-                frame @ (WireFrame::Request { .. } | WireFrame::OfOthers | WireFrame::Dropped(_)) => {
+                frame @ (WireFrame::Request { .. } | WireFrame::Foreign(_) | WireFrame::Dropped(_)) => {
                     found.push(frame);
                 }
             }
@@ -265,6 +336,10 @@ mod tests {
     }
 
     const READ: &[u8] = &[3, 0, 0, 0, 2];
+    const WRITE: &[u8] = &[6, 0, 1, 0, 3];
+    const ASKED: WireFrame = WireFrame::Foreign(ForeignFrame::Request);
+    const ANSWERED: WireFrame = WireFrame::Foreign(ForeignFrame::Answer);
+    const EITHER: WireFrame = WireFrame::Foreign(ForeignFrame::Ambiguous);
 
     /// An answer of the other server with this in its registers.
     fn answer_with(registers: &[u8]) -> Bytes {
@@ -277,12 +352,12 @@ mod tests {
         let asked = encode(OTHER, &[3, 0, 0, 0, 8]);
         let behind = encode(OURS, READ);
         let line = [&asked[..], &answer_with(&registers), &behind].concat();
-        let expected = vec![WireFrame::OfOthers, WireFrame::OfOthers, request(OURS, READ)];
+        let expected = vec![ASKED, ANSWERED, request(OURS, READ)];
         for size in 1..line.len() {
             assert_eq!(read(line.chunks(size)), expected, "in pieces of {size}");
         }
         // The same without its request, as after a start in the middle of the conversation.
-        assert_eq!(read([&answer_with(&registers)[..]]), [WireFrame::OfOthers]);
+        assert_eq!(read([&answer_with(&registers)[..]]), [ANSWERED]);
     }
 
     #[test]
@@ -324,6 +399,45 @@ mod tests {
             let line = [glitch, &encode(OURS, READ)].concat();
             assert_eq!(read([&line[..]]), [request(OURS, READ)], "{glitch:02X?}");
         }
+    }
+
+    #[test]
+    fn a_glitch_in_front_of_another_servers_answer_hides_no_request() {
+        for glitch in [&[0x00][..], &[0xFF], &[0xFF, 0x00]] {
+            let asked = encode(OTHER, &[3, 0, 0, 0, 2]);
+            let line = [&asked[..], glitch, &answer_with(&[0, 1, 0, 2]), &encode(OURS, READ)].concat();
+            assert_eq!(read([&line[..]]), [ASKED, ANSWERED, request(OURS, READ)], "{glitch:02X?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_length_than_the_last_request_says_hides_no_request() {
+        let line =
+            [&encode(OTHER, &[3, 0, 0, 0, 8])[..], &answer_with(&[0, 1]), &encode(OURS, READ)].concat();
+        assert_eq!(read([&line[..]]), [ASKED, ANSWERED, request(OURS, READ)]);
+    }
+
+    #[test]
+    fn a_late_answer_is_told_from_a_request_that_looks_the_same() {
+        let write = encode(OTHER, WRITE);
+        let line = [&write[..], &encode(OURS, READ), &write, &write, &write].concat();
+        assert_eq!(read([&line[..]]), [EITHER, request(OURS, READ), ANSWERED, EITHER, ANSWERED]);
+        let late = [&encode(OTHER, READ)[..], &encode(OURS, READ), &answer_with(&[0, 1, 0, 2])].concat();
+        assert_eq!(read([&late[..]]), [ASKED, request(OURS, READ), ANSWERED]);
+    }
+
+    #[test]
+    fn a_frame_at_the_front_is_a_request_or_an_answer_with_a_right_crc() {
+        let (asked, answered) = (encode(OTHER, READ), answer_with(&[0, 1, 0, 2]));
+        for frame in [&asked, &answered] {
+            for glitch in [&[][..], &[0x00], &[0x00, 0xFF]] {
+                let line = [glitch, frame, &[0x55]].concat();
+                assert_eq!(frame_at_front(&line), Some(&frame[..]), "{line:02X?}");
+                assert_eq!(frame_at_front(&line[..line.len() - 2]), None, "{line:02X?}");
+            }
+        }
+        assert_eq!(frame_at_front(&[&[0x07][..], &asked].concat()), None);
+        assert_eq!(frame_at_front(&[]), None);
     }
 
     #[test]

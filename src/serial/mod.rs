@@ -32,6 +32,6 @@ pub use own_connections::OwnConnections;
 pub use port::{Network, OpenError, OpenPort};
 pub use port_view::PortView;
 pub use settings::{Direction, PortDevice, PortSettings, ServerAddress};
-pub use supervision::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised};
+pub use supervision::{CALM, RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, Supervised, panic_message};
 pub use transport::{Connection, Transport};
 pub use watchdog::Watchdog;

@@ -81,7 +81,7 @@ pub async fn run<S, E, F, O>(
         };
         let started = Instant::now();
         let Err(ended) = tokio::spawn(bus_task::run(parts, opener(), timer())).await else { return };
-        let why = message(ended);
+        let why = panic_message(ended);
         bus.forget(&why);
         if started.elapsed() >= CALM {
             pause = RESTART_PAUSE_MIN;
@@ -111,7 +111,8 @@ impl Supervised {
 }
 
 /// The message of a task that panicked.
-fn message(ended: JoinError) -> String {
+#[must_use]
+pub fn panic_message(ended: JoinError) -> String {
     let payload = match ended.try_into_panic() {
         Ok(payload) => payload,
         Err(cancelled) => return cancelled.to_string(),

@@ -12,6 +12,7 @@ import by_metrics
 import by_nmap
 import by_pymodbus
 import by_read
+import by_serial_client
 import by_serial_servers
 import by_sockets
 import by_tls
@@ -29,6 +30,7 @@ PEERS = [
     ("metergate export and pymodbus", by_export.CHECKS),
     ("raw sockets", by_sockets.CHECKS),
     ("nmap modbus-discover", by_nmap.CHECKS),
+    ("mbpoll, a serial client", by_serial_client.CHECKS),
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
     ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),

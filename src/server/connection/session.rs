@@ -37,6 +37,8 @@ pub(super) struct Session {
     in_flight: RequestTable,
     handover: Handover,
     replies: ReplyBuffer,
+    /// At a serial port: the reply that waits to be sent. Most are not, if the client's patience is short.
+    unsent: Option<UnsentReply>,
     /// One hint per connection is enough.
     has_hinted: bool,
     /// Whether the client is a bus of this gateway; `None` before the first request, which a bus sends only once its
@@ -47,6 +49,25 @@ pub(super) struct Session {
     /// Requests received, and how many of them the snapshot answered, not counted yet.
     came: u64,
     found: u64,
+}
+
+/// A reply that becomes part of traffic and counters only if it is sent.
+#[derive(Debug)]
+struct UnsentReply {
+    sender: Sender,
+    adu: Adu,
+    visibility: Visibility,
+}
+
+/// Who sees a reply in the traffic.
+#[derive(Clone, Copy, Debug)]
+enum Visibility {
+    /// Everybody, also later.
+    Kept,
+    /// Present followers: it used no line.
+    Passing,
+    /// Nobody: too many use no line.
+    Hidden,
 }
 
 impl Session {
@@ -64,6 +85,7 @@ impl Session {
             in_flight: RequestTable::default(),
             handover: Handover::default(),
             replies: ReplyBuffer::default(),
+            unsent: None,
             has_hinted: false,
             is_own_bus: None,
             transaction_id: 0,
@@ -101,6 +123,13 @@ impl Session {
     /// The kernel accepted `count` bytes of replies.
     pub(super) fn handle_written(&mut self, count: usize) {
         self.replies.handle_written(count);
+    }
+
+    /// The reply at a serial port is being sent.
+    pub(super) fn handle_transmitted(&mut self, now: Instant) {
+        if let Some(reply) = self.unsent.take() {
+            self.note_reply(reply, now);
+        }
     }
 
     /// The client closed its sending side.
@@ -260,8 +289,7 @@ impl Session {
                 Ready::Reply { asked, pdu, served } => {
                     let adu = asked.header.reply(pdu);
                     let sender = Sender::Gateway { served, asked: asked.pdu, since: asked.at.into_std() };
-                    self.note(sender, adu.clone(), now);
-                    self.push(&adu, now);
+                    self.push(UnsentReply { sender, adu, visibility: Visibility::Kept }, now);
                 }
                 Ready::Lookup { key, asked, bus, unit, pdu } => {
                     let state = self.client.listener.load_full();
@@ -289,14 +317,13 @@ impl Session {
     /// Answers a request without use of a line.
     fn pass(&mut self, header: Header, asked: &Bytes, pdu: Bytes, served: Served, now: Instant) {
         let reply = header.reply(pdu);
-        if self.traffic.permits_passing(now.into_std()) {
-            let sender = Sender::Gateway { served, asked: asked.clone(), since: now.into_std() };
-            for (sender, adu) in [(Sender::Client, header.reply(asked.clone())), (sender, reply.clone())] {
-                let link = Arc::clone(&self.client.link);
-                self.traffic.note_passing(Message { link, sender, adu, at: now.into_std() });
-            }
-        }
-        self.push(&reply, now);
+        let visibility = match self.traffic.permits_passing(now.into_std()) {
+            true => Visibility::Passing,
+            false => Visibility::Hidden,
+        };
+        self.note(Sender::Client, header.reply(asked.clone()), visibility, now);
+        let sender = Sender::Gateway { served, asked: asked.clone(), since: now.into_std() };
+        self.push(UnsentReply { sender, adu: reply, visibility }, now);
     }
 
     /// Refuses a request before it reaches a line.
@@ -364,6 +391,7 @@ impl Session {
             AduFraming::Tcp => return,
             AduFraming::Rtu => self.replies.drop_unbegun(),
         }
+        self.unsent = None;
         if let Some(key) = self.in_flight.supersede() {
             debug!("the client sent its next request; the one before is given up");
             self.channel.supersede(key);
@@ -407,22 +435,39 @@ impl Session {
 
     /// A client's request was sent to a line, postponed, or refused.
     fn note_request(&self, asked: &TimedRequest) {
-        self.note(Sender::Client, asked.header.reply(asked.pdu.clone()), asked.at);
+        let request = asked.header.reply(asked.pdu.clone());
+        self.note(Sender::Client, request, Visibility::Kept, asked.at);
     }
 
-    fn note(&self, sender: Sender, adu: Adu, at: Instant) {
-        let link = Arc::clone(&self.client.link);
-        self.traffic.note_message(Message { link, sender, adu, at: at.into_std() });
+    fn note(&self, sender: Sender, adu: Adu, visibility: Visibility, at: Instant) {
+        let message = || Message { link: Arc::clone(&self.client.link), sender, adu, at: at.into_std() };
+        match visibility {
+            Visibility::Kept => self.traffic.note_message(message()),
+            Visibility::Passing => self.traffic.note_passing(message()),
+            Visibility::Hidden => {}
+        }
     }
 
-    fn push(&mut self, reply: &Adu, now: Instant) {
-        if let [function, code, ..] = reply.pdu[..]
+    /// A reply is sent.
+    fn note_reply(&self, reply: UnsentReply, now: Instant) {
+        let UnsentReply { sender, adu, visibility } = reply;
+        if let [function, code, ..] = adu.pdu[..]
             && function & EXCEPTION_BIT != 0
         {
             self.metrics.note_exception(ExceptionCode(code));
         }
-        trace!(unit = reply.unit, transaction = reply.transaction_id, length = reply.pdu.len(), "reply");
-        self.replies.push(reply, self.client.link.framing, now);
+        self.note(sender, adu, visibility, now);
+    }
+
+    /// Sends a reply; at a serial port, only if it can begin in time, which is not known here.
+    fn push(&mut self, reply: UnsentReply, now: Instant) {
+        let adu = &reply.adu;
+        trace!(unit = adu.unit, transaction = adu.transaction_id, length = adu.pdu.len(), "reply");
+        self.replies.push(adu, self.client.link.framing, now);
+        match self.client.link.client {
+            Endpoint::Tcp(_) => self.note_reply(reply, now),
+            Endpoint::Serial(_) => self.unsent = Some(reply),
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
+use metergate::line::{Framing, Parity};
 use metergate::modbus::rtu;
+use metergate::serial::{Direction, Network, PortDevice, PortSettings, port};
+use metergate::traffic::TrafficKind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::task::spawn_blocking;
 
@@ -17,6 +20,8 @@ use crate::support::program::Folder;
 use crate::support::terminal::Terminal;
 
 const UNIT: u8 = 1;
+const ABSENT: u8 = 2;
+const FRAMING: Framing = Framing { baud_rate: 115_200, parity: Parity::None, stop_bits: 1 };
 
 fn config(unit: &CounterUnit, listener: &Path, keys: &str) -> Config {
     let (line, port) = (unit.device().display(), listener.display());
@@ -30,12 +35,19 @@ fn config(unit: &CounterUnit, listener: &Path, keys: &str) -> Config {
 /// The client's end of the line.
 struct Client {
     terminal: Terminal,
+    /// When the last answer has ended on a wire of this rate, and the silence after it: a pseudo terminal is faster.
+    free_at: Instant,
 }
 
 impl Client {
+    fn new(terminal: Terminal) -> Self {
+        Self { terminal, free_at: Instant::now() }
+    }
+
     /// What comes within a while after `adu` was sent; nothing if nothing does.
     async fn ask(mut self, adu: Vec<u8>, patience: Duration) -> (Self, Vec<u8>) {
         let asked = spawn_blocking(move || {
+            std::thread::sleep(self.free_at.saturating_duration_since(Instant::now()));
             self.terminal.far.write_all(&adu).unwrap();
             let (until, mut answer) = (Instant::now() + patience, Vec::new());
             while answer.len() < 5 || !rtu::crc_is_right(&answer) {
@@ -48,6 +60,7 @@ impl Client {
                 let length = self.terminal.far.read(&mut buffer).unwrap();
                 answer.extend_from_slice(&buffer[..length]);
             }
+            self.free_at = Instant::now() + FRAMING.wire_time(answer.len()) + rtu::silence(FRAMING.baud_rate);
             (self, answer)
         });
         asked.await.unwrap()
@@ -73,7 +86,7 @@ async fn a_serial_client_reads_and_writes_and_what_is_not_for_the_gateway_is_lef
     let (unit, terminal) = (CounterUnit::start(), Terminal::open());
     let config = config(&unit, &terminal.device, "writes: allow, answer_within: 900ms");
     let gateway = Gateway::start(&config).unwrap();
-    let client = Client { terminal };
+    let client = Client::new(terminal);
     let (client, counter) = client.read(UNIT, &[3, 0, 0, 0, 2]).await;
     assert_eq!(counter[..2], [3, 4]);
     let [high, low] = WRITABLE.to_be_bytes();
@@ -104,12 +117,12 @@ async fn a_port_that_was_gone_is_served_again_and_a_reload_takes_it_away() {
     symlink(&first.device, &device).unwrap();
     let served = config(&unit, &device, "answer_within: 900ms");
     let mut gateway = Gateway::start(&served).unwrap();
-    let (client, _) = Client { terminal: first }.read(UNIT, &[3, 0, 0, 0, 2]).await;
+    let (client, _) = Client::new(first).read(UNIT, &[3, 0, 0, 0, 2]).await;
     drop(client);
     std::fs::remove_file(&device).unwrap();
     let second = Terminal::open();
     symlink(&second.device, &device).unwrap();
-    let (client, _) = Client { terminal: second }.read(UNIT, &[3, 0, 0, 0, 2]).await;
+    let (client, _) = Client::new(second).read(UNIT, &[3, 0, 0, 0, 2]).await;
     // A change that does not concern the port is obeyed from the next request on.
     let refused = &[6, 0, 1, 0, 3];
     let (client, answer) = client.ask(rtu::encode(UNIT, refused).to_vec(), Duration::from_secs(2)).await;
@@ -128,5 +141,40 @@ async fn a_port_that_was_gone_is_served_again_and_a_reload_takes_it_away() {
     let ask = rtu::encode(UNIT, &[3, 0, 0, 0, 2]).to_vec();
     let (_client, answer) = client.ask(ask, Duration::from_millis(500)).await;
     assert_eq!(answer, Vec::<u8>::new());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_moves_to_a_bus_is_free_though_a_request_of_its_client_is_in_flight() {
+    let (unit, mut terminal) = (CounterUnit::start(), Terminal::open());
+    // One unit is not there: its answer takes longer than the reload.
+    let (line, port) = (unit.device().display(), terminal.device.display());
+    let served = format!(
+        "status: off\nlisteners: [{{device: {port}, answer_within: 60s}}]\nbuses:\n  - {{name: riser, device: {line}, \
+         baud_rate: 115200, response_timeout: 10s, units: [{{id: {ABSENT}}}]}}\n"
+    );
+    let mut gateway = Gateway::start(&config::parse(&served, "metergate.yaml").unwrap().config).unwrap();
+    let received = |gateway: &Gateway| {
+        gateway.traffic().kept().iter().any(|event| matches!(event.kind, TrafficKind::Client(_)))
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while !received(&gateway) {
+        assert!(Instant::now() < until, "the request is not received");
+        // Before the port is open it is lost.
+        terminal.far.write_all(&rtu::encode(ABSENT, &[3, 0, 0, 0, 2])).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let moved = format!(
+        "status: off\nlisteners: [{{address: '127.0.0.1:0'}}]\nbuses:\n  - {{name: riser, device: {}, baud_rate: \
+         115200, units: [{{id: {UNIT}}}]}}\n",
+        unit.device().display()
+    );
+    gateway.reload(&config::parse(&moved, "metergate.yaml").unwrap().config).await.unwrap();
+    let settings = PortSettings {
+        device: PortDevice::Path(terminal.device.clone()),
+        framing: FRAMING,
+        direction: Direction::Auto,
+    };
+    port::open(settings, Duration::from_millis(500), Network::default()).await.expect("the device is free");
     gateway.stop().await;
 }

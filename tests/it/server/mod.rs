@@ -7,4 +7,5 @@ mod requests_and_replies;
 mod rtu_over_tcp;
 mod rules;
 mod serial_client;
+mod serial_client_task;
 mod tls;

@@ -270,9 +270,15 @@ impl Audited {
     }
 
     pub(super) fn connect(self) -> (Peer<DuplexStream>, JoinHandle<()>, impl FnOnce() -> Vec<Record>) {
-        let Self { state, audit_log, file } = self;
+        let (state, records) = self.split();
         let (peer, task) = connect(state);
-        (peer, task, move || {
+        (peer, task, records)
+    }
+
+    /// The listener's state, and the way to the records once nothing has the state any more.
+    pub(super) fn split(self) -> (ListenerState, impl FnOnce() -> Vec<Record>) {
+        let Self { state, audit_log, file } = self;
+        (state, move || {
             Arc::into_inner(audit_log).expect("the connection has ended").close();
             let text = std::fs::read_to_string(&file).unwrap();
             std::fs::remove_file(file).unwrap();

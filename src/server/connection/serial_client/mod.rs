@@ -6,14 +6,16 @@
 //! is not sent.
 //!
 //! ```text
-//! task ──┬── wire ── echo       bytes and instants in, requests and frames to be sent out
-//!        ├── ManagedPort        opened, lost, opened again
-//!        └── session            routes, snapshot, buses, audit
+//! supervision ── task ──┬── wire ── echo       bytes and instants in, requests and frames to be sent out
+//!                       ├── ManagedPort        opened, lost, opened again
+//!                       └── session            routes, snapshot, buses, audit
 //! ```
 
 mod echo;
+mod supervision;
 mod task;
 mod wire;
 
+pub use supervision::supervise;
 pub use task::{SerialClientParts, run};
 pub use wire::{ClientWire, WireAction};

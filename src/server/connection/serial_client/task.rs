@@ -29,7 +29,7 @@ use crate::server::settings::ClientPort;
 use crate::traffic::Link;
 
 /// The parts the task is built from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SerialClientParts {
     /// The listener's present settings.
     pub listener: Arc<ArcSwap<ListenerState>>,
@@ -41,9 +41,13 @@ pub struct SerialClientParts {
     pub port: Arc<ArcSwap<PortView>>,
     /// Ends the task: the request in flight is answered.
     pub stop: CancellationToken,
+    /// Ends the task without waiting for the request in flight: only the frame being sent is sent to its end.
+    pub removed: CancellationToken,
+    /// Cancelled by the task when it has closed the port for good.
+    pub port_closed: CancellationToken,
 }
 
-/// Serves the client until it is stopped. `open` opens the port by name, each time anew, with the listener's present
+/// Serves the client until it is stopped or removed. `open` opens the port by name, each time anew, with the listener's present
 /// settings.
 pub async fn run<S, E, F, O>(parts: SerialClientParts, open: F, timer: Timer)
 where
@@ -52,7 +56,7 @@ where
     F: FnMut() -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
-    let SerialClientParts { listener, client_port, reloaded, port, stop } = parts;
+    let SerialClientParts { listener, client_port, reloaded, port, stop, removed, port_closed } = parts;
     let now = Instant::now();
     let endpoint = Endpoint::Serial(client_port.device.clone());
     let client = ClientContext {
@@ -80,11 +84,19 @@ where
         phase: Phase::Open,
     };
     task.take_settings();
-    task.run(&timer, &reloaded, &stop).await;
+    task.run(&timer, &reloaded, &End { stop, removed }).await;
+    port_closed.cancel();
+    task.finish_writes(&timer).await;
 }
 
 fn new_wire(client_port: &ClientPort) -> ClientWire {
     ClientWire::new(client_port.framing, client_port.echo)
+}
+
+/// The two ways to end the task.
+struct End {
+    stop: CancellationToken,
+    removed: CancellationToken,
 }
 
 /// The phase of the task.
@@ -94,6 +106,8 @@ enum Phase {
     Open,
     /// The request in flight is answered, and no other is handled.
     Draining,
+    /// The frame being sent is sent to its end.
+    Closing,
 }
 
 struct SerialClientTask<S, F, O> {
@@ -116,13 +130,20 @@ where
     F: FnMut() -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
-    async fn run(&mut self, timer: &Timer, reloaded: &Notify, stop: &CancellationToken) {
+    /// Serves the client, and closes the port.
+    async fn run(&mut self, timer: &Timer, reloaded: &Notify, end: &End) {
         let mut buffer = vec![0; READ_SIZE];
         let opened = self.port.begin_opening();
         self.handle_change(opened, Instant::now());
-        while self.phase == Phase::Open || self.is_busy() {
-            self.perform_actions(Instant::now()).await;
-            let wake = [self.wire.poll_timeout(), self.session.poll_timeout().map(Instant::into_std)];
+        loop {
+            let now = Instant::now();
+            self.apply_port_settings(now);
+            self.perform_actions(now).await;
+            if self.has_ended(now) {
+                break;
+            }
+            let answer_due = self.session.poll_timeout().map(Instant::into_std);
+            let wake = [self.wire.poll_timeout(), answer_due, self.closing_at(now)];
             let wake = wake.into_iter().flatten().min();
             let awaits_answers = self.session.awaits_answers();
             let (_, handover) = self.session.outputs();
@@ -139,12 +160,18 @@ where
                     self.session.handle_timeout(now);
                 }
                 () = handover.advance() => {}
-                () = reloaded.notified() => self.reload(),
-                () = stop.cancelled(), if self.phase == Phase::Open => self.phase = Phase::Draining,
+                () = reloaded.notified() => self.take_settings(),
+                () = end.removed.cancelled(), if self.phase != Phase::Closing => self.phase = Phase::Closing,
+                () = end.stop.cancelled(), if self.phase == Phase::Open => self.phase = Phase::Draining,
             }
         }
         self.port.close();
         self.session.handle_gone(Instant::now());
+        info!(listener = %self.client.link.listener, "serial client no longer served");
+    }
+
+    /// Records the outcomes of writes whose client is no longer served.
+    async fn finish_writes(&mut self, timer: &Timer) {
         while self.session.has_late_writes() {
             tokio::select! {
                 biased;
@@ -156,12 +183,27 @@ where
                 }
             }
         }
-        info!(listener = %self.client.link.listener, "serial client no longer served");
     }
 
-    /// Whether an answer is still to be sent.
-    fn is_busy(&self) -> bool {
-        self.port.is_open() && (self.session.in_flight() > 0 || self.wire.has_answer())
+    /// Whether nothing is left to be done.
+    fn has_ended(&self, now: Instant) -> bool {
+        let awaits_answer = match self.phase {
+            Phase::Open => return false,
+            Phase::Draining => self.session.in_flight() > 0 || self.wire.has_answer(),
+            Phase::Closing => false,
+        };
+        !self.port.is_open() || !(awaits_answer || self.is_sending(now))
+    }
+
+    /// Whether an answer is still being sent: closing the port would cut it off.
+    fn is_sending(&self, now: Instant) -> bool {
+        self.port.is_open() && self.wire.sending_until().is_some_and(|end| now.into_std() < end)
+    }
+
+    /// When the port may be closed, if that is what is waited for.
+    fn closing_at(&self, now: Instant) -> Option<std::time::Instant> {
+        let is_awaited = self.phase != Phase::Open || self.has_new_port_settings();
+        self.wire.sending_until().filter(|_| is_awaited && self.is_sending(now))
     }
 
     /// Performs the actions of the line and passes answers to it, until there are none.
@@ -169,10 +211,15 @@ where
         loop {
             while let Some(action) = self.wire.poll_action() {
                 match action {
-                    WireAction::Request { unit, pdu } => self.handle_request(unit, pdu, now),
+                    WireAction::Request { unit, pdu, received_at } => {
+                        self.handle_request(unit, pdu, received_at.into(), now);
+                    }
                     WireAction::Superseded => self.session.supersede(),
                     WireAction::Transmit(adu) => match self.port.send(&adu).await {
-                        Ok(()) => trace!(listener = %self.client.link.listener, "sent {}", Hex(&adu)),
+                        Ok(()) => {
+                            trace!(listener = %self.client.link.listener, "sent {}", Hex(&adu));
+                            self.session.handle_transmitted(now);
+                        }
                         Err(lost) => self.handle_change(Some(lost), now),
                     },
                     WireAction::TooLate => self.log_too_late(now),
@@ -192,22 +239,22 @@ where
         }
     }
 
-    fn handle_request(&mut self, unit: u8, pdu: Bytes, now: Instant) {
-        if self.phase == Phase::Draining {
-            return;
-        }
-        if self.session.in_flight() >= self.state.settings.max_in_flight {
+    fn handle_request(&mut self, unit: u8, pdu: Bytes, received_at: Instant, now: Instant) {
+        let has_room = self.session.in_flight() < self.state.settings.max_in_flight;
+        if self.phase != Phase::Open || !has_room {
+            // The answer to the request before must not be taken for the answer to this one.
             self.session.supersede();
-            return self.log(
-                LogKind::Stalled,
-                now,
-                "a request is not answered: too many before it are still open",
-            );
+            self.wire.drop_request();
+            if !has_room {
+                let what = "a request is not answered: too many before it are still open";
+                self.log(LogKind::Stalled, now, what);
+            }
+            return;
         }
         // Its transaction identifier matters to no one: one request is in flight.
         let adu = Adu { transaction_id: self.session.next_transaction(), unit, pdu };
         let state = Arc::clone(&self.state);
-        self.session.handle_request(adu, &state, now, clock::at(now));
+        self.session.handle_request(adu, &state, received_at, clock::at(now));
     }
 
     fn handle_activity(&mut self, activity: PortActivity, buffer: &[u8]) {
@@ -262,25 +309,28 @@ where
         self.wire.handle_settings(self.state.served_units(), self.state.settings.deadline());
     }
 
-    /// The settings have changed; the port is opened anew only if they concern it.
-    fn reload(&mut self) {
-        let client_port = self.client_port.clone();
-        self.take_settings();
-        if client_port != self.client_port {
-            let device = self.port.device().clone();
-            let opened = self.port.reopen(device);
-            self.restart_wire();
-            self.handle_change(opened, Instant::now());
-        }
-    }
-
-    /// Takes over the listener's present settings.
+    /// Takes over the listener's present settings; those of the port later, when no answer is being sent.
     fn take_settings(&mut self) {
         self.state = self.client.listener.load_full();
+        self.wire.handle_settings(self.state.served_units(), self.state.settings.deadline());
+    }
+
+    /// Whether the settings of the port are not those with which it was opened.
+    fn has_new_port_settings(&self) -> bool {
+        self.state.settings.at.serial().is_some_and(|port| *port != self.client_port)
+    }
+
+    /// Opens the port anew if its settings have changed.
+    fn apply_port_settings(&mut self, now: Instant) {
+        if !self.has_new_port_settings() || self.is_sending(now) {
+            return;
+        }
         if let Some(client_port) = self.state.settings.at.serial() {
             self.client_port = client_port.clone();
         }
-        self.wire.handle_settings(self.state.served_units(), self.state.settings.deadline());
+        let opened = self.port.reopen(self.client_port.port().device);
+        self.restart_wire();
+        self.handle_change(opened, now);
     }
 
     fn log_too_late(&self, now: Instant) {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::echo::{ECHO_DELAY, OwnEcho};
+use super::echo::{NoEcho, OwnEcho};
 use crate::line::{Echo, Framing};
-use crate::modbus::{END_PAUSE, Pause, WireFrame, WireRequests, rtu};
+use crate::modbus::{END_PAUSE, ForeignFrame, Pause, WireFrame, WireRequests, rtu};
 
 /// The line. `handle_*` changes it; then [`poll_action`](Self::poll_action) until there is none, then until
 /// [`poll_timeout`](Self::poll_timeout).
@@ -33,6 +33,8 @@ pub struct ClientWire {
 /// The request whose answer may be sent.
 #[derive(Debug)]
 struct Pending {
+    /// As it was received.
+    request: Bytes,
     /// An answer begins before this instant, or not at all.
     until: Instant,
     answer: Option<Bytes>,
@@ -47,8 +49,10 @@ pub enum WireAction {
         unit: u8,
         /// The PDU, 1 to 253 bytes, not checked.
         pdu: Bytes,
+        /// When its last byte came.
+        received_at: Instant,
     },
-    /// The client asks another server: it has given up on its request here.
+    /// The client asks another server, or sent something damaged: it has given up on its request here.
     Superseded,
     /// Send an answer.
     Transmit(Bytes),
@@ -81,17 +85,12 @@ impl ClientWire {
         (self.served, self.answer_within) = (served, answer_within);
     }
 
-    /// Bytes have been received.
-    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) {
-        self.handle_timeout(now);
-        let held = self.echo.strip(&mut bytes);
-        if held.is_empty() && bytes.is_empty() {
-            return;
+    /// Bytes have been received. No answer is sent now: what has been received may be the client's next request.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        self.end_pause(now);
+        if let Some(NoEcho { bytes, at }) = self.echo.strip(bytes, now) {
+            self.accept(&bytes, at, Pause::No);
         }
-        self.input.extend_from_slice(&held);
-        self.input.extend_from_slice(bytes);
-        self.received_at = Some(now);
-        self.receive(Pause::No, now);
     }
 
     /// The answer to the last request, as it is sent. Without effect if that is superseded or too old.
@@ -102,16 +101,15 @@ impl ClientWire {
         self.send(now);
     }
 
-    /// Does what is due: ends a frame, sends an answer.
+    /// The last request is not handled, and not answered.
+    pub fn drop_request(&mut self) {
+        self.pending = None;
+    }
+
+    /// Does what is due: ends a frame, sends an answer. Must not be called while bytes wait to be read.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let held = self.echo.handle_timeout(now);
-        if !held.is_empty() {
-            self.input.extend_from_slice(&held);
-            self.received_at.get_or_insert(now);
-        }
-        if self.received_at.is_some_and(|at| now >= at + self.quiet()) {
-            self.receive(Pause::Over, now);
-        }
+        self.end_pause(now);
+        self.echo.handle_timeout(now);
         self.send(now);
     }
 
@@ -121,7 +119,7 @@ impl ClientWire {
         let quiet = self.received_at.filter(|_| !self.input.is_empty()).map(|at| at + self.quiet());
         let answer = self.pending.as_ref().filter(|pending| pending.answer.is_some());
         let answer = answer.filter(|_| self.input.is_empty()).and_then(|_| self.silent_from());
-        [quiet, answer, self.echo.poll_timeout()].into_iter().flatten().min()
+        [quiet, answer, self.echo.poll_timeout(self.quiet())].into_iter().flatten().min()
     }
 
     /// What is to be done next.
@@ -135,23 +133,57 @@ impl ClientWire {
         self.pending.as_ref().is_some_and(|pending| pending.answer.is_some())
     }
 
-    fn receive(&mut self, pause: Pause, now: Instant) {
+    /// Until when the last answer is being sent, with what an adapter adds. The port must stay open so long.
+    #[must_use]
+    pub fn sending_until(&self) -> Option<Instant> {
+        self.sent_until.map(|end| end + self.quiet())
+    }
+
+    /// Ends what was received before a pause.
+    fn end_pause(&mut self, now: Instant) {
+        if let Some(NoEcho { bytes, at }) = self.echo.end_pause(self.quiet(), now) {
+            self.accept(&bytes, at, Pause::Over);
+        }
+        if let Some(at) = self.received_at.filter(|at| now >= *at + self.quiet()) {
+            self.receive(Pause::Over, at);
+        }
+    }
+
+    fn accept(&mut self, bytes: &[u8], at: Instant, pause: Pause) {
+        self.input.extend_from_slice(bytes);
+        self.received_at = Some(at);
+        self.receive(pause, at);
+    }
+
+    /// Handles the frames received, the last byte of which came `at`.
+    fn receive(&mut self, pause: Pause, at: Instant) {
         loop {
             match self.requests.next(&mut self.input, pause, |unit| self.served[usize::from(unit)]) {
                 WireFrame::Request { unit, pdu } => {
-                    let is_answered = unit != BROADCAST || self.served[usize::from(BROADCAST)];
-                    let until = now + self.answer_within;
-                    self.pending = is_answered.then_some(Pending { until, answer: None });
-                    self.actions.push_back(WireAction::Request { unit, pdu });
+                    let request = rtu::encode(unit, &pdu);
+                    let until = at + self.answer_within;
+                    self.pending = (unit != BROADCAST).then_some(Pending { request, until, answer: None });
+                    self.actions.push_back(WireAction::Request { unit, pdu, received_at: at });
                 }
-                WireFrame::OfOthers => {
-                    if self.pending.take().is_some() {
-                        self.actions.push_back(WireAction::Superseded);
+                // An ambiguous frame is most likely a request; if it is not, silence does less harm than two answers.
+                WireFrame::Foreign(ForeignFrame::Request | ForeignFrame::Ambiguous) => self.supersede(),
+                // It may be late: the client has asked here since.
+                WireFrame::Foreign(ForeignFrame::Answer) => {}
+                WireFrame::Dropped(bytes) => {
+                    if bytes >= REQUEST_MIN {
+                        self.supersede();
                     }
+                    self.actions.push_back(WireAction::Dropped(bytes));
                 }
-                WireFrame::Dropped(bytes) => self.actions.push_back(WireAction::Dropped(bytes)),
                 WireFrame::Incomplete => break,
             }
+        }
+    }
+
+    /// The client waits for something else now.
+    fn supersede(&mut self) {
+        if self.pending.take().is_some() {
+            self.actions.push_back(WireAction::Superseded);
         }
     }
 
@@ -161,13 +193,13 @@ impl ClientWire {
         let Some(pending) = self.pending.take_if(|pending| is_due && pending.answer.is_some()) else {
             return;
         };
-        let Some(adu) = pending.answer else { return };
-        if now >= pending.until {
+        let Pending { request, until, answer: Some(adu) } = pending else { return };
+        if now >= until {
             return self.actions.push_back(WireAction::TooLate);
         }
         let sent_until = now + self.framing.wire_time(adu.len());
         self.sent_until = Some(sent_until);
-        self.echo.handle_sent(adu.clone(), sent_until + ECHO_DELAY.max(self.silence()));
+        self.echo.handle_sent(adu.clone(), &request, sent_until);
         self.actions.push_back(WireAction::Transmit(adu));
     }
 
@@ -187,3 +219,6 @@ impl ClientWire {
 }
 
 const BROADCAST: u8 = 0;
+
+/// The shortest request. Fewer bytes that are no frame are noise, and no request that was damaged.
+const REQUEST_MIN: usize = 4;
