@@ -1,7 +1,8 @@
 //! A port that is kept open: opened again after a loss, its state published, its driver's counters read.
 //!
-//! Owns the open port and when it is opened again. What a loss means, and what is logged of it, is its owner's business:
-//! a bus, or the line of a serial client. It never flushes: on a serial port that blocks the whole thread until the
+//! Owns the open port and when it is opened again, and tells a loss from a connection that a Modbus TCP server has ended
+//! in the usual course. What a loss means, and what is logged of it, is its owner's business: a bus, or the line of a
+//! serial client. It never flushes: on a serial port that blocks the whole thread until the
 //! bytes are on the wire.
 
 use std::fmt;
@@ -16,6 +17,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::serial::connection;
 use crate::serial::ioctl::LineErrors;
 use crate::serial::port::{OpenPort, describe_loss};
 use crate::serial::port_view::PortView;
@@ -28,6 +30,12 @@ pub struct ManagedPort<S, F, O> {
     /// An opening that takes its time; the port is closed meanwhile.
     opening: Option<Pin<Box<O>>>,
     port: Option<OpenPort<S>>,
+    /// When it was opened last.
+    opened_at: Instant,
+    /// Whether anything was received since it was opened.
+    has_received: bool,
+    /// Whether the connection has ended in the usual course and is being made again.
+    is_interrupted: bool,
     view: PortView,
     published: Arc<ArcSwap<PortView>>,
     /// The driver's counters at the last reading, and when they are read again.
@@ -62,6 +70,12 @@ pub enum PortChange {
     StillClosed(String),
     /// It was open and is lost.
     Lost(String),
+    /// The connection has ended in the usual course, and is made again at once.
+    Interrupted(String),
+    /// It has been made again.
+    Reconnected(String),
+    /// It cannot be made again, and counts as lost; a report is confirmed like one of [`NotOpened`](Self::NotOpened).
+    NotReconnected(String),
     /// The driver has counted these faulty characters since the last reading.
     FaultyCharacters(String),
 }
@@ -81,6 +95,9 @@ where
             open,
             opening: None,
             port: None,
+            opened_at: Instant::now(),
+            has_received: false,
+            is_interrupted: false,
             view: PortView::default(),
             published,
             line_errors: LineErrors::default(),
@@ -140,6 +157,7 @@ where
         self.close();
         self.reopen_pause = REOPEN_MIN;
         self.reported = None;
+        self.is_interrupted = false;
         let change = self.begin_opening();
         if self.opening.is_some() {
             self.view.fail(CONNECTING.to_owned());
@@ -153,6 +171,16 @@ where
         if let Some(port) = self.port.take() {
             (port.discard)(&port.stream);
         }
+    }
+
+    /// Closes it; what has been sent is on its way.
+    pub fn release(&mut self) {
+        self.port = None;
+    }
+
+    /// Closes a connection that cannot be used any more.
+    pub fn disconnect(&mut self, error: &io::Error) -> PortChange {
+        self.lose(error)
     }
 
     /// Sends a frame.
@@ -180,7 +208,10 @@ where
             // A serial port that reads zero bytes has lost its device, a connection its server; reading again would
             // spin.
             Ok(0) => PortActivity::Changed(self.lose(&io::ErrorKind::UnexpectedEof.into())),
-            Ok(length) => PortActivity::Read(length),
+            Ok(length) => {
+                self.has_received = true;
+                PortActivity::Read(length)
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => PortActivity::Nothing,
             Err(error) => PortActivity::Changed(self.lose(&error)),
         }
@@ -190,27 +221,42 @@ where
         match opened {
             Ok(port) => {
                 let line_errors = (port.line_errors)(&port.stream);
-                self.view.open(&port.report, Instant::now().into_std());
-                if line_errors.is_some() {
-                    self.view.begin_line_errors();
+                let report = port.report.clone();
+                let was_interrupted = std::mem::take(&mut self.is_interrupted);
+                if !was_interrupted {
+                    self.view.open(&report, Instant::now().into_std());
+                    if line_errors.is_some() {
+                        self.view.begin_line_errors();
+                    }
+                    self.publish();
                 }
-                self.publish();
+                self.opened_at = Instant::now();
+                self.has_received = false;
                 self.line_errors = line_errors.unwrap_or_default();
                 self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.reported = None;
-                let report = port.report.clone();
                 self.port = Some(port);
-                PortChange::Opened(report)
+                match was_interrupted {
+                    true => PortChange::Reconnected(report),
+                    false => PortChange::Opened(report),
+                }
             }
             Err(error) => {
                 self.schedule_reopen();
                 let problem = error.to_string();
-                if self.reported.as_ref() == Some(&problem) {
+                let was_interrupted = std::mem::take(&mut self.is_interrupted);
+                if was_interrupted {
+                    self.view.lose(problem.clone());
+                } else if self.reported.as_ref() == Some(&problem) {
                     return PortChange::StillClosed(problem);
+                } else {
+                    self.view.fail(problem.clone());
                 }
-                self.view.fail(problem.clone());
                 self.publish();
-                PortChange::NotOpened(problem)
+                match was_interrupted {
+                    true => PortChange::NotReconnected(problem),
+                    false => PortChange::NotOpened(problem),
+                }
             }
         }
     }
@@ -231,9 +277,16 @@ where
     /// Closes the descriptor at once, so that the device's name is free for its return.
     fn lose(&mut self, error: &io::Error) -> PortChange {
         let problem = describe_loss(&self.device, error);
-        let now = Instant::now().into_std();
+        if self.is_interruption(error) {
+            self.close();
+            self.is_interrupted = true;
+            self.reopen_at = Instant::now().max(self.opened_at + RECONNECT_MIN);
+            self.reopen_pause = REOPEN_MIN;
+            self.reported = None;
+            return PortChange::Interrupted(problem);
+        }
         // One that is lost soon after each opening is not to be opened ever faster.
-        if self.view.since.is_some_and(|since| now.saturating_duration_since(since) >= STEADY) {
+        if self.opened_at.elapsed() >= STEADY {
             self.reopen_pause = REOPEN_MIN;
         }
         self.view.lose(problem.clone());
@@ -241,6 +294,18 @@ where
         self.close();
         self.schedule_reopen();
         PortChange::Lost(problem)
+    }
+
+    /// Whether a Modbus TCP server has closed a connection that had served its purpose. Many do so after some idle time,
+    /// some after each answer; it is no fault.
+    fn is_interruption(&self, error: &io::Error) -> bool {
+        match self.device {
+            PortDevice::Path(_) | PortDevice::Server(_) => false,
+            PortDevice::ModbusTcp(_) => {
+                let has_served = self.has_received || self.opened_at.elapsed() >= STEADY;
+                has_served && connection::is_closed_by_server(error)
+            }
+        }
     }
 
     fn publish(&self) {
@@ -287,6 +352,9 @@ const REOPEN_MAX: Duration = Duration::from_millis(500);
 
 /// The same for a serial server, to whose connection others may have a claim, too.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Shortest time between two connections to a server that closes each of them after an answer.
+const RECONNECT_MIN: Duration = Duration::from_millis(20);
 
 /// A port that was open for so long is opened again after the first pause.
 const STEADY: Duration = Duration::from_secs(10);
