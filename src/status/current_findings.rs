@@ -38,7 +38,8 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
         let problem = listener.port.as_ref()?.problem.as_deref()?;
         Some(findings::client_port_closed(&listener.address, problem, now))
     };
-    let found = |listener| [closed(listener), misframed(listener), certificate(listener)].into_iter().flatten();
+    let found =
+        |listener| [closed(listener), misframed(listener), certificate(listener)].into_iter().flatten();
     page.into_iter().chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use metergate::findings::{Kind, Severity, certificate, misframed};
+use metergate::findings::{Kind, Severity, certificate, client_port_closed, misframed};
 use metergate::modbus::AduFraming;
 
 #[test]
@@ -38,4 +38,14 @@ fn a_certificate_is_to_be_renewed_a_month_before_it_expires() {
     let late = found(now - day).expect("a finding");
     assert_eq!(late.severity, Severity::Fault);
     assert!(late.what.ends_with("has expired: no client accepts it"), "{}", late.what);
+}
+
+#[test]
+fn a_closed_port_of_a_serial_client_is_named_with_its_reason() {
+    let listener = "/dev/ttyUSB1".parse().unwrap();
+    let found = client_port_closed(&listener, "the device has gone", Instant::now());
+    let expected =
+        "The serial client at /dev/ttyUSB1 cannot be served, its port is closed: the device has gone";
+    assert_eq!((found.what.as_str(), found.kind), (expected, Kind::ClientPortClosed));
+    assert_eq!(found.severity, Severity::Fault);
 }

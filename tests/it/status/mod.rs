@@ -8,4 +8,5 @@ mod https;
 mod metrics;
 mod page;
 mod readings;
+mod serial_client;
 mod unreachable;
