@@ -198,6 +198,19 @@ fn noise_delays_an_answer_and_does_not_drop_it() {
 }
 
 #[test]
+fn an_answer_is_given_up_in_time_though_the_line_is_never_silent() {
+    let mut rig = Rig::new(Echo::Off);
+    rig.receive(&rtu::encode(OURS, READ));
+    rig.answer(&answer_of_read());
+    for _ in 0..160 {
+        rig.receive(&[0x00]);
+        rig.pass(2);
+    }
+    assert_eq!((rig.sent.len(), rig.superseded, rig.too_late), (0, 0, 1));
+    assert!(!rig.wire.has_answer());
+}
+
+#[test]
 fn a_broadcast_is_a_request_without_an_answer() {
     let mut rig = Rig::new(Echo::Off);
     rig.receive(&rtu::encode(0, WRITE));

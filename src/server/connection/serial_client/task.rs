@@ -274,23 +274,24 @@ where
         let Some(change) = change else { return };
         let link = Arc::clone(&self.client.link);
         let listener = &link.listener;
-        let held_back = self.log_limiter.permit(LogKind::Port, now);
+        let limiter = Arc::clone(&self.log_limiter);
+        let permit = || limiter.permit(LogKind::Port, now);
         match change {
             PortChange::Opened(report) | PortChange::Reconnected(report) => {
                 self.restart_wire();
-                if let Some(held_back) = held_back {
+                if let Some(held_back) = permit() {
                     info!(%listener, held_back, "serving a serial client: {report}");
                 }
             }
             PortChange::NotOpened(problem) | PortChange::NotReconnected(problem) => {
-                if let Some(held_back) = held_back {
+                if let Some(held_back) = permit() {
                     error!(%listener, held_back, "cannot open the port of the serial client: {problem}; trying again");
                     self.port.confirm_report(problem);
                 }
             }
             PortChange::StillClosed(problem) => debug!(%listener, "port still closed: {problem}"),
             PortChange::Lost(problem) | PortChange::Interrupted(problem) => {
-                if let Some(held_back) = held_back {
+                if let Some(held_back) = permit() {
                     warn!(%listener, held_back, "port of the serial client lost: {problem}; trying to open it again");
                 }
                 self.restart_wire();

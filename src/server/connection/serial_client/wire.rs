@@ -118,7 +118,10 @@ impl ClientWire {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let quiet = self.received_at.filter(|_| !self.input.is_empty()).map(|at| at + self.quiet());
         let answer = self.pending.as_ref().filter(|pending| pending.answer.is_some());
-        let answer = answer.filter(|_| self.input.is_empty()).and_then(|_| self.silent_from());
+        let answer = answer.map(|pending| match self.silent_from().filter(|_| self.input.is_empty()) {
+            Some(from) => from.min(pending.until),
+            None => pending.until,
+        });
         [quiet, answer, self.echo.poll_timeout(self.quiet())].into_iter().flatten().min()
     }
 
@@ -189,14 +192,12 @@ impl ClientWire {
 
     /// Sends the answer if the line is silent, and free: bytes that are no frame yet may be the client's next request.
     fn send(&mut self, now: Instant) {
-        let is_due = self.input.is_empty() && self.silent_from().is_none_or(|from| from <= now);
-        let Some(pending) = self.pending.take_if(|pending| is_due && pending.answer.is_some()) else {
-            return;
-        };
-        let Pending { request, until, answer: Some(adu) } = pending else { return };
-        if now >= until {
+        if self.pending.take_if(|pending| pending.answer.is_some() && now >= pending.until).is_some() {
             return self.actions.push_back(WireAction::TooLate);
         }
+        let is_due = self.input.is_empty() && self.silent_from().is_none_or(|from| from <= now);
+        let pending = self.pending.take_if(|pending| is_due && pending.answer.is_some());
+        let Some(Pending { request, answer: Some(adu), .. }) = pending else { return };
         let sent_until = now + self.framing.wire_time(adu.len());
         self.sent_until = Some(sent_until);
         self.echo.handle_sent(adu.clone(), &request, sent_until);
