@@ -281,6 +281,17 @@ fn a_late_echo_is_no_request_and_no_proof_that_there_is_none() {
 }
 
 #[test]
+fn two_lost_echoes_are_no_proof_that_there_is_none() {
+    let mut rig = Rig::new(Echo::Auto);
+    rig.exchange(READ, &answer_of_read());
+    rig.exchange(READ, &answer_of_read());
+    let adu = rig.exchange(WRITE, WRITE);
+    rig.receive(&adu);
+    rig.pass(1000);
+    assert_eq!((rig.requests.len(), rig.sent.len()), (3, 3));
+}
+
+#[test]
 fn what_is_left_of_a_damaged_echo_is_no_request() {
     // The registers of the answer hold a request to this gateway.
     let held = rtu::encode(OURS, WRITE);
