@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use super::table::columns;
 use crate::config::{Bus, Config, Severity};
 use crate::document::show;
-use crate::line::{Budget, COMFORTABLE, LineSettings, Planned, Protocol, Remedy, UnitId};
+use crate::line::{Adjustment, Budget, COMFORTABLE, LineSettings, Planned, Protocol, UnitId};
 
 /// Something about a plan that should be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct PlanProblem {
     /// An error: the plan asks for more line time than there is.
     pub severity: Severity,
     /// The bus's name.
@@ -26,14 +26,15 @@ pub struct Finding {
 
 /// What is wrong with the plans of a configuration, bus by bus.
 #[must_use]
-pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
+pub fn findings(config: &Config, now: Instant) -> Vec<PlanProblem> {
     let mut found = Vec::new();
     for (index, bus) in config.buses.iter().enumerate() {
         let budget = Budget::of(&bus.line, now);
         if budget.blocks.is_empty() {
             continue;
         }
-        let mut note = |severity, text| found.push(Finding { severity, bus: bus.line.name.clone(), text });
+        let mut note =
+            |severity, text| found.push(PlanProblem { severity, bus: bus.line.name.clone(), text });
         if budget.share <= 0.0 {
             let text = "poll_share: 0% leaves no line time: nothing is read in the background; \
                         poll_share: 60% would do, or poll: off says that it is meant";
@@ -41,7 +42,7 @@ pub fn findings(config: &Config, now: Instant) -> Vec<Finding> {
             continue;
         }
         let demand = demand(&budget);
-        let remedy = demand.as_ref().and_then(|_| Remedy::of(&bus.line, now));
+        let remedy = demand.as_ref().and_then(|_| Adjustment::of(&bus.line, now));
         if let Some((severity, text)) = demand {
             let change = remedy.as_ref().map_or_else(|| no_remedy(bus.line.protocol).to_owned(), change);
             let gaps = gaps(&bus.line, now).map_or_else(String::new, |gap| format!(", or {gap}"));
@@ -104,8 +105,8 @@ fn demand(budget: &Budget) -> Option<(Severity, String)> {
 }
 
 /// The change that would make the readings fit, as it stands in the file.
-fn change(remedy: &Remedy) -> String {
-    let Remedy { poll_share, poll, poll_slow } = remedy;
+fn change(remedy: &Adjustment) -> String {
+    let Adjustment { poll_share, poll, poll_slow } = remedy;
     let changes = [
         poll_share.map(|share| format!("poll_share: {:.0}%", share * 100.0)),
         poll.map(|interval| format!("poll: {}s", interval.as_secs())),

@@ -15,7 +15,7 @@ use super::activity::Activity;
 use super::args::Demo;
 use super::demo_past::{self, Past};
 use super::exit::Exit;
-use super::instances::{self, Announcement, Origin};
+use super::instances::{self, Announcement, StartedBy};
 use super::run::{exit_of, warn_of};
 use super::target::seen_from_here;
 use super::{output, scenario};
@@ -61,7 +61,7 @@ pub async fn demo(args: &Demo, stop: CancellationToken) -> Exit {
         }
         () = stop.cancelled() => {}
     }
-    let announcement = Announcement::new(Origin::Demo, &loaded.config, &gateway);
+    let announcement = Announcement::new(StartedBy::Demo, &loaded.config, &gateway);
     // Then a command that names no target does not know which one is meant.
     let has_company = instances::find(None).is_err();
     // The gateway serves clients whether or not the introduction can be written.

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::instances::{self, Found};
 use super::target::{host_and_port, seen_from_here};
 use super::{output, service_user};
-use crate::client::{HttpFailure, Page, PageServer};
+use crate::client::{HttpFailure, PageServer, Response};
 use crate::config;
 use crate::tls::Trust;
 
@@ -118,8 +118,8 @@ impl GatewayClient {
     ///
     /// # Errors
     /// No gateway is there, or the page is refused.
-    pub(super) async fn ask(&self, path: &str) -> Result<Page, CommandError> {
-        let asked = Page::ask(&self.server, path).await;
+    pub(super) async fn ask(&self, path: &str) -> Result<Response, CommandError> {
+        let asked = Response::get(&self.server, path).await;
         asked.map_err(|failure| self.explain(&failure))
     }
 
@@ -162,17 +162,17 @@ impl GatewayClient {
         CommandError::Failed(exit, text)
     }
 
-    /// Hands every piece of a page to `take` until its end, until `stop` is cancelled or `take` fails.
+    /// Hands every piece of a response to `take` until its end, until `stop` is cancelled or `take` fails.
     pub(super) async fn pass_on(
         &self,
-        mut page: Page,
+        mut response: Response,
         stop: &CancellationToken,
         mut take: impl FnMut(&[u8]) -> Result<(), Exit>,
     ) -> Exit {
         loop {
             let piece = tokio::select! {
                 () = stop.cancelled() => return Exit::Ok,
-                piece = page.next() => piece,
+                piece = response.next() => piece,
             };
             match piece {
                 Ok(Some(piece)) => {

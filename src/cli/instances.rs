@@ -26,7 +26,7 @@ use crate::server::ListenAt;
 
 /// What started a gateway.
 #[derive(Clone, Copy, Debug)]
-pub enum Origin<'a> {
+pub enum StartedBy<'a> {
     /// `demo`.
     Demo,
     /// `run`, with this configuration.
@@ -44,10 +44,10 @@ pub struct Announcement {
 impl Announcement {
     /// Announces a gateway that has started. Where that cannot be done it runs all the same.
     #[must_use]
-    pub fn new(origin: Origin<'_>, config: &Config, gateway: &Gateway) -> Self {
+    pub fn new(origin: StartedBy<'_>, config: &Config, gateway: &Gateway) -> Self {
         let (kind, head, mode) = match origin {
-            Origin::Demo => (DEMO, "demo".to_owned(), 0o644),
-            Origin::Run(path) => {
+            StartedBy::Demo => (DEMO, "demo".to_owned(), 0o644),
+            StartedBy::Run(path) => {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
                 // What is in it is no more public than the file it was read from.
                 let mode = fs::metadata(&path).map_or(0o600, |metadata| metadata.mode() & 0o644);

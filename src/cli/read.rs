@@ -13,7 +13,7 @@ use super::command_error::CommandError;
 use super::exit::Exit;
 use super::shown::{Shown, Style};
 use super::sweep::{Points, Sweep};
-use super::target::{Purpose, ResolvedTarget, Target, Typed};
+use super::target::{Intent, ResolvedTarget, Target, Typed};
 use super::{export, output, point_selection, profile, raw, screen};
 use crate::client::Client;
 
@@ -49,13 +49,13 @@ async fn prepare(args: &Read) -> Result<(Vec<Client>, Job), CommandError> {
         return Ok((clients, Job::Sweep(sweep)));
     };
     let connection = &args.connection.to_unit(unit);
-    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Read)?;
+    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Intent::Read)?;
     let job = if args.raw {
         Job::Raw(raw::Job::new(args, unit, resolved.target.to_string(), &words)?)
     } else {
         Job::Points(points(args, connection, &resolved, &words, 0)?)
     };
-    let typed = Typed { purpose: Purpose::Read, words: &words };
+    let typed = Typed { purpose: Intent::Read, words: &words };
     Ok((vec![resolved.target.open(connection, typed).await?], job))
 }
 
@@ -79,7 +79,7 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
         let mut resolved = Vec::new();
         let mut words = Vec::new();
         for unit in units {
-            let (target, rest) = ResolvedTarget::take(&args.words, &also.to_unit(*unit), Purpose::Read)?;
+            let (target, rest) = ResolvedTarget::take(&args.words, &also.to_unit(*unit), Intent::Read)?;
             resolved.push((target, *unit));
             words = rest;
         }
@@ -101,7 +101,7 @@ async fn sweep(args: &Read, units: &[u8]) -> Result<(Vec<Client>, Sweep), Comman
     for target in &targets {
         let unit =
             resolved.iter().find(|(resolved, _)| resolved.target == *target).map_or(1, |(_, unit)| *unit);
-        let typed = Typed { purpose: Purpose::Read, words: &words };
+        let typed = Typed { purpose: Intent::Read, words: &words };
         clients.push(target.open(&also.to_unit(unit), typed).await?);
     }
     Ok((clients, Sweep { meters, unreached }))

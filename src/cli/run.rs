@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::budget;
 use super::exit::Exit;
-use super::instances::{Announcement, Origin};
+use super::instances::{Announcement, StartedBy};
 use super::logging::Logs;
 use super::notify::Manager;
 use super::{output, status};
@@ -34,7 +34,7 @@ pub async fn run(path: &Path, logs: &Logs, mut reload: Signal, stop: Cancellatio
             return exit_of(&error);
         }
     };
-    let announcement = Announcement::new(Origin::Run(path), &loaded.config, &gateway);
+    let announcement = Announcement::new(StartedBy::Run(path), &loaded.config, &gateway);
     let manager = Manager::from_environment();
     manager.ready(&serving(&gateway));
     let mut shown = String::new();

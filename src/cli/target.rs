@@ -56,7 +56,7 @@ pub struct ResolvedTarget {
 
 /// What the command is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Intent {
     /// Read only.
     Read,
     /// Write, and read what is there before and after.
@@ -67,7 +67,7 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug)]
 pub struct Typed<'a> {
     /// `read` or `write`.
-    pub purpose: Purpose,
+    pub purpose: Intent,
     /// Points, registers and values.
     pub words: &'a [String],
 }
@@ -76,8 +76,8 @@ impl Typed<'_> {
     /// The command that asks `target`, and there `unit`.
     fn with(&self, target: impl fmt::Display, unit: u8) -> String {
         let command = match self.purpose {
-            Purpose::Read => "read",
-            Purpose::Write => "write",
+            Intent::Read => "read",
+            Intent::Write => "write",
         };
         let words: String = self.words.iter().flat_map(|word| [" ", word.as_str()]).collect();
         format!("metergate {command} {target} --unit {unit}{words}")
@@ -189,7 +189,7 @@ impl ResolvedTarget {
     pub fn take(
         words: &[String],
         connection: &ConnectionArgs,
-        purpose: Purpose,
+        purpose: Intent,
     ) -> Result<(Self, Vec<String>), CommandError> {
         let first = words.first().and_then(|word| Target::read(word)).transpose()?;
         let is_line = matches!(first, Some(Target::Serial(_)));
@@ -207,7 +207,7 @@ impl ResolvedTarget {
         }
     }
 
-    fn here(connection: &ConnectionArgs, purpose: Purpose) -> Result<Self, CommandError> {
+    fn here(connection: &ConnectionArgs, purpose: Intent) -> Result<Self, CommandError> {
         let config = config_here(connection)?;
         // A configuration has at least one listener.
         let Some(listener) = suited(&config, connection.unit, purpose) else {
@@ -244,7 +244,7 @@ impl ResolvedTarget {
         let (mut found, mut unreached, mut why) = (Vec::new(), Vec::new(), None);
         for (index, bus) in config.buses.iter().enumerate() {
             let leads = |listener: &Listener| listener.buses.contains(&index);
-            let Some(listener) = nearest(&config, leads, Purpose::Read).filter(|one| leads(one)) else {
+            let Some(listener) = nearest(&config, leads, Intent::Read).filter(|one| leads(one)) else {
                 continue;
             };
             let by_alias = |unit: &UnitId| {
@@ -298,7 +298,7 @@ fn config_here(connection: &ConnectionArgs) -> Result<Config, CommandError> {
 
 /// The listener to ask: one that leads to the unit, that speaks Modbus TCP, that lets this machine in and, for a write,
 /// takes it; the first of those that come nearest to it.
-fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
+fn suited(config: &Config, unit: u8, purpose: Intent) -> Option<&Listener> {
     let leads = |listener: &Listener| {
         config.diagnostics_unit == Some(unit)
             || listener
@@ -311,7 +311,7 @@ fn suited(config: &Config, unit: u8, purpose: Purpose) -> Option<&Listener> {
 }
 
 /// The same by what else makes it lead there.
-fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose) -> Option<&Listener> {
+fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Intent) -> Option<&Listener> {
     let rank = |listener: &&Listener| {
         let settings = &listener.settings;
         let admits = settings.at.tcp().is_some_and(|address| {
@@ -319,8 +319,8 @@ fn nearest(config: &Config, leads: impl Fn(&Listener) -> bool, purpose: Purpose)
             settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(&asks_from))
         });
         let takes = match purpose {
-            Purpose::Read => true,
-            Purpose::Write => settings.allows_writes(),
+            Intent::Read => true,
+            Intent::Write => settings.allows_writes(),
         };
         let is_spoken = settings.framing == AduFraming::Tcp && settings.tls.is_none();
         Reverse((leads(listener), is_spoken, admits, takes))
@@ -434,7 +434,7 @@ fn holder(
     device: &PortDevice,
     config: &Config,
     unit: u8,
-    purpose: Purpose,
+    purpose: Intent,
 ) -> Option<Result<(Target, u8), CommandError>> {
     let same = |other: &PortDevice| match (other, device) {
         (PortDevice::Path(one), PortDevice::Path(other)) => {
@@ -487,12 +487,12 @@ mod tests {
         let port = |unit, purpose| {
             suited(&config, unit, purpose).and_then(|one| one.settings.at.tcp()).map(|one| one.port())
         };
-        assert_eq!(port(1, Purpose::Read), Some(5020), "the first that leads there");
-        assert_eq!(port(1, Purpose::Write), Some(5020), "the one that takes writes lets nobody in from here");
-        assert_eq!(port(11, Purpose::Read), Some(5022));
-        assert_eq!(port(11, Purpose::Write), Some(5023));
-        assert_eq!(port(247, Purpose::Read), Some(5020), "every listener leads to it");
-        assert_eq!(port(99, Purpose::Read), Some(5020), "nobody leads there, and the gateway says so");
+        assert_eq!(port(1, Intent::Read), Some(5020), "the first that leads there");
+        assert_eq!(port(1, Intent::Write), Some(5020), "the one that takes writes lets nobody in from here");
+        assert_eq!(port(11, Intent::Read), Some(5022));
+        assert_eq!(port(11, Intent::Write), Some(5023));
+        assert_eq!(port(247, Intent::Read), Some(5020), "every listener leads to it");
+        assert_eq!(port(99, Intent::Read), Some(5020), "nobody leads there, and the gateway says so");
     }
 
     #[test]
@@ -511,13 +511,13 @@ mod tests {
         };
         let tcp = Ok("127.0.0.1:5020".to_owned());
         for unit in [1, 247, 99] {
-            assert_eq!(asked(unit, Purpose::Read), tcp, "{unit}");
+            assert_eq!(asked(unit, Intent::Read), tcp, "{unit}");
         }
-        assert_eq!(asked(1, Purpose::Write), tcp, "which refuses it, and says so");
+        assert_eq!(asked(1, Intent::Write), tcp, "which refuses it, and says so");
         let said = "the listener 0.0.0.0:2101 speaks RTU over TCP, which this command does not; add a listener with \
                     `framing: tcp`";
-        assert_eq!(asked(2, Purpose::Read), Err(said.to_owned()));
-        let held = holder(&PortDevice::Path("/dev/zero".into()), &config, 2, Purpose::Read);
+        assert_eq!(asked(2, Intent::Read), Err(said.to_owned()));
+        let held = holder(&PortDevice::Path("/dev/zero".into()), &config, 2, Intent::Read);
         assert_eq!(held.and_then(Result::err).map(|error| error.headline()).as_deref(), Some(said));
     }
 
@@ -544,7 +544,7 @@ mod tests {
         );
         let config = config::parse(&text, "test").unwrap_or_else(|problems| panic!("{problems}")).config;
         let asked = |unit| {
-            let target = reachable(suited(&config, unit, Purpose::Read).expect("a listener"));
+            let target = reachable(suited(&config, unit, Intent::Read).expect("a listener"));
             target.map(|target| target.to_string()).map_err(|error| error.headline())
         };
         assert_eq!(asked(1), Ok("127.0.0.1:5020".to_owned()), "before one that lets this machine in");
@@ -572,19 +572,19 @@ mod tests {
             Some(Typed { purpose, words: &word }.with(target, unit))
         };
         assert_eq!(
-            command("/dev/null", Purpose::Write).as_deref(),
+            command("/dev/null", Intent::Write).as_deref(),
             Some("metergate write 127.0.0.1:5023 --unit 12 ct_primary=200")
         );
         assert_eq!(
-            command("/dev/null", Purpose::Read).as_deref(),
+            command("/dev/null", Intent::Read).as_deref(),
             Some("metergate read 127.0.0.1:5022 --unit 12 ct_primary=200")
         );
-        assert_eq!(command("/dev/full", Purpose::Read), None, "no bus has it");
+        assert_eq!(command("/dev/full", Intent::Read), None, "no bus has it");
         let far = "tcp://moxa:4001";
         let behind = text.replace("/dev/null", far);
         let config = config::parse(&behind, "test").expect("right").config;
         let server = PortDevice::of_server(far).expect("a serial server");
-        let held = holder(&server, &config, 2, Purpose::Read).and_then(Result::ok);
+        let held = holder(&server, &config, 2, Intent::Read).and_then(Result::ok);
         let held = held.map(|(target, unit)| (target.to_string(), unit));
         assert_eq!(held, Some(("127.0.0.1:5022".to_owned(), 12)));
     }

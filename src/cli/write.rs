@@ -10,8 +10,8 @@ use super::args::meter::{ConnectionArgs, Write};
 use super::command_error::CommandError;
 use super::exit::Exit;
 use super::reading::{self, MeterReading, Subject};
-use super::target::{Purpose, ResolvedTarget, Typed};
-use super::write_value::{self, Plan};
+use super::target::{Intent, ResolvedTarget, Typed};
+use super::write_value::{self, PlannedWrite};
 use super::{output, profile};
 use crate::client::survey::survey;
 use crate::client::{Client, Failure};
@@ -29,7 +29,7 @@ pub async fn write(args: &Write) -> Exit {
 async fn carry_out(args: &Write) -> Result<String, CommandError> {
     let connection = &args.connection.to_unit(args.unit);
     let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Missing };
-    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Purpose::Write)?;
+    let (resolved, words) = ResolvedTarget::take(&args.words, connection, Intent::Write)?;
     let [word] = words.as_slice() else {
         return Err(CommandError::usage("one POINT=VALUE is expected, such as ct_primary=200"));
     };
@@ -43,7 +43,7 @@ async fn carry_out(args: &Write) -> Result<String, CommandError> {
         Some(_) => None,
     };
     let mut client =
-        resolved.target.open(connection, Typed { purpose: Purpose::Write, words: &words }).await?;
+        resolved.target.open(connection, Typed { purpose: Intent::Write, words: &words }).await?;
     let mut meter =
         Meter { client: &mut client, connection, profile: &profile, target: resolved.target.to_string() };
     let done = match known {
@@ -79,7 +79,7 @@ impl Meter<'_> {
         point: &Point,
         scaled: Option<&Point>,
         text: &str,
-    ) -> Result<Plan, CommandError> {
+    ) -> Result<PlannedWrite, CommandError> {
         let Some(exponent) = scaled else {
             return write_value::plan(self.profile, point, text, None).map_err(CommandError::usage);
         };
@@ -91,7 +91,7 @@ impl Meter<'_> {
     async fn write(
         &mut self,
         point: &Point,
-        plan: &Plan,
+        plan: &PlannedWrite,
         confirmation: Confirmation,
     ) -> Result<String, CommandError> {
         let (_, old) = self.read(point).await?;
@@ -119,7 +119,7 @@ impl Meter<'_> {
         }
     }
 
-    fn intention(&self, point: &Point, plan: &Plan, old: &str) -> String {
+    fn intention(&self, point: &Point, plan: &PlannedWrite, old: &str) -> String {
         let mut text = format!(
             "unit {} at {}, {}\n  {}, register {}: {}\n  now  {old}\n  new  {}\n",
             self.connection.unit,

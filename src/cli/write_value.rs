@@ -10,7 +10,7 @@ use super::point_selection;
 
 /// What would be written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct PlannedWrite {
     /// In order of address.
     pub registers: Vec<u16>,
     /// The value in words, with its unit.
@@ -52,7 +52,12 @@ pub fn exponent_of<'p>(profile: &'p Profile, point: &Point) -> Option<&'p Point>
 ///
 /// # Errors
 /// Why it cannot be written, and what could.
-pub fn plan(profile: &Profile, point: &Point, text: &str, exponent: Option<i8>) -> Result<Plan, String> {
+pub fn plan(
+    profile: &Profile,
+    point: &Point,
+    text: &str,
+    exponent: Option<i8>,
+) -> Result<PlannedWrite, String> {
     let commands: Vec<_> = profile.commands.iter().filter(|command| command.point == point.name).collect();
     if !commands.is_empty() {
         return command(point, text, &commands);
@@ -78,10 +83,10 @@ pub fn plan(profile: &Profile, point: &Point, text: &str, exponent: Option<i8>) 
     }
     let unit = point.unit.map_or(String::new(), |unit| format!(" {unit}"));
     let shown = format!("{shown}{unit}");
-    Ok(Plan { registers: point.split(bits), shown, warning: None, reads_back: true })
+    Ok(PlannedWrite { registers: point.split(bits), shown, warning: None, reads_back: true })
 }
 
-fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<Plan, String> {
+fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<PlannedWrite, String> {
     let meant = |command: &&&Command| command.name == text || command.code.to_string() == text;
     let Some(command) = commands.iter().find(meant) else {
         let hint = nearest(text, commands.iter().map(|command| command.name.as_str()));
@@ -94,7 +99,7 @@ fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<Plan, Str
     if !command.min_interval.is_zero() {
         warning.push_str(&format!(" Send no other for {} s after it.", command.min_interval.as_secs()));
     }
-    Ok(Plan {
+    Ok(PlannedWrite {
         registers: vec![command.code],
         shown: format!("{} ({})", command.name, command.code),
         warning: Some(warning),
@@ -103,7 +108,7 @@ fn command(point: &Point, text: &str, commands: &[&Command]) -> Result<Plan, Str
 }
 
 /// Characters, two a register, the rest filled with zeros.
-fn characters(point: &Point, text: &str) -> Result<Plan, String> {
+fn characters(point: &Point, text: &str) -> Result<PlannedWrite, String> {
     let most = 2 * usize::from(point.range.quantity);
     if text.is_empty() || text.len() > most || text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
         return Err(format!("{} takes 1 to {most} printable ASCII characters; found '{text}'", point.name));
@@ -114,7 +119,12 @@ fn characters(point: &Point, text: &str) -> Result<Plan, String> {
         ByteOrder::HighFirst => u16::from_be_bytes([pair[0], pair[1]]),
         ByteOrder::LowFirst => u16::from_le_bytes([pair[0], pair[1]]),
     });
-    Ok(Plan { registers: registers.collect(), shown: text.to_owned(), warning: None, reads_back: true })
+    Ok(PlannedWrite {
+        registers: registers.collect(),
+        shown: text.to_owned(),
+        warning: None,
+        reads_back: true,
+    })
 }
 
 /// What one step of a point is worth.

@@ -64,19 +64,19 @@ impl fmt::Display for HttpFailure {
     }
 }
 
-/// A page that is being read.
+/// A response whose body is being read.
 #[derive(Debug)]
-pub struct Page {
+pub struct Response {
     body: Incoming,
     connection: JoinHandle<()>,
 }
 
-impl Page {
+impl Response {
     /// Requests `path`, a query included. Returns once the head of the answer has arrived.
     ///
     /// # Errors
     /// No connection, no answer in time, another status than 200, or the token cannot be sent there.
-    pub async fn ask(server: &PageServer, path: &str) -> Result<Self, HttpFailure> {
+    pub async fn get(server: &PageServer, path: &str) -> Result<Self, HttpFailure> {
         let late = || HttpFailure::Unreachable(io::ErrorKind::TimedOut.into());
         let connect = TcpStream::connect((server.host.as_str(), server.port));
         let stream = timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| late())?;
@@ -161,7 +161,7 @@ impl Page {
     }
 }
 
-impl Drop for Page {
+impl Drop for Response {
     fn drop(&mut self) {
         self.connection.abort();
     }

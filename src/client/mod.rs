@@ -11,7 +11,7 @@ pub mod survey;
 mod tcp;
 
 pub use failure::Failure;
-pub use http::{HttpFailure, Page, PageServer};
+pub use http::{HttpFailure, PageServer, Response};
 pub use modbus_client::Client;
 pub use serial::{SerialClient, SerialSettings};
 pub use survey::Survey;

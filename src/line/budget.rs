@@ -49,12 +49,12 @@ impl Budget {
     /// The budget of a line.
     #[must_use]
     pub fn of(settings: &LineSettings, now: Instant) -> Self {
-        Self::with(settings, &Remedy::default(), now)
+        Self::with(settings, &Adjustment::default(), now)
     }
 
     /// The budget of a line after `remedy` has been applied to its file.
     #[must_use]
-    pub fn with(settings: &LineSettings, remedy: &Remedy, now: Instant) -> Self {
+    pub fn with(settings: &LineSettings, remedy: &Adjustment, now: Instant) -> Self {
         let share = remedy.poll_share.unwrap_or(settings.poll_share);
         let blocks = planned(&remedy.applied_to(&blocks(settings)), share, now);
         let longest = blocks.iter().map(|block| block.cost).max().unwrap_or_default();
@@ -94,7 +94,7 @@ impl Budget {
 
 /// The smallest change that makes the readings fit: what to write in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Remedy {
+pub struct Adjustment {
     /// The bus's `poll_share`.
     pub poll_share: Option<f64>,
     /// `poll` of the units that have a shorter one, `auto` apart.
@@ -103,7 +103,7 @@ pub struct Remedy {
     pub poll_slow: Option<Duration>,
 }
 
-impl Remedy {
+impl Adjustment {
     /// The smallest change that brings the readings of a line within `poll_share` and to a share that is not [crowded].
     /// `None`: no change of one of these keys does.
     ///
@@ -140,7 +140,10 @@ impl Remedy {
 }
 
 /// The remedy with the shortest interval in whole seconds that fits; a longer one fits no worse.
-fn shortest(remedy: impl Fn(Duration) -> Remedy, fits: impl Fn(&Remedy) -> bool) -> Option<Remedy> {
+fn shortest(
+    remedy: impl Fn(Duration) -> Adjustment,
+    fits: impl Fn(&Adjustment) -> bool,
+) -> Option<Adjustment> {
     let with = |seconds| remedy(Duration::from_secs(seconds));
     let (mut too_short, mut long_enough) = (0, LONGEST_INTERVAL.as_secs());
     if !fits(&with(long_enough)) {

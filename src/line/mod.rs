@@ -49,7 +49,7 @@ pub mod view;
 mod wire;
 
 pub use availability::Availability;
-pub use budget::{Budget, COMFORTABLE, Planned, Remedy};
+pub use budget::{Adjustment, Budget, COMFORTABLE, Planned};
 pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Described, Event, EventLevel};
 pub use health::UnitState;

@@ -21,8 +21,8 @@ use super::view::Refresh;
 use crate::meter::Group;
 use crate::modbus::hex::Hex;
 use crate::status::{
-    Decoded, DecodedAnswer, DecodedValue, Point, Problem, READING_MINUTES, ReadingHistory, RecordFilter,
-    Status, TransactionRecord, Unit, UnitDetail, UnitState,
+    Decoded, DecodedAnswer, DecodedValue, Point, READING_MINUTES, ReadingHistory, RecordFilter, Status,
+    TransactionRecord, Unit, UnitDetail, UnitState, ValueProblem,
 };
 
 /// The page of one meter of the model as HTML; its unit has its detail.
@@ -335,7 +335,7 @@ impl<'p> Points<'p> {
 fn stand_in<'p>(original: &'p Point<'p>, points: &'p [Point<'p>]) -> &'p Point<'p> {
     let same = || points.iter().filter(|point| point.quantity == original.quantity);
     let chosen = same().find(|point| point.is_chosen).unwrap_or(original);
-    let waits = chosen.problem == Some(Problem::ExponentNotRead);
+    let waits = chosen.problem == Some(ValueProblem::ExponentNotRead);
     same().find(|point| waits && point.value.is_some()).unwrap_or(chosen)
 }
 
@@ -372,16 +372,16 @@ fn point_row(original: &Point<'_>, point: &Point<'_>, points: &[Point<'_>]) -> M
 }
 
 /// Why there is no value.
-fn why(problem: Problem, point: &Point<'_>, is_polled: bool) -> &'static str {
+fn why(problem: ValueProblem, point: &Point<'_>, is_polled: bool) -> &'static str {
     match problem {
-        Problem::NotRead if is_polled => "not read yet",
-        Problem::NotRead => "not among what is read in the background",
-        Problem::NotAvailable if point.meaningful == Some(false) => "not for this system type",
-        Problem::NotAvailable => "the meter has none",
-        Problem::NotANumber => "not a number",
-        Problem::ExponentNotRead => "its exponent has not been read",
-        Problem::ExponentChanged => "its exponent changed while it was read",
-        Problem::ExponentImpossible => "its exponent is none the profile allows",
+        ValueProblem::NotRead if is_polled => "not read yet",
+        ValueProblem::NotRead => "not among what is read in the background",
+        ValueProblem::NotAvailable if point.meaningful == Some(false) => "not for this system type",
+        ValueProblem::NotAvailable => "the meter has none",
+        ValueProblem::NotANumber => "not a number",
+        ValueProblem::ExponentNotRead => "its exponent has not been read",
+        ValueProblem::ExponentChanged => "its exponent changed while it was read",
+        ValueProblem::ExponentImpossible => "its exponent is none the profile allows",
     }
 }
 

@@ -9,9 +9,9 @@ use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
     Alert, Block, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount, Flag,
-    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, PortState, Problem,
+    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, PortState,
     ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status, Text, Unit, UnitCounts, UnitDetail,
-    UnitHistory, UnitState, WireBreak,
+    UnitHistory, UnitState, ValueProblem, WireBreak,
 };
 use super::number::Number;
 use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
@@ -310,7 +310,7 @@ impl<'r, 'p> Points<'r, 'p> {
             (Some(Valid::Unknown), _) | (None, true) => None,
         };
         let (value, text, problem) =
-            reading.map_or((None, None, Some(Problem::NotRead)), |reading| shown(&reading.value));
+            reading.map_or((None, None, Some(ValueProblem::NotRead)), |reading| shown(&reading.value));
         let is_fresh = |reading: &Reading<'_>| {
             self.now.saturating_duration_since(reading.asked_at) <= self.unit.fresh_for(block.kind)
         };
@@ -353,7 +353,7 @@ fn flags<'p>(of: &'p profile::Point, value: &Value<'p>) -> Vec<Flag<'p>> {
 }
 
 /// The number, the text, and why there is none.
-fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Problem>) {
+fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<ValueProblem>) {
     match value {
         Value::Float(value) => (Some(Number::Float(*value)), None, None),
         Value::Double(value) => (Some(Number::Double(*value)), None, None),
@@ -367,13 +367,13 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Pro
         }
         Value::Version(version) => (None, Some(Cow::Owned(version.to_string())), None),
         Value::Text(text) => (None, Some(Cow::Owned(text.clone())), None),
-        Value::NotAvailable => (None, None, Some(Problem::NotAvailable)),
-        Value::NotANumber { .. } => (None, None, Some(Problem::NotANumber)),
+        Value::NotAvailable => (None, None, Some(ValueProblem::NotAvailable)),
+        Value::NotANumber { .. } => (None, None, Some(ValueProblem::NotANumber)),
         Value::Unscaled { why, .. } => {
             let problem = match why {
-                Unscaled::NotRead => Problem::ExponentNotRead,
-                Unscaled::Changed => Problem::ExponentChanged,
-                Unscaled::Impossible(_) | Unscaled::NoRatio => Problem::ExponentImpossible,
+                Unscaled::NotRead => ValueProblem::ExponentNotRead,
+                Unscaled::Changed => ValueProblem::ExponentChanged,
+                Unscaled::Impossible(_) | Unscaled::NoRatio => ValueProblem::ExponentImpossible,
             };
             (None, None, Some(problem))
         }

@@ -10,14 +10,14 @@ use super::model::Histogram;
 
 /// One of the text formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExpositionFormat {
     /// Prometheus' own, version 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// The better one that a header `Accept` has; without it Prometheus' own.
     #[must_use]
     pub fn accepted(accept: &str) -> Self {
@@ -50,7 +50,7 @@ impl Format {
 /// Text being made.
 #[derive(Debug)]
 pub(super) struct Exposition {
-    format: Format,
+    format: ExpositionFormat,
     text: String,
     /// In OpenMetrics a counter's family lacks the `_total` of its samples, so that two names may become one.
     families: BTreeSet<String>,
@@ -75,7 +75,7 @@ pub(super) struct Family<'a> {
 }
 
 impl Exposition {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: ExpositionFormat) -> Self {
         Self { format, text: String::new(), families: BTreeSet::new() }
     }
 
@@ -86,11 +86,13 @@ impl Exposition {
         let (family, kind) = match (self.format, kind) {
             (_, MetricType::Gauge) => (name, "gauge"),
             (_, MetricType::Histogram) => (name, "histogram"),
-            (Format::Prometheus, MetricType::Counter) => (name, "counter"),
-            (Format::OpenMetrics, MetricType::Counter) if self.families.contains(stem) => (name, "unknown"),
-            (Format::OpenMetrics, MetricType::Counter) => (stem, "counter"),
+            (ExpositionFormat::Prometheus, MetricType::Counter) => (name, "counter"),
+            (ExpositionFormat::OpenMetrics, MetricType::Counter) if self.families.contains(stem) => {
+                (name, "unknown")
+            }
+            (ExpositionFormat::OpenMetrics, MetricType::Counter) => (stem, "counter"),
         };
-        if self.format == Format::OpenMetrics {
+        if self.format == ExpositionFormat::OpenMetrics {
             help = help.replace('"', "\\\"");
             self.families.insert(family.to_owned());
         }
@@ -102,8 +104,8 @@ impl Exposition {
     #[must_use]
     pub(super) fn finish(mut self) -> String {
         match self.format {
-            Format::Prometheus => {}
-            Format::OpenMetrics => self.text.push_str("# EOF\n"),
+            ExpositionFormat::Prometheus => {}
+            ExpositionFormat::OpenMetrics => self.text.push_str("# EOF\n"),
         }
         self.text
     }
@@ -166,13 +168,13 @@ mod tests {
             "application/openmetrics-text",
             "Application/OpenMetrics-Text; q=0.5, text/plain; q=0.5",
         ] {
-            assert_eq!(Format::accepted(accept), Format::OpenMetrics, "{accept}");
+            assert_eq!(ExpositionFormat::accepted(accept), ExpositionFormat::OpenMetrics, "{accept}");
         }
         let own = "application/openmetrics-text;q=0.2,text/plain;q=0.3";
         for accept in
             ["", "*/*", "text/html", "text/plain", own, "application/openmetrics-text;q=0", "openmetrics"]
         {
-            assert_eq!(Format::accepted(accept), Format::Prometheus, "{accept}");
+            assert_eq!(ExpositionFormat::accepted(accept), ExpositionFormat::Prometheus, "{accept}");
         }
     }
 
@@ -188,10 +190,10 @@ mod tests {
         let expected = "# HELP a_seconds One \"word\".\n# TYPE a_seconds gauge\na_seconds 1\n\
             # HELP a_seconds_total Clashes.\n# TYPE a_seconds_total counter\na_seconds_total 2\n\
             # HELP b_total Counts.\n# TYPE b_total counter\nb_total{name=\"x\\\"\\n\"} 3\n";
-        assert_eq!(text(Format::Prometheus), expected);
+        assert_eq!(text(ExpositionFormat::Prometheus), expected);
         let expected = "# HELP a_seconds One \\\"word\\\".\n# TYPE a_seconds gauge\na_seconds 1\n\
             # HELP a_seconds_total Clashes.\n# TYPE a_seconds_total unknown\na_seconds_total 2\n\
             # HELP b Counts.\n# TYPE b counter\nb_total{name=\"x\\\"\\n\"} 3\n# EOF\n";
-        assert_eq!(text(Format::OpenMetrics), expected);
+        assert_eq!(text(ExpositionFormat::OpenMetrics), expected);
     }
 }

@@ -5,7 +5,7 @@
 //! bus or unit is a row of `LINES` or `UNITS`; a new value needs a field in `model` and its source in `collect`
 //! (`line::view`, `line::statistics`, `server::listener_metrics`).
 
-pub use super::exposition::Format;
+pub use super::exposition::ExpositionFormat;
 use super::exposition::{Exposition, MetricType};
 use super::model::{Bus, ExceptionCount, PortState, RequestCounts, RoleCount, Status, Unit, UnitState};
 use super::reading_metrics;
@@ -15,7 +15,7 @@ use MetricType::{Counter, Gauge, Histogram};
 
 /// All of it, of a model whose units have their detail.
 #[must_use]
-pub fn exposition(status: &Status<'_>, format: Format) -> String {
+pub fn exposition(status: &Status<'_>, format: ExpositionFormat) -> String {
     let mut out = Exposition::new(format);
     gateway(&mut out, status);
     findings(&mut out, status);

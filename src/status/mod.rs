@@ -29,9 +29,9 @@ pub use doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
 pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
 pub use model::{
     Alert, Bus, BusHistory, BusMinute, Client, Clients, Decoded, DecodedAnswer, DecodedValue, DepartedClient,
-    DriverErrors, ExceptionCount, Fault, LineShares, ListedEvent, Listener, ListenerTls, LocatedFinding,
-    Point, Port, PortState, Problem, ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status,
-    TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState, WireBreak,
+    DriverErrors, ErrorBody, ExceptionCount, LineShares, ListedEvent, Listener, ListenerTls, LocatedFinding,
+    Point, Port, PortState, ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status,
+    TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState, ValueProblem, WireBreak,
 };
 pub use number::Number;
 pub use published::{Published, PublishedBus, PublishedListener, PublishedUnit};

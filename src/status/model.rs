@@ -307,7 +307,7 @@ pub struct Point<'a> {
     pub text: Option<Text<'a>>,
     pub unit: Option<Text<'a>>,
     pub age_ms: Option<u64>,
-    pub problem: Option<Problem>,
+    pub problem: Option<ValueProblem>,
     pub in_range: Option<bool>,
     pub meaningful: Option<bool>,
     /// Of a point and its copies, this one stands for the quantity.
@@ -342,7 +342,7 @@ pub struct Flag<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "docs/http-api.md explains the words of the JSON")]
-pub enum Problem {
+pub enum ValueProblem {
     NotRead,
     NotAvailable,
     NotANumber,
@@ -630,7 +630,7 @@ pub enum RecordFilter {
 
 /// What is answered in place of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct ErrorBody {
     /// Why, in words.
     pub error: String,
 }

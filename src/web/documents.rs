@@ -22,7 +22,7 @@ use crate::runtime::timestamp::local;
 use crate::status::DoctorReport;
 use crate::status::History;
 use crate::status::{self as model, Depth, metrics};
-use crate::status::{Fault, ListedEvent, RecordFilter, Status};
+use crate::status::{ErrorBody, ListedEvent, RecordFilter, Status};
 use crate::status::{Published, PublishedBus, PublishedUnit};
 
 /// The sources of all documents.
@@ -146,7 +146,7 @@ struct Missing(StatusCode, &'static str);
 impl IntoResponse for Missing {
     fn into_response(self) -> Response {
         let Self(status, error) = self;
-        (status, json(&Fault { error: error.to_owned() })).into_response()
+        (status, json(&ErrorBody { error: error.to_owned() })).into_response()
     }
 }
 
@@ -218,7 +218,7 @@ async fn ready(State(documents): State<Documents>) -> Response {
 
 async fn prometheus(State(documents): State<Documents>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = metrics::Format::accepted(&accepted.collect::<Vec<_>>().join(","));
+    let format = metrics::ExpositionFormat::accepted(&accepted.collect::<Vec<_>>().join(","));
     let text = documents.with(|published, history| {
         let status = Status {
             findings: model::findings(published, history),

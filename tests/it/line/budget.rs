@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use metergate::config::parse;
-use metergate::line::{Budget, LineSettings, Protocol, Remedy};
+use metergate::line::{Adjustment, Budget, LineSettings, Protocol};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -110,8 +110,8 @@ fn a_request_waits_for_one_reading_or_for_one_silence() {
     assert!(near(budget.wait_for_silence, 906), "{:?}", budget.wait_for_silence);
 }
 
-fn shown(remedy: &Remedy) -> String {
-    let Remedy { poll_share, poll, poll_slow } = remedy;
+fn shown(remedy: &Adjustment) -> String {
+    let Adjustment { poll_share, poll, poll_slow } = remedy;
     match (poll_share, poll, poll_slow) {
         (None, None, None) => "nothing".to_owned(),
         (Some(share), None, None) => format!("poll_share {:.0}%", share * 100.0),
@@ -143,7 +143,7 @@ fn the_remedy_is_the_shortest_whole_second_that_fits() {
         ("    poll_share: 0.1%\n    baud_rate: 300\n", all, "no key"),
     ] {
         let line = line(bus, units);
-        let found = Remedy::of(&line, now);
+        let found = Adjustment::of(&line, now);
         assert_eq!(found.as_ref().map_or("no key".to_owned(), shown), expected, "{bus}{units}");
         if let Some(remedy) = found {
             let fixed = Budget::with(&line, &remedy, now);

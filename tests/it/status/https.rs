@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::get;
-use metergate::client::{HttpFailure, Page, PageServer};
+use metergate::client::{HttpFailure, PageServer, Response};
 use metergate::config::{Token, parse};
 use metergate::tls::{TlsFiles, TlsServer, Trust};
 use metergate::web;
@@ -48,7 +48,7 @@ fn server(address: SocketAddr, trust: Option<Trust>) -> PageServer {
 }
 
 async fn ask(server: &PageServer) -> Result<String, HttpFailure> {
-    let page = Page::ask(server, "/").await?.whole(1000).await?;
+    let page = Response::get(server, "/").await?.whole(1000).await?;
     Ok(String::from_utf8(page).unwrap())
 }
 

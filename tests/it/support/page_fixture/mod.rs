@@ -280,7 +280,7 @@ pub(crate) fn point(
     unit: &'static str,
 ) -> Point<'static> {
     use metergate::meter::Group;
-    use metergate::status::Problem;
+    use metergate::status::ValueProblem;
     Point {
         point: name.into(),
         quantity: name.into(),
@@ -291,7 +291,7 @@ pub(crate) fn point(
         text: None,
         unit: Some(unit.into()),
         age_ms: value.map(|_| 740),
-        problem: value.is_none().then_some(Problem::NotRead),
+        problem: value.is_none().then_some(ValueProblem::NotRead),
         in_range: Some(true),
         meaningful: Some(true),
         is_chosen: value.is_some(),

@@ -4,8 +4,8 @@ use metergate::findings::{Kind, Severity};
 use metergate::meter::{Decimal, Group};
 use metergate::page::{self, MeterView, Part};
 use metergate::status::{
-    Alert, Bus, Decoded, DecodedAnswer, DecodedValue, Number, Point, Problem, READING_MINUTES,
-    ReadingHistory, Status, TransactionRecord, Unit, UnitDetail, UnitState,
+    Alert, Bus, Decoded, DecodedAnswer, DecodedValue, Number, Point, READING_MINUTES, ReadingHistory, Status,
+    TransactionRecord, Unit, UnitDetail, UnitState, ValueProblem,
 };
 
 use super::{PANEL, finding, narrow, overview, point, silent, unit, wave, with_units};
@@ -136,7 +136,7 @@ fn points() -> Vec<Point<'static>> {
                 point("real_power_a", "Real power, phase A", 275, Some(4.412_345), "kW"),
                 point("real_power_b", "Real power, phase B", 277, Some(4.51), "kW"),
                 Point {
-                    problem: Some(Problem::NotAvailable),
+                    problem: Some(ValueProblem::NotAvailable),
                     meaningful: Some(false),
                     age_ms: Some(740),
                     ..point("real_power_c", "Real power, phase C", 279, None, "kW")
