@@ -560,7 +560,11 @@ impl<'de> Deserialize<'de> for Status {
             type Value = Status;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "off, or the keys {}, each with its value", keys::<StatusPage>().join(", "))
+                let keys = keys::<StatusPage>().join(", ");
+                write!(
+                    f,
+                    "off, or one or more of the keys {keys}, as in `status: {{address: 127.0.0.1:8502}}`"
+                )
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {

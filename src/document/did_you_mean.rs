@@ -10,6 +10,9 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
         // `no` is near `on`, which is the opposite.
         return known.into_iter().find(|word| alike.contains(word));
     }
+    if let Some((_, meant)) = SHORT_FORMS.iter().find(|(short, _)| short.eq_ignore_ascii_case(typed)) {
+        return known.into_iter().find(|word| word == meant);
+    }
     let letters = |word: &str| word.to_lowercase().replace(['-', ' '], "_");
     let typed = letters(typed);
     let near = (typed.chars().count() / 3).max(1);
@@ -31,6 +34,10 @@ const MEANINGS: [&[&str]; 2] = [
     &["yes", "on", "true", "enable", "enabled", "allow"],
     &["no", "off", "false", "none", "disable", "disabled", "deny"],
 ];
+
+/// What a word is called on a device's label and in other programs.
+const SHORT_FORMS: [(&str, &str); 6] =
+    [("n", "none"), ("8N1", "none"), ("e", "even"), ("8E1", "even"), ("o", "odd"), ("8O1", "odd")];
 
 /// Longest word that is compared with the known ones, in bytes.
 const LONGEST_TYPED: usize = 64;

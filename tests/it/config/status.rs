@@ -138,7 +138,7 @@ fn what_is_no_page_is_refused_and_other_faults_are_reported_beside_it() {
         assert_eq!(
             said,
             format!(
-                "status: found {found}; allowed: off, or the keys address, token_file, tls, each with its value\n"
+                "status: found {found}; allowed: off, or one or more of the keys address, token_file, tls, as in `status: {{address: 127.0.0.1:8502}}`\n"
             )
         );
     }
