@@ -1,8 +1,11 @@
 //! `check`: reads a configuration as `run` would, and opens no port.
 
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
+use nix::libc;
 use nix::unistd::{AccessFlags, access};
 
 use super::access;
@@ -103,7 +106,13 @@ fn remark(path: &Path, config: &Config, eyes: &Eyes) {
         ),
     ];
     for (key, file, consequence) in files {
-        let Some(folder) = file.and_then(|file| file.parent()) else { continue };
+        let Some(file) = file else { continue };
+        if file.is_dir() {
+            let shown = file.display();
+            say("warning", &format!("{key}: {shown} is a directory{consequence}; name a file in it"));
+            continue;
+        }
+        let Some(folder) = file.parent() else { continue };
         let shown = folder.display();
         if !folder.is_dir() {
             say(
@@ -160,6 +169,14 @@ fn remark_device(bus: &Bus, say: impl Fn(&str, &str)) {
                 device.display()
             ),
         ),
+        PortDevice::Path(device) if is_no_serial_port(device) => say(
+            "warning",
+            &format!(
+                "bus {name}: {} is no serial port, and the bus stays down (`ls -l /dev/serial/by-id` shows the \
+                 adapters there are)",
+                device.display()
+            ),
+        ),
         PortDevice::Path(_) => {}
         PortDevice::ModbusTcp(server) => say(
             "note",
@@ -182,8 +199,11 @@ fn remark_device(bus: &Bus, say: impl Fn(&str, &str)) {
 /// The ports of serial clients that are missing on this machine.
 fn remark_serial_clients(config: &Config, say: &impl Fn(&str, &str)) {
     for port in config.listeners.iter().filter_map(|listener| listener.settings.at.serial()) {
-        if !port.device.as_path().exists() {
-            let device = &port.device;
+        let device = &port.device;
+        if is_no_serial_port(device.as_path()) {
+            let text = format!("listener {device}: this is no serial port, and its client is not served");
+            say("warning", &text);
+        } else if !device.as_path().exists() {
             say(
                 "warning",
                 &format!(
@@ -193,6 +213,18 @@ fn remark_serial_clients(config: &Config, say: &impl Fn(&str, &str)) {
             );
         }
     }
+}
+
+/// Whether this is certainly no serial port. Opening it would tell, and would change the lines of an adapter in use.
+fn is_no_serial_port(device: &Path) -> bool {
+    let Ok(found) = fs::metadata(device) else { return false };
+    if !found.file_type().is_char_device() {
+        return true;
+    }
+    let (major, minor) = (libc::major(found.rdev()), libc::minor(found.rdev()));
+    // A pseudo terminal is not listed there.
+    let class = fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem"));
+    class.is_ok_and(|class| class.file_name().is_some_and(|name| name != "tty"))
 }
 
 fn show(path: &Path, config: &Config, effective: bool) -> Exit {

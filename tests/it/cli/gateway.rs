@@ -98,6 +98,31 @@ fn check_is_short_shows_the_resolved_configuration_where_it_is_wanted_and_opens_
 }
 
 #[test]
+fn check_warns_of_files_that_are_no_serial_port_and_of_a_directory_for_the_audit() {
+    let folder = folder("no-port");
+    let path = configuration(&folder, "127.0.0.1:0");
+    let kept = fs::read_to_string(&path).unwrap();
+    let device = folder.join("no-device").display().to_string();
+    let file = path.display().to_string();
+    for (name, expected) in [("/dev/ptmx".to_owned(), false), ("/dev/null".to_owned(), true), (file, true)] {
+        let audit = folder.display();
+        fs::write(&path, kept.replace(&device, &name) + &format!("audit: {{file: {audit}}}\n")).unwrap();
+        let output = run("check", &path);
+        let said = text(&output.stderr);
+        assert_eq!(
+            said.contains(&format!("warning: bus line: {name} is no serial port")),
+            expected,
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("warning: audit.file: {audit} is a directory, and `run` does not")),
+            "{said}"
+        );
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn check_says_what_cannot_be_promised_behind_a_serial_server_and_connects_to_none() {
     let folder = folder("serial-server");
     let path = configuration(&folder, "127.0.0.1:0");
