@@ -337,7 +337,7 @@ impl Cache {
             ReadFailure::Exception(_) | ReadFailure::Misfit | ReadFailure::NoAnswer => {
                 self.ranges.note_failed(id, &known, now);
                 if self.is_retrying(id, &known) {
-                    self.divide(units, id, &known, DivisionReason::Unanswered, now, events);
+                    self.divide(units, id, &known, failure.reason(), now, events);
                 } else if is_planned {
                     self.note_unanswered(units, id, &known, failure, now, events);
                 }
@@ -466,7 +466,7 @@ impl Cache {
         let speaks = answers_others || failure != ReadFailure::NoAnswer;
         if times >= enough && speaks {
             self.unanswered.retain(|entry| entry.unit != id || entry.range != *range);
-            self.divide(units, id, range, DivisionReason::Unanswered, now, events);
+            self.divide(units, id, range, failure.reason(), now, events);
         }
     }
 
@@ -580,6 +580,17 @@ pub(super) enum ReadFailure {
     Misfit,
     /// Without an intact answer.
     NoAnswer,
+}
+
+impl ReadFailure {
+    /// Why a block is divided that failed like this.
+    fn reason(self) -> DivisionReason {
+        match self {
+            Self::Exception(_) => DivisionReason::Refused,
+            Self::Misfit => DivisionReason::Misfit,
+            Self::NoAnswer => DivisionReason::Unanswered,
+        }
+    }
 }
 
 /// Whether a unit may answer so to a read that is too long and still answer a shorter one.

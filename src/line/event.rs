@@ -101,6 +101,8 @@ pub enum Event {
 pub enum DivisionReason {
     /// The unit refused it.
     Refused,
+    /// Its answers did not fit the request.
+    Misfit,
     /// The unit did not answer it, but answered other reads.
     Unanswered,
 }
@@ -265,6 +267,7 @@ impl fmt::Display for DivisionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "refuses",
+            Self::Misfit => "gives no fitting answer to",
             Self::Unanswered => "does not answer",
         })
     }
