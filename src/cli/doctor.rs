@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::args::Units;
@@ -21,9 +22,9 @@ use super::target::Target;
 use crate::config::section::{self, PollSlow};
 use crate::config::value::{Address, Device, UnitIds};
 use crate::config::{self, Config};
-use crate::document::{self, Count, Name};
+use crate::document::{self, Count, Name, Share};
 use crate::findings::{Kind, Remedy, Severity};
-use crate::line::BusId;
+use crate::line::{BusId, UnitView, View};
 use crate::runtime::Timer;
 use crate::serial::{BusHandle, BusParts, Network, OpenError, PortDevice, PortView, bus_task, port};
 use crate::status::{BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
@@ -72,9 +73,13 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
         return Err(CommandError::usage("--units says which meters are on the line, such as --units 1-12"));
     };
     let bus = configuration(&device, asked, units)?;
-    let (framing, seconds) = (bus.line.protocol, asked.time.as_secs());
+    let framing = bus.line.protocol;
+    let lasts = match asked.time {
+        Some(time) => format!("for {} s", time.as_secs()),
+        None => format!("for {} s, and until each has answered or was asked twice", USUAL.as_secs()),
+    };
     let announced = format!(
-        "Asking units {units} on {word} at {framing} for {seconds} s, as the gateway would. Ctrl-C ends it sooner.\n\n"
+        "Asking units {units} on {word} at {framing} {lasts}, as the gateway would. Ctrl-C ends it sooner.\n\n"
     );
     let _unread = output::print(announced.as_bytes());
     let seen = watch(bus, asked.time, stop).await.map_err(|error| {
@@ -103,13 +108,18 @@ struct Seen {
     span: Duration,
 }
 
-async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Result<Seen, OpenError> {
+/// Looks for `time`; without it for as long as it takes to have asked every unit.
+async fn watch(
+    bus: config::Bus,
+    time: Option<Duration>,
+    stop: &CancellationToken,
+) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that the command reports why it cannot be had.
     let response_timeout = bus.line.response_timeout;
     let opened = Some(port::open(bus.port.clone(), response_timeout, Network::default()).await?);
     let (handle, requests) = BusHandle::new(BusId::default(), &bus.line.name);
     let view = Arc::clone(handle.view());
-    let port_view = Arc::<arc_swap::ArcSwap<PortView>>::default();
+    let port_view = Arc::<ArcSwap<PortView>>::default();
     let device = bus.port.device.clone();
     let alone = BusParts::alone(bus.line.clone(), device, requests, Arc::clone(&view));
     let parts = BusParts { port: Arc::clone(&port_view), ..alone };
@@ -117,7 +127,7 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     let began = Instant::now();
     let task = tokio::spawn(bus_task::run(parts, open, Timer::fine()));
     tokio::select! {
-        () = tokio::time::sleep(time) => {}
+        () = enough(time, &view, bus.line.units.len(), response_timeout) => {}
         () = stop.cancelled() => {}
     }
     let (view, port, at) = (view.load_full(), port_view.load_full(), Instant::now());
@@ -126,6 +136,23 @@ async fn watch(bus: config::Bus, time: Duration, stop: &CancellationToken) -> Re
     let _ended_either_way = task.await;
     let bus = PublishedBus { id: BusId::default(), settings: Arc::new(bus), view, port, restarts: 0 };
     Ok(Seen { bus, at, span: at.saturating_duration_since(began) })
+}
+
+/// Waits for `time`; without it for the usual time and until each of the `count` units can be judged.
+async fn enough(time: Option<Duration>, view: &ArcSwap<View>, count: usize, response_timeout: Duration) {
+    tokio::time::sleep(time.unwrap_or(USUAL)).await;
+    if time.is_some() {
+        return;
+    }
+    let is_judged = |unit: &Arc<UnitView>| unit.last_good.is_some() || unit.counters.timeouts >= ASKED_ENOUGH;
+    // Units that send something else than answers are never judged.
+    let longest = response_timeout * ROUNDS_MAX * u32::try_from(count).unwrap_or(u32::MAX);
+    let judged = async {
+        while !view.load().units.iter().all(is_judged) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let _longer = tokio::time::timeout(longest, judged).await;
 }
 
 /// The bus that asks what the gateway would ask. The settings of the meters are read soon, too: their alerts are there.
@@ -145,6 +172,8 @@ fn configuration(device: &PortDevice, asked: &Asked, units: &Units) -> Result<co
         parity: Some(asked.parity.into()),
         stop_bits: Some(Count::clamped(asked.stop_bits.into())),
         response_timeout: document::Duration::clamped(asked.timeout),
+        // No client waits here: silent units may cost all of the time.
+        failure_share: Share::hundredths(10_000),
         units: vec![unit],
         ..section::Bus::default()
     };
@@ -271,12 +300,54 @@ const SEEN_NOW_MS: u64 = 2_000;
 /// Characters of a line of a remedy.
 const REMEDY_WIDTH: usize = 92;
 
+/// How long a line is watched at least, unless another time is given.
+const USUAL: Duration = Duration::from_secs(20);
+
+/// Unanswered requests after which a unit that never answered is judged.
+const ASKED_ENOUGH: u64 = 2;
+
+/// How much longer than the usual time it may take, in response timeouts of all units: units that were asked before are
+/// asked again meanwhile.
+const ROUNDS_MAX: u32 = 8;
+
+/// How often it is checked whether every unit can be judged.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Stands for a space at which no line is broken.
 const NO_BREAK: &str = "\u{a0}";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::{UnitCounters, UnitId, UnitSettings};
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_time_every_unit_is_asked_and_with_one_it_is_kept() {
+        let view = ArcSwap::<View>::default();
+        let id = UnitId::new(1).expect("1 to 247");
+        let unit_settings = UnitSettings::new(id, Duration::from_millis(500));
+        let see = |timeouts: [u64; 2]| {
+            let unit = |timeouts| {
+                let counters = UnitCounters { timeouts, ..UnitCounters::default() };
+                Arc::new(UnitView { counters, ..UnitView::new(&unit_settings) })
+            };
+            view.store(Arc::new(View { units: timeouts.map(unit).into(), ..View::default() }));
+        };
+        let timeout = Duration::from_millis(500);
+        let begun = tokio::time::Instant::now();
+        see([2, 0]);
+        enough(Some(Duration::from_secs(3)), &view, 2, timeout).await;
+        assert_eq!(begun.elapsed().as_secs(), 3);
+        let mut waits = std::pin::pin!(enough(None, &view, 2, timeout));
+        let early = tokio::time::timeout(USUAL + timeout, waits.as_mut()).await;
+        assert!(early.is_err(), "unit 2 was not asked yet");
+        see([2, 2]);
+        waits.await;
+        see([2, 0]);
+        let begun = tokio::time::Instant::now();
+        enough(None, &view, 2, timeout).await;
+        assert_eq!(begun.elapsed(), USUAL + timeout * ROUNDS_MAX * 2, "it does not wait for ever");
+    }
 
     #[test]
     fn steps_begin_lines_of_their_own() {

@@ -98,6 +98,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::CertificateExpires
         | Kind::ClientPortClosed
         | Kind::Refusing
+        | Kind::Ignoring
         | Kind::Alert
         | Kind::LowPowerFactor => false,
     }

@@ -126,6 +126,8 @@ pub enum Kind {
     AddressChanged,
     /// A unit refuses requests with exceptions.
     Refusing,
+    /// A unit does not answer certain reads, while it answers others.
+    Ignoring,
     /// An alert that the meter itself reports.
     Alert,
     /// An implausibly low power factor.
@@ -177,6 +179,7 @@ impl Kind {
             Self::Misfit => "misfit",
             Self::AddressChanged => "address_changed",
             Self::Refusing => "refusing",
+            Self::Ignoring => "ignoring",
             Self::Alert => "alert",
             Self::LowPowerFactor => "low_power_factor",
         }

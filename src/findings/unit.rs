@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::line::{Misfit, Protocol, RequestSummary, UnitSettings, UnitState, UnitView};
-use crate::modbus::pdu::ExceptionCode;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use super::evidence::{Evidence, UnitSpan};
 use super::finding::{Finding, Kind, Severity};
@@ -21,6 +21,7 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
         .or_else(|| damaged(evidence, now))
         .or_else(|| late(evidence, now, settings))
         .or_else(|| silent(evidence, now))
+        .or_else(|| ignoring(evidence, now))
         .or_else(|| lossy(evidence, now))
         .or_else(|| slow(evidence, now, settings));
     [cause, refusing(evidence, now)].into_iter().flatten().collect()
@@ -257,15 +258,26 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     if counts.exceptions < REFUSED_AT_LEAST || share < REFUSED_PERCENT {
         return None;
     }
-    let request =
-        now.incidents.refusal.as_ref().map(|(_, request)| format!("; request: {}", describe(request)));
+    let request = now.incidents.refusal.as_ref().map(|(_, request)| request);
+    let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
+    let is_by_profile = request.is_some_and(|request| request.client.is_none())
+        && settings.is_some_and(|unit| !unit.polling.blocks.is_empty());
+    let described = request.map(|request| format!("; request: {}", describe(request)));
     let what = format!(
         "It refused {} of {} requests, last with {code}{}",
         counts.exceptions,
-        counts.transactions,
-        request.unwrap_or_default()
+        counts.transactions.max(counts.exceptions),
+        described.unwrap_or_default()
     );
     let remedy = match code {
+        ExceptionCode::ILLEGAL_FUNCTION if is_by_profile => {
+            "The profile reads by a function this meter does not have: it may be the profile of another meter, or its \
+             `functions` name the wrong table"
+        }
+        ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE if is_by_profile => {
+            "The profile names registers this meter does not have, or too many at once: it may be the profile of \
+             another meter or another firmware; `max_read` limits a read"
+        }
         ExceptionCode::ILLEGAL_FUNCTION => "The client uses a function this meter does not have",
         ExceptionCode::ILLEGAL_DATA_ADDRESS | ExceptionCode::ILLEGAL_DATA_VALUE => {
             "The client requests registers this meter does not have, or too many at once; mind that printed register \
@@ -286,10 +298,44 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     Some(found.seen(span.first, span.last))
 }
 
+/// Certain reads are never answered, others are. Such reads are most of what is lost then, so this comes before `lossy`.
+fn ignoring(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
+    let (count, read) = now.never_answered.as_ref()?;
+    if !evidence.now.availability(now.id).is_answering() {
+        return None;
+    }
+    let RequestSummary { function, range, .. } = read;
+    let others = match count - 1 {
+        0 => String::new(),
+        1 => " and 1 other read".to_owned(),
+        others => format!(" and {others} other reads"),
+    };
+    let what = format!(
+        "It has never answered {}{others}, and answers other reads",
+        describe_request(*function, *range)
+    );
+    let remedy = Remedy::steps([
+        "compare the client's register numbers and table (functions 03 and 04) with the device's own list: many devices \
+         are silent where they should refuse registers that they do not have",
+        "`metergate trace --failures` shows these requests and their clients",
+    ])
+    .with_context("Clients get exception 0x0B for them at once; each is tried again after up to a minute");
+    Some(finding(evidence, now, Severity::Warning, Kind::Ignoring, what, remedy))
+}
+
 /// A request and its client: `addresses 38 to 39 (function 0x04), client 10.0.0.7`.
 fn describe(asked: &RequestSummary) -> String {
     let RequestSummary { function, range, client } = asked;
-    let what = match range {
+    let what = describe_request(*function, *range);
+    match client {
+        Some(client) => format!("{what}, client {client}"),
+        None => format!("{what}, background reading"),
+    }
+}
+
+/// A request: `address 38 (function 0x04)`.
+fn describe_request(function: FunctionCode, range: Option<ReadRange>) -> String {
+    match range {
         Some(range) if range.quantity > 1 => {
             format!(
                 "addresses {} to {} (function {function})",
@@ -299,10 +345,6 @@ fn describe(asked: &RequestSummary) -> String {
         }
         Some(range) => format!("address {} (function {function})", range.start),
         None => format!("function {function}"),
-    };
-    match client {
-        Some(client) => format!("{what}, client {client}"),
-        None => format!("{what}, background reading"),
     }
 }
 

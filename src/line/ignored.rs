@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use crate::modbus::pdu::{ReadRange, RequestPdu};
 
+use super::incidents::RequestSummary;
+
 /// The record of a read before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadStatus {
@@ -148,6 +150,16 @@ impl IgnoredReads {
     /// Number of marked reads.
     pub(super) fn marks(&self) -> usize {
         self.entries.iter().filter(|entry| entry.mark.is_some()).count()
+    }
+
+    /// The marked reads that were never answered, not even as a part of others: how many, and one of them. Others are
+    /// answered now and then, so a lossy line is as likely a cause.
+    pub(super) fn never_answered(&self) -> Option<(usize, RequestSummary)> {
+        let marked = self.entries.iter().filter(|entry| entry.mark.is_some());
+        let requests = marked.filter_map(|entry| RequestPdu::decode(entry.pdu.clone()).ok());
+        let mut never = requests.filter(|request| !self.was_answered(request));
+        let first = never.next()?;
+        Some((1 + never.count(), RequestSummary::new(&first, None)))
     }
 
     /// Whether the unit answered this read, or one that covers it.

@@ -156,6 +156,7 @@ impl Unit {
             && seen.last_good == self.last_good
             && seen.response_time == self.response_time
             && seen.ignored_reads == self.ignored.marks()
+            && seen.never_answered == self.ignored.never_answered()
             && Arc::ptr_eq(&seen.snapshot, &self.snapshot)
             && Arc::ptr_eq(&seen.measured, &self.measured);
         if !same {
@@ -180,6 +181,7 @@ impl Unit {
             measured: Arc::clone(&self.measured),
             is_measured: self.settings.polling.blocks.iter().any(|block| block.measured),
             ignored_reads: self.ignored.marks(),
+            never_answered: self.ignored.never_answered(),
         });
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::health::UnitState;
-use super::incidents::Incidents;
+use super::incidents::{Incidents, RequestSummary};
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
@@ -96,6 +96,8 @@ pub struct UnitView {
     pub is_measured: bool,
     /// Number of reads it ignores, which are refused at once.
     pub ignored_reads: usize,
+    /// How many of these it has never answered, and one of them.
+    pub never_answered: Option<(usize, RequestSummary)>,
 }
 
 impl UnitView {
@@ -117,6 +119,7 @@ impl UnitView {
             measured: Arc::default(),
             is_measured: settings.polling.blocks.iter().any(|block| block.measured),
             ignored_reads: 0,
+            never_answered: None,
         }
     }
 

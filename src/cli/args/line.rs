@@ -64,9 +64,9 @@ pub struct Line {
     /// What the meters are: a built-in profile
     #[arg(long, value_name = "NAME", default_value = "leviton-4000r")]
     pub profile: String,
-    /// How long to look, such as 30s; 1s to 3600s
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = document::Duration::<1_000, 3_600_000>::option)]
-    pub time: Duration,
+    /// How long to look, such as 30s; 1s to 3600s [default: 20s, and until each meter has answered or was asked twice]
+    #[arg(long = "for", value_name = "TIME", value_parser = document::Duration::<1_000, 3_600_000>::option)]
+    pub time: Option<Duration>,
     /// Bits per second, 300 to 1000000
     #[arg(short, long, value_name = "BAUD", default_value = "19200", value_parser = parse_baud_rate)]
     pub baud: NonZeroU32,

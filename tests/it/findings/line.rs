@@ -410,6 +410,31 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
 }
 
 #[test]
+fn reads_that_a_unit_has_never_answered_are_named_and_explain_what_is_lost() {
+    let function = FunctionCode::READ_HOLDING_REGISTERS;
+    let range = ReadRange { function, start: 60, quantity: 2 };
+    let read = RequestSummary { function, range: Some(range), client: None };
+    let ignoring = |count| {
+        let counters = UnitCounters { transactions: 100, timeouts: 50, ..UnitCounters::default() };
+        let never_answered = Some((count, read.clone()));
+        move |at| UnitView { counters, never_answered: never_answered.clone(), ..healthy(3, at) }
+    };
+    let one = ignoring(1);
+    let case = Case::new(|at| open(vec![one(at)]));
+    assert_eq!(case.kinds(), [(Some(3), Kind::Ignoring)]);
+    assert_eq!(
+        case.findings()[0].what,
+        "It has never answered addresses 60 to 61 (function 0x03), and answers other reads"
+    );
+    let more = ignoring(3);
+    let case = Case::new(|at| open(vec![more(at)]));
+    assert!(case.findings()[0].what.contains(" and 2 other reads, "), "{}", case.findings()[0].what);
+    let dead = ignoring(1);
+    let case = Case::new(|at| open(vec![UnitView { state: UnitState::Offline, ..dead(at) }, healthy(4, at)]));
+    assert!(!case.kinds().contains(&(Some(3), Kind::Ignoring)), "{:?}", case.kinds());
+}
+
+#[test]
 fn findings_of_the_line_come_before_those_of_its_units() {
     let case = Case::new(|at| View {
         echo: Some(true),

@@ -36,6 +36,7 @@ pub(crate) fn healthy(unit: u8, at: Instant) -> UnitView {
         measured: Arc::default(),
         is_measured: false,
         ignored_reads: 0,
+        never_answered: None,
         statistics: UnitStatistics::default(),
         incidents: Incidents::default(),
     }
