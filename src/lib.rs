@@ -8,10 +8,12 @@
 //! cli          the command line: arguments, commands, output
 //! gateway      the daemon: start, reload, stop                     client     reading meters for the commands
 //! web, page    the status address: HTTP, JSON, metrics; HTML
+//! publisher    what is published over MQTT, and when
 //! status       the state of the gateway, as one model              capture, trace   traffic for Wireshark, as text
 //! config       a YAML file in, a checked configuration out         simulator  simulated meters and their line
 //! server       listeners and client connections                    findings   faults, their causes and remedies
-//! audit        the record of every write                           scan       which units are on a line
+//! mqtt         clients of MQTT brokers                             scan       which units are on a line
+//! audit        the record of every write
 //! events       the list of events, each with begin and end
 //! serial       ports, and the task that drives a line
 //! traffic      the last traffic of both sides
@@ -34,6 +36,7 @@
 //!   [`page`] or `status/metrics.rs`;
 //! - the words of a finding: [`findings`]; formats and points of meters: [`meter`] (`vocabulary.rs`); what is kept of
 //!   the traffic: [`traffic`];
+//! - topics and payloads over MQTT: [`publisher`]; the connection to a broker: [`mqtt`];
 //! - start, reload, stop: [`gateway`], then `Line::handle_settings`;
 //! - a command or an option: [`cli`] (`args.rs` or `args/`, the command's own file, `main.rs`).
 
@@ -54,6 +57,8 @@ pub mod modbus;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod page;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod publisher;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod scan;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod status;
@@ -66,6 +71,7 @@ pub mod client;
 pub mod config;
 pub mod events;
 pub mod gateway;
+pub mod mqtt;
 pub mod runtime;
 pub mod serial;
 pub mod server;

@@ -13,7 +13,7 @@ use super::args::{Check, Units};
 use super::budget;
 use super::command_error::CommandError;
 use super::exit::Exit;
-use super::{output, service_user};
+use super::{mqtt_volume, output, service_user};
 use crate::config::{self, Bus, Config, Severity};
 use crate::serial::PortDevice;
 
@@ -234,7 +234,9 @@ fn show(path: &Path, config: &Config, effective: bool) -> Exit {
     // All but the last word stays YAML: what is said beside the configuration stands in comments.
     let effective = if effective { config.to_yaml() + "\n" } else { String::new() };
     let verdict = if possible { "ok\n" } else { "" };
-    let shown = format!("{effective}{}{verdict}", budget::describe(config, now) + &access::describe(config));
+    let described =
+        budget::describe(config, now) + &access::describe(config) + &mqtt_volume::describe(config, now);
+    let shown = format!("{effective}{described}{verdict}");
     let printed = output::print(shown.as_bytes());
     for finding in &findings {
         let severity = match finding.severity {

@@ -98,7 +98,7 @@ async fn of_port(word: &str, asked: &Asked, stop: &CancellationToken) -> Result<
     let line = BusReport::since_start(&seen.bus, seen.span, seen.at, |finding| {
         !matches!(finding.kind, Kind::LineFull | Kind::PollingSlow)
     });
-    Ok(DoctorReport { buses: vec![line] })
+    Ok(DoctorReport { buses: vec![line], brokers: Vec::new() })
 }
 
 /// What a line looked like at the end of a while.
@@ -209,6 +209,16 @@ fn report(found: &DoctorReport) -> String {
                 write_finding(&mut text, "", finding);
             }
         }
+        text.push('\n');
+    }
+    for broker in &found.brokers {
+        let verdict = if broker.findings.is_empty() { "connected" } else { "not connected" };
+        let _never = writeln!(text, "{}: {verdict}", broker.broker);
+        for finding in &broker.findings {
+            write_finding(&mut text, "", finding);
+        }
+    }
+    if !found.brokers.is_empty() {
         text.push('\n');
     }
     let count = |severity| found.findings().filter(|finding| finding.severity == severity).count();

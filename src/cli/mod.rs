@@ -20,6 +20,7 @@ mod gateway_client;
 pub mod instances;
 pub mod logging;
 pub mod manual;
+mod mqtt_volume;
 pub mod notify;
 pub mod output;
 pub mod point_list;

@@ -160,6 +160,9 @@ impl Summary {
         if units.is_empty() && wanted.is_some() {
             return None;
         }
+        for broker in report.brokers.iter().filter(|_| wanted.is_none()) {
+            problems.extend(problems_of(&broker.broker, &broker.findings));
+        }
         problems.sort_by_key(|problem| std::cmp::Reverse(problem.state));
         let count = |state| problems.iter().filter(|problem| problem.state == state).count();
         let (faults, warnings) = (count(PluginState::Critical), count(PluginState::Warning));
@@ -292,7 +295,7 @@ mod tests {
 
     fn report(port: PortState, findings: Vec<ReportedFinding>, units: Vec<UnitReport>) -> DoctorReport {
         let bus = BusReport { bus: "a".into(), device: "/dev/a".into(), port, seconds: 1, findings, units };
-        DoctorReport { buses: vec![bus] }
+        DoctorReport { buses: vec![bus], brokers: Vec::new() }
     }
 
     fn shown(report: &DoctorReport, unit: Option<u8>) -> (PluginState, String) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::broker;
 use super::device;
 use super::profiles::Profiles;
 use super::rules::{self, Reached};
@@ -79,6 +80,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
         .as_ref()
         .map(|events| EventFileSettings { file: events.file.0.clone(), max_size: events.max_size.get() });
     check_records(audit.as_ref(), events.as_ref(), reader);
+    let brokers = broker::check(file, &buses, reader);
     if reader.has_errors() {
         return None;
     }
@@ -93,6 +95,7 @@ pub(super) fn check(file: &File, reader: &mut Reader<'_, '_>) -> Option<Config> 
         audit,
         events,
         status,
+        brokers: brokers?,
     })
 }
 
@@ -392,16 +395,16 @@ fn check_framing(listener: &section::Listener, path: &str, reader: &mut Reader<'
 }
 
 /// An entry of `buses`, checked by itself.
-struct BusEntry<'f> {
+pub(super) struct BusEntry<'f> {
     bus: &'f section::Bus,
     path: String,
     /// `None`: an error was reported.
-    name: Option<&'f str>,
+    pub(super) name: Option<&'f str>,
     /// `None`: an error was reported.
     framing: Option<Framing>,
     /// `None`: an error was reported.
     protocol: Option<Protocol>,
-    units: Vec<UnitEntry<'f>>,
+    pub(super) units: Vec<UnitEntry<'f>>,
 }
 
 impl<'f> BusEntry<'f> {
@@ -444,7 +447,7 @@ impl<'f> BusEntry<'f> {
         Self { bus, name, framing, protocol, units, path }
     }
 
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.path)
     }
 

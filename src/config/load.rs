@@ -6,8 +6,8 @@ use std::path::Path;
 use super::check;
 use super::profiles::read_bounded;
 use super::section::{
-    Audit, Bus, Events, File, Listener, ListenerSection, MAX_BUSES, OfflineAfter, Rule, SerialListener,
-    StatusPage, StatusTls, Tls, Unit,
+    Audit, Broker, Bus, Events, File, Listener, ListenerSection, MAX_BUSES, OfflineAfter, Rule,
+    SerialListener, StatusPage, StatusTls, Tls, Unit,
 };
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
@@ -88,6 +88,9 @@ fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<File> {
         });
         bus
     });
+    file.mqtt = reader.sections_or_none::<Broker, _>(root, "", "mqtt", MAX_BROKERS, |reader, node, path| {
+        reader.section::<Broker>(node, path).unwrap_or_default()
+    });
     Some(file)
 }
 
@@ -106,13 +109,16 @@ static FORMAT: Format = Format {
         document::section::<StatusTls>,
         document::section::<Audit>,
         document::section::<Events>,
+        document::section::<Broker>,
     ],
-    later: &["mqtt"],
+    later: &["mqtt.ca", "mqtt.certificate", "mqtt.key", "mqtt.sparkplug"],
 };
 
 /// Largest number of listeners.
 const MAX_LISTENERS: usize = 64;
 /// Largest number of rules of a listener.
 const MAX_RULES: usize = 64;
+/// Largest number of brokers.
+const MAX_BROKERS: usize = 8;
 /// Largest number of entries of `units`: as many as there are identifiers on a line.
 const MAX_UNITS: usize = 255;

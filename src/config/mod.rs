@@ -9,6 +9,7 @@
 //! (for a unit: `unit`, `polling`), `write`, the settings type of the module that uses it or `settings`, and
 //! `config/metergate.yaml`.
 
+mod broker;
 mod check;
 mod device;
 mod load;
@@ -28,7 +29,8 @@ pub use crate::document::{MAX_ERRORS, Problem, Problems, Severity};
 pub use load::{load, parse};
 pub(crate) use profiles::read_bounded;
 pub use settings::{
-    Bus, Config, Listener, Loaded, LogLevel, Status, StatusSettings, UnitDefaults, UnitProfile,
+    Broker, Bus, Config, Listener, Loaded, LogLevel, Publication, Status, StatusSettings, UnitDefaults,
+    UnitProfile, topic_level,
 };
 pub use token::{NotAToken, Token};
 pub(crate) use token_file::read_token;

@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::settings::LogLevel;
 use super::value::{
-    Address, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll,
-    ProfileName, Registers, SentUnits, Size, UnitIds, UnitMap,
+    Address, Broker as BrokerUrl, Change, ClientId, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath,
+    Function, MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, Topic, UnitIds,
+    UnitMap, UserName,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Framing, Parity, Replies};
@@ -41,6 +42,8 @@ pub struct File {
     pub audit: Option<Audit>,
     /// The file that keeps events over restarts; absent: in memory only.
     pub events: Option<Events>,
+    /// Brokers that readings are published to.
+    pub mqtt: Vec<Broker>,
     /// Level of the log.
     pub log_level: LogLevel,
 }
@@ -314,13 +317,41 @@ pub struct Events {
     pub max_size: Size<64_000, 1_000_000_000>,
 }
 
+/// An entry of `mqtt`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "a broker", default, deny_unknown_fields)]
+pub struct Broker {
+    /// Where it is; required.
+    pub broker: Option<BrokerUrl>,
+    /// How it knows this gateway; absent: by the host's name.
+    pub client_id: Option<ClientId>,
+    /// The user; absent: anonymous.
+    pub username: Option<UserName>,
+    /// The file with the user's password.
+    pub password_file: Option<FilePath>,
+    /// The form of messages.
+    pub publish: Publish,
+    /// What all topics begin with; absent: made of the host's name.
+    pub topic: Option<Topic>,
+    /// Points, by their names or groups; absent: every measurement.
+    pub points: Option<List<Name, 1, MAX_POINTS>>,
+    /// Time between two messages of a block.
+    pub every: Duration<SECOND, DAY>,
+    /// By how much a point moves to be published sooner.
+    pub change: Change,
+    /// What is kept in memory while the broker is away.
+    pub buffer: Size<64_000, 1_000_000_000>,
+    /// The prefix of Home Assistant's discovery; absent: none.
+    pub home_assistant: Option<Topic>,
+}
+
 /// How often settings and identity are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct PollSlow(pub Duration<SECOND, DAY>);
 
 impl Section for File {
-    const APART: &'static [&'static str] = &["listeners", "buses"];
+    const APART: &'static [&'static str] = &["listeners", "buses", "mqtt"];
 }
 
 impl Section for Listener {
@@ -339,6 +370,8 @@ impl Section for SerialListener {
     const APART: &'static [&'static str] = &["rules"];
 }
 
+impl Section for Broker {}
+
 impl Default for File {
     fn default() -> Self {
         Self {
@@ -350,6 +383,7 @@ impl Default for File {
             status: None,
             audit: None,
             events: None,
+            mqtt: Vec::new(),
             log_level: LogLevel::Info,
         }
     }
@@ -536,6 +570,24 @@ impl Default for OfflineAfter {
     }
 }
 
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            broker: None,
+            client_id: None,
+            username: None,
+            password_file: None,
+            publish: Publish::Json,
+            topic: None,
+            points: None,
+            every: Duration::millis(10 * SECOND),
+            change: Change(None),
+            buffer: Size(4_000_000),
+            home_assistant: None,
+        }
+    }
+}
+
 impl Default for PollSlow {
     fn default() -> Self {
         Self(Duration::millis(60 * SECOND))
@@ -601,6 +653,8 @@ fn audit_size() -> Size<64_000, 1_000_000_000> {
 
 /// Largest number of buses.
 pub(super) const MAX_BUSES: usize = 64;
+/// Largest number of points and groups of a broker.
+const MAX_POINTS: usize = 256;
 /// Most registers of one read (Application Protocol Specification, chapter 6.3).
 pub(super) const MAX_READ: u32 = 125;
 

@@ -19,6 +19,7 @@ use crate::events::EventFileSettings;
 use crate::line::{LineSettings, Pace, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
+use crate::mqtt::BrokerSettings;
 use crate::serial::PortSettings;
 use crate::server::ListenerSettings;
 use crate::tls::TlsServer;
@@ -44,6 +45,50 @@ pub struct Config {
     pub events: Option<EventFileSettings>,
     /// The status page; `None`: it is off.
     pub status: Option<Status>,
+    /// The brokers that readings are published to; no two have the same client identifier or topic at one address.
+    pub brokers: Vec<Broker>,
+}
+
+/// A broker, and what is published there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broker {
+    /// The settings of the connection.
+    pub connection: BrokerSettings,
+    /// The file the password was read from.
+    pub password_file: Option<PathBuf>,
+    /// What is published.
+    pub publication: Publication,
+}
+
+/// What is published at a broker, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    /// What all topics begin with.
+    pub topic: String,
+    /// Names and groups of points, each known to a profile; `None`: every measurement.
+    pub points: Option<Vec<String>>,
+    /// Time between two messages of a block.
+    pub every: Duration,
+    /// The share by which a point moves to be published sooner; `None`: it is not.
+    pub change: Option<f64>,
+    /// Bytes of readings kept in memory while the broker is away.
+    pub buffer: usize,
+    /// The prefix of Home Assistant's discovery; `None`: no discovery.
+    pub home_assistant: Option<String>,
+}
+
+impl Publication {
+    /// The topic that tells whether the gateway is there.
+    #[must_use]
+    pub fn status_topic(&self) -> String {
+        format!("{}/status", self.topic)
+    }
+}
+
+/// The level of a topic for a bus: its name, without what separates levels or stands for several.
+#[must_use]
+pub fn topic_level(name: &str) -> String {
+    name.replace(['/', '+', '#'], "_")
 }
 
 /// The settings of the status page's server.

@@ -1,4 +1,5 @@
-//! Reads the token of the status page from its file, so that `check` refuses an unusable one.
+//! Reads a secret from its file: the token of the status page, the password for a broker. So `check` refuses an unusable
+//! one.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -7,12 +8,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{NotAToken, Token};
+use crate::mqtt::{NotAPassword, Password};
 
-/// Why there is no token in a file.
+/// Why there is no secret in a file.
 #[derive(Debug)]
-pub(crate) struct TokenFileError {
+pub(crate) struct SecretFileError {
     path: PathBuf,
+    secret: Secret,
     reason: Reason,
+}
+
+/// What a file is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secret {
+    Token,
+    Password,
 }
 
 #[derive(Debug)]
@@ -21,9 +31,10 @@ enum Reason {
     NotAFile,
     ReadableByOthers,
     NotAToken(NotAToken),
+    NotAPassword(NotAPassword),
 }
 
-impl TokenFileError {
+impl SecretFileError {
     /// What to do about it.
     pub(crate) fn remedy(&self) -> String {
         match &self.reason {
@@ -32,19 +43,30 @@ impl TokenFileError {
                  user in that group"
                     .to_owned()
             }
-            Reason::Unreadable(_) => MAKE_TOKEN.to_owned(),
-            Reason::NotAFile => "allowed: a file with the token in it".to_owned(),
+            Reason::Unreadable(_) => match self.secret {
+                Secret::Token => MAKE_TOKEN.to_owned(),
+                Secret::Password => {
+                    "make it with the password in its only line, readable for the service's group alone".to_owned()
+                }
+            },
+            Reason::NotAFile => match self.secret {
+                Secret::Token => "allowed: a file with the token in it".to_owned(),
+                Secret::Password => "allowed: a file with the password in it".to_owned(),
+            },
             Reason::ReadableByOthers => format!("`chmod o= {}` would do", self.path.display()),
             Reason::NotAToken(_) => format!(
                 "allowed: one line of {} to {} printable ASCII characters without a space ({MAKE_TOKEN})",
                 Token::SHORTEST,
                 Token::LONGEST
             ),
+            Reason::NotAPassword(_) => {
+                format!("allowed: one line with the password, of at most {} bytes", Password::LONGEST)
+            }
         }
     }
 }
 
-impl fmt::Display for TokenFileError {
+impl fmt::Display for SecretFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
@@ -54,21 +76,34 @@ impl fmt::Display for TokenFileError {
                 write!(f, "found {path}, which every user of this machine can read")
             }
             Reason::NotAToken(why) => write!(f, "{path}: {why}"),
+            Reason::NotAPassword(why) => write!(f, "{path}: {why}"),
         }
     }
 }
 
-impl std::error::Error for TokenFileError {}
+impl std::error::Error for SecretFileError {}
 
 /// Reads the token from a file.
 ///
 /// # Errors
 /// The file cannot be read, others can read it, or it holds no token.
-pub(crate) fn read_token(path: &Path) -> Result<Token, TokenFileError> {
-    read(path).map_err(|reason| TokenFileError { path: path.to_owned(), reason })
+pub(crate) fn read_token(path: &Path) -> Result<Token, SecretFileError> {
+    let token = read(path, Token::LONGEST).and_then(|text| Token::parse(&text).map_err(Reason::NotAToken));
+    token.map_err(|reason| SecretFileError { path: path.to_owned(), secret: Secret::Token, reason })
 }
 
-fn read(path: &Path) -> Result<Token, Reason> {
+/// Reads the password for a broker from a file.
+///
+/// # Errors
+/// The file cannot be read, others can read it, or it holds no password.
+pub(super) fn read_password(path: &Path) -> Result<Password, SecretFileError> {
+    let text = read(path, Password::LONGEST);
+    let password = text.and_then(|text| Password::parse(&text).map_err(Reason::NotAPassword));
+    password.map_err(|reason| SecretFileError { path: path.to_owned(), secret: Secret::Password, reason })
+}
+
+/// The text of a file, of which at most `longest` bytes and a line end are needed.
+fn read(path: &Path, longest: usize) -> Result<String, Reason> {
     // Checked before the file is opened: opening a pipe waits for its writer.
     let metadata = fs::metadata(path).map_err(Reason::Unreadable)?;
     if !metadata.is_file() {
@@ -79,10 +114,9 @@ fn read(path: &Path) -> Result<Token, Reason> {
     }
     let file = File::open(path).map_err(Reason::Unreadable)?;
     let mut bytes = Vec::new();
-    let most = u64::try_from(Token::LONGEST).unwrap_or(u64::MAX) + LINE_END;
+    let most = u64::try_from(longest).unwrap_or(u64::MAX) + LINE_END;
     file.take(most).read_to_end(&mut bytes).map_err(Reason::Unreadable)?;
-    let text = String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".to_owned());
-    Token::parse(&text).map_err(Reason::NotAToken)
+    Ok(String::from_utf8(bytes).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string()))
 }
 
 fn others_may_read(metadata: &Metadata) -> bool {
@@ -92,5 +126,5 @@ fn others_may_read(metadata: &Metadata) -> bool {
 /// How to make a token.
 pub(super) const MAKE_TOKEN: &str = "`metergate token FILE` makes one";
 
-/// Bytes of a line end, and one more to notice that the token is too long.
+/// Bytes of a line end, and one more to notice that the secret is too long.
 const LINE_END: u64 = 3;

@@ -13,11 +13,12 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use crate::document::de::scalar;
-use crate::document::{Count, Duration, Scalar, decimal_or_hex, nearest, whole_number};
+use crate::document::{Count, Duration, Scalar, Share, decimal_or_hex, nearest, whole_number};
 use crate::endpoint::DevicePath;
 use crate::line::{Pace, UnitId};
 use crate::meter::Profile;
 use crate::modbus::pdu::FunctionCode;
+use crate::mqtt::BrokerAddress;
 use crate::serial::PortDevice;
 
 scalar! {
@@ -102,6 +103,42 @@ scalar! {
     },
     |found| format!("auto, off, or {}", Interval::allowed(found));
 
+    /// A broker.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Broker(pub BrokerAddress);
+    |text| BrokerAddress::parse(text),
+    |found| {
+        let later = if found.starts_with("mqtts://") { " (mqtts:// is not yet supported)" } else { "" };
+        format!("mqtt://host:port, such as mqtt://broker.example:1883 or mqtt://[fd00::7]:1883{later}")
+    };
+
+    /// The name by which a broker knows a client.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct ClientId(pub(crate) String);
+    |text| printable(text, LONGEST_CLIENT_ID),
+    |_| format!("1 to {LONGEST_CLIENT_ID} printable characters");
+
+    /// The name of a user of a broker.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct UserName(pub(crate) String);
+    |text| printable(text, LONGEST_USER_NAME),
+    |_| format!("1 to {LONGEST_USER_NAME} printable characters");
+
+    /// What topics begin with: levels that are not empty.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct Topic(pub(crate) String);
+    |text| {
+        let fits = |level: &str| !level.is_empty() && !level.contains(['+', '#']);
+        printable(text, LONGEST_TOPIC).filter(|topic| !topic.starts_with('$') && topic.split('/').all(fits))
+    },
+    |_| "levels with / between them, such as site-a/riser, without + and #, and not beginning with / or $";
+
+    /// The share by which a point moves to be published sooner; `None`: it is not.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Change(pub Option<Share<1>>);
+    |text| if text == "off" { Some(None) } else { Share::parse(text).map(Some) },
+    |found| format!("off, or {}", Share::<1>::allowed(found));
+
     /// The identifier of the diagnostics unit; `None`: it is off.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DiagnosticsUnit(pub Option<u8>): plain;
@@ -181,6 +218,11 @@ written! {
     };
     DiagnosticsUnit: |Self(id)| shown(*id);
     MergeGap: |Self(gap)| shown(*gap);
+    Broker: |Self(address)| address.to_string();
+    Publish: |form| match form {
+        Self::Json => "json",
+    };
+    Change: |Self(share)| share.map_or_else(|| "off".to_owned(), |share| share.to_string());
     Function: |Self(function)| function.0;
     Registers: |Self(registers)| match registers.clone().into_inner() {
         (first, last) if first == last => first.to_string(),
@@ -235,6 +277,26 @@ impl<const MIN: u64, const MAX: u64> fmt::Display for Size<MIN, MAX> {
         }
     }
 }
+
+/// The form of what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// A JSON object for each reading of a block.
+    Json,
+}
+
+impl Scalar for Publish {
+    fn parse(text: &str) -> Option<Self> {
+        (text == "json").then_some(Self::Json)
+    }
+
+    fn allowed(found: &str) -> String {
+        let later = if found == "sparkplug" { " (sparkplug is not yet supported)" } else { "" };
+        format!("json{later}")
+    }
+}
+
+scalar!([] Publish);
 
 /// Identifiers on the line, in the order of the wire: `3`, `2-8` or `[1, 2, 5]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -405,6 +467,11 @@ fn absolute(text: &str) -> Option<PathBuf> {
     fits.then(|| text.into())
 }
 
+fn printable(text: &str, longest: usize) -> Option<String> {
+    let fits = !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
 /// `off`, or a number that fits.
 fn or_off<N: TryFrom<u32>>(text: &str, fits: impl Fn(&N) -> bool) -> Option<Option<N>> {
     if text == "off" {
@@ -420,6 +487,12 @@ const SENT_UNITS: &str =
 const LAST_REGISTER: u32 = 465_536;
 /// The port of Modbus TCP.
 const MODBUS_PORT: u16 = 502;
+/// Brokers accept at least 23 bytes, and nearly all of them far more.
+const LONGEST_CLIENT_ID: usize = 128;
+/// Bytes of a user's name: cloud brokers put a whole resource path there.
+const LONGEST_USER_NAME: usize = 256;
+/// Bytes of what topics begin with: with bus, unit and block a topic stays below 256 bytes, which AWS IoT allows.
+const LONGEST_TOPIC: usize = 128;
 /// The longest gap worth reading over.
 const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).

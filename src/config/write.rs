@@ -8,10 +8,11 @@ use serde_yaml::Value;
 use super::section::{
     self, Audit, Events, File, ListenerSection, OfflineAfter, PollSlow, SerialListener, StatusPage,
 };
-use super::settings::{Bus, Config, Listener, UnitProfile};
+use super::settings::{Broker, Bus, Config, Listener, Publication, UnitProfile};
 use super::value::{
-    Address, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function, MergeGap, Network, Poll,
-    ProfileName, Registers, SentUnits, Size, UnitIds, UnitMap,
+    self, Address, Change, ClientId, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function,
+    MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, Topic, UnitIds, UnitMap,
+    UserName,
 };
 use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::{Framing, LineSettings, Protocol, UnitId};
@@ -43,8 +44,18 @@ fn without_absent(value: Value) -> Value {
 
 impl From<&Config> for File {
     fn from(config: &Config) -> Self {
-        let Config { site, listeners, buses, log_level, diagnostics_unit, profiles, audit, events, status } =
-            config;
+        let Config {
+            site,
+            listeners,
+            buses,
+            log_level,
+            diagnostics_unit,
+            profiles,
+            audit,
+            events,
+            status,
+            brokers,
+        } = config;
         let page = |status: &super::Status| {
             section::Status::On(StatusPage {
                 address: Address(status.settings.address),
@@ -69,8 +80,27 @@ impl From<&Config> for File {
                 file: FilePath(events.file.clone()),
                 max_size: Size(events.max_size),
             }),
+            mqtt: brokers.iter().map(broker).collect(),
             log_level: *log_level,
         }
+    }
+}
+
+fn broker(broker: &Broker) -> section::Broker {
+    let Broker { connection, password_file, publication } = broker;
+    let Publication { topic, points, every, change, buffer, home_assistant } = publication;
+    section::Broker {
+        broker: Some(value::Broker(connection.address.clone())),
+        client_id: Some(ClientId(connection.client_id.clone())),
+        username: connection.credentials.as_ref().map(|known| UserName(known.username.clone())),
+        password_file: password_file.clone().map(FilePath),
+        publish: Publish::Json,
+        topic: Some(Topic(topic.clone())),
+        points: points.as_ref().map(|points| List(points.iter().cloned().map(Name).collect())),
+        every: Duration::clamped(*every),
+        change: Change(change.map(Share::clamped)),
+        buffer: Size(*buffer as u64),
+        home_assistant: home_assistant.clone().map(Topic),
     }
 }
 

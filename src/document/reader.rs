@@ -216,6 +216,22 @@ impl<'n> Reader<'n, '_> {
         }
     }
 
+    /// The same for a list that may also be empty.
+    pub(crate) fn sections_or_none<S: Section, T>(
+        &mut self,
+        parent: &'n Node,
+        path: &str,
+        key: &str,
+        most: usize,
+        read: impl FnMut(&mut Self, &'n Node, &str) -> T,
+    ) -> Vec<T> {
+        let is_empty = |node: &Node| matches!(&node.kind, NodeKind::List(items) if items.is_empty());
+        if parent.entry(key).is_some_and(|entry| is_empty(&entry.value)) {
+            return Vec::new();
+        }
+        self.sections_if_any::<S, T>(parent, path, key, most, read)
+    }
+
     /// Reports a problem of the value at a path, and the remedy.
     pub(crate) fn error(&mut self, path: &str, what: &str, help: &str) {
         let spot = self.spot(path);

@@ -58,6 +58,8 @@ pub enum EventKind {
     LineSilent,
     /// Bytes arrived on a line without pause.
     LineOccupied,
+    /// There was no connection to a broker.
+    BrokerLost,
     /// A finding.
     Finding,
     /// The gateway was started; begins at the stop before, if that is known.
@@ -81,6 +83,7 @@ impl EventKind {
             Self::PortLost => "port-lost",
             Self::LineSilent => "line-silent",
             Self::LineOccupied => "line-occupied",
+            Self::BrokerLost => "broker-lost",
             Self::Finding => "finding",
             Self::Start => "start",
             Self::Stop => "stop",
@@ -96,7 +99,7 @@ impl EventKind {
 pub struct Condition {
     /// Its kind; one with a duration.
     pub kind: EventKind,
-    /// The bus concerned.
+    /// The bus concerned; empty: none, but a broker, which is the subject.
     pub bus: String,
     /// The unit concerned, by the identifier that clients use.
     pub unit: Option<u8>,

@@ -31,11 +31,16 @@ pub struct Undecided {
     pub lines: BTreeSet<String>,
     /// Units that have received no request yet or cannot be reached, by bus and the identifier that clients use.
     pub units: BTreeSet<(String, u8)>,
+    /// Brokers that have not been connected to yet.
+    pub brokers: BTreeSet<String>,
 }
 
 impl Undecided {
     fn holds(&self, key: &ConditionKey) -> bool {
         match (key.kind, key.unit) {
+            (EventKind::BrokerLost, _) => {
+                key.subject.as_ref().is_some_and(|broker| self.brokers.contains(broker))
+            }
             (EventKind::PortLost, _) => self.ports.contains(&key.bus),
             (_, None) => self.lines.contains(&key.bus),
             (_, Some(unit)) => self.units.contains(&(key.bus.clone(), unit)),
@@ -219,7 +224,7 @@ impl EventList {
             self.began.insert(id, began);
         }
         self.push(Event {
-            bus: Some(condition.bus.clone()),
+            bus: Some(condition.bus.clone()).filter(|bus| !bus.is_empty()),
             unit: condition.unit,
             name: condition.name.clone(),
             subject: condition.subject.clone(),

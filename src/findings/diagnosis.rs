@@ -100,6 +100,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::Refusing
         | Kind::Ignoring
         | Kind::Alert
-        | Kind::LowPowerFactor => false,
+        | Kind::LowPowerFactor
+        | Kind::BrokerAway => false,
     }
 }

@@ -132,6 +132,8 @@ pub enum Kind {
     Alert,
     /// An implausibly low power factor.
     LowPowerFactor,
+    /// There is no connection to a broker.
+    BrokerAway,
 }
 
 impl Severity {
@@ -182,6 +184,7 @@ impl Kind {
             Self::Ignoring => "ignoring",
             Self::Alert => "alert",
             Self::LowPowerFactor => "low_power_factor",
+            Self::BrokerAway => "broker_away",
         }
     }
 }

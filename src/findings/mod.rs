@@ -4,9 +4,10 @@
 //!
 //! `evidence` is the input of the rules; `track` separates current troubles in it from past ones. The rules: `line`
 //! (the whole line, or its only unit), `wire_break`, `unit` (whether, when and how intact a unit answers), `meter`
-//! (what a meter reports of itself), `client`. `finding` and `remedy` are the output, `remedies` the advice for silence
+//! (what a meter reports of itself), `client`, `broker`. `finding` and `remedy` are the output, `remedies` the advice for silence
 //! and closed ports, `format` numbers in texts; `diagnosis` applies the rules and removes what other findings explain.
 
+mod broker;
 mod client;
 mod diagnosis;
 mod evidence;
@@ -20,6 +21,7 @@ mod track;
 mod unit;
 mod wire_break;
 
+pub use broker::broker_away;
 pub use client::{certificate, client_port_closed, misframed};
 pub use diagnosis::findings;
 pub use evidence::Evidence;

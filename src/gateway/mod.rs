@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use self::addresses::{BindAddress, bind, bind_with_retries, collide};
+use self::brokers::Brokers;
 use self::event_log::EventLog;
 use self::running::{RunningBus, RunningListener, RunningSerialClient};
 use self::status_page::StatusPage;
@@ -34,6 +35,7 @@ use crate::traffic::{Traffic, UnitDirectory, UnitName};
 use crate::web::{BusSource, ListenerSource, SharedEvents, SharedHistory, Sources};
 
 mod addresses;
+mod brokers;
 mod event_log;
 mod page_server;
 mod running;
@@ -110,6 +112,7 @@ pub struct Gateway {
     /// Identifiers by configured endpoint; constant as long as it is configured.
     listener_ids: BTreeMap<Endpoint, ListenerId>,
     page: StatusPage,
+    brokers: Brokers,
     events: EventLog,
     /// Listeners that a reload removed, still answering requests in flight.
     retired: Vec<JoinHandle<()>>,
@@ -154,6 +157,7 @@ impl Gateway {
             listeners: Vec::new(),
             serial_clients: Vec::new(),
             listener_ids: listener_ids(config, &BTreeMap::new()),
+            brokers: Brokers::start(config, page.sources()),
             page,
             events,
             retired: Vec::new(),
@@ -254,6 +258,7 @@ impl Gateway {
             self.retired.push(listener.task);
         }
         self.retired.retain(|task| !task.is_finished());
+        self.brokers.reload(config).await;
         let sources = self.sources(config);
         self.page.reload(config, page_socket, sources).await;
         Ok(())
@@ -263,6 +268,7 @@ impl Gateway {
     /// is cut off on a line.
     pub async fn stop(self) {
         self.page.stop().await;
+        self.brokers.stop().await;
         for listener in &self.listeners {
             listener.stop.cancel();
         }
@@ -387,6 +393,7 @@ impl Gateway {
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
             page_expires: page.map(|server| server.certificate().validity.not_after),
+            brokers: self.brokers.sources(),
             traffic: Arc::clone(&self.traffic),
             names: Arc::clone(&self.names),
             site: config.site.clone(),

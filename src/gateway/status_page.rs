@@ -71,6 +71,11 @@ impl StatusPage {
         self.server = config.status.as_ref().and_then(|wanted| self.serve(wanted, socket));
     }
 
+    /// The cell with the sources, which each reload fills anew.
+    pub(super) fn sources(&self) -> SharedSources {
+        Arc::clone(&self.sources)
+    }
+
     /// The generation of the next sources.
     pub(super) fn next_generation(&self) -> u64 {
         self.sources.load().generation + 1

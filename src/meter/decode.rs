@@ -37,6 +37,12 @@ impl<'r> Sample<'r> {
         self.asked_at
     }
 
+    /// Whether it holds all registers of these points.
+    #[must_use]
+    pub fn holds<'p>(&self, profile: &Profile, mut points: impl Iterator<Item = &'p Point>) -> bool {
+        points.all(|point| self.range.covers(&profile.range_in(point, self.range.function)))
+    }
+
     /// The point's registers as received; `None` unless this read holds all of them.
     fn registers(&self, profile: &Profile, point: &Point) -> Option<&'r [u8]> {
         let range = profile.range_in(point, self.range.function);
@@ -245,7 +251,20 @@ impl Profile {
     #[must_use]
     pub fn decode<'p>(&'p self, point: &'p Point, samples: &[Sample<'_>]) -> Option<Reading<'p>> {
         let held = samples.iter().filter_map(|sample| Some((sample, sample.registers(self, point)?)));
-        let (sample, registers) = held.max_by_key(|(sample, _)| sample.asked_at)?;
+        let (sample, _) = held.max_by_key(|(sample, _)| sample.asked_at)?;
+        self.decode_in(point, sample, samples)
+    }
+
+    /// The value of a point in one read, and what it is scaled by in all of them. `None`: it does not hold all of the
+    /// point's registers.
+    #[must_use]
+    pub fn decode_in<'p>(
+        &'p self,
+        point: &'p Point,
+        sample: &Sample<'_>,
+        samples: &[Sample<'_>],
+    ) -> Option<Reading<'p>> {
+        let registers = sample.registers(self, point)?;
         let (value, scaled, in_range) = self.value(point, registers, sample, samples);
         Some(Reading { point, value, asked_at: sample.asked_at, scaled, in_range })
     }

@@ -161,6 +161,18 @@ impl Format {
         }
     }
 
+    /// Whether it holds a number, a code or flags, rather than characters or a version.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        !matches!(self, Self::Text | Self::Version)
+    }
+
+    /// Whether it holds negative whole numbers.
+    #[must_use]
+    pub fn is_signed(self) -> bool {
+        matches!(self, Self::I16 | Self::I32 | Self::I64)
+    }
+
     /// Whether it is a floating-point number.
     #[must_use]
     pub fn is_float(self) -> bool {
@@ -335,6 +347,24 @@ impl Group {
         Self::Other,
         Self::Reserved,
     ];
+
+    /// Whether it is measured or counted, rather than set, derived from settings, or without a meaning.
+    #[must_use]
+    pub fn is_measurement(self) -> bool {
+        match self {
+            Self::Energy
+            | Self::Power
+            | Self::PowerFactor
+            | Self::Voltage
+            | Self::Current
+            | Self::Frequency
+            | Self::Demand
+            | Self::Pulses
+            | Self::Diagnostics
+            | Self::Other => true,
+            Self::Configuration | Self::Scale | Self::Identity | Self::Reserved => false,
+        }
+    }
 
     /// The word in the file.
     #[must_use]

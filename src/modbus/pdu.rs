@@ -120,7 +120,7 @@ pub fn exception_reply(function: FunctionCode, code: ExceptionCode) -> Bytes {
 }
 
 /// The range of a 0x01 to 0x04 request: `quantity` coils, inputs or registers from `start`, addresses from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadRange {
     /// Which of the four tables, named by the function code that reads it (0x01 to 0x04).
     pub function: FunctionCode,

@@ -80,7 +80,13 @@ fn about(status: &Status<'_>, event: &Event) -> Markup {
             (None, Some(client), _) => { "client " (client) }
             (None, None, Some(bus)) => { "line " (bus) }
             (None, None, None) => {
-                @if event.kind == EventKind::ClockStep { "clock" } @else { "gateway" }
+                @match event.kind {
+                    EventKind::ClockStep => "clock",
+                    EventKind::BrokerLost => "broker",
+                    EventKind::Outage | EventKind::PortLost | EventKind::LineSilent | EventKind::LineOccupied
+                    | EventKind::Finding | EventKind::Start | EventKind::Stop | EventKind::Reload
+                    | EventKind::Writes => "gateway",
+                }
             }
         }
     }

@@ -29,6 +29,9 @@ impl<'a> Item<'a> {
 
 /// What a finding is about.
 enum Place<'a> {
+    Broker {
+        broker: &'a str,
+    },
     Line {
         bus: &'a str,
     },
@@ -77,28 +80,32 @@ pub(super) fn counted_title<'a>(
 /// Those of all buses.
 pub(super) fn of_status<'a>(status: &'a Status<'a>) -> Vec<Item<'a>> {
     sorted(status.findings.iter().map(|finding| {
-        let index = status.buses.iter().position(|bus| bus.bus == finding.bus).unwrap_or_default();
+        let (Some(bus), None) = (finding.bus.as_deref(), &finding.broker) else {
+            let broker = finding.broker.as_deref().unwrap_or_default();
+            return (finding, Place::Broker { broker }, "wrong-broker".to_owned());
+        };
+        let index = status.buses.iter().position(|one| one.bus == bus).unwrap_or_default();
         let Some(line_unit) = finding.line_unit else {
-            return (finding, Place::Line { bus: &finding.bus }, format!("wrong-{index}"));
+            return (finding, Place::Line { bus }, format!("wrong-{index}"));
         };
         let meter = finding.unit.map(|unit| MeterLink {
             unit,
             name: finding.name.as_deref(),
-            bus: status.is_ambiguous(unit).then_some(&*finding.bus),
+            bus: status.is_ambiguous(unit).then_some(bus),
         });
-        let place = Place::Unit { bus: &finding.bus, meter, line_unit };
+        let place = Place::Unit { bus, meter, line_unit };
         (finding, place, format!("wrong-{index}-{line_unit}"))
     }))
 }
 
 /// Those of the one meter a page is about, and of its line: what is wrong there is wrong with each of its meters.
 pub(super) fn of_unit<'a>(status: &'a Status<'a>, unit: &Unit<'_>) -> Vec<Item<'a>> {
-    let of_unit = status
-        .findings
-        .iter()
-        .filter(|finding| finding.bus == unit.bus && finding.line_unit.is_none_or(|id| id == unit.line_unit));
+    let of_unit = status.findings.iter().filter(|finding| {
+        finding.bus.as_ref() == Some(&unit.bus) && finding.line_unit.is_none_or(|id| id == unit.line_unit)
+    });
     sorted(of_unit.map(|finding| {
-        let place = if finding.line_unit.is_none() { Place::Line { bus: &finding.bus } } else { Place::Here };
+        let bus = finding.bus.as_deref().unwrap_or_default();
+        let place = if finding.line_unit.is_none() { Place::Line { bus } } else { Place::Here };
         (finding, place, "wrong".to_owned())
     }))
 }
@@ -152,6 +159,7 @@ fn markup(item: &Item<'_>) -> Markup {
             span class="severity" { (severity_shape(finding.severity)) (finding.severity.word()) }
             @match place {
                 Place::Here => {}
+                Place::Broker { broker } => { span class="place" { "Broker " (broker) } }
                 Place::Line { bus } => { span class="place" { "Line " (bus) } }
                 Place::Unit { bus, meter: Some(meter), .. } => {
                     span class="place" { a href=(meter.href()) { (meter.full_title()) } span class="of" { " on " (bus) } }
@@ -249,7 +257,8 @@ mod tests {
         LocatedFinding {
             severity: Severity::Warning,
             kind: Kind::Noise,
-            bus: "riser-a".into(),
+            bus: Some("riser-a".into()),
+            broker: None,
             unit: None,
             line_unit: None,
             name: None,

@@ -7,6 +7,7 @@
 //! page of one meter.
 
 mod assets;
+mod brokers;
 mod bus_section;
 mod clients;
 mod events;

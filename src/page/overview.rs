@@ -1,4 +1,4 @@
-//! The first page: findings, each line with its meters, clients, listeners.
+//! The first page: findings, each line with its meters, clients, listeners, MQTT brokers.
 //!
 //! Owns their order and the text around them. Source: docs/design.md, "The status page".
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use super::brokers;
 use super::bus_section;
 use super::clients;
 use super::events;
@@ -43,6 +44,7 @@ pub fn overview(status: &Status<'_>, view: &OverviewView, part: Part) -> String 
         (events::of_status(status))
         (clients::section(&clients, &status.departed))
         (listeners(&status.listeners))
+        (brokers::section(&status.brokers))
     };
     let other = OverviewView { refresh: view.refresh.other(), ..view.clone() }.href();
     Content { title, main, status, reload: Reload { refresh: view.refresh, other } }.render(part)

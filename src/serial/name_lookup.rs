@@ -62,7 +62,7 @@ impl NameLookup {
     ///
     /// # Errors
     /// If there is none, or the resolver does not answer `within` this time.
-    pub(super) async fn resolve(
+    pub async fn resolve(
         &self,
         server: &ServerAddress,
         within: Duration,

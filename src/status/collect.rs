@@ -8,19 +8,20 @@ use std::time::{Instant, SystemTime};
 use super::current_findings;
 use super::history::{History, MINUTE, ReadingTrack};
 use super::model::{
-    Alert, Block, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount, Flag,
-    Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, PortState,
+    Alert, Block, Broker, Bus, BusHistory, Client, Clients, DepartedClient, DriverErrors, ExceptionCount,
+    Flag, Histogram, LineTime, Listener, ListenerTls, LocatedFinding, Point, Polling, Port, PortState,
     ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status, Text, Unit, UnitCounts, UnitDetail,
     UnitHistory, UnitState, ValueProblem, WireBreak,
 };
 use super::number::Number;
-use super::published::{Published, PublishedBus, PublishedListener, PublishedUnit};
+use super::published::{Published, PublishedBroker, PublishedBus, PublishedListener, PublishedUnit};
 use super::readings::Readings;
 use super::spans::{age, fine_millis, millis};
 use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
+use crate::mqtt::Link;
 use crate::serial::PortView;
 use crate::server::{Counted, TlsClients};
 use crate::tls::Certificate;
@@ -47,6 +48,7 @@ pub fn status<'p>(published: &'p Published, depth: impl Fn(&PublishedUnit<'p>) -
         buses: published.buses.iter().map(|one| bus(one, published.at)).collect(),
         units: published.units().map(|one| unit(&one, depth(&one), published.at)).collect(),
         listeners: published.listeners.iter().map(|one| listener(published, one)).collect(),
+        brokers: published.brokers.iter().map(|one| broker(one, published.at)).collect(),
         site: published.site.as_deref().map(Cow::Borrowed),
         clock: Cow::Borrowed(&published.clock),
         traffic_events_lost: published.traffic.lost(),
@@ -354,33 +356,57 @@ fn flags<'p>(of: &'p profile::Point, value: &Value<'p>) -> Vec<Flag<'p>> {
 
 /// The number, the text, and why there is none.
 fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<ValueProblem>) {
+    let number = Number::of(value);
     match value {
-        Value::Float(value) => (Some(Number::Float(*value)), None, None),
-        Value::Double(value) => (Some(Number::Double(*value)), None, None),
-        Value::Number(number) => (Some(Number::Decimal(*number)), None, None),
-        Value::Code { code, means } => {
-            (Some(Number::Code((*code).into())), Some(Cow::Borrowed(*means)), None)
-        }
-        Value::Bits { bits, set } => {
+        Value::Float(_) | Value::Double(_) | Value::Number(_) => (number, None, None),
+        Value::Code { code: _, means } => (number, Some(Cow::Borrowed(*means)), None),
+        Value::Bits { bits: _, set } => {
             let names: Vec<_> = set.iter().map(|bit| bit.name.as_str()).collect();
-            (Some(Number::Code(*bits)), Some(Cow::Owned(names.join(", "))), None)
+            (number, Some(Cow::Owned(names.join(", "))), None)
         }
-        Value::Version(version) => (None, Some(Cow::Owned(version.to_string())), None),
-        Value::Text(text) => (None, Some(Cow::Owned(text.clone())), None),
-        Value::NotAvailable => (None, None, Some(ValueProblem::NotAvailable)),
-        Value::NotANumber { .. } => (None, None, Some(ValueProblem::NotANumber)),
+        Value::Version(version) => (number, Some(Cow::Owned(version.to_string())), None),
+        Value::Text(text) => (number, Some(Cow::Owned(text.clone())), None),
+        Value::NotAvailable => (number, None, Some(ValueProblem::NotAvailable)),
+        Value::NotANumber { .. } => (number, None, Some(ValueProblem::NotANumber)),
         Value::Unscaled { why, .. } => {
             let problem = match why {
                 Unscaled::NotRead => ValueProblem::ExponentNotRead,
                 Unscaled::Changed => ValueProblem::ExponentChanged,
                 Unscaled::Impossible(_) | Unscaled::NoRatio => ValueProblem::ExponentImpossible,
             };
-            (None, None, Some(problem))
+            (number, None, Some(problem))
         }
     }
 }
 
-/// The findings of each line, followed by those of its units.
+/// One broker.
+#[must_use]
+pub fn broker(one: &PublishedBroker, now: Instant) -> Broker<'_> {
+    let view = one.metrics.view(now);
+    let (queued, queued_bytes, dropped) = one.outbox.counts();
+    let (connected, away) = match view.link {
+        Link::NotTried => (None, None),
+        Link::Connected(since) => (Some(age(since, now)), None),
+        Link::Away(since) => (None, Some(age(since, now))),
+    };
+    Broker {
+        broker: one.settings.address.to_string().into(),
+        client_id: Cow::Borrowed(&one.settings.client_id),
+        status_topic: Cow::Borrowed(&one.settings.status_topic),
+        connected: connected.is_some(),
+        connected_for_ms: connected,
+        away_for_ms: away,
+        last_error: view.last_error,
+        connections: view.connections,
+        published: view.published,
+        published_per_second: view.rate,
+        queued,
+        queued_bytes,
+        dropped,
+    }
+}
+
+/// The findings of brokers, then those of each line, followed by those of its units.
 #[must_use]
 pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedFinding<'p>> {
     let of_bus = |bus: &'p PublishedBus| {
@@ -391,7 +417,8 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
             LocatedFinding {
                 severity: finding.severity,
                 kind: finding.kind,
-                bus: Cow::Borrowed(bus.name()),
+                bus: Some(Cow::Borrowed(bus.name())),
+                broker: None,
                 unit: unit.map(|unit| unit.alias),
                 line_unit: finding.unit.map(UnitId::get),
                 name: unit.and_then(|unit| unit.settings.name.as_deref()).map(Cow::Borrowed),
@@ -402,7 +429,24 @@ pub fn findings<'p>(published: &'p Published, history: &History) -> Vec<LocatedF
             }
         })
     };
-    published.buses.iter().flat_map(of_bus).collect()
+    let of_broker = |broker: &'p PublishedBroker| {
+        let finding = current_findings::of_broker(broker, published.at)?;
+        Some(LocatedFinding {
+            severity: finding.severity,
+            kind: finding.kind,
+            bus: None,
+            broker: Some(broker.settings.address.to_string().into()),
+            unit: None,
+            line_unit: None,
+            name: None,
+            what: Cow::Owned(finding.what),
+            remedy: finding.remedy,
+            active_since_ms: age(finding.active_since, published.at),
+            last_seen_ms: age(finding.last_seen, published.at),
+        })
+    };
+    let of_brokers = published.brokers.iter().filter_map(of_broker);
+    of_brokers.chain(published.buses.iter().flat_map(of_bus)).collect()
 }
 
 /// One listener.

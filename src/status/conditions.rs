@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use crate::events::{Condition, EventKind, Undecided};
 use crate::findings::{Finding, Kind, Severity};
 use crate::line::PortState;
+use crate::mqtt::Link;
 
 use super::current_findings;
 use super::history::History;
 use super::model::UnitState;
-use super::published::{Published, PublishedBus, PublishedUnit};
+use super::published::{Published, PublishedBroker, PublishedBus, PublishedUnit};
 
 /// All conditions, and the buses and units whose condition is unknown at the moment.
 #[must_use]
@@ -45,7 +46,14 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
                 .map(|finding| of_finding(bus, finding, published.at)),
         );
     }
-    (conditions, Undecided { ports, lines, units })
+    let mut brokers = BTreeSet::new();
+    for broker in &published.brokers {
+        if broker.metrics.view(published.at).link == Link::NotTried {
+            brokers.insert(broker.settings.address.to_string());
+        }
+        conditions.extend(of_broker(broker, published.at));
+    }
+    (conditions, Undecided { ports, lines, units, brokers })
 }
 
 fn of_line(bus: &PublishedBus) -> Option<Condition> {
@@ -82,6 +90,20 @@ fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> 
         subject: None,
         held_for,
         text: "off-line".to_owned(),
+    })
+}
+
+fn of_broker(broker: &PublishedBroker, now: Instant) -> Option<Condition> {
+    let finding = current_findings::of_broker(broker, now)?;
+    let address = broker.settings.address.to_string();
+    Some(Condition {
+        kind: EventKind::BrokerLost,
+        bus: String::new(),
+        unit: None,
+        name: None,
+        text: format!("{address}: {}", finding.what),
+        subject: Some(address),
+        held_for: now.saturating_duration_since(finding.active_since),
     })
 }
 

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use super::published::{Published, PublishedBus, PublishedListener};
+use super::published::{Published, PublishedBroker, PublishedBus, PublishedListener};
 use super::recent::RecentWindow;
 use crate::findings::{self, Evidence, Finding, Track};
 use crate::line::View;
@@ -41,6 +41,12 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
     let found =
         |listener| [closed(listener), misframed(listener), certificate(listener)].into_iter().flatten();
     page.into_iter().chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
+}
+
+/// The finding of the connection to a broker.
+pub(super) fn of_broker(broker: &PublishedBroker, now: Instant) -> Option<Finding> {
+    let (_, _, dropped) = broker.outbox.counts();
+    findings::broker_away(&broker.metrics.view(now), dropped, now)
 }
 
 /// The samples of a line, this one included.

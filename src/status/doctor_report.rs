@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::current_findings::{NOTHING, baseline, findings, of_clients, track};
+use super::current_findings::{NOTHING, baseline, findings, of_broker, of_clients, track};
 use super::history::History;
 use super::model::{PortState, UnitState};
-use super::published::{Published, PublishedBus, PublishedUnit};
+use super::published::{Published, PublishedBroker, PublishedBus, PublishedUnit};
 use super::spans::{age, fine_millis};
 use crate::findings::{Finding, Kind, Remedy, Severity, Track};
 use crate::line::{UnitId, UnitView, View};
@@ -22,6 +22,18 @@ use crate::serial::LineErrors;
 pub struct DoctorReport {
     /// In the order of the configuration.
     pub buses: Vec<BusReport>,
+    /// The brokers that readings are published to, in the order of the configuration.
+    #[serde(default)]
+    pub brokers: Vec<BrokerReport>,
+}
+
+/// One broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BrokerReport {
+    /// Where it is.
+    pub broker: String,
+    /// What is wrong with the connection to it.
+    pub findings: Vec<ReportedFinding>,
 }
 
 /// One line.
@@ -106,14 +118,24 @@ impl DoctorReport {
             report.findings.splice(0..0, of_clients.into_iter().map(|finding| reported(finding, now)));
             report
         };
-        Self { buses: published.buses.iter().map(report).collect() }
+        let broker = |broker: &PublishedBroker| BrokerReport {
+            broker: broker.settings.address.to_string(),
+            findings: of_broker(broker, now).into_iter().map(|finding| reported(finding, now)).collect(),
+        };
+        Self {
+            buses: published.buses.iter().map(report).collect(),
+            brokers: published.brokers.iter().map(broker).collect(),
+        }
     }
 
     /// All findings, those of a line before those of its units.
     pub fn findings(&self) -> impl Iterator<Item = &ReportedFinding> {
-        self.buses
+        let of_buses = self
+            .buses
             .iter()
-            .flat_map(|bus| bus.findings.iter().chain(bus.units.iter().flat_map(|unit| &unit.findings)))
+            .flat_map(|bus| bus.findings.iter().chain(bus.units.iter().flat_map(|unit| &unit.findings)));
+        let of_brokers = self.brokers.iter().flat_map(|broker| &broker.findings);
+        of_buses.chain(of_brokers)
     }
 }
 

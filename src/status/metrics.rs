@@ -7,7 +7,9 @@
 
 pub use super::exposition::ExpositionFormat;
 use super::exposition::{Exposition, MetricType};
-use super::model::{Bus, ExceptionCount, PortState, RequestCounts, RoleCount, Status, Unit, UnitState};
+use super::model::{
+    Broker, Bus, ExceptionCount, PortState, RequestCounts, RoleCount, Status, Unit, UnitState,
+};
 use super::reading_metrics;
 use crate::findings::Severity;
 use crate::modbus::pdu::ExceptionCode;
@@ -25,6 +27,7 @@ pub fn exposition(status: &Status<'_>, format: ExpositionFormat) -> String {
     units(&mut out, status);
     answers(&mut out, status);
     listeners(&mut out, status);
+    brokers(&mut out, status);
     reading_metrics::write(&mut out, status);
     out.finish()
 }
@@ -249,6 +252,18 @@ fn listeners(out: &mut Exposition, status: &Status<'_>) {
     }
 }
 
+fn brokers(out: &mut Exposition, status: &Status<'_>) {
+    for (name, kind, help, value) in BROKERS {
+        if status.brokers.is_empty() {
+            return;
+        }
+        let mut family = out.family(name, *kind, help);
+        for broker in &status.brokers {
+            family.sample(&[("broker", &broker.broker), ("client_id", &broker.client_id)], value(broker));
+        }
+    }
+}
+
 /// What went wrong with answers, each counted once: an answer that broke off is among the CRC errors of the counters.
 fn unit_errors(unit: &Unit<'_>) -> [(&'static str, u64); 6] {
     [
@@ -375,6 +390,27 @@ const UNITS: &Families<fn(&Unit<'_>) -> Option<f64>> = &[
         "Requests sent to it, further attempts included.",
         |unit| Some(whole(unit.transactions)),
     ),
+];
+
+const BROKERS: &Families<fn(&Broker<'_>) -> f64> = &[
+    ("metergate_mqtt_connected", Gauge, "Whether the broker accepts messages.", |broker| {
+        flag(broker.connected)
+    }),
+    ("metergate_mqtt_connections_total", Counter, "Times a connection was made.", |broker| {
+        whole(broker.connections)
+    }),
+    ("metergate_mqtt_published_total", Counter, "Messages the broker acknowledged.", |broker| {
+        whole(broker.published)
+    }),
+    ("metergate_mqtt_queued_messages", Gauge, "Readings that wait for the broker.", |broker| {
+        size(broker.queued)
+    }),
+    ("metergate_mqtt_queued_bytes", Gauge, "Memory they take; the key `buffer` limits it.", |broker| {
+        size(broker.queued_bytes)
+    }),
+    ("metergate_mqtt_dropped_total", Counter, "Readings that made room for newer ones.", |broker| {
+        whole(broker.dropped)
+    }),
 ];
 
 /// A counter: its name, what it counts, where it stands.

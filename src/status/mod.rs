@@ -22,16 +22,18 @@ mod spans;
 mod transactions;
 
 pub use collect::{
-    Depth, bus, bus_history, clients, findings, listener, status, status_for_pages, unit, unit_history,
+    Depth, broker, bus, bus_history, clients, findings, listener, status, status_for_pages, unit,
+    unit_history,
 };
 pub use conditions::conditions;
-pub use doctor_report::{BusReport, DoctorReport, ReportedFinding, UnitReport};
+pub use doctor_report::{BrokerReport, BusReport, DoctorReport, ReportedFinding, UnitReport};
 pub use history::{HEALTH_MINUTES, History, MINUTE, READING_MINUTES};
 pub use model::{
-    Alert, Bus, BusHistory, BusMinute, Client, Clients, Decoded, DecodedAnswer, DecodedValue, DepartedClient,
-    DriverErrors, ErrorBody, ExceptionCount, LineShares, ListedEvent, Listener, ListenerTls, LocatedFinding,
-    Point, Port, PortState, ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status,
+    Alert, Broker, Bus, BusHistory, BusMinute, Client, Clients, Decoded, DecodedAnswer, DecodedValue,
+    DepartedClient, DriverErrors, ErrorBody, ExceptionCount, LineShares, ListedEvent, Listener, ListenerTls,
+    LocatedFinding, Point, Port, PortState, ReadingHistory, RecordFilter, RequestCounts, RoleCount, Status,
     TransactionRecord, Unit, UnitDetail, UnitHistory, UnitMinute, UnitState, ValueProblem, WireBreak,
 };
 pub use number::Number;
-pub use published::{Published, PublishedBus, PublishedListener, PublishedUnit};
+pub use published::{Published, PublishedBroker, PublishedBus, PublishedListener, PublishedUnit};
+pub use readings::standing_points;

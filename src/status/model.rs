@@ -38,10 +38,13 @@ pub struct Status<'a> {
     pub units: Vec<Unit<'a>>,
     /// In the order of the configuration.
     pub listeners: Vec<Listener<'a>>,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub brokers: Vec<Broker<'a>>,
     /// The wall clock, for people: `2026-11-22 15:03:07 CET`.
     #[serde(skip)]
     pub clock: Text<'a>,
-    /// Bus by bus, of the line first.
+    /// Those of brokers, then bus by bus, of the line first.
     #[serde(skip)]
     pub findings: Vec<LocatedFinding<'a>>,
     /// What happened, the newest first; the JSON has it at a path of its own.
@@ -367,7 +370,9 @@ pub struct Alert<'a> {
 pub struct LocatedFinding<'a> {
     pub severity: Severity,
     pub kind: Kind,
-    pub bus: Text<'a>,
+    pub bus: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<Text<'a>>,
     pub unit: Option<u8>,
     pub line_unit: Option<u8>,
     pub name: Option<Text<'a>>,
@@ -419,6 +424,25 @@ pub struct RoleCount {
     pub role: Option<String>,
     /// How many there are.
     pub connections: u32,
+}
+
+/// One MQTT broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]
+pub struct Broker<'a> {
+    pub broker: Text<'a>,
+    pub client_id: Text<'a>,
+    pub status_topic: Text<'a>,
+    pub connected: bool,
+    pub connected_for_ms: Option<u64>,
+    pub away_for_ms: Option<u64>,
+    pub last_error: Option<String>,
+    pub connections: u64,
+    pub published: u64,
+    pub published_per_second: Option<f64>,
+    pub queued: usize,
+    pub queued_bytes: usize,
+    pub dropped: u64,
 }
 
 /// What a listener or a client counted.

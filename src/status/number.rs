@@ -4,7 +4,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Error, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::meter::Decimal;
+use crate::meter::{Decimal, Value};
 
 /// The value of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +20,23 @@ pub enum Number {
 }
 
 impl Number {
+    /// The number of a value, with codes and flags as the register holds them; `None`: there is none.
+    #[must_use]
+    pub fn of(value: &Value<'_>) -> Option<Self> {
+        match value {
+            Value::Float(value) => Some(Self::Float(*value)),
+            Value::Double(value) => Some(Self::Double(*value)),
+            Value::Number(number) => Some(Self::Decimal(*number)),
+            Value::Code { code, .. } => Some(Self::Code((*code).into())),
+            Value::Bits { bits, .. } => Some(Self::Code(*bits)),
+            Value::Version(_)
+            | Value::Text(_)
+            | Value::NotAvailable
+            | Value::NotANumber { .. }
+            | Value::Unscaled { .. } => None,
+        }
+    }
+
     /// The nearest float to the digits shown.
     #[must_use]
     pub fn to_f64(self) -> f64 {

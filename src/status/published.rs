@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::findings::WireBreak;
 use crate::line::{BusId, Pace, PortState, UnitId, UnitSettings, UnitView, View};
 use crate::meter::BlockKind;
+use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
 use crate::traffic::Traffic;
@@ -32,6 +33,8 @@ pub struct Published {
     pub listeners: Vec<PublishedListener>,
     /// Until when the certificate of the status page is valid; `None`: it has none.
     pub page_expires: Option<SystemTime>,
+    /// The brokers, in the order of the configuration.
+    pub brokers: Vec<PublishedBroker>,
     /// The last traffic of the lines.
     pub traffic: Arc<Traffic>,
     /// What tells this gateway from others: the key `site`, or the host's name.
@@ -70,6 +73,17 @@ pub struct PublishedListener {
     pub buses: Vec<BusId>,
     /// Its counters.
     pub metrics: Arc<ListenerMetrics>,
+}
+
+/// One broker.
+#[derive(Clone, Debug)]
+pub struct PublishedBroker {
+    /// The settings of its connection.
+    pub settings: BrokerSettings,
+    /// What waits for it.
+    pub outbox: Arc<Outbox>,
+    /// What its client counts.
+    pub metrics: Arc<BrokerMetrics>,
 }
 
 /// One unit.

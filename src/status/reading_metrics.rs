@@ -78,18 +78,8 @@ struct Measure<'a> {
 
 /// `None` for what is no measurement.
 fn measure<'a>(point: &'a Point<'_>) -> Option<Measure<'a>> {
-    match point.group {
-        Group::Energy
-        | Group::Power
-        | Group::PowerFactor
-        | Group::Voltage
-        | Group::Current
-        | Group::Frequency
-        | Group::Demand
-        | Group::Pulses
-        | Group::Diagnostics
-        | Group::Other => {}
-        Group::Configuration | Group::Scale | Group::Identity | Group::Reserved => return None,
+    if !point.group.is_measurement() {
+        return None;
     }
     let counts = matches!(point.group, Group::Energy | Group::Pulses | Group::Diagnostics);
     let kind = if counts { MetricType::Counter } else { MetricType::Gauge };

@@ -10,6 +10,48 @@ use std::time::Instant;
 use crate::meter::{Bit, Point, Profile, Reading, Sample, Unscaled, Value};
 
 use super::published::PublishedUnit;
+use crate::config::UnitProfile;
+use crate::modbus::pdu::ReadRange;
+
+/// The points that stand for the quantities of a unit, one each, in the order of the profile, whether or not they have
+/// been read: `planned` is what is read in the background.
+#[must_use]
+pub fn standing_points<'p>(known: &'p UnitProfile, planned: &[ReadRange]) -> Vec<&'p Point> {
+    let profile = &*known.profile;
+    let billed = profile.bill_by().filter(|billed| planned.iter().any(|range| range.covers(&billed.range)));
+    let mut chosen: BTreeMap<&str, (Rank, &Point)> = BTreeMap::new();
+    for point in &profile.points {
+        let rank = rank(profile, &known.blocks, point);
+        if is_superseded(point, billed) {
+            continue;
+        }
+        match chosen.get(original(point)) {
+            Some((before, _)) if *before <= rank => {}
+            Some(_) | None => drop(chosen.insert(original(point), (rank, point))),
+        }
+    }
+    let is_chosen =
+        |point: &&Point| chosen.get(original(point)).is_some_and(|(_, one)| one.name == point.name);
+    profile.points.iter().filter(is_chosen).collect()
+}
+
+/// Of two representations of a quantity the one with the lower rank counts: the one that is read in the background, then
+/// the original.
+type Rank = (bool, bool);
+
+fn rank(profile: &Profile, polled: &[String], point: &Point) -> Rank {
+    (!polled.contains(&profile.blocks[point.block].name), point.copy_of.is_some())
+}
+
+/// The name of the quantity.
+fn original(point: &Point) -> &str {
+    point.copy_of.as_deref().unwrap_or(&point.name)
+}
+
+/// Of the energy to bill by, the count stands for it while it is read, and nothing else.
+fn is_superseded(point: &Point, billed: Option<&Point>) -> bool {
+    billed.is_some_and(|billed| billed.name == original(point)) && !point.bill_by
+}
 
 /// The readings in a unit's blocks.
 #[derive(Debug)]
@@ -80,19 +122,16 @@ impl<'a> Readings<'a> {
     /// read in the background.
     #[must_use]
     pub(super) fn quantities(&self) -> BTreeMap<&'a str, &Reading<'a>> {
-        let mut chosen: BTreeMap<&str, ((bool, bool), &Reading<'_>)> = BTreeMap::new();
+        let mut chosen: BTreeMap<&str, (Rank, &Reading<'_>)> = BTreeMap::new();
         for (point, reading) in &self.points {
             let Some(reading) = reading else { continue };
-            let block = &self.profile.blocks[point.block].name;
-            let original = point.copy_of.as_deref().unwrap_or(&point.name);
-            let is_billed = self.billed.is_some_and(|billed| billed.name == original);
-            if is_billed && !point.bill_by {
+            if is_superseded(point, self.billed) {
                 continue;
             }
-            let rank = (!self.polled.contains(block), point.copy_of.is_some());
-            match chosen.get(original) {
+            let rank = rank(self.profile, self.polled, point);
+            match chosen.get(original(point)) {
                 Some((before, _)) if *before <= rank => {}
-                Some(_) | None => drop(chosen.insert(original, (rank, reading))),
+                Some(_) | None => drop(chosen.insert(original(point), (rank, reading))),
             }
         }
         chosen.into_iter().map(|(name, (_, reading))| (name, reading)).collect()

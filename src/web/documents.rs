@@ -70,6 +70,7 @@ impl Documents {
             .route("/api/v1/findings", get(findings))
             .route("/api/v1/event-log", get(event_log))
             .route("/api/v1/listeners", get(listeners))
+            .route("/api/v1/brokers", get(brokers))
             .route("/api/v1/clients", get(clients))
             .route("/api/v1/checkup", get(checkup))
             .fallback(not_found)
@@ -286,6 +287,12 @@ async fn event_log(State(documents): State<Documents>, Query(query): Query<Event
 async fn listeners(State(documents): State<Documents>) -> Response {
     documents.with(|published, _| {
         json(&published.listeners.iter().map(|one| model::listener(published, one)).collect::<Vec<_>>())
+    })
+}
+
+async fn brokers(State(documents): State<Documents>) -> Response {
+    documents.with(|published, _| {
+        json(&published.brokers.iter().map(|one| model::broker(one, published.at)).collect::<Vec<_>>())
     })
 }
 

@@ -21,7 +21,9 @@ pub use documents::Documents;
 pub use server::{
     HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUESTS, RESPONSE_TIMEOUT, run,
 };
-pub use sources::{BusSource, ListenerSource, SharedEvents, SharedHistory, SharedSources, Sources};
+pub use sources::{
+    BrokerSource, BusSource, ListenerSource, SharedEvents, SharedHistory, SharedSources, Sources,
+};
 pub use streams::{EVENT_PERIOD, MAX_VIEWERS};
 
 /// Everything the status address answers, to those who may ask.

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use nix::sys::utsname::uname;
 
 use crate::config::Bus;
 use crate::endpoint::Endpoint;
 use crate::events::EventList;
 use crate::line::{BusId, View};
+use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
+use crate::runtime::host_name;
 use crate::runtime::timestamp::local_with_zone;
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
-use crate::status::{History, Published, PublishedBus, PublishedListener};
+use crate::status::{History, Published, PublishedBroker, PublishedBus, PublishedListener};
 use crate::traffic::{Traffic, UnitDirectory};
 
 /// The sources as they are now; a reload replaces them as a whole.
@@ -33,6 +34,8 @@ pub struct Sources {
     pub listeners: Vec<ListenerSource>,
     /// Until when the certificate of the status page is valid; `None`: it has none.
     pub page_expires: Option<SystemTime>,
+    /// The brokers, in the order of the configuration.
+    pub brokers: Vec<BrokerSource>,
     /// The last traffic of both sides.
     pub traffic: Arc<Traffic>,
     /// The names of buses and units.
@@ -73,6 +76,17 @@ pub struct ListenerSource {
     pub metrics: Arc<ListenerMetrics>,
 }
 
+/// One broker.
+#[derive(Debug)]
+pub struct BrokerSource {
+    /// The settings of its connection.
+    pub settings: BrokerSettings,
+    /// What waits for it.
+    pub outbox: Arc<Outbox>,
+    /// What its client counts.
+    pub metrics: Arc<BrokerMetrics>,
+}
+
 impl Sources {
     /// Without buses and listeners, for a gateway that starts.
     #[must_use]
@@ -83,6 +97,7 @@ impl Sources {
             buses: Vec::new(),
             listeners: Vec::new(),
             page_expires: None,
+            brokers: Vec::new(),
             traffic: Arc::default(),
             names: Arc::default(),
             site: None,
@@ -108,6 +123,11 @@ impl Sources {
             metrics: Arc::clone(&listener.metrics),
         };
         let time = SystemTime::now();
+        let broker = |broker: &BrokerSource| PublishedBroker {
+            settings: broker.settings.clone(),
+            outbox: Arc::clone(&broker.outbox),
+            metrics: Arc::clone(&broker.metrics),
+        };
         Published {
             at: Instant::now(),
             generation: self.generation,
@@ -115,6 +135,7 @@ impl Sources {
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
             page_expires: self.page_expires,
+            brokers: self.brokers.iter().map(broker).collect(),
             traffic: Arc::clone(&self.traffic),
             site: self.site.clone().or_else(host_name),
             time,
@@ -155,10 +176,4 @@ impl SharedEvents {
     pub fn with<R>(&self, read: impl FnOnce(&mut EventList) -> R) -> R {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The host's name, where it has one of its own.
-fn host_name() -> Option<String> {
-    let name = uname().ok()?.nodename().to_str()?.to_owned();
-    (!matches!(name.as_str(), "" | "localhost" | "(none)")).then_some(name)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Chosen, Listed, Meter, Number, NumberKind};
 use crate::meter::{ByteOrder, Decimal, Group, WordOrder};
 use crate::modbus::AduFraming;
+use crate::publisher::home_assistant::{device_class, identifier, precision, unit};
 
 #[derive(Serialize)]
 struct Package {
@@ -108,61 +109,6 @@ fn sensor(meter: &Meter, listed: Listed<'_>) -> Option<Sensor> {
             (_, _) => "measurement",
         },
     })
-}
-
-fn precision(group: Group) -> u8 {
-    match group {
-        Group::PowerFactor | Group::Frequency => 3,
-        Group::Pulses => 0,
-        Group::Energy
-        | Group::Power
-        | Group::Voltage
-        | Group::Current
-        | Group::Demand
-        | Group::Configuration
-        | Group::Scale
-        | Group::Diagnostics
-        | Group::Identity
-        | Group::Other
-        | Group::Reserved => 2,
-    }
-}
-
-/// As Home Assistant writes it.
-fn unit(unit: &'static str) -> Option<&'static str> {
-    match unit {
-        "ratio" | "count" | "pulses" => None,
-        "VAR" => Some("var"),
-        "kVAR" => Some("kvar"),
-        "VARh" => Some("varh"),
-        "kVARh" => Some("kvarh"),
-        "degC" => Some("°C"),
-        "degF" => Some("°F"),
-        "m3" => Some("m³"),
-        "m3/h" => Some("m³/h"),
-        "l" => Some("L"),
-        other => Some(other),
-    }
-}
-
-/// Where every version of Home Assistant of the last years has the class with that unit.
-fn device_class(group: Group, unit: Option<&str>) -> Option<&'static str> {
-    match (group, unit) {
-        (_, Some("kWh" | "Wh" | "MWh")) => Some("energy"),
-        (_, Some("kW" | "W")) => Some("power"),
-        (_, Some("VA")) => Some("apparent_power"),
-        (_, Some("V" | "mV")) => Some("voltage"),
-        (_, Some("A" | "mA")) => Some("current"),
-        (_, Some("Hz")) => Some("frequency"),
-        (_, Some("degC" | "degF" | "K")) => Some("temperature"),
-        (Group::PowerFactor, Some("ratio") | None) => Some("power_factor"),
-        (_, Some(_) | None) => None,
-    }
-}
-
-/// Letters, digits and underscores.
-fn identifier(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
 const HEAD: &str = "\

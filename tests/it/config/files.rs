@@ -1,6 +1,8 @@
 //! The shipped configuration files: they load, name every key, and their comments are correct.
 
-use metergate::config::section::{Audit, Bus, Events, File, Listener, OfflineAfter, StatusPage, Unit};
+use metergate::config::section::{
+    Audit, Broker, Bus, Events, File, Listener, OfflineAfter, StatusPage, Unit,
+};
 use metergate::config::{Config, Loaded, Problem, parse};
 use metergate::document::keys;
 
@@ -227,6 +229,7 @@ fn keys_of(text: &str) -> Vec<Line> {
             "status" => list = Part::Status,
             "audit" => commented = Part::Audit,
             "events" => commented = Part::Events,
+            "mqtt" => commented = Part::Broker,
             _ => {}
         }
         // The second unit shows a range; its keys are those of the first.
@@ -254,6 +257,7 @@ enum Part {
     Status,
     Audit,
     Events,
+    Broker,
 }
 
 impl Part {
@@ -267,11 +271,12 @@ impl Part {
             Self::Status => keys::<StatusPage>(),
             Self::Audit => keys::<Audit>(),
             Self::Events => keys::<Events>(),
+            Self::Broker => keys::<Broker>(),
         }
     }
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part::File,
     Part::Listener,
     Part::Bus,
@@ -280,4 +285,5 @@ const PARTS: [Part; 8] = [
     Part::Status,
     Part::Audit,
     Part::Events,
+    Part::Broker,
 ];

@@ -286,7 +286,7 @@ fn what_is_written_back_has_every_key_and_value() {
 ";
     assert!(second_bus.starts_with(expected), "{second_bus}");
     assert!(written.ends_with(
-        "diagnostics_unit: 255\nprofiles: /etc/metergate/profiles\nstatus: off\nlog_level: trace\n"
+        "diagnostics_unit: 255\nprofiles: /etc/metergate/profiles\nstatus: off\nmqtt: []\nlog_level: trace\n"
     ));
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod clients;
 pub(crate) mod counter_unit;
 pub(crate) mod findings_case;
 pub(crate) mod log;
+pub(crate) mod mqtt_broker;
 pub(crate) mod page;
 pub(crate) mod page_fixture;
 pub(crate) mod page_tags;

@@ -368,7 +368,8 @@ fn finding(
     LocatedFinding {
         severity,
         kind,
-        bus: bus.into(),
+        bus: Some(bus.into()),
+        broker: None,
         unit: unit.map(|(id, _)| id),
         line_unit: unit.map(|(id, _)| if id == 7 { 17 } else { id }),
         name: unit.and_then(|(_, name)| name).map(Into::into),

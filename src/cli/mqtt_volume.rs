@@ -1,0 +1,40 @@
+//! What is published over MQTT in words: how many messages and bytes a day.
+//!
+//! `check` prints it as YAML comments below the configuration. Nothing is resolved and nothing is opened for it.
+
+use std::time::Instant;
+
+use crate::config::{Broker, Config};
+use crate::document::show;
+use crate::publisher::{Plan, Volume};
+
+/// What is published at each broker, each line a YAML comment.
+#[must_use]
+pub(super) fn describe(config: &Config, now: Instant) -> String {
+    config.brokers.iter().map(|broker| describe_broker(config, broker, now)).collect()
+}
+
+fn describe_broker(config: &Config, broker: &Broker, now: Instant) -> String {
+    let plan = Plan::new(config, broker, String::new(), None, now);
+    let Volume { units, blocks, points, messages, bytes } = plan.volume();
+    let (connection, publication) = (&broker.connection, &broker.publication);
+    format!(
+        "# MQTT at {} as {}, below the topic {}\n#   {points} points in {blocks} blocks of {units} units every {}: \
+         about {messages} messages and {} a day\n",
+        connection.address,
+        connection.client_id,
+        publication.topic,
+        show(publication.every),
+        size(bytes),
+    )
+}
+
+/// `12.3 MB`, `830 kB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..MEGABYTE => format!("{} kB", bytes.div_ceil(1000)),
+        MEGABYTE.. => format!("{}.{} MB", bytes / MEGABYTE, bytes % MEGABYTE * 10 / MEGABYTE),
+    }
+}
+
+const MEGABYTE: u64 = 1_000_000;

@@ -1,0 +1,396 @@
+//! The task of a broker: connects, drives a session over the socket, pauses, connects again.
+//!
+//! Never ends before it is stopped. A broker that is away, takes nothing or breaks the protocol costs this task its
+//! connection and nothing else: what is to be delivered stays in the outbox. A name is looked up on a thread of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::broker_metrics::BrokerMetrics;
+use super::outbox::{Message, Outbox};
+use super::session::{OFFLINE, Session, SessionEvent};
+use super::settings::BrokerSettings;
+use crate::serial::NameLookup;
+
+/// Everything one client needs.
+#[derive(Clone, Debug)]
+pub struct BrokerClient {
+    /// The broker.
+    pub settings: BrokerSettings,
+    /// What is delivered.
+    pub outbox: Arc<Outbox>,
+    /// What is counted.
+    pub metrics: Arc<BrokerMetrics>,
+    /// Messages per second at most, so that what was kept does not come as a flood.
+    pub pace: u32,
+}
+
+/// How a connection ended.
+enum End {
+    /// The client was stopped.
+    Stopped,
+    /// The reason, and whether the broker had accepted the connection for a while.
+    Lost { why: String, held: bool },
+}
+
+/// Delivers what is in the outbox until `stop`.
+pub async fn run(client: BrokerClient, stop: CancellationToken) {
+    let (lookup, mut backoff) = (NameLookup::default(), Backoff::default());
+    loop {
+        // A task of its own: a fault of the protocol's implementation ends the connection and not the client.
+        let connection = tokio::spawn(connect_and_serve(client.clone(), lookup.clone(), stop.clone()));
+        let (why, held) = match connection.await {
+            Ok(End::Stopped) => return,
+            Ok(End::Lost { why, held }) => (why, held),
+            Err(_) => ("the connection failed by a fault of this program".to_owned(), false),
+        };
+        if held {
+            backoff.reset();
+        }
+        let address = &client.settings.address;
+        if client.metrics.note_away(why.clone(), Instant::now()) {
+            warn!("broker {address}: {why}; readings are kept meanwhile");
+        } else {
+            debug!("broker {address}: {why}");
+        }
+        tokio::select! {
+            () = sleep(backoff.next()) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn connect_and_serve(client: BrokerClient, lookup: NameLookup, stop: CancellationToken) -> End {
+    let connected = tokio::select! {
+        connected = connect(&client.settings, &lookup) => connected,
+        () = stop.cancelled() => return End::Stopped,
+    };
+    match connected {
+        Ok(stream) => Connection::new(client, Instant::now()).serve(stream, stop).await,
+        Err(why) => End::Lost { why, held: false },
+    }
+}
+
+/// Connects to one of the broker's addresses after the other.
+async fn connect(settings: &BrokerSettings, lookup: &NameLookup) -> Result<TcpStream, String> {
+    let server = settings.address.server();
+    let found = lookup.resolve(server, LOOKUP_TIMEOUT).await;
+    let found = found.map_err(|error| format!("name not found: {}: {error}", server.host()))?;
+    let mut reasons = Vec::new();
+    for address in found.into_iter().take(MOST_ADDRESSES) {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => match prepare(&stream) {
+                Ok(()) => return Ok(stream),
+                Err(error) => reasons.push(describe(address, &error)),
+            },
+            Ok(Err(error)) => reasons.push(describe(address, &error)),
+            Err(_) => reasons.push(format!("no answer from {address} within {CONNECT_TIMEOUT:?}")),
+        }
+    }
+    // A name server hands addresses out in another order each time, which is no news.
+    reasons.sort_unstable();
+    Err(reasons.join("; "))
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+fn describe(address: SocketAddr, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        format!("connection refused by {address}")
+    } else if has_no_route(error) {
+        format!("no route to {address}")
+    } else {
+        format!("cannot connect to {address}: {error}")
+    }
+}
+
+/// A connection, from the socket's opening to its end.
+struct Connection {
+    client: BrokerClient,
+    session: Session,
+    pacing: Pacing,
+    accepted: Option<Instant>,
+    reconciliation: Reconciliation,
+    /// Since when the socket has taken nothing of what waits for it.
+    blocked: Option<Instant>,
+    /// Until when the broker may acknowledge `offline`.
+    stopping: Option<Instant>,
+}
+
+/// The look for retained messages that are left over from an earlier configuration.
+#[derive(Default)]
+struct Reconciliation {
+    filters: Vec<String>,
+    /// The announcements that the broker's messages were last compared with.
+    edition: Option<u64>,
+    began: Option<Instant>,
+    /// When the last message came, or the subscription was made.
+    heard: Option<Instant>,
+}
+
+/// A bucket of as many messages as the session may have in flight, filled at the pace.
+struct Pacing {
+    interval: Duration,
+    full_at: Instant,
+}
+
+impl Connection {
+    fn new(client: BrokerClient, now: Instant) -> Self {
+        Self {
+            session: Session::new(&client.settings, now),
+            pacing: Pacing::new(client.pace, now),
+            client,
+            accepted: None,
+            reconciliation: Reconciliation::default(),
+            blocked: None,
+            stopping: None,
+        }
+    }
+
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite, stop: CancellationToken) -> End {
+        let (mut reader, mut writer) = split(stream);
+        let mut buffer = vec![0; READ_BUFFER];
+        let outbox = Arc::clone(&self.client.outbox);
+        let end = loop {
+            if let Some(end) = self.proceed(Instant::now()) {
+                break end;
+            }
+            let has_output = !self.session.output().is_empty();
+            let wakes = self.accepted.is_some() && self.session.has_room() && self.stopping.is_none();
+            let due = self.due();
+            tokio::select! {
+                () = stop.cancelled(), if self.stopping.is_none() => {
+                    if !self.session.is_open() {
+                        break End::Stopped;
+                    }
+                    self.say_goodbye(Instant::now());
+                }
+                read = reader.read(&mut buffer), if self.session.may_receive() => match read {
+                    Ok(0) => self.session.handle_end(),
+                    Ok(length) => self.session.handle_bytes(&buffer[..length], Instant::now()),
+                    Err(error) => break self.lost(describe_loss(&error)),
+                },
+                written = writer.write(self.session.output()), if has_output => match written {
+                    Ok(length) => {
+                        self.session.advance(length);
+                        self.blocked = None;
+                    }
+                    Err(error) => break self.lost(describe_loss(&error)),
+                },
+                () = outbox.filled(), if wakes && self.pacing.is_ready(Instant::now()) => {}
+                () = sleep_until(due.into()) => self.session.handle_timeout(Instant::now()),
+            }
+        };
+        outbox.put_back(self.session.take_in_flight());
+        if matches!(end, End::Stopped) {
+            let rest = self.session.output().to_vec();
+            // A broker that does not take it publishes the will, which says the same.
+            let _taken = timeout(GOODBYE_TIMEOUT, async {
+                writer.write_all(&rest).await?;
+                writer.shutdown().await
+            })
+            .await;
+        }
+        end
+    }
+
+    /// Everything that can be done without waiting; the end, if this is it.
+    fn proceed(&mut self, now: Instant) -> Option<End> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                SessionEvent::Connected => self.begin(now),
+                SessionEvent::Acknowledged(_) => self.client.metrics.note_published(now),
+                SessionEvent::Received { topic, is_retained } => {
+                    self.reconciliation.heard = Some(now);
+                    if is_retained {
+                        self.client.outbox.reconcile(&topic);
+                    }
+                }
+                SessionEvent::NotSubscribed => debug!(
+                    "broker {}: not allowed to subscribe; what is left over from earlier configurations stays",
+                    self.client.settings.address
+                ),
+                SessionEvent::Closed(why) => return Some(self.lost(why)),
+            }
+        }
+        if let Some(until) = self.stopping {
+            if self.session.is_idle() && self.session.output().is_empty() {
+                self.session.disconnect(now);
+                return Some(End::Stopped);
+            }
+            return (until <= now).then_some(End::Stopped);
+        }
+        if self.accepted.is_some() {
+            self.reconciliation.proceed(&mut self.session, &self.client.outbox, now);
+            while self.session.has_room() && self.pacing.is_ready(now) {
+                let Some(message) = self.client.outbox.next() else { break };
+                self.pacing.take(now);
+                self.session.publish(message, now);
+            }
+        }
+        if self.session.output().is_empty() {
+            self.blocked = None;
+            return None;
+        }
+        let blocked = *self.blocked.get_or_insert(now);
+        let is_stuck = blocked + UNACKNOWLEDGED <= now;
+        is_stuck.then(|| self.lost(format!("the broker has taken nothing for {UNACKNOWLEDGED:?}")))
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.accepted = Some(now);
+        self.client.outbox.begin(&self.client.settings.status_topic);
+        self.client.metrics.note_connected(now);
+        info!("broker {}: connected as {}", self.client.settings.address, self.client.settings.client_id);
+    }
+
+    fn say_goodbye(&mut self, now: Instant) {
+        self.stopping = Some(now + GOODBYE_TIMEOUT);
+        let message = Message {
+            topic: self.client.settings.status_topic.as_str().into(),
+            payload: Bytes::from_static(OFFLINE.as_bytes()),
+            retained: true,
+        };
+        self.session.publish(message, now);
+    }
+
+    fn lost(&self, why: String) -> End {
+        let held = self.accepted.is_some_and(|at| at.elapsed() >= HELD);
+        End::Lost { why, held }
+    }
+
+    /// When something is to be done although nothing comes.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        let blocked = self.blocked.map(|since| since + UNACKNOWLEDGED);
+        let paced = (self.session.has_room() && !self.pacing.is_ready(now)).then(|| self.pacing.ready_at());
+        let quiet = self.reconciliation.due();
+        let all = [self.session.poll_timeout(), blocked, self.stopping, paced, quiet];
+        all.into_iter().flatten().min().unwrap_or(now + IDLE)
+    }
+}
+
+impl Reconciliation {
+    /// Subscribes once for each set of announcements, and unsubscribes when nothing more comes: the broker would send
+    /// every state back from then on.
+    fn proceed(&mut self, session: &mut Session, outbox: &Outbox, now: Instant) {
+        if self.due().is_some_and(|due| due <= now) {
+            session.unsubscribe(&self.filters, now);
+            (self.began, self.heard) = (None, None);
+        }
+        let (edition, filters) = outbox.filters();
+        if self.edition != Some(edition) && !filters.is_empty() {
+            session.subscribe(&filters, now);
+            self.filters = filters;
+            (self.began, self.heard) = (Some(now), Some(now));
+        }
+        self.edition = Some(edition);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some((self.heard? + QUIET).min(self.began? + LONGEST_LOOK))
+    }
+}
+
+impl Pacing {
+    fn new(pace: u32, now: Instant) -> Self {
+        Self { interval: Duration::from_secs(1) / pace.max(1), full_at: now }
+    }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        self.ready_at() <= now
+    }
+
+    fn ready_at(&self) -> Instant {
+        let burst = self.interval * (BURST - 1);
+        self.full_at.checked_sub(burst).unwrap_or(self.full_at)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.interval;
+    }
+}
+
+/// How a connection ended, in words.
+fn describe_loss(error: &io::Error) -> String {
+    if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+        "the broker reset the connection".to_owned()
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        "the broker acknowledges nothing any more".to_owned()
+    } else if has_no_route(error) {
+        "no route to the broker any more".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+fn has_no_route(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
+}
+
+/// How long the resolver is waited for.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an address may take to accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 8;
+
+/// How long bytes may wait for the broker to take them.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// A connection that lasted so long was a good one: the next attempt follows after the shortest pause.
+const HELD: Duration = Duration::from_secs(30);
+
+/// How long the broker may take to acknowledge `offline`, and to take the DISCONNECT.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Silence after which no more retained messages are expected.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Longest look for retained messages that are left over.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
+/// Messages that may follow one another without a pause.
+const BURST: u32 = 32;
+
+/// Bytes read at once.
+const READ_BUFFER: usize = 4096;
+
+/// Longest time without a look at the timers.
+const IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_burst_messages_follow_at_the_pace() {
+        let start = Instant::now();
+        let mut pacing = Pacing::new(100, start);
+        let mut sent = 0;
+        for tick in 0..1000 {
+            let now = start + Duration::from_millis(tick);
+            while pacing.is_ready(now) {
+                pacing.take(now);
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, BURST + 99);
+    }
+}

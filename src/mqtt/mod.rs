@@ -1,0 +1,20 @@
+//! The client of an MQTT broker: connects, delivers what is in its outbox, connects again.
+//!
+//! Owns the session (MQTT 3.1.1, by `mqtt-protocol-core`), the outbox with its bounds, the task that drives both over a
+//! socket, and what is counted. It has no knowledge of meters: `publisher` decides what is published and when. Nothing a
+//! broker sends changes anything but what it holds of this gateway: retained messages that nothing here publishes any
+//! more are removed.
+//!
+//! `session` has no clock and no input or output; `client` has both.
+
+mod backoff;
+mod broker_metrics;
+pub mod client;
+mod outbox;
+mod session;
+mod settings;
+
+pub use broker_metrics::{BrokerMetrics, BrokerView, Link};
+pub use outbox::{Announcements, Message, Outbox};
+pub use session::{Session, SessionEvent};
+pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password};

@@ -1,0 +1,399 @@
+//! One connection to a broker as a state machine: bytes in, bytes and events out.
+//!
+//! Owns what is in flight and the deadlines of the protocol; the packets are `mqtt-protocol-core`'s. MQTT 3.1.1 with a
+//! clean session: what must survive a connection is in the outbox. Everything a broker can send is bounded: the size
+//! of a packet, the number of messages, the time until it answers.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use mqtt_protocol_core::mqtt::Version;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event, TimerKind};
+use mqtt_protocol_core::mqtt::packet::v3_1_1::{
+    Connack, Connect, Disconnect, Publish, Suback, Subscribe, Unsubscribe,
+};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos, SubEntry, SubOpts};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::role::Client;
+
+use super::outbox::Message;
+use super::settings::{BrokerSettings, Credentials};
+
+/// One connection.
+pub struct Session {
+    connection: Connection<Client>,
+    output: Vec<u8>,
+    events: VecDeque<SessionEvent>,
+    /// In the order in which they were sent.
+    in_flight: VecDeque<InFlight>,
+    timers: Timers,
+    /// Until when the broker must have accepted the connection; `None`: it has.
+    accepted_by: Option<Instant>,
+    received: u32,
+    has_heard: bool,
+    is_over: bool,
+}
+
+/// What a session reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The broker accepted the connection.
+    Connected,
+    /// The broker has this message.
+    Acknowledged(Message),
+    /// A message of the broker to one of the subscriptions.
+    Received {
+        /// Its topic.
+        topic: String,
+        /// Whether it is a retained one with content.
+        is_retained: bool,
+    },
+    /// The broker refused a subscription.
+    NotSubscribed,
+    /// The session is over, and why.
+    Closed(String),
+}
+
+struct InFlight {
+    packet: u16,
+    sent: Instant,
+    message: Message,
+}
+
+/// The timers of the protocol that run in a client.
+#[derive(Default)]
+struct Timers {
+    ping: Option<Instant>,
+    pong: Option<Instant>,
+}
+
+impl Session {
+    /// A session whose first bytes are the CONNECT, with the will.
+    #[must_use]
+    pub fn new(settings: &BrokerSettings, now: Instant) -> Self {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(LARGEST_PACKET);
+        let mut connection = Connection::with_options(Version::V3_1_1, options);
+        connection.set_auto_pub_response(true);
+        connection.set_pingresp_recv_timeout(millis(ANSWER_TIMEOUT));
+        let mut session = Self {
+            connection,
+            output: Vec::new(),
+            events: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            timers: Timers::default(),
+            accepted_by: Some(now + ANSWER_TIMEOUT),
+            received: 0,
+            has_heard: false,
+            is_over: false,
+        };
+        match connect(settings) {
+            Ok(packet) => {
+                let events = session.connection.checked_send(packet);
+                session.apply(events, now);
+            }
+            Err(error) => session.close(describe(error)),
+        }
+        session
+    }
+
+    /// Bytes of the broker.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        // The text of another protocol may look like the beginning of a long packet.
+        if !mem::replace(&mut self.has_heard, true) && bytes.first() != Some(&CONNACK) {
+            self.close("what answers there is no MQTT broker".to_owned());
+        }
+        let mut cursor = Cursor::new(bytes);
+        while !self.is_over && cursor.position() < bytes.len() as u64 {
+            let events = self.connection.recv(&mut cursor);
+            self.apply(events, now);
+        }
+    }
+
+    /// The broker closed the connection.
+    pub fn handle_end(&mut self) {
+        let why = if self.accepted_by.is_some() {
+            "the broker closed the connection instead of accepting it"
+        } else {
+            "the broker closed the connection"
+        };
+        self.close(why.to_owned());
+    }
+
+    /// Applies the timers that have expired.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.accepted_by.is_some_and(|by| by <= now) {
+            self.close(format!("the broker has not accepted the connection for {ANSWER_TIMEOUT:?}"));
+        }
+        if self.in_flight.front().is_some_and(|first| first.sent + ACKNOWLEDGE_TIMEOUT <= now) {
+            self.close(format!("the broker has not acknowledged a message for {ACKNOWLEDGE_TIMEOUT:?}"));
+        }
+        if self.timers.pong.take_if(|at| *at <= now).is_some() {
+            self.close(format!("the broker has not answered a ping for {ANSWER_TIMEOUT:?}"));
+        }
+        if self.timers.ping.take_if(|at| *at <= now).is_some() {
+            let events = self.connection.notify_timer_fired(TimerKind::PingreqSend);
+            self.apply(events, now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let unacknowledged = self.in_flight.front().map(|first| first.sent + ACKNOWLEDGE_TIMEOUT);
+        [self.timers.ping, self.timers.pong, self.accepted_by, unacknowledged].into_iter().flatten().min()
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    /// The bytes to send; [`Self::advance`] removes those that were.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// So many bytes were sent.
+    pub fn advance(&mut self, sent: usize) {
+        self.output.drain(..sent);
+    }
+
+    /// Whether another message may be sent.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.is_open() && self.in_flight.len() < WINDOW && self.output.len() < MOST_OUTPUT
+    }
+
+    /// Whether bytes of the broker may be read: not while it does not take what they are answered with.
+    #[must_use]
+    pub fn may_receive(&self) -> bool {
+        self.output.len() < MOST_OUTPUT
+    }
+
+    /// Whether the broker has accepted the connection and it is not over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.accepted_by.is_none() && !self.is_over
+    }
+
+    /// Whether every message was acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Sends a message with QoS 1.
+    pub fn publish(&mut self, message: Message, now: Instant) {
+        let Ok(packet) = self.connection.acquire_packet_id() else {
+            return self.close("no packet identifier is free".to_owned());
+        };
+        let built = Publish::builder().topic_name(&*message.topic).and_then(|builder| {
+            let builder = builder.qos(Qos::AtLeastOnce).retain(message.retained).packet_id(packet);
+            builder.payload(message.payload.to_vec()).build()
+        });
+        match built {
+            Ok(publish) => {
+                self.in_flight.push_back(InFlight { packet, sent: now, message });
+                let events = self.connection.checked_send(publish);
+                self.apply(events, now);
+            }
+            Err(error) => self.close(describe(error)),
+        }
+    }
+
+    /// Subscribes to these filters with QoS 0.
+    pub fn subscribe(&mut self, filters: &[String], now: Instant) {
+        let Ok(packet) = self.connection.acquire_packet_id() else { return };
+        let entries: Result<Vec<_>, _> =
+            filters.iter().map(|filter| SubEntry::new(filter.as_str(), SubOpts::default())).collect();
+        let built =
+            entries.and_then(|entries| Subscribe::builder().packet_id(packet).entries(entries).build());
+        match built {
+            Ok(subscribe) => {
+                let events = self.connection.checked_send(subscribe);
+                self.apply(events, now);
+            }
+            Err(error) => self.close(describe(error)),
+        }
+    }
+
+    /// Ends the subscription to these filters.
+    pub fn unsubscribe(&mut self, filters: &[String], now: Instant) {
+        let Ok(packet) = self.connection.acquire_packet_id() else { return };
+        let built = Unsubscribe::builder()
+            .packet_id(packet)
+            .entries(filters.iter().map(String::as_str))
+            .and_then(|builder| builder.build());
+        match built {
+            Ok(unsubscribe) => {
+                let events = self.connection.checked_send(unsubscribe);
+                self.apply(events, now);
+            }
+            Err(error) => self.close(describe(error)),
+        }
+    }
+
+    /// Sends the DISCONNECT, after which the broker does not publish the will.
+    pub fn disconnect(&mut self, now: Instant) {
+        let events = self.connection.checked_send(Disconnect::new());
+        self.apply(events, now);
+    }
+
+    /// What was sent and not acknowledged, in the order in which it was sent.
+    pub fn take_in_flight(&mut self) -> impl DoubleEndedIterator<Item = Message> + use<> {
+        mem::take(&mut self.in_flight).into_iter().map(|sent| sent.message)
+    }
+
+    fn apply(&mut self, events: Vec<Event>, now: Instant) {
+        for event in events {
+            match event {
+                Event::NotifyPacketReceived(packet) => self.receive(packet),
+                Event::RequestSendPacket { packet, release_packet_id_if_send_error: _ } => {
+                    self.output.extend(packet.to_continuous_buffer());
+                }
+                Event::RequestTimerReset { kind, duration_ms } => {
+                    self.set_timer(kind, Some(now + Duration::from_millis(duration_ms)));
+                }
+                Event::RequestTimerCancel(kind) => self.set_timer(kind, None),
+                Event::NotifyError(error) => self.close(describe(error)),
+                Event::RequestClose => self.is_over = true,
+                Event::NotifyPacketIdReleased(_) => {}
+            }
+        }
+        if self.is_over {
+            self.close("the broker broke the protocol".to_owned());
+        }
+    }
+
+    fn set_timer(&mut self, kind: TimerKind, at: Option<Instant>) {
+        match kind {
+            TimerKind::PingreqSend => self.timers.ping = at,
+            TimerKind::PingrespRecv => self.timers.pong = at,
+            // A server's.
+            TimerKind::PingreqRecv => {}
+        }
+    }
+
+    fn receive(&mut self, packet: Packet) {
+        if let Packet::V3_1_1Connack(connack) = &packet {
+            self.receive_connack(connack);
+        } else if let Packet::V3_1_1Puback(puback) = &packet {
+            let at = self.in_flight.iter().position(|sent| sent.packet == puback.packet_id());
+            let acknowledged = at.and_then(|at| self.in_flight.remove(at));
+            self.events.extend(acknowledged.map(|sent| SessionEvent::Acknowledged(sent.message)));
+        } else if let Packet::V3_1_1Publish(publish) = &packet {
+            self.receive_publish(publish);
+        } else if let Packet::V3_1_1Suback(suback) = &packet {
+            self.receive_suback(suback);
+        }
+    }
+
+    fn receive_connack(&mut self, connack: &Connack) {
+        if connack.return_code() == ConnectReturnCode::Accepted {
+            self.accepted_by = None;
+            self.events.push_back(SessionEvent::Connected);
+        } else {
+            self.close(describe_refusal(connack.return_code()).to_owned());
+        }
+    }
+
+    fn receive_publish(&mut self, publish: &Publish) {
+        self.received = self.received.saturating_add(1);
+        if self.received > MOST_RECEIVED {
+            return self.close("the broker sends messages without end".to_owned());
+        }
+        let is_retained = publish.retain() && !publish.payload().as_slice().is_empty();
+        self.events.push_back(SessionEvent::Received { topic: publish.topic_name().to_owned(), is_retained });
+    }
+
+    fn receive_suback(&mut self, suback: &Suback) {
+        if suback.return_codes().iter().any(|code| code.is_failure()) {
+            self.events.push_back(SessionEvent::NotSubscribed);
+        }
+    }
+
+    fn close(&mut self, why: String) {
+        let has_told = matches!(self.events.back(), Some(SessionEvent::Closed(_)));
+        self.is_over = true;
+        if !has_told {
+            self.events.push_back(SessionEvent::Closed(why));
+        }
+    }
+}
+
+fn connect(settings: &BrokerSettings) -> Result<Connect, MqttError> {
+    let mut builder = Connect::builder()
+        .client_id(settings.client_id.as_str())?
+        .clean_session(true)
+        .keep_alive(KEEP_ALIVE)
+        .will_message(settings.status_topic.as_str(), OFFLINE, Qos::AtLeastOnce, true)?;
+    if let Some(Credentials { username, password }) = &settings.credentials {
+        builder = builder.user_name(username.as_str())?;
+        if let Some(password) = password {
+            builder = builder.password(password.as_bytes().to_vec())?;
+        }
+    }
+    builder.build()
+}
+
+fn describe_refusal(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::Accepted => "accepted",
+        ConnectReturnCode::UnacceptableProtocolVersion => "the broker does not speak MQTT 3.1.1",
+        ConnectReturnCode::IdentifierRejected => {
+            "the broker refuses the client identifier; set another with `client_id`"
+        }
+        ConnectReturnCode::ServerUnavailable => "the broker says that it is not available",
+        ConnectReturnCode::BadUserNameOrPassword => {
+            "the broker refuses the user name or the password; check `username` and `password_file`"
+        }
+        ConnectReturnCode::NotAuthorized => {
+            "the broker does not let this client in; check `username`, `password_file` and the broker's ACL"
+        }
+    }
+}
+
+fn describe(error: MqttError) -> String {
+    if error == MqttError::MalformedPacket {
+        "the broker sent what is no MQTT packet".to_owned()
+    } else if error == MqttError::PacketTooLarge {
+        format!("the broker sent a packet of more than {LARGEST_PACKET} bytes")
+    } else {
+        format!("the broker broke the protocol: {error}")
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the status topic says once the connection is gone.
+pub(super) const OFFLINE: &str = "offline";
+
+/// Seconds without a packet of ours, after which a PINGREQ is sent. A broker that misses it half as long again publishes
+/// the will: `offline` is seen after 45 s at most.
+const KEEP_ALIVE: u16 = 30;
+
+/// How long the answer to a CONNECT or a PINGREQ may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an acknowledgement may take.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The first byte of a CONNACK, which precedes everything else.
+const CONNACK: u8 = 0x20;
+
+/// Messages in flight.
+const WINDOW: usize = 32;
+
+/// Bytes that wait for the socket, above which nothing is added.
+const MOST_OUTPUT: usize = 64 * 1024;
+
+/// Largest packet of a broker: what this gateway publishes itself is far smaller.
+const LARGEST_PACKET: u32 = 256 * 1024;
+
+/// Messages of the broker in one session: many times the retained messages of the largest configuration.
+const MOST_RECEIVED: u32 = 200_000;

@@ -1,0 +1,17 @@
+//! What is published over MQTT, and when: topics, payloads, Home Assistant's discovery.
+//!
+//! Owns the topics and the shape of the messages, which stay; `docs/mqtt.md` explains them. Values are those of the
+//! published snapshot, decoded as pages and metrics decode them, each with the instant its request began to be sent.
+//! Never reads a clock, waits or connects: `mqtt` delivers, the gateway has the clocks.
+//!
+//! `plan` is what the configuration makes of a broker's entry; `readings` chooses the transactions; `publisher` has the
+//! times.
+
+pub mod home_assistant;
+mod plan;
+#[expect(clippy::module_inception, reason = "the module is named after its main type")]
+mod publisher;
+mod readings;
+
+pub use plan::{Plan, Volume};
+pub use publisher::{Clocks, Publisher};

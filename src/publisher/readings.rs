@@ -1,0 +1,67 @@
+//! Which transactions a message is made of: each message holds one.
+//!
+//! A block that is read whole is one transaction, and one message. If a meter refuses the whole, it is read in parts, and
+//! each part is a message of its own, with its own time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::plan::PlannedBlock;
+use crate::line::{Block, UnitView};
+use crate::meter::{Point, Profile, Sample};
+use crate::modbus::pdu::ReadRange;
+use crate::status::Number;
+
+/// The published points of one block that one transaction holds.
+pub(super) struct Part<'v> {
+    pub(super) block: &'v Arc<Block>,
+    pub(super) points: Vec<usize>,
+}
+
+/// The newest readings of a block, part by part.
+pub(super) fn parts<'v>(planned: &PlannedBlock, profile: &Profile, view: &'v UnitView) -> Vec<Part<'v>> {
+    let blocks = view.snapshot.blocks();
+    let mut together: BTreeMap<Option<ReadRange>, Vec<usize>> = BTreeMap::new();
+    for point in &planned.points {
+        let range = view.measured.iter().find(|range| range.covers(&profile.points[*point].range));
+        together.entry(range.copied()).or_default().push(*point);
+    }
+    let newest = |points: &[usize]| {
+        let of = |place: &usize| &profile.points[*place];
+        let holds = |block: &&Arc<Block>| {
+            sample(block).is_some_and(|sample| sample.holds(profile, points.iter().map(of)))
+        };
+        blocks.iter().filter(holds).max_by_key(|block| (block.begun.instant, block.generation))
+    };
+    let mut parts: BTreeMap<u64, Part<'v>> = BTreeMap::new();
+    for (range, points) in together {
+        // Nothing reads the others in the background, so clients decide what is read with what.
+        let size = if range.is_some() { points.len() } else { 1 };
+        for points in points.chunks(size) {
+            let Some(block) = newest(points) else { continue };
+            let part = parts.entry(block.generation).or_insert_with(|| Part { block, points: Vec::new() });
+            part.points.extend(points);
+        }
+    }
+    for part in parts.values_mut() {
+        part.points.sort_unstable();
+    }
+    parts.into_values().collect()
+}
+
+/// The values of a part, by the names of the points.
+pub(super) fn decode<'p>(
+    part: &Part<'_>,
+    profile: &'p Profile,
+    view: &UnitView,
+) -> Vec<(&'p Point, Option<Number>)> {
+    let Some(own) = sample(part.block) else { return Vec::new() };
+    let samples: Vec<Sample<'_>> = view.snapshot.blocks().iter().filter_map(sample).collect();
+    let points = part.points.iter().map(|place| &profile.points[*place]);
+    let value = |point| Some((point, Number::of(&profile.decode_in(point, &own, &samples)?.value)));
+    points.filter_map(value).collect()
+}
+
+fn sample(block: &Arc<Block>) -> Option<Sample<'_>> {
+    Sample::new(block.range, &block.reply, block.begun.instant)
+}

@@ -1,0 +1,4 @@
+//! The client of a broker, and the built program with one.
+
+mod program;
+mod session;

@@ -1,0 +1,408 @@
+//! What is published of a snapshot, and when; by instants of the test's choice.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use metergate::config::{Bus, Config};
+use metergate::line::{Now, UnitState};
+use metergate::mqtt::{Announcements, Message, Outbox};
+use metergate::publisher::{Clocks, Plan, Publisher};
+use metergate::status::Published;
+use serde_json::{Value, json};
+
+use crate::support::published::{self, FLOATS, SETTINGS, change, change_unit, float, read};
+
+const SITE: &str = "
+listeners: [{address: 127.0.0.1:502}]
+buses:
+  - name: riser a/b
+    device: /dev/ttyS0
+    units: [{id: 1, name: Panel 1, profile: leviton-4000r, poll: 5s}, {id: 2, as: 12}]
+mqtt:
+  - broker: mqtt://broker.example
+    client_id: harbour
+    topic: site
+    every: 10s
+";
+
+/// A gateway with a broker, and the present by both clocks.
+struct Site {
+    published: Published,
+    plan: Arc<Plan>,
+    publisher: Publisher,
+    outbox: Outbox,
+    start: Instant,
+}
+
+/// The wall clock at the start.
+const WALL: SystemTime = UNIX_EPOCH;
+const WALL_SECONDS: u64 = 1_800_000_000;
+
+impl Site {
+    fn new(keys: &str) -> Self {
+        let start = Instant::now();
+        let text = format!("{SITE}{keys}");
+        let published = published::published(&text, start);
+        let plan = Arc::new(plan(&published, &text, None));
+        let publisher = Publisher::new(Arc::clone(&plan));
+        Self { published, plan, publisher, outbox: Outbox::new(1_000_000), start }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    /// The unit's floats were read, its request begun then.
+    fn read(&mut self, seconds: u64, power: f32) {
+        let begun = self.at(seconds);
+        let words = float(real_power(), power);
+        read(&mut self.published, (0, 1), FLOATS, &words, begun, seconds + 1);
+        self.measure(&[FLOATS]);
+    }
+
+    /// These ranges are read in the background.
+    fn measure(&mut self, ranges: &[metergate::modbus::pdu::ReadRange]) {
+        change_unit(&mut self.published, 0, 1, |unit| unit.measured = ranges.into());
+    }
+
+    fn is(&mut self, state: UnitState) {
+        change_unit(&mut self.published, 0, 1, |unit| unit.state = state);
+    }
+
+    /// What is published at that time.
+    fn publish(&mut self, seconds: u64) -> Vec<Message> {
+        let now = Now::from(self.at(seconds));
+        let clocks = Clocks { now, wall: WALL + Duration::from_secs(WALL_SECONDS + seconds) };
+        self.publisher.publish(&self.published, &clocks, &self.outbox);
+        std::iter::from_fn(|| self.outbox.next()).collect()
+    }
+
+    /// The readings among them: the time in seconds since the start, and the power.
+    fn readings(&mut self, seconds: u64) -> Vec<(u64, Value)> {
+        let messages = self.publish(seconds);
+        let of_floats = messages.iter().filter(|message| *message.topic == *"site/riser a_b/1/floats");
+        of_floats
+            .map(|message| {
+                let reading = content(message);
+                (seconds_of(&reading["time"]), reading["values"]["real_power_total_f"].clone())
+            })
+            .collect()
+    }
+}
+
+fn plan(published: &Published, text: &str, former: Option<&Plan>) -> Plan {
+    let buses = published.buses.iter().map(|bus| Bus::clone(&bus.settings)).collect();
+    let config = Config { buses, ..published::config(text) };
+    Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), former, published.at)
+}
+
+fn content(message: &Message) -> Value {
+    serde_json::from_slice(&message.payload).unwrap_or_else(|error| panic!("{message:?}: {error}"))
+}
+
+fn seconds_of(time: &Value) -> u64 {
+    let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
+    u64::try_from(time.as_second()).unwrap() - WALL_SECONDS
+}
+
+/// The wire address of the real power.
+fn real_power() -> u16 {
+    let profile = metergate::meter::Profile::builtin("leviton-4000r").unwrap();
+    profile.point("real_power_total_f").unwrap().range.start
+}
+
+#[test]
+fn a_reading_has_the_instant_its_request_began_and_is_repeated_with_it() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    assert_eq!(site.readings(3), [(1, json!(5.5))], "two seconds later");
+    assert_eq!(site.readings(12), [], "the next is due ten seconds after the first");
+    assert_eq!(site.readings(13), [(1, json!(5.5))], "no newer one: the same again, with its own time");
+    site.read(15, 6.5);
+    site.read(20, 7.5);
+    assert_eq!(site.readings(23), [(20, json!(7.5))], "only the newest");
+}
+
+#[test]
+fn what_was_slept_since_counts() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    let now = Now { instant: site.at(2), slept: Duration::from_secs(600) };
+    let clocks = Clocks { now, wall: WALL + Duration::from_secs(WALL_SECONDS + 602) };
+    site.publisher.publish(&site.published, &clocks, &site.outbox);
+    let messages: Vec<_> = std::iter::from_fn(|| site.outbox.next()).collect();
+    let reading = messages.iter().find(|message| message.topic.ends_with("/floats")).unwrap();
+    assert_eq!(seconds_of(&content(reading)["time"]), 1);
+}
+
+#[test]
+fn a_late_look_keeps_the_grid_and_a_missed_interval_begins_a_new_one() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    assert_eq!(site.readings(2).len(), 1);
+    assert_eq!(site.readings(14).len(), 1, "due at 12");
+    assert_eq!(site.readings(21), []);
+    assert_eq!(site.readings(22).len(), 1, "due at 22 all the same");
+    assert_eq!(site.readings(60).len(), 1, "one, not four");
+    assert_eq!(site.readings(69), []);
+    assert_eq!(site.readings(70).len(), 1);
+}
+
+#[test]
+fn a_unit_that_does_not_answer_publishes_its_state_and_no_values() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    let state = |messages: &[Message]| {
+        let states = messages.iter().filter(|message| *message.topic == *"site/riser a_b/1/state");
+        states.map(|message| (message.retained, content(message)["state"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(state(&site.publish(2)), [(true, json!("online"))]);
+    assert_eq!(state(&site.publish(3)), [], "nothing has changed");
+    site.is(UnitState::Confirming);
+    let messages = site.publish(12);
+    assert_eq!(state(&messages), [(true, json!("confirming"))]);
+    assert_eq!(messages.len(), 2, "its silence is not certain yet: {messages:?}");
+    site.is(UnitState::Offline);
+    let messages = site.publish(22);
+    assert_eq!(state(&messages), [(true, json!("offline"))]);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert_eq!(site.publish(60), []);
+
+    // It is back, and has not been read since.
+    site.is(UnitState::Online);
+    let messages = site.publish(70);
+    assert_eq!(state(&messages), [(true, json!("online"))]);
+    assert_eq!(messages.len(), 1, "a reading from before the outage is no news: {messages:?}");
+    site.read(71, 6.5);
+    assert_eq!(site.readings(72), [(71, json!(6.5))]);
+
+    change(&mut site.published, 0, |view| view.port = metergate::line::PortState::Closed);
+    let messages = site.publish(90);
+    assert_eq!(state(&messages), [(true, json!("unreachable"))]);
+    assert_eq!(messages.len(), 2, "the other unit, too: {messages:?}");
+}
+
+#[test]
+fn since_is_when_the_state_began() {
+    let mut site = Site::new("");
+    let messages = site.publish(5);
+    let states: Vec<_> = messages.iter().map(|message| (&*message.topic, content(message))).collect();
+    let never = |unit: &str| {
+        let topic = format!("site/riser a_b/{unit}/state");
+        let (_, state) = states.iter().find(|(found, _)| *found == topic).unwrap();
+        assert_eq!((&state["state"], seconds_of(&state["since"])), (&json!("never_seen"), 5));
+    };
+    never("1");
+    never("12");
+    assert_eq!(states.len(), 2, "{states:?}");
+}
+
+#[test]
+fn not_available_is_null_and_no_number_is_made_up() {
+    let mut site = Site::new("");
+    read(
+        &mut site.published,
+        (0, 1),
+        FLOATS,
+        &[(real_power(), 0x7FC0), (real_power() + 1, 0)],
+        site.start,
+        1,
+    );
+    site.measure(&[FLOATS]);
+    assert_eq!(site.readings(1), [(0, Value::Null)]);
+}
+
+#[test]
+fn a_value_that_moves_is_published_sooner_but_not_more_than_once_a_second() {
+    let mut site = Site::new("    change: 10%\n");
+    site.read(1, 100.0);
+    assert_eq!(site.readings(2).len(), 1);
+    site.read(3, 109.0);
+    assert_eq!(site.readings(4), [], "nine percent");
+    site.read(5, 111.0);
+    assert_eq!(site.readings(5), [(5, json!(111.0))]);
+    site.read(6, 300.0);
+    let almost = Clocks {
+        now: Now::from(site.at(5) + Duration::from_millis(900)),
+        wall: WALL + Duration::from_secs(WALL_SECONDS + 5),
+    };
+    site.publisher.publish(&site.published, &almost, &site.outbox);
+    assert_eq!(site.outbox.next(), None, "less than a second after the last");
+    assert_eq!(site.readings(6), [(6, json!(300.0))]);
+    assert_eq!(site.readings(15), [], "ten seconds count from the last message");
+    assert_eq!(site.readings(16), [(6, json!(300.0))]);
+}
+
+#[test]
+fn a_block_that_is_read_in_parts_has_a_message_for_each_with_its_own_time() {
+    let mut site = Site::new("");
+    let parts = [(FLOATS.start, 30), (FLOATS.start + 30, 60)]
+        .map(|(start, quantity)| metergate::modbus::pdu::ReadRange { start, quantity, ..FLOATS });
+    for (index, part) in (0..).zip(parts) {
+        let begun = site.at(2 * index);
+        read(&mut site.published, (0, 1), part, &[], begun, index + 1);
+    }
+    site.measure(&parts);
+    let messages = site.publish(5);
+    let readings: Vec<_> =
+        messages.iter().filter(|message| message.topic.ends_with("/floats")).map(content).collect();
+    assert_eq!(readings.iter().map(|one| seconds_of(&one["time"])).collect::<Vec<_>>(), [0, 2]);
+    let names =
+        |reading: &Value| -> Vec<String> { reading["values"].as_object().unwrap().keys().cloned().collect() };
+    assert!(!names(&readings[0]).is_empty() && !names(&readings[1]).is_empty());
+    assert!(names(&readings[0]).iter().all(|name| !names(&readings[1]).contains(name)), "{readings:?}");
+}
+
+#[test]
+fn blocks_have_topics_and_times_of_their_own() {
+    let mut site = Site::new("    points: [power, alert_bitmap]\n");
+    site.read(4, 5.5);
+    let begun = site.at(2);
+    read(&mut site.published, (0, 1), SETTINGS, &[(145, 3)], begun, 9);
+    let messages = site.publish(5);
+    let of = |block: &str| {
+        let topic = format!("site/riser a_b/1/{block}");
+        content(messages.iter().find(|message| *message.topic == *topic).unwrap())
+    };
+    assert_eq!(seconds_of(&of("floats")["time"]), 4);
+    let settings = of("configuration");
+    assert_eq!(seconds_of(&settings["time"]), 2);
+    assert_eq!(settings["values"], json!({"alert_bitmap": 3}), "flags as the register holds them");
+}
+
+#[test]
+fn points_are_chosen_by_name_and_by_group_each_quantity_once() {
+    for (points, expected) in [
+        ("[real_power_total]", vec!["real_power_total"]),
+        ("[frequency]", vec!["frequency_f"]),
+        ("[voltage_an_f, frequency]", vec!["voltage_an_f", "frequency_f"]),
+    ] {
+        let site = Site::new(&format!("    points: {points}\n    home_assistant: ha\n"));
+        let mut names: Vec<String> = announced(&site.plan)
+            .iter()
+            .filter(|(topic, _)| topic.starts_with("ha/sensor/"))
+            .map(|(_, sensor)| {
+                let template = sensor["value_template"].as_str().unwrap();
+                template.split('\'').nth(3).unwrap().to_owned()
+            })
+            .collect();
+        names.sort();
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{points}");
+    }
+}
+
+fn announced(plan: &Plan) -> Vec<(String, Value)> {
+    let all = (0..).map_while(|index| plan.get(index));
+    all.map(|message| {
+        assert!(message.retained);
+        (message.topic.to_string(), content(&message))
+    })
+    .collect()
+}
+
+#[test]
+fn each_quantity_is_an_entity_of_its_meters_device() {
+    let site = Site::new("    home_assistant: ha\n");
+    let all = announced(&site.plan);
+    let (topic, gateway) = &all[0];
+    assert_eq!(topic, "ha/binary_sensor/site/connection/config");
+    assert_eq!(gateway["state_topic"], "site/status");
+    assert_eq!(gateway["device"]["identifiers"], json!(["site"]));
+    let mut ids: Vec<&str> = all.iter().map(|(_, one)| one["unique_id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    let count = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "each once");
+    let (topic, energy) =
+        all.iter().find(|(_, one)| one["unique_id"] == "site_riser_a_b_1_real_energy_total").unwrap();
+    assert_eq!(topic, "ha/sensor/site/riser_a_b_1_real_energy_total/config");
+    assert_eq!(
+        energy,
+        &json!({
+            "name": "Real energy total",
+            "unique_id": "site_riser_a_b_1_real_energy_total",
+            "state_topic": "site/riser a_b/1/integers",
+            "value_template":
+                "{{ value_json['values']['real_energy_total'] if 'real_energy_total' in value_json['values'] }}",
+            "availability": [
+                {"topic": "site/status"},
+                {
+                    "topic": "site/riser a_b/1/state",
+                    "value_template":
+                        "{{ 'online' if value_json['state'] in ['online', 'confirming'] else 'offline' }}",
+                },
+            ],
+            "availability_mode": "all",
+            "expire_after": 30,
+            "unit_of_measurement": "kWh",
+            "device_class": "energy",
+            "state_class": "total_increasing",
+            "suggested_display_precision": 2,
+            "device": {
+                "identifiers": ["site_riser_a_b_1"],
+                "name": "Panel 1",
+                "model": "Leviton Series 4000-R",
+                "via_device": "site",
+            },
+            "origin": {"name": "metergate", "sw_version": env!("CARGO_PKG_VERSION")},
+        })
+    );
+}
+
+#[test]
+fn only_what_the_gateway_wrote_and_no_longer_publishes_is_left_over() {
+    let site = Site::new("    home_assistant: ha\n");
+    for (topic, is_left_over) in [
+        ("ha/sensor/site/riser_a_b_1_real_power_total/config", false),
+        ("ha/sensor/site/riser_a_b_1_real_power/config", true),
+        ("ha/sensor/site/riser_a_b_9_real_power_total/config", true),
+        ("ha/sensor/other/riser_a_b_9_real_power_total/config", false),
+        ("ha/sensor/site/riser_a_b_9_real_power_total", false),
+        ("ha/binary_sensor/site/connection/config", false),
+        ("site/status", false),
+        ("site/riser a_b/1/state", false),
+        ("site/riser a_b/12/state", false),
+        ("site/riser a_b/2/state", true),
+        ("site/riser/1/state", true),
+        ("sites/riser/1/state", false),
+        ("site/riser a_b/1/more/state", false),
+        ("site/riser a_b/2/floats", false),
+    ] {
+        assert_eq!(site.plan.is_left_over(topic), is_left_over, "{topic}");
+    }
+    let text = format!("{SITE}    home_assistant: other\n");
+    let moved = plan(&site.published, &text, Some(&site.plan));
+    assert!(
+        moved.is_left_over("ha/sensor/site/riser_a_b_1_real_power_total/config"),
+        "the prefix has changed"
+    );
+    assert_eq!(moved.filters(), ["site/+/+/state", "other/sensor/site/+/config", "ha/sensor/site/+/config"]);
+    let off = plan(&site.published, SITE, Some(&site.plan));
+    assert!(off.is_left_over("ha/sensor/site/riser_a_b_1_real_power_total/config"));
+    assert_eq!(off.get(0), None);
+}
+
+#[test]
+fn the_estimate_is_near_what_is_published() {
+    let mut site = Site::new("    points: [power]\n");
+    site.read(1, 5.5);
+    let message = site.publish(2).into_iter().find(|message| message.topic.ends_with("/floats")).unwrap();
+    let volume = site.plan.volume();
+    assert_eq!((volume.units, volume.blocks, volume.messages), (2, 1, 8640));
+    let real = (message.payload.len() + message.topic.len()) as u64 * 8640;
+    assert!(volume.bytes > real / 2 && volume.bytes < 2 * real, "{volume:?} for {real}");
+}
+
+#[test]
+fn a_plan_that_follows_another_goes_on_where_that_was() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    assert_eq!(site.readings(2).len(), 1);
+    let text = format!("{SITE}    change: 1%\n");
+    site.plan = Arc::new(plan(&site.published, &text, Some(&site.plan)));
+    site.publisher.replace_plan(Arc::clone(&site.plan));
+    assert_eq!(site.publish(3), [], "neither states nor readings are published anew");
+    assert_eq!(site.readings(12), [(1, json!(5.5))]);
+}
