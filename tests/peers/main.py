@@ -9,6 +9,7 @@ import by_export
 import by_mbpoll
 import by_modbus_tcp_servers
 import by_metrics
+import by_mosquitto
 import by_nmap
 import by_pymodbus
 import by_read
@@ -34,6 +35,7 @@ PEERS = [
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
     ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),
+    ("mosquitto, mosquitto_sub and paho-mqtt", by_mosquitto.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("prometheus_client", by_metrics.CHECKS),

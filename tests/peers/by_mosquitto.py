@@ -1,0 +1,314 @@
+"""mosquitto, mosquitto_sub and paho-mqtt: a broker and its clients, as readings reach them.
+
+The broker has passwords and an ACL; it is killed and started again, with and without what it kept on disk. Discovery is
+judged by the models of ha-mqtt-discoverable, which has its own idea of Home Assistant's fields.
+"""
+
+import contextlib
+import datetime
+import json
+import queue
+import time
+
+import paho.mqtt.client as paho
+from ha_mqtt_discoverable import DeviceInfo
+from ha_mqtt_discoverable.sensors import BinarySensorInfo, SensorInfo
+from pymodbus.client import ModbusTcpClient
+
+from report import expect, expect_equal
+from stage import HOST, end, output
+
+BROKER_PORT = 1883
+GATEWAY_PORT = 1504
+EVERY_SECONDS = 2
+STATE_SECONDS = 40
+UNITS = (1, 2)
+
+CONFIGURATION = """\
+listeners:
+  - address: {host}:{gateway_port}
+    max_age: 5s
+buses:
+  - name: riser-a
+    device: {device}
+    echo: off
+    units: [{{id: 1-2, profile: leviton-4000r, poll: 1s}}]
+status: "off"
+mqtt:
+  - broker: mqtt://{host}:{port}
+    client_id: metergate-peers
+    username: {user}
+    password_file: {password}
+    topic: site/harbour
+    every: {every}s
+    home_assistant: homeassistant
+"""
+
+MOSQUITTO = """\
+listener {port} {host}
+allow_anonymous false
+password_file {directory}/mosquitto.passwd
+acl_file {directory}/mosquitto.acl
+{persistence}
+"""
+
+ACL = """\
+user harbour
+topic readwrite site/harbour/#
+topic readwrite homeassistant/sensor/site_harbour/#
+topic write homeassistant/binary_sensor/site_harbour/#
+user reader
+topic read #
+"""
+
+
+def one_message_a_block(stage):
+    """paho-mqtt sees one message per block and `every`, none false, none with another's time, and states retained"""
+    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+        first = seen.message("site/harbour/riser-a/1/floats")
+        power = _registers(1)
+        begun = time.monotonic()
+        messages = seen.everything_for(5 * EVERY_SECONDS)
+        took = time.monotonic() - begun
+        for unit in UNITS:
+            of_unit = [one for one in messages if one.topic == f"site/harbour/riser-a/{unit}/floats"]
+            expected = took / EVERY_SECONDS
+            expect(abs(len(of_unit) - expected) <= 1, f"{len(of_unit)} messages in {took:.1f} s of unit {unit}")
+            times = [_time(one) for one in of_unit]
+            expect(times == sorted(times), f"times go back: {times}")
+        expect(not first.retain and first.qos == 1, f"retained {first.retain}, QoS {first.qos}")
+        expect(len(power) == 2, f"registers: {power}")
+        frequency = json.loads(messages[-1].payload).get("values", {}).get("frequency_f")
+        expect(frequency is None or 55 < frequency < 65, f"frequency {frequency}")
+    with _meters(stage), _mosquitto(stage), _gateway(stage), _Listener() as seen:
+        state = seen.message("site/harbour/riser-a/1/state", lambda one: json.loads(one.payload)["state"] == "online")
+        expect(state.retain or state.qos == 1, "a state that is not kept")
+
+
+def equals_what_read_says(stage):
+    """the meter's alerts are what pymodbus reads from their register"""
+    with _meters(stage, "--seed", "7"), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+        told = seen.message("site/harbour/riser-a/1/configuration", lambda one: b"alert_bitmap" in one.payload)
+        client = ModbusTcpClient(HOST, port=GATEWAY_PORT, timeout=5)
+        expect(client.connect(), "the gateway takes no connection")
+        with client:
+            alerts = client.read_holding_registers(145, count=1, device_id=1).registers[0]
+        expect_equal(json.loads(told.payload)["values"]["alert_bitmap"], alerts, "the alerts")
+
+
+def by_mosquitto_sub(stage):
+    """mosquitto_sub gets the retained states, and `offline` once the gateway is gone"""
+    with _meters(stage), _mosquitto(stage):
+        with _gateway(stage), _Listener() as seen:
+            seen.message("site/harbour/riser-a/2/state", lambda one: b'"online"' in one.payload)
+            code, printed = _subscribe("site/harbour/+/+/state", 2)
+            expect(code == 0 and printed.count('"state":"online"') == 2, f"{code}: {printed}")
+        code, printed = _subscribe("site/harbour/status", 1)
+        expect_equal(printed.strip(), "site/harbour/status offline", "the status after a stop")
+
+
+def killed_gateway(stage):
+    """a gateway that is killed is `offline` by the will"""
+    with _meters(stage), _mosquitto(stage), _Listener() as seen:
+        with _gateway(stage) as gateway:
+            seen.message("site/harbour/status", lambda one: one.payload == b"online")
+            gateway.kill()
+            seen.message("site/harbour/status", lambda one: one.payload == b"offline")
+
+
+def wrong_password(stage):
+    """a wrong password, and a user without rights, are said in words"""
+    with _meters(stage), _mosquitto(stage), _gateway(stage, password="wrong"):
+        _until(lambda: "check `username`, `password_file`" in stage.logged("publishing"), "refusal in the log")
+
+
+def killed_and_back(stage):
+    """a broker that is killed and comes back, with and without its memory, gets what was kept, oldest first"""
+    for persistence in ("persistence false", f"persistence true\npersistence_location {stage.directory}/"):
+        with _meters(stage), contextlib.ExitStack() as running:
+            with _mosquitto(stage, persistence):
+                running.enter_context(_gateway(stage))
+                with _Listener() as seen:
+                    seen.message("site/harbour/riser-a/1/floats")
+            gone = datetime.datetime.now(datetime.timezone.utc)
+            time.sleep(3 * EVERY_SECONDS)
+            with _mosquitto(stage, persistence), _Listener() as seen:
+                back = datetime.datetime.now(datetime.timezone.utc)
+                times = []
+                while not times or times[-1] < back:
+                    times.append(_time(seen.message("site/harbour/riser-a/1/floats")))
+                expect(times == sorted(times), f"times go back: {times}")
+                kept = [one for one in times if gone < one < back]
+                expect(len(kept) >= 2, f"{kept} of the time between {gone} and {back}")
+                expect("site/harbour/riser-a/1/state" in {one.topic for one in seen.kept}, "no state came first")
+
+
+def discovery(stage):
+    """every message of the discovery fits the models of ha-mqtt-discoverable, and a removed unit goes"""
+    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage) as gateway:
+        seen.message("site/harbour/riser-a/1/floats")
+        configs = {one.topic: one for one in seen.everything_for(5) if one.topic.endswith("/config")}
+        configs.update({one.topic: one for one in seen.kept if one.topic.endswith("/config")})
+        expect(len(configs) > 80, f"{len(configs)} entities")
+        for topic, message in configs.items():
+            _judge(topic, json.loads(message.payload))
+        stage_file = stage.directory / "publishing.yaml"
+        stage_file.write_text(stage_file.read_text().replace("id: 1-2", "id: 1"))
+        gateway.send_signal(1)
+        gone = "homeassistant/sensor/site_harbour/riser_a_2_real_power_total/config"
+        seen.message(gone, lambda one: one.payload == b"")
+
+
+def _judge(topic, config):
+    device = DeviceInfo(**config.pop("device"))
+    expect(device.identifiers, f"{topic}: a device without an identifier")
+    availability = config.pop("availability", [])
+    for known in ("state_topic", "availability_mode", "origin"):
+        config.pop(known, None)
+    model = BinarySensorInfo if "/binary_sensor/" in topic else SensorInfo
+    unknown = set(config) - set(model.model_fields) - {"payload_on", "payload_off"}
+    expect(not unknown, f"{topic}: {unknown}")
+    entity = model(device=device, **config)
+    if model is SensorInfo:
+        expect_equal(len(availability), 2, f"{topic}: topics of its availability")
+        expect(device.via_device == "site_harbour", f"{topic}: via {device.via_device}")
+        if entity.device_class == "energy":
+            expect_equal(entity.state_class, "total_increasing", topic)
+
+
+class _Listener:
+    """A client of the broker that keeps everything it gets."""
+
+    def __init__(self):
+        self.messages = queue.Queue()
+        self.kept = []
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="peers-listener")
+        self.client.username_pw_set("reader", "reader-secret")
+        self.client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self.client.on_message = lambda _client, _data, message: self.messages.put(message)
+
+    def __enter__(self):
+        self.client.connect(HOST, BROKER_PORT)
+        self.client.loop_start()
+        return self
+
+    def __exit__(self, *_):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def message(self, topic, fits=lambda _: True):
+        """The next message at a topic that fits."""
+        deadline = time.monotonic() + STATE_SECONDS
+        while True:
+            try:
+                message = self.messages.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                seen = sorted({one.topic for one in self.kept if not one.topic.startswith("homeassistant")})
+                expect(False, f"no message at {topic} within {STATE_SECONDS} s, but at {seen}")
+            self.kept.append(message)
+            if message.topic == topic and fits(message):
+                return message
+
+    def everything_for(self, seconds):
+        """All messages of this time."""
+        deadline = time.monotonic() + seconds
+        messages = []
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                messages.append(self.messages.get(timeout=left))
+        return messages
+
+
+def _time(message):
+    return datetime.datetime.fromisoformat(json.loads(message.payload)["time"].replace("Z", "+00:00"))
+
+
+def _subscribe(topic, count):
+    login = ["-u", "reader", "-P", "reader-secret"]
+    where = ["-h", HOST, "-p", BROKER_PORT]
+    return output("mosquitto_sub", *where, *login, "-v", "-t", topic, "-C", count, "-W", 10)
+
+
+def _registers(unit):
+    client = ModbusTcpClient(HOST, port=GATEWAY_PORT, timeout=5)
+    expect(client.connect(), "the gateway takes no connection")
+    with client:
+        return client.read_holding_registers(260, count=2, device_id=unit).registers
+
+
+@contextlib.contextmanager
+def _meters(stage, *options):
+    device = stage.directory / "mqtt-line"
+    command = ["simulate", "--link", str(device), "--units", "1-2", "--baud", "19200", *options]
+    simulator = stage.start_process("mqtt-meters", stage.program, *command)
+    try:
+        stage.wait_for("a device", device.exists, "mqtt-meters", simulator)
+        yield
+    finally:
+        end(simulator)
+
+
+@contextlib.contextmanager
+def _mosquitto(stage, persistence="persistence false"):
+    directory = stage.directory
+    passwords = directory / "mosquitto.passwd"
+    passwords.touch(mode=0o600)
+    for user, password in (("harbour", "harbour-secret"), ("reader", "reader-secret")):
+        code, printed = output("mosquitto_passwd", "-b", passwords, user, password)
+        expect(code == 0, f"mosquitto_passwd: {printed}")
+    (directory / "mosquitto.acl").write_text(ACL)
+    # Started by root it would give its rights up to a user of its own, who may not read these.
+    settings = MOSQUITTO.format(host=HOST, port=BROKER_PORT, directory=directory, persistence=persistence)
+    configuration = directory / "mosquitto.conf"
+    configuration.write_text(f"{settings}user root\n")
+    broker = stage.start_process("mosquitto", "mosquitto", "-c", str(configuration))
+    try:
+        stage.wait_for("mosquitto", lambda: "running" in stage.logged("mosquitto"), "mosquitto", broker)
+        yield broker
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+@contextlib.contextmanager
+def _gateway(stage, user="harbour", password="harbour-secret"):
+    file = stage.directory / "mqtt.password"
+    file.touch(mode=0o600)
+    file.write_text(f"{password}\n")
+    configuration = stage.directory / "publishing.yaml"
+    configuration.write_text(
+        CONFIGURATION.format(
+            host=HOST,
+            port=BROKER_PORT,
+            gateway_port=GATEWAY_PORT,
+            device=stage.directory / "mqtt-line",
+            user=user,
+            password=file,
+            every=EVERY_SECONDS,
+        )
+    )
+    code, printed = output(stage.program, "check", configuration)
+    expect(code == 0 and "messages and" in printed, f"check: exit code {code}\n{printed}")
+    gateway = stage.start_process("publishing", stage.program, "run", str(configuration))
+    try:
+        stage.wait_for("an open port", lambda: "port open" in stage.logged("publishing"), "publishing", gateway)
+        yield gateway
+    finally:
+        end(gateway)
+
+
+def _until(condition, what):
+    deadline = time.monotonic() + STATE_SECONDS
+    while not condition():
+        expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
+
+
+CHECKS = [
+    one_message_a_block,
+    equals_what_read_says,
+    by_mosquitto_sub,
+    killed_gateway,
+    wrong_password,
+    killed_and_back,
+    discovery,
+]
