@@ -15,10 +15,11 @@ pub(super) fn describe(config: &Config, now: Instant) -> String {
 }
 
 fn describe_broker(config: &Config, broker: &Broker, now: Instant) -> String {
-    let plan = Plan::new(config, broker, String::new(), None, now);
+    let plan = Plan::new(config, broker, String::new(), now);
     let Volume { units, blocks, points, messages, bytes } = plan.volume();
     let (connection, publication) = (&broker.connection, &broker.publication);
-    format!(
+    let discovery = plan.discovery().map(|filter| format!("#   Home Assistant's discovery at {filter}\n"));
+    let volume = format!(
         "# MQTT at {} as {}, below the topic {}\n#   {points} points in {blocks} blocks of {units} units every {}: \
          about {messages} messages and {} a day\n",
         connection.address,
@@ -26,7 +27,8 @@ fn describe_broker(config: &Config, broker: &Broker, now: Instant) -> String {
         publication.topic,
         show(publication.every),
         size(bytes),
-    )
+    );
+    volume + &discovery.unwrap_or_default()
 }
 
 /// `12.3 MB`, `830 kB`.

@@ -1,17 +1,41 @@
-//! A broker that cannot be reached: nothing of what the meters say gets there meanwhile.
+//! A broker that cannot be reached, or takes less than is published: nothing, or not everything, of what the meters say
+//! gets there.
 
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{BrokerView, Link};
+use crate::mqtt::{BrokerView, Link, OutboxCounts};
 
 use super::finding::{Finding, Kind, Severity};
 use super::format::duration;
 use super::remedy::Remedy;
 
-/// The finding of a broker without a connection; `dropped` readings made room for newer ones since the start.
+/// What is wrong with the connection to a broker, or with what it takes.
 #[must_use]
-pub fn broker_away(view: &BrokerView, dropped: u64, now: Instant) -> Option<Finding> {
-    let Link::Away(since) = view.link else { return None };
+pub fn of_broker(view: &BrokerView, counts: &OutboxCounts, now: Instant) -> Option<Finding> {
+    match view.link {
+        Link::NotTried => None,
+        Link::Away(since) => broker_away(view, since, counts.dropped, now),
+        Link::Connected(since) => broker_slow(since, counts, now),
+    }
+}
+
+/// Readings are dropped although there is a connection. What was kept while there was none fills the buffer for a while
+/// after it is back.
+fn broker_slow(connected: Instant, counts: &OutboxCounts, now: Instant) -> Option<Finding> {
+    let dropped = counts.last_dropped.filter(|at| *at >= connected + DRAINING)?;
+    if now.saturating_duration_since(dropped) >= RECENT {
+        return None;
+    }
+    let waiting = counts.queued;
+    let what = format!("readings are dropped although the broker is connected: {waiting} wait for it");
+    let remedy = Remedy::steps([
+        "compare the rate on the page with what `metergate check` says: the broker or the way to it is too slow",
+        "publish less: fewer `points`, or a longer `every`",
+    ]);
+    Some(Finding::new(Severity::Fault, Kind::BrokerSlow, None, what, remedy, now).seen(dropped, now))
+}
+
+fn broker_away(view: &BrokerView, since: Instant, dropped: u64, now: Instant) -> Option<Finding> {
     let reason = view.last_error.as_deref().unwrap_or("the connection was lost");
     let away = now.saturating_duration_since(since);
     if away < TOLERATED {
@@ -33,6 +57,12 @@ pub fn broker_away(view: &BrokerView, dropped: u64, now: Instant) -> Option<Find
     Some(Finding::new(severity, Kind::BrokerAway, None, what, remedy, now).seen(since, now))
 }
 
+/// How long a new connection may take for what was kept, until the buffer is no longer full.
+const DRAINING: Duration = Duration::from_secs(60);
+
+/// How long ago the last reading may have been dropped.
+const RECENT: Duration = Duration::from_secs(60);
+
 /// A broker that restarts is back within this time.
 const TOLERATED: Duration = Duration::from_secs(10);
 
@@ -51,15 +81,34 @@ mod tests {
         let start = Instant::now();
         let now = start + Duration::from_secs(90);
         let away = view(Link::Away(start));
-        let found = broker_away(&away, 0, now).unwrap();
+        let dropped = |dropped| OutboxCounts { dropped, ..OutboxCounts::default() };
+        let found = of_broker(&away, &dropped(0), now).unwrap();
         assert_eq!(
             found.what,
             "no connection for 90 s: connection refused by 10.0.0.7:1883; readings are kept meanwhile"
         );
         assert_eq!((found.severity, found.active_since), (Severity::Warning, start));
-        assert_eq!(broker_away(&away, 1, now).unwrap().severity, Severity::Fault);
-        assert_eq!(broker_away(&away, 0, start + TOLERATED / 2), None);
-        assert_eq!(broker_away(&view(Link::Connected(start)), 7, now), None);
-        assert_eq!(broker_away(&view(Link::NotTried), 0, now), None);
+        assert_eq!(of_broker(&away, &dropped(1), now).unwrap().severity, Severity::Fault);
+        assert_eq!(of_broker(&away, &dropped(0), start + TOLERATED / 2), None);
+        assert_eq!(of_broker(&view(Link::Connected(start)), &dropped(7), now), None);
+        assert_eq!(of_broker(&view(Link::NotTried), &dropped(0), now), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
+    fn a_connected_broker_that_takes_too_little_is_a_fault_while_readings_are_dropped() {
+        let start = Instant::now();
+        let connected = view(Link::Connected(start));
+        let second = Duration::from_secs(1);
+        let found = |dropped: Duration, now: Duration| {
+            let last_dropped = Some(start + dropped);
+            let counts = OutboxCounts { queued: 90, dropped: 7, last_dropped, ..OutboxCounts::default() };
+            of_broker(&connected, &counts, start + now)
+        };
+        assert_eq!(found(30 * second, 70 * second), None, "what was kept still fills the buffer");
+        let slow = found(300 * second, 310 * second).unwrap();
+        assert_eq!((slow.severity, slow.kind), (Severity::Fault, Kind::BrokerSlow));
+        assert_eq!(slow.what, "readings are dropped although the broker is connected: 90 wait for it");
+        assert_eq!(found(300 * second, 360 * second), None, "nothing is dropped any more");
     }
 }

@@ -101,6 +101,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::Ignoring
         | Kind::Alert
         | Kind::LowPowerFactor
-        | Kind::BrokerAway => false,
+        | Kind::BrokerAway
+        | Kind::BrokerSlow => false,
     }
 }

@@ -134,6 +134,8 @@ pub enum Kind {
     LowPowerFactor,
     /// There is no connection to a broker.
     BrokerAway,
+    /// A broker takes less than is published.
+    BrokerSlow,
 }
 
 impl Severity {
@@ -185,6 +187,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::LowPowerFactor => "low_power_factor",
             Self::BrokerAway => "broker_away",
+            Self::BrokerSlow => "broker_slow",
         }
     }
 }

@@ -21,7 +21,7 @@ mod track;
 mod unit;
 mod wire_break;
 
-pub use broker::broker_away;
+pub use broker::of_broker;
 pub use client::{certificate, client_port_closed, misframed};
 pub use diagnosis::findings;
 pub use evidence::Evidence;

@@ -16,7 +16,7 @@ use super::join;
 use crate::config::{Broker, Config};
 use crate::mqtt::client::{self, BrokerClient};
 use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
-use crate::publisher::{Clocks, Plan, Publisher};
+use crate::publisher::{Clocks, Plan, Publisher, StateTracks};
 use crate::runtime::{BackgroundRuntime, host_name};
 use crate::serial::clock;
 use crate::web::{BrokerSource, SharedSources};
@@ -26,7 +26,10 @@ pub(super) struct Brokers {
     /// `None`: no broker has been configured so far.
     background: Option<BackgroundRuntime>,
     sources: SharedSources,
+    states: Arc<StateTracks>,
     running: Vec<RunningBroker>,
+    /// Tasks that were stopped by a reload, and have not ended yet.
+    stopping: Vec<RunningTask>,
 }
 
 impl fmt::Debug for Brokers {
@@ -38,12 +41,13 @@ impl fmt::Debug for Brokers {
 /// One broker with its tasks.
 struct RunningBroker {
     connection: BrokerSettings,
-    plan: Arc<Plan>,
     publisher: Arc<Mutex<Publisher>>,
     outbox: Arc<Outbox>,
     metrics: Arc<BrokerMetrics>,
-    client: RunningTask,
-    sampler: RunningTask,
+    /// `None`: it is to be started.
+    client: Option<RunningTask>,
+    /// The same.
+    sampler: Option<RunningTask>,
 }
 
 struct RunningTask {
@@ -54,43 +58,69 @@ struct RunningTask {
 impl Brokers {
     /// Those of `config`; nothing is published before `sources` has the buses.
     pub(super) fn start(config: &Config, sources: SharedSources) -> Self {
-        let mut brokers = Self { background: None, sources, running: Vec::new() };
-        for broker in &config.brokers {
-            brokers.add(config, broker);
-        }
+        let mut brokers = Self {
+            background: None,
+            sources,
+            states: Arc::default(),
+            running: Vec::new(),
+            stopping: Vec::new(),
+        };
+        brokers.running = config.brokers.iter().map(|broker| brokers.new_broker(config, broker)).collect();
+        brokers.connect();
         brokers
     }
 
-    /// Applies a new configuration. A connection whose settings stay is not disturbed, and what waits for a broker that
-    /// stays is kept.
-    pub(super) async fn reload(&mut self, config: &Config) {
+    /// Applies a new configuration to what is published, and stops the connections that go; a connection whose settings
+    /// stay is not disturbed, and what waits for a broker that stays is kept. [`Self::finish_reload`] follows.
+    pub(super) fn begin_reload(&mut self, config: &Config) {
         let mut earlier = std::mem::take(&mut self.running);
         for wanted in &config.brokers {
             let is_same = |running: &RunningBroker| {
                 running.connection.address == wanted.connection.address
                     && running.connection.client_id == wanted.connection.client_id
+                    && running.connection.status_topic == wanted.connection.status_topic
             };
-            match earlier.iter().position(is_same) {
+            let running = match earlier.iter().position(is_same) {
                 Some(index) => {
-                    let running = earlier.swap_remove(index);
-                    let kept = self.replace(running, config, wanted).await;
-                    self.running.extend(kept);
+                    let mut running = earlier.swap_remove(index);
+                    self.stopping.extend(running.replace(config, wanted));
+                    running
                 }
-                None => self.add(config, wanted),
-            }
+                None => self.new_broker(config, wanted),
+            };
+            self.running.push(running);
         }
         for gone in earlier {
-            gone.stop().await;
+            let goes_on =
+                config.brokers.iter().any(|wanted| is_continued(&gone.connection, &wanted.connection));
+            if !goes_on {
+                gone.outbox.retire();
+            }
+            self.stopping.extend(gone.into_tasks());
+        }
+        for task in &self.stopping {
+            task.stop.cancel();
         }
     }
 
-    /// Publishes `offline` where that is possible, and disconnects.
-    pub(super) async fn stop(self) {
-        for broker in &self.running {
-            broker.client.stop.cancel();
+    /// Waits for the connections that go, all at once, then connects: `offline` of an old connection must not follow
+    /// `online` of a new one with the same topic.
+    pub(super) async fn finish_reload(&mut self) {
+        for mut stopping in std::mem::take(&mut self.stopping) {
+            join(&mut stopping.task, "broker").await;
         }
-        for broker in self.running {
-            broker.stop().await;
+        self.connect();
+    }
+
+    /// Publishes `offline` where that is possible, and disconnects.
+    pub(super) async fn stop(mut self) {
+        let running = std::mem::take(&mut self.running);
+        self.stopping.extend(running.into_iter().flat_map(RunningBroker::into_tasks));
+        for task in &self.stopping {
+            task.stop.cancel();
+        }
+        for mut stopping in self.stopping {
+            join(&mut stopping.task, "broker").await;
         }
     }
 
@@ -104,46 +134,35 @@ impl Brokers {
         self.running.iter().map(source).collect()
     }
 
-    fn add(&mut self, config: &Config, broker: &Broker) {
-        let plan = plan(config, broker, None);
+    /// A broker that is not connected yet.
+    fn new_broker(&self, config: &Config, broker: &Broker) -> RunningBroker {
+        let plan = plan(config, broker);
         let outbox = Arc::new(Outbox::new(broker.publication.buffer));
+        outbox.set_pace(plan.pace());
         outbox.announce(Arc::clone(&plan) as _);
-        let publisher = Arc::new(Mutex::new(Publisher::new(Arc::clone(&plan))));
-        let sources = Arc::clone(&self.sources);
-        // The states of an earlier run are replaced before the broker is told that the gateway is there.
-        publish(&publisher, &outbox, &sources);
-        let Some(background) = self.background() else { return };
-        let sampler = RunningTask::start(background, |stop| {
-            sample(Arc::clone(&publisher), Arc::clone(&outbox), sources, stop)
-        });
-        let metrics = Arc::<BrokerMetrics>::default();
-        let connection = broker.connection.clone();
-        let client = connect(background, &connection, &plan, &outbox, &metrics);
-        self.running.push(RunningBroker { connection, plan, publisher, outbox, metrics, client, sampler });
+        RunningBroker {
+            connection: broker.connection.clone(),
+            publisher: Arc::new(Mutex::new(Publisher::new(plan, Arc::clone(&self.states)))),
+            outbox,
+            metrics: Arc::default(),
+            client: None,
+            sampler: None,
+        }
     }
 
-    /// The same broker with new settings; `None`: it cannot be connected to any more.
-    async fn replace(
-        &mut self,
-        running: RunningBroker,
-        config: &Config,
-        wanted: &Broker,
-    ) -> Option<RunningBroker> {
-        let plan = plan(config, wanted, Some(&running.plan));
-        let RunningBroker { connection, publisher, outbox, metrics, mut client, sampler, .. } = running;
-        let is_connected_alike = connection == wanted.connection;
-        if !is_connected_alike {
-            client.stop().await;
+    /// Starts the tasks that do not run yet.
+    fn connect(&mut self) {
+        if self.running.is_empty() {
+            return;
         }
-        outbox.set_limit(wanted.publication.buffer);
-        publisher.lock().unwrap_or_else(PoisonError::into_inner).replace_plan(Arc::clone(&plan));
-        outbox.forget_states(|topic| !plan.has_state(topic));
-        outbox.announce(Arc::clone(&plan) as _);
-        let connection = wanted.connection.clone();
-        if !is_connected_alike {
-            client = connect(self.background()?, &connection, &plan, &outbox, &metrics);
+        let mut running = std::mem::take(&mut self.running);
+        let sources = Arc::clone(&self.sources);
+        if let Some(background) = self.background() {
+            for broker in &mut running {
+                broker.start(background, &sources);
+            }
         }
-        Some(RunningBroker { connection, plan, publisher, outbox, metrics, client, sampler })
+        self.running = running;
     }
 
     /// The thread of all brokers, started with the first.
@@ -159,9 +178,43 @@ impl Brokers {
 }
 
 impl RunningBroker {
-    async fn stop(mut self) {
-        self.client.stop().await;
-        self.sampler.stop().await;
+    /// Starts what does not run yet.
+    fn start(&mut self, background: &BackgroundRuntime, sources: &SharedSources) {
+        if self.client.is_none() {
+            // The states of an earlier run are replaced before the broker is told that the gateway is there.
+            publish(&self.publisher, &self.outbox, sources);
+            let client = BrokerClient {
+                settings: self.connection.clone(),
+                outbox: Arc::clone(&self.outbox),
+                metrics: Arc::clone(&self.metrics),
+            };
+            self.client = Some(RunningTask::start(background, |stop| client::run(client, stop)));
+        }
+        if self.sampler.is_none() {
+            let (publisher, outbox) = (Arc::clone(&self.publisher), Arc::clone(&self.outbox));
+            let sources = Arc::clone(sources);
+            self.sampler =
+                Some(RunningTask::start(background, |stop| sample(publisher, outbox, sources, stop)));
+        }
+    }
+
+    /// Goes on with new settings of the same broker. Returns the client if it has to be stopped for them.
+    fn replace(&mut self, config: &Config, wanted: &Broker) -> Option<RunningTask> {
+        let plan = plan(config, wanted);
+        self.outbox.set_limit(wanted.publication.buffer);
+        self.outbox.set_pace(plan.pace());
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).replace_plan(Arc::clone(&plan));
+        self.outbox.forget_states(|topic| !plan.has_state(topic));
+        self.outbox.announce(plan as _);
+        if self.connection == wanted.connection {
+            return None;
+        }
+        self.connection = wanted.connection.clone();
+        self.client.take()
+    }
+
+    fn into_tasks(self) -> impl Iterator<Item = RunningTask> {
+        self.client.into_iter().chain(self.sampler)
     }
 }
 
@@ -174,32 +227,16 @@ impl RunningTask {
         let task = background.spawn(task(stop.clone()));
         Self { stop, task }
     }
-
-    async fn stop(&mut self) {
-        self.stop.cancel();
-        join(&mut self.task, "broker").await;
-    }
 }
 
-fn connect(
-    background: &BackgroundRuntime,
-    connection: &BrokerSettings,
-    plan: &Plan,
-    outbox: &Arc<Outbox>,
-    metrics: &Arc<BrokerMetrics>,
-) -> RunningTask {
-    let client = BrokerClient {
-        settings: connection.clone(),
-        outbox: Arc::clone(outbox),
-        metrics: Arc::clone(metrics),
-        pace: plan.pace(),
-    };
-    RunningTask::start(background, |stop| client::run(client, stop))
+/// Whether a new connection to the same broker publishes the same again at once, so that nothing has to be removed.
+fn is_continued(gone: &BrokerSettings, wanted: &BrokerSettings) -> bool {
+    gone.status_topic == wanted.status_topic && gone.address == wanted.address
 }
 
-fn plan(config: &Config, broker: &Broker, former: Option<&Plan>) -> Arc<Plan> {
+fn plan(config: &Config, broker: &Broker) -> Arc<Plan> {
     let site = config.site.clone().or_else(host_name).unwrap_or_else(|| "metergate".to_owned());
-    Arc::new(Plan::new(config, broker, site, former, Instant::now()))
+    Arc::new(Plan::new(config, broker, site, Instant::now()))
 }
 
 /// Looks at what the buses have published, several times a second.

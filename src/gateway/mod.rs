@@ -258,9 +258,10 @@ impl Gateway {
             self.retired.push(listener.task);
         }
         self.retired.retain(|task| !task.is_finished());
-        self.brokers.reload(config).await;
+        self.brokers.begin_reload(config);
         let sources = self.sources(config);
         self.page.reload(config, page_socket, sources).await;
+        self.brokers.finish_reload().await;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ struct Inner {
 /// The connection to a broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// No attempt has ended yet.
+    /// No attempt of this client has ended yet.
     #[default]
     NotTried,
     /// Since then the broker accepts messages.
@@ -77,6 +77,13 @@ impl BrokerMetrics {
         }
         inner.last_error = Some(why);
         is_news
+    }
+
+    /// The client was stopped: the next one begins anew.
+    pub(super) fn note_stopped(&self) {
+        let mut inner = self.lock();
+        inner.link = Link::NotTried;
+        inner.rate = None;
     }
 
     pub(super) fn note_published(&self, now: Instant) {

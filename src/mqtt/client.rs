@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::broker_metrics::BrokerMetrics;
 use super::outbox::{Message, Outbox};
-use super::session::{OFFLINE, Session, SessionEvent};
+use super::session::{OFFLINE, Session, SessionEvent, WINDOW};
 use super::settings::BrokerSettings;
 use crate::serial::NameLookup;
 
@@ -32,8 +32,6 @@ pub struct BrokerClient {
     pub outbox: Arc<Outbox>,
     /// What is counted.
     pub metrics: Arc<BrokerMetrics>,
-    /// Messages per second at most, so that what was kept does not come as a flood.
-    pub pace: u32,
 }
 
 /// How a connection ended.
@@ -51,7 +49,7 @@ pub async fn run(client: BrokerClient, stop: CancellationToken) {
         // A task of its own: a fault of the protocol's implementation ends the connection and not the client.
         let connection = tokio::spawn(connect_and_serve(client.clone(), lookup.clone(), stop.clone()));
         let (why, held) = match connection.await {
-            Ok(End::Stopped) => return,
+            Ok(End::Stopped) => break,
             Ok(End::Lost { why, held }) => (why, held),
             Err(_) => ("the connection failed by a fault of this program".to_owned(), false),
         };
@@ -66,9 +64,10 @@ pub async fn run(client: BrokerClient, stop: CancellationToken) {
         }
         tokio::select! {
             () = sleep(backoff.next()) => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         }
     }
+    client.metrics.note_stopped();
 }
 
 async fn connect_and_serve(client: BrokerClient, lookup: NameLookup, stop: CancellationToken) -> End {
@@ -124,11 +123,22 @@ struct Connection {
     session: Session,
     pacing: Pacing,
     accepted: Option<Instant>,
+    is_status_watched: bool,
     reconciliation: Reconciliation,
     /// Since when the socket has taken nothing of what waits for it.
     blocked: Option<Instant>,
-    /// Until when the broker may acknowledge `offline`.
-    stopping: Option<Instant>,
+    /// Until when retained messages may be removed before `offline` is published; after it, until when that may be
+    /// acknowledged.
+    stopping: Option<Stopping>,
+}
+
+/// A stop has two steps, of which the first is for brokers that are published to no more.
+#[derive(Clone, Copy, Debug)]
+enum Stopping {
+    /// What is retained is being removed, until then.
+    Clearing(Instant),
+    /// `offline` was sent, and may be acknowledged until then.
+    Goodbye(Instant),
 }
 
 /// The look for retained messages that are left over from an earlier configuration.
@@ -144,7 +154,6 @@ struct Reconciliation {
 
 /// A bucket of as many messages as the session may have in flight, filled at the pace.
 struct Pacing {
-    interval: Duration,
     full_at: Instant,
 }
 
@@ -152,9 +161,10 @@ impl Connection {
     fn new(client: BrokerClient, now: Instant) -> Self {
         Self {
             session: Session::new(&client.settings, now),
-            pacing: Pacing::new(client.pace, now),
+            pacing: Pacing::new(now),
             client,
             accepted: None,
+            is_status_watched: false,
             reconciliation: Reconciliation::default(),
             blocked: None,
             stopping: None,
@@ -170,14 +180,15 @@ impl Connection {
                 break end;
             }
             let has_output = !self.session.output().is_empty();
-            let wakes = self.accepted.is_some() && self.session.has_room() && self.stopping.is_none();
+            let wakes = self.accepted.is_some() && self.has_room(Instant::now()) && self.stopping.is_none();
+            let is_ready = self.pacing.is_ready(Instant::now(), outbox.pace());
             let due = self.due();
             tokio::select! {
                 () = stop.cancelled(), if self.stopping.is_none() => {
                     if !self.session.is_open() {
                         break End::Stopped;
                     }
-                    self.say_goodbye(Instant::now());
+                    self.begin_stop(Instant::now());
                 }
                 read = reader.read(&mut buffer), if self.session.may_receive() => match read {
                     Ok(0) => self.session.handle_end(),
@@ -191,11 +202,11 @@ impl Connection {
                     }
                     Err(error) => break self.lost(describe_loss(&error)),
                 },
-                () = outbox.filled(), if wakes && self.pacing.is_ready(Instant::now()) => {}
+                () = outbox.filled(), if wakes && is_ready => {}
                 () = sleep_until(due.into()) => self.session.handle_timeout(Instant::now()),
             }
         };
-        outbox.put_back(self.session.take_in_flight());
+        let end = self.put_back(end);
         if matches!(end, End::Stopped) {
             let rest = self.session.output().to_vec();
             // A broker that does not take it publishes the will, which says the same.
@@ -213,12 +224,12 @@ impl Connection {
         while let Some(event) = self.session.poll_event() {
             match event {
                 SessionEvent::Connected => self.begin(now),
-                SessionEvent::Acknowledged(_) => self.client.metrics.note_published(now),
-                SessionEvent::Received { topic, is_retained } => {
-                    self.reconciliation.heard = Some(now);
-                    if is_retained {
-                        self.client.outbox.reconcile(&topic);
-                    }
+                SessionEvent::Acknowledged(message) => {
+                    self.client.metrics.note_published(now);
+                    self.watch_status(&message.topic, now);
+                }
+                SessionEvent::Received { topic, payload, is_retained } => {
+                    self.receive(&topic, &payload, is_retained, now);
                 }
                 SessionEvent::NotSubscribed => debug!(
                     "broker {}: not allowed to subscribe; what is left over from earlier configurations stays",
@@ -227,20 +238,37 @@ impl Connection {
                 SessionEvent::Closed(why) => return Some(self.lost(why)),
             }
         }
-        if let Some(until) = self.stopping {
-            if self.session.is_idle() && self.session.output().is_empty() {
-                self.session.disconnect(now);
-                return Some(End::Stopped);
+        match self.stopping {
+            Some(Stopping::Goodbye(until)) => {
+                if self.session.is_idle() && self.session.output().is_empty() {
+                    self.session.disconnect(now);
+                    return Some(End::Stopped);
+                }
+                return (until <= now).then_some(End::Stopped);
             }
-            return (until <= now).then_some(End::Stopped);
-        }
-        if self.accepted.is_some() {
-            self.reconciliation.proceed(&mut self.session, &self.client.outbox, now);
-            while self.session.has_room() && self.pacing.is_ready(now) {
-                let Some(message) = self.client.outbox.next() else { break };
-                self.pacing.take(now);
-                self.session.publish(message, now);
+            Some(Stopping::Clearing(until)) => {
+                // Without a pace: nothing else is published, and the window limits it.
+                let mut is_clear = false;
+                while !is_clear && self.has_room(now) {
+                    match self.client.outbox.next() {
+                        Some(message) => self.session.publish(message, now),
+                        None => is_clear = true,
+                    }
+                }
+                if until <= now || (is_clear && self.session.is_idle()) {
+                    self.say_goodbye(now);
+                }
             }
+            None if self.accepted.is_some() => {
+                self.reconciliation.proceed(&mut self.session, &self.client.outbox, now);
+                let pace = self.client.outbox.pace();
+                while self.has_room(now) && self.pacing.is_ready(now, pace) {
+                    let Some(message) = self.client.outbox.next() else { break };
+                    self.pacing.take(now, pace);
+                    self.session.publish(message, now);
+                }
+            }
+            None => {}
         }
         if self.session.output().is_empty() {
             self.blocked = None;
@@ -258,8 +286,63 @@ impl Connection {
         info!("broker {}: connected as {}", self.client.settings.address, self.client.settings.client_id);
     }
 
+    /// Subscribes to the status once the broker has it: the will of an earlier connection, or another client of this topic,
+    /// may replace it at any time.
+    fn watch_status(&mut self, acknowledged: &str, now: Instant) {
+        let status_topic = &self.client.settings.status_topic;
+        if acknowledged == status_topic && self.stopping.is_none() && !self.is_status_watched {
+            self.is_status_watched = true;
+            self.session.subscribe(std::slice::from_ref(status_topic), now);
+        }
+    }
+
+    fn receive(&mut self, topic: &str, payload: &[u8], is_retained: bool, now: Instant) {
+        if topic == self.client.settings.status_topic {
+            if self.stopping.is_none() {
+                self.client.outbox.correct_status(topic, payload);
+            }
+        } else if is_retained {
+            self.reconciliation.heard = Some(now);
+            self.client.outbox.reconcile(topic, payload);
+        }
+    }
+
+    /// Whether another message may be sent; one at a time for a while, if that is to show which one ends connections.
+    fn has_room(&self, now: Instant) -> bool {
+        let is_young = self.accepted.is_some_and(|at| at + HELD > now);
+        self.session.has_room(if is_young && self.client.outbox.is_careful() { 1 } else { WINDOW })
+    }
+
+    /// Returns what was not acknowledged to the outbox.
+    fn put_back(&mut self, end: End) -> End {
+        let (outbox, sent) = (&self.client.outbox, self.session.take_in_flight());
+        match end {
+            End::Stopped => {
+                outbox.put_back(sent);
+                End::Stopped
+            }
+            End::Lost { why, held } => {
+                let dropped = outbox.put_back_lost(sent);
+                let dropped = dropped.map(|topic| {
+                    format!(
+                        "; the message at {topic} was dropped, because the connection was lost with it each time"
+                    )
+                });
+                End::Lost { why: why + &dropped.unwrap_or_default(), held }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, now: Instant) {
+        if self.client.outbox.is_retired() {
+            self.stopping = Some(Stopping::Clearing(now + CLEAR_TIMEOUT));
+        } else {
+            self.say_goodbye(now);
+        }
+    }
+
     fn say_goodbye(&mut self, now: Instant) {
-        self.stopping = Some(now + GOODBYE_TIMEOUT);
+        self.stopping = Some(Stopping::Goodbye(now + GOODBYE_TIMEOUT));
         let message = Message {
             topic: self.client.settings.status_topic.as_str().into(),
             payload: Bytes::from_static(OFFLINE.as_bytes()),
@@ -276,11 +359,16 @@ impl Connection {
     /// When something is to be done although nothing comes.
     fn due(&self) -> Instant {
         let now = Instant::now();
+        let protocol = self.session.poll_timeout();
+        if let Some(Stopping::Clearing(until) | Stopping::Goodbye(until)) = self.stopping {
+            return protocol.map_or(until, |due| due.min(until));
+        }
         let blocked = self.blocked.map(|since| since + UNACKNOWLEDGED);
-        let paced = (self.session.has_room() && !self.pacing.is_ready(now)).then(|| self.pacing.ready_at());
+        let pace = self.client.outbox.pace();
+        let is_paced = self.has_room(now) && !self.pacing.is_ready(now, pace);
+        let paced = is_paced.then(|| self.pacing.ready_at(pace));
         let quiet = self.reconciliation.due();
-        let all = [self.session.poll_timeout(), blocked, self.stopping, paced, quiet];
-        all.into_iter().flatten().min().unwrap_or(now + IDLE)
+        [protocol, blocked, paced, quiet].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 }
 
@@ -292,13 +380,17 @@ impl Reconciliation {
             session.unsubscribe(&self.filters, now);
             (self.began, self.heard) = (None, None);
         }
-        let (edition, filters) = outbox.filters();
-        if self.edition != Some(edition) && !filters.is_empty() {
+        let edition = outbox.edition();
+        if self.edition.replace(edition) == Some(edition) {
+            return;
+        }
+        let filters = outbox.filters();
+        if !filters.is_empty() {
+            session.expect_retained(outbox.retained());
             session.subscribe(&filters, now);
             self.filters = filters;
             (self.began, self.heard) = (Some(now), Some(now));
         }
-        self.edition = Some(edition);
     }
 
     fn due(&self) -> Option<Instant> {
@@ -307,22 +399,27 @@ impl Reconciliation {
 }
 
 impl Pacing {
-    fn new(pace: u32, now: Instant) -> Self {
-        Self { interval: Duration::from_secs(1) / pace.max(1), full_at: now }
+    fn new(now: Instant) -> Self {
+        Self { full_at: now }
     }
 
-    fn is_ready(&self, now: Instant) -> bool {
-        self.ready_at() <= now
+    fn is_ready(&self, now: Instant, pace: u32) -> bool {
+        self.ready_at(pace) <= now
     }
 
-    fn ready_at(&self) -> Instant {
-        let burst = self.interval * (BURST - 1);
+    fn ready_at(&self, pace: u32) -> Instant {
+        let burst = interval(pace) * (BURST - 1);
         self.full_at.checked_sub(burst).unwrap_or(self.full_at)
     }
 
-    fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.interval;
+    fn take(&mut self, now: Instant, pace: u32) {
+        self.full_at = self.full_at.max(now) + interval(pace);
     }
+}
+
+/// The time between two messages.
+fn interval(pace: u32) -> Duration {
+    Duration::from_secs(1) / pace.max(1)
 }
 
 /// How a connection ended, in words.
@@ -360,6 +457,9 @@ const HELD: Duration = Duration::from_secs(30);
 /// How long the broker may take to acknowledge `offline`, and to take the DISCONNECT.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the broker may take to forget what is retained, when nothing is published to it any more.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Silence after which no more retained messages are expected.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -382,12 +482,12 @@ mod tests {
     #[test]
     fn after_a_burst_messages_follow_at_the_pace() {
         let start = Instant::now();
-        let mut pacing = Pacing::new(100, start);
+        let mut pacing = Pacing::new(start);
         let mut sent = 0;
         for tick in 0..1000 {
             let now = start + Duration::from_millis(tick);
-            while pacing.is_ready(now) {
-                pacing.take(now);
+            while pacing.is_ready(now, 100) {
+                pacing.take(now, 100);
                 sent += 1;
             }
         }

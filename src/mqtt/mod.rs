@@ -15,6 +15,6 @@ mod session;
 mod settings;
 
 pub use broker_metrics::{BrokerMetrics, BrokerView, Link};
-pub use outbox::{Announcements, Message, Outbox};
+pub use outbox::{Announcements, Message, Outbox, OutboxCounts};
 pub use session::{Session, SessionEvent};
 pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password};

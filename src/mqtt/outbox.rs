@@ -2,11 +2,14 @@
 //!
 //! Owns the bounds: readings are kept up to a number of bytes, and the oldest goes first; states and announcements are as
 //! many as the configuration has units and points. Readings keep their order and leave it only for those that were sent
-//! and not acknowledged, which return to their place.
+//! and not acknowledged, which return to their place. A message with which connection after connection is lost makes room
+//! for the others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -27,8 +30,14 @@ pub trait Announcements: fmt::Debug + Send + Sync {
     /// The message at this place; `None`: there are no more.
     fn get(&self, index: usize) -> Option<Message>;
 
-    /// Whether the broker holds a retained message here that this gateway wrote once and nothing publishes any more.
-    fn is_left_over(&self, topic: &str) -> bool;
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Whether one of them is at this topic.
+    fn is_announced(&self, topic: &str) -> bool;
+
+    /// Whether this retained message of the broker is one that this gateway wrote once and nothing publishes any more.
+    fn is_left_over(&self, topic: &str, payload: &[u8]) -> bool;
 
     /// The topic filters below which such messages are.
     fn filters(&self) -> Vec<String>;
@@ -50,14 +59,55 @@ struct Inner {
     announcements: Option<Arc<dyn Announcements>>,
     /// The next announcement.
     announced: usize,
-    /// Retained messages to remove.
-    removals: VecDeque<Arc<str>>,
+    /// Announcements of earlier configurations, whose topics are to be removed unless they are announced again.
+    former: VecDeque<Former>,
+    /// Topics of retained messages to remove; none of them is among `states`.
+    removals: BTreeSet<Arc<str>>,
     readings: VecDeque<Message>,
     bytes: usize,
     limit: usize,
     dropped: u64,
+    last_dropped: Option<Instant>,
+    /// Messages per second at most.
+    pace: u32,
     /// Counts the changes of `announcements`.
     edition: u64,
+    /// Nothing is published any more: everything that is retained is removed.
+    is_retired: bool,
+    /// Connections in a row that ended with unacknowledged messages.
+    losses: u32,
+    suspect: Option<Suspect>,
+    /// Topics of retained messages that the broker does not take.
+    refused: BTreeSet<Arc<str>>,
+}
+
+/// Announcements of an earlier configuration.
+#[derive(Debug)]
+struct Former {
+    announcements: Arc<dyn Announcements>,
+    /// The next one to look at.
+    next: usize,
+}
+
+/// The first message that was not acknowledged when a connection ended.
+#[derive(Debug)]
+struct Suspect {
+    message: Message,
+    /// How many connections in a row.
+    losses: u32,
+}
+
+/// How much waits, and what became of the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Readings that wait.
+    pub queued: usize,
+    /// The memory they take.
+    pub bytes: usize,
+    /// Messages that were dropped: they made room for newer ones, or the broker did not take them.
+    pub dropped: u64,
+    /// When the last one was.
+    pub last_dropped: Option<Instant>,
 }
 
 impl Outbox {
@@ -69,12 +119,19 @@ impl Outbox {
             unsent: VecDeque::new(),
             announcements: None,
             announced: 0,
-            removals: VecDeque::new(),
+            former: VecDeque::new(),
+            removals: BTreeSet::new(),
             readings: VecDeque::new(),
             bytes: 0,
             limit,
             dropped: 0,
+            last_dropped: None,
+            pace: u32::MAX,
             edition: 0,
+            is_retired: false,
+            losses: 0,
+            suspect: None,
+            refused: BTreeSet::new(),
         };
         Self { inner: Mutex::new(inner), filled: Notify::new() }
     }
@@ -86,22 +143,51 @@ impl Outbox {
         inner.trim();
     }
 
-    /// Sets what is announced with each new connection, and announces it now.
+    /// Sets how many messages per second are sent at most, so that what was kept does not come as a flood.
+    pub fn set_pace(&self, pace: u32) {
+        self.lock().pace = pace;
+    }
+
+    /// Sets what is announced with each new connection, and announces it now. What was announced before and is no more, is
+    /// removed.
     pub fn announce(&self, announcements: Arc<dyn Announcements>) {
         let mut inner = self.lock();
-        inner.announcements = Some(announcements);
+        let former = inner.announcements.replace(announcements);
+        inner.retract(former);
         inner.announced = 0;
         inner.edition += 1;
+        inner.refused.clear();
         drop(inner);
         self.filled.notify_one();
+    }
+
+    /// Has the broker forget everything that is retained there but the status. Nothing is published from now on.
+    pub fn retire(&self) {
+        let mut inner = self.lock();
+        let former = inner.announcements.take();
+        inner.retract(former);
+        inner.unsent.clear();
+        let states = mem::take(&mut inner.states);
+        inner.removals.extend(states.into_keys());
+        inner.readings = VecDeque::new();
+        inner.bytes = 0;
+        inner.is_retired = true;
+        drop(inner);
+        self.filled.notify_one();
+    }
+
+    /// Whether nothing is published any more.
+    pub(super) fn is_retired(&self) -> bool {
+        self.lock().is_retired
     }
 
     /// Sets the state at a topic.
     pub fn set_state(&self, topic: Arc<str>, payload: Bytes) {
         let mut inner = self.lock();
-        if inner.states.get(&topic) == Some(&payload) {
+        if inner.is_retired || inner.states.get(&topic) == Some(&payload) {
             return;
         }
+        inner.removals.remove(&topic);
         inner.states.insert(Arc::clone(&topic), payload);
         if !inner.unsent.contains(&topic) {
             inner.unsent.push_back(topic);
@@ -116,40 +202,79 @@ impl Outbox {
         let topics: Vec<_> = inner.states.keys().filter(|topic| gone(topic)).cloned().collect();
         for topic in topics {
             inner.states.remove(&topic);
-            inner.unsent.retain(|unsent| *unsent != topic);
-            inner.remove_retained(topic);
+            inner.removals.insert(topic);
         }
+        let Inner { unsent, states, .. } = &mut *inner;
+        unsent.retain(|topic| states.contains_key(topic));
         drop(inner);
         self.filled.notify_one();
     }
 
     /// Keeps a reading until the broker has it. The oldest make room.
-    pub fn push(&self, message: Message) {
+    pub fn push(&self, message: Message, now: Instant) {
         let mut inner = self.lock();
+        if inner.is_retired {
+            return;
+        }
         inner.bytes += cost(&message);
         inner.readings.push_back(message);
-        inner.trim();
+        if inner.trim() {
+            inner.last_dropped = Some(now);
+        }
         drop(inner);
         self.filled.notify_one();
     }
 
-    /// Readings that wait, the bytes they take, and how many made room.
+    /// How much waits, and what became of the rest.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize, u64) {
-        let inner = self.lock();
-        (inner.readings.len(), inner.bytes, inner.dropped)
+    pub fn counts(&self) -> OutboxCounts {
+        let Inner { bytes, dropped, last_dropped, ref readings, .. } = *self.lock();
+        OutboxCounts { queued: readings.len(), bytes, dropped, last_dropped }
     }
 
     /// A new connection: the broker may have forgotten every retained message. `online` follows the states, so that a
     /// state of an earlier run does not count for a moment.
     pub(super) fn begin(&self, status_topic: &str) {
         let mut inner = self.lock();
+        if inner.is_retired {
+            return;
+        }
         let status: Arc<str> = status_topic.into();
         inner.states.remove(&status);
-        inner.unsent = inner.states.keys().cloned().collect();
+        inner.unsent = inner.states.keys().filter(|topic| !inner.refused.contains(*topic)).cloned().collect();
         inner.unsent.push_back(Arc::clone(&status));
+        inner.removals.remove(&status);
         inner.states.insert(status, Bytes::from_static(ONLINE));
         inner.announced = 0;
+    }
+
+    /// The broker holds another status than this one: an earlier client of this topic has left later than this one came.
+    pub(super) fn correct_status(&self, status_topic: &str, payload: &[u8]) {
+        let mut inner = self.lock();
+        let Some((topic, status)) = inner.states.get_key_value(status_topic) else { return };
+        if status == payload {
+            return;
+        }
+        let topic = Arc::clone(topic);
+        if !inner.unsent.contains(&topic) {
+            inner.unsent.push_back(topic);
+        }
+    }
+
+    /// Messages per second at most.
+    pub(super) fn pace(&self) -> u32 {
+        self.lock().pace
+    }
+
+    /// Retained messages that the broker may hold of this gateway.
+    pub(super) fn retained(&self) -> usize {
+        let inner = self.lock();
+        inner.states.len() + inner.announcements.as_ref().map_or(0, |all| all.count())
+    }
+
+    /// Whether messages are to be sent one at a time, because connections are lost with some message among them.
+    pub(super) fn is_careful(&self) -> bool {
+        self.lock().losses >= CAREFUL_AFTER
     }
 
     /// The next message: states first, for they are few and tell whether readings still come; readings last.
@@ -159,45 +284,59 @@ impl Outbox {
             let payload = inner.states.get(&topic).cloned().unwrap_or_default();
             return Some(Message { topic, payload, retained: true });
         }
-        if let Some(topic) = inner.removals.pop_front() {
+        if let Some(topic) = inner.removals.pop_first() {
             return Some(Message { topic, payload: Bytes::new(), retained: true });
         }
-        if let Some(message) = inner.announcements.as_ref().and_then(|all| all.get(inner.announced)) {
+        if let Some(topic) = inner.next_retraction() {
+            return Some(Message { topic, payload: Bytes::new(), retained: true });
+        }
+        while let Some(message) = inner.announcements.as_ref().and_then(|all| all.get(inner.announced)) {
             inner.announced += 1;
-            return Some(message);
+            if !inner.refused.contains(&message.topic) {
+                return Some(message);
+            }
         }
         let message = inner.readings.pop_front()?;
         inner.bytes -= cost(&message);
+        inner.give_back_capacity();
         Some(message)
     }
 
-    /// Takes back what was sent and not acknowledged, in the order in which it was sent. Retained messages are sent anew
-    /// with the next connection anyway.
-    pub(super) fn put_back(&self, sent: impl DoubleEndedIterator<Item = Message>) {
+    /// Takes back what was sent and not acknowledged when the client stopped, in the order in which it was sent. Retained
+    /// messages are sent anew with the next connection anyway.
+    pub(super) fn put_back(&self, sent: VecDeque<Message>) {
+        self.lock().put_back(sent);
+    }
+
+    /// The same when a connection was lost. Returns the topic of a message that was dropped because several connections in a
+    /// row were lost with it.
+    pub(super) fn put_back_lost(&self, mut sent: VecDeque<Message>) -> Option<Arc<str>> {
         let mut inner = self.lock();
-        for message in sent.rev() {
-            if !message.retained {
-                inner.bytes += cost(&message);
-                inner.readings.push_front(message);
-            } else if message.payload.is_empty() {
-                inner.remove_retained(message.topic);
-            }
-        }
-        inner.trim();
+        let dropped = inner.suspect(&mut sent);
+        inner.put_back(sent);
+        dropped
     }
 
     /// Looks at a retained message of the broker; one that is left over is removed.
-    pub(super) fn reconcile(&self, topic: &str) {
+    pub(super) fn reconcile(&self, topic: &str, payload: &[u8]) {
+        let Some(announcements) = self.lock().announcements.clone() else { return };
+        if payload.is_empty() || !announcements.is_left_over(topic, payload) {
+            return;
+        }
         let mut inner = self.lock();
-        if inner.announcements.as_ref().is_some_and(|all| all.is_left_over(topic)) {
-            inner.remove_retained(topic.into());
+        if inner.removals.len() < MOST_LEFT_OVER && !inner.states.contains_key(topic) {
+            inner.removals.insert(topic.into());
         }
     }
 
-    /// The filters below which retained messages may be left over, and the number of the announcements they belong to.
-    pub(super) fn filters(&self) -> (u64, Vec<String>) {
-        let inner = self.lock();
-        (inner.edition, inner.announcements.as_ref().map(|all| all.filters()).unwrap_or_default())
+    /// Counts the changes of what is announced.
+    pub(super) fn edition(&self) -> u64 {
+        self.lock().edition
+    }
+
+    /// The filters below which retained messages may be left over.
+    pub(super) fn filters(&self) -> Vec<String> {
+        self.lock().announcements.as_ref().map(|all| all.filters()).unwrap_or_default()
     }
 
     /// Waits until something was added.
@@ -211,18 +350,82 @@ impl Outbox {
 }
 
 impl Inner {
-    fn trim(&mut self) {
+    /// Drops the oldest readings until the others fit; returns whether there were any.
+    fn trim(&mut self) -> bool {
+        let before = self.dropped;
         while self.bytes > self.limit {
-            let Some(oldest) = self.readings.pop_front() else { return };
+            let Some(oldest) = self.readings.pop_front() else { break };
             self.bytes -= cost(&oldest);
             self.dropped += 1;
         }
+        self.give_back_capacity();
+        self.dropped > before
     }
 
-    fn remove_retained(&mut self, topic: Arc<str>) {
-        if self.removals.len() < MOST_REMOVALS && !self.removals.contains(&topic) {
-            self.removals.push_back(topic);
+    fn put_back(&mut self, sent: VecDeque<Message>) {
+        for message in sent.into_iter().rev() {
+            if !message.retained && !self.is_retired {
+                self.bytes += cost(&message);
+                self.readings.push_front(message);
+            } else if message.payload.is_empty() && !self.states.contains_key(&message.topic) {
+                self.removals.insert(message.topic);
+            }
         }
+        self.trim();
+    }
+
+    /// A queue never gets smaller by itself.
+    fn give_back_capacity(&mut self) {
+        if self.readings.capacity() > SMALL_QUEUE.max(4 * self.readings.len()) {
+            self.readings.shrink_to(2 * self.readings.len());
+        }
+    }
+
+    fn retract(&mut self, former: Option<Arc<dyn Announcements>>) {
+        self.former.extend(former.map(|announcements| Former { announcements, next: 0 }));
+        while self.former.len() > MOST_FORMER {
+            self.former.pop_front();
+        }
+    }
+
+    /// The topic of an earlier announcement that nothing announces any more.
+    fn next_retraction(&mut self) -> Option<Arc<str>> {
+        while let Some(former) = self.former.front_mut() {
+            let Some(message) = former.announcements.get(former.next) else {
+                self.former.pop_front();
+                continue;
+            };
+            former.next += 1;
+            if !self.announcements.as_ref().is_some_and(|all| all.is_announced(&message.topic)) {
+                return Some(message.topic);
+            }
+        }
+        None
+    }
+
+    /// Looks for a message that ends connections: a broker may end one for the size of a message, or for its topic, and
+    /// everything would wait behind it for ever.
+    fn suspect(&mut self, sent: &mut VecDeque<Message>) -> Option<Arc<str>> {
+        let Some(first) = sent.front() else {
+            (self.losses, self.suspect) = (0, None);
+            return None;
+        };
+        self.losses = self.losses.saturating_add(1);
+        // The state at a topic may be another by now.
+        let is_same = |before: &Message| before.topic == first.topic && (first.retained || before == first);
+        let before = self.suspect.take().filter(|suspect| is_same(&suspect.message));
+        let losses = before.map_or(0, |suspect| suspect.losses) + 1;
+        if losses < LOSSES_MAX {
+            self.suspect = Some(Suspect { message: first.clone(), losses });
+            return None;
+        }
+        let dropped = sent.pop_front()?;
+        self.losses = 0;
+        self.dropped += 1;
+        if dropped.retained && self.refused.len() < MOST_REFUSED {
+            self.refused.insert(Arc::clone(&dropped.topic));
+        }
+        Some(dropped.topic)
     }
 }
 
@@ -234,11 +437,27 @@ fn cost(message: &Message) -> usize {
 /// What the status topic says while the connection lasts.
 const ONLINE: &[u8] = b"online";
 
-/// Bytes of a message beside its content: its place in the queue, and the allocation of the content. Topics are shared.
-const OVERHEAD: usize = 96;
+/// Bytes of a message beside its content: its place in the queue, which is up to twice as long as its contents, and the
+/// allocation of the content. Topics are shared.
+const OVERHEAD: usize = 2 * size_of::<Message>() + 16;
 
-/// Retained messages to remove that may wait; the rest is found again with the next connection.
-const MOST_REMOVALS: usize = 1024;
+/// Places of a queue that are not given back.
+const SMALL_QUEUE: usize = 256;
+
+/// Retained messages that are left over and wait for their removal; the rest is found again with the next connection.
+const MOST_LEFT_OVER: usize = 4096;
+
+/// Earlier announcements that are looked through: so many reloads may fall into one outage of the broker.
+const MOST_FORMER: usize = 8;
+
+/// Connections in a row that may be lost with the same first message.
+const LOSSES_MAX: u32 = 3;
+
+/// Connections in a row lost with unacknowledged messages, after which it is found out which one is to blame.
+const CAREFUL_AFTER: u32 = 2;
+
+/// Topics of retained messages that are not tried again before the next reload.
+const MOST_REFUSED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -258,16 +477,62 @@ mod tests {
             .collect()
     }
 
+    fn push(outbox: &Outbox, text: &'static str) {
+        outbox.push(reading(text), Instant::now());
+    }
+
+    fn sent(outbox: &Outbox, count: usize) -> VecDeque<Message> {
+        (0..count).filter_map(|_| outbox.next()).collect()
+    }
+
     #[derive(Debug)]
     struct Two;
+
+    /// The first of them only.
+    #[derive(Debug)]
+    struct One;
+
+    impl Announcements for One {
+        fn get(&self, index: usize) -> Option<Message> {
+            Two.get(index).filter(|_| index == 0)
+        }
+
+        fn count(&self) -> usize {
+            1
+        }
+
+        fn is_announced(&self, topic: &str) -> bool {
+            topic == "ha/0/config"
+        }
+
+        fn is_left_over(&self, _: &str, _: &[u8]) -> bool {
+            false
+        }
+
+        fn filters(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
 
     impl Announcements for Two {
         fn get(&self, index: usize) -> Option<Message> {
             let payload = Bytes::from(format!("announced {index}"));
-            (index < 2).then(|| Message { topic: "ha/config".into(), payload, retained: true })
+            (index < 2).then(|| Message {
+                topic: format!("ha/{index}/config").into(),
+                payload,
+                retained: true,
+            })
         }
 
-        fn is_left_over(&self, topic: &str) -> bool {
+        fn count(&self) -> usize {
+            2
+        }
+
+        fn is_announced(&self, topic: &str) -> bool {
+            matches!(topic, "ha/0/config" | "ha/1/config")
+        }
+
+        fn is_left_over(&self, topic: &str, _: &[u8]) -> bool {
             topic.starts_with("ha/old")
         }
 
@@ -280,21 +545,23 @@ mod tests {
     fn the_oldest_readings_make_room_and_are_counted() {
         let outbox = Outbox::new(2 * (OVERHEAD + 1));
         for text in ["1", "2", "3"] {
-            outbox.push(reading(text));
+            push(&outbox, text);
         }
-        assert_eq!(outbox.counts(), (2, 2 * (OVERHEAD + 1), 1));
+        let counts = outbox.counts();
+        assert_eq!((counts.queued, counts.bytes, counts.dropped), (2, 2 * (OVERHEAD + 1), 1));
+        assert!(counts.last_dropped.is_some());
         assert_eq!(texts(&outbox), ["2", "3"]);
-        assert_eq!(outbox.counts(), (0, 0, 1));
+        let counts = outbox.counts();
+        assert_eq!((counts.queued, counts.bytes, counts.dropped), (0, 0, 1));
     }
 
     #[test]
     fn what_was_not_acknowledged_returns_to_its_place() {
         let outbox = Outbox::new(1000);
         for text in ["1", "2", "3", "4"] {
-            outbox.push(reading(text));
+            push(&outbox, text);
         }
-        let sent: Vec<_> = (0..2).filter_map(|_| outbox.next()).collect();
-        outbox.put_back(sent.into_iter());
+        outbox.put_back(sent(&outbox, 2));
         assert_eq!(texts(&outbox), ["1", "2", "3", "4"]);
     }
 
@@ -302,7 +569,7 @@ mod tests {
     fn only_the_last_state_counts_and_each_connection_gets_all_of_them_first() {
         let outbox = Outbox::new(1000);
         outbox.announce(Arc::new(Two));
-        outbox.push(reading("1"));
+        push(&outbox, "1");
         let state = |topic: &str, text: &'static str| {
             outbox.set_state(topic.into(), Bytes::from_static(text.as_bytes()));
         };
@@ -322,24 +589,134 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.announce(Arc::new(Two));
         let _announced = texts(&outbox);
-        for topic in ["ha/config", "ha/old/config", "ha/old/config"] {
-            outbox.reconcile(topic);
+        for topic in ["ha/0/config", "ha/old/config", "ha/old/config"] {
+            outbox.reconcile(topic, b"{}");
         }
         let removal = Message { topic: "ha/old/config".into(), payload: Bytes::new(), retained: true };
         assert_eq!(outbox.next(), Some(removal.clone()));
         assert_eq!(outbox.next(), None);
-        outbox.put_back(std::iter::once(removal.clone()));
+        outbox.put_back(VecDeque::from([removal.clone()]));
         assert_eq!(outbox.next(), Some(removal), "the broker has not confirmed it");
     }
 
     #[test]
-    fn removals_are_bounded() {
+    fn what_is_left_over_is_removed_in_bounded_steps() {
         let outbox = Outbox::new(1000);
         outbox.announce(Arc::new(Two));
         let _announced = texts(&outbox);
-        for number in 0..2 * MOST_REMOVALS {
-            outbox.reconcile(&format!("ha/old/{number}"));
+        for number in 0..2 * MOST_LEFT_OVER {
+            outbox.reconcile(&format!("ha/old/{number}"), b"{}");
         }
-        assert_eq!(texts(&outbox).len(), MOST_REMOVALS);
+        assert_eq!(texts(&outbox).len(), MOST_LEFT_OVER);
+    }
+
+    #[test]
+    fn a_state_that_is_published_again_is_not_removed_any_more() {
+        let outbox = Outbox::new(1000);
+        let set = || outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"{}"));
+        set();
+        assert_eq!(texts(&outbox), ["{}"]);
+        // The unit leaves the configuration and comes back while the broker is away.
+        outbox.forget_states(|_| true);
+        set();
+        outbox.begin("t/status");
+        assert_eq!(texts(&outbox), ["{}", "online"]);
+
+        // The same with a removal that was sent and not acknowledged.
+        outbox.forget_states(|topic| topic == "t/b/1/state");
+        let removal = sent(&outbox, 1);
+        assert!(removal[0].payload.is_empty());
+        set();
+        outbox.put_back(removal);
+        outbox.begin("t/status");
+        assert_eq!(texts(&outbox), ["{}", "online"]);
+    }
+
+    #[test]
+    fn what_is_announced_no_more_is_removed_however_many_reloads_there_were() {
+        let outbox = Outbox::new(1000);
+        outbox.announce(Arc::new(Two));
+        outbox.announce(Arc::new(One));
+        outbox.announce(Arc::new(One));
+        let messages: Vec<_> = std::iter::from_fn(|| outbox.next()).collect();
+        let topics: Vec<_> = messages.iter().map(|one| (&*one.topic, one.payload.is_empty())).collect();
+        assert_eq!(topics, [("ha/1/config", true), ("ha/0/config", false)]);
+    }
+
+    #[test]
+    fn a_retired_outbox_removes_everything_and_takes_nothing_more() {
+        let outbox = Outbox::new(1000);
+        outbox.announce(Arc::new(Two));
+        outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"{}"));
+        push(&outbox, "1");
+        outbox.retire();
+        push(&outbox, "2");
+        outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"{}"));
+        let messages: Vec<_> = std::iter::from_fn(|| outbox.next()).collect();
+        assert!(messages.iter().all(|one| one.retained && one.payload.is_empty()), "{messages:?}");
+        let topics: Vec<_> = messages.iter().map(|one| &*one.topic).collect();
+        assert_eq!(topics, ["t/b/1/state", "ha/0/config", "ha/1/config"]);
+    }
+
+    #[test]
+    fn another_status_is_corrected_and_the_right_one_is_not() {
+        let outbox = Outbox::new(1000);
+        outbox.begin("t/status");
+        assert_eq!(texts(&outbox), ["online"]);
+        outbox.correct_status("t/status", b"online");
+        assert_eq!(texts(&outbox), [""; 0]);
+        outbox.correct_status("t/status", b"offline");
+        assert_eq!(texts(&outbox), ["online"]);
+    }
+
+    #[test]
+    fn a_message_with_which_three_connections_were_lost_makes_room() {
+        let outbox = Outbox::new(1000);
+        push(&outbox, "bad");
+        push(&outbox, "good");
+        for is_careful in [false, false, true] {
+            assert_eq!(outbox.is_careful(), is_careful);
+            let dropped = outbox.put_back_lost(sent(&outbox, 2));
+            assert_eq!(dropped.as_deref(), is_careful.then_some("t/b/1/floats"));
+        }
+        assert!(!outbox.is_careful());
+        assert_eq!(texts(&outbox), ["good"]);
+        assert_eq!(outbox.counts().dropped, 1);
+
+        // A state is not sent again with the next connection, and everything else is.
+        outbox.set_state("t/b/1/state".into(), Bytes::from_static(b"bad"));
+        outbox.set_state("t/b/2/state".into(), Bytes::from_static(b"good"));
+        for _ in 0..3 {
+            outbox.begin("t/status");
+            let _dropped = outbox.put_back_lost(sent(&outbox, 3));
+        }
+        outbox.begin("t/status");
+        assert_eq!(texts(&outbox), ["good", "online"]);
+        outbox.announce(Arc::new(One));
+        outbox.begin("t/status");
+        assert_eq!(texts(&outbox), ["bad", "good", "online", "announced 0"], "a reload is a new attempt");
+    }
+
+    #[test]
+    fn other_messages_are_not_blamed() {
+        let outbox = Outbox::new(1000);
+        for text in ["1", "2", "3", "4"] {
+            push(&outbox, text);
+            assert_eq!(outbox.put_back_lost(sent(&outbox, 1)), None);
+            // Acknowledged by the next connection.
+            let _acknowledged = sent(&outbox, 1);
+        }
+        assert_eq!(outbox.counts().dropped, 0);
+    }
+
+    #[test]
+    fn a_queue_that_is_drained_gives_its_memory_back() {
+        let outbox = Outbox::new(100_000_000);
+        for _ in 0..10_000 {
+            push(&outbox, "1");
+        }
+        let _drained = texts(&outbox);
+        let capacity = outbox.lock().readings.capacity();
+        assert!(capacity <= SMALL_QUEUE, "{capacity}");
     }
 }

@@ -31,7 +31,7 @@ pub struct Session {
     timers: Timers,
     /// Until when the broker must have accepted the connection; `None`: it has.
     accepted_by: Option<Instant>,
-    received: u32,
+    unsolicited: Unsolicited,
     has_heard: bool,
     is_over: bool,
 }
@@ -47,7 +47,9 @@ pub enum SessionEvent {
     Received {
         /// Its topic.
         topic: String,
-        /// Whether it is a retained one with content.
+        /// Its content.
+        payload: Vec<u8>,
+        /// Whether the broker kept it, or has just received it.
         is_retained: bool,
     },
     /// The broker refused a subscription.
@@ -60,6 +62,13 @@ struct InFlight {
     packet: u16,
     sent: Instant,
     message: Message,
+}
+
+/// The packets that answer nothing, within the last hour.
+struct Unsolicited {
+    since: Instant,
+    count: usize,
+    most: usize,
 }
 
 /// The timers of the protocol that run in a client.
@@ -84,7 +93,7 @@ impl Session {
             in_flight: VecDeque::new(),
             timers: Timers::default(),
             accepted_by: Some(now + ANSWER_TIMEOUT),
-            received: 0,
+            unsolicited: Unsolicited { since: now, count: 0, most: MOST_UNSOLICITED },
             has_heard: false,
             is_over: false,
         };
@@ -96,6 +105,11 @@ impl Session {
             Err(error) => session.close(describe(error)),
         }
         session
+    }
+
+    /// Expects so many retained messages, each sent by the broker and sent back when it is published.
+    pub fn expect_retained(&mut self, count: usize) {
+        self.unsolicited.most = MOST_UNSOLICITED.saturating_add(count.saturating_mul(2));
     }
 
     /// Bytes of the broker.
@@ -161,10 +175,10 @@ impl Session {
         self.output.drain(..sent);
     }
 
-    /// Whether another message may be sent.
+    /// Whether another message may be sent, with so many in flight at most.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.is_open() && self.in_flight.len() < WINDOW && self.output.len() < MOST_OUTPUT
+    pub fn has_room(&self, window: usize) -> bool {
+        self.is_open() && self.in_flight.len() < window && self.output.len() < MOST_OUTPUT
     }
 
     /// Whether bytes of the broker may be read: not while it does not take what they are answered with.
@@ -243,14 +257,14 @@ impl Session {
     }
 
     /// What was sent and not acknowledged, in the order in which it was sent.
-    pub fn take_in_flight(&mut self) -> impl DoubleEndedIterator<Item = Message> + use<> {
-        mem::take(&mut self.in_flight).into_iter().map(|sent| sent.message)
+    pub fn take_in_flight(&mut self) -> VecDeque<Message> {
+        mem::take(&mut self.in_flight).into_iter().map(|sent| sent.message).collect()
     }
 
     fn apply(&mut self, events: Vec<Event>, now: Instant) {
         for event in events {
             match event {
-                Event::NotifyPacketReceived(packet) => self.receive(packet),
+                Event::NotifyPacketReceived(packet) => self.receive(packet, now),
                 Event::RequestSendPacket { packet, release_packet_id_if_send_error: _ } => {
                     self.output.extend(packet.to_continuous_buffer());
                 }
@@ -277,13 +291,19 @@ impl Session {
         }
     }
 
-    fn receive(&mut self, packet: Packet) {
+    fn receive(&mut self, packet: Packet, now: Instant) {
+        if let Packet::V3_1_1Puback(puback) = &packet {
+            let at = self.in_flight.iter().position(|sent| sent.packet == puback.packet_id());
+            if let Some(sent) = at.and_then(|at| self.in_flight.remove(at)) {
+                self.events.push_back(SessionEvent::Acknowledged(sent.message));
+                return;
+            }
+        }
+        if self.unsolicited.is_too_many(now) {
+            return self.close("the broker sends packets without end".to_owned());
+        }
         if let Packet::V3_1_1Connack(connack) = &packet {
             self.receive_connack(connack);
-        } else if let Packet::V3_1_1Puback(puback) = &packet {
-            let at = self.in_flight.iter().position(|sent| sent.packet == puback.packet_id());
-            let acknowledged = at.and_then(|at| self.in_flight.remove(at));
-            self.events.extend(acknowledged.map(|sent| SessionEvent::Acknowledged(sent.message)));
         } else if let Packet::V3_1_1Publish(publish) = &packet {
             self.receive_publish(publish);
         } else if let Packet::V3_1_1Suback(suback) = &packet {
@@ -292,7 +312,9 @@ impl Session {
     }
 
     fn receive_connack(&mut self, connack: &Connack) {
-        if connack.return_code() == ConnectReturnCode::Accepted {
+        if self.accepted_by.is_none() {
+            self.close("the broker broke the protocol: it accepted the connection twice".to_owned());
+        } else if connack.return_code() == ConnectReturnCode::Accepted {
             self.accepted_by = None;
             self.events.push_back(SessionEvent::Connected);
         } else {
@@ -301,12 +323,11 @@ impl Session {
     }
 
     fn receive_publish(&mut self, publish: &Publish) {
-        self.received = self.received.saturating_add(1);
-        if self.received > MOST_RECEIVED {
-            return self.close("the broker sends messages without end".to_owned());
-        }
-        let is_retained = publish.retain() && !publish.payload().as_slice().is_empty();
-        self.events.push_back(SessionEvent::Received { topic: publish.topic_name().to_owned(), is_retained });
+        self.events.push_back(SessionEvent::Received {
+            topic: publish.topic_name().to_owned(),
+            payload: publish.payload().as_slice().to_vec(),
+            is_retained: publish.retain(),
+        });
     }
 
     fn receive_suback(&mut self, suback: &Suback) {
@@ -321,6 +342,17 @@ impl Session {
         if !has_told {
             self.events.push_back(SessionEvent::Closed(why));
         }
+    }
+}
+
+impl Unsolicited {
+    /// Counts one more.
+    fn is_too_many(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= HOUR {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count > self.most
     }
 }
 
@@ -387,7 +419,7 @@ const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNACK: u8 = 0x20;
 
 /// Messages in flight.
-const WINDOW: usize = 32;
+pub(super) const WINDOW: usize = 32;
 
 /// Bytes that wait for the socket, above which nothing is added.
 const MOST_OUTPUT: usize = 64 * 1024;
@@ -395,5 +427,9 @@ const MOST_OUTPUT: usize = 64 * 1024;
 /// Largest packet of a broker: what this gateway publishes itself is far smaller.
 const LARGEST_PACKET: u32 = 256 * 1024;
 
-/// Messages of the broker in one session: many times the retained messages of the largest configuration.
-const MOST_RECEIVED: u32 = 200_000;
+/// Packets of the broker in an hour that answer nothing, beside the retained messages of this gateway: what is left over
+/// from earlier configurations, and the answers to pings.
+const MOST_UNSOLICITED: usize = 100_000;
+
+/// The time over which they are counted.
+const HOUR: Duration = Duration::from_secs(60 * 60);

@@ -2,8 +2,11 @@
 //!
 //! A device for each meter, below the gateway's; an entity for each point. Source: the documentation of its MQTT
 //! integration ("MQTT discovery", "MQTT sensor") and of its sensor entity.
+//!
+//! Identifiers are the topics of the gateway, of its units and of its points, so that no two gateways share one. A
+//! discovery topic has room for less: see [`discovery_level`].
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::publisher::json;
@@ -71,17 +74,16 @@ const ORIGIN: Origin = Origin { name: "metergate", sw_version: env!("CARGO_PKG_V
 
 /// The gateway itself, which the devices of the meters name as theirs.
 pub(super) fn gateway(plan: &Plan, prefix: &str) -> Message {
-    let node = node(plan);
     let sensor = BinarySensor {
         name: "Connection",
-        unique_id: format!("{node}_connection"),
+        unique_id: plan.publication.status_topic(),
         state_topic: plan.publication.status_topic(),
         payload_on: "online",
         payload_off: "offline",
         device_class: "connectivity",
         entity_category: "diagnostic",
         device: Device {
-            identifiers: [node.clone()],
+            identifiers: [plan.publication.topic.clone()],
             name: plan.site.clone(),
             model: "metergate".to_owned(),
             sw_version: Some(env!("CARGO_PKG_VERSION")),
@@ -89,7 +91,7 @@ pub(super) fn gateway(plan: &Plan, prefix: &str) -> Message {
         },
         origin: ORIGIN,
     };
-    let topic = format!("{prefix}/binary_sensor/{node}/connection/config").into();
+    let topic = gateway_topic(plan, prefix).into();
     Message { topic, payload: json(&sensor), retained: true }
 }
 
@@ -101,74 +103,100 @@ pub(super) fn entity(
     block: &PlannedBlock,
     point: &Point,
 ) -> Message {
-    let node = node(plan);
-    let (device, name) = (device_id(plan, unit), &point.name);
-    let quantity = point.copy_of.as_ref().unwrap_or(name);
+    let (name, quantity) = (&point.name, quantity(point));
     let longest = plan.publication.every.max(block.interval) * 3;
+    let longest = longest.as_secs() + u64::from(longest.subsec_nanos() > 0);
     let sensor = Sensor {
         name: title(quantity),
-        unique_id: format!("{device}_{quantity}"),
+        unique_id: format!("{}/{quantity}", unit.topic),
         state_topic: block.topic.to_string(),
-        // A message may hold only a part of the block; a point that it lacks keeps its value. `values` is also a method
-        // of every dictionary, so it is named as a key.
+        // A reading is published again until there is a newer one, and each message begins `expire_after` anew: so a
+        // value counts by the age of its reading. A message may hold only a part of the block; for a point that it lacks
+        // the template renders nothing, and the entity keeps its value. `values` is also a method of every dictionary, so
+        // it is named as a key.
         value_template: format!(
-            "{{{{ value_json['values']['{name}'] if '{name}' in value_json['values'] }}}}"
+            "{{{{ (value_json['values']['{name}'] if \
+             (now() - as_datetime(value_json['time'])).total_seconds() < {longest} else 'None') \
+             if '{name}' in value_json['values'] }}}}"
         ),
         availability: [
             Availability { topic: plan.publication.status_topic(), value_template: None },
             Availability { topic: unit.state_topic.to_string(), value_template: Some(IS_ANSWERING) },
         ],
         availability_mode: "all",
-        expire_after: longest.as_secs() + u64::from(longest.subsec_nanos() > 0),
+        expire_after: longest,
         unit_of_measurement: point.unit.and_then(self::unit),
         device_class: device_class(point.group, point.unit),
         state_class: state_class(point),
         suggested_display_precision: precision(point.group),
         device: Device {
-            identifiers: [device],
+            identifiers: [unit.topic.clone()],
             name: unit.title(),
             model: unit.profile.as_ref().map(|profile| profile.title.clone()).unwrap_or_default(),
             sw_version: None,
-            via_device: Some(node.clone()),
+            via_device: Some(plan.publication.topic.clone()),
         },
         origin: ORIGIN,
     };
-    let topic = format!("{prefix}/sensor/{node}/{}{quantity}/config", object_prefix(unit)).into();
+    let topic = format!("{}{}-{quantity}/config", entities_below(plan, prefix), object_prefix(unit)).into();
     Message { topic, payload: json(&sensor), retained: true }
 }
 
-/// The filter of the topics of all entities of the gateway's meters.
-pub(super) fn filter(plan: &Plan, prefix: &str) -> String {
-    format!("{prefix}/sensor/{}/+/config", node(plan))
+/// The filters of the discovery topics of the gateway and of its meters.
+pub(super) fn filters(plan: &Plan, prefix: &str) -> [String; 2] {
+    ["sensor", "binary_sensor"].map(|component| format!("{prefix}/{component}/{}/+/config", plan.node))
 }
 
-/// Whether this is the topic of an entity of the gateway that the plan no longer has.
-pub(super) fn is_left_over(plan: &Plan, topic: &str) -> bool {
-    let below = format!("/sensor/{}/", node(plan));
-    let Some((prefix, object)) = topic.split_once(&below) else { return false };
-    let Some(object) = object.strip_suffix("/config") else { return false };
-    let is_wanted = |unit: &PlannedUnit| {
-        let (Some(quantity), Some(profile)) = (object.strip_prefix(&object_prefix(unit)), &unit.profile)
-        else {
-            return false;
-        };
-        let points = unit.blocks.iter().flat_map(|block| &block.points).map(|place| &profile.points[*place]);
-        points.into_iter().any(|point| point.copy_of.as_ref().unwrap_or(&point.name) == quantity)
-    };
-    Some(prefix) != plan.publication.home_assistant.as_deref() || !plan.units.iter().any(is_wanted)
+/// Whether something is announced at this topic.
+pub(super) fn is_announced(plan: &Plan, prefix: &str, topic: &str) -> bool {
+    let object =
+        topic.strip_prefix(&entities_below(plan, prefix)).and_then(|object| object.strip_suffix("/config"));
+    let Some(object) = object else { return topic == gateway_topic(plan, prefix) };
+    let Some((end, _)) = object.match_indices('-').nth(1) else { return false };
+    plan.unit_of(&object[..end]).is_some_and(|unit| unit.has_entity(&object[end + 1..]))
 }
 
-/// The gateway in topics and identifiers.
-fn node(plan: &Plan) -> String {
-    identifier(&plan.publication.topic)
+/// Whether this is an announcement of the gateway: another one's entity may have the same discovery topic by accident, and
+/// never the same state topic.
+pub(super) fn is_own(plan: &Plan, payload: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Announced {
+        state_topic: String,
+    }
+    let announced: Option<Announced> = serde_json::from_slice(payload).ok();
+    let below = announced.as_ref().and_then(|one| one.state_topic.strip_prefix(&plan.publication.topic));
+    below.is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn device_id(plan: &Plan, unit: &PlannedUnit) -> String {
-    format!("{}_{}_{}", node(plan), identifier(&unit.bus), unit.alias)
+/// What a point measures, whichever register it is read from.
+pub(super) fn quantity(point: &Point) -> &str {
+    point.copy_of.as_ref().unwrap_or(&point.name)
 }
 
-fn object_prefix(unit: &PlannedUnit) -> String {
-    format!("{}_{}_", identifier(&unit.bus), unit.alias)
+/// The unit in discovery topics.
+pub(super) fn object_prefix(unit: &PlannedUnit) -> String {
+    format!("{}-{}", discovery_level(&unit.bus), unit.alias)
+}
+
+/// A name as a level of discovery topics, or as a part of one: letters, digits and underscores. A name that has others gets
+/// its hash, so that two names stay two.
+pub(super) fn discovery_level(name: &str) -> String {
+    let level: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if level == name {
+        return level;
+    }
+    // FNV-1a: the topics of entities with a history must not change with the version of a library.
+    let hash =
+        name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{level}_{hash:08x}")
+}
+
+fn gateway_topic(plan: &Plan, prefix: &str) -> String {
+    format!("{prefix}/binary_sensor/{}/connection/config", plan.node)
+}
+
+fn entities_below(plan: &Plan, prefix: &str) -> String {
+    format!("{prefix}/sensor/{}/", plan.node)
 }
 
 /// `real_power_total` as `Real power total`.
@@ -261,7 +289,7 @@ pub fn device_class(group: Group, unit: Option<&str>) -> Option<&'static str> {
     }
 }
 
-/// A name in topics and identifiers: small letters, digits and underscores.
+/// A name in identifiers of a package: small letters, digits and underscores.
 #[must_use]
 pub fn identifier(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()

@@ -14,4 +14,4 @@ mod publisher;
 mod readings;
 
 pub use plan::{Plan, Volume};
-pub use publisher::{Clocks, Publisher};
+pub use publisher::{Clocks, Publisher, StateTracks};

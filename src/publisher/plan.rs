@@ -1,6 +1,6 @@
 //! What a broker's entry publishes of the configured units: topics, points, intervals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,16 @@ pub struct Plan {
     /// The gateway's name for people.
     pub(super) site: String,
     pub(super) units: Vec<PlannedUnit>,
+    /// The gateway in discovery topics.
+    pub(super) node: String,
     /// The number of entities before those of each unit.
     entities_before: Vec<usize>,
-    /// The discovery prefix of the plan before, if this one has another.
-    former_prefix: Option<String>,
+    /// All entities, and that of the gateway.
+    entities: usize,
+    /// The topics of all states.
+    state_topics: BTreeSet<Arc<str>>,
+    /// Places of the units by their names in discovery topics.
+    by_object: BTreeMap<String, usize>,
 }
 
 /// One unit.
@@ -32,6 +38,8 @@ pub(super) struct PlannedUnit {
     /// The identifier clients use.
     pub(super) alias: u8,
     pub(super) name: Option<String>,
+    /// What its topics begin with.
+    pub(super) topic: String,
     pub(super) state_topic: Arc<str>,
     /// `None`: only its state is published.
     pub(super) profile: Option<Arc<Profile>>,
@@ -44,6 +52,10 @@ pub(super) struct PlannedBlock {
     pub(super) topic: Arc<str>,
     /// Places among the profile's points.
     pub(super) points: Vec<usize>,
+    /// Those among them that stand for their quantity where it is measured once only: as an entity.
+    pub(super) entities: Vec<usize>,
+    /// Reads that the points are taken from.
+    parts: usize,
     /// The longest interval at which a part of it is read in the background; zero: it is not.
     pub(super) interval: Duration,
 }
@@ -64,9 +76,9 @@ pub struct Volume {
 }
 
 impl Plan {
-    /// The plan of one broker. `former` is the plan it follows.
+    /// The plan of one broker.
     #[must_use]
-    pub fn new(config: &Config, broker: &Broker, site: String, former: Option<&Self>, now: Instant) -> Self {
+    pub fn new(config: &Config, broker: &Broker, site: String, now: Instant) -> Self {
         let publication = broker.publication.clone();
         let mut units = Vec::new();
         for bus in &config.buses {
@@ -82,16 +94,23 @@ impl Plan {
             .iter()
             .map(|unit| {
                 let at = before;
-                before += unit.blocks.iter().map(|block| block.points.len()).sum::<usize>();
+                before += unit.blocks.iter().map(|block| block.entities.len()).sum::<usize>();
                 at
             })
             .collect();
-        let former_prefix = former.and_then(|former| {
-            let had = former.publication.home_assistant.clone();
-            had.or_else(|| former.former_prefix.clone())
-                .filter(|had| Some(had) != publication.home_assistant.as_ref())
-        });
-        Self { publication, site, units, entities_before, former_prefix }
+        let status = publication.status_topic().into();
+        let states = units.iter().map(|unit| Arc::clone(&unit.state_topic));
+        let by_object = |(place, unit): (usize, &PlannedUnit)| (home_assistant::object_prefix(unit), place);
+        Self {
+            node: home_assistant::discovery_level(&publication.topic),
+            entities_before,
+            entities: if publication.home_assistant.is_some() { before } else { 0 },
+            state_topics: states.chain([status]).collect(),
+            by_object: units.iter().enumerate().map(by_object).collect(),
+            publication,
+            site,
+            units,
+        }
     }
 
     /// How much is published.
@@ -106,10 +125,11 @@ impl Plan {
                 volume.blocks += 1;
                 volume.points += block.points.len();
                 let names = block.points.iter().map(|point| profile.points[*point].name.len() + POINT_BYTES);
-                bytes += count(block.topic.len() + MESSAGE_BYTES + names.sum::<usize>()) * a_day;
+                let messages = block.parts * (block.topic.len() + MESSAGE_BYTES);
+                bytes += count(messages + names.sum::<usize>()) * a_day;
             }
         }
-        volume.messages = whole(count(volume.blocks) * a_day);
+        volume.messages = whole(count(self.messages()) * a_day);
         volume.bytes = whole(bytes);
         volume
     }
@@ -118,14 +138,30 @@ impl Plan {
     /// sent off while new readings come.
     #[must_use]
     pub fn pace(&self) -> u32 {
-        let blocks: usize = self.units.iter().map(|unit| unit.blocks.len()).sum();
-        u32::try_from(2 * blocks).unwrap_or(u32::MAX).max(PACE_MIN)
+        u32::try_from(2 * self.messages()).unwrap_or(u32::MAX).max(PACE_MIN)
+    }
+
+    /// Readings in one interval.
+    fn messages(&self) -> usize {
+        self.units.iter().flat_map(|unit| &unit.blocks).map(|block| block.parts).sum()
     }
 
     /// Whether a state is published at this topic.
     #[must_use]
     pub fn has_state(&self, topic: &str) -> bool {
-        topic == self.publication.status_topic() || self.units.iter().any(|unit| *unit.state_topic == *topic)
+        self.state_topics.contains(topic)
+    }
+
+    /// The topic of discovery below which all entities are; `None`: there is no discovery.
+    #[must_use]
+    pub fn discovery(&self) -> Option<String> {
+        let prefix = self.publication.home_assistant.as_ref()?;
+        Some(format!("{prefix}/+/{}/#", self.node))
+    }
+
+    /// The unit of that name in discovery topics.
+    pub(super) fn unit_of(&self, object: &str) -> Option<&PlannedUnit> {
+        self.by_object.get(object).and_then(|place| self.units.get(*place))
     }
 
     /// The places of the unit, of its block and of the point of an entity.
@@ -134,10 +170,10 @@ impl Plan {
         let mut rest = index - self.entities_before[unit];
         let unit = &self.units[unit];
         for block in &unit.blocks {
-            if let Some(point) = block.points.get(rest) {
+            if let Some(point) = block.entities.get(rest) {
                 return Some((unit, block, unit.profile.as_ref()?.points.get(*point)?));
             }
-            rest -= block.points.len();
+            rest -= block.entities.len();
         }
         None
     }
@@ -153,19 +189,29 @@ impl Announcements for Plan {
         Some(home_assistant::entity(self, prefix, unit, block, point))
     }
 
-    fn is_left_over(&self, topic: &str) -> bool {
+    fn count(&self) -> usize {
+        self.entities
+    }
+
+    fn is_announced(&self, topic: &str) -> bool {
+        let prefix = self.publication.home_assistant.as_ref();
+        prefix.is_some_and(|prefix| home_assistant::is_announced(self, prefix, topic))
+    }
+
+    fn is_left_over(&self, topic: &str, payload: &[u8]) -> bool {
         let below =
             topic.strip_prefix(self.publication.topic.as_str()).and_then(|rest| rest.strip_prefix('/'));
         if below.is_some_and(|rest| rest.ends_with("/state") && rest.split('/').count() == STATE_LEVELS) {
             return !self.has_state(topic);
         }
-        home_assistant::is_left_over(self, topic)
+        topic.ends_with("/config") && !self.is_announced(topic) && home_assistant::is_own(self, payload)
     }
 
     fn filters(&self) -> Vec<String> {
-        let prefixes = self.publication.home_assistant.iter().chain(&self.former_prefix);
-        let discovery = prefixes.map(|prefix| home_assistant::filter(self, prefix));
-        std::iter::once(format!("{}/+/+/state", self.publication.topic)).chain(discovery).collect()
+        let prefix = self.publication.home_assistant.as_ref();
+        let discovery = prefix.map(|prefix| home_assistant::filters(self, prefix));
+        let states = format!("{}/+/+/state", self.publication.topic);
+        std::iter::once(states).chain(discovery.into_iter().flatten()).collect()
     }
 }
 
@@ -187,9 +233,17 @@ impl PlannedUnit {
             alias,
             name: settings.and_then(|unit| unit.name.clone()),
             state_topic: format!("{topic}/state").into(),
+            topic,
             profile: known.map(|known| Arc::clone(&known.profile)),
             blocks,
         }
+    }
+
+    /// Whether a point of this quantity is an entity.
+    pub(super) fn has_entity(&self, quantity: &str) -> bool {
+        let Some(profile) = &self.profile else { return false };
+        let mut entities = self.blocks.iter().flat_map(|block| &block.entities);
+        entities.any(|point| home_assistant::quantity(&profile.points[*point]) == quantity)
     }
 
     /// What people call it.
@@ -220,17 +274,25 @@ fn blocks(
                 }),
             }
     };
+    let mut quantities: BTreeSet<&str> = BTreeSet::new();
     let block = |(place, block): (usize, &crate::meter::Block)| {
         let of_block = profile.points.iter().enumerate().filter(|(_, point)| point.block == place);
         let published = of_block.filter(|(_, point)| is_published(point));
         let points: Vec<usize> = published.map(|(place, _)| place).collect();
+        let is_first = |point: &&usize| quantities.insert(home_assistant::quantity(&profile.points[**point]));
+        let entities = points.iter().filter(is_first).copied().collect();
         let covers =
             |range: &ReadRange| points.iter().any(|point| range.covers(&profile.points[*point].range));
-        let interval = planned.iter().filter(|(range, _)| covers(range)).map(|(_, interval)| *interval).max();
+        let read_of =
+            |point: &usize| planned.iter().position(|(range, _)| range.covers(&profile.points[*point].range));
+        let parts = points.iter().map(read_of).collect::<BTreeSet<_>>().len();
+        let reads = planned.iter().filter(|(range, _)| covers(range)).map(|(_, interval)| *interval);
         PlannedBlock {
             topic: format!("{unit_topic}/{}", block.name).into(),
+            entities,
+            parts,
+            interval: reads.max().unwrap_or_default(),
             points,
-            interval: interval.unwrap_or_default(),
         }
     };
     let all = profile.blocks.iter().enumerate().map(block);

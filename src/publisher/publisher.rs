@@ -1,7 +1,7 @@
 //! When what is published: states when they change, readings every so often, sooner when a value moves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -26,10 +26,44 @@ pub struct Clocks {
     pub wall: SystemTime,
 }
 
+/// When the state of each unit began, as the gateway saw it: shared by all brokers, so that one that is added later is told
+/// the same.
+#[derive(Debug, Default)]
+pub struct StateTracks(Mutex<BTreeMap<String, States>>);
+
+/// The states of the units of a bus, by the identifiers clients use, and when each began.
+type States = BTreeMap<u8, (UnitState, SystemTime)>;
+
+impl StateTracks {
+    /// Records the states of all units, and forgets the units that are gone.
+    pub fn observe(&self, published: &Published, wall: SystemTime) {
+        let mut tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *tracks);
+        for bus in &published.buses {
+            let known = before.get(bus.name());
+            let track = |unit: PublishedUnit<'_>| {
+                let state = unit.state();
+                let same =
+                    known.and_then(|known| known.get(&unit.alias)).filter(|(before, _)| *before == state);
+                (unit.alias, same.copied().unwrap_or((state, wall)))
+            };
+            tracks.insert(bus.name().to_owned(), bus.units().map(track).collect());
+        }
+    }
+
+    /// When this state of a unit began; `None`: it has not been seen.
+    fn since(&self, bus: &str, alias: u8, state: UnitState) -> Option<SystemTime> {
+        let tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, since) = tracks.get(bus)?.get(&alias)?;
+        (*seen == state).then_some(*since)
+    }
+}
+
 /// Decides for one broker. What it remembers of a unit outlasts a reload.
 #[derive(Debug)]
 pub struct Publisher {
     plan: Arc<Plan>,
+    states: Arc<StateTracks>,
     units: BTreeMap<Arc<str>, UnitTrack>,
 }
 
@@ -49,6 +83,8 @@ struct BlockTrack {
     published: Option<Instant>,
     due: Option<Instant>,
     parts: BTreeMap<ReadRange, PartTrack>,
+    /// The last values, by the names of the points: what is read together may differ from reading to reading.
+    values: BTreeMap<String, ValueTrack>,
 }
 
 /// The last reading of a part of a block.
@@ -57,24 +93,35 @@ struct PartTrack {
     begun: Instant,
     /// As published: it stays with the reading, whatever becomes of the clock on the wall.
     time: String,
-    values: Vec<Option<f64>>,
+}
+
+/// The last value of a point.
+#[derive(Clone, Copy, Debug)]
+struct ValueTrack {
+    begun: Instant,
+    value: Option<f64>,
 }
 
 impl Publisher {
     /// One that has published nothing.
     #[must_use]
-    pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, units: BTreeMap::new() }
+    pub fn new(plan: Arc<Plan>, states: Arc<StateTracks>) -> Self {
+        Self { plan, states, units: BTreeMap::new() }
     }
 
     /// Continues with another plan.
     pub fn replace_plan(&mut self, plan: Arc<Plan>) {
         self.units.retain(|topic, _| plan.has_state(topic));
+        for block in self.units.values_mut().flat_map(|unit| unit.blocks.values_mut()) {
+            // A shorter interval counts from the last message.
+            block.due = block.due.min(block.published.map(|at| at + plan.publication.every));
+        }
         self.plan = plan;
     }
 
     /// Puts what is due into the outbox.
     pub fn publish(&mut self, published: &Published, clocks: &Clocks, outbox: &Outbox) {
+        self.states.observe(published, clocks.wall);
         let units: BTreeMap<(&str, u8), PublishedUnit<'_>> =
             published.units().map(|unit| ((unit.bus.name(), unit.alias), unit)).collect();
         let plan = Arc::clone(&self.plan);
@@ -83,7 +130,8 @@ impl Publisher {
             let track = self.units.entry(Arc::clone(&planned.state_topic)).or_default();
             // A start and a reload make the plan a moment before its units are published.
             let state = unit.map_or(UnitState::NeverSeen, PublishedUnit::state);
-            track.publish_state(planned, state, clocks, outbox);
+            let since = self.states.since(&planned.bus, planned.alias, state).unwrap_or(clocks.wall);
+            track.publish_state(planned, state, since, clocks, outbox);
             let Some(unit) = unit else { continue };
             let (Some(view), Some(profile)) = (unit.view, &planned.profile) else { continue };
             let is_known = unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
@@ -105,7 +153,14 @@ struct Timing {
 }
 
 impl UnitTrack {
-    fn publish_state(&mut self, planned: &PlannedUnit, state: UnitState, clocks: &Clocks, outbox: &Outbox) {
+    fn publish_state(
+        &mut self,
+        planned: &PlannedUnit,
+        state: UnitState,
+        since: SystemTime,
+        clocks: &Clocks,
+        outbox: &Outbox,
+    ) {
         if self.state == Some(state) {
             return;
         }
@@ -113,7 +168,7 @@ impl UnitTrack {
             self.valid_from = Some(clocks.now.instant);
         }
         self.state = Some(state);
-        let payload = State { state: state.word(), since: timestamp::utc(clocks.wall) };
+        let payload = State { state: state.word(), since: timestamp::utc(since) };
         outbox.set_state(Arc::clone(&planned.state_topic), json(&payload));
     }
 
@@ -148,7 +203,7 @@ impl UnitTrack {
             let values = decode(part, profile, view);
             let time = track.note(part, &values, clocks);
             let payload = json(&Reading { time, values: Values(&values) });
-            outbox.push(Message { topic: Arc::clone(&block.topic), payload, retained: false });
+            outbox.push(Message { topic: Arc::clone(&block.topic), payload, retained: false }, now);
         }
         let late = track.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         // The next falls on the same grid, unless a value moved or a whole interval was missed.
@@ -161,33 +216,36 @@ impl UnitTrack {
 impl BlockTrack {
     /// Whether a value of a newer reading differs by more than this share.
     fn has_moved(&self, part: &Part<'_>, values: &[(&Point, Option<Number>)], share: f64) -> bool {
-        let Some(before) = self.parts.get(&part.block.range) else { return true };
-        let has_moved = |(before, (_, now)): (&Option<f64>, &(&Point, Option<Number>))| match (
-            before,
-            now.map(Number::to_f64),
-        ) {
-            (Some(before), Some(now)) => (now - before).abs() > share * before.abs(),
-            (before, now) => before.is_some() != now.is_some(),
-        };
-        let is_newer = part.block.begun.instant > before.begun;
-        is_newer && (before.values.len() != values.len() || before.values.iter().zip(values).any(has_moved))
+        values.iter().any(|(point, value)| {
+            let Some(before) = self.values.get(&point.name) else { return true };
+            let is_newer = part.block.begun.instant > before.begun;
+            is_newer
+                && match (before.value, value.map(Number::to_f64)) {
+                    (Some(before), Some(now)) => (now - before).abs() > share * before.abs(),
+                    (before, now) => before.is_some() != now.is_some(),
+                }
+        })
     }
 
     /// Remembers a reading; returns its time.
     fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) -> &str {
         let begun = part.block.begun;
-        let values = values.iter().map(|(_, value)| value.map(Number::to_f64)).collect();
+        for (point, value) in values {
+            let track = ValueTrack { begun: begun.instant, value: value.map(Number::to_f64) };
+            match self.values.get_mut(&point.name) {
+                Some(before) => *before = track,
+                None => drop(self.values.insert(point.name.clone(), track)),
+            }
+        }
         let age = clocks.now.since(begun);
         let time = || timestamp::utc(clocks.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH));
-        let track = self.parts.entry(part.block.range).or_insert_with(|| PartTrack {
-            begun: begun.instant,
-            time: time(),
-            values: Vec::new(),
-        });
+        let track = self
+            .parts
+            .entry(part.block.range)
+            .or_insert_with(|| PartTrack { begun: begun.instant, time: time() });
         if track.begun != begun.instant {
             (track.begun, track.time) = (begun.instant, time());
         }
-        track.values = values;
         &track.time
     }
 }
@@ -219,7 +277,9 @@ impl Serialize for Values<'_> {
 }
 
 pub(super) fn json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("the keys of a payload are text").into()
+    let json = serde_json::to_vec(value).expect("the keys of a payload are text");
+    // Without the capacity that was left: the outbox counts the bytes of the payload.
+    json.into_boxed_slice().into()
 }
 
 /// Shortest time between two messages of a block because of a change.

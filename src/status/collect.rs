@@ -21,7 +21,7 @@ use super::transactions;
 use crate::line::{UnitId, UnitStatistics, statistics};
 use crate::meter::{Reading, Unscaled, Valid, Value, profile};
 use crate::modbus::pdu::ExceptionCode;
-use crate::mqtt::Link;
+use crate::mqtt::{Link, OutboxCounts};
 use crate::serial::PortView;
 use crate::server::{Counted, TlsClients};
 use crate::tls::Certificate;
@@ -383,7 +383,7 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Val
 #[must_use]
 pub fn broker(one: &PublishedBroker, now: Instant) -> Broker<'_> {
     let view = one.metrics.view(now);
-    let (queued, queued_bytes, dropped) = one.outbox.counts();
+    let OutboxCounts { queued, bytes: queued_bytes, dropped, last_dropped: _ } = one.outbox.counts();
     let (connected, away) = match view.link {
         Link::NotTried => (None, None),
         Link::Connected(since) => (Some(age(since, now)), None),

@@ -96,13 +96,18 @@ fn outage(unit: &PublishedUnit<'_>, published: &Published) -> Option<Condition> 
 fn of_broker(broker: &PublishedBroker, now: Instant) -> Option<Condition> {
     let finding = current_findings::of_broker(broker, now)?;
     let address = broker.settings.address.to_string();
+    let (kind, subject) = if finding.kind == Kind::BrokerAway {
+        (EventKind::BrokerLost, address.clone())
+    } else {
+        (EventKind::Finding, format!("{}: {address}", finding.kind.word()))
+    };
     Some(Condition {
-        kind: EventKind::BrokerLost,
+        kind,
         bus: String::new(),
         unit: None,
         name: None,
         text: format!("{address}: {}", finding.what),
-        subject: Some(address),
+        subject: Some(subject),
         held_for: now.saturating_duration_since(finding.active_since),
     })
 }

@@ -45,8 +45,7 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
 
 /// The finding of the connection to a broker.
 pub(super) fn of_broker(broker: &PublishedBroker, now: Instant) -> Option<Finding> {
-    let (_, _, dropped) = broker.outbox.counts();
-    findings::broker_away(&broker.metrics.view(now), dropped, now)
+    findings::of_broker(&broker.metrics.view(now), &broker.outbox.counts(), now)
 }
 
 /// The samples of a line, this one included.

@@ -408,9 +408,7 @@ const BROKERS: &Families<fn(&Broker<'_>) -> f64> = &[
     ("metergate_mqtt_queued_bytes", Gauge, "Memory they take; the key `buffer` limits it.", |broker| {
         size(broker.queued_bytes)
     }),
-    ("metergate_mqtt_dropped_total", Counter, "Readings that made room for newer ones.", |broker| {
-        whole(broker.dropped)
-    }),
+    ("metergate_mqtt_dropped_total", Counter, "Messages that were dropped.", |broker| whole(broker.dropped)),
 ];
 
 /// A counter: its name, what it counts, where it stands.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use metergate::config::{Bus, Config};
 use metergate::line::{Now, UnitState};
 use metergate::mqtt::{Announcements, Message, Outbox};
-use metergate::publisher::{Clocks, Plan, Publisher};
+use metergate::publisher::{Clocks, Plan, Publisher, StateTracks};
 use metergate::status::Published;
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ struct Site {
     published: Published,
     plan: Arc<Plan>,
     publisher: Publisher,
+    states: Arc<StateTracks>,
     outbox: Outbox,
     start: Instant,
 }
@@ -43,9 +44,10 @@ impl Site {
         let start = Instant::now();
         let text = format!("{SITE}{keys}");
         let published = published::published(&text, start);
-        let plan = Arc::new(plan(&published, &text, None));
-        let publisher = Publisher::new(Arc::clone(&plan));
-        Self { published, plan, publisher, outbox: Outbox::new(1_000_000), start }
+        let plan = Arc::new(plan(&published, &text));
+        let states = Arc::<StateTracks>::default();
+        let publisher = Publisher::new(Arc::clone(&plan), Arc::clone(&states));
+        Self { published, plan, publisher, states, outbox: Outbox::new(1_000_000), start }
     }
 
     fn at(&self, seconds: u64) -> Instant {
@@ -90,10 +92,10 @@ impl Site {
     }
 }
 
-fn plan(published: &Published, text: &str, former: Option<&Plan>) -> Plan {
+fn plan(published: &Published, text: &str) -> Plan {
     let buses = published.buses.iter().map(|bus| Bus::clone(&bus.settings)).collect();
     let config = Config { buses, ..published::config(text) };
-    Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), former, published.at)
+    Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), published.at)
 }
 
 fn content(message: &Message) -> Value {
@@ -195,6 +197,13 @@ fn since_is_when_the_state_began() {
     never("1");
     never("12");
     assert_eq!(states.len(), 2, "{states:?}");
+
+    // A broker that a reload adds later is told the same.
+    let outbox = Outbox::new(1_000_000);
+    let mut later = Publisher::new(Arc::clone(&site.plan), Arc::clone(&site.states));
+    let clocks = Clocks { now: Now::from(site.at(90)), wall: WALL + Duration::from_secs(WALL_SECONDS + 90) };
+    later.publish(&site.published, &clocks, &outbox);
+    assert_eq!(seconds_of(&content(&outbox.next().unwrap())["since"]), 5);
 }
 
 #[test]
@@ -231,6 +240,23 @@ fn a_value_that_moves_is_published_sooner_but_not_more_than_once_a_second() {
     assert_eq!(site.readings(6), [(6, json!(300.0))]);
     assert_eq!(site.readings(15), [], "ten seconds count from the last message");
     assert_eq!(site.readings(16), [(6, json!(300.0))]);
+}
+
+#[test]
+fn a_client_that_reads_the_same_values_in_another_way_changes_nothing() {
+    let mut site = Site::new("    points: [real_power_total_f]\n    change: 10%\n");
+    let wire = real_power();
+    let read_range = |site: &mut Site, start: u16, seconds: u64, power: f32| {
+        let range = metergate::modbus::pdu::ReadRange { start, quantity: 20, ..FLOATS };
+        let begun = site.at(seconds);
+        read(&mut site.published, (0, 1), range, &float(wire, power), begun, seconds + 1);
+    };
+    read_range(&mut site, wire, 1, 100.0);
+    assert_eq!(site.readings(2), [(1, json!(100.0))]);
+    read_range(&mut site, wire - 2, 3, 101.0);
+    assert_eq!(site.readings(4), [], "one percent, read from another register on");
+    read_range(&mut site, wire - 4, 5, 120.0);
+    assert_eq!(site.readings(6), [(5, json!(120.0))]);
 }
 
 #[test]
@@ -316,16 +342,18 @@ fn each_quantity_is_an_entity_of_its_meters_device() {
     ids.dedup();
     assert_eq!(ids.len(), count, "each once");
     let (topic, energy) =
-        all.iter().find(|(_, one)| one["unique_id"] == "site_riser_a_b_1_real_energy_total").unwrap();
-    assert_eq!(topic, "ha/sensor/site/riser_a_b_1_real_energy_total/config");
+        all.iter().find(|(_, one)| one["unique_id"] == "site/riser a_b/1/real_energy_total").unwrap();
+    assert_eq!(topic, "ha/sensor/site/riser_a_b_7fea0b20-1-real_energy_total/config");
     assert_eq!(
         energy,
         &json!({
             "name": "Real energy total",
-            "unique_id": "site_riser_a_b_1_real_energy_total",
+            "unique_id": "site/riser a_b/1/real_energy_total",
             "state_topic": "site/riser a_b/1/integers",
             "value_template":
-                "{{ value_json['values']['real_energy_total'] if 'real_energy_total' in value_json['values'] }}",
+                "{{ (value_json['values']['real_energy_total'] if \
+                 (now() - as_datetime(value_json['time'])).total_seconds() < 30 else 'None') \
+                 if 'real_energy_total' in value_json['values'] }}",
             "availability": [
                 {"topic": "site/status"},
                 {
@@ -341,7 +369,7 @@ fn each_quantity_is_an_entity_of_its_meters_device() {
             "state_class": "total_increasing",
             "suggested_display_precision": 2,
             "device": {
-                "identifiers": ["site_riser_a_b_1"],
+                "identifiers": ["site/riser a_b/1"],
                 "name": "Panel 1",
                 "model": "Leviton Series 4000-R",
                 "via_device": "site",
@@ -352,36 +380,83 @@ fn each_quantity_is_an_entity_of_its_meters_device() {
 }
 
 #[test]
+fn a_quantity_that_is_published_twice_is_one_entity() {
+    let site = Site::new("    points: [real_power_total, real_power_total_f]\n    home_assistant: ha\n");
+    let sensors: Vec<_> =
+        announced(&site.plan).into_iter().filter(|(topic, _)| topic.starts_with("ha/sensor/")).collect();
+    assert_eq!(sensors.len(), 1, "{sensors:?}");
+    assert_eq!(sensors[0].0, "ha/sensor/site/riser_a_b_7fea0b20-1-real_power_total/config");
+    assert_eq!(site.plan.count(), 2, "and the gateway's");
+}
+
+#[test]
+fn names_that_differ_only_in_what_discovery_has_no_place_for_stay_apart() {
+    let site = Site::new("    home_assistant: ha\n");
+    let mut topics = std::collections::BTreeSet::new();
+    for topic in ["site-a", "site/a", "site_a", "Site/a"] {
+        let text =
+            format!("{SITE}    home_assistant: ha\n").replace("topic: site", &format!("topic: {topic}"));
+        let plan = plan(&site.published, &text);
+        let announced = announced(&plan);
+        for (at, config) in announced {
+            assert!(topics.insert(at.clone()), "{at} of {topic}, too");
+            assert!(topics.insert(config["unique_id"].to_string()), "{config}");
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            assert!(at.split('/').all(|level| !level.is_empty() && level.chars().all(fits)), "{at}");
+        }
+    }
+}
+
+#[test]
 fn only_what_the_gateway_wrote_and_no_longer_publishes_is_left_over() {
     let site = Site::new("    home_assistant: ha\n");
-    for (topic, is_left_over) in [
-        ("ha/sensor/site/riser_a_b_1_real_power_total/config", false),
-        ("ha/sensor/site/riser_a_b_1_real_power/config", true),
-        ("ha/sensor/site/riser_a_b_9_real_power_total/config", true),
-        ("ha/sensor/other/riser_a_b_9_real_power_total/config", false),
-        ("ha/sensor/site/riser_a_b_9_real_power_total", false),
-        ("ha/binary_sensor/site/connection/config", false),
-        ("site/status", false),
-        ("site/riser a_b/1/state", false),
-        ("site/riser a_b/12/state", false),
-        ("site/riser a_b/2/state", true),
-        ("site/riser/1/state", true),
-        ("sites/riser/1/state", false),
-        ("site/riser a_b/1/more/state", false),
-        ("site/riser a_b/2/floats", false),
+    let (own, other) =
+        (r#"{"state_topic":"site/riser a_b/1/floats"}"#, r#"{"state_topic":"sites/x/1/floats"}"#);
+    for (topic, payload, is_left_over) in [
+        ("ha/sensor/site/riser_a_b_7fea0b20-1-real_power_total/config", own, false),
+        ("ha/sensor/site/riser_a_b_7fea0b20-1-real_power/config", own, true),
+        ("ha/sensor/site/riser_a_b_7fea0b20-1-real_power/config", other, false),
+        ("ha/sensor/site/riser_a_b_7fea0b20-1-real_power/config", "no JSON", false),
+        ("ha/sensor/site/riser_a_b_7fea0b20-9-real_power_total/config", own, true),
+        ("ha/sensor/site/riser_a_b_1_real_power_total/config", own, true),
+        ("ha/sensor/site/riser_a_b_7fea0b20-9-real_power_total", own, false),
+        ("ha/binary_sensor/site/connection/config", r#"{"state_topic":"site/status"}"#, false),
+        ("ha/binary_sensor/site/link/config", r#"{"state_topic":"site/status"}"#, true),
+        ("site/status", "online", false),
+        ("site/riser a_b/1/state", "{}", false),
+        ("site/riser a_b/12/state", "{}", false),
+        ("site/riser a_b/2/state", "{}", true),
+        ("site/riser/1/state", "{}", true),
+        ("sites/riser/1/state", "{}", false),
+        ("site/riser a_b/1/more/state", "{}", false),
+        ("site/riser a_b/2/floats", "{}", false),
     ] {
-        assert_eq!(site.plan.is_left_over(topic), is_left_over, "{topic}");
+        assert_eq!(site.plan.is_left_over(topic, payload.as_bytes()), is_left_over, "{topic} {payload}");
     }
-    let text = format!("{SITE}    home_assistant: other\n");
-    let moved = plan(&site.published, &text, Some(&site.plan));
-    assert!(
-        moved.is_left_over("ha/sensor/site/riser_a_b_1_real_power_total/config"),
-        "the prefix has changed"
-    );
-    assert_eq!(moved.filters(), ["site/+/+/state", "other/sensor/site/+/config", "ha/sensor/site/+/config"]);
-    let off = plan(&site.published, SITE, Some(&site.plan));
-    assert!(off.is_left_over("ha/sensor/site/riser_a_b_1_real_power_total/config"));
-    assert_eq!(off.get(0), None);
+    let filters = ["site/+/+/state", "ha/sensor/site/+/config", "ha/binary_sensor/site/+/config"];
+    assert_eq!(site.plan.filters(), filters);
+    assert_eq!(plan(&site.published, SITE).get(0), None);
+}
+
+#[test]
+fn what_a_reload_announces_no_more_is_removed() {
+    let mut site = Site::new("    home_assistant: ha\n");
+    site.outbox.announce(Arc::clone(&site.plan) as _);
+    let announced: Vec<_> = site.publish(1).into_iter().filter(|one| one.topic.starts_with("ha/")).collect();
+    assert_eq!(announced.len(), site.plan.count());
+    assert!(announced.len() > 20, "{announced:?}");
+    for keys in ["    home_assistant: other\n", ""] {
+        let moved = Arc::new(plan(&site.published, &format!("{SITE}{keys}")));
+        site.outbox.announce(Arc::clone(&moved) as _);
+        let messages: Vec<_> = std::iter::from_fn(|| site.outbox.next()).collect();
+        let (removed, new): (Vec<_>, Vec<_>) = messages.into_iter().partition(|one| one.payload.is_empty());
+        assert_eq!(new.len(), moved.count());
+        assert_eq!(removed.len(), announced.len());
+        assert!(removed.iter().all(|one| one.retained), "{removed:?}");
+        let binary =
+            removed.iter().filter(|one| one.topic.ends_with("/binary_sensor/site/connection/config"));
+        assert_eq!(binary.count(), 1, "the gateway's own, too");
+    }
 }
 
 #[test]
@@ -401,8 +476,20 @@ fn a_plan_that_follows_another_goes_on_where_that_was() {
     site.read(1, 5.5);
     assert_eq!(site.readings(2).len(), 1);
     let text = format!("{SITE}    change: 1%\n");
-    site.plan = Arc::new(plan(&site.published, &text, Some(&site.plan)));
+    site.plan = Arc::new(plan(&site.published, &text));
     site.publisher.replace_plan(Arc::clone(&site.plan));
     assert_eq!(site.publish(3), [], "neither states nor readings are published anew");
     assert_eq!(site.readings(12), [(1, json!(5.5))]);
+}
+
+#[test]
+fn a_shorter_interval_counts_from_the_last_message() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    assert_eq!(site.readings(2).len(), 1);
+    let text = SITE.replace("every: 10s", "every: 2s");
+    site.publisher.replace_plan(Arc::new(plan(&site.published, &text)));
+    assert_eq!(site.readings(3), []);
+    assert_eq!(site.readings(4).len(), 1, "two seconds after the last, and not ten");
+    assert_eq!(site.readings(6).len(), 1);
 }

@@ -10,6 +10,7 @@ import json
 import queue
 import time
 
+import jinja2
 import paho.mqtt.client as paho
 from ha_mqtt_discoverable import DeviceInfo
 from ha_mqtt_discoverable.sensors import BinarySensorInfo, SensorInfo
@@ -55,8 +56,7 @@ acl_file {directory}/mosquitto.acl
 ACL = """\
 user harbour
 topic readwrite site/harbour/#
-topic readwrite homeassistant/sensor/site_harbour/#
-topic write homeassistant/binary_sensor/site_harbour/#
+topic readwrite homeassistant/+/site_harbour_eb5c7072/#
 user reader
 topic read #
 """
@@ -72,7 +72,7 @@ def one_message_a_block(stage):
         took = time.monotonic() - begun
         for unit in UNITS:
             of_unit = [one for one in messages if one.topic == f"site/harbour/riser-a/{unit}/floats"]
-            expected = took / EVERY_SECONDS
+            expected = int(took / EVERY_SECONDS)
             expect(abs(len(of_unit) - expected) <= 1, f"{len(of_unit)} messages in {took:.1f} s of unit {unit}")
             times = [_time(one) for one in of_unit]
             expect(times == sorted(times), f"times go back: {times}")
@@ -155,8 +155,37 @@ def discovery(stage):
         stage_file = stage.directory / "publishing.yaml"
         stage_file.write_text(stage_file.read_text().replace("id: 1-2", "id: 1"))
         gateway.send_signal(1)
-        gone = "homeassistant/sensor/site_harbour/riser_a_2_real_power_total/config"
+        gone = "homeassistant/sensor/site_harbour_eb5c7072/riser_a_0b2ca2c0-2-real_power_total/config"
         seen.message(gone, lambda one: one.payload == b"")
+        stage_file.write_text(stage_file.read_text().replace("    home_assistant: homeassistant\n", ""))
+        gateway.send_signal(1)
+        gone = "homeassistant/binary_sensor/site_harbour_eb5c7072/connection/config"
+        seen.message(gone, lambda one: one.payload == b"")
+
+
+def old_readings(stage):
+    """the template of an entity, as jinja2 renders it: a value by the age of its reading, and nothing where it is not in"""
+    with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
+        announced = seen.message_with(lambda one: one.topic.endswith("-1-real_power_total/config"))
+        config = json.loads(announced.payload)
+        reading = seen.message(config["state_topic"])
+        point = config["value_template"].split("'")[3]
+        value = json.loads(reading.payload)["values"][point]
+        for seconds, rendered in ((0, str(value)), (config["expire_after"] + 1, "None")):
+            expect_equal(_render(config, json.loads(reading.payload), seconds), rendered, f"after {seconds} s")
+        other = {"time": json.loads(reading.payload)["time"], "values": {}}
+        expect_equal(_render(config, other, 0), "", "a message without the point")
+        null = {"time": other["time"], "values": {point: None}}
+        expect_equal(_render(config, null, 0), "None", "not available")
+
+
+def _render(config, message, seconds):
+    """What Home Assistant makes of a message so many seconds after its reading: it has these two functions."""
+    time_of_reading = datetime.datetime.fromisoformat(message["time"].replace("Z", "+00:00"))
+    environment = jinja2.Environment(autoescape=False)
+    environment.globals["now"] = lambda: time_of_reading + datetime.timedelta(seconds=seconds)
+    environment.globals["as_datetime"] = lambda text: datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return environment.from_string(config["value_template"]).render(value_json=message)
 
 
 def _judge(topic, config):
@@ -171,7 +200,7 @@ def _judge(topic, config):
     entity = model(device=device, **config)
     if model is SensorInfo:
         expect_equal(len(availability), 2, f"{topic}: topics of its availability")
-        expect(device.via_device == "site_harbour", f"{topic}: via {device.via_device}")
+        expect(device.via_device == "site/harbour", f"{topic}: via {device.via_device}")
         if entity.device_class == "energy":
             expect_equal(entity.state_class, "total_increasing", topic)
 
@@ -198,15 +227,19 @@ class _Listener:
 
     def message(self, topic, fits=lambda _: True):
         """The next message at a topic that fits."""
+        return self.message_with(lambda one: one.topic == topic and fits(one), topic)
+
+    def message_with(self, fits, what="such a topic"):
+        """The next message that fits."""
         deadline = time.monotonic() + STATE_SECONDS
         while True:
             try:
                 message = self.messages.get(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
                 seen = sorted({one.topic for one in self.kept if not one.topic.startswith("homeassistant")})
-                expect(False, f"no message at {topic} within {STATE_SECONDS} s, but at {seen}")
+                expect(False, f"no message at {what} within {STATE_SECONDS} s, but at {seen}")
             self.kept.append(message)
-            if message.topic == topic and fits(message):
+            if fits(message):
                 return message
 
     def everything_for(self, seconds):
@@ -311,4 +344,5 @@ CHECKS = [
     wrong_password,
     killed_and_back,
     discovery,
+    old_readings,
 ]

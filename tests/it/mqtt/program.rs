@@ -11,15 +11,15 @@ use crate::support::mqtt_broker::{Broker, Manners, Publish, Seen, publish};
 use crate::support::page::get;
 use crate::support::program::{Folder, Program, chain};
 
-struct Site {
+pub(super) struct Site {
     folder: Folder,
     config: PathBuf,
-    line: PathBuf,
+    pub(super) line: PathBuf,
 }
 
 impl Site {
     /// Meters 1 and 2 on a line; these lines are the entry of the broker.
-    fn new(broker: SocketAddr, keys: &str) -> Self {
+    pub(super) fn new(broker: SocketAddr, keys: &str) -> Self {
         let folder = Folder::new();
         let (config, line) = (folder.path("metergate.yaml"), folder.path("line"));
         let site = Self { folder, config, line };
@@ -27,13 +27,13 @@ impl Site {
         site
     }
 
-    fn entry(&self, broker: SocketAddr, keys: &str) -> String {
+    pub(super) fn entry(&self, broker: SocketAddr, keys: &str) -> String {
         format!(
             "  - broker: mqtt://{broker}\n    client_id: metergate-test\n    topic: site\n    every: 1s\n{keys}"
         )
     }
 
-    fn configure(&self, brokers: &str, units: &str) {
+    pub(super) fn configure(&self, brokers: &str, units: &str) {
         let line = self.line.display();
         let text = format!(
             "status: {{address: '127.0.0.1:0'}}\nlisteners: [{{address: '127.0.0.1:0', max_age: 5s}}]\n\
@@ -43,7 +43,7 @@ impl Site {
         self.folder.write("metergate.yaml", &text);
     }
 
-    fn run(&self) -> Program {
+    pub(super) fn run(&self) -> Program {
         Program::start(["run".as_ref(), "--config".as_ref(), self.config.as_os_str()])
     }
 }
@@ -102,6 +102,19 @@ fn states_and_readings_come_as_documented_and_a_stop_says_goodbye() {
     assert!(goodbye.retained);
     broker.wait_for("DISCONNECT", |seen| (seen == Seen::Disconnect).then_some(()));
     assert!(program.exit().0.success());
+}
+
+#[test]
+fn a_check_says_how_much_is_published_and_below_which_topic_entities_are_announced() {
+    let site = Site::new(SocketAddr::from(([127, 0, 0, 1], 1883)), "    home_assistant: ha\n");
+    let check = std::process::Command::new(env!("CARGO_BIN_EXE_metergate"))
+        .args(["check".as_ref(), site.config.as_os_str()])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(check.stdout).unwrap();
+    let volume = " in 6 blocks of 2 units every 1s: about 518400 messages and ";
+    assert!(printed.contains(volume), "{printed}");
+    assert!(printed.contains("#   Home Assistant's discovery at ha/+/site/#\n"), "{printed}");
 }
 
 #[test]
@@ -264,14 +277,22 @@ fn a_reload_changes_what_is_published_and_keeps_the_connection() {
     assert!(values.as_object().unwrap().keys().all(|name| name.contains("power")), "{values}");
     other.message("site/riser-a/1/floats");
 
-    // The first broker goes; the second keeps its connection.
+    // The first broker goes, and forgets what was retained; the second keeps its connection.
     site.configure(&site.entry(other.address(), ""), "1");
     program.signal(Signal::SIGHUP);
     program.line_with("INFO reloaded");
+    let mut retained = Vec::new();
     broker.wait_for("DISCONNECT", |seen| {
         assert!(!matches!(seen, Seen::Connect(_)), "the connection was made anew");
+        if let Seen::Publish(one) = &seen {
+            retained.push((one.topic.clone(), one.payload.clone()));
+        }
         (seen == Seen::Disconnect).then_some(())
     });
+    let last = |topic: &str| retained.iter().rev().find(|(at, _)| at == topic).map(|(_, payload)| &**payload);
+    assert_eq!(last("site/riser-a/1/state"), Some(""));
+    assert_eq!(last("site/status"), Some("offline"));
+    assert_eq!(retained.last().unwrap().0, "site/status", "the last of all");
     other.wait_for("reading", |seen| match seen {
         Seen::Connect(_) | Seen::End => panic!("the connection was made anew"),
         Seen::Publish(one) => (one.topic == "site/riser-a/1/floats").then_some(()),
@@ -282,9 +303,12 @@ fn a_reload_changes_what_is_published_and_keeps_the_connection() {
 #[test]
 fn home_assistant_finds_each_point_and_forgets_what_is_gone() {
     let broker = Broker::start();
-    broker.retain("ha/sensor/site/riser_a_9_real_power_total/config", "{}");
-    broker.retain("ha/sensor/other/riser_a_9_real_power_total/config", "{}");
-    broker.retain("ha/sensor/site/riser_a_1_real_power_total/config", "{}");
+    broker.retain(
+        "ha/sensor/site/riser_a_0b2ca2c0-9-real_power_total/config",
+        r#"{"state_topic":"site/riser-a/9/floats"}"#,
+    );
+    broker.retain("ha/sensor/other/riser_a_0b2ca2c0-9-real_power_total/config", "{}");
+    broker.retain("ha/sensor/site/riser_a_0b2ca2c0-1-real_power_total/config", "{}");
     broker.retain("site/riser-a/9/state", "{}");
     broker.retain("site/riser-a/1/state", "{}");
     let site = Site::new(broker.address(), "    home_assistant: ha\n");
@@ -292,7 +316,8 @@ fn home_assistant_finds_each_point_and_forgets_what_is_gone() {
     let _program = site.run();
     let filters = broker
         .wait_for("SUBSCRIBE", |seen| if let Seen::Subscribe(filters) = seen { Some(filters) } else { None });
-    assert_eq!(filters, ["site/+/+/state", "ha/sensor/site/+/config"]);
+    let expected = ["site/+/+/state", "ha/sensor/site/+/config", "ha/binary_sensor/site/+/config"];
+    assert_eq!(filters, expected);
     let mut removed: Vec<String> = Vec::new();
     let mut sensors: Vec<Value> = Vec::new();
     broker.wait_for("end of the subscription", |seen| {
@@ -308,19 +333,19 @@ fn home_assistant_finds_each_point_and_forgets_what_is_gone() {
         None
     });
     removed.sort();
-    assert_eq!(removed, ["ha/sensor/site/riser_a_9_real_power_total/config", "site/riser-a/9/state"]);
-    let power =
-        sensors.iter().find(|sensor| sensor["unique_id"] == "site_riser_a_1_real_power_total").unwrap();
-    assert_eq!(power["state_topic"], "site/riser-a/1/floats");
     assert_eq!(
-        power["value_template"],
-        "{{ value_json['values']['real_power_total_f'] if 'real_power_total_f' in value_json['values'] }}"
+        removed,
+        ["ha/sensor/site/riser_a_0b2ca2c0-9-real_power_total/config", "site/riser-a/9/state"]
     );
+    let power =
+        sensors.iter().find(|sensor| sensor["unique_id"] == "site/riser-a/1/real_power_total").unwrap();
+    assert_eq!(power["state_topic"], "site/riser-a/1/floats");
+    assert!(power["value_template"].as_str().unwrap().contains("value_json['values']['real_power_total_f']"));
     assert_eq!((&power["device_class"], &power["state_class"]), (&"power".into(), &"measurement".into()));
     assert_eq!(power["expire_after"], 3);
     assert_eq!(power["device"]["via_device"], "site");
     let energy =
-        sensors.iter().find(|sensor| sensor["unique_id"] == "site_riser_a_1_real_energy_total").unwrap();
+        sensors.iter().find(|sensor| sensor["unique_id"] == "site/riser-a/1/real_energy_total").unwrap();
     assert_eq!(
         (&energy["device_class"], &energy["state_class"]),
         (&"energy".into(), &"total_increasing".into())
@@ -330,6 +355,60 @@ fn home_assistant_finds_each_point_and_forgets_what_is_gone() {
     let ids: std::collections::BTreeSet<_> =
         sensors.iter().map(|sensor| sensor["unique_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), sensors.len(), "each once");
+}
+
+#[test]
+fn a_status_that_another_client_leaves_behind_is_corrected() {
+    let broker = Broker::start();
+    let site = Site::new(broker.address(), "");
+    let _meters = chain(&site.line, "1-2");
+    let _program = site.run();
+    broker.message_with("site/status", |status| status.payload == "online");
+    broker.wait_for("subscription to the status", |seen| {
+        matches!(seen, Seen::Subscribe(filters) if filters == ["site/status"]).then_some(())
+    });
+    broker.send(&publish("site/status", "offline"));
+    let corrected = broker.message("site/status");
+    assert_eq!((corrected.payload.as_str(), corrected.retained), ("online", true));
+}
+
+#[test]
+fn a_broker_that_is_replaced_is_gone_before_the_new_client_says_that_it_is_there() {
+    let broker = Broker::start();
+    let site = Site::new(broker.address(), "");
+    let _meters = chain(&site.line, "1-2");
+    let program = site.run();
+    broker.message("site/riser-a/1/floats");
+    let other = site.entry(broker.address(), "").replace("metergate-test", "metergate-other");
+    site.configure(&other, "1-2");
+    program.signal(Signal::SIGHUP);
+    let mut statuses = Vec::new();
+    broker.wait_for("a reading of the new client", |seen| {
+        match seen {
+            Seen::Connect(connect) => statuses.push(connect.client_id),
+            Seen::Publish(one) if one.topic == "site/status" => statuses.push(one.payload),
+            Seen::Publish(one) if one.topic.ends_with("/1/floats") && statuses.len() == 3 => return Some(()),
+            Seen::Publish(one) => {
+                assert!(!one.payload.is_empty(), "the new client publishes it again: {one:?}")
+            }
+            Seen::Subscribe(_) | Seen::Unsubscribe(_) | Seen::Disconnect | Seen::End => {}
+        }
+        None
+    });
+    assert_eq!(statuses, ["offline", "metergate-other", "online"]);
+}
+
+#[test]
+fn a_message_that_ends_connections_is_dropped_and_named() {
+    let broker = Broker::start_with(&[Manners::HangUpAt("site/riser-a/2/state".to_owned())]);
+    let site = Site::new(broker.address(), "");
+    let _meters = chain(&site.line, "1-2");
+    let mut program = site.run();
+    program.line_with(
+        "the message at site/riser-a/2/state was dropped, because the connection was lost with it",
+    );
+    broker.connect();
+    broker.message("site/riser-a/1/floats");
 }
 
 #[test]

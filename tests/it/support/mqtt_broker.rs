@@ -18,6 +18,8 @@ pub(crate) enum Manners {
     Good,
     /// As the standard has it, but that no PUBLISH is acknowledged.
     NoAcknowledgement,
+    /// As the standard has it, but that the connection ends with a PUBLISH to this topic.
+    HangUpAt(String),
     /// A CONNACK with this code.
     Refuse(u8),
     /// A CONNACK, after which nothing is read.
@@ -138,6 +140,14 @@ impl Broker {
         self.state.retained.lock().unwrap().push((topic.to_owned(), payload.to_owned()));
     }
 
+    /// Sends bytes to the clients that are connected.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        for mut stream in self.state.connections.lock().unwrap().iter().flatten() {
+            // A client may be gone.
+            let _sent = stream.write_all(bytes);
+        }
+    }
+
     /// The next thing that fits; what does not is forgotten.
     pub(crate) fn wait_for<T>(&self, what: &str, mut fits: impl FnMut(Seen) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
@@ -209,7 +219,9 @@ impl Connection {
             if all.len() > 1 { all.pop_front().unwrap() } else { all[0].clone() }
         };
         match &manners {
-            Manners::Good | Manners::NoAcknowledgement => self.send(&[0x20, 2, 0, 0])?,
+            Manners::Good | Manners::NoAcknowledgement | Manners::HangUpAt(_) => {
+                self.send(&[0x20, 2, 0, 0])?
+            }
             Manners::Refuse(code) => return self.send(&[0x20, 2, 0, *code]),
             Manners::Deaf => {
                 self.send(&[0x20, 2, 0, 0])?;
@@ -228,17 +240,22 @@ impl Connection {
             }
         }
         let acknowledges = !matches!(manners, Manners::NoAcknowledgement);
+        let bad_topic = if let Manners::HangUpAt(topic) = manners { Some(topic) } else { None };
         loop {
             let (first, body) = self.packet()?;
             match first >> 4 {
+                3 if bad_topic.as_deref() == Some(&*string(&body).0) => {
+                    return self.stream.shutdown(Shutdown::Both);
+                }
                 3 => self.publish(first, &body, acknowledges)?,
                 8 => {
                     let filters = strings(&body[2..], 1);
                     let mut reply = vec![0x90, u8::try_from(2 + filters.len()).unwrap(), body[0], body[1]];
                     reply.extend(filters.iter().map(|_| 0));
-                    self.note(Seen::Subscribe(filters));
+                    self.note(Seen::Subscribe(filters.clone()));
                     self.send(&reply)?;
-                    let retained = self.state.retained.lock().unwrap().clone();
+                    let mut retained = self.state.retained.lock().unwrap().clone();
+                    retained.retain(|(topic, _)| filters.iter().any(|filter| fits(filter, topic)));
                     for (topic, payload) in retained {
                         self.send(&publish(&topic, &payload))?;
                     }
@@ -292,6 +309,18 @@ impl Connection {
     fn note(&self, seen: Seen) {
         // The test may have seen enough.
         let _unheard = self.sender.send(seen);
+    }
+}
+
+/// Whether a topic fits a filter without `#`.
+fn fits(filter: &str, topic: &str) -> bool {
+    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (filter.next(), topic.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(level)) if wanted == "+" || wanted == level => {}
+            (_, _) => return false,
+        }
     }
 }
 
