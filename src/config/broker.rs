@@ -53,6 +53,7 @@ fn read(
     let credentials = credentials(broker, path, reader);
     check_points(broker, path, profiles, reader);
     let address = broker.broker.as_ref()?.0.clone();
+    let tls = super::tls::of_broker(broker, address.scheme(), path, reader);
     let topic = broker.topic.as_ref().map_or_else(|| format!("metergate/{host}"), |topic| topic.0.clone());
     let client_id = broker.client_id.as_ref().map(|id| id.0.clone());
     let publication = Publication {
@@ -65,6 +66,7 @@ fn read(
     };
     let connection = BrokerSettings {
         address,
+        tls,
         client_id: client_id.unwrap_or_else(|| format!("metergate-{host}")),
         credentials,
         status_topic: publication.status_topic(),

@@ -111,7 +111,7 @@ static FORMAT: Format = Format {
         document::section::<Events>,
         document::section::<Broker>,
     ],
-    later: &["mqtt.ca", "mqtt.certificate", "mqtt.key", "mqtt.sparkplug"],
+    later: &["mqtt.sparkplug"],
 };
 
 /// Largest number of listeners.

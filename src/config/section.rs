@@ -329,6 +329,12 @@ pub struct Broker {
     pub username: Option<UserName>,
     /// The file with the user's password.
     pub password_file: Option<FilePath>,
+    /// The authorities of the broker's certificate; absent: the system's.
+    pub ca: Option<FilePath>,
+    /// The certificate that is shown to the broker.
+    pub certificate: Option<FilePath>,
+    /// The key of the certificate.
+    pub key: Option<FilePath>,
     /// The form of messages.
     pub publish: Publish,
     /// What all topics begin with; absent: made of the host's name.
@@ -577,6 +583,9 @@ impl Default for Broker {
             client_id: None,
             username: None,
             password_file: None,
+            ca: None,
+            certificate: None,
+            key: None,
             publish: Publish::Json,
             topic: None,
             points: None,

@@ -1,11 +1,12 @@
-//! The files of `tls`: loaded, and their faults by the key that names them.
+//! The files of `tls` and of brokers: loaded, and their faults by the key that names them.
 
 use std::sync::Arc;
 
-use super::section::{Listener, StatusTls, Tls};
+use super::section::{Broker, Listener, StatusTls, Tls};
 use crate::document::Reader;
 use crate::modbus::AduFraming;
-use crate::tls::{TlsFiles, TlsServer};
+use crate::mqtt::Scheme;
+use crate::tls::{TlsClient, TlsClientFiles, TlsFiles, TlsServer};
 
 /// The server of the listener at `path`; `None`: an error was reported.
 pub(super) fn of_listener(
@@ -37,6 +38,45 @@ pub(super) fn of_status(section: &StatusTls, reader: &mut Reader<'_, '_>) -> Opt
         crl: None,
     };
     load(&files, "status.tls", reader)
+}
+
+/// What a connection to a broker is trusted by and shows; `None` without TLS, and if an error was reported.
+pub(super) fn of_broker(
+    section: &Broker,
+    scheme: Scheme,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Arc<TlsClient>> {
+    let given = [("ca", &section.ca), ("certificate", &section.certificate), ("key", &section.key)];
+    let given: Vec<&str> = given.iter().filter(|(_, file)| file.is_some()).map(|(name, _)| *name).collect();
+    if scheme == Scheme::Mqtt {
+        for name in given {
+            let what = "found beside a broker without TLS";
+            reader.error_at_key(&format!("{path}.{name}"), what, "allowed: with `broker: mqtts://...` only");
+        }
+        return None;
+    }
+    let identity = match (&section.certificate, &section.key) {
+        (Some(certificate), Some(key)) => Some((certificate.0.clone(), key.0.clone())),
+        (None, None) => None,
+        (certificate, _) => {
+            let (found, lacks) =
+                if certificate.is_some() { ("certificate", "key") } else { ("key", "certificate") };
+            let what = format!("found without a `{lacks}` beside it");
+            reader.error_at_key(&format!("{path}.{found}"), &what, "allowed: both, or neither");
+            return None;
+        }
+    };
+    if given.iter().any(|name| !reader.is_sound(&format!("{path}.{name}"))) {
+        return None;
+    }
+    let fault =
+        match TlsClient::load(&TlsClientFiles { ca: section.ca.as_ref().map(|ca| ca.0.clone()), identity }) {
+            Ok(client) => return Some(Arc::new(client)),
+            Err(fault) => fault,
+        };
+    reader.error(&format!("{path}.{}", fault.key.name()), &fault.what, fault.help);
+    None
 }
 
 /// The server with these files; `None`: an error was reported at the key below `path` that names the file.

@@ -107,10 +107,7 @@ scalar! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Broker(pub BrokerAddress);
     |text| BrokerAddress::parse(text),
-    |found| {
-        let later = if found.starts_with("mqtts://") { " (mqtts:// is not yet supported)" } else { "" };
-        format!("mqtt://host:port, such as mqtt://broker.example:1883 or mqtt://[fd00::7]:1883{later}")
-    };
+    |_| "mqtt://host:port or mqtts://host:port, such as mqtts://broker.example:8883 or mqtt://[fd00::7]:1883";
 
     /// The name by which a broker knows a client.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -89,11 +89,16 @@ impl From<&Config> for File {
 fn broker(broker: &Broker) -> section::Broker {
     let Broker { connection, password_file, publication } = broker;
     let Publication { topic, points, every, change, buffer, home_assistant } = publication;
+    let files = connection.tls.as_ref().map(|tls| tls.files().clone()).unwrap_or_default();
+    let (certificate, key) = files.identity.unzip();
     section::Broker {
         broker: Some(value::Broker(connection.address.clone())),
         client_id: Some(ClientId(connection.client_id.clone())),
         username: connection.credentials.as_ref().map(|known| UserName(known.username.clone())),
         password_file: password_file.clone().map(FilePath),
+        ca: files.ca.map(FilePath),
+        certificate: certificate.map(FilePath),
+        key: key.map(FilePath),
         publish: Publish::Json,
         topic: Some(Topic(topic.clone())),
         points: points.as_ref().map(|points| List(points.iter().cloned().map(Name).collect())),

@@ -229,9 +229,13 @@ impl RunningTask {
     }
 }
 
-/// Whether a new connection to the same broker publishes the same again at once, so that nothing has to be removed.
+/// Whether a new connection publishes the same again at once, so that nothing has to be removed: to the same port, or to the
+/// same host with TLS instead of without it.
 fn is_continued(gone: &BrokerSettings, wanted: &BrokerSettings) -> bool {
-    gone.status_topic == wanted.status_topic && gone.address == wanted.address
+    let (before, now) = (&gone.address, &wanted.address);
+    gone.status_topic == wanted.status_topic
+        && before.server().host() == now.server().host()
+        && (before.server() == now.server() || before.scheme() != now.scheme())
 }
 
 fn plan(config: &Config, broker: &Broker) -> Arc<Plan> {

@@ -22,6 +22,7 @@ use super::outbox::{Message, Outbox};
 use super::session::{OFFLINE, Session, SessionEvent, WINDOW};
 use super::settings::BrokerSettings;
 use crate::serial::NameLookup;
+use crate::tls::describe_server;
 
 /// Everything one client needs.
 #[derive(Clone, Debug)]
@@ -75,9 +76,24 @@ async fn connect_and_serve(client: BrokerClient, lookup: NameLookup, stop: Cance
         connected = connect(&client.settings, &lookup) => connected,
         () = stop.cancelled() => return End::Stopped,
     };
-    match connected {
-        Ok(stream) => Connection::new(client, Instant::now()).serve(stream, stop).await,
-        Err(why) => End::Lost { why, held: false },
+    let stream = match connected {
+        Ok(stream) => stream,
+        Err(why) => return End::Lost { why, held: false },
+    };
+    let Some(tls) = client.settings.tls.clone() else {
+        return Connection::new(client, Instant::now()).serve(stream, stop).await;
+    };
+    let host = client.settings.address.server().host();
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, tls.connect(host, stream)) => shaken,
+        () = stop.cancelled() => return End::Stopped,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Connection::new(client, Instant::now()).serve(stream, stop).await,
+        Ok(Err(error)) => End::Lost { why: format!("TLS failed: {}", describe_loss(&error)), held: false },
+        Err(_) => {
+            End::Lost { why: format!("TLS failed: no answer within {HANDSHAKE_TIMEOUT:?}"), held: false }
+        }
     }
 }
 
@@ -100,6 +116,11 @@ async fn connect(settings: &BrokerSettings, lookup: &NameLookup) -> Result<TcpSt
     // A name server hands addresses out in another order each time, which is no news.
     reasons.sort_unstable();
     Err(reasons.join("; "))
+}
+
+/// Sends what was kept, or something new; returns the length of that. Nothing is lost if it is cancelled.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), new: &[u8], is_unflushed: bool) -> io::Result<usize> {
+    if is_unflushed { writer.flush().await.map(|()| 0) } else { writer.write(new).await }
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -173,13 +194,15 @@ impl Connection {
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite, stop: CancellationToken) -> End {
         let (mut reader, mut writer) = split(stream);
+        // TLS keeps what the socket does not take; a socket keeps nothing.
+        let mut is_unflushed = false;
         let mut buffer = vec![0; READ_BUFFER];
         let outbox = Arc::clone(&self.client.outbox);
         let end = loop {
             if let Some(end) = self.proceed(Instant::now()) {
                 break end;
             }
-            let has_output = !self.session.output().is_empty();
+            let has_output = is_unflushed || !self.session.output().is_empty();
             let wakes = self.accepted.is_some() && self.has_room(Instant::now()) && self.stopping.is_none();
             let is_ready = self.pacing.is_ready(Instant::now(), outbox.pace());
             let due = self.due();
@@ -195,8 +218,9 @@ impl Connection {
                     Ok(length) => self.session.handle_bytes(&buffer[..length], Instant::now()),
                     Err(error) => break self.lost(describe_loss(&error)),
                 },
-                written = writer.write(self.session.output()), if has_output => match written {
+                sent = send(&mut writer, self.session.output(), is_unflushed), if has_output => match sent {
                     Ok(length) => {
+                        is_unflushed = length > 0;
                         self.session.advance(length);
                         self.blocked = None;
                     }
@@ -424,7 +448,9 @@ fn interval(pace: u32) -> Duration {
 
 /// How a connection ended, in words.
 fn describe_loss(error: &io::Error) -> String {
-    if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+    if let Some(fault) = describe_server(error) {
+        fault
+    } else if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
         "the broker reset the connection".to_owned()
     } else if error.kind() == io::ErrorKind::TimedOut {
         "the broker acknowledges nothing any more".to_owned()
@@ -441,6 +467,9 @@ fn has_no_route(error: &io::Error) -> bool {
 
 /// How long the resolver is waited for.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an address may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -17,4 +17,4 @@ mod settings;
 pub use broker_metrics::{BrokerMetrics, BrokerView, Link};
 pub use outbox::{Announcements, Message, Outbox, OutboxCounts};
 pub use session::{Session, SessionEvent};
-pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password};
+pub use settings::{BrokerAddress, BrokerSettings, Credentials, NotAPassword, Password, Scheme};

@@ -1,41 +1,77 @@
 //! The settings of the connection to a broker. `config` builds them from the file.
 
 use std::fmt;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
 use crate::serial::ServerAddress;
+use crate::tls::TlsClient;
 
 /// Where a broker takes connections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BrokerAddress(ServerAddress);
+pub struct BrokerAddress {
+    scheme: Scheme,
+    server: ServerAddress,
+}
 
-impl BrokerAddress {
-    /// What the notation of a broker begins with.
-    pub const SCHEME: &'static str = "mqtt://";
+/// What the notation of a broker begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// TCP.
+    Mqtt,
+    /// TLS.
+    Mqtts,
+}
+
+impl Scheme {
+    /// As it is written.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt://",
+            Self::Mqtts => "mqtts://",
+        }
+    }
 
     /// The port of a broker whose notation has none.
-    pub const PORT: u16 = 1883;
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+        }
+    }
+}
 
-    /// From `mqtt://host` or `mqtt://host:port`; an IPv6 address stands in brackets. `None`: it is something else.
+impl BrokerAddress {
+    /// From `mqtt://host` or `mqtts://host:port`; an IPv6 address stands in brackets. `None`: it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix(Self::SCHEME)?;
+        let schemes = [Scheme::Mqtt, Scheme::Mqtts].into_iter();
+        let (scheme, text) =
+            schemes.filter_map(|scheme| Some((scheme, text.strip_prefix(scheme.prefix())?))).next()?;
         let port = text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
-        let text = if port.is_some() { text.to_owned() } else { format!("{text}:{}", Self::PORT) };
-        ServerAddress::parse(&text).map(Self)
+        let text = if port.is_some() { text.to_owned() } else { format!("{text}:{}", scheme.port()) };
+        ServerAddress::parse(&text).map(|server| Self { scheme, server })
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The host and its port.
     #[must_use]
     pub fn server(&self) -> &ServerAddress {
-        &self.0
+        &self.server
     }
 }
 
 impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Self::SCHEME, self.0)
+        write!(f, "{}{}", self.scheme.prefix(), self.server)
     }
 }
 
@@ -44,6 +80,8 @@ impl fmt::Display for BrokerAddress {
 pub struct BrokerSettings {
     /// Where it is.
     pub address: BrokerAddress,
+    /// What it is trusted by, and shown; `None` without TLS.
+    pub tls: Option<Arc<TlsClient>>,
     /// The name by which the broker knows this gateway.
     pub client_id: String,
     /// `None`: an anonymous client.
@@ -145,7 +183,9 @@ mod tests {
             ("mqtt://user@broker:1883", None),
             ("mqtt://broker:0", None),
             ("mqtt://broker:1883/", None),
-            ("mqtts://broker:8883", None),
+            ("mqtts://broker", Some("mqtts://broker:8883")),
+            ("mqtts://broker:8884", Some("mqtts://broker:8884")),
+            ("mqttss://broker:8883", None),
             ("broker:1883", None),
         ] {
             let shown = BrokerAddress::parse(text).map(|address| address.to_string());

@@ -12,10 +12,12 @@
 //! stream      a connection after its handshake
 //! failure     why a handshake failed
 //! trust       the other side: commands that ask the status address
+//! client      the other side with files: what a connection to a broker trusts and shows
 //! issue       new certificates for `tls init`
 //! ```
 
 pub mod certificate;
+mod client;
 mod failure;
 pub mod issue;
 pub mod role;
@@ -25,6 +27,7 @@ mod trust;
 mod verifier;
 
 pub use certificate::{Certificate, Validity};
+pub use client::{TlsClient, TlsClientFiles, describe_server};
 pub use failure::HandshakeFailure;
 pub use role::{NoRole, role_in};
 pub use server::{ClientIdentity, TlsFault, TlsFiles, TlsServer};

@@ -35,7 +35,7 @@ pub struct TlsFiles {
     pub crl: Option<PathBuf>,
 }
 
-/// One of [`TlsFiles`], by the name of its key.
+/// One of [`TlsFiles`] or of the files of a client, by the name of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsKey {
     /// The certificate.
@@ -46,9 +46,11 @@ pub enum TlsKey {
     ClientCa,
     /// Their revocation lists.
     Crl,
+    /// The authorities of servers.
+    Ca,
 }
 
-/// Why a server cannot use its files.
+/// Why a server or a client cannot use its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFault {
     /// Which file.
@@ -87,15 +89,6 @@ impl TlsServer {
     /// # Errors
     /// A file cannot be read, holds something else, or the key is not the certificate's.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsFault> {
-        let certificates = |key, path| {
-            let what = "certificate in PEM";
-            all::<CertificateDer<'static>>(
-                key,
-                path,
-                what,
-                "allowed: a file that begins -----BEGIN CERTIFICATE-----",
-            )
-        };
         let chain = certificates(TlsKey::Certificate, &files.certificate)?;
         let key = private_key(&files.key)?;
         let unreadable = |path: &Path| {
@@ -261,6 +254,7 @@ impl TlsKey {
             Self::Key => "key",
             Self::ClientCa => "client_ca",
             Self::Crl => "crl",
+            Self::Ca => "ca",
         }
     }
 }
@@ -271,8 +265,19 @@ impl fmt::Display for TlsFault {
     }
 }
 
+/// The certificates in a file, at least one.
+pub(super) fn certificates(key: TlsKey, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let help = "allowed: a file that begins -----BEGIN CERTIFICATE-----";
+    all(key, path, "certificate in PEM", help)
+}
+
 /// All items of one kind in a file, at least one.
-fn all<T: PemObject>(key: TlsKey, path: &Path, what: &str, help: &'static str) -> Result<Vec<T>, TlsFault> {
+pub(super) fn all<T: PemObject>(
+    key: TlsKey,
+    path: &Path,
+    what: &str,
+    help: &'static str,
+) -> Result<Vec<T>, TlsFault> {
     let text = read(key, path)?;
     let found: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
     match found {
@@ -281,7 +286,7 @@ fn all<T: PemObject>(key: TlsKey, path: &Path, what: &str, help: &'static str) -
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
     PrivateKeyDer::from_pem_slice(&read(TlsKey::Key, path)?).map_err(|_| TlsFault {
         key: TlsKey::Key,
         what: format!("{} holds no private key in PEM without a password", path.display()),

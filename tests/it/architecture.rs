@@ -19,7 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("serial", &["line", "modbus", "runtime", "traffic"]),
     ("audit", &["endpoint", "events", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
     ("server", &["audit", "endpoint", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
-    ("mqtt", &["serial"]),
+    ("mqtt", &["serial", "tls"]),
     ("findings", &["endpoint", "line", "meter", "modbus", "mqtt", "serial"]),
     ("scan", &["line", "meter", "modbus"]),
     ("simulator", &["meter", "modbus", "document"]),

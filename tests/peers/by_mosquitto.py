@@ -1,7 +1,8 @@
 """mosquitto, mosquitto_sub and paho-mqtt: a broker and its clients, as readings reach them.
 
-The broker has passwords and an ACL; it is killed and started again, with and without what it kept on disk. Discovery is
-judged by the models of ha-mqtt-discoverable, which has its own idea of Home Assistant's fields.
+The broker has passwords and an ACL, and TLS with certificates on both sides; it is killed and started again, with and
+without what it kept on disk. Discovery is judged by the models of ha-mqtt-discoverable, which has its own idea of Home
+Assistant's fields, and its templates are rendered by jinja2.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from report import expect, expect_equal
 from stage import HOST, end, output
 
 BROKER_PORT = 1883
+TLS_PORT = 8883
 GATEWAY_PORT = 1504
 EVERY_SECONDS = 2
 STATE_SECONDS = 40
@@ -36,7 +38,7 @@ buses:
     units: [{{id: 1-2, profile: leviton-4000r, poll: 1s}}]
 status: "off"
 mqtt:
-  - broker: mqtt://{host}:{port}
+  - broker: {broker}
     client_id: metergate-peers
     username: {user}
     password_file: {password}
@@ -120,6 +122,25 @@ def wrong_password(stage):
     """a wrong password, and a user without rights, are said in words"""
     with _meters(stage), _mosquitto(stage), _gateway(stage, password="wrong"):
         _until(lambda: "check `username`, `password_file`" in stage.logged("publishing"), "refusal in the log")
+
+
+def over_tls(stage):
+    """mosquitto accepts the gateway by its certificate, and not without one; the gateway says so"""
+    folder = stage.directory / "mqtt-tls"
+    code, printed = output(stage.program, "tls", "init", folder, "--name", HOST, "--role", "Publisher")
+    expect(code == 0, f"tls init: {printed}")
+    listener = f"listener {TLS_PORT} {HOST}\ncafile {folder}/ca.pem\ncertfile {folder}/server.pem\n"
+    listener += f"keyfile {folder}/server.key\nrequire_certificate true\n"
+    broker, trust = f"mqtts://{HOST}:{TLS_PORT}", f"    ca: {folder}/ca.pem\n"
+    shown = f"    certificate: {folder}/client-Publisher.pem\n    key: {folder}/client-Publisher.key\n"
+    with _meters(stage), _mosquitto(stage, f"persistence false\n{listener}"), _Listener() as seen:
+        with _gateway(stage, broker=broker, keys=trust + shown):
+            for unit in UNITS:
+                seen.message(f"site/harbour/riser-a/{unit}/floats")
+        seen.message("site/harbour/status", lambda one: one.payload == b"offline")
+        with _gateway(stage, broker=broker, keys=trust):
+            words = "does it accept the client's certificate?"
+            _until(lambda: words in stage.logged("publishing"), "refusal in the log")
 
 
 def killed_and_back(stage):
@@ -304,7 +325,7 @@ def _mosquitto(stage, persistence="persistence false"):
 
 
 @contextlib.contextmanager
-def _gateway(stage, user="harbour", password="harbour-secret"):
+def _gateway(stage, user="harbour", password="harbour-secret", broker=f"mqtt://{HOST}:{BROKER_PORT}", keys=""):
     file = stage.directory / "mqtt.password"
     file.touch(mode=0o600)
     file.write_text(f"{password}\n")
@@ -312,13 +333,14 @@ def _gateway(stage, user="harbour", password="harbour-secret"):
     configuration.write_text(
         CONFIGURATION.format(
             host=HOST,
-            port=BROKER_PORT,
+            broker=broker,
             gateway_port=GATEWAY_PORT,
             device=stage.directory / "mqtt-line",
             user=user,
             password=file,
             every=EVERY_SECONDS,
         )
+        + keys
     )
     code, printed = output(stage.program, "check", configuration)
     expect(code == 0 and "messages and" in printed, f"check: exit code {code}\n{printed}")
@@ -342,6 +364,7 @@ CHECKS = [
     by_mosquitto_sub,
     killed_gateway,
     wrong_password,
+    over_tls,
     killed_and_back,
     discovery,
     old_readings,

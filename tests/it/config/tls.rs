@@ -1,4 +1,4 @@
-//! The key `tls` of a listener.
+//! The key `tls` of a listener, and the files of a broker.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +9,15 @@ use metergate::tls::{TlsFiles, TlsServer};
 use rcgen::SerialNumber;
 
 use crate::support::certificates::{Odd, Site};
+
+fn with_broker(keys: &str) -> String {
+    format!(
+        "listeners: [{{address: 0.0.0.0:502}}]
+buses: [{{name: riser-a, device: /dev/ttyS0, units: [{{id: 1, profile: leviton-4000r}}]}}]
+mqtt: [{{{keys}}}]
+"
+    )
+}
 
 fn file(site: &Site, more: &str) -> String {
     let folder = site.folder.display();
@@ -139,4 +148,50 @@ fn without_an_authority_of_clients_there_is_a_server_that_asks_for_no_certificat
     let site = Site::new();
     let files = TlsFiles { client_ca: None, ..site.files() };
     assert_eq!(TlsServer::load(&files).unwrap().files(), &files);
+}
+
+#[test]
+fn a_broker_with_tls_is_read_and_written_back() {
+    let site = Site::new();
+    site.write_client(&site.client_with_role("Publisher"));
+    let folder = site.folder.display();
+    let text = with_broker(&format!(
+        "broker: 'mqtts://broker.example', client_id: a, topic: a, ca: {folder}/ca.pem, \
+         certificate: {folder}/client.pem, key: {folder}/client.key"
+    ));
+    let config = parse(&text, "m.yaml").unwrap_or_else(|problems| panic!("{problems}")).config;
+    let connection = &config.brokers[0].connection;
+    assert_eq!(connection.address.to_string(), "mqtts://broker.example:8883");
+    let files = connection.tls.as_ref().unwrap().files();
+    assert_eq!(files.ca.as_ref(), Some(&site.folder.join("ca.pem")));
+    assert_eq!(parse(&config.to_yaml(), "m.yaml").unwrap().config, config, "{}", config.to_yaml());
+    site.write_client(&site.client_with_role("Publisher"));
+    assert_ne!(parse(&text, "m.yaml").unwrap().config, config, "the contents of the files count");
+}
+
+#[test]
+fn a_fault_of_the_files_of_a_broker_is_reported_at_its_key() {
+    let site = Site::new();
+    let folder = site.folder.display();
+    let plain = "broker: 'mqtt://broker.example', client_id: a, topic: a";
+    let tls = format!("broker: 'mqtts://broker.example', client_id: a, topic: a, ca: {folder}/ca.pem");
+    let (server, key) = (format!("{folder}/server.pem"), format!("{folder}/server.key"));
+    for (keys, expected) in [
+        (format!("{plain}, ca: {folder}/ca.pem"), "ca: found beside a broker without TLS".to_owned()),
+        (format!("{tls}, certificate: {server}"), "certificate: found without a `key` beside it".to_owned()),
+        (format!("{tls}, key: {key}"), "key: found without a `certificate` beside it".to_owned()),
+        (tls.replace("ca.pem", "none.pem"), format!("ca: there is no file {folder}/none.pem")),
+        (
+            format!("{tls}, certificate: {server}, key: {server}"),
+            format!("key: every user of this machine can read {server}"),
+        ),
+        (
+            format!("{tls}, certificate: {folder}/ca.pem, key: {key}"),
+            format!("key: {key} is not the key of the certificate in {folder}/ca.pem"),
+        ),
+    ] {
+        let errors = errors(&with_broker(&keys));
+        assert!(errors[0].starts_with(&format!("mqtt[0].{expected}")), "{errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
 }

@@ -8,6 +8,7 @@ use metergate::mqtt::{BrokerAddress, BrokerSettings, Credentials, Message, Passw
 fn settings() -> BrokerSettings {
     BrokerSettings {
         address: BrokerAddress::parse("mqtt://broker.example").unwrap(),
+        tls: None,
         client_id: "metergate-harbour".to_owned(),
         credentials: None,
         status_topic: "site/status".to_owned(),

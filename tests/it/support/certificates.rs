@@ -206,6 +206,14 @@ impl Site {
         ClientCertificate { certificate, key, serial }
     }
 
+    /// Writes the certificate and the key of a client, as `client.pem` and `client.key`.
+    pub(crate) fn write_client(&self, client: &ClientCertificate) {
+        fs::write(self.folder.join("client.pem"), client.certificate.pem()).unwrap();
+        let file = self.folder.join("client.key");
+        fs::write(&file, client.key.serialize_pem()).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// A client with one role.
     pub(crate) fn client_with_role(&self, role: &str) -> ClientCertificate {
         self.client(role, &[utf8(role)], Odd::Nothing)
