@@ -25,6 +25,8 @@ TLS_PORT = 8883
 GATEWAY_PORT = 1504
 EVERY_SECONDS = 2
 STATE_SECONDS = 40
+# Of each block, to be counted.
+MESSAGES = 6
 UNITS = (1, 2)
 
 CONFIGURATION = """\
@@ -68,20 +70,23 @@ def one_message_a_block(stage):
     """paho-mqtt sees one message per block and `every`, none false, none with another's time, and states retained"""
     with _meters(stage), _mosquitto(stage), _Listener() as seen, _gateway(stage):
         first = seen.message("site/harbour/riser-a/1/floats")
-        power = _registers(1)
         begun = time.monotonic()
-        messages = seen.everything_for(5 * EVERY_SECONDS)
+        power = _registers(1)
+        messages = {unit: [] for unit in UNITS}
+        while min(len(of_unit) for of_unit in messages.values()) < MESSAGES:
+            message = seen.message_with(lambda one: one.topic.endswith("/floats"), "floats")
+            messages[int(message.topic.split("/")[-2])].append(message)
         took = time.monotonic() - begun
-        for unit in UNITS:
-            of_unit = [one for one in messages if one.topic == f"site/harbour/riser-a/{unit}/floats"]
-            expected = int(took / EVERY_SECONDS)
-            expect(abs(len(of_unit) - expected) <= 1, f"{len(of_unit)} messages in {took:.1f} s of unit {unit}")
+        for unit, of_unit in messages.items():
+            # A slow machine sends later, and no more; the message after a late one may be due at once.
+            most = took / EVERY_SECONDS + 2
+            expect(len(of_unit) <= most, f"{len(of_unit)} messages in {took:.1f} s of unit {unit}")
             times = [_time(one) for one in of_unit]
             expect(times == sorted(times), f"times go back: {times}")
+            frequency = json.loads(of_unit[-1].payload)["values"]["frequency_f"]
+            expect(55 < frequency < 65, f"frequency {frequency}")
         expect(not first.retain and first.qos == 1, f"retained {first.retain}, QoS {first.qos}")
         expect(len(power) == 2, f"registers: {power}")
-        frequency = json.loads(messages[-1].payload).get("values", {}).get("frequency_f")
-        expect(frequency is None or 55 < frequency < 65, f"frequency {frequency}")
     with _meters(stage), _mosquitto(stage), _gateway(stage), _Listener() as seen:
         state = seen.message("site/harbour/riser-a/1/state", lambda one: json.loads(one.payload)["state"] == "online")
         expect(state.retain or state.qos == 1, "a state that is not kept")

@@ -123,19 +123,15 @@ fn each_block_has_one_message_an_interval_and_none_is_made_up() {
     let site = Site::new(broker.address(), "");
     let _meters = chain(&site.line, "1-2");
     let _program = site.run();
-    let first = broker.message("site/riser-a/1/floats");
-    let mut last = time(&first);
-    let seen = broker.everything_for(Duration::from_secs(5));
-    let mut count = 0;
-    for message in seen.into_iter().filter_map(Seen::into_publish) {
-        if message.topic != "site/riser-a/1/floats" {
-            continue;
-        }
-        count += 1;
+    let mut last = time(&broker.message("site/riser-a/1/floats"));
+    // A slow machine sends later, and no more: the message after a late one may be due at once, and the others are not.
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let message = broker.message("site/riser-a/1/floats");
         assert!(time(&message) >= last, "{last} then {message:?}");
         last = time(&message);
     }
-    assert!((4..=6).contains(&count), "{count} in five seconds");
+    assert!(begun.elapsed() > Duration::from_secs(3), "five messages in {:?}", begun.elapsed());
 }
 
 #[test]
