@@ -1,8 +1,8 @@
 """mosquitto, mosquitto_sub and paho-mqtt: a broker and its clients, as readings reach them.
 
-The broker has passwords and an ACL, and TLS with certificates on both sides; it is killed and started again, with and
-without what it kept on disk. Discovery is judged by the models of ha-mqtt-discoverable, which has its own idea of Home
-Assistant's fields, and its templates are rendered by jinja2.
+The broker has passwords and an ACL, and TLS with certificates on both sides; it is killed, stopped and started again,
+with and without what it kept on disk, cut off without a word, and out of memory. Discovery is judged by the models of
+ha-mqtt-discoverable, which has its own idea of Home Assistant's fields, and its templates are rendered by jinja2.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import datetime
 import json
 import queue
 import time
+import urllib.request
 
 import jinja2
 import paho.mqtt.client as paho
@@ -17,14 +18,17 @@ from ha_mqtt_discoverable import DeviceInfo
 from ha_mqtt_discoverable.sensors import BinarySensorInfo, SensorInfo
 from pymodbus.client import ModbusTcpClient
 
+import far
 from report import expect, expect_equal
 from stage import HOST, end, output
 
 BROKER_PORT = 1883
 TLS_PORT = 8883
 GATEWAY_PORT = 1504
+STATUS_PORT = 8504
 EVERY_SECONDS = 2
-STATE_SECONDS = 40
+# Longer than a broker that falls silent is waited for, and than the longest pause before it is tried again.
+STATE_SECONDS = 90
 # Of each block, to be counted.
 MESSAGES = 6
 UNITS = (1, 2)
@@ -38,7 +42,7 @@ buses:
     device: {device}
     echo: off
     units: [{{id: 1-2, profile: leviton-4000r, poll: 1s}}]
-status: "off"
+status: {{address: "{host}:{status_port}"}}
 mqtt:
   - broker: {broker}
     client_id: metergate-peers
@@ -148,25 +152,66 @@ def over_tls(stage):
             _until(lambda: words in stage.logged("publishing"), "refusal in the log")
 
 
-def killed_and_back(stage):
-    """a broker that is killed and comes back, with and without its memory, gets what was kept, oldest first"""
-    for persistence in ("persistence false", f"persistence true\npersistence_location {stage.directory}/"):
+def ended_and_back(stage):
+    """a broker that is killed or stopped and comes back, with and without its memory, gets what was kept in order"""
+    on_disk = f"persistence true\npersistence_location {stage.directory}/"
+    for persistence, how in (("persistence false", "kill"), (on_disk, "end")):
         with _meters(stage), contextlib.ExitStack() as running:
-            with _mosquitto(stage, persistence):
+            with _mosquitto(stage, persistence, how=how):
                 running.enter_context(_gateway(stage))
                 with _Listener() as seen:
                     seen.message("site/harbour/riser-a/1/floats")
-            gone = datetime.datetime.now(datetime.timezone.utc)
-            time.sleep(3 * EVERY_SECONDS)
-            with _mosquitto(stage, persistence), _Listener() as seen:
-                back = datetime.datetime.now(datetime.timezone.utc)
-                times = []
-                while not times or times[-1] < back:
-                    times.append(_time(seen.message("site/harbour/riser-a/1/floats")))
-                expect(times == sorted(times), f"times go back: {times}")
-                kept = [one for one in times if gone < one < back]
-                expect(len(kept) >= 2, f"{kept} of the time between {gone} and {back}")
+            gone = _now()
+            _until(lambda: _broker()["queued"] >= 6 * len(UNITS), "readings that are kept")
+            with _mosquitto(stage, persistence, how=how), _Listener() as seen:
+                times = _times_until(seen, _now())
+                kept = [one for one in times if gone < one]
+                expect(len(kept) >= 2, f"{kept} of the time since {gone}")
                 expect("site/harbour/riser-a/1/state" in {one.topic for one in seen.kept}, "no state came first")
+
+
+def cut_off(stage):
+    """a broker in a black hole is given up, publishes the will, and gets what was kept; no client notices"""
+    address = f"mqtt://{far.ADDRESS}:{BROKER_PORT}"
+    with far.namespace(), _meters(stage), _mosquitto(stage, host="0.0.0.0", inside=far.INSIDE):
+        with _gateway(stage, broker=address):
+            with _Listener(far.ADDRESS) as seen:
+                seen.message("site/harbour/riser-a/1/floats")
+            far.drop_everything()
+            gone = _now()
+            _until(lambda: not _broker()["connected"], "end of the connection")
+            error = _broker()["last_error"]
+            expect("acknowledge" in error, f"the error: {error}")
+            _until(lambda: "no answer from" in _broker()["last_error"], "attempt that is not answered")
+            expect_equal(len(_registers(1)), 2, "registers meanwhile")
+            _until(lambda: "offline" in _subscribe("site/harbour/status", 1, *far.INSIDE)[1], "will")
+            far.drop_nothing()
+            back = _now()
+            with _Listener(far.ADDRESS) as seen:
+                times = _times_until(seen, back)
+                # The buffer holds them all; a slow machine reads and keeps fewer.
+                kept = {one for one in times if gone < one < back}
+                expect(len(kept) > (back - gone).seconds / EVERY_SECONDS / 2, f"{len(kept)} readings since {gone}")
+                expect_equal(_broker()["dropped"], 0, "dropped")
+                _until(lambda: "online" in _subscribe("site/harbour/status", 1, *far.INSIDE)[1], "`online`")
+
+
+def out_of_memory(stage):
+    """a full broker costs the oldest readings beyond `buffer`, counted, and no client; then the rest comes in order"""
+    full = "persistence false\nmemory_limit 600000\nmax_queued_messages 0"
+    with _meters(stage), contextlib.ExitStack() as running:
+        with _mosquitto(stage, full):
+            running.enter_context(_gateway(stage, every=1, keys="    buffer: 64kB\n"))
+            with _Listener() as seen:
+                seen.message("site/harbour/riser-a/1/floats")
+            _fill_up()
+            full_at = _now()
+            _until(lambda: _broker()["dropped"] >= 20, "readings that are dropped")
+            expect(_broker()["queued_bytes"] <= 64_000, f"{_broker()}")
+            expect_equal(len(_registers(1)), 2, "registers meanwhile")
+        with _mosquitto(stage), _Listener() as seen:
+            times = _times_until(seen, _now())
+            expect(times[0] > full_at, f"the oldest go first, and one of {times[0]} came after {full_at}")
 
 
 def discovery(stage):
@@ -234,7 +279,8 @@ def _judge(topic, config):
 class _Listener:
     """A client of the broker that keeps everything it gets."""
 
-    def __init__(self):
+    def __init__(self, host=HOST):
+        self.host = host
         self.messages = queue.Queue()
         self.kept = []
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="peers-listener")
@@ -243,7 +289,7 @@ class _Listener:
         self.client.on_message = lambda _client, _data, message: self.messages.put(message)
 
     def __enter__(self):
-        self.client.connect(HOST, BROKER_PORT)
+        self.client.connect(self.host, BROKER_PORT)
         self.client.loop_start()
         return self
 
@@ -282,10 +328,47 @@ def _time(message):
     return datetime.datetime.fromisoformat(json.loads(message.payload)["time"].replace("Z", "+00:00"))
 
 
-def _subscribe(topic, count):
+def _times_until(seen, until):
+    """The times of the readings of a block, up to the first from after that; they come in order."""
+    times = []
+    while not times or times[-1] < until:
+        times.append(_time(seen.message("site/harbour/riser-a/1/floats")))
+    expect(times == sorted(times), f"times go back: {times}")
+    return times
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _broker():
+    """What the gateway says of its broker."""
+    with urllib.request.urlopen(f"http://{HOST}:{STATUS_PORT}/api/v1/brokers", timeout=10) as answer:
+        return json.load(answer)[0]
+
+
+def _fill_up():
+    """Messages for a subscriber that is away, until the broker has no memory for more; the gateway's follow."""
+    login = ["-h", HOST, "-p", BROKER_PORT, "-u", "harbour", "-P", "harbour-secret"]
+    code, printed = output("mosquitto_sub", *login, "-i", "absent", "-c", "-q", 1, "-t", "site/harbour/#", "-E")
+    expect(code == 0, f"mosquitto_sub: {printed}")
+    for size in (10_000, 1_000, 100):
+        filler = paho.Client(paho.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        filler.username_pw_set("harbour", "harbour-secret")
+        filler.connect(HOST, BROKER_PORT)
+        filler.loop_start()
+        is_taken = True
+        while is_taken:
+            message = filler.publish("site/harbour/filler", b"x" * size, qos=1)
+            message.wait_for_publish(1)
+            is_taken = message.is_published()
+        filler.loop_stop()
+
+
+def _subscribe(topic, count, *inside):
     login = ["-u", "reader", "-P", "reader-secret"]
     where = ["-h", HOST, "-p", BROKER_PORT]
-    return output("mosquitto_sub", *where, *login, "-v", "-t", topic, "-C", count, "-W", 10)
+    return output(*inside, "mosquitto_sub", *where, *login, "-v", "-t", topic, "-C", count, "-W", 10)
 
 
 def _registers(unit):
@@ -308,7 +391,7 @@ def _meters(stage, *options):
 
 
 @contextlib.contextmanager
-def _mosquitto(stage, persistence="persistence false"):
+def _mosquitto(stage, persistence="persistence false", host=HOST, inside=(), how="kill"):
     directory = stage.directory
     passwords = directory / "mosquitto.passwd"
     passwords.touch(mode=0o600)
@@ -317,20 +400,27 @@ def _mosquitto(stage, persistence="persistence false"):
         expect(code == 0, f"mosquitto_passwd: {printed}")
     (directory / "mosquitto.acl").write_text(ACL)
     # Started by root it would give its rights up to a user of its own, who may not read these.
-    settings = MOSQUITTO.format(host=HOST, port=BROKER_PORT, directory=directory, persistence=persistence)
+    settings = MOSQUITTO.format(host=host, port=BROKER_PORT, directory=directory, persistence=persistence)
     configuration = directory / "mosquitto.conf"
     configuration.write_text(f"{settings}user root\n")
-    broker = stage.start_process("mosquitto", "mosquitto", "-c", str(configuration))
+    broker = stage.start_process("mosquitto", *inside, "mosquitto", "-c", str(configuration))
     try:
         stage.wait_for("mosquitto", lambda: "running" in stage.logged("mosquitto"), "mosquitto", broker)
-        yield broker
+        yield
     finally:
-        broker.kill()
-        broker.wait()
+        if how == "kill":
+            broker.kill()
+        end(broker)
 
 
 @contextlib.contextmanager
-def _gateway(stage, user="harbour", password="harbour-secret", broker=f"mqtt://{HOST}:{BROKER_PORT}", keys=""):
+def _gateway(
+    stage,
+    password="harbour-secret",
+    broker=f"mqtt://{HOST}:{BROKER_PORT}",
+    every=EVERY_SECONDS,
+    keys="",
+):
     file = stage.directory / "mqtt.password"
     file.touch(mode=0o600)
     file.write_text(f"{password}\n")
@@ -340,10 +430,11 @@ def _gateway(stage, user="harbour", password="harbour-secret", broker=f"mqtt://{
             host=HOST,
             broker=broker,
             gateway_port=GATEWAY_PORT,
+            status_port=STATUS_PORT,
             device=stage.directory / "mqtt-line",
-            user=user,
+            user="harbour",
             password=file,
-            every=EVERY_SECONDS,
+            every=every,
         )
         + keys
     )
@@ -361,6 +452,7 @@ def _until(condition, what):
     deadline = time.monotonic() + STATE_SECONDS
     while not condition():
         expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
+        time.sleep(0.1)
 
 
 CHECKS = [
@@ -370,7 +462,9 @@ CHECKS = [
     killed_gateway,
     wrong_password,
     over_tls,
-    killed_and_back,
+    ended_and_back,
+    cut_off,
+    out_of_memory,
     discovery,
     old_readings,
 ]
