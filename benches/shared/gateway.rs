@@ -28,7 +28,7 @@ pub(crate) struct Memory {
     pub(crate) own: u64,
 }
 
-/// A running gateway on one line; ended when dropped.
+/// A running gateway; ended when dropped.
 pub(crate) struct Gateway {
     child: Child,
     lines: Receiver<String>,
@@ -72,22 +72,27 @@ impl Gateway {
         Self::set_up(line, &Setup { max_age, units, ..Setup::new(baud_rate) })
     }
 
-    /// Returns once the gateway has begun to send: after a start the line is silent until answers to earlier requests
-    /// can no longer come.
+    /// With one line.
     pub(crate) fn set_up(line: &Wire, setup: &Setup) -> Self {
         let Setup { baud_rate, max_age, request_deadline, merge_gap, units } = setup;
         let device = line.device().display();
-        let file = std::env::temp_dir().join(format!(
-            "metergate-bench-{}-{}.yaml",
-            std::process::id(),
-            line.device().file_name().expect("a device has a name").display()
-        ));
         let text = format!(
             "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    \
              request_deadline: {request_deadline}\n    max_connections: 600\n    max_connections_per_ip: 600\n\
              buses:\n  - name: bench\n    device: {device}\n    baud_rate: {baud_rate}\n    \
              merge_gap: {merge_gap}\n    units:\n      - {units}\nstatus: {{address: 127.0.0.1:0}}\n"
         );
+        Self::run(line, &text)
+    }
+
+    /// With this configuration, of which `line` has unit 1. Returns once the gateway has begun to send: after a start the
+    /// line is silent until answers to earlier requests can no longer come.
+    pub(crate) fn run(line: &Wire, text: &str) -> Self {
+        let file = std::env::temp_dir().join(format!(
+            "metergate-bench-{}-{}.yaml",
+            std::process::id(),
+            line.device().file_name().expect("a device has a name").display()
+        ));
         fs::write(&file, text).expect("the temporary folder can be written");
         let mut child = Command::new(program())
             .args(["run", "--config"])
