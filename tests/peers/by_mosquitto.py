@@ -62,8 +62,8 @@ acl_file {directory}/mosquitto.acl
 """
 
 ACL = """\
+pattern readwrite site/%u/#
 user harbour
-topic readwrite site/harbour/#
 topic readwrite homeassistant/+/site_harbour_eb5c7072/#
 user reader
 topic read #
