@@ -138,7 +138,10 @@ impl Receiver {
             if let Some(length) = request {
                 return Some(self.split_frame(unit, length));
             }
-            if !is_awaited && let Some(noise) = self.noise_before_answer(&request_of, finality) {
+            let is_damaged = is_awaited && total > 0 && total <= self.buffer.len();
+            if (!is_awaited || is_damaged)
+                && let Some(noise) = self.noise_before_answer(&request_of, finality)
+            {
                 self.drop_noise(noise);
                 continue;
             }
@@ -151,9 +154,17 @@ impl Receiver {
                 self.expected = total;
                 return None;
             }
+            // An answer longer than its byte count says ends as one of unknown length does.
+            if is_damaged && finality == Finality::Open {
+                self.expected = total;
+                return None;
+            }
+            if is_damaged && let Some(length) = length_by_crc(&self.buffer).filter(|length| *length > total) {
+                return Some(self.split_frame(unit, length));
+            }
             // The awaited head, and as many bytes as its length requires: the answer came damaged. Behind noise it may
             // be part of the noise, with the answer still to come.
-            self.garbled |= total > 0 && !self.disturbed && is_awaited;
+            self.garbled |= is_damaged && !self.disturbed;
             self.drop_noise(1);
         }
     }

@@ -91,11 +91,36 @@ fn counts_that_contradict_the_request_fall_back_to_quiet() {
 }
 
 #[test]
+fn an_answer_longer_than_its_byte_count_ends_by_quiet_and_a_right_checksum() {
+    let long = [0x03, 4, 1, 2, 3, 4, 5, 6];
+    let adu = rtu::encode(1, &long);
+    for split in [9, 10, adu.len()] {
+        let mut rig = Rig::awaiting(&READ_TWO);
+        assert_eq!(rig.push(&adu[..split], Finality::Open), []);
+        assert_eq!(rig.push(&adu[split..], Finality::Open), []);
+        assert_eq!(rig.push(&[], Finality::Quiet), [frame(1, &long)], "whole, but its reader must refuse it");
+        assert!(!rig.receiver.is_garbled());
+    }
+}
+
+#[test]
+fn a_damaged_answer_hides_no_answer_behind_it() {
+    let mut rig = Rig::awaiting(&READ_TWO);
+    let mut damaged = rtu::encode(1, &TWO).to_vec();
+    damaged[4] ^= 0x10;
+    let line = [&damaged[..], &rtu::encode(1, &TWO)].concat();
+    assert_eq!(rig.push(&line, Finality::Open), [frame(1, &TWO)]);
+    assert_eq!(rig.receiver.take_noise(), damaged.len() as u64);
+}
+
+#[test]
 fn a_damaged_answer_and_an_incomplete_one_are_distinguished() {
     let mut rig = Rig::awaiting(&READ_TWO);
     let mut adu = rtu::encode(1, &TWO).to_vec();
     adu[4] ^= 0x10;
     assert_eq!(rig.push(&adu, Finality::Open), []);
+    assert!(!rig.receiver.is_garbled(), "it may be longer than its byte count says");
+    assert_eq!(rig.push(&[], Finality::Quiet), []);
     assert!(rig.receiver.is_garbled() && !rig.receiver.is_truncated());
 
     let mut rig = Rig::awaiting(&READ_TWO);

@@ -49,6 +49,19 @@ fn an_answer_of_another_length_of_a_prompt_unit_ends_the_request_and_nothing_is_
 }
 
 #[test]
+fn an_answer_longer_than_its_byte_count_is_intact_and_of_another_length() {
+    let mut bench = Bench::of(&[1]);
+    bench.read(1, Ask::of(1), 0, 1);
+    let sent = bench.sent();
+    bench.to(sent.at + 20.0);
+    bench.frame(1, &[3, 2, 1, 2, 3, 4]);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    let length = Misfit::Length { function: FunctionCode(3), answered: 4, asked: Some(2) };
+    assert_eq!((last_outcome(&bench), bench.state(1)), (Outcome::Misfit(length), UnitState::Online));
+    assert_eq!(bench.view.units[0].counters.crc_errors, 0);
+}
+
+#[test]
 fn a_unit_that_left_a_request_unanswered_lately_may_be_late_and_the_wait_goes_on() {
     let mut bench = Bench::of(&[1]);
     leave_unanswered(&mut bench);
@@ -221,6 +234,12 @@ fn loose_replies_pass_on_any_answer_of_the_unit_and_function_that_is_no_request(
     bench.to(sent.at + 20.0);
     bench.frame(1, &[4, 4, 1, 2, 3, 4]);
     assert_eq!(bench.answer(), (1, reply(&[4, 4, 1, 2, 3, 4])));
+    // As many bytes as asked by its byte count, and two more.
+    bench.ask(3, Ask::of(1), &[4, 0, 0, 0, 1]);
+    let sent = bench.sent();
+    bench.to(sent.at + 20.0);
+    bench.frame(1, &[4, 2, 1, 2, 3, 4]);
+    assert_eq!(bench.answer(), (3, reply(&[4, 2, 1, 2, 3, 4])));
     // The form of a request: eight bytes by function 04.
     bench.ask(2, Ask::of(1), &[4, 0, 0, 0, 9]);
     let sent = bench.sent();
