@@ -149,6 +149,11 @@ impl OwedAnswers {
         self.unknown_until = self.unknown_until.max(Some(until));
     }
 
+    /// Whether an answer to an unknown request may come.
+    pub(super) fn owes_unknown(&self, now: Instant) -> bool {
+        self.unknown_until.is_some_and(|until| until > now)
+    }
+
     /// Until when nothing is sent to the unit.
     pub(super) fn guarded_until(&self, now: Instant) -> Option<Instant> {
         let known = self.attempts.iter().map(|owed| owed.until).max();

@@ -1085,7 +1085,8 @@ impl<T> Line<T> {
                 unit.incidents_mut().stand_in = Some(id);
             }
         }
-        if let Some(unit) = self.units.get_mut(id) {
+        // An answer to a request from before the port was opened is none too many.
+        if let Some(unit) = self.units.get_mut(id).filter(|unit| !unit.owed().owes_unknown(now)) {
             unit.counters_mut().unexpected += 1;
             // While another unit is asked, this may be its answer under a wrong identifier.
             if self.wire.owes_answers() && awaited.is_none_or(|awaited| awaited == id) {

@@ -59,7 +59,7 @@ pub struct UnitCounters {
     pub crc_errors: u64,
     /// Answers to a request that had been given up.
     pub late_answers: u64,
-    /// Frames of this unit that answer no request to it.
+    /// Frames of this unit that answer no request to it, nor may answer one from before the port was opened.
     pub unexpected: u64,
     /// Modbus exceptions it answered.
     pub exceptions: u64,

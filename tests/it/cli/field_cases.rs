@@ -367,6 +367,17 @@ fn a_late_answer_is_its_own_units_and_makes_no_other_unit_appear() {
 }
 
 #[test]
+fn the_last_answer_to_a_scan_is_no_second_one_when_late_units_are_asked_again() {
+    // Later than the timeout and the guard of the scan: the last one comes when the port is open anew.
+    let device =
+        line(|frame| (frame[0] <= 3).then(|| (Duration::from_millis(450), vec![frame[1] | 0x80, 1])));
+    let (said, code) = scan(&device, "1-4");
+    assert_eq!((units(&said), code), (vec![1, 2, 3], Some(1)), "{said}");
+    assert_eq!(said.matches("answers late").count(), 3, "{said}");
+    assert!(said.contains("# 3 meters, no answer from 4.\n"), "{said}");
+}
+
+#[test]
 fn an_answer_of_another_length_is_not_called_late() {
     let device = line(|frame| match (frame[0], frame[1]) {
         (1, 3) => Some((AT_ONCE, pair(3))),

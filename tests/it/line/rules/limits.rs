@@ -114,6 +114,21 @@ fn a_lost_port_answers_every_client_with_0x0a() {
 }
 
 #[test]
+fn an_answer_to_a_request_from_before_the_port_was_opened_is_none_too_many() {
+    let mut bench = Bench::of(&[1]);
+    bench.port(PortEvent::Lost);
+    bench.port(PortEvent::Opened);
+    let opened = bench.now();
+    bench.to(opened + 250.0);
+    bench.frame(1, &[3, 2, 0, 5]);
+    assert_eq!(bench.view.units[0].counters.unexpected, 0);
+    bench.read(1, Ask::of(1), 0, 1);
+    bench.serve(3);
+    bench.frame(1, &[3, 2, 0, 5]);
+    assert_eq!(bench.view.units[0].counters.unexpected, 1);
+}
+
+#[test]
 fn an_answer_owed_when_the_port_was_lost_is_not_given_to_the_next_request() {
     let mut bench = Bench::of(&[1]);
     bench.read(1, Ask::of(1), 0, 1);
