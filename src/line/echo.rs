@@ -2,7 +2,8 @@
 //!
 //! The answer to 0x05, 0x06, 0x08/00 and 0x16 *is* the request, and the answer to a read of coils may happen to equal
 //! it. So only requests whose answer cannot equal them distinguish an echo from an answer: the verdict is formed on
-//! those, and two disagreeing verdicts in a row change it.
+//! those, and two disagreeing verdicts in a row change it. `echo: on` and `off` are the verdict a port begins with: with
+//! the wrong one a unit that does not answer would seem to carry out writes, or none would ever be confirmed.
 
 use bytes::Bytes;
 
@@ -55,7 +56,7 @@ impl EchoDetector {
         Self { setting, verdict, contrary: 0 }
     }
 
-    /// A port was opened: with `auto`, the verdict on the adapter is open again.
+    /// A port was opened: the verdict is that of the setting again; with `auto` it is open.
     pub(super) fn reset(&mut self) {
         *self = Self::new(self.setting);
     }
@@ -75,12 +76,11 @@ impl EchoDetector {
     /// What to expect after `request` was sent as `adu`.
     #[must_use]
     pub(super) fn watch(&self, request: &RequestPdu, adu: &Bytes) -> EchoPhase {
-        let looks = match self.setting {
-            Echo::On => true,
-            Echo::Off => false,
-            Echo::Auto => self.verdict == Some(true) || differs_from_its_answer(request),
-        };
-        if looks { EchoPhase::Watching(adu.clone()) } else { EchoPhase::Absent }
+        if self.verdict == Some(true) || differs_from_its_answer(request) {
+            EchoPhase::Watching(adu.clone())
+        } else {
+            EchoPhase::Absent
+        }
     }
 
     /// Inspects the first bytes received after a request, while `phase` is still watching for its echo.
@@ -115,10 +115,19 @@ impl EchoDetector {
         self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
     }
 
-    /// Draws the verdict from a transaction in which the echo was seen, or a valid answer came first, or not a single
-    /// byte came. Garbled bytes prove nothing and must not be passed.
+    /// Draws the verdict from a transaction in which not a single byte came. Where `echo: on` says that there is an echo,
+    /// the adapter may be dead.
+    pub(super) fn conclude_from_silence(&mut self, request: &RequestPdu, phase: &EchoPhase) {
+        match self.setting {
+            Echo::Auto | Echo::Off => self.conclude(request, phase),
+            Echo::On => {}
+        }
+    }
+
+    /// Draws the verdict from a transaction in which the echo was seen, or a valid answer came first. Garbled bytes
+    /// prove nothing and must not be passed.
     pub(super) fn conclude(&mut self, request: &RequestPdu, phase: &EchoPhase) {
-        if self.setting != Echo::Auto || !differs_from_its_answer(request) {
+        if !differs_from_its_answer(request) {
             return;
         }
         let seen = match phase {

@@ -438,8 +438,10 @@ impl RtuWire {
     fn fail(&mut self, failure: AttemptFailure) -> Option<WireEvent> {
         let transaction = self.transaction.as_ref()?;
         let nothing_came = failure == AttemptFailure::Silent && !transaction.any_byte;
-        if matches!(transaction.echo, EchoPhase::Seen) || nothing_came {
+        if matches!(transaction.echo, EchoPhase::Seen) {
             self.echo.conclude(&transaction.outgoing.request, &transaction.echo);
+        } else if nothing_came {
+            self.echo.conclude_from_silence(&transaction.outgoing.request, &transaction.echo);
         }
         Some(WireEvent::Failed { ended: self.end()?, failure })
     }

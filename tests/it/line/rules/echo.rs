@@ -1,6 +1,6 @@
 //! Adapters that echo what is sent.
 
-use metergate::line::{Answer, Echo, LineSettings};
+use metergate::line::{Answer, Echo, LineSettings, PortEvent};
 
 use super::bench::{Ask, BUSY, Bench, NO_RESPONSE, reply, settings};
 
@@ -108,6 +108,64 @@ fn an_echo_before_a_dead_unit_stays_silent_settles_it() {
     bench.frame(1, &check.pdu);
     assert_eq!(bench.answer(), (1, BUSY));
     assert_eq!(bench.view.echo, Some(true));
+}
+
+/// A line whose `echo` is set wrongly, and what it shows after each of two reads.
+fn set_wrongly(echo: Echo, echoes: bool) -> Bench {
+    let mut bench = Bench::new(LineSettings { echo, retries: 0, ..settings(&[1, 2]) });
+    for verdict in [!echoes, echoes] {
+        bench.read(100, Ask::of(1), 0, 1);
+        let sent = bench.sent();
+        bench.to(sent.at + 10.0);
+        if echoes {
+            bench.frame(sent.unit, &sent.pdu);
+        }
+        bench.frame(1, &[3, 2, 0, 5]);
+        assert_eq!(bench.answer(), (100, reply(&[3, 2, 0, 5])));
+        assert_eq!((bench.view.echo, bench.view.counters.foreign_requests), (Some(verdict), 0));
+    }
+    bench
+}
+
+#[test]
+fn an_echo_in_spite_of_echo_off_is_no_answer_to_a_write_once_two_reads_have_shown_it() {
+    let mut bench = set_wrongly(Echo::Off, true);
+    bench.ask(1, Ask::of(2), &WRITE);
+    let sent = bench.sent();
+    bench.to(sent.at + 5.0);
+    bench.frame(2, &WRITE);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+}
+
+#[test]
+fn the_answer_to_a_write_is_no_echo_once_two_reads_have_shown_none_in_spite_of_echo_on() {
+    let mut bench = set_wrongly(Echo::On, false);
+    bench.ask(1, Ask::of(1), &WRITE);
+    let sent = bench.sent();
+    bench.to(sent.at + 5.0);
+    bench.frame(1, &WRITE);
+    assert_eq!(bench.answer(), (1, reply(&WRITE)));
+}
+
+#[test]
+fn silence_takes_back_no_echo_on() {
+    let mut bench = Bench::new(LineSettings { echo: Echo::On, retries: 0, ..settings(&[1]) });
+    for id in 0..4 {
+        bench.read(id, Ask::of(1), 0, 1);
+        bench.sent();
+        assert_eq!(bench.answer(), (id, NO_RESPONSE));
+        assert_eq!(bench.view.echo, Some(true));
+        let guarded = bench.now() + 501.0;
+        bench.to(guarded);
+    }
+}
+
+#[test]
+fn a_port_that_is_opened_again_begins_with_the_echo_that_is_set() {
+    let mut bench = set_wrongly(Echo::Off, true);
+    bench.port(PortEvent::Lost);
+    bench.port(PortEvent::Opened);
+    assert_eq!(bench.view.echo, Some(false));
 }
 
 #[test]
