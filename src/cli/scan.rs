@@ -352,6 +352,7 @@ async fn ask(client: &mut Client, unit: UnitId, question: Question) -> Result<As
         let heard = line.heard(unit);
         // An answer of another length is the only one to its request.
         tries.surplus = u32::try_from(heard.surplus.saturating_sub(heard.misfits)).unwrap_or(u32::MAX);
+        tries.truncated = u32::try_from(heard.truncated).unwrap_or(u32::MAX);
         meter.late = heard.late > 0;
         meter.misfits = heard.misfits > 0 && !matches!(question, Question::Read(_));
         meter.answers_in = heard.answers_in;
@@ -444,7 +445,8 @@ fn conclude(target: &Target, plan: &Plan, findings: &Findings, ending: Ending) -
     let printed = output::print(text.as_bytes());
     let is_silent = findings.heard().next().is_none();
     // A meter was expected at each of these.
-    let missed = plan.scope == Scope::Named && findings.silent().chain(findings.malformed()).next().is_some();
+    let is_unread = findings.silent().chain(findings.malformed()).next().is_some();
+    let missed = plan.scope == Scope::Named && is_unread || findings.truncated().next().is_some();
     let fault = is_silent || missed || findings.shared().next().is_some() || ending == Ending::Interrupted;
     if fault { Exit::Fault } else { printed }
 }

@@ -45,6 +45,8 @@ pub struct Heard {
     pub late: u64,
     /// Intact answers that do not fit their request.
     pub misfits: u64,
+    /// Answers that broke off.
+    pub truncated: u64,
     /// Smoothed time from the end of a request to the first byte of its answer.
     pub answers_in: Option<Duration>,
 }
@@ -125,6 +127,7 @@ impl SerialClient {
             surplus: unit.counters.unexpected.saturating_sub(unit.counters.timeouts),
             late: unit.counters.late_answers,
             misfits: unit.statistics.misfits,
+            truncated: unit.statistics.truncated,
             answers_in: unit.response_time,
         })
     }

@@ -46,7 +46,9 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         Kind::LineOccupied => matches!(
             finding,
             Kind::Noise
+                | Kind::LineTruncated
                 | Kind::Garbled
+                | Kind::Truncated
                 | Kind::Unreadable
                 | Kind::Lossy
                 | Kind::Silent
@@ -61,7 +63,9 @@ fn explains(cause: Kind, finding: Kind) -> bool {
             Kind::ForeignFrames
                 | Kind::Collision
                 | Kind::Noise
+                | Kind::LineTruncated
                 | Kind::Garbled
+                | Kind::Truncated
                 | Kind::Lossy
                 | Kind::Late
                 | Kind::DuplicateAddress
@@ -69,8 +73,12 @@ fn explains(cause: Kind, finding: Kind) -> bool {
                 | Kind::PollingSlow
         ),
         Kind::Noise => matches!(finding, Kind::Garbled | Kind::Lossy | Kind::PollingSlow),
+        // The rest of an answer, when it comes after all, is noise to the next request.
+        Kind::LineTruncated => {
+            matches!(finding, Kind::Noise | Kind::Truncated | Kind::Garbled | Kind::Lossy | Kind::PollingSlow)
+        }
         // Bytes that form no frame, or the frame of another unit, come from these units.
-        Kind::DuplicateAddress | Kind::Unreadable => {
+        Kind::DuplicateAddress | Kind::Unreadable | Kind::Truncated => {
             matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
         }
         // All silent units are behind the break.
@@ -88,6 +96,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         Kind::PortClosed
         | Kind::FaultyCharacters
         | Kind::Echo
+        | Kind::EchoSetting
         | Kind::Collision
         | Kind::ForeignFrames
         | Kind::PollingSlow

@@ -86,6 +86,9 @@ impl Evidence<'_> {
     /// Whether requests were sent to every unit and none answers now: the cause is then likely the line, not the units.
     /// An off-line unit has not answered since it was marked.
     pub(super) fn is_line_silent(&self) -> bool {
+        if self.now.units.iter().any(|unit| self.is_heard_damaged(unit)) {
+            return false;
+        }
         if self.now.is_silent {
             return true;
         }
@@ -104,6 +107,16 @@ impl Evidence<'_> {
             UnitState::Online | UnitState::Confirming => false,
         });
         !units.is_empty() && away
+    }
+
+    /// Whether most requests that the unit did not answer well brought an answer with its address and function, damaged
+    /// or broken off: the unit is connected, at the right settings.
+    fn is_heard_damaged(&self, unit: &UnitView) -> bool {
+        self.span_of(unit, UnitTrouble::Damaged).is_some_and(|span| {
+            let damaged = span.count(unit, |unit| unit.counters.crc_errors);
+            let silent = span.count(unit, |unit| unit.counters.timeouts);
+            damaged >= HEARD_AT_LEAST && damaged > silent
+        })
     }
 
     /// The same for a line of one unit: a single lost request is not enough there, and a damaged answer proves that the
@@ -160,6 +173,9 @@ fn in_shell(word: &str) -> String {
 
 /// The defaults of `metergate scan`.
 const SCAN_DEFAULT: Framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
+
+/// Fewer damaged answers may be those of a unit that was losing its power.
+const HEARD_AT_LEAST: u64 = 3;
 
 /// Requests without an answer after which a line of one unit that has never answered counts as silent.
 const ONLY_ONE_AFTER: u64 = 2;

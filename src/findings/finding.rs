@@ -82,8 +82,12 @@ pub enum Kind {
     FaultyCharacters,
     /// Bytes that belong to no frame.
     Noise,
+    /// The answers of several units break off.
+    LineTruncated,
     /// The adapter echoes what is sent.
     Echo,
+    /// `echo` says otherwise than the adapter does.
+    EchoSetting,
     /// What is sent comes back altered.
     Collision,
     /// Frames of units to which no request was sent.
@@ -116,6 +120,8 @@ pub enum Kind {
     Late,
     /// Answers of a unit are damaged.
     Garbled,
+    /// The answers of a unit break off.
+    Truncated,
     /// Two units seem to have the same address.
     DuplicateAddress,
     /// A unit answers with bytes that form no frame.
@@ -161,7 +167,9 @@ impl Kind {
             Self::WireBreak => "wire_break",
             Self::FaultyCharacters => "faulty_characters",
             Self::Noise => "noise",
+            Self::LineTruncated => "line_truncated",
             Self::Echo => "echo",
+            Self::EchoSetting => "echo_setting",
             Self::Collision => "collision",
             Self::ForeignFrames => "foreign_frames",
             Self::LineFull => "line_full",
@@ -178,6 +186,7 @@ impl Kind {
             Self::Slow => "slow",
             Self::Late => "late",
             Self::Garbled => "garbled",
+            Self::Truncated => "truncated",
             Self::DuplicateAddress => "duplicate_address",
             Self::Unreadable => "unreadable",
             Self::Misfit => "misfit",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::line::{PortState, Protocol};
+use crate::line::{Echo, PortState, Protocol};
 
 use super::evidence::{Evidence, TroubleCount};
 use super::finding::{Finding, Kind, Severity};
@@ -74,7 +74,7 @@ fn faulty_characters(evidence: &Evidence<'_>) -> Option<Finding> {
     Some(finding(evidence, Severity::Warning, Kind::FaultyCharacters, what, FAULTY_CHARACTERS))
 }
 
-/// Damaged answers from meters all over the line, or bytes that belong to no answer.
+/// Damaged or cut answers from meters all over the line, or bytes that belong to no answer.
 fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
     let units = evidence.now.units.iter();
     let damaged: Vec<_> =
@@ -90,6 +90,8 @@ fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
         .collect();
     let requests: u64 =
         damaged.iter().map(|(unit, span)| span.count(unit, |unit| unit.counters.transactions)).sum();
+    let truncated: u64 =
+        damaged.iter().map(|(unit, span)| span.count(unit, |unit| unit.statistics.truncated)).sum();
     let (all, most) = (counts.iter().sum::<u64>(), counts.iter().copied().max().unwrap_or_default());
     let is_of_line = damaged.len() >= 2 && damaged.len() * 2 >= answering && most * 2 <= all;
     if !is_of_line || all < DAMAGED_AT_LEAST || all * 100 < requests * DAMAGED_PERCENT {
@@ -97,6 +99,16 @@ fn noise(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let first = damaged.iter().map(|(_, span)| span.first).min()?;
     let last = damaged.iter().map(|(_, span)| span.last).max()?;
+    if truncated * 2 > all {
+        let what = format!(
+            "{truncated} of {requests} answers of {} meters broke off before their end",
+            damaged.len()
+        );
+        let severity = if truncated * 2 > requests { Severity::Fault } else { Severity::Warning };
+        let remedy = remedies::truncated(evidence);
+        let found = Finding::new(severity, Kind::LineTruncated, None, what, remedy, evidence.at);
+        return Some(found.seen(first, last));
+    }
     let what = format!("{all} of {requests} answers of {} meters came damaged", damaged.len());
     Some(finding(evidence, Severity::Warning, Kind::Noise, what, NOISE).seen(first, last))
 }
@@ -112,13 +124,31 @@ fn unclaimed_bytes(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn echo(evidence: &Evidence<'_>) -> Option<Finding> {
-    (evidence.now.echo == Some(true)).then(|| {
-        let what = "The adapter echoes what is sent; the gateway removes the echo";
-        finding(evidence, Severity::Note, Kind::Echo, what.to_owned(), ECHO)
-    })
+    let (severity, kind, what, remedy) = match (evidence.settings.echo, evidence.now.echo?) {
+        (Echo::Off, true) => {
+            let what = "The adapter echoes what is sent, though `echo: off` is set; the gateway removes the echo now";
+            (Severity::Warning, Kind::EchoSetting, what, ECHO_OFF)
+        }
+        (Echo::On, false) => {
+            let what = "The adapter does not echo what is sent, though `echo: on` is set; the gateway expects no echo now";
+            (Severity::Warning, Kind::EchoSetting, what, ECHO_ON)
+        }
+        (Echo::Auto | Echo::On, true) => (
+            Severity::Note,
+            Kind::Echo,
+            "The adapter echoes what is sent; the gateway removes the echo",
+            ECHO,
+        ),
+        (Echo::Auto | Echo::Off, false) => return None,
+    };
+    Some(finding(evidence, severity, kind, what.to_owned(), remedy))
 }
 
 fn collisions(evidence: &Evidence<'_>) -> Option<Finding> {
+    // What was counted while an echo was expected that does not exist.
+    if evidence.now.echo == Some(false) {
+        return None;
+    }
     let what = |count| format!("What was sent came back altered, {}", times(count));
     counted(evidence, LineTrouble::Collisions, Severity::Warning, Kind::Collision, what, COLLISION)
 }
@@ -239,6 +269,12 @@ const NOISE: &str = "Check termination (120 ohms at both ends only), bias, the s
 
 const ECHO: &str = "Nothing to do. Set `echo: on` to skip the detection at start, or switch local echo off in the \
     adapter";
+
+const ECHO_OFF: &str = "Set `echo: auto`. After each start, until two reads have shown the echo, the gateway takes it for \
+    the answer to a write, also from a unit that does not answer";
+
+const ECHO_ON: &str = "Set `echo: auto`. After each start, until two reads have shown that there is no echo, the gateway \
+    takes the answer to a write for it, and reports the write as unanswered";
 
 const COLLISION: &str = "Something else sends at the same time: look for a second gateway, a BMS or a laptop on the \
     same two wires, and take it off the line";

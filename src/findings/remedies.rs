@@ -107,6 +107,29 @@ pub(super) fn never(evidence: &Evidence<'_>) -> Remedy {
     Remedy::steps(steps).with_context("Other meters on this line answer, so its settings are right")
 }
 
+/// Answers come with the right head and break off.
+pub(super) fn truncated(evidence: &Evidence<'_>) -> Remedy {
+    let (switching, drops) = match evidence.device {
+        PortDevice::Path(_) => (
+            "what switches between sending and receiving by a timer: an adapter, repeater or converter that switches too \
+             early cuts off the last bytes; set its delay for this baud rate, or try another",
+            "an adapter that drops bytes: another USB port or adapter",
+        ),
+        PortDevice::Server(_) | PortDevice::ModbusTcp(_) => (
+            "what switches between sending and receiving by a timer: a serial server, repeater or converter that \
+             switches too early cuts off the last bytes; set its delay for this baud rate",
+            "the serial server's packing of bytes: its delimiters off, its delay short",
+        ),
+    };
+    Remedy::steps([
+        "pauses inside the answers, as converters, radio links and serial servers make them: set a longer \
+         `byte_timeout`, such as `250ms`",
+        switching,
+        drops,
+    ])
+    .with_context("The heads of the answers come intact, so power, address, baud rate and parity are right")
+}
+
 /// What to compare in the meter's menu, with the command that finds a meter at another rate; a serial server has a rate of
 /// its own, which no command can change.
 pub(super) fn own_settings(evidence: &Evidence<'_>, what: &str) -> String {

@@ -38,6 +38,8 @@ struct SpanCounts {
     unreadable: u64,
     /// Those of `unreadable` that began with the unit's address.
     begun: u64,
+    /// Those of `damaged` that broke off.
+    truncated: u64,
     late: u64,
     unexpected: u64,
     misfits: u64,
@@ -55,6 +57,7 @@ impl SpanCounts {
             damaged: span.count(now, |unit| UnitTrouble::Damaged.count(unit)),
             unreadable: span.count(now, |unit| unit.statistics.unreadable),
             begun: span.count(now, |unit| unit.statistics.begun),
+            truncated: span.count(now, |unit| unit.statistics.truncated),
             late: span.count(now, |unit| unit.counters.late_answers),
             unexpected: span.count(now, |unit| unit.counters.unexpected),
             misfits: span.count(now, |unit| UnitTrouble::Misfit.count(unit)),
@@ -122,7 +125,7 @@ fn address_changed(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
 }
 
 /// Damaged answers. Two meters of one address damage nearly every answer, or answer one after the other; noise damages
-/// some.
+/// some. What cuts answers off at their end alters none of the bytes before.
 fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     match evidence.settings.protocol {
         Protocol::Rtu(_) => {}
@@ -133,13 +136,16 @@ fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         .span_of(now, UnitTrouble::Damaged)
         .or_else(|| evidence.span_of(now, UnitTrouble::Unexpected))?;
     let counts = SpanCounts::of(&span, now);
-    let SpanCounts { transactions, damaged, unexpected, unreadable, .. } = counts;
+    let SpanCounts { transactions, damaged, unexpected, unreadable, truncated, .. } = counts;
     let share = percent(damaged, transactions);
     // Noise that damages a request causes a timeout: half of the losses would be missed without counting those.
     let unanswered = counts.unanswered();
     let lost = percent(damaged + unanswered, transactions);
     let both_answer =
         unexpected >= DAMAGED_AT_LEAST && percent(unexpected, transactions) >= DUPLICATE_PERCENT;
+    let breaks_off = truncated * 2 > damaged && !both_answer;
+    let broke_off =
+        || format!("It answers, but {truncated} of {transactions} answers broke off before their end");
     // Damage explains losses now and then, but not a unit that has stopped answering.
     let was_here = |last| evidence.at.saturating_duration_since(last) <= RECENTLY;
     let is_away = now.state == UnitState::Offline && !now.last_good.is_some_and(was_here);
@@ -152,6 +158,8 @@ fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     {
         let what = format!("It answers, but {unreadable} of {transactions} answers formed no frame");
         (Severity::Fault, Kind::Unreadable, what, unreadable_remedy(evidence))
+    } else if share >= DUPLICATE_PERCENT && breaks_off {
+        (Severity::Fault, Kind::Truncated, broke_off(), remedies::truncated(evidence))
     } else if both_answer || share >= DUPLICATE_PERCENT {
         let seen = if both_answer {
             format!("{unexpected} answers came without a request")
@@ -165,6 +173,11 @@ fn damaged(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         && !is_away
         && damaged > lost_to_late_answers(evidence, now)
     {
+        if breaks_off {
+            let remedy = remedies::truncated(evidence);
+            let found = finding(evidence, now, Severity::Warning, Kind::Truncated, broke_off(), remedy);
+            return Some(found.seen(span.first, span.last));
+        }
         let what = if unanswered == 0 {
             format!("{damaged} of {transactions} answers came damaged ({lost} %)")
         } else {

@@ -13,6 +13,8 @@ pub enum Found {
     Meter(FoundMeter),
     /// Answers came, and none of them was intact.
     Damaged,
+    /// Answers began as they should, and most broke off before their end.
+    Truncated,
     /// Answers came undamaged as far as can be determined, and none fits its request. The checksums on a gateway's line
     /// are not visible here, so this does not indicate a second meter.
     Malformed,
@@ -50,6 +52,8 @@ pub struct Tries {
     pub intact: u32,
     /// Requests with a damaged answer: a wrong checksum, or bytes that are no frame.
     pub damaged: u32,
+    /// Of these, those that began as they should and broke off.
+    pub truncated: u32,
     /// Requests with an answer that does not fit.
     pub malformed: u32,
     /// Intact frames of this unit beyond one per request.
@@ -72,6 +76,7 @@ impl Tries {
             Self { surplus: 1.., .. } => Found::Twice,
             Self { intact: 0, malformed: 1.., .. } => Found::Malformed,
             Self { intact: 0, damaged: 0, .. } => Found::Silent,
+            Self { intact: 0, truncated, damaged, .. } if truncated * 2 > damaged => Found::Truncated,
             Self { intact: 0, .. } => Found::Damaged,
             Self { damaged: 0, .. } => Found::Meter(meter),
             Self { .. } => Found::Noisy(meter),
@@ -91,7 +96,7 @@ impl Findings {
     pub fn to_ask(&self, framing: Framing) -> impl Iterator<Item = UnitId> {
         let worth = move |at: Option<Framing>, found: &Found| match found {
             Found::Silent => true,
-            Found::Damaged | Found::Malformed => at != Some(framing),
+            Found::Damaged | Found::Truncated | Found::Malformed => at != Some(framing),
             Found::Meter(_) | Found::Noisy(_) | Found::Twice => false,
         };
         self.units.iter().filter(move |(_, at, found)| worth(*at, found)).map(|(unit, ..)| *unit)
@@ -102,7 +107,7 @@ impl Findings {
         let Some(known) = self.units.iter_mut().find(|(one, ..)| *one == unit) else { return };
         let says_more = match found {
             Found::Silent => false,
-            Found::Damaged | Found::Malformed => known.1.is_none(),
+            Found::Damaged | Found::Truncated | Found::Malformed => known.1.is_none(),
             Found::Meter(_) | Found::Noisy(_) | Found::Twice => true,
         };
         if says_more {
@@ -119,7 +124,7 @@ impl Findings {
     pub fn meters(&self) -> impl Iterator<Item = (UnitId, Framing, &FoundMeter)> {
         self.heard().filter_map(|(unit, framing, found)| match found {
             Found::Meter(meter) | Found::Noisy(meter) => Some((unit, framing, meter)),
-            Found::Damaged | Found::Malformed | Found::Twice | Found::Silent => None,
+            Found::Damaged | Found::Truncated | Found::Malformed | Found::Twice | Found::Silent => None,
         })
     }
 
@@ -127,13 +132,18 @@ impl Findings {
     pub fn shared(&self) -> impl Iterator<Item = UnitId> {
         self.heard().filter_map(|(unit, _, found)| match found {
             Found::Damaged | Found::Twice => Some(unit),
-            Found::Meter(_) | Found::Noisy(_) | Found::Malformed | Found::Silent => None,
+            Found::Meter(_) | Found::Noisy(_) | Found::Truncated | Found::Malformed | Found::Silent => None,
         })
     }
 
     /// Addresses that answer, but never with an answer that fits.
     pub fn malformed(&self) -> impl Iterator<Item = UnitId> {
         self.heard().filter(|(_, _, found)| **found == Found::Malformed).map(|(unit, ..)| unit)
+    }
+
+    /// Addresses whose answers break off.
+    pub fn truncated(&self) -> impl Iterator<Item = UnitId> {
+        self.heard().filter(|(_, _, found)| **found == Found::Truncated).map(|(unit, ..)| unit)
     }
 
     /// Units that were probed and never heard.

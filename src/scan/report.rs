@@ -87,6 +87,7 @@ fn table(findings: &Findings, text: &mut String) {
             Found::Twice => {
                 "            two meters seem to have this address: two answers to one request".to_owned()
             }
+            Found::Truncated => "            its answers break off before their end".to_owned(),
             Found::Malformed => "            its answers do not fit what was asked".to_owned(),
             Found::Silent => continue,
         };
@@ -127,6 +128,11 @@ fn summary(findings: &Findings, scope: Scope, text: &mut String) {
         let units = if malformed == 1 { "unit" } else { "units" };
         parts.push(format!("{malformed} {units} with answers that do not fit"));
     }
+    let truncated = findings.truncated().count();
+    if truncated > 0 {
+        let units = if truncated == 1 { "unit" } else { "units" };
+        parts.push(format!("{truncated} {units} with answers that break off"));
+    }
     let silent: Vec<_> = findings.silent().collect();
     if scope == Scope::Named && !silent.is_empty() {
         parts.push(format!("no answer from {}", list(&silent)));
@@ -146,6 +152,15 @@ fn oddities(findings: &Findings, scope: Scope, through: Through, text: &mut Stri
             "Address {}: switch one meter after the other off to find both, then give one of them a free address \
              in its menu. A single meter whose answers are all damaged has a bad wire.",
             list(&shared)
+        ));
+    }
+    let truncated: Vec<_> = findings.truncated().collect();
+    if !truncated.is_empty() {
+        say(&format!(
+            "Address {}: power, address and these settings are right. What cuts the answers off: an adapter, repeater \
+             or serial server that switches from receiving to sending too early, pauses inside the answers longer than \
+             a scan waits (try `byte_timeout: 250ms` in a configuration), or an adapter that drops bytes.",
+            list(&truncated)
         ));
     }
     if let Some(unit) = findings.malformed().next() {

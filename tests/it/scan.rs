@@ -47,7 +47,8 @@ fn configured(findings: &Findings) -> config::Config {
 
 #[test]
 fn damaged_every_time_is_an_address_used_twice_and_now_and_then_is_noise() {
-    let judge = |intact, damaged, surplus| Tries { intact, damaged, malformed: 0, surplus }.judge(leviton());
+    let judge =
+        |intact, damaged, surplus| Tries { intact, damaged, surplus, ..Tries::default() }.judge(leviton());
     assert_eq!(judge(0, 0, 0), Found::Silent);
     assert_eq!(judge(3, 0, 0), Found::Meter(leviton()));
     assert_eq!(judge(3, 1, 0), Found::Noisy(leviton()));
@@ -74,6 +75,25 @@ fn answers_that_do_not_fit_are_no_second_meter() {
         words.contains("`metergate read TARGET --unit 2 --raw 1`") && !words.contains("two meters"),
         "{words}"
     );
+    assert_eq!(configured(&found).buses[0].line.units.len(), 1);
+    assert_eq!(found.shared().next(), None);
+}
+
+#[test]
+fn answers_that_break_off_are_not_two_meters() {
+    let judge = |intact, damaged, truncated| {
+        Tries { intact, damaged, truncated, ..Tries::default() }.judge(leviton())
+    };
+    assert_eq!(judge(0, 4, 4), Found::Truncated);
+    assert_eq!(judge(0, 4, 2), Found::Damaged);
+    assert_eq!(judge(1, 3, 3), Found::Noisy(leviton()));
+    let mut units = meters([1]);
+    units.push((2, Some(USUAL), Found::Truncated));
+    let found = findings(units);
+    let words = report::words(&found, Scope::Named, Through::Line);
+    assert!(words.contains("#     2              its answers break off before their end\n"), "{words}");
+    assert!(words.contains("# 1 meter, 1 unit with answers that break off.\n"), "{words}");
+    assert!(words.contains("`byte_timeout: 250ms`") && !words.contains("two meters"), "{words}");
     assert_eq!(configured(&found).buses[0].line.units.len(), 1);
     assert_eq!(found.shared().next(), None);
 }

@@ -234,7 +234,8 @@ async fn look(
             let text = "no meter answers, so there is nothing to set up; nothing was written".to_owned();
             return Err(CommandError::Failed(Exit::Fault, text));
         }
-        if found.shared().next().is_some() || (scope == Scope::Named && found.silent().next().is_some()) {
+        let is_unusable = found.shared().chain(found.truncated()).next().is_some();
+        if is_unusable || (scope == Scope::Named && found.silent().next().is_some()) {
             let question = "Not every meter can be set up like this. Go on with those that answer?";
             if !answers.agree(question, Proposed::Yes).await? {
                 let text = "nothing was written; run it again when the line is right".to_owned();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use metergate::endpoint::ClientAddress;
 use metergate::findings::{Kind, Severity};
 use metergate::line::{
-    Conflict, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, Protocol,
+    Conflict, Echo, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, Protocol,
     RequestSummary, Source, UnitCounters, UnitId, UnitState, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -237,6 +237,81 @@ fn noise_spoils_some_answers_and_a_second_meter_of_the_address_nearly_all() {
     assert_eq!(Case::new(|at| open(vec![spoilt(5, at)])).kinds(), [(Some(7), Kind::Garbled)]);
     assert_eq!(Case::new(|at| open(vec![spoilt(59, at)])).kinds(), [(Some(7), Kind::Garbled)]);
     assert_eq!(Case::new(|at| open(vec![spoilt(60, at)])).kinds(), [(Some(7), Kind::DuplicateAddress)]);
+}
+
+/// A unit whose answers came damaged, and of these broke off.
+fn cut(unit: u8, crc_errors: u64, truncated: u64, state: UnitState, at: Instant) -> UnitView {
+    let mut cut = UnitView { state, last_good: None, ..healthy(unit, at) };
+    cut.counters = UnitCounters { transactions: 20, crc_errors, ..UnitCounters::default() };
+    cut.statistics.truncated = truncated;
+    cut
+}
+
+#[test]
+fn a_unit_whose_answers_break_off_is_neither_silent_nor_two_meters() {
+    let one = Case::new(|at| open(vec![cut(7, 20, 19, UnitState::Offline, at)]));
+    assert_eq!(one.kinds(), [(Some(7), Kind::Truncated)]);
+    let found = &one.findings()[0];
+    assert_eq!(found.severity, Severity::Fault);
+    assert_eq!(found.what, "It answers, but 19 of 20 answers broke off before their end");
+    assert!(found.remedy.context.contains("power, address, baud rate and parity are right"));
+    assert!(found.remedy.steps[0].contains("`byte_timeout`"), "{}", found.remedy);
+    let some = Case::new(|at| open(vec![cut(7, 5, 4, UnitState::Online, at), healthy(8, at)]));
+    assert_eq!(some.kinds(), [(Some(7), Kind::Truncated)]);
+    assert_eq!(some.findings()[0].severity, Severity::Warning);
+    let few = Case::new(|at| open(vec![cut(7, 20, 10, UnitState::Offline, at)]));
+    assert_eq!(few.kinds(), [(Some(7), Kind::DuplicateAddress)], "two that answer at once cut some off");
+}
+
+#[test]
+fn a_line_whose_answers_all_break_off_is_not_silent() {
+    let all = |is_silent| {
+        Case::new(|at| View {
+            is_silent,
+            ..open((1..=3).map(|unit| cut(unit, 6, 6, UnitState::NeverSeen, at)).collect())
+        })
+    };
+    for case in [all(false), all(true)] {
+        assert_eq!(case.kinds(), [(None, Kind::LineTruncated)]);
+        let what = "18 of 60 answers of 3 meters broke off before their end";
+        assert_eq!((&*case.findings()[0].what, case.findings()[0].severity), (what, Severity::Warning));
+    }
+    // What came damaged before the cable broke.
+    let broken = Case::new(|_| {
+        let unit = |unit| UnitView {
+            counters: UnitCounters {
+                transactions: 40,
+                timeouts: 36,
+                crc_errors: 4,
+                ..UnitCounters::default()
+            },
+            ..dead(unit)
+        };
+        View { is_silent: true, ..open((1..=3).map(unit).collect()) }
+    });
+    assert!(broken.kinds().contains(&(None, Kind::LineSilent)), "{:?}", broken.kinds());
+}
+
+#[test]
+fn an_echo_set_wrongly_is_named_and_no_other_client_or_device_is_suspected() {
+    let case = |echo, seen| Case {
+        echo,
+        ..Case::new(|at| View {
+            echo: Some(seen),
+            counters: LineCounters { transactions: 1000, collisions: 2, ..LineCounters::default() },
+            ..open(vec![healthy(1, at)])
+        })
+    };
+    let on = case(Echo::On, false);
+    assert_eq!(on.kinds(), [(None, Kind::EchoSetting)]);
+    assert!(on.findings()[0].what.contains("`echo: on` is set"), "{}", on.findings()[0].what);
+    let off =
+        Case { echo: Echo::Off, ..Case::new(|at| View { echo: Some(true), ..open(vec![healthy(1, at)]) }) };
+    assert_eq!(off.kinds(), [(None, Kind::EchoSetting)]);
+    assert!(off.findings()[0].what.contains("`echo: off` is set"), "{}", off.findings()[0].what);
+    assert!(off.findings()[0].remedy.to_string().contains("`echo: auto`"));
+    assert_eq!(case(Echo::On, true).kinds(), [(None, Kind::Collision), (None, Kind::Echo)]);
+    assert_eq!(case(Echo::Off, false).kinds(), []);
 }
 
 #[test]

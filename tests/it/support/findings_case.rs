@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use metergate::findings::{Evidence, Finding, Kind, Track, findings};
 use metergate::line::{
-    Incidents, LineCounters, LineSettings, PortState, Protocol, UnitCounters, UnitId, UnitState,
+    Echo, Incidents, LineCounters, LineSettings, PortState, Protocol, UnitCounters, UnitId, UnitState,
     UnitStatistics, UnitView, View,
 };
 use metergate::meter::Profile;
@@ -61,6 +61,7 @@ pub(crate) struct Case {
     pub(crate) protocol: Protocol,
     pub(crate) device: &'static str,
     pub(crate) wire: Option<&'static [UnitId]>,
+    pub(crate) echo: Echo,
 }
 
 impl Case {
@@ -74,12 +75,13 @@ impl Case {
             protocol: Protocol::Rtu(settings::FRAMING),
             device: "/dev/ttyUSB0",
             wire: None,
+            echo: Echo::Auto,
         }
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let units: Vec<_> = self.now.units.iter().map(|unit| unit.id.get()).collect();
-        let settings = LineSettings { protocol: self.protocol, ..settings::line(&units) };
+        let settings = LineSettings { protocol: self.protocol, echo: self.echo, ..settings::line(&units) };
         // Slowness takes a while to count; everything else has just been seen.
         let mut track = Track::default();
         let early = View { polling: self.now.polling.clone(), ..self.before.clone() };
