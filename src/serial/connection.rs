@@ -38,6 +38,8 @@ pub enum AddressError {
     NoAnswer(Duration),
     /// The connection was accepted and closed at once, with these first bytes.
     Dismissed(Vec<u8>),
+    /// The connection begins with a command of telnet.
+    Telnet,
 }
 
 impl fmt::Display for ConnectError {
@@ -82,6 +84,10 @@ impl AddressError {
                     write!(f, ", saying \"{}\"", said.trim_ascii().escape_ascii())
                 }
             }
+            Self::Telnet => write!(
+                f,
+                "{address} speaks telnet (RFC 2217), which changes bytes of requests and answers; set its port to raw TCP"
+            ),
         }
     }
 }
@@ -157,8 +163,10 @@ async fn settle(stream: &mut TcpStream) -> Result<(), AddressError> {
     let (mut said, mut buffer) = (Vec::new(), [0; LONGEST_SAYING]);
     loop {
         let Ok(read) = timeout_at(until, stream.read(&mut buffer)).await else { return Ok(()) };
+        let is_first = said.is_empty();
         match read {
             Ok(0) => return Err(AddressError::Dismissed(said)),
+            Ok(length) if is_first && is_telnet(&buffer[..length]) => return Err(AddressError::Telnet),
             Ok(length) => {
                 let room = LONGEST_SAYING.saturating_sub(said.len());
                 said.extend(buffer.iter().take(length.min(room)));
@@ -170,6 +178,12 @@ async fn settle(stream: &mut TcpStream) -> Result<(), AddressError> {
             Err(error) => return Err(AddressError::System(error)),
         }
     }
+}
+
+/// Whether a connection that begins so is one of telnet: IAC, then one of WILL, WONT, DO and DONT (RFC 854). It would
+/// double each byte of 0xFF in answers, and take some bytes of requests for commands.
+fn is_telnet(first: &[u8]) -> bool {
+    matches!(first, [0xFF, 0xFB..=0xFE, ..])
 }
 
 /// Has the connection reset when it is closed. What is not delivered yet goes with it: a request that the server got

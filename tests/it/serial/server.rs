@@ -342,6 +342,26 @@ async fn a_server_that_serves_another_client_is_tried_ever_less_often_and_named_
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_telnet_is_named_and_no_request_is_sent_there() {
+    let server = server().await;
+    let mut rig = Rig::start_at(&server);
+    let mut stream = accept(&server).await;
+    // IAC DO BINARY, IAC WILL ECHO (RFC 854, 856 and 857).
+    stream.write_all(&[0xFF, 0xFD, 0, 0xFF, 0xFB, 1]).await.unwrap();
+    let problem = rig.problem().await;
+    assert!(problem.contains("speaks telnet (RFC 2217)") && problem.ends_with("raw TCP"), "{problem}");
+    rig.ask(1).await;
+    assert_eq!(rig.answer().await, (1, NO_PATH_AT_ONCE));
+    let mut stream = accept(&server).await;
+    // Bytes of the line, from before, which no telnet command begins.
+    stream.write_all(&[0xFF, 0x03, 0xFF, 0xFD]).await.unwrap();
+    rig.opened(1).await;
+    rig.ask(2).await;
+    serve(&mut stream, 8).await;
+    assert_eq!(rig.answer().await, (2, reply(8)), "it was set to raw TCP");
+}
+
+#[tokio::test]
 async fn a_server_that_soon_closes_each_connection_is_connected_to_ever_less_often() {
     let server = server().await;
     let rig = Rig::start_at(&server);
