@@ -17,6 +17,7 @@ use nix::libc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::audit::audit_state::AuditState;
 use crate::audit::settings::{AuditSettings, KEPT, numbered};
 use crate::runtime::timestamp::utc;
 use crate::runtime::{LogKind, LogRateLimiter};
@@ -27,7 +28,9 @@ use crate::runtime::{LogKind, LogRateLimiter};
 pub struct AuditLog {
     settings: AuditSettings,
     commands: SyncSender<AuditCommand>,
+    /// Lines whose loss is not in the file yet.
     lost: Arc<AtomicU64>,
+    state: Arc<AuditState>,
     ended: Mutex<Receiver<()>>,
 }
 
@@ -47,12 +50,14 @@ impl AuditLog {
         let (commands, receiver) = sync_channel(WAITING_MAX);
         let (ending, ended) = sync_channel(1);
         let lost = Arc::new(AtomicU64::new(0));
+        let state = Arc::new(AuditState::new(settings.file.clone()));
         let mut writer = Writer {
             settings: settings.clone(),
             size: size_of(&file),
             file,
             is_torn: false,
             lost: Arc::clone(&lost),
+            state: Arc::clone(&state),
             log_limiter: LogRateLimiter::new(),
             complaint: None,
             naming_complaint: None,
@@ -62,7 +67,7 @@ impl AuditLog {
             // The receiver is gone if the process did not wait.
             let _ignored = ending.try_send(());
         })?;
-        Ok(Self { settings: settings.clone(), commands, lost, ended: Mutex::new(ended) })
+        Ok(Self { settings: settings.clone(), commands, lost, state, ended: Mutex::new(ended) })
     }
 
     /// The settings it was opened with.
@@ -71,10 +76,17 @@ impl AuditLog {
         &self.settings
     }
 
+    /// Its state, for those who watch the gateway.
+    #[must_use]
+    pub fn state(&self) -> &Arc<AuditState> {
+        &self.state
+    }
+
     /// Appends a line, given without its end. Never waits: if the queue is full the line is counted as lost.
     pub fn append(&self, line: String) {
         if self.commands.try_send(AuditCommand::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.state.note_lost(1);
         }
     }
 
@@ -104,6 +116,7 @@ struct Writer {
     /// Whether it ends in part of a line that could not be written in full.
     is_torn: bool,
     lost: Arc<AtomicU64>,
+    state: Arc<AuditState>,
     /// Limits log lines: a disk may be full and free again many times a second.
     log_limiter: LogRateLimiter,
     /// The complaint in the log, until writing works again.
@@ -151,6 +164,7 @@ impl Writer {
         }
         if let Err(error) = self.append(text) {
             self.lost.fetch_add(lines, Ordering::Relaxed);
+            self.state.note_lost(lines);
             self.complain(&format!("cannot write: {error}"));
         }
     }
@@ -271,6 +285,7 @@ impl Writer {
     fn complain(&mut self, complaint: &str) {
         if self.complaint.as_deref() != Some(complaint) {
             self.complaint = Some(complaint.to_owned());
+            self.state.note_problem(complaint.to_owned(), Instant::now().into_std());
             if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
                 let file = self.settings.file.display();
                 error!(%file, held_back, "audit file: {complaint}; the gateway continues without it");
@@ -296,6 +311,7 @@ impl Writer {
 
     fn end_complaint(&mut self) {
         if self.complaint.take().is_some() {
+            self.state.end_problem();
             self.log("the audit file is written again");
         }
     }
@@ -406,6 +422,7 @@ mod tests {
             size: 0,
             is_torn: false,
             lost: Arc::default(),
+            state: Arc::new(AuditState::new(path.clone())),
             log_limiter: LogRateLimiter::new(),
             complaint: None,
             naming_complaint: None,
@@ -417,6 +434,8 @@ mod tests {
         writer.report_lost();
         assert!(writer.is_torn && writer.complaint.is_some());
         assert_eq!(writer.lost.load(Ordering::Relaxed), 100);
+        assert_eq!(writer.state.lost(), 100);
+        assert!(writer.state.problem().is_some_and(|problem| problem.what.starts_with("cannot write: ")));
         let part = drain(&mut reader);
         assert!(text.starts_with(&part) && !part.ends_with('\n'), "{} bytes", part.len());
         writer.write("{\"n\":1}\n", 1);

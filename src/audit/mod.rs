@@ -3,11 +3,13 @@
 //! Owns the record and its file. It decides nothing about writes, and no write waits for it.
 
 mod audit_log;
+mod audit_state;
 mod record;
 mod settings;
 mod write_counter;
 
 pub use audit_log::AuditLog;
+pub use audit_state::{AuditProblem, AuditState};
 pub use record::Audit;
 pub(crate) use record::{Addressed, PendingWrite};
 pub use settings::AuditSettings;

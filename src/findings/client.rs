@@ -1,5 +1,6 @@
 //! Rules about listeners and their clients.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::finding::{Finding, Kind, Severity};
@@ -43,6 +44,46 @@ pub fn certificate(server: &str, expires: SystemTime, now: SystemTime, at: Insta
     let remedy = Remedy::step("Renew it, and reload the configuration".to_owned());
     Some(Finding::new(severity, Kind::CertificateExpires, None, what, remedy, at).about(server))
 }
+
+/// The audit file lacks `lost` writes; `problem`: it is not written since then, and why.
+#[must_use]
+pub fn audit_incomplete(
+    file: &Path,
+    lost: u64,
+    problem: Option<(&str, Instant)>,
+    at: Instant,
+) -> Option<Finding> {
+    let shown = file.display();
+    let missing = match lost {
+        0 => "no write is missing yet".to_owned(),
+        1 => "1 write is missing there".to_owned(),
+        lost => format!("{lost} writes are missing there"),
+    };
+    let (severity, what, since, remedy) = match problem {
+        Some((why, since)) => (
+            Severity::Fault,
+            format!("The audit file {shown} is not written: {why}; {missing}"),
+            since,
+            Remedy::steps([
+                format!("make room, or mend the disk (`df -h {shown}`)"),
+                format!("{IN_THE_LOG} (`journalctl -u metergate`)"),
+            ])
+            .with_context("Writes are carried out all the same"),
+        ),
+        None if lost == 0 => return None,
+        None => (
+            Severity::Warning,
+            format!("The audit file {shown} is incomplete: {missing}, and it is written again"),
+            at,
+            Remedy::step(format!("{IN_THE_LOG}; this is shown until the next start")),
+        ),
+    };
+    let found = Finding::new(severity, Kind::AuditIncomplete, None, what, remedy, at);
+    Some(found.about("audit").seen(since, at))
+}
+
+/// Where to look for writes that are not in the file; the log is limited in its rate.
+const IN_THE_LOG: &str = "The log has the writes that are missing, as far as there were not too many at once";
 
 /// How long before its end a certificate should be renewed.
 const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);

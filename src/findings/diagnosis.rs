@@ -105,6 +105,7 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         | Kind::RtuOverTcp
         | Kind::TcpToRtu
         | Kind::CertificateExpires
+        | Kind::AuditIncomplete
         | Kind::ClientPortClosed
         | Kind::Refusing
         | Kind::Ignoring

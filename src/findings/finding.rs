@@ -110,6 +110,8 @@ pub enum Kind {
     CertificateExpires,
     /// The port of a serial client is not open.
     ClientPortClosed,
+    /// The audit file lacks writes.
+    AuditIncomplete,
     /// A unit does not answer.
     Silent,
     /// Some answers of a unit are missing.
@@ -181,6 +183,7 @@ impl Kind {
             Self::TcpToRtu => "tcp_to_rtu",
             Self::CertificateExpires => "certificate_expires",
             Self::ClientPortClosed => "client_port_closed",
+            Self::AuditIncomplete => "audit_incomplete",
             Self::Silent => "silent",
             Self::Lossy => "lossy",
             Self::Slow => "slow",

@@ -22,7 +22,7 @@ mod unit;
 mod wire_break;
 
 pub use broker::of_broker;
-pub use client::{certificate, client_port_closed, misframed};
+pub use client::{audit_incomplete, certificate, client_port_closed, misframed};
 pub use diagnosis::findings;
 pub use evidence::Evidence;
 pub use finding::{Finding, Kind, Severity};

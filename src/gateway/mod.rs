@@ -394,6 +394,7 @@ impl Gateway {
             buses: self.buses.iter().map(bus).collect(),
             listeners: config.listeners.iter().filter_map(listener).collect(),
             page_expires: page.map(|server| server.certificate().validity.not_after),
+            audit: self.audit_log.as_ref().map(|audit_log| Arc::clone(audit_log.state())),
             brokers: self.brokers.sources(),
             traffic: Arc::clone(&self.traffic),
             names: Arc::clone(&self.names),

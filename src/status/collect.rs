@@ -52,6 +52,7 @@ pub fn status<'p>(published: &'p Published, depth: impl Fn(&PublishedUnit<'p>) -
         site: published.site.as_deref().map(Cow::Borrowed),
         clock: Cow::Borrowed(&published.clock),
         traffic_events_lost: published.traffic.lost(),
+        audit_writes_lost: published.audit.as_ref().map(|audit| audit.lost()),
         ..Status::default()
     }
 }

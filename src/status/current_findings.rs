@@ -19,7 +19,7 @@ pub(super) fn of_bus(bus: &PublishedBus, recent: Option<&RecentWindow>, now: Ins
 }
 
 /// The findings of the listeners whose first bus this is, and of their clients; with the first bus, those of the status
-/// page.
+/// page and of the audit file.
 pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Finding> {
     let now = published.at;
     let is_here = |listener: &&PublishedListener| listener.buses.first() == Some(&bus.id);
@@ -34,13 +34,19 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
     let is_first = published.buses.first().is_some_and(|first| first.id == bus.id);
     let page = published.page_expires.filter(|_| is_first);
     let page = page.and_then(|expires| findings::certificate("status page", expires, published.time, now));
+    let audit = published.audit.as_ref().filter(|_| is_first).and_then(|audit| {
+        let problem = audit.problem();
+        let problem = problem.as_deref().map(|problem| (problem.what.as_str(), problem.since));
+        findings::audit_incomplete(&audit.file, audit.lost(), problem, now)
+    });
     let closed = |listener: &PublishedListener| {
         let problem = listener.port.as_ref()?.problem.as_deref()?;
         Some(findings::client_port_closed(&listener.address, problem, now))
     };
     let found =
         |listener| [closed(listener), misframed(listener), certificate(listener)].into_iter().flatten();
-    page.into_iter().chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
+    let of_gateway = page.into_iter().chain(audit);
+    of_gateway.chain(published.listeners.iter().filter(is_here).flat_map(found)).collect()
 }
 
 /// The finding of the connection to a broker.

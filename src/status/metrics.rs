@@ -54,6 +54,8 @@ fn gateway(out: &mut Exposition, status: &Status<'_>) {
     let lost = bytes(Some(status.traffic_events_lost));
     let help = "Events of the traffic that were not collected in time for traces, captures and pages.";
     one("metergate_traffic_events_lost_total", Counter, help, lost);
+    let help = "Writes that are missing from the audit file because it could not be written.";
+    one("metergate_audit_writes_lost_total", Counter, help, bytes(status.audit_writes_lost));
     let version = [("version", &*status.version)];
     out.family("metergate_build_info", Gauge, "Always 1; the version of the program.").sample(&version, 1);
 }

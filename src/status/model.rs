@@ -62,6 +62,9 @@ pub struct Status<'a> {
     /// Events of the traffic that were not collected in time.
     #[serde(skip)]
     pub traffic_events_lost: u64,
+    /// Writes that are missing from the audit file; `None`: there is no such file.
+    #[serde(skip)]
+    pub audit_writes_lost: Option<u64>,
 }
 
 /// An event, with its beginning in the local time of the gateway's machine.

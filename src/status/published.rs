@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::audit::AuditState;
 use crate::config::{Bus, UnitProfile};
 use crate::endpoint::Endpoint;
 use crate::findings::WireBreak;
@@ -33,6 +34,8 @@ pub struct Published {
     pub listeners: Vec<PublishedListener>,
     /// Until when the certificate of the status page is valid; `None`: it has none.
     pub page_expires: Option<SystemTime>,
+    /// The audit file; `None`: there is none.
+    pub audit: Option<Arc<AuditState>>,
     /// The brokers, in the order of the configuration.
     pub brokers: Vec<PublishedBroker>,
     /// The last traffic of the lines.

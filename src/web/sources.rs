@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use crate::audit::AuditState;
 use crate::config::Bus;
 use crate::endpoint::Endpoint;
 use crate::events::EventList;
@@ -34,6 +35,8 @@ pub struct Sources {
     pub listeners: Vec<ListenerSource>,
     /// Until when the certificate of the status page is valid; `None`: it has none.
     pub page_expires: Option<SystemTime>,
+    /// The audit file; `None`: there is none.
+    pub audit: Option<Arc<AuditState>>,
     /// The brokers, in the order of the configuration.
     pub brokers: Vec<BrokerSource>,
     /// The last traffic of both sides.
@@ -97,6 +100,7 @@ impl Sources {
             buses: Vec::new(),
             listeners: Vec::new(),
             page_expires: None,
+            audit: None,
             brokers: Vec::new(),
             traffic: Arc::default(),
             names: Arc::default(),
@@ -135,6 +139,7 @@ impl Sources {
             buses: self.buses.iter().map(bus).collect(),
             listeners: self.listeners.iter().map(listener).collect(),
             page_expires: self.page_expires,
+            audit: self.audit.clone(),
             brokers: self.brokers.iter().map(broker).collect(),
             traffic: Arc::clone(&self.traffic),
             site: self.site.clone().or_else(host_name),

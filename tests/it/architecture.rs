@@ -36,8 +36,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "status",
         &[
-            "endpoint", "config", "events", "findings", "line", "meter", "modbus", "mqtt", "runtime",
-            "serial", "server", "tls", "traffic",
+            "audit", "endpoint", "config", "events", "findings", "line", "meter", "modbus", "mqtt",
+            "runtime", "serial", "server", "tls", "traffic",
         ],
     ),
     ("publisher", &["config", "line", "meter", "modbus", "mqtt", "runtime", "status"]),
@@ -45,8 +45,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "endpoint", "capture", "config", "events", "findings", "line", "mqtt", "page", "runtime",
-            "serial", "server", "status", "tls", "trace", "traffic",
+            "audit", "endpoint", "capture", "config", "events", "findings", "line", "mqtt", "page",
+            "runtime", "serial", "server", "status", "tls", "trace", "traffic",
         ],
     ),
     (

@@ -341,6 +341,7 @@ fn an_audit_log_with_more_records_than_the_disk_takes_reports_how_many_it_lost()
     for number in 0..LINES {
         audit_log.append(format!("{{\"n\":{number}}}"));
     }
+    let state = std::sync::Arc::clone(audit_log.state());
     audit_log.close();
     let (mut written, mut lost) = (0, 0);
     for line in std::fs::read_to_string(file).unwrap().lines() {
@@ -351,4 +352,5 @@ fn an_audit_log_with_more_records_than_the_disk_takes_reports_how_many_it_lost()
         }
     }
     assert_eq!(written + lost, LINES, "{lost} lost");
+    assert_eq!(state.lost(), lost, "page and metrics say the same");
 }

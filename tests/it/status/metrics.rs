@@ -42,8 +42,10 @@ fn every_metric_the_papers_name_is_in_the_program_and_every_one_of_the_program_i
     let text = format!(
         "listeners: [{{address: '127.0.0.1:0', max_age: 5s}}]\nbuses:\n  - name: riser\n    device: {}\n    units:\n      \
          - {{id: 1-2, profile: leviton-4000r, blocks: [integers, configuration, floats]}}\nstatus: {{address: '127.0.0.1:0'}}\n\
-         mqtt: [{{broker: 'mqtt://127.0.0.1:1', client_id: harbour, topic: harbour}}]\n",
-        link.display()
+         mqtt: [{{broker: 'mqtt://127.0.0.1:1', client_id: harbour, topic: harbour}}]\n\
+         audit: {{file: {}}}\n",
+        link.display(),
+        folder.path("audit.jsonl").display()
     );
     let config = folder.write("metergate.yaml", &text);
     let mut gateway = Program::start(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);

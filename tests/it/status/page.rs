@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use metergate::audit::AuditState;
 use metergate::line::{
     Cause, Outcome, Received, Record, RxSegment, SegmentKind, Source, Stray, Target, Transaction, UnitId,
     UnitState,
@@ -50,6 +51,33 @@ fn certificates_that_expire_soon_are_findings_of_the_listener_and_of_the_page() 
     assert_eq!(at(time, Some(time + 20 * day)), ["certificate_expires", "certificate_expires"]);
     assert_eq!(at(time, Some(time + 40 * day)), ["certificate_expires"]);
     assert_eq!(at(time - 25 * day, None), [""; 0]);
+}
+
+#[test]
+fn an_audit_file_that_lacks_writes_is_a_finding_once_and_until_the_next_start() {
+    let (now, state) = (Instant::now(), Arc::new(AuditState::new("/var/lib/metergate/audit.jsonl".into())));
+    let text = "listeners: [{address: '127.0.0.1:502'}]\n\
+         buses:\n  - {name: a, device: /dev/a, units: [{id: 1}]}\n  - {name: b, device: /dev/b, units: [{id: 2}]}\n";
+    let found = || {
+        let published = Published { audit: Some(Arc::clone(&state)), ..published(text, now) };
+        let found = page(&published, &History::default(), "/api/v1/findings", now);
+        let metrics = page(&published, &History::default(), "/metrics", now);
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let found = found.as_array().unwrap().iter();
+        let found = found.map(|one| format!("{}: {}", one["severity"], one["what"]).replace('"', ""));
+        let lost = metrics.lines().find_map(|line| line.strip_prefix("metergate_audit_writes_lost_total "));
+        (found.collect::<Vec<_>>(), lost.map(str::to_owned))
+    };
+    assert_eq!(found(), (vec![], Some("0".to_owned())));
+    state.note_lost(3);
+    state.note_problem("cannot write: no space".to_owned(), now);
+    let file = "The audit file /var/lib/metergate/audit.jsonl";
+    let failing = format!("fault: {file} is not written: cannot write: no space; 3 writes are missing there");
+    assert_eq!(found(), (vec![failing], Some("3".to_owned())));
+    state.end_problem();
+    let incomplete =
+        format!("warning: {file} is incomplete: 3 writes are missing there, and it is written again");
+    assert_eq!(found().0, [incomplete]);
 }
 
 /// A meter without profile was asked for two registers and gave them.

@@ -85,6 +85,7 @@ pub(crate) fn published(text: &str, now: Instant) -> Published {
         buses,
         listeners,
         page_expires: None,
+        audit: None,
         brokers: Vec::new(),
         traffic: Arc::default(),
         site: None,
