@@ -44,6 +44,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Setup {
     /// Of the line.
     pub(crate) baud_rate: u32,
+    /// The `framing` of each listener; the first is `tcp`.
+    pub(crate) framings: &'static [&'static str],
     /// The listener's `max_age`.
     pub(crate) max_age: &'static str,
     /// The listener's.
@@ -57,7 +59,14 @@ pub(crate) struct Setup {
 impl Setup {
     /// Units 1 to 8, everything from the line.
     pub(crate) fn new(baud_rate: u32) -> Self {
-        Self { baud_rate, max_age: "0s", request_deadline: "30s", merge_gap: 0, units: "{id: 1-8}" }
+        Self {
+            baud_rate,
+            framings: &["tcp"],
+            max_age: "0s",
+            request_deadline: "30s",
+            merge_gap: 0,
+            units: "{id: 1-8}",
+        }
     }
 }
 
@@ -74,13 +83,20 @@ impl Gateway {
 
     /// With one line.
     pub(crate) fn set_up(line: &Wire, setup: &Setup) -> Self {
-        let Setup { baud_rate, max_age, request_deadline, merge_gap, units } = setup;
+        let Setup { baud_rate, framings, max_age, request_deadline, merge_gap, units } = setup;
         let device = line.device().display();
+        let listener = |framing: &&str| {
+            format!(
+                "  - address: 127.0.0.1:0\n    framing: {framing}\n    max_age: {max_age}\n    \
+                 request_deadline: {request_deadline}\n    max_connections: 600\n    \
+                 max_connections_per_ip: 600\n"
+            )
+        };
+        let listeners: String = framings.iter().map(listener).collect();
         let text = format!(
-            "listeners:\n  - address: 127.0.0.1:0\n    max_age: {max_age}\n    \
-             request_deadline: {request_deadline}\n    max_connections: 600\n    max_connections_per_ip: 600\n\
-             buses:\n  - name: bench\n    device: {device}\n    baud_rate: {baud_rate}\n    \
-             merge_gap: {merge_gap}\n    units:\n      - {units}\nstatus: {{address: 127.0.0.1:0}}\n"
+            "listeners:\n{listeners}buses:\n  - name: bench\n    device: {device}\n    \
+             baud_rate: {baud_rate}\n    merge_gap: {merge_gap}\n    units:\n      - {units}\n\
+             status: {{address: 127.0.0.1:0}}\n"
         );
         Self::run(line, &text)
     }
@@ -125,9 +141,14 @@ impl Gateway {
         address_in(&self.line_with("status page address="))
     }
 
-    /// The listener's address.
+    /// The first listener's address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the next listener, in the order of the file; may be called once for each beyond the first.
+    pub(crate) fn further_address(&mut self) -> SocketAddr {
+        address_in(&self.line_with("listening"))
     }
 
     /// Waits for a line of the log that contains `text`.

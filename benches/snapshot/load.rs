@@ -1,11 +1,12 @@
-//! The cheapest possible Modbus TCP clients, so that the server is measured: tasks that send prebuilt requests and
-//! compare prebuilt replies.
+//! The cheapest possible clients, so that the server is measured: tasks that send prebuilt requests and compare prebuilt
+//! replies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use metergate::modbus::rtu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -13,28 +14,43 @@ use tokio::task::JoinHandle;
 
 use crate::wire;
 
+/// What the clients of a listener speak.
+#[derive(Clone, Copy)]
+pub(crate) enum Framing {
+    Tcp,
+    Rtu,
+}
+
 /// A request and the reply it must get, as on the wire.
 pub(crate) struct Question {
-    request: [u8; REQUEST_LENGTH],
+    framing: Framing,
+    request: Vec<u8>,
     reply: Vec<u8>,
 }
 
 impl Question {
-    /// A read of a unit; `number` is its place among those of a client.
+    /// A read of a unit by Modbus TCP; `number` is its place among those of a client.
     pub(crate) fn new(number: u16, unit: u8, start: u16, quantity: u16) -> Self {
         let [high, low] = number.to_be_bytes();
-        let mut request = [high, low, 0, 0, 0, 6, unit, 0, 0, 0, 0, 0];
-        request[HEADER..].copy_from_slice(&wire::read(wire::HOLDING, start, quantity));
+        let mut request = vec![high, low, 0, 0, 0, 6, unit];
+        request.extend(wire::read(wire::HOLDING, start, quantity));
         let pdu = wire::registers(wire::HOLDING, unit, start, quantity);
         let length = u8::try_from(pdu.len() + 1).expect("a PDU has at most 253 bytes");
         let mut reply = vec![high, low, 0, 0, 0, length, unit];
         reply.extend(pdu);
-        Self { request, reply }
+        Self { framing: Framing::Tcp, request, reply }
     }
 
     /// The read sent to the gateway and the ceiling alike: 60 of the registers that are read in the background.
     pub(crate) fn ceiling() -> Self {
-        Self::new(0, 1, FLOATS, 60)
+        Self::new(0, UNIT, FLOATS, QUANTITY)
+    }
+
+    /// The same read as an RTU frame. It has no number, so that it is the only one of its client.
+    pub(crate) fn rtu() -> Self {
+        let request = rtu::encode(UNIT, &wire::read(wire::HOLDING, FLOATS, QUANTITY));
+        let reply = rtu::encode(UNIT, &wire::registers(wire::HOLDING, UNIT, FLOATS, QUANTITY));
+        Self { framing: Framing::Rtu, request: request.to_vec(), reply: reply.to_vec() }
     }
 
     pub(crate) fn reply(&self) -> &[u8] {
@@ -113,6 +129,7 @@ async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBo
     let mut next = (0..questions.len()).cycle().skip(first % questions.len());
     let mut outcome = Outcome::default();
     let (mut input, mut filled) = (vec![0; 16 * 1024], 0);
+    let framing = questions[0].framing;
     let mut requests = Vec::with_capacity(in_flight * REQUEST_LENGTH);
     let mut wanted = in_flight;
     while !stop.load(Ordering::Relaxed) {
@@ -128,7 +145,7 @@ async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBo
             assert!(count > 0, "the server closed a connection");
             filled += count;
             let mut rest = &input[..filled];
-            while let Some(reply) = whole_reply(rest) {
+            while let Some(reply) = whole_reply(rest, framing) {
                 outcome.note(reply, &questions);
                 rest = &rest[reply.len()..];
                 wanted += 1;
@@ -150,25 +167,36 @@ async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBo
 impl Outcome {
     fn note(&mut self, reply: &[u8], questions: &[Question]) {
         self.replies += 1;
-        if reply[HEADER] & 0x80 != 0 {
+        let (function, number) = match questions[0].framing {
+            Framing::Tcp => (reply[HEADER], u16::from_be_bytes([reply[0], reply[1]])),
+            Framing::Rtu => (reply[1], 0),
+        };
+        if function & 0x80 != 0 {
             self.exceptions += 1;
             return;
         }
-        let number = u16::from_be_bytes([reply[0], reply[1]]);
         assert!(reply == questions[usize::from(number)].reply, "a wrong reply: {reply:02x?}");
     }
 }
 
 /// The first ADU of `bytes`, if all of it is there.
-fn whole_reply(bytes: &[u8]) -> Option<&[u8]> {
-    let length = usize::from(*bytes.get(HEADER - 2)?);
-    bytes.get(..HEADER - 1 + length)
+fn whole_reply(bytes: &[u8], framing: Framing) -> Option<&[u8]> {
+    let length = match framing {
+        Framing::Tcp => HEADER - 1 + usize::from(*bytes.get(HEADER - 2)?),
+        Framing::Rtu if *bytes.get(1)? & 0x80 != 0 => rtu::OVERHEAD + 2,
+        Framing::Rtu => rtu::OVERHEAD + 2 + usize::from(*bytes.get(2)?),
+    };
+    bytes.get(..length)
 }
+
+/// The read that is sent to the gateway and the ceiling alike.
+const UNIT: u8 = 1;
+const QUANTITY: u16 = 60;
 
 /// The address of the first of the registers that the profile polls.
 pub(crate) const FLOATS: u16 = 256;
 
-/// Bytes of a read request's ADU.
+/// Bytes of a read request's ADU by Modbus TCP.
 pub(crate) const REQUEST_LENGTH: usize = 12;
 
 /// Bytes of an MBAP header.

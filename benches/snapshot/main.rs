@@ -12,13 +12,18 @@ use shared::{figures, gateway, table, wire};
 mod shared;
 
 mod ceiling;
+mod framing;
 mod load;
 mod memory;
 mod throughput;
 mod traffic;
 
-const PARTS: [table::Part; 3] =
-    [("throughput", throughput::measure), ("traffic", traffic::measure), ("memory", memory::measure)];
+const PARTS: [table::Part; 4] = [
+    ("throughput", throughput::measure),
+    ("framing", framing::measure),
+    ("traffic", traffic::measure),
+    ("memory", memory::measure),
+];
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == ceiling::SERVE) {
