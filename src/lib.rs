@@ -13,6 +13,7 @@
 //! config       a YAML file in, a checked configuration out         simulator  simulated meters and their line
 //! server       listeners and client connections                    findings   faults, their causes and remedies
 //! mqtt         clients of MQTT brokers                             scan       which units are on a line
+//! sparkplug    an edge node of Sparkplug B as a state machine
 //! audit        the record of every write
 //! events       the list of events, each with begin and end
 //! serial       ports, and the task that drives a line
@@ -36,7 +37,8 @@
 //!   [`page`] or `status/metrics.rs`;
 //! - the words of a finding: [`findings`]; formats and points of meters: [`meter`] (`vocabulary.rs`); what is kept of
 //!   the traffic: [`traffic`];
-//! - topics and payloads over MQTT: [`publisher`]; the connection to a broker: [`mqtt`];
+//! - topics and payloads over MQTT: [`publisher`]; the connection to a broker: [`mqtt`]; births, deaths and
+//!   their order: [`sparkplug`];
 //! - start, reload, stop: [`gateway`], then `Line::handle_settings`;
 //! - a command or an option: [`cli`] (`args.rs` or `args/`, the command's own file, `main.rs`).
 
@@ -60,6 +62,8 @@ pub mod page;
 pub mod publisher;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod scan;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod sparkplug;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod status;
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -19,6 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("serial", &["line", "modbus", "runtime", "traffic"]),
     ("audit", &["endpoint", "events", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
     ("server", &["audit", "endpoint", "line", "modbus", "runtime", "serial", "tls", "traffic"]),
+    ("sparkplug", &[]),
     ("mqtt", &["serial", "tls"]),
     ("findings", &["endpoint", "line", "meter", "modbus", "mqtt", "serial"]),
     ("scan", &["line", "meter", "modbus"]),

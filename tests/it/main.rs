@@ -28,5 +28,6 @@ mod scan;
 mod serial;
 mod server;
 mod simulator;
+mod sparkplug;
 mod status;
 mod traffic;

@@ -1,0 +1,3 @@
+//! An edge node of Sparkplug B. The tests are named in docs/sparkplug.md beside the rules they show.
+
+mod edge_node;
