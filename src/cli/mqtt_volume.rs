@@ -18,13 +18,17 @@ fn describe_broker(config: &Config, broker: &Broker, now: Instant) -> String {
     let plan = Plan::new(config, broker, String::new(), now);
     let Volume { units, blocks, points, messages, bytes } = plan.volume();
     let (connection, publication) = (&broker.connection, &broker.publication);
+    let below = match &publication.sparkplug {
+        None => format!("below the topic {}", publication.topic),
+        Some(_) => format!("at {}/#, {} devices", publication.topic, plan.devices().len()),
+    };
+    let at_most = if publication.sparkplug.is_some() { "at most" } else { "about" };
     let discovery = plan.discovery().map(|filter| format!("#   Home Assistant's discovery at {filter}\n"));
     let volume = format!(
-        "# MQTT at {} as {}, below the topic {}\n#   {points} points in {blocks} blocks of {units} units every {}: \
-         about {messages} messages and {} a day\n",
+        "# MQTT at {} as {}, {below}\n#   {points} points in {blocks} blocks of {units} units every {}: \
+         {at_most} {messages} messages and {} a day\n",
         connection.address,
         connection.client_id,
-        publication.topic,
         show(publication.every),
         size(bytes),
     );

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::check::BusEntry;
 use super::section::{self, File};
-use super::settings::{Broker, Publication, topic_level};
+use super::settings::{Broker, Publication, device_name, topic_level};
 use super::token_file::read_password;
+use super::value::Publish;
 use crate::document::{Name, Reader, did_you_mean};
 use crate::meter::{Group, Point, Profile};
 use crate::mqtt::{BrokerSettings, Credentials};
 use crate::runtime::host_name;
+use crate::sparkplug::{Ids, identifier};
 
 /// Checks the brokers. `None`: an error was reported.
 pub(super) fn check(file: &File, buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) -> Option<Vec<Broker>> {
@@ -21,6 +23,9 @@ pub(super) fn check(file: &File, buses: &[BusEntry<'_>], reader: &mut Reader<'_,
     }
     check_levels(buses, reader);
     check_blocks(buses, reader);
+    if file.mqtt.iter().any(|broker| broker.publish == Publish::Sparkplug) {
+        check_devices(buses, reader);
+    }
     let profiles = profiles(buses);
     let mut brokers: Vec<Option<Broker>> = Vec::new();
     for (index, broker) in file.mqtt.iter().enumerate() {
@@ -42,7 +47,12 @@ fn read(
 ) -> Option<Broker> {
     let key = |name: &str| format!("{path}.{name}");
     reader.require(&broker.broker, &key("broker"));
-    let names = ["client_id", "topic"].map(|name| (name, reader.line(&key(name)).is_some()));
+    check_form(broker, path, reader);
+    let topic = match broker.publish {
+        Publish::Json => "topic",
+        Publish::Sparkplug => "sparkplug.node",
+    };
+    let names = ["client_id", topic].map(|name| (name, reader.line(&key(name)).is_some()));
     let host = host_name().unwrap_or_else(|| {
         for (name, _) in names.iter().filter(|(_, is_given)| !is_given) {
             let what = "this machine has no name of its own, so other gateways would have the same";
@@ -54,7 +64,12 @@ fn read(
     check_points(broker, path, profiles, reader);
     let address = broker.broker.as_ref()?.0.clone();
     let tls = super::tls::of_broker(broker, address.scheme(), path, reader);
-    let topic = broker.topic.as_ref().map_or_else(|| format!("metergate/{host}"), |topic| topic.0.clone());
+    let sparkplug = ids(broker, &host);
+    let topic = match (&sparkplug, &broker.topic) {
+        (Some(ids), _) => format!("spBv1.0/{}/+/{}", ids.group, ids.node),
+        (None, Some(topic)) => topic.0.clone(),
+        (None, None) => format!("metergate/{host}"),
+    };
     let client_id = broker.client_id.as_ref().map(|id| id.0.clone());
     let publication = Publication {
         topic,
@@ -63,6 +78,7 @@ fn read(
         change: broker.change.0.map(|share| share.get()),
         buffer: usize::try_from(broker.buffer.get()).unwrap_or(usize::MAX),
         home_assistant: broker.home_assistant.as_ref().map(|prefix| prefix.0.clone()),
+        sparkplug,
     };
     let connection = BrokerSettings {
         address,
@@ -75,6 +91,34 @@ fn read(
         connection,
         password_file: broker.password_file.as_ref().map(|file| file.0.clone()),
         publication,
+    })
+}
+
+/// Keys that only one form of messages has.
+fn check_form(broker: &section::Broker, path: &str, reader: &mut Reader<'_, '_>) {
+    let (others, form) = match broker.publish {
+        Publish::Json => (&["sparkplug"][..], "sparkplug"),
+        Publish::Sparkplug => (&["topic", "home_assistant"][..], "json"),
+    };
+    for name in others {
+        let key = format!("{path}.{name}");
+        if reader.line(&key).is_some() {
+            let what = format!("found without `publish: {form}` beside it");
+            reader.error_at_key(&key, &what, &format!("allowed: with `publish: {form}` only"));
+        }
+    }
+}
+
+/// What the edge node is called; `None`: there is none.
+fn ids(broker: &section::Broker, host: &str) -> Option<Ids> {
+    if broker.publish != Publish::Sparkplug {
+        return None;
+    }
+    let section::Sparkplug { group, node, primary_host } = broker.sparkplug.clone().unwrap_or_default();
+    Some(Ids {
+        group: group.0,
+        node: node.map_or_else(|| identifier(host), |node| node.0),
+        primary_host: primary_host.map(|host| host.0),
     })
 }
 
@@ -111,7 +155,43 @@ fn check_alike<'b>(
     let is_alike = |other: &Broker| other.publication.topic == broker.publication.topic;
     if earlier.any(|other| is_there(&other) && is_alike(other)) {
         let what = format!("found {} at the same broker a second time", broker.publication.topic);
-        reader.error(&format!("{path}.topic"), &what, "allowed: another topic for each entry");
+        match broker.publication.sparkplug {
+            None => reader.error(&format!("{path}.topic"), &what, "allowed: another topic for each entry"),
+            Some(_) => reader.error(
+                &format!("{path}.sparkplug.node"),
+                &what,
+                "allowed: another group or another node for each entry",
+            ),
+        }
+    }
+}
+
+/// Two devices of one name would be one, and so would two that differ in case only, for some hosts.
+fn check_devices(buses: &[BusEntry<'_>], reader: &mut Reader<'_, '_>) {
+    let mut devices: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for bus in buses {
+        let Some(bus_name) = bus.name else { continue };
+        for unit in &bus.units {
+            for alias in unit.aliases.iter().flatten() {
+                let device = device_name(bus_name, *alias, unit.name());
+                let this = format!("unit {alias} of bus {bus_name}");
+                let before = devices.insert(device.to_lowercase(), (device.clone(), this));
+                let Some((other, location)) = before else { continue };
+                let path = match unit.name() {
+                    Some(_) => format!("{}.name", unit.path),
+                    None => unit.alias_path(),
+                };
+                let what = format!("found {device} as a device of Sparkplug, as {location} is");
+                if other == device {
+                    let help = "allowed: names that also differ with _ for / + #, another for each unit";
+                    reader.error(&path, &what, help);
+                } else {
+                    let what =
+                        format!("{what} but for upper and lower case, which some hosts take for the same");
+                    reader.warning(&path, &what, "choose names that differ in more");
+                }
+            }
+        }
     }
 }
 

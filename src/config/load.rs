@@ -7,7 +7,7 @@ use super::check;
 use super::profiles::read_bounded;
 use super::section::{
     Audit, Broker, Bus, Events, File, Listener, ListenerSection, MAX_BUSES, OfflineAfter, Rule,
-    SerialListener, StatusPage, StatusTls, Tls, Unit,
+    SerialListener, Sparkplug, StatusPage, StatusTls, Tls, Unit,
 };
 use super::settings::{Config, Loaded};
 use crate::document::{self, Format, Node, Problems, Reader, decode, unreadable};
@@ -110,8 +110,8 @@ static FORMAT: Format = Format {
         document::section::<Audit>,
         document::section::<Events>,
         document::section::<Broker>,
+        document::section::<Sparkplug>,
     ],
-    later: &["mqtt.sparkplug"],
 };
 
 /// Largest number of listeners.

@@ -30,7 +30,7 @@ pub use load::{load, parse};
 pub(crate) use profiles::read_bounded;
 pub use settings::{
     Broker, Bus, Config, Listener, Loaded, LogLevel, Publication, Status, StatusSettings, UnitDefaults,
-    UnitProfile, topic_level,
+    UnitProfile, device_name, topic_level,
 };
 pub use token::{NotAToken, Token};
 pub(crate) use token_file::read_token;

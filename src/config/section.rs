@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::settings::LogLevel;
 use super::value::{
     Address, Broker as BrokerUrl, Change, ClientId, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath,
-    Function, MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, Topic, UnitIds,
-    UnitMap, UserName,
+    Function, MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, SparkplugId, Topic,
+    UnitIds, UnitMap, UserName,
 };
 use crate::document::{Count, Duration, List, Name, Section, Share, YesNo, keys};
 use crate::line::{Echo, Framing, Parity, Replies};
@@ -349,6 +349,20 @@ pub struct Broker {
     pub buffer: Size<64_000, 1_000_000_000>,
     /// The prefix of Home Assistant's discovery; absent: none.
     pub home_assistant: Option<Topic>,
+    /// What the edge node is called; absent: as its defaults are.
+    pub sparkplug: Option<Sparkplug>,
+}
+
+/// The section `sparkplug` of a broker.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "sparkplug", default, deny_unknown_fields)]
+pub struct Sparkplug {
+    /// The group of the node.
+    pub group: SparkplugId,
+    /// The node; absent: the host's name.
+    pub node: Option<SparkplugId>,
+    /// The host that births wait for; absent: none.
+    pub primary_host: Option<SparkplugId>,
 }
 
 /// How often settings and identity are read.
@@ -593,7 +607,14 @@ impl Default for Broker {
             change: Change(None),
             buffer: Size(4_000_000),
             home_assistant: None,
+            sparkplug: None,
         }
+    }
+}
+
+impl Default for Sparkplug {
+    fn default() -> Self {
+        Self { group: SparkplugId("site".to_owned()), node: None, primary_host: None }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::modbus::pdu::FunctionCode;
 use crate::mqtt::BrokerSettings;
 use crate::serial::PortSettings;
 use crate::server::ListenerSettings;
+use crate::sparkplug::{Ids, identifier};
 use crate::tls::TlsServer;
 
 /// The whole configuration, checked.
@@ -63,7 +64,7 @@ pub struct Broker {
 /// What is published at a broker, and how often.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publication {
-    /// What all topics begin with.
+    /// What all topics begin with; the filter of all topics of an edge node.
     pub topic: String,
     /// Names and groups of points, each known to a profile; `None`: every measurement.
     pub points: Option<Vec<String>>,
@@ -75,13 +76,18 @@ pub struct Publication {
     pub buffer: usize,
     /// The prefix of Home Assistant's discovery; `None`: no discovery.
     pub home_assistant: Option<String>,
+    /// What the edge node of Sparkplug is called; `None`: it is published as JSON.
+    pub sparkplug: Option<Ids>,
 }
 
 impl Publication {
     /// The topic that tells whether the gateway is there.
     #[must_use]
     pub fn status_topic(&self) -> String {
-        format!("{}/status", self.topic)
+        match &self.sparkplug {
+            None => format!("{}/status", self.topic),
+            Some(ids) => ids.death_topic(),
+        }
     }
 }
 
@@ -89,6 +95,12 @@ impl Publication {
 #[must_use]
 pub fn topic_level(name: &str) -> String {
     name.replace(['/', '+', '#'], "_")
+}
+
+/// What a unit is called as a device of Sparkplug.
+#[must_use]
+pub fn device_name(bus: &str, alias: u8, name: Option<&str>) -> String {
+    name.map_or_else(|| format!("{}-{alias}", identifier(bus)), identifier)
 }
 
 /// The settings of the status page's server.

@@ -100,6 +100,11 @@ impl<'f> UnitEntry<'f> {
         })
     }
 
+    /// The name of the entry's units.
+    pub(super) fn name(&self) -> Option<&'f str> {
+        self.unit.name.as_ref().map(|name| name.0.as_str())
+    }
+
     /// The group of the entry's units.
     pub(super) fn group(&self) -> Option<&'f str> {
         self.unit.group.as_ref().map(|group| group.0.as_str())

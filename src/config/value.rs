@@ -130,6 +130,12 @@ scalar! {
     },
     |_| "levels with / between them, such as site-a/riser, without + and #, and not beginning with / or $";
 
+    /// A group, an edge node or a host of Sparkplug.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct SparkplugId(pub(crate) String);
+    |text| printable(text, LONGEST_ID).filter(|id| !id.contains(['/', '+', '#'])),
+    |_| format!("1 to {LONGEST_ID} printable characters without / + and #");
+
     /// The share by which a point moves to be published sooner; `None`: it is not.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Change(pub Option<Share<1>>);
@@ -218,6 +224,7 @@ written! {
     Broker: |Self(address)| address.to_string();
     Publish: |form| match form {
         Self::Json => "json",
+        Self::Sparkplug => "sparkplug",
     };
     Change: |Self(share)| share.map_or_else(|| "off".to_owned(), |share| share.to_string());
     Function: |Self(function)| function.0;
@@ -280,16 +287,21 @@ impl<const MIN: u64, const MAX: u64> fmt::Display for Size<MIN, MAX> {
 pub enum Publish {
     /// A JSON object for each reading of a block.
     Json,
+    /// An edge node of Sparkplug B.
+    Sparkplug,
 }
 
 impl Scalar for Publish {
     fn parse(text: &str) -> Option<Self> {
-        (text == "json").then_some(Self::Json)
+        match text {
+            "json" => Some(Self::Json),
+            "sparkplug" => Some(Self::Sparkplug),
+            _ => None,
+        }
     }
 
-    fn allowed(found: &str) -> String {
-        let later = if found == "sparkplug" { " (sparkplug is not yet supported)" } else { "" };
-        format!("json{later}")
+    fn allowed(_: &str) -> String {
+        "json or sparkplug".to_owned()
     }
 }
 
@@ -490,6 +502,8 @@ const LONGEST_CLIENT_ID: usize = 128;
 const LONGEST_USER_NAME: usize = 256;
 /// Bytes of what topics begin with: with bus, unit and block a topic stays below 256 bytes, which AWS IoT allows.
 const LONGEST_TOPIC: usize = 128;
+/// Bytes of an identifier of Sparkplug: a topic has three of them.
+const LONGEST_ID: usize = 64;
 /// The longest gap worth reading over.
 const MAX_MERGE_GAP: u16 = 32;
 /// The highest function code of a request (Application Protocol Specification, chapter 4.1).

@@ -11,8 +11,8 @@ use super::section::{
 use super::settings::{Broker, Bus, Config, Listener, Publication, UnitProfile};
 use super::value::{
     self, Address, Change, ClientId, Device, DeviceFile, DiagnosticsUnit, Directory, FilePath, Function,
-    MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, Topic, UnitIds, UnitMap,
-    UserName,
+    MergeGap, Network, Poll, ProfileName, Publish, Registers, SentUnits, Size, SparkplugId, Topic, UnitIds,
+    UnitMap, UserName,
 };
 use crate::document::{Count, Duration, List, Name, Share};
 use crate::line::{Framing, LineSettings, Protocol, UnitId};
@@ -88,7 +88,8 @@ impl From<&Config> for File {
 
 fn broker(broker: &Broker) -> section::Broker {
     let Broker { connection, password_file, publication } = broker;
-    let Publication { topic, points, every, change, buffer, home_assistant } = publication;
+    let Publication { topic, points, every, change, buffer, home_assistant, sparkplug } = publication;
+    let id = |id: &String| SparkplugId(id.clone());
     let files = connection.tls.as_ref().map(|tls| tls.files().clone()).unwrap_or_default();
     let (certificate, key) = files.identity.unzip();
     section::Broker {
@@ -99,13 +100,18 @@ fn broker(broker: &Broker) -> section::Broker {
         ca: files.ca.map(FilePath),
         certificate: certificate.map(FilePath),
         key: key.map(FilePath),
-        publish: Publish::Json,
-        topic: Some(Topic(topic.clone())),
+        publish: if sparkplug.is_some() { Publish::Sparkplug } else { Publish::Json },
+        topic: sparkplug.is_none().then(|| Topic(topic.clone())),
         points: points.as_ref().map(|points| List(points.iter().cloned().map(Name).collect())),
         every: Duration::clamped(*every),
         change: Change(change.map(Share::clamped)),
         buffer: Size(*buffer as u64),
         home_assistant: home_assistant.clone().map(Topic),
+        sparkplug: sparkplug.as_ref().map(|ids| section::Sparkplug {
+            group: id(&ids.group),
+            node: Some(id(&ids.node)),
+            primary_host: ids.primary_host.as_ref().map(id),
+        }),
     }
 }
 

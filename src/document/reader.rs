@@ -24,8 +24,6 @@ pub(crate) struct Format {
     pub(crate) holds: &'static str,
     /// All sections.
     pub(crate) sections: &'static Sections,
-    /// Keys of later versions, by their paths without indexes.
-    pub(crate) later: &'static [&'static str],
 }
 
 /// Reads a text; `build` converts its sections, or reports why it cannot. Returns the warnings, too.
@@ -370,11 +368,7 @@ impl<'n> Reader<'n, '_> {
     }
 
     fn unknown(&self, path: &str, known: &[&str]) -> (String, Option<String>) {
-        let steps: Vec<_> = path.split('.').map(|step| step.split('[').next().unwrap_or_default()).collect();
-        if self.format.later.contains(&steps.join(".").as_str()) {
-            return ("not yet supported".to_owned(), Some("leave the key out".to_owned()));
-        }
-        let typed = steps.last().copied().unwrap_or_default();
+        let typed = path.rsplit('.').next().and_then(|step| step.split('[').next()).unwrap_or_default();
         let mut sections = self.format.sections.iter().map(|section| section());
         let help = match sections.find(|(_, keys)| keys.contains(&typed)) {
             Some((title, _)) => format!("`{typed}` is a key of {title}, so it belongs there"),

@@ -14,6 +14,7 @@ use super::remedy::Remedy;
 pub fn of_broker(view: &BrokerView, counts: &OutboxCounts, now: Instant) -> Option<Finding> {
     match view.link {
         Link::NotTried => None,
+        Link::Waiting(since) => host_away(view, since, counts.dropped, now),
         Link::Away(since) => broker_away(view, since, counts.dropped, now),
         Link::Connected(since) => broker_slow(since, counts, now),
     }
@@ -41,21 +42,47 @@ fn broker_away(view: &BrokerView, since: Instant, dropped: u64, now: Instant) ->
     if away < TOLERATED {
         return None;
     }
-    let lost = match dropped {
-        0 => "; readings are kept meanwhile".to_owned(),
-        1 => "; 1 reading has been dropped since the start".to_owned(),
-        dropped => format!("; {dropped} readings have been dropped since the start"),
-    };
-    let what = format!("no connection for {}: {reason}{lost}", duration(away));
-    let severity = if dropped == 0 { Severity::Warning } else { Severity::Fault };
+    let what = format!("no connection for {}: {reason}{}", duration(away), describe_lost(dropped));
     let remedy = Remedy::steps([
         "check that the broker runs and can be reached from here (`nc -vz HOST PORT`)",
         "check `username`, `password_file` and `client_id` of the entry, and the broker's log",
-        "a larger `buffer` bridges a longer time; what is kept is lost with a restart",
+        LARGER_BUFFER,
     ])
     .with_context("The gateway tries again by itself");
-    Some(Finding::new(severity, Kind::BrokerAway, None, what, remedy, now).seen(since, now))
+    Some(Finding::new(severity(dropped), Kind::BrokerAway, None, what, remedy, now).seen(since, now))
 }
+
+/// There is a connection, and the primary host that births wait for is not there.
+fn host_away(view: &BrokerView, since: Instant, dropped: u64, now: Instant) -> Option<Finding> {
+    let reason = view.last_error.as_deref().unwrap_or("the primary host is not on-line");
+    let waiting = now.saturating_duration_since(since);
+    if waiting < TOLERATED {
+        return None;
+    }
+    let lost = describe_lost(dropped);
+    let what = format!("connected, and nothing is published for {}: {reason}{lost}", duration(waiting));
+    let remedy = Remedy::steps([
+        "check that the host runs, that it is connected to this broker, and that its identifier is the `primary_host` of the entry",
+        "check that the broker lets this client read `spBv1.0/STATE/` and the identifier",
+        LARGER_BUFFER,
+    ])
+    .with_context("The gateway begins by itself once the host is there");
+    Some(Finding::new(severity(dropped), Kind::BrokerAway, None, what, remedy, now).seen(since, now))
+}
+
+fn describe_lost(dropped: u64) -> String {
+    match dropped {
+        0 => "; readings are kept meanwhile".to_owned(),
+        1 => "; 1 reading has been dropped since the start".to_owned(),
+        dropped => format!("; {dropped} readings have been dropped since the start"),
+    }
+}
+
+fn severity(dropped: u64) -> Severity {
+    if dropped == 0 { Severity::Warning } else { Severity::Fault }
+}
+
+const LARGER_BUFFER: &str = "a larger `buffer` bridges a longer time; what is kept is lost with a restart";
 
 /// How long a new connection may take for what was kept, until the buffer is no longer full.
 const DRAINING: Duration = Duration::from_secs(60);
@@ -92,6 +119,21 @@ mod tests {
         assert_eq!(of_broker(&away, &dropped(0), start + TOLERATED / 2), None);
         assert_eq!(of_broker(&view(Link::Connected(start)), &dropped(7), now), None);
         assert_eq!(of_broker(&view(Link::NotTried), &dropped(0), now), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
+    fn a_primary_host_that_is_not_there_is_a_finding_that_does_not_blame_the_broker() {
+        let start = Instant::now();
+        let last_error = Some("the primary host scada is not on-line".to_owned());
+        let waiting = BrokerView { last_error, ..view(Link::Waiting(start)) };
+        let found = of_broker(&waiting, &OutboxCounts::default(), start + Duration::from_secs(90)).unwrap();
+        assert_eq!(
+            found.what,
+            "connected, and nothing is published for 90 s: the primary host scada is not on-line; \
+             readings are kept meanwhile"
+        );
+        assert_eq!(of_broker(&waiting, &OutboxCounts::default(), start + TOLERATED / 2), None);
     }
 
     #[test]

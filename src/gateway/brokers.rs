@@ -15,10 +15,11 @@ use tracing::warn;
 use super::join;
 use crate::config::{Broker, Config};
 use crate::mqtt::client::{self, BrokerClient};
-use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
+use crate::mqtt::{BrokerMetrics, BrokerSettings, Delivery, Outbox, SparkplugOutbox};
 use crate::publisher::{Clocks, Plan, Publisher, StateTracks};
 use crate::runtime::{BackgroundRuntime, host_name};
 use crate::serial::clock;
+use crate::sparkplug::{EdgeNode, Ids, Taken};
 use crate::web::{BrokerSource, SharedSources};
 
 /// All brokers.
@@ -42,7 +43,9 @@ impl fmt::Debug for Brokers {
 struct RunningBroker {
     connection: BrokerSettings,
     publisher: Arc<Mutex<Publisher>>,
-    outbox: Arc<Outbox>,
+    delivery: Delivery,
+    /// `None`: it is published as JSON.
+    sparkplug: Option<Ids>,
     metrics: Arc<BrokerMetrics>,
     /// `None`: it is to be started.
     client: Option<RunningTask>,
@@ -79,6 +82,7 @@ impl Brokers {
                 running.connection.address == wanted.connection.address
                     && running.connection.client_id == wanted.connection.client_id
                     && running.connection.status_topic == wanted.connection.status_topic
+                    && running.sparkplug == wanted.publication.sparkplug
             };
             let running = match earlier.iter().position(is_same) {
                 Some(index) => {
@@ -93,8 +97,10 @@ impl Brokers {
         for gone in earlier {
             let goes_on =
                 config.brokers.iter().any(|wanted| is_continued(&gone.connection, &wanted.connection));
-            if !goes_on {
-                gone.outbox.retire();
+            if let Delivery::Json(outbox) = &gone.delivery
+                && !goes_on
+            {
+                outbox.retire();
             }
             self.stopping.extend(gone.into_tasks());
         }
@@ -128,7 +134,7 @@ impl Brokers {
     pub(super) fn sources(&self) -> Vec<BrokerSource> {
         let source = |broker: &RunningBroker| BrokerSource {
             settings: broker.connection.clone(),
-            outbox: Arc::clone(&broker.outbox),
+            delivery: broker.delivery.clone(),
             metrics: Arc::clone(&broker.metrics),
         };
         self.running.iter().map(source).collect()
@@ -137,13 +143,21 @@ impl Brokers {
     /// A broker that is not connected yet.
     fn new_broker(&self, config: &Config, broker: &Broker) -> RunningBroker {
         let plan = plan(config, broker);
-        let outbox = Arc::new(Outbox::new(broker.publication.buffer));
-        outbox.set_pace(plan.pace());
-        outbox.announce(Arc::clone(&plan) as _);
+        let limit = broker.publication.buffer;
+        let delivery = match &broker.publication.sparkplug {
+            None => Delivery::Json(Arc::new(Outbox::new(limit))),
+            Some(ids) => {
+                let began = Taken::new(Instant::now(), SystemTime::now());
+                let node = EdgeNode::new(ids.clone(), limit, began);
+                Delivery::Sparkplug(Arc::new(SparkplugOutbox::new(node)))
+            }
+        };
+        define(&delivery, &plan);
         RunningBroker {
             connection: broker.connection.clone(),
             publisher: Arc::new(Mutex::new(Publisher::new(plan, Arc::clone(&self.states)))),
-            outbox,
+            delivery,
+            sparkplug: broker.publication.sparkplug.clone(),
             metrics: Arc::default(),
             client: None,
             sampler: None,
@@ -182,30 +196,28 @@ impl RunningBroker {
     fn start(&mut self, background: &BackgroundRuntime, sources: &SharedSources) {
         if self.client.is_none() {
             // The states of an earlier run are replaced before the broker is told that the gateway is there.
-            publish(&self.publisher, &self.outbox, sources);
+            publish(&self.publisher, &self.delivery, sources);
             let client = BrokerClient {
                 settings: self.connection.clone(),
-                outbox: Arc::clone(&self.outbox),
+                delivery: self.delivery.clone(),
                 metrics: Arc::clone(&self.metrics),
             };
             self.client = Some(RunningTask::start(background, |stop| client::run(client, stop)));
         }
         if self.sampler.is_none() {
-            let (publisher, outbox) = (Arc::clone(&self.publisher), Arc::clone(&self.outbox));
+            let (publisher, delivery) = (Arc::clone(&self.publisher), self.delivery.clone());
             let sources = Arc::clone(sources);
             self.sampler =
-                Some(RunningTask::start(background, |stop| sample(publisher, outbox, sources, stop)));
+                Some(RunningTask::start(background, |stop| sample(publisher, delivery, sources, stop)));
         }
     }
 
     /// Goes on with new settings of the same broker. Returns the client if it has to be stopped for them.
     fn replace(&mut self, config: &Config, wanted: &Broker) -> Option<RunningTask> {
         let plan = plan(config, wanted);
-        self.outbox.set_limit(wanted.publication.buffer);
-        self.outbox.set_pace(plan.pace());
+        self.delivery.set_limit(wanted.publication.buffer);
         self.publisher.lock().unwrap_or_else(PoisonError::into_inner).replace_plan(Arc::clone(&plan));
-        self.outbox.forget_states(|topic| !plan.has_state(topic));
-        self.outbox.announce(plan as _);
+        define(&self.delivery, &plan);
         if self.connection == wanted.connection {
             return None;
         }
@@ -238,6 +250,18 @@ fn is_continued(gone: &BrokerSettings, wanted: &BrokerSettings) -> bool {
         && (before.server() == now.server() || before.scheme() != now.scheme())
 }
 
+/// Hands over what the plan has of topics, entities and devices.
+fn define(delivery: &Delivery, plan: &Arc<Plan>) {
+    delivery.set_pace(plan.pace());
+    match delivery {
+        Delivery::Json(outbox) => {
+            outbox.forget_states(|topic| !plan.has_state(topic));
+            outbox.announce(Arc::clone(plan) as _);
+        }
+        Delivery::Sparkplug(outbox) => outbox.define(plan.devices()),
+    }
+}
+
 fn plan(config: &Config, broker: &Broker) -> Arc<Plan> {
     let site = config.site.clone().or_else(host_name).unwrap_or_else(|| "metergate".to_owned());
     Arc::new(Plan::new(config, broker, site, Instant::now()))
@@ -246,7 +270,7 @@ fn plan(config: &Config, broker: &Broker) -> Arc<Plan> {
 /// Looks at what the buses have published, several times a second.
 async fn sample(
     publisher: Arc<Mutex<Publisher>>,
-    outbox: Arc<Outbox>,
+    delivery: Delivery,
     sources: SharedSources,
     stop: CancellationToken,
 ) {
@@ -256,15 +280,19 @@ async fn sample(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = due.tick() => publish(&publisher, &outbox, &sources),
+            _ = due.tick() => publish(&publisher, &delivery, &sources),
         }
     }
 }
 
-fn publish(publisher: &Mutex<Publisher>, outbox: &Outbox, sources: &SharedSources) {
+fn publish(publisher: &Mutex<Publisher>, delivery: &Delivery, sources: &SharedSources) {
     let published = sources.load().published();
     let clocks = Clocks { now: clock::now(), wall: SystemTime::now() };
-    publisher.lock().unwrap_or_else(PoisonError::into_inner).publish(&published, &clocks, outbox);
+    let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
+    match delivery {
+        Delivery::Json(outbox) => publisher.publish(&published, &clocks, outbox),
+        Delivery::Sparkplug(outbox) => publisher.publish_sparkplug(&published, &clocks, outbox),
+    }
 }
 
 /// Time between two looks: an outage is told, and a due reading published, at most so much later.

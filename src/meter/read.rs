@@ -40,7 +40,6 @@ static FORMAT: document::Format = document::Format {
         document::section::<section::Command>,
         document::section::<section::Identification>,
     ],
-    later: &[],
 };
 
 fn read<'n>(reader: &mut Reader<'n, '_>, root: &'n Node) -> Option<Profile> {

@@ -26,6 +26,8 @@ pub enum Link {
     NotTried,
     /// Since then the broker accepts messages.
     Connected(Instant),
+    /// Since then there is a connection, over which nothing is sent before the primary host is on-line.
+    Waiting(Instant),
     /// Since then there is no connection.
     Away(Instant),
 }
@@ -39,7 +41,7 @@ pub struct BrokerView {
     pub last_error: Option<String>,
     /// How often a connection was made.
     pub connections: u64,
-    /// Messages the broker acknowledged.
+    /// Messages the broker acknowledged; those with QoS 0 were sent.
     pub published: u64,
     /// Messages per second over the last ten seconds or so; `None`: too early to say.
     pub rate: Option<f64>,
@@ -66,6 +68,13 @@ impl BrokerMetrics {
         inner.link = Link::Connected(now);
         inner.window = Some((now, inner.published));
         inner.rate = None;
+    }
+
+    /// There is a connection, over which nothing is sent yet, and why.
+    pub(super) fn note_waiting(&self, why: String, now: Instant) {
+        let mut inner = self.lock();
+        inner.link = Link::Waiting(now);
+        inner.last_error = Some(why);
     }
 
     /// Records a failed attempt or the end of a connection. Returns whether the reason is another than the last.

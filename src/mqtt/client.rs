@@ -6,9 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
@@ -18,10 +17,13 @@ use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
 use super::broker_metrics::BrokerMetrics;
-use super::outbox::{Message, Outbox};
-use super::session::{OFFLINE, Session, SessionEvent, WINDOW};
+use super::delivery::Delivery;
+use super::outbox::Outbox;
+use super::session::{Qos, Session, SessionEvent, WINDOW, goodbye};
 use super::settings::BrokerSettings;
+use super::sparkplug_outbox::SparkplugOutbox;
 use crate::serial::NameLookup;
+use crate::sparkplug::Received;
 use crate::tls::describe_server;
 
 /// Everything one client needs.
@@ -30,7 +32,7 @@ pub struct BrokerClient {
     /// The broker.
     pub settings: BrokerSettings,
     /// What is delivered.
-    pub outbox: Arc<Outbox>,
+    pub delivery: Delivery,
     /// What is counted.
     pub metrics: Arc<BrokerMetrics>,
 }
@@ -151,6 +153,8 @@ struct Connection {
     /// Until when retained messages may be removed before `offline` is published; after it, until when that may be
     /// acknowledged.
     stopping: Option<Stopping>,
+    /// Why the connection is being ended, unless the client is stopped.
+    leaving: Option<String>,
 }
 
 /// A stop has two steps, of which the first is for brokers that are published to no more.
@@ -181,7 +185,11 @@ struct Pacing {
 impl Connection {
     fn new(client: BrokerClient, now: Instant) -> Self {
         Self {
-            session: Session::new(&client.settings, now),
+            session: Session::with_will(
+                &client.settings,
+                &client.delivery.connect(&client.settings, SystemTime::now()),
+                now,
+            ),
             pacing: Pacing::new(now),
             client,
             accepted: None,
@@ -189,6 +197,7 @@ impl Connection {
             reconciliation: Reconciliation::default(),
             blocked: None,
             stopping: None,
+            leaving: None,
         }
     }
 
@@ -197,14 +206,14 @@ impl Connection {
         // TLS keeps what the socket does not take; a socket keeps nothing.
         let mut is_unflushed = false;
         let mut buffer = vec![0; READ_BUFFER];
-        let outbox = Arc::clone(&self.client.outbox);
+        let delivery = self.client.delivery.clone();
         let end = loop {
             if let Some(end) = self.proceed(Instant::now()) {
                 break end;
             }
             let has_output = is_unflushed || !self.session.output().is_empty();
             let wakes = self.accepted.is_some() && self.has_room(Instant::now()) && self.stopping.is_none();
-            let is_ready = self.pacing.is_ready(Instant::now(), outbox.pace());
+            let is_ready = self.pacing.is_ready(Instant::now(), delivery.pace());
             let due = self.due();
             tokio::select! {
                 () = stop.cancelled(), if self.stopping.is_none() => {
@@ -226,12 +235,13 @@ impl Connection {
                     }
                     Err(error) => break self.lost(describe_loss(&error)),
                 },
-                () = outbox.filled(), if wakes && is_ready => {}
+                () = delivery.filled(), if wakes && is_ready => {}
                 () = sleep_until(due.into()) => self.session.handle_timeout(Instant::now()),
             }
         };
+        let says_goodbye = matches!(end, End::Stopped) || self.leaving.is_some();
         let end = self.put_back(end);
-        if matches!(end, End::Stopped) {
+        if says_goodbye {
             let rest = self.session.output().to_vec();
             // A broker that does not take it publishes the will, which says the same.
             let _taken = timeout(GOODBYE_TIMEOUT, async {
@@ -255,10 +265,7 @@ impl Connection {
                 SessionEvent::Received { topic, payload, is_retained } => {
                     self.receive(&topic, &payload, is_retained, now);
                 }
-                SessionEvent::NotSubscribed => debug!(
-                    "broker {}: not allowed to subscribe; what is left over from earlier configurations stays",
-                    self.client.settings.address
-                ),
+                SessionEvent::NotSubscribed => self.note_not_subscribed(),
                 SessionEvent::Closed(why) => return Some(self.lost(why)),
             }
         }
@@ -266,32 +273,20 @@ impl Connection {
             Some(Stopping::Goodbye(until)) => {
                 if self.session.is_idle() && self.session.output().is_empty() {
                     self.session.disconnect(now);
-                    return Some(End::Stopped);
+                    return Some(self.leave());
                 }
-                return (until <= now).then_some(End::Stopped);
+                return (until <= now).then(|| self.leave());
             }
             Some(Stopping::Clearing(until)) => {
-                // Without a pace: nothing else is published, and the window limits it.
-                let mut is_clear = false;
-                while !is_clear && self.has_room(now) {
-                    match self.client.outbox.next() {
-                        Some(message) => self.session.publish(message, now),
-                        None => is_clear = true,
-                    }
-                }
-                if until <= now || (is_clear && self.session.is_idle()) {
+                let is_clear = self.clear(now) && self.session.is_idle();
+                if is_clear || until <= now {
                     self.say_goodbye(now);
                 }
             }
-            None if self.accepted.is_some() => {
-                self.reconciliation.proceed(&mut self.session, &self.client.outbox, now);
-                let pace = self.client.outbox.pace();
-                while self.has_room(now) && self.pacing.is_ready(now, pace) {
-                    let Some(message) = self.client.outbox.next() else { break };
-                    self.pacing.take(now, pace);
-                    self.session.publish(message, now);
-                }
-            }
+            None if self.accepted.is_some() => match &self.client.delivery {
+                Delivery::Json(outbox) => self.publish_from(&Arc::clone(outbox), now),
+                Delivery::Sparkplug(outbox) => self.send_from(&Arc::clone(outbox), now),
+            },
             None => {}
         }
         if self.session.output().is_empty() {
@@ -305,9 +300,73 @@ impl Connection {
 
     fn begin(&mut self, now: Instant) {
         self.accepted = Some(now);
-        self.client.outbox.begin(&self.client.settings.status_topic);
-        self.client.metrics.note_connected(now);
-        info!("broker {}: connected as {}", self.client.settings.address, self.client.settings.client_id);
+        let BrokerSettings { address, client_id, status_topic, .. } = &self.client.settings;
+        let awaited = match &self.client.delivery {
+            Delivery::Json(outbox) => {
+                outbox.begin(status_topic);
+                None
+            }
+            Delivery::Sparkplug(outbox) => {
+                self.session.subscribe(&outbox.filters(), Qos::AtLeastOnce, now);
+                outbox.begin()
+            }
+        };
+        match awaited {
+            None => {
+                self.client.metrics.note_connected(now);
+                info!("broker {address}: connected as {client_id}");
+            }
+            Some(host) => {
+                self.client.metrics.note_waiting(format!("the primary host {host} is not on-line"), now);
+                info!("broker {address}: connected as {client_id}, waiting for the primary host {host}");
+            }
+        }
+    }
+
+    /// Publishes what waits and may be sent.
+    fn publish_from(&mut self, outbox: &Outbox, now: Instant) {
+        self.reconciliation.proceed(&mut self.session, outbox, now);
+        let pace = outbox.pace();
+        while self.has_room(now) && self.pacing.is_ready(now, pace) {
+            let Some(message) = outbox.next() else { break };
+            self.pacing.take(now, pace);
+            self.session.publish(message, now);
+        }
+    }
+
+    /// Sends what waits and may be sent.
+    fn send_from(&mut self, outbox: &SparkplugOutbox, now: Instant) {
+        let pace = outbox.pace();
+        while self.has_room(now) && self.pacing.is_ready(now, pace) {
+            let Some(message) = outbox.next(SystemTime::now()) else { break };
+            self.pacing.take(now, pace);
+            self.session.send(&message, now);
+            self.client.metrics.note_published(now);
+        }
+    }
+
+    /// Has the broker forget what is retained, without a pace: nothing else is published, and the window limits it. Returns
+    /// whether that was all.
+    fn clear(&mut self, now: Instant) -> bool {
+        let Delivery::Json(outbox) = self.client.delivery.clone() else { return true };
+        while self.has_room(now) {
+            let Some(message) = outbox.next() else { return true };
+            self.session.publish(message, now);
+        }
+        false
+    }
+
+    fn note_not_subscribed(&self) {
+        let address = &self.client.settings.address;
+        match &self.client.delivery {
+            Delivery::Json(_) => debug!(
+                "broker {address}: not allowed to subscribe; what is left over from earlier configurations stays"
+            ),
+            Delivery::Sparkplug(outbox) => warn!(
+                "broker {address}: not allowed to subscribe to {}; hosts cannot request births; check the broker's ACL",
+                outbox.filters().join(" and ")
+            ),
+        }
     }
 
     /// Subscribes to the status once the broker has it: the will of an earlier connection, or another client of this topic,
@@ -316,30 +375,67 @@ impl Connection {
         let status_topic = &self.client.settings.status_topic;
         if acknowledged == status_topic && self.stopping.is_none() && !self.is_status_watched {
             self.is_status_watched = true;
-            self.session.subscribe(std::slice::from_ref(status_topic), now);
+            self.session.subscribe(std::slice::from_ref(status_topic), Qos::AtMostOnce, now);
         }
     }
 
     fn receive(&mut self, topic: &str, payload: &[u8], is_retained: bool, now: Instant) {
+        let outbox = match &self.client.delivery {
+            Delivery::Json(outbox) => outbox,
+            Delivery::Sparkplug(outbox) => {
+                if self.stopping.is_none() {
+                    let received = outbox.handle_message(topic, payload);
+                    self.obey(received, now);
+                }
+                return;
+            }
+        };
         if topic == self.client.settings.status_topic {
             if self.stopping.is_none() {
-                self.client.outbox.correct_status(topic, payload);
+                outbox.correct_status(topic, payload);
             }
         } else if is_retained {
             self.reconciliation.heard = Some(now);
-            self.client.outbox.reconcile(topic, payload);
+            outbox.reconcile(topic, payload);
+        }
+    }
+
+    fn obey(&mut self, received: Received, now: Instant) {
+        let address = &self.client.settings.address;
+        match received {
+            Received::Rebirth => debug!("broker {address}: a host requests births"),
+            Received::HostOnline => {
+                self.client.metrics.note_connected(now);
+                info!("broker {address}: the primary host is on-line");
+            }
+            Received::HostOffline => {
+                self.leaving = Some("the primary host has gone off-line".to_owned());
+                self.say_goodbye(now);
+            }
+            Received::Ignored => {}
         }
     }
 
     /// Whether another message may be sent; one at a time for a while, if that is to show which one ends connections.
     fn has_room(&self, now: Instant) -> bool {
         let is_young = self.accepted.is_some_and(|at| at + HELD > now);
-        self.session.has_room(if is_young && self.client.outbox.is_careful() { 1 } else { WINDOW })
+        let is_careful = match &self.client.delivery {
+            Delivery::Json(outbox) => outbox.is_careful(),
+            Delivery::Sparkplug(_) => false,
+        };
+        self.session.has_room(if is_young && is_careful { 1 } else { WINDOW })
     }
 
     /// Returns what was not acknowledged to the outbox.
     fn put_back(&mut self, end: End) -> End {
-        let (outbox, sent) = (&self.client.outbox, self.session.take_in_flight());
+        let sent = self.session.take_in_flight();
+        let outbox = match &self.client.delivery {
+            Delivery::Json(outbox) => outbox,
+            Delivery::Sparkplug(outbox) => {
+                outbox.disconnect();
+                return end;
+            }
+        };
         match end {
             End::Stopped => {
                 outbox.put_back(sent);
@@ -358,7 +454,11 @@ impl Connection {
     }
 
     fn begin_stop(&mut self, now: Instant) {
-        if self.client.outbox.is_retired() {
+        let is_retired = match &self.client.delivery {
+            Delivery::Json(outbox) => outbox.is_retired(),
+            Delivery::Sparkplug(_) => false,
+        };
+        if is_retired {
             self.stopping = Some(Stopping::Clearing(now + CLEAR_TIMEOUT));
         } else {
             self.say_goodbye(now);
@@ -367,12 +467,19 @@ impl Connection {
 
     fn say_goodbye(&mut self, now: Instant) {
         self.stopping = Some(Stopping::Goodbye(now + GOODBYE_TIMEOUT));
-        let message = Message {
-            topic: self.client.settings.status_topic.as_str().into(),
-            payload: Bytes::from_static(OFFLINE.as_bytes()),
-            retained: true,
+        let message = match &self.client.delivery {
+            Delivery::Json(_) => goodbye(&self.client.settings),
+            Delivery::Sparkplug(outbox) => outbox.end(SystemTime::now()),
         };
         self.session.publish(message, now);
+    }
+
+    /// The end after a goodbye.
+    fn leave(&self) -> End {
+        match &self.leaving {
+            None => End::Stopped,
+            Some(why) => End::Lost { why: why.clone(), held: true },
+        }
     }
 
     fn lost(&self, why: String) -> End {
@@ -388,7 +495,7 @@ impl Connection {
             return protocol.map_or(until, |due| due.min(until));
         }
         let blocked = self.blocked.map(|since| since + UNACKNOWLEDGED);
-        let pace = self.client.outbox.pace();
+        let pace = self.client.delivery.pace();
         let is_paced = self.has_room(now) && !self.pacing.is_ready(now, pace);
         let paced = is_paced.then(|| self.pacing.ready_at(pace));
         let quiet = self.reconciliation.due();
@@ -411,7 +518,7 @@ impl Reconciliation {
         let filters = outbox.filters();
         if !filters.is_empty() {
             session.expect_retained(outbox.retained());
-            session.subscribe(&filters, now);
+            session.subscribe(&filters, Qos::AtMostOnce, now);
             self.filters = filters;
             (self.began, self.heard) = (Some(now), Some(now));
         }

@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mqtt_protocol_core::mqtt::Version;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event, TimerKind};
+pub use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{
     Connack, Connect, Disconnect, Publish, Suback, Subscribe, Unsubscribe,
 };
-use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos, SubEntry, SubOpts};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use mqtt_protocol_core::mqtt::role::Client;
 
@@ -79,9 +81,15 @@ struct Timers {
 }
 
 impl Session {
-    /// A session whose first bytes are the CONNECT, with the will.
+    /// A session whose first bytes are the CONNECT, with the will that the gateway is off-line.
     #[must_use]
     pub fn new(settings: &BrokerSettings, now: Instant) -> Self {
+        Self::with_will(settings, &goodbye(settings), now)
+    }
+
+    /// A session whose first bytes are the CONNECT, with this will.
+    #[must_use]
+    pub fn with_will(settings: &BrokerSettings, will: &Message, now: Instant) -> Self {
         let options = ConnectionOptions::new().maximum_packet_size_recv(LARGEST_PACKET);
         let mut connection = Connection::with_options(Version::V3_1_1, options);
         connection.set_auto_pub_response(true);
@@ -97,7 +105,7 @@ impl Session {
             has_heard: false,
             is_over: false,
         };
-        match connect(settings) {
+        match connect(settings, will) {
             Ok(packet) => {
                 let events = session.connection.checked_send(packet);
                 session.apply(events, now);
@@ -218,11 +226,26 @@ impl Session {
         }
     }
 
-    /// Subscribes to these filters with QoS 0.
-    pub fn subscribe(&mut self, filters: &[String], now: Instant) {
+    /// Sends a message with QoS 0: nothing tells whether the broker has it.
+    pub fn send(&mut self, message: &Message, now: Instant) {
+        let built = Publish::builder().topic_name(&*message.topic).and_then(|builder| {
+            builder.qos(Qos::AtMostOnce).retain(message.retained).payload(message.payload.to_vec()).build()
+        });
+        match built {
+            Ok(publish) => {
+                let events = self.connection.checked_send(publish);
+                self.apply(events, now);
+            }
+            Err(error) => self.close(describe(error)),
+        }
+    }
+
+    /// Subscribes to these filters.
+    pub fn subscribe(&mut self, filters: &[String], qos: Qos, now: Instant) {
         let Ok(packet) = self.connection.acquire_packet_id() else { return };
+        let options = SubOpts::new().set_qos(qos);
         let entries: Result<Vec<_>, _> =
-            filters.iter().map(|filter| SubEntry::new(filter.as_str(), SubOpts::default())).collect();
+            filters.iter().map(|filter| SubEntry::new(filter.as_str(), options)).collect();
         let built =
             entries.and_then(|entries| Subscribe::builder().packet_id(packet).entries(entries).build());
         match built {
@@ -356,12 +379,21 @@ impl Unsolicited {
     }
 }
 
-fn connect(settings: &BrokerSettings) -> Result<Connect, MqttError> {
+/// The message that the gateway is off-line: the will, and what precedes a DISCONNECT.
+pub(super) fn goodbye(settings: &BrokerSettings) -> Message {
+    Message {
+        topic: settings.status_topic.as_str().into(),
+        payload: Bytes::from_static(OFFLINE.as_bytes()),
+        retained: true,
+    }
+}
+
+fn connect(settings: &BrokerSettings, will: &Message) -> Result<Connect, MqttError> {
     let mut builder = Connect::builder()
         .client_id(settings.client_id.as_str())?
         .clean_session(true)
         .keep_alive(KEEP_ALIVE)
-        .will_message(settings.status_topic.as_str(), OFFLINE, Qos::AtLeastOnce, true)?;
+        .will_message(&*will.topic, will.payload.to_vec(), Qos::AtLeastOnce, will.retained)?;
     if let Some(Credentials { username, password }) = &settings.credentials {
         builder = builder.user_name(username.as_str())?;
         if let Some(password) = password {
@@ -403,7 +435,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// What the status topic says once the connection is gone.
-pub(super) const OFFLINE: &str = "offline";
+const OFFLINE: &str = "offline";
 
 /// Seconds without a packet of ours, after which a PINGREQ is sent. A broker that misses it half as long again publishes
 /// the will: `offline` is seen after 45 s at most.

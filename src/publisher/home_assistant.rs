@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
-use super::publisher::json;
+use super::sink::json;
 use crate::meter::{Group, Point};
 use crate::mqtt::Message;
 

@@ -1,17 +1,19 @@
-//! What is published over MQTT, and when: topics, payloads, Home Assistant's discovery.
+//! What is published over MQTT, and when: topics, payloads, Home Assistant's discovery, devices of Sparkplug.
 //!
 //! Owns the topics and the shape of the messages, which stay; `docs/mqtt.md` explains them. Values are those of the
 //! published snapshot, decoded as pages and metrics decode them, each with the instant its request began to be sent.
 //! Never reads a clock, waits or connects: `mqtt` delivers, the gateway has the clocks.
 //!
 //! `plan` is what the configuration makes of a broker's entry; `readings` chooses the transactions; `publisher` has the
-//! times.
+//! times; `sink` has the forms, `sparkplug` the types of metrics.
 
 pub mod home_assistant;
 mod plan;
 #[expect(clippy::module_inception, reason = "the module is named after its main type")]
 mod publisher;
 mod readings;
+mod sink;
+mod sparkplug;
 
 pub use plan::{Plan, Volume};
 pub use publisher::{Clocks, Publisher, StateTracks};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::home_assistant;
-use crate::config::{Broker, Bus, Config, Publication, UnitProfile, topic_level};
+use super::sparkplug;
+use crate::config::{Broker, Bus, Config, Publication, UnitProfile, device_name, topic_level};
 use crate::line::{Budget, UnitId};
 use crate::meter::{Point, Profile};
 use crate::modbus::pdu::ReadRange;
 use crate::mqtt::{Announcements, Message};
+use crate::sparkplug::DeviceDefinition;
 use crate::status::standing_points;
 
 /// Everything one broker is to hold.
@@ -38,6 +40,8 @@ pub(super) struct PlannedUnit {
     /// The identifier clients use.
     pub(super) alias: u8,
     pub(super) name: Option<String>,
+    /// Its name as a device of Sparkplug.
+    pub(super) device: String,
     /// What its topics begin with.
     pub(super) topic: String,
     pub(super) state_topic: Arc<str>,
@@ -124,14 +128,22 @@ impl Plan {
             for block in &unit.blocks {
                 volume.blocks += 1;
                 volume.points += block.points.len();
-                let names = block.points.iter().map(|point| profile.points[*point].name.len() + POINT_BYTES);
-                let messages = block.parts * (block.topic.len() + MESSAGE_BYTES);
-                bytes += count(messages + names.sum::<usize>()) * a_day;
+                bytes += count(self.bytes(unit, block, profile)) * a_day;
             }
         }
         volume.messages = whole(count(self.messages()) * a_day);
         volume.bytes = whole(bytes);
         volume
+    }
+
+    /// Bytes of the readings of a block.
+    fn bytes(&self, unit: &PlannedUnit, block: &PlannedBlock, profile: &Profile) -> usize {
+        if let Some(ids) = &self.publication.sparkplug {
+            let topic = ids.data_topic(&unit.device).len();
+            return block.parts * (topic + DATA_BYTES) + block.points.len() * METRIC_BYTES;
+        }
+        let names = block.points.iter().map(|point| profile.points[*point].name.len() + POINT_BYTES);
+        block.parts * (block.topic.len() + MESSAGE_BYTES) + names.sum::<usize>()
     }
 
     /// Messages per second that the connection has to carry: twice what is published at most, so that what was kept is
@@ -144,6 +156,12 @@ impl Plan {
     /// Readings in one interval.
     fn messages(&self) -> usize {
         self.units.iter().flat_map(|unit| &unit.blocks).map(|block| block.parts).sum()
+    }
+
+    /// The devices of an edge node.
+    #[must_use]
+    pub fn devices(&self) -> Vec<DeviceDefinition> {
+        self.units.iter().filter_map(sparkplug::device).collect()
     }
 
     /// Whether a state is published at this topic.
@@ -227,11 +245,12 @@ impl PlannedUnit {
         let known = bus.profiles.get(&id);
         let planned = intervals.get(&id).map(Vec::as_slice).unwrap_or_default();
         let blocks = known.map(|known| blocks(known, &topic, publication, planned)).unwrap_or_default();
-        let settings = bus.line.units.iter().find(|unit| unit.id == id);
+        let name = bus.line.units.iter().find(|unit| unit.id == id).and_then(|unit| unit.name.clone());
         Self {
             bus: bus.line.name.clone(),
             alias,
-            name: settings.and_then(|unit| unit.name.clone()),
+            device: device_name(&bus.line.name, alias, name.as_deref()),
+            name,
             state_topic: format!("{topic}/state").into(),
             topic,
             profile: known.map(|known| Arc::clone(&known.profile)),
@@ -325,6 +344,12 @@ const MESSAGE_BYTES: usize = 6 + r#"{"time":"2026-11-22T14:30:00.123Z","values":
 
 /// Bytes of a point beside its name: quotes, colon, comma, and a number of usual length.
 const POINT_BYTES: usize = 4 + "1234.567".len();
+
+/// Bytes of a DDATA beside its topic and its metrics: the packet's header, time and sequence number.
+const DATA_BYTES: usize = 6 + 11;
+
+/// Bytes of a metric in a DDATA: its own length, alias, time, and a double.
+const METRIC_BYTES: usize = 2 + 3 + 7 + 9;
 
 /// The levels below the topic of the gateway of a unit's state.
 const STATE_LEVELS: usize = 3;

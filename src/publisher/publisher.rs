@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::readings::{Part, decode, parts};
+use super::sink::{Json, Sink, Sparkplug, Taken};
 use crate::line::{Now, UnitView};
 use crate::meter::{Point, Profile};
 use crate::modbus::pdu::ReadRange;
-use crate::mqtt::{Message, Outbox};
-use crate::runtime::timestamp;
+use crate::mqtt::{Outbox, SparkplugOutbox};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
 
 /// The same instant by both clocks.
@@ -92,7 +88,7 @@ struct BlockTrack {
 struct PartTrack {
     begun: Instant,
     /// As published: it stays with the reading, whatever becomes of the clock on the wall.
-    time: String,
+    time: SystemTime,
 }
 
 /// The last value of a point.
@@ -121,6 +117,15 @@ impl Publisher {
 
     /// Puts what is due into the outbox.
     pub fn publish(&mut self, published: &Published, clocks: &Clocks, outbox: &Outbox) {
+        self.publish_to(published, clocks, &Json(outbox));
+    }
+
+    /// The same as an edge node of Sparkplug.
+    pub fn publish_sparkplug(&mut self, published: &Published, clocks: &Clocks, outbox: &SparkplugOutbox) {
+        self.publish_to(published, clocks, &Sparkplug(outbox));
+    }
+
+    fn publish_to(&mut self, published: &Published, clocks: &Clocks, sink: &impl Sink) {
         self.states.observe(published, clocks.wall);
         let units: BTreeMap<(&str, u8), PublishedUnit<'_>> =
             published.units().map(|unit| ((unit.bus.name(), unit.alias), unit)).collect();
@@ -131,16 +136,17 @@ impl Publisher {
             // A start and a reload make the plan a moment before its units are published.
             let state = unit.map_or(UnitState::NeverSeen, PublishedUnit::state);
             let since = self.states.since(&planned.bus, planned.alias, state).unwrap_or(clocks.wall);
-            track.publish_state(planned, state, since, clocks, outbox);
+            track.publish_state(planned, state, since, clocks, sink);
+            sink.keep_state(planned, state, clocks);
             let Some(unit) = unit else { continue };
             let (Some(view), Some(profile)) = (unit.view, &planned.profile) else { continue };
             let is_known = unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
             if !unit.state().is_answering() || !is_known {
                 continue;
             }
+            let timing = Timing { every: plan.publication.every, change: plan.publication.change };
             for block in &planned.blocks {
-                let timing = Timing { every: plan.publication.every, change: plan.publication.change };
-                track.publish_block(block, profile, view, &timing, clocks, outbox);
+                track.publish_block(planned, block, Source { profile, view }, &timing, clocks, sink);
             }
         }
     }
@@ -152,6 +158,13 @@ struct Timing {
     change: Option<f64>,
 }
 
+/// Where the values of a unit are.
+#[derive(Clone, Copy)]
+struct Source<'s> {
+    profile: &'s Profile,
+    view: &'s UnitView,
+}
+
 impl UnitTrack {
     fn publish_state(
         &mut self,
@@ -159,27 +172,28 @@ impl UnitTrack {
         state: UnitState,
         since: SystemTime,
         clocks: &Clocks,
-        outbox: &Outbox,
+        sink: &impl Sink,
     ) {
         if self.state == Some(state) {
             return;
         }
         if !state.is_answering() {
             self.valid_from = Some(clocks.now.instant);
+            // The first reading after the outage is published at once.
+            self.blocks.values_mut().for_each(|block| block.due = None);
         }
         self.state = Some(state);
-        let payload = State { state: state.word(), since: timestamp::utc(since) };
-        outbox.set_state(Arc::clone(&planned.state_topic), json(&payload));
+        sink.put_state(planned, state, since);
     }
 
     fn publish_block(
         &mut self,
+        unit: &PlannedUnit,
         block: &PlannedBlock,
-        profile: &Profile,
-        view: &UnitView,
+        Source { profile, view }: Source<'_>,
         timing: &Timing,
         clocks: &Clocks,
-        outbox: &Outbox,
+        sink: &impl Sink,
     ) {
         let now = clocks.now.instant;
         let track = self.blocks.entry(Arc::clone(&block.topic)).or_default();
@@ -202,8 +216,9 @@ impl UnitTrack {
         for part in &parts {
             let values = decode(part, profile, view);
             let time = track.note(part, &values, clocks);
-            let payload = json(&Reading { time, values: Values(&values) });
-            outbox.push(Message { topic: Arc::clone(&block.topic), payload, retained: false }, now);
+            let begun = part.block.begun;
+            let is_stale = clocks.now.since(begun) > 3 * timing.every.max(block.interval);
+            sink.put_reading(unit, block, &Taken { at: begun.instant, time, is_stale }, &values, now);
         }
         let late = track.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         // The next falls on the same grid, unless a value moved or a whole interval was missed.
@@ -228,7 +243,7 @@ impl BlockTrack {
     }
 
     /// Remembers a reading; returns its time.
-    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) -> &str {
+    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) -> SystemTime {
         let begun = part.block.begun;
         for (point, value) in values {
             let track = ValueTrack { begun: begun.instant, value: value.map(Number::to_f64) };
@@ -238,7 +253,7 @@ impl BlockTrack {
             }
         }
         let age = clocks.now.since(begun);
-        let time = || timestamp::utc(clocks.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH));
+        let time = || clocks.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let track = self
             .parts
             .entry(part.block.range)
@@ -246,40 +261,8 @@ impl BlockTrack {
         if track.begun != begun.instant {
             (track.begun, track.time) = (begun.instant, time());
         }
-        &track.time
+        track.time
     }
-}
-
-/// The payload of a unit's state.
-#[derive(Serialize)]
-struct State {
-    state: &'static str,
-    since: String,
-}
-
-/// The payload of a reading.
-#[derive(Serialize)]
-struct Reading<'r> {
-    time: &'r str,
-    values: Values<'r>,
-}
-
-struct Values<'r>(&'r [(&'r Point, Option<Number>)]);
-
-impl Serialize for Values<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (point, value) in self.0 {
-            map.serialize_entry(&point.name, value)?;
-        }
-        map.end()
-    }
-}
-
-pub(super) fn json(value: &impl Serialize) -> Bytes {
-    let json = serde_json::to_vec(value).expect("the keys of a payload are text");
-    // Without the capacity that was left: the outbox counts the bytes of the payload.
-    json.into_boxed_slice().into()
 }
 
 /// Shortest time between two messages of a block because of a change.

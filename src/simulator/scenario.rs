@@ -29,7 +29,6 @@ static FORMAT: Format = Format {
         document::section::<Load>,
         document::section::<section::Fault>,
     ],
-    later: &[],
 };
 
 /// An entry of `meters`.

@@ -384,11 +384,11 @@ fn shown<'p>(value: &Value<'p>) -> (Option<Number>, Option<Text<'p>>, Option<Val
 #[must_use]
 pub fn broker(one: &PublishedBroker, now: Instant) -> Broker<'_> {
     let view = one.metrics.view(now);
-    let OutboxCounts { queued, bytes: queued_bytes, dropped, last_dropped: _ } = one.outbox.counts();
+    let OutboxCounts { queued, bytes: queued_bytes, dropped, last_dropped: _ } = one.delivery.counts();
     let (connected, away) = match view.link {
         Link::NotTried => (None, None),
         Link::Connected(since) => (Some(age(since, now)), None),
-        Link::Away(since) => (None, Some(age(since, now))),
+        Link::Waiting(since) | Link::Away(since) => (None, Some(age(since, now))),
     };
     Broker {
         broker: one.settings.address.to_string().into(),

@@ -51,7 +51,7 @@ pub(super) fn of_clients(bus: &PublishedBus, published: &Published) -> Vec<Findi
 
 /// The finding of the connection to a broker.
 pub(super) fn of_broker(broker: &PublishedBroker, now: Instant) -> Option<Finding> {
-    findings::of_broker(&broker.metrics.view(now), &broker.outbox.counts(), now)
+    findings::of_broker(&broker.metrics.view(now), &broker.delivery.counts(), now)
 }
 
 /// The samples of a line, this one included.

@@ -401,9 +401,12 @@ const BROKERS: &Families<fn(&Broker<'_>) -> f64> = &[
     ("metergate_mqtt_connections_total", Counter, "Times a connection was made.", |broker| {
         whole(broker.connections)
     }),
-    ("metergate_mqtt_published_total", Counter, "Messages the broker acknowledged.", |broker| {
-        whole(broker.published)
-    }),
+    (
+        "metergate_mqtt_published_total",
+        Counter,
+        "Messages the broker acknowledged, or was sent with QoS 0.",
+        |broker| whole(broker.published),
+    ),
     ("metergate_mqtt_queued_messages", Gauge, "Readings that wait for the broker.", |broker| {
         size(broker.queued)
     }),

@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::findings::WireBreak;
 use crate::line::{BusId, Pace, PortState, UnitId, UnitSettings, UnitView, View};
 use crate::meter::BlockKind;
-use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
+use crate::mqtt::{BrokerMetrics, BrokerSettings, Delivery};
 use crate::serial::PortView;
 use crate::server::{ListenerMetrics, ListenerSettings};
 use crate::traffic::Traffic;
@@ -84,7 +84,7 @@ pub struct PublishedBroker {
     /// The settings of its connection.
     pub settings: BrokerSettings,
     /// What waits for it.
-    pub outbox: Arc<Outbox>,
+    pub delivery: Delivery,
     /// What its client counts.
     pub metrics: Arc<BrokerMetrics>,
 }

@@ -11,7 +11,7 @@ use crate::config::Bus;
 use crate::endpoint::Endpoint;
 use crate::events::EventList;
 use crate::line::{BusId, View};
-use crate::mqtt::{BrokerMetrics, BrokerSettings, Outbox};
+use crate::mqtt::{BrokerMetrics, BrokerSettings, Delivery};
 use crate::runtime::host_name;
 use crate::runtime::timestamp::local_with_zone;
 use crate::serial::PortView;
@@ -85,7 +85,7 @@ pub struct BrokerSource {
     /// The settings of its connection.
     pub settings: BrokerSettings,
     /// What waits for it.
-    pub outbox: Arc<Outbox>,
+    pub delivery: Delivery,
     /// What its client counts.
     pub metrics: Arc<BrokerMetrics>,
 }
@@ -129,7 +129,7 @@ impl Sources {
         let time = SystemTime::now();
         let broker = |broker: &BrokerSource| PublishedBroker {
             settings: broker.settings.clone(),
-            outbox: Arc::clone(&broker.outbox),
+            delivery: broker.delivery.clone(),
             metrics: Arc::clone(&broker.metrics),
         };
         Published {

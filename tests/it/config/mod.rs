@@ -7,6 +7,7 @@ mod functions;
 mod golden;
 mod polling;
 mod rules;
+mod sparkplug;
 mod status;
 mod tls;
 mod unit_map;

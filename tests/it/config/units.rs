@@ -277,22 +277,6 @@ fn the_diagnostics_unit_has_an_identifier_of_the_standard_or_255() {
 }
 
 #[test]
-fn keys_of_later_versions_are_not_yet_supported() {
-    let text = "mqtt: [{broker: mqtt://broker, sparkplug: {}}]
-listeners:
-  - {address: 0.0.0.0:502}
-buses:
-  - name: riser-a
-    device: /dev/ttyS0
-    units:
-      - {id: 1}
-";
-    let keys = ["mqtt[0].sparkplug"];
-    let expected = keys.map(|key| format!("{key}: not yet supported; leave the key out"));
-    assert_eq!(messages(text), expected);
-}
-
-#[test]
 fn a_framing_is_one_of_two() {
     let text = file("", "      - id: 1\n");
     good(&text.replace("{address", "{framing: tcp, address"));

@@ -2,4 +2,5 @@
 
 mod program;
 mod session;
+mod sparkplug;
 mod tls;

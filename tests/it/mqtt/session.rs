@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metergate::mqtt::{BrokerAddress, BrokerSettings, Credentials, Message, Password, Session, SessionEvent};
+use metergate::mqtt::{
+    BrokerAddress, BrokerSettings, Credentials, Message, Password, Qos, Session, SessionEvent,
+};
 
 fn settings() -> BrokerSettings {
     BrokerSettings {
@@ -70,6 +72,25 @@ fn a_message_is_in_flight_until_it_is_acknowledged() {
     assert_eq!(session.poll_event(), Some(SessionEvent::Acknowledged(message("2"))));
     let left = session.take_in_flight();
     assert_eq!(left, [message("1")]);
+}
+
+#[test]
+fn a_message_with_qos_0_is_never_in_flight() {
+    let now = Instant::now();
+    let mut session = open(now);
+    session.send(&message("1"), now);
+    assert_eq!(session.output(), b"\x30\x16\0\x13site/riser/1/floats1");
+    assert!(session.is_idle() && session.has_room(1));
+}
+
+#[test]
+fn a_subscription_asks_for_the_qos_it_is_given() {
+    let now = Instant::now();
+    for (qos, code) in [(Qos::AtMostOnce, 0), (Qos::AtLeastOnce, 1)] {
+        let mut session = open(now);
+        session.subscribe(&["a/b".to_owned()], qos, now);
+        assert_eq!(session.output(), [0x82, 8, 0, 1, 0, 3, b'a', b'/', b'b', code]);
+    }
 }
 
 #[test]

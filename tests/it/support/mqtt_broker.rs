@@ -55,6 +55,8 @@ pub(crate) struct Connect {
     pub(crate) keep_alive: u16,
     /// Topic, payload, QoS, retained.
     pub(crate) will: Option<(String, String, u8, bool)>,
+    /// The payload of the will, as it came.
+    pub(crate) will_bytes: Vec<u8>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Connect {
 pub(crate) struct Publish {
     pub(crate) topic: String,
     pub(crate) payload: String,
+    /// The payload, as it came.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) qos: u8,
     pub(crate) retained: bool,
 }
@@ -275,8 +279,9 @@ impl Connection {
         let (topic, rest) = string(body);
         let qos = first >> 1 & 3;
         let (id, payload) = if qos > 0 { rest.split_at(2) } else { (&[][..], rest) };
-        let payload = String::from_utf8(payload.to_vec()).unwrap();
-        self.note(Seen::Publish(Publish { topic, payload, qos, retained: first & 1 == 1 }));
+        let (bytes, retained) = (payload.to_vec(), first & 1 == 1);
+        let payload = String::from_utf8_lossy(payload).into_owned();
+        self.note(Seen::Publish(Publish { topic, payload, bytes, qos, retained }));
         if qos > 0 && acknowledges { self.send(&[0x40, 2, id[0], id[1]]) } else { Ok(()) }
     }
 
@@ -326,8 +331,13 @@ fn fits(filter: &str, topic: &str) -> bool {
 
 /// A retained PUBLISH with QoS 0.
 pub(crate) fn publish(topic: &str, payload: &str) -> Vec<u8> {
+    publish_bytes(0x31, topic, payload.as_bytes())
+}
+
+/// A PUBLISH that begins with this byte, with QoS 0.
+pub(crate) fn publish_bytes(first: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
     let length = 2 + topic.len() + payload.len();
-    let mut packet = vec![0x31];
+    let mut packet = vec![first];
     let mut rest = length;
     loop {
         let byte = u8::try_from(rest % 128).unwrap();
@@ -338,14 +348,19 @@ pub(crate) fn publish(topic: &str, payload: &str) -> Vec<u8> {
         }
     }
     packet.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
-    packet.extend(topic.bytes().chain(payload.bytes()));
+    packet.extend(topic.bytes().chain(payload.iter().copied()));
     packet
 }
 
 fn string(bytes: &[u8]) -> (String, &[u8]) {
+    let (text, rest) = binary(bytes);
+    (String::from_utf8(text).unwrap(), rest)
+}
+
+fn binary(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     let length = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    let (text, rest) = bytes[2..].split_at(length);
-    (String::from_utf8(text.to_vec()).unwrap(), rest)
+    let (content, rest) = bytes[2..].split_at(length);
+    (content.to_vec(), rest)
 }
 
 /// Strings, each followed by so many bytes.
@@ -366,14 +381,18 @@ fn parse_connect(body: &[u8]) -> Connect {
     let keep_alive = u16::from_be_bytes([rest[2], rest[3]]);
     let (client_id, mut rest) = string(&rest[4..]);
     let mut next = || {
-        let (text, after) = string(rest);
+        let (bytes, after) = binary(rest);
         rest = after;
-        text
+        bytes
     };
-    let will = (flags & 4 != 0).then(|| (next(), next(), flags >> 3 & 3, flags & 0x20 != 0));
-    let user = (flags & 0x80 != 0).then(&mut next);
-    let password = (flags & 0x40 != 0).then(&mut next);
-    Connect { client_id, clean: flags & 2 != 0, keep_alive, will, user, password }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let will = (flags & 4 != 0).then(|| (next(), next()));
+    let user = (flags & 0x80 != 0).then(|| text(next()));
+    let password = (flags & 0x40 != 0).then(|| text(next()));
+    let (qos, retained) = (flags >> 3 & 3, flags & 0x20 != 0);
+    let will_bytes = will.as_ref().map(|(_, payload)| payload.clone()).unwrap_or_default();
+    let will = will.map(|(topic, payload)| (text(topic), text(payload), qos, retained));
+    Connect { client_id, clean: flags & 2 != 0, keep_alive, will, will_bytes, user, password }
 }
 
 /// How long a test waits for something that must happen.

@@ -1,0 +1,146 @@
+//! What is made of profiles and snapshots: devices, types, values.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use metergate::config::{Bus, Config, device_name};
+use metergate::line::{Now, UnitState};
+use metergate::mqtt::SparkplugOutbox;
+use metergate::publisher::{Clocks, Plan, Publisher, StateTracks};
+use metergate::sparkplug::{DataType, EdgeNode, MetricDefinition, Taken};
+use metergate::status::Published;
+
+use crate::support::published::{self, FLOATS, change_unit, float, read};
+
+const SITE: &str = "
+listeners: [{address: 127.0.0.1:502}]
+buses:
+  - name: riser a/b
+    device: /dev/ttyS0
+    units: [{id: 1, name: Panel 1/2, profile: leviton-4000r, poll: 5s}, {id: 2, as: 12, profile: leviton-4000r}, {id: 3}]
+mqtt:
+  - broker: mqtt://broker.example
+    client_id: harbour
+    publish: sparkplug
+    sparkplug: {group: site, node: harbour}
+    every: 10s
+";
+
+struct Site {
+    published: Published,
+    plan: Arc<Plan>,
+    publisher: Publisher,
+    outbox: SparkplugOutbox,
+    start: Instant,
+}
+
+impl Site {
+    fn new() -> Self {
+        let start = Instant::now();
+        let published = published::published(SITE, start);
+        let config = published::config(SITE);
+        let buses = published.buses.iter().map(|bus| Bus::clone(&bus.settings)).collect();
+        let config = Config { buses, ..config };
+        let broker = &config.brokers[0];
+        let plan = Arc::new(Plan::new(&config, broker, "Harbour".to_owned(), start));
+        let ids = broker.publication.sparkplug.clone().unwrap();
+        let outbox = SparkplugOutbox::new(EdgeNode::new(ids, 1_000_000, Taken::new(start, UNIX_EPOCH)));
+        outbox.define(plan.devices());
+        let publisher = Publisher::new(Arc::clone(&plan), Arc::<StateTracks>::default());
+        Self { published, plan, publisher, outbox, start }
+    }
+
+    /// The unit's floats were read, its request begun then.
+    fn read(&mut self, seconds: u64, power: f32) {
+        let profile = metergate::meter::Profile::builtin("leviton-4000r").unwrap();
+        let wire = profile.point("real_power_total_f").unwrap().range.start;
+        let begun = self.start + Duration::from_secs(seconds);
+        read(&mut self.published, (0, 1), FLOATS, &float(wire, power), begun, seconds + 1);
+        change_unit(&mut self.published, 0, 1, |unit| unit.measured = [FLOATS].into());
+    }
+
+    /// How many changes wait after a look at that time.
+    fn publish(&mut self, seconds: u64) -> usize {
+        let now = Now::from(self.start + Duration::from_secs(seconds));
+        let clocks = Clocks { now, wall: UNIX_EPOCH + Duration::from_secs(seconds) };
+        self.publisher.publish_sparkplug(&self.published, &clocks, &self.outbox);
+        self.outbox.counts().queued
+    }
+}
+
+#[test]
+fn a_unit_with_a_profile_is_a_device_by_its_name() {
+    let site = Site::new();
+    let devices = site.plan.devices();
+    let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+    assert_eq!(names, ["Panel 1_2", "riser a_b-12"]);
+    assert_eq!(device_name("a", 7, Some("x+#")), "x__");
+    assert_eq!(device_name("a#b", 7, None), "a_b-7");
+}
+
+#[test]
+fn types_and_units_are_those_of_the_profile() {
+    let site = Site::new();
+    let devices = site.plan.devices();
+    let metric = |name: &str| {
+        let found = devices[0].metrics.iter().find(|metric| metric.name == name);
+        found.unwrap_or_else(|| panic!("no {name} in {devices:?}"))
+    };
+    let expected = |name: &str, datatype, unit| MetricDefinition { name: name.to_owned(), datatype, unit };
+    assert_eq!(metric("real_power_total_f"), &expected("real_power_total_f", DataType::Float, Some("kW")));
+    // A count with an exponent, which is known only later.
+    assert_eq!(metric("real_energy_total"), &expected("real_energy_total", DataType::Double, Some("kWh")));
+    let mut names: Vec<_> = devices[0].metrics.iter().map(|metric| metric.name.to_lowercase()).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "each once, by any case");
+}
+
+#[test]
+fn readings_are_recorded_as_they_come_due_and_only_while_they_change() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    site.read(6, 6.5);
+    assert_eq!(site.publish(7), 1, "the next is due at 12");
+    assert_eq!(site.publish(12), 2);
+    site.read(20, 6.5);
+    assert_eq!(site.publish(22), 2, "the same values");
+    site.read(30, 7.5);
+    assert_eq!(site.publish(32), 3);
+}
+
+#[test]
+fn the_first_reading_after_an_outage_is_recorded_at_once_and_none_from_before_it() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    change_unit(&mut site.published, 0, 1, |unit| unit.state = UnitState::Offline);
+    assert_eq!(site.publish(3), 1);
+    change_unit(&mut site.published, 0, 1, |unit| unit.state = UnitState::Online);
+    assert_eq!(site.publish(4), 1, "a reading from before the outage is no news");
+    site.read(5, 5.5);
+    assert_eq!(site.publish(6), 2, "and the next is, though it is due at 12");
+}
+
+#[test]
+fn a_reading_without_a_successor_is_recorded_once_more_as_stale() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    assert_eq!(site.publish(22), 1);
+    assert_eq!(site.publish(32), 2, "three intervals old");
+    assert_eq!(site.publish(62), 2);
+}
+
+#[test]
+fn a_device_that_a_reload_defines_later_is_alive_all_the_same() {
+    let mut site = Site::new();
+    let devices = site.plan.devices();
+    site.outbox.define(Vec::new());
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 0, "there is no device");
+    site.outbox.define(devices);
+    assert_eq!(site.publish(12), 1);
+}
