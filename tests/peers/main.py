@@ -16,6 +16,7 @@ import by_read
 import by_serial_client
 import by_serial_servers
 import by_sockets
+import by_sparkplug
 import by_tls
 import by_tshark
 import programs
@@ -36,6 +37,7 @@ PEERS = [
     ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
     ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),
     ("mosquitto, mosquitto_sub and paho-mqtt", by_mosquitto.CHECKS),
+    ("mosquitto and a Sparkplug host by pysparkplug", by_sparkplug.CHECKS),
     ("the program again", programs.AFTER),
     ("tshark", by_tshark.CHECKS),
     ("prometheus_client", by_metrics.CHECKS),
