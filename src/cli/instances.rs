@@ -8,7 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,6 @@ use tracing::debug;
 
 use super::command_error::CommandError;
 use super::service_user::is_root;
-use super::target::seen_from_here;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
 use crate::modbus::AduFraming;
@@ -321,6 +320,15 @@ fn addresses(path: &Path) -> Vec<SocketAddr> {
 
 /// Where the configuration is unless the command line says otherwise.
 pub(super) const CONFIGURATION: &str = "/etc/metergate/metergate.yaml";
+
+/// The address a listener has for clients on this machine.
+pub(super) fn seen_from_here(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    }
+}
 
 /// Where root's gateways are announced.
 const OF_ROOT: &str = "/run/metergate";

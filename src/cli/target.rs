@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::args::meter::ConnectionArgs;
 use super::command_error::CommandError;
 use super::exit::Exit;
-use super::instances;
+use super::instances::{self, seen_from_here};
 use super::port_holder::{PortHolder, held};
 use crate::client::{Client, SerialClient, SerialSettings, TcpClient};
 use crate::config::{self, Bus, Config, Listener};
@@ -379,15 +379,6 @@ fn reachable(listener: &Listener) -> Result<Target, CommandError> {
                 framing.name()
             ),
         )),
-    }
-}
-
-/// The address a listener has for clients on this machine.
-pub(super) fn seen_from_here(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::BusEntry;
+use super::bus::BusEntry;
 use super::section::{self, File};
 use super::settings::{Broker, Publication, device_name, topic_level};
 use super::token_file::read_password;

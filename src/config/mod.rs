@@ -10,6 +10,7 @@
 //! `config/metergate.yaml`.
 
 mod broker;
+mod bus;
 mod check;
 mod device;
 mod load;

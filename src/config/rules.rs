@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::section::{self, ListenerSection};
+use super::unit::show_identifiers;
+use super::value::Network;
 use crate::document::Reader;
 use crate::meter::Profile;
 use crate::server::{Permission, Rule};
@@ -39,7 +43,7 @@ pub(super) fn check(listener: &ListenerSection, path: &str, reader: &mut Reader<
         reader.require(&rule.may, &format!("{path}.may"));
         let from = format!("{path}.from");
         if let Some(networks) = &rule.from {
-            super::check::check_networks(&networks.0, &from, reader);
+            check_networks(&networks.0, &from, reader);
         }
     }
     if !reader.is_sound(&key("rules")) {
@@ -68,9 +72,8 @@ pub(super) fn check(listener: &ListenerSection, path: &str, reader: &mut Reader<
             reader.warning(&at(index), &what, help);
         }
         let allow = listener.allow().into_iter().flat_map(|networks| &networks.0);
-        let overlaps = |one: &ipnet::IpNet| {
-            allow.clone().any(|network| network.0.contains(one) || one.contains(&network.0))
-        };
+        let overlaps =
+            |one: &IpNet| allow.clone().any(|network| network.0.contains(one) || one.contains(&network.0));
         if listener.allow().is_some() && !later.from.is_empty() && !later.from.iter().any(overlaps) {
             let what = "never fits: `allow` of the listener turns these addresses away";
             reader.warning(
@@ -106,10 +109,9 @@ pub(super) fn check_reach(
             let never = if unknown.len() == rule.units.len() { "never fits: " } else { "" };
             let what = format!(
                 "{never}clients of this listener reach no unit {}",
-                super::check::show_identifiers(unknown.into_iter())
+                show_identifiers(unknown.into_iter())
             );
-            let help =
-                format!("units there are: {}", super::check::show_identifiers(reached.keys().copied()));
+            let help = format!("units there are: {}", show_identifiers(reached.keys().copied()));
             reader.warning(&at("units"), &what, &help);
         }
         let Some(registers) = rule.registers.filter(|_| reader.is_sound(&at("registers"))) else { continue };
@@ -143,5 +145,18 @@ fn show_range(range: &RangeInclusive<u32>) -> String {
     match (range.start(), range.end()) {
         (first, last) if first == last => first.to_string(),
         (first, last) => format!("{first}-{last}"),
+    }
+}
+
+/// Warns of networks whose host bits are set, in the list at `path`.
+pub(super) fn check_networks(networks: &[Network], path: &str, reader: &mut Reader<'_, '_>) {
+    for (path, Network(found)) in reader.items(path, networks) {
+        if found.trunc() == *found {
+            continue;
+        }
+        let (whole, one) = (found.trunc(), IpNet::from(found.addr()));
+        let what = format!("{found} admits all of {whole}");
+        let help = format!("write {whole} if that is meant, else {one}");
+        reader.warning(&path, &what, &help);
     }
 }

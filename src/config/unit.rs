@@ -215,3 +215,18 @@ impl Standard {
 }
 
 const ALLOWED_FUNCTIONS: &str = "allowed: functions that only read, such as 0x41 of some makers";
+
+/// Formats identifiers in ascending order: `1, 5-8`.
+pub(super) fn show_identifiers(identifiers: impl Iterator<Item = u8>) -> String {
+    let mut runs: Vec<(u8, u8)> = Vec::new();
+    for id in identifiers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
+            Some(_) | None => runs.push((id, id)),
+        }
+    }
+    let shown = |(first, last): (u8, u8)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.into_iter().map(shown).collect::<Vec<_>>().join(", ")
+}

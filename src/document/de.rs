@@ -15,7 +15,9 @@ use serde::forward_to_deserialize_any;
 
 use super::did_you_mean;
 use super::problem::Spot;
-use super::tree::{Entry, Node, NodeKind, shorten};
+use super::sections::Keys;
+use super::text::shorten;
+use super::tree::{Entry, Node, NodeKind};
 
 /// A value written as one scalar.
 pub(crate) trait Scalar: Sized {
@@ -451,9 +453,3 @@ pub(crate) fn section<T: for<'de> Deserialize<'de>>() -> (&'static str, Keys) {
 pub(super) fn allowed<T: for<'de> Deserialize<'de>>() -> Option<ErrorKind> {
     T::deserialize(NodeDeserializer { node: &ABSENT, pass: &Pass::default() }).err().map(|error| error.kind)
 }
-
-/// The keys of a section.
-pub(crate) type Keys = &'static [&'static str];
-
-/// The sections of a kind of file: functions that return display name and keys.
-pub(crate) type Sections = [fn() -> (&'static str, Keys)];

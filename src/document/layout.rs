@@ -4,9 +4,9 @@
 //! lines are examined first, and the parser's complaint is used only for the mistakes that remain. This module never
 //! decides whether there is a mistake. Source: YAML 1.2.2, chapters 5 to 8.
 
-use super::de::Sections;
 use super::problem::Spot;
-use super::tree::shorten;
+use super::sections::Sections;
+use super::text::shorten;
 
 /// The cause of a syntax error.
 pub(super) struct SyntaxFault {

@@ -13,6 +13,7 @@ mod duration;
 mod layout;
 mod problem;
 mod reader;
+mod sections;
 mod text;
 mod tree;
 mod value;

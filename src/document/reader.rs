@@ -5,11 +5,13 @@
 
 use serde::Deserialize;
 
-use super::de::{Error, ErrorKind, Keys, NodeDeserializer, Pass, Sections, allowed, keys};
+use super::de::{Error, ErrorKind, NodeDeserializer, Pass, allowed, keys};
 use super::nearest;
 use super::problem::{Faults, Problem, Problems, Spot, unreadable};
+use super::sections::{Keys, Sections};
+use super::text::shorten;
 use super::text::{bounded, first_control_character};
-use super::tree::{self, Entry, Node, NodeKind, join, shorten};
+use super::tree::{self, Entry, Node, NodeKind, join};
 use super::value::wrong_length;
 
 /// One section of a file: a struct whose container attribute `rename` is its display name, after "of".

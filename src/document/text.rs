@@ -68,3 +68,13 @@ fn not_utf8(bytes: &[u8], at: usize, name: &str) -> Problems {
 
 /// Largest size of a file in bytes.
 pub(crate) const MAX_FILE: u64 = 1024 * 1024;
+
+/// Text on one line, shortened to fit a message.
+pub(crate) fn shorten(text: &str) -> String {
+    let line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
+    if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
+}
+
+/// Characters of the file's text repeated in a message.
+const LONGEST_QUOTE: usize = 60;

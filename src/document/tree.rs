@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::de::Sections;
 use super::layout::{self, FaultPlace};
 use super::problem::{Faults, Spot};
+use super::sections::Sections;
+use super::text::shorten;
 
 /// One value of the file.
 #[derive(Debug)]
@@ -133,13 +134,6 @@ pub(crate) fn read(text: &str, expected: &str, sections: &Sections, faults: &mut
         );
     }
     builder.root
-}
-
-/// Text on one line, shortened to fit a message.
-pub(crate) fn shorten(text: &str) -> String {
-    let line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
-    if text.chars().count() > LONGEST_QUOTE { line + "..." } else { line }
 }
 
 enum ParseStep {
@@ -358,6 +352,3 @@ fn spot_of(span: Span) -> Spot {
 
 /// Levels of lists and mappings; the configuration and the profiles need six.
 const MAX_DEPTH: usize = 16;
-
-/// Characters of the file's text repeated in a message.
-const LONGEST_QUOTE: usize = 60;

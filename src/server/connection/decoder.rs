@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::task::PARTIAL_ADU_TIMEOUT;
 use crate::modbus::mbap::{self, Adu, FramingError};
 use crate::modbus::{AduFraming, Delimited, Dropped, REQUEST_PAUSE, RequestDelimiter};
 
@@ -154,3 +153,6 @@ impl RtuDecoder {
         }
     }
 }
+
+/// An incomplete ADU that began this long ago closes the connection.
+pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);

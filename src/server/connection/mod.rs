@@ -38,9 +38,10 @@ pub mod serial_client;
 mod session;
 mod task;
 
+pub use decoder::PARTIAL_ADU_TIMEOUT;
 pub use in_flight::{BACKSTOP_MARGIN, DEADLINE_MARGIN, REFUSAL_DELAY, line_deadline};
 pub use peer::{PeerState, Receive};
-pub use task::{PARTIAL_ADU_TIMEOUT, SHUTDOWN_TIMEOUT, WRITE_TIMEOUT, run};
+pub use task::{SHUTDOWN_TIMEOUT, WRITE_TIMEOUT, run};
 
 /// The number of the next connection of this process.
 pub(crate) fn next_connection() -> u64 {

@@ -424,9 +424,6 @@ fn ready_now<T>(poll: Poll<T>) -> Option<T> {
     }
 }
 
-/// An incomplete ADU that began this long ago closes the connection.
-pub const PARTIAL_ADU_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A reply that the kernel has not accepted for this long closes the connection.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
