@@ -60,7 +60,7 @@ impl Past {
         // The time of these meters begins a day ago by being called now.
         let began = Instant::now();
         let budget = Budget::of(&bus.line, began);
-        let meters = chain.new_meters(began).into_iter().enumerate().zip(&chain.meters);
+        let meters = Meter::all_of(chain, began).into_iter().enumerate().zip(&chain.meters);
         let heard = meters.filter(|((index, _), settings)| is_heard(chain, *index, settings));
         let per_minute = (MOST_READS / (chain.meters.len() * READING_MINUTES).max(1)).clamp(1, 6);
         let units = heard.filter_map(|((_, mut meter), settings)| {

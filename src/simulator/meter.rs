@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::meter_state::{FIRMWARE, MeterState};
 use super::outage::Outage;
 use super::registers::{Map, Writable};
-use super::settings::{Fault, FaultKind, MeterSettings};
+use super::settings::{ChainSettings, Fault, FaultKind, MeterSettings};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
 
 /// One meter of a chain.
@@ -26,6 +26,22 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// The meters of a chain as they are when they begin to run, at `began`: [`age`](ChainSettings::age) before it is
+    /// opened.
+    #[must_use]
+    pub fn all_of(chain: &ChainSettings, began: Instant) -> Vec<Self> {
+        let meter = |(index, meter): (usize, &MeterSettings)| {
+            let since_opening =
+                chain.faults.iter().map(|fault| Fault { at: fault.at + chain.age, ..fault.clone() });
+            let all = chain.past.iter().cloned().chain(since_opening);
+            let own: Vec<Fault> = all.filter(|fault| fault.meters.contains(&index)).collect();
+            // Of two with one identifier each has its own load.
+            let before = chain.meters[..index].iter().filter(|other| other.unit == meter.unit).count();
+            Self::new(meter, &own, chain.seed.wrapping_add((before as u64) << 32), began)
+        };
+        chain.meters.iter().enumerate().map(meter).collect()
+    }
+
     /// A meter whose totals begin to run at `now`; equal seeds make equal meters. Of its `faults` it applies those of
     /// the service and of its power; faults of the line are applied by the line.
     #[must_use]

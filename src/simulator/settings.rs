@@ -3,11 +3,9 @@
 //! Plain values that `scenario` reads from a file and the command line builds itself; nothing is decided here.
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
-
-use super::meter::Meter;
 
 /// The line, the meters on it and their faults.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,21 +143,6 @@ impl ChainSettings {
             past: Vec::new(),
             seed,
         }
-    }
-
-    /// The meters as they are when they begin to run, at `began`: [`age`](Self::age) before the chain is opened.
-    #[must_use]
-    pub fn new_meters(&self, began: Instant) -> Vec<Meter> {
-        let meter = |(index, meter): (usize, &MeterSettings)| {
-            let since_opening =
-                self.faults.iter().map(|fault| Fault { at: fault.at + self.age, ..fault.clone() });
-            let all = self.past.iter().cloned().chain(since_opening);
-            let own: Vec<Fault> = all.filter(|fault| fault.meters.contains(&index)).collect();
-            // Of two with one identifier each has its own load.
-            let before = self.meters[..index].iter().filter(|other| other.unit == meter.unit).count();
-            Meter::new(meter, &own, self.seed.wrapping_add((before as u64) << 32), began)
-        };
-        self.meters.iter().enumerate().map(meter).collect()
     }
 }
 

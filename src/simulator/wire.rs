@@ -67,7 +67,7 @@ impl Wire {
     pub fn new(settings: ChainSettings, now: Instant) -> Self {
         let age = settings.age;
         Self {
-            meters: settings.new_meters(now).into_iter().map(|meter| meter.aged(age)).collect(),
+            meters: Meter::all_of(&settings, now).into_iter().map(|meter| meter.aged(age)).collect(),
             started: now,
             rate: settings.baud_rate,
             state: State::Idle,

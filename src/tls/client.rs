@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error};
 use tokio_rustls::{TlsConnector, client};
 
-use super::server::{TlsFault, TlsKey, all, certificates, private_key};
+use super::files::{TlsFault, TlsKey, all, certificates, private_key};
 use super::trust::{Trust, config};
 
 /// The files of a client.

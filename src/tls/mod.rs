@@ -5,7 +5,8 @@
 //! Source: MODBUS/TCP Security Protocol Specification, MB-TCP-Security-v36 (2021-07-30).
 //!
 //! ```text
-//! server      certificate, key, client CA and revocation list of a listener, loaded and checked
+//! files       the files named in the configuration, read and described
+//! server      certificate, key, client CA and revocation list of a listener, checked together
 //! verifier    which clients are accepted
 //! certificate what a certificate says: subject, validity, names, role
 //! role        the role in a client's certificate
@@ -19,6 +20,7 @@
 pub mod certificate;
 mod client;
 mod failure;
+mod files;
 pub mod issue;
 pub mod role;
 mod server;
@@ -29,8 +31,9 @@ mod verifier;
 pub use certificate::{Certificate, Validity};
 pub use client::{TlsClient, TlsClientFiles, describe_server};
 pub use failure::HandshakeFailure;
+pub use files::{TlsFault, TlsFiles};
 pub use role::{NoRole, role_in};
-pub use server::{ClientIdentity, TlsFault, TlsFiles, TlsServer};
+pub use server::{ClientIdentity, TlsServer};
 pub use stream::{TlsReader, TlsStream, TlsWriter, accept, split};
 pub use trust::{Trust, connect, read_certificates};
 pub use verifier::CHAIN_MAX;

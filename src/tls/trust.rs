@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsConnector, client};
 
-use super::server::FILE_MAX;
+use super::files::FILE_MAX;
 
 /// The certificates a client trusts: a server that shows exactly one of them, whatever its name, or one that an authority
 /// among them signed for its name.

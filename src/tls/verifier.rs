@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::certificate::{Certificate, instant, printable};
-use super::server::{TlsFault, TlsFiles, TlsKey};
+use super::files::{TlsFault, TlsFiles, TlsKey};
 
 /// Accepts a client if both of its parts do.
 #[derive(Debug)]

@@ -52,8 +52,9 @@ fn a_meter_of_an_age_is_the_one_that_began_so_long_ago() {
         faults: vec![fault(100 * SECOND, FaultKind::PowerCycle)],
         ..plain
     };
-    let mut began = chain.new_meters(start);
-    let mut opened: Vec<Meter> = chain.new_meters(start).into_iter().map(|meter| meter.aged(age)).collect();
+    let mut began = Meter::all_of(&chain, start);
+    let mut opened: Vec<Meter> =
+        Meter::all_of(&chain, start).into_iter().map(|meter| meter.aged(age)).collect();
     for (meter, opened) in began.iter_mut().zip(&mut opened) {
         for second in [0, 5, 99] {
             let now = start + second * SECOND;
