@@ -161,7 +161,7 @@ impl Summary {
             return None;
         }
         for broker in report.brokers.iter().filter(|_| wanted.is_none()) {
-            problems.extend(problems_of(&broker.broker, &broker.findings));
+            problems.extend(problems_of(&broker.state.broker, &broker.findings));
         }
         problems.sort_by_key(|problem| std::cmp::Reverse(problem.state));
         let count = |state| problems.iter().filter(|problem| problem.state == state).count();

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::collect;
 use super::current_findings::{NOTHING, baseline, findings, of_broker, of_clients, track};
 use super::history::History;
-use super::model::{PortState, UnitState};
+use super::model::{Broker, PortState, UnitState};
 use super::published::{Published, PublishedBroker, PublishedBus, PublishedUnit};
 use super::spans::{age, fine_millis};
 use crate::findings::{Finding, Kind, Remedy, Severity, Track};
@@ -30,9 +31,10 @@ pub struct DoctorReport {
 /// One broker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BrokerReport {
-    /// Where it is.
-    pub broker: String,
-    /// What is wrong with the connection to it.
+    /// The connection to it, and what it got.
+    #[serde(flatten)]
+    pub state: Broker<'static>,
+    /// What is wrong with it.
     pub findings: Vec<ReportedFinding>,
 }
 
@@ -119,7 +121,7 @@ impl DoctorReport {
             report
         };
         let broker = |broker: &PublishedBroker| BrokerReport {
-            broker: broker.settings.address.to_string(),
+            state: collect::broker(broker, now).into_owned(),
             findings: of_broker(broker, now).into_iter().map(|finding| reported(finding, now)).collect(),
         };
         Self {

@@ -448,6 +448,29 @@ pub struct Broker<'a> {
     pub dropped: u64,
 }
 
+impl Broker<'_> {
+    /// The same without what it borrows.
+    #[must_use]
+    pub fn into_owned(self) -> Broker<'static> {
+        let owned = |text: Text<'_>| Text::Owned(text.into_owned());
+        Broker {
+            broker: owned(self.broker),
+            client_id: owned(self.client_id),
+            status_topic: owned(self.status_topic),
+            connected: self.connected,
+            connected_for_ms: self.connected_for_ms,
+            away_for_ms: self.away_for_ms,
+            last_error: self.last_error,
+            connections: self.connections,
+            published: self.published,
+            published_per_second: self.published_per_second,
+            queued: self.queued,
+            queued_bytes: self.queued_bytes,
+            dropped: self.dropped,
+        }
+    }
+}
+
 /// What a listener or a client counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "docs/http-api.md explains the fields of the JSON")]

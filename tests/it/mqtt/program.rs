@@ -2,13 +2,14 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::mqtt_broker::{Broker, Manners, Publish, Seen, publish};
-use crate::support::page::get;
+use crate::support::page::{get, get_until};
 use crate::support::program::{Folder, Program, chain};
 
 pub(super) struct Site {
@@ -107,7 +108,7 @@ fn states_and_readings_come_as_documented_and_a_stop_says_goodbye() {
 #[test]
 fn a_check_says_how_much_is_published_and_below_which_topic_entities_are_announced() {
     let site = Site::new(SocketAddr::from(([127, 0, 0, 1], 1883)), "    home_assistant: ha\n");
-    let check = std::process::Command::new(env!("CARGO_BIN_EXE_metergate"))
+    let check = Command::new(env!("CARGO_BIN_EXE_metergate"))
         .args(["check".as_ref(), site.config.as_os_str()])
         .output()
         .unwrap();
@@ -115,6 +116,32 @@ fn a_check_says_how_much_is_published_and_below_which_topic_entities_are_announc
     let volume = " in 6 blocks of 2 units every 1s: about 518400 messages and ";
     assert!(printed.contains(volume), "{printed}");
     assert!(printed.contains("#   Home Assistant's discovery at ha/+/site/#\n"), "{printed}");
+}
+
+#[test]
+fn doctor_says_of_each_broker_since_when_it_is_there_and_what_waits() {
+    let broker = Broker::start();
+    let address = broker.address();
+    let site = Site::new(address, "");
+    let _meters = chain(&site.line, "1-2");
+    let mut program = site.run();
+    let page = program.status_page();
+    broker.message("site/riser-a/1/floats");
+    let doctor = || {
+        let asked = Command::new(env!("CARGO_BIN_EXE_metergate"))
+            .args(["doctor", "--status", &page.to_string()])
+            .output();
+        String::from_utf8(asked.unwrap().stdout).unwrap()
+    };
+    let said = doctor();
+    assert!(said.contains(&format!("mqtt://{address}: connected for ")), "{said}");
+    assert!(said.contains(" readings wait, 0 dropped\n"), "{said}");
+    drop(broker);
+    let found =
+        get_until(page, "/api/v1/checkup", |answer| answer.json()["brokers"][0]["away_for_ms"].is_u64());
+    assert_eq!(found.json()["brokers"][0]["connected"], false);
+    let said = doctor();
+    assert!(said.contains(&format!("mqtt://{address}: not connected for ")), "{said}");
 }
 
 #[test]
@@ -175,7 +202,7 @@ fn what_was_kept_while_the_broker_was_away_comes_oldest_first_with_its_own_time(
     let mut program = site.run();
     let page = program.status_page();
     program.line_with("connection refused by");
-    crate::support::page::get_until(page, "/api/v1/status", |answer| {
+    get_until(page, "/api/v1/status", |answer| {
         let broker = &answer.json()["brokers"][0];
         broker["queued"].as_u64().unwrap_or_default() >= 12
     });
