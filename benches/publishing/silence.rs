@@ -11,14 +11,19 @@ use crate::wire::Seen;
 pub(crate) fn measure() -> Vec<Row> {
     let sites = Site::pair("0s");
     let mut gaps = [Vec::new(), Vec::new()];
+    let mut ratios = Vec::new();
     for round in 0..ROUNDS {
+        let mut medians = [0.0; 2];
         for index in [round % 2, 1 - round % 2] {
-            gaps[index].extend(gaps_of(&load(&sites[index])));
+            let of_round = gaps_of(&load(&sites[index]));
+            medians[index] = median(&of_round);
+            gaps[index].extend(of_round);
         }
+        ratios.push(medians[1] / medians[0]);
     }
     let silence = PACE.silence().as_secs_f64() * 1e6;
     let [alone, publishing] = &gaps;
-    let share = median(publishing) / median(alone);
+    let share = median(&ratios);
     let inside = |gaps: &[f64]| gaps.iter().filter(|gap| **gap < silence).count();
     let shape = |gaps: &[f64]| {
         let at = |share| quantile(gaps, share) - silence;
