@@ -206,6 +206,7 @@ impl<T> Line<T> {
                 self.record_stray(now.instant);
             }
             PortEvent::Interrupted => {
+                self.cache.interrupt();
                 let ended = self.wire.interrupt(now.instant);
                 self.interrupt(ended, now);
                 self.record_stray(now.instant);
@@ -272,6 +273,12 @@ impl<T> Line<T> {
     #[must_use]
     pub fn settings(&self) -> &LineSettings {
         &self.settings
+    }
+
+    /// Whether a request is on the wire.
+    #[must_use]
+    pub fn is_awaiting_answer(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// Whether no request is on the wire and none waits.
@@ -785,33 +792,15 @@ impl<T> Line<T> {
         }
     }
 
-    /// The connection has ended in the usual course. A read on the wire waits for the next one, once more than `retries`
-    /// of none; whether a write was carried out is unknown.
+    /// The connection has ended in the usual course. To the unit of a request on the wire this is silence, because many
+    /// servers hang up on a unit or a function they do not know. A read waits for the next connection, once more than
+    /// `retries` of none; whether a write was carried out is unknown.
     fn interrupt(&mut self, ended: Option<Ended>, now: Now) {
-        let Some((in_flight, ended)) = self.in_flight.take().zip(ended) else { return };
-        let wire_end = ended.wire_end;
-        let in_flight = self.close_transaction(ended, in_flight, Outcome::PortLost, now.instant);
-        let InFlight { item, own, .. } = in_flight;
-        match item.target {
-            Target::Broadcast => self.wire.block_until(wire_end + self.settings.turnaround_delay),
-            Target::Unit(_) => {}
+        let Some(ended) = ended else { return };
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.item.target == Target::Broadcast) {
+            return self.abandon(Some(ended), Outcome::PortLost, now);
         }
-        let (target, pdu, purpose) = (item.target, item.pdu.clone(), item.purpose);
-        let is_repeated = if own.is_none()
-            && item.pdu.is_read()
-            && item.attempts <= self.settings.retries.max(1)
-            && !self.closing
-        {
-            self.retry_or_give_up(item, Retry::Allowed, AttemptFailure::Interrupted, now.instant)
-        } else {
-            for waiter in item.waiters {
-                self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
-            }
-            false
-        };
-        if !is_repeated {
-            self.undo_trial(target, &pdu, purpose);
-        }
+        self.fail(ended, AttemptFailure::Interrupted, now);
         self.settle_client_probes();
     }
 
@@ -857,10 +846,17 @@ impl<T> Line<T> {
             }
         }
         let is_silent = self.silent_line.is_silent();
+        let retries = match failure {
+            AttemptFailure::Interrupted => self.settings.retries.max(1),
+            AttemptFailure::Silent
+            | AttemptFailure::Truncated
+            | AttemptFailure::Garbled
+            | AttemptFailure::Misfit => self.settings.retries,
+        };
         let may_retry = !item.is_sent_once()
             && own.is_none()
             && failure != AttemptFailure::Misfit
-            && item.attempts <= self.settings.retries
+            && item.attempts <= retries
             && !self.closing;
         let retry = if may_retry { Retry::Allowed } else { Retry::Refused };
         // A whole answer came, though damaged or misfitting: none is owed.
@@ -1325,7 +1321,9 @@ impl<T> Line<T> {
         for waiter in out {
             self.reply(waiter.to, Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND));
         }
-        if stay.is_empty() {
+        // A reading that a connection took with it has not been made: its interval has not begun.
+        let is_read_again = item.background && failure == AttemptFailure::Interrupted && again;
+        if stay.is_empty() && !is_read_again {
             if let Some(unit) = self.units.get_mut(id) {
                 unit.forget_item(item.key);
             }
@@ -1336,8 +1334,8 @@ impl<T> Line<T> {
         }
         item.waiters = stay;
         self.has_requeued = true;
-        // Clients wait for it: it must not prevent readings of other units from being planned.
-        item.background = false;
+        // Where clients wait for it, it must not prevent readings of other units from being planned.
+        item.background = item.waiters.is_empty();
         self.scheduler.queue_mut().requeue(item);
         true
     }
@@ -1466,10 +1464,17 @@ impl<T> Line<T> {
         let Some((in_flight, ended)) = self.in_flight.take().zip(ended) else { return };
         let (sent_at, wire_end) = (ended.sent_at, ended.wire_end);
         let in_flight = self.close_transaction(ended, in_flight, outcome, now.instant);
-        let InFlight { item, epoch, turn, begun, .. } = in_flight;
+        let InFlight { item, own, epoch, turn, begun, .. } = in_flight;
         match item.target {
             Target::Broadcast => self.wire.block_until(wire_end + self.settings.turnaround_delay),
-            Target::Unit(_) => {
+            Target::Unit(id) => {
+                if own == Some(OwnPurpose::Probe) {
+                    // Due at once otherwise: a probe that ends the connection would end each one after it.
+                    let pause = self.probe_pause_max(now.instant.saturating_duration_since(sent_at));
+                    if let Some(unit) = self.units.get_mut(id) {
+                        unit.note_probe_failure(now.instant, pause);
+                    }
+                }
                 let sent_at = Now { instant: sent_at, ..begun };
                 self.owe(&item, None, Sending { sent_at, wire_end, epoch, turn }, now.instant);
                 self.undo_trial(item.target, &item.pdu, item.purpose);

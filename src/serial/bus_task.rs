@@ -189,6 +189,7 @@ where
                         }
                         // A line that is free would send it at once. Dropped, it reports that it was not sent.
                         if !request.to.is_gone() {
+                            self.port.hasten_reconnection();
                             self.line.handle_request(request, clock::now());
                         }
                     }
@@ -325,8 +326,14 @@ where
                 debug!(bus = %self.name, "port still closed: {device}: {problem}");
                 None
             }
-            PortChange::Interrupted(problem) => {
-                debug!(bus = %self.name, "{device}: {problem}; connecting again");
+            PortChange::Interrupted { problem, hang_ups } => {
+                if hang_ups == HANG_UPS_NOTED
+                    && let Some(held_back) = self.permit(LogKind::Port)
+                {
+                    warn!(bus = %self.name, held_back, "{device}: {problem} on a request {hang_ups} times in a row");
+                } else {
+                    debug!(bus = %self.name, "{device}: {problem}; connecting again");
+                }
                 Some(PortEvent::Interrupted)
             }
             PortChange::Lost(problem) => {
@@ -398,3 +405,6 @@ fn kind_of(event: &Event) -> LogKind {
         | Event::LearnLimit { .. } => LogKind::Background,
     }
 }
+
+/// So many connections in a row that end on a request are worth a line in the log.
+const HANG_UPS_NOTED: u32 = 3;

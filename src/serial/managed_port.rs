@@ -34,8 +34,12 @@ pub struct ManagedPort<S, F, O> {
     opened_at: Instant,
     /// Whether anything was received since it was opened.
     has_received: bool,
-    /// Whether the connection has ended in the usual course and is being made again.
-    is_interrupted: bool,
+    /// Whether something was sent since.
+    is_awaiting: bool,
+    /// The connection has ended in the usual course and is being made again.
+    interruption: Option<Interruption>,
+    /// How the last connections ended that brought nothing, and how many of them in a row so.
+    fruitless: Option<(Interruption, u32)>,
     view: PortView,
     published: Arc<ArcSwap<PortView>>,
     /// The driver's counters at the last reading, and when they are read again.
@@ -45,6 +49,15 @@ pub struct ManagedPort<S, F, O> {
     reopen_pause: Duration,
     /// The last problem that was reported.
     reported: Option<String>,
+}
+
+/// When a server closed its connection in the usual course.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interruption {
+    /// While nothing was asked: the next request is reason enough to connect again.
+    Idle,
+    /// On a request.
+    OnRequest,
 }
 
 /// What happens at a port.
@@ -70,8 +83,13 @@ pub enum PortChange {
     StillClosed(String),
     /// It was open and is lost.
     Lost(String),
-    /// The connection has ended in the usual course, and is made again at once.
-    Interrupted(String),
+    /// The connection has ended in the usual course, and is made again.
+    Interrupted {
+        /// How it ended.
+        problem: String,
+        /// How many in a row have ended on a request and brought nothing.
+        hang_ups: u32,
+    },
     /// It has been made again.
     Reconnected(String),
     /// It cannot be made again, and counts as lost; a report is confirmed like one of [`NotOpened`](Self::NotOpened).
@@ -97,7 +115,9 @@ where
             port: None,
             opened_at: Instant::now(),
             has_received: false,
-            is_interrupted: false,
+            is_awaiting: false,
+            interruption: None,
+            fruitless: None,
             view: PortView::default(),
             published,
             line_errors: LineErrors::default(),
@@ -157,7 +177,8 @@ where
         self.close();
         self.reopen_pause = REOPEN_MIN;
         self.reported = None;
-        self.is_interrupted = false;
+        self.interruption = None;
+        self.fruitless = None;
         let change = self.begin_opening();
         if self.opening.is_some() {
             self.view.fail(CONNECTING.to_owned());
@@ -195,7 +216,15 @@ where
             Ok(written) => written,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes to send")),
         };
+        self.is_awaiting = true;
         written.map_err(|error| self.lose(&error))
+    }
+
+    /// Something is to be sent: a server that has closed an idle connection is connected to now.
+    pub fn hasten_reconnection(&mut self) {
+        if self.interruption == Some(Interruption::Idle) {
+            self.reopen_at = self.reopen_at.min(Instant::now().max(self.opened_at + RECONNECT_MIN));
+        }
     }
 
     /// The problem of [`PortChange::NotOpened`] was reported; the same one is no news any more.
@@ -210,6 +239,7 @@ where
             Ok(0) => PortActivity::Changed(self.lose(&io::ErrorKind::UnexpectedEof.into())),
             Ok(length) => {
                 self.has_received = true;
+                self.is_awaiting = false;
                 PortActivity::Read(length)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => PortActivity::Nothing,
@@ -222,7 +252,7 @@ where
             Ok(port) => {
                 let line_errors = (port.line_errors)(&port.stream);
                 let report = port.report.clone();
-                let was_interrupted = std::mem::take(&mut self.is_interrupted);
+                let was_interrupted = self.interruption.take().is_some();
                 if !was_interrupted {
                     self.view.open(&report, Instant::now().into_std());
                     if line_errors.is_some() {
@@ -232,6 +262,7 @@ where
                 }
                 self.opened_at = Instant::now();
                 self.has_received = false;
+                self.is_awaiting = false;
                 self.line_errors = line_errors.unwrap_or_default();
                 self.line_errors_at = Instant::now() + LINE_ERRORS_PERIOD;
                 self.reported = None;
@@ -244,7 +275,7 @@ where
             Err(error) => {
                 self.schedule_reopen();
                 let problem = error.to_string();
-                let was_interrupted = std::mem::take(&mut self.is_interrupted);
+                let was_interrupted = self.interruption.take().is_some();
                 if was_interrupted {
                     self.view.lose(problem.clone());
                 } else if self.reported.as_ref() == Some(&problem) {
@@ -278,12 +309,7 @@ where
     fn lose(&mut self, error: &io::Error) -> PortChange {
         let problem = describe_loss(&self.device, error);
         if self.is_interruption(error) {
-            self.close();
-            self.is_interrupted = true;
-            self.reopen_at = Instant::now().max(self.opened_at + RECONNECT_MIN);
-            self.reopen_pause = REOPEN_MIN;
-            self.reported = None;
-            return PortChange::Interrupted(problem);
+            return self.interrupt(problem);
         }
         // One that is lost soon after each opening is not to be opened ever faster.
         if self.opened_at.elapsed() >= STEADY {
@@ -296,16 +322,39 @@ where
         PortChange::Lost(problem)
     }
 
-    /// Whether a Modbus TCP server has closed a connection that had served its purpose. Many do so after some idle time,
-    /// some after each answer; it is no fault.
+    /// Whether a Modbus TCP server has closed a connection in the usual course. Many do so after some idle time, some
+    /// after each answer, and some on a unit or a function they do not know: then the others of its units still answer.
     fn is_interruption(&self, error: &io::Error) -> bool {
         match self.device {
             PortDevice::Path(_) | PortDevice::Server(_) => false,
             PortDevice::ModbusTcp(_) => {
-                let has_served = self.has_received || self.opened_at.elapsed() >= STEADY;
-                has_served && connection::is_closed_by_server(error)
+                let is_usual = self.has_received || self.is_awaiting || self.opened_at.elapsed() >= ACCEPTED;
+                is_usual && connection::is_closed_by_server(error)
             }
         }
+    }
+
+    /// Connects again: at once after a connection that brought something, ever later after others.
+    fn interrupt(&mut self, problem: String) -> PortChange {
+        self.close();
+        let (interruption, longest) = match self.is_awaiting {
+            true => (Interruption::OnRequest, RECONNECT_MAX),
+            false => (Interruption::Idle, IDLE_RECONNECT_MAX),
+        };
+        // A request that crosses the end of an idle connection is the first that the server hangs up on.
+        let before = self.fruitless.filter(|(before, _)| *before == interruption);
+        let times =
+            if self.has_received { 0 } else { before.map_or(0, |(_, times)| times).saturating_add(1) };
+        self.fruitless = Some((interruption, times));
+        self.interruption = Some(interruption);
+        let pause = (RECONNECT_MIN * (1 << times.saturating_sub(1).min(DOUBLINGS_MAX))).min(longest);
+        // The first is made at once, if the one before has lasted.
+        let at = if times > 1 { Instant::now() + pause } else { self.opened_at + RECONNECT_MIN };
+        self.reopen_at = at.max(Instant::now());
+        self.reopen_pause = REOPEN_MIN;
+        self.reported = None;
+        let hang_ups = if interruption == Interruption::OnRequest { times } else { 0 };
+        PortChange::Interrupted { problem, hang_ups }
     }
 
     fn publish(&self) {
@@ -355,6 +404,16 @@ const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Shortest time between two connections to a server that closes each of them after an answer.
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
+
+/// The longest pause after connections that the server closed while nothing was asked.
+const IDLE_RECONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Doublings that take the shortest pause beyond each of the longest.
+const DOUBLINGS_MAX: u32 = 10;
+
+/// A server that keeps a connection for so long has accepted it; one that has no room for another client closes it
+/// sooner.
+const ACCEPTED: Duration = Duration::from_secs(1);
 
 /// A port that was open for so long is opened again after the first pause.
 const STEADY: Duration = Duration::from_secs(10);

@@ -102,15 +102,62 @@ async fn a_request_waits_for_the_connection_that_the_server_closed_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_request_on_which_the_server_hangs_up_costs_no_other_the_connection() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let unanswered = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    rig.opened(1).await;
+    let mut at = Vec::new();
+    for key in 1..=2 {
+        rig.ask(key).await;
+        for _ in 0..2 {
+            let mut stream = accept(&server).await;
+            at.push(Instant::now());
+            request(&mut stream).await;
+        }
+        assert_eq!(rig.answer().await, (key, unanswered.clone()), "its own failure");
+    }
+    assert!(at[3] - at[2] >= Duration::from_millis(70), "ever less often");
+    assert_eq!(rig.handle.view().load().port, PortState::Open);
+    rig.ask(3).await;
+    let mut stream = accept(&server).await;
+    serve(&mut stream, 3).await;
+    assert_eq!(rig.answer().await, (3, reply(3)));
+    let port = rig.port_view.load();
+    assert_eq!((port.openings, port.losses, port.problem.as_deref()), (1, 0, None), "no fault");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_idle_connections_is_no_fault_and_connected_to_for_the_next_request() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let idle = Duration::from_millis(1_100);
+    for _ in 0..4 {
+        let stream = accept(&server).await;
+        tokio::time::sleep(idle).await;
+        drop(stream);
+    }
+    assert_eq!(rig.handle.view().load().port, PortState::Open);
+    let asked = Instant::now();
+    rig.ask(1).await;
+    let mut stream = accept(&server).await;
+    serve(&mut stream, 1).await;
+    assert_eq!(rig.answer().await, (1, reply(1)));
+    assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+    let port = rig.port_view.load();
+    assert_eq!((port.openings, port.losses, port.problem.as_deref()), (1, 0, None), "no fault");
+}
+
+#[tokio::test]
 async fn a_server_that_closes_a_connection_it_has_not_served_is_a_fault_and_tried_ever_less_often() {
     let server = server().await;
     let mut rig = start_at(&server);
     let mut pauses = Vec::new();
-    for _ in 0..3 {
+    for losses in 1..=3 {
         drop(accept(&server).await);
         let closed = Instant::now();
-        let problem = rig.problem().await;
-        assert_eq!(problem, "the Modbus TCP server closed the connection");
+        let port = rig.port(|port| port.losses == losses).await;
+        assert_eq!(port.problem.as_deref(), Some("the Modbus TCP server closed the connection"));
         rig.ask(1).await;
         assert!(matches!(rig.answer().await.1, NO_PATH_AT_ONCE | NO_PATH));
         pauses.push(closed);

@@ -290,7 +290,7 @@ where
                 }
             }
             PortChange::StillClosed(problem) => debug!(%listener, "port still closed: {problem}"),
-            PortChange::Lost(problem) | PortChange::Interrupted(problem) => {
+            PortChange::Lost(problem) | PortChange::Interrupted { problem, .. } => {
                 if let Some(held_back) = permit() {
                     warn!(%listener, held_back, "port of the serial client lost: {problem}; trying to open it again");
                 }

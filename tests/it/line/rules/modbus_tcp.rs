@@ -1,10 +1,13 @@
 //! A connection to a Modbus TCP server in place of a serial line. Instants in milliseconds from its first moment.
 
+use std::time::Duration;
+
 use metergate::line::{
-    Answer, Event, LineSettings, Outcome, PortEvent, PortState, Protocol, Record, UnitState,
+    Answer, Event, LineSettings, Outcome, Pace, PolledBlock, PortEvent, PortState, Protocol, Record,
+    UnitState,
 };
 use metergate::modbus::mbap::FramingError;
-use metergate::modbus::pdu::ExceptionCode;
+use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use super::bench::{Ask, Bench, NO_RESPONSE, REFUSED_OFFLINE, Sent, reply, settings};
 
@@ -203,6 +206,64 @@ fn a_read_that_was_on_its_way_when_the_server_closed_is_sent_again_and_a_write_i
         Record::Stray(_) => None,
     });
     assert_eq!(outcomes.collect::<Vec<_>>(), [Outcome::PortLost; 3]);
+}
+
+#[test]
+fn a_unit_on_whose_requests_the_server_hangs_up_goes_off_line_and_is_probed_ever_less_often() {
+    let mut bench = bench(&[1, 2]);
+    let hang_up = |bench: &mut Bench| {
+        bench.port(PortEvent::Interrupted);
+        bench.to(bench.now() + 20.0);
+        bench.port(PortEvent::Opened);
+    };
+    let mut id = 0;
+    while bench.state(1) != UnitState::Offline {
+        id += 1;
+        assert!(id < 10, "{:?}", bench.state(1));
+        asked(&mut bench, id, 1);
+        hang_up(&mut bench);
+        if bench.next_sent().is_some() {
+            hang_up(&mut bench);
+        }
+        assert_eq!(bench.answer(), (id, NO_RESPONSE));
+        let healthy = asked(&mut bench, 100 + id, 2);
+        bench.answer_to(&healthy, &one(7));
+        assert_eq!(bench.answer(), (100 + id, reply(&one(7))));
+        bench.to(bench.now() + 900.0);
+    }
+    bench.read(90, Ask::of(1), 0, 1);
+    assert_eq!(bench.answer(), (90, REFUSED_OFFLINE));
+    let mut probes = Vec::new();
+    for end in [PortEvent::Interrupted, PortEvent::Lost, PortEvent::Interrupted] {
+        let probe = bench.sent();
+        assert_eq!(probe.unit, 1);
+        probes.push(probe.at);
+        bench.port(end);
+        bench.to(bench.now() + 20.0);
+        bench.port(PortEvent::Opened);
+    }
+    let pauses: Vec<f64> = probes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().all(|pause| *pause >= 1_000.0), "{pauses:?}");
+}
+
+#[test]
+fn a_background_reading_that_ends_with_its_connection_is_made_again_in_the_next() {
+    let mut settings = tcp(&[1]);
+    let range = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
+    let every = Pace::Every(Duration::from_secs(60));
+    settings.units[0].polling.blocks = vec![PolledBlock { range, core: None, measured: true, pace: every }];
+    let mut bench = Bench::new(settings);
+    while bench.next_sent().is_some() {}
+    bench.to(1.0);
+    let first = bench.sent();
+    bench.to(first.at + 5.0);
+    bench.port(PortEvent::Interrupted);
+    bench.to(first.at + 25.0);
+    bench.port(PortEvent::Opened);
+    let again = bench.sent();
+    assert_eq!((again.at, &again.pdu), (first.at + 25.0, &first.pdu));
+    bench.answer_to(&again, &[3, 4, 0, 1, 0, 2]);
+    assert_eq!(bench.sent().at, again.at + 60_000.0, "its interval begins with the reading that was made");
 }
 
 #[test]
