@@ -244,6 +244,7 @@ impl Attempted {
                 }
                 _ => WriteOutcome::Answered,
             },
+            Answer::Unreached(reply) => WriteOutcome::Unknown(reply.get(1).copied().map(ExceptionCode)),
             Answer::Sent => WriteOutcome::Broadcast,
             Answer::NotSent(code) | Answer::Refused(code) => match self.withdrawal {
                 Some(Withdrawal::Left) => WriteOutcome::ClientLeft,

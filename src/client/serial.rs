@@ -111,7 +111,7 @@ impl SerialClient {
             _ = &mut self.task => return Err(ended()),
         };
         match answer {
-            Answer::Reply(reply) => Ok(reply),
+            Answer::Reply(reply) | Answer::Unreached(reply) => Ok(reply),
             Answer::Sent => Err(Failure::Silent),
             Answer::NotSent(code) | Answer::NoAnswer(code) | Answer::Refused(code) => {
                 Err(self.failure(unit, code, garbled))

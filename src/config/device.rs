@@ -30,9 +30,10 @@ pub(super) fn leads_to(server: &ServerAddress, listener: SocketAddr) -> bool {
         host => host.parse().into_iter().collect(),
     };
     let reaches = |host: IpAddr| {
-        host == listener.ip()
-            || host.is_unspecified()
-            || (listener.ip().is_unspecified() && (host.is_loopback() || is_own(host)))
+        let is_here = || host.is_unspecified() || host.is_loopback() || is_own(host);
+        // A listener on [::] accepts IPv4, too, where no other has its port.
+        let is_accepted = host.is_ipv4() == listener.is_ipv4() || listener.is_ipv6();
+        host == listener.ip() || (listener.ip().is_unspecified() && is_accepted && is_here())
     };
     server.port() == listener.port() && hosts.into_iter().any(reaches)
 }
@@ -89,6 +90,21 @@ mod tests {
             ("[::1]:502", false),
         ] {
             assert_eq!(leads_to(&server, listener.parse().unwrap()), leads, "{listener}");
+        }
+    }
+
+    #[test]
+    fn an_address_leads_to_listeners_of_its_family_only_except_that_of_all_addresses() {
+        for (server, listener, leads) in [
+            ("[::1]:502", "0.0.0.0:502", false),
+            ("[::1]:502", "[::]:502", true),
+            ("127.0.0.1:502", "[::]:502", true),
+            ("127.0.0.1:502", "0.0.0.0:502", true),
+            ("0.0.0.0:502", "0.0.0.0:502", true),
+            ("0.0.0.0:502", "10.0.0.7:502", false),
+        ] {
+            let server = ServerAddress::parse(server).unwrap();
+            assert_eq!(leads_to(&server, listener.parse().unwrap()), leads, "{server:?} {listener}");
         }
     }
 

@@ -250,7 +250,13 @@ impl Cache {
     /// A background reading ended: charges its line time to the share and compares it with the estimate.
     pub(super) fn spend(&mut self, unit: &Unit, range: &ReadRange, took: Duration, events: &mut Vec<Event>) {
         let gap = unit.settings().request_gap;
-        let estimated = reading_cost(self.protocol, range, self.protocol.usual_response_time(), gap);
+        let usual = self.protocol.usual_response_time();
+        let pause = match self.protocol {
+            Protocol::Rtu(_) => usual,
+            // The configuration says nothing of how long a server takes: the plan is made with what was learned.
+            Protocol::Tcp => unit.planned_pause().unwrap_or(usual),
+        };
+        let estimated = reading_cost(self.protocol, range, pause, gap);
         let silence = self.protocol.silence().max(gap);
         let Some(plan) = &mut self.plan else { return };
         if !plan.spend(took + silence, estimated) {

@@ -59,6 +59,9 @@ pub struct Request<T> {
 pub enum Answer {
     /// The unit's reply PDU, a Modbus exception of the unit included, untouched.
     Reply(Bytes),
+    /// The exception PDU of a Modbus TCP server whose unit did not answer it, untouched. Whether a write was carried out
+    /// is unknown.
+    Unreached(Bytes),
     /// The broadcast was sent in full; no unit answers it.
     Sent,
     /// The gateway's own exception to a request that waited and was never sent.

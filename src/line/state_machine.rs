@@ -31,7 +31,7 @@ use super::record::{Cause, Misfit, Outcome, Received, Record};
 use super::recorder::{Closed, Recorder, Requesters};
 use super::request::{Answer, ListenerId, Request, Target};
 use super::scheduler::{NextRequest, OwnPurpose, Scheduler, Situation};
-use super::settings::{LineSettings, Replies, UnitId};
+use super::settings::{LineSettings, Protocol, Replies, UnitId};
 use super::silent_line::{SilentLine, Suspicion};
 use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
@@ -635,15 +635,18 @@ impl<T> Line<T> {
         };
         known.counters_mut().transactions += 1;
         let settings = known.settings();
+        let probe_timeout = match self.settings.protocol {
+            Protocol::Rtu(_) => known.probe_timeout(neighbour),
+            // A gateway works on a probe until its own timeout, and lets what comes after it wait.
+            Protocol::Tcp => settings.response_timeout,
+        };
         Outgoing {
             unit,
             request,
             response_timeout: match own {
-                Some(OwnPurpose::Probe | OwnPurpose::LineProbe) => known.probe_timeout(neighbour),
+                Some(OwnPurpose::Probe | OwnPurpose::LineProbe) => probe_timeout,
                 // Other requests may take longer than reads, and the outcome of a write is worth the wait.
-                None if item.purpose == Purpose::ClientProbe && item.pdu.range().is_some() => {
-                    known.probe_timeout(neighbour)
-                }
+                None if item.purpose == Purpose::ClientProbe && item.pdu.range().is_some() => probe_timeout,
                 Some(OwnPurpose::Confirmation | OwnPurpose::EchoCheck) | None => settings.response_timeout,
             },
             byte_timeout: settings.byte_timeout,
@@ -754,7 +757,7 @@ impl<T> Line<T> {
                 self.keep(id, &item.pdu, &frame.pdu, Origin { begun, latest, epoch }, &listeners);
             }
         }
-        self.answer_all(item, &frame.pdu, id, now);
+        self.answer_all(item, &frame.pdu, Answer::Reply, id, now);
     }
 
     /// The server answered that the unit has not, or that it has no way to the unit. The client gets its exception
@@ -774,7 +777,7 @@ impl<T> Line<T> {
         self.note_read_failure(id, &item, ReadFailure::NoAnswer, now.instant);
         let (pdu, purpose) = (item.pdu.clone(), item.purpose);
         // First, so that what is asked again for a part is refused with the rest if the unit is lost.
-        self.answer_all(item, &frame.pdu, id, now);
+        self.answer_all(item, &frame.pdu, Answer::Unreached, id, now);
         if self.silent_line.is_silent() {
             if purpose == Purpose::ClientProbe {
                 self.note_client_probe_unanswered(id, sent_at, now.instant);
@@ -1143,7 +1146,7 @@ impl<T> Line<T> {
                     item.waiters = rest;
                     self.scheduler.queue_mut().requeue(item);
                 }
-                self.answer_all(answered, &frame.pdu, id, now);
+                self.answer_all(answered, &frame.pdu, Answer::Reply, id, now);
             }
             (None, None) => {
                 let origin = Origin { begun, latest, epoch: owed.epoch };
@@ -1250,7 +1253,14 @@ impl<T> Line<T> {
     }
 
     /// Sends each waiter its part of the answer. If a wider read was refused, retries the waiters' own ranges.
-    fn answer_all(&mut self, item: Item<T>, reply: &Bytes, id: UnitId, now: Now) {
+    fn answer_all(
+        &mut self,
+        item: Item<T>,
+        reply: &Bytes,
+        answer_with: fn(Bytes) -> Answer,
+        id: UnitId,
+        now: Now,
+    ) {
         let exception = exception_of(reply);
         let is_shared_refusal = exception.is_some_and(|code| !is_passing(code));
         let asked = item.pdu.range();
@@ -1270,7 +1280,7 @@ impl<T> Line<T> {
                 _ => Some(with_function(reply, waiter.pdu.function())),
             };
             let answer =
-                part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), Answer::Reply);
+                part.map_or(Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND), answer_with);
             self.reply(waiter.to, answer);
         }
         self.retry_separately(Target::Unit(id), alone, item.attempts, now.instant);

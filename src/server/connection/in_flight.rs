@@ -435,8 +435,8 @@ impl RequestEntry {
             Stage::Unit { .. } | Stage::Postponed { .. } | Stage::Answered { .. } => None,
         };
         let (due, reply, served) = match (answer, &acknowledgement) {
-            (Answer::Reply(pdu), None) => (now, Some(pdu), Served::Unit),
-            (Answer::Sent | Answer::Reply(_), Some(acknowledgement)) => {
+            (Answer::Reply(pdu) | Answer::Unreached(pdu), None) => (now, Some(pdu), Served::Unit),
+            (Answer::Sent | Answer::Reply(_) | Answer::Unreached(_), Some(acknowledgement)) => {
                 (now, acknowledgement.clone(), Served::Acknowledged)
             }
             (Answer::Sent, None) => (now, exception(failed), Served::Refused),
@@ -467,7 +467,7 @@ fn answer_of_all(parts: &[BroadcastPart]) -> Option<Answer> {
     for part in parts {
         match part.answer.as_ref()? {
             Answer::Sent | Answer::Reply(_) => sent += 1,
-            Answer::NoAnswer(_) => may_be_sent += 1,
+            Answer::NoAnswer(_) | Answer::Unreached(_) => may_be_sent += 1,
             answer @ (Answer::NotSent(_) | Answer::Refused(_)) => {
                 unsent.get_or_insert_with(|| answer.clone());
             }
@@ -486,7 +486,7 @@ fn note_failure(header: Header, answer: &Answer) {
     match answer {
         Answer::NotSent(code) | Answer::Refused(code) => debug!(unit, %function, "never sent ({code})"),
         Answer::NoAnswer(code) => debug!(unit, %function, "no valid answer ({code})"),
-        Answer::Reply(_) | Answer::Sent => {}
+        Answer::Reply(_) | Answer::Unreached(_) | Answer::Sent => {}
     }
 }
 

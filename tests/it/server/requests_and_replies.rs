@@ -317,6 +317,7 @@ async fn each_outcome_of_a_write_has_its_record() {
         (Answer::Reply(WRITE.to_vec().into()), "answered", None),
         (Answer::Reply(vec![6, 0, 1, 0, 9].into()), "answered with another value", None),
         (Answer::Reply(vec![0x86, 3].into()), "refused by the unit", Some(ExceptionCode(3))),
+        (Answer::Unreached(vec![0x86, 0x0B].into()), UNKNOWN, Some(FAILED)),
         (Answer::Refused(NO_PATH), NEVER_SENT, Some(NO_PATH)),
         (Answer::NotSent(BUSY), NEVER_SENT, Some(BUSY)),
         (Answer::NoAnswer(FAILED), UNKNOWN, Some(FAILED)),

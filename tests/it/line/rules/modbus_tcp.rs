@@ -30,6 +30,10 @@ fn refused(code: u8) -> Answer {
     Answer::Reply(vec![0x83, code].into())
 }
 
+fn unreached(code: u8) -> Answer {
+    Answer::Unreached(vec![0x83, code].into())
+}
+
 fn asked(bench: &mut Bench, id: u32, unit: u8) -> Sent {
     bench.read(id, Ask::of(unit), 0, 1);
     bench.sent()
@@ -138,7 +142,7 @@ fn the_word_of_a_gateway_that_the_unit_did_not_answer_reaches_the_client_and_los
             let sent = asked(&mut bench, id, 1);
             bench.to(bench.now() + 300.0);
             bench.answer_to(&sent, &[0x83, code]);
-            assert_eq!(bench.answer(), (id, refused(code)), "untouched, and not asked again");
+            assert_eq!(bench.answer(), (id, unreached(code)), "untouched, and not asked again");
         }
         assert_eq!(bench.state(1), UnitState::Confirming);
         let confirmation = bench.sent();
@@ -153,6 +157,45 @@ fn the_word_of_a_gateway_that_the_unit_did_not_answer_reaches_the_client_and_los
         bench.answer_to(&probe, &one(5));
         assert_eq!(bench.state(1), UnitState::Online);
     }
+}
+
+#[test]
+fn a_probe_waits_as_long_as_any_request_because_a_gateway_works_on_it_for_as_long() {
+    let mut bench = bench(&[1, 2]);
+    let sent = asked(&mut bench, 1, 2);
+    bench.to(10.0);
+    bench.answer_to(&sent, &one(5));
+    bench.answer();
+    for id in 2..12 {
+        if bench.state(1) != UnitState::Offline {
+            asked(&mut bench, id, 1);
+            assert_eq!(bench.answer(), (id, NO_RESPONSE));
+            bench.to(bench.now() + 600.0);
+        }
+    }
+    assert_eq!(bench.state(1), UnitState::Offline);
+    while bench.next_sent().is_some() {}
+    let probe = bench.sent();
+    bench.read(90, Ask::of(2), 0, 1);
+    assert_eq!(probe.unit, 1);
+    assert_eq!((bench.sent().at - probe.at).round(), 500.0);
+}
+
+#[test]
+fn a_server_that_takes_as_long_as_was_learned_causes_no_overrun() {
+    let mut settings = tcp(&[1]);
+    let range = ReadRange { function: FunctionCode::READ_HOLDING_REGISTERS, start: 0, quantity: 2 };
+    let every = Pace::Every(Duration::from_secs(1));
+    let block = PolledBlock { range, core: None, measured: true, pace: every };
+    settings.units[0].polling.blocks = vec![block];
+    let mut bench = Bench::new(settings);
+    for _ in 0..400 {
+        let sent = bench.sent();
+        bench.to(sent.at + 200.0);
+        bench.answer_to(&sent, &[3, 4, 0, 1, 0, 2]);
+    }
+    let overrun = bench.view.polling.overrun.expect("a comparison");
+    assert!((0.99..1.01).contains(&overrun), "{overrun}");
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Invariants {
         let asked =
             self.asked.remove(&id).ok_or_else(|| format!("request {id} has its answer: {answer:?}"))?;
         match answer {
-            Answer::Reply(reply) => self.data(id, &asked, reply, now)?,
+            Answer::Reply(reply) | Answer::Unreached(reply) => self.data(id, &asked, reply, now)?,
             Answer::Sent => {
                 check(asked.target == Target::Broadcast, || format!("request {id} is no broadcast"))?;
                 check(self.times_sent(&asked) == 1, || format!("broadcast {id} is not on the wire"))?;
