@@ -1,15 +1,16 @@
 //! The wire of a connection to a Modbus TCP server: a meter with an Ethernet port, or another gateway.
 //!
 //! Owns the transaction identifiers, which exclude a late answer exactly: an answer belongs to a request if it has its
-//! identifier, its unit and its function, and to none otherwise. So nothing is owed, and no silence is needed. Source:
-//! MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1.3 and 4.4.2.
+//! identifier, its unit and its function, and to none otherwise. So nothing is owed, and no silence is needed. A gateway
+//! that still works on a request given up lets the next one wait, so that is held back for as long as late answers were
+//! seen to take. Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapters 3.1.3 and 4.4.2.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::modbus::mbap::{self, Adu};
+use crate::modbus::mbap::{self, Adu, FramingError};
 use crate::modbus::pdu::ExceptionCode;
 use crate::modbus::reply;
 
@@ -39,6 +40,55 @@ pub(super) struct MbapWire {
     blocked_until: Option<Instant>,
     /// Whether the server closes the connection after each answer. The next request then waits for that.
     is_closed_after_answer: bool,
+    /// How long late answers have taken, where the server answers one request after the other.
+    lateness: Option<Lateness>,
+    /// Nothing is sent before, because the server works on the request given up last.
+    held: Option<Held>,
+    /// The requests given up since the connection last brought anything.
+    unheard: Option<Unheard>,
+    /// How long the next connection may bring nothing.
+    patience: Patience,
+}
+
+/// Why a connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnection {
+    /// What came is no Modbus TCP; nothing after it can be decoded.
+    Misframed(FramingError),
+    /// The server takes requests and answers none, or has stopped within an answer.
+    Hung,
+}
+
+/// How late answers have come.
+#[derive(Clone, Copy, Debug)]
+struct Lateness {
+    longest: Duration,
+    /// When the last of them came.
+    seen_at: Instant,
+}
+
+/// What is held back for a request given up.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    id: u16,
+    until: Instant,
+}
+
+/// Requests given up one after the other, with nothing received in between.
+#[derive(Clone, Copy, Debug)]
+struct Unheard {
+    since: Instant,
+    requests: u32,
+}
+
+/// How long a connection may bring nothing: longer after each that brought nothing.
+#[derive(Clone, Copy, Debug)]
+struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(HUNG_MIN)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +99,8 @@ enum Connection {
     /// It has ended in the usual course, and is being made again.
     Interrupted,
     Open(Answers),
-    /// What came is no Modbus TCP; nothing after it can be decoded.
-    Misframed,
+    /// Nothing can be had of it any more; it is being closed.
+    Useless,
 }
 
 /// The answers that an open connection has brought.
@@ -74,12 +124,14 @@ struct TransactionInFlight {
     misfit: Option<Misfit>,
 }
 
-/// A request whose answer may still come, and is given to none.
+/// A request whose answer may still come.
 #[derive(Debug)]
 struct GivenUp {
     id: u16,
     outgoing: Outgoing,
     sent_at: Instant,
+    /// Whether a later request was answered: the server does not keep that waiting for this one.
+    is_overtaken: bool,
 }
 
 impl MbapWire {
@@ -87,13 +139,14 @@ impl MbapWire {
     pub(super) fn port(&self) -> PortState {
         match self.connection {
             Connection::Closed => PortState::Closed,
-            Connection::Interrupted | Connection::Open(_) | Connection::Misframed => PortState::Open,
+            Connection::Interrupted | Connection::Open(_) | Connection::Useless => PortState::Open,
         }
     }
 
     /// A connection was made.
     pub(super) fn open(&mut self, now: Instant) {
         self.connection = Connection::Open(Answers::None);
+        self.unheard = None;
         self.last_frame = Some(self.last_frame.map_or(now, |last| last.max(now)));
     }
 
@@ -101,6 +154,7 @@ impl MbapWire {
     pub(super) fn close(&mut self) -> Option<Ended> {
         self.buffer.clear();
         self.given_up.clear();
+        self.held = None;
         self.connection = Connection::Closed;
         self.end()
     }
@@ -120,22 +174,35 @@ impl MbapWire {
         self.blocked_until = self.blocked_until.max(Some(until));
     }
 
+    /// Has the next request carry this identifier: what is left of the connections of an earlier process then matches
+    /// none of this one.
+    pub(super) fn begin_identifiers_at(&mut self, id: u16) {
+        self.next_id = id;
+    }
+
+    /// Until when the server is taken to work on the request given up last.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held.map(|held| held.until)
+    }
+
     /// Whether a request may be sent.
     pub(super) fn is_free(&self) -> bool {
         self.transaction.is_none() && matches!(self.connection, Connection::Open(_))
     }
 
-    /// When the next request may be sent: the `gap` after the last frame, and where the server closes the connection
-    /// after an answer, once it would have done so.
+    /// When the next request may be sent: the `gap` after the last frame, where the server closes the connection after
+    /// an answer, once it would have done so, and where it still works on another request, once that is over.
     pub(super) fn silent_from(&self, gap: Duration) -> Instant {
         let rested = self.last_frame.map(|last| last + gap);
         let closing = match self.connection {
             Connection::Open(Answers::One(at)) if self.is_closed_after_answer => Some(at + CLOSING_TIME),
-            Connection::Open(_) | Connection::Closed | Connection::Interrupted | Connection::Misframed => {
-                None
-            }
+            Connection::Open(_) | Connection::Closed | Connection::Interrupted | Connection::Useless => None,
         };
-        rested.max(closing).max(self.blocked_until).expect("the connection counts as a frame")
+        rested
+            .max(closing)
+            .max(self.held_until())
+            .max(self.blocked_until)
+            .expect("the connection counts as a frame")
     }
 
     /// Begins a transaction: returns the bytes to send.
@@ -168,6 +235,8 @@ impl MbapWire {
             return;
         }
         self.recorder.push(bytes, now);
+        self.unheard = None;
+        self.patience = Patience::default();
         if self.buffer.is_empty() {
             self.frame_started_at = Some(now);
         }
@@ -181,13 +250,30 @@ impl MbapWire {
         }
         match mbap::decode(&mut self.buffer) {
             Ok(Some(adu)) => Some(self.classify(&adu, now)),
-            Ok(None) => self.end_of_transaction(now).or_else(|| self.take_stray().map(WireEvent::Stray)),
-            Err(error) => {
-                self.buffer.clear();
-                self.connection = Connection::Misframed;
-                Some(WireEvent::Misframed(error))
+            Ok(None) if self.transaction.is_none() && self.is_hung(now) => {
+                self.patience = Patience((self.patience.0 * 2).min(HUNG_MAX));
+                Some(self.give_up_connection(Disconnection::Hung))
             }
+            Ok(None) => self.end_of_transaction(now).or_else(|| self.take_stray().map(WireEvent::Stray)),
+            Err(error) => Some(self.give_up_connection(Disconnection::Misframed(error))),
         }
+    }
+
+    fn give_up_connection(&mut self, why: Disconnection) -> WireEvent {
+        self.buffer.clear();
+        self.connection = Connection::Useless;
+        WireEvent::Disconnect(why)
+    }
+
+    /// Whether the server takes requests and answers none, or has stopped within an answer, which would swallow the
+    /// beginning of the next.
+    fn is_hung(&self, now: Instant) -> bool {
+        let is_stopped = !self.buffer.is_empty()
+            && self.frame_started_at.is_some_and(|at| now.saturating_duration_since(at) >= INCOMPLETE_MAX);
+        let answers_none = self.unheard.is_some_and(|Unheard { since, requests }| {
+            requests >= HUNG_REQUESTS && now.saturating_duration_since(since) >= self.patience.0
+        });
+        is_stopped || answers_none
     }
 
     /// When [`next_event`](Self::next_event) may have one without further bytes.
@@ -277,9 +363,11 @@ impl MbapWire {
                 Some(WireEvent::Foreign { frame: frame(unit?), awaited: Some(awaited) })
             }
             Meaning::Outdated(index) => {
-                let GivenUp { outgoing, sent_at, .. } = self.given_up.remove(index)?;
-                let (request, after) = (outgoing.request, started_at.saturating_duration_since(sent_at));
-                Some(WireEvent::Outdated { request, frame: frame(unit?), after })
+                let GivenUp { id, outgoing, sent_at, is_overtaken } = self.given_up.remove(index)?;
+                let after = started_at.saturating_duration_since(sent_at);
+                self.note_late(after, is_overtaken, now);
+                self.held = self.held.filter(|held| held.id != id);
+                Some(WireEvent::Outdated { outgoing, frame: frame(unit?), after })
             }
             Meaning::Unmatched => None,
         }
@@ -295,11 +383,26 @@ impl MbapWire {
         if self.given_up.len() >= GIVEN_UP_MAX {
             self.given_up.pop_front();
         }
-        self.given_up.push_back(GivenUp { id, outgoing, sent_at });
+        self.given_up.push_back(GivenUp { id, outgoing, sent_at, is_overtaken: false });
+        let unheard = self.unheard.unwrap_or(Unheard { since: sent_at, requests: 0 });
+        self.unheard = Some(Unheard { requests: unheard.requests.saturating_add(1), ..unheard });
+        let expected = self.lateness.map(|late| sent_at + late.expected(now)).filter(|until| *until > now);
+        self.held = expected.map(|until| Held { id, until });
         Some(WireEvent::Failed { ended: self.end()?, failure: AttemptFailure::Silent })
     }
 
+    /// A late answer came: learns how long the server works on a request before it turns to the next.
+    fn note_late(&mut self, after: Duration, is_overtaken: bool, now: Instant) {
+        let longest = match self.lateness {
+            _ if is_overtaken => return self.lateness = None,
+            Some(known) => known.expected_longest(now).max(after),
+            None => after,
+        };
+        self.lateness = Some(Lateness { longest, seen_at: now });
+    }
+
     fn end_with_answer(&mut self, at: Instant) -> Option<Ended> {
+        self.given_up.iter_mut().for_each(|past| past.is_overtaken = true);
         if let Connection::Open(answers) = &mut self.connection {
             *answers = match answers {
                 Answers::None => Answers::One(at),
@@ -316,6 +419,19 @@ impl MbapWire {
         let TransactionInFlight { adu, sent_at, misfit, .. } = self.transaction.take()?;
         let received = self.recorder.drain(&self.buffer, self.frame_started_at);
         Some(Ended { adu, sent_at, wire_end: sent_at, received, misfit })
+    }
+}
+
+impl Lateness {
+    /// How long to wait for the answer to a request given up.
+    fn expected(&self, now: Instant) -> Duration {
+        (self.expected_longest(now) * 5 / 4).min(HELD_MAX)
+    }
+
+    /// Halved for each [`HALVED_AFTER`] without a late answer.
+    fn expected_longest(&self, now: Instant) -> Duration {
+        let periods = now.saturating_duration_since(self.seen_at).as_secs() / HALVED_AFTER.as_secs();
+        self.longest / 2_u32.pow(u32::try_from(periods.min(16)).unwrap_or(16))
     }
 }
 
@@ -369,3 +485,18 @@ const GIVEN_UP_MAX: usize = 16;
 
 /// A server that closes a connection so soon after an answer closes each of them after it.
 const CLOSING_TIME: Duration = Duration::from_millis(20);
+
+/// The longest that requests are held back for one that was given up.
+const HELD_MAX: Duration = Duration::from_secs(5);
+
+/// Lateness that was not seen again for so long is taken to be half of it.
+const HALVED_AFTER: Duration = Duration::from_secs(600);
+
+/// How long a connection may bring nothing, with this many requests given up on it, before it is made again; the
+/// longest after several that brought nothing.
+const HUNG_MIN: Duration = Duration::from_secs(10);
+const HUNG_MAX: Duration = Duration::from_secs(60);
+const HUNG_REQUESTS: u32 = 3;
+
+/// A server that has begun an answer completes it within this time.
+const INCOMPLETE_MAX: Duration = Duration::from_secs(3);

@@ -54,6 +54,7 @@ pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Described, Event, EventLevel};
 pub use health::UnitState;
 pub use incidents::{Incidents, RequestSummary};
+pub use mbap_wire::Disconnection;
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, PollBlock, PollPlan};
 pub use ranges::Conflict;

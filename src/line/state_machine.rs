@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::modbus::mbap::FramingError;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 use crate::modbus::{reply, rtu};
 
@@ -21,7 +20,7 @@ use super::event::Event;
 use super::health::{Transition, UnitState};
 use super::ignored::ReadStatus;
 use super::incidents::RequestSummary;
-use super::mbap_wire::is_unreached;
+use super::mbap_wire::{Disconnection, is_unreached};
 use super::now::Now;
 use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
@@ -36,7 +35,7 @@ use super::silent_line::{SilentLine, Suspicion};
 use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
 use super::view::{PortState, View};
-use super::wire::{AttemptFailure, Ended, Misfits, Outgoing, Wire, WireEvent, exception_of};
+use super::wire::{AttemptFailure, Ended, Misfits, Origin, Outgoing, Wire, WireEvent, exception_of};
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +62,8 @@ pub enum PortSettingsChange {
 pub enum Output<T> {
     /// Send these bytes at once and in one piece.
     Transmit(Bytes),
-    /// Close the connection: what came is no Modbus TCP, and nothing after it can be decoded.
-    Disconnect(FramingError),
+    /// Close the connection: nothing can be had of it any more.
+    Disconnect(Disconnection),
     /// A record of the line. Precedes the `Reply` that results from it.
     Record(Arc<Record>),
     /// An event, for the log.
@@ -157,6 +156,12 @@ impl<T> Line<T> {
             now: None,
             settings,
         }
+    }
+
+    /// Has the next request to a Modbus TCP server carry this transaction identifier: one that an earlier process has not
+    /// used lately, because the server may still answer that.
+    pub fn begin_identifiers_at(&mut self, id: u16) {
+        self.wire.begin_identifiers_at(id);
     }
 
     /// Handles a client's request. It is answered once, before its deadline.
@@ -600,8 +605,8 @@ impl<T> Line<T> {
         item.attempts += 1;
         self.wire.discard_pending();
         self.record_stray(now.instant);
-        let outgoing = self.outgoing(&item, own, now.instant);
         let (begun, epoch) = self.note_sending(&item, now);
+        let outgoing = self.outgoing(&item, own, Origin { begun, latest: now.instant, epoch });
         let requesters = self.recorder.note_sending(&item, now.instant);
         let adu = self.wire.begin(outgoing, now.instant);
         let is_as_asked = item.waiters.iter().any(|waiter| waiter.pdu == item.pdu);
@@ -620,7 +625,9 @@ impl<T> Line<T> {
         self.outputs.push_back(Output::Transmit(adu));
     }
 
-    fn outgoing(&mut self, item: &Item<T>, own: Option<OwnPurpose>, now: Instant) -> Outgoing {
+    fn outgoing(&mut self, item: &Item<T>, own: Option<OwnPurpose>, origin: Origin) -> Outgoing {
+        let now = origin.latest;
+        let key = item.key;
         let request = item.pdu.clone();
         let unit = match item.target {
             Target::Unit(id) => Some(id),
@@ -631,7 +638,16 @@ impl<T> Line<T> {
         let Some(known) = known else {
             let (response_timeout, byte_timeout) = (Duration::ZERO, Duration::ZERO);
             let (replies, misfits) = (Replies::Strict, Misfits::MayBeLate);
-            return Outgoing { unit, request, response_timeout, byte_timeout, replies, misfits };
+            return Outgoing {
+                unit,
+                request,
+                response_timeout,
+                byte_timeout,
+                replies,
+                misfits,
+                origin,
+                item: key,
+            };
         };
         known.counters_mut().transactions += 1;
         let settings = known.settings();
@@ -652,6 +668,8 @@ impl<T> Line<T> {
             byte_timeout: settings.byte_timeout,
             replies: settings.replies,
             misfits: if known.is_prompt(now) { Misfits::End } else { Misfits::MayBeLate },
+            origin,
+            item: key,
         }
     }
 
@@ -688,8 +706,8 @@ impl<T> Line<T> {
                 WireEvent::Failed { ended, failure } => self.fail(ended, failure, now),
                 WireEvent::Sent { ended } => self.finish_broadcast(ended, now),
                 WireEvent::Late { frame } => self.handle_late_answer(&frame, now),
-                WireEvent::Outdated { request, frame, after } => {
-                    self.note_outdated(&request, &frame, after, now.instant);
+                WireEvent::Outdated { outgoing, frame, after } => {
+                    self.handle_outdated(outgoing, &frame, after, now);
                 }
                 WireEvent::Unmatched { unit } => {
                     self.recorder.counters_mut().foreign_frames += 1;
@@ -697,7 +715,7 @@ impl<T> Line<T> {
                         unit.counters_mut().unexpected += 1;
                     }
                 }
-                WireEvent::Misframed(error) => self.outputs.push_back(Output::Disconnect(error)),
+                WireEvent::Disconnect(why) => self.outputs.push_back(Output::Disconnect(why)),
                 WireEvent::Alive { unit, misfit } => {
                     self.note_misfit(unit, misfit, self.summarize_in_flight(unit), now.instant);
                 }
@@ -807,8 +825,10 @@ impl<T> Line<T> {
         self.settle_client_probes();
     }
 
-    /// The answer to an earlier request: it is given to no client, and shows that the unit answers, if late.
-    fn note_outdated(&mut self, request: &RequestPdu, frame: &Frame, after: Duration, now: Instant) {
+    /// The answer to an earlier request, which its identifier names: it shows that the unit answers, if late, and serves
+    /// the clients that still wait for it.
+    fn handle_outdated(&mut self, outgoing: Outgoing, frame: &Frame, after: Duration, now: Now) {
+        let Outgoing { request, origin, item: key, .. } = outgoing;
         let id = frame.unit;
         let Some(unit) = self.units.get_mut(id) else { return };
         unit.counters_mut().late_answers += 1;
@@ -817,13 +837,49 @@ impl<T> Line<T> {
         if is_unreached(&frame.pdu) {
             return;
         }
-        let transition = unit.note_answer(request, exception_of(&frame.pdu), None, now);
+        let transition = unit.note_answer(&request, exception_of(&frame.pdu), None, now.instant);
+        let is_before_write = unit.epoch() != origin.epoch;
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.item.target == Target::Unit(id)
         {
             in_flight.is_alive = true;
         }
-        self.note_alive(id, transition, now);
+        self.note_alive(id, transition, now.instant);
+        if is_before_write || !request.is_read() || !reply::answers(&request, &frame.pdu) {
+            return;
+        }
+        let is_retry =
+            |item: &Item<T>| item.key == key && item.target == Target::Unit(id) && item.pdu == request;
+        let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.item);
+        if let Some(item) = in_flight.filter(|item| is_retry(item)) {
+            let answered = take_fresh(item, request, origin.begun);
+            return self.answer_late(answered, frame, origin, now);
+        }
+        let is_waiting = self.scheduler.queue().get(key).is_some_and(is_retry);
+        let item = if is_waiting { self.scheduler.queue_mut().remove(key) } else { None };
+        match item {
+            Some(mut item) => {
+                let answered = take_fresh(&mut item, request, origin.begun);
+                if !item.waiters.is_empty() {
+                    self.scheduler.queue_mut().requeue(item);
+                }
+                self.answer_late(answered, frame, origin, now);
+            }
+            None if exception_of(&frame.pdu).is_none() => {
+                self.keep(id, &request, &frame.pdu, origin, &[]);
+            }
+            None => {}
+        }
+    }
+
+    /// Answers those that waited for a late answer.
+    fn answer_late(&mut self, mut answered: Item<T>, frame: &Frame, origin: Origin, now: Now) {
+        let id = frame.unit;
+        if exception_of(&frame.pdu).is_none() {
+            let listeners = self.refuse_stale(&mut answered, origin.begun, id, now);
+            self.keep(id, &answered.pdu, &frame.pdu, origin, &listeners);
+        }
+        self.answer_all(answered, &frame.pdu, Answer::Reply, id, now);
     }
 
     /// The request on the wire got no fitting answer.
@@ -965,7 +1021,7 @@ impl<T> Line<T> {
         now: Instant,
     ) {
         let timeout = self.settings.response_timeout;
-        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
+        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at) + self.held_for(now));
         let count = self.settings.units.len();
         let Some(unit) = self.units.get_mut(id) else { return };
         if own == Some(OwnPurpose::Probe) {
@@ -997,8 +1053,13 @@ impl<T> Line<T> {
         }
     }
 
+    /// How long the line is held back for the request that was given up last.
+    fn held_for(&self, now: Instant) -> Duration {
+        self.wire.held_until().map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
     fn note_client_probe_unanswered(&mut self, id: UnitId, sent_at: Instant, now: Instant) {
-        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at));
+        let pause = self.probe_pause_max(now.saturating_duration_since(sent_at) + self.held_for(now));
         if let Some(unit) = self.units.get_mut(id) {
             unit.note_client_probe_end(ProbeEnd::Unanswered, now, pause);
         }
@@ -1130,26 +1191,16 @@ impl<T> Line<T> {
         self.charge_guard(id, ended);
         let item = owed.item.and_then(|key| self.scheduler.queue_mut().remove(key));
         let begun = owed.sent_at;
+        let origin = Origin { begun, latest, epoch: owed.epoch };
         match (exception, item) {
-            (exception, Some(mut item)) => {
-                let (fresh, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut item.waiters)
-                    .into_iter()
-                    .partition(|waiter| waiter.accepts_data_of(begun));
-                let mut answered = Item { waiters: fresh, pdu: owed.request, ..item_like(&item) };
-                answered.range = answered.pdu.range();
-                if exception.is_none() {
-                    let listeners = self.refuse_stale(&mut answered, begun, id, now);
-                    let origin = Origin { begun, latest, epoch: owed.epoch };
-                    self.keep(id, &answered.pdu, &frame.pdu, origin, &listeners);
-                }
-                if !rest.is_empty() {
-                    item.waiters = rest;
+            (_, Some(mut item)) => {
+                let answered = take_fresh(&mut item, owed.request, begun);
+                if !item.waiters.is_empty() {
                     self.scheduler.queue_mut().requeue(item);
                 }
-                self.answer_all(answered, &frame.pdu, Answer::Reply, id, now);
+                self.answer_late(answered, frame, origin, now);
             }
             (None, None) => {
-                let origin = Origin { begun, latest, epoch: owed.epoch };
                 self.keep(id, &owed.request, &frame.pdu, origin, &[]);
             }
             (Some(_), None) => {}
@@ -1186,8 +1237,10 @@ impl<T> Line<T> {
             Target::Unit(_) => Duration::ZERO,
         };
         let took = now.saturating_duration_since(ended.sent_at) + turnaround;
-        self.scheduler.charge(&in_flight.turn, took + in_flight.reserved);
-        self.scheduler.spend(item.purpose, took);
+        // What is held back for a request that the server still works on is a part of its cost.
+        let held = self.held_for(now);
+        self.scheduler.charge(&in_flight.turn, took + held + in_flight.reserved);
+        self.scheduler.spend(item.purpose, took + held);
         if item.background
             && let Some(range) = item.range
             && let Target::Unit(id) = item.target
@@ -1612,17 +1665,6 @@ enum Retry {
     Refused,
 }
 
-/// When data was read.
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    /// When the first read that it may answer was sent.
-    begun: Now,
-    /// When the last such read was.
-    latest: Instant,
-    /// The unit's write epoch at that time.
-    epoch: u64,
-}
-
 fn waiter<T>(request: Request<T>, expiry: Instant, now: Now) -> Waiter<T> {
     let Request { to, source, target: _, pdu, deadline, max_age, listener } = request;
     Waiter { to, source, pdu, since: now, max_age, listener, deadline, expiry }
@@ -1647,6 +1689,15 @@ fn item_like<T>(item: &Item<T>) -> Item<T> {
     let Item { key, target, range, purpose, attempts, .. } = *item;
     let pdu = item.pdu.clone();
     Item { key, target, pdu, range, purpose, attempts, background: false, waiters: Vec::new() }
+}
+
+/// Takes the waiters that accept data begun at `begun` out of an item, as one of their own for this request.
+fn take_fresh<T>(item: &mut Item<T>, request: RequestPdu, begun: Now) -> Item<T> {
+    let (waiters, rest) =
+        std::mem::take(&mut item.waiters).into_iter().partition(|waiter| waiter.accepts_data_of(begun));
+    item.waiters = rest;
+    let range = request.range();
+    Item { waiters, range, pdu: request, ..item_like(item) }
 }
 
 /// Unit and range of a read that may be served from data of some age.

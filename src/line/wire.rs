@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::modbus::mbap::FramingError;
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, RequestPdu};
 
-use super::mbap_wire::MbapWire;
+use super::mbap_wire::{Disconnection, MbapWire};
+use super::now::Now;
 use super::receive::Frame;
 use super::record::Received;
 use super::rtu_wire::RtuWire;
@@ -28,6 +28,20 @@ pub(super) struct Outgoing {
     pub(super) byte_timeout: Duration,
     pub(super) replies: Replies,
     pub(super) misfits: Misfits,
+    pub(super) origin: Origin,
+    /// The queue's key of what it was sent for; a retry has the same.
+    pub(super) item: u64,
+}
+
+/// When the data of an answer was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// When the first read that it may answer was sent.
+    pub(super) begun: Now,
+    /// When the last such read was.
+    pub(super) latest: Instant,
+    /// The unit's write epoch at that time.
+    pub(super) epoch: u64,
 }
 
 /// What an intact answer that does not fit means.
@@ -106,12 +120,12 @@ pub(super) enum WireEvent {
     OtherFunction { unit: UnitId, misfit: Misfit },
     /// A frame of a unit other than the addressed one, or of one that owes nothing.
     Foreign { frame: Frame, awaited: Option<UnitId> },
-    /// The answer to an earlier request, which is given to none; how long after that was sent.
-    Outdated { request: RequestPdu, frame: Frame, after: Duration },
+    /// The answer to an earlier request, and how long after that it came.
+    Outdated { outgoing: Outgoing, frame: Frame, after: Duration },
     /// An answer that names no request of the gateway, or none whose answer is still missing.
     Unmatched { unit: Option<UnitId> },
-    /// What came is no Modbus TCP: the connection must be closed.
-    Misframed(FramingError),
+    /// Nothing can be had of the connection any more: it must be closed.
+    Disconnect(Disconnection),
     /// A request that is not the gateway's.
     ForeignRequest,
     /// Bytes that were due as an echo differ from what was sent.
@@ -229,6 +243,22 @@ impl Wire {
         match self {
             Self::Rtu(wire) => wire.silent_from(gap),
             Self::Mbap(wire) => wire.silent_from(gap),
+        }
+    }
+
+    /// Until when the server is taken to work on a request that was given up, for which it lets others wait.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        match self {
+            Self::Rtu(_) => None,
+            Self::Mbap(wire) => wire.held_until(),
+        }
+    }
+
+    /// Has the next request carry this transaction identifier; a serial line has none.
+    pub(super) fn begin_identifiers_at(&mut self, id: u16) {
+        match self {
+            Self::Rtu(_) => {}
+            Self::Mbap(wire) => wire.begin_identifiers_at(id),
         }
     }
 

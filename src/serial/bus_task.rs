@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::{self, Future};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
 use crate::line::{
-    BusId, Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange, Request, View,
+    BusId, Disconnection, Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange,
+    Request, View,
 };
 use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
@@ -109,7 +111,11 @@ where
     let name: Arc<str> = line.name.as_str().into();
     let task = BusTask {
         id,
-        line: Line::new(line),
+        line: {
+            let mut line = Line::new(line);
+            line.begin_identifiers_at(random_identifier());
+            line
+        },
         name,
         settings,
         reloads,
@@ -241,9 +247,20 @@ where
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu).await,
-                Output::Disconnect(error) => {
-                    let lost = self.port.disconnect(&io::Error::new(io::ErrorKind::InvalidData, error));
-                    self.handle_change(Some(lost));
+                Output::Disconnect(why) => {
+                    let change = match why {
+                        Disconnection::Misframed(error) => {
+                            self.port.disconnect(&io::Error::new(io::ErrorKind::InvalidData, error))
+                        }
+                        Disconnection::Hung => {
+                            let device = self.port.device();
+                            if let Some(held_back) = self.permit(LogKind::Port) {
+                                info!(bus = %self.name, held_back, "{device} answers nothing any more; connecting anew");
+                            }
+                            self.port.reconnect("the connection brings nothing any more")
+                        }
+                    };
+                    self.handle_change(Some(change));
                 }
                 Output::Publish(view) => self.view.store(view),
                 Output::Record(record) => self.traffic.note_record(self.id, record),
@@ -385,6 +402,13 @@ async fn reloaded(reloads: &mut Option<watch::Receiver<BusSettings>>) {
         }
         None => future::pending().await,
     }
+}
+
+/// The server may still answer a request of a process, or of a task, that has ended.
+fn random_identifier() -> u16 {
+    // Each hasher of the standard library has keys of its own.
+    let [first, second, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u16::from_ne_bytes([first, second])
 }
 
 /// The log kind of an event: a meter can cause any number of them.

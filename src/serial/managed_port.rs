@@ -204,6 +204,11 @@ where
         self.lose(error)
     }
 
+    /// Makes a connection anew that brings nothing any more.
+    pub fn reconnect(&mut self, problem: &str) -> PortChange {
+        self.interrupt(problem.to_owned())
+    }
+
     /// Sends a frame.
     ///
     /// # Errors

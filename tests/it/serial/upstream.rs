@@ -233,3 +233,43 @@ async fn a_connection_into_which_everything_vanishes_is_given_up_and_made_again(
     serve(&mut again, 3).await;
     assert_eq!(rig.answer().await, (3, reply(3)));
 }
+
+#[tokio::test]
+async fn a_server_that_takes_requests_and_answers_none_any_more_is_connected_to_anew() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    let mut stream = accept(&server).await;
+    rig.opened(1).await;
+    rig.ask(1).await;
+    serve(&mut stream, 1).await;
+    assert_eq!(rig.answer().await, (1, reply(1)));
+    let mut key = 1;
+    let hung = Instant::now();
+    let mut again = loop {
+        key += 1;
+        rig.ask(key).await;
+        assert_eq!(rig.answer().await.0, key);
+        tokio::select! {
+            stream = accept(&server) => break stream,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    };
+    assert!(hung.elapsed() >= Duration::from_secs(10), "{:?}", hung.elapsed());
+    let mut probe = [0; mbap::HEADER_LENGTH];
+    within(again.read_exact(&mut probe)).await.unwrap();
+    assert_eq!(rig.port_view.load().losses, 0, "no fault of the port");
+}
+
+#[tokio::test]
+async fn transaction_identifiers_begin_elsewhere_in_each_task() {
+    let server = server().await;
+    let mut first = Vec::new();
+    for _ in 0..4 {
+        let rig = start_at(&server);
+        let mut stream = accept(&server).await;
+        rig.opened(1).await;
+        rig.ask(1).await;
+        first.push(request(&mut stream).await.transaction_id);
+    }
+    assert!(first.iter().any(|id| *id != first[0]), "{first:?}");
+}

@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 
 use metergate::endpoint::ClientAddress;
 use metergate::line::{
-    Answer, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange, Record, Request,
-    Source, Target, UnitId, UnitState, View,
+    Answer, Disconnection, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange,
+    Record, Request, Source, Target, UnitId, UnitState, View,
 };
-use metergate::modbus::mbap::{Adu, FramingError};
+use metergate::modbus::mbap::Adu;
 use metergate::modbus::pdu::{ExceptionCode, RequestPdu};
 use metergate::modbus::{AduFraming, rtu};
 
@@ -36,7 +36,7 @@ pub(crate) struct Bench {
     pub(crate) view: View,
     pub(crate) records: VecDeque<Arc<Record>>,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) disconnects: VecDeque<FramingError>,
+    pub(crate) disconnects: VecDeque<Disconnection>,
 }
 
 /// A request as tests ask it: unit 0 is a broadcast.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metergate::line::{
-    Answer, Event, LineSettings, Outcome, Pace, PolledBlock, PortEvent, PortState, Protocol, Record,
-    UnitState,
+    Answer, Disconnection, Event, LineSettings, Outcome, Pace, PolledBlock, PortEvent, PortState, Protocol,
+    Record, UnitState,
 };
 use metergate::modbus::mbap::FramingError;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -76,7 +76,7 @@ fn an_answer_belongs_to_a_request_by_identifier_unit_and_function_and_all_else_i
 }
 
 #[test]
-fn a_late_answer_is_given_to_no_request_delays_none_and_shows_that_the_unit_answers() {
+fn a_late_answer_is_given_to_no_other_request_and_shows_that_the_unit_answers() {
     let mut bench = bench(&[1]);
     let late = asked(&mut bench, 1, 1);
     assert_eq!(bench.timed_answer(), (1, 500.0, NO_RESPONSE));
@@ -93,6 +93,130 @@ fn a_late_answer_is_given_to_no_request_delays_none_and_shows_that_the_unit_answ
     assert_eq!((unit.counters.late_answers, unit.counters.timeouts), (1, 1));
     let told = bench.events.iter().any(|event| matches!(event, Event::Late { count: 1, .. }));
     assert!(told, "{:?}", bench.events);
+}
+
+#[test]
+fn a_late_answer_serves_the_clients_that_still_wait_for_it() {
+    let mut bench = Bench::new(LineSettings { retries: 1, ..tcp(&[1]) });
+    let first = asked(&mut bench, 1, 1);
+    let retry = bench.sent();
+    assert_eq!((retry.at, &retry.pdu), (500.0, &first.pdu));
+    bench.to(650.0);
+    bench.answer_to(&first, &one(5));
+    assert_eq!(bench.timed_answer(), (1, 650.0, reply(&one(5))), "the retry is on its way");
+    bench.to(1_150.0);
+    bench.answer_to(&retry, &one(6));
+    bench.no_answer();
+    bench.to(2_000.0);
+    let first = asked(&mut bench, 2, 1);
+    bench.to(2_650.0);
+    bench.answer_to(&first, &one(7));
+    assert_eq!(bench.timed_answer(), (2, 2_650.0, reply(&one(7))));
+    bench.silent_to(4_000.0);
+    assert_eq!(bench.view.units[0].counters.late_answers, 3, "that of the retry, too");
+    let first = asked(&mut bench, 3, 1);
+    bench.to(4_650.0);
+    bench.answer_to(&first, &[0x83, 2]);
+    assert_eq!(bench.answer(), (3, refused(2)), "an exception of the unit is its answer, too");
+}
+
+#[test]
+fn a_late_answer_from_before_a_write_serves_none() {
+    let mut bench = Bench::new(LineSettings { retries: 3, ..tcp(&[1]) });
+    let first = asked(&mut bench, 1, 1);
+    bench.ask(2, Ask::of(1).on(2, 2), &[6, 0, 0, 0, 9]);
+    let mut sent = bench.sent();
+    while sent.pdu[0] != 6 {
+        sent = bench.sent();
+    }
+    bench.answer_to(&sent, &[6, 0, 0, 0, 9]);
+    assert_eq!(bench.answer(), (2, reply(&[6, 0, 0, 0, 9])));
+    bench.answer_to(&first, &one(5));
+    bench.no_answer();
+    let again = bench.sent();
+    bench.answer_to(&again, &one(9));
+    assert_eq!(bench.answer(), (1, reply(&one(9))));
+}
+
+#[test]
+fn while_a_server_works_on_a_request_given_up_the_next_waits_for_as_long_as_late_answers_took() {
+    let mut bench = bench(&[1, 2]);
+    let late = asked(&mut bench, 1, 1);
+    assert_eq!(bench.timed_answer(), (1, 500.0, NO_RESPONSE));
+    bench.to(800.0);
+    bench.answer_to(&late, &one(9));
+    bench.to(1_000.0);
+    let late = asked(&mut bench, 2, 1);
+    assert_eq!(bench.timed_answer(), (2, 1_500.0, NO_RESPONSE));
+    bench.read(3, Ask::of(2), 0, 1);
+    bench.silent_to(1_800.0);
+    bench.answer_to(&late, &one(9));
+    let healthy = bench.sent();
+    assert_eq!((healthy.unit, healthy.at), (2, 1_800.0), "the server is free");
+    bench.answer_to(&healthy, &one(7));
+    assert_eq!(bench.answer(), (3, reply(&one(7))));
+    bench.to(3_000.0);
+    let late = asked(&mut bench, 4, 1);
+    assert_eq!(bench.timed_answer(), (4, 3_500.0, NO_RESPONSE));
+    bench.read(5, Ask::of(2), 0, 1);
+    let healthy = bench.sent();
+    assert_eq!((healthy.unit, healthy.at.round()), (2, 4_000.0), "5/4 of what was seen");
+    bench.answer_to(&healthy, &one(7));
+    assert_eq!(bench.answer(), (5, reply(&one(7))));
+    bench.answer_to(&late, &one(9));
+    bench.to(5_000.0);
+    asked(&mut bench, 6, 1);
+    assert_eq!(bench.timed_answer(), (6, 5_500.0, NO_RESPONSE));
+    let next = asked(&mut bench, 7, 2);
+    assert_eq!(next.at, 5_500.0, "it has answered another meanwhile: none waits for another");
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_answered_any_more_is_made_anew_ever_less_often() {
+    let mut bench = bench(&[1]);
+    let sent = asked(&mut bench, 0, 1);
+    bench.answer_to(&sent, &one(5));
+    let mut id = 0;
+    for least in [10_000.0, 20_000.0, 40_000.0, 60_000.0, 60_000.0] {
+        let opened = bench.now();
+        while bench.disconnects.is_empty() {
+            assert!(bench.now() < opened + least + 70_000.0, "it is kept");
+            bench.to(bench.now() + 1_000.0);
+            id += 1;
+            bench.read(id, Ask::of(1), 0, 1);
+        }
+        assert_eq!(bench.disconnects.pop_front(), Some(Disconnection::Hung));
+        assert!(bench.now() >= opened + least, "{} after {opened}", bench.now());
+        bench.port(PortEvent::Interrupted);
+        bench.port(PortEvent::Opened);
+        assert_eq!(bench.view.port, PortState::Open, "no fault");
+    }
+}
+
+#[test]
+fn a_connection_that_stops_within_an_answer_is_made_anew() {
+    let mut bench = bench(&[1]);
+    let sent = asked(&mut bench, 1, 1);
+    let [high, low] = sent.id.unwrap().to_be_bytes();
+    bench.bytes(&[high, low, 0, 0, 0]);
+    assert_eq!(bench.answer(), (1, NO_RESPONSE));
+    assert_eq!(bench.disconnects.pop_front(), None, "the rest may be on its way");
+    bench.to(3_000.0);
+    asked(&mut bench, 2, 1);
+    assert_eq!(bench.answer(), (2, NO_RESPONSE));
+    bench.to(3_600.0);
+    assert_eq!(bench.disconnects.pop_front(), Some(Disconnection::Hung));
+}
+
+#[test]
+fn identifiers_begin_where_they_are_set_to_begin() {
+    let mut bench = bench(&[1]);
+    bench.line.begin_identifiers_at(u16::MAX);
+    for (id, expected) in [(1, u16::MAX), (2, 0)] {
+        let sent = asked(&mut bench, id, 1);
+        assert_eq!(sent.id, Some(expected));
+        bench.answer_to(&sent, &one(5));
+    }
 }
 
 #[test]
@@ -348,7 +472,10 @@ fn what_is_no_modbus_tcp_ends_the_connection() {
     let mut bench = bench(&[1]);
     asked(&mut bench, 1, 1);
     bench.bytes(b"HTTP/1.1 400 Bad Request\r\n");
-    assert_eq!(bench.disconnects.pop_front(), Some(FramingError::ProtocolId(u16::from_be_bytes(*b"TP"))));
+    assert_eq!(
+        bench.disconnects.pop_front(),
+        Some(Disconnection::Misframed(FramingError::ProtocolId(u16::from_be_bytes(*b"TP"))))
+    );
     bench.bytes(b"Connection: close\r\n");
     assert_eq!(bench.disconnects.pop_front(), None, "it is said once");
     bench.port(PortEvent::Lost);
@@ -357,7 +484,10 @@ fn what_is_no_modbus_tcp_ends_the_connection() {
         bench.port(PortEvent::Opened);
         let [high, low] = length.to_be_bytes();
         bench.bytes(&[0, 0, 0, 0, high, low]);
-        assert_eq!(bench.disconnects.pop_front(), Some(FramingError::Length(length)));
+        assert_eq!(
+            bench.disconnects.pop_front(),
+            Some(Disconnection::Misframed(FramingError::Length(length)))
+        );
         bench.port(PortEvent::Lost);
     }
 }

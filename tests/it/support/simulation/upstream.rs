@@ -47,6 +47,8 @@ pub(crate) struct Upstream {
     pub(crate) connection: u64,
     /// Whether it answers for a unit that is not there.
     pub(crate) is_gateway: bool,
+    /// The identifier of the last request.
+    pub(crate) last_id: u16,
     /// What is on its way, by its time of arrival.
     segments: BTreeMap<(Nanos, u64), (Part, Vec<u8>)>,
     order: u64,
@@ -85,6 +87,7 @@ impl Upstream {
             closes_after_answer,
             connection: 0,
             is_gateway,
+            last_id: 0,
             segments: BTreeMap::new(),
             order: 0,
         }
@@ -112,10 +115,11 @@ impl Upstream {
         }
     }
 
-    /// The process that was connected has ended, and with it what it was sent.
-    pub(crate) fn restart(&mut self) {
-        self.connection += 1;
-        self.segments.clear();
+    /// The process that was connected has ended. Where the identifiers of its successor begin: elsewhere.
+    pub(crate) fn restart(&mut self) -> u16 {
+        self.end_connection();
+        let away = u16::try_from(self.rng.range(100, 10_000)).expect("small");
+        self.last_id.wrapping_add(away)
     }
 
     /// How long after its request an answer leaves.
@@ -138,8 +142,8 @@ impl Upstream {
         }
         let (mut id, mut unit, mut pdu, mut is_useful) = (id, unit, pdu.to_vec(), true);
         if self.rng.chance(faults.foreign_id) {
-            // Never that of a request to come, which nobody could tell from its own.
-            let back = u16::try_from(self.rng.range(1, 300)).expect("small");
+            // Never that of a request to come, or of one given up, whose answer it would be.
+            let back = u16::try_from(self.rng.range(20_000, 30_000)).expect("small");
             (id, is_useful) = (id.wrapping_sub(back), false);
         } else if self.rng.chance(faults.foreign_unit) {
             (unit, is_useful) = (self.rng.pick(&[0, STRANGER, unit ^ 1]), false);

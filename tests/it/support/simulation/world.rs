@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use metergate::endpoint::ClientAddress;
 use metergate::line::{
-    Answer, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent, PortState,
-    Protocol, Record, Request, Source, Target, UnitId, UnitSettings,
+    Answer, Disconnection, Echo, Line, LineSettings, ListenerId, Now, Outcome, Output, Parity, PortEvent,
+    PortState, Protocol, Record, Request, Source, Target, UnitId, UnitSettings,
 };
 use metergate::modbus::pdu::RequestPdu;
 use metergate::modbus::rtu;
@@ -563,7 +563,10 @@ impl World {
         while let Some(output) = self.line.poll_output() {
             match output {
                 Output::Transmit(adu) => self.transmit(&adu)?,
-                Output::Disconnect(error) => return Err(format!("taken for no Modbus TCP: {error}")),
+                Output::Disconnect(Disconnection::Misframed(error)) => {
+                    return Err(format!("taken for no Modbus TCP: {error}"));
+                }
+                Output::Disconnect(Disconnection::Hung) => self.give_up_connection()?,
                 Output::Publish(view) => {
                     check(view.waiting <= self.invariants.asked.len(), || "more wait than asked".into())?;
                     self.invariants.own.kept(&view)?;

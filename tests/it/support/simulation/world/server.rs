@@ -60,6 +60,14 @@ impl World {
         if is_open { self.port(PortEvent::Interrupted) } else { Ok(()) }
     }
 
+    /// The machine has found that the connection brings nothing any more.
+    pub(super) fn give_up_connection(&mut self) -> Check {
+        let Some(server) = &self.upstream else { return Err("a serial line has no connection".into()) };
+        let connection = server.connection;
+        self.plan(self.now, Input::Close { connection });
+        Ok(())
+    }
+
     /// The server has closed the connection, which is made again, at once or after an attempt that failed.
     pub(super) fn plan_reconnect(&mut self) {
         let Some(server) = &mut self.upstream else { return };
@@ -92,6 +100,7 @@ impl World {
         let Reached { id, unit, pdu, sent } = reached;
         let elapsed = self.elapsed();
         let Some(server) = &mut self.upstream else { return };
+        server.last_id = id;
         let configured = self.swarm.settings.units.iter().find(|configured| configured.id.get() == unit);
         let timeout = configured.map_or(100 * MILLI, |unit| nanos(unit.response_timeout));
         if unit == 0 {

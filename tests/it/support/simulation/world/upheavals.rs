@@ -109,12 +109,12 @@ impl World {
     /// successor.
     fn restart(&mut self) {
         self.note(|| "restarts".into());
+        self.line = Line::new(self.settings.clone());
         if let Some(server) = &mut self.upstream {
-            server.restart();
+            self.line.begin_identifiers_at(server.restart());
             // Its successor knows of no broadcast.
             self.turnaround_until = 0;
         }
-        self.line = Line::new(self.settings.clone());
         self.invariants.restart(&self.settings, self.now);
         self.record_log.restart();
         for connection in &mut self.connections {
