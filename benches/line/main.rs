@@ -17,14 +17,16 @@ mod latency;
 mod reference;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod upstream;
 
-const PARTS: [table::Part; 6] = [
+const PARTS: [table::Part; 7] = [
     ("full_line", full_line::measure),
     ("dead_unit", dead_unit::measure),
     ("ignored", ignored::measure),
     ("deadline", deadline::measure),
     ("crowd", crowd::measure),
     ("latency", latency::measure),
+    ("upstream", upstream::measure),
 ];
 
 fn main() -> ExitCode {

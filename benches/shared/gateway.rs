@@ -101,14 +101,24 @@ impl Gateway {
         Self::run(line, &text)
     }
 
+    /// With unit 1 of a Modbus TCP server, everything from there.
+    pub(crate) fn before_server(server: SocketAddr) -> Self {
+        let text = format!(
+            "listeners:\n  - address: 127.0.0.1:0\n    max_age: 0s\nbuses:\n  - name: bench\n    \
+             device: modbus-tcp://{server}\n    units: [{{id: 1}}]\nstatus: \"off\"\n"
+        );
+        Self::launch(&format!("server-{}", server.port()), &text)
+    }
+
     /// With this configuration, of which `line` has unit 1. Returns once the gateway has begun to send: after a start the
     /// line is silent until answers to earlier requests can no longer come.
     pub(crate) fn run(line: &Wire, text: &str) -> Self {
-        let file = std::env::temp_dir().join(format!(
-            "metergate-bench-{}-{}.yaml",
-            std::process::id(),
-            line.device().file_name().expect("a device has a name").display()
-        ));
+        let device = line.device().file_name().expect("a device has a name");
+        Self::launch(&device.display().to_string(), text)
+    }
+
+    fn launch(name: &str, text: &str) -> Self {
+        let file = std::env::temp_dir().join(format!("metergate-bench-{}-{name}.yaml", std::process::id()));
         fs::write(&file, text).expect("the temporary folder can be written");
         let mut child = Command::new(program())
             .args(["run", "--config"])

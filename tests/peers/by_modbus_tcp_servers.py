@@ -1,10 +1,11 @@
-"""pymodbus as a Modbus TCP server, and another metergate, upstream: `device: modbus-tcp://host:port`.
+"""pymodbus and libmodbus as Modbus TCP servers, and another metergate, upstream: `device: modbus-tcp://host:port`.
 
 The server of the fault checks is in a network namespace of its own, behind a pair of interfaces, so that its packets can
 be dropped without disturbing anything else.
 """
 
 import contextlib
+import pathlib
 import sys
 import time
 
@@ -12,7 +13,7 @@ from pymodbus.client import ModbusTcpClient
 
 import far
 from report import expect, expect_equal
-from stage import HOST, PORT, end
+from stage import HOST, PORT, end, output
 
 GATEWAY_PORT = 1504
 SERVER_PORT = 5502
@@ -54,12 +55,13 @@ StartTcpServer([SimDevice(unit, registers) for unit in (1, 2)], address=(sys.arg
 def through_pymodbus(stage):
     """units of a pymodbus server are read and written, and its own exceptions reach the client"""
     with _server(stage, HOST) as _, _gateway(stage, HOST) as client:
-        for unit in (1, 2):
-            _expect_own_values(client, unit)
-        expect(not client.write_register(7, 4711, device_id=1).isError(), "the write is refused")
-        expect_equal(client.read_holding_registers(7, count=1, device_id=1).registers, [4711], "what was written")
-        reply = client.read_holding_registers(600, count=1, device_id=1)
-        expect_equal(reply.exception_code, 2, "the server's own exception")
+        _expect_reads_writes_and_exceptions(client)
+
+
+def through_libmodbus(stage):
+    """units of a libmodbus server are read and written, and its own exceptions reach the client"""
+    with _libmodbus_server(stage) as _, _gateway(stage, HOST) as client:
+        _expect_reads_writes_and_exceptions(client)
 
 
 def through_a_gateway(stage):
@@ -116,6 +118,21 @@ def _server(stage, address, *inside):
         end(server)
 
 
+@contextlib.contextmanager
+def _libmodbus_server(stage):
+    program = stage.directory / "libmodbus-server"
+    if not program.exists():
+        source = pathlib.Path(__file__).with_name("libmodbus_server.c")
+        code, printed = output("cc", "-Wall", "-o", str(program), str(source), "-lmodbus")
+        expect_equal(code, 0, f"{printed}\nexit code of cc")
+    server = stage.start_process("libmodbus-server", str(program), HOST, str(SERVER_PORT))
+    try:
+        stage.wait_for("a server", lambda: _answers(HOST), "libmodbus-server", server)
+        yield server
+    finally:
+        end(server)
+
+
 def _answers(address):
     with ModbusTcpClient(address, port=SERVER_PORT, timeout=1) as client:
         return client.connected and not client.read_holding_registers(0, count=1, device_id=1).isError()
@@ -147,6 +164,15 @@ def _gateway(stage, address, port=SERVER_PORT, units="1-2"):
         end(gateway)
 
 
+def _expect_reads_writes_and_exceptions(client):
+    for unit in (1, 2):
+        _expect_own_values(client, unit)
+    expect(not client.write_register(7, 4711, device_id=1).isError(), "the write is refused")
+    expect_equal(client.read_holding_registers(7, count=1, device_id=1).registers, [4711], "what was written")
+    reply = client.read_holding_registers(600, count=1, device_id=1)
+    expect_equal(reply.exception_code, 2, "the server's own exception")
+
+
 def _expect_own_values(client, unit):
     reply = client.read_holding_registers(100, count=50, device_id=unit)
     expect(not reply.isError(), f"unit {unit}: {reply}")
@@ -170,4 +196,4 @@ def _until(condition, what):
         expect(time.monotonic() < deadline, f"no {what} within {STATE_SECONDS} s")
 
 
-CHECKS = [through_pymodbus, through_a_gateway, killed_and_back, black_hole]
+CHECKS = [through_pymodbus, through_libmodbus, through_a_gateway, killed_and_back, black_hole]

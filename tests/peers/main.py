@@ -34,7 +34,7 @@ PEERS = [
     ("nmap modbus-discover", by_nmap.CHECKS),
     ("mbpoll, a serial client", by_serial_client.CHECKS),
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
-    ("pymodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
+    ("pymodbus, libmodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
     ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),
     ("mosquitto, mosquitto_sub and paho-mqtt", by_mosquitto.CHECKS),
     ("mosquitto and a Sparkplug host by pysparkplug", by_sparkplug.CHECKS),

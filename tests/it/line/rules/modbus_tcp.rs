@@ -231,8 +231,9 @@ fn a_late_answer_that_does_not_fit_its_request_answers_nothing() {
         bench.answer_to(&read, pdu);
     }
     bench.answer_to(&write, &[0x86]);
+    bench.adu(write.id.unwrap().wrapping_add(9), 1, &one(5));
     assert_eq!(bench.view.units[0].counters.late_answers, 0);
-    assert_eq!(bench.view.counters.foreign_frames, 5);
+    assert_eq!(bench.view.counters.foreign_frames, 6);
     assert_eq!(bench.state(1), UnitState::NeverSeen, "none of them proves that it lives");
     bench.answer_to(&write, &[6, 0, 1, 0, 50]);
     bench.answer_to(&read, &one(5));
