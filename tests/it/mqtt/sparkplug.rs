@@ -107,7 +107,8 @@ fn a_session_begins_with_the_will_and_births_and_ends_with_the_death() {
     let power =
         birth.metrics.iter().find(|metric| metric.name.as_deref() == Some("real_power_total_f")).unwrap();
     assert_eq!(power.datatype, Some(9));
-    assert!(matches!(power.value, Some(MetricValue::Float(_))), "{power:?}");
+    // Null if another block of the meter was read first: the node's beginning is its time then.
+    assert!(matches!(power.value, None | Some(MetricValue::Float(_))), "{power:?}");
     let age = jiff::Timestamp::now().as_millisecond() - i64::try_from(power.timestamp.unwrap()).unwrap();
     assert!((0..30_000).contains(&age), "{age}");
 
