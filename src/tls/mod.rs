@@ -34,6 +34,6 @@ pub use failure::HandshakeFailure;
 pub use files::{TlsFault, TlsFiles};
 pub use role::{NoRole, role_in};
 pub use server::{ClientIdentity, TlsServer};
-pub use stream::{TlsReader, TlsStream, TlsWriter, accept, split};
+pub use stream::{CLIENT_HELLO_TIMEOUT, TlsReader, TlsStream, TlsWriter, accept, split};
 pub use trust::{Trust, connect, read_certificates};
 pub use verifier::CHAIN_MAX;

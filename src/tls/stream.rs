@@ -4,12 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::rustls::HandshakeKind;
-use tokio_rustls::{TlsAcceptor, server};
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::{LazyConfigAcceptor, server};
 
 use super::failure::HandshakeFailure;
 use super::server::{ClientIdentity, TlsServer};
@@ -41,17 +43,21 @@ pub struct TlsWriter {
 struct SharedSocket(Arc<TcpStream>);
 
 /// Does the server's part of a handshake. Returns the connection, and the client's certificate where the server asks for
-/// one.
+/// one. The caller bounds the time of the whole.
 ///
 /// # Errors
-/// The handshake failed.
+/// The handshake failed, or its first message did not come within [`CLIENT_HELLO_TIMEOUT`].
 pub async fn accept(
     server: &TlsServer,
     stream: TcpStream,
 ) -> Result<(TlsStream, Option<ClientIdentity>), HandshakeFailure> {
     let socket = Arc::new(stream);
-    let acceptor = TlsAcceptor::from(server.config());
-    let accepted = acceptor.accept(SharedSocket(Arc::clone(&socket))).await;
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), SharedSocket(Arc::clone(&socket)));
+    let hello = timeout(CLIENT_HELLO_TIMEOUT, hello).await.map_err(|_| HandshakeFailure::TimedOut)?;
+    let accepted = match hello {
+        Ok(hello) => hello.into_stream(server.config()).await,
+        Err(error) => Err(error),
+    };
     let mut stream = accepted.map_err(|error| HandshakeFailure::from(&error))?;
     let identity = TlsServer::identify(stream.get_ref().1);
     // A resumed session shows its certificate without comparing it with anything.
@@ -194,3 +200,7 @@ impl AsyncWrite for SharedSocket {
         }
     }
 }
+
+/// How long a client may take for its first message, which needs no answer before it: a silent connection, such as a
+/// probe of the port, gives its place to a client. Time for one segment that is lost and sent again.
+pub const CLIENT_HELLO_TIMEOUT: Duration = Duration::from_secs(2);

@@ -9,16 +9,16 @@ use metergate::line::{Answer, BusId};
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, exception_reply};
 use metergate::serial::BusHandle;
 use metergate::server::{
-    HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS, ListenerSettings, ListenerState, Permission, REVERIFY_PERIOD,
-    Routes, Rule,
+    HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS, ListenerSettings, ListenerState, Permission,
+    REVERIFY_PERIOD, Routes, Rule,
 };
-use metergate::tls::{CHAIN_MAX, ClientIdentity, HandshakeFailure, TlsServer};
+use metergate::tls::{self, CHAIN_MAX, CLIENT_HELLO_TIMEOUT, ClientIdentity, HandshakeFailure, TlsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::{HandshakeKind, version};
 
-use crate::support::certificates::{ClientCertificate, Odd, Site, connect, connect_over, utf8};
+use crate::support::certificates::{ClientCertificate, Odd, Site, client_hello, connect, connect_over, utf8};
 use crate::support::clients::{self, Peer, READ, Server, WRITE, settings, units};
 
 /// A bus whose units carry out everything, and answer with the request.
@@ -244,11 +244,11 @@ async fn half_handshakes_are_bounded_by_address_and_cost_no_other_client() {
     let site = Site::new();
     let gateway = serve(&site.server());
     let good = site.client_with_role("Engineer");
-    // The first bytes of a record, and no more.
+    let hello = client_hello(&site.client_config(Some(&good), &version::TLS13));
     let mut half = Vec::new();
     for _ in 0..HANDSHAKES_PER_ADDRESS {
         let mut peer = Peer::connect_from([127, 0, 0, 9], &gateway).await;
-        peer.stream.write_all(&[0x16, 3, 1]).await.unwrap();
+        peer.stream.write_all(&hello).await.unwrap();
         half.push(peer);
     }
     let mut one_more = Peer::connect_from([127, 0, 0, 9], &gateway).await;
@@ -268,16 +268,43 @@ async fn half_handshakes_are_bounded_by_address_and_cost_no_other_client() {
 async fn half_handshakes_of_many_addresses_shut_nobody_out() {
     let site = Site::new();
     let gateway = serve(&site.server());
+    let good = site.client_with_role("Engineer");
+    let hello = client_hello(&site.client_config(Some(&good), &version::TLS13));
     let mut half = Vec::new();
     for number in 0..HANDSHAKES_MAX {
         let host = u8::try_from(10 + number / HANDSHAKES_PER_ADDRESS).unwrap();
         let mut peer = Peer::connect_from([127, 0, 0, host], &gateway).await;
-        peer.stream.write_all(&[0x16, 3, 1]).await.unwrap();
+        peer.stream.write_all(&hello).await.unwrap();
         half.push(peer);
     }
-    assert!(is_served(&site, &gateway, Some(&site.client_with_role("Engineer"))).await);
+    assert!(is_served(&site, &gateway, Some(&good)).await);
     assert_eq!(failures(&gateway, HandshakeFailure::TooMany), 1, "one gave way");
-    assert!(half[0].receive().await.is_none(), "the oldest of those that have most");
+    let oldest = timeout(CLIENT_HELLO_TIMEOUT, half[0].stream.read_to_end(&mut Vec::new())).await;
+    assert!(oldest.is_ok(), "the oldest of those that have most");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_first_message_is_waited_for_shorter_than_one_with() {
+    let site = Site::new();
+    let server = site.server();
+    let hello = client_hello(&site.client_config(None, &version::TLS13));
+    let (first_byte, whole) = (hello[..1].to_vec(), hello);
+    for (sent, expected) in [
+        (Vec::new(), Some(HandshakeFailure::TimedOut)),
+        (first_byte, Some(HandshakeFailure::TimedOut)),
+        (whole, None),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(&sent).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let begun = Instant::now();
+        let ended = timeout(HANDSHAKE_TIMEOUT, tls::accept(&server, stream)).await;
+        let failure = ended.ok().map(|ended| ended.expect_err("a client that sends no more is not let in"));
+        assert_eq!(failure, expected, "after {} bytes", sent.len());
+        let waited = if expected.is_some() { CLIENT_HELLO_TIMEOUT } else { HANDSHAKE_TIMEOUT };
+        assert!(begun.elapsed().abs_diff(waited) < Duration::from_millis(100), "{:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]

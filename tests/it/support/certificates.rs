@@ -19,7 +19,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version,
+};
 
 const ROLE: [u64; 9] = [1, 3, 6, 1, 4, 1, 50316, 802, 1];
 const DAY: Duration = Duration::from_secs(86_400);
@@ -263,6 +265,14 @@ pub(crate) async fn connect_over(
     stream: TcpStream,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+/// The first message of a client's handshake.
+pub(crate) fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::clone(config), name).unwrap().write_tls(&mut hello).unwrap();
+    hello
 }
 
 impl Drop for Site {
