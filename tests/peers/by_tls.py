@@ -1,50 +1,22 @@
-"""openssl, pymodbus and stunnel against a listener for Modbus/TCP Security.
-
-Certificates, roles and revocation lists are made by Python's cryptography, not by the program under test.
-"""
+"""openssl, pymodbus, stunnel, sslyze and tshark with a key log against a listener for Modbus/TCP Security."""
 
 import asyncio
-import contextlib
-import datetime
-import ipaddress
+import pathlib
 import signal
 import socket
 import ssl
+import struct
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+import sslyze
 from pymodbus.client import AsyncModbusTlsClient
 
 from report import expect, expect_equal
 from stage import HOST, end, output
+from tls_site import EC_PORT, RSA_PORT, secured
 
-ROLE = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
-EC_PORT = 8020
-RSA_PORT = 8021
 STUNNEL_PORT = 8022
 SCRATCH = 141
 ILLEGAL_FUNCTION = 0x01
-DAY = datetime.timedelta(days=1)
-
-CONFIGURATION = """\
-listeners:
-  - address: {host}:{ec_port}
-    tls: {{certificate: {folder}/ec.pem, key: {folder}/ec.key, client_ca: {folder}/ca.pem, crl: {folder}/ca.crl}}
-    rules:
-      - {{role: [Engineer], may: write}}
-      - {{may: read}}
-  - address: {host}:{rsa_port}
-    tls: {{certificate: {folder}/rsa.pem, key: {folder}/rsa.key, client_ca: {folder}/ca.pem}}
-    rules: [{{may: read}}]
-buses:
-  - name: secured
-    device: {device}
-    baud_rate: 19200
-    units: [{{id: 1-2}}]
-status: "off"
-"""
 
 # By the key of the server; of TLS 1.3 the suite does not name it.
 SUITES = [
@@ -67,10 +39,21 @@ REFUSED_SUITES = [
 # The alert of RFC 8446, chapter 6.
 HANDSHAKE_FAILURE = 40
 
+# By version: what may be there; none of them where a version is not here.
+OFFERED = {
+    "TLS_1_2": {
+        "ECDHE_{key}_WITH_AES_128_GCM_SHA256",
+        "ECDHE_{key}_WITH_AES_256_GCM_SHA384",
+        "ECDHE_{key}_WITH_CHACHA20_POLY1305_SHA256",
+    },
+    "TLS_1_3": {"AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256"},
+}
+VERSIONS = ["SSL_3_0", "TLS_1_0", "TLS_1_1", "TLS_1_2", "TLS_1_3"]
+
 
 def suites_and_versions(stage):
     """openssl: each suite that is offered is used; older versions, and suites without forward secrecy or encryption, are refused"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         for port, version, option, suite in SUITES:
             said = _s_client(site, port, "engineer", version, option, suite)
             expect(f"Cipher is {suite}" in said, f"{suite} on port {port}:\n{said[-1500:]}")
@@ -86,7 +69,7 @@ def suites_and_versions(stage):
 
 def certificates(stage):
     """openssl: without a certificate, or with one that is expired, revoked or of another authority, a fatal alert comes"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         for name, alert in [(None, 116), ("expired", 45), ("stranger", 48), ("revoked", 44)]:
             for version in ("-tls1_2", "-tls1_3"):
                 # The alert of TLS 1.3 comes after the client has finished: it is waited for.
@@ -97,9 +80,9 @@ def certificates(stage):
 def resumption(stage):
     """Python's OpenSSL: a session is resumed by both versions, and keeps its role"""
     write = bytes([0, 1, 0, 0, 0, 6, 1, 6, 0, SCRATCH, 0, 7])
-    with _site(stage) as site:
+    with secured(stage) as site:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            context = _context(site, "engineer")
+            context = site.context("engineer")
             context.minimum_version = context.maximum_version = version
             session = None
             for is_resumed in (False, True):
@@ -114,14 +97,63 @@ def resumption(stage):
 
 def fragments(stage):
     """openssl: a client that asks for records of 512 bytes goes on without an answer to that"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         said = _s_client(site, EC_PORT, "engineer", "-tls1_2", "-maxfraglen", "512")
         expect("Cipher is ECDHE" in said, said[-1500:])
 
 
+def scanned(stage):
+    """sslyze sees TLS 1.2 and 1.3 with their suites and no others, no renegotiation, no compression, no known fault"""
+    with secured(stage) as site:
+        # One connection after another: the scanner breaks most of them off, and the bound of an address counts them
+        # until the gateway has noticed.
+        scanner = sslyze.Scanner(per_server_concurrent_connections_limit=1)
+        scanner.queue_scans([_scan(site, port) for port in (EC_PORT, RSA_PORT)])
+        for scan, key in zip(sorted(scanner.get_results(), key=_port), ("ECDSA", "RSA")):
+            expect(scan.scan_result is not None, f"{key}: no connection: {scan.connectivity_error_trace}")
+            _judge(scan.scan_result, key)
+
+
+def certificate_required(stage):
+    """sslyze without a certificate: the listener demands one, and no handshake ends well"""
+    with secured(stage) as site:
+        location = sslyze.ServerNetworkLocation(hostname="localhost", ip_address=HOST, port=EC_PORT)
+        scanner = sslyze.Scanner(per_server_concurrent_connections_limit=1)
+        scanner.queue_scans([sslyze.ServerScanRequest(server_location=location, scan_commands=set())])
+        probed = next(iter(scanner.get_results())).connectivity_result
+        expect(probed is not None, "no connection")
+        expect_equal(probed.client_auth_requirement.name, "REQUIRED", "certificate of the client")
+        expect(site.failures().get("no_certificate", 0) > 0, f"handshakes that failed: {site.failures()}")
+
+
+def dissected(stage):
+    """tshark with the client's key log decrypts both versions, and dissects them as Modbus/TCP with the client's values"""
+    capture, keys = stage.directory / "tls.pcapng", stage.directory / "tls.keys"
+    read, write = struct.pack(">BHH", 3, 128, 10), struct.pack(">BHH", 6, SCRATCH, 7)
+    with secured(stage) as site:
+        arguments = ["-q", "-i", "lo", "-f", f"tcp port {EC_PORT}", "-w", str(capture)]
+        dumpcap = stage.start_process("tls-dumpcap", "dumpcap", *arguments)
+        try:
+            opened = lambda: "File: " in stage.logged("tls-dumpcap")  # noqa: E731
+            stage.wait_for("a capture", opened, "tls-dumpcap", dumpcap)
+            values = [_ask(site, version, keys, [read, write])[0] for version in ("TLSv1_2", "TLSv1_3")]
+            # What is captured reaches the file a moment later.
+            shown = lambda: len(_registers(capture, keys)) >= len(values)  # noqa: E731
+            stage.wait_for("the answers in the capture", shown, "tls-dumpcap", dumpcap)
+        finally:
+            end(dumpcap, signal.SIGINT)
+    expected = [",".join(str(value) for value in struct.unpack(">10H", pdu[2:])) for pdu in values]
+    expect_equal(_registers(capture, keys), expected, "registers of the answers to the reads")
+    functions = _dissect(capture, keys, "modbus", "modbus.func_code")
+    expect_equal(functions, ["3", "3", "6", "6"] * 2, "functions of requests and answers")
+    expect_equal(_dissect(capture, keys, "_ws.malformed or mbtcp.cannot_classify", "frame.number"), [], "bad frames")
+    without = output("tshark", "-n", "-r", capture, "-Y", "modbus")[1]
+    expect("Modbus" not in without, f"readable without the keys:\n{without[-1000:]}")
+
+
 def roles(stage):
     """pymodbus over TLS: an engineer writes, an operator and clients without one good role only read"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         for name, may_write in [
             ("engineer", True),
             ("operator", False),
@@ -139,7 +171,7 @@ def roles(stage):
 
 def stunnel(stage):
     """mbpoll through stunnel, for a client that has no TLS"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         configuration = site / "stunnel.conf"
         configuration.write_text(
             f"foreground = yes\npid =\n[metergate]\nclient = yes\naccept = {HOST}:{STUNNEL_PORT}\n"
@@ -150,7 +182,8 @@ def stunnel(stage):
         try:
             said = lambda: "Configuration successful" in stage.logged("stunnel")  # noqa: E731
             stage.wait_for("a tunnel", said, "stunnel", process)
-            code, printed = output("mbpoll", "-m", "tcp", "-p", STUNNEL_PORT, "-a", 1, "-r", 129, "-c", 5, "-1", HOST)
+            point = ["-a", 1, "-r", 129, "-c", 5]
+            code, printed = output("mbpoll", "-m", "tcp", "-o", 5, "-p", STUNNEL_PORT, *point, "-1", HOST)
             expect(code == 0 and "[133]:" in printed, f"exit code {code}\n{printed}\n{stage.logged('stunnel')}")
         finally:
             end(process)
@@ -158,11 +191,96 @@ def stunnel(stage):
 
 def a_reload_that_revokes(stage):
     """pymodbus: a reload closes the connection of a client that is revoked, and leaves the others"""
-    with _site(stage) as site:
+    with secured(stage) as site:
         asyncio.run(_revoke(site))
 
 
-CHECKS = [suites_and_versions, certificates, resumption, fragments, roles, stunnel, a_reload_that_revokes]
+CHECKS = [
+    suites_and_versions,
+    certificates,
+    scanned,
+    certificate_required,
+    resumption,
+    fragments,
+    dissected,
+    roles,
+    stunnel,
+    a_reload_that_revokes,
+]
+
+
+def _scan(site, port):
+    """All scans of one listener, by a client whose certificate is accepted."""
+    credentials = sslyze.ClientAuthenticationCredentials(
+        certificate_chain_path=pathlib.Path(site / "engineer.pem"), key_path=pathlib.Path(site / "engineer.key")
+    )
+    commands = {sslyze.ScanCommand[f"{version}_CIPHER_SUITES"] for version in VERSIONS}
+    commands |= {
+        sslyze.ScanCommand.TLS_COMPRESSION,
+        sslyze.ScanCommand.SESSION_RENEGOTIATION,
+        sslyze.ScanCommand.HEARTBLEED,
+        sslyze.ScanCommand.OPENSSL_CCS_INJECTION,
+        sslyze.ScanCommand.ROBOT,
+        sslyze.ScanCommand.TLS_EXTENDED_MASTER_SECRET,
+    }
+    return sslyze.ServerScanRequest(
+        server_location=sslyze.ServerNetworkLocation(hostname="localhost", ip_address=HOST, port=port),
+        network_configuration=sslyze.ServerNetworkConfiguration(
+            tls_server_name_indication="localhost", tls_client_auth_credentials=credentials
+        ),
+        scan_commands=commands,
+    )
+
+
+def _port(scan):
+    return scan.server_location.port
+
+
+def _judge(scan, key):
+    def result(name):
+        attempt = getattr(scan, name)
+        expect(attempt.result is not None, f"{key}: {name}: {attempt.error_reason} {attempt.error_trace}")
+        return attempt.result
+
+    for version in VERSIONS:
+        accepted = result(f"{version.lower()}_cipher_suites").accepted_cipher_suites
+        wanted = {f"TLS_{suite.format(key=key)}" for suite in OFFERED.get(version, ())}
+        expect_equal({one.cipher_suite.name for one in accepted}, wanted, f"{key}: suites of {version}")
+    expect(not result("tls_compression").supports_compression, f"{key}: compression")
+    renegotiation = result("session_renegotiation")
+    expect(renegotiation.supports_secure_renegotiation, f"{key}: no indication of renegotiation (RFC 5746)")
+    expect(not renegotiation.is_vulnerable_to_client_renegotiation_dos, f"{key}: a client can renegotiate")
+    expect(not result("heartbleed").is_vulnerable_to_heartbleed, f"{key}: Heartbleed")
+    expect(not result("openssl_ccs_injection").is_vulnerable_to_ccs_injection, f"{key}: injection of a CCS")
+    expect("NOT_VULNERABLE" in result("robot").robot_result.name, f"{key}: ROBOT")
+    expect(result("tls_extended_master_secret").supports_ems_extension, f"{key}: no extended master secret")
+
+
+def _ask(site, version, keys, pdus):
+    """The answers to requests, one after another, to unit 1; their secrets are added to the file `keys`."""
+    context = site.context("engineer")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.keylog_filename = str(keys)
+    answers = []
+    with socket.create_connection((HOST, EC_PORT), timeout=10) as stream:
+        with context.wrap_socket(stream, server_hostname="localhost") as client:
+            for number, pdu in enumerate(pdus):
+                client.sendall(struct.pack(">HHHB", number, 0, len(pdu) + 1, 1) + pdu)
+                answers.append(client.recv(300)[7:])
+    return answers
+
+
+def _registers(capture, keys):
+    return _dissect(capture, keys, "modbus.func_code == 3 and modbus.regval_uint16", "modbus.regval_uint16")
+
+
+def _dissect(capture, keys, filter, field):
+    """A field of the frames that the filter lets through, decrypted."""
+    code, printed = output(
+        "tshark", "-n", "-r", capture, "-o", f"tls.keylog_file:{keys}", "-Y", filter, "-T", "fields", "-e", field,
+    )
+    expect(code == 0 or "cut short" in printed, f"tshark ended with {code}:\n{printed[-2000:]}")
+    return [line for line in printed.splitlines() if line and not line.startswith(("Running as", "tshark:"))]
 
 
 async def _revoke(site):
@@ -193,14 +311,7 @@ async def _read_and_write(site, name):
 
 
 def _client(site, name):
-    context = _context(site, name)
-    return AsyncModbusTlsClient(HOST, port=EC_PORT, sslctx=context, timeout=5, retries=0, reconnect_delay=0)
-
-
-def _context(site, name):
-    context = ssl.create_default_context(cafile=str(site / "ca.pem"))
-    context.load_cert_chain(str(site / f"{name}.pem"), str(site / f"{name}.key"))
-    return context
+    return AsyncModbusTlsClient(HOST, port=EC_PORT, sslctx=site.context(name), timeout=5, retries=0, reconnect_delay=0)
 
 
 def _s_client(site, port, name, *options):
@@ -211,127 +322,3 @@ def _s_client(site, port, name, *options):
         *certificate, *options, seconds=30,
     )
     return said
-
-
-class _Site:
-    """An authority, its certificates in a directory, and the gateway that uses them."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.gateway = None
-        self.serials = {}
-        self.now = datetime.datetime.now(datetime.timezone.utc)
-        self.ca_key, self.ca = self._authority("ca")
-        stranger_key, stranger = self._authority("stranger-ca")
-        self._write("ca.pem", self.ca.public_bytes(serialization.Encoding.PEM))
-        self._server("ec", ec.generate_private_key(ec.SECP256R1()))
-        self._server("rsa", rsa.generate_private_key(65537, 2048))
-        role = lambda text: b"\x0c" + bytes([len(text)]) + text  # noqa: E731
-        engineer = role(b"Engineer")
-        self._client("engineer", [engineer])
-        self._client("operator", [role(b"Operator")])
-        self._client("roleless", [])
-        self._client("printable", [b"\x13\x08Engineer"])
-        self._client("revoked", [engineer])
-        self._client("expired", [engineer], until=self.now - DAY)
-        self._client("stranger", [engineer], issuer=(stranger_key, stranger))
-        # cryptography writes no certificate with one extension twice; two roles in one value come as near as it can.
-        self._client("doubled", [engineer + role(b"Operator")])
-        self.revoke("revoked")
-
-    def __truediv__(self, name):
-        return self.folder / name
-
-    def __str__(self):
-        return str(self.folder)
-
-    def revoke(self, *names):
-        """Writes the list of revoked certificates anew."""
-        builder = x509.CertificateRevocationListBuilder().issuer_name(self.ca.subject)
-        builder = builder.last_update(self.now - DAY).next_update(self.now + 30 * DAY)
-        for name in names:
-            revoked = x509.RevokedCertificateBuilder().serial_number(self.serials[name])
-            builder = builder.add_revoked_certificate(revoked.revocation_date(self.now - DAY).build())
-        builder = builder.add_extension(x509.CRLNumber(1), critical=False)
-        key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.ca_key.public_key())
-        crl = builder.add_extension(key, critical=False).sign(self.ca_key, hashes.SHA256())
-        self._write("ca.crl", crl.public_bytes(serialization.Encoding.PEM))
-
-    def _authority(self, name):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name(name)
-        builder = self._builder(subject, subject, key, self.now + 30 * DAY)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        return key, builder.add_extension(usage, critical=True).sign(key, hashes.SHA256())
-
-    def _server(self, name, key):
-        builder = self._builder(_name(name), self.ca.subject, key, self.now + 30 * DAY)
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))])
-        builder = builder.add_extension(names, critical=False)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        self._sign(name, key, builder.add_extension(usage, critical=False), (self.ca_key, self.ca))
-
-    def _client(self, name, roles, until=None, issuer=None):
-        key = ec.generate_private_key(ec.SECP256R1())
-        signer_key, signer = issuer or (self.ca_key, self.ca)
-        builder = self._builder(_name(name), signer.subject, key, until or self.now + 30 * DAY)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-        builder = builder.add_extension(usage, critical=False)
-        for value in roles:
-            builder = builder.add_extension(x509.UnrecognizedExtension(ROLE, value), critical=False)
-        self._sign(name, key, builder, (signer_key, signer))
-
-    def _builder(self, subject, issuer, key, until):
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
-        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        return builder.not_valid_before(self.now - 10 * DAY).not_valid_after(until)
-
-    def _sign(self, name, key, builder, issuer):
-        signer_key, signer = issuer
-        certificate = builder.sign(signer_key, hashes.SHA256())
-        self.serials[name] = certificate.serial_number
-        encoding = serialization.Encoding.PEM
-        self._write(f"{name}.pem", certificate.public_bytes(encoding) + signer.public_bytes(encoding))
-        form, bare = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        self._write(f"{name}.key", key.private_bytes(encoding, form, bare))
-
-    def _write(self, name, data):
-        path = self.folder / name
-        path.write_bytes(data)
-        # The program refuses a key that others can read.
-        path.chmod(0o600 if name.endswith(".key") else 0o644)
-
-
-def _name(name):
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-
-
-@contextlib.contextmanager
-def _site(stage):
-    """Meters of their own, and a gateway before them."""
-    folder = stage.directory / "tls"
-    folder.mkdir(exist_ok=True)
-    site = _Site(folder)
-    device = folder / "line"
-    running = []
-    try:
-        simulator = stage.start_process(
-            "tls-simulate", stage.program, "simulate", "--link", str(device), "--units", "1-2", "--baud", "19200"
-        )
-        running.append(simulator)
-        stage.wait_for("a device", device.exists, "tls-simulate", simulator)
-        configuration = folder / "metergate.yaml"
-        configuration.write_text(
-            CONFIGURATION.format(host=HOST, ec_port=EC_PORT, rsa_port=RSA_PORT, folder=folder, device=device)
-        )
-        site.gateway = stage.start_process("tls-run", stage.program, "run", "--config", str(configuration))
-        running.append(site.gateway)
-        ready = lambda: stage.logged("tls-run").count("listening") >= 2  # noqa: E731
-        stage.wait_for("two listeners", ready, "tls-run", site.gateway)
-        yield site
-    finally:
-        for process in reversed(running):
-            end(process)

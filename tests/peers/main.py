@@ -18,6 +18,7 @@ import by_serial_servers
 import by_sockets
 import by_sparkplug
 import by_tls
+import by_tls_hostile
 import by_tshark
 import programs
 from report import Report
@@ -35,7 +36,8 @@ PEERS = [
     ("mbpoll, a serial client", by_serial_client.CHECKS),
     ("socat and ser2net, serial servers", by_serial_servers.CHECKS),
     ("pymodbus, libmodbus and a gateway, Modbus TCP servers", by_modbus_tcp_servers.CHECKS),
-    ("openssl, pymodbus and stunnel over TLS", by_tls.CHECKS),
+    ("openssl, sslyze, tshark, pymodbus and stunnel over TLS", by_tls.CHECKS),
+    ("hostile TLS clients", by_tls_hostile.CHECKS),
     ("mosquitto, mosquitto_sub and paho-mqtt", by_mosquitto.CHECKS),
     ("mosquitto and a Sparkplug host by pysparkplug", by_sparkplug.CHECKS),
     ("the program again", programs.AFTER),
