@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metergate::modbus::rtu;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -98,12 +98,24 @@ impl Load {
 
     /// Connects `clients` clients, and then runs them for `time`.
     pub(crate) fn run(&self, address: SocketAddr, clients: usize, work: &Work, time: Duration) -> Outcome {
+        self.run_over(async || connect(address).await, clients, work, time)
+    }
+
+    /// The same, over the connections that `connect` makes.
+    pub(crate) fn run_over<S>(
+        &self,
+        connect: impl AsyncFn() -> S,
+        clients: usize,
+        work: &Work,
+        time: Duration,
+    ) -> Outcome
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         self.0.block_on(async {
             let mut streams = Vec::new();
             for _ in 0..clients {
-                let stream = TcpStream::connect(address).await.expect("the server listens");
-                stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-                streams.push(stream);
+                streams.push(connect().await);
             }
             let stop = Arc::new(AtomicBool::new(false));
             let begun = Instant::now();
@@ -124,7 +136,17 @@ impl Load {
     }
 }
 
-async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBool>) -> Outcome {
+/// A connection that sends at once.
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+    stream
+}
+
+async fn ask<S>(mut stream: S, work: Work, first: usize, stop: Arc<AtomicBool>) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Work { questions, in_flight, pause } = work;
     let mut next = (0..questions.len()).cycle().skip(first % questions.len());
     let mut outcome = Outcome::default();
@@ -139,6 +161,8 @@ async fn ask(mut stream: TcpStream, work: Work, first: usize, stop: Arc<AtomicBo
         }
         let sent = Instant::now();
         stream.write_all(&requests).await.expect("the server reads");
+        // Of TLS, what is accepted is not yet sent.
+        stream.flush().await.expect("the server reads");
         wanted = 0;
         while wanted == 0 {
             let count = stream.read(&mut input[filled..]).await.expect("the server answers");

@@ -15,12 +15,14 @@ mod ceiling;
 mod framing;
 mod load;
 mod memory;
+mod rules;
 mod throughput;
 mod traffic;
 
-const PARTS: [table::Part; 4] = [
+const PARTS: [table::Part; 5] = [
     ("throughput", throughput::measure),
     ("framing", framing::measure),
+    ("rules", rules::measure),
     ("traffic", traffic::measure),
     ("memory", memory::measure),
 ];
