@@ -4,6 +4,7 @@
 //! thread of their own with a low priority, so that computing them delays no client and no line, however many come. A
 //! client counts as a connection of the listener only after its handshake.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -95,8 +96,13 @@ impl Handshakes {
     }
 
     fn abort_one(&mut self) -> Option<SocketAddr> {
-        let most = self.running.iter().map(|running| self.count(site(running.peer))).max()?;
-        let oldest = self.running.iter().position(|running| self.count(site(running.peer)) == most)?;
+        // In one pass: a flood brings this about for each of its connections, in the thread that accepts them.
+        let mut counts = HashMap::new();
+        for running in &self.running {
+            *counts.entry(site(running.peer)).or_insert(0) += 1;
+        }
+        let most = counts.values().max()?;
+        let oldest = self.running.iter().position(|running| counts.get(&site(running.peer)) == Some(most))?;
         let aborted = self.running.remove(oldest);
         aborted.task.abort();
         Some(aborted.peer)
