@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::budget;
-use super::event::{DivisionReason, Event};
+use super::event::{DivisionReason, LineEvent};
 use super::now::Now;
 use super::overload::{OverloadDetector, PollingLoad};
 use super::poll::{Due, PollBlock, PollPlan, reading_cost};
@@ -199,7 +199,7 @@ impl Cache {
         &mut self,
         units: &Units,
         now: Instant,
-        events: &mut Vec<Event>,
+        events: &mut Vec<LineEvent>,
     ) -> Option<(UnitId, ReadRange)> {
         self.retry_divided(units, now);
         let protocol = self.protocol;
@@ -248,7 +248,13 @@ impl Cache {
     }
 
     /// A background reading ended: charges its line time to the share and compares it with the estimate.
-    pub(super) fn spend(&mut self, unit: &Unit, range: &ReadRange, took: Duration, events: &mut Vec<Event>) {
+    pub(super) fn spend(
+        &mut self,
+        unit: &Unit,
+        range: &ReadRange,
+        took: Duration,
+        events: &mut Vec<LineEvent>,
+    ) {
         let gap = unit.settings().request_gap;
         let usual = self.protocol.usual_response_time();
         let pause = match self.protocol {
@@ -265,7 +271,7 @@ impl Cache {
         let ratio = plan.overrun().unwrap_or(1.0);
         let is_overrun = ratio > OVERRUN_NOTED;
         if is_overrun && !self.is_overrun_noted {
-            events.push(Event::Overrun { ratio });
+            events.push(LineEvent::Overrun { ratio });
         }
         self.is_overrun_noted = is_overrun;
     }
@@ -322,7 +328,7 @@ impl Cache {
         range: &ReadRange,
         failure: ReadFailure,
         now: Instant,
-        events: &mut Vec<Event>,
+        events: &mut Vec<LineEvent>,
     ) {
         let Some(known) = units.get(id).and_then(|unit| self.canonical_range(unit, range)) else { return };
         let is_planned = self.plan.as_mut().is_some_and(|plan| {
@@ -336,7 +342,7 @@ impl Cache {
                 }
                 if self.ranges.note_refused(id, &known, now) && !is_planned {
                     let why = DivisionReason::Refused;
-                    events.push(Event::Divided { unit: id, range: known, why, is_read: true });
+                    events.push(LineEvent::Divided { unit: id, range: known, why, is_read: true });
                 }
             }
             ReadFailure::Exception(code) if is_passing(code) => {}
@@ -391,10 +397,10 @@ impl Cache {
     }
 
     /// Reports once that a range found no free slot.
-    pub(super) fn watch_limit(&mut self, limit: usize, now: Instant, events: &mut Vec<Event>) {
+    pub(super) fn watch_limit(&mut self, limit: usize, now: Instant, events: &mut Vec<LineEvent>) {
         let is_full = self.ranges.is_full(now);
         if is_full && !self.is_full_noted {
-            events.push(Event::LearnLimit { limit });
+            events.push(LineEvent::LearnLimit { limit });
         }
         self.is_full_noted = is_full;
     }
@@ -407,16 +413,16 @@ impl Cache {
     }
 
     /// Reports once when the line becomes too full to read as planned, and once when it reads as planned again.
-    fn watch_load(&mut self, units: &Units, now: Instant, events: &mut Vec<Event>) {
+    fn watch_load(&mut self, units: &Units, now: Instant, events: &mut Vec<LineEvent>) {
         let Some(plan) = &self.plan else { return };
         let slowdown = plan.cycle_slowdown();
         match self.overload.note(slowdown, now) {
             None => {}
-            Some(PollingLoad::AsPlanned) => events.push(Event::AsPlanned),
+            Some(PollingLoad::AsPlanned) => events.push(LineEvent::AsPlanned),
             Some(PollingLoad::TooFull) => {
                 let usable = |id: UnitId| units.get(id).is_some_and(|unit| !unit.is_offline());
                 let is_beyond_share = plan.is_beyond_its_share(usable);
-                events.push(Event::TooFull { slowdown, is_beyond_share });
+                events.push(LineEvent::TooFull { slowdown, is_beyond_share });
             }
         }
     }
@@ -453,7 +459,7 @@ impl Cache {
         range: &ReadRange,
         failure: ReadFailure,
         now: Instant,
-        events: &mut Vec<Event>,
+        events: &mut Vec<LineEvent>,
     ) {
         let Some(entry) = self.unanswered.iter_mut().find(|entry| entry.unit == id && entry.range == *range)
         else {
@@ -485,7 +491,7 @@ impl Cache {
         range: &ReadRange,
         why: DivisionReason,
         now: Instant,
-        events: &mut Vec<Event>,
+        events: &mut Vec<LineEvent>,
     ) {
         let Some(unit) = units.get(id) else { return };
         let Some(block) = self.plan.as_mut().and_then(|plan| plan.remove(id, range)) else { return };
@@ -517,7 +523,7 @@ impl Cache {
                         is_retrying: false,
                     }),
                 }
-                events.push(Event::Divided { unit: id, range: *range, why, is_read: !parts.is_empty() });
+                events.push(LineEvent::Divided { unit: id, range: *range, why, is_read: !parts.is_empty() });
                 parts
             }
         };

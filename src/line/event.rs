@@ -13,7 +13,7 @@ use super::settings::{LineSettings, Protocol, UnitId};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum LineEvent {
     /// A unit answers that was never seen, suspected or off-line.
     Found {
         /// The unit.
@@ -118,7 +118,7 @@ pub enum EventLevel {
     Debug,
 }
 
-impl Event {
+impl LineEvent {
     /// Its log level.
     #[must_use]
     pub fn level(&self) -> EventLevel {
@@ -175,7 +175,7 @@ impl Event {
 /// Displays an event, with the unit as clients address it.
 #[derive(Clone, Copy, Debug)]
 pub struct Described<'a> {
-    event: &'a Event,
+    event: &'a LineEvent,
     settings: &'a LineSettings,
 }
 
@@ -184,38 +184,38 @@ impl fmt::Display for Described<'_> {
         let Self { event, settings } = *self;
         let label = event.unit().map(|unit| settings.label(unit)).unwrap_or_default();
         match event {
-            Event::Found { was: UnitState::NeverSeen, .. } => write!(f, "{label} is on-line"),
-            Event::Found { away, .. } => {
+            LineEvent::Found { was: UnitState::NeverSeen, .. } => write!(f, "{label} is on-line"),
+            LineEvent::Found { away, .. } => {
                 write!(f, "{label} answers again after {}", Seconds(*away))
             }
-            Event::Suspected { .. } => {
+            LineEvent::Suspected { .. } => {
                 write!(f, "{label} stopped answering; asking again what it answered last")
             }
-            Event::Lost { silent_for, .. } => write!(
+            LineEvent::Lost { silent_for, .. } => write!(
                 f,
                 "{label} is off-line (no answer for {}); it is probed now and then",
                 Seconds(*silent_for)
             ),
-            Event::LineSilent => f.write_str(describe_silence(settings.protocol)),
-            Event::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
-            Event::Occupied => f.write_str(
+            LineEvent::LineSilent => f.write_str(describe_silence(settings.protocol)),
+            LineEvent::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
+            LineEvent::Occupied => f.write_str(
                 "line occupied: bytes without end, nothing is sent into them; look for a unit that keeps \
                  sending, a missing termination or the wrong baud rate",
             ),
-            Event::Free => f.write_str("line free again"),
-            Event::Late { after, count: 1, .. } => write!(
+            LineEvent::Free => f.write_str("line free again"),
+            LineEvent::Late { after, count: 1, .. } => write!(
                 f,
                 "{label} answered late, {after:?} after its request; more late answers are logged as debug, \
                  and a longer `response_timeout` would wait for them"
             ),
-            Event::Late { after, .. } => {
+            LineEvent::Late { after, .. } => {
                 write!(f, "{label} answered late, {after:?} after its request")
             }
-            Event::Misfit { misfit, .. } => write!(f, "{label} {misfit}"),
-            Event::ForeignRequest => f.write_str(
+            LineEvent::Misfit { misfit, .. } => write!(f, "{label} {misfit}"),
+            LineEvent::ForeignRequest => f.write_str(
                 "another client sends requests on this wire; only one may: connect it to the gateway instead",
             ),
-            Event::Divided { range: ReadRange { function, start, quantity }, why, is_read, .. } => {
+            LineEvent::Divided { range: ReadRange { function, start, quantity }, why, is_read, .. } => {
                 let end = start + (quantity - 1);
                 let then = if *is_read { "it is read in parts" } else { "it is not read in the background" };
                 write!(
@@ -223,26 +223,26 @@ impl fmt::Display for Described<'_> {
                     "{label} {why} the read of {start} to {end} by function {function} as a whole; {then}"
                 )
             }
-            Event::TooFull { slowdown, is_beyond_share: true } => write!(
+            LineEvent::TooFull { slowdown, is_beyond_share: true } => write!(
                 f,
                 "the line is too full: blocks are read {slowdown:.1} times slower than planned, because \
                  background readings ask for more than `poll_share` gives; a longer `poll`, or fewer `blocks` or \
                  units on this bus would help"
             ),
-            Event::TooFull { slowdown, is_beyond_share: false } => write!(
+            LineEvent::TooFull { slowdown, is_beyond_share: false } => write!(
                 f,
                 "the line is too full: blocks are read {slowdown:.1} times slower than planned, because clients \
                  and units that do not answer take the line; a `max_age` on listeners that have none, or fewer \
                  units on this bus would help"
             ),
-            Event::AsPlanned => f.write_str("blocks are read as often as planned again"),
-            Event::Overrun { ratio } => write!(
+            LineEvent::AsPlanned => f.write_str("blocks are read as often as planned again"),
+            LineEvent::Overrun { ratio } => write!(
                 f,
                 "background readings take {:.0} % of the line time that `check` estimates; slow units or units \
                  that do not answer make the difference",
                 ratio * 100.0
             ),
-            Event::LearnLimit { limit } => write!(
+            LineEvent::LearnLimit { limit } => write!(
                 f,
                 "clients read more ranges than `learn_limit` ({limit}) keeps fresh; raise it, or let the clients \
                  read longer ranges"

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::modbus::mbap::{self, Adu, FramingError};
+use crate::modbus::mbap::{self, Adu};
 use crate::modbus::pdu::ExceptionCode;
 use crate::modbus::reply;
 
+use super::attempt::{AttemptFailure, Disconnection, Ended, Outgoing, WireEvent, exception_of, misfit_of};
 use super::receive::Frame;
-use super::record::{Received, RxRecorder, SegmentKind};
+use super::record::{Misfit, Received, RxRecorder, SegmentKind};
 use super::settings::{Replies, UnitId};
 use super::view::PortState;
-use super::wire::{AttemptFailure, Ended, Misfit, Outgoing, WireEvent, exception_of, misfit_of};
 
 /// The wire of one connection after the other.
 #[derive(Debug, Default)]
@@ -48,15 +48,6 @@ pub(super) struct MbapWire {
     unheard: Option<Unheard>,
     /// How long the next connection may bring nothing.
     patience: Patience,
-}
-
-/// Why a connection is to be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disconnection {
-    /// What came is no Modbus TCP; nothing after it can be decoded.
-    Misframed(FramingError),
-    /// The server takes requests and answers none, or has stopped within an answer.
-    Hung,
 }
 
 /// How late answers have come.

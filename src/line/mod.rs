@@ -6,13 +6,15 @@
 //! - `request`: what comes in and goes out.
 //! - `state_machine`: [`Line`]; routes events between the parts, answers a full queue, applies a reload.
 //! - `queue`: what waits; `scheduler` (`allowance`): what is sent next.
-//! - `wire`: the transaction in flight, in two forms: `rtu_wire` (`receive`, `echo`, `occupation`) and `mbap_wire`.
+//! - `wire`: the transaction in flight, in two forms: `rtu_wire` (`receive`, `echo`, `occupation`) and `mbap_wire`;
+//!   `attempt`: what both are given and what they report.
 //! - `unit`: one unit, and how long a probe waits; its parts are `health`, `probing` (which read, when), `ignored`,
 //!   `owed`, `snapshot` (`tables`). `silent_line`: the whole line.
 //! - `cache` (`poll`, `ranges`, `shares`, `overload`, `budget`): background reading.
 //! - `record`, `recorder`, `statistics`, `incidents`, `event`, `view`, `availability`, `diagnostics`: what others see.
 
 mod allowance;
+mod attempt;
 mod availability;
 mod budget;
 mod cache;
@@ -48,13 +50,13 @@ mod unit;
 pub mod view;
 mod wire;
 
+pub use attempt::Disconnection;
 pub use availability::Availability;
 pub use budget::{Adjustment, Budget, COMFORTABLE, Planned};
 pub use diagnostics::{ClientCounters, DiagnosticsView};
-pub use event::{Described, Event, EventLevel};
+pub use event::{Described, EventLevel, LineEvent};
 pub use health::UnitState;
 pub use incidents::{Incidents, RequestSummary};
-pub use mbap_wire::Disconnection;
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, PollBlock, PollPlan};
 pub use ranges::Conflict;

@@ -10,9 +10,8 @@ use bytes::Bytes;
 
 use super::request::{Source, Target};
 use super::settings::UnitId;
-pub use super::wire::Misfit;
 use crate::modbus::AduFraming;
-use crate::modbus::pdu::ExceptionCode;
+use crate::modbus::pdu::{ExceptionCode, FunctionCode};
 
 /// One record of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -359,3 +358,40 @@ impl RxRecorder {
 
 /// Received bytes that a record keeps: an echo and an answer of full length.
 pub const RECEIVED_MAX: usize = 512;
+
+/// An intact answer of the addressed unit that does not fit its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It has another length than requested.
+    Length {
+        /// The function.
+        function: FunctionCode,
+        /// Bytes of data: behind function and byte count, or behind the function where there is no count.
+        answered: usize,
+        /// The same of the requested answer, where that is known.
+        asked: Option<usize>,
+    },
+    /// It carries another function.
+    Function {
+        /// The function of the answer.
+        answered: FunctionCode,
+        /// The function of the request.
+        asked: FunctionCode,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { function, answered, asked: Some(asked) } => {
+                write!(f, "answered {answered} bytes where {asked} were asked (function {function})")
+            }
+            Self::Length { function, answered, asked: None } => {
+                write!(f, "answered {answered} bytes that do not fit the request (function {function})")
+            }
+            Self::Function { answered, asked } => {
+                write!(f, "answered function {answered} where {asked} was asked")
+            }
+        }
+    }
+}

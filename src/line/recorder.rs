@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::attempt::Ended;
 use super::queue::Item;
 use super::record::{Cause, Outcome, Received, Record, Stray, Transaction};
 use super::request::{Source, Target};
 use super::statistics::LineStatistics;
 use super::view::{LineCounters, Window};
-use super::wire::Ended;
 use crate::modbus::AduFraming;
 
 /// Counters and records of a line.

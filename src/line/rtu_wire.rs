@@ -11,14 +11,14 @@ use bytes::Bytes;
 use crate::modbus::pdu::RequestPdu;
 use crate::modbus::{reply, rtu};
 
+use super::attempt::{AttemptFailure, EXCEPTION_BIT, Ended, Misfits, Outgoing, WireEvent, misfit_of};
 use super::echo::{EchoDetector, EchoPhase, Front};
 use super::occupation::Occupation;
 use super::receive::{Expected, Finality, Frame, Receiver};
-use super::record::{Received, RxRecorder, SegmentKind};
+use super::record::{Misfit, Received, RxRecorder, SegmentKind};
 use super::settings::{Echo, Framing, Replies, UnitId};
 use super::unit::{Unit, Units};
 use super::view::PortState;
-use super::wire::{AttemptFailure, EXCEPTION_BIT, Ended, Misfit, Misfits, Outgoing, WireEvent, misfit_of};
 
 /// The transaction in flight.
 #[derive(Debug)]

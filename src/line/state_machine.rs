@@ -14,13 +14,15 @@ use bytes::Bytes;
 use crate::modbus::pdu::{ExceptionCode, ReadRange, RequestPdu};
 use crate::modbus::{reply, rtu};
 
+use super::attempt::Disconnection;
+use super::attempt::{AttemptFailure, Ended, Misfits, Origin, Outgoing, WireEvent, exception_of};
 use super::cache::{AgedRead, AnsweredRead, Cache, ReadFailure, is_passing};
 use super::echo::differs_from_its_answer;
-use super::event::Event;
+use super::event::LineEvent;
 use super::health::{Transition, UnitState};
 use super::ignored::ReadStatus;
 use super::incidents::RequestSummary;
-use super::mbap_wire::{Disconnection, is_unreached};
+use super::mbap_wire::is_unreached;
 use super::now::Now;
 use super::owed::{EndedGuard, LateAnswer, Owed};
 use super::probing::{PAUSE_MIN, ProbeEnd, first_register};
@@ -35,7 +37,7 @@ use super::silent_line::{SilentLine, Suspicion};
 use super::tables::{Tables, with_function};
 use super::unit::{Unit, Units};
 use super::view::{PortState, View};
-use super::wire::{AttemptFailure, Ended, Misfits, Origin, Outgoing, Wire, WireEvent, exception_of};
+use super::wire::Wire;
 
 /// What happened to the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub enum Output<T> {
     /// A record of the line. Precedes the `Reply` that results from it.
     Record(Arc<Record>),
     /// An event, for the log.
-    Event(Event),
+    Event(LineEvent),
     /// Publish this view. Always before the `Reply` it belongs to.
     Publish(Arc<View>),
     /// Send the answer to the client.
@@ -97,7 +99,7 @@ pub struct Line<T> {
     cache: Cache,
     recorder: Recorder,
     outputs: VecDeque<Output<T>>,
-    events: Vec<Event>,
+    events: Vec<LineEvent>,
     changed: bool,
     closing: bool,
     /// Whether requests that were on the wire wait again: their clients may have left in the meantime.
@@ -726,17 +728,17 @@ impl<T> Line<T> {
                         unit.statistics_mut().other_functions += 1;
                         unit.incidents_mut().misfit = Some((misfit, asked));
                     }
-                    self.events.push(Event::Misfit { unit, misfit });
+                    self.events.push(LineEvent::Misfit { unit, misfit });
                 }
                 WireEvent::Foreign { frame, awaited } => self.note_foreign(&frame, awaited, now.instant),
                 WireEvent::ForeignRequest => {
                     self.recorder.counters_mut().foreign_requests += 1;
-                    self.events.push(Event::ForeignRequest);
+                    self.events.push(LineEvent::ForeignRequest);
                 }
                 WireEvent::Collision => self.recorder.counters_mut().collisions += 1,
                 WireEvent::Occupied { ended } => self.begin_occupation(ended, now),
                 WireEvent::Free => {
-                    self.events.push(Event::Free);
+                    self.events.push(LineEvent::Free);
                     self.record_stray(now.instant);
                     self.cache.begin_polling(&self.settings, &mut self.units, now.instant);
                 }
@@ -833,7 +835,7 @@ impl<T> Line<T> {
         let Some(unit) = self.units.get_mut(id) else { return };
         unit.counters_mut().late_answers += 1;
         let count = unit.counters_mut().late_answers;
-        self.events.push(Event::Late { unit: id, after, count });
+        self.events.push(LineEvent::Late { unit: id, after, count });
         if is_unreached(&frame.pdu) {
             return;
         }
@@ -1067,7 +1069,7 @@ impl<T> Line<T> {
 
     /// No unit answers any more: refuses waiting requests; units are probed one after the other from now on.
     fn begin_silence(&mut self) {
-        self.events.push(Event::LineSilent);
+        self.events.push(LineEvent::LineSilent);
         self.fail_waiting(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         self.cache.interrupt();
         self.changed = true;
@@ -1079,7 +1081,7 @@ impl<T> Line<T> {
         if !self.silent_line.note_alive(id) {
             return;
         }
-        self.events.push(Event::LineRecovered { unit: id });
+        self.events.push(LineEvent::LineRecovered { unit: id });
         // Each of the other units is polled once before it is marked off-line.
         for other in self.units.ids().into_iter().filter(|other| *other != id) {
             let Some(unit) = self.units.get_mut(other) else { continue };
@@ -1097,7 +1099,7 @@ impl<T> Line<T> {
         self.changed = true;
         match transition {
             Transition::Found { was, away } => {
-                self.events.push(Event::Found { unit: id, was, away });
+                self.events.push(LineEvent::Found { unit: id, was, away });
                 if was == UnitState::Offline {
                     self.cache.note_returned(id, now);
                 }
@@ -1105,9 +1107,9 @@ impl<T> Line<T> {
                     self.cache.replan(&mut self.units, now);
                 }
             }
-            Transition::Suspected => self.events.push(Event::Suspected { unit: id }),
+            Transition::Suspected => self.events.push(LineEvent::Suspected { unit: id }),
             Transition::Lost { silent_for } => {
-                self.events.push(Event::Lost { unit: id, silent_for });
+                self.events.push(LineEvent::Lost { unit: id, silent_for });
                 self.flush(id, ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
                 self.cache.replan(&mut self.units, now);
             }
@@ -1121,7 +1123,7 @@ impl<T> Line<T> {
         {
             in_flight.is_alive = true;
         }
-        self.events.push(Event::Misfit { unit: id, misfit });
+        self.events.push(LineEvent::Misfit { unit: id, misfit });
         let Some(unit) = self.units.get_mut(id) else { return };
         unit.counters_mut().unexpected += 1;
         unit.statistics_mut().misfits += 1;
@@ -1175,7 +1177,7 @@ impl<T> Line<T> {
         unit.counters_mut().late_answers += 1;
         let count = unit.counters_mut().late_answers;
         let after = now.instant.saturating_duration_since(owed.sent_at.instant);
-        self.events.push(Event::Late { unit: id, after, count });
+        self.events.push(LineEvent::Late { unit: id, after, count });
         let exception = exception_of(&frame.pdu);
         let transition = unit.note_answer(&owed.request, exception, None, now.instant);
         self.note_alive(id, transition, now.instant);
@@ -1218,7 +1220,7 @@ impl<T> Line<T> {
 
     fn begin_occupation(&mut self, ended: Option<Ended>, now: Now) {
         self.recorder.counters_mut().occupied += 1;
-        self.events.push(Event::Occupied);
+        self.events.push(LineEvent::Occupied);
         self.abandon(ended, Outcome::Occupied, now);
         self.fail_waiting(ExceptionCode::GATEWAY_PATH_UNAVAILABLE);
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
 use crate::line::{
-    BusId, Disconnection, Event, EventLevel, Line, LineSettings, Output, PortEvent, PortSettingsChange,
+    BusId, Disconnection, EventLevel, Line, LineEvent, LineSettings, Output, PortEvent, PortSettingsChange,
     Request, View,
 };
 use crate::modbus::hex::Hex;
@@ -270,7 +270,7 @@ where
         }
     }
 
-    fn log(&self, event: &Event) {
+    fn log(&self, event: &LineEvent) {
         let bus = &self.name;
         let described = event.describe(self.line.settings());
         let permit = || self.permit(kind_of(event));
@@ -412,21 +412,21 @@ fn random_identifier() -> u16 {
 }
 
 /// The log kind of an event: a meter can cause any number of them.
-fn kind_of(event: &Event) -> LogKind {
+fn kind_of(event: &LineEvent) -> LogKind {
     match event {
-        Event::Found { .. }
-        | Event::Suspected { .. }
-        | Event::Lost { .. }
-        | Event::LineSilent
-        | Event::LineRecovered { .. }
-        | Event::Occupied
-        | Event::Free => LogKind::Health,
-        Event::Late { .. } | Event::Misfit { .. } | Event::ForeignRequest => LogKind::Answers,
-        Event::Divided { .. }
-        | Event::TooFull { .. }
-        | Event::AsPlanned
-        | Event::Overrun { .. }
-        | Event::LearnLimit { .. } => LogKind::Background,
+        LineEvent::Found { .. }
+        | LineEvent::Suspected { .. }
+        | LineEvent::Lost { .. }
+        | LineEvent::LineSilent
+        | LineEvent::LineRecovered { .. }
+        | LineEvent::Occupied
+        | LineEvent::Free => LogKind::Health,
+        LineEvent::Late { .. } | LineEvent::Misfit { .. } | LineEvent::ForeignRequest => LogKind::Answers,
+        LineEvent::Divided { .. }
+        | LineEvent::TooFull { .. }
+        | LineEvent::AsPlanned
+        | LineEvent::Overrun { .. }
+        | LineEvent::LearnLimit { .. } => LogKind::Background,
     }
 }
 

@@ -78,12 +78,12 @@ fn a_unit_that_has_become_slower_makes_the_automatic_interval_longer() {
     assert!(after > before * 2, "{before:?}, then {after:?}");
 }
 
-fn too_full(rig: &Rig) -> Vec<&Event> {
-    rig.events.iter().filter(|event| matches!(event, Event::TooFull { .. })).collect()
+fn too_full(rig: &Rig) -> Vec<&LineEvent> {
+    rig.events.iter().filter(|event| matches!(event, LineEvent::TooFull { .. })).collect()
 }
 
 fn as_planned_again(rig: &Rig) -> usize {
-    rig.events.iter().filter(|event| **event == Event::AsPlanned).count()
+    rig.events.iter().filter(|event| **event == LineEvent::AsPlanned).count()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_line_planned_beyond_its_share_is_reported_once_as_too_full() {
     rig.pass(until);
     assert!(rig.view.polling.is_full && rig.view.polling.slowdown > 1.25);
     let events = too_full(&rig);
-    assert!(matches!(events[..], [Event::TooFull { is_beyond_share: true, .. }]), "{events:?}");
+    assert!(matches!(events[..], [LineEvent::TooFull { is_beyond_share: true, .. }]), "{events:?}");
     assert_eq!(as_planned_again(&rig), 0);
 }
 
@@ -117,7 +117,7 @@ fn a_line_that_clients_fill_is_reported_once_as_too_full_and_once_as_planned_aga
     let until = rig.now + 120 * SECOND;
     rig.pass(until);
     let events = too_full(&rig);
-    assert!(matches!(events[..], [Event::TooFull { is_beyond_share: false, .. }]), "{events:?}");
+    assert!(matches!(events[..], [LineEvent::TooFull { is_beyond_share: false, .. }]), "{events:?}");
     assert_eq!(as_planned_again(&rig), 1);
 }
 

@@ -166,6 +166,6 @@ fn a_full_table_is_visible_and_reported_once() {
     }
     assert!(rig.view.polling.is_learning_full);
     assert_eq!(rig.view.polling.learned, 2);
-    let reported = rig.events.iter().filter(|event| **event == Event::LearnLimit { limit: 2 });
+    let reported = rig.events.iter().filter(|event| **event == LineEvent::LearnLimit { limit: 2 });
     assert_eq!(reported.count(), 1);
 }

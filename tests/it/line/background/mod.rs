@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metergate::line::{
-    Answer, Event, Framing, Line, LineSettings, ListenerId, Output, Pace, Parity, PolledBlock, Polling,
+    Answer, Framing, Line, LineEvent, LineSettings, ListenerId, Output, Pace, Parity, PolledBlock, Polling,
     PortEvent, Request, Source, Target, UnitId, UnitSettings, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange, RequestPdu, exception_reply};
@@ -48,7 +48,7 @@ struct Rig {
     now: Instant,
     sent: Vec<(Instant, Bytes)>,
     answers: Vec<(u64, Answer)>,
-    events: Vec<Event>,
+    events: Vec<LineEvent>,
     /// Line time of the transactions that [`pass`](Rig::pass) answered.
     busy: Duration,
     view: View,

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use metergate::endpoint::ClientAddress;
 use metergate::line::{
-    Answer, Disconnection, Event, Line, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange,
+    Answer, Disconnection, Line, LineEvent, LineSettings, ListenerId, Output, PortEvent, PortSettingsChange,
     Record, Request, Source, Target, UnitId, UnitState, View,
 };
 use metergate::modbus::mbap::Adu;
@@ -35,7 +35,7 @@ pub(crate) struct Bench {
     answers: VecDeque<(u32, f64, Answer)>,
     pub(crate) view: View,
     pub(crate) records: VecDeque<Arc<Record>>,
-    pub(crate) events: VecDeque<Event>,
+    pub(crate) events: VecDeque<LineEvent>,
     pub(crate) disconnects: VecDeque<Disconnection>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metergate::line::{Event, LineSettings, OfflineAfter, UnitState};
+use metergate::line::{LineEvent, LineSettings, OfflineAfter, UnitState};
 
 use super::bench::{Ask, Bench, Client, NO_RESPONSE, REFUSED_OFFLINE, Sent, registers, reply, settings};
 
@@ -155,7 +155,7 @@ fn a_client_that_asks_twelve_ignored_registers_does_not_take_the_unit_from_anoth
     ];
     bench.run(120_000.0, &mut clients, |sent| answered(sent).filter(|_| sent.pdu[2] < 100));
     assert_eq!(bench.state(1), UnitState::Online);
-    let lost = bench.events.iter().any(|event| matches!(event, Event::Lost { .. }));
+    let lost = bench.events.iter().any(|event| matches!(event, LineEvent::Lost { .. }));
     assert!(!lost, "it has been off-line");
     let late = clients[1].answers.iter().skip_while(|(at, _)| *at < 60_000.0);
     let late: Vec<_> = late.map(|(_, answer)| answer).collect();
@@ -331,7 +331,7 @@ fn a_unit_that_gives_input_registers_only_and_was_dark_at_the_start_is_found_wit
     bench.run(lost + 10_000.0, &mut [], |sent| answered(sent).filter(|_| sent.pdu[0] == 4));
     assert_eq!(bench.state(1), UnitState::Online);
     let found = bench.events.iter().any(|event| {
-        matches!(event, Event::Found { unit, away, .. }
+        matches!(event, LineEvent::Found { unit, away, .. }
         if unit.get() == 1 && *away < Duration::from_millis(8_000))
     });
     assert!(found, "{:?}", bench.events);
@@ -481,7 +481,7 @@ fn cut(bench: &mut Bench) -> f64 {
 fn a_silent_line_refuses_at_once_and_sends_one_probe_a_second_to_one_unit_after_the_other() {
     let mut bench = Bench::new(settings(&[1, 2, 3, 4]));
     let silent_at = cut(&mut bench);
-    assert!(bench.events.iter().any(|event| matches!(event, Event::LineSilent)));
+    assert!(bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent)));
     for unit in 1..=4 {
         assert_ne!(bench.state(unit), UnitState::Offline, "unit {unit} cannot be known to be gone");
     }
@@ -564,7 +564,7 @@ fn one_unit_that_answers_keeps_the_line_from_being_silent() {
         Client::new(Ask::of(4).on(4, 4), [read(0, 1)], 2_000.0),
     ];
     bench.run(60_000.0, &mut clients, |sent| answered(sent).filter(|_| sent.unit == 4));
-    assert!(!bench.events.iter().any(|event| matches!(event, Event::LineSilent)));
+    assert!(!bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent)));
     assert_eq!(bench.state(1), UnitState::Offline);
 }
 

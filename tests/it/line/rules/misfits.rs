@@ -1,7 +1,7 @@
 //! Answers that do not fit the request, and what they prove.
 
 use metergate::line::{
-    Echo, Event, LineSettings, Misfit, Outcome, PortSettingsChange, Record, Replies, UnitState,
+    Echo, LineEvent, LineSettings, Misfit, Outcome, PortSettingsChange, Record, Replies, UnitState,
 };
 use metergate::modbus::pdu::FunctionCode;
 
@@ -38,7 +38,7 @@ fn an_answer_of_another_length_of_a_prompt_unit_ends_the_request_and_nothing_is_
     let length = Misfit::Length { function: FunctionCode(3), answered: 2, asked: Some(4) };
     assert_eq!(last_outcome(&bench), Outcome::Misfit(length));
     assert_eq!(length.to_string(), "answered 2 bytes where 4 were asked (function 0x03)");
-    assert!(bench.events.contains(&Event::Misfit { unit: bench.view.units[0].id, misfit: length }));
+    assert!(bench.events.contains(&LineEvent::Misfit { unit: bench.view.units[0].id, misfit: length }));
     assert_eq!(bench.state(1), UnitState::Online);
     // No retry, and no guard.
     bench.no_answer();
@@ -290,7 +290,7 @@ fn frames_in_the_form_of_a_read_request_are_counted_as_another_clients_and_prove
     bench.no_answer();
     assert_eq!(bench.state(1), UnitState::NeverSeen);
     assert_eq!(bench.view.counters.foreign_requests, 1);
-    assert!(bench.events.iter().any(|event| matches!(event, Event::ForeignRequest)));
+    assert!(bench.events.iter().any(|event| matches!(event, LineEvent::ForeignRequest)));
     assert_eq!(bench.answer(), (1, NO_RESPONSE));
 }
 

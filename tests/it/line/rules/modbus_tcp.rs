@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metergate::line::{
-    Answer, Disconnection, Event, LineSettings, Outcome, Pace, PolledBlock, PortEvent, PortState, Protocol,
-    Record, UnitState,
+    Answer, Disconnection, LineEvent, LineSettings, Outcome, Pace, PolledBlock, PortEvent, PortState,
+    Protocol, Record, UnitState,
 };
 use metergate::modbus::mbap::FramingError;
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
@@ -91,7 +91,7 @@ fn a_late_answer_is_given_to_no_other_request_and_shows_that_the_unit_answers() 
     assert_eq!(bench.state(1), UnitState::Online);
     let unit = &bench.view.units[0];
     assert_eq!((unit.counters.late_answers, unit.counters.timeouts), (1, 1));
-    let told = bench.events.iter().any(|event| matches!(event, Event::Late { count: 1, .. }));
+    let told = bench.events.iter().any(|event| matches!(event, LineEvent::Late { count: 1, .. }));
     assert!(told, "{:?}", bench.events);
 }
 
