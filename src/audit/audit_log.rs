@@ -127,7 +127,15 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self, commands: &Receiver<AuditCommand>) {
-        while let Ok(first) = commands.recv() {
+        loop {
+            let first = match commands.recv_timeout(self.patience()) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.report_lost();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let mut text = String::new();
             let mut lines = 0;
             let mut next = Ok(first);
@@ -153,6 +161,13 @@ impl Writer {
             self.write(&text, lines);
             self.report_lost();
         }
+    }
+
+    /// How long to wait for the next line: what is missing is reported as soon as the disk takes it, not with the next
+    /// write, which may come in a week.
+    fn patience(&self) -> Duration {
+        let is_missing = self.complaint.is_some() || self.lost.load(Ordering::Relaxed) > 0;
+        if is_missing { RETRY } else { Duration::MAX }
     }
 
     fn write(&mut self, text: &str, lines: u64) {
@@ -386,6 +401,9 @@ fn shift(path: &Path) -> io::Result<()> {
 
 /// Lines that wait for the disk; further ones are lost.
 pub(super) const WAITING_MAX: usize = 1_024;
+
+/// How often the disk is tried while lines are missing.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Group readable, not world readable.
 const MODE: u32 = 0o640;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::config::{Broker, Config};
 use crate::document::show;
-use crate::publisher::{Plan, Volume};
+use crate::publisher::{Plan, Volume, devices};
 
 /// What is published at each broker, each line a YAML comment.
 #[must_use]
@@ -20,7 +20,7 @@ fn describe_broker(config: &Config, broker: &Broker, now: Instant) -> String {
     let (connection, publication) = (&broker.connection, &broker.publication);
     let below = match &publication.sparkplug {
         None => format!("below the topic {}", publication.topic),
-        Some(_) => format!("at {}/#, {} devices", publication.topic, plan.devices().len()),
+        Some(_) => format!("at {}/#, {} devices", publication.topic, devices(&plan).len()),
     };
     let at_most = if publication.sparkplug.is_some() { "at most" } else { "about" };
     let discovery = plan.discovery().map(|filter| format!("#   Home Assistant's discovery at {filter}\n"));

@@ -1,6 +1,6 @@
 //! The input of the rules: a line ten minutes ago and now.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::line::{Framing, LineCounters, LineSettings, Parity, Protocol, UnitId, UnitState, UnitView, View};
 use crate::serial::PortDevice;
@@ -110,9 +110,12 @@ impl Evidence<'_> {
     }
 
     /// Whether most requests that the unit did not answer well brought an answer with its address and function, damaged
-    /// or broken off: the unit is connected, at the right settings.
+    /// or broken off, until just now: the unit is connected, at the right settings.
     fn is_heard_damaged(&self, unit: &UnitView) -> bool {
         self.span_of(unit, UnitTrouble::Damaged).is_some_and(|span| {
+            if self.at.saturating_duration_since(span.last) > HEARD_RECENTLY {
+                return false;
+            }
             let damaged = span.count(unit, |unit| unit.counters.crc_errors);
             let silent = span.count(unit, |unit| unit.counters.timeouts);
             damaged >= HEARD_AT_LEAST && damaged > silent
@@ -173,6 +176,9 @@ fn in_shell(word: &str) -> String {
 
 /// The defaults of `metergate scan`.
 const SCAN_DEFAULT: Framing = Framing { baud_rate: 19_200, parity: Parity::None, stop_bits: 1 };
+
+/// How long after its last damaged answer a unit counts as connected; probes of a silent line are this far apart.
+const HEARD_RECENTLY: Duration = Duration::from_secs(60);
 
 /// Fewer damaged answers may be those of a unit that was losing its power.
 const HEARD_AT_LEAST: u64 = 3;

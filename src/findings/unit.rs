@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::line::{Misfit, Protocol, RequestSummary, UnitSettings, UnitState, UnitView};
+use crate::line::{Misfit, NeverAnswered, Protocol, RequestSummary, UnitSettings, UnitState, UnitView};
 use crate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
 use super::evidence::{Evidence, UnitSpan};
@@ -13,7 +13,7 @@ use super::remedy::Remedy;
 use super::track::UnitTrouble;
 
 /// At most one cause of missing answers: answers that arrive are better evidence than missing ones, so their rules come
-/// first. Refused requests are reported apart.
+/// first. Reads that it ignores, and refused requests, are reported apart.
 pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> {
     let settings = evidence.settings.units.iter().find(|unit| unit.id == now.id);
     let cause = misfit(evidence, now)
@@ -21,10 +21,9 @@ pub(super) fn findings(evidence: &Evidence<'_>, now: &UnitView) -> Vec<Finding> 
         .or_else(|| damaged(evidence, now))
         .or_else(|| late(evidence, now, settings))
         .or_else(|| silent(evidence, now))
-        .or_else(|| ignoring(evidence, now))
         .or_else(|| lossy(evidence, now))
         .or_else(|| slow(evidence, now, settings));
-    [cause, refusing(evidence, now)].into_iter().flatten().collect()
+    [cause, ignoring(evidence, now), refusing(evidence, now)].into_iter().flatten().collect()
 }
 
 /// What was counted in a span.
@@ -227,12 +226,21 @@ fn silent(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
 fn lossy(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     let span = evidence.span_of(now, UnitTrouble::Lost)?;
     let counts = SpanCounts::of(&span, now);
-    let share = percent(counts.timeouts, counts.transactions);
+    // What is lost of reads that the unit ignores is another finding.
+    let ignored = match &now.never_answered {
+        Some(_) => {
+            let requests = span.count(now, |unit| unit.statistics.never_answered);
+            requests * (1 + u64::from(evidence.settings.retries))
+        }
+        None => 0,
+    };
+    let timeouts = counts.timeouts.saturating_sub(ignored);
+    let share = percent(timeouts, counts.transactions);
     // A unit that is being confirmed may have stopped answering altogether.
-    if counts.timeouts < LOST_AT_LEAST || share < LOST_PERCENT || now.state == UnitState::Confirming {
+    if timeouts < LOST_AT_LEAST || share < LOST_PERCENT || now.state == UnitState::Confirming {
         return None;
     }
-    let what = format!("{} of {} requests got no answer ({share} %)", counts.timeouts, counts.transactions);
+    let what = format!("{timeouts} of {} requests got no answer ({share} %)", counts.transactions);
     let remedy = match evidence.settings.protocol {
         Protocol::Rtu(_) => LOSSY,
         Protocol::Tcp => LOSSY_SERVER,
@@ -311,20 +319,21 @@ fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
     Some(found.seen(span.first, span.last))
 }
 
-/// Certain reads are never answered, others are. Such reads are most of what is lost then, so this comes before `lossy`.
+/// Certain reads are not answered, others are.
 fn ignoring(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
-    let (count, read) = now.never_answered.as_ref()?;
-    if !evidence.now.availability(now.id).is_answering() {
+    let NeverAnswered { count, last, last_failed } = now.never_answered.as_ref()?;
+    let is_recent = evidence.at.saturating_duration_since(*last_failed) < IGNORED_RECENTLY;
+    if !is_recent || !evidence.now.availability(now.id).is_answering() {
         return None;
     }
-    let RequestSummary { function, range, .. } = read;
+    let RequestSummary { function, range, .. } = last;
     let others = match count - 1 {
         0 => String::new(),
         1 => " and 1 other read".to_owned(),
         others => format!(" and {others} other reads"),
     };
     let what = format!(
-        "It has never answered {}{others}, and answers other reads",
+        "It does not answer {}{others}, while it answers other reads",
         describe_request(*function, *range)
     );
     let remedy = Remedy::steps([
@@ -333,7 +342,10 @@ fn ignoring(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
         "`metergate trace --failures` shows these requests and their clients",
     ])
     .with_context("Clients get exception 0x0B for them at once; each is tried again after up to a minute");
-    Some(finding(evidence, now, Severity::Warning, Kind::Ignoring, what, remedy))
+    Some(
+        finding(evidence, now, Severity::Warning, Kind::Ignoring, what, remedy)
+            .seen(*last_failed, *last_failed),
+    )
 }
 
 /// A request and its client: `addresses 38 to 39 (function 0x04), client 10.0.0.7`.
@@ -414,6 +426,9 @@ const DUPLICATE_PERCENT: u64 = 60;
 
 /// From this share on, damaged and lost answers together cost line time that other units miss.
 const GARBLED_PERCENT: u64 = 2;
+
+/// How long after its last try a read that was ignored is reported: a client that wants it asks again within minutes.
+const IGNORED_RECENTLY: Duration = Duration::from_secs(600);
 
 /// Requests without an answer after which a unit that has never answered counts as silent.
 const SILENT_AFTER: u64 = 2;

@@ -16,7 +16,7 @@ use super::join;
 use crate::config::{Broker, Config};
 use crate::mqtt::client::{self, BrokerClient};
 use crate::mqtt::{BrokerMetrics, BrokerSettings, Delivery, Outbox, SparkplugOutbox};
-use crate::publisher::{Clocks, Plan, Publisher, StateTracks};
+use crate::publisher::{Clocks, Plan, Publisher, StateTracks, devices};
 use crate::runtime::{BackgroundRuntime, host_name};
 use crate::serial::clock;
 use crate::sparkplug::{EdgeNode, Ids, Taken};
@@ -258,7 +258,7 @@ fn define(delivery: &Delivery, plan: &Arc<Plan>) {
             outbox.forget_states(|topic| !plan.has_state(topic));
             outbox.announce(Arc::clone(plan) as _);
         }
-        Delivery::Sparkplug(outbox) => outbox.define(plan.devices()),
+        Delivery::Sparkplug(outbox) => outbox.define(devices(plan)),
     }
 }
 

@@ -115,10 +115,11 @@ impl EchoDetector {
         self.verdict == Some(true) && !differs_from_its_answer(request) && !self.is_past(phase)
     }
 
-    /// Draws the verdict from a transaction in which not a single byte came. Where `echo: on` says that there is an echo,
-    /// the adapter may be dead.
+    /// Draws the verdict from a transaction in which not a single byte came. Where there was an echo, or `echo: on` says
+    /// so, the adapter may be dead: an echo that comes again must not be taken for the answer to a write.
     pub(super) fn conclude_from_silence(&mut self, request: &RequestPdu, phase: &EchoPhase) {
         match self.setting {
+            Echo::Auto if self.verdict == Some(true) => {}
             Echo::Auto | Echo::Off => self.conclude(request, phase),
             Echo::On => {}
         }

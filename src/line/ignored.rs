@@ -34,6 +34,17 @@ pub(super) struct IgnoredReads {
     is_answered: BTreeSet<Bytes>,
 }
 
+/// The reads that a unit ignores and is not known to have answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeverAnswered {
+    /// How many are marked.
+    pub count: usize,
+    /// The one tried last.
+    pub last: RequestSummary,
+    /// When that was.
+    pub last_failed: Instant,
+}
+
 #[derive(Debug)]
 struct UnansweredRead {
     pdu: Bytes,
@@ -142,7 +153,7 @@ impl IgnoredReads {
         }
     }
 
-    /// The unit is off-line, or has changed: forgets all reads.
+    /// The unit has changed: forgets all reads.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -152,14 +163,29 @@ impl IgnoredReads {
         self.entries.iter().filter(|entry| entry.mark.is_some()).count()
     }
 
-    /// The marked reads that were never answered, not even as a part of others: how many, and one of them. Others are
-    /// answered now and then, so a lossy line is as likely a cause.
-    pub(super) fn never_answered(&self) -> Option<(usize, RequestSummary)> {
+    /// The marked reads that are not known to have been answered, not even as a part of others. Others are answered now
+    /// and then, so a lossy line is as likely a cause.
+    pub(super) fn never_answered(&self) -> Option<NeverAnswered> {
         let marked = self.entries.iter().filter(|entry| entry.mark.is_some());
-        let requests = marked.filter_map(|entry| RequestPdu::decode(entry.pdu.clone()).ok());
-        let mut never = requests.filter(|request| !self.was_answered(request));
-        let first = never.next()?;
-        Some((1 + never.count(), RequestSummary::new(&first, None)))
+        let requests =
+            marked.filter_map(|entry| Some((RequestPdu::decode(entry.pdu.clone()).ok()?, entry.failed_at)));
+        let never: Vec<_> = requests.filter(|(request, _)| !self.was_answered(request)).collect();
+        let (last, last_failed) = never.iter().max_by_key(|(_, failed_at)| *failed_at)?;
+        Some(NeverAnswered {
+            count: never.len(),
+            last: RequestSummary::new(last, None),
+            last_failed: *last_failed,
+        })
+    }
+
+    /// Whether the unit is known to have answered this read, or one that covers it.
+    pub(super) fn has_answered(&self, request: &RequestPdu) -> bool {
+        self.was_answered(request)
+    }
+
+    /// The unit is off-line: forgets what it ignored, not what it answered.
+    pub(super) fn forget_ignored(&mut self) {
+        self.entries.clear();
     }
 
     /// Whether the unit answered this read, or one that covers it.

@@ -384,8 +384,11 @@ impl MbapWire {
 
     /// A late answer came: learns how long the server works on a request before it turns to the next.
     fn note_late(&mut self, after: Duration, is_overtaken: bool, now: Instant) {
+        let after = after.min(HELD_MAX);
         let longest = match self.lateness {
             _ if is_overtaken => return self.lateness = None,
+            // A much shorter one does not keep a long one from being forgotten.
+            Some(known) if after * 2 < known.expected_longest(now) => return,
             Some(known) => known.expected_longest(now).max(after),
             None => after,
         };

@@ -56,6 +56,7 @@ pub use budget::{Adjustment, Budget, COMFORTABLE, Planned};
 pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Described, EventLevel, LineEvent};
 pub use health::UnitState;
+pub use ignored::NeverAnswered;
 pub use incidents::{Incidents, RequestSummary};
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, PollBlock, PollPlan};

@@ -1009,7 +1009,9 @@ impl<T> Line<T> {
                 unit.statistics_mut().truncated += 1;
             }
             AttemptFailure::Garbled => unit.counters_mut().crc_errors += 1,
-            AttemptFailure::Misfit | AttemptFailure::Interrupted => {}
+            // The server closed the connection instead of an answer.
+            AttemptFailure::Interrupted => unit.counters_mut().timeouts += 1,
+            AttemptFailure::Misfit => {}
         }
     }
 

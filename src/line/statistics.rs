@@ -77,6 +77,8 @@ pub struct UnitStatistics {
     pub misfits: u64,
     /// Intact answers with another function than the request's.
     pub other_functions: u64,
+    /// Reads of clients without an answer, retries included in one, that it is not known to have answered before.
+    pub never_answered: u64,
     exceptions: [u64; EXCEPTION_CODES],
 }
 

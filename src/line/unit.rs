@@ -278,7 +278,7 @@ impl Unit {
 
     fn note_lost(&mut self, transition: Option<Transition>, now: Instant) -> Option<Transition> {
         if matches!(transition, Some(Transition::Lost { .. })) {
-            self.ignored.clear();
+            self.ignored.forget_ignored();
             self.search = Some(Search::new(now));
         }
         transition
@@ -387,6 +387,9 @@ impl Unit {
 
     /// A client's read, its retries included, got no intact frame. True: reason enough to suspect the unit.
     pub(super) fn note_ignored(&mut self, request: &RequestPdu, now: Instant) -> bool {
+        if request.is_read() && !self.ignored.has_answered(request) {
+            self.statistics.never_answered += 1;
+        }
         self.ignored.note_unanswered(request, self.health.last_alive(), now)
     }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::modbus::pdu::{ExceptionCode, ReadRange};
 
 use super::health::UnitState;
-use super::incidents::{Incidents, RequestSummary};
+use super::ignored::NeverAnswered;
+use super::incidents::Incidents;
 use super::now::Now;
 use super::ranges::Conflict;
 use super::settings::{UnitId, UnitSettings};
@@ -96,8 +97,8 @@ pub struct UnitView {
     pub is_measured: bool,
     /// Number of reads it ignores, which are refused at once.
     pub ignored_reads: usize,
-    /// How many of these it has never answered, and one of them.
-    pub never_answered: Option<(usize, RequestSummary)>,
+    /// Those of these that it is not known to have answered.
+    pub never_answered: Option<NeverAnswered>,
 }
 
 impl UnitView {

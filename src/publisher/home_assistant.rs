@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, PlannedBlock, PlannedUnit};
+use super::plan::{Plan, PlannedBlock, PlannedUnit, quantity};
 use super::sink::json;
 use crate::meter::{Group, Point};
 use crate::mqtt::Message;
@@ -138,7 +138,7 @@ pub(super) fn entity(
         },
         origin: ORIGIN,
     };
-    let topic = format!("{}{}-{quantity}/config", entities_below(plan, prefix), object_prefix(unit)).into();
+    let topic = format!("{}{}-{quantity}/config", entities_below(plan, prefix), unit.object_prefix()).into();
     Message { topic, payload: json(&sensor), retained: true }
 }
 
@@ -166,29 +166,6 @@ pub(super) fn is_own(plan: &Plan, payload: &[u8]) -> bool {
     let announced: Option<Announced> = serde_json::from_slice(payload).ok();
     let below = announced.as_ref().and_then(|one| one.state_topic.strip_prefix(&plan.publication.topic));
     below.is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// What a point measures, whichever register it is read from.
-pub(super) fn quantity(point: &Point) -> &str {
-    point.copy_of.as_ref().unwrap_or(&point.name)
-}
-
-/// The unit in discovery topics.
-pub(super) fn object_prefix(unit: &PlannedUnit) -> String {
-    format!("{}-{}", discovery_level(&unit.bus), unit.alias)
-}
-
-/// A name as a level of discovery topics, or as a part of one: letters, digits and underscores. A name that has others gets
-/// its hash, so that two names stay two.
-pub(super) fn discovery_level(name: &str) -> String {
-    let level: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if level == name {
-        return level;
-    }
-    // FNV-1a: the topics of entities with a history must not change with the version of a library.
-    let hash =
-        name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{level}_{hash:08x}")
 }
 
 fn gateway_topic(plan: &Plan, prefix: &str) -> String {

@@ -5,8 +5,10 @@
 //! Never reads a clock, waits or connects: `mqtt` delivers, the gateway has the clocks.
 //!
 //! `plan` is what the configuration makes of a broker's entry; `readings` chooses the transactions; `publisher` has the
-//! times; `sink` has the forms, `sparkplug` the types of metrics.
+//! times; `sink` has the forms, `home_assistant` and `announcements` its discovery, `sparkplug` the devices and types of
+//! metrics.
 
+mod announcements;
 pub mod home_assistant;
 mod plan;
 #[expect(clippy::module_inception, reason = "the module is named after its main type")]
@@ -16,4 +18,6 @@ mod sink;
 mod sparkplug;
 
 pub use plan::{Plan, Volume};
-pub use publisher::{Clocks, Publisher, StateTracks};
+pub use publisher::{Publisher, StateTracks};
+pub use sink::Clocks;
+pub use sparkplug::devices;

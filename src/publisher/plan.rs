@@ -4,14 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::home_assistant;
-use super::sparkplug;
 use crate::config::{Broker, Bus, Config, Publication, UnitProfile, device_name, topic_level};
 use crate::line::{Budget, UnitId};
 use crate::meter::{Point, Profile};
 use crate::modbus::pdu::ReadRange;
-use crate::mqtt::{Announcements, Message};
-use crate::sparkplug::DeviceDefinition;
 use crate::status::standing_points;
 
 /// Everything one broker is to hold.
@@ -26,7 +22,7 @@ pub struct Plan {
     /// The number of entities before those of each unit.
     entities_before: Vec<usize>,
     /// All entities, and that of the gateway.
-    entities: usize,
+    pub(super) entities: usize,
     /// The topics of all states.
     state_topics: BTreeSet<Arc<str>>,
     /// Places of the units by their names in discovery topics.
@@ -104,9 +100,9 @@ impl Plan {
             .collect();
         let status = publication.status_topic().into();
         let states = units.iter().map(|unit| Arc::clone(&unit.state_topic));
-        let by_object = |(place, unit): (usize, &PlannedUnit)| (home_assistant::object_prefix(unit), place);
+        let by_object = |(place, unit): (usize, &PlannedUnit)| (unit.object_prefix(), place);
         Self {
-            node: home_assistant::discovery_level(&publication.topic),
+            node: discovery_level(&publication.topic),
             entities_before,
             entities: if publication.home_assistant.is_some() { before } else { 0 },
             state_topics: states.chain([status]).collect(),
@@ -158,12 +154,6 @@ impl Plan {
         self.units.iter().flat_map(|unit| &unit.blocks).map(|block| block.parts).sum()
     }
 
-    /// The devices of an edge node.
-    #[must_use]
-    pub fn devices(&self) -> Vec<DeviceDefinition> {
-        self.units.iter().filter_map(sparkplug::device).collect()
-    }
-
     /// Whether a state is published at this topic.
     #[must_use]
     pub fn has_state(&self, topic: &str) -> bool {
@@ -183,7 +173,7 @@ impl Plan {
     }
 
     /// The places of the unit, of its block and of the point of an entity.
-    fn entity(&self, index: usize) -> Option<(&PlannedUnit, &PlannedBlock, &Point)> {
+    pub(super) fn entity(&self, index: usize) -> Option<(&PlannedUnit, &PlannedBlock, &Point)> {
         let unit = self.entities_before.partition_point(|before| *before <= index).checked_sub(1)?;
         let mut rest = index - self.entities_before[unit];
         let unit = &self.units[unit];
@@ -194,42 +184,6 @@ impl Plan {
             rest -= block.entities.len();
         }
         None
-    }
-}
-
-impl Announcements for Plan {
-    fn get(&self, index: usize) -> Option<Message> {
-        let prefix = self.publication.home_assistant.as_ref()?;
-        if index == 0 {
-            return Some(home_assistant::gateway(self, prefix));
-        }
-        let (unit, block, point) = self.entity(index)?;
-        Some(home_assistant::entity(self, prefix, unit, block, point))
-    }
-
-    fn count(&self) -> usize {
-        self.entities
-    }
-
-    fn is_announced(&self, topic: &str) -> bool {
-        let prefix = self.publication.home_assistant.as_ref();
-        prefix.is_some_and(|prefix| home_assistant::is_announced(self, prefix, topic))
-    }
-
-    fn is_left_over(&self, topic: &str, payload: &[u8]) -> bool {
-        let below =
-            topic.strip_prefix(self.publication.topic.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        if below.is_some_and(|rest| rest.ends_with("/state") && rest.split('/').count() == STATE_LEVELS) {
-            return !self.has_state(topic);
-        }
-        topic.ends_with("/config") && !self.is_announced(topic) && home_assistant::is_own(self, payload)
-    }
-
-    fn filters(&self) -> Vec<String> {
-        let prefix = self.publication.home_assistant.as_ref();
-        let discovery = prefix.map(|prefix| home_assistant::filters(self, prefix));
-        let states = format!("{}/+/+/state", self.publication.topic);
-        std::iter::once(states).chain(discovery.into_iter().flatten()).collect()
     }
 }
 
@@ -262,7 +216,12 @@ impl PlannedUnit {
     pub(super) fn has_entity(&self, quantity: &str) -> bool {
         let Some(profile) = &self.profile else { return false };
         let mut entities = self.blocks.iter().flat_map(|block| &block.entities);
-        entities.any(|point| home_assistant::quantity(&profile.points[*point]) == quantity)
+        entities.any(|point| self::quantity(&profile.points[*point]) == quantity)
+    }
+
+    /// The unit in discovery topics.
+    pub(super) fn object_prefix(&self) -> String {
+        format!("{}-{}", discovery_level(&self.bus), self.alias)
     }
 
     /// What people call it.
@@ -298,7 +257,7 @@ fn blocks(
         let of_block = profile.points.iter().enumerate().filter(|(_, point)| point.block == place);
         let published = of_block.filter(|(_, point)| is_published(point));
         let points: Vec<usize> = published.map(|(place, _)| place).collect();
-        let is_first = |point: &&usize| quantities.insert(home_assistant::quantity(&profile.points[**point]));
+        let is_first = |point: &&usize| quantities.insert(quantity(&profile.points[**point]));
         let entities = points.iter().filter(is_first).copied().collect();
         let covers =
             |range: &ReadRange| points.iter().any(|point| range.covers(&profile.points[*point].range));
@@ -316,6 +275,24 @@ fn blocks(
     };
     let all = profile.blocks.iter().enumerate().map(block);
     all.filter(|block| !block.points.is_empty()).collect()
+}
+
+/// What a point measures, whichever register it is read from.
+pub(super) fn quantity(point: &Point) -> &str {
+    point.copy_of.as_ref().unwrap_or(&point.name)
+}
+
+/// A name as a level of discovery topics, or as a part of one: letters, digits and underscores. A name that has others gets
+/// its hash, so that two names stay two.
+pub(super) fn discovery_level(name: &str) -> String {
+    let level: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if level == name {
+        return level;
+    }
+    // FNV-1a: the topics of entities with a history must not change with the version of a library.
+    let hash =
+        name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{level}_{hash:08x}")
 }
 
 /// What is read of each unit in the background, and how often.
@@ -350,9 +327,6 @@ const DATA_BYTES: usize = 6 + 11;
 
 /// Bytes of a metric in a DDATA: its own length, alias, time, and a double.
 const METRIC_BYTES: usize = 2 + 3 + 7 + 9;
-
-/// The levels below the topic of the gateway of a unit's state.
-const STATE_LEVELS: usize = 3;
 
 /// Messages per second a connection carries at least.
 const PACE_MIN: u32 = 200;

@@ -6,21 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
 use super::readings::{Part, decode, parts};
-use super::sink::{Json, Sink, Sparkplug, Taken};
-use crate::line::{Now, UnitView};
+use super::sink::{Clocks, Json, Sink, Sparkplug, Taken};
+use crate::line::UnitView;
 use crate::meter::{Point, Profile};
 use crate::modbus::pdu::ReadRange;
 use crate::mqtt::{Outbox, SparkplugOutbox};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
-
-/// The same instant by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Clocks {
-    /// The monotonic clock, suspends included.
-    pub now: Now,
-    /// The clock on the wall.
-    pub wall: SystemTime,
-}
 
 /// When the state of each unit began, as the gateway saw it: shared by all brokers, so that one that is added later is told
 /// the same.

@@ -8,13 +8,22 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::plan::{PlannedBlock, PlannedUnit};
-use super::publisher::Clocks;
 use super::sparkplug::value as metric_value;
+use crate::line::Now;
 use crate::meter::Point;
 use crate::mqtt::{Message, Outbox, SparkplugOutbox};
 use crate::runtime::timestamp;
 use crate::sparkplug::{self, Quality};
 use crate::status::{Number, UnitState};
+
+/// The same instant by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The monotonic clock, suspends included.
+    pub now: Now,
+    /// The clock on the wall.
+    pub wall: SystemTime,
+}
 
 /// A form in which is published.
 pub(super) trait Sink {

@@ -1,12 +1,18 @@
 //! Points as metrics of Sparkplug: type, unit, value.
 
-use super::plan::PlannedUnit;
+use super::plan::{Plan, PlannedUnit};
 use crate::meter::{Format, Point};
 use crate::sparkplug::{DataType, DeviceDefinition, MetricDefinition, MetricValue};
 use crate::status::Number;
 
+/// The devices of an edge node.
+#[must_use]
+pub fn devices(plan: &Plan) -> Vec<DeviceDefinition> {
+    plan.units.iter().filter_map(device).collect()
+}
+
 /// A unit as a device; `None`: nothing of it is published.
-pub(super) fn device(unit: &PlannedUnit) -> Option<DeviceDefinition> {
+fn device(unit: &PlannedUnit) -> Option<DeviceDefinition> {
     let profile = unit.profile.as_ref().filter(|_| !unit.blocks.is_empty())?;
     let points = unit.blocks.iter().flat_map(|block| &block.points).map(|place| &profile.points[*place]);
     let metric = |point: &Point| MetricDefinition {

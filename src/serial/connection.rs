@@ -180,10 +180,11 @@ async fn settle(stream: &mut TcpStream) -> Result<(), AddressError> {
     }
 }
 
-/// Whether a connection that begins so is one of telnet: IAC, then one of WILL, WONT, DO and DONT (RFC 854). It would
-/// double each byte of 0xFF in answers, and take some bytes of requests for commands.
+/// Whether a connection that begins so is one of telnet: IAC, then one of WILL, WONT, DO and DONT (RFC 854), and an
+/// option, of which those in use are below 64. It would double each byte of 0xFF in answers, and take some bytes of
+/// requests for commands.
 fn is_telnet(first: &[u8]) -> bool {
-    matches!(first, [0xFF, 0xFB..=0xFE, ..])
+    matches!(first, [0xFF, 0xFB..=0xFE, 0..=0x3F, ..])
 }
 
 /// Has the connection reset when it is closed. What is not delivered yet goes with it: a request that the server got

@@ -70,7 +70,7 @@ fn expected(turned: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn a_scan_of_twelve_is_exact_about_the_double_the_dead_and_the_other_rate() {
     let line = Line::start();
-    let done = line.ask("scan", &["--units", "1-12", "--try-settings", "--timeout", "60ms"]);
+    let done = line.ask("scan", &["--units", "1-12", "--try-settings", "--timeout", "120ms"]);
     let said = text(&done.stdout);
     assert_eq!(done.status.code(), Some(1), "{said}");
     let rows: Vec<(u8, String, bool)> = said

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use metergate::endpoint::ClientAddress;
 use metergate::findings::{Kind, Severity};
 use metergate::line::{
-    Conflict, Echo, Framing, Incidents, LineCounters, Misfit, Parity, PollingView, PortState, Protocol,
-    RequestSummary, Source, UnitCounters, UnitId, UnitState, UnitView, View,
+    Conflict, Echo, Framing, Incidents, LineCounters, Misfit, NeverAnswered, Parity, PollingView, PortState,
+    Protocol, RequestSummary, Source, UnitCounters, UnitId, UnitState, UnitStatistics, UnitView, View,
 };
 use metergate::modbus::pdu::{ExceptionCode, FunctionCode, ReadRange};
 
@@ -485,28 +485,32 @@ fn a_unit_that_refuses_comes_with_who_to_ask() {
 }
 
 #[test]
-fn reads_that_a_unit_has_never_answered_are_named_and_explain_what_is_lost() {
+fn reads_that_a_unit_ignores_are_named_while_they_are_tried_and_explain_what_is_lost() {
     let function = FunctionCode::READ_HOLDING_REGISTERS;
     let range = ReadRange { function, start: 60, quantity: 2 };
-    let read = RequestSummary { function, range: Some(range), client: None };
-    let ignoring = |count| {
-        let counters = UnitCounters { transactions: 100, timeouts: 50, ..UnitCounters::default() };
-        let never_answered = Some((count, read.clone()));
-        move |at| UnitView { counters, never_answered: never_answered.clone(), ..healthy(3, at) }
+    let last = RequestSummary { function, range: Some(range), client: None };
+    let unit = |at: Instant, count, lost: u64, tried_ago: Duration| {
+        let mut statistics = UnitStatistics::default();
+        statistics.never_answered = 20;
+        let counters = UnitCounters { transactions: 100, timeouts: 40 + lost, ..UnitCounters::default() };
+        let never = NeverAnswered { count, last: last.clone(), last_failed: at - tried_ago };
+        UnitView { counters, statistics, never_answered: Some(never), ..healthy(3, at) }
     };
-    let one = ignoring(1);
-    let case = Case::new(|at| open(vec![one(at)]));
-    assert_eq!(case.kinds(), [(Some(3), Kind::Ignoring)]);
-    assert_eq!(
-        case.findings()[0].what,
-        "It has never answered addresses 60 to 61 (function 0x03), and answers other reads"
-    );
-    let more = ignoring(3);
-    let case = Case::new(|at| open(vec![more(at)]));
-    assert!(case.findings()[0].what.contains(" and 2 other reads, "), "{}", case.findings()[0].what);
-    let dead = ignoring(1);
-    let case = Case::new(|at| open(vec![UnitView { state: UnitState::Offline, ..dead(at) }, healthy(4, at)]));
-    assert!(!case.kinds().contains(&(Some(3), Kind::Ignoring)), "{:?}", case.kinds());
+    let what = |case: &Case| case.findings()[0].what.clone();
+    let one = Case::new(|at| open(vec![unit(at, 1, 0, SECOND)]));
+    assert_eq!(one.kinds(), [(Some(3), Kind::Ignoring)], "two attempts each are all that is lost");
+    let expected = "It does not answer addresses 60 to 61 (function 0x03), while it answers other reads";
+    assert_eq!(what(&one), expected);
+    let more = Case::new(|at| open(vec![unit(at, 3, 0, SECOND)]));
+    assert!(what(&more).contains(" and 2 other reads, "), "{}", what(&more));
+    let lossy = Case::new(|at| open(vec![unit(at, 1, 30, SECOND)]));
+    assert_eq!(lossy.kinds(), [(Some(3), Kind::Lossy), (Some(3), Kind::Ignoring)]);
+    assert_eq!(what(&lossy), "30 of 100 requests got no answer (30 %)");
+    let given_up = Case::new(|at| open(vec![unit(at, 1, 0, 601 * SECOND)]));
+    assert_eq!(given_up.kinds(), [], "no client wants it any more");
+    let dead = |at| UnitView { state: UnitState::Offline, ..unit(at, 1, 0, SECOND) };
+    let dead = Case::new(|at| open(vec![dead(at), healthy(4, at)]));
+    assert!(!dead.kinds().contains(&(Some(3), Kind::Ignoring)), "{:?}", dead.kinds());
 }
 
 #[test]

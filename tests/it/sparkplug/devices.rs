@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use metergate::config::{Bus, Config, device_name};
 use metergate::line::{Now, UnitState};
 use metergate::mqtt::SparkplugOutbox;
-use metergate::publisher::{Clocks, Plan, Publisher, StateTracks};
+use metergate::publisher::{Clocks, Plan, Publisher, StateTracks, devices};
 use metergate::sparkplug::{DataType, EdgeNode, MetricDefinition, Taken};
 use metergate::status::Published;
 
@@ -45,7 +45,7 @@ impl Site {
         let plan = Arc::new(Plan::new(&config, broker, "Harbour".to_owned(), start));
         let ids = broker.publication.sparkplug.clone().unwrap();
         let outbox = SparkplugOutbox::new(EdgeNode::new(ids, 1_000_000, Taken::new(start, UNIX_EPOCH)));
-        outbox.define(plan.devices());
+        outbox.define(devices(&plan));
         let publisher = Publisher::new(Arc::clone(&plan), Arc::<StateTracks>::default());
         Self { published, plan, publisher, outbox, start }
     }
@@ -71,7 +71,7 @@ impl Site {
 #[test]
 fn a_unit_with_a_profile_is_a_device_by_its_name() {
     let site = Site::new();
-    let devices = site.plan.devices();
+    let devices = devices(&site.plan);
     let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
     assert_eq!(names, ["Panel 1_2", "riser a_b-12"]);
     assert_eq!(device_name("a", 7, Some("x+#")), "x__");
@@ -81,7 +81,7 @@ fn a_unit_with_a_profile_is_a_device_by_its_name() {
 #[test]
 fn types_and_units_are_those_of_the_profile() {
     let site = Site::new();
-    let devices = site.plan.devices();
+    let devices = devices(&site.plan);
     let metric = |name: &str| {
         let found = devices[0].metrics.iter().find(|metric| metric.name == name);
         found.unwrap_or_else(|| panic!("no {name} in {devices:?}"))
@@ -137,7 +137,7 @@ fn a_reading_without_a_successor_is_recorded_once_more_as_stale() {
 #[test]
 fn a_device_that_a_reload_defines_later_is_alive_all_the_same() {
     let mut site = Site::new();
-    let devices = site.plan.devices();
+    let devices = devices(&site.plan);
     site.outbox.define(Vec::new());
     site.read(1, 5.5);
     assert_eq!(site.publish(2), 0, "there is no device");

@@ -172,8 +172,11 @@ fn a_read_that_was_ignored_twice_is_refused_at_once_and_others_are_not() {
     let now = bench.now();
     bench.ask(1, Ask::of(1), &read(99, 1));
     assert_eq!(bench.timed_answer(), (1, now, REFUSED_OFFLINE));
-    let (count, example) = bench.view.units[0].never_answered.clone().expect("the read that is marked");
-    assert_eq!((count, example.range.map(|range| (range.start, range.quantity))), (1, Some((99, 1))));
+    let never = bench.view.units[0].never_answered.clone().expect("the read that is marked");
+    assert_eq!(
+        (never.count, never.last.range.map(|range| (range.start, range.quantity))),
+        (1, Some((99, 1)))
+    );
     bench.ask(2, Ask::of(1), &read(99, 2));
     assert_eq!(bench.serve(4).pdu, read(99, 2));
     assert_eq!(bench.answer().0, 2);
