@@ -216,8 +216,12 @@ impl RunningBroker {
     fn replace(&mut self, config: &Config, wanted: &Broker) -> Option<RunningTask> {
         let plan = plan(config, wanted);
         self.delivery.set_limit(wanted.publication.buffer);
-        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).replace_plan(Arc::clone(&plan));
-        define(&self.delivery, &plan);
+        {
+            // Nothing is published in between: what is due at once would be for a device that is not defined yet.
+            let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+            publisher.replace_plan(Arc::clone(&plan));
+            define(&self.delivery, &plan);
+        }
         if self.connection == wanted.connection {
             return None;
         }

@@ -35,6 +35,8 @@ pub(super) struct PlannedUnit {
     pub(super) bus: String,
     /// The identifier clients use.
     pub(super) alias: u8,
+    /// The identifier on the line.
+    pub(super) id: UnitId,
     pub(super) name: Option<String>,
     /// Its name as a device of Sparkplug.
     pub(super) device: String,
@@ -203,6 +205,7 @@ impl PlannedUnit {
         Self {
             bus: bus.line.name.clone(),
             alias,
+            id,
             device: device_name(&bus.line.name, alias, name.as_deref()),
             name,
             state_topic: format!("{topic}/state").into(),
@@ -210,6 +213,13 @@ impl PlannedUnit {
             profile: known.map(|known| Arc::clone(&known.profile)),
             blocks,
         }
+    }
+
+    /// The published points of the block with this topic.
+    pub(super) fn points_of(&self, topic: &str) -> Vec<&Point> {
+        let Some(profile) = &self.profile else { return Vec::new() };
+        let block = self.blocks.iter().filter(|block| *block.topic == *topic);
+        block.flat_map(|block| &block.points).map(|place| &profile.points[*place]).collect()
     }
 
     /// Whether a point of this quantity is an entity.

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::plan::{Plan, PlannedBlock, PlannedUnit};
-use super::readings::{Part, decode, parts};
+use super::readings::{Decoded, Part, decode, parts};
 use super::sink::{Clocks, Json, Sink, Sparkplug, Taken};
-use crate::line::UnitView;
+use crate::line::{Now, UnitView};
 use crate::meter::{Point, Profile};
-use crate::modbus::pdu::ReadRange;
 use crate::mqtt::{Outbox, SparkplugOutbox};
 use crate::status::{Number, Published, PublishedUnit, UnitState};
 
@@ -69,24 +68,25 @@ struct BlockTrack {
     /// `None`: nothing yet.
     published: Option<Instant>,
     due: Option<Instant>,
-    parts: BTreeMap<ReadRange, PartTrack>,
-    /// The last values, by the names of the points: what is read together may differ from reading to reading.
+    /// The last values, by the names of the points: what is read together may differ from reading to reading, and the
+    /// snapshot drops what it cannot vouch for any longer.
     values: BTreeMap<String, ValueTrack>,
-}
-
-/// The last reading of a part of a block.
-#[derive(Debug)]
-struct PartTrack {
-    begun: Instant,
-    /// As published: it stays with the reading, whatever becomes of the clock on the wall.
-    time: SystemTime,
 }
 
 /// The last value of a point.
 #[derive(Clone, Copy, Debug)]
 struct ValueTrack {
-    begun: Instant,
-    value: Option<f64>,
+    reading: ReadingTrack,
+    value: Option<Number>,
+}
+
+/// The transaction that a value is from.
+#[derive(Clone, Copy, Debug)]
+struct ReadingTrack {
+    begun: Now,
+    generation: u64,
+    /// As published: it stays with the reading, whatever becomes of the clock on the wall.
+    time: SystemTime,
 }
 
 impl Publisher {
@@ -99,6 +99,15 @@ impl Publisher {
     /// Continues with another plan.
     pub fn replace_plan(&mut self, plan: Arc<Plan>) {
         self.units.retain(|topic, _| plan.has_state(topic));
+        let earlier: BTreeMap<&str, &PlannedUnit> =
+            self.plan.units.iter().map(|unit| (&*unit.state_topic, unit)).collect();
+        for unit in &plan.units {
+            if let Some(track) = self.units.get_mut(&unit.state_topic)
+                && let Some(before) = earlier.get(&*unit.state_topic)
+            {
+                track.continue_as(before, unit);
+            }
+        }
         for block in self.units.values_mut().flat_map(|unit| unit.blocks.values_mut()) {
             // A shorter interval counts from the last message.
             block.due = block.due.min(block.published.map(|at| at + plan.publication.every));
@@ -131,7 +140,9 @@ impl Publisher {
             sink.keep_state(planned, state, clocks);
             let Some(unit) = unit else { continue };
             let (Some(view), Some(profile)) = (unit.view, &planned.profile) else { continue };
-            let is_known = unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
+            // For a moment after a reload, the identifier clients use may be that of another meter.
+            let is_known = unit.settings.id == planned.id
+                && unit.profile.is_some_and(|known| Arc::ptr_eq(&known.profile, profile));
             if !unit.state().is_answering() || !is_known {
                 continue;
             }
@@ -157,6 +168,26 @@ struct Source<'s> {
 }
 
 impl UnitTrack {
+    /// Goes on after a reload.
+    fn continue_as(&mut self, before: &PlannedUnit, now: &PlannedUnit) {
+        if before.id != now.id {
+            // Another meter by the same identifier.
+            self.blocks.clear();
+        }
+        self.blocks.retain(|topic, _| now.blocks.iter().any(|block| block.topic == *topic));
+        for (topic, track) in &mut self.blocks {
+            let (before_points, points) = (before.points_of(topic), now.points_of(topic));
+            track.values.retain(|name, _| {
+                let is_same = |point: &&Point| point.name == *name && before_points.contains(point);
+                points.iter().any(is_same)
+            });
+            // A new device and a new metric hold no value until the next message.
+            if before.device != now.device || before_points != points {
+                track.due = None;
+            }
+        }
+    }
+
     fn publish_state(
         &mut self,
         planned: &PlannedUnit,
@@ -170,8 +201,11 @@ impl UnitTrack {
         }
         if !state.is_answering() {
             self.valid_from = Some(clocks.now.instant);
-            // The first reading after the outage is published at once.
-            self.blocks.values_mut().for_each(|block| block.due = None);
+            // The first reading after the outage is published at once, and none from before it again.
+            for block in self.blocks.values_mut() {
+                block.due = None;
+                block.values.clear();
+            }
         }
         self.state = Some(state);
         sink.put_state(planned, state, since);
@@ -196,18 +230,21 @@ impl UnitTrack {
         }
         let mut parts = parts(block, profile, view);
         parts.retain(|part| self.valid_from.is_none_or(|from| part.block.begun.instant >= from));
-        track.parts.retain(|range, _| parts.iter().any(|part| part.block.range == *range));
         let has_moved = !is_due
             && timing.change.is_some_and(|share| {
                 parts.iter().any(|part| track.has_moved(part, &decode(part, profile, view), share))
             });
-        if parts.is_empty() || (!is_due && !has_moved) {
+        if !is_due && !has_moved {
             return;
         }
         for part in &parts {
-            let values = decode(part, profile, view);
-            let time = track.note(part, &values, clocks);
-            let begun = part.block.begun;
+            track.note(part, &decode(part, profile, view), clocks);
+        }
+        let readings = track.readings(block.points.iter().map(|place| &profile.points[*place]));
+        if readings.is_empty() {
+            return;
+        }
+        for (ReadingTrack { begun, time, .. }, values) in readings {
             let is_stale = clocks.now.since(begun) > 3 * timing.every.max(block.interval);
             sink.put_reading(unit, block, &Taken { at: begun.instant, time, is_stale }, &values, now);
         }
@@ -224,35 +261,50 @@ impl BlockTrack {
     fn has_moved(&self, part: &Part<'_>, values: &[(&Point, Option<Number>)], share: f64) -> bool {
         values.iter().any(|(point, value)| {
             let Some(before) = self.values.get(&point.name) else { return true };
-            let is_newer = part.block.begun.instant > before.begun;
+            let is_newer = part.block.begun.instant > before.reading.begun.instant;
             is_newer
-                && match (before.value, value.map(Number::to_f64)) {
+                && match (before.value.map(Number::to_f64), value.map(Number::to_f64)) {
                     (Some(before), Some(now)) => (now - before).abs() > share * before.abs(),
                     (before, now) => before.is_some() != now.is_some(),
                 }
         })
     }
 
-    /// Remembers a reading; returns its time.
-    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) -> SystemTime {
-        let begun = part.block.begun;
+    /// Remembers a reading.
+    fn note(&mut self, part: &Part<'_>, values: &[(&Point, Option<Number>)], clocks: &Clocks) {
+        let (begun, generation) = (part.block.begun, part.block.generation);
+        let mut known = self.values.values().map(|track| track.reading);
+        let reading = known.find(|known| known.key() == (begun.instant, generation)).unwrap_or_else(|| {
+            let time = clocks.wall.checked_sub(clocks.now.since(begun)).unwrap_or(SystemTime::UNIX_EPOCH);
+            ReadingTrack { begun, generation, time }
+        });
         for (point, value) in values {
-            let track = ValueTrack { begun: begun.instant, value: value.map(Number::to_f64) };
+            let track = ValueTrack { reading, value: *value };
             match self.values.get_mut(&point.name) {
+                // The newest was dropped from the snapshot, and an older one is left there.
+                Some(before) if before.reading.key() > reading.key() => {}
                 Some(before) => *before = track,
                 None => drop(self.values.insert(point.name.clone(), track)),
             }
         }
-        let age = clocks.now.since(begun);
-        let time = || clocks.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let track = self
-            .parts
-            .entry(part.block.range)
-            .or_insert_with(|| PartTrack { begun: begun.instant, time: time() });
-        if track.begun != begun.instant {
-            (track.begun, track.time) = (begun.instant, time());
+    }
+
+    /// The last readings of these points, oldest first.
+    fn readings<'p>(&self, points: impl Iterator<Item = &'p Point>) -> Vec<(ReadingTrack, Decoded<'p>)> {
+        let mut readings = BTreeMap::new();
+        for point in points {
+            let Some(ValueTrack { reading, value }) = self.values.get(&point.name) else { continue };
+            let (_, values) = readings.entry(reading.key()).or_insert_with(|| (*reading, Vec::new()));
+            values.push((point, *value));
         }
-        track.time
+        readings.into_values().collect()
+    }
+}
+
+impl ReadingTrack {
+    /// Tells transactions apart, in their order: a line that is started anew counts from the beginning.
+    fn key(&self) -> (Instant, u64) {
+        (self.begun.instant, self.generation)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which transactions a message is made of: each message holds one.
 //!
 //! A block that is read whole is one transaction, and one message. If a meter refuses the whole, it is read in parts, and
-//! each part is a message of its own, with its own time.
+//! each part is a message of its own, with its own time. What the snapshot no longer holds is the publisher's to remember.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ pub(super) struct Part<'v> {
     pub(super) block: &'v Arc<Block>,
     pub(super) points: Vec<usize>,
 }
+
+/// Points with their values; `None`: the meter has none.
+pub(super) type Decoded<'p> = Vec<(&'p Point, Option<Number>)>;
 
 /// The newest readings of a block, part by part.
 pub(super) fn parts<'v>(planned: &PlannedBlock, profile: &Profile, view: &'v UnitView) -> Vec<Part<'v>> {
@@ -50,11 +53,7 @@ pub(super) fn parts<'v>(planned: &PlannedBlock, profile: &Profile, view: &'v Uni
 }
 
 /// The values of a part, by the names of the points.
-pub(super) fn decode<'p>(
-    part: &Part<'_>,
-    profile: &'p Profile,
-    view: &UnitView,
-) -> Vec<(&'p Point, Option<Number>)> {
+pub(super) fn decode<'p>(part: &Part<'_>, profile: &'p Profile, view: &UnitView) -> Decoded<'p> {
     let Some(own) = sample(part.block) else { return Vec::new() };
     let samples: Vec<Sample<'_>> = view.snapshot.blocks().iter().filter_map(sample).collect();
     let points = part.points.iter().map(|place| &profile.points[*place]);

@@ -67,6 +67,11 @@ impl Site {
         change_unit(&mut self.published, 0, 1, |unit| unit.measured = ranges.into());
     }
 
+    /// The line keeps none of the unit's readings any longer.
+    fn forget(&mut self) {
+        change_unit(&mut self.published, 0, 1, |unit| unit.snapshot = Arc::default());
+    }
+
     fn is(&mut self, state: UnitState) {
         change_unit(&mut self.published, 0, 1, |unit| unit.state = state);
     }
@@ -123,6 +128,75 @@ fn a_reading_has_the_instant_its_request_began_and_is_repeated_with_it() {
     site.read(15, 6.5);
     site.read(20, 7.5);
     assert_eq!(site.readings(23), [(20, json!(7.5))], "only the newest");
+}
+
+#[test]
+fn a_reading_that_the_line_keeps_no_longer_is_published_again_with_its_own_time() {
+    let mut site = Site::new("    change: 10%\n");
+    site.read(1, 5.5);
+    let floats = |messages: Vec<Message>| -> Vec<Value> {
+        let of_floats = messages.iter().filter(|message| message.topic.ends_with("/floats"));
+        of_floats.map(content).collect()
+    };
+    let first = floats(site.publish(2));
+    assert_eq!(first.len(), 1);
+    site.forget();
+    assert_eq!(floats(site.publish(4)), [] as [Value; 0], "not due, and nothing has moved");
+    for due in [12, 22, 32, 42] {
+        assert_eq!(floats(site.publish(due)), first, "at {due}");
+    }
+    site.read(50, 6.5);
+    assert_eq!(site.readings(52), [(50, json!(6.5))]);
+
+    site.forget();
+    site.is(UnitState::Offline);
+    site.publish(53);
+    site.is(UnitState::Online);
+    assert_eq!(site.readings(70), [], "it is from before an outage");
+}
+
+#[test]
+fn the_points_that_a_divided_block_lost_are_published_again_beside_those_that_are_read() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    let names =
+        |reading: &Value| -> Vec<String> { reading["values"].as_object().unwrap().keys().cloned().collect() };
+    let floats = |messages: &[Message]| -> Vec<Value> {
+        messages.iter().filter(|message| message.topic.ends_with("/floats")).map(content).collect()
+    };
+    let whole = floats(&site.publish(2)).remove(0);
+
+    site.forget();
+    let rest = metergate::modbus::pdu::ReadRange { start: FLOATS.start + 30, quantity: 60, ..FLOATS };
+    for (due, begun) in [(12, 11), (22, 21)] {
+        let at = site.at(begun);
+        read(&mut site.published, (0, 1), rest, &[], at, begun + 1);
+        site.measure(&[rest]);
+        let readings = floats(&site.publish(due));
+        assert_eq!(readings.iter().map(|one| seconds_of(&one["time"])).collect::<Vec<_>>(), [1, begun]);
+        let (lost, newest) = (names(&readings[0]), names(&readings[1]));
+        assert!(!lost.is_empty() && !newest.is_empty(), "{readings:?}");
+        assert!(lost.iter().all(|name| readings[0]["values"][name] == whole["values"][name]), "{readings:?}");
+        let mut both = [lost, newest].concat();
+        let mut all = names(&whole);
+        both.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(both, all, "each once");
+    }
+}
+
+#[test]
+fn an_older_reading_that_is_left_does_not_replace_a_newer_one() {
+    let mut site = Site::new("    points: [real_power_total_f]\n");
+    let wire = real_power();
+    let of_client = metergate::modbus::pdu::ReadRange { start: wire, quantity: 2, ..FLOATS };
+    let begun = site.at(1);
+    read(&mut site.published, (0, 1), of_client, &float(wire, 4.5), begun, 1);
+    let older = site.published.units().next().unwrap().view.unwrap().snapshot.clone();
+    site.read(3, 5.5);
+    assert_eq!(site.readings(4), [(3, json!(5.5))]);
+    change_unit(&mut site.published, 0, 1, |unit| unit.snapshot = older);
+    assert_eq!(site.readings(14), [(3, json!(5.5))]);
 }
 
 #[test]
@@ -492,4 +566,22 @@ fn a_shorter_interval_counts_from_the_last_message() {
     assert_eq!(site.readings(3), []);
     assert_eq!(site.readings(4).len(), 1, "two seconds after the last, and not ten");
     assert_eq!(site.readings(6).len(), 1);
+}
+
+#[test]
+fn another_meter_by_the_same_identifier_has_no_values_of_the_one_before() {
+    let mut site = Site::new("");
+    site.read(1, 5.5);
+    assert_eq!(site.readings(2).len(), 1);
+    site.forget();
+    let text = SITE.replace("{id: 1, name", "{id: 3, as: 1, name");
+    let mut replaced = published::published(&text, site.start);
+    site.publisher.replace_plan(Arc::new(plan(&replaced, &text)));
+    change_unit(&mut replaced, 0, 3, |unit| unit.state = UnitState::Online);
+    site.published = replaced;
+    assert_eq!(site.readings(12), []);
+    let begun = site.at(13);
+    read(&mut site.published, (0, 3), FLOATS, &float(real_power(), 7.5), begun, 1);
+    change_unit(&mut site.published, 0, 3, |unit| unit.measured = [FLOATS].into());
+    assert_eq!(site.readings(14), [(13, json!(7.5))]);
 }

@@ -38,12 +38,8 @@ impl Site {
     fn new() -> Self {
         let start = Instant::now();
         let published = published::published(SITE, start);
-        let config = published::config(SITE);
-        let buses = published.buses.iter().map(|bus| Bus::clone(&bus.settings)).collect();
-        let config = Config { buses, ..config };
-        let broker = &config.brokers[0];
-        let plan = Arc::new(Plan::new(&config, broker, "Harbour".to_owned(), start));
-        let ids = broker.publication.sparkplug.clone().unwrap();
+        let plan = Arc::new(plan(&published, SITE));
+        let ids = published::config(SITE).brokers[0].publication.sparkplug.clone().unwrap();
         let outbox = SparkplugOutbox::new(EdgeNode::new(ids, 1_000_000, Taken::new(start, UNIX_EPOCH)));
         outbox.define(devices(&plan));
         let publisher = Publisher::new(Arc::clone(&plan), Arc::<StateTracks>::default());
@@ -59,6 +55,22 @@ impl Site {
         change_unit(&mut self.published, 0, 1, |unit| unit.measured = [FLOATS].into());
     }
 
+    /// A reload with this text, which changes nothing on the line.
+    fn reload(&mut self, text: &str) {
+        let replaced = published::published(text, self.start);
+        for (bus, now) in self.published.buses.iter_mut().zip(replaced.buses) {
+            bus.settings = now.settings;
+        }
+        self.plan = Arc::new(plan(&self.published, text));
+        self.publisher.replace_plan(Arc::clone(&self.plan));
+        self.outbox.define(devices(&self.plan));
+    }
+
+    /// The line keeps none of the unit's readings any longer.
+    fn forget(&mut self) {
+        change_unit(&mut self.published, 0, 1, |unit| unit.snapshot = Arc::default());
+    }
+
     /// How many changes wait after a look at that time.
     fn publish(&mut self, seconds: u64) -> usize {
         let now = Now::from(self.start + Duration::from_secs(seconds));
@@ -66,6 +78,12 @@ impl Site {
         self.publisher.publish_sparkplug(&self.published, &clocks, &self.outbox);
         self.outbox.counts().queued
     }
+}
+
+fn plan(published: &Published, text: &str) -> Plan {
+    let buses = published.buses.iter().map(|bus| Bus::clone(&bus.settings)).collect();
+    let config = Config { buses, ..published::config(text) };
+    Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), published.at)
 }
 
 #[test]
@@ -132,6 +150,47 @@ fn a_reading_without_a_successor_is_recorded_once_more_as_stale() {
     assert_eq!(site.publish(22), 1);
     assert_eq!(site.publish(32), 2, "three intervals old");
     assert_eq!(site.publish(62), 2);
+}
+
+#[test]
+fn a_reading_that_the_line_keeps_no_longer_is_recorded_once_more_as_stale() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    site.forget();
+    assert_eq!(site.publish(22), 1, "the same values");
+    assert_eq!(site.publish(32), 2, "three intervals old: the same values by another quality");
+    assert_eq!(site.publish(62), 2);
+    site.read(70, 5.5);
+    assert_eq!(site.publish(72), 3, "good again");
+}
+
+#[test]
+fn a_device_that_a_reload_renames_has_its_values_at_once() {
+    let mut site = Site::new();
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    site.reload(&SITE.replace("Panel 1/2", "Panel 1"));
+    assert_eq!(site.outbox.counts().queued, 0, "what waited was the earlier device's");
+    assert_eq!(site.publish(3), 1, "and the block is due at 12");
+    assert_eq!(site.publish(4), 1);
+    site.forget();
+    site.reload(SITE);
+    assert_eq!(site.publish(5), 1, "also what the line keeps no longer");
+}
+
+#[test]
+fn metrics_that_a_reload_adds_have_their_values_at_once() {
+    let mut site = Site::new();
+    let points =
+        |names: &str| SITE.replace("    every: 10s", &format!("    every: 10s\n    points: {names}"));
+    site.reload(&points("[voltage_an_f]"));
+    site.read(1, 5.5);
+    assert_eq!(site.publish(2), 1);
+    site.reload(&points("[voltage_an_f]"));
+    assert_eq!(site.publish(3), 1, "nothing has changed");
+    site.reload(&points("[voltage_an_f, real_power_total_f]"));
+    assert_eq!(site.publish(4), 2);
 }
 
 #[test]
