@@ -107,7 +107,13 @@ scalar! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Broker(pub BrokerAddress);
     |text| BrokerAddress::parse(text),
-    |_| "mqtt://host:port or mqtts://host:port, such as mqtts://broker.example:8883 or mqtt://[fd00::7]:1883";
+    |found| {
+        let allowed = "mqtt://host:port or mqtts://host:port, such as mqtts://broker.example:8883 or mqtt://[fd00::7]:1883";
+        match found.contains('@') {
+            true => format!("{allowed}; the user belongs into `username`, the password into `password_file`"),
+            false => allowed.to_owned(),
+        }
+    };
 
     /// The name by which a broker knows a client.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
