@@ -4,7 +4,7 @@
 //! integration ("MQTT discovery", "MQTT sensor") and of its sensor entity.
 //!
 //! Identifiers are the topics of the gateway, of its units and of its points, so that no two gateways share one. A
-//! discovery topic has room for less: see [`discovery_level`].
+//! discovery topic has room for less: see `plan::discovery_level`.
 
 use serde::{Deserialize, Serialize};
 
