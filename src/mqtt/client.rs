@@ -23,7 +23,7 @@ use super::session::{Qos, Session, SessionEvent, WINDOW, goodbye};
 use super::settings::BrokerSettings;
 use super::sparkplug_outbox::SparkplugOutbox;
 use crate::serial::NameLookup;
-use crate::sparkplug::Received;
+use crate::sparkplug::{Received, Taken};
 use crate::tls::describe_server;
 
 /// Everything one client needs.
@@ -338,7 +338,7 @@ impl Connection {
     fn send_from(&mut self, outbox: &SparkplugOutbox, now: Instant) {
         let pace = outbox.pace();
         while self.has_room(now) && self.pacing.is_ready(now, pace) {
-            let Some(message) = outbox.next(SystemTime::now()) else { break };
+            let Some(message) = outbox.next(Taken::new(now, SystemTime::now())) else { break };
             self.pacing.take(now, pace);
             self.session.send(&message, now);
             self.client.metrics.note_published(now);
@@ -499,7 +499,12 @@ impl Connection {
         let is_paced = self.has_room(now) && !self.pacing.is_ready(now, pace);
         let paced = is_paced.then(|| self.pacing.ready_at(pace));
         let quiet = self.reconciliation.due();
-        [protocol, blocked, paced, quiet].into_iter().flatten().min().unwrap_or(now + IDLE)
+        let rebirth = match &self.client.delivery {
+            Delivery::Json(_) => None,
+            // What cannot be sent is waited for by itself.
+            Delivery::Sparkplug(outbox) => outbox.rebirth_due().filter(|due| *due > now),
+        };
+        [protocol, blocked, paced, quiet, rebirth].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 }
 

@@ -96,8 +96,13 @@ impl SparkplugOutbox {
         self.lock().handle_message(topic, payload)
     }
 
-    pub(super) fn next(&self, wall: SystemTime) -> Option<Message> {
-        self.lock().next(millis(wall)).map(message)
+    /// When births that a host has requested are sent although nothing happens.
+    pub(super) fn rebirth_due(&self) -> Option<Instant> {
+        self.lock().rebirth_due()
+    }
+
+    pub(super) fn next(&self, now: Taken) -> Option<Message> {
+        self.lock().next(now).map(message)
     }
 
     pub(super) fn end(&self, wall: SystemTime) -> Message {

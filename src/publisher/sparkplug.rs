@@ -2,7 +2,7 @@
 
 use super::plan::{Plan, PlannedUnit};
 use crate::meter::{Format, Point};
-use crate::sparkplug::{DataType, DeviceDefinition, MetricDefinition, MetricValue};
+use crate::sparkplug::{DataType, DeviceDefinition, Meter, MetricDefinition, MetricValue};
 use crate::status::Number;
 
 /// The devices of an edge node.
@@ -20,7 +20,11 @@ fn device(unit: &PlannedUnit) -> Option<DeviceDefinition> {
         datatype: datatype(point),
         unit: point.unit,
     };
-    Some(DeviceDefinition { name: unit.device.clone(), metrics: points.map(metric).collect() })
+    Some(DeviceDefinition {
+        name: unit.device.clone(),
+        meter: Meter { bus: unit.bus.clone(), unit: unit.id.get() },
+        metrics: points.map(metric).collect(),
+    })
 }
 
 /// The type that holds every value of a point: it is fixed before the first is read.

@@ -11,14 +11,26 @@ use super::payload::{Metric, MetricValue};
 pub struct DeviceDefinition {
     /// Its identifier, unique within the node.
     pub name: String,
+    /// The meter behind it: a name that moves to another meter is another device.
+    pub meter: Meter,
     /// Everything that is ever sent of it.
     pub metrics: Vec<MetricDefinition>,
+}
+
+/// A meter, as the gateway reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meter {
+    /// The name of its bus.
+    pub bus: String,
+    /// Its identifier on the line.
+    pub unit: u8,
 }
 
 /// A device and what waits to be sent of it.
 #[derive(Debug)]
 pub(super) struct Device {
     name: Arc<str>,
+    meter: Meter,
     metrics: Vec<MetricTrack>,
     first_alias: u64,
     /// Whether the meter answers.
@@ -62,6 +74,7 @@ impl Device {
     pub(super) fn new(definition: DeviceDefinition, first_alias: u64) -> Self {
         Self {
             name: definition.name.into(),
+            meter: definition.meter,
             metrics: definition.metrics.into_iter().map(MetricTrack::new).collect(),
             first_alias,
             is_alive: false,
@@ -81,7 +94,12 @@ impl Device {
 
     pub(super) fn is_defined_as(&self, definition: &DeviceDefinition) -> bool {
         let metrics = self.metrics.iter().map(|metric| &metric.definition);
-        *self.name == *definition.name && metrics.eq(&definition.metrics)
+        *self.name == *definition.name && self.meter == definition.meter && metrics.eq(&definition.metrics)
+    }
+
+    /// Whether it is the same device with other metrics at most.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.meter == other.meter
     }
 
     pub(super) fn birth(&self) -> Birth {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
@@ -66,7 +66,7 @@ pub struct Outgoing {
 /// What a message of the broker meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Births are sent anew.
+    /// Births are sent anew, at once or when the pause after the last is over.
     Rebirth,
     /// The primary host is there: births are sent.
     HostOnline,
@@ -100,6 +100,8 @@ pub struct EdgeNode {
     /// Devices of an earlier configuration whose death has not been sent.
     departed: VecDeque<Arc<str>>,
     session: Session,
+    /// A host has requested births that have not begun.
+    is_rebirth_requested: bool,
     /// Of the last CONNECT; `None`: there was none.
     bd_seq: Option<u8>,
     /// Of the last message.
@@ -120,11 +122,14 @@ enum Session {
     Due,
     /// The NBIRTH was sent, and not every DBIRTH.
     Births {
-        /// Whether births were requested once more.
-        again: bool,
+        /// Whether a host had requested them.
+        requested: bool,
     },
     /// Every birth was sent.
-    Complete,
+    Complete {
+        /// When they may be sent anew for a host.
+        rebirth_from: Instant,
+    },
 }
 
 impl EdgeNode {
@@ -139,6 +144,7 @@ impl EdgeNode {
             places: BTreeMap::new(),
             departed: VecDeque::new(),
             session: Session::Closed,
+            is_rebirth_requested: false,
             bd_seq: None,
             seq: 0,
             number: 0,
@@ -175,7 +181,10 @@ impl EdgeNode {
         for definition in definitions {
             let mut device = Device::new(definition, alias);
             alias += device.metrics() as u64;
-            if let Some(earlier) = before.remove(device.name()) {
+            let name = Arc::clone(device.name());
+            if before.get(&name).is_some_and(|earlier| earlier.is_same_as(&device))
+                && let Some(earlier) = before.remove(&name)
+            {
                 device.continue_from(earlier);
             }
             self.devices.push(device);
@@ -185,7 +194,7 @@ impl EdgeNode {
         if self.session != Session::Closed {
             let is_known = |device: &&Device| device.birth() != Birth::NotBorn;
             self.departed.extend(before.values().filter(is_known).map(|device| Arc::clone(device.name())));
-            self.request_births();
+            self.session = Session::Due;
         }
         self.bytes = self.devices.iter().map(Device::cost).sum();
     }
@@ -249,6 +258,7 @@ impl EdgeNode {
     /// The connection is gone.
     pub fn disconnect(&mut self) {
         self.session = Session::Closed;
+        self.is_rebirth_requested = false;
         self.departed.clear();
         self.devices.iter_mut().for_each(Device::begin);
     }
@@ -278,8 +288,18 @@ impl EdgeNode {
         }
     }
 
+    /// When births that a host has requested are sent although nothing happens; `None`: there is no such request.
+    #[must_use]
+    pub fn rebirth_due(&self) -> Option<Instant> {
+        match self.session {
+            Session::Complete { rebirth_from } => self.is_rebirth_requested.then_some(rebirth_from),
+            Session::Closed | Session::Due | Session::Births { requested: _ } => None,
+        }
+    }
+
     /// The next message; `None`: nothing is to be sent now.
-    pub fn next(&mut self, time: u64) -> Option<Outgoing> {
+    pub fn next(&mut self, now: Taken) -> Option<Outgoing> {
+        let Taken { at, time } = now;
         if self.session == Session::Closed {
             return None;
         }
@@ -291,7 +311,7 @@ impl EdgeNode {
             let topic = self.ids.device_topic("DDEATH", self.devices[place].name());
             return Some(self.send(&topic, Vec::new(), time));
         }
-        if self.session == Session::Due {
+        if self.session == Session::Due || self.rebirth_due().is_some_and(|due| due <= at) {
             return Some(self.node_birth(time));
         }
         if let Some(place) = self.devices.iter().position(Device::is_due) {
@@ -299,10 +319,13 @@ impl EdgeNode {
             let topic = self.ids.device_topic("DBIRTH", self.devices[place].name());
             return Some(self.send(&topic, metrics, time));
         }
-        if self.session == (Session::Births { again: true }) {
-            return Some(self.node_birth(time));
+        if let Session::Births { requested } = self.session {
+            let pause = if requested { REBIRTH_PAUSE } else { Duration::ZERO };
+            self.session = Session::Complete { rebirth_from: at + pause };
+            if self.is_rebirth_requested && !requested {
+                return Some(self.node_birth(time));
+            }
         }
-        self.session = Session::Complete;
         self.next_data(time)
     }
 
@@ -329,22 +352,12 @@ impl EdgeNode {
         if self.session == Session::Closed || !metrics.iter().any(is_rebirth) {
             return Received::Ignored;
         }
-        self.request_births();
+        self.is_rebirth_requested = true;
         Received::Rebirth
     }
 
-    /// A request while births are being sent begins them anew once they are complete: hosts that request them faster than
-    /// they can be sent would get none.
-    fn request_births(&mut self) {
-        self.session = match self.session {
-            Session::Due | Session::Complete => Session::Due,
-            Session::Births { again: _ } => Session::Births { again: true },
-            Session::Closed => Session::Closed,
-        };
-    }
-
     fn node_birth(&mut self, time: u64) -> Outgoing {
-        self.session = Session::Births { again: false };
+        self.session = Session::Births { requested: std::mem::take(&mut self.is_rebirth_requested) };
         self.devices.iter_mut().for_each(Device::begin);
         let rebirth = Metric {
             name: Some(REBIRTH.to_owned()),
@@ -412,6 +425,10 @@ impl EdgeNode {
         Outgoing { topic: topic.into(), payload: payload.encode_to_vec().into() }
     }
 }
+
+/// Shortest time between births that hosts have requested and the next such births: data is sent meanwhile, however often
+/// they are requested. It begins once they are complete, which takes longer than this on a slow uplink.
+const REBIRTH_PAUSE: Duration = Duration::from_secs(10);
 
 /// The command to send births anew.
 const REBIRTH: &str = "Node Control/Rebirth";

@@ -181,7 +181,12 @@ impl MetricTrack {
         if before == Some((taken.at, sampled.quality)) {
             return None;
         }
-        let is_historical = before.is_some_and(|(at, _)| taken.at < at);
+        // A reading turns stale after it was taken: what is not stale of the same time is older.
+        let is_older = |(at, known)| {
+            let has_turned_stale = known == Quality::Stale && sampled.quality != Quality::Stale;
+            taken.at < at || (taken.at == at && has_turned_stale)
+        };
+        let is_historical = before.is_some_and(is_older);
         if !is_historical {
             self.sent = Some((taken.at, sampled.quality));
         }

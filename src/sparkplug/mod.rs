@@ -14,7 +14,7 @@ mod metric;
 mod payload;
 mod primary_host;
 
-pub use device::DeviceDefinition;
+pub use device::{DeviceDefinition, Meter};
 pub use edge_node::{Counts, EdgeNode, Ids, Outgoing, Received};
 pub use metric::{DataType, MetricDefinition, Quality, Taken, millis};
 pub use payload::{Metric, MetricValue, Payload, PropertySet, PropertyValue, PropertyValueKind};

@@ -134,13 +134,13 @@ fn a_host_gets_every_birth_again_when_it_requests_them_without_a_new_connection(
     let _meters = chain(&site.line, "1-2");
     let _program = site.run();
     until(&broker, &topic("DDATA", 1));
-    for _ in 0..3 {
-        broker.send(&rebirth());
-        let all = until(&broker, NBIRTH);
-        assert_eq!(bd_seq(&all.last().unwrap().1), MetricValue::Long(0));
-        let all = until(&broker, &topic("DBIRTH", 2));
-        assert_eq!(topics(&all), [topic("DBIRTH", 1), topic("DBIRTH", 2)]);
-    }
+    broker.send(&rebirth());
+    let all = until(&broker, NBIRTH);
+    assert_eq!(bd_seq(&all.last().unwrap().1), MetricValue::Long(0));
+    let all = until(&broker, &topic("DBIRTH", 2));
+    assert_eq!(topics(&all), [topic("DBIRTH", 1), topic("DBIRTH", 2)]);
+    // Within the pause: data goes on.
+    broker.send(&rebirth());
     until(&broker, &topic("DDATA", 1));
 }
 

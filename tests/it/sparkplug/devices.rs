@@ -97,6 +97,29 @@ fn a_unit_with_a_profile_is_a_device_by_its_name() {
 }
 
 #[test]
+fn a_device_is_that_of_its_meter_whatever_clients_call_it() {
+    let plan = |text: &str| {
+        let config = published::config(text);
+        devices(&Plan::new(&config, &config.brokers[0], "Harbour".to_owned(), Instant::now()))
+    };
+    let units = "[{id: 1, as: 11, name: A, profile: leviton-4000r}, {id: 2, as: 12, name: B, profile: leviton-4000r}]";
+    let site = |units: &str| {
+        let (before, rest) = SITE.split_once("    units: ").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        format!("{before}    units: {units}\n{after}")
+    };
+    let before = plan(&site(units));
+    let meters: Vec<_> = before.iter().map(|device| (&*device.meter.bus, device.meter.unit)).collect();
+    assert_eq!(meters, [("riser a/b", 1), ("riser a/b", 2)]);
+    let exchanged =
+        plan(&site(&units.replace("id: 1", "id: 3").replace("id: 2", "id: 1").replace("id: 3", "id: 2")));
+    for (before, now) in before.iter().zip(&exchanged) {
+        assert_eq!((&before.name, &before.metrics), (&now.name, &now.metrics));
+        assert_ne!(before, now, "the same name, of the other meter");
+    }
+}
+
+#[test]
 fn types_and_units_are_those_of_the_profile() {
     let site = Site::new();
     let devices = devices(&site.plan);

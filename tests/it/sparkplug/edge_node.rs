@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use metergate::sparkplug::{
-    DataType, DeviceDefinition, EdgeNode, Ids, Metric, MetricDefinition, MetricValue, Outgoing, Payload,
-    PropertyValueKind, Quality, Received, Taken,
+    DataType, DeviceDefinition, EdgeNode, Ids, Meter, Metric, MetricDefinition, MetricValue, Outgoing,
+    Payload, PropertyValueKind, Quality, Received, Taken,
 };
 use prost::Message;
 
@@ -15,6 +15,8 @@ const START: u64 = 1_800_000_000_000;
 struct Site {
     node: EdgeNode,
     start: Instant,
+    /// Seconds since the start.
+    now: u64,
 }
 
 /// What was sent.
@@ -73,13 +75,19 @@ fn ids(primary_host: Option<&str>) -> Ids {
     Ids { group: "group".into(), node: "node".into(), primary_host: primary_host.map(str::to_owned) }
 }
 
+/// A device of a meter that is always the same.
 fn device(name: &str, metrics: &[&str]) -> DeviceDefinition {
+    device_of(1, name, metrics)
+}
+
+fn device_of(unit: u8, name: &str, metrics: &[&str]) -> DeviceDefinition {
     let metric = |name: &&str| MetricDefinition {
         name: (*name).to_owned(),
         datatype: DataType::Double,
         unit: Some("kW"),
     };
-    DeviceDefinition { name: name.to_owned(), metrics: metrics.iter().map(metric).collect() }
+    let meter = Meter { bus: "riser".to_owned(), unit };
+    DeviceDefinition { name: name.to_owned(), meter, metrics: metrics.iter().map(metric).collect() }
 }
 
 fn double(value: f64) -> Option<MetricValue> {
@@ -95,7 +103,7 @@ impl Site {
         let start = Instant::now();
         let mut node = EdgeNode::new(ids(primary_host), limit, Taken { at: start, time: START });
         node.define(vec![device("a", &["power", "energy"]), device("b", &["power"])]);
-        Self { node, start }
+        Self { node, start, now: 0 }
     }
 
     /// A connection that the broker has accepted.
@@ -142,12 +150,19 @@ impl Site {
 
     /// Everything that is sent now.
     fn send(&mut self) -> Vec<Sent> {
-        let next = || self.node.next(START + 1_000_000).as_ref().map(Sent::of);
+        let now = self.present();
+        let next = || self.node.next(now).as_ref().map(Sent::of);
         std::iter::from_fn(next).take(1000).collect()
     }
 
     fn next(&mut self) -> Sent {
-        Sent::of(&self.node.next(START + 1_000_000).expect("something is sent"))
+        let now = self.present();
+        Sent::of(&self.node.next(now).expect("something is sent"))
+    }
+
+    /// The present, on a wall clock that is ahead of every reading.
+    fn present(&self) -> Taken {
+        Taken { at: self.at(self.now).at, time: START + 1_000_000 }
     }
 
     fn command(&mut self, metric: &str, value: MetricValue) -> Received {
@@ -174,7 +189,7 @@ fn whats(sent: &[Sent]) -> Vec<&str> {
 fn births_come_first_in_order_and_complete() {
     let mut site = Site::new();
     site.both_read();
-    assert!(site.node.next(START).is_none(), "there is no connection");
+    assert!(site.node.next(site.present()).is_none(), "there is no connection");
     site.connect();
     assert_eq!(site.node.filters(), ["spBv1.0/group/NCMD/node"]);
     let sent = site.send();
@@ -309,7 +324,7 @@ fn an_intentional_end_is_an_ndeath_with_the_bd_seq_of_the_birth_and_nothing_foll
     assert_eq!(site.next().bd_seq(), MetricValue::Long(1));
     let end = Sent::of(&site.node.end(START));
     assert_eq!((&*end.what, end.bd_seq(), end.payload.seq), ("NDEATH", MetricValue::Long(1), None));
-    assert!(site.node.next(START).is_none());
+    assert!(site.node.next(site.present()).is_none());
 }
 
 #[test]
@@ -335,17 +350,55 @@ fn a_rebirth_sends_every_birth_with_the_same_bd_seq_before_more_data() {
 }
 
 #[test]
-fn rebirths_that_are_requested_without_end_do_not_keep_births_from_being_complete() {
+fn rebirths_that_are_requested_without_end_do_not_keep_births_from_being_complete_nor_data_from_being_sent() {
     let mut site = Site::new();
     site.both_read();
     site.connect();
+    site.send();
     let mut sent = Vec::new();
-    for _ in 0..12 {
-        site.rebirth();
-        sent.push(site.next());
+    let mut power = 6.0;
+    for second in 100..125 {
+        site.now = second;
+        site.power("a", second, power);
+        power += 1.0;
+        // Requested before each message, as a fast host does over a slow uplink.
+        for _ in 0..4 {
+            site.rebirth();
+            let now = site.present();
+            sent.extend(site.node.next(now).as_ref().map(|one| (second, Sent::of(one).what)));
+        }
     }
-    let births = ["NBIRTH", "DBIRTH a", "DBIRTH b"].repeat(4);
-    assert_eq!(whats(&sent), births);
+    let births: Vec<_> =
+        sent.iter().filter(|(_, what)| what == "NBIRTH").map(|(second, _)| *second).collect();
+    assert_eq!(births, [100, 110, 120], "at once, then after each pause");
+    for start in births {
+        let all = sent.iter().filter(|(second, _)| (start..start + 10).contains(second));
+        let all: Vec<_> = all.map(|(_, what)| what.as_str()).collect();
+        assert_eq!(all[..3], ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+        assert!(all.len() > 6 && all[3..].iter().all(|what| *what == "DDATA a"), "{all:?}");
+    }
+}
+
+#[test]
+fn requests_within_the_pause_are_one_that_is_answered_when_it_is_over() {
+    let mut site = Site::new();
+    site.both_read();
+    site.connect();
+    site.send();
+    site.rebirth();
+    assert_eq!(site.node.rebirth_due(), Some(site.at(0).at), "the first is answered at once");
+    assert_eq!(site.send().len(), 3);
+    assert_eq!(site.node.rebirth_due(), None);
+    site.now = 3;
+    site.rebirth();
+    site.rebirth();
+    assert_eq!(site.node.rebirth_due(), Some(site.at(10).at));
+    site.now = 9;
+    assert_eq!(site.send().len(), 0);
+    site.now = 10;
+    assert_eq!(whats(&site.send()), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+    site.now = 30;
+    assert_eq!(site.send().len(), 0);
 }
 
 #[test]
@@ -399,6 +452,19 @@ fn a_reading_that_gets_old_turns_stale_with_its_own_time() {
     assert_eq!(power.is_historical, None);
     site.power("a", 60, 5.5);
     assert_eq!(quality(&site.send()[0].payload.metrics[0]), Some(192));
+}
+
+#[test]
+fn what_was_good_before_it_turned_stale_follows_the_birth_as_historical() {
+    let mut site = Site::new();
+    site.both_read();
+    site.read_as(Quality::Stale, "a", 1, &[("power", double(5.5))]);
+    site.connect();
+    let sent = site.send();
+    assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DBIRTH b", "DDATA a"]);
+    assert_eq!(quality(sent[1].metric("power")), Some(500));
+    assert_eq!(sent[3].data(), [(1, double(5.5), true)]);
+    assert_eq!(quality(&sent[3].payload.metrics[0]), Some(192));
 }
 
 #[test]
@@ -609,4 +675,29 @@ fn what_is_kept_stays_with_its_metric_when_others_come_before_it() {
     assert_eq!(whats(&sent), ["NBIRTH", "DBIRTH a", "DDATA a"]);
     assert_eq!(sent[2].data(), [(2, double(1.0), true)]);
     assert_eq!(site.node.counts().bytes, 0);
+}
+
+#[test]
+fn a_name_that_moves_to_another_meter_is_another_device_without_the_values_of_the_first() {
+    for swapped in [
+        // Labels, then identifiers behind the labels: the devices are in the order of these.
+        [device_of(1, "b", &["power"]), device_of(2, "a", &["power"])],
+        [device_of(2, "a", &["power"]), device_of(1, "b", &["power"])],
+    ] {
+        let mut site = Site::new();
+        site.node.define(vec![device_of(1, "a", &["power"]), device_of(2, "b", &["power"])]);
+        site.both_read();
+        site.connect();
+        assert_eq!(whats(&site.send()), ["NBIRTH", "DBIRTH a", "DBIRTH b"]);
+        site.power("a", 2, 100.0);
+        site.node.define(swapped.to_vec());
+        assert_eq!(whats(&site.send()), ["DDEATH a", "DDEATH b", "NBIRTH"]);
+        assert_eq!(site.node.counts().bytes, 0, "what waited of the first is not sent of the other");
+        site.alive("a", true, 3);
+        assert_eq!(site.send().len(), 0, "nothing was read of it");
+        site.power("a", 3, 7.0);
+        let sent = site.send();
+        assert_eq!(whats(&sent), ["DBIRTH a"]);
+        assert_eq!(sent[0].metric("power").value, double(7.0));
+    }
 }
