@@ -15,8 +15,8 @@ use serde::forward_to_deserialize_any;
 
 use super::did_you_mean;
 use super::problem::Spot;
+use super::quote::shorten;
 use super::sections::Keys;
-use super::text::shorten;
 use super::tree::{Entry, Node, NodeKind};
 
 /// A value written as one scalar.

@@ -5,8 +5,8 @@
 //! decides whether there is a mistake. Source: YAML 1.2.2, chapters 5 to 8.
 
 use super::problem::Spot;
+use super::quote::shorten;
 use super::sections::Sections;
-use super::text::shorten;
 
 /// The cause of a syntax error.
 pub(super) struct SyntaxFault {

@@ -12,6 +12,7 @@ mod did_you_mean;
 mod duration;
 mod layout;
 mod problem;
+mod quote;
 mod reader;
 mod sections;
 mod text;

@@ -285,7 +285,7 @@ impl Excerpt {
         let column = spot.column.saturating_sub(1);
         let first = if column < EXCERPT_WIDTH * 3 / 4 { 0 } else { column - EXCERPT_WIDTH / 2 };
         let shown = |c: char| if c.is_control() { ' ' } else { c };
-        let line = super::text::mask_passwords(line);
+        let line = super::quote::mask_passwords(line);
         let text: String = line.chars().skip(first).take(EXCERPT_WIDTH).map(shown).collect();
         let before = column - first;
         let room = text.chars().count().saturating_sub(before).max(1);

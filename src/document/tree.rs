@@ -10,8 +10,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::layout::{self, FaultPlace};
 use super::problem::{Faults, Spot};
+use super::quote::shorten;
 use super::sections::Sections;
-use super::text::shorten;
 
 /// One value of the file.
 #[derive(Debug)]
