@@ -9,7 +9,7 @@ use crate::site::Site;
 
 pub(crate) fn measure() -> Vec<Row> {
     let sites = Site::pair("10m");
-    // Whatever was allocated by then stays.
+    // What is allocated by then stays allocated.
     thread::sleep(WARM_UP);
     let [alone, publishing] = &sites;
     let broker = publishing.broker.as_ref().expect("the second one publishes");

@@ -1,4 +1,4 @@
-//! The line of a serial client: whatever arrives in whatever pieces and pauses, each request stands in what was received
+//! The line of a serial client: in any bytes, pieces and pauses, each request stands in what was received
 //! with a right CRC, behind the one before; an answer is sent once, after the silence and in time; and an echo of an
 //! answer is no request.
 //!

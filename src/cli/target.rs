@@ -479,11 +479,11 @@ mod tests {
             suited(&config, unit, purpose).and_then(|one| one.settings.at.tcp()).map(|one| one.port())
         };
         assert_eq!(port(1, Intent::Read), Some(5020), "the first that leads there");
-        assert_eq!(port(1, Intent::Write), Some(5020), "the one that takes writes lets nobody in from here");
+        assert_eq!(port(1, Intent::Write), Some(5020), "the one that takes writes refuses us");
         assert_eq!(port(11, Intent::Read), Some(5022));
         assert_eq!(port(11, Intent::Write), Some(5023));
         assert_eq!(port(247, Intent::Read), Some(5020), "every listener leads to it");
-        assert_eq!(port(99, Intent::Read), Some(5020), "nobody leads there, and the gateway says so");
+        assert_eq!(port(99, Intent::Read), Some(5020), "no listener leads there, and the gateway says so");
     }
 
     #[test]

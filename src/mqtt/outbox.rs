@@ -581,7 +581,7 @@ mod tests {
         assert_eq!(texts(&outbox), [""; 0], "nothing has changed");
         outbox.begin("t/b/0");
         let states = ["offline", "online", "online", "announced 0", "announced 1"];
-        assert_eq!(texts(&outbox), states, "the status is the last of the states, whatever its name");
+        assert_eq!(texts(&outbox), states, "the status is the last of the states, wherever its name sorts");
     }
 
     #[test]

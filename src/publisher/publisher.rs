@@ -85,7 +85,7 @@ struct ValueTrack {
 struct ReadingTrack {
     begun: Now,
     generation: u64,
-    /// As published: it stays with the reading, whatever becomes of the clock on the wall.
+    /// As published: it stays with the reading, also when the clock on the wall is set.
     time: SystemTime,
 }
 
