@@ -25,17 +25,26 @@ pub(super) fn resolve(device: &PortDevice) -> PortDevice {
 
 /// Whether a connection to the server, as its host is written, reaches this listener of this machine.
 pub(super) fn leads_to(server: &ServerAddress, listener: SocketAddr) -> bool {
-    let hosts: Vec<IpAddr> = match server.host() {
+    let hosts: Vec<IpAddr> = match server.host().trim_end_matches('.') {
         "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        host => host.parse().into_iter().collect(),
+        host => host.parse().map(connected_to).into_iter().collect(),
     };
     let reaches = |host: IpAddr| {
-        let is_here = || host.is_unspecified() || host.is_loopback() || is_own(host);
+        let is_here = || host.is_loopback() || is_own(host);
         // A listener on [::] accepts IPv4, too, where no other has its port.
         let is_accepted = host.is_ipv4() == listener.is_ipv4() || listener.is_ipv6();
         host == listener.ip() || (listener.ip().is_unspecified() && is_accepted && is_here())
     };
     server.port() == listener.port() && hosts.into_iter().any(reaches)
+}
+
+/// The address that a connection to this one is made to: Linux takes all zeros for this machine.
+fn connected_to(host: IpAddr) -> IpAddr {
+    match host {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    }
 }
 
 /// Whether this machine has the address.
@@ -102,6 +111,12 @@ mod tests {
             ("127.0.0.1:502", "0.0.0.0:502", true),
             ("0.0.0.0:502", "0.0.0.0:502", true),
             ("0.0.0.0:502", "10.0.0.7:502", false),
+            ("0.0.0.0:502", "127.0.0.1:502", true),
+            ("[::]:502", "[::1]:502", true),
+            ("[::]:502", "127.0.0.1:502", false),
+            ("[::ffff:127.0.0.1]:502", "127.0.0.1:502", true),
+            ("[::ffff:127.0.0.1]:502", "[::]:502", true),
+            ("[::ffff:127.0.0.1]:502", "[::1]:502", false),
         ] {
             let server = ServerAddress::parse(server).unwrap();
             assert_eq!(leads_to(&server, listener.parse().unwrap()), leads, "{server:?} {listener}");
