@@ -1,8 +1,10 @@
 //! A thousand connections whose handshakes never end, each begun anew a moment after it has been closed.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,9 +51,28 @@ async fn attack(from: SocketAddr, target: SocketAddr, bytes: Arc<[u8]>, begun: A
     }
 }
 
+/// A server that keeps as many connections as the gateway does handshakes, and closes the oldest for the next; it ends
+/// with the program.
+pub(crate) fn serve() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let mut kept = VecDeque::new();
+        for stream in listener.incoming().flatten() {
+            kept.push_back(stream);
+            if kept.len() > KEPT {
+                kept.pop_front();
+            }
+        }
+    });
+    address
+}
+
 /// Connections at once.
 const AT_ONCE: usize = 1000;
 /// They come from.
 const ADDRESSES: u8 = 125;
+/// The gateway's `HANDSHAKES_MAX`.
+const KEPT: usize = 64;
 /// Before a connection is begun anew.
 const PAUSE: Duration = Duration::from_secs(1);

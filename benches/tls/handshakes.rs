@@ -1,10 +1,12 @@
-//! Plain clients alone, and beside a flood of handshakes, alternating.
+//! Plain clients alone, beside a flood of handshakes, and beside the same flood of another server's, alternating.
+//!
+//! Attackers, clients and gateway share the processors here; what the last adds to the second is the gateway's part.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::figures::{Row, median, micros, quantile};
-use crate::flood::Flood;
+use crate::flood::{Flood, serve};
 use crate::load::{Load, Question, Work};
 use crate::site::{PACE, Site};
 use crate::wire::Wire;
@@ -12,6 +14,7 @@ use crate::wire::Wire;
 pub(crate) fn measure() -> Vec<Row> {
     let (site, load, line) = (Site::new(), Load::new(), Wire::start(PACE));
     let served = site.serve(&line);
+    let elsewhere = serve();
     load.run(served.plain, CLIENTS, &work(), WARM_UP);
     let oversized = [&[22, 3, 1, 0x48, 1][..], &[0; 0x4801]].concat();
     let kinds = [
@@ -31,18 +34,27 @@ pub(crate) fn measure() -> Vec<Row> {
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             let alone = side();
+            let flood = Flood::start(elsewhere, bytes.clone());
+            let floor = side();
+            drop(flood);
             let flood = Flood::start(served.secured, bytes.clone());
             let beside = side();
             begun += flood.begun();
-            rounds.push([alone, beside]);
+            rounds.push([alone, floor, beside]);
         }
         let of = |index: usize| median(&rounds.iter().map(|round| round[index]).collect::<Vec<_>>());
-        let ratio = median(&rounds.iter().map(|[alone, beside]| beside / alone).collect::<Vec<_>>());
+        let over =
+            |index: usize| median(&rounds.iter().map(|round| round[2] / round[index]).collect::<Vec<_>>());
+        let ratio = over(0);
         rows.push(Row::judged(
             &format!("p99 of plain clients beside 1,000 {kind} handshakes at once, over alone"),
-            format!("{ratio:.3} ({:.0} to {:.0} µs; {begun} begun)", of(1), of(0)),
+            format!("{ratio:.3} ({:.0} to {:.0} µs; {begun} begun)", of(2), of(0)),
             "at most 1.5".into(),
             ratio <= 1.5,
+        ));
+        rows.push(Row::told(
+            &format!("the same over that beside as many {kind} connections to another server"),
+            format!("{:.3} ({:.0} to {:.0} µs)", over(1), of(2), of(1)),
         ));
     }
     rows

@@ -1,8 +1,9 @@
 //! One listener: admission, and the tasks of its connections.
 //!
-//! With `tls`, a client is admitted after its handshake (`handshakes`). Owns the accept loop, which survives all of its errors. It never reads a byte of a connection and never closes one
-//! with a request in flight, unless the grace period of a stop has passed. Source: MODBUS Messaging on TCP/IP
-//! Implementation Guide V1.0b, chapter 4.2 (connection management).
+//! With `tls`, a client is admitted after its handshake (`handshakes`). Owns the accept loop, which survives all of its
+//! errors. It never reads a byte of a connection and never closes one with a request in flight, unless the grace period
+//! of a stop has passed. Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, chapter 4.2 (connection
+//! management).
 
 use std::future::pending;
 use std::io;
@@ -114,7 +115,7 @@ enum ClientStream {
     Tls(Box<TlsStream>, Arc<TlsClient>),
 }
 
-/// Whether the system currently allows connections to be accepted.
+/// When connections are accepted again: after an error of the system, or the beginning of a handshake.
 #[derive(Debug)]
 struct AcceptBackoff {
     last_error: Option<Instant>,
@@ -146,13 +147,16 @@ impl Acceptor {
         }
         match &state.settings.tls {
             None => self.admit(ClientStream::Plain(stream), peer, self.stop.child_token(), &state),
-            Some(server) => match self.handshakes.begin(server, stream, peer) {
-                Ok(None) => {}
-                Ok(Some(aborted)) => {
-                    self.note_failure(&state, server, aborted, HandshakeFailure::TooMany);
+            Some(server) => {
+                self.backoff.resume_at = Some(now + HANDSHAKE_PAUSE);
+                match self.handshakes.begin(server, stream, peer) {
+                    Ok(None) => {}
+                    Ok(Some(aborted)) => {
+                        self.note_failure(&state, server, aborted, HandshakeFailure::TooMany);
+                    }
+                    Err(failure) => self.note_failure(&state, server, peer, failure),
                 }
-                Err(failure) => self.note_failure(&state, server, peer, failure),
-            },
+            }
         }
     }
 
@@ -385,6 +389,10 @@ async fn until(instant: Option<Instant>) {
 
 /// How often the certificates of connected clients are compared with the time again. A reload does it at once.
 pub const REVERIFY_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// Between two handshakes that begin. A thousand clients that connect at once, and again when they are turned away, would
+/// keep a worker from connections and lines for as long as it takes to accept them all; so they wait in the kernel.
+const HANDSHAKE_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a stop waits for connections to end, in addition to `request_deadline`.
 pub const GRACE: Duration = Duration::from_secs(1);
