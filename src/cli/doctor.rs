@@ -26,7 +26,9 @@ use crate::document::{self, Count, Name, Share};
 use crate::findings::{Kind, Remedy, Severity};
 use crate::line::{BusId, UnitView, View};
 use crate::runtime::Timer;
-use crate::serial::{BusHandle, BusParts, Network, OpenError, PortDevice, PortView, bus_task, port};
+use crate::serial::{
+    Acceptance, BusHandle, BusParts, Network, OpenError, PortDevice, PortView, bus_task, port,
+};
 use crate::status::{Broker, BusReport, DoctorReport, PublishedBus, ReportedFinding, UnitReport};
 
 /// Asks the gateway, or looks at a line for as long as asked or until `stop` is cancelled, and says what was seen.
@@ -116,7 +118,8 @@ async fn watch(
 ) -> Result<Seen, OpenError> {
     // Here rather than in the task, so that the command reports why it cannot be had.
     let response_timeout = bus.line.response_timeout;
-    let opened = Some(port::open(bus.port.clone(), response_timeout, Network::default()).await?);
+    let opened =
+        Some(port::open(bus.port.clone(), response_timeout, Network::default(), Acceptance::Awaited).await?);
     let (handle, requests) = BusHandle::new(BusId::default(), &bus.line.name);
     let view = Arc::clone(handle.view());
     let port_view = Arc::<ArcSwap<PortView>>::default();

@@ -19,8 +19,8 @@ use crate::line::{
 use crate::modbus::pdu::{ExceptionCode, RequestPdu};
 use crate::runtime::Timer;
 use crate::serial::{
-    BusHandle, BusParts, Network, OpenError, PortSettings, ReplyChannel, ReplyReceiver, ReplySender,
-    bus_task, port,
+    Acceptance, BusHandle, BusParts, Network, OpenError, PortSettings, ReplyChannel, ReplyReceiver,
+    ReplySender, bus_task, port,
 };
 
 /// The settings of a serial client.
@@ -73,7 +73,8 @@ impl SerialClient {
     pub async fn open(settings: SerialSettings) -> Result<Self, OpenError> {
         let SerialSettings { port, units, response_timeout, retries } = settings;
         // Here rather than in the task, so that the caller gets the reason if it fails.
-        let opened = Some(port::open(port.clone(), response_timeout, Network::default()).await?);
+        let opened =
+            Some(port::open(port.clone(), response_timeout, Network::default(), Acceptance::Awaited).await?);
         let (handle, requests) = BusHandle::new(BusId::default(), "line");
         let line = line(&port, &units, response_timeout, retries);
         let parts = BusParts::alone(line, port.device.clone(), requests, handle.view().clone());

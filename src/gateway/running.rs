@@ -95,9 +95,9 @@ impl RunningBus {
         let opener = move || {
             let network = Network { own: own.clone(), ..Network::default() };
             let given = given.clone();
-            move || {
+            move |acceptance| {
                 let settings = given.borrow();
-                port::open(settings.port.clone(), settings.line.response_timeout, network.clone())
+                port::open(settings.port.clone(), settings.line.response_timeout, network.clone(), acceptance)
             }
         };
         let reconnect = handle.reconnect();
@@ -182,10 +182,10 @@ impl RunningSerialClient {
         let (present, first) = (Arc::clone(&state), client_port.clone());
         let opener = move || {
             let (present, first) = (Arc::clone(&present), first.clone());
-            move || {
+            move |acceptance| {
                 let state = present.load();
                 let client_port = state.settings.at.serial().unwrap_or(&first);
-                port::open(client_port.port(), state.settings.deadline(), Network::default())
+                port::open(client_port.port(), state.settings.deadline(), Network::default(), acceptance)
             }
         };
         let task = tokio::spawn(serial_client::supervise(parts, opener, Timer::fine));

@@ -24,6 +24,7 @@ use crate::line::{
 use crate::modbus::hex::Hex;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::clock;
+use crate::serial::connection::Acceptance;
 use crate::serial::handle::{ReplySender, departures};
 use crate::serial::managed_port::{ManagedPort, PortActivity, PortChange, READ_SIZE};
 use crate::serial::port::OpenPort;
@@ -100,7 +101,7 @@ pub async fn run<S, E, F, O>(parts: BusParts, open: F, timer: Timer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> O,
+    F: FnMut(Acceptance) -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
     let BusParts { id, line, device, mut reloads, requests, view, traffic, port, stop, heartbeat } = parts;
@@ -150,7 +151,7 @@ impl<S, E, F, O> BusTask<S, F, O>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> O,
+    F: FnMut(Acceptance) -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
     async fn run(

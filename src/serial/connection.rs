@@ -94,14 +94,14 @@ impl AddressError {
 
 impl std::error::Error for ConnectError {}
 
-/// What a server does with a connection it cannot serve, or has taken over from an earlier one.
+/// When a new connection counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServerKind {
-    /// The first bytes answer no request of ours and are discarded. A server that has another client often accepts all
-    /// the same, says so in words and closes; only a connection that survives this moment counts as one.
-    Serial,
-    /// An answer names its request, so a connection counts from its first moment on.
-    ModbusTcp,
+pub enum Acceptance {
+    /// From its first moment on.
+    Presumed,
+    /// When it has lasted for a moment, in which what comes answers no request of ours and is discarded: a server that
+    /// has another client, or as many as it takes, often accepts all the same, may say so in words, and closes.
+    Awaited,
 }
 
 /// Connects to the server, to one of its addresses after the other.
@@ -110,7 +110,7 @@ pub(super) enum ServerKind {
 /// If its name has no address, or none of them takes and keeps a connection.
 pub(super) async fn connect(
     server: &ServerAddress,
-    kind: ServerKind,
+    acceptance: Acceptance,
     response_timeout: Duration,
     lookup: &NameLookup,
 ) -> Result<TcpStream, ConnectError> {
@@ -119,7 +119,7 @@ pub(super) async fn connect(
     let within = CONNECT_TIMEOUT.max(response_timeout);
     let mut tried = Vec::new();
     for address in addresses.into_iter().take(MAX_ADDRESSES) {
-        match connect_to(address, kind, within, acknowledge_timeout(response_timeout)).await {
+        match connect_to(address, acceptance, within, acknowledge_timeout(response_timeout)).await {
             Ok(stream) => return Ok(stream),
             Err(error) => tried.push((address, error)),
         }
@@ -131,7 +131,7 @@ pub(super) async fn connect(
 
 async fn connect_to(
     address: SocketAddr,
-    kind: ServerKind,
+    acceptance: Acceptance,
     within: Duration,
     acknowledge_within: Duration,
 ) -> Result<TcpStream, AddressError> {
@@ -142,9 +142,9 @@ async fn connect_to(
     if stream.local_addr().ok() == Some(address) {
         return Err(AddressError::System(io::ErrorKind::ConnectionRefused.into()));
     }
-    match kind {
-        ServerKind::Serial => settle(&mut stream).await?,
-        ServerKind::ModbusTcp => {}
+    match acceptance {
+        Acceptance::Presumed => {}
+        Acceptance::Awaited => settle(&mut stream).await?,
     }
     Ok(stream)
 }
@@ -277,7 +277,7 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = server.local_addr().expect("an address");
         let acknowledge_within = Duration::from_secs(4);
-        let stream = connect_to(address, ServerKind::Serial, CONNECT_TIMEOUT, acknowledge_within)
+        let stream = connect_to(address, Acceptance::Awaited, CONNECT_TIMEOUT, acknowledge_within)
             .await
             .expect("a connection");
         let socket = SockRef::from(&stream);

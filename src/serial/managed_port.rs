@@ -17,13 +17,13 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::serial::connection;
+use crate::serial::connection::{self, Acceptance};
 use crate::serial::ioctl::LineErrors;
 use crate::serial::port::{OpenPort, describe_loss};
 use crate::serial::port_view::PortView;
 use crate::serial::settings::PortDevice;
 
-/// The port; `open` opens it by name, each time anew.
+/// The port; `open` opens it by name, each time anew; its argument says when a connection counts as made.
 pub struct ManagedPort<S, F, O> {
     device: PortDevice,
     open: F,
@@ -40,6 +40,8 @@ pub struct ManagedPort<S, F, O> {
     interruption: Option<Interruption>,
     /// How the last connections ended that brought nothing, and how many of them in a row so.
     fruitless: Option<(Interruption, u32)>,
+    /// When the next connection counts as made.
+    acceptance: Acceptance,
     view: PortView,
     published: Arc<ArcSwap<PortView>>,
     /// The driver's counters at the last reading, and when they are read again.
@@ -102,7 +104,7 @@ impl<S, E, F, O> ManagedPort<S, F, O>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> O,
+    F: FnMut(Acceptance) -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
     /// A port that is closed. Its state is published into `published`.
@@ -118,6 +120,7 @@ where
             is_awaiting: false,
             interruption: None,
             fruitless: None,
+            acceptance: Acceptance::Presumed,
             view: PortView::default(),
             published,
             line_errors: LineErrors::default(),
@@ -158,7 +161,7 @@ where
 
     /// Begins to open it. What needs no waiting is done when this returns; `None`: the opening takes its time.
     pub fn begin_opening(&mut self) -> Option<PortChange> {
-        let mut opening = Box::pin((self.open)());
+        let mut opening = Box::pin((self.open)(self.acceptance));
         match (&mut opening).now_or_never() {
             Some(opened) => {
                 self.opening = None;
@@ -179,6 +182,7 @@ where
         self.reported = None;
         self.interruption = None;
         self.fruitless = None;
+        self.acceptance = Acceptance::Presumed;
         let change = self.begin_opening();
         if self.opening.is_some() {
             self.view.fail(CONNECTING.to_owned());
@@ -245,6 +249,7 @@ where
             Ok(length) => {
                 self.has_received = true;
                 self.is_awaiting = false;
+                self.acceptance = Acceptance::Presumed;
                 PortActivity::Read(length)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => PortActivity::Nothing,
@@ -316,6 +321,9 @@ where
         if self.is_interruption(error) {
             return self.interrupt(problem);
         }
+        if connection::is_closed_by_server(error) {
+            self.acceptance = Acceptance::Awaited;
+        }
         // One that is lost soon after each opening is not to be opened ever faster.
         if self.opened_at.elapsed() >= STEADY {
             self.reopen_pause = REOPEN_MIN;
@@ -351,6 +359,10 @@ where
         let times =
             if self.has_received { 0 } else { before.map_or(0, |(_, times)| times).saturating_add(1) };
         self.fruitless = Some((interruption, times));
+        // It hangs up on these requests, or on any client for whom it has no room: that one it leaves before a request.
+        if interruption == Interruption::OnRequest && times >= HANG_UPS_DOUBTED {
+            self.acceptance = Acceptance::Awaited;
+        }
         self.interruption = Some(interruption);
         let pause = (RECONNECT_MIN * (1 << times.saturating_sub(1).min(DOUBLINGS_MAX))).min(longest);
         // The first is made at once, if the one before has lasted.
@@ -415,6 +427,10 @@ const IDLE_RECONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Doublings that take the shortest pause beyond each of the longest.
 const DOUBLINGS_MAX: u32 = 10;
+
+/// So many connections in a row that ended on a request and brought nothing may be those of a server that has no
+/// connection free.
+const HANG_UPS_DOUBTED: u32 = 2;
 
 /// A server that keeps a connection for so long has accepted it; one that has no room for another client closes it
 /// sooner.

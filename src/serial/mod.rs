@@ -22,7 +22,7 @@ mod transport;
 mod watchdog;
 
 pub use bus_task::{BusParts, BusSettings};
-pub use connection::{AddressError, ConnectError};
+pub use connection::{Acceptance, AddressError, ConnectError};
 pub use direction::DirectionError;
 pub use handle::{BusHandle, Offer, ReplyChannel, ReplyReceiver, ReplySender, ReservedSlot};
 pub use ioctl::{LineErrors, SerialRs485};

@@ -20,7 +20,7 @@ use tokio_serial::{
 };
 
 use crate::line::{Framing, Parity};
-use crate::serial::connection::{ConnectError, ServerKind};
+use crate::serial::connection::{Acceptance, ConnectError};
 use crate::serial::direction::DirectionError;
 use crate::serial::ioctl::{LineErrors, SerialRs485};
 use crate::serial::name_lookup::NameLookup;
@@ -101,11 +101,11 @@ pub fn opener(
     settings: PortSettings,
     response_timeout: Duration,
     mut opened: Option<OpenPort<Transport>>,
-) -> impl FnMut() -> Opening + Send {
+) -> impl FnMut(Acceptance) -> Opening + Send {
     let network = Network::default();
-    move || match opened.take() {
+    move |acceptance| match opened.take() {
         Some(port) => Box::pin(future::ready(Ok(port))),
-        None => Box::pin(open(settings.clone(), response_timeout, network.clone())),
+        None => Box::pin(open(settings.clone(), response_timeout, network.clone(), acceptance)),
     }
 }
 
@@ -120,7 +120,8 @@ pub struct Network {
 
 /// Opens the port by its name. Must be called inside the runtime. A device is opened at once, without waiting; the
 /// connection to a server is given up if nothing sent is acknowledged for 3 s, or two response timeouts if that
-/// is longer.
+/// is longer. `acceptance` is for Modbus TCP servers, whose answers name their requests; that of a serial server is
+/// always awaited.
 ///
 /// # Errors
 /// If the system refuses, the driver does not keep the settings, or the server cannot be reached.
@@ -128,11 +129,12 @@ pub async fn open(
     settings: PortSettings,
     response_timeout: Duration,
     network: Network,
+    acceptance: Acceptance,
 ) -> Result<OpenPort<Transport>, OpenError> {
     let (transport, report) = match &settings.device {
         PortDevice::Path(device) => open_device(device, &settings)?,
         PortDevice::Server(server) => {
-            let connected = open_connection(server, ServerKind::Serial, response_timeout, &network).await?;
+            let connected = open_connection(server, Acceptance::Awaited, response_timeout, &network).await?;
             let report = format!(
                 "connected to {}; {} is what wire times are estimated with, the serial server has its own settings",
                 connected.peer, settings.framing
@@ -140,8 +142,7 @@ pub async fn open(
             (connected.transport, report)
         }
         PortDevice::ModbusTcp(server) => {
-            let connected =
-                open_connection(server, ServerKind::ModbusTcp, response_timeout, &network).await?;
+            let connected = open_connection(server, acceptance, response_timeout, &network).await?;
             (connected.transport, format!("connected to {}", connected.peer))
         }
     };
@@ -160,11 +161,11 @@ struct Connected {
 
 async fn open_connection(
     server: &ServerAddress,
-    kind: ServerKind,
+    acceptance: Acceptance,
     response_timeout: Duration,
     network: &Network,
 ) -> Result<Connected, OpenError> {
-    let connected = connection::connect(server, kind, response_timeout, &network.lookup).await;
+    let connected = connection::connect(server, acceptance, response_timeout, &network.lookup).await;
     let stream = connected.map_err(OpenError::Connection)?;
     let peer = stream.peer_addr().map_err(OpenError::System)?;
     let local = stream.local_addr().map_err(OpenError::System)?;

@@ -22,6 +22,7 @@ use crate::line::{BusId, Request, View};
 use crate::runtime::Timer;
 use crate::serial::bus_task;
 use crate::serial::bus_task::{BusParts, BusSettings};
+use crate::serial::connection::Acceptance;
 use crate::serial::handle::{Reconnect, ReplySender};
 use crate::serial::port::OpenPort;
 use crate::serial::port_view::PortView;
@@ -60,7 +61,7 @@ pub async fn run<S, E, F, O>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     E: fmt::Display + Send + 'static,
-    F: FnMut() -> O + Send + 'static,
+    F: FnMut(Acceptance) -> O + Send + 'static,
     O: Future<Output = Result<OpenPort<S>, E>> + Send + 'static,
 {
     let mut pause = RESTART_PAUSE_MIN;

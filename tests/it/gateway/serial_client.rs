@@ -10,7 +10,7 @@ use metergate::config::{self, Config};
 use metergate::gateway::Gateway;
 use metergate::line::{Framing, Parity};
 use metergate::modbus::rtu;
-use metergate::serial::{Direction, Network, PortDevice, PortSettings, port};
+use metergate::serial::{Acceptance, Direction, Network, PortDevice, PortSettings, port};
 use metergate::traffic::TrafficKind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::task::spawn_blocking;
@@ -175,6 +175,8 @@ async fn a_device_that_moves_to_a_bus_is_free_though_a_request_of_its_client_is_
         framing: FRAMING,
         direction: Direction::Auto,
     };
-    port::open(settings, Duration::from_millis(500), Network::default()).await.expect("the device is free");
+    port::open(settings, Duration::from_millis(500), Network::default(), Acceptance::Presumed)
+        .await
+        .expect("the device is free");
     gateway.stop().await;
 }

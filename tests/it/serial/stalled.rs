@@ -34,7 +34,7 @@ fn start(open: impl FnMut() -> std::io::Result<DuplexStream> + Send + 'static) -
     let (handle, requests) = BusHandle::new(BusId(0), "riser");
     let parts = BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
     let mut open = open;
-    let open = move || {
+    let open = move |_| {
         let report = String::from("a pipe");
         let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
         future::ready(open().map(port))

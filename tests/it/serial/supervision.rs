@@ -111,7 +111,7 @@ impl Rig {
             started += 1;
             on_start(started, &reload);
             let (ports, tried) = (Arc::clone(&ports), Arc::clone(&tried));
-            move || {
+            move |_| {
                 tried.lock().unwrap().push(Instant::now());
                 let next = ports.lock().unwrap().pop_front();
                 let stream = next.expect("no port is left");

@@ -68,7 +68,7 @@ impl Rig {
         };
         let tries = Tries::default();
         let noted = Arc::clone(&tries);
-        let open = move || {
+        let open = move |_| {
             noted.lock().unwrap().push(Instant::now());
             let next = ports.lock().unwrap().pop_front();
             let report = String::from("a pipe");

@@ -153,11 +153,15 @@ async fn a_server_that_closes_a_connection_it_has_not_served_is_a_fault_and_trie
     let server = server().await;
     let mut rig = start_at(&server);
     let mut pauses = Vec::new();
-    for losses in 1..=3 {
+    for problem in ["the Modbus TCP server closed the connection", &dismissed(&server), &dismissed(&server)] {
         drop(accept(&server).await);
         let closed = Instant::now();
-        let port = rig.port(|port| port.losses == losses).await;
-        assert_eq!(port.problem.as_deref(), Some("the Modbus TCP server closed the connection"));
+        let port = rig.port(|port| port.problem.as_deref() == Some(problem)).await;
+        assert_eq!(
+            (port.openings, port.losses),
+            (1, 1),
+            "a connection that is closed at once counts for none"
+        );
         rig.ask(1).await;
         assert!(matches!(rig.answer().await.1, NO_PATH_AT_ONCE | NO_PATH));
         pauses.push(closed);
@@ -165,10 +169,52 @@ async fn a_server_that_closes_a_connection_it_has_not_served_is_a_fault_and_trie
     let mut stream = accept(&server).await;
     let between: Vec<_> = pauses.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     assert!(between.iter().zip([250, 500]).all(|(pause, least)| pause + 100 >= least), "{between:?}");
-    rig.opened(4).await;
+    rig.opened(2).await;
     rig.ask(2).await;
     serve(&mut stream, 5).await;
     assert_eq!(rig.answer().await, (2, reply(5)));
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_connection_free_is_a_closed_port_while_requests_wait() {
+    let server = server().await;
+    let mut rig = start_at(&server);
+    rig.opened(1).await;
+    rig.ask(1).await;
+    for _ in 0..2 {
+        request(&mut accept(&server).await).await;
+    }
+    let unanswered = Answer::NoAnswer(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
+    assert_eq!(rig.answer().await, (1, unanswered));
+    rig.ask(2).await;
+    drop(accept(&server).await);
+    let port = rig.port(|port| port.problem.is_some()).await;
+    assert_eq!(
+        port.problem,
+        Some(dismissed(&server)),
+        "what it leaves before a request has no unit for a cause"
+    );
+    assert_eq!(rig.answer().await, (2, Answer::NotSent(ExceptionCode::GATEWAY_PATH_UNAVAILABLE)));
+    let mut stream = accept(&server).await;
+    rig.opened(2).await;
+    rig.ask(3).await;
+    serve(&mut stream, 3).await;
+    assert_eq!(rig.answer().await, (3, reply(3)));
+    // One that has served is not watched before its next request.
+    drop(stream);
+    let mut stream = accept(&server).await;
+    let made = Instant::now();
+    rig.ask(4).await;
+    serve(&mut stream, 4).await;
+    assert_eq!(rig.answer().await, (4, reply(4)));
+    assert!(made.elapsed() < Duration::from_millis(200), "{:?}", made.elapsed());
+}
+
+fn dismissed(server: &TcpListener) -> String {
+    format!(
+        "{} accepted the connection and closed it at once; it may serve another client",
+        server.local_addr().unwrap()
+    )
 }
 
 #[tokio::test]

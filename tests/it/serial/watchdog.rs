@@ -13,7 +13,7 @@ use metergate::line::{BusId, LineSettings, ListenerId, Request, Source, Target, 
 use metergate::modbus::pdu::RequestPdu;
 use metergate::runtime::Timer;
 use metergate::serial::{
-    BusHandle, BusParts, OpenPort, PortDevice, ReplyChannel, ReplySender, Watchdog, bus_task,
+    Acceptance, BusHandle, BusParts, OpenPort, PortDevice, ReplyChannel, ReplySender, Watchdog, bus_task,
 };
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::{JoinHandle, yield_now};
@@ -28,7 +28,7 @@ fn bus<F, O>(
     open: F,
 ) -> (BusHandle, CancellationToken, JoinHandle<()>)
 where
-    F: FnMut() -> O + Send + 'static,
+    F: FnMut(Acceptance) -> O + Send + 'static,
     O: Future<Output = io::Result<OpenPort<DuplexStream>>> + Send + 'static,
 {
     let (handle, requests) = BusHandle::new(id, name);
@@ -51,17 +51,17 @@ fn line(name: &str) -> LineSettings {
 
 type Opened = Ready<io::Result<OpenPort<DuplexStream>>>;
 
-fn absent() -> Opened {
+fn absent(_: Acceptance) -> Opened {
     future::ready(Err(io::ErrorKind::NotFound.into()))
 }
 
 /// A driver that reports when it is entered, and does not return before it is released.
-fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut() -> Opened {
-    move || {
+fn stuck(entered: Sender<()>, release: Receiver<()>) -> impl FnMut(Acceptance) -> Opened {
+    move |acceptance| {
         entered.send(()).unwrap();
         // Released when the test drops its end.
         let _ = release.recv();
-        absent()
+        absent(acceptance)
     }
 }
 
@@ -96,7 +96,7 @@ async fn a_bus_that_was_stopped_is_asked_no_more_and_one_that_panicked_stays_sil
     let watchdog = Watchdog::default();
     let (_one, stop, stopped) = bus(BusId(0), "stopped", &watchdog, absent);
     let (_other, _, panicked) =
-        bus(BusId(1), "panicked", &watchdog, || -> Opened { panic!("as a fault in the program would") });
+        bus(BusId(1), "panicked", &watchdog, |_| -> Opened { panic!("as a fault in the program would") });
     stop.cancel();
     stopped.await.unwrap();
     assert!(panicked.await.unwrap_err().is_panic());
@@ -109,7 +109,7 @@ async fn a_bus_whose_meter_is_dead_answers_while_it_waits_for_it() {
     let watchdog = Watchdog::default();
     let (port, mut meters) = tokio::io::duplex(512);
     let mut port = Some(port);
-    let open = move || {
+    let open = move |_| {
         let report = String::from("a pipe");
         let opened = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
         future::ready(port.take().map(opened).ok_or(io::ErrorKind::NotFound.into()))

@@ -81,7 +81,7 @@ impl Rig {
         let (ports, noted) = (Arc::clone(&next), Arc::clone(&opened));
         let opener = move || {
             let (ports, noted) = (Arc::clone(&ports), Arc::clone(&noted));
-            move || {
+            move |_| {
                 noted.lock().unwrap().push(Instant::now());
                 let report = String::from("a pipe");
                 let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
@@ -340,7 +340,7 @@ async fn a_task_that_panicked_is_restarted_and_serves_the_client_again() {
     let ports = Arc::new(Mutex::new(VecDeque::from([None, Some(near)])));
     let opener = move || {
         let ports = Arc::clone(&ports);
-        move || {
+        move |_| {
             let stream = ports.lock().unwrap().pop_front().flatten();
             let report = String::from("a pipe");
             let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };

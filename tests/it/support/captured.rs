@@ -65,7 +65,7 @@ impl Rig {
             BusParts::alone(line(), PortDevice::Path("pipe".into()), requests, Arc::clone(handle.view()));
         let parts = BusParts { traffic: Arc::clone(&traffic), stop: stop.clone(), ..alone };
         let mut ports = VecDeque::from([near]);
-        let open = move || {
+        let open = move |_| {
             let report = String::from("a pipe");
             let port = |stream| OpenPort { stream, report, line_errors: |_| None, discard: |_| {} };
             future::ready(ports.pop_front().map(port).ok_or(std::io::ErrorKind::NotFound))

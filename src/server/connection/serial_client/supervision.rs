@@ -13,7 +13,9 @@ use tracing::error;
 
 use super::task::{self, SerialClientParts};
 use crate::runtime::Timer;
-use crate::serial::{CALM, OpenPort, PortView, RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, panic_message};
+use crate::serial::{
+    Acceptance, CALM, OpenPort, PortView, RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, panic_message,
+};
 
 /// Serves the client until it is stopped or removed. `opener` makes the function with which each task opens the port.
 pub async fn supervise<S, E, F, O>(
@@ -23,7 +25,7 @@ pub async fn supervise<S, E, F, O>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     E: fmt::Display + Send + 'static,
-    F: FnMut() -> O + Send + 'static,
+    F: FnMut(Acceptance) -> O + Send + 'static,
     O: Future<Output = Result<OpenPort<S>, E>> + Send + 'static,
 {
     let _at_the_end = parts.port_closed.clone().drop_guard();

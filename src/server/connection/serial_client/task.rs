@@ -19,7 +19,7 @@ use crate::modbus::hex::Hex;
 use crate::modbus::mbap::Adu;
 use crate::runtime::{LogKind, LogRateLimiter, Timer};
 use crate::serial::{
-    ManagedPort, OpenPort, PortActivity, PortChange, PortView, READ_SIZE, ReplyReceiver, clock,
+    Acceptance, ManagedPort, OpenPort, PortActivity, PortChange, PortView, READ_SIZE, ReplyReceiver, clock,
 };
 use crate::server::admission::IdleTracker;
 use crate::server::connection::session::Session;
@@ -53,7 +53,7 @@ pub async fn run<S, E, F, O>(parts: SerialClientParts, open: F, timer: Timer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> O,
+    F: FnMut(Acceptance) -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
     let SerialClientParts { listener, client_port, reloaded, port, stop, removed, port_closed } = parts;
@@ -127,7 +127,7 @@ impl<S, E, F, O> SerialClientTask<S, F, O>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: fmt::Display,
-    F: FnMut() -> O,
+    F: FnMut(Acceptance) -> O,
     O: Future<Output = Result<OpenPort<S>, E>>,
 {
     /// Serves the client, and closes the port.
