@@ -41,9 +41,9 @@ pub(super) fn leads_to(server: &ServerAddress, listener: SocketAddr) -> bool {
 /// The address that a connection to this one is made to: Linux takes all zeros for this machine.
 fn connected_to(host: IpAddr) -> IpAddr {
     match host {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        host => host,
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => host,
     }
 }
 
