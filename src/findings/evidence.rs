@@ -103,7 +103,8 @@ impl Evidence<'_> {
         let away = units.iter().all(|unit| match unit.state {
             UnitState::Offline | UnitState::NeverSeen if is_heard(unit) => false,
             UnitState::Offline => true,
-            UnitState::NeverSeen => unit.counters.timeouts + unit.counters.crc_errors > 0,
+            // A damaged answer to one of the first requests is no silence.
+            UnitState::NeverSeen => unit.counters.timeouts > 0 && unit.counters.crc_errors == 0,
             UnitState::Online | UnitState::Confirming => false,
         });
         !units.is_empty() && away

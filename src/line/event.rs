@@ -35,8 +35,11 @@ pub enum LineEvent {
         /// How long it has not answered.
         silent_for: Duration,
     },
-    /// No unit answers any more.
-    LineSilent,
+    /// No unit gives an intact answer any more.
+    LineSilent {
+        /// Whether answers come that are damaged or break off.
+        is_damaged: bool,
+    },
     /// A unit answers on a line that was silent.
     LineRecovered {
         /// The unit.
@@ -124,7 +127,7 @@ impl LineEvent {
     pub fn level(&self) -> EventLevel {
         match self {
             Self::Lost { .. }
-            | Self::LineSilent
+            | Self::LineSilent { .. }
             | Self::Occupied
             | Self::TooFull { .. }
             | Self::Misfit { .. }
@@ -160,7 +163,7 @@ impl LineEvent {
             | Self::Late { unit, .. }
             | Self::Misfit { unit, .. }
             | Self::Divided { unit, .. } => Some(*unit),
-            Self::LineSilent
+            Self::LineSilent { .. }
             | Self::Occupied
             | Self::Free
             | Self::ForeignRequest
@@ -196,7 +199,11 @@ impl fmt::Display for Described<'_> {
                 "{label} is off-line (no answer for {}); it is probed now and then",
                 Seconds(*silent_for)
             ),
-            LineEvent::LineSilent => f.write_str(describe_silence(settings.protocol)),
+            LineEvent::LineSilent { is_damaged: true } => f.write_str(
+                "line silent: no unit gives an intact answer, though answers come damaged or break off; \
+                 `metergate doctor` says which, and what may cause it",
+            ),
+            LineEvent::LineSilent { is_damaged: false } => f.write_str(describe_silence(settings.protocol)),
             LineEvent::LineRecovered { .. } => write!(f, "line no longer silent: {label} answers"),
             LineEvent::Occupied => f.write_str(
                 "line occupied: bytes without end, nothing is sent into them; look for a unit that keeps \

@@ -233,6 +233,12 @@ impl Received {
         self.total > self.bytes.len()
     }
 
+    /// The kept bytes that are in no recognised frame.
+    pub fn unframed(&self) -> impl Iterator<Item = u8> {
+        let parts = self.parts().into_iter().filter(|part| part.kind.is_none());
+        parts.flat_map(|part| part.bytes.iter().copied())
+    }
+
     /// Every kept byte once, in order: the segments, with the noise between them, and when each began.
     #[must_use]
     pub fn parts(&self) -> Vec<ReceivedPart<'_>> {

@@ -443,7 +443,14 @@ impl RtuWire {
         } else if nothing_came {
             self.echo.conclude_from_silence(&transaction.outgoing.request, &transaction.echo);
         }
-        Some(WireEvent::Failed { ended: self.end()?, failure })
+        // Where the adapter echoes, the address may be that of a damaged echo.
+        let may_be_echo = self.echo.verdict() == Some(true) && !self.echo.is_past(&transaction.echo);
+        let ended = self.end()?;
+        let failure = match failure {
+            AttemptFailure::Silent if !may_be_echo && breaks_off_at_once(&ended) => AttemptFailure::Truncated,
+            failure => failure,
+        };
+        Some(WireEvent::Failed { ended, failure })
     }
 
     /// Whether the awaited answer came damaged.
@@ -557,6 +564,13 @@ fn is_request(pdu: &[u8], asked: Option<&Outgoing>) -> bool {
     equals || pdu.len() == READ_REQUEST_LENGTH && (0x01..=0x04).contains(&pdu[0])
 }
 
+/// Whether the answer stopped before its function: its address came, and hardly more. That ends no wait, because a
+/// disturbed byte may look like it.
+fn breaks_off_at_once(ended: &Ended) -> bool {
+    let unframed: Vec<u8> = ended.received.unframed().take(FRAME_MIN).collect();
+    unframed.len() < FRAME_MIN && ended.adu.first().is_some_and(|address| unframed.contains(address))
+}
+
 /// How an intact frame of a unit that owes an answer differs from it, if it fits none: it must carry a requested
 /// function.
 fn misfit_of_owed(unit: &Unit, pdu: &[u8], now: Instant) -> Option<Misfit> {
@@ -566,6 +580,9 @@ fn misfit_of_owed(unit: &Unit, pdu: &[u8], now: Instant) -> Option<Misfit> {
     let same = |request: &&RequestPdu| request.function().0 == pdu[0] & !EXCEPTION_BIT;
     unit.owed().requests().find(same).map(|request| misfit_of(request, pdu))
 }
+
+/// Fewer bytes than the shortest frame are the beginning of an answer, or a glitch of a driver being enabled.
+pub(super) const FRAME_MIN: usize = 4;
 
 /// Length of the PDU of a read of one of the four tables.
 const READ_REQUEST_LENGTH: usize = 5;

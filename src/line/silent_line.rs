@@ -14,6 +14,8 @@ pub(super) struct SilentLine {
     /// Units that did not answer since the last intact frame, and since when.
     unanswered: BTreeSet<UnitId>,
     since: Option<Instant>,
+    /// Whether an answer came damaged or broke off since the last intact frame.
+    has_damaged_answers: bool,
     /// The unit that sent the last intact frame.
     last_answered: Option<UnitId>,
     silence: Option<Silence>,
@@ -47,8 +49,19 @@ impl SilentLine {
     pub(super) fn note_alive(&mut self, unit: UnitId) -> bool {
         self.unanswered.clear();
         self.since = None;
+        self.has_damaged_answers = false;
         self.last_answered = Some(unit);
         self.silence.take().is_some()
+    }
+
+    /// An answer came damaged, or broke off.
+    pub(super) fn note_damaged(&mut self) {
+        self.has_damaged_answers = true;
+    }
+
+    /// Whether answers come, though none of them intact.
+    pub(super) fn has_damaged_answers(&self) -> bool {
+        self.has_damaged_answers
     }
 
     /// A unit of a line of `units` got a request at `sent_at` and sent no intact frame.

@@ -31,6 +31,7 @@ use super::receive::Frame;
 use super::record::{Cause, Misfit, Outcome, Received, Record};
 use super::recorder::{Closed, Recorder, Requesters};
 use super::request::{Answer, ListenerId, Request, Target};
+use super::rtu_wire::FRAME_MIN;
 use super::scheduler::{NextRequest, OwnPurpose, Scheduler, Situation};
 use super::settings::{LineSettings, Protocol, Replies, UnitId};
 use super::silent_line::{SilentLine, Suspicion};
@@ -891,6 +892,9 @@ impl<T> Line<T> {
         let (sent_at, wire_end, now_instant) = (ended.sent_at, ended.wire_end, now.instant);
         let misfit = ended.misfit;
         let outcome = outcome_of(failure, misfit);
+        if matches!(failure, AttemptFailure::Truncated | AttemptFailure::Garbled) {
+            self.silent_line.note_damaged();
+        }
         self.note_failed_attempt(id, &ended, failure);
         let is_alive = in_flight.is_alive || failure == AttemptFailure::Misfit;
         let in_flight = self.close_transaction(ended, in_flight, outcome, now_instant);
@@ -994,11 +998,8 @@ impl<T> Line<T> {
         match failure {
             AttemptFailure::Silent => {
                 unit.counters_mut().timeouts += 1;
+                let is_unreadable = ended.received.unframed().count() >= FRAME_MIN;
                 let parts = ended.received.parts();
-                let unframed: usize =
-                    parts.iter().filter(|part| part.kind.is_none()).map(|part| part.bytes.len()).sum();
-                // Fewer bytes than the shortest frame are a glitch of a driver being enabled.
-                let is_unreadable = unframed >= FRAME_MIN;
                 let begins =
                     parts.iter().any(|part| part.kind.is_none() && part.bytes.first() == ended.adu.first());
                 unit.statistics_mut().unreadable += u64::from(is_unreadable);
@@ -1071,7 +1072,7 @@ impl<T> Line<T> {
 
     /// No unit answers any more: refuses waiting requests; units are probed one after the other from now on.
     fn begin_silence(&mut self) {
-        self.events.push(LineEvent::LineSilent);
+        self.events.push(LineEvent::LineSilent { is_damaged: self.silent_line.has_damaged_answers() });
         self.fail_waiting(ExceptionCode::GATEWAY_TARGET_FAILED_TO_RESPOND);
         self.cache.interrupt();
         self.changed = true;
@@ -1724,6 +1725,3 @@ fn outcome_of(failure: AttemptFailure, misfit: Option<Misfit>) -> Outcome {
 
 /// The key of a request that is not queued: one of the gateway itself.
 const UNASKED: u64 = u64::MAX;
-
-/// Length of the shortest frame: unit, function and CRC.
-const FRAME_MIN: usize = 4;

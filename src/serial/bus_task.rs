@@ -418,7 +418,7 @@ fn kind_of(event: &LineEvent) -> LogKind {
         LineEvent::Found { .. }
         | LineEvent::Suspected { .. }
         | LineEvent::Lost { .. }
-        | LineEvent::LineSilent
+        | LineEvent::LineSilent { .. }
         | LineEvent::LineRecovered { .. }
         | LineEvent::Occupied
         | LineEvent::Free => LogKind::Health,

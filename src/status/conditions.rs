@@ -30,18 +30,18 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
         if !is_tried || (bus.view.counters.transactions == 0 && !bus.view.is_silent) {
             lines.insert(bus.name().to_owned());
         }
-        conditions.extend(of_line(bus));
+        let found = current_findings::of_bus(bus, history.recent(bus), published.at);
+        conditions.extend(of_line(bus, &found));
         for unit in bus.units() {
             conditions.extend(outage(&unit, published));
             if !matches!(unit.state(), UnitState::Online | UnitState::Offline) {
                 units.insert((bus.name().to_owned(), unit.alias));
             }
         }
-        let mut findings = current_findings::of_bus(bus, history.recent(bus), published.at);
-        findings.extend(current_findings::of_clients(bus, published));
         conditions.extend(
-            findings
+            found
                 .into_iter()
+                .chain(current_findings::of_clients(bus, published))
                 .filter(is_event_of_its_own)
                 .map(|finding| of_finding(bus, finding, published.at)),
         );
@@ -56,7 +56,7 @@ pub fn conditions(published: &Published, history: &History) -> (Vec<Condition>, 
     (conditions, Undecided { ports, lines, units, brokers })
 }
 
-fn of_line(bus: &PublishedBus) -> Option<Condition> {
+fn of_line(bus: &PublishedBus, found: &[Finding]) -> Option<Condition> {
     let device = &bus.settings.port.device;
     let (kind, text) = match (&bus.port.problem, bus.view.port) {
         (Some(problem), _) => (EventKind::PortLost, format!("{device}: {problem}")),
@@ -64,7 +64,9 @@ fn of_line(bus: &PublishedBus) -> Option<Condition> {
             (EventKind::LineOccupied, "something on the line keeps sending".to_owned())
         }
         (None, PortState::Open) if bus.view.is_silent => {
-            (EventKind::LineSilent, "no unit of the line answers".to_owned())
+            let is_without_answers = found.iter().any(|finding| finding.kind == Kind::LineSilent);
+            let answers = if is_without_answers { "answers" } else { "gives an intact answer" };
+            (EventKind::LineSilent, format!("no unit of the line {answers}"))
         }
         (None, PortState::Open | PortState::Closed) => return None,
     };

@@ -484,7 +484,7 @@ fn cut(bench: &mut Bench) -> f64 {
 fn a_silent_line_refuses_at_once_and_sends_one_probe_a_second_to_one_unit_after_the_other() {
     let mut bench = Bench::new(settings(&[1, 2, 3, 4]));
     let silent_at = cut(&mut bench);
-    assert!(bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent)));
+    assert!(bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent { .. })));
     for unit in 1..=4 {
         assert_ne!(bench.state(unit), UnitState::Offline, "unit {unit} cannot be known to be gone");
     }
@@ -567,7 +567,7 @@ fn one_unit_that_answers_keeps_the_line_from_being_silent() {
         Client::new(Ask::of(4).on(4, 4), [read(0, 1)], 2_000.0),
     ];
     bench.run(60_000.0, &mut clients, |sent| answered(sent).filter(|_| sent.unit == 4));
-    assert!(!bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent)));
+    assert!(!bench.events.iter().any(|event| matches!(event, LineEvent::LineSilent { .. })));
     assert_eq!(bench.state(1), UnitState::Offline);
 }
 

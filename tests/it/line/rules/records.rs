@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metergate::findings::Kind;
 use metergate::line::{
-    Cause, Echo, LineSettings, Outcome, Output, PortEvent, RECEIVED_MAX, Record, SegmentKind, Stray, Target,
-    Transaction, UnitId,
+    Cause, Echo, LineEvent, LineSettings, Outcome, Output, PortEvent, RECEIVED_MAX, Record, SegmentKind,
+    Stray, Target, Transaction, UnitId,
 };
 use metergate::modbus::pdu::ExceptionCode;
 use metergate::modbus::rtu;
 
 use super::bench::{Ask, Bench, settings};
+use crate::support::findings_case::Case;
 
 fn record(bench: &mut Bench) -> Arc<Record> {
     bench.records.pop_front().expect("a record")
@@ -83,6 +85,55 @@ fn each_attempt_has_a_record_of_its_own_and_says_how_it_failed() {
     let seen = bench.view.unit(unit(1)).expect("a unit");
     assert_eq!((seen.counters.crc_errors, seen.statistics.truncated), (2, 1));
     assert_eq!((bench.view.statistics.retries, bench.view.statistics.waits.count()), (1, 1));
+}
+
+#[test]
+fn an_answer_of_which_only_the_first_byte_comes_breaks_off_and_ends_no_wait() {
+    let mut bench = Bench::new(LineSettings { retries: 0, ..settings(&[1]) });
+    bench.read(1, Ask::of(1), 0, 1);
+    let sent = bench.sent();
+    bench.to(sent.at + 20.0);
+    bench.bytes(&[1]);
+    bench.silent_to(sent.at + 200.0);
+    bench.no_answer();
+    let (_, at, _answer) = bench.timed_answer();
+    assert!(at - sent.at > 500.0, "a disturbed byte may look like it, and the answer still come: {at}");
+    assert_eq!(transaction(&mut bench).outcome, Outcome::Truncated);
+    let seen = bench.view.unit(unit(1)).expect("a unit");
+    let counted = (seen.counters.timeouts, seen.counters.crc_errors, seen.statistics.truncated);
+    assert_eq!(counted, (0, 1, 1));
+    // A driver that is being enabled sends bytes, too.
+    bench.read(2, Ask::of(1), 0, 1);
+    let sent = bench.sent();
+    bench.to(sent.at + 20.0);
+    bench.bytes(&[0, 0xFE]);
+    let (_, _answer) = bench.answer();
+    assert_eq!(transaction(&mut bench).outcome, Outcome::Silent);
+}
+
+#[test]
+fn a_line_whose_answers_all_break_off_at_their_first_byte_is_not_called_silent() {
+    let mut bench = Bench::of(&[1, 2, 3]);
+    while bench.now() < 30_000.0 {
+        if bench.line.is_idle() {
+            for unit in 1..=3_u8 {
+                bench.read(u32::from(unit), Ask { deadline: 3_000.0, ..Ask::of(unit) }, unit, 1);
+            }
+        }
+        match bench.next_sent() {
+            Some(sent) => {
+                bench.to(sent.at + 10.0);
+                bench.bytes(&[sent.unit]);
+            }
+            None => bench.step(),
+        }
+    }
+    let case = Case::new(|_| bench.view.clone());
+    assert_eq!(case.kinds(), [(None, Kind::LineTruncated)], "{:?}", case.findings());
+    let is_silence = |event: &&LineEvent| matches!(event, LineEvent::LineSilent { .. });
+    let told = bench.events.iter().find(is_silence).expect("nothing is sent to units that answer so");
+    let told = told.describe(bench.line.settings()).to_string();
+    assert!(told.contains("though answers come damaged or break off"), "{told}");
 }
 
 #[test]
