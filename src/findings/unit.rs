@@ -255,12 +255,19 @@ fn late(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>
     let span = evidence.span_of(now, UnitTrouble::Late)?;
     let counts = SpanCounts::of(&span, now);
     let is_most = counts.late * 2 >= counts.timeouts.saturating_sub(counts.unreadable);
-    (counts.late > 0 && (is_most || counts.answered < counts.late)).then(|| {
-        let what =
-            format!("It answered {} after the response timeout of {}", times(counts.late), millis(allowed));
-        finding(evidence, now, Severity::Warning, Kind::Late, what, extend_timeout(allowed))
-            .seen(span.first, span.last)
-    })
+    if counts.late == 0 || !is_most && counts.answered >= counts.late {
+        return None;
+    }
+    let slowest = now.incidents.late.longest(counts.late);
+    // A probe of an off-line unit waits for a shorter time.
+    if slowest.is_some_and(|slowest| slowest <= allowed) {
+        return None;
+    }
+    let took = slowest.map(|slowest| format!("; the slowest took {}", millis(slowest))).unwrap_or_default();
+    let what =
+        format!("It answered {} after the response timeout of {}{took}", times(counts.late), millis(allowed));
+    let remedy = extend_timeout(slowest.map_or(allowed * 2, |slowest| slowest * 5 / 4));
+    Some(finding(evidence, now, Severity::Warning, Kind::Late, what, remedy).seen(span.first, span.last))
 }
 
 /// Answers that use most of the response timeout.
@@ -268,7 +275,7 @@ fn slow(evidence: &Evidence<'_>, now: &UnitView, settings: Option<&UnitSettings>
     let allowed = settings?.response_timeout;
     let takes = now.response_time.filter(|takes| *takes * 10 >= allowed * SLOW_TENTHS)?;
     let what = format!("It takes {} to answer; the response timeout is {}", millis(takes), millis(allowed));
-    Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, extend_timeout(allowed)))
+    Some(finding(evidence, now, Severity::Warning, Kind::Slow, what, extend_timeout(takes * 2)))
 }
 
 fn refusing(evidence: &Evidence<'_>, now: &UnitView) -> Option<Finding> {
@@ -399,9 +406,13 @@ fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-fn extend_timeout(allowed: Duration) -> Remedy {
+/// A response timeout of at least this.
+fn extend_timeout(least: Duration) -> Remedy {
+    let step = if least < Duration::from_secs(2) { 100 } else { 500 };
+    let rounded = u64::try_from(least.as_millis()).unwrap_or(u64::MAX).div_ceil(step).saturating_mul(step);
+    let timeout = rounded.min(RESPONSE_TIMEOUT_MAX);
     Remedy::steps([
-        format!("Set `response_timeout: {}` for this unit", millis(allowed * 2).replace(' ', "")),
+        format!("Set `response_timeout: {timeout}ms` for this unit"),
         "if it is slower than its neighbours, look for what else keeps it busy".to_owned(),
     ])
 }
@@ -438,6 +449,9 @@ const LOST_AT_LEAST: u64 = 3;
 
 /// Smallest share of lost answers that is reported.
 const LOST_PERCENT: u64 = 2;
+
+/// The longest that the key allows, in milliseconds.
+const RESPONSE_TIMEOUT_MAX: u64 = 60_000;
 
 /// Tenths of the response timeout from which on an answer counts as slow.
 const SLOW_TENTHS: u32 = 6;

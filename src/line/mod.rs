@@ -57,7 +57,7 @@ pub use diagnostics::{ClientCounters, DiagnosticsView};
 pub use event::{Described, EventLevel, LineEvent};
 pub use health::UnitState;
 pub use ignored::NeverAnswered;
-pub use incidents::{Incidents, RequestSummary};
+pub use incidents::{Incidents, LateAnswerTimes, RequestSummary};
 pub use now::Now;
 pub use poll::{Due, INTERVAL_MIN, PollBlock, PollPlan};
 pub use ranges::Conflict;

@@ -834,8 +834,7 @@ impl<T> Line<T> {
         let Outgoing { request, origin, item: key, .. } = outgoing;
         let id = frame.unit;
         let Some(unit) = self.units.get_mut(id) else { return };
-        unit.counters_mut().late_answers += 1;
-        let count = unit.counters_mut().late_answers;
+        let count = unit.note_late(after);
         self.events.push(LineEvent::Late { unit: id, after, count });
         if is_unreached(&frame.pdu) {
             return;
@@ -1177,9 +1176,9 @@ impl<T> Line<T> {
             let transition = unit.note_alive(now.instant);
             return self.note_alive(id, transition, now.instant);
         };
-        unit.counters_mut().late_answers += 1;
-        let count = unit.counters_mut().late_answers;
         let after = now.instant.saturating_duration_since(owed.sent_at.instant);
+        let adus = owed.request.bytes().len() + frame.pdu.len() + 2 * rtu::OVERHEAD;
+        let count = unit.note_late(after.saturating_sub(self.settings.protocol.wire_time(adus)));
         self.events.push(LineEvent::Late { unit: id, after, count });
         let exception = exception_of(&frame.pdu);
         let transition = unit.note_answer(&owed.request, exception, None, now.instant);

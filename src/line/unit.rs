@@ -240,6 +240,13 @@ impl Unit {
         self.note_alive(now)
     }
 
+    /// An answer came after its request had been given up, `took` after the end of that. How many came so far.
+    pub(super) fn note_late(&mut self, took: Duration) -> u64 {
+        self.incidents.late.note(took);
+        self.counters.late_answers += 1;
+        self.counters.late_answers
+    }
+
     /// A request to the unit was answered with this exception.
     pub(super) fn note_exception(&mut self, code: ExceptionCode) {
         self.counters.exceptions += 1;

@@ -208,15 +208,28 @@ fn what_happened_before_the_span_is_not_held_against_a_unit() {
 
 #[test]
 fn late_answers_come_with_the_setting_that_waits_for_them() {
-    let late = |at| UnitView {
-        counters: UnitCounters { transactions: 100, timeouts: 4, late_answers: 4, ..UnitCounters::default() },
-        ..healthy(1, at)
+    let late = |took: &[u64], at| {
+        let mut late = healthy(1, at);
+        late.counters = UnitCounters { transactions: 100, timeouts: 4, late_answers: 4, ..late.counters };
+        took.iter().for_each(|took| late.incidents.late.note(Duration::from_millis(*took)));
+        late
     };
-    let case = Case::new(|at| open(vec![late(at)]));
-    assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
-    assert!(
-        case.findings()[0].remedy.to_string().contains("(1) Set `response_timeout: 1000ms` for this unit")
-    );
+    let found = |took: &[u64]| {
+        let case = Case::new(|at| open(vec![late(took, at)]));
+        assert_eq!(case.kinds(), [(Some(1), Kind::Late)], "and they are not called lost as well");
+        let found = case.findings().remove(0);
+        (found.what, found.remedy.steps[0].clone())
+    };
+    let (what, step) = found(&[4_800, 610, 805, 700, 640]);
+    let expected = "It answered 4 times after the response timeout of 500 ms; the slowest took 805 ms";
+    assert_eq!(what, expected, "those before the last four belong to an earlier trouble");
+    assert_eq!(step, "Set `response_timeout: 1100ms` for this unit");
+    assert_eq!(found(&[4_300]).1, "Set `response_timeout: 5500ms` for this unit");
+    // Where no time is known.
+    assert_eq!(found(&[]).1, "Set `response_timeout: 1000ms` for this unit");
+    // An answer to a probe, which waits for a shorter time, came within the timeout.
+    let probed = Case::new(|at| open(vec![late(&[300, 200, 300, 250], at)]));
+    assert!(!probed.kinds().contains(&(Some(1), Kind::Late)), "{:?}", probed.kinds());
 }
 
 #[test]
@@ -224,6 +237,10 @@ fn a_unit_that_takes_most_of_its_time_is_slow() {
     let takes =
         |millis, at| UnitView { response_time: Some(Duration::from_millis(millis)), ..healthy(1, at) };
     assert_eq!(Case::new(|at| open(vec![takes(299, at)])).kinds(), []);
+    let slow = Case::new(|at| open(vec![takes(320, at)]));
+    assert_eq!(slow.kinds(), [(Some(1), Kind::Slow)]);
+    assert_eq!(slow.findings()[0].what, "It takes 320 ms to answer; the response timeout is 500 ms");
+    assert_eq!(slow.findings()[0].remedy.steps[0], "Set `response_timeout: 700ms` for this unit");
     assert_eq!(Case::new(|at| open(vec![takes(300, at)])).kinds(), [(Some(1), Kind::Slow)]);
 }
 

@@ -154,6 +154,15 @@ fn each_fault_ends_in_one_finding_of_its_cause_and_in_none_when_it_is_over() {
 }
 
 #[test]
+fn the_timeout_that_a_late_meter_needs_is_that_of_its_slowest_answer() {
+    let mut stage = Stage::new("{id: 1-4}", "{at: 30s, for: 30s, meter: 2, fault: late, delay: 800ms}");
+    stage.run_until(55);
+    let [found] = &findings(&stage.published, &stage.history)[..] else { panic!("{}", stage.told()) };
+    assert!(found.what.ends_with("; the slowest took 805 ms"), "{}", found.what);
+    assert_eq!(found.remedy.steps[0], "Set `response_timeout: 1100ms` for this unit");
+}
+
+#[test]
 fn meters_that_were_set_up_wrongly_are_recognised_by_what_they_send() {
     let run = |meters: &str| {
         let mut stage = Stage::new(meters, "");
