@@ -5,6 +5,7 @@ use crate::meter::Profile;
 
 use super::evidence::Evidence;
 use super::finding::{Finding, Kind};
+use super::wire_break::WireBreak;
 use super::{line, meter, unit};
 
 /// All findings of the line, its units and, where `profile` returns a profile, its meters; those of the line first,
@@ -17,8 +18,12 @@ pub fn findings<'p>(
     let mut findings = line::findings(evidence);
     findings.sort_by_key(|finding| finding.severity);
     if evidence.now.port != PortState::Closed && !evidence.is_line_silent() {
+        let broken = evidence.wire.and_then(|wire| WireBreak::find(evidence.now, wire));
         for now in &evidence.now.units {
             let mut of_unit = unit::findings(evidence, now);
+            if broken.as_ref().is_some_and(|broken| broken.cuts_off(now.id)) {
+                of_unit.retain(|finding| finding.kind != Kind::Silent);
+            }
             // The last readings of a meter that does not answer say nothing about its present state.
             if let Some(profile) = profile(now.id)
                 && evidence.now.availability(now.id).is_answering()
@@ -81,12 +86,11 @@ fn explains(cause: Kind, finding: Kind) -> bool {
         Kind::DuplicateAddress | Kind::Unreadable | Kind::Truncated => {
             matches!(finding, Kind::Noise | Kind::ForeignFrames | Kind::PollingSlow)
         }
-        // All silent units are behind the break.
-        Kind::WireBreak => matches!(finding, Kind::Silent | Kind::PollingSlow),
         // Late answers collide with the requests and answers of other units.
         Kind::Late => matches!(finding, Kind::Noise | Kind::PollingSlow),
         Kind::AddressChanged => matches!(finding, Kind::ForeignFrames | Kind::PollingSlow),
         Kind::LineSilent
+        | Kind::WireBreak
         | Kind::LineFull
         | Kind::Silent
         | Kind::Lossy

@@ -233,6 +233,43 @@ fn a_wire_that_is_broken_from_the_start_is_found() {
 }
 
 #[test]
+fn a_meter_that_was_dead_long_before_neither_hides_a_break_nor_is_hidden_by_it() {
+    let keys = "    wire_order: yes\n";
+    let dead = |meter: u8, at: &str| format!("{{at: {at}, for: 300s, meter: {meter}, fault: dead}}");
+    let both = [dead(3, "120s"), dead(4, "120s")].join(", ");
+    for (early, faults, expected) in [
+        // Before the break.
+        (
+            1,
+            [dead(1, "10s"), both.clone()].join(", "),
+            "Everything from unit 3 to unit 4 fell silent at once, 59 s ago, and everything else up to unit 2 answers; \
+             unit 1 was silent before",
+        ),
+        // Beside it.
+        (
+            2,
+            [dead(2, "10s"), both.clone()].join(", "),
+            "Everything from unit 3 to unit 4 fell silent at once, 59 s ago, and everything else up to unit 1 answers; \
+             unit 2 was silent before",
+        ),
+        // Behind it.
+        (
+            4,
+            [dead(4, "10s"), dead(2, "120s"), dead(3, "120s")].join(", "),
+            "Everything from unit 2 to unit 3 fell silent at once, 59 s ago, and everything else up to unit 1 answers; \
+             unit 4 was silent before",
+        ),
+    ] {
+        let mut stage = Stage::with_keys("{id: 1-4}", &faults, keys);
+        stage.run_until(115);
+        assert_eq!(stage.found(), [(Some(early), Kind::Silent)], "{}", stage.told());
+        stage.run_until(180);
+        assert_eq!(stage.found(), [(None, Kind::WireBreak), (Some(early), Kind::Silent)], "{}", stage.told());
+        assert_eq!(findings(&stage.published, &stage.history)[0].what, expected);
+    }
+}
+
+#[test]
 fn where_the_order_does_not_show_a_break_each_meter_is_a_finding() {
     let (second, fourth) = ((Some(2), Kind::Silent), (Some(4), Kind::Silent));
     for (faults, keys, expected) in [
