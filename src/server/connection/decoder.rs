@@ -112,18 +112,15 @@ impl RequestDecoder {
         }
     }
 
-    /// Whether a pause of an RTU client is over, unless there are bytes of it that are not read yet.
-    pub(super) fn is_pause_over(&self, now: Instant) -> bool {
-        match self {
-            Self::Tcp { .. } => false,
-            Self::Rtu(decoder) => decoder.due.is_some_and(|due| due <= now),
-        }
+    /// Whether the time for an incomplete request is over, unless there are bytes of it that are not read yet.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|due| due <= now)
     }
 
     /// Whether a Modbus TCP request has been incomplete for too long. An RTU request ends with a pause.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         match self {
-            Self::Tcp { .. } => self.poll_timeout().is_some_and(|due| due <= now),
+            Self::Tcp { .. } => self.is_due(now),
             Self::Rtu(_) => false,
         }
     }

@@ -57,8 +57,10 @@ where
         }
         let event = connection.next_event(closing.as_mut(), alarm.as_mut()).await;
         now = Instant::now();
+        if !matches!(event, Wakeup::Read(_)) {
+            connection.read_before_deadline(now).await;
+        }
         connection.handle_event(event, now);
-        connection.read_before_pause_ends(now).await;
     }
     debug!("closed");
     connection.end(now);
@@ -174,11 +176,11 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         self.phase != ConnectionPhase::Gone
     }
 
-    /// Reads what has arrived before a pause of the client is taken for the end of its request: after a standstill of the
-    /// whole process the timer is due although the rest of the request has come in time.
-    async fn read_before_pause_ends(&mut self, now: Instant) {
+    /// Reads and decodes what has arrived before the client's time for its request counts as over: after a standstill of
+    /// the whole process the timer is due although the rest of the request has come in time.
+    async fn read_before_deadline(&mut self, now: Instant) {
         let may_read = self.phase == ConnectionPhase::Open && self.has_room();
-        if !may_read || !self.decoder.is_pause_over(now) {
+        if !may_read || !self.decoder.is_due(now) {
             return;
         }
         let read = {
@@ -188,6 +190,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
         };
         if let Some(read) = read {
             self.handle_event(Wakeup::Read(read), now);
+            self.handle_buffered(now);
         }
     }
 
@@ -287,7 +290,7 @@ impl<R: Receive, W: AsyncWrite + Unpin> Connection<R, W> {
             return self.phase = ConnectionPhase::Gone;
         }
         self.session.handle_timeout(now);
-        if self.decoder.is_stalled(now) {
+        if self.phase == ConnectionPhase::Open && self.decoder.is_stalled(now) {
             self.log_no_modbus_tcp(LogKind::Stalled, now, "it sent half a request and no more");
             self.drain();
         }

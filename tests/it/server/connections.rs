@@ -288,6 +288,20 @@ async fn half_a_request_is_not_waited_for_for_ever_however_slowly_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_a_request_is_not_given_up_where_the_process_stood_still_and_the_rest_has_arrived() {
+    let (mut connected, mut requests) = connect_to_bus(settings());
+    let request = bytes_of(1, 1, READ);
+    let (head, tail) = request.split_at(4);
+    connected.peer.stream.write_all(head).await.unwrap();
+    assert!(timeout(Duration::from_millis(100), connected.peer.receive()).await.is_err());
+    // The timer runs out and the rest is there before the connection runs again.
+    connected.peer.stream.write_all(tail).await.unwrap();
+    tokio::time::advance(PARTIAL_ADU_TIMEOUT).await;
+    answer(requests.recv().await.expect("the request was dropped"));
+    assert!(connected.peer.receive().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_bounded_and_finally_closed() {
     const PIPE: usize = 64;
     let (bus, mut requests) = BusHandle::new(BusId(0), "riser-a");
