@@ -174,13 +174,49 @@ impl Writer {
         if text.is_empty() {
             return;
         }
-        if self.is_full_for(text) {
-            self.make_room_for(text);
+        let followed = self.follow_name();
+        if followed.is_ok() && self.is_full_for(text) {
+            self.make_room();
         }
-        if let Err(error) = self.append(text) {
+        if let Err(error) = followed.and_then(|()| self.append(text)) {
             self.lost.fetch_add(lines, Ordering::Relaxed);
             self.state.note_lost(lines);
             self.complain(&format!("cannot write: {error}"));
+        }
+    }
+
+    /// Notices what another program did to the file. Two calls of the system are nothing beside the sync of each write,
+    /// and lines in a file that was removed would be lost in silence.
+    ///
+    /// # Errors
+    /// The file was removed, and no other can be begun under its name.
+    fn follow_name(&mut self) -> io::Result<()> {
+        let Ok(written) = self.file.metadata() else { return Ok(()) };
+        if !written.is_file() {
+            return Ok(());
+        }
+        if self.has_its_name() {
+            let (before, now) = (self.size, written.len());
+            if now < before {
+                self.warn(&format!("another program shortened the audit file from {before} to {now} bytes"));
+            }
+            (self.size, self.is_torn) = (now, self.is_torn && now > 0);
+            return Ok(());
+        }
+        match open(&self.settings.file) {
+            Ok(file) => {
+                self.take(file);
+                self.warn("another program moved or removed the audit file; it is begun anew");
+                Ok(())
+            }
+            Err(error) if written.nlink() == 0 => {
+                let what = format!("another program removed the file, and it cannot be begun anew: {error}");
+                Err(io::Error::new(error.kind(), what))
+            }
+            Err(error) => {
+                self.complain_of_name(&format!("cannot be reopened, the old one is continued: {error}"));
+                Ok(())
+            }
         }
     }
 
@@ -218,7 +254,7 @@ impl Writer {
             self.end_complaint();
             return;
         }
-        match self.append(&text) {
+        match self.follow_name().and_then(|()| self.append(&text)) {
             Ok(()) => {
                 self.end_complaint();
                 if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
@@ -245,17 +281,14 @@ impl Writer {
         }
     }
 
-    fn make_room_for(&mut self, text: &str) {
+    fn make_room(&mut self) {
         if !self.file.metadata().is_ok_and(|file| file.is_file()) {
             // A pipe or a device has no size.
             self.size = 0;
             return;
         }
-        // It was moved away without a signal: it is no predecessor, and none needs to be rotated.
-        if !self.has_its_name() {
-            self.reopen();
-        }
-        if self.is_full_for(text) && self.has_its_name() {
+        // One that has lost its name is no predecessor, and none needs to be rotated.
+        if self.has_its_name() {
             self.rotate();
         }
     }
@@ -285,15 +318,18 @@ impl Writer {
 
     fn reopen(&mut self) {
         match open(&self.settings.file) {
-            Ok(file) => {
-                (self.size, self.file, self.is_torn) = (size_of(&file), file, false);
-                sync_directory(&self.settings.file);
-                self.end_naming_complaint();
-            }
+            Ok(file) => self.take(file),
             Err(error) => {
                 self.complain_of_name(&format!("cannot be reopened, the old one is continued: {error}"));
             }
         }
+    }
+
+    /// Continues with a file that was opened by its name.
+    fn take(&mut self, file: File) {
+        (self.size, self.file, self.is_torn) = (size_of(&file), file, false);
+        sync_directory(&self.settings.file);
+        self.end_naming_complaint();
     }
 
     /// Logs once for each kind of trouble, until it is over.
@@ -328,6 +364,12 @@ impl Writer {
         if self.complaint.take().is_some() {
             self.state.end_problem();
             self.log("the audit file is written again");
+        }
+    }
+
+    fn warn(&self, what: &str) {
+        if let Some(held_back) = self.log_limiter.permit(LogKind::AuditFile, Instant::now()) {
+            warn!(file = %self.settings.file.display(), held_back, "{what}");
         }
     }
 

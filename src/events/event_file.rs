@@ -37,6 +37,8 @@ pub struct EventFile {
     settings: EventFileSettings,
     /// The last warning, until the file can be written again.
     last_warning: Option<String>,
+    /// The length of the file when it was read or written last.
+    length: u64,
     /// The last line of the file is incomplete.
     is_torn: bool,
     /// The file holds something else than events and must not be changed.
@@ -51,7 +53,7 @@ impl EventFile {
     /// the gateway from starting.
     #[must_use]
     pub fn open(settings: EventFileSettings) -> (Self, Vec<Event>) {
-        let mut file = Self { settings, last_warning: None, is_torn: false, is_foreign: false };
+        let mut file = Self { settings, last_warning: None, length: 0, is_torn: false, is_foreign: false };
         let text = match file.read() {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -60,6 +62,7 @@ impl EventFile {
                 String::new()
             }
         };
+        file.length = file.size();
         file.is_torn = !text.is_empty() && !text.ends_with('\n');
         let mut events = BTreeMap::new();
         let mut skipped = 0;
@@ -87,7 +90,7 @@ impl EventFile {
     }
 
     /// Appends `changed`, or rewrites the file with the newest of `all` (oldest first) if it would grow beyond its
-    /// limit.
+    /// limit, or has lost some of its events to another program.
     ///
     /// # Errors
     /// When the events could not be written. The reason has been logged, once until writing works again.
@@ -96,16 +99,22 @@ impl EventFile {
             return Err(io::Error::other(FOREIGN));
         }
         let text = lines(changed);
-        let size = fs::metadata(&self.settings.file).map_or(0, |file| file.len());
+        let size = self.size();
+        let is_shortened = size < self.length;
         let saved = if let Err(error) = self.check_kind() {
             Err(error)
-        } else if size > 0 && size + text.len() as u64 > self.settings.max_size {
+        } else if is_shortened || size > 0 && size + text.len() as u64 > self.settings.max_size {
             self.replace(all)
         } else {
             self.append(&text)
         };
         match &saved {
             Ok(()) => {
+                if is_shortened {
+                    let file = self.shown();
+                    warn!(%file, "another program removed or shortened the event file; it is written anew");
+                }
+                self.length = self.size();
                 if self.last_warning.take().is_some() {
                     info!(file = %self.shown(), "the event file is written again");
                 }
@@ -113,6 +122,11 @@ impl EventFile {
             Err(error) => self.warn_once(&format!("cannot be written: {error}; events are kept in memory")),
         }
         saved
+    }
+
+    /// Its present length; 0: it is not there.
+    fn size(&self) -> u64 {
+        fs::metadata(&self.settings.file).map_or(0, |file| file.len())
     }
 
     fn read(&self) -> io::Result<String> {

@@ -281,6 +281,52 @@ async fn a_file_that_was_moved_away_unsaid_costs_none_of_its_predecessors() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_program_removed_or_shortened_gets_the_next_write_and_the_log_says_so() {
+    let site = Site::of_a_file();
+    let (file, mut peer) = (site.file(), connect(site.closed).await);
+    peer.ask(11, &write(1)).await.unwrap();
+    lines(&file, 1).await;
+    std::fs::remove_file(&file).unwrap();
+    peer.ask(11, &write(2)).await.unwrap();
+    assert_eq!(numbers(&lines(&file, 1).await[0], "new"), [2]);
+    let moved = site.folder.path("moved.jsonl");
+    std::fs::rename(&file, &moved).unwrap();
+    peer.ask(11, &write(3)).await.unwrap();
+    assert_eq!(numbers(&lines(&file, 1).await[0], "new"), [3]);
+    assert_eq!(lines(&moved, 1).await.len(), 1);
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
+    peer.ask(11, &write(4)).await.unwrap();
+    assert_eq!(numbers(&lines(&file, 1).await[0], "new"), [4]);
+    let (_, said) = stopped(site.gateway);
+    assert_eq!(said.matches("moved or removed the audit file").count(), 2, "{said}");
+    assert_eq!(said.matches("shortened the audit file from").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_write_that_no_file_can_take_is_counted_as_lost_and_reported_once_there_is_one_again() {
+    let folder = Folder::new();
+    let directory = folder.path("logs");
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("audit.jsonl");
+    let settings = metergate::audit::AuditSettings { file: file.clone(), max_size: 1_000 };
+    let audit_log = metergate::audit::AuditLog::open(&settings).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    audit_log.append("{\"n\":1}".into());
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    while audit_log.state().problem().is_none() && tokio::time::Instant::now() < until {
+        tokio::task::yield_now().await;
+    }
+    let problem = audit_log.state().problem().expect("the file is gone");
+    assert!(problem.what.contains("another program removed the file"), "{}", problem.what);
+    assert_eq!(audit_log.state().lost(), 1);
+    std::fs::create_dir(&directory).unwrap();
+    audit_log.append("{\"n\":2}".into());
+    let written = lines(&file, 2).await;
+    assert_eq!((number(&written[0], "n"), number(&written[1], "lost")), (Some(2), Some(1)));
+    audit_log.close();
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_begun_anew_goes_on_keeps_its_predecessors_and_is_complained_of_once() {
     const WRITES: usize = 400;
     let site = Site::start(|folder| {
