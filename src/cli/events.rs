@@ -11,7 +11,7 @@ use super::output;
 use crate::events::{Event, Span};
 use crate::runtime::timestamp::local;
 
-/// Prints the list of events, the newest last.
+/// Prints the list of events, the last begun last.
 pub async fn events(args: &Events) -> Exit {
     match list(args).await {
         Ok(exit) => exit,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// An event from `begin` to `end`, both UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Ascending in the order in which events begin; the same in all lines of the file about one event.
+    /// Ascending in the order in which events are recorded; the same in all lines of the file about one event.
     pub id: u64,
     /// Its kind.
     pub kind: EventKind,

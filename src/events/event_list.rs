@@ -1,5 +1,6 @@
 //! The list of events: conditions that begin and end, and events without duration.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::event::{Condition, ConditionKey, Event, EventKind, Writes};
 use super::span::Span;
 use crate::endpoint::ClientAddress;
 
-/// The events, the oldest first. Reads no clock and no file: instants are arguments.
+/// The events, in the order in which they were recorded. Reads no clock and no file: instants are arguments.
 #[derive(Clone, Debug, Default)]
 pub struct EventList {
     events: VecDeque<Event>,
@@ -84,9 +85,12 @@ impl EventList {
         list
     }
 
-    /// The events, the last begun first.
+    /// The events, the last begun first. They were recorded in another order: an outage is known only some seconds after
+    /// it began, a finding up to minutes.
     pub fn newest_first(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().rev()
+        let mut events: Vec<&Event> = self.events.iter().collect();
+        events.sort_by_key(|event| Reverse((event.begin, event.id)));
+        events.into_iter()
     }
 
     /// Compares the conditions that hold now with the open events: begins and ends events.
@@ -206,7 +210,7 @@ impl EventList {
         self.trim();
     }
 
-    /// The events, the first begun first.
+    /// The events, the first recorded first: the order of the file.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<Event> {
         self.events.iter().cloned().collect()

@@ -327,3 +327,38 @@ fn a_file_of_something_else_is_left_alone() {
     assert!(file.save(&list.take_changed(), &oldest_first(&list)).is_err());
     assert_eq!(fs::read_to_string(&settings.file).unwrap(), text);
 }
+
+#[test]
+fn events_are_listed_in_the_order_in_which_they_began() {
+    let mut clocks = Clocks::new();
+    let mut list = started(&clocks);
+    clocks.pass(100);
+    list.note(EventKind::Reload, "configuration applied".into(), clocks.wall, clocks.at);
+    // It began before that, and is known only now.
+    clocks.pass(5);
+    observe(&mut list, &[outage(7, 9)], &clocks);
+    let listed: Vec<EventKind> = list.newest_first().map(|event| event.kind).collect();
+    assert_eq!(listed, [EventKind::Reload, EventKind::Outage, EventKind::Start]);
+    let recorded: Vec<EventKind> = list.oldest_first().iter().map(|event| event.kind).collect();
+    assert_eq!(recorded, [EventKind::Start, EventKind::Reload, EventKind::Outage], "as the file has them");
+}
+
+#[test]
+fn a_file_that_another_program_removed_or_shortened_is_written_anew_with_all_events() {
+    let directory = Folder::new();
+    let settings = EventFileSettings { file: directory.path("events.jsonl"), max_size: 1_000_000 };
+    let (mut file, _) = EventFile::open(settings.clone());
+    let mut clocks = Clocks::new();
+    let mut list = started(&clocks);
+    let mut save = |list: &mut EventList, text: &str| {
+        clocks.pass(20);
+        list.note(EventKind::Reload, text.into(), clocks.wall, clocks.at);
+        file.save(&list.take_changed(), &list.oldest_first()).unwrap();
+        EventFile::open(settings.clone()).1.len()
+    };
+    assert_eq!(save(&mut list, "first"), 2);
+    fs::remove_file(directory.path("events.jsonl")).unwrap();
+    assert_eq!(save(&mut list, "second"), 3);
+    fs::write(directory.path("events.jsonl"), "").unwrap();
+    assert_eq!(save(&mut list, "third"), 4);
+}
